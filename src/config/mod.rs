@@ -1,0 +1,5 @@
+//! Configuration: text, then what the user wrote, then what the program uses.
+
+mod model;
+
+pub use model::*;

@@ -1,0 +1,357 @@
+//! The typed configuration: what the program uses.
+//!
+//! A value that is wrong cannot be built: everything here has been checked by the loader, and nothing is validated again later. Values are in their final units
+//! (`Duration`, bytes, `SocketAddr`); references between tables are resolved, so a [`Pipeline`] holds its steps and backends rather than their names.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+use ipnet::IpNet;
+use zeroize::Zeroizing;
+
+/// A whole, valid configuration: the local files, typed.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `proxy.id` (or `proxy.name`): letters, digits, `-` and `_`.
+    pub id: String,
+    /// `proxy.threads`: worker threads of the proxy service. Never 0: the default, one per core, is resolved.
+    pub threads: usize,
+    /// `proxy.trusted_proxies`: peers whose `X-Forwarded-*` is believed. Default: none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `proxy.grace_secs`: at most this long for what is in flight when stopping. Default 15 s.
+    pub grace: Duration,
+    /// `proxy.token_cache_mb`, in bytes. Default 64 MiB.
+    pub token_cache_bytes: u64,
+    /// `proxy.state_dir`, else `$STATE_DIRECTORY`, else `$HOME/.runbeam/<id>`; `None` when none of them is to be had.
+    pub state_dir: Option<PathBuf>,
+    /// `[network.*]`, in the order of the file. At least one.
+    pub networks: Vec<Network>,
+    /// `[management]`; `None` when absent or `enabled = false`.
+    pub management: Option<Management>,
+    /// `[runbeam]` (or `[provider.runbeam]`); `None` when absent or `enabled = false`.
+    pub runbeam: Option<Runbeam>,
+    /// `[logging]`.
+    pub logging: Logging,
+    /// `[pipelines.*]`, in the order of the file and then of the pipelines directory.
+    pub pipelines: Vec<Pipeline>,
+    /// What is allowed but deserves a word: insecure choices, ignored tables. Logged once at start.
+    pub notes: Vec<Note>,
+    /// Every file that was read or that the configuration names, for the watcher.
+    pub files: Vec<PathBuf>,
+}
+
+/// Something the operator should know about a configuration that loads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Whether it is logged as a warning (an insecure choice) or as information.
+    pub warning: bool,
+    /// The whole sentence, with file, line and key path where it has them.
+    pub text: String,
+}
+
+/// `[network.NAME.http]`: one listener.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// The table's name.
+    pub name: Arc<str>,
+    /// `bind_address` and `bind_port`.
+    pub bind: Bind,
+}
+
+/// Where a listener binds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bind {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// `bind_address = "unix:/path"`: management only.
+    Unix(PathBuf),
+}
+
+/// `[management]`, enabled.
+#[derive(Debug, Clone)]
+pub struct Management {
+    /// `base_path` with one leading and no trailing slash: `/admin`.
+    pub base_path: String,
+    /// `network`: its name; it is one of [`Config::networks`] and serves no pipeline.
+    pub network: Arc<str>,
+    /// `hosts`: names accepted in `Host` besides IP literals and `localhost`, in lower case.
+    pub hosts: Vec<String>,
+    /// `allow_from`: peers outside loopback that may call it.
+    pub allow_from: Vec<IpNet>,
+    /// `token_hash`: the SHA-256 of the management token.
+    pub token_hash: Option<[u8; 32]>,
+}
+
+/// `[runbeam]`, enabled.
+#[derive(Debug, Clone)]
+pub struct Runbeam {
+    /// `cloud_api_base_url`: https, or http to loopback; no trailing slash. Default `https://api.runbeam.cloud`.
+    pub cloud_api_base_url: String,
+    /// `api_base_urls`: further bases that count as the same cloud; same form.
+    pub api_base_urls: Vec<String>,
+    /// `poll_interval_secs`: `None` for 0 (no polling), else 5 s to 1 h. Default 30 s.
+    pub poll_interval: Option<Duration>,
+    /// `token_store`. Default [`TokenStore::Auto`].
+    pub token_store: TokenStore,
+    /// `renew_before_days`. Default 5 days.
+    pub renew_before: Duration,
+    /// `report_status`. Default true.
+    pub report_status: bool,
+    /// `apply_changes`. Default true.
+    pub apply_changes: bool,
+}
+
+/// `runbeam.token_store`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenStore {
+    /// The keyring where one answers, else the encrypted file.
+    Auto,
+    /// The operating system's keyring.
+    Keyring,
+    /// The age-encrypted file.
+    File,
+    /// Nothing is kept across a restart.
+    Memory,
+}
+
+/// `[logging]`.
+#[derive(Debug, Clone)]
+pub struct Logging {
+    /// `log_level`, a filter as in `RUST_LOG` (which wins). Default `info`.
+    pub level: String,
+    /// `format`. Default [`LogFormat::Text`].
+    pub format: LogFormat,
+    /// `log_file_path` when `log_to_file`; else `None` (standard error).
+    pub file: Option<PathBuf>,
+}
+
+/// `logging.format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One line of text a record.
+    Text,
+    /// One JSON object a record.
+    Json,
+}
+
+/// `[pipelines.NAME]`, with everything it refers to.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// The table's name.
+    pub name: Arc<str>,
+    /// `description`, or empty.
+    pub description: String,
+    /// `networks`: names of [`Config::networks`]; at least one; never the management network.
+    pub networks: Vec<Arc<str>>,
+    /// `endpoints`: where requests come in; at least one.
+    pub endpoints: Vec<Endpoint>,
+    /// The request side of `middleware`, or the main file's `[[middleware]]` entries, in order. Empty: the pipeline is open.
+    pub steps: Vec<Step>,
+    /// `backends`: where requests go, sharing the load; empty only when every endpoint answers by itself (`echo`).
+    pub backends: Vec<Backend>,
+}
+
+/// `[endpoints.NAME]`.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// The table's name.
+    pub name: Arc<str>,
+    /// `service`.
+    pub service: Service,
+    /// `path_prefix`: begins with `/`, canonical, no trailing slash unless it is `/` alone. Default `/`.
+    pub path_prefix: String,
+    /// `hosts`, in lower case, without ports. Empty: any host.
+    pub hosts: Vec<String>,
+    /// `methods`. Empty: every method.
+    pub methods: Vec<Method>,
+    /// `max_body_size`, bytes. Default 10 MiB.
+    pub max_body_size: u64,
+}
+
+/// `service` of an endpoint or a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// HTTP.
+    Http,
+    /// Answers with the request as JSON, credentials left out.
+    Echo,
+}
+
+/// `[backends.NAME]`.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    /// The table's name.
+    pub name: Arc<str>,
+    /// What answers.
+    pub target: BackendTarget,
+}
+
+/// What answers a request that passed its pipeline's steps.
+#[derive(Debug, Clone)]
+pub enum BackendTarget {
+    /// `service = "echo"`.
+    Echo,
+    /// `service = "http"`.
+    Http(Box<HttpBackend>),
+}
+
+/// A backend with `service = "http"`, its target merged in.
+#[derive(Debug, Clone)]
+pub struct HttpBackend {
+    /// https rather than http.
+    pub tls: bool,
+    /// Host name in lower case, or an IP literal (IPv6 without brackets).
+    pub host: String,
+    /// Port; the scheme's own by default.
+    pub port: u16,
+    /// The path of `base_url` followed by `path_prefix`: begins with `/`, canonical, no trailing slash unless it is `/` alone.
+    pub base_path: String,
+    /// `ca_cert_path`: trust these roots instead of the system's.
+    pub ca_cert_path: Option<PathBuf>,
+    /// `host = "upstream"`: send the upstream's own `Host` instead of the client's.
+    pub send_upstream_host: bool,
+    /// `connect_timeout_secs`. Default 5 s.
+    pub connect_timeout: Duration,
+    /// `timeout_secs`: from the end of the request to the response head. Default 30 s.
+    pub head_timeout: Duration,
+    /// `read_timeout_secs`: between bytes. Default 60 s.
+    pub read_timeout: Duration,
+    /// `total_timeout_secs`: the whole exchange; `None` for 0. Default none.
+    pub total_timeout: Option<Duration>,
+    /// `max_retries`: how often an idempotent request is tried again. Default 1.
+    pub max_retries: u32,
+    /// `authentication = "authentications.NAME"`: the credential that the upstream gets.
+    pub credential: Option<OutboundCredential>,
+}
+
+/// The credential that an upstream gets, ready for the `Authorization` header.
+#[derive(Debug, Clone)]
+pub struct OutboundCredential(pub Secret);
+
+/// One step of a pipeline.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// The table's name, or the entry's `name`, or `middleware[INDEX]`.
+    pub name: Arc<str>,
+    /// What it does.
+    pub kind: StepKind,
+}
+
+/// What a step does.
+#[derive(Debug, Clone)]
+pub enum StepKind {
+    /// `jwt-auth`.
+    Jwt(AuthStep<Jwt>),
+    /// `passthru`: nothing.
+    Passthru,
+}
+
+/// An authentication step: how it joins its group, and its settings.
+#[derive(Debug, Clone)]
+pub struct AuthStep<T> {
+    /// `optional`: the step after it belongs to the same group. Default false.
+    pub optional: bool,
+    /// `fallback_on = "failed"`: a rejection here lets the rest of the group try. Default false (`"missing"`).
+    pub fallback_on_failed: bool,
+    /// `forward_credential`: the upstream gets the credential too. Default true for JWT, false for the others.
+    pub forward_credential: bool,
+    /// `realm` of the challenge: visible ASCII without `"` and `\`. Default `harmony`.
+    pub realm: String,
+    /// What the scheme itself needs. Shared: caches key on its content.
+    pub settings: Arc<T>,
+}
+
+/// Settings of `jwt-auth`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jwt {
+    /// `algorithm`: the one algorithm that is accepted. Default RS256.
+    pub algorithm: JwtAlgorithm,
+    /// Where the keys come from.
+    pub keys: KeySource,
+    /// `issuer`: accepted values of `iss`. Empty: not checked (a warning was noted).
+    pub issuers: Vec<String>,
+    /// `audience`: accepted values of `aud`. Empty: not checked (a warning was noted).
+    pub audiences: Vec<String>,
+    /// `leeway_secs`, 0 to 300. Default 60 s.
+    pub leeway: Duration,
+    /// `required_claims`.
+    pub required_claims: Vec<RequiredClaim>,
+    /// `required_scopes`: all of them, in `scope` or `scp`.
+    pub required_scopes: Vec<String>,
+    /// `claims_to_headers`: claim name and the header that carries it to the upstream.
+    pub claims_to_headers: Vec<(String, HeaderName)>,
+    /// `typ`: accepted values of the header's `typ`, in lower case. Default `jwt` and `at+jwt`; an absent `typ` always passes.
+    pub accepted_types: Vec<String>,
+}
+
+/// `algorithm` of a `jwt-auth` step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum JwtAlgorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    Rs256,
+    /// HMAC with SHA-256; only when stated.
+    Hs256,
+}
+
+/// Where a `jwt-auth` step's keys come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// `jwks_url`.
+    JwksUrl(JwksUrl),
+    /// `jwks_path`: a file that exists and holds a JSON object.
+    JwksPath(PathBuf),
+    /// `public_key_path`: a PEM file that exists.
+    PublicKey(PathBuf),
+    /// `secret`: at least 32 bytes.
+    Secret(Secret),
+}
+
+/// A key set that is fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct JwksUrl {
+    /// https; or http to a loopback address or with `jwks_allow_http = true`.
+    pub url: String,
+    /// `jwks_cache_secs`: how long a set is fresh; at least 60 s. Default `proxy.jwks_cache_duration_hours`, else 1 h.
+    pub fresh: Duration,
+    /// `jwks_max_stale_secs`: how long the last good set serves when fetches fail. Default 24 h.
+    pub max_stale: Duration,
+    /// `jwks_cooldown_secs`: at most one fetch for unknown key ids in this time. Default 30 s.
+    pub cooldown: Duration,
+}
+
+/// One entry of `required_claims`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RequiredClaim {
+    /// The claim's name.
+    pub name: String,
+    /// Accepted values; the claim (or one element, if it is an array) equals one of them. Empty: it only has to be there.
+    pub values: Vec<serde_json::Value>,
+}
+
+impl Eq for RequiredClaim {}
+
+/// A secret: zeroed when dropped, never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes a secret over.
+    pub fn new(value: String) -> Self {
+        Self(Zeroizing::new(value))
+    }
+
+    /// The secret itself. Whoever calls this answers for where it goes.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
