@@ -1,5 +1,14 @@
 //! harmony-edge as a library: the rooms of the proxy, from configuration to answer.
 //!
-//! Arrows between the rooms point one way; `tests/rooms.rs` holds the rules.
+//! Arrows between the rooms point one way: `config` knows nobody, `auth` knows `config`, `gateway` knows both, `proxy` and `management` know the gateway, and
+//! `server` puts them together.
 
+pub mod auth;
+pub mod cli;
 pub mod config;
+mod demo;
+pub mod gateway;
+pub mod management;
+pub mod proxy;
+pub mod server;
+pub mod telemetry;

@@ -71,6 +71,15 @@ pub enum Bind {
     Unix(PathBuf),
 }
 
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// `[management]`, enabled.
 #[derive(Debug, Clone)]
 pub struct Management {

@@ -1,0 +1,117 @@
+//! Finding the bearer token in a request (RFC 6750 section 2.1, RFC 9110 section 11.6.2).
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+/// What a request presents by way of a bearer token.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Presented<'a> {
+    /// No `Authorization`, or one of another scheme.
+    Nothing,
+    /// The scheme without a token of the right form.
+    Malformed,
+    /// A token.
+    Token(&'a [u8]),
+}
+
+/// Looks for a bearer token. The scheme's case does not matter; one or more spaces, then a token68 (RFC 9110 section 11.4).
+pub(crate) fn find(headers: &HeaderMap) -> Presented<'_> {
+    const SCHEME: &[u8] = b"bearer";
+    let Some(value) = headers.get(AUTHORIZATION).map(|value| value.as_bytes()) else {
+        return Presented::Nothing;
+    };
+    let Some((scheme, rest)) = value.split_at_checked(SCHEME.len()) else {
+        return Presented::Nothing;
+    };
+    if !scheme.eq_ignore_ascii_case(SCHEME) || rest.first().is_some_and(|byte| is_tchar(*byte)) {
+        return Presented::Nothing;
+    }
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    match rest.get(spaces..) {
+        Some(token) if spaces > 0 && is_token68(token) => Presented::Token(token),
+        _ => Presented::Malformed,
+    }
+}
+
+/// Whether `Authorization` came more than once.
+pub(crate) fn repeated(headers: &HeaderMap) -> bool {
+    headers.get_all(AUTHORIZATION).iter().nth(1).is_some()
+}
+
+/// RFC 9110 section 5.6.2: what a scheme's name is made of.
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// RFC 9110 section 11.2: at least one letter, digit or `-._~+/`, then any number of `=`.
+fn is_token68(text: &[u8]) -> bool {
+    let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
+    let body = &text[..text.len() - padding];
+    !body.is_empty()
+        && body
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn found(value: &str) -> &'static str {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+        match find(&headers) {
+            Presented::Nothing => "nothing",
+            Presented::Malformed => "malformed",
+            Presented::Token(b"a.b.c") => "token",
+            Presented::Token(_) => "other token",
+        }
+    }
+
+    #[test]
+    fn forms() {
+        let cases = [
+            ("Bearer a.b.c", "token"),
+            ("bearer a.b.c", "token"),
+            ("BEARER a.b.c", "token"),
+            ("bEaReR    a.b.c", "token"),
+            ("Bearer a.b.c==", "other token"),
+            ("Bearer", "malformed"),
+            ("Bearer ", "malformed"),
+            ("Bearer   ", "malformed"),
+            ("Bearer ==", "malformed"),
+            ("Bearer\ta.b.c", "malformed"),
+            ("Bearer \ta.b.c", "malformed"),
+            ("Bearer a.b.c ", "malformed"),
+            ("Bearer a.b.c d", "malformed"),
+            ("Bearer a.b.c, Bearer d", "malformed"),
+            ("Bearer a=b", "malformed"),
+            ("Bearer \"a.b.c\"", "malformed"),
+            ("Bearer {\"payload\":\"\"}", "malformed"),
+            ("Bearer, a.b.c", "malformed"),
+            ("Bearer:a.b.c", "malformed"),
+            ("Bearer=a.b.c", "malformed"),
+            ("Bearera.b.c", "nothing"),
+            ("Bearer-x a.b.c", "nothing"),
+            ("Basic YTpi", "nothing"),
+            ("a.b.c", "nothing"),
+            ("Token Bearer a.b.c", "nothing"),
+            ("", "nothing"),
+            ("Bear", "nothing"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(found(value), expected, "{value:?}");
+        }
+        let mut headers = HeaderMap::new();
+        assert!(find(&headers) == Presented::Nothing && !repeated(&headers));
+        headers.append(
+            AUTHORIZATION,
+            HeaderValue::from_bytes(b"Bearer \xff").unwrap(),
+        );
+        assert!(find(&headers) == Presented::Malformed && !repeated(&headers));
+        headers.append(AUTHORIZATION, HeaderValue::from_static("Basic YTpi"));
+        assert!(repeated(&headers));
+    }
+}

@@ -1,0 +1,214 @@
+//! The authentication steps of a pipeline, joined into groups.
+//!
+//! Steps marked `optional` and the step after them form a group: the first step that authenticates satisfies it. Groups are ANDed. A rejected credential ends the
+//! request at once, also in an optional step, unless the step says `fallback_on = "failed"`: then the rest of its group may try, but the group never passes as anonymous.
+
+use http::HeaderMap;
+
+use super::bearer;
+use super::challenge::{Challenges, Scheme};
+use super::clock::{self, UnixTime};
+use super::error::{BuildCause, BuildError};
+use super::identity::Identity;
+use super::jwks::KeySets;
+use super::jwt;
+use super::outcome::{Denial, Outcome, Reason, Refusal};
+use crate::config::{Step, StepKind};
+
+/// The authentication steps of one pipeline, compiled. Built once per configuration.
+#[derive(Debug)]
+pub struct Chain {
+    groups: Vec<Group>,
+}
+
+impl Chain {
+    /// Compiles the steps: reads key files, and registers key sets with `key_sets`, which fetches them later. Every step's error is reported.
+    pub fn build(steps: &[Step], key_sets: &KeySets) -> Result<Self, Vec<BuildError>> {
+        let mut members = Vec::new();
+        let mut errors = Vec::new();
+        for step in steps {
+            match Member::build(step, key_sets) {
+                Ok(Some(member)) => members.push((step, member)),
+                Ok(None) => {}
+                Err(cause) => errors.push(BuildError::new(&step.name, cause)),
+            }
+        }
+        let mut groups = Vec::new();
+        let mut group = Vec::new();
+        let mut rest = members.into_iter().peekable();
+        while let Some((step, member)) = rest.next() {
+            let last = !member.optional || rest.peek().is_none();
+            if last && member.fallback_on_failed {
+                errors.push(BuildError::new(&step.name, BuildCause::NothingToFallBackOn));
+            }
+            group.push(member);
+            if last {
+                match Group::new(std::mem::take(&mut group)) {
+                    Some(group) => groups.push(group),
+                    None => errors.push(BuildError::new(&step.name, BuildCause::Realm)),
+                }
+            }
+        }
+        if errors.is_empty() {
+            Ok(Self { groups })
+        } else {
+            Err(errors)
+        }
+    }
+
+    /// Whether there is no authentication step at all.
+    pub fn is_open(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// Whether `Authorization` must not travel to the upstream: some step reads it and says `forward_credential = false`. Also when that step was skipped.
+    pub fn consumes_authorization(&self) -> bool {
+        self.groups
+            .iter()
+            .flat_map(|group| &group.members)
+            .any(|member| member.authenticator.reads_authorization() && !member.forward_credential)
+    }
+
+    /// Lets a request in, or says why not. `Ok(None)`: it passes as anonymous. The identity is that of the first group that yields one.
+    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Option<Identity>, Denial> {
+        self.authenticate_at(headers, clock::now()).await
+    }
+
+    pub(crate) async fn authenticate_at(
+        &self,
+        headers: &HeaderMap,
+        now: UnixTime,
+    ) -> Result<Option<Identity>, Denial> {
+        if let Some(first) = self.groups.first()
+            && bearer::repeated(headers)
+        {
+            return Err(first.deny(Reason::Repeated.into()));
+        }
+        let mut identity = None;
+        for group in &self.groups {
+            let found = group.authenticate(headers, now).await?;
+            identity = identity.or(found);
+        }
+        Ok(identity)
+    }
+}
+
+/// Steps of which one is enough.
+#[derive(Debug)]
+struct Group {
+    members: Vec<Member>,
+    /// Whether it passes when nothing is presented: its last step is optional too.
+    optional: bool,
+    challenges: Challenges,
+}
+
+impl Group {
+    /// `None`: a realm that no header can carry.
+    fn new(members: Vec<Member>) -> Option<Self> {
+        let challenges = Challenges::new(
+            members
+                .iter()
+                .map(|member| (member.authenticator.scheme(), member.realm.as_str())),
+        )?;
+        Some(Self {
+            optional: members.iter().all(|member| member.optional),
+            members,
+            challenges,
+        })
+    }
+
+    async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        now: UnixTime,
+    ) -> Result<Option<Identity>, Denial> {
+        let mut gravest: Option<Refusal> = None;
+        for member in &self.members {
+            match member.authenticator.authenticate(headers, now).await {
+                Outcome::Authenticated(identity) => return Ok(Some(identity)),
+                Outcome::NotPresented => {}
+                Outcome::Rejected(refusal) => {
+                    log::debug!("{}: {}", member.name, refusal.reason.as_str());
+                    if gravest.is_none_or(|known| known.reason.class() < refusal.reason.class()) {
+                        gravest = Some(refusal);
+                    }
+                    if !member.fallback_on_failed {
+                        break;
+                    }
+                }
+            }
+        }
+        match gravest {
+            Some(refusal) => Err(self.deny(refusal)),
+            None if self.optional => Ok(None),
+            None => Err(self.deny(Reason::Missing.into())),
+        }
+    }
+
+    fn deny(&self, refusal: Refusal) -> Denial {
+        Denial {
+            reason: refusal.reason,
+            challenges: self.challenges.of(refusal.reason.class()),
+            retry_after: refusal.retry_after,
+        }
+    }
+}
+
+/// One step of a group.
+#[derive(Debug)]
+struct Member {
+    name: std::sync::Arc<str>,
+    optional: bool,
+    fallback_on_failed: bool,
+    forward_credential: bool,
+    realm: String,
+    authenticator: Authenticator,
+}
+
+impl Member {
+    /// `None`: not an authentication step.
+    fn build(step: &Step, key_sets: &KeySets) -> Result<Option<Self>, BuildCause> {
+        let (settings, authenticator) = match &step.kind {
+            StepKind::Passthru => return Ok(None),
+            StepKind::Jwt(settings) => {
+                let verifier = jwt::Verifier::build(&settings.settings, key_sets)?;
+                (settings, Authenticator::Jwt(verifier))
+            }
+        };
+        Ok(Some(Self {
+            name: step.name.clone(),
+            optional: settings.optional,
+            fallback_on_failed: settings.fallback_on_failed,
+            forward_credential: settings.forward_credential,
+            realm: settings.realm.clone(),
+            authenticator,
+        }))
+    }
+}
+
+/// What examines one kind of credential.
+#[derive(Debug)]
+enum Authenticator {
+    /// `jwt-auth`.
+    Jwt(jwt::Verifier),
+}
+
+impl Authenticator {
+    fn scheme(&self) -> Scheme {
+        match self {
+            Self::Jwt(_) => Scheme::Bearer,
+        }
+    }
+
+    fn reads_authorization(&self) -> bool {
+        match self {
+            Self::Jwt(_) => true,
+        }
+    }
+
+    async fn authenticate(&self, headers: &HeaderMap, now: UnixTime) -> Outcome {
+        match self {
+            Self::Jwt(verifier) => verifier.authenticate(headers, now).await,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Who a request comes from, in the form that goes to the upstream.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+
+use super::clock::UnixTime;
+
+/// How a request authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AuthMethod {
+    /// A JSON Web Token (RFC 7519).
+    Jwt,
+}
+
+impl AuthMethod {
+    /// The value of `X-Auth-Method`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Jwt => "jwt",
+        }
+    }
+}
+
+/// Who a request comes from. A clone shares its content.
+#[derive(Clone)]
+pub struct Identity(Arc<Content>);
+
+struct Content {
+    method: AuthMethod,
+    subject: Option<HeaderValue>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    valid_until: Option<UnixTime>,
+}
+
+impl Identity {
+    pub(crate) fn new(
+        method: AuthMethod,
+        subject: Option<HeaderValue>,
+        headers: Vec<(HeaderName, HeaderValue)>,
+        valid_until: Option<UnixTime>,
+    ) -> Self {
+        Self(Arc::new(Content {
+            method,
+            subject,
+            headers,
+            valid_until,
+        }))
+    }
+
+    /// How it authenticated: `X-Auth-Method`.
+    pub fn method(&self) -> AuthMethod {
+        self.0.method
+    }
+
+    /// The subject: `X-Auth-Subject`. Visible ASCII and inner spaces only.
+    pub fn subject(&self) -> Option<&HeaderValue> {
+        self.0.subject.as_ref()
+    }
+
+    /// What `claims_to_headers` names, each with its value.
+    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.0.headers
+    }
+
+    /// The moment, in seconds since 1970, from which the credential behind it is no longer good, leeway included. `None`: it does not expire.
+    pub fn valid_until(&self) -> Option<f64> {
+        self.0.valid_until
+    }
+}
+
+/// Names the method and the headers; no claim's value.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.0.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Identity")
+            .field("method", &self.0.method)
+            .field("headers", &names)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,222 @@
+//! One fetch of one key set over HTTP, within limits.
+
+use std::error::Error;
+use std::time::Duration;
+
+use http::header::{ACCEPT, CACHE_CONTROL};
+use http::{HeaderMap, StatusCode};
+use reqwest::redirect::{Attempt, Policy};
+use reqwest::{Client, ClientBuilder, Url};
+use rustls::crypto::CryptoProvider;
+
+use super::KeySetError;
+use super::parse::{self, JwksError, ParsedSet};
+
+/// The whole fetch.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+/// The connection alone.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+const BODY_LIMIT: usize = 1024 * 1024;
+const REDIRECT_LIMIT: usize = 5;
+
+/// Why a fetch failed. Nothing of the body is in it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FetchError {
+    #[error("{0}")]
+    Request(String),
+    #[error("no answer within {} s", TIME_LIMIT.as_secs())]
+    TimedOut,
+    #[error("the status is {}, not 200", .0.as_u16())]
+    Status(StatusCode),
+    #[error("the body is larger than 1 MiB")]
+    TooLarge,
+    #[error(transparent)]
+    Content(#[from] JwksError),
+}
+
+/// A fetched set.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) set: ParsedSet,
+    /// `max-age` of `Cache-Control` (RFC 9111 section 5.2.2.1).
+    pub(super) max_age: Option<Duration>,
+}
+
+/// The HTTP clients.
+pub(super) struct Fetcher {
+    /// For https: the system's roots, by way of the proxy that the environment names. Why there is none, on a machine without roots.
+    https: Result<Client, String>,
+    /// For http, which the configuration allows to loopback above all: direct, and without TLS.
+    http: Client,
+}
+
+impl Fetcher {
+    pub(super) fn new() -> Result<Self, KeySetError> {
+        if CryptoProvider::get_default().is_none() {
+            return Err(KeySetError::NoTlsProvider);
+        }
+        Ok(Self {
+            https: builder()
+                .https_only(true)
+                .build()
+                .map_err(|error| describe(&error)),
+            http: builder()
+                .no_proxy()
+                .tls_certs_only([])
+                .build()
+                .map_err(|error| KeySetError::Client(describe(&error)))?,
+        })
+    }
+
+    /// Fetches and reads a set.
+    pub(super) async fn fetch(&self, url: &str) -> Result<Fetched, FetchError> {
+        tokio::time::timeout(TIME_LIMIT, self.fetch_untimed(url))
+            .await
+            .unwrap_or(Err(FetchError::TimedOut))
+    }
+
+    async fn fetch_untimed(&self, url: &str) -> Result<Fetched, FetchError> {
+        let url = Url::parse(url).map_err(|error| FetchError::Request(error.to_string()))?;
+        let client = match (&self.https, url.scheme()) {
+            (Ok(https), "https") => https,
+            (Err(reason), "https") => return Err(FetchError::Request(reason.clone())),
+            _ => &self.http,
+        };
+        let mut response = client
+            .get(url)
+            .header(ACCEPT, "application/jwk-set+json, application/json")
+            .send()
+            .await
+            .map_err(FetchError::request)?;
+        if response.status() != StatusCode::OK {
+            return Err(FetchError::Status(response.status()));
+        }
+        let max_age = max_age(response.headers());
+        if response
+            .content_length()
+            .is_some_and(|length| length > BODY_LIMIT as u64)
+        {
+            return Err(FetchError::TooLarge);
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(FetchError::request)? {
+            if body.len() + chunk.len() > BODY_LIMIT {
+                return Err(FetchError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Fetched {
+            set: parse::parse(&body)?,
+            max_age,
+        })
+    }
+}
+
+impl FetchError {
+    fn request(error: reqwest::Error) -> Self {
+        if error.is_timeout() {
+            Self::TimedOut
+        } else {
+            Self::Request(describe(&error.without_url()))
+        }
+    }
+}
+
+/// A URL as a log may show it: without user name, password, query and fragment.
+pub(super) fn shown(url: &str) -> String {
+    let Ok(mut url) = Url::parse(url) else {
+        return "(not a URL)".to_owned();
+    };
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url.into()
+}
+
+fn builder() -> ClientBuilder {
+    Client::builder()
+        .user_agent(concat!("harmony-edge/", env!("CARGO_PKG_VERSION")))
+        .timeout(TIME_LIMIT)
+        .connect_timeout(CONNECT_LIMIT)
+        .pool_max_idle_per_host(0)
+        .referer(false)
+        .redirect(Policy::custom(follow_at_home))
+}
+
+/// Follows a redirect only within the origin that was asked first: same scheme, host and port.
+fn follow_at_home(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    let is_home = attempt
+        .previous()
+        .first()
+        .is_some_and(|first| first.origin() == attempt.url().origin());
+    if !is_home {
+        attempt.error("a redirect to another host")
+    } else if attempt.previous().len() > REDIRECT_LIMIT {
+        attempt.error("too many redirects")
+    } else {
+        attempt.follow()
+    }
+}
+
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    headers
+        .get_all(CACHE_CONTROL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|directive| directive.split_once('='))
+        .filter(|(name, _)| name.trim().eq_ignore_ascii_case("max-age"))
+        .filter_map(|(_, seconds)| seconds.trim().trim_matches('"').parse().ok())
+        .min()
+        .map(Duration::from_secs)
+}
+
+/// An error with its causes.
+fn describe(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn freshness() {
+        let cases = [
+            ("max-age=300", Some(300)),
+            ("public, Max-Age=\"300\", must-revalidate", Some(300)),
+            ("max-age=300, max-age=200", Some(200)),
+            ("s-maxage=10", None),
+            ("no-store", None),
+            ("max-age=-1", None),
+            ("max-age=99999999999999999999999", None),
+        ];
+        for (value, expected) in cases {
+            let headers = HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static(value))]);
+            assert_eq!(
+                max_age(&headers),
+                expected.map(Duration::from_secs),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn urls_are_shown_without_secrets() {
+        assert_eq!(
+            shown("https://u:secret@a.example:8443/k?token=secret#f"),
+            "https://a.example:8443/k"
+        );
+        assert_eq!(shown("secret"), "(not a URL)");
+    }
+}

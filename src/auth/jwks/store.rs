@@ -1,0 +1,169 @@
+//! Last good key sets on the disk, for a start at which their issuer cannot be reached. Public keys only, re-written from the keys that were accepted.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ring::digest::{SHA256, digest};
+use serde_json::json;
+
+use super::parse;
+use crate::auth::clock;
+use crate::auth::key::KeyRing;
+use crate::auth::strict_json;
+
+/// No file is read beyond this.
+const FILE_LIMIT: u64 = 1024 * 1024;
+
+/// A directory with one file per URL.
+pub(super) struct Store {
+    dir: PathBuf,
+    /// Whether the last write failed; a change of it is logged.
+    failing: AtomicBool,
+}
+
+impl Store {
+    /// Keeps its files under `<state_dir>/jwks`, which the first write makes.
+    pub(super) fn new(state_dir: PathBuf) -> Self {
+        Self {
+            dir: state_dir.join("jwks"),
+            failing: AtomicBool::new(false),
+        }
+    }
+
+    /// What was kept for a URL, and how old it is. `None`: nothing, or nothing that can be trusted.
+    pub(super) fn load(&self, url: &str) -> Option<(KeyRing, Duration)> {
+        let mut text = Vec::new();
+        let file = File::open(self.path(url)).ok()?;
+        file.take(FILE_LIMIT).read_to_end(&mut text).ok()?;
+        let kept = strict_json::object(&text)?;
+        let fetched_at = kept.get("fetched_at")?.as_f64()?;
+        let age = Duration::try_from_secs_f64(clock::now() - fetched_at).ok()?;
+        (kept.get("url")?.as_str()? == url).then_some(())?;
+        Some((parse::parse(&text).ok()?.ring, age))
+    }
+
+    /// Keeps a set that was fetched this long ago. Failing to is a warning, once.
+    pub(super) fn save(&self, url: &str, ring: &KeyRing, age: Duration) {
+        let text = json!({
+            "url": url,
+            "fetched_at": (clock::now() - age.as_secs_f64()).floor(),
+            "keys": parse::to_json(ring),
+        });
+        let result = self.write(&self.path(url), &text.to_string());
+        let failed_before = self.failing.swap(result.is_err(), Ordering::Relaxed);
+        match result {
+            Err(error) if !failed_before => log::warn!(
+                "cannot keep key sets in {}: {error}; a start without their issuer will have no keys",
+                self.dir.display()
+            ),
+            Ok(()) if failed_before => {
+                log::warn!("key sets are kept in {} again", self.dir.display())
+            }
+            _ => {}
+        }
+    }
+
+    /// Replaces a file whole: at any moment it is the old one or the new one.
+    fn write(&self, path: &Path, text: &str) -> io::Result<()> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.dir)?;
+        let temporary =
+            path.with_extension(format!("{}-{:016x}.tmp", process::id(), fastrand::u64(..)));
+        let written = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary)
+            .and_then(|mut file| {
+                file.write_all(text.as_bytes())?;
+                file.sync_all()
+            })
+            .and_then(|()| fs::rename(&temporary, path));
+        if written.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        written?;
+        File::open(&self.dir)?.sync_all()
+    }
+
+    fn path(&self, url: &str) -> PathBuf {
+        let name: String = digest(&SHA256, url.as_bytes())
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        self.dir.join(name).with_extension("json")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::auth::testing::Signer;
+
+    const URL: &str = "https://issuer.example/keys?x=1";
+
+    fn ring() -> KeyRing {
+        let keys = json!({ "keys": [Signer::new().jwk("a")] });
+        parse::parse(keys.to_string().as_bytes()).unwrap().ring
+    }
+
+    #[test]
+    fn a_set_comes_back_as_old_as_it_is() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::new(home.path().join("deep/state"));
+        let ring = ring();
+        assert!(store.load(URL).is_none());
+        store.save(URL, &ring, Duration::from_secs(100));
+        let (found, age) = store.load(URL).unwrap();
+        assert_eq!(found, ring);
+        assert!((100..103).contains(&age.as_secs()), "{age:?}");
+        assert!(store.load("https://issuer.example/keys").is_none());
+
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&store.dir), mode(&store.path(URL))), (0o700, 0o600));
+        assert_eq!(fs::read_dir(&store.dir).unwrap().count(), 1);
+        assert!(store.path(URL).file_name().unwrap().to_str().unwrap().len() == 64 + ".json".len());
+    }
+
+    #[test]
+    fn a_file_that_does_not_fit_is_passed_over() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::new(home.path().to_owned());
+        store.save(URL, &ring(), Duration::ZERO);
+        let text = fs::read_to_string(store.path(URL)).unwrap();
+        let future = format!("\"fetched_at\":{}", clock::now() + 9_999.0);
+        let at = text.find("\"fetched_at\":").unwrap();
+        let end = at + text[at..].find([',', '}']).unwrap();
+        let bad = [
+            String::new(),
+            text[..text.len() / 2].to_owned(),
+            text.replace("issuer.example", "other.example"),
+            text.replace(&text[at..end], &future),
+            text.replace("AQAB", "AQ"),
+        ];
+        for text in bad {
+            fs::write(store.path(URL), &text).unwrap();
+            assert!(store.load(URL).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn failing_to_keep_is_no_error() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("file");
+        fs::write(&file, "").unwrap();
+        let store = Store::new(file);
+        store.save(URL, &ring(), Duration::ZERO);
+        assert!(store.failing.load(Ordering::Relaxed));
+    }
+}

@@ -1,0 +1,62 @@
+//! The token's header (RFC 7515 section 4). It may name a key by its id; nothing else in it decides anything.
+
+use serde_json::Value;
+
+use crate::auth::outcome::Reason;
+use crate::auth::strict_json;
+use crate::config::{Jwt, JwtAlgorithm};
+
+/// What is taken from a header that passed.
+pub(super) struct Header {
+    /// `kid`.
+    pub(super) kid: Option<String>,
+}
+
+impl Header {
+    /// Reads a decoded header. `jku`, `x5u`, `jwk` and `x5c` are passed over: they never lead to a connection or a key (RFC 8725 section 3.10).
+    pub(super) fn read(text: &[u8], settings: &Jwt) -> Result<Self, Reason> {
+        let mut header = strict_json::object(text).ok_or(Reason::Malformed)?;
+        match header.get("alg") {
+            Some(Value::String(name)) if name == algorithm_name(settings.algorithm) => {}
+            _ => return Err(Reason::WrongAlgorithm),
+        }
+        // `crit` (RFC 7515 section 4.1.11) and `b64` (RFC 7797) change what the signature means, `zip` and `enc` (RFC 7516) belong to encryption, and `cty` to a nested
+        // token (RFC 8725 section 3.6). None of them is understood here, whatever its value.
+        if ["crit", "b64", "zip", "enc", "cty"]
+            .iter()
+            .any(|name| header.contains_key(*name))
+        {
+            return Err(Reason::UnsupportedHeader);
+        }
+        match header.get("typ") {
+            None => {}
+            Some(Value::String(typ)) if is_accepted(typ, &settings.accepted_types) => {}
+            Some(_) => return Err(Reason::WrongType),
+        }
+        match header.remove("kid") {
+            None => Ok(Self { kid: None }),
+            Some(Value::String(kid)) => Ok(Self { kid: Some(kid) }),
+            Some(_) => Err(Reason::Malformed),
+        }
+    }
+}
+
+/// RFC 7518 section 3.1. Names are compared exactly.
+fn algorithm_name(algorithm: JwtAlgorithm) -> &'static str {
+    match algorithm {
+        JwtAlgorithm::Rs256 => "RS256",
+        JwtAlgorithm::Hs256 => "HS256",
+    }
+}
+
+/// RFC 7515 section 4.1.9: a media type, in which case does not matter and `application/` may be left out. `accepted` is in lower case.
+fn is_accepted(typ: &str, accepted: &[String]) -> bool {
+    const PREFIX: &str = "application/";
+    let short = match typ.split_at_checked(PREFIX.len()) {
+        Some((prefix, rest)) if prefix.eq_ignore_ascii_case(PREFIX) => rest,
+        _ => typ,
+    };
+    accepted
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(short) || known.eq_ignore_ascii_case(typ))
+}

@@ -1,0 +1,28 @@
+//! Authentication: header values in, an identity or a denial out.
+//!
+//! A pipeline's authentication steps become one [`Chain`] when its configuration is built; a request asks [`Chain::authenticate`]. What it gets is an
+//! [`Identity`], nothing (anonymous), or a [`Denial`]. Deciding ends there: this room neither reads a request beyond its headers nor writes a response, and it
+//! knows nothing of the server that calls it.
+//!
+//! In reading order: [`outcome`] and [`identity`] are the vocabulary, [`chain`] joins steps into groups, [`bearer`] finds the token, [`jwt`] verifies it with a
+//! [`key`], and [`jwks`] fetches and keeps the key sets of the process ([`KeySets`]), which outlive any one configuration.
+
+mod bearer;
+mod chain;
+mod challenge;
+mod clock;
+mod error;
+mod identity;
+mod jwks;
+mod jwt;
+mod key;
+mod outcome;
+mod strict_json;
+#[cfg(test)]
+mod testing;
+
+pub use chain::Chain;
+pub use error::BuildError;
+pub use identity::{AuthMethod, Identity};
+pub use jwks::{KeySetError, KeySetStatus, KeySets};
+pub use outcome::{Class, Denial, Reason};

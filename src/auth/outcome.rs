@@ -1,0 +1,180 @@
+//! How an authentication step ends, and what a denied request is told.
+//!
+//! The reason of a denial is for the log and a metric; the answer depends on its [`Class`] alone, so that no client can tell one bad token from another.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use super::identity::Identity;
+
+/// How one authentication step ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The request carries a good credential.
+    Authenticated(Identity),
+    /// The request carries no credential of this kind.
+    NotPresented,
+    /// It carries one, and it does not pass.
+    Rejected(Refusal),
+}
+
+/// Why a presented credential does not pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) reason: Reason,
+    /// Seconds after which another try may end differently.
+    pub(crate) retry_after: Option<u32>,
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self {
+            reason,
+            retry_after: None,
+        }
+    }
+}
+
+/// Why a request was denied: a stable label for a log or a metric, never for the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// No credential was presented.
+    Missing,
+    /// `Authorization` came more than once.
+    Repeated,
+    /// The credential is not of the form that its scheme asks for.
+    Malformed,
+    /// The token is longer than 8 KiB.
+    TooLong,
+    /// `alg` is not the configured algorithm.
+    WrongAlgorithm,
+    /// `crit`, `b64`, `zip`, `enc` or `cty` is there.
+    UnsupportedHeader,
+    /// `typ` is none of the accepted types.
+    WrongType,
+    /// No `kid`, and the key set holds several keys.
+    NoKid,
+    /// The key set holds no such key.
+    UnknownKid,
+    /// The signature does not verify.
+    BadSignature,
+    /// `exp` is absent.
+    NoExpiry,
+    /// `exp` has passed.
+    Expired,
+    /// `nbf` or `iat` lies ahead.
+    NotYetValid,
+    /// `iss` is absent or none of the configured issuers.
+    WrongIssuer,
+    /// `aud` is absent or holds none of the configured audiences.
+    WrongAudience,
+    /// `sub` could not be carried in a header.
+    UnsafeSubject,
+    /// A required claim is absent or has another value.
+    ClaimMissing,
+    /// A required scope was not granted.
+    ScopeMissing,
+    /// No usable key set is at hand.
+    NoKeys,
+}
+
+impl Reason {
+    /// The label, in snake case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Repeated => "repeated",
+            Self::Malformed => "malformed",
+            Self::TooLong => "too_long",
+            Self::WrongAlgorithm => "wrong_algorithm",
+            Self::UnsupportedHeader => "unsupported_header",
+            Self::WrongType => "wrong_type",
+            Self::NoKid => "no_kid",
+            Self::UnknownKid => "unknown_kid",
+            Self::BadSignature => "bad_signature",
+            Self::NoExpiry => "no_expiry",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::WrongIssuer => "wrong_issuer",
+            Self::WrongAudience => "wrong_audience",
+            Self::UnsafeSubject => "unsafe_subject",
+            Self::ClaimMissing => "claim_missing",
+            Self::ScopeMissing => "scope_missing",
+            Self::NoKeys => "no_keys",
+        }
+    }
+
+    /// What kind of answer it gets.
+    pub fn class(self) -> Class {
+        match self {
+            Self::Missing => Class::NotPresented,
+            Self::Repeated => Class::InvalidRequest,
+            Self::ClaimMissing | Self::ScopeMissing => Class::InsufficientScope,
+            Self::NoKeys => Class::Unavailable,
+            _ => Class::InvalidCredential,
+        }
+    }
+}
+
+/// What kind of answer a denial gets. A later one weighs more when several steps of a group failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// 401 with plain challenges (RFC 9110 section 11.6.1).
+    NotPresented,
+    /// 401; Bearer says `invalid_token` (RFC 6750 section 3.1).
+    InvalidCredential,
+    /// 403; Bearer says `insufficient_scope` (RFC 6750 section 3.1).
+    InsufficientScope,
+    /// 503 with `Retry-After`, and no challenge: a better credential would not help.
+    Unavailable,
+    /// 400; Bearer says `invalid_request` (RFC 6750 section 3.1).
+    InvalidRequest,
+}
+
+impl Class {
+    /// The status code of the answer.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::NotPresented | Self::InvalidCredential => 401,
+            Self::InsufficientScope => 403,
+            Self::Unavailable => 503,
+            Self::InvalidRequest => 400,
+        }
+    }
+}
+
+/// A request that must not pass, and what its answer says.
+#[derive(Debug, Clone)]
+pub struct Denial {
+    pub(crate) reason: Reason,
+    pub(crate) challenges: Arc<[HeaderValue]>,
+    pub(crate) retry_after: Option<u32>,
+}
+
+impl Denial {
+    /// The status code of the answer.
+    pub fn status(&self) -> u16 {
+        self.class().status()
+    }
+
+    /// What kind of answer it gets.
+    pub fn class(&self) -> Class {
+        self.reason.class()
+    }
+
+    /// Why; for the log and a metric only.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The values of `WWW-Authenticate`, one per scheme (RFC 9110 section 11.6.1).
+    pub fn challenges(&self) -> &[HeaderValue] {
+        &self.challenges
+    }
+
+    /// `Retry-After`, in seconds.
+    pub fn retry_after(&self) -> Option<u32> {
+        self.retry_after
+    }
+}

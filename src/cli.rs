@@ -1,0 +1,185 @@
+//! The command line: arguments, exit codes, and the small commands.
+//!
+//! Exit status: 0 stopped as asked, 1 configuration or start-up error (on standard error, one line each), 2 wrong usage.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::auth::KeySets;
+use crate::config::{self, Config, LogFormat, ProcessEnvironment, StepKind};
+use crate::demo;
+use crate::gateway::Live;
+use crate::server::EdgeServer;
+use crate::telemetry::{self, LogSettings, LogWriter};
+
+/// An edge proxy that lets in only requests that authenticate.
+#[derive(Debug, Parser)]
+#[command(name = "harmony-edge", version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    /// Configuration file
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "/etc/harmony/harmony.toml"
+    )]
+    config: PathBuf,
+    /// Check the configuration, print every error, and exit
+    #[arg(short = 't', long)]
+    check: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// A first run with nothing to set up: issuer, upstream and proxy in one, and four curl lines to try
+    Demo {
+        /// Port of the proxy on 127.0.0.1
+        #[arg(long, value_name = "N", default_value_t = demo::PORT)]
+        port: u16,
+    },
+}
+
+/// Runs the program to its end.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = install_crypto().and_then(|()| match arguments.command {
+        Some(Command::Demo { port }) => demo::run(port),
+        None if arguments.check => check(&arguments.config),
+        None => serve(&arguments.config),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One provider for the whole process: Pingora, reqwest and jsonwebtoken all use it.
+fn install_crypto() -> anyhow::Result<()> {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("a cryptography provider is installed already"))
+}
+
+fn serve(path: &std::path::Path) -> anyhow::Result<()> {
+    let config = config::load(path, &ProcessEnvironment)?;
+    let log = start_log(&config)?;
+    let server = EdgeServer::build(&config, log.clone())?;
+    summarize(&config);
+    server.run();
+    log.flush();
+    Ok(())
+}
+
+#[allow(clippy::print_stdout, reason = "the answer of --check")]
+fn check(path: &std::path::Path) -> anyhow::Result<()> {
+    let config = config::load(path, &ProcessEnvironment)?;
+    Live::start(&config, KeySets::new(None)?)?;
+    for note in &config.notes {
+        if note.warning {
+            complain(&format_args!("warning: {}", note.text));
+        }
+    }
+    println!("configuration ok");
+    Ok(())
+}
+
+/// Starts logging as the configuration says.
+pub(crate) fn start_log(config: &Config) -> anyhow::Result<LogWriter> {
+    let logging = &config.logging;
+    let settings = LogSettings {
+        level: &logging.level,
+        json: logging.format == LogFormat::Json,
+        file: logging.file.as_deref(),
+    };
+    telemetry::start(settings).map_err(|error| match &logging.file {
+        Some(file) => anyhow::anyhow!(
+            "logging.log_file_path: cannot write {}: {error}",
+            file.display()
+        ),
+        None => anyhow::anyhow!("logging: {error}"),
+    })
+}
+
+/// What the operator wants to see at a start.
+pub(crate) fn summarize(config: &Config) {
+    log::info!(
+        "harmony-edge {} as {}, {} threads",
+        env!("CARGO_PKG_VERSION"),
+        config.id,
+        config.threads
+    );
+    for network in &config.networks {
+        log::info!("network {} on {}", network.name, network.bind);
+    }
+    for pipeline in &config.pipelines {
+        let steps: Vec<&str> = pipeline.steps.iter().map(|step| &*step.name).collect();
+        let places: Vec<&str> = pipeline
+            .endpoints
+            .iter()
+            .map(|endpoint| &*endpoint.path_prefix)
+            .collect();
+        let open = !pipeline
+            .steps
+            .iter()
+            .any(|step| matches!(step.kind, StepKind::Jwt(_)));
+        let chain = if open {
+            "open: anyone may pass".to_owned()
+        } else {
+            steps.join(", ")
+        };
+        log::info!(
+            "pipeline {} at {} ({chain})",
+            pipeline.name,
+            places.join(", ")
+        );
+    }
+    for note in &config.notes {
+        let level = if note.warning {
+            log::Level::Warn
+        } else {
+            log::Level::Info
+        };
+        log::log!(level, "{}", note.text);
+    }
+}
+
+#[allow(
+    clippy::print_stderr,
+    reason = "start-up errors go to standard error, log or no log"
+)]
+fn complain(error: &dyn std::fmt::Display) {
+    eprintln!("{error}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::StartError;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn errors_name_the_network() {
+        let error = StartError::Bind {
+            network: "public".into(),
+            address: "127.0.0.1:80".to_owned(),
+            source: std::io::Error::from(std::io::ErrorKind::AddrInUse),
+        };
+        assert!(
+            error
+                .to_string()
+                .starts_with("network.public: cannot listen on 127.0.0.1:80: ")
+        );
+    }
+}

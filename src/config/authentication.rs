@@ -1,0 +1,185 @@
+//! `[authentications.*]`: named once, referred to as `authentication = "authentications.NAME"`.
+//!
+//! On an endpoint or a middleware it is inbound and means a step; on a backend or a target it is outbound: the credential that the upstream gets.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use super::entry::Entry;
+use super::error::ErrorKind;
+use super::fill::Text;
+use super::named::Named;
+use super::reader::Reader;
+use super::{OutboundCredential, Secret, StepKind, step};
+
+const METHODS: &[&str] = &["jwt", "basic", "bearer", "none", "api_key", "mutual_tls"];
+
+/// Keys that only a `basic-auth` step has.
+const BASIC_STEP: &[&str] = &["password_hash", "users", "htpasswd_path", "token_path"];
+
+/// The tables by name.
+pub(super) struct Authentications {
+    named: Named<Authentication>,
+}
+
+enum Authentication {
+    /// A step.
+    Inbound(StepKind),
+    /// A credential for the upstream, and the method's name.
+    Outbound(OutboundCredential, &'static str),
+    /// `method = "none"`.
+    Nothing,
+}
+
+/// Reads `[authentications.*]`.
+pub(super) fn read(root: &Reader<'_>, jwks_fresh: Duration) -> Authentications {
+    let mut named = Named::new("authentication");
+    for (name, entry) in root.group("authentications") {
+        named.insert(name, read_one(&entry, jwks_fresh));
+    }
+    Authentications { named }
+}
+
+impl Authentications {
+    /// The step that a reference on an endpoint or a middleware means.
+    pub(super) fn inbound(&self, reference: &Entry<'_>) -> Option<&StepKind> {
+        match self.resolve(reference)? {
+            Authentication::Inbound(kind) => Some(kind),
+            Authentication::Nothing => Some(&StepKind::Passthru),
+            Authentication::Outbound(_, "basic") => {
+                reference.error(ErrorKind::NotServed("step type \"basic-auth\"".to_owned()));
+                None
+            }
+            Authentication::Outbound(_, method) => {
+                reference.error_help(
+                    format!("method {method:?} is what an upstream gets, not a check"),
+                    "use method = \"jwt\" here",
+                );
+                None
+            }
+        }
+    }
+
+    /// The credential that a reference on a backend or a target means; the outer `None` after an error.
+    pub(super) fn outbound(&self, reference: &Entry<'_>) -> Option<Option<OutboundCredential>> {
+        match self.resolve(reference)? {
+            Authentication::Outbound(credential, _) => Some(Some(credential.clone())),
+            Authentication::Nothing => Some(None),
+            Authentication::Inbound(_) => {
+                reference.error_help(
+                    "method \"jwt\" is a check, not what an upstream gets",
+                    "use method = \"bearer\", \"basic\" or \"none\" here",
+                );
+                None
+            }
+        }
+    }
+
+    fn resolve(&self, reference: &Entry<'_>) -> Option<&Authentication> {
+        let text = reference.text()?;
+        let Some(name) = text.strip_prefix("authentications.") else {
+            reference.error_help(
+                "must name a table",
+                "write it like \"authentications.NAME\"",
+            );
+            return None;
+        };
+        self.named.resolve(&text.part(name), reference)
+    }
+}
+
+fn read_one(entry: &Entry<'_>, jwks_fresh: Duration) -> Option<Authentication> {
+    let mut reader = entry.table()?;
+    reader.know(&["description"]);
+    reader.ignore(&["id", "tags", "name"]);
+    let Some(method) = reader.get("method") else {
+        reader.missing(
+            "method",
+            "name one of \"jwt\", \"basic\", \"bearer\", \"none\"",
+        );
+        return None;
+    };
+    let name = method.text()?;
+    reader.flatten("options");
+    reader.flatten("config");
+    let authentication = match &*name {
+        "jwt" => step::read_jwt(&reader, jwks_fresh)
+            .map(|step| Authentication::Inbound(StepKind::Jwt(step))),
+        "basic" if BASIC_STEP.iter().any(|key| reader.has(key)) => {
+            return not_served(&method, "basic-auth");
+        }
+        "basic" => basic(&reader).map(|credential| Authentication::Outbound(credential, "basic")),
+        "bearer" => {
+            bearer(&reader).map(|credential| Authentication::Outbound(credential, "bearer"))
+        }
+        "none" => Some(Authentication::Nothing),
+        "api_key" | "api-key" => return not_served(&method, "api-key"),
+        "mutual_tls" | "mutual-tls" => return not_served(&method, "mutual-tls"),
+        "custom" => {
+            method.foreign("the method", "custom", "use \"jwt\" for who may come in, \"bearer\" or \"basic\" for what an upstream gets");
+            return None;
+        }
+        _ => {
+            method.unknown("method", &name, METHODS);
+            return None;
+        }
+    };
+    reader.finish();
+    authentication
+}
+
+fn not_served<T>(method: &Entry<'_>, step: &str) -> Option<T> {
+    method.error(ErrorKind::NotServed(format!("step type {step:?}")));
+    None
+}
+
+/// `username` and `password`.
+fn basic(reader: &Reader<'_>) -> Option<OutboundCredential> {
+    refuse_file(reader);
+    let username = reader.required_text("username", "name the user that the upstream knows");
+    let password = reader.required_text("password", "write password = \"${PASSWORD}\"");
+    let (username, password) = (username?, password?);
+    let unfit = |text: &Text| text.chars().any(char::is_control);
+    if username.contains(':') || unfit(&username) || unfit(&password) {
+        reader.error(
+            "a user name has no colon, and neither it nor a password has control characters",
+            "change them",
+        );
+        return None;
+    }
+    let pair = Zeroizing::new(format!("{}:{}", &*username, &*password));
+    let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
+    Some(OutboundCredential(Secret::new(format!(
+        "Basic {}",
+        encoded.as_str()
+    ))))
+}
+
+/// `token`.
+fn bearer(reader: &Reader<'_>) -> Option<OutboundCredential> {
+    refuse_file(reader);
+    let token = reader.required_text("token", "write token = \"${TOKEN}\"")?;
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        reader.error(
+            "the token must be visible ASCII and not empty",
+            "check what it is filled in with",
+        );
+        return None;
+    }
+    Some(OutboundCredential(Secret::new(format!(
+        "Bearer {}",
+        &*token
+    ))))
+}
+
+fn refuse_file(reader: &Reader<'_>) {
+    if let Some(entry) = reader.get("credentials_path") {
+        entry.error_help(
+            ErrorKind::NotServed("credentials_path".to_owned()),
+            "write password or token = \"${file:PATH}\"",
+        );
+    }
+}

@@ -1,0 +1,248 @@
+//! One value as written, read as the type that it should have.
+//!
+//! Every getter reports what is wrong at the value's own line and answers `None`. Not here: which keys a table has (`reader`).
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use super::document::{Node, Place, Value};
+use super::error::ErrorKind;
+use super::fill::Text;
+use super::loading::Loading;
+use super::reader::Reader;
+
+/// A value, the path of its key and where it stands.
+#[derive(Clone)]
+pub(super) struct Entry<'a> {
+    loading: &'a Loading<'a>,
+    path: String,
+    node: &'a Node,
+}
+
+impl<'a> Entry<'a> {
+    /// A node that stands at a path of its own, such as an item of `[[middleware]]`.
+    pub(super) fn new(path: String, node: &'a Node, loading: &'a Loading<'a>) -> Self {
+        Self {
+            loading,
+            path,
+            node,
+        }
+    }
+
+    /// A table.
+    pub(super) fn table(&self) -> Option<Reader<'a>> {
+        match &self.node.value {
+            Value::Table(table) => Some(Reader::over(
+                self.path.clone(),
+                self.node.place.clone(),
+                table,
+                self.loading,
+            )),
+            _ => self.wrong_type("a table"),
+        }
+    }
+
+    /// Whether it is a table.
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.node.value, Value::Table(_))
+    }
+
+    /// Whether it says `false`.
+    pub(super) fn is_false(&self) -> bool {
+        matches!(self.node.value, Value::Boolean(false))
+    }
+
+    /// Whether it is an array.
+    pub(super) fn is_array(&self) -> bool {
+        matches!(self.node.value, Value::Array(_))
+    }
+
+    /// A string with its references filled in.
+    pub(super) fn text(&self) -> Option<Text> {
+        match &self.node.value {
+            Value::String(written) => self.loading.fill(&self.node.place, &self.path, written),
+            _ => self.wrong_type("a string"),
+        }
+    }
+
+    /// A boolean, or a reference to one.
+    pub(super) fn boolean(&self) -> Option<bool> {
+        match &self.node.value {
+            Value::Boolean(value) => Some(*value),
+            Value::String(written) if written.contains("${") => self.filled("a boolean"),
+            _ => self.wrong_type("a boolean"),
+        }
+    }
+
+    /// An integer in a range, or a reference to one.
+    pub(super) fn integer(&self, range: RangeInclusive<i64>) -> Option<i64> {
+        let value = match &self.node.value {
+            Value::Integer(value) => *value,
+            Value::String(written) if written.contains("${") => self.filled("an integer")?,
+            _ => return self.wrong_type("an integer"),
+        };
+        if range.contains(&value) {
+            return Some(value);
+        }
+        self.error(ErrorKind::OutOfRange {
+            min: *range.start(),
+            max: *range.end(),
+        });
+        None
+    }
+
+    /// The items of an array.
+    pub(super) fn items(&self) -> Vec<Entry<'a>> {
+        match &self.node.value {
+            Value::Array(items) => items
+                .iter()
+                .enumerate()
+                .map(|(index, node)| Entry {
+                    loading: self.loading,
+                    path: format!("{}[{index}]", self.path),
+                    node,
+                })
+                .collect(),
+            _ => self.wrong_type("an array").unwrap_or_default(),
+        }
+    }
+
+    /// The strings of an array, each with its entry.
+    pub(super) fn texts(&self) -> Vec<(Text, Entry<'a>)> {
+        self.items()
+            .into_iter()
+            .filter_map(|item| Some((item.text()?, item)))
+            .collect()
+    }
+
+    /// One string or an array of strings, none of them empty and at least one.
+    pub(super) fn one_or_more(&self) -> Vec<(Text, Entry<'a>)> {
+        let texts = match &self.node.value {
+            Value::Array(items) if items.is_empty() => {
+                self.error_help("is empty", "name at least one, or remove the key");
+                Vec::new()
+            }
+            Value::Array(_) => self.texts(),
+            _ => self
+                .text()
+                .into_iter()
+                .map(|text| (text, self.clone()))
+                .collect(),
+        };
+        for (_, entry) in texts.iter().filter(|(text, _)| text.is_empty()) {
+            entry.error("is empty");
+        }
+        texts
+    }
+
+    /// A path, relative to the file that names it.
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        let text = self.text()?;
+        if text.is_empty() {
+            self.error("is empty");
+            return None;
+        }
+        let base = self
+            .node
+            .place
+            .file
+            .parent()
+            .map(PathBuf::from)
+            .unwrap_or_default();
+        Some(base.join(&*text))
+    }
+
+    /// A file that is there and can be read; the watcher hears of it.
+    pub(super) fn readable_file(&self) -> Option<PathBuf> {
+        let path = self.path()?;
+        self.loading.file(path.clone());
+        let opened = std::fs::File::open(&path).and_then(|file| file.metadata());
+        let why = match opened {
+            Ok(metadata) if metadata.is_file() => return Some(path),
+            Ok(_) => "it is not a file".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let filled = self.text().is_some_and(|text| text.filled);
+        let what = if filled {
+            "the file".to_owned()
+        } else {
+            path.display().to_string()
+        };
+        self.error(ErrorKind::Unreadable { what, why });
+        None
+    }
+
+    /// The value as JSON, for what is compared with a claim: a string, a number or a boolean.
+    pub(super) fn json_scalar(&self) -> Option<serde_json::Value> {
+        match &self.node.value {
+            Value::String(_) => Some(serde_json::Value::from(&*self.text()?)),
+            Value::Integer(value) => Some(serde_json::Value::from(*value)),
+            Value::Float(value) if value.is_finite() => Some(serde_json::Value::from(*value)),
+            Value::Boolean(value) => Some(serde_json::Value::from(*value)),
+            _ => self.wrong_type("a string, a number or a boolean"),
+        }
+    }
+
+    /// Reports an error here.
+    pub(super) fn error(&self, kind: impl Into<ErrorKind>) {
+        self.loading.error(&self.node.place, &self.path, kind);
+    }
+
+    /// Reports an error here, with what to do about it.
+    pub(super) fn error_help(&self, kind: impl Into<ErrorKind>, help: impl Into<String>) {
+        self.loading
+            .error_help(&self.node.place, &self.path, kind, help);
+    }
+
+    /// Reports that a name here is borne by nothing.
+    pub(super) fn unknown(&self, what: &'static str, name: &Text, known: &[&str]) {
+        self.loading
+            .unknown_name(&self.node.place, &self.path, what, name, known);
+    }
+
+    /// Reports that this names something that another program does, and what to use instead.
+    pub(super) fn foreign(&self, what: &str, name: &str, instead: &str) {
+        self.error_help(ErrorKind::Foreign(format!("{what} {name:?}")), instead);
+    }
+
+    /// Warns about this.
+    pub(super) fn warning(&self, sentence: &str) {
+        self.loading.warning(&self.node.place, &self.path, sentence);
+    }
+
+    /// Tells about this.
+    pub(super) fn info(&self, sentence: &str) {
+        self.loading.info(&self.node.place, &self.path, sentence);
+    }
+
+    /// Takes note that this has no effect.
+    pub(super) fn ignored(self) {
+        self.loading.ignored(self.path);
+    }
+
+    /// Where it stands.
+    pub(super) fn place(&self) -> &Place {
+        &self.node.place
+    }
+
+    /// Reports another type than this has.
+    pub(super) fn wrong_type<T>(&self, expected: &'static str) -> Option<T> {
+        self.error(ErrorKind::WrongType {
+            expected,
+            found: self.node.value.kind(),
+        });
+        None
+    }
+
+    fn filled<T: std::str::FromStr>(&self, expected: &'static str) -> Option<T> {
+        let text = self.text()?;
+        let value = text.trim().parse().ok();
+        if value.is_none() {
+            self.error(ErrorKind::WrongType {
+                expected,
+                found: "something else where the reference was filled in",
+            });
+        }
+        value
+    }
+}

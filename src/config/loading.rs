@@ -1,0 +1,202 @@
+//! One run of the loader: what it reads from, and everything that it finds on the way.
+//!
+//! Readers share it, so it collects through `&self`. Not here: deciding what is wrong.
+
+use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
+
+use super::document::Place;
+use super::error::{Error, ErrorKind, Errors};
+use super::fill::{self, Text};
+use super::{Environment, Note};
+
+/// One run of the loader.
+pub(super) struct Loading<'a> {
+    /// The environment that references and defaults are taken from.
+    pub(super) env: &'a dyn Environment,
+    main: &'a Path,
+    errors: RefCell<Vec<Error>>,
+    notes: RefCell<Vec<Note>>,
+    ignored: RefCell<Vec<String>>,
+    files: RefCell<Vec<PathBuf>>,
+    incomplete: Cell<bool>,
+}
+
+impl<'a> Loading<'a> {
+    /// A run that begins with `main`.
+    pub(super) fn new(main: &'a Path, env: &'a dyn Environment) -> Self {
+        Self {
+            env,
+            main,
+            errors: RefCell::default(),
+            notes: RefCell::default(),
+            ignored: RefCell::default(),
+            files: RefCell::new(vec![main.to_owned()]),
+            incomplete: Cell::new(false),
+        }
+    }
+
+    /// The main file as a place.
+    pub(super) fn main_file(&self) -> Place {
+        Place {
+            file: self.main.into(),
+            line: None,
+        }
+    }
+
+    /// Collects an error.
+    pub(super) fn error(&self, place: &Place, key: &str, kind: impl Into<ErrorKind>) {
+        self.errors
+            .borrow_mut()
+            .push(Error::new(key, kind).at(&*place.file, place.line));
+    }
+
+    /// Collects an error with what to do about it.
+    pub(super) fn error_help(
+        &self,
+        place: &Place,
+        key: &str,
+        kind: impl Into<ErrorKind>,
+        help: impl Into<String>,
+    ) {
+        self.errors.borrow_mut().push(
+            Error::new(key, kind)
+                .at(&*place.file, place.line)
+                .help(help),
+        );
+    }
+
+    /// Collects an error for a name that nothing bears, with the nearest one that something does.
+    pub(super) fn unknown_name(
+        &self,
+        place: &Place,
+        key: &str,
+        what: &'static str,
+        name: &Text,
+        known: &[&str],
+    ) {
+        if self.incomplete.get() {
+            return; // it may stand in the file that could not be read
+        }
+        let kind = ErrorKind::UnknownName {
+            what,
+            name: name.shown(),
+        };
+        match suggestion(name, known) {
+            Some(help) => self.error_help(place, key, kind, help),
+            None => self.error(place, key, kind),
+        }
+    }
+
+    /// Collects a warning about something insecure.
+    pub(super) fn warning(&self, place: &Place, key: &str, sentence: &str) {
+        self.notes.borrow_mut().push(Note {
+            warning: true,
+            text: format!("{place}: {key}: {sentence}"),
+        });
+    }
+
+    /// Collects information.
+    pub(super) fn info(&self, place: &Place, key: &str, sentence: &str) {
+        self.notes.borrow_mut().push(Note {
+            warning: false,
+            text: format!("{place}: {key}: {sentence}"),
+        });
+    }
+
+    /// Remembers a key that was read and has no effect.
+    pub(super) fn ignored(&self, key: String) {
+        self.ignored.borrow_mut().push(key);
+    }
+
+    /// Remembers a file for the watcher.
+    pub(super) fn file(&self, path: PathBuf) {
+        self.files.borrow_mut().push(path);
+    }
+
+    /// Says that a file could not be read, so that names in it are not called unknown.
+    pub(super) fn incomplete(&self) {
+        self.incomplete.set(true);
+    }
+
+    /// Fills the references of a string in; `None` after reporting why not.
+    pub(super) fn fill(&self, place: &Place, key: &str, written: &str) -> Option<Text> {
+        let base = place.file.parent().unwrap_or(Path::new(""));
+        match fill::fill(written, self.env, base, &mut |path| self.file(path)) {
+            Ok(text) => Some(text),
+            Err((kind, help)) => {
+                self.error_help(place, key, kind, help);
+                None
+            }
+        }
+    }
+
+    /// Whether nothing is wrong so far.
+    pub(super) fn is_clean(&self) -> bool {
+        self.errors.borrow().is_empty()
+    }
+
+    /// The errors in the order of files (the main one first) and lines, each once.
+    pub(super) fn into_errors(self) -> Errors {
+        let mut errors = self.errors.into_inner();
+        errors.sort_by_cached_key(|error| {
+            (
+                error.file() != Some(self.main),
+                error.file().map(Path::to_owned),
+                error.line(),
+            )
+        });
+        let mut seen = std::collections::BTreeSet::new();
+        errors.retain(|error| seen.insert(error.to_string()));
+        errors.into_iter().collect()
+    }
+
+    /// The notes, each once; the ignored keys make one of them.
+    pub(super) fn take_notes(&self) -> Vec<Note> {
+        let mut notes = self.notes.take();
+        let mut ignored = self.ignored.take();
+        ignored.sort();
+        ignored.dedup();
+        if !ignored.is_empty() {
+            let text = format!(
+                "{}: read and ignored, nothing here uses it: {}",
+                self.main.display(),
+                ignored.join(", ")
+            );
+            notes.push(Note {
+                warning: false,
+                text,
+            });
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        notes.retain(|note| seen.insert(note.text.clone()));
+        notes
+    }
+
+    /// The files that were read or named, each once.
+    pub(super) fn take_files(&self) -> Vec<PathBuf> {
+        let mut seen = std::collections::BTreeSet::new();
+        let mut files = self.files.take();
+        files.retain(|file| seen.insert(file.clone()));
+        files
+    }
+}
+
+/// `did you mean "x"?`, or the few names there are, or nothing.
+pub(super) fn suggestion(name: &str, known: &[&str]) -> Option<String> {
+    let near = known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .min();
+    if let Some((distance, candidate)) = near
+        && distance <= 1.max(name.chars().count() / 3)
+    {
+        return Some(format!("did you mean {candidate:?}?"));
+    }
+    let quoted: Vec<_> = known.iter().map(|name| format!("{name:?}")).collect();
+    match quoted.len() {
+        0 => None,
+        1..=8 => Some(format!("known: {}", quoted.join(", "))),
+        _ => None,
+    }
+}

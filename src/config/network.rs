@@ -1,0 +1,152 @@
+//! `[network.*]`: the listeners.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::entry::Entry;
+use super::error::ErrorKind;
+use super::named::Named;
+use super::not_yet;
+use super::reader::Reader;
+use super::{Bind, Network};
+
+/// The listeners as read.
+pub(super) struct Networks<'a> {
+    /// Those that are right, each with its table, in the order of the file.
+    pub(super) all: Vec<(Network, Entry<'a>)>,
+    /// Their names, also of those that are wrong.
+    pub(super) named: Named<Arc<str>>,
+}
+
+/// Reads `[network.*]`.
+pub(super) fn read<'a>(root: &Reader<'a>) -> Networks<'a> {
+    let mut networks = Networks {
+        all: Vec::new(),
+        named: Named::new("network"),
+    };
+    let group = root.group("network");
+    if group.is_empty() {
+        root.missing(
+            "network",
+            "add [network.public.http] with bind_address and bind_port",
+        );
+    }
+    for (name, entry) in group {
+        let network = read_one(name, &entry);
+        networks.named.insert(name, Some(name.into()));
+        if let Some(network) = network {
+            refuse_taken(&networks.all, &network, &entry);
+            networks.all.push((network, entry));
+        }
+    }
+    networks
+}
+
+fn read_one(name: &str, entry: &Entry<'_>) -> Option<Network> {
+    let reader = entry.table()?;
+    reader.know(&["description"]);
+    reader.ignore(&["id", "interface"]);
+    if let Some(entry) = reader.get("enable_wireguard")
+        && entry.boolean() == Some(true)
+    {
+        entry.error_help(
+            ErrorKind::Foreign("WireGuard (enable_wireguard)".into()),
+            "set up the interface with the system's tools and bind to its address",
+        );
+    }
+    if let Some(entry) = reader.get("http3") {
+        entry.error_help(
+            ErrorKind::Foreign("HTTP/3".into()),
+            "use [network.NAME.http]: HTTP/1.1 and HTTP/2",
+        );
+    }
+    let listener = reader.any(&["http", "tcp_config"]);
+    if listener.is_none() {
+        reader.missing(
+            "http",
+            "add bind_address and bind_port in [network.NAME.http]",
+        );
+    }
+    let bind = listener.and_then(|listener| read_bind(&listener));
+    reader.finish();
+    Some(Network {
+        name: name.into(),
+        bind: bind?,
+    })
+}
+
+/// `bind_address` (default `0.0.0.0`) and `bind_port`, or `unix:/path`.
+fn read_bind(listener: &Entry<'_>) -> Option<Bind> {
+    let reader = listener.table()?;
+    reader.refuse(not_yet::LISTENER);
+    let address = reader.get("bind_address");
+    let text = match &address {
+        Some(entry) => entry.text().map(|text| text.to_string()),
+        None => Some("0.0.0.0".to_owned()),
+    };
+    let socket = text
+        .as_deref()
+        .and_then(|text| text.strip_prefix("unix:").map(PathBuf::from));
+    let port = reader.get("bind_port");
+    if port.is_none() && socket.is_none() {
+        reader.missing("bind_port", "add bind_port = 8080");
+    }
+    let port = port
+        .and_then(|entry| entry.integer(1..=65_535))
+        .and_then(|port| u16::try_from(port).ok());
+    reader.finish();
+    match socket {
+        Some(path) if path.is_absolute() => Some(Bind::Unix(path)),
+        Some(_) => {
+            listener_error(
+                address.as_ref(),
+                "must be an absolute path after \"unix:\"",
+                "write it like \"unix:/run/harmony-edge/admin.sock\"",
+            );
+            None
+        }
+        None => {
+            let ip = super::address::bind_address(&text?);
+            if ip.is_none() {
+                listener_error(
+                    address.as_ref(),
+                    "must be an IP address",
+                    "write \"0.0.0.0\" for every address, or \"127.0.0.1\" for this machine only",
+                );
+            }
+            Some(Bind::Tcp(SocketAddr::new(ip?, port?)))
+        }
+    }
+}
+
+fn listener_error(address: Option<&Entry<'_>>, sentence: &str, help: &str) {
+    if let Some(entry) = address {
+        entry.error_help(sentence, help);
+    }
+}
+
+/// Reports an address that another network has taken, be it as part of every address.
+fn refuse_taken(networks: &[(Network, Entry<'_>)], network: &Network, entry: &Entry<'_>) {
+    for (other, _) in networks
+        .iter()
+        .filter(|(other, _)| overlap(&other.bind, &network.bind))
+    {
+        entry.error_help(
+            format!("binds to the same address as network {:?}", other.name),
+            "give each its own bind_address or bind_port",
+        );
+    }
+}
+
+fn overlap(one: &Bind, other: &Bind) -> bool {
+    match (one, other) {
+        (Bind::Unix(one), Bind::Unix(other)) => one == other,
+        (Bind::Tcp(one), Bind::Tcp(other)) => {
+            let every = one.ip().is_unspecified() || other.ip().is_unspecified();
+            one.port() == other.port()
+                && (one.ip() == other.ip() || every && one.is_ipv4() == other.is_ipv4())
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,203 @@
+//! `[pipelines.*]`: networks, endpoints, steps and backends put together.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::endpoint::{Guard, GuardedEndpoint};
+use super::entry::Entry;
+use super::error::ErrorKind;
+use super::fill::Text;
+use super::named::Named;
+use super::network::Networks;
+use super::reader::Reader;
+use super::step::Steps;
+use super::{Backend, Bind, Endpoint, Pipeline, Service, Step, chain};
+
+/// What pipelines refer to.
+pub(super) struct Parts<'a, 'p> {
+    pub(super) networks: &'p Networks<'a>,
+    /// The network that serves no pipeline.
+    pub(super) management: Option<Arc<str>>,
+    pub(super) endpoints: &'p Named<GuardedEndpoint>,
+    pub(super) steps: &'p Steps<'a>,
+    pub(super) backends: &'p Named<Backend>,
+}
+
+/// Reads `[pipelines.*]`, each with where it stands.
+pub(super) fn read<'a>(root: &Reader<'a>, parts: &Parts<'a, '_>) -> Vec<(Pipeline, Entry<'a>)> {
+    let pipelines = root.group("pipelines").into_iter();
+    pipelines
+        .filter_map(|(name, entry)| Some((read_one(name, &entry, parts)?, entry)))
+        .collect()
+}
+
+fn read_one(name: &str, entry: &Entry<'_>, parts: &Parts<'_, '_>) -> Option<Pipeline> {
+    let reader = entry.table()?;
+    reader.know(&["name"]);
+    reader.ignore(&["id", "tags"]);
+    if let Some(mesh) = reader.get("mesh") {
+        mesh.error_help(
+            ErrorKind::Foreign("a mesh".into()),
+            "use a jwt-auth step for who may come in, and `backends` for where it goes",
+        );
+    }
+    let description = reader.description();
+    let networks = networks(&reader, parts);
+    let endpoints: Vec<_> = names(&reader, "endpoints", true)
+        .into_iter()
+        .filter_map(|(name, item)| parts.endpoints.resolve(&name, &item).cloned())
+        .collect();
+    let answered = !endpoints.is_empty()
+        && endpoints
+            .iter()
+            .all(|endpoint| endpoint.endpoint.service == Service::Echo);
+    let backends = names(&reader, "backends", !answered)
+        .into_iter()
+        .filter_map(|(name, item)| parts.backends.resolve(&name, &item).cloned())
+        .collect();
+    let steps = steps(&reader, entry, &endpoints, parts.steps);
+    reader.finish();
+    let endpoints: Vec<Endpoint> = endpoints
+        .into_iter()
+        .map(|guarded| guarded.endpoint)
+        .collect();
+    Some(Pipeline {
+        name: name.into(),
+        description,
+        networks,
+        endpoints,
+        steps,
+        backends,
+    })
+}
+
+/// The names under a key, each once.
+fn names<'a>(reader: &Reader<'a>, key: &'static str, required: bool) -> Vec<(Text, Entry<'a>)> {
+    let Some(entry) = reader.get(key) else {
+        if required {
+            reader.missing(key, &format!("add {key} = [\"NAME\"]"));
+        }
+        return Vec::new();
+    };
+    let mut seen = BTreeSet::new();
+    let mut names = entry.texts();
+    if entry.is_array() && entry.items().is_empty() && required {
+        entry.error_help("is empty", "name at least one");
+    }
+    names.retain(|(name, item)| {
+        let first = seen.insert(name.to_string());
+        if !first {
+            item.error(format!("{} is named twice", name.shown()));
+        }
+        first
+    });
+    names
+}
+
+fn networks(reader: &Reader<'_>, parts: &Parts<'_, '_>) -> Vec<Arc<str>> {
+    let mut networks = Vec::new();
+    for (name, item) in names(reader, "networks", true) {
+        let Some(network) = parts.networks.named.resolve(&name, &item) else {
+            continue;
+        };
+        let socket = parts
+            .networks
+            .all
+            .iter()
+            .any(|(known, _)| known.name == *network && matches!(known.bind, Bind::Unix(_)));
+        if parts.management.as_ref() == Some(network) {
+            item.error_help(
+                format!("network {network:?} is that of the Management API"),
+                "give one of them a network of its own",
+            );
+        } else if socket {
+            item.error_help(
+                format!(
+                    "network {network:?} is a Unix socket, which is for the Management API only"
+                ),
+                "bind it to an address and a port",
+            );
+        }
+        networks.push(Arc::clone(network));
+    }
+    networks
+}
+
+/// The check on the endpoints, then the steps of `middleware`, or of the main file's chain.
+fn steps(
+    reader: &Reader<'_>,
+    entry: &Entry<'_>,
+    endpoints: &[GuardedEndpoint],
+    steps: &Steps<'_>,
+) -> Vec<Step> {
+    let mut all: Vec<Step> = guard(endpoints, entry)
+        .into_iter()
+        .map(|guard| Step {
+            name: guard.name.as_str().into(),
+            kind: guard.kind.clone(),
+        })
+        .collect();
+    let origin = match (reader.get("middleware"), &steps.chain) {
+        (Some(written), _) => {
+            all.extend(
+                request_side(&written)
+                    .into_iter()
+                    .filter_map(|(name, item)| steps.named.resolve(&name, &item).cloned()),
+            );
+            if let Some(right) = response_side(&written) {
+                for (name, item) in right.texts() {
+                    steps.named.resolve(&name, &item);
+                }
+                if !right.items().is_empty() {
+                    right.info("ignored: an edge has no steps on the response");
+                }
+            }
+            written
+        }
+        (None, Some((chain, origin))) => {
+            all.extend(chain.iter().cloned());
+            origin.clone()
+        }
+        (None, None) => entry.clone(),
+    };
+    chain::check(&all, &origin);
+    all
+}
+
+/// An array, or `left` of a table.
+fn request_side<'a>(middleware: &Entry<'a>) -> Vec<(Text, Entry<'a>)> {
+    if !middleware.is_table() {
+        return middleware.texts();
+    }
+    let Some(sides) = middleware.table() else {
+        return Vec::new();
+    };
+    let left = sides
+        .get("left")
+        .map(|left| left.texts())
+        .unwrap_or_default();
+    sides.know(&["right"]);
+    sides.finish();
+    left
+}
+
+fn response_side<'a>(middleware: &Entry<'a>) -> Option<Entry<'a>> {
+    if middleware.is_table() {
+        middleware.table()?.get("right")
+    } else {
+        None
+    }
+}
+
+/// The one check of all endpoints. A pipeline has one chain, so endpoints that differ in it cannot share one.
+fn guard<'e>(endpoints: &'e [GuardedEndpoint], entry: &Entry<'_>) -> Option<&'e Guard> {
+    let mut guards = endpoints.iter().map(|endpoint| endpoint.guard.as_ref());
+    let first = guards.next().flatten();
+    if guards.any(|guard| guard.map(|guard| &guard.name) != first.map(|guard| &guard.name)) {
+        entry.error_help(
+            "its endpoints differ in `authentication`",
+            "give them pipelines of their own, or name the step in `middleware`",
+        );
+    }
+    first
+}

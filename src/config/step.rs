@@ -1,0 +1,221 @@
+//! `[middleware.*]` and `[[middleware]]`: the steps of a pipeline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::authentication::Authentications;
+use super::document::Document;
+use super::entry::Entry;
+use super::error::ErrorKind;
+use super::loading::Loading;
+use super::named::Named;
+use super::reader::Reader;
+use super::{AuthStep, Step, StepKind, foreign, jwt, not_yet};
+
+/// The types that this version serves.
+const TYPES: &[&str] = &["jwt-auth", "passthru"];
+
+/// Every step, and the main file's chain.
+pub(super) struct Steps<'a> {
+    /// By name.
+    pub(super) named: Named<Step>,
+    /// `[[middleware]]`: what pipelines get that have no `middleware` of their own, and where it stands.
+    pub(super) chain: Option<(Vec<Step>, Entry<'a>)>,
+}
+
+/// Reads both forms.
+pub(super) fn read<'a>(
+    root: &Reader<'a>,
+    document: &'a Document,
+    authentications: &Authentications,
+    jwks_fresh: Duration,
+    loading: &'a Loading<'a>,
+) -> Steps<'a> {
+    let mut named = Named::new("middleware");
+    for (name, entry) in root.group("middleware") {
+        named.insert(name, read_one(name, &entry, authentications, jwks_fresh));
+    }
+    let chain = document.chain.as_ref().map(|node| {
+        let chain = Entry::new("middleware".to_owned(), node, loading);
+        let steps = chain
+            .items()
+            .into_iter()
+            .enumerate()
+            .filter_map(|(index, item)| {
+                let written = item.table().and_then(|table| table.text("name"));
+                let name = written
+                    .as_ref()
+                    .map_or_else(|| format!("middleware[{index}]"), |name| name.to_string());
+                let step = read_one(&name, &item, authentications, jwks_fresh);
+                if written.is_some() {
+                    if named.contains(&name) {
+                        item.error(format!("another middleware is named {name:?} too"));
+                    }
+                    named.insert(&name, step.clone());
+                }
+                step
+            });
+        (steps.collect(), chain)
+    });
+    if !named.contains("passthru") {
+        // the public DSL lets a pipeline name it without a table
+        named.insert(
+            "passthru",
+            Some(Step {
+                name: "passthru".into(),
+                kind: StepKind::Passthru,
+            }),
+        );
+    }
+    Steps { named, chain }
+}
+
+/// A step that this version refuses is reported by its type alone, and nothing else in it is looked at.
+fn read_one(
+    name: &str,
+    entry: &Entry<'_>,
+    authentications: &Authentications,
+    jwks_fresh: Duration,
+) -> Option<Step> {
+    let mut reader = entry.table()?;
+    reader.know(&["name", "description"]);
+    reader.ignore(&["id", "tags"]);
+    let kind = reader.get("type");
+    let authentication = reader.get("authentication");
+    let type_name = match (&kind, &authentication) {
+        (Some(entry), _) => step_type(entry)?,
+        (None, Some(_)) => "jwt-auth",
+        (None, None) => {
+            reader.missing("type", "name one of \"jwt-auth\", \"passthru\"");
+            return None;
+        }
+    };
+    reader.flatten("options");
+    reader.flatten("config");
+    let kind = match (type_name, authentication) {
+        ("jwt-auth", Some(authentication)) => {
+            let step = authentications.inbound(&authentication);
+            let joining = Joining::read(&reader);
+            reader.finish_with(Some(
+                "the settings of this step stand in the table that `authentication` names",
+            ));
+            match step? {
+                StepKind::Jwt(step) => StepKind::Jwt(joining.over(step)),
+                other => other.clone(),
+            }
+        }
+        ("jwt-auth", None) => {
+            let step = read_jwt(&reader, jwks_fresh);
+            reader.finish();
+            StepKind::Jwt(step?)
+        }
+        (_, authentication) => {
+            if let Some(authentication) = authentication {
+                authentication.error_help(
+                    "has no meaning on a step that does not authenticate",
+                    "remove it, or set type = \"jwt-auth\"",
+                );
+            }
+            reader.finish();
+            StepKind::Passthru
+        }
+    };
+    Some(Step {
+        name: name.into(),
+        kind,
+    })
+}
+
+/// The settings of a `jwt-auth` step together with how it joins its group.
+pub(super) fn read_jwt(reader: &Reader<'_>, jwks_fresh: Duration) -> Option<AuthStep<super::Jwt>> {
+    let joining = Joining::read(reader);
+    let settings = jwt::read(reader, jwks_fresh)?;
+    let step = AuthStep {
+        optional: false,
+        fallback_on_failed: false,
+        forward_credential: true,
+        realm: "harmony".to_owned(),
+        settings: Arc::new(settings),
+    };
+    Some(joining.over(&step))
+}
+
+/// One of [`TYPES`], in its first spelling.
+fn step_type(entry: &Entry<'_>) -> Option<&'static str> {
+    let text = entry.text()?;
+    let spelt = match text.replace('_', "-") {
+        joined if joined == "jwtauth" => "jwt-auth".to_owned(),
+        spelt => spelt,
+    };
+    if let Some(served) = TYPES.iter().find(|served| **served == spelt) {
+        return Some(served);
+    }
+    if not_yet::STEPS.contains(&spelt.as_str()) {
+        entry.error(ErrorKind::NotServed(format!("step type {}", text.shown())));
+    } else if let Some(instead) = foreign::instead(foreign::STEPS, &spelt) {
+        entry.foreign("the step", &text, instead);
+    } else {
+        let known: Vec<&str> = TYPES.iter().chain(not_yet::STEPS).copied().collect();
+        entry.unknown("step type", &text, &known);
+    }
+    None
+}
+
+/// How an authentication step joins its group, as far as it is written.
+struct Joining {
+    optional: Option<bool>,
+    fallback_on_failed: Option<bool>,
+    forward_credential: Option<bool>,
+    realm: Option<String>,
+}
+
+impl Joining {
+    fn read(reader: &Reader<'_>) -> Self {
+        Self {
+            optional: reader.get("optional").and_then(|entry| entry.boolean()),
+            fallback_on_failed: reader
+                .get("fallback_on")
+                .and_then(|entry| fallback_on(&entry)),
+            forward_credential: reader
+                .get("forward_credential")
+                .and_then(|entry| entry.boolean()),
+            realm: reader.get("realm").and_then(|entry| realm(&entry)),
+        }
+    }
+
+    /// What is written, over what `step` has.
+    fn over<T>(self, step: &AuthStep<T>) -> AuthStep<T> {
+        AuthStep {
+            optional: self.optional.unwrap_or(step.optional),
+            fallback_on_failed: self.fallback_on_failed.unwrap_or(step.fallback_on_failed),
+            forward_credential: self.forward_credential.unwrap_or(step.forward_credential),
+            realm: self.realm.unwrap_or_else(|| step.realm.clone()),
+            settings: Arc::clone(&step.settings),
+        }
+    }
+}
+
+fn fallback_on(entry: &Entry<'_>) -> Option<bool> {
+    let text = entry.text()?;
+    match &*text {
+        "missing" => Some(false),
+        "failed" => Some(true),
+        _ => {
+            entry.unknown("fallback", &text, &["missing", "failed"]);
+            None
+        }
+    }
+}
+
+/// It stands between quotes in a header.
+fn realm(entry: &Entry<'_>) -> Option<String> {
+    let text = entry.text()?;
+    let fits = !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\');
+    if !fits {
+        entry.error("must be visible ASCII without quotes and backslashes");
+    }
+    fits.then(|| text.to_string())
+}

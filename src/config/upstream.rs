@@ -1,0 +1,172 @@
+//! The address of a backend or a target: `base_url`, or `connection.{host, port, protocol, base_path}`.
+
+use super::address::{self, HttpUrl};
+use super::entry::Entry;
+use super::reader::Reader;
+use super::{foreign, not_yet, path};
+
+/// An address, as far as it is written.
+#[derive(Clone, Default)]
+pub(super) struct Upstream {
+    tls: Option<bool>,
+    host: Option<String>,
+    port: Option<u16>,
+    path: Option<String>,
+}
+
+/// A whole address.
+pub(super) struct Address {
+    pub(super) tls: bool,
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// Canonical.
+    pub(super) path: String,
+}
+
+impl Upstream {
+    /// This one, with what it does not say taken from `other`. One that names a host by URL takes nothing.
+    pub(super) fn over(self, other: Self) -> Self {
+        if self.host.is_some() && self.tls.is_some() {
+            return self;
+        }
+        Self {
+            tls: self.tls.or(other.tls),
+            host: self.host.or(other.host),
+            port: self.port.or(other.port),
+            path: self.path.or(other.path),
+        }
+    }
+
+    /// The whole address; reports a missing host.
+    pub(super) fn resolve(self, reader: &Reader<'_>) -> Option<Address> {
+        let Some(host) = self.host else {
+            reader.missing(
+                "base_url",
+                "add base_url = \"http://HOST:PORT\", or target_ref",
+            );
+            return None;
+        };
+        let tls = self.tls.unwrap_or(false);
+        let port = self.port.unwrap_or(if tls { 443 } else { 80 });
+        Some(Address {
+            tls,
+            host,
+            port,
+            path: self.path.unwrap_or_else(|| "/".to_owned()),
+        })
+    }
+}
+
+/// Reads the address of a backend or a target; `None` after an error.
+pub(super) fn read(reader: &Reader<'_>) -> Option<Upstream> {
+    reader.refuse(not_yet::UPSTREAM);
+    let url = reader.any(&["base_url", "url"]);
+    let connection = reader.get("connection");
+    // a target of the public DSL has its protocol outside of the connection
+    let outer = reader
+        .any(&["protocol", "type"])
+        .map(|entry| protocol(&entry));
+    let inner = connection.as_ref().map(read_connection);
+    let url = url.map(|entry| (from_url(&entry), entry));
+    if let (Some((_, entry)), Some(connection)) = (&url, &connection) {
+        entry.error_help(
+            "is given beside `connection`",
+            format!(
+                "keep one of them: the other stands at {}",
+                connection.place()
+            ),
+        );
+    }
+    let outer = match outer {
+        Some(tls) => Some(tls?),
+        None => None,
+    };
+    match (url, inner) {
+        (Some((url, _)), _) => url,
+        (None, Some(connection)) => connection.map(|connection| Upstream {
+            tls: connection.tls.or(outer),
+            ..connection
+        }),
+        (None, None) => Some(Upstream {
+            tls: outer,
+            ..Upstream::default()
+        }),
+    }
+}
+
+fn read_connection(entry: &Entry<'_>) -> Option<Upstream> {
+    let reader = entry.table()?;
+    reader.refuse(not_yet::UPSTREAM);
+    let host = reader.get("host").map(|entry| read_host(&entry));
+    let port = reader.get("port").map(|entry| {
+        entry
+            .integer(1..=65_535)
+            .and_then(|port| u16::try_from(port).ok())
+    });
+    let tls = reader.get("protocol").map(|entry| protocol(&entry));
+    let path = reader
+        .get("base_path")
+        .map(|entry| address::path_prefix(Some(&entry)));
+    reader.finish();
+    let host = host.map_or(Some(Upstream::default()), |host| host)?;
+    Some(Upstream {
+        tls: tls.map_or(Some(host.tls), |tls| tls.map(Some))?,
+        port: port.map_or(Some(host.port), |port| port.map(Some))?,
+        path: path.map_or(Some(host.path), |path| path.map(Some))?,
+        host: host.host,
+    })
+}
+
+/// A host name, an IP literal, or a whole URL.
+fn read_host(entry: &Entry<'_>) -> Option<Upstream> {
+    let text = entry.text()?;
+    if text.contains("://") {
+        return from_url(entry);
+    }
+    let host = address::host(&text);
+    if host.is_none() {
+        entry.error_help(
+            "is not a host name",
+            "write it without port and path: they have their own keys",
+        );
+    }
+    Some(Upstream {
+        host: Some(host?),
+        ..Upstream::default()
+    })
+}
+
+fn from_url(entry: &Entry<'_>) -> Option<Upstream> {
+    let url = match HttpUrl::parse(&entry.text()?) {
+        Ok(url) if url.query => Err("must not have a query".into()),
+        Ok(url) => path::canonical(&url.path).map(|path| (url, path)),
+        Err(why) => Err(why.into()),
+    };
+    match url {
+        Ok((url, path)) => Some(Upstream {
+            tls: Some(url.tls),
+            host: Some(url.host),
+            port: url.port,
+            path: Some(path),
+        }),
+        Err(why) => {
+            entry.error(why.into_owned());
+            None
+        }
+    }
+}
+
+/// Whether a protocol is https rather than http.
+fn protocol(entry: &Entry<'_>) -> Option<bool> {
+    let text = entry.text()?;
+    match &*text {
+        "http" => return Some(false),
+        "https" => return Some(true),
+        _ => {}
+    }
+    match foreign::instead(foreign::PROTOCOLS, &text) {
+        Some(instead) => entry.foreign("the protocol", &text, instead),
+        None => entry.unknown("protocol", &text, &["http", "https"]),
+    }
+    None
+}

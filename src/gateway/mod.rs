@@ -1,0 +1,193 @@
+//! The immutable runtime built from a configuration: routes, pipelines, backends.
+//!
+//! A request takes one `Arc` of the [`Gateway`] and keeps it to its end, so it never sees half of one configuration and half of another. What outlives a
+//! configuration (key sets, resolved names) is held beside it, in [`Live`]. Nothing here speaks HTTP or touches a socket, but for the look-up of names.
+
+mod names;
+mod path;
+mod pipeline;
+mod routes;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::HeaderName;
+use ipnet::IpNet;
+
+use crate::auth::KeySets;
+use crate::config::{self, Bind, Config, Service, StepKind};
+
+pub use names::{Addresses, Names};
+pub use path::{PathError, canonical};
+pub use pipeline::{Backend, Pipeline, Target, Upstream};
+pub use routes::{Match, RouteTable};
+
+/// The gateway that serves now, and what it shares with the one before and the one after.
+#[derive(Debug)]
+pub struct Live {
+    gateway: ArcSwap<Gateway>,
+    key_sets: KeySets,
+    names: Names,
+}
+
+impl Live {
+    /// Builds the first gateway.
+    pub fn start(config: &Config, key_sets: KeySets) -> Result<Self, config::Errors> {
+        let names = Names::default();
+        let gateway = Gateway::build(config, &key_sets, &names)?;
+        Ok(Self {
+            gateway: ArcSwap::from_pointee(gateway),
+            key_sets,
+            names,
+        })
+    }
+
+    /// The gateway for one request. Keep it; a second call may return another one.
+    pub fn gateway(&self) -> Arc<Gateway> {
+        self.gateway.load_full()
+    }
+
+    /// Key sets of the process.
+    pub fn key_sets(&self) -> &KeySets {
+        &self.key_sets
+    }
+
+    /// Names of upstreams.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+}
+
+/// Everything that one configuration means for a request.
+#[derive(Debug)]
+pub struct Gateway {
+    networks: Vec<NetworkRoutes>,
+    trusted_proxies: Vec<IpNet>,
+    claim_headers: Vec<HeaderName>,
+}
+
+#[derive(Debug)]
+struct NetworkRoutes {
+    listens: SocketAddr,
+    routes: RouteTable<Arc<Route>>,
+}
+
+/// Where a request comes in, and what becomes of it there.
+#[derive(Debug)]
+pub struct Route {
+    /// The pipeline it belongs to.
+    pub pipeline: Arc<Pipeline>,
+    /// The endpoint, with its prefix and its limits.
+    pub endpoint: config::Endpoint,
+}
+
+impl Route {
+    /// Whether the endpoint answers by itself.
+    pub fn echoes(&self) -> bool {
+        self.endpoint.service == Service::Echo
+    }
+}
+
+impl Gateway {
+    /// Builds a gateway beside the one that serves. Reads key files; fetches nothing.
+    pub fn build(
+        config: &Config,
+        key_sets: &KeySets,
+        names: &Names,
+    ) -> Result<Self, config::Errors> {
+        let mut networks: Vec<_> = config
+            .networks
+            .iter()
+            .filter_map(|network| match network.bind {
+                Bind::Tcp(listens) => Some((&network.name, listens)),
+                Bind::Unix(_) => None,
+            })
+            .map(|(name, listens)| {
+                (
+                    name,
+                    NetworkRoutes {
+                        listens,
+                        routes: RouteTable::default(),
+                    },
+                )
+            })
+            .collect();
+        let mut errors = Vec::new();
+        for settings in &config.pipelines {
+            let pipeline = match Pipeline::build(settings, key_sets, names) {
+                Ok(pipeline) => Arc::new(pipeline),
+                Err(found) => {
+                    errors.extend(found);
+                    continue;
+                }
+            };
+            for endpoint in &settings.endpoints {
+                let route = Arc::new(Route {
+                    pipeline: pipeline.clone(),
+                    endpoint: endpoint.clone(),
+                });
+                for (name, network) in &mut networks {
+                    if settings.networks.contains(name) {
+                        let Route { endpoint, .. } = &*route;
+                        network.routes.insert(
+                            &endpoint.hosts,
+                            &endpoint.path_prefix,
+                            &endpoint.methods,
+                            route.clone(),
+                        );
+                    }
+                }
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors.into_iter().collect());
+        }
+        Ok(Self {
+            networks: networks.into_iter().map(|(_, network)| network).collect(),
+            trusted_proxies: config.trusted_proxies.clone(),
+            claim_headers: claim_headers(config),
+        })
+    }
+
+    /// The routes of the network that a connection came in on: the listener at that very address, else the one at its port on every address.
+    pub fn routes(&self, local: SocketAddr) -> Option<&RouteTable<Arc<Route>>> {
+        self.networks
+            .iter()
+            .find(|network| network.listens == local)
+            .or_else(|| {
+                self.networks.iter().find(|network| {
+                    network.listens.ip().is_unspecified() && network.listens.port() == local.port()
+                })
+            })
+            .map(|network| &network.routes)
+    }
+
+    /// The headers that some pipeline fills from claims: no client may set them, on any route.
+    pub fn claim_headers(&self) -> &[HeaderName] {
+        &self.claim_headers
+    }
+
+    /// Whether a peer's `X-Forwarded-*` is believed.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+}
+
+fn claim_headers(config: &Config) -> Vec<HeaderName> {
+    let mut names: Vec<HeaderName> = config
+        .pipelines
+        .iter()
+        .flat_map(|pipeline| &pipeline.steps)
+        .filter_map(|step| match &step.kind {
+            StepKind::Jwt(step) => Some(&step.settings.claims_to_headers),
+            StepKind::Passthru => None,
+        })
+        .flatten()
+        .map(|(_, name)| name.clone())
+        .collect();
+    names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+    names.dedup();
+    names
+}

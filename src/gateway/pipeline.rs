@@ -1,0 +1,153 @@
+//! A pipeline at run time: its chain, and the backends that share its load.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::HeaderValue;
+use http::header::InvalidHeaderValue;
+
+use crate::auth::{Chain, KeySets};
+use crate::config::{self, BackendTarget, HttpBackend};
+
+use super::names::{Addresses, Names};
+
+/// One pipeline: what a request must pass, and where it goes then.
+#[derive(Debug)]
+pub struct Pipeline {
+    /// The table's name.
+    pub name: Arc<str>,
+    /// The authentication steps.
+    pub chain: Chain,
+    backends: Vec<Backend>,
+    next: AtomicUsize,
+}
+
+/// One backend of a pipeline.
+#[derive(Debug)]
+pub struct Backend {
+    /// The table's name.
+    pub name: Arc<str>,
+    /// What answers.
+    pub target: Target,
+}
+
+/// What answers.
+#[derive(Debug)]
+pub enum Target {
+    /// This process, with the request as JSON.
+    Echo,
+    /// An HTTP server.
+    Http(Box<Upstream>),
+}
+
+/// An HTTP upstream, with everything that a request needs made ready.
+#[derive(Debug)]
+pub struct Upstream {
+    /// The settings.
+    pub settings: HttpBackend,
+    /// The resolved addresses of its host.
+    pub addresses: Arc<Addresses>,
+    /// The upstream's own `Host`, for `host = "upstream"`.
+    pub authority: HeaderValue,
+    /// The `Authorization` that it gets.
+    pub credential: Option<HeaderValue>,
+}
+
+impl Pipeline {
+    pub(super) fn build(
+        settings: &config::Pipeline,
+        key_sets: &KeySets,
+        names: &Names,
+    ) -> Result<Self, Vec<config::Error>> {
+        let mut errors = Vec::new();
+        let mut backends = Vec::new();
+        for backend in &settings.backends {
+            match Backend::build(backend, names) {
+                Ok(backend) => backends.push(backend),
+                Err(error) => errors.push(config::Error::new(
+                    format!("backends.{}", backend.name),
+                    error.to_string(),
+                )),
+            }
+        }
+        match Chain::build(&settings.steps, key_sets) {
+            Ok(chain) if errors.is_empty() => Ok(Self {
+                name: settings.name.clone(),
+                chain,
+                backends,
+                next: AtomicUsize::new(0),
+            }),
+            Ok(_) => Err(errors),
+            Err(found) => {
+                errors.extend(found.into_iter().map(|error| {
+                    config::Error::new(format!("middleware.{}", error.step()), error.to_string())
+                }));
+                Err(errors)
+            }
+        }
+    }
+
+    /// Takes the next turn of the round robin.
+    pub fn turn(&self) -> usize {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The backend for a turn and an attempt: each attempt of one request goes to another backend, while there is one.
+    pub fn backend(&self, turn: usize, attempt: usize) -> Option<&Backend> {
+        let index = turn
+            .wrapping_add(attempt)
+            .checked_rem(self.backends.len())?;
+        self.backends.get(index)
+    }
+
+    /// How many backends share the load.
+    pub fn backends(&self) -> usize {
+        self.backends.len()
+    }
+}
+
+impl Backend {
+    fn build(settings: &config::Backend, names: &Names) -> Result<Self, InvalidHeaderValue> {
+        Ok(Self {
+            name: settings.name.clone(),
+            target: match &settings.target {
+                BackendTarget::Echo => Target::Echo,
+                BackendTarget::Http(http) => Target::Http(Box::new(Upstream::build(http, names)?)),
+            },
+        })
+    }
+}
+
+impl Upstream {
+    fn build(settings: &HttpBackend, names: &Names) -> Result<Self, InvalidHeaderValue> {
+        let credential = settings
+            .credential
+            .as_ref()
+            .map(|credential| {
+                let mut value = HeaderValue::from_str(credential.0.expose())?;
+                value.set_sensitive(true);
+                Ok(value)
+            })
+            .transpose()?;
+        Ok(Self {
+            settings: settings.clone(),
+            addresses: names.addresses(&settings.host, settings.port),
+            authority: HeaderValue::from_str(&authority(settings))?,
+            credential,
+        })
+    }
+}
+
+fn authority(settings: &HttpBackend) -> String {
+    let host = if settings.host.contains(':') {
+        format!("[{}]", settings.host)
+    } else {
+        settings.host.clone()
+    };
+    let default_port = if settings.tls { 443 } else { 80 };
+    if settings.port == default_port {
+        host
+    } else {
+        format!("{host}:{}", settings.port)
+    }
+}

@@ -1,0 +1,106 @@
+//! What one request carries from filter to filter.
+//!
+//! Everything is optional: `logging` also runs for requests that never reached a filter, and a request that is refused early never gets a route.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use http::{HeaderValue, Version};
+
+use super::head::Head;
+use super::upstream::Deadline;
+use crate::auth::Identity;
+use crate::gateway::{Backend, Route, Target, Upstream};
+
+/// The state of one request.
+#[derive(Debug)]
+pub struct Context {
+    pub(super) started: Instant,
+    pub(super) version: Version,
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) peer_is_trusted: bool,
+    /// The client behind trusted proxies.
+    pub(super) client: Option<IpAddr>,
+    pub(super) request_id: Option<HeaderValue>,
+    pub(super) head: Option<Head>,
+    /// The canonical path.
+    pub(super) path: Option<String>,
+    /// Where it belongs. Held to its end: a reload in between changes nothing for this request.
+    pub(super) route: Option<Arc<Route>>,
+    pub(super) identity: Option<Identity>,
+    /// Why the request was refused, or why its upstream failed: a stable label.
+    pub(super) reason: Option<&'static str>,
+    /// The turn in the pipeline's round robin, once the request was admitted.
+    pub(super) turn: Option<usize>,
+    /// How many attempts failed so far.
+    pub(super) attempt: usize,
+    /// The connection to the upstream, while one is in use.
+    pub(super) deadline: Option<Arc<Deadline>>,
+    /// Whether the attempt's response head has arrived.
+    pub(super) answered: bool,
+    /// When the whole exchange must be over.
+    pub(super) total_deadline: Option<Instant>,
+    /// Bytes of request body so far.
+    pub(super) body_bytes: u64,
+    _in_flight: InFlight,
+}
+
+impl Context {
+    pub(super) fn new(in_flight: &Arc<AtomicUsize>) -> Self {
+        Self {
+            started: Instant::now(),
+            version: Version::HTTP_11,
+            peer: None,
+            peer_is_trusted: false,
+            client: None,
+            request_id: None,
+            head: None,
+            path: None,
+            route: None,
+            identity: None,
+            reason: None,
+            turn: None,
+            attempt: 0,
+            deadline: None,
+            answered: false,
+            total_deadline: None,
+            body_bytes: 0,
+            _in_flight: InFlight::enter(in_flight),
+        }
+    }
+
+    /// The backend of the attempt at hand.
+    pub(super) fn backend(&self) -> Option<&Backend> {
+        self.route
+            .as_ref()?
+            .pipeline
+            .backend(self.turn?, self.attempt)
+    }
+
+    /// The same, when it is an HTTP server.
+    pub(super) fn upstream(&self) -> Option<&Upstream> {
+        match &self.backend()?.target {
+            Target::Http(upstream) => Some(upstream),
+            Target::Echo => None,
+        }
+    }
+}
+
+/// Counts requests in flight, so that a stop can end as soon as there are none.
+#[derive(Debug)]
+struct InFlight(Arc<AtomicUsize>);
+
+impl InFlight {
+    fn enter(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,69 @@
+//! The `echo` service: answers with the request as JSON, as an upstream would have got it, credentials left out.
+
+use http::HeaderName;
+use http::header;
+use pingora::http::ResponseHeader;
+use pingora_proxy::Session;
+use serde_json::{Map, Value, json};
+
+use super::context::Context;
+use super::headers;
+use super::respond::{self, Refusal};
+
+/// Largest body that is shown; a larger one is only counted.
+const SHOWN_BYTES: usize = 64 * 1024;
+
+const CREDENTIALS: [HeaderName; 4] = [
+    header::AUTHORIZATION,
+    header::PROXY_AUTHORIZATION,
+    header::COOKIE,
+    HeaderName::from_static("x-api-key"),
+];
+
+/// Answers a request that passed its pipeline's steps.
+pub(super) async fn answer(session: &mut Session, ctx: &mut Context) -> pingora::Result<()> {
+    let mut request = session.req_header().clone();
+    headers::prepare(&mut request, ctx, None)?;
+    for credential in &CREDENTIALS {
+        request.remove_header(credential);
+    }
+    let mut fields = Map::new();
+    for name in request.headers.keys() {
+        let values: Vec<_> = request
+            .headers
+            .get_all(name)
+            .iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+            .collect();
+        fields.insert(name.as_str().to_owned(), Value::String(values.join(", ")));
+    }
+    let limit = ctx
+        .route
+        .as_ref()
+        .map_or(0, |route| route.endpoint.max_body_size);
+    let mut body = Vec::new();
+    let mut total = 0;
+    while let Some(bytes) = session.read_request_body().await? {
+        total += bytes.len() as u64;
+        if total > limit {
+            return respond::refuse(session, ctx, Refusal::body_too_large()).await;
+        }
+        let room = SHOWN_BYTES.saturating_sub(body.len());
+        body.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+    let query = ctx.head.as_ref().and_then(|head| head.query.as_deref());
+    let mut answer = json!({
+        "method": request.method.as_str(),
+        "path": ctx.path,
+        "query": query.map(String::from_utf8_lossy),
+        "headers": fields,
+        "body_bytes": total,
+    });
+    if total > 0 && total <= SHOWN_BYTES as u64 {
+        answer["body"] = json!(String::from_utf8_lossy(&body));
+    }
+    let mut text = serde_json::to_vec_pretty(&answer).unwrap_or_default();
+    text.push(b'\n');
+    let response = ResponseHeader::build(200, Some(8))?;
+    respond::json(session, ctx, response, text.into()).await
+}

@@ -1,0 +1,430 @@
+//! The request head as it came: what HTTP itself forbids, refused before anything is matched or forwarded.
+//!
+//! Pingora reads leniently (it takes bare line feeds, drops a `Content-Length` beside a `Transfer-Encoding`, forwards a missing `Host`), so the raw bytes
+//! are judged here. Routes and credentials are other modules' business.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::Version;
+use pingora::http::RequestHeader;
+use pingora_proxy::Session;
+
+/// Largest header block, bytes.
+const MAX_HEAD: usize = 64 * 1024;
+/// Most header fields.
+const MAX_FIELDS: usize = 100;
+
+/// Why a head is refused. Every one of them closes the connection: what follows such a head cannot be trusted either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum HeadError {
+    #[error("header block over {MAX_HEAD} bytes or {MAX_FIELDS} fields")]
+    TooLarge,
+    #[error("carriage return or line feed on its own, a folded line, or NUL")]
+    BadLine,
+    #[error("more than one content-length, or one that is not a number")]
+    ContentLength,
+    #[error("transfer-encoding other than chunked, or beside content-length")]
+    TransferEncoding,
+    #[error("host missing, repeated or malformed")]
+    Host,
+    #[error("malformed request target")]
+    Target,
+    #[error("connection nominates a field that must not be dropped")]
+    Nomination,
+}
+
+impl HeadError {
+    /// 431 for size (RFC 6585 section 5), 400 for the rest.
+    pub(super) fn status(self) -> u16 {
+        if self == Self::TooLarge { 431 } else { 400 }
+    }
+
+    /// Stable label for logs and metrics.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::TooLarge => "head_too_large",
+            Self::BadLine => "bad_line",
+            Self::ContentLength => "content_length",
+            Self::TransferEncoding => "transfer_encoding",
+            Self::Host => "host",
+            Self::Target => "target",
+            Self::Nomination => "nomination",
+        }
+    }
+}
+
+/// What routing and forwarding need of a head that is sound.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// Host and port as the client named them: from an absolute-form target if there is one (RFC 9112 section 3.2.2), else from `Host` or `:authority`.
+    pub(super) authority: Bytes,
+    /// The path as it came.
+    pub(super) path: Bytes,
+    /// The query as it came, without its `?`.
+    pub(super) query: Option<Bytes>,
+}
+
+impl Head {
+    /// Judges the head of a request.
+    pub(super) fn read(session: &Session) -> Result<Self, HeadError> {
+        let header = session.req_header();
+        let head = match session.as_http1() {
+            Some(http1) => read_http1(&http1.get_headers_raw_bytes())?,
+            None => read_http2(header)?,
+        };
+        refuse_nominations(header)?;
+        Ok(head)
+    }
+
+    /// The host for the route table: in lower case, without port and without the root's dot.
+    pub(super) fn host(&self) -> Cow<'_, str> {
+        let authority = std::str::from_utf8(&self.authority).unwrap_or_default();
+        let (host, _) = split_port(authority);
+        let host = host.strip_suffix('.').unwrap_or(host);
+        if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Cow::Owned(host.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(host)
+        }
+    }
+}
+
+fn read_http1(raw: &Bytes) -> Result<Head, HeadError> {
+    if raw.len() > MAX_HEAD {
+        return Err(HeadError::TooLarge);
+    }
+    let mut lines = Lines(raw).skip_while(|line| matches!(line, Ok(line) if line.is_empty()));
+    let request_line = lines.next().ok_or(HeadError::Target)??;
+    let mut fields = 0;
+    let mut hosts = 0;
+    let mut host = None;
+    let mut content_length = false;
+    let mut transfer_encoding = false;
+    for line in lines {
+        let line = line?;
+        if line.is_empty() {
+            break;
+        }
+        fields += 1;
+        if fields > MAX_FIELDS {
+            return Err(HeadError::TooLarge);
+        }
+        let colon = memchr::memchr(b':', line).ok_or(HeadError::BadLine)?;
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => {
+                hosts += 1;
+                host = Some(value);
+            }
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                let number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+                if content_length || !number {
+                    return Err(HeadError::ContentLength);
+                }
+                content_length = true;
+            }
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                if transfer_encoding || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(HeadError::TransferEncoding);
+                }
+                transfer_encoding = true;
+            }
+            _ => {}
+        }
+    }
+    if content_length && transfer_encoding {
+        return Err(HeadError::TransferEncoding);
+    }
+    let host = host
+        .filter(|host| hosts == 1 && is_authority(host))
+        .ok_or(HeadError::Host)?;
+    let target = request_line
+        .split(|&byte| byte == b' ')
+        .nth(1)
+        .ok_or(HeadError::Target)?;
+    let (authority, target) = split_absolute(target)?;
+    let (path, query) = split_query(target)?;
+    Ok(Head {
+        authority: raw.slice_ref(authority.unwrap_or(host)),
+        path: raw.slice_ref(path),
+        query: query.map(|query| raw.slice_ref(query)),
+    })
+}
+
+/// HTTP/2 has framing of its own; what is left is the authority, which `:authority` and `Host` must agree on (RFC 9113 section 8.3.1).
+fn read_http2(header: &RequestHeader) -> Result<Head, HeadError> {
+    if header.headers.len() > MAX_FIELDS {
+        return Err(HeadError::TooLarge);
+    }
+    let mut hosts = header.headers.get_all(http::header::HOST).iter();
+    let host = hosts.next().map(http::HeaderValue::as_bytes);
+    let pseudo = header
+        .uri
+        .authority()
+        .map(|authority| authority.as_str().as_bytes());
+    let authority = match (pseudo, host) {
+        (Some(pseudo), Some(host)) if !pseudo.eq_ignore_ascii_case(host) => {
+            return Err(HeadError::Host);
+        }
+        (pseudo, host) => pseudo.or(host).ok_or(HeadError::Host)?,
+    };
+    if hosts.next().is_some() || !is_authority(authority) {
+        return Err(HeadError::Host);
+    }
+    if header
+        .headers
+        .get_all(http::header::CONTENT_LENGTH)
+        .iter()
+        .count()
+        > 1
+    {
+        return Err(HeadError::ContentLength);
+    }
+    let target = header
+        .uri
+        .path_and_query()
+        .map_or("", |target| target.as_str());
+    let (path, query) = split_query(target.as_bytes())?;
+    Ok(Head {
+        authority: Bytes::copy_from_slice(authority),
+        path: Bytes::copy_from_slice(path),
+        query: query.map(Bytes::copy_from_slice),
+    })
+}
+
+/// Lines that end in CR LF and hold neither of them nor NUL; a line that begins with white space is a folded one (RFC 9112 section 5.2).
+struct Lines<'a>(&'a [u8]);
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = Result<&'a [u8], HeadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let end = memchr::memchr3(b'\r', b'\n', 0, self.0);
+        let Some((line, rest)) = end.and_then(|end| {
+            let rest = self.0[end..].strip_prefix(b"\r\n")?;
+            Some((&self.0[..end], rest))
+        }) else {
+            self.0 = &[];
+            return Some(Err(HeadError::BadLine));
+        };
+        self.0 = rest;
+        if matches!(line.first(), Some(b' ' | b'\t')) {
+            return Some(Err(HeadError::BadLine));
+        }
+        Some(Ok(line))
+    }
+}
+
+/// Takes the authority off an absolute-form target.
+fn split_absolute(target: &[u8]) -> Result<(Option<&[u8]>, &[u8]), HeadError> {
+    if target.starts_with(b"/") || target == b"*" {
+        return Ok((None, target));
+    }
+    let rest = ["http://", "https://"]
+        .iter()
+        .find_map(|scheme| {
+            let (start, rest) = target.split_at_checked(scheme.len())?;
+            start
+                .eq_ignore_ascii_case(scheme.as_bytes())
+                .then_some(rest)
+        })
+        .ok_or(HeadError::Target)?;
+    let end = rest
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?' | b'#'))
+        .unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    if !is_authority(authority) {
+        return Err(HeadError::Target);
+    }
+    match path.first() {
+        Some(b'/') => Ok((Some(authority), path)),
+        None => Ok((Some(authority), b"/")),
+        Some(_) => Err(HeadError::Target),
+    }
+}
+
+fn split_query(target: &[u8]) -> Result<(&[u8], Option<&[u8]>), HeadError> {
+    if target.contains(&b'#') {
+        return Err(HeadError::Target);
+    }
+    Ok(match memchr::memchr(b'?', target) {
+        Some(mark) => (&target[..mark], Some(&target[mark + 1..])),
+        None => (target, None),
+    })
+}
+
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rfind(':') {
+        Some(colon) if !authority[colon..].contains(']') => {
+            (&authority[..colon], Some(&authority[colon + 1..]))
+        }
+        _ => (authority, None),
+    }
+}
+
+/// A host name, an IPv4 address or a bracketed IPv6 address, with an optional port. No user information.
+fn is_authority(authority: &[u8]) -> bool {
+    let Ok(authority) = std::str::from_utf8(authority) else {
+        return false;
+    };
+    let (host, port) = split_port(authority);
+    let port_is_sound =
+        port.is_none_or(|port| port.parse::<u16>().is_ok() && !port.starts_with('+'));
+    let host_is_sound = match host.strip_prefix('[') {
+        Some(literal) => literal
+            .strip_suffix(']')
+            .is_some_and(|literal| literal.parse::<std::net::Ipv6Addr>().is_ok()),
+        None => {
+            !host.is_empty()
+                && host.len() <= 253
+                && host
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+        }
+    };
+    port_is_sound && host_is_sound
+}
+
+/// `Connection` drops what it names before a request goes on: not what decides who the request is from or for (RFC 9110 section 7.6.1).
+fn refuse_nominations(header: &RequestHeader) -> Result<(), HeadError> {
+    if header.version == Version::HTTP_2 {
+        return Ok(());
+    }
+    for value in header.headers.get_all(http::header::CONNECTION) {
+        for name in value
+            .as_bytes()
+            .split(|&byte| byte == b',')
+            .map(<[u8]>::trim_ascii)
+        {
+            let protected = name.eq_ignore_ascii_case(b"authorization")
+                || name.eq_ignore_ascii_case(b"host")
+                || super::headers::is_identity(name);
+            if protected {
+                return Err(HeadError::Nomination);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(head: &str) -> Result<Head, HeadError> {
+        read_http1(&Bytes::copy_from_slice(head.as_bytes()))
+    }
+
+    fn with(fields: &str) -> Result<Head, HeadError> {
+        read(&format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n"))
+    }
+
+    #[test]
+    fn framing_is_unambiguous_or_refused() {
+        use HeadError::*;
+        for (fields, error) in [
+            (
+                "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+                TransferEncoding,
+            ),
+            ("Content-Length: 1\r\nContent-Length: 1\r\n", ContentLength),
+            ("Content-Length: 1\r\nContent-Length: 2\r\n", ContentLength),
+            ("Content-Length: 1, 1\r\n", ContentLength),
+            ("Content-Length: +1\r\n", ContentLength),
+            ("Content-Length: 0x1\r\n", ContentLength),
+            ("Content-Length:\r\n", ContentLength),
+            ("Transfer-Encoding: gzip, chunked\r\n", TransferEncoding),
+            ("Transfer-Encoding: chunked, chunked\r\n", TransferEncoding),
+            ("Transfer-Encoding: identity\r\n", TransferEncoding),
+            (
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+                TransferEncoding,
+            ),
+            ("Host: h\r\n", Host),
+            ("A: b\r\n c\r\n", BadLine),
+            ("A: b\nB: c\r\n", BadLine),
+            ("A: b\rB: c\r\n", BadLine),
+            ("A: b\0c\r\n", BadLine),
+            ("A b\r\n", BadLine),
+        ] {
+            assert_eq!(with(fields), Err(error), "{fields:?}");
+        }
+        for fields in [
+            "",
+            "Content-Length: 1\r\n",
+            "transfer-encoding: Chunked\r\n",
+            "A:b\r\nA: \r\n",
+        ] {
+            assert!(with(fields).is_ok(), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn size_is_limited() {
+        assert_eq!(with(&"A: b\r\n".repeat(99)).map(drop), Ok(()));
+        assert_eq!(with(&"A: b\r\n".repeat(100)), Err(HeadError::TooLarge));
+        assert_eq!(
+            with(&format!("A: {}\r\n", "b".repeat(MAX_HEAD))),
+            Err(HeadError::TooLarge)
+        );
+    }
+
+    #[test]
+    fn hosts() {
+        for (host, expected) in [
+            ("example.com", "example.com"),
+            ("EXAMPLE.com:8080", "example.com"),
+            ("example.com.", "example.com"),
+            ("127.0.0.1:80", "127.0.0.1"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("under_score", "under_score"),
+        ] {
+            let head = read(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).unwrap();
+            assert_eq!(head.host(), expected, "{host}");
+        }
+        for host in [
+            "", "a b", "a@b", "a/b", "a:b", "a:", "a:99999", "[::1", "::1", "a,b", "a:80:80",
+            "%61", "[::1]x",
+        ] {
+            let head = read(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+            assert_eq!(head, Err(HeadError::Host), "{host:?}");
+        }
+        assert_eq!(read("GET / HTTP/1.1\r\nA: b\r\n\r\n"), Err(HeadError::Host));
+    }
+
+    #[test]
+    fn targets() {
+        for (target, authority, path, query) in [
+            ("/a?b?c", "h", "/a", Some("b?c")),
+            ("/a?", "h", "/a", Some("")),
+            ("http://x:1/a?b", "x:1", "/a", Some("b")),
+            ("HTTP://x", "x", "/", None),
+            ("*", "h", "*", None),
+        ] {
+            let head = read(&format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n")).unwrap();
+            assert_eq!(head.authority, authority, "{target}");
+            assert_eq!(head.path, path, "{target}");
+            assert_eq!(head.query.as_deref(), query.map(str::as_bytes), "{target}");
+        }
+        for target in [
+            "a",
+            "%20/x",
+            "ftp://x/",
+            "http:///a",
+            "http://u@x/",
+            "http://x?a",
+            "/a#b",
+            "/a?b#c",
+            "x:443",
+        ] {
+            let head = read(&format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
+            assert_eq!(head, Err(HeadError::Target), "{target}");
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Header fields on their way to the upstream: what the client must not set, what only we know, and what must not travel.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Method};
+use pingora::http::RequestHeader;
+
+use super::context::Context;
+use crate::gateway::Upstream;
+
+const X_AUTH_METHOD: HeaderName = HeaderName::from_static("x-auth-method");
+const X_AUTH_SUBJECT: HeaderName = HeaderName::from_static("x-auth-subject");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+/// The request's id, towards the upstream and back to the client.
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// `Proxy` would become `HTTP_PROXY` in a CGI environment behind us.
+const PROXY: HeaderName = HeaderName::from_static("proxy");
+
+/// Whether a field name is one that only we may set: `X-Auth-*`, in every spelling that a server behind us could take for it.
+pub(super) fn is_identity(name: &[u8]) -> bool {
+    name.len() > 7 && spells(&name[..7], b"x-auth-")
+}
+
+/// Whether two names are one to a server that folds case and maps `_` and `.` to `-`.
+fn spells(name: &[u8], canonical: &[u8]) -> bool {
+    name.len() == canonical.len()
+        && name
+            .iter()
+            .zip(canonical)
+            .all(|(byte, expected)| match byte {
+                b'_' | b'.' => *expected == b'-',
+                byte => byte.eq_ignore_ascii_case(expected),
+            })
+}
+
+/// Removes what a client sent under a reserved name: `X-Auth-*`, and the headers that some pipeline fills from claims. On every route.
+pub(super) fn strip_reserved(header: &mut RequestHeader, from_claims: &[HeaderName]) {
+    let reserved = |name: &HeaderName| {
+        let name = name.as_str().as_bytes();
+        is_identity(name)
+            || from_claims
+                .iter()
+                .any(|claim| spells(name, claim.as_str().as_bytes()))
+    };
+    while let Some(name) = header.headers.keys().find(|name| reserved(name)).cloned() {
+        header.remove_header(&name);
+    }
+}
+
+/// The client behind the trusted proxies: the rightmost address of `X-Forwarded-For` that none of them has, or the peer itself.
+pub(super) fn client(headers: &HeaderMap, peer: IpAddr, trusts: impl Fn(IpAddr) -> bool) -> IpAddr {
+    if !trusts(peer) {
+        return peer;
+    }
+    let mut client = peer;
+    for value in headers.get_all(X_FORWARDED_FOR).iter().rev() {
+        for address in value.as_bytes().rsplit(|&byte| byte == b',') {
+            let parsed = std::str::from_utf8(address)
+                .ok()
+                .and_then(|address| address.trim().parse().ok());
+            let Some(address) = parsed else {
+                return client;
+            };
+            client = address;
+            if !trusts(address) {
+                return client;
+            }
+        }
+    }
+    client
+}
+
+/// The id that a trusted peer gave the request, if it is fit to be logged.
+pub(super) fn given_request_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    headers
+        .get(X_REQUEST_ID)
+        .filter(|id| {
+            (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+        })
+        .cloned()
+}
+
+/// Makes a request that passed its steps into the one that the upstream gets. `upstream` is `None` for an echo, which shows what one would get.
+pub(super) fn prepare(
+    request: &mut RequestHeader,
+    ctx: &Context,
+    upstream: Option<&Upstream>,
+) -> pingora::Result<()> {
+    forwarded(request, ctx)?;
+    if let Some(head) = &ctx.head {
+        let host = match upstream {
+            Some(upstream) if upstream.settings.send_upstream_host => upstream.authority.clone(),
+            _ => value(&head.authority),
+        };
+        request.insert_header(header::HOST, host)?;
+    }
+    request.remove_header(&PROXY);
+    if let Some(id) = &ctx.request_id {
+        request.insert_header(X_REQUEST_ID, id.clone())?;
+    }
+    if ctx
+        .route
+        .as_ref()
+        .is_some_and(|route| route.pipeline.chain.consumes_authorization())
+    {
+        request.remove_header(&header::AUTHORIZATION);
+    }
+    if let Some(credential) = upstream.and_then(|upstream| upstream.credential.clone()) {
+        request.insert_header(header::AUTHORIZATION, credential)?;
+    }
+    if let Some(identity) = &ctx.identity {
+        request.insert_header(
+            X_AUTH_METHOD,
+            HeaderValue::from_static(identity.method().as_str()),
+        )?;
+        if let Some(subject) = identity.subject() {
+            request.insert_header(X_AUTH_SUBJECT, subject.clone())?;
+        }
+        for (name, value) in identity.headers() {
+            request.insert_header(name.clone(), value.clone())?;
+        }
+    }
+    if request.method == Method::OPTIONS {
+        count_hop(request)?;
+    }
+    if ctx.version == http::Version::HTTP_2 {
+        join_cookies(request)?;
+    }
+    Ok(())
+}
+
+/// `X-Forwarded-*` and `Via`: replaced, or continued when the peer is trusted (RFC 9110 section 7.6.3).
+fn forwarded(request: &mut RequestHeader, ctx: &Context) -> pingora::Result<()> {
+    let version = match ctx.version {
+        http::Version::HTTP_2 => "2 harmony-edge",
+        http::Version::HTTP_10 => "1.0 harmony-edge",
+        _ => "1.1 harmony-edge",
+    };
+    request.append_header(header::VIA, HeaderValue::from_static(version))?;
+    let peer = ctx.peer.map(|peer| peer.ip().to_canonical());
+    if ctx.peer_is_trusted {
+        let mut chain = Vec::new();
+        for value in request.headers.get_all(X_FORWARDED_FOR) {
+            chain.extend_from_slice(value.as_bytes());
+            chain.extend_from_slice(b", ");
+        }
+        if let Some(peer) = peer {
+            chain.extend_from_slice(peer.to_string().as_bytes());
+            request.insert_header(X_FORWARDED_FOR, value(&chain.into()))?;
+        }
+        if !request.headers.contains_key(X_FORWARDED_PROTO) {
+            request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static("http"))?;
+        }
+        if let (false, Some(head)) = (request.headers.contains_key(X_FORWARDED_HOST), &ctx.head) {
+            request.insert_header(X_FORWARDED_HOST, value(&head.authority))?;
+        }
+        return Ok(());
+    }
+    request.remove_header(&header::FORWARDED);
+    request.remove_header(&X_REAL_IP);
+    if let Some(peer) = peer {
+        request.insert_header(X_FORWARDED_FOR, value(&peer.to_string().into()))?;
+    }
+    request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static("http"))?;
+    if let Some(head) = &ctx.head {
+        request.insert_header(X_FORWARDED_HOST, value(&head.authority))?;
+    }
+    Ok(())
+}
+
+/// HTTP/2 may split `Cookie`; HTTP/1.1 has one (RFC 9113 section 8.2.3).
+fn join_cookies(request: &mut RequestHeader) -> pingora::Result<()> {
+    let mut cookies = request.headers.get_all(header::COOKIE).iter();
+    if let (Some(first), Some(second)) = (cookies.next(), cookies.next()) {
+        let crumbs: Vec<&[u8]> = [first, second]
+            .into_iter()
+            .chain(cookies)
+            .map(HeaderValue::as_bytes)
+            .collect();
+        let joined = value(&crumbs.join(&b"; "[..]).into());
+        request.insert_header(header::COOKIE, joined)?;
+    }
+    Ok(())
+}
+
+/// One hop less for `OPTIONS` (RFC 9110 section 7.6.2); at zero, [`hops_are_spent`] has answered already.
+fn count_hop(request: &mut RequestHeader) -> pingora::Result<()> {
+    if let Some(hops @ 1..) = max_forwards(&request.headers) {
+        request.insert_header(header::MAX_FORWARDS, HeaderValue::from(hops - 1))?;
+    }
+    Ok(())
+}
+
+/// Whether this is an `OPTIONS` request that must not travel further.
+pub(super) fn hops_are_spent(request: &RequestHeader) -> bool {
+    request.method == Method::OPTIONS && max_forwards(&request.headers) == Some(0)
+}
+
+fn max_forwards(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(header::MAX_FORWARDS)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+}
+
+/// A header value of bytes that were checked when the head was read.
+fn value(bytes: &bytes::Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(bytes.clone()).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// The internet address of a connection's end.
+pub(super) fn inet(
+    addr: Option<&pingora::protocols::l4::socket::SocketAddr>,
+) -> Option<SocketAddr> {
+    addr.and_then(|addr| addr.as_inet()).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_names_in_every_spelling() {
+        for name in [
+            "x-auth-subject",
+            "X_Auth_Subject",
+            "x.auth.method",
+            "X-AUTH-",
+            "x-auth-_",
+            "x_auth-scope",
+        ] {
+            assert_eq!(is_identity(name.as_bytes()), name.len() > 7, "{name}");
+        }
+        for name in [
+            "x-author",
+            "authorization",
+            "x-authx",
+            "x-forwarded-for",
+            "xx-auth-subject",
+        ] {
+            assert!(!is_identity(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn reserved_names_are_stripped_whoever_sent_them() {
+        let mut header = RequestHeader::build("GET", b"/", None).unwrap();
+        for name in [
+            "X-Auth-Subject",
+            "x_auth_subject",
+            "X-Team",
+            "x_team",
+            "X-Other",
+        ] {
+            header.append_header(name, "1").unwrap();
+            header.append_header(name, "2").unwrap();
+        }
+        strip_reserved(&mut header, &[HeaderName::from_static("x-team")]);
+        let left: Vec<_> = header.headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["x-other"]);
+    }
+
+    #[test]
+    fn the_client_is_the_rightmost_address_that_is_not_trusted() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let trusts = |address: IpAddr| address.is_loopback();
+        for (peer, forwarded, expected) in [
+            ("9.9.9.9", &["1.1.1.1"][..], "9.9.9.9"),
+            ("127.0.0.1", &[], "127.0.0.1"),
+            ("127.0.0.1", &["1.1.1.1, 2.2.2.2, 127.0.0.2"], "2.2.2.2"),
+            ("127.0.0.1", &["1.1.1.1", "2.2.2.2"], "2.2.2.2"),
+            ("127.0.0.1", &["1.1.1.1, junk"], "127.0.0.1"),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in forwarded {
+                headers.append(X_FORWARDED_FOR, HeaderValue::from_static(value));
+            }
+            assert_eq!(
+                client(&headers, ip(peer), trusts),
+                ip(expected),
+                "{peer} {forwarded:?}"
+            );
+        }
+    }
+}

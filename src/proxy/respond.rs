@@ -1,0 +1,230 @@
+//! Answers that this process gives itself. Every refusal becomes a response in [`refuse`], and nowhere else.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Method, StatusCode};
+use pingora::http::ResponseHeader;
+use pingora_proxy::Session;
+use serde::Serialize;
+
+use super::context::Context;
+use super::head::HeadError;
+use super::headers::X_REQUEST_ID;
+use crate::auth::Denial;
+use crate::gateway::PathError;
+
+/// How much of a refused request's body is read before its connection is closed, so that the client gets to read the answer.
+const DRAIN_BYTES: usize = 256 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// Why a request is not proxied: everything that the answer depends on.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    /// Stable label for logs and metrics; never sent.
+    pub(super) reason: &'static str,
+    message: &'static str,
+    challenges: Vec<HeaderValue>,
+    retry_after: Option<u32>,
+    allow: Option<HeaderValue>,
+    close: bool,
+}
+
+impl Refusal {
+    fn new(status: u16, reason: &'static str, message: &'static str) -> Self {
+        Self {
+            status,
+            reason,
+            message,
+            challenges: Vec::new(),
+            retry_after: None,
+            allow: None,
+            close: false,
+        }
+    }
+
+    pub(super) fn no_route() -> Self {
+        Self::new(404, "no_route", "nothing is served here")
+    }
+
+    pub(super) fn method_not_allowed(allowed: &[&Method]) -> Self {
+        let allow = allowed
+            .iter()
+            .map(|method| method.as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
+        Self {
+            allow: HeaderValue::from_str(&allow).ok(),
+            ..Self::new(405, "method", "the method is not served here")
+        }
+    }
+
+    pub(super) fn body_too_large() -> Self {
+        Self {
+            close: true,
+            ..Self::new(
+                413,
+                "body_too_large",
+                "the body is larger than this place takes",
+            )
+        }
+    }
+
+    pub(super) fn body_incomplete() -> Self {
+        Self {
+            close: true,
+            ..Self::new(408, "body_timeout", "the body did not arrive in time")
+        }
+    }
+
+    pub(super) fn malformed(reason: &'static str) -> Self {
+        Self {
+            close: true,
+            ..Self::new(400, reason, "the request is malformed")
+        }
+    }
+
+    pub(super) fn internal(reason: &'static str) -> Self {
+        Self::new(500, reason, "the request could not be processed")
+    }
+
+    pub(super) fn unreachable(reason: &'static str) -> Self {
+        Self::new(
+            502,
+            reason,
+            "the upstream could not be reached or gave no valid answer",
+        )
+    }
+
+    pub(super) fn unresolved() -> Self {
+        Self {
+            retry_after: Some(1),
+            ..Self::new(503, "upstream_unresolved", "the upstream is not known yet")
+        }
+    }
+
+    pub(super) fn too_slow(reason: &'static str) -> Self {
+        Self::new(504, reason, "the upstream took too long")
+    }
+}
+
+impl From<HeadError> for Refusal {
+    fn from(error: HeadError) -> Self {
+        let message = match error {
+            HeadError::TooLarge => "the header is too large",
+            _ => "the request is malformed",
+        };
+        Self {
+            close: true,
+            ..Self::new(error.status(), error.reason(), message)
+        }
+    }
+}
+
+impl From<PathError> for Refusal {
+    fn from(_: PathError) -> Self {
+        Self::new(400, "path", "the path is malformed")
+    }
+}
+
+impl From<Denial> for Refusal {
+    fn from(denial: Denial) -> Self {
+        let status = denial.status();
+        let message = match status {
+            401 => "a valid credential is required",
+            403 => "the credential does not permit this",
+            503 => "the credential cannot be checked now",
+            429 => "too many failed attempts",
+            _ => "the credential is malformed",
+        };
+        Self {
+            challenges: denial.challenges().to_vec(),
+            retry_after: denial.retry_after(),
+            ..Self::new(status, denial.reason().as_str(), message)
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: &'a str,
+    message: &'a str,
+}
+
+/// Answers a refused request and leaves its connection in a defined state. Nothing of the request is echoed.
+pub(super) async fn refuse(
+    session: &mut Session,
+    ctx: &mut Context,
+    refusal: Refusal,
+) -> pingora::Result<()> {
+    ctx.reason = Some(refusal.reason);
+    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = ErrorBody {
+        error: status.canonical_reason().unwrap_or("Error"),
+        message: refusal.message,
+    };
+    let body = serde_json::to_vec(&body).unwrap_or_default();
+    let mut response = ResponseHeader::build(status, Some(8))?;
+    for challenge in refusal.challenges {
+        response.append_header(header::WWW_AUTHENTICATE, challenge)?;
+    }
+    if let Some(seconds) = refusal.retry_after {
+        response.insert_header(header::RETRY_AFTER, HeaderValue::from(seconds))?;
+    }
+    if let Some(allow) = refusal.allow {
+        response.insert_header(header::ALLOW, allow)?;
+    }
+    let unread = !session.is_body_empty();
+    if refusal.close || unread {
+        session.set_keepalive(None);
+    }
+    json(session, ctx, response, body.into()).await?;
+    if unread {
+        drain(session).await;
+    }
+    Ok(())
+}
+
+/// Completes a response with a JSON body and writes it.
+pub(super) async fn json(
+    session: &mut Session,
+    ctx: &Context,
+    mut response: ResponseHeader,
+    body: Bytes,
+) -> pingora::Result<()> {
+    response.insert_header(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    )?;
+    response.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
+    if response.status != StatusCode::NO_CONTENT {
+        response.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+    }
+    if let Some(id) = &ctx.request_id {
+        response.insert_header(X_REQUEST_ID, id.clone())?;
+    }
+    let bodiless = body.is_empty() || session.req_header().method == Method::HEAD;
+    session
+        .write_response_header(Box::new(response), bodiless)
+        .await?;
+    if !bodiless {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}
+
+/// Reads what a refused client is still sending, within limits: closing at once would reset the connection, and the answer with it.
+async fn drain(session: &mut Session) {
+    let reading = async {
+        let mut read = 0;
+        while read < DRAIN_BYTES {
+            match session.read_request_body().await {
+                Ok(Some(bytes)) => read += bytes.len(),
+                Ok(None) | Err(_) => break,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
+}

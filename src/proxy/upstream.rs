@@ -1,0 +1,179 @@
+//! Connections to upstreams: the peer of an attempt, and the deadlines that Pingora has no setting for.
+//!
+//! Pingora knows one time-out for every read from an upstream. We need two: one until the response head, one between bytes, and a stream may pause for longer
+//! than a head may take. So each connection keeps a second handle of its socket, and a watcher shuts the socket down when the head (or the whole exchange)
+//! is overdue. Costs on a request: two atomic stores.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use pingora::connectors::l4::Connect;
+use pingora::http::ResponseHeader;
+use pingora::protocols::l4::socket::SocketAddr as PeerAddr;
+use pingora::protocols::l4::stream::Stream;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::{Digest, GetProxyDigest};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, OrErr};
+use tokio::net::TcpStream;
+
+use crate::gateway::Upstream;
+
+/// How often overdue connections are looked for.
+const TICK: Duration = Duration::from_millis(100);
+/// How long an idle connection is kept for the next request.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// When a connection is overdue.
+#[derive(Debug)]
+pub(super) struct Deadline {
+    socket: socket2::Socket,
+    clock: Instant,
+    /// Milliseconds since `clock`; 0: none.
+    due: AtomicU64,
+    passed: AtomicBool,
+}
+
+impl Deadline {
+    /// Sets the time at which the connection is cut, or `None` for never.
+    pub(super) fn set(&self, due: Option<Instant>) {
+        let due = due.map_or(0, |due| self.millis(due).max(1));
+        self.due.store(due, Ordering::Release);
+    }
+
+    /// Whether the connection was cut for being overdue.
+    pub(super) fn passed(&self) -> bool {
+        self.passed.load(Ordering::Acquire)
+    }
+
+    fn millis(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.clock).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn check(&self, now: Instant) {
+        let due = self.due.load(Ordering::Acquire);
+        if due == 0 || self.millis(now) < due {
+            return;
+        }
+        // A head that arrived just now has changed `due`: then it was in time.
+        let still = self
+            .due
+            .compare_exchange(due, 0, Ordering::AcqRel, Ordering::Acquire);
+        if still.is_ok() {
+            self.passed.store(true, Ordering::Release);
+            if let Err(error) = self.socket.shutdown(std::net::Shutdown::Both) {
+                log::debug!("upstream connection was gone before it was cut: {error}");
+            }
+        }
+    }
+}
+
+/// Every open connection to an upstream.
+#[derive(Debug, Default)]
+pub struct Deadlines(Mutex<Vec<Weak<Deadline>>>);
+
+impl Deadlines {
+    fn watch(&self, deadline: &Arc<Deadline>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(Arc::downgrade(deadline));
+    }
+
+    fn check(&self) {
+        let now = Instant::now();
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|deadline| match deadline.upgrade() {
+            Some(deadline) => {
+                deadline.check(now);
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// Cuts overdue connections for as long as the process lives: what is in flight during a shutdown has its deadlines too.
+    pub async fn run(&self) {
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tick.tick().await;
+            self.check();
+        }
+    }
+}
+
+/// Opens connections that have a deadline.
+#[derive(Debug)]
+pub(super) struct Connector(pub(super) Arc<Deadlines>);
+
+#[async_trait]
+impl Connect for Connector {
+    async fn connect(&self, addr: &PeerAddr) -> pingora::Result<Stream> {
+        let addr = addr.as_inet().ok_or_else(|| {
+            Error::explain(
+                ErrorType::InternalError,
+                "upstream address is not an internet address",
+            )
+        })?;
+        let tcp = TcpStream::connect(addr).await.map_err(|error| {
+            let kind = match error.kind() {
+                std::io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
+                std::io::ErrorKind::TimedOut => ErrorType::ConnectTimedout,
+                _ => ErrorType::ConnectError,
+            };
+            Error::because(kind, format!("connecting to {addr}"), error)
+        })?;
+        let socket = socket2::SockRef::from(&tcp).try_clone().or_err(
+            ErrorType::SocketError,
+            "second handle of the upstream socket",
+        )?;
+        let deadline = Arc::new(Deadline {
+            socket,
+            clock: Instant::now(),
+            due: AtomicU64::new(0),
+            passed: AtomicBool::new(false),
+        });
+        self.0.watch(&deadline);
+        let mut stream = Stream::from(tcp);
+        // The place that Pingora has for what a connection brings along; no proxy is involved.
+        let head = Box::new(ResponseHeader::build(200, Some(0))?);
+        stream.set_proxy_digest(ProxyDigest::new(head, Some(Box::new(deadline))));
+        Ok(stream)
+    }
+}
+
+/// The deadline of the connection that an attempt got.
+pub(super) fn deadline_of(digest: Option<&Digest>) -> Option<Arc<Deadline>> {
+    digest?
+        .proxy_digest
+        .as_ref()?
+        .user_data
+        .as_ref()?
+        .downcast_ref::<Arc<Deadline>>()
+        .cloned()
+}
+
+/// The peer for one attempt.
+pub(super) fn peer(
+    upstream: &Upstream,
+    address: SocketAddr,
+    connector: Arc<Connector>,
+) -> Box<HttpPeer> {
+    let settings = &upstream.settings;
+    let server_name = if settings.tls {
+        settings.host.clone()
+    } else {
+        String::new()
+    };
+    let mut peer = HttpPeer::new(address, settings.tls, server_name);
+    let options = &mut peer.options;
+    options.custom_l4 = Some(connector);
+    options.total_connection_timeout = Some(settings.connect_timeout);
+    options.connection_timeout = Some(settings.connect_timeout);
+    // Until the head, the deadline decides; it may be later than a pause between bytes may last.
+    options.read_timeout = Some(settings.read_timeout.max(settings.head_timeout));
+    options.write_timeout = Some(settings.read_timeout);
+    options.idle_timeout = Some(IDLE);
+    Box::new(peer)
+}

@@ -1,0 +1,162 @@
+//! The logger: `log` and `env_logger`, filtered by `RUST_LOG`, as text or JSON.
+//!
+//! Other crates are held at `info` whatever the filter says: at `debug` and `trace`, HTTP libraries write request heads, and those hold credentials.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use env_logger::fmt::Formatter;
+use env_logger::{Builder, Logger, Target};
+use log::kv::{Error as KvError, Key, Value, VisitSource};
+use log::{Level, Log, Metadata, Record};
+use serde_json::{Map, json};
+
+use super::writer::LogWriter;
+
+/// Our own targets: the library, its binary, and everything below.
+const OURS: &str = "harmony";
+
+/// How to log.
+#[derive(Debug, Clone, Copy)]
+pub struct LogSettings<'a> {
+    /// Filter in the form of `RUST_LOG`, which wins when it is set.
+    pub level: &'a str,
+    /// JSON rather than text.
+    pub json: bool,
+    /// A file to append to, mode 0640, instead of standard error.
+    pub file: Option<&'a Path>,
+}
+
+/// Starts logging for the whole process. Call once.
+pub fn start(settings: LogSettings<'_>) -> io::Result<LogWriter> {
+    let out: Box<dyn Write + Send> = match settings.file {
+        Some(path) => Box::new(
+            OpenOptions::new()
+                .create(true)
+                .append(true)
+                .mode(0o640)
+                .open(path)?,
+        ),
+        None => Box::new(io::stderr()),
+    };
+    let writer = LogWriter::start(out)?;
+    let mut builder = Builder::new();
+    match std::env::var("RUST_LOG") {
+        Ok(filter) if !filter.is_empty() => builder.parse_filters(&filter),
+        // Pingora says at `info` what the start-up summary says better.
+        _ => builder.parse_filters(&format!("{},pingora=warn", settings.level)),
+    };
+    let format = if settings.json {
+        write_json
+    } else {
+        write_text
+    };
+    let logger = builder
+        .format(format)
+        .target(Target::Pipe(Box::new(writer.clone())))
+        .build();
+    log::set_max_level(logger.filter());
+    log::set_boxed_logger(Box::new(Capped(logger))).map_err(io::Error::other)?;
+    Ok(writer)
+}
+
+struct Capped(Logger);
+
+impl Log for Capped {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        (metadata.level() <= Level::Info || is_ours(metadata.target())) && self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
+}
+
+fn is_ours(target: &str) -> bool {
+    target
+        .strip_prefix(OURS)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+fn write_text(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
+    write!(
+        out,
+        "{:.3} {:5} {}: {}",
+        jiff::Timestamp::now(),
+        record.level(),
+        record.target(),
+        record.args()
+    )?;
+    record
+        .key_values()
+        .visit(&mut Text(out))
+        .map_err(io::Error::other)?;
+    writeln!(out)
+}
+
+struct Text<'a>(&'a mut Formatter);
+
+impl<'kvs> VisitSource<'kvs> for Text<'_> {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), KvError> {
+        write!(self.0, " {key}={value}")?;
+        Ok(())
+    }
+}
+
+fn write_json(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
+    let mut fields = Map::new();
+    fields.insert(
+        "time".to_owned(),
+        json!(format!("{:.3}", jiff::Timestamp::now())),
+    );
+    fields.insert("level".to_owned(), json!(record.level().as_str()));
+    fields.insert("target".to_owned(), json!(record.target()));
+    fields.insert("message".to_owned(), json!(record.args().to_string()));
+    record
+        .key_values()
+        .visit(&mut Json(&mut fields))
+        .map_err(io::Error::other)?;
+    serde_json::to_writer(&mut *out, &fields)?;
+    writeln!(out)
+}
+
+struct Json<'a>(&'a mut Map<String, serde_json::Value>);
+
+impl<'kvs> VisitSource<'kvs> for Json<'_> {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), KvError> {
+        let value = match (value.to_u64(), value.to_f64()) {
+            (Some(number), _) => json!(number),
+            (None, Some(number)) => json!(number),
+            (None, None) => json!(value.to_string()),
+        };
+        self.0.insert(key.to_string(), value);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_crates_stay_at_info() {
+        let logger = Capped(Builder::new().parse_filters("trace").build());
+        let enabled = |target: &str, level| {
+            logger.enabled(&Metadata::builder().target(target).level(level).build())
+        };
+        assert!(enabled("harmony::proxy", Level::Trace));
+        assert!(enabled("harmony", Level::Debug));
+        assert!(enabled("pingora_core", Level::Info));
+        assert!(!enabled("pingora_proxy", Level::Debug));
+        assert!(!enabled("harmonyx", Level::Trace));
+        assert!(!enabled("h2::codec", Level::Trace));
+    }
+}

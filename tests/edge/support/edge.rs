@@ -1,0 +1,351 @@
+//! The edge itself: the real binary under a configuration of the test, in a directory of its own.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use super::client::Client;
+use super::issuer::Issuer;
+use super::poll::{becomes_true, eventually};
+use super::ports::Port;
+use super::request::Request;
+use super::response::Response;
+use super::secrets;
+use super::settings::Settings;
+use super::upstream::Upstream;
+
+/// The binary that the tests are about.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_harmony-edge");
+
+/// How long a start may take on a busy machine. `/ready` itself may wait 10 s for a key set.
+const START: Duration = Duration::from_secs(30);
+
+/// How long a stop may take with nothing in flight.
+const STOP: Duration = Duration::from_secs(10);
+
+/// A running edge. When it is dropped, its process is ended and all that it wrote is searched for the secrets of the test.
+pub struct Edge {
+    place: Place,
+    process: Child,
+}
+
+/// An edge to be: [`Settings`] by the same words, and [`EdgeBuilder::start`].
+pub struct EdgeBuilder {
+    settings: Settings,
+    environment: Vec<(String, String)>,
+    files: Vec<(String, String)>,
+}
+
+/// What stays the same when the process is started again.
+struct Place {
+    directory: TempDir,
+    port: Port,
+    management: Port,
+    environment: Vec<(String, String)>,
+}
+
+impl Edge {
+    pub fn with_jwt(issuer: &Issuer, upstream: &Upstream) -> EdgeBuilder {
+        Self::configured(Settings::with_jwt(issuer, upstream))
+    }
+
+    pub fn open(upstream: &Upstream) -> EdgeBuilder {
+        Self::configured(Settings::open(upstream))
+    }
+
+    pub fn configured(settings: Settings) -> EdgeBuilder {
+        EdgeBuilder {
+            settings,
+            environment: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.place.port.number()
+    }
+
+    pub fn get(&self, target: &str) -> Request {
+        self.request("GET", target)
+    }
+
+    pub fn post(&self, target: &str, body: impl Into<Vec<u8>>) -> Request {
+        self.request("POST", target).body(body)
+    }
+
+    pub fn request(&self, method: &str, target: &str) -> Request {
+        Request::new(self.port(), method, target)
+    }
+
+    /// A request to the management network.
+    pub fn manage(&self, target: &str) -> Request {
+        Request::new(self.place.management.number(), "GET", target)
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::connect(self.port())
+    }
+
+    /// Sends exactly these bytes; the responses until the edge closes or is silent for a second, and whether it closed.
+    pub fn raw(&self, bytes: impl AsRef<[u8]>) -> (Vec<Response>, bool) {
+        let mut client = self.connect().patience(Duration::from_secs(1));
+        client.send(bytes);
+        client.drain("GET")
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.place.directory.path()
+    }
+
+    /// Everything that it wrote to standard output and error so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&self.place.output()).into_owned()
+    }
+
+    /// Resident memory in MiB.
+    pub fn resident_mib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))
+            .expect("the status of a running process");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .expect("a line with VmRSS");
+        line.split_whitespace()
+            .nth(1)
+            .and_then(|kib| kib.parse::<u64>().ok())
+            .expect("a number of kB")
+            / 1024
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        signal_process(&self.process, signal);
+    }
+
+    /// SIGTERM, and the status it ends with.
+    #[track_caller]
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        self.exit_status(STOP)
+    }
+
+    #[track_caller]
+    pub fn exit_status(&mut self, within: Duration) -> ExitStatus {
+        eventually("the end of the edge", within, || {
+            self.process.try_wait().expect("the status of a child")
+        })
+    }
+
+    /// Ends the process and starts another one on the same ports, configuration and directory.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.end();
+        self.process = self.place.spawn();
+        self.await_ready();
+    }
+
+    #[track_caller]
+    fn await_listening(&mut self) {
+        let port = self.port();
+        self.await_start("a listener", move |_| {
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+    }
+
+    #[track_caller]
+    fn await_ready(&mut self) {
+        self.await_listening();
+        let port = self.place.management.number();
+        self.await_start("200 from /ready", move |_| {
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+                && Request::new(port, "GET", "/ready").send().status == 200
+        });
+    }
+
+    #[track_caller]
+    fn await_start(&mut self, what: &str, ready: impl Fn(&Self) -> bool) {
+        let mut ended = None;
+        let started = becomes_true(START, || {
+            ended = self.process.try_wait().expect("the status of a child");
+            ended.is_some() || ready(self)
+        });
+        assert!(
+            started && ended.is_none(),
+            "the edge did not start: no {what}; ended: {ended:?}\n{}",
+            self.log()
+        );
+    }
+
+    fn end(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.end();
+        let output = self.place.output();
+        if std::thread::panicking() {
+            eprintln!("--- the end of the edge's log ---\n{}", tail(&output, 4000));
+        } else if let Some(line) = secrets::leak_in(&output) {
+            panic!("the edge wrote a secret of the test: {line}");
+        }
+    }
+}
+
+impl EdgeBuilder {
+    /// See the method of the same name of [`Settings`].
+    pub fn proxy(self, lines: &str) -> Self {
+        self.adjust(|settings| settings.proxy(lines))
+    }
+
+    pub fn endpoint(self, lines: &str) -> Self {
+        self.adjust(|settings| settings.endpoint(lines))
+    }
+
+    pub fn jwt(self, lines: &str) -> Self {
+        self.adjust(|settings| settings.jwt(lines))
+    }
+
+    pub fn jwt_flags(self, lines: &str) -> Self {
+        self.adjust(|settings| settings.jwt_flags(lines))
+    }
+
+    pub fn backend(self, lines: &str) -> Self {
+        self.adjust(|settings| settings.backend(lines))
+    }
+
+    pub fn and(self, tables: &str) -> Self {
+        self.adjust(|settings| settings.and(tables))
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// A file in the edge's directory, for configurations that name one (as `{dir}/name`, or by the name alone).
+    pub fn file(mut self, name: &str, content: &str) -> Self {
+        self.files.push((name.into(), content.into()));
+        self
+    }
+
+    /// For tests that move a lot: a trace of every read and write would be most of their work.
+    pub fn quiet(self) -> Self {
+        self.env("RUST_LOG", "info")
+    }
+
+    /// Starts it and waits until it is ready, key sets included.
+    #[track_caller]
+    pub fn start(self) -> Edge {
+        let mut edge = self.spawn();
+        edge.await_ready();
+        edge
+    }
+
+    /// Starts it and waits for its listener only: for issuers that keep `/ready` waiting.
+    #[track_caller]
+    pub fn start_listening(self) -> Edge {
+        let mut edge = self.spawn();
+        edge.await_listening();
+        edge
+    }
+
+    fn spawn(self) -> Edge {
+        let place = Place {
+            directory: tempfile::tempdir().expect("a temporary directory"),
+            port: Port::claim(),
+            management: Port::claim(),
+            environment: self.environment,
+        };
+        fs::create_dir(place.path("home")).expect("a home directory");
+        for (name, content) in &self.files {
+            fs::write(place.path(name), place.fill(content))
+                .expect("a file in the temporary directory");
+        }
+        fs::write(
+            place.path("harmony.toml"),
+            place.fill(&self.settings.text()),
+        )
+        .expect("the configuration");
+        let process = place.spawn();
+        Edge { place, process }
+    }
+
+    fn adjust(mut self, change: impl FnOnce(Settings) -> Settings) -> Self {
+        self.settings = change(self.settings);
+        self
+    }
+}
+
+impl Place {
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn fill(&self, text: &str) -> String {
+        let directory = self
+            .directory
+            .path()
+            .to_str()
+            .expect("a directory in UTF-8");
+        text.replace("{port}", &self.port.to_string())
+            .replace("{mport}", &self.management.to_string())
+            .replace("{dir}", directory)
+    }
+
+    fn spawn(&self) -> Child {
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path("log"))
+            .expect("the log file");
+        let mut command = command(self.directory.path());
+        command
+            .args(["-c", "harmony.toml"])
+            .envs(self.environment.iter().cloned());
+        command
+            .stdout(clone(&log))
+            .stderr(clone(&log))
+            .spawn()
+            .expect("the binary starts")
+    }
+
+    fn output(&self) -> Vec<u8> {
+        fs::read(self.path("log")).unwrap_or_default()
+    }
+}
+
+/// The binary in `directory`, with its home there and nothing of the machine's own settings.
+pub fn command(directory: &Path) -> Command {
+    let mut command = Command::new(BINARY);
+    command
+        .current_dir(directory)
+        .env_clear()
+        .env("HOME", directory.join("home"))
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    // Everything that can be logged is, so that a secret has no place to hide.
+    command
+        .env("RUST_LOG", "trace")
+        .env("RUST_BACKTRACE", "1")
+        .stdin(Stdio::null());
+    command
+}
+
+pub fn signal_process(process: &Child, signal: Signal) {
+    let id = i32::try_from(process.id()).expect("a process id");
+    kill(Pid::from_raw(id), signal).expect("a signal to a child");
+}
+
+fn clone(file: &File) -> File {
+    file.try_clone().expect("a second handle of the log")
+}
+
+fn tail(output: &[u8], length: usize) -> String {
+    String::from_utf8_lossy(&output[output.len().saturating_sub(length)..]).into_owned()
+}

@@ -1,0 +1,36 @@
+//! The harness: an issuer, an upstream and the edge between them, in three lines.
+//!
+//! ```ignore
+//! let issuer = Issuer::start();
+//! let upstream = Upstream::start();
+//! let edge = Edge::with_jwt(&issuer, &upstream).start();
+//! assert_eq!(edge.get("/api/x").bearer(&issuer.token().sign()).send().status, 200);
+//! ```
+//!
+//! Everything is real: sockets, keys, the binary. Everything ends with the test.
+
+pub mod client;
+pub mod edge;
+pub mod http2;
+pub mod issuer;
+pub mod keys;
+pub mod message;
+pub mod poll;
+pub mod ports;
+pub mod request;
+pub mod response;
+pub mod secrets;
+pub mod server;
+pub mod settings;
+pub mod token;
+pub mod upstream;
+pub mod wire;
+
+pub use client::Client;
+pub use edge::Edge;
+pub use issuer::Issuer;
+pub use message::Framing;
+pub use poll::eventually;
+pub use response::Response;
+pub use settings::Settings;
+pub use upstream::Upstream;
