@@ -3,6 +3,8 @@
 //! Steps marked `optional` and the step after them form a group: the first step that authenticates satisfies it. Groups are ANDed. A rejected credential ends the
 //! request at once, also in an optional step, unless the step says `fallback_on = "failed"`: then the rest of its group may try, but the group never passes as anonymous.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 
 use super::bearer;
@@ -157,7 +159,7 @@ impl Group {
 /// One step of a group.
 #[derive(Debug)]
 struct Member {
-    name: std::sync::Arc<str>,
+    name: Arc<str>,
     optional: bool,
     fallback_on_failed: bool,
     forward_credential: bool,
@@ -212,3 +214,6 @@ impl Authenticator {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,7 +126,7 @@ pub(super) fn ranges(entry: &Entry<'_>) -> Vec<IpNet> {
         match range(&text) {
             Some(range) => ranges.push(range),
             None => item.error_help(
-                "is not an address range",
+                format!("{} is not an address range", text.shown()),
                 "write it like \"10.0.0.0/8\" or \"fd00::/8\"",
             ),
         }
@@ -139,11 +139,13 @@ pub(super) fn hosts(entry: &Entry<'_>) -> Vec<String> {
     let mut hosts = Vec::new();
     for (text, item) in entry.one_or_more() {
         match host(&text) {
-            Some(host) if hosts.contains(&host) => item.error("is named twice"),
+            Some(host) if hosts.contains(&host) => {
+                item.error(format!("{} is named twice", text.shown()))
+            }
             Some(host) => hosts.push(host),
             None if text.is_empty() => {}
             None => item.error_help(
-                "is not a host name",
+                format!("{} is not a host name", text.shown()),
                 "write it without scheme, port, path and wildcard",
             ),
         }

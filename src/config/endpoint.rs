@@ -112,12 +112,17 @@ fn methods(entry: &Entry<'_>) -> Vec<Method> {
     for (text, item) in entry.one_or_more() {
         match method(&text) {
             Some(Method::TRACE | Method::CONNECT) => {
-                item.error_help("is never served", "remove it")
+                item.error_help(format!("{} is never served", text.shown()), "remove it")
             }
-            Some(method) if methods.contains(&method) => item.error("is named twice"),
+            Some(method) if methods.contains(&method) => {
+                item.error(format!("{} is named twice", text.shown()))
+            }
             Some(method) => methods.push(method),
             None if text.is_empty() => {}
-            None => item.error_help("is not a method", "write it like \"GET\""),
+            None => item.error_help(
+                format!("{} is not a method", text.shown()),
+                "write it like \"GET\"",
+            ),
         }
     }
     methods

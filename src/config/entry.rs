@@ -91,20 +91,19 @@ impl<'a> Entry<'a> {
         None
     }
 
-    /// The items of an array.
+    /// The items of an array. A string has the array's own path: an error shows what it says.
     pub(super) fn items(&self) -> Vec<Entry<'a>> {
-        match &self.node.value {
-            Value::Array(items) => items
-                .iter()
-                .enumerate()
-                .map(|(index, node)| Entry {
-                    loading: self.loading,
-                    path: format!("{}[{index}]", self.path),
-                    node,
-                })
-                .collect(),
-            _ => self.wrong_type("an array").unwrap_or_default(),
-        }
+        let Value::Array(items) = &self.node.value else {
+            return self.wrong_type("an array").unwrap_or_default();
+        };
+        let path = |index, node: &Node| match &node.value {
+            Value::String(_) => self.path.clone(),
+            _ => format!("{}[{index}]", self.path),
+        };
+        let items = items.iter().enumerate();
+        items
+            .map(|(index, node)| Entry::new(path(index, node), node, self.loading))
+            .collect()
     }
 
     /// The strings of an array, each with its entry.
@@ -130,7 +129,7 @@ impl<'a> Entry<'a> {
                 .collect(),
         };
         for (_, entry) in texts.iter().filter(|(text, _)| text.is_empty()) {
-            entry.error("is empty");
+            entry.error("an empty string means nothing here");
         }
         texts
     }

@@ -11,5 +11,7 @@
 )]
 
 mod bearer;
+mod framing;
 mod harness;
+mod paths;
 mod support;

@@ -168,9 +168,11 @@ impl KeySet {
 
     /// In how many seconds the next fetch is due, for `Retry-After`.
     pub(super) fn retry_after(&self) -> u32 {
-        let wait = match self.state().flight() {
-            Some(_) => FIRST_RETRY,
-            None => self.due().saturating_duration_since(Instant::now()),
+        let flying = self.flight().is_some();
+        let wait = if flying {
+            FIRST_RETRY
+        } else {
+            self.due().saturating_duration_since(Instant::now())
         };
         u32::try_from(wait.as_secs() + 1)
             .unwrap_or(u32::MAX)

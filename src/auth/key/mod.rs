@@ -15,12 +15,13 @@ pub(crate) use rsa::{KeyRefusal, RsaKey};
 pub(crate) const MIN_SECRET: usize = 32;
 
 /// A shared secret for HS256 (RFC 7518 section 3.2).
-pub(crate) struct HmacKey(hmac::Key);
+pub(crate) struct HmacKey(Box<hmac::Key>);
 
 impl HmacKey {
     /// Takes a secret. `None`: it is too short.
     pub(crate) fn new(secret: &[u8]) -> Option<Self> {
-        (secret.len() >= MIN_SECRET).then(|| Self(hmac::Key::new(hmac::HMAC_SHA256, secret)))
+        (secret.len() >= MIN_SECRET)
+            .then(|| Self(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret))))
     }
 
     /// Whether `signature` is the HMAC of `message`; in constant time.

@@ -60,7 +60,7 @@ impl RsaKey {
             return Err(KeyRefusal::EvenModulus);
         }
         match number(exponent) {
-            Some(exponent) if exponent % 2 == 1 && exponent >= 3 && exponent < 1 << 33 => {}
+            Some(exponent) if exponent % 2 == 1 && (3..1 << 33).contains(&exponent) => {}
             _ => return Err(KeyRefusal::Exponent),
         }
         if roca::looks_faulty(modulus) {

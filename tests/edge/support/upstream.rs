@@ -108,7 +108,7 @@ impl Upstream {
             "requests at the upstream: {:?}",
             requests
                 .iter()
-                .map(|request| &request.head.first_line)
+                .map(|request| String::from_utf8_lossy(&request.raw).into_owned())
                 .collect::<Vec<_>>()
         );
         requests.into_iter().next().unwrap()
