@@ -134,16 +134,15 @@ pub(super) fn ranges(entry: &Entry<'_>) -> Vec<IpNet> {
     ranges
 }
 
-/// An array of host names without ports, at least one.
+/// An array of host names without ports.
 pub(super) fn hosts(entry: &Entry<'_>) -> Vec<String> {
     let mut hosts = Vec::new();
-    for (text, item) in entry.one_or_more() {
+    for (text, item) in entry.texts() {
         match host(&text) {
             Some(host) if hosts.contains(&host) => {
                 item.error(format!("{} is named twice", text.shown()))
             }
             Some(host) => hosts.push(host),
-            None if text.is_empty() => {}
             None => item.error_help(
                 format!("{} is not a host name", text.shown()),
                 "write it without scheme, port, path and wildcard",

@@ -13,7 +13,7 @@ use super::error::ErrorKind;
 use super::fill::Text;
 use super::named::Named;
 use super::reader::Reader;
-use super::{OutboundCredential, Secret, StepKind, step};
+use super::{AuthStep, Jwt, OutboundCredential, Secret, step};
 
 const METHODS: &[&str] = &["jwt", "basic", "bearer", "none", "api_key", "mutual_tls"];
 
@@ -27,7 +27,7 @@ pub(super) struct Authentications {
 
 enum Authentication {
     /// A step.
-    Inbound(StepKind),
+    Inbound(AuthStep<Jwt>),
     /// A credential for the upstream, and the method's name.
     Outbound(OutboundCredential, &'static str),
     /// `method = "none"`.
@@ -45,10 +45,16 @@ pub(super) fn read(root: &Reader<'_>, jwks_fresh: Duration) -> Authentications {
 
 impl Authentications {
     /// The step that a reference on an endpoint or a middleware means.
-    pub(super) fn inbound(&self, reference: &Entry<'_>) -> Option<&StepKind> {
+    pub(super) fn inbound(&self, reference: &Entry<'_>) -> Option<&AuthStep<Jwt>> {
         match self.resolve(reference)? {
-            Authentication::Inbound(kind) => Some(kind),
-            Authentication::Nothing => Some(&StepKind::Passthru),
+            Authentication::Inbound(step) => Some(step),
+            Authentication::Nothing => {
+                reference.error_help(
+                    "method \"none\" checks nothing",
+                    "remove `authentication` here",
+                );
+                None
+            }
             Authentication::Outbound(_, "basic") => {
                 reference.error(ErrorKind::NotServed("step type \"basic-auth\"".to_owned()));
                 None
@@ -106,8 +112,7 @@ fn read_one(entry: &Entry<'_>, jwks_fresh: Duration) -> Option<Authentication> {
     reader.flatten("options");
     reader.flatten("config");
     let authentication = match &*name {
-        "jwt" => step::read_jwt(&reader, jwks_fresh)
-            .map(|step| Authentication::Inbound(StepKind::Jwt(step))),
+        "jwt" => step::read_jwt(&reader, jwks_fresh).map(Authentication::Inbound),
         "basic" if BASIC_STEP.iter().any(|key| reader.has(key)) => {
             return not_served(&method, "basic-auth");
         }

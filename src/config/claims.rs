@@ -68,11 +68,12 @@ fn values(entry: &Entry<'_>) -> Vec<serde_json::Value> {
     if !entry.is_array() {
         return entry.json_scalar().into_iter().collect();
     }
-    let items = entry.items();
-    if items.is_empty() {
-        entry.error_help("is empty", "name at least one accepted value");
-    }
-    items.iter().filter_map(Entry::json_scalar).collect()
+    entry.is_not_empty();
+    entry
+        .items()
+        .iter()
+        .filter_map(Entry::json_scalar)
+        .collect()
 }
 
 /// A table claim = header.

@@ -51,6 +51,7 @@ fn read_one(
     let prefix = address::path_prefix(reader.get("path_prefix").as_ref());
     let hosts = reader
         .get("hosts")
+        .filter(Entry::is_not_empty)
         .map(|entry| address::hosts(&entry))
         .unwrap_or_default();
     let methods = reader
@@ -80,7 +81,7 @@ fn read_one(
 }
 
 fn guard(reference: &Entry<'_>, authentications: &Authentications) -> Option<Guard> {
-    let kind = authentications.inbound(reference)?.clone();
+    let kind = StepKind::Jwt(authentications.inbound(reference)?.clone());
     Some(Guard {
         name: reference.text()?.to_string(),
         kind,

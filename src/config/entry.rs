@@ -47,6 +47,15 @@ impl<'a> Entry<'a> {
         matches!(self.node.value, Value::Table(_))
     }
 
+    /// Whether it is anything but an empty array, which is reported.
+    pub(super) fn is_not_empty(&self) -> bool {
+        let empty = matches!(&self.node.value, Value::Array(items) if items.is_empty());
+        if empty {
+            self.error_help("is empty", "name at least one");
+        }
+        !empty
+    }
+
     /// Whether it says `false`.
     pub(super) fn is_false(&self) -> bool {
         matches!(self.node.value, Value::Boolean(false))
@@ -117,10 +126,7 @@ impl<'a> Entry<'a> {
     /// One string or an array of strings, none of them empty and at least one.
     pub(super) fn one_or_more(&self) -> Vec<(Text, Entry<'a>)> {
         let texts = match &self.node.value {
-            Value::Array(items) if items.is_empty() => {
-                self.error_help("is empty", "name at least one, or remove the key");
-                Vec::new()
-            }
+            Value::Array(_) if !self.is_not_empty() => Vec::new(),
             Value::Array(_) => self.texts(),
             _ => self
                 .text()

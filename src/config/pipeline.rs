@@ -81,8 +81,8 @@ fn names<'a>(reader: &Reader<'a>, key: &'static str, required: bool) -> Vec<(Tex
     };
     let mut seen = BTreeSet::new();
     let mut names = entry.texts();
-    if entry.is_array() && entry.items().is_empty() && required {
-        entry.error_help("is empty", "name at least one");
+    if required && !entry.is_not_empty() {
+        return Vec::new();
     }
     names.retain(|(name, item)| {
         let first = seen.insert(name.to_string());

@@ -99,10 +99,7 @@ fn read_one(
             reader.finish_with(Some(
                 "the settings of this step stand in the table that `authentication` names",
             ));
-            match step? {
-                StepKind::Jwt(step) => StepKind::Jwt(joining.over(step)),
-                other => other.clone(),
-            }
+            StepKind::Jwt(joining.over(step?))
         }
         ("jwt-auth", None) => {
             let step = read_jwt(&reader, jwks_fresh);

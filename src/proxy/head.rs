@@ -77,11 +77,12 @@ impl Head {
         Ok(head)
     }
 
-    /// The host for the route table: in lower case, without port and without the root's dot.
+    /// The host for the route table: in lower case, without port, brackets and the root's dot.
     pub(super) fn host(&self) -> Cow<'_, str> {
         let authority = std::str::from_utf8(&self.authority).unwrap_or_default();
         let (host, _) = split_port(authority);
         let host = host.strip_suffix('.').unwrap_or(host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
         if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
             Cow::Owned(host.to_ascii_lowercase())
         } else {
@@ -381,8 +382,8 @@ mod tests {
             ("EXAMPLE.com:8080", "example.com"),
             ("example.com.", "example.com"),
             ("127.0.0.1:80", "127.0.0.1"),
-            ("[::1]:80", "[::1]"),
-            ("[::1]", "[::1]"),
+            ("[::1]:80", "::1"),
+            ("[::1]", "::1"),
             ("under_score", "under_score"),
         ] {
             let head = read(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).unwrap();

@@ -13,5 +13,8 @@
 mod bearer;
 mod framing;
 mod harness;
+mod identity;
+mod key_sets;
 mod paths;
+mod routing;
 mod support;

@@ -1,0 +1,199 @@
+//! `jwt-auth`: every spelling, every default.
+
+use super::*;
+
+/// A pipeline with one `jwt-auth` step of these settings, written directly in its table.
+pub(super) fn step(settings: &str) -> String {
+    format!("{BASE}{PIPELINE}[middleware.jwt]\ntype = \"jwt-auth\"\n{settings}\n").replace(
+        "backends = [\"b\"]",
+        "middleware = [\"jwt\"]\nbackends = [\"b\"]",
+    )
+}
+
+pub(super) const GOOD: &str =
+    "jwks_url = \"https://a.example/jwks\"\nissuer = \"i\"\naudience = \"a\"\n";
+
+#[test]
+fn defaults() {
+    let config = ok(&step(GOOD));
+    let step = jwt_step(&config);
+    assert!(!step.optional && !step.fallback_on_failed && step.forward_credential);
+    assert_eq!(step.realm, "harmony");
+    let url = JwksUrl {
+        url: "https://a.example/jwks".into(),
+        fresh: Duration::from_secs(3600),
+        max_stale: Duration::from_secs(86_400),
+        cooldown: Duration::from_secs(30),
+    };
+    let want = Jwt {
+        algorithm: JwtAlgorithm::Rs256,
+        keys: KeySource::JwksUrl(url),
+        issuers: vec!["i".into()],
+        audiences: vec!["a".into()],
+        leeway: Duration::from_secs(60),
+        required_claims: vec![],
+        required_scopes: vec![],
+        claims_to_headers: vec![],
+        accepted_types: vec!["jwt".into(), "at+jwt".into()],
+    };
+    assert_eq!(*step.settings, want);
+    assert!(config.notes.is_empty());
+}
+
+#[test]
+fn every_spelling_means_the_same() {
+    let want = jwt_step(&ok(&step(GOOD))).settings.clone();
+    let flat = "jwks_url = \"https://a.example/jwks\", issuer = \"i\", audience = \"a\"";
+    for text in [
+        step(&format!("config = {{ {flat} }}")),
+        step(&format!("options = {{ {flat} }}")),
+        step(&format!("config = {{\n  # TOML 1.1\n  {flat},\n}}")),
+        step(
+            "config = { jwks_uri = \"https://a.example/jwks\" }\noptions = { issuer = [\"i\"] }\naudience = [\"a\"]",
+        ),
+        step(
+            "jwks_uri = \"https://a.example/jwks\"\ntrusted_issuers = [\"i\"]\naudience = \"a\"\nalgorithms = [\"RS256\"]\nleeway_seconds = 60",
+        ),
+        step(GOOD).replace("jwt-auth", "jwt_auth"),
+        step(GOOD).replace("jwt-auth", "jwtauth"),
+        step(GOOD)
+            .replace(
+                "type = \"jwt-auth\"",
+                "authentication = \"authentications.x\"",
+            )
+            .replace(GOOD, "[authentications.x]\nmethod = \"jwt\"\n")
+            + &format!("options = {{ {flat} }}"),
+        format!("{BASE}{PIPELINE}[[middleware]]\ntype = \"jwt-auth\"\nconfig = {{ {flat} }}\n"),
+    ] {
+        assert_eq!(jwt_step(&ok(&text)).settings, want, "{text}");
+    }
+}
+
+#[test]
+fn what_is_written_counts() {
+    let config = ok(&step(
+        r#"
+optional = true
+forward_credential = false
+realm = "my api"
+config = {
+  jwks_url = "http://127.0.0.1:9100/jwks",
+  issuer = ["i", "j"],
+  leeway_secs = 0,
+  required_scopes = ["read"],
+  required_claims = { role = ["admin", 7], tenant = "acme", mfa = true },
+  claims_to_headers = { email = "X-User-Email" },
+  typ = "AT+JWT",
+  jwks_cache_secs = 60,
+  jwks_max_stale_secs = 0,
+  jwks_cooldown_secs = 1,
+}"#,
+    ));
+    let step = jwt_step(&config);
+    assert!(step.optional && !step.forward_credential);
+    assert_eq!(step.realm, "my api");
+    let jwt = &step.settings;
+    assert_eq!(jwt.issuers, ["i", "j"]);
+    assert_eq!(
+        (jwt.leeway, jwt.required_scopes.clone()),
+        (Duration::ZERO, vec!["read".to_owned()])
+    );
+    let claims: Vec<_> = jwt
+        .required_claims
+        .iter()
+        .map(|claim| {
+            (
+                claim.name.as_str(),
+                serde_json::to_string(&claim.values).unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        claims,
+        [
+            ("role", "[\"admin\",7]".to_owned()),
+            ("tenant", "[\"acme\"]".to_owned()),
+            ("mfa", "[true]".to_owned())
+        ]
+    );
+    assert_eq!(
+        jwt.claims_to_headers,
+        [("email".to_owned(), "x-user-email".parse().unwrap())]
+    );
+    assert_eq!(jwt.accepted_types, ["at+jwt"]);
+    let KeySource::JwksUrl(url) = &jwt.keys else {
+        panic!()
+    };
+    assert_eq!(
+        (
+            url.fresh.as_secs(),
+            url.max_stale.as_secs(),
+            url.cooldown.as_secs()
+        ),
+        (60, 0, 1)
+    );
+    assert_eq!(
+        warnings(&config),
+        [
+            "conf/h.toml:22: middleware.jwt: no audience: a token that was made for another service is taken too",
+            "conf/h.toml:16: pipelines.p.middleware: every authentication step is optional: a request without any credential passes",
+        ]
+    );
+}
+
+#[test]
+fn secrets_and_files() {
+    let hs256 = |keys: &str| {
+        jwt_step(&ok(&step(&format!(
+            "issuer = \"i\"\naudience = \"a\"\n{keys}"
+        ))))
+        .settings
+        .clone()
+    };
+    for keys in [
+        "algorithm = \"HS256\"\nsecret = \"${LONG}\"",
+        "use_hs256 = true\nhs256_secret = \"${LONG}\"",
+        "use_hs256 = true\nalgorithm = \"HS256\"\nsecret = \"${LONG}\"",
+    ] {
+        let jwt = hs256(keys);
+        assert_eq!(jwt.algorithm, JwtAlgorithm::Hs256);
+        assert_eq!(
+            jwt.keys,
+            KeySource::Secret(Secret::new("0123456789abcdef0123456789abcdef".into()))
+        );
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("k.pem"), "x").unwrap();
+    let text = step("public_key_path = \"k.pem\"\nissuer = \"i\"\naudience = \"a\"");
+    let config = parse(&dir.path().join("h.toml"), &text, &env(&[])).unwrap();
+    assert_eq!(
+        jwt_step(&config).settings.keys,
+        KeySource::PublicKey(dir.path().join("k.pem"))
+    );
+    assert_eq!(
+        config.files,
+        [dir.path().join("h.toml"), dir.path().join("k.pem")]
+    );
+    let config = parse(
+        &dir.path().join("h.toml"),
+        &text.replace("public_key_path", "jwks_path"),
+        &env(&[]),
+    )
+    .unwrap();
+    assert_eq!(
+        jwt_step(&config).settings.keys,
+        KeySource::JwksPath(dir.path().join("k.pem"))
+    );
+}
+
+#[test]
+fn the_default_of_the_cache_time() {
+    let config = ok(&step(GOOD).replace(
+        "id = \"edge-1\"",
+        "id = \"edge-1\"\njwks_cache_duration_hours = 24",
+    ));
+    let KeySource::JwksUrl(url) = &jwt_step(&config).settings.keys else {
+        panic!()
+    };
+    assert_eq!(url.fresh, Duration::from_secs(24 * 3600));
+}
