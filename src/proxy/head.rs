@@ -148,7 +148,11 @@ fn read_http1(raw: &Bytes) -> Result<Head, HeadError> {
     let (path, query) = split_query(target)?;
     Ok(Head {
         authority: raw.slice_ref(authority.unwrap_or(host)),
-        path: raw.slice_ref(path),
+        // An absolute-form target may have no path (RFC 9112 section 3.2.2).
+        path: match path {
+            b"" => Bytes::from_static(b"/"),
+            path => raw.slice_ref(path),
+        },
         query: query.map(|query| raw.slice_ref(query)),
     })
 }
@@ -220,7 +224,7 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// Takes the authority off an absolute-form target.
+/// Takes the authority off an absolute-form target; what is left may be empty.
 fn split_absolute(target: &[u8]) -> Result<(Option<&[u8]>, &[u8]), HeadError> {
     if target.starts_with(b"/") || target == b"*" {
         return Ok((None, target));
@@ -244,7 +248,7 @@ fn split_absolute(target: &[u8]) -> Result<(Option<&[u8]>, &[u8]), HeadError> {
     }
     match path.first() {
         Some(b'/') => Ok((Some(authority), path)),
-        None => Ok((Some(authority), b"/")),
+        None => Ok((Some(authority), path)),
         Some(_) => Err(HeadError::Target),
     }
 }

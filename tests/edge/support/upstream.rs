@@ -25,6 +25,8 @@ pub struct Received {
     pub trailers: Vec<u8>,
     /// Whether the body came to its end.
     pub complete: bool,
+    /// Whether nothing more of it will come, whole or not.
+    pub ended: bool,
 }
 
 impl Received {
