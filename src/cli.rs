@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
@@ -70,7 +71,9 @@ fn install_crypto() -> anyhow::Result<()> {
 fn serve(path: &std::path::Path) -> anyhow::Result<()> {
     let config = config::load(path, &ProcessEnvironment)?;
     let log = start_log(&config)?;
-    let server = EdgeServer::build(&config, log.clone())?;
+    let source = path.to_owned();
+    let loader = Arc::new(move || config::load(&source, &ProcessEnvironment));
+    let server = EdgeServer::build(&config, loader, log.clone())?;
     summarize(&config);
     server.run();
     log.flush();
@@ -80,7 +83,7 @@ fn serve(path: &std::path::Path) -> anyhow::Result<()> {
 #[allow(clippy::print_stdout, reason = "the answer of --check")]
 fn check(path: &std::path::Path) -> anyhow::Result<()> {
     let config = config::load(path, &ProcessEnvironment)?;
-    Live::start(&config, KeySets::new(None)?)?;
+    Live::start(config.clone(), KeySets::new(None)?)?;
     for note in &config.notes {
         if note.warning {
             complain(&format_args!("warning: {}", note.text));

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -45,7 +46,8 @@ pub(crate) fn run(port: u16) -> anyhow::Result<()> {
     config.state_dir = None;
     let log = cli::start_log(&config)?;
     let lines = issuer.curl_lines(proxy)?;
-    let mut server = EdgeServer::build(&config, log)?;
+    let same = config.clone();
+    let mut server = EdgeServer::build(&config, Arc::new(move || Ok(same.clone())), log)?;
     server.add_service(service("issuer", issuer, issuer_address));
     server.add_service(service("upstream", Upstream, upstream_address));
     thread::spawn(move || introduce(proxy, management, &lines));

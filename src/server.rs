@@ -14,11 +14,12 @@ use pingora::services::ServiceWithDependents;
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
 use pingora_proxy::{HttpProxy, http_proxy_service_with_name};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::auth::KeySets;
 use crate::config::{self, Bind, Config, Network};
-use crate::gateway::Live;
-use crate::management::ManagementApi;
+use crate::gateway::{Live, Loader};
+use crate::management::{ManagementApi, Protection};
 use crate::proxy::{Deadlines, Edge};
 use crate::telemetry::LogWriter;
 
@@ -56,15 +57,16 @@ pub struct EdgeServer {
 }
 
 impl EdgeServer {
-    /// Builds everything. Opens no listener that stays, fetches nothing.
-    pub fn build(config: &Config, log: LogWriter) -> Result<Self, StartError> {
+    /// Builds everything. Opens no listener that stays, fetches nothing. `loader` is what a reload reads.
+    pub fn build(config: &Config, loader: Loader, log: LogWriter) -> Result<Self, StartError> {
         let key_sets = KeySets::new(config.state_dir.clone())?;
-        let live = Arc::new(Live::start(config, key_sets)?);
+        let live = Arc::new(Live::start(config.clone(), key_sets)?);
         for network in &config.networks {
             try_to_bind(network)?;
         }
         let upkeep = Upkeep {
             live,
+            loader,
             deadlines: Arc::default(),
             in_flight: Arc::default(),
             grace: config.grace,
@@ -73,7 +75,7 @@ impl EdgeServer {
         let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
         server.add_service(proxy_service(config, &upkeep, &server.configuration));
         if let Some(settings) = &config.management {
-            server.add_service(management_service(config, settings, upkeep.live.clone()));
+            server.add_service(management_service(config, settings, &upkeep));
         }
         let mut upkeep = background_service("upkeep", upkeep);
         upkeep.threads = Some(1);
@@ -133,10 +135,20 @@ fn proxy_service(
 fn management_service(
     config: &Config,
     settings: &config::Management,
-    live: Arc<Live>,
+    upkeep: &Upkeep,
 ) -> Service<HttpServer<ManagementApi>> {
-    let app = HttpServer::new_app(ManagementApi::new(settings.base_path.clone(), live));
-    let mut service = Service::new("management".to_owned(), app);
+    let protection = Protection {
+        hosts: settings.hosts.clone(),
+        allow_from: settings.allow_from.clone(),
+        token_hash: settings.token_hash,
+    };
+    let api = ManagementApi::new(
+        settings.base_path.clone(),
+        protection,
+        upkeep.live.clone(),
+        upkeep.loader.clone(),
+    );
+    let mut service = Service::new("management".to_owned(), HttpServer::new_app(api));
     service.threads = Some(1);
     for network in &config.networks {
         match &network.bind {
@@ -167,6 +179,7 @@ fn try_to_bind(network: &Network) -> Result<(), StartError> {
 /// Everything that goes on beside the requests, and the end of it all.
 struct Upkeep {
     live: Arc<Live>,
+    loader: Loader,
     deadlines: Arc<Deadlines>,
     in_flight: Arc<AtomicUsize>,
     grace: Duration,
@@ -178,11 +191,33 @@ impl BackgroundService for Upkeep {
     async fn start(&self, shutdown: ShutdownWatch) {
         let names = self.live.names().run(shutdown.clone());
         let key_sets = self.live.key_sets().run(shutdown.clone());
-        tokio::join!(names, key_sets, self.deadlines.run(), self.drain(shutdown));
+        tokio::join!(
+            names,
+            key_sets,
+            self.deadlines.run(),
+            self.reload_on_hangup(),
+            self.drain(shutdown)
+        );
     }
 }
 
 impl Upkeep {
+    /// SIGHUP: reload.
+    async fn reload_on_hangup(&self) {
+        let mut hangups = match signal(SignalKind::hangup()) {
+            Ok(hangups) => hangups,
+            Err(error) => {
+                log::error!("SIGHUP cannot be listened for, and will end the process: {error}");
+                return;
+            }
+        };
+        while hangups.recv().await.is_some() {
+            let (live, loader) = (self.live.clone(), self.loader.clone());
+            // The outcome is logged where it is decided.
+            let _ = tokio::task::spawn_blocking(move || live.apply(|| loader())).await;
+        }
+    }
+
     /// Waits for the shutdown, then until nothing is in flight or the grace period is over, and ends the process.
     async fn drain(&self, mut shutdown: ShutdownWatch) {
         if shutdown.wait_for(|stopping| *stopping).await.is_err() {

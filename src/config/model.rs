@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use zeroize::Zeroizing;
 
 /// A whole, valid configuration: the local files, typed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// `proxy.id` (or `proxy.name`): letters, digits, `-` and `_`.
     pub id: String,
@@ -54,7 +54,7 @@ pub struct Note {
 }
 
 /// `[network.NAME.http]`: one listener.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Network {
     /// The table's name.
     pub name: Arc<str>,
@@ -81,7 +81,7 @@ impl fmt::Display for Bind {
 }
 
 /// `[management]`, enabled.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Management {
     /// `base_path` with one leading and no trailing slash: `/admin`.
     pub base_path: String,
@@ -96,7 +96,7 @@ pub struct Management {
 }
 
 /// `[runbeam]`, enabled.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Runbeam {
     /// `cloud_api_base_url`: https, or http to loopback; no trailing slash. Default `https://api.runbeam.cloud`.
     pub cloud_api_base_url: String,
@@ -128,7 +128,7 @@ pub enum TokenStore {
 }
 
 /// `[logging]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Logging {
     /// `log_level`, a filter as in `RUST_LOG` (which wins). Default `info`.
     pub level: String,
@@ -148,7 +148,7 @@ pub enum LogFormat {
 }
 
 /// `[pipelines.NAME]`, with everything it refers to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Pipeline {
     /// The table's name.
     pub name: Arc<str>,
@@ -165,7 +165,7 @@ pub struct Pipeline {
 }
 
 /// `[endpoints.NAME]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Endpoint {
     /// The table's name.
     pub name: Arc<str>,
@@ -191,7 +191,7 @@ pub enum Service {
 }
 
 /// `[backends.NAME]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Backend {
     /// The table's name.
     pub name: Arc<str>,
@@ -200,7 +200,7 @@ pub struct Backend {
 }
 
 /// What answers a request that passed its pipeline's steps.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum BackendTarget {
     /// `service = "echo"`.
     Echo,
@@ -209,7 +209,7 @@ pub enum BackendTarget {
 }
 
 /// A backend with `service = "http"`, its target merged in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HttpBackend {
     /// https rather than http.
     pub tls: bool,
@@ -238,11 +238,11 @@ pub struct HttpBackend {
 }
 
 /// The credential that an upstream gets, ready for the `Authorization` header.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct OutboundCredential(pub Secret);
 
 /// One step of a pipeline.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     /// The table's name, or the entry's `name`, or `middleware[INDEX]`.
     pub name: Arc<str>,
@@ -251,7 +251,7 @@ pub struct Step {
 }
 
 /// What a step does.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum StepKind {
     /// `jwt-auth`.
     Jwt(AuthStep<Jwt>),
@@ -260,7 +260,7 @@ pub enum StepKind {
 }
 
 /// An authentication step: how it joins its group, and its settings.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AuthStep<T> {
     /// `optional`: the step after it belongs to the same group. Default false.
     pub optional: bool,

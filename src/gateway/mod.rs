@@ -3,6 +3,7 @@
 //! A request takes one `Arc` of the [`Gateway`] and keeps it to its end, so it never sees half of one configuration and half of another. What outlives a
 //! configuration (key sets, resolved names) is held beside it, in [`Live`]. Nothing here speaks HTTP or touches a socket, but for the look-up of names.
 
+mod live;
 mod names;
 mod path;
 mod pipeline;
@@ -11,53 +12,17 @@ mod routes;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::auth::KeySets;
 use crate::config::{self, Bind, Config, Service, StepKind};
 
+pub use live::{Diff, Live, Loader, Reload, ReloadError, Status};
 pub use names::{Addresses, Names};
 pub use path::{PathError, canonical};
 pub use pipeline::{Backend, Pipeline, Target, Upstream};
 pub use routes::{Match, RouteTable};
-
-/// The gateway that serves now, and what it shares with the one before and the one after.
-#[derive(Debug)]
-pub struct Live {
-    gateway: ArcSwap<Gateway>,
-    key_sets: KeySets,
-    names: Names,
-}
-
-impl Live {
-    /// Builds the first gateway.
-    pub fn start(config: &Config, key_sets: KeySets) -> Result<Self, config::Errors> {
-        let names = Names::default();
-        let gateway = Gateway::build(config, &key_sets, &names)?;
-        Ok(Self {
-            gateway: ArcSwap::from_pointee(gateway),
-            key_sets,
-            names,
-        })
-    }
-
-    /// The gateway for one request. Keep it; a second call may return another one.
-    pub fn gateway(&self) -> Arc<Gateway> {
-        self.gateway.load_full()
-    }
-
-    /// Key sets of the process.
-    pub fn key_sets(&self) -> &KeySets {
-        &self.key_sets
-    }
-
-    /// Names of upstreams.
-    pub fn names(&self) -> &Names {
-        &self.names
-    }
-}
 
 /// Everything that one configuration means for a request.
 #[derive(Debug)]

@@ -11,6 +11,7 @@
 )]
 
 mod bearer;
+mod forwarding;
 mod framing;
 mod harness;
 mod identity;

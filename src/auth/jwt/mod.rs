@@ -72,6 +72,4 @@ impl Verifier {
 }
 
 #[cfg(test)]
-mod attacks;
-#[cfg(test)]
-mod wycheproof;
+mod tests;

@@ -74,6 +74,11 @@ impl Request {
             .response_to(&self.method)
     }
 
+    /// The same over HTTP/2, for requests that a library may refuse to send or that the edge may cut off.
+    pub fn try_send(&self) -> Result<Response, Box<dyn std::error::Error>> {
+        http2::send(self)
+    }
+
     /// The request as HTTP/1.1 has it.
     pub fn bytes(&self) -> Vec<u8> {
         let mut head = format!(

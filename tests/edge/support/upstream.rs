@@ -152,6 +152,7 @@ impl Exchange {
                 body: Vec::new(),
                 trailers: Vec::new(),
                 complete,
+                ended: complete,
             };
             received.lock().unwrap().push(request.clone());
             let mut exchange = Self {
@@ -216,6 +217,7 @@ impl Exchange {
             }
             Err(_) => self.closed = true,
         }
+        self.request.ended = true;
         self.record();
     }
 

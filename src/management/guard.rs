@@ -1,0 +1,166 @@
+//! Who may call the Management API: checks that come before any route looks at the request.
+//!
+//! A browser on the operator's machine can reach loopback, so being on loopback is not enough: a foreign `Host` (DNS rebinding) and a foreign page
+//! (`Origin`, `Sec-Fetch-Site`) are turned away.
+
+use std::net::IpAddr;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use http::{HeaderMap, StatusCode, header};
+use ipnet::IpNet;
+use ring::digest::{SHA256, digest};
+
+/// What decides who may call.
+#[derive(Debug, Clone, Default)]
+pub struct Protection {
+    /// Host names besides IP literals and `localhost`, in lower case.
+    pub hosts: Vec<String>,
+    /// Peers besides loopback.
+    pub allow_from: Vec<IpNet>,
+    /// SHA-256 of the management token; `None`: none is asked for.
+    pub token_hash: Option<[u8; 32]>,
+}
+
+impl Protection {
+    /// Lets a call on, or says why not. `peer` is `None` on a Unix socket, whose file permissions have decided.
+    pub(super) fn check(
+        &self,
+        headers: &HeaderMap,
+        authority: Option<&str>,
+        peer: Option<IpAddr>,
+    ) -> Result<(), (StatusCode, &'static str)> {
+        let host = headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .or(authority);
+        if !host.is_some_and(|host| self.is_our_host(host)) {
+            return Err((
+                StatusCode::FORBIDDEN,
+                "the Host is neither an IP address, localhost, nor in management.hosts",
+            ));
+        }
+        let cross_site = headers
+            .get("sec-fetch-site")
+            .is_some_and(|site| site == "cross-site");
+        if headers.contains_key(header::ORIGIN) || cross_site {
+            return Err((StatusCode::FORBIDDEN, "calls from web pages are not taken"));
+        }
+        let near = peer.is_none_or(|peer| {
+            let peer = peer.to_canonical();
+            peer.is_loopback() || self.allow_from.iter().any(|net| net.contains(&peer))
+        });
+        match self.token_hash {
+            Some(hash) if !has_token(headers, &hash) => Err((
+                StatusCode::UNAUTHORIZED,
+                "X-Management-Token is missing or wrong",
+            )),
+            None if !near => Err((
+                StatusCode::FORBIDDEN,
+                "the address is not in management.allow_from",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_our_host(&self, host: &str) -> bool {
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+            _ => host,
+        };
+        let name = name.to_ascii_lowercase();
+        let literal = name.trim_start_matches('[').trim_end_matches(']');
+        name == "localhost" || literal.parse::<IpAddr>().is_ok() || self.hosts.contains(&name)
+    }
+}
+
+fn has_token(headers: &HeaderMap, hash: &[u8; 32]) -> bool {
+    headers.get("x-management-token").is_some_and(|token| {
+        verify_slices_are_equal(digest(&SHA256, token.as_bytes()).as_ref(), hash).is_ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn check(protection: &Protection, fields: &[(&'static str, &str)], peer: &str) -> u16 {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        match protection.check(&headers, None, peer.parse().ok()) {
+            Ok(()) => 200,
+            Err((status, _)) => status.as_u16(),
+        }
+    }
+
+    #[test]
+    fn pages_and_rebound_names_are_turned_away() {
+        let protection = Protection {
+            hosts: vec!["edge.internal".to_owned()],
+            ..Protection::default()
+        };
+        for (fields, expected) in [
+            (&[("host", "127.0.0.1:9090")][..], 200),
+            (&[("host", "[::1]:9090")], 200),
+            (&[("host", "::1")], 200),
+            (&[("host", "LocalHost:9090")], 200),
+            (&[("host", "edge.internal:9090")], 200),
+            (&[("host", "evil.example")], 403),
+            (&[("host", "127.0.0.1.evil.example")], 403),
+            (&[], 403),
+            (
+                &[("host", "localhost"), ("origin", "http://localhost")],
+                403,
+            ),
+            (
+                &[("host", "localhost"), ("sec-fetch-site", "cross-site")],
+                403,
+            ),
+            (&[("host", "localhost"), ("sec-fetch-site", "none")], 200),
+        ] {
+            assert_eq!(
+                check(&protection, fields, "127.0.0.1"),
+                expected,
+                "{fields:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn from_elsewhere_by_address_or_by_token() {
+        let host = ("host", "10.0.0.1:9090");
+        let open = Protection::default();
+        assert_eq!(check(&open, &[host], "10.0.0.9"), 403);
+        let listed = Protection {
+            allow_from: vec!["10.0.0.0/24".parse().unwrap()],
+            ..Protection::default()
+        };
+        assert_eq!(check(&listed, &[host], "10.0.0.9"), 200);
+        assert_eq!(check(&listed, &[host], "::ffff:10.0.0.9"), 200);
+        assert_eq!(check(&listed, &[host], "10.0.1.9"), 403);
+        let hash: [u8; 32] = digest(&SHA256, b"token").as_ref().try_into().unwrap();
+        let with_token = Protection {
+            token_hash: Some(hash),
+            ..Protection::default()
+        };
+        assert_eq!(
+            check(
+                &with_token,
+                &[host, ("x-management-token", "token")],
+                "10.0.0.9"
+            ),
+            200
+        );
+        assert_eq!(
+            check(
+                &with_token,
+                &[host, ("x-management-token", "tokem")],
+                "127.0.0.1"
+            ),
+            401
+        );
+        assert_eq!(check(&with_token, &[host], "127.0.0.1"), 401);
+    }
+}

@@ -1,0 +1,9 @@
+//! What the upstream gets, what the client gets back, and what happens when either of them is slow, gone or wrong.
+
+mod backends;
+mod bodies;
+mod broken;
+mod fields;
+mod http2;
+mod streams;
+mod timeouts;
