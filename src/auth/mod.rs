@@ -4,8 +4,8 @@
 //! [`Identity`], nothing (anonymous), or a [`Denial`]. Deciding ends there: this room neither reads a request beyond its headers nor writes a response, and it
 //! knows nothing of the server that calls it.
 //!
-//! In reading order: [`outcome`] and [`identity`] are the vocabulary, [`chain`] joins steps into groups, [`bearer`] finds the token, [`jwt`] verifies it with a
-//! [`key`], and [`jwks`] fetches and keeps the key sets of the process ([`KeySets`]), which outlive any one configuration.
+//! In reading order: `outcome` and `identity` are the vocabulary, `chain` joins steps into groups, `bearer` finds the token, `jwt` verifies it with a
+//! `key`, and `jwks` fetches and keeps the key sets of the process ([`KeySets`]), which outlive any one configuration.
 
 mod bearer;
 mod chain;

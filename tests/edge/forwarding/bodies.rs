@@ -16,7 +16,9 @@ const TOTAL: u64 = PIECE as u64 * PIECES;
 const MEMORY: u64 = 60;
 
 fn piece(number: u64) -> Vec<u8> {
-    (0..PIECE as u64).map(|index| (index.wrapping_mul(31) ^ number.wrapping_mul(0x9e37_79b9)) as u8).collect()
+    (0..PIECE as u64)
+        .map(|index| (index.wrapping_mul(31) ^ number.wrapping_mul(0x9e37_79b9)) as u8)
+        .collect()
 }
 
 fn hash_of_all() -> Vec<u8> {
@@ -69,15 +71,27 @@ fn hashing() -> (Upstream, Arc<Mutex<Option<(u64, Vec<u8>)>>>) {
 #[test]
 fn a_hundred_megabytes_up_arrive_byte_for_byte_in_little_memory() {
     let (upstream, got) = hashing();
-    let edge = Edge::open(&upstream).endpoint(&format!("max_body_size = {TOTAL}")).quiet().start();
+    let edge = Edge::open(&upstream)
+        .endpoint(&format!("max_body_size = {TOTAL}"))
+        .quiet()
+        .start();
     for chunked in [false, true] {
         let mut client = edge.connect();
-        let framing = if chunked { "Transfer-Encoding: chunked".to_owned() } else { format!("Content-Length: {TOTAL}") };
-        client.send(format!("POST /api/large HTTP/1.1\r\nHost: h\r\n{framing}\r\n\r\n"));
+        let framing = if chunked {
+            "Transfer-Encoding: chunked".to_owned()
+        } else {
+            format!("Content-Length: {TOTAL}")
+        };
+        client.send(format!(
+            "POST /api/large HTTP/1.1\r\nHost: h\r\n{framing}\r\n\r\n"
+        ));
         let mut most = 0;
         for number in 0..PIECES {
             if chunked {
-                client.send(format!("{PIECE:x}\r\n")).send(piece(number)).send("\r\n");
+                client
+                    .send(format!("{PIECE:x}\r\n"))
+                    .send(piece(number))
+                    .send("\r\n");
             } else {
                 client.send(piece(number));
             }
@@ -117,37 +131,72 @@ fn a_slow_reader_does_not_fill_the_edges_memory() {
 #[test]
 fn a_body_over_the_limit_is_413() {
     let upstream = Upstream::start();
-    let edge = Edge::open(&upstream).endpoint("max_body_size = 1000").start();
+    let edge = Edge::open(&upstream)
+        .endpoint("max_body_size = 1000")
+        .start();
     for http2 in [false, true] {
         let post = |length: usize| {
             let request = edge.post("/api/x", "x".repeat(length));
             if http2 { request.http2() } else { request }
         };
         assert_eq!(post(1000).send().status, 200, "exactly the limit");
-        assert_eq!(post(1000).chunked().send().status, 200, "exactly the limit, chunked");
+        assert_eq!(
+            post(1000).chunked().send().status,
+            200,
+            "exactly the limit, chunked"
+        );
         upstream.clear();
         let refused = post(1001).header("X-Length", "1001").send();
         assert_eq!(refused.status, 413, "HTTP/2: {http2}");
-        assert_eq!(refused.json()["error"], "Payload Too Large", "HTTP/2: {http2}");
+        assert_eq!(
+            refused.json()["error"],
+            "Payload Too Large",
+            "HTTP/2: {http2}"
+        );
     }
     upstream.clear();
-    let told = edge.connect().send("POST /api/x HTTP/1.1\r\nHost: h\r\nContent-Length: 1001\r\n\r\n").response();
-    assert_eq!((told.status, upstream.count()), (413, 0), "a length that says too much is refused before the upstream hears of it");
+    let told = edge
+        .connect()
+        .send("POST /api/x HTTP/1.1\r\nHost: h\r\nContent-Length: 1001\r\n\r\n")
+        .response();
+    assert_eq!(
+        (told.status, upstream.count()),
+        (413, 0),
+        "a length that says too much is refused before the upstream hears of it"
+    );
 }
 
 #[test]
 fn a_chunked_body_over_the_limit_never_becomes_whole() {
     let upstream = Upstream::start();
-    let edge = Edge::open(&upstream).endpoint("max_body_size = 100000").start();
+    let edge = Edge::open(&upstream)
+        .endpoint("max_body_size = 100000")
+        .start();
     for length in [100_001, 1_000_000] {
         upstream.clear();
         let mut client = edge.connect();
         client.send(edge.post("/api/x", "x".repeat(length)).chunked().bytes());
         let (responses, closed) = client.drain("POST");
-        assert_eq!(responses.first().map(|response| response.status), Some(413), "{length}");
-        assert!(closed, "{length}: what follows such a body cannot be trusted");
-        eventually("the end at the upstream", Duration::from_secs(5), || upstream.requests().iter().all(|request| request.ended).then_some(()));
-        assert!(upstream.requests().iter().all(|request| !request.complete), "{length}");
+        assert_eq!(
+            responses.first().map(|response| response.status),
+            Some(413),
+            "{length}"
+        );
+        assert!(
+            closed,
+            "{length}: what follows such a body cannot be trusted"
+        );
+        eventually("the end at the upstream", Duration::from_secs(5), || {
+            upstream
+                .requests()
+                .iter()
+                .all(|request| request.ended)
+                .then_some(())
+        });
+        assert!(
+            upstream.requests().iter().all(|request| !request.complete),
+            "{length}"
+        );
     }
 }
 
@@ -155,7 +204,14 @@ fn a_chunked_body_over_the_limit_never_becomes_whole() {
 fn ten_mebibytes_are_the_limit_where_none_is_named() {
     let upstream = Upstream::start();
     let edge = Edge::open(&upstream).quiet().start();
-    let told = |length: usize| edge.connect().patience(Duration::from_secs(2)).send(format!("POST /api/x HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n")).try_response("POST");
+    let told = |length: usize| {
+        edge.connect()
+            .patience(Duration::from_secs(2))
+            .send(format!(
+                "POST /api/x HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n"
+            ))
+            .try_response("POST")
+    };
     assert_eq!(told(10 * 1024 * 1024 + 1).unwrap().unwrap().status, 413);
     assert!(told(10 * 1024 * 1024).is_err(), "waits for the body");
 }
@@ -165,11 +221,23 @@ fn a_body_keeps_its_bytes_and_one_frame() {
     let upstream = Upstream::start();
     let edge = Edge::open(&upstream).start();
     let body: Vec<u8> = (0..50_000u32).map(|index| (index % 251) as u8).collect();
-    for (row, request) in [("a length", edge.post("/api/x", body.clone())), ("chunks", edge.post("/api/x", body.clone()).chunked()), ("HTTP/2", edge.post("/api/x", body.clone()).http2()), ("GET", edge.get("/api/x").body(body.clone()))] {
+    for (row, request) in [
+        ("a length", edge.post("/api/x", body.clone())),
+        ("chunks", edge.post("/api/x", body.clone()).chunked()),
+        ("HTTP/2", edge.post("/api/x", body.clone()).http2()),
+        ("GET", edge.get("/api/x").body(body.clone())),
+    ] {
         upstream.clear();
         assert_eq!(request.send().status, 200, "{row}");
         let seen = upstream.only();
         assert_eq!((seen.body == body, seen.complete), (true, true), "{row}");
-        assert!(matches!(seen.head.framing(), Framing::Length(50_000) | Framing::Chunked), "{row}: {:?}", seen.head);
+        assert!(
+            matches!(
+                seen.head.framing(),
+                Framing::Length(50_000) | Framing::Chunked
+            ),
+            "{row}: {:?}",
+            seen.head
+        );
     }
 }

@@ -38,7 +38,11 @@ fn chunks_that_are_none_never_become_a_whole_request() {
         ("several zeros", "000\r\n\r\n", RefusedOrForwarded("")),
         // Pingora takes no size for 0, and a line feed for a part of an extension; what it sends on is well framed.
         ("no size", "\r\nhello\r\n0\r\n\r\n", RefusedOrForwarded("")),
-        ("an extension that hides a line", "5;a\nb\r\nhello\r\n0\r\n\r\n", RefusedOrForwarded("hello")),
+        (
+            "an extension that hides a line",
+            "5;a\nb\r\nhello\r\n0\r\n\r\n",
+            RefusedOrForwarded("hello"),
+        ),
         ("a size of letters", "g\r\nhello\r\n0\r\n\r\n", NeverWhole),
         ("a size with 0x", "0x5\r\nhello\r\n0\r\n\r\n", NeverWhole),
         ("a plus sign", "+5\r\nhello\r\n0\r\n\r\n", NeverWhole),

@@ -271,19 +271,39 @@ fn a_request_line_has_three_parts_and_two_blanks() {
 #[ignore = "Pingora escapes a blank in the target as %20 before anybody else sees it"]
 fn a_target_has_no_blank() {
     Bench::start().judge_all(&[
-        ("two blanks before the version", "GET /api/x  HTTP/1.1\r\n{H}\r\n", Refused(400)),
-        ("a blank in the target", "GET /api/x y HTTP/1.1\r\n{H}\r\n", Refused(400)),
+        (
+            "two blanks before the version",
+            "GET /api/x  HTTP/1.1\r\n{H}\r\n",
+            Refused(400),
+        ),
+        (
+            "a blank in the target",
+            "GET /api/x y HTTP/1.1\r\n{H}\r\n",
+            Refused(400),
+        ),
     ]);
 }
 
 #[test]
 fn a_blank_in_the_target_is_one_escape_for_everybody() {
     let bench = Bench::start();
-    for (target, forwarded) in [("/api/y z", "/y%20z"), ("/api/y  z", "/y%20%20z"), ("/api/y /../z", "/z"), ("/x /../api/y", "/y")] {
-        let without = bench.fill(&format!("GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
+    for (target, forwarded) in [
+        ("/api/y z", "/y%20z"),
+        ("/api/y  z", "/y%20%20z"),
+        ("/api/y /../z", "/z"),
+        ("/x /../api/y", "/y"),
+    ] {
+        let without = bench.fill(&format!(
+            "GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+        ));
         let (responses, _) = super::exchange(&bench.edge, &without);
-        assert!(responses.iter().all(|response| response.status >= 400), "{target}: no token, no way in");
-        let with = bench.fill(&format!("GET {target} HTTP/1.1\r\n{{H}}Connection: close\r\n\r\n"));
+        assert!(
+            responses.iter().all(|response| response.status >= 400),
+            "{target}: no token, no way in"
+        );
+        let with = bench.fill(&format!(
+            "GET {target} HTTP/1.1\r\n{{H}}Connection: close\r\n\r\n"
+        ));
         assert_eq!(bench.judge(target, &with, &RefusedOrForwarded("")), None);
         for request in bench.upstream.requests() {
             assert_eq!(request.target(), forwarded, "{target}");
@@ -306,11 +326,19 @@ fn a_request_shorter_than_the_preface_of_http2_is_answered() {
 #[test]
 fn no_refusal_names_a_version() {
     let bench = Bench::start();
-    for request in ["GET /api/x HTTP/1.1\r\n{T}\r\n", "G@T /api/x HTTP/1.1\r\n{H}\r\n", "GET http://a/api/x HTTP/1.1\r\n{H}\r\n", "CONNECT h:443 HTTP/1.1\r\n{H}\r\n"] {
+    for request in [
+        "GET /api/x HTTP/1.1\r\n{T}\r\n",
+        "G@T /api/x HTTP/1.1\r\n{H}\r\n",
+        "GET http://a/api/x HTTP/1.1\r\n{H}\r\n",
+        "CONNECT h:443 HTTP/1.1\r\n{H}\r\n",
+    ] {
         let (responses, _) = super::exchange(&bench.edge, &bench.fill(request));
         for response in responses {
             let server = response.field("server").unwrap_or_default();
-            assert!(!server.contains(|letter: char| letter.is_ascii_digit()), "{request}: Server: {server}");
+            assert!(
+                !server.contains(|letter: char| letter.is_ascii_digit()),
+                "{request}: Server: {server}"
+            );
         }
     }
 }
