@@ -9,7 +9,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 
 use crate::auth::KeySets;
-use crate::config::{self, Config, LogFormat, ProcessEnvironment, StepKind};
+use crate::config::{self, Config, LogFormat, ProcessEnvironment};
 use crate::demo;
 use crate::gateway::Live;
 use crate::server::EdgeServer;
@@ -128,10 +128,7 @@ pub(crate) fn summarize(config: &Config) {
             .iter()
             .map(|endpoint| &*endpoint.path_prefix)
             .collect();
-        let open = !pipeline
-            .steps
-            .iter()
-            .any(|step| matches!(step.kind, StepKind::Jwt(_)));
+        let open = !pipeline.steps.iter().any(|step| step.kind.authenticates());
         let chain = if open {
             "open: anyone may pass".to_owned()
         } else {

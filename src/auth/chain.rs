@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
-
 use super::bearer;
 use super::challenge::{Challenges, Scheme};
 use super::clock::{self, UnixTime};
@@ -15,12 +13,14 @@ use super::identity::Identity;
 use super::jwks::KeySets;
 use super::jwt;
 use super::outcome::{Denial, Outcome, Reason, Refusal};
-use crate::config::{Step, StepKind};
+use super::presented::Presented;
+use crate::config::{CredentialPlace, Step, StepKind};
 
 /// The authentication steps of one pipeline, compiled. Built once per configuration.
 #[derive(Debug)]
 pub struct Chain {
     groups: Vec<Group>,
+    withheld: Vec<CredentialPlace>,
 }
 
 impl Chain {
@@ -52,7 +52,8 @@ impl Chain {
             }
         }
         if errors.is_empty() {
-            Ok(Self { groups })
+            let withheld = withheld(&groups);
+            Ok(Self { groups, withheld })
         } else {
             Err(errors)
         }
@@ -63,36 +64,45 @@ impl Chain {
         self.groups.is_empty()
     }
 
-    /// Whether `Authorization` must not travel to the upstream: some step reads it and says `forward_credential = false`. Also when that step was skipped.
-    pub fn consumes_authorization(&self) -> bool {
-        self.groups
-            .iter()
-            .flat_map(|group| &group.members)
-            .any(|member| member.authenticator.reads_authorization() && !member.forward_credential)
+    /// The credentials that must not travel to the upstream: those of every step that says `forward_credential = false`, also of one that was skipped.
+    pub fn withheld(&self) -> &[CredentialPlace] {
+        &self.withheld
     }
 
     /// Lets a request in, or says why not. `Ok(None)`: it passes as anonymous. The identity is that of the first group that yields one.
-    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Option<Identity>, Denial> {
-        self.authenticate_at(headers, clock::now()).await
+    pub async fn authenticate(&self, request: &Presented<'_>) -> Result<Option<Identity>, Denial> {
+        self.authenticate_at(request, clock::now()).await
     }
 
     pub(crate) async fn authenticate_at(
         &self,
-        headers: &HeaderMap,
+        request: &Presented<'_>,
         now: UnixTime,
     ) -> Result<Option<Identity>, Denial> {
         if let Some(first) = self.groups.first()
-            && bearer::repeated(headers)
+            && bearer::repeated(request.headers)
         {
             return Err(first.deny(Reason::Repeated.into()));
         }
         let mut identity = None;
         for group in &self.groups {
-            let found = group.authenticate(headers, now).await?;
+            let found = group.authenticate(request, now).await?;
             identity = identity.or(found);
         }
         Ok(identity)
     }
+}
+
+fn withheld(groups: &[Group]) -> Vec<CredentialPlace> {
+    let mut places = Vec::new();
+    for member in groups.iter().flat_map(|group| &group.members) {
+        let place = member.authenticator.place();
+        let in_query = matches!(place, CredentialPlace::Query(_));
+        if (in_query || !member.forward_credential) && !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    places
 }
 
 /// Steps of which one is enough.
@@ -121,12 +131,12 @@ impl Group {
 
     async fn authenticate(
         &self,
-        headers: &HeaderMap,
+        request: &Presented<'_>,
         now: UnixTime,
     ) -> Result<Option<Identity>, Denial> {
         let mut gravest: Option<Refusal> = None;
         for member in &self.members {
-            match member.authenticator.authenticate(headers, now).await {
+            match member.authenticator.authenticate(request, now).await {
                 Outcome::Authenticated(identity) => return Ok(Some(identity)),
                 Outcome::NotPresented => {}
                 Outcome::Rejected(refusal) => {
@@ -171,7 +181,7 @@ impl Member {
     /// `None`: not an authentication step.
     fn build(step: &Step, key_sets: &KeySets) -> Result<Option<Self>, BuildCause> {
         let (settings, authenticator) = match &step.kind {
-            StepKind::Passthru => return Ok(None),
+            StepKind::Basic(_) | StepKind::ApiKey(_) | StepKind::Passthru => return Ok(None),
             StepKind::Jwt(settings) => {
                 let verifier = jwt::Verifier::build(&settings.settings, key_sets)?;
                 (settings, Authenticator::Jwt(verifier))
@@ -202,15 +212,16 @@ impl Authenticator {
         }
     }
 
-    fn reads_authorization(&self) -> bool {
+    /// Where it looks for its credential.
+    fn place(&self) -> CredentialPlace {
         match self {
-            Self::Jwt(_) => true,
+            Self::Jwt(_) => CredentialPlace::Authorization,
         }
     }
 
-    async fn authenticate(&self, headers: &HeaderMap, now: UnixTime) -> Outcome {
+    async fn authenticate(&self, request: &Presented<'_>, now: UnixTime) -> Outcome {
         match self {
-            Self::Jwt(verifier) => verifier.authenticate(headers, now).await,
+            Self::Jwt(verifier) => verifier.authenticate(request.headers, now).await,
         }
     }
 }

@@ -17,6 +17,7 @@ mod jwks;
 mod jwt;
 mod key;
 mod outcome;
+mod presented;
 mod strict_json;
 #[cfg(test)]
 mod testing;
@@ -26,3 +27,6 @@ pub use error::BuildError;
 pub use identity::{AuthMethod, Identity};
 pub use jwks::{KeySetError, KeySetStatus, KeySets};
 pub use outcome::{Class, Denial, Reason};
+pub use presented::Presented;
+
+pub use crate::config::CredentialPlace;

@@ -1,5 +1,6 @@
 //! What the room's tests share: an issuer with real keys, served over real HTTP.
 
+use crate::auth::Presented;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -169,7 +170,7 @@ pub(crate) fn bearer(token: &str) -> HeaderMap {
 
 /// The status that a request with this token gets; 200 if it passes.
 pub(crate) async fn status(chain: &Chain, token: &str) -> u16 {
-    match chain.authenticate(&bearer(token)).await {
+    match chain.authenticate(&Presented::of(&bearer(token))).await {
         Ok(_) => 200,
         Err(denial) => denial.status(),
     }

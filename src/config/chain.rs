@@ -42,6 +42,8 @@ pub(super) fn check(steps: &[Step], origin: &Entry<'_>) {
 fn joining(step: &Step) -> Option<(bool, bool)> {
     match &step.kind {
         StepKind::Jwt(step) => Some((step.optional, step.fallback_on_failed)),
+        StepKind::Basic(step) => Some((step.optional, step.fallback_on_failed)),
+        StepKind::ApiKey(step) => Some((step.optional, step.fallback_on_failed)),
         StepKind::Passthru => None,
     }
 }

@@ -3,15 +3,19 @@
 //! A value that is wrong cannot be built: everything here has been checked by the loader, and nothing is validated again later. Values are in their final units
 //! (`Duration`, bytes, `SocketAddr`); references between tables are resolved, so a [`Pipeline`] holds its steps and backends rather than their names.
 
+mod step;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, Method};
+use http::Method;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
+
+pub use step::*;
 
 /// A whole, valid configuration: the local files, typed.
 #[derive(Debug, Clone, PartialEq)]
@@ -240,108 +244,6 @@ pub struct HttpBackend {
 /// The credential that an upstream gets, ready for the `Authorization` header.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutboundCredential(pub Secret);
-
-/// One step of a pipeline.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Step {
-    /// The table's name, or the entry's `name`, or `middleware[INDEX]`.
-    pub name: Arc<str>,
-    /// What it does.
-    pub kind: StepKind,
-}
-
-/// What a step does.
-#[derive(Debug, Clone, PartialEq)]
-pub enum StepKind {
-    /// `jwt-auth`.
-    Jwt(AuthStep<Jwt>),
-    /// `passthru`: nothing.
-    Passthru,
-}
-
-/// An authentication step: how it joins its group, and its settings.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AuthStep<T> {
-    /// `optional`: the step after it belongs to the same group. Default false.
-    pub optional: bool,
-    /// `fallback_on = "failed"`: a rejection here lets the rest of the group try. Default false (`"missing"`).
-    pub fallback_on_failed: bool,
-    /// `forward_credential`: the upstream gets the credential too. Default true for JWT, false for the others.
-    pub forward_credential: bool,
-    /// `realm` of the challenge: visible ASCII without `"` and `\`. Default `harmony`.
-    pub realm: String,
-    /// What the scheme itself needs. Shared: caches key on its content.
-    pub settings: Arc<T>,
-}
-
-/// Settings of `jwt-auth`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Jwt {
-    /// `algorithm`: the one algorithm that is accepted. Default RS256.
-    pub algorithm: JwtAlgorithm,
-    /// Where the keys come from.
-    pub keys: KeySource,
-    /// `issuer`: accepted values of `iss`. Empty: not checked (a warning was noted).
-    pub issuers: Vec<String>,
-    /// `audience`: accepted values of `aud`. Empty: not checked (a warning was noted).
-    pub audiences: Vec<String>,
-    /// `leeway_secs`, 0 to 300. Default 60 s.
-    pub leeway: Duration,
-    /// `required_claims`.
-    pub required_claims: Vec<RequiredClaim>,
-    /// `required_scopes`: all of them, in `scope` or `scp`.
-    pub required_scopes: Vec<String>,
-    /// `claims_to_headers`: claim name and the header that carries it to the upstream.
-    pub claims_to_headers: Vec<(String, HeaderName)>,
-    /// `typ`: accepted values of the header's `typ`, in lower case. Default `jwt` and `at+jwt`; an absent `typ` always passes.
-    pub accepted_types: Vec<String>,
-}
-
-/// `algorithm` of a `jwt-auth` step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum JwtAlgorithm {
-    /// RSASSA-PKCS1-v1_5 with SHA-256.
-    Rs256,
-    /// HMAC with SHA-256; only when stated.
-    Hs256,
-}
-
-/// Where a `jwt-auth` step's keys come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeySource {
-    /// `jwks_url`.
-    JwksUrl(JwksUrl),
-    /// `jwks_path`: a file that exists and holds a JSON object.
-    JwksPath(PathBuf),
-    /// `public_key_path`: a PEM file that exists.
-    PublicKey(PathBuf),
-    /// `secret`: at least 32 bytes.
-    Secret(Secret),
-}
-
-/// A key set that is fetched.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct JwksUrl {
-    /// https; or http to a loopback address or with `jwks_allow_http = true`.
-    pub url: String,
-    /// `jwks_cache_secs`: how long a set is fresh; at least 60 s. Default `proxy.jwks_cache_duration_hours`, else 1 h.
-    pub fresh: Duration,
-    /// `jwks_max_stale_secs`: how long the last good set serves when fetches fail. Default 24 h.
-    pub max_stale: Duration,
-    /// `jwks_cooldown_secs`: at most one fetch for unknown key ids in this time. Default 30 s.
-    pub cooldown: Duration,
-}
-
-/// One entry of `required_claims`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RequiredClaim {
-    /// The claim's name.
-    pub name: String,
-    /// Accepted values; the claim (or one element, if it is an array) equals one of them. Empty: it only has to be there.
-    pub values: Vec<serde_json::Value>,
-}
-
-impl Eq for RequiredClaim {}
 
 /// A secret: zeroed when dropped, never shown.
 #[derive(Clone, PartialEq, Eq)]

@@ -147,7 +147,7 @@ fn claim_headers(config: &Config) -> Vec<HeaderName> {
         .flat_map(|pipeline| &pipeline.steps)
         .filter_map(|step| match &step.kind {
             StepKind::Jwt(step) => Some(&step.settings.claims_to_headers),
-            StepKind::Passthru => None,
+            _ => None,
         })
         .flatten()
         .map(|(_, name)| name.clone())

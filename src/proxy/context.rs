@@ -2,6 +2,7 @@
 //!
 //! Everything is optional: `logging` also runs for requests that never reached a filter, and a request that is refused early never gets a route.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,6 +12,7 @@ use http::{HeaderValue, Version};
 
 use super::head::Head;
 use super::upstream::Deadline;
+use super::withheld;
 use crate::auth::Identity;
 use crate::gateway::{Backend, Route, Target, Upstream};
 
@@ -77,6 +79,13 @@ impl Context {
             .as_ref()?
             .pipeline
             .backend(self.turn?, self.attempt)
+    }
+
+    /// The query byte for byte, without credentials that must not travel.
+    pub(super) fn forwarded_query(&self) -> Option<Cow<'_, [u8]>> {
+        let query = self.head.as_ref()?.query.as_deref()?;
+        let chain = &self.route.as_ref()?.pipeline.chain;
+        withheld::strip_query(query, chain.withheld())
     }
 
     /// The same, when it is an HTTP server.

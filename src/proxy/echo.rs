@@ -51,11 +51,11 @@ pub(super) async fn answer(session: &mut Session, ctx: &mut Context) -> pingora:
         let room = SHOWN_BYTES.saturating_sub(body.len());
         body.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
-    let query = ctx.head.as_ref().and_then(|head| head.query.as_deref());
+    let query = ctx.forwarded_query();
     let mut answer = json!({
         "method": request.method.as_str(),
         "path": ctx.path,
-        "query": query.map(String::from_utf8_lossy),
+        "query": query.as_deref().map(String::from_utf8_lossy),
         "headers": fields,
         "body_bytes": total,
     });

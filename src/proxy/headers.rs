@@ -7,6 +7,7 @@ use http::{HeaderMap, Method};
 use pingora::http::RequestHeader;
 
 use super::context::Context;
+use super::withheld;
 use crate::gateway::Upstream;
 
 const X_AUTH_METHOD: HeaderName = HeaderName::from_static("x-auth-method");
@@ -102,12 +103,8 @@ pub(super) fn prepare(
     if let Some(id) = &ctx.request_id {
         request.insert_header(X_REQUEST_ID, id.clone())?;
     }
-    if ctx
-        .route
-        .as_ref()
-        .is_some_and(|route| route.pipeline.chain.consumes_authorization())
-    {
-        request.remove_header(&header::AUTHORIZATION);
+    if let Some(route) = &ctx.route {
+        withheld::strip_header(request, route.pipeline.chain.withheld())?;
     }
     if let Some(credential) = upstream.and_then(|upstream| upstream.credential.clone()) {
         request.insert_header(header::AUTHORIZATION, credential)?;

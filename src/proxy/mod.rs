@@ -8,6 +8,7 @@ mod head;
 mod headers;
 mod respond;
 mod upstream;
+mod withheld;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -23,6 +24,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
+use crate::auth::Presented;
 use crate::gateway::{self, Live, Target};
 use crate::telemetry::access;
 
@@ -78,7 +80,15 @@ impl Edge {
         let route = ctx.route.insert(found.route.clone());
         ctx.head = Some(head);
 
-        ctx.identity = route.pipeline.chain.authenticate(&request.headers).await?;
+        let presented = Presented {
+            headers: &request.headers,
+            query: ctx
+                .head
+                .as_ref()
+                .and_then(|head| std::str::from_utf8(head.query.as_deref()?).ok()),
+            client: ctx.client,
+        };
+        ctx.identity = route.pipeline.chain.authenticate(&presented).await?;
         if let Some(allowed) = found.allowed {
             return Err(Refusal::method_not_allowed(&allowed));
         }
@@ -196,12 +206,12 @@ impl ProxyHttp for Edge {
     ) -> pingora::Result<()> {
         let upstream = ctx.upstream();
         if let (Some(upstream), Some(route), Some(path)) = (upstream, &ctx.route, &ctx.path) {
-            let query = ctx.head.as_ref().and_then(|head| head.query.as_deref());
+            let query = ctx.forwarded_query();
             let target = target(
                 &upstream.settings.base_path,
                 &route.endpoint.path_prefix,
                 path,
-                query,
+                query.as_deref(),
             );
             request.set_raw_path(&target)?;
         }

@@ -11,11 +11,15 @@
 )]
 
 mod bearer;
+mod configuration;
+mod demo;
 mod forwarding;
 mod framing;
 mod harness;
 mod identity;
 mod key_sets;
+mod management;
 mod paths;
+mod rooms;
 mod routing;
 mod support;

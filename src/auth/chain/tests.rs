@@ -1,12 +1,13 @@
 //! Groups of steps: which answer, and whose identity.
 
+use crate::auth::Presented;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 
 use super::*;
 use crate::auth::identity::AuthMethod;
 use crate::auth::testing::{self, Signer, bearer, settings};
-use crate::config::{AuthStep, Jwt, JwtAlgorithm, KeySource, Secret};
+use crate::config::{AuthStep, CredentialPlace, Jwt, JwtAlgorithm, KeySource, Secret};
 
 /// Steps with a key of their own each, so that a token passes one of them and fails the others.
 struct House {
@@ -51,7 +52,7 @@ fn build(steps: &[Step]) -> Chain {
 
 /// The outcome in a word.
 async fn outcome(chain: &Chain, headers: &HeaderMap) -> &'static str {
-    match chain.authenticate(headers).await {
+    match chain.authenticate(&Presented::of(headers)).await {
         Ok(Some(identity)) => identity.method().as_str(),
         Ok(None) => "anonymous",
         Err(denial) => denial.reason().as_str(),
@@ -69,7 +70,7 @@ async fn an_open_chain() {
         kind: StepKind::Passthru,
     };
     for chain in [build(&[]), build(&[passthru])] {
-        assert!(chain.is_open() && !chain.consumes_authorization());
+        assert!(chain.is_open() && chain.withheld().is_empty());
         assert_eq!(outcome(&chain, &HeaderMap::new()).await, "anonymous");
         assert_eq!(outcome(&chain, &bearer("rubbish")).await, "anonymous");
     }
@@ -80,17 +81,27 @@ async fn one_required_step() {
     let house = House::new();
     let chain = build(&[house.step(0, |_| {})]);
     assert!(!chain.is_open());
-    let missing = chain.authenticate(&HeaderMap::new()).await.unwrap_err();
+    let missing = chain
+        .authenticate(&Presented::of(&HeaderMap::new()))
+        .await
+        .unwrap_err();
     assert_eq!((missing.status(), missing.reason()), (401, Reason::Missing));
     assert_eq!(missing.challenges(), [r#"Bearer realm="harmony""#]);
 
-    let identity = chain.authenticate(&house.token(0)).await.unwrap().unwrap();
+    let identity = chain
+        .authenticate(&Presented::of(&house.token(0)))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(
         (identity.method(), identity.subject().unwrap()),
         (AuthMethod::Jwt, &HeaderValue::from_static("alice"))
     );
 
-    let rejected = chain.authenticate(&house.token(1)).await.unwrap_err();
+    let rejected = chain
+        .authenticate(&Presented::of(&house.token(1)))
+        .await
+        .unwrap_err();
     assert_eq!(
         (rejected.status(), rejected.reason()),
         (401, Reason::BadSignature)
@@ -120,7 +131,10 @@ async fn authorization_comes_once() {
         for second in ["Basic YTpi", "Bearer x", ""] {
             let mut headers = house.token(0);
             headers.append(AUTHORIZATION, HeaderValue::from_static(second));
-            let denial = chain.authenticate(&headers).await.unwrap_err();
+            let denial = chain
+                .authenticate(&Presented::of(&headers))
+                .await
+                .unwrap_err();
             assert_eq!((denial.status(), denial.reason()), (400, Reason::Repeated));
             assert_eq!(
                 denial.challenges(),
@@ -175,7 +189,10 @@ async fn the_gravest_failure_answers() {
         step.settings = settings.into();
     };
     let chain = build(&[house.step(0, scoped), house.step(1, |_| {})]);
-    let denial = chain.authenticate(&house.token(0)).await.unwrap_err();
+    let denial = chain
+        .authenticate(&Presented::of(&house.token(0)))
+        .await
+        .unwrap_err();
     assert_eq!(
         (denial.status(), denial.reason()),
         (403, Reason::ScopeMissing)
@@ -201,7 +218,10 @@ async fn each_scheme_is_offered_once() {
         house.step(1, |step| step.realm = "second".to_owned()),
         house.step(0, |step| step.realm = "third".to_owned()),
     ]);
-    let denial = chain.authenticate(&HeaderMap::new()).await.unwrap_err();
+    let denial = chain
+        .authenticate(&Presented::of(&HeaderMap::new()))
+        .await
+        .unwrap_err();
     assert_eq!(denial.challenges(), [r#"Bearer realm="harmony""#]);
 }
 
@@ -209,9 +229,13 @@ async fn each_scheme_is_offered_once() {
 fn forwarding() {
     let house = House::new();
     let keeps = |step: &mut AuthStep<Jwt>| step.forward_credential = false;
-    assert!(!build(&[house.step(0, |_| {})]).consumes_authorization());
-    assert!(build(&[house.step(0, keeps)]).consumes_authorization());
-    assert!(build(&[house.step(0, optional), house.step(1, keeps)]).consumes_authorization());
+    assert!(build(&[house.step(0, |_| {})]).withheld().is_empty());
+    let authorization = [CredentialPlace::Authorization];
+    assert_eq!(build(&[house.step(0, keeps)]).withheld(), authorization);
+    assert_eq!(
+        build(&[house.step(0, optional), house.step(1, keeps)]).withheld(),
+        authorization
+    );
 }
 
 #[test]

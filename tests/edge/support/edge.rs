@@ -37,6 +37,8 @@ pub struct Edge {
 /// An edge to be: [`Settings`] by the same words, and [`EdgeBuilder::start`].
 pub struct EdgeBuilder {
     settings: Settings,
+    /// Ports that were claimed for a text that names them itself.
+    ports: Option<(Port, Port)>,
     environment: Vec<(String, String)>,
     files: Vec<(String, String)>,
 }
@@ -61,8 +63,17 @@ impl Edge {
     pub fn configured(settings: Settings) -> EdgeBuilder {
         EdgeBuilder {
             settings,
+            ports: None,
             environment: Vec::new(),
             files: Vec::new(),
+        }
+    }
+
+    /// A whole configuration, which names these ports itself.
+    pub fn of_text(text: &str, public: Port, management: Port) -> EdgeBuilder {
+        EdgeBuilder {
+            ports: Some((public, management)),
+            ..Self::configured(Settings::of_text(text))
         }
     }
 
@@ -257,10 +268,12 @@ impl EdgeBuilder {
     }
 
     fn spawn(self) -> Edge {
+        let (port, management) = self.ports.unwrap_or_else(|| (Port::claim(), Port::claim()));
+        let directory = tempfile::tempdir().expect("a temporary directory");
         let place = Place {
-            directory: tempfile::tempdir().expect("a temporary directory"),
-            port: Port::claim(),
-            management: Port::claim(),
+            directory,
+            port,
+            management,
             environment: self.environment,
         };
         fs::create_dir(place.path("home")).expect("a home directory");

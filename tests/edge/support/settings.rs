@@ -13,12 +13,21 @@ pub struct Settings {
     step_flags: Vec<String>,
     backend: Option<Vec<String>>,
     rest: String,
+    whole: Option<String>,
 }
 
 impl Settings {
     /// No pipeline at all: `[proxy]`, the network `public` and the management network.
     pub fn bare() -> Self {
         Self::default()
+    }
+
+    /// A text that is whole already.
+    pub fn of_text(text: &str) -> Self {
+        Self {
+            whole: Some(text.into()),
+            ..Self::default()
+        }
     }
 
     /// The pipeline `api`: `/api` with one `jwt-auth` step whose keys come from `issuer`, in front of `upstream`.
@@ -95,6 +104,9 @@ impl Settings {
     }
 
     pub fn text(&self) -> String {
+        if let Some(whole) = &self.whole {
+            return whole.clone();
+        }
         let mut text = format!(
             "[proxy]\nid = \"edge-1\"\n{}\n{NETWORKS}",
             self.proxy.join("\n")

@@ -1,5 +1,6 @@
 //! An issuer in trouble, out of reach, or up to no good.
 
+use crate::auth::Presented;
 use serde_json::json;
 
 use super::*;
@@ -53,7 +54,11 @@ async fn an_outage_or_garbage_changes_nothing_until_the_stale_limit() {
     }
     assert_eq!(edge.only().generation, 1);
     sleep(Duration::from_millis(5200)).await;
-    let denial = edge.chain.authenticate(&bearer(&token)).await.unwrap_err();
+    let denial = edge
+        .chain
+        .authenticate(&Presented::of(&bearer(&token)))
+        .await
+        .unwrap_err();
     assert_eq!((denial.status(), denial.reason()), (503, Reason::NoKeys));
     assert!(
         denial.challenges().is_empty()
@@ -72,13 +77,17 @@ async fn a_start_without_keys_recovers_by_itself() {
     let issuer = Issuer::start(trouble()).await;
     let edge = Edge::start(&issuer, |_| {}).await;
     let token = signer.token("a");
-    let denial = edge.chain.authenticate(&bearer(&token)).await.unwrap_err();
+    let denial = edge
+        .chain
+        .authenticate(&Presented::of(&bearer(&token)))
+        .await
+        .unwrap_err();
     assert_eq!((denial.status(), denial.reason()), (503, Reason::NoKeys));
     assert!(edge.sets.all_tried() && edge.only().keys == 0);
     // Without a token there is nothing for which keys could be missing.
     let denial = edge
         .chain
-        .authenticate(&http::HeaderMap::new())
+        .authenticate(&Presented::of(&http::HeaderMap::new()))
         .await
         .unwrap_err();
     assert_eq!(denial.status(), 401);

@@ -1,5 +1,6 @@
 //! Tokens that must not pass, and that all get the same answer.
 
+use crate::auth::Presented;
 use serde_json::{Value, json};
 
 use super::{chain, claims_with, sign_hs256};
@@ -370,7 +371,7 @@ async fn attacks_are_refused_alike() {
 
     assert!(cases.len() > 150, "{}", cases.len());
     let expected = chain
-        .authenticate(&bearer(&evil.token("k")))
+        .authenticate(&Presented::of(&bearer(&evil.token("k"))))
         .await
         .unwrap_err();
     assert_eq!(
@@ -378,7 +379,10 @@ async fn attacks_are_refused_alike() {
         [r#"Bearer realm="harmony", error="invalid_token""#]
     );
     for (token, reason) in cases {
-        let denial = chain.authenticate(&bearer(&token)).await.expect_err(&token);
+        let denial = chain
+            .authenticate(&Presented::of(&bearer(&token)))
+            .await
+            .expect_err(&token);
         assert_eq!(denial.reason(), reason, "{token}");
         let answer = (denial.status(), denial.challenges(), denial.retry_after());
         assert_eq!(answer, (401, expected.challenges(), None), "{token}");

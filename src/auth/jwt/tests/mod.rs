@@ -4,6 +4,7 @@ mod attacks;
 mod rules;
 mod wycheproof;
 
+use crate::auth::Presented;
 use aws_lc_rs::hmac;
 use serde_json::{Value, json};
 
@@ -51,7 +52,7 @@ pub(super) fn claims_with(changes: Value) -> String {
 
 pub(super) async fn reason(chain: &Chain, token: &str) -> Option<Reason> {
     chain
-        .authenticate(&bearer(token))
+        .authenticate(&Presented::of(&bearer(token)))
         .await
         .err()
         .map(|denial| denial.reason())

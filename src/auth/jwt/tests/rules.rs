@@ -1,5 +1,6 @@
 //! Where the line runs: what just passes, and what just does not.
 
+use crate::auth::Presented;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -77,7 +78,9 @@ async fn leeway_is_exact_both_ways() {
             claims[name] = value.clone();
         }
         let token = good.sign(r#"{"alg":"RS256","kid":"k"}"#, &claims.to_string());
-        let found = chain.authenticate_at(&bearer(&token), now).await;
+        let found = chain
+            .authenticate_at(&Presented::of(&bearer(&token)), now)
+            .await;
         assert_eq!(
             found.as_ref().err().map(|denial| denial.reason()),
             expected,
@@ -86,7 +89,9 @@ async fn leeway_is_exact_both_ways() {
         if let (Ok(Some(identity)), Some(exp)) = (found, changes.get("exp")) {
             assert_eq!(identity.valid_until(), exp.as_f64().map(|exp| exp + 60.0));
         }
-        let broken_clock = chain.authenticate_at(&bearer(&token), f64::INFINITY).await;
+        let broken_clock = chain
+            .authenticate_at(&Presented::of(&bearer(&token)), f64::INFINITY)
+            .await;
         assert_eq!(broken_clock.unwrap_err().reason(), Reason::Expired);
     }
 }
@@ -176,7 +181,7 @@ async fn required_claims_and_scopes() {
         assert_eq!(reason(&chain, &token).await, expected, "{changes}");
     }
     let denial = chain
-        .authenticate(&bearer(&good.token("k")))
+        .authenticate(&Presented::of(&bearer(&good.token("k"))))
         .await
         .unwrap_err();
     assert_eq!(denial.status(), 403);
@@ -285,10 +290,17 @@ async fn debug_shows_no_claims() {
         r#"{"alg":"RS256","kid":"k"}"#,
         &claims_with(json!({ "sub": "needle-s", "email": "needle-e" })),
     );
-    let identity = chain.authenticate(&bearer(&token)).await.unwrap().unwrap();
+    let identity = chain
+        .authenticate(&Presented::of(&bearer(&token)))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(identity.subject().unwrap(), "needle-s");
     assert_eq!(identity.headers()[0].1, "needle-e");
-    let denial = chain.authenticate(&bearer(&token[1..])).await.unwrap_err();
+    let denial = chain
+        .authenticate(&Presented::of(&bearer(&token[1..])))
+        .await
+        .unwrap_err();
     let shown = format!("{chain:?} {identity:?} {denial:?} {:?}", hs256_chain());
     assert!(
         !shown.contains("needle") && !shown.contains(SECRET) && shown.contains("x-auth-email"),

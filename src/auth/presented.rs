@@ -1,0 +1,27 @@
+//! What a request presents: everything that an authentication step may look at.
+
+use std::net::IpAddr;
+
+use http::HeaderMap;
+
+/// The parts of a request that authentication looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct Presented<'a> {
+    /// The header fields, as the client sent them.
+    pub headers: &'a HeaderMap,
+    /// The query, without its `?`.
+    pub query: Option<&'a str>,
+    /// The client's address, behind trusted proxies; `None` when it is not known.
+    pub client: Option<IpAddr>,
+}
+
+impl<'a> Presented<'a> {
+    /// A request of which nothing but the header fields is known.
+    pub fn of(headers: &'a HeaderMap) -> Self {
+        Self {
+            headers,
+            query: None,
+            client: None,
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Steps of a pipeline, typed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::Secret;
+
+/// One step of a pipeline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// The table's name, or the entry's `name`, or `middleware[INDEX]`.
+    pub name: Arc<str>,
+    /// What it does.
+    pub kind: StepKind,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StepKind {
+    /// `jwt-auth`.
+    Jwt(AuthStep<Jwt>),
+    /// `basic-auth`.
+    Basic(AuthStep<Basic>),
+    /// `api-key`.
+    ApiKey(AuthStep<ApiKey>),
+    /// `passthru`: nothing.
+    Passthru,
+}
+
+impl StepKind {
+    /// Whether the step authenticates.
+    pub fn authenticates(&self) -> bool {
+        matches!(self, Self::Jwt(_) | Self::Basic(_) | Self::ApiKey(_))
+    }
+}
+
+/// An authentication step: how it joins its group, and its settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuthStep<T> {
+    /// `optional`: the step after it belongs to the same group. Default false.
+    pub optional: bool,
+    /// `fallback_on = "failed"`: a rejection here lets the rest of the group try. Default false (`"missing"`).
+    pub fallback_on_failed: bool,
+    /// `forward_credential`: the upstream gets the credential too. Default true for JWT, false for the others. A credential in the query never travels.
+    pub forward_credential: bool,
+    /// `realm` of the challenge: visible ASCII without `"` and `\`. Default `harmony`.
+    pub realm: String,
+    /// What the scheme itself needs. Shared: caches key on its content.
+    pub settings: Arc<T>,
+}
+
+/// Where a credential stands in a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialPlace {
+    /// `Authorization`, under the step's scheme.
+    Authorization,
+    /// A header of its own, the whole value.
+    Header(HeaderName),
+    /// A cookie of this name.
+    Cookie(String),
+    /// A parameter of the query of this name.
+    Query(String),
+}
+
+/// Settings of `jwt-auth`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jwt {
+    /// `algorithm`: the one algorithm that is accepted. Default RS256.
+    pub algorithm: JwtAlgorithm,
+    /// Where the keys come from.
+    pub keys: KeySource,
+    /// `issuer`: accepted values of `iss`. Empty: not checked (a warning was noted).
+    pub issuers: Vec<String>,
+    /// `audience`: accepted values of `aud`. Empty: not checked (a warning was noted).
+    pub audiences: Vec<String>,
+    /// `leeway_secs`, 0 to 300. Default 60 s.
+    pub leeway: Duration,
+    /// `required_claims`.
+    pub required_claims: Vec<RequiredClaim>,
+    /// `required_scopes`: all of them, in `scope` or `scp`.
+    pub required_scopes: Vec<String>,
+    /// `claims_to_headers`: claim name and the header that carries it to the upstream.
+    pub claims_to_headers: Vec<(String, HeaderName)>,
+    /// `typ`: accepted values of the header's `typ`, in lower case. Default `jwt` and `at+jwt`; an absent `typ` always passes.
+    pub accepted_types: Vec<String>,
+}
+
+/// `algorithm` of a `jwt-auth` step (RFC 7518 section 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum JwtAlgorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    Rs256,
+    /// HMAC with SHA-256; only when stated.
+    Hs256,
+}
+
+/// Where a `jwt-auth` step's keys come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// `jwks_url`.
+    JwksUrl(JwksUrl),
+    /// `jwks_path`: a file that exists and holds a JSON object.
+    JwksPath(PathBuf),
+    /// `public_key_path`: a PEM file that exists.
+    PublicKey(PathBuf),
+    /// `secret`: at least 32 bytes.
+    Secret(Secret),
+}
+
+/// A key set that is fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct JwksUrl {
+    /// https; or http to a loopback address or with `jwks_allow_http = true`.
+    pub url: String,
+    /// `jwks_cache_secs`: how long a set is fresh; at least 60 s. Default `proxy.jwks_cache_duration_hours`, else 1 h.
+    pub fresh: Duration,
+    /// `jwks_max_stale_secs`: how long the last good set serves when fetches fail. Default 24 h.
+    pub max_stale: Duration,
+    /// `jwks_cooldown_secs`: at most one fetch for unknown key ids in this time. Default 30 s.
+    pub cooldown: Duration,
+}
+
+/// One entry of `required_claims`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RequiredClaim {
+    /// The claim's name.
+    pub name: String,
+    /// Accepted values; the claim (or one element, if it is an array) equals one of them. Empty: it only has to be there.
+    pub values: Vec<serde_json::Value>,
+}
+
+impl Eq for RequiredClaim {}
+
+/// Settings of `basic-auth`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Basic {
+    /// `username` with `password_hash` (or `password`), and `users`. Names are unique and hold no colon.
+    pub users: Vec<BasicUser>,
+    /// `htpasswd_path`: a file that exists; further users, bcrypt only.
+    pub htpasswd_path: Option<PathBuf>,
+    /// `max_failures`: failures of one client address in a minute before it is answered 429. 0: no limit. Default 10.
+    pub max_failures: u32,
+}
+
+/// One user of `basic-auth`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BasicUser {
+    /// The name.
+    pub name: String,
+    /// What the password is checked against.
+    pub password: StoredPassword,
+}
+
+/// What a password is checked against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoredPassword {
+    /// `password_hash`: `$2a$`, `$2b$` or `$2y$`, cost 4 to 31, well formed.
+    Bcrypt(Secret),
+    /// `password`, as the older Harmony has it (a warning was noted).
+    Plain(Secret),
+}
+
+/// Settings of `api-key`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// `header` (default `X-API-Key`), `query` or `cookie`. Never [`CredentialPlace::Authorization`].
+    pub place: CredentialPlace,
+    /// `keys`: at least one; no digest twice.
+    pub keys: Vec<ApiKeyEntry>,
+    /// `pepper`: the key of the `hmac-sha256:` digests.
+    pub pepper: Option<Secret>,
+    /// `required_scopes`: the key must have all of them.
+    pub required_scopes: Vec<String>,
+}
+
+/// One key of `api-key`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKeyEntry {
+    /// `id`, or the first 8 digits of the digest: the subject.
+    pub id: String,
+    /// What the presented key is hashed to.
+    pub digest: KeyDigest,
+    /// `expires_at`, seconds since 1970; `None`: it does not expire.
+    pub expires_at: Option<i64>,
+    /// `scopes`.
+    pub scopes: Vec<String>,
+}
+
+/// How a key is stored.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum KeyDigest {
+    /// SHA-256 of the key.
+    Sha256([u8; 32]),
+    /// HMAC-SHA-256 of the key under the pepper.
+    HmacSha256([u8; 32]),
+}
+
+impl std::fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[redacted]")
+    }
+}

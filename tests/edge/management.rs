@@ -1,0 +1,47 @@
+//! The management network: what it answers so far.
+
+use crate::support::issuer::Answer;
+use crate::support::{Edge, Issuer, Settings, Upstream};
+
+#[test]
+fn health_and_readiness_are_told_without_a_credential() {
+    let (issuer, upstream) = (Issuer::start(), Upstream::start());
+    let edge = Edge::with_jwt(&issuer, &upstream).start();
+    for path in ["/health", "/ready", "/admin/health", "/admin/ready"] {
+        assert_eq!(edge.manage(path).send().status, 200, "{path}");
+        assert_eq!(
+            edge.manage(path).host("any.example").send().status,
+            200,
+            "{path} needs no Host of its own"
+        );
+    }
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[test]
+fn an_unknown_place_is_404_in_json() {
+    let upstream = Upstream::start();
+    let edge = Edge::open(&upstream).start();
+    for path in ["/", "/nonsense", "/healthx", "/api/x"] {
+        let response = edge.manage(path).send();
+        assert_eq!(response.status, 404, "{path}");
+        assert!(response.json()["error"].is_string(), "{path}");
+    }
+}
+
+#[test]
+fn the_public_network_has_no_management() {
+    let edge = Edge::configured(Settings::bare()).start();
+    for path in ["/health", "/ready", "/admin/info", "/metrics"] {
+        assert_eq!(edge.get(path).send().status, 404, "{path}");
+    }
+}
+
+#[test]
+fn a_key_set_that_failed_is_tried_and_does_not_keep_readiness_waiting() {
+    let (issuer, upstream) = (Issuer::start(), Upstream::start());
+    issuer.answer(Answer::Status(500));
+    let edge = Edge::with_jwt(&issuer, &upstream).start();
+    assert_eq!(edge.manage("/ready").send().status, 200);
+    assert_eq!(edge.manage("/health").send().status, 200);
+}
