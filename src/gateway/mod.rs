@@ -24,6 +24,8 @@ pub use path::{PathError, canonical};
 pub use pipeline::{Backend, Pipeline, Target, Upstream};
 pub use routes::{Match, RouteTable};
 
+pub use crate::config::HttpBackend;
+
 /// Everything that one configuration means for a request.
 #[derive(Debug)]
 pub struct Gateway {

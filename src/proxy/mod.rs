@@ -140,6 +140,8 @@ impl ProxyHttp for Edge {
         ctx: &mut Context,
     ) -> pingora::Result<bool> {
         session.set_pipelining_enabled(true);
+        // A client that has said all it has to say may close its half and wait for the answer (RFC 9112 section 9.6).
+        session.set_abort_on_close(false);
         if let Err(refusal) = self.admit(session, ctx).await {
             respond::refuse(session, ctx, refusal).await?;
             return Ok(true);
@@ -228,6 +230,10 @@ impl ProxyHttp for Edge {
         if session.was_upgraded() {
             return Ok(());
         }
+        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+            // HTTP/2 may end a body with an empty frame; Pingora would end the chunked body twice for it, the second time in front of the next request.
+            *body = None;
+        }
         ctx.body_bytes += body.as_ref().map_or(0, |bytes| bytes.len() as u64);
         let limit = ctx
             .route
@@ -266,7 +272,26 @@ impl ProxyHttp for Edge {
                 deadline.set(ctx.total_deadline);
             }
         }
+        headers::strip_hop_by_hop(response);
         Ok(())
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Context,
+    ) -> pingora::Result<Option<Duration>> {
+        let pause = ctx
+            .upstream()
+            .and_then(|upstream| upstream::watched_pause(&upstream.settings));
+        match (&ctx.deadline, pause) {
+            (Some(deadline), _) if end_of_stream => deadline.set(None),
+            (Some(deadline), Some(pause)) => deadline.set_pause(pause, ctx.total_deadline),
+            _ => {}
+        }
+        Ok(None)
     }
 
     async fn response_filter(

@@ -125,7 +125,7 @@ impl From<HeadError> for Refusal {
 
 impl From<PathError> for Refusal {
     fn from(_: PathError) -> Self {
-        Self::new(400, "path", "the path is malformed")
+        Self::malformed("path")
     }
 }
 
