@@ -2,6 +2,8 @@
 //!
 //! Exit status: 0 stopped as asked, 1 configuration or start-up error (on standard error, one line each), 2 wrong usage.
 
+mod explain;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -42,6 +44,8 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = demo::PORT)]
         port: u16,
     },
+    /// What would become of a request: the route, each step's outcome, and what the upstream would get
+    Explain(explain::Arguments),
 }
 
 /// Runs the program to its end.
@@ -49,6 +53,7 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = install_crypto().and_then(|()| match arguments.command {
         Some(Command::Demo { port }) => demo::run(port),
+        Some(Command::Explain(explain)) => explain::run(&explain),
         None if arguments.check => check(&arguments.config),
         None => serve(&arguments.config),
     });

@@ -3,6 +3,8 @@
 //! Steps marked `optional` and the step after them form a group: the first step that authenticates satisfies it. Groups are ANDed. A rejected credential ends the
 //! request at once, also in an optional step, unless the step says `fallback_on = "failed"`: then the rest of its group may try, but the group never passes as anonymous.
 
+mod explain;
+
 use std::sync::Arc;
 
 use super::bearer;
@@ -15,6 +17,8 @@ use super::jwt;
 use super::outcome::{Denial, Outcome, Reason, Refusal};
 use super::presented::Presented;
 use crate::config::{CredentialPlace, Step, StepKind};
+
+pub use explain::StepOutcome;
 
 /// The authentication steps of one pipeline, compiled. Built once per configuration.
 #[derive(Debug)]
@@ -67,6 +71,12 @@ impl Chain {
     /// The credentials that must not travel to the upstream: those of every step that says `forward_credential = false`, also of one that was skipped.
     pub fn withheld(&self) -> &[CredentialPlace] {
         &self.withheld
+    }
+
+    /// Where its steps look for credentials.
+    pub fn places(&self) -> impl Iterator<Item = CredentialPlace> {
+        let members = self.groups.iter().flat_map(|group| &group.members);
+        members.map(|member| member.authenticator.place())
     }
 
     /// Lets a request in, or says why not. `Ok(None)`: it passes as anonymous. The identity is that of the first group that yields one.

@@ -22,7 +22,7 @@ mod strict_json;
 #[cfg(test)]
 mod testing;
 
-pub use chain::Chain;
+pub use chain::{Chain, StepOutcome};
 pub use error::BuildError;
 pub use identity::{AuthMethod, Identity};
 pub use jwks::{KeySetError, KeySetStatus, KeySets};

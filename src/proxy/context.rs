@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use http::{HeaderValue, Version};
+use pingora_proxy::Session;
 
 use super::head::Head;
 use super::upstream::Deadline;
 use super::withheld;
-use crate::auth::Identity;
+use crate::auth::{Identity, Presented};
 use crate::gateway::{Backend, Route, Target, Upstream};
 
 /// The state of one request.
@@ -21,6 +22,8 @@ use crate::gateway::{Backend, Route, Target, Upstream};
 pub struct Context {
     pub(super) started: Instant,
     pub(super) version: Version,
+    /// Our end of the connection, which tells the network.
+    pub(super) local: Option<SocketAddr>,
     pub(super) peer: Option<SocketAddr>,
     pub(super) peer_is_trusted: bool,
     /// The client behind trusted proxies.
@@ -54,6 +57,7 @@ impl Context {
         Self {
             started: Instant::now(),
             version: Version::HTTP_11,
+            local: None,
             peer: None,
             peer_is_trusted: false,
             client: None,
@@ -70,6 +74,16 @@ impl Context {
             total_deadline: None,
             body_bytes: 0,
             _in_flight: InFlight::enter(in_flight),
+        }
+    }
+
+    /// What authentication may look at.
+    pub(super) fn presented<'a>(&'a self, session: &'a Session) -> Presented<'a> {
+        let query = self.head.as_ref().and_then(|head| head.query.as_deref());
+        Presented {
+            headers: &session.req_header().headers,
+            query: query.and_then(|query| std::str::from_utf8(query).ok()),
+            client: self.client,
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod context;
 mod echo;
+mod explain;
 mod head;
 mod headers;
 mod respond;
@@ -24,7 +25,6 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-use crate::auth::Presented;
 use crate::gateway::{self, Live, Target};
 use crate::telemetry::access;
 
@@ -34,6 +34,7 @@ use headers::X_REQUEST_ID;
 use respond::Refusal;
 use upstream::Connector;
 
+pub use explain::{End, Explanation};
 pub use upstream::Deadlines;
 
 /// The edge: what Pingora calls for each request.
@@ -72,22 +73,16 @@ impl Edge {
         let path = ctx.path.insert(gateway::canonical(path)?.into_owned());
 
         let request = session.req_header();
-        let local = headers::inet(session.server_addr());
-        let found = local
+        let found = ctx
+            .local
             .and_then(|local| gateway.routes(local))
             .and_then(|routes| routes.find(&head.host(), path, &request.method))
             .ok_or_else(Refusal::no_route)?;
-        let route = ctx.route.insert(found.route.clone());
+        let route = found.route.clone();
+        ctx.route = Some(route.clone());
         ctx.head = Some(head);
 
-        let presented = Presented {
-            headers: &request.headers,
-            query: ctx
-                .head
-                .as_ref()
-                .and_then(|head| std::str::from_utf8(head.query.as_deref()?).ok()),
-            client: ctx.client,
-        };
+        let presented = ctx.presented(session);
         ctx.identity = route.pipeline.chain.authenticate(&presented).await?;
         if let Some(allowed) = found.allowed {
             return Err(Refusal::method_not_allowed(&allowed));
@@ -106,7 +101,6 @@ impl Edge {
     fn look_at_peer(&self, session: &Session, ctx: &mut Context, gateway: &gateway::Gateway) {
         let request = session.req_header();
         ctx.version = request.version;
-        ctx.peer = headers::inet(session.client_addr());
         if let Some(peer) = ctx.peer.map(|peer| peer.ip().to_canonical()) {
             ctx.peer_is_trusted = gateway.trusts(peer);
             ctx.client = Some(headers::client(&request.headers, peer, |address| {
@@ -142,6 +136,8 @@ impl ProxyHttp for Edge {
         session.set_pipelining_enabled(true);
         // A client that has said all it has to say may close its half and wait for the answer (RFC 9112 section 9.6).
         session.set_abort_on_close(false);
+        ctx.local = headers::inet(session.server_addr()).or(ctx.local);
+        ctx.peer = headers::inet(session.client_addr()).or(ctx.peer);
         if let Err(refusal) = self.admit(session, ctx).await {
             respond::refuse(session, ctx, refusal).await?;
             return Ok(true);
