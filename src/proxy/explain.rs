@@ -91,7 +91,7 @@ impl Edge {
         let mut request = session.req_header().clone();
         self.upstream_request_filter(session, &mut request, ctx)
             .await?;
-        let withheld = ctx
+        let places = ctx
             .route
             .iter()
             .flat_map(|route| route.pipeline.chain.places());
