@@ -5,6 +5,7 @@
 mod bearer;
 mod configuration;
 mod demo;
+mod explain;
 mod forwarding;
 mod framing;
 mod harness;
@@ -12,6 +13,7 @@ mod identity;
 mod key_sets;
 mod management;
 mod paths;
+mod reload;
 mod rooms;
 mod routing;
 mod support;

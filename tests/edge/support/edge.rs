@@ -84,7 +84,19 @@ impl Edge {
 
     /// A request to the management network.
     pub fn manage(&self, target: &str) -> Request {
-        Request::new(self.place.management.number(), "GET", target)
+        self.steer("GET", target)
+    }
+
+    /// The same, by another method.
+    pub fn steer(&self, method: &str, target: &str) -> Request {
+        Request::new(self.place.management.number(), method, target)
+    }
+
+    /// Changes the configuration file under the running process.
+    pub fn rewrite(&self, change: impl FnOnce(String) -> String) {
+        let path = self.place.path("harmony.toml");
+        let text = fs::read_to_string(&path).expect("the configuration");
+        fs::write(path, change(text)).expect("the configuration");
     }
 
     pub fn connect(&self) -> Client {
