@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 
 use crate::auth::KeySets;
 use crate::config::{self, Config, LogFormat, ProcessEnvironment};
-use crate::demo;
+use crate::demo::{self, Demo};
 use crate::gateway::Live;
 use crate::server::EdgeServer;
 use crate::telemetry::{self, LogSettings, LogWriter};
@@ -52,7 +52,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = install_crypto().and_then(|()| match arguments.command {
-        Some(Command::Demo { port }) => demo::run(port),
+        Some(Command::Demo { port }) => demonstrate(port),
         Some(Command::Explain(explain)) => explain::run(&explain),
         None if arguments.check => check(&arguments.config),
         None => serve(&arguments.config),
@@ -85,6 +85,12 @@ fn serve(path: &std::path::Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn demonstrate(port: u16) -> anyhow::Result<()> {
+    let demo = Demo::new(port)?;
+    let log = start_log(&demo.config)?;
+    demo.run(log)
+}
+
 #[allow(clippy::print_stdout, reason = "the answer of --check")]
 fn check(path: &std::path::Path) -> anyhow::Result<()> {
     let config = config::load(path, &ProcessEnvironment)?;
@@ -99,7 +105,7 @@ fn check(path: &std::path::Path) -> anyhow::Result<()> {
 }
 
 /// Starts logging as the configuration says.
-pub(crate) fn start_log(config: &Config) -> anyhow::Result<LogWriter> {
+fn start_log(config: &Config) -> anyhow::Result<LogWriter> {
     let logging = &config.logging;
     let settings = LogSettings {
         level: &logging.level,
@@ -116,7 +122,7 @@ pub(crate) fn start_log(config: &Config) -> anyhow::Result<LogWriter> {
 }
 
 /// What the operator wants to see at a start.
-pub(crate) fn summarize(config: &Config) {
+fn summarize(config: &Config) {
     log::info!(
         "harmony-edge {} as {}, {} threads",
         env!("CARGO_PKG_VERSION"),

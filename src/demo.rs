@@ -23,9 +23,9 @@ use pingora::services::listening::Service;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::cli;
-use crate::config::{self, ProcessEnvironment};
+use crate::config::{self, Config, ProcessEnvironment};
 use crate::server::{EdgeServer, free_loopback_address};
+use crate::telemetry::LogWriter;
 
 /// The proxy's port, unless another is asked for.
 pub(crate) const PORT: u16 = 8080;
@@ -35,26 +35,56 @@ const ISSUER: &str = "https://issuer.demo";
 const AUDIENCE: &str = "demo-api";
 const KEY_ID: &str = "demo-key";
 
-/// Runs the demonstration until it is stopped.
-pub(crate) fn run(port: u16) -> anyhow::Result<()> {
-    let issuer = Issuer::new()?;
-    let proxy = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let issuer_address = free_loopback_address()?;
-    let management = management_address()?;
-    let upstream_address = free_loopback_address()?;
-    let text = configuration(proxy, management, upstream_address, issuer_address);
-    let mut config = config::parse(Path::new("demo.toml"), &text, &ProcessEnvironment)?;
-    config.state_dir = None;
-    let log = cli::start_log(&config)?;
-    let good_token = issuer.sign(3600)?;
-    let lines = issuer.curl_lines(proxy, &good_token)?;
-    let same = config.clone();
-    let mut server = EdgeServer::build(&config, Arc::new(move || Ok(same.clone())), log)?;
-    server.add_service(service("issuer", issuer, issuer_address));
-    server.add_service(service("upstream", Upstream, upstream_address));
-    thread::spawn(move || introduce(proxy, management, &lines, &good_token));
-    server.run();
-    Ok(())
+/// A demonstration that is ready to run.
+pub(crate) struct Demo {
+    /// What the proxy in it runs on.
+    pub(crate) config: Config,
+    issuer: Issuer,
+    issuer_address: SocketAddr,
+    upstream_address: SocketAddr,
+    proxy: SocketAddr,
+    management: SocketAddr,
+}
+
+impl Demo {
+    /// Makes a key and chooses addresses.
+    pub(crate) fn new(port: u16) -> anyhow::Result<Self> {
+        let proxy = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let management = management_address()?;
+        let issuer_address = free_loopback_address()?;
+        let upstream_address = free_loopback_address()?;
+        let text = configuration(proxy, management, upstream_address, issuer_address);
+        let mut config = config::parse(Path::new("demo.toml"), &text, &ProcessEnvironment)?;
+        config.state_dir = None;
+        Ok(Self {
+            config,
+            issuer: Issuer::new()?,
+            issuer_address,
+            upstream_address,
+            proxy,
+            management,
+        })
+    }
+
+    /// Runs until it is stopped.
+    pub(crate) fn run(self, log: LogWriter) -> anyhow::Result<()> {
+        let Self {
+            config,
+            issuer,
+            proxy,
+            management,
+            ..
+        } = self;
+        let good_token = issuer.sign(3600)?;
+        let lines = issuer.curl_lines(proxy, &good_token)?;
+        let same = config.clone();
+        let mut server = EdgeServer::build(&config, Arc::new(move || Ok(same.clone())), log)?;
+        server.add_service(service("issuer", issuer, self.issuer_address));
+        server.add_service(service("upstream", Upstream, self.upstream_address));
+        thread::spawn(move || introduce(proxy, management, &lines, &good_token));
+        server.run();
+        Ok(())
+    }
 }
 
 fn service<T>(name: &str, app: T, address: SocketAddr) -> Service<HttpServer<T>>
