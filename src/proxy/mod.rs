@@ -10,6 +10,7 @@ mod respond;
 mod upstream;
 mod withheld;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-use crate::auth::Presented;
+use crate::auth::{Chain, Identity, Presented};
 use crate::gateway::{self, Live, Target};
 use crate::telemetry::access;
 
@@ -80,15 +81,13 @@ impl Edge {
         let route = ctx.route.insert(found.route.clone());
         ctx.head = Some(head);
 
-        let presented = Presented {
-            headers: &request.headers,
-            query: ctx
-                .head
-                .as_ref()
-                .and_then(|head| std::str::from_utf8(head.query.as_deref()?).ok()),
-            client: ctx.client,
-        };
-        ctx.identity = route.pipeline.chain.authenticate(&presented).await?;
+        let query = ctx
+            .head
+            .as_ref()
+            .and_then(|head| std::str::from_utf8(head.query.as_deref()?).ok());
+        let chain = &route.pipeline.chain;
+        ctx.identity = authenticate(session, chain, query, ctx.client).await?;
+        let request = session.req_header();
         if let Some(allowed) = found.allowed {
             return Err(Refusal::method_not_allowed(&allowed));
         }
@@ -403,6 +402,38 @@ impl ProxyHttp for Edge {
             reason: ctx.reason,
             request_id: ctx.request_id.as_ref().and_then(|id| id.to_str().ok()),
         });
+    }
+}
+
+/// Who the request is from. While a password waits to be hashed, the client is watched: once it is gone, the work is withdrawn. (With a body on its way there is no telling.)
+async fn authenticate(
+    session: &mut Session,
+    chain: &Chain,
+    query: Option<&str>,
+    client: Option<IpAddr>,
+) -> Result<Option<Identity>, Refusal> {
+    let presented = Presented {
+        headers: &session.req_header().headers,
+        query,
+        client,
+    };
+    if !chain.may_wait(&presented) {
+        return Ok(chain.authenticate(&presented).await?);
+    }
+    let headers = session.req_header().headers.clone();
+    let presented = Presented {
+        headers: &headers,
+        query,
+        client,
+    };
+    let authenticated = chain.authenticate(&presented);
+    if !session.is_body_empty() {
+        return Ok(authenticated.await?);
+    }
+    tokio::select! {
+        biased;
+        identity = authenticated => Ok(identity?),
+        _ = session.read_body_or_idle(true) => Err(Refusal::client_gone()),
     }
 }
 
