@@ -3,6 +3,7 @@
 //! Exit status: 0 stopped as asked, 1 configuration or start-up error (on standard error, one line each), 2 wrong usage.
 
 mod explain;
+mod secrets;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
-use crate::auth::KeySets;
+use crate::auth::Shared;
 use crate::config::{self, Config, LogFormat, ProcessEnvironment};
 use crate::demo::{self, Demo};
 use crate::gateway::Live;
@@ -46,6 +47,20 @@ enum Command {
     },
     /// What would become of a request: the route, each step's outcome, and what the upstream would get
     Explain(explain::Arguments),
+    /// Read an API key (or the Management API's token) from standard input and print what goes into the file
+    HashKey {
+        /// Environment variable with the pepper of the api-key step
+        #[arg(long, value_name = "NAME")]
+        pepper_env: Option<String>,
+    },
+    /// Read a password from standard input and print its bcrypt hash for a basic-auth step
+    HashPassword {
+        /// bcrypt cost: one more takes twice the time
+        #[arg(long, value_name = "N", default_value_t = secrets::COST, value_parser = clap::value_parser!(u32).range(4..=31))]
+        cost: u32,
+    },
+    /// Print a new key for RUNBEAM_ENCRYPTION_KEY: an age identity in base64
+    Keygen,
 }
 
 /// Runs the program to its end.
@@ -54,6 +69,12 @@ pub fn run() -> ExitCode {
     let outcome = install_crypto().and_then(|()| match arguments.command {
         Some(Command::Demo { port }) => demonstrate(port),
         Some(Command::Explain(explain)) => explain::run(&explain),
+        Some(Command::HashKey { pepper_env }) => secrets::hash_key(pepper_env.as_deref()),
+        Some(Command::HashPassword { cost }) => secrets::hash_password(cost),
+        Some(Command::Keygen) => {
+            secrets::keygen();
+            Ok(())
+        }
         None if arguments.check => check(&arguments.config),
         None => serve(&arguments.config),
     });
@@ -94,7 +115,7 @@ fn demonstrate(port: u16) -> anyhow::Result<()> {
 #[allow(clippy::print_stdout, reason = "the answer of --check")]
 fn check(path: &std::path::Path) -> anyhow::Result<()> {
     let config = config::load(path, &ProcessEnvironment)?;
-    Live::start(config.clone(), KeySets::new(None)?)?;
+    Live::start(config.clone(), Shared::new(None)?)?;
     for note in &config.notes {
         if note.warning {
             complain(&format_args!("warning: {}", note.text));

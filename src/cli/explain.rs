@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::watch;
 
-use crate::auth::KeySets;
+use crate::auth::Shared;
 use crate::config::{self, Bind, Config, ProcessEnvironment};
 use crate::gateway::Live;
 use crate::proxy::{Deadlines, Edge};
@@ -45,8 +45,9 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let config = config::load(&arguments.config, &ProcessEnvironment)?;
     let local = listener(&config, arguments.network.as_deref())?;
-    let key_sets = KeySets::new(config.state_dir.clone())?;
-    let live = Arc::new(Live::start(config, key_sets.clone())?);
+    let shared = Shared::new(config.state_dir.clone())?;
+    let key_sets = shared.key_sets().clone();
+    let live = Arc::new(Live::start(config, shared)?);
     let edge = Edge::new(live, Arc::new(Deadlines::default()), Arc::default());
     let head = head(arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread()

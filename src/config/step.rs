@@ -10,10 +10,10 @@ use super::error::ErrorKind;
 use super::loading::Loading;
 use super::named::Named;
 use super::reader::Reader;
-use super::{AuthStep, Step, StepKind, foreign, jwt, not_yet};
+use super::{AuthStep, Step, StepKind, api_key, basic, foreign, jwt, not_yet};
 
 /// The types that this version serves.
-const TYPES: &[&str] = &["jwt-auth", "passthru"];
+const TYPES: &[&str] = &["jwt-auth", "basic-auth", "api-key", "passthru"];
 
 /// Every step, and the main file's chain.
 pub(super) struct Steps<'a> {
@@ -83,28 +83,48 @@ fn read_one(
     let kind = reader.get("type");
     let authentication = reader.get("authentication");
     let type_name = match (&kind, &authentication) {
-        (Some(entry), _) => step_type(entry)?,
-        (None, Some(_)) => "jwt-auth",
+        (Some(entry), _) => Some(step_type(entry)?),
+        (None, Some(_)) => None,
         (None, None) => {
-            reader.missing("type", "name one of \"jwt-auth\", \"passthru\"");
+            reader.missing(
+                "type",
+                "name one of \"jwt-auth\", \"basic-auth\", \"api-key\", \"passthru\"",
+            );
             return None;
         }
     };
     reader.flatten("options");
     reader.flatten("config");
     let kind = match (type_name, authentication) {
-        ("jwt-auth", Some(authentication)) => {
+        (None | Some("jwt-auth" | "basic-auth" | "api-key"), Some(authentication)) => {
             let step = authentications.inbound(&authentication);
             let joining = Joining::read(&reader);
             reader.finish_with(Some(
                 "the settings of this step stand in the table that `authentication` names",
             ));
-            StepKind::Jwt(joining.over(step?))
+            let step = joining.over_kind(step?);
+            if type_name.is_some_and(|name| name != step.type_name()) {
+                authentication.error_help(
+                    format!("means a {} step", step.type_name()),
+                    "remove `type`, or name another table",
+                );
+            }
+            step
         }
-        ("jwt-auth", None) => {
+        (Some("jwt-auth"), None) => {
             let step = read_jwt(&reader, jwks_fresh);
             reader.finish();
             StepKind::Jwt(step?)
+        }
+        (Some("basic-auth"), None) => {
+            let step = read_basic(&reader);
+            reader.finish();
+            StepKind::Basic(step?)
+        }
+        (Some("api-key"), None) => {
+            let step = read_api_key(&reader);
+            reader.finish();
+            StepKind::ApiKey(step?)
         }
         (_, authentication) => {
             if let Some(authentication) = authentication {
@@ -127,14 +147,32 @@ fn read_one(
 pub(super) fn read_jwt(reader: &Reader<'_>, jwks_fresh: Duration) -> Option<AuthStep<super::Jwt>> {
     let joining = Joining::read(reader);
     let settings = jwt::read(reader, jwks_fresh)?;
-    let step = AuthStep {
+    Some(joining.over(&with_defaults(settings, true)))
+}
+
+/// The settings of a `basic-auth` step together with how it joins its group.
+pub(super) fn read_basic(reader: &Reader<'_>) -> Option<AuthStep<super::Basic>> {
+    let joining = Joining::read(reader);
+    let settings = basic::read(reader)?;
+    Some(joining.over(&with_defaults(settings, false)))
+}
+
+/// The settings of an `api-key` step together with how it joins its group.
+pub(super) fn read_api_key(reader: &Reader<'_>) -> Option<AuthStep<super::ApiKey>> {
+    let joining = Joining::read(reader);
+    let settings = api_key::read(reader)?;
+    Some(joining.over(&with_defaults(settings, false)))
+}
+
+/// A step that says nothing about how it joins its group.
+pub(super) fn with_defaults<T>(settings: T, forward_credential: bool) -> AuthStep<T> {
+    AuthStep {
         optional: false,
         fallback_on_failed: false,
-        forward_credential: true,
+        forward_credential,
         realm: "harmony".to_owned(),
         settings: Arc::new(settings),
-    };
-    Some(joining.over(&step))
+    }
 }
 
 /// One of [`TYPES`], in its first spelling.
@@ -180,7 +218,17 @@ impl Joining {
         }
     }
 
-    /// What is written, over what `step` has.
+    /// What is written, over what the step has.
+    fn over_kind(self, kind: StepKind) -> StepKind {
+        match kind {
+            StepKind::Jwt(step) => StepKind::Jwt(self.over(&step)),
+            StepKind::Basic(step) => StepKind::Basic(self.over(&step)),
+            StepKind::ApiKey(step) => StepKind::ApiKey(self.over(&step)),
+            StepKind::Passthru => StepKind::Passthru,
+        }
+    }
+
+    /// The same for a step of a known kind.
     fn over<T>(self, step: &AuthStep<T>) -> AuthStep<T> {
         AuthStep {
             optional: self.optional.unwrap_or(step.optional),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::HeaderValue;
 use http::header::InvalidHeaderValue;
 
-use crate::auth::{Chain, KeySets};
+use crate::auth::{Chain, Shared};
 use crate::config::{self, BackendTarget, HttpBackend};
 
 use super::names::{Addresses, Names};
@@ -56,7 +56,7 @@ pub struct Upstream {
 impl Pipeline {
     pub(super) fn build(
         settings: &config::Pipeline,
-        key_sets: &KeySets,
+        shared: &Shared,
         names: &Names,
     ) -> Result<Self, Vec<config::Error>> {
         let mut errors = Vec::new();
@@ -70,7 +70,7 @@ impl Pipeline {
                 )),
             }
         }
-        match Chain::build(&settings.steps, key_sets) {
+        match Chain::build(&settings.steps, shared) {
             Ok(chain) if errors.is_empty() => Ok(Self {
                 name: settings.name.clone(),
                 chain,

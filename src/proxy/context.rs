@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use http::{HeaderValue, Version};
-use pingora_proxy::Session;
+use http::{HeaderMap, HeaderValue, Version};
 
 use super::head::Head;
 use super::upstream::Deadline;
@@ -78,10 +77,10 @@ impl Context {
     }
 
     /// What authentication may look at.
-    pub(super) fn presented<'a>(&'a self, session: &'a Session) -> Presented<'a> {
+    pub(super) fn presented<'a>(&'a self, headers: &'a HeaderMap) -> Presented<'a> {
         let query = self.head.as_ref().and_then(|head| head.query.as_deref());
         Presented {
-            headers: &session.req_header().headers,
+            headers,
             query: query.and_then(|query| std::str::from_utf8(query).ok()),
             client: self.client,
         }

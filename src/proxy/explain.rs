@@ -62,7 +62,13 @@ impl Edge {
         ctx.peer = Some(peer);
         let answered = self.request_filter(&mut session, &mut ctx).await?;
         let steps = match &ctx.route {
-            Some(route) => route.pipeline.chain.explain(&ctx.presented(&session)).await,
+            Some(route) => {
+                route
+                    .pipeline
+                    .chain
+                    .explain(&ctx.presented(&session.req_header().headers))
+                    .await
+            }
             None => Vec::new(),
         };
         let end = if answered {

@@ -25,6 +25,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
+use crate::auth::{Chain, Identity};
 use crate::gateway::{self, Live, Target};
 use crate::telemetry::access;
 
@@ -82,8 +83,8 @@ impl Edge {
         ctx.route = Some(route.clone());
         ctx.head = Some(head);
 
-        let presented = ctx.presented(session);
-        ctx.identity = route.pipeline.chain.authenticate(&presented).await?;
+        ctx.identity = authenticate(session, ctx, &route.pipeline.chain).await?;
+        let request = session.req_header();
         if let Some(allowed) = found.allowed {
             return Err(Refusal::method_not_allowed(&allowed));
         }
@@ -425,6 +426,32 @@ impl ProxyHttp for Edge {
             request_id: ctx.request_id.as_ref().and_then(|id| id.to_str().ok()),
         });
     }
+}
+
+/// Who the request is from. While a password waits to be hashed, the client is watched: once it is gone, the work is withdrawn. (With a body on its way there is no telling.)
+async fn authenticate(
+    session: &mut Session,
+    ctx: &Context,
+    chain: &Chain,
+) -> Result<Option<Identity>, Refusal> {
+    let presented = ctx.presented(&session.req_header().headers);
+    if !chain.may_wait(&presented) {
+        return Ok(chain.authenticate(&presented).await?);
+    }
+    let headers = session.req_header().headers.clone();
+    let presented = ctx.presented(&headers);
+    let authenticated = chain.authenticate(&presented);
+    if !session.is_body_empty() {
+        return Ok(authenticated.await?);
+    }
+    session.set_abort_on_close(true);
+    let identity = tokio::select! {
+        biased;
+        identity = authenticated => Ok(identity?),
+        _ = session.read_body_or_idle(true) => Err(Refusal::client_gone()),
+    };
+    session.set_abort_on_close(false);
+    identity
 }
 
 const UNRESOLVED: &str = "upstream name not resolved";

@@ -86,6 +86,14 @@ impl Refusal {
         }
     }
 
+    /// Nobody may be there to read it.
+    pub(super) fn client_gone() -> Self {
+        Self {
+            close: true,
+            ..Self::new(408, "client_gone", "the client closed the connection")
+        }
+    }
+
     pub(super) fn internal(reason: &'static str) -> Self {
         Self::new(500, reason, "the request could not be processed")
     }
