@@ -144,7 +144,8 @@ impl Group {
                     if gravest.is_none_or(|known| known.reason.class() < refusal.reason.class()) {
                         gravest = Some(refusal);
                     }
-                    if !member.fallback_on_failed {
+                    // A credential that came twice could mean either: no other step makes that good.
+                    if !member.fallback_on_failed || refusal.reason == Reason::Repeated {
                         break;
                     }
                 }
@@ -215,13 +216,13 @@ impl Authenticator {
     /// Where it looks for its credential.
     fn place(&self) -> CredentialPlace {
         match self {
-            Self::Jwt(_) => CredentialPlace::Authorization,
+            Self::Jwt(verifier) => verifier.place().clone(),
         }
     }
 
     async fn authenticate(&self, request: &Presented<'_>, now: UnixTime) -> Outcome {
         match self {
-            Self::Jwt(verifier) => verifier.authenticate(request.headers, now).await,
+            Self::Jwt(verifier) => verifier.authenticate(request, now).await,
         }
     }
 }

@@ -5,7 +5,8 @@
 //! knows nothing of the server that calls it.
 //!
 //! In reading order: `outcome` and `identity` are the vocabulary, `chain` joins steps into groups, `bearer` finds the token, `jwt` verifies it with a
-//! `key`, and `jwks` fetches and keeps the key sets of the process ([`KeySets`]), which outlive any one configuration.
+//! `key`, and `jwks` fetches and keeps the key sets of the process ([`KeySets`]), which outlive any one configuration, as do the `tokens` that
+//! verified.
 
 mod bearer;
 mod chain;
@@ -21,6 +22,7 @@ mod presented;
 mod strict_json;
 #[cfg(test)]
 mod testing;
+mod tokens;
 
 pub use chain::Chain;
 pub use error::BuildError;
@@ -28,5 +30,6 @@ pub use identity::{AuthMethod, Identity};
 pub use jwks::{KeySetError, KeySetStatus, KeySets};
 pub use outcome::{Class, Denial, Reason};
 pub use presented::Presented;
+pub use tokens::TokenCacheStatus;
 
 pub use crate::config::CredentialPlace;

@@ -15,6 +15,7 @@ mod entry;
 mod error;
 mod fill;
 mod foreign;
+mod issuers;
 mod jwt;
 mod loading;
 mod logging;
@@ -32,6 +33,7 @@ mod runbeam;
 mod step;
 #[cfg(test)]
 mod tests;
+mod token_place;
 mod upstream;
 
 use std::collections::BTreeMap;

@@ -80,6 +80,7 @@ impl Live {
     /// Builds the first gateway.
     pub fn start(config: Config, key_sets: KeySets) -> Result<Self, config::Errors> {
         let names = Names::default();
+        key_sets.remember_tokens(config.token_cache_bytes);
         let gateway = Gateway::build(&config, &key_sets, &names)?;
         Ok(Self {
             gateway: ArcSwap::from_pointee(gateway),
@@ -162,6 +163,7 @@ impl Live {
         if !fixed.is_empty() {
             return Err(ReloadError::RestartRequired(fixed));
         }
+        self.key_sets.remember_tokens(config.token_cache_bytes);
         let gateway = Gateway::build(&config, &self.key_sets, &self.names)?;
         let diff = Diff::between(&applied.config, &config);
         self.gateway.store(Arc::new(gateway));
