@@ -19,6 +19,7 @@ mod error;
 mod exposure;
 mod fill;
 mod foreign;
+mod issuers;
 mod jwt;
 mod loading;
 mod logging;
@@ -36,6 +37,7 @@ mod runbeam;
 mod step;
 #[cfg(test)]
 mod tests;
+mod token_place;
 mod upstream;
 
 use std::collections::BTreeMap;

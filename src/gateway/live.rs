@@ -80,6 +80,7 @@ impl Live {
     /// Builds the first gateway.
     pub fn start(config: Config, shared: Shared) -> Result<Self, config::Errors> {
         let names = Names::default();
+        shared.key_sets().remember_tokens(config.token_cache_bytes);
         let gateway = Gateway::build(&config, &shared, &names)?;
         Ok(Self {
             gateway: ArcSwap::from_pointee(gateway),
@@ -162,6 +163,7 @@ impl Live {
         if !fixed.is_empty() {
             return Err(ReloadError::RestartRequired(fixed));
         }
+        self.key_sets().remember_tokens(config.token_cache_bytes);
         let gateway = Gateway::build(&config, &self.shared, &self.names)?;
         let diff = Diff::between(&applied.config, &config);
         self.gateway.store(Arc::new(gateway));

@@ -107,7 +107,7 @@ impl Edge {
             header::COOKIE,
         ];
         secret.extend(places.filter_map(|place| match place {
-            CredentialPlace::Header(name) => Some(name),
+            CredentialPlace::Header(name) => Some(name.clone()),
             _ => None,
         }));
         let target = String::from_utf8_lossy(request.raw_path());

@@ -172,7 +172,7 @@ fn the_shipped_files_load() {
         &env(&[("HARMONY_JWKS_URL", "https://h/jwks")]),
     )
     .unwrap();
-    let KeySource::JwksUrl(url) = &jwt_step(&config).settings.keys else {
+    let KeySource::JwksUrl(url) = &jwt_step(&config).settings.issuers[0].keys else {
         panic!()
     };
     assert_eq!(url.url, "https://h/jwks");

@@ -4,6 +4,8 @@ mod backends;
 mod dsl;
 mod files;
 mod jwt;
+mod jwt_issuers;
+mod jwt_places;
 mod jwt_refusals;
 mod management;
 mod pipelines;
