@@ -276,3 +276,6 @@ impl Authenticator {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod mixed;
