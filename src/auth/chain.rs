@@ -291,3 +291,6 @@ impl Authenticator {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod mixed;

@@ -46,7 +46,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-pub(crate) use credential::{is_bcrypt, is_subject};
+pub(crate) use credential::{bcrypt_hash, is_subject};
 pub use error::{Error, ErrorKind, Errors};
 pub use model::*;
 

@@ -188,22 +188,16 @@ fn authentication_tables_as_steps() {
             "authentications.x.method: unknown method \"jtw\"; did you mean \"jwt\"?",
         ),
         (
-            reference(
-                "[authentications.x]\nmethod = \"basic\"\nusername = \"u\"\npassword = \"p\"\n",
-            ),
-            "step type \"basic-auth\" is not served by this version",
-        ),
-        (
             reference("[authentications.x]\nmethod = \"basic\"\nusers = []\n"),
-            "step type \"basic-auth\" is not served by this version",
+            "authentications.x.users: is empty",
         ),
         (
             reference("[authentications.x]\nmethod = \"bearer\"\ntoken = \"t\"\n"),
             "is what an upstream gets, not a check",
         ),
         (
-            reference("[authentications.x]\nmethod = \"api_key\"\n"),
-            "step type \"api-key\" is not served by this version",
+            reference("[authentications.x]\nmethod = \"mutual_tls\"\n"),
+            "step type \"mutual-tls\" is not served by this version",
         ),
         (
             reference("[authentications.x]\nmethod = \"custom\"\n"),
