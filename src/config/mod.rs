@@ -21,6 +21,7 @@ mod fill;
 mod foreign;
 mod issuers;
 mod jwt;
+mod key_source;
 mod loading;
 mod logging;
 mod management;

@@ -342,6 +342,19 @@ mod tests {
     }
 
     #[test]
+    fn the_token_cache_is_as_large_as_the_configuration_says() {
+        let live = live();
+        let limit = || live.key_sets().token_cache().limit;
+        assert_eq!(limit(), 64 << 20);
+        for (mebibytes, bytes) in [(2, 2 << 20), (0, 0)] {
+            let line = format!("id = \"t\"\ntoken_cache_mb = {mebibytes}");
+            let text = TEXT.replace("id = \"t\"", &line);
+            live.apply(|| parse(&text)).unwrap();
+            assert_eq!(limit(), bytes);
+        }
+    }
+
+    #[test]
     fn a_listener_needs_a_restart() {
         let live = live();
         let text = TEXT.replace("8080", "8081").replace("/one", "/other");

@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::chain;
 use crate::auth::chain::Chain;
 use crate::auth::presented::Presented;
-use crate::auth::testing::{Signer, bearer};
-use crate::config::CredentialPlace;
+use crate::auth::testing::{self, Signer, bearer, settings};
+use crate::config::{CredentialPlace, KeySource, StepKind};
 
 const NAME: HeaderName = HeaderName::from_static("x-token");
 
@@ -137,11 +137,36 @@ async fn in_the_query() {
     let mut headers = bearer(t);
     assert_eq!(outcome(&chain, &headers, None).await, MISSING);
     // It never travels, whatever `forward_credential` says.
-    assert_eq!(chain.withheld(), std::slice::from_ref(&place));
+    assert_eq!(chain.withheld(), [place]);
     // Any chain minds a repeated `Authorization`.
     headers.append(AUTHORIZATION, HeaderValue::from_static("x"));
     let query = format!("access_token={t}");
     assert_eq!(outcome(&chain, &headers, Some(&query)).await, REPEATED);
+}
+
+#[tokio::test]
+async fn no_other_step_makes_a_repeated_token_good() {
+    let signer = Signer::new();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key.pem");
+    std::fs::write(&path, signer.public_pem()).unwrap();
+    let looking_in = |place: CredentialPlace| {
+        let mut settings = settings(KeySource::PublicKey(path.clone()));
+        settings.place = place;
+        testing::step(settings)
+    };
+    let mut first = looking_in(CredentialPlace::Cookie("t".to_owned()));
+    let StepKind::Jwt(step) = &mut first.kind else {
+        panic!()
+    };
+    (step.optional, step.fallback_on_failed) = (true, true);
+    let second = looking_in(CredentialPlace::Authorization);
+    let chain = Chain::build(&[first, second], &testing::shared()).unwrap();
+    let mut headers = bearer(&signer.token("k"));
+    for (cookie, expected) in [("a=b", "passes"), ("t=x", "passes"), ("t=x; t=y", REPEATED)] {
+        headers.insert(COOKIE, HeaderValue::from_static(cookie));
+        assert_eq!(outcome(&chain, &headers, None).await, expected, "{cookie}");
+    }
 }
 
 #[tokio::test]
