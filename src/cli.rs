@@ -128,11 +128,15 @@ pub(crate) fn summarize(config: &Config) {
             .iter()
             .map(|endpoint| &*endpoint.path_prefix)
             .collect();
-        let open = !pipeline.steps.iter().any(|step| step.kind.authenticates());
-        let chain = if open {
-            "open: anyone may pass".to_owned()
-        } else {
-            steps.join(", ")
+        let authenticates = pipeline.steps.iter().any(|step| step.kind.authenticates());
+        let restricts = pipeline.steps.iter().any(|step| step.kind.restricts());
+        let chain = match (authenticates, restricts) {
+            (true, _) => steps.join(", "),
+            (false, true) => format!(
+                "open, no authentication: anyone may pass whom {} let",
+                steps.join(", ")
+            ),
+            (false, false) => "open: anyone may pass".to_owned(),
         };
         log::info!(
             "pipeline {} at {} ({chain})",

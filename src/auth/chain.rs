@@ -69,6 +69,12 @@ impl Chain {
         &self.withheld
     }
 
+    /// Where its steps look for credentials.
+    pub fn places(&self) -> impl Iterator<Item = CredentialPlace> {
+        let members = self.groups.iter().flat_map(|group| &group.members);
+        members.map(|member| member.authenticator.place())
+    }
+
     /// Lets a request in, or says why not. `Ok(None)`: it passes as anonymous. The identity is that of the first group that yields one.
     pub async fn authenticate(&self, request: &Presented<'_>) -> Result<Option<Identity>, Denial> {
         self.authenticate_at(request, clock::now()).await
@@ -182,6 +188,9 @@ impl Member {
     fn build(step: &Step, key_sets: &KeySets) -> Result<Option<Self>, BuildCause> {
         let (settings, authenticator) = match &step.kind {
             StepKind::Basic(_) | StepKind::ApiKey(_) | StepKind::Passthru => return Ok(None),
+            StepKind::Policies(_) | StepKind::PathFilter(_) | StepKind::LogDump(_) => {
+                return Ok(None);
+            }
             StepKind::Jwt(settings) => {
                 let verifier = jwt::Verifier::build(&settings.settings, key_sets)?;
                 (settings, Authenticator::Jwt(verifier))

@@ -1,7 +1,7 @@
 //! Configuration: text, then what the user wrote with its place, then what the program uses.
 //!
 //! Reading in order: [`load`] parses the main file and its pipelines directory (`document`), then one reader for each group of tables builds its part of [`Config`]
-//! (`proxy`, `network`, `management`, `runbeam`, `authentication`, `step`, `endpoint`, `backend`, `pipeline`), and what holds between them is checked (`chain`, `routes`).
+//! (`proxy`, `network`, `management`, `runbeam`, `authentication`, `policies`, `step`, `endpoint`, `backend`, `pipeline`), and what holds between them is checked (`chain`, `routes`).
 //! Every error is collected; nothing stops at the first one. Not here: key files and key sets (the auth room), and anything that listens.
 
 mod address;
@@ -14,6 +14,7 @@ mod endpoint;
 mod entry;
 mod error;
 mod fill;
+mod filter;
 mod foreign;
 mod jwt;
 mod loading;
@@ -24,14 +25,18 @@ mod named;
 mod network;
 mod not_yet;
 mod path;
+mod pattern;
 mod pipeline;
+mod policies;
 mod proxy;
 mod reader;
 mod routes;
+mod rule;
 mod runbeam;
 mod step;
 #[cfg(test)]
 mod tests;
+mod time_window;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -140,7 +145,16 @@ fn assemble(document: &Document, loading: &Loading<'_>) -> Option<Config> {
     let management = management::read(&root, &networks);
     let runbeam = runbeam::read(&root, proxy.as_ref());
     let authentications = authentication::read(&root, jwks_fresh);
-    let steps = step::read(&root, document, &authentications, jwks_fresh, loading);
+    let trusts = proxy
+        .as_ref()
+        .is_none_or(|proxy| !proxy.trusted_proxies.is_empty());
+    let shared = step::Shared {
+        authentications: &authentications,
+        jwks_fresh,
+        policies: &policies::read(&root, trusts),
+        sensitive_fields: proxy.as_ref().map_or(&[], |proxy| &*proxy.sensitive_fields),
+    };
+    let steps = step::read(&root, document, &shared, loading);
     let endpoints = endpoint::read(&root, &authentications, max_body_size);
     let backends = backend::read(&root, &authentications);
     let parts = Parts {

@@ -3,6 +3,8 @@
 //! A value that is wrong cannot be built: everything here has been checked by the loader, and nothing is validated again later. Values are in their final units
 //! (`Duration`, bytes, `SocketAddr`); references between tables are resolved, so a [`Pipeline`] holds its steps and backends rather than their names.
 
+mod pattern;
+mod policy;
 mod step;
 
 use std::fmt;
@@ -15,6 +17,8 @@ use http::Method;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
+pub use pattern::*;
+pub use policy::*;
 pub use step::*;
 
 /// A whole, valid configuration: the local files, typed.

@@ -9,11 +9,30 @@ use super::entry::Entry;
 use super::error::ErrorKind;
 use super::loading::Loading;
 use super::named::Named;
+use super::policies::Tables;
 use super::reader::Reader;
-use super::{AuthStep, Step, StepKind, foreign, jwt, not_yet};
+use super::{AuthStep, Step, StepKind, TextPattern, filter, foreign, jwt, not_yet};
 
 /// The types that this version serves.
-const TYPES: &[&str] = &["jwt-auth", "passthru"];
+const TYPES: &[&str] = &[
+    "jwt-auth",
+    "policies",
+    "path-filter",
+    "log-dump",
+    "passthru",
+];
+
+/// What steps refer to, and what they have by default.
+pub(super) struct Shared<'s> {
+    /// `[authentications.*]`.
+    pub(super) authentications: &'s Authentications,
+    /// What `jwks_cache_secs` is by default.
+    pub(super) jwks_fresh: Duration,
+    /// `[policies.*]` and `[rules.*]`.
+    pub(super) policies: &'s Tables,
+    /// `proxy.sensitive_field_patterns`.
+    pub(super) sensitive_fields: &'s [TextPattern],
+}
 
 /// Every step, and the main file's chain.
 pub(super) struct Steps<'a> {
@@ -27,13 +46,12 @@ pub(super) struct Steps<'a> {
 pub(super) fn read<'a>(
     root: &Reader<'a>,
     document: &'a Document,
-    authentications: &Authentications,
-    jwks_fresh: Duration,
+    shared: &Shared<'_>,
     loading: &'a Loading<'a>,
 ) -> Steps<'a> {
     let mut named = Named::new("middleware");
     for (name, entry) in root.group("middleware") {
-        named.insert(name, read_one(name, &entry, authentications, jwks_fresh));
+        named.insert(name, read_one(name, &entry, shared));
     }
     let chain = document.chain.as_ref().map(|node| {
         let chain = Entry::new("middleware".to_owned(), node, loading);
@@ -46,7 +64,7 @@ pub(super) fn read<'a>(
                 let name = written
                     .as_ref()
                     .map_or_else(|| format!("middleware[{index}]"), |name| name.to_string());
-                let step = read_one(&name, &item, authentications, jwks_fresh);
+                let step = read_one(&name, &item, shared);
                 if written.is_some() {
                     if named.contains(&name) {
                         item.error(format!("another middleware is named {name:?} too"));
@@ -71,12 +89,7 @@ pub(super) fn read<'a>(
 }
 
 /// A step that this version refuses is reported by its type alone, and nothing else in it is looked at.
-fn read_one(
-    name: &str,
-    entry: &Entry<'_>,
-    authentications: &Authentications,
-    jwks_fresh: Duration,
-) -> Option<Step> {
+fn read_one(name: &str, entry: &Entry<'_>, shared: &Shared<'_>) -> Option<Step> {
     let mut reader = entry.table()?;
     reader.know(&["name", "description"]);
     reader.ignore(&["id", "tags"]);
@@ -86,7 +99,7 @@ fn read_one(
         (Some(entry), _) => step_type(entry)?,
         (None, Some(_)) => "jwt-auth",
         (None, None) => {
-            reader.missing("type", "name one of \"jwt-auth\", \"passthru\"");
+            reader.missing("type", &format!("name one of {}", TYPES.join(", ")));
             return None;
         }
     };
@@ -94,7 +107,7 @@ fn read_one(
     reader.flatten("config");
     let kind = match (type_name, authentication) {
         ("jwt-auth", Some(authentication)) => {
-            let step = authentications.inbound(&authentication);
+            let step = shared.authentications.inbound(&authentication);
             let joining = Joining::read(&reader);
             reader.finish_with(Some(
                 "the settings of this step stand in the table that `authentication` names",
@@ -102,25 +115,37 @@ fn read_one(
             StepKind::Jwt(joining.over(step?))
         }
         ("jwt-auth", None) => {
-            let step = read_jwt(&reader, jwks_fresh);
+            let step = read_jwt(&reader, shared.jwks_fresh);
             reader.finish();
             StepKind::Jwt(step?)
         }
-        (_, authentication) => {
+        (other, authentication) => {
             if let Some(authentication) = authentication {
                 authentication.error_help(
                     "has no meaning on a step that does not authenticate",
                     "remove it, or set type = \"jwt-auth\"",
                 );
             }
+            let kind = match other {
+                "policies" => (shared.policies.step(name, &reader)).map(wrap(StepKind::Policies)),
+                "path-filter" => filter::path_filter(&reader).map(wrap(StepKind::PathFilter)),
+                "log-dump" => filter::log_dump(name, &reader, shared.sensitive_fields)
+                    .map(wrap(StepKind::LogDump)),
+                _ => Some(StepKind::Passthru),
+            };
             reader.finish();
-            StepKind::Passthru
+            kind?
         }
     };
     Some(Step {
         name: name.into(),
         kind,
     })
+}
+
+/// Shared settings in their step.
+fn wrap<T>(kind: impl Fn(Arc<T>) -> StepKind) -> impl Fn(T) -> StepKind {
+    move |settings| kind(Arc::new(settings))
 }
 
 /// The settings of a `jwt-auth` step together with how it joins its group.

@@ -84,8 +84,8 @@ impl Context {
     /// The query byte for byte, without credentials that must not travel.
     pub(super) fn forwarded_query(&self) -> Option<Cow<'_, [u8]>> {
         let query = self.head.as_ref()?.query.as_deref()?;
-        let chain = &self.route.as_ref()?.pipeline.chain;
-        withheld::strip_query(query, chain.withheld())
+        let pipeline = &self.route.as_ref()?.pipeline;
+        withheld::strip_query(query, pipeline.withheld())
     }
 
     /// The same, when it is an HTTP server.

@@ -1,6 +1,7 @@
 //! The proxy: Pingora's filters, thin. Route, authenticate, forward, log.
 //!
-//! Each filter translates between Pingora and the rooms that decide: [`crate::gateway`] knows where a request belongs, [`crate::auth`] who it is from.
+//! Each filter translates between Pingora and the rooms that decide: [`crate::gateway`] knows where a request belongs, [`crate::auth`] who it is from,
+//! [`crate::policy`] whether it may pass.
 
 mod context;
 mod echo;
@@ -25,7 +26,8 @@ use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use crate::auth::Presented;
-use crate::gateway::{self, Live, Target};
+use crate::gateway::{self, Live, Stage, Target};
+use crate::policy::Facts;
 use crate::telemetry::access;
 
 use context::Context;
@@ -88,7 +90,28 @@ impl Edge {
                 .and_then(|head| std::str::from_utf8(head.query.as_deref()?).ok()),
             client: ctx.client,
         };
-        ctx.identity = route.pipeline.chain.authenticate(&presented).await?;
+        let facts = Facts {
+            method: &request.method,
+            path,
+            prefix: &route.endpoint.path_prefix,
+            query: ctx.head.as_ref().and_then(|head| head.query.as_deref()),
+            headers: &request.headers,
+            client: ctx.client,
+            peer_is_trusted: ctx.peer_is_trusted,
+            now: ctx.started,
+            time: jiff::Timestamp::now(),
+        };
+        for stage in route.pipeline.stages() {
+            match stage {
+                Stage::Authenticate(chain) => {
+                    let found = chain.authenticate(&presented).await?;
+                    ctx.identity = ctx.identity.take().or(found);
+                }
+                Stage::Policies(rules) => rules.decide(&facts, self.live.limiters())?,
+                Stage::PathFilter(filter) => filter.decide(&facts)?,
+                Stage::LogDump(dump) => dump.log(&facts),
+            }
+        }
         if let Some(allowed) = found.allowed {
             return Err(Refusal::method_not_allowed(&allowed));
         }

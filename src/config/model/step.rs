@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::Secret;
+use super::{LogDump, PathFilter, Policies, Secret};
 
 /// One step of a pipeline.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +26,12 @@ pub enum StepKind {
     Basic(AuthStep<Basic>),
     /// `api-key`.
     ApiKey(AuthStep<ApiKey>),
+    /// `policies`.
+    Policies(Arc<Policies>),
+    /// `path-filter`.
+    PathFilter(Arc<PathFilter>),
+    /// `log_dump`.
+    LogDump(Arc<LogDump>),
     /// `passthru`: nothing.
     Passthru,
 }
@@ -34,6 +40,11 @@ impl StepKind {
     /// Whether the step authenticates.
     pub fn authenticates(&self) -> bool {
         matches!(self, Self::Jwt(_) | Self::Basic(_) | Self::ApiKey(_))
+    }
+
+    /// Whether the step can refuse a request without authenticating it.
+    pub fn restricts(&self) -> bool {
+        matches!(self, Self::Policies(_) | Self::PathFilter(_))
     }
 }
 
