@@ -1,8 +1,10 @@
 //! Settings of the steps `path-filter` and `log_dump`.
 
+use std::sync::Arc;
+
 use super::entry::Entry;
 use super::reader::Reader;
-use super::{Effect, LogDump, PathFilter, PathPattern, TextPattern, pattern};
+use super::{Effect, LogDump, PathFilter, PathPattern, StepKind, TextPattern, pattern};
 
 /// `path-filter`: `rules`, each a pattern that is allowed, or `{ allow = PATTERN }`, or `{ deny = PATTERN }`.
 pub(super) fn path_filter(reader: &Reader<'_>) -> Option<PathFilter> {
@@ -45,15 +47,16 @@ fn path_rule(item: &Entry<'_>) -> Option<(Effect, PathPattern)> {
     rule
 }
 
-/// `log_dump`. `sensitive`: `proxy.sensitive_field_patterns`.
+/// `log_dump`; nothing at all for one that is about the response. `sensitive`: `proxy.sensitive_field_patterns`.
 pub(super) fn log_dump(
     name: &str,
     reader: &Reader<'_>,
     sensitive: &[TextPattern],
-) -> Option<LogDump> {
-    if let Some(entry) = reader.get("apply") {
-        side(&entry);
-    }
+) -> Option<StepKind> {
+    let about_request = match reader.get("apply") {
+        None => Some(true),
+        Some(entry) => side(&entry),
+    };
     if let Some(entry) = reader.get("max_bytes") {
         entry.integer(0..=i64::MAX);
         entry.info("ignored: an edge does not dump bodies");
@@ -67,25 +70,36 @@ pub(super) fn log_dump(
         Some(entry) => level(&entry),
     };
     let label = reader.text("label").map(|label| label.to_string());
-    Some(LogDump {
+    let dump = LogDump {
         level: level?,
         label: label.unwrap_or_else(|| name.to_owned()),
         pretty: reader.flag("pretty", true),
         redact,
+    };
+    Some(if about_request? {
+        StepKind::LogDump(Arc::new(dump))
+    } else {
+        StepKind::Passthru
     })
 }
 
-/// `apply`: an edge has the request only.
-fn side(entry: &Entry<'_>) {
-    let Some(text) = entry.text() else { return };
+/// `apply`: whether it is about the request.
+fn side(entry: &Entry<'_>) -> Option<bool> {
+    let text = entry.text()?;
     match &*text {
-        "left" => {}
-        "right" => entry.error_help(
-            "an edge has no steps on the response",
-            "write apply = \"left\", or remove the step",
-        ),
-        "both" => entry.info("the request only: an edge has no steps on the response"),
-        _ => entry.unknown("side", &text, &["left", "right", "both"]),
+        "left" => Some(true),
+        "right" => {
+            entry.info("ignored: an edge has no steps on the response");
+            Some(false)
+        }
+        "both" => {
+            entry.info("the request only: an edge has no steps on the response");
+            Some(true)
+        }
+        _ => {
+            entry.unknown("side", &text, &["left", "right", "both"]);
+            None
+        }
     }
 }
 

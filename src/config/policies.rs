@@ -60,7 +60,7 @@ fn check_id(name: &str, entry: &Entry<'_>) {
 impl Tables {
     /// The settings of a step: `policies`, each by name or as a table; or `rules` of its own.
     pub(super) fn step(&self, name: &str, reader: &Reader<'_>) -> Option<Policies> {
-        let policies = match (reader.get("policies"), reader.has("rules")) {
+        let policies = match (reader.get("policies"), reader.get("rules").is_some()) {
             (Some(entry), false) => self.listed(name, &entry)?,
             (None, true) => {
                 let rules = self.rules_of(reader)?;

@@ -127,10 +127,11 @@ fn read_one(name: &str, entry: &Entry<'_>, shared: &Shared<'_>) -> Option<Step> 
                 );
             }
             let kind = match other {
-                "policies" => (shared.policies.step(name, &reader)).map(wrap(StepKind::Policies)),
-                "path-filter" => filter::path_filter(&reader).map(wrap(StepKind::PathFilter)),
-                "log-dump" => filter::log_dump(name, &reader, shared.sensitive_fields)
-                    .map(wrap(StepKind::LogDump)),
+                "policies" => (shared.policies.step(name, &reader))
+                    .map(|settings| StepKind::Policies(Arc::new(settings))),
+                "path-filter" => filter::path_filter(&reader)
+                    .map(|settings| StepKind::PathFilter(Arc::new(settings))),
+                "log-dump" => filter::log_dump(name, &reader, shared.sensitive_fields),
                 _ => Some(StepKind::Passthru),
             };
             reader.finish();
@@ -141,11 +142,6 @@ fn read_one(name: &str, entry: &Entry<'_>, shared: &Shared<'_>) -> Option<Step> 
         name: name.into(),
         kind,
     })
-}
-
-/// Shared settings in their step.
-fn wrap<T>(kind: impl Fn(Arc<T>) -> StepKind) -> impl Fn(T) -> StepKind {
-    move |settings| kind(Arc::new(settings))
 }
 
 /// The settings of a `jwt-auth` step together with how it joins its group.

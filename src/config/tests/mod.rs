@@ -7,6 +7,8 @@ mod jwt;
 mod jwt_refusals;
 mod management;
 mod pipelines;
+mod policies;
+mod steps;
 mod tables;
 
 use std::collections::BTreeMap;
