@@ -9,6 +9,7 @@ mod authentication;
 mod backend;
 mod chain;
 mod claims;
+mod comparison;
 mod document;
 mod endpoint;
 mod entry;

@@ -85,3 +85,6 @@ pub(super) fn chains(stages: &[Stage]) -> impl Iterator<Item = &Chain> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests;

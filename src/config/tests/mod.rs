@@ -8,6 +8,7 @@ mod jwt_refusals;
 mod management;
 mod pipelines;
 mod policies;
+mod rules;
 mod steps;
 mod tables;
 
