@@ -74,10 +74,38 @@ impl PathPattern {
             .is_none_or(|router| router.at(path).is_ok())
     }
 
-    /// The same for a pattern that denies: `/files/{*path}` takes `/files` and `/files/` too, which `matchit` would leave open.
+    /// The same for a pattern that denies, for what servers behind us may take for a match: `/files/{*path}` takes `/files` and `/files/` too, and what
+    /// follows a semicolon in a segment counts for nothing.
     pub fn covers(&self, path: &str) -> bool {
-        self.is_match(path) || self.stem.as_deref() == Some(trimmed(path))
+        let covers =
+            |path: &str| self.is_match(path) || self.stem.as_deref() == Some(trimmed(path));
+        covers(path) || without_parameters(path).is_some_and(|path| covers(&path))
     }
+}
+
+/// A path whose segments lose their parameters; `None` when it has none.
+fn without_parameters(path: &str) -> Option<String> {
+    if !path.contains(';') && !path.contains("%3B") {
+        return None;
+    }
+    let mut plain = String::with_capacity(path.len());
+    for segment in path.split('/') {
+        let end = segment
+            .find(';')
+            .into_iter()
+            .chain(segment.find("%3B"))
+            .min();
+        let name = end.map_or(segment, |end| &segment[..end]);
+        if !name.is_empty() {
+            plain.push('/');
+            plain.push_str(name);
+        }
+    }
+    Some(if plain.is_empty() {
+        "/".to_owned()
+    } else {
+        plain
+    })
 }
 
 fn trimmed(path: &str) -> &str {

@@ -110,13 +110,17 @@ fn paths() {
 }
 
 #[test]
-fn a_denied_tree_has_no_gap_at_its_root() {
+fn a_denied_tree_has_no_gap() {
     for (mode, root) in [("allow", None), ("deny", DENY)] {
         says(
             &format!("{{ type = \"path\", mode = \"{mode}\", paths = [\"/admin/{{*path}}\"] }}"),
             [
                 (Request::get("/admin"), root),
                 (Request::get("/admin/"), root),
+                (Request::get("/admin;v=1/users"), root),
+                (Request::get("/;x/admin%3Bv=1/;/users"), root),
+                (Request::get("/admin;v=1"), root),
+                (Request::get("/admins;v=1/users"), None),
                 (Request::get("/admi"), None),
                 (Request::get("/"), None),
             ],
