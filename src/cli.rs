@@ -12,7 +12,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 
 use crate::auth::Shared;
-use crate::config::{self, Config, LogFormat, ProcessEnvironment};
+use crate::config::{self, Config, LogFormat, ProcessEnvironment, Step};
 use crate::demo::{self, Demo};
 use crate::gateway::Live;
 use crate::server::EdgeServer;
@@ -160,12 +160,7 @@ fn summarize(config: &Config) {
             .iter()
             .map(|endpoint| &*endpoint.path_prefix)
             .collect();
-        let open = !pipeline.steps.iter().any(|step| step.kind.authenticates());
-        let chain = if open {
-            "open: anyone may pass".to_owned()
-        } else {
-            steps.join(", ")
-        };
+        let chain = admission(&pipeline.steps).unwrap_or_else(|| steps.join(", "));
         log::info!(
             "pipeline {} at {} ({chain})",
             pipeline.name,
@@ -180,6 +175,25 @@ fn summarize(config: &Config) {
         };
         log::log!(level, "{}", note.text);
     }
+}
+
+/// How a pipeline without authentication is open; `None` for one with.
+fn admission(steps: &[Step]) -> Option<String> {
+    if steps.iter().any(|step| step.kind.authenticates()) {
+        return None;
+    }
+    let restricting: Vec<&str> = steps
+        .iter()
+        .filter(|step| step.kind.restricts())
+        .map(|step| &*step.name)
+        .collect();
+    Some(match restricting.as_slice() {
+        [] => "open: anyone may pass".to_owned(),
+        names => format!(
+            "open, no authentication: all that pass {}",
+            names.join(", ")
+        ),
+    })
 }
 
 #[allow(
@@ -199,6 +213,29 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_pipeline_without_authentication_is_called_open() {
+        let text = "[proxy]\nid = \"t\"\n[network.n.http]\nbind_address = \"127.0.0.1\"\nbind_port = 1\n\
+            [pipelines.p]\nnetworks = [\"n\"]\nendpoints = [\"e\"]\nmiddleware = MIDDLEWARE\n[endpoints.e]\nservice = \"echo\"\n\
+            [middleware.d]\ntype = \"log_dump\"\n[middleware.acl]\ntype = \"policies\"\nrules = [{ type = \"allow_all\" }]\n\
+            [middleware.jwt]\ntype = \"jwt-auth\"\njwks_url = \"https://h/\"\nissuer = \"i\"\naudience = \"a\"\n";
+        for (middleware, expected) in [
+            ("[]", Some("open: anyone may pass")),
+            ("[\"d\"]", Some("open: anyone may pass")),
+            (
+                "[\"d\", \"acl\"]",
+                Some("open, no authentication: all that pass acl"),
+            ),
+            ("[\"acl\", \"jwt\"]", None),
+        ] {
+            let text = text.replace("MIDDLEWARE", middleware);
+            let none = std::collections::BTreeMap::<String, String>::new();
+            let config = config::parse(std::path::Path::new("t.toml"), &text, &none).unwrap();
+            let found = admission(&config.pipelines[0].steps);
+            assert_eq!(found.as_deref(), expected, "{middleware}");
+        }
     }
 
     #[test]

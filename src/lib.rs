@@ -1,6 +1,6 @@
 //! harmony-edge as a library: the rooms of the proxy, from configuration to answer.
 //!
-//! Arrows between the rooms point one way: `config` knows nobody, `auth` knows `config`, `gateway` knows both, `proxy` and `management` know the gateway, and
+//! Arrows between the rooms point one way: `config` knows nobody, `auth` and `policy` know `config`, `gateway` knows all three, `proxy` and `management` know the gateway, and
 //! `server` puts them together.
 
 pub mod auth;
@@ -9,6 +9,7 @@ pub mod config;
 mod demo;
 pub mod gateway;
 pub mod management;
+pub mod policy;
 pub mod proxy;
 pub mod server;
 pub mod telemetry;

@@ -215,7 +215,10 @@ impl Member {
     /// `None`: not an authentication step.
     fn build(step: &Step, shared: &Shared) -> Result<Option<Self>, BuildCause> {
         Ok(Some(match &step.kind {
-            StepKind::Passthru => return Ok(None),
+            StepKind::Policies(_)
+            | StepKind::PathFilter(_)
+            | StepKind::LogDump(_)
+            | StepKind::Passthru => return Ok(None),
             StepKind::Jwt(joined) => {
                 let verifier = jwt::Verifier::build(&joined.settings, &shared.key_sets)?;
                 Self::new(step, joined, Authenticator::Jwt(verifier))

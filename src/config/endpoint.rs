@@ -108,7 +108,7 @@ pub(super) fn service(reader: &Reader<'_>) -> Option<Service> {
 }
 
 /// Methods in upper case, each once.
-fn methods(entry: &Entry<'_>) -> Vec<Method> {
+pub(super) fn methods(entry: &Entry<'_>) -> Vec<Method> {
     let mut methods = Vec::new();
     for (text, item) in entry.one_or_more() {
         match method(&text) {

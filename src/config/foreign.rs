@@ -6,14 +6,7 @@
 pub(super) type Foreign = (&'static str, &'static str);
 
 /// Tables at the top that are read and have no effect.
-pub(super) const IGNORED_TABLES: &[&str] = &[
-    "storage",
-    "services",
-    "middleware_types",
-    "peers",
-    "policies",
-    "rules",
-];
+pub(super) const IGNORED_TABLES: &[&str] = &["storage", "services", "middleware_types", "peers"];
 
 const PROTOCOL: &str = "run Harmony Proxy for this protocol, and put the edge in front of its HTTP side with service = \"http\"";
 const PLAIN_HTTP: &str = "use service = \"http\": the edge passes the bodies through unchanged";

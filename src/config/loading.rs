@@ -182,15 +182,18 @@ impl<'a> Loading<'a> {
     }
 }
 
+/// The known name that this one is probably a typo of.
+pub(super) fn near<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+    let (distance, candidate) = known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate))
+        .min()?;
+    (distance <= 1.max(name.chars().count() / 3)).then_some(candidate)
+}
+
 /// `did you mean "x"?`, or the few names there are, or nothing.
 pub(super) fn suggestion(name: &str, known: &[&str]) -> Option<String> {
-    let near = known
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .min();
-    if let Some((distance, candidate)) = near
-        && distance <= 1.max(name.chars().count() / 3)
-    {
+    if let Some(candidate) = near(name, known) {
         return Some(format!("did you mean {candidate:?}?"));
     }
     let quoted: Vec<_> = known.iter().map(|name| format!("{name:?}")).collect();

@@ -1,7 +1,7 @@
 //! Configuration: text, then what the user wrote with its place, then what the program uses.
 //!
 //! Reading in order: [`load`] parses the main file and its pipelines directory (`document`), then one reader for each group of tables builds its part of [`Config`]
-//! (`proxy`, `network`, `management`, `runbeam`, `authentication`, `step`, `endpoint`, `backend`, `pipeline`), and what holds between them is checked (`chain`, `exposure`, `routes`).
+//! (`proxy`, `network`, `management`, `runbeam`, `authentication`, `policies`, `step`, `endpoint`, `backend`, `pipeline`), and what holds between them is checked (`chain`, `exposure`, `routes`).
 //! Every error is collected; nothing stops at the first one. Not here: key files and key sets (the auth room), and anything that listens.
 
 mod address;
@@ -11,6 +11,7 @@ mod backend;
 mod basic;
 mod chain;
 mod claims;
+mod comparison;
 mod credential;
 mod document;
 mod endpoint;
@@ -18,6 +19,7 @@ mod entry;
 mod error;
 mod exposure;
 mod fill;
+mod filter;
 mod foreign;
 mod issuers;
 mod jwt;
@@ -30,14 +32,18 @@ mod named;
 mod network;
 mod not_yet;
 mod path;
+mod pattern;
 mod pipeline;
+mod policies;
 mod proxy;
 mod reader;
 mod routes;
+mod rule;
 mod runbeam;
 mod step;
 #[cfg(test)]
 mod tests;
+mod time_window;
 mod token_place;
 mod upstream;
 
@@ -148,7 +154,16 @@ fn assemble(document: &Document, loading: &Loading<'_>) -> Option<Config> {
     let management = management::read(&root, &networks);
     let runbeam = runbeam::read(&root, proxy.as_ref());
     let authentications = authentication::read(&root, jwks_fresh);
-    let steps = step::read(&root, document, &authentications, jwks_fresh, loading);
+    let trusts = proxy
+        .as_ref()
+        .is_none_or(|proxy| !proxy.trusted_proxies.is_empty());
+    let shared = step::Shared {
+        authentications: &authentications,
+        jwks_fresh,
+        policies: &policies::read(&root, trusts),
+        sensitive_fields: proxy.as_ref().map_or(&[], |proxy| &*proxy.sensitive_fields),
+    };
+    let steps = step::read(&root, document, &shared, loading);
     let endpoints = endpoint::read(&root, &authentications, max_body_size);
     let backends = backend::read(&root, &authentications);
     let parts = Parts {

@@ -4,6 +4,8 @@
 //! (`Duration`, bytes, `SocketAddr`); references between tables are resolved, so a [`Pipeline`] holds its steps and backends rather than their names.
 
 mod algorithm;
+mod pattern;
+mod policy;
 mod step;
 
 use std::fmt;
@@ -17,6 +19,8 @@ use ipnet::IpNet;
 use zeroize::Zeroizing;
 
 pub use algorithm::JwtAlgorithm;
+pub use pattern::*;
+pub use policy::*;
 pub use step::*;
 
 /// A whole, valid configuration: the local files, typed.

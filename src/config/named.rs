@@ -30,13 +30,17 @@ impl<T> Named<T> {
         self.items.contains_key(name)
     }
 
+    /// Every name.
+    pub(super) fn names(&self) -> Vec<&str> {
+        self.items.keys().map(String::as_str).collect()
+    }
+
     /// What `name` means where it is written; an unknown one is reported there.
     pub(super) fn resolve(&self, name: &Text, written: &Entry<'_>) -> Option<&T> {
         match self.items.get(&**name) {
             Some(item) => item.as_ref(),
             None => {
-                let known: Vec<&str> = self.items.keys().map(String::as_str).collect();
-                written.unknown(self.what, name, &known);
+                written.unknown(self.what, name, &self.names());
                 None
             }
         }

@@ -6,7 +6,7 @@
 pub(super) type Key = (&'static str, &'static str);
 
 /// Step types, spelt with `-`.
-pub(super) const STEPS: &[&str] = &["mutual-tls", "path-filter", "policies", "log-dump"];
+pub(super) const STEPS: &[&str] = &["mutual-tls"];
 
 /// Keys of a listener.
 pub(super) const LISTENER: &[Key] = &[

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::address;
 use super::document::{Document, Place};
 use super::entry::Entry;
 use super::error::ErrorKind;
 use super::fill::Text;
 use super::loading::Loading;
 use super::reader::Reader;
+use super::{TextPattern, address, pattern};
 
 const HOUR: u64 = 3600;
 const MEBIBYTE: u64 = 1024 * 1024;
@@ -28,6 +28,8 @@ pub(super) struct Proxy<'a> {
     pub(super) jwks_fresh: Duration,
     /// What an endpoint's `max_body_size` is by default.
     pub(super) max_body_size: u64,
+    /// `sensitive_field_patterns`: names whose values no log shows.
+    pub(super) sensitive_fields: Vec<TextPattern>,
     /// `primary_provider`.
     pub(super) primary_provider: Option<(Text, Entry<'a>)>,
     /// `log_level`, which means that of `[logging]`.
@@ -69,12 +71,7 @@ pub(super) fn read<'a>(root: &Reader<'a>) -> Option<Proxy<'a>> {
     };
     let reader = entry.table()?;
     reader.know(&["pipelines_path", "description"]);
-    reader.ignore(&[
-        "transforms_path",
-        "mesh_path",
-        "store_dir",
-        "sensitive_field_patterns",
-    ]);
+    reader.ignore(&["transforms_path", "mesh_path", "store_dir"]);
     required_env_vars(&reader);
     let id = id(&reader);
     let proxy = Proxy {
@@ -87,6 +84,7 @@ pub(super) fn read<'a>(root: &Reader<'a>) -> Option<Proxy<'a>> {
             reader.number("jwks_cache_duration_hours", 1..=168, 1) * HOUR,
         ),
         max_body_size: content_limits(&reader).unwrap_or(10 * MEBIBYTE),
+        sensitive_fields: pattern::names(&reader, "sensitive_field_patterns"),
         primary_provider: reader
             .get("primary_provider")
             .and_then(|entry| Some((entry.text()?, entry))),

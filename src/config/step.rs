@@ -9,11 +9,32 @@ use super::entry::Entry;
 use super::error::ErrorKind;
 use super::loading::Loading;
 use super::named::Named;
+use super::policies::Tables;
 use super::reader::Reader;
-use super::{AuthStep, Step, StepKind, api_key, basic, foreign, jwt, not_yet};
+use super::{AuthStep, Step, StepKind, TextPattern, api_key, basic, filter, foreign, jwt, not_yet};
 
 /// The types that this version serves.
-const TYPES: &[&str] = &["jwt-auth", "basic-auth", "api-key", "passthru"];
+const TYPES: &[&str] = &[
+    "jwt-auth",
+    "basic-auth",
+    "api-key",
+    "policies",
+    "path-filter",
+    "log-dump",
+    "passthru",
+];
+
+/// What steps refer to, and what they have by default.
+pub(super) struct Shared<'s> {
+    /// `[authentications.*]`.
+    pub(super) authentications: &'s Authentications,
+    /// What `jwks_cache_secs` is by default.
+    pub(super) jwks_fresh: Duration,
+    /// `[policies.*]` and `[rules.*]`.
+    pub(super) policies: &'s Tables,
+    /// `proxy.sensitive_field_patterns`.
+    pub(super) sensitive_fields: &'s [TextPattern],
+}
 
 /// Every step, and the main file's chain.
 pub(super) struct Steps<'a> {
@@ -27,13 +48,12 @@ pub(super) struct Steps<'a> {
 pub(super) fn read<'a>(
     root: &Reader<'a>,
     document: &'a Document,
-    authentications: &Authentications,
-    jwks_fresh: Duration,
+    shared: &Shared<'_>,
     loading: &'a Loading<'a>,
 ) -> Steps<'a> {
     let mut named = Named::new("middleware");
     for (name, entry) in root.group("middleware") {
-        named.insert(name, read_one(name, &entry, authentications, jwks_fresh));
+        named.insert(name, read_one(name, &entry, shared));
     }
     let chain = document.chain.as_ref().map(|node| {
         let chain = Entry::new("middleware".to_owned(), node, loading);
@@ -46,7 +66,7 @@ pub(super) fn read<'a>(
                 let name = written
                     .as_ref()
                     .map_or_else(|| format!("middleware[{index}]"), |name| name.to_string());
-                let step = read_one(&name, &item, authentications, jwks_fresh);
+                let step = read_one(&name, &item, shared);
                 if written.is_some() {
                     if named.contains(&name) {
                         item.error(format!("another middleware is named {name:?} too"));
@@ -71,12 +91,7 @@ pub(super) fn read<'a>(
 }
 
 /// A step that this version refuses is reported by its type alone, and nothing else in it is looked at.
-fn read_one(
-    name: &str,
-    entry: &Entry<'_>,
-    authentications: &Authentications,
-    jwks_fresh: Duration,
-) -> Option<Step> {
+fn read_one(name: &str, entry: &Entry<'_>, shared: &Shared<'_>) -> Option<Step> {
     let mut reader = entry.table()?;
     reader.know(&["name", "description"]);
     reader.ignore(&["id", "tags"]);
@@ -86,10 +101,7 @@ fn read_one(
         (Some(entry), _) => Some(step_type(entry)?),
         (None, Some(_)) => None,
         (None, None) => {
-            reader.missing(
-                "type",
-                "name one of \"jwt-auth\", \"basic-auth\", \"api-key\", \"passthru\"",
-            );
+            reader.missing("type", &format!("name one of {}", TYPES.join(", ")));
             return None;
         }
     };
@@ -97,7 +109,7 @@ fn read_one(
     reader.flatten("config");
     let kind = match (type_name, authentication) {
         (None | Some("jwt-auth" | "basic-auth" | "api-key"), Some(authentication)) => {
-            let step = authentications.inbound(&authentication);
+            let step = shared.authentications.inbound(&authentication);
             let joining = Joining::read(&reader);
             reader.finish_with(Some(
                 "the settings of this step stand in the table that `authentication` names",
@@ -112,7 +124,7 @@ fn read_one(
             step
         }
         (Some("jwt-auth"), None) => {
-            let step = read_jwt(&reader, jwks_fresh);
+            let step = read_jwt(&reader, shared.jwks_fresh);
             reader.finish();
             StepKind::Jwt(step?)
         }
@@ -126,15 +138,23 @@ fn read_one(
             reader.finish();
             StepKind::ApiKey(step?)
         }
-        (_, authentication) => {
+        (other, authentication) => {
             if let Some(authentication) = authentication {
                 authentication.error_help(
                     "has no meaning on a step that does not authenticate",
                     "remove it, or set type = \"jwt-auth\"",
                 );
             }
+            let kind = match other {
+                Some("policies") => (shared.policies.step(name, &reader))
+                    .map(|settings| StepKind::Policies(Arc::new(settings))),
+                Some("path-filter") => filter::path_filter(&reader)
+                    .map(|settings| StepKind::PathFilter(Arc::new(settings))),
+                Some("log-dump") => filter::log_dump(name, &reader, shared.sensitive_fields),
+                _ => Some(StepKind::Passthru),
+            };
             reader.finish();
-            StepKind::Passthru
+            kind?
         }
     };
     Some(Step {
@@ -224,7 +244,7 @@ impl Joining {
             StepKind::Jwt(step) => StepKind::Jwt(self.over(&step)),
             StepKind::Basic(step) => StepKind::Basic(self.over(&step)),
             StepKind::ApiKey(step) => StepKind::ApiKey(self.over(&step)),
-            StepKind::Passthru => StepKind::Passthru,
+            other => other,
         }
     }
 

@@ -13,6 +13,7 @@ use ring::digest::{Context, Digest, SHA256};
 use super::{Gateway, Names};
 use crate::auth::{KeySets, Shared};
 use crate::config::{self, Config};
+use crate::policy::Limiters;
 
 /// Reads the configuration anew, from wherever it came.
 pub type Loader = Arc<dyn Fn() -> Result<Config, config::Errors> + Send + Sync>;
@@ -23,6 +24,7 @@ pub struct Live {
     gateway: ArcSwap<Gateway>,
     shared: Shared,
     names: Names,
+    limiters: Limiters,
     applied: Mutex<Applied>,
 }
 
@@ -86,6 +88,7 @@ impl Live {
             gateway: ArcSwap::from_pointee(gateway),
             shared,
             names,
+            limiters: Limiters::default(),
             applied: Mutex::new(Applied {
                 fingerprint: Fingerprint::of(&config.files),
                 config,
@@ -111,6 +114,11 @@ impl Live {
     /// Names of upstreams.
     pub fn names(&self) -> &Names {
         &self.names
+    }
+
+    /// Counts of requests, which every configuration shares.
+    pub fn limiters(&self) -> &Limiters {
+        &self.limiters
     }
 
     /// How the configuration stands.

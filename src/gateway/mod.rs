@@ -1,13 +1,14 @@
 //! The immutable runtime built from a configuration: routes, pipelines, backends.
 //!
 //! A request takes one `Arc` of the [`Gateway`] and keeps it to its end, so it never sees half of one configuration and half of another. What outlives a
-//! configuration (key sets, what is known of passwords, resolved names) is held beside it, in [`Live`]. Nothing here speaks HTTP or touches a socket, but for the look-up of names.
+//! configuration (key sets, what is known of passwords, resolved names, counts of requests) is held beside it, in [`Live`]. Nothing here speaks HTTP or touches a socket, but for the look-up of names.
 
 mod live;
 mod names;
 mod path;
 mod pipeline;
 mod routes;
+mod stage;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use names::{Addresses, Names};
 pub use path::{PathError, canonical};
 pub use pipeline::{Backend, Pipeline, Target, Upstream};
 pub use routes::{Match, RouteTable};
+pub use stage::Stage;
 
 pub use crate::config::HttpBackend;
 

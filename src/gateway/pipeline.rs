@@ -1,4 +1,4 @@
-//! A pipeline at run time: its chain, and the backends that share its load.
+//! A pipeline at run time: its stages, and the backends that share its load.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,18 +6,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::HeaderValue;
 use http::header::InvalidHeaderValue;
 
-use crate::auth::{Chain, Shared};
+use crate::auth::{Chain, CredentialPlace, Shared};
 use crate::config::{self, BackendTarget, HttpBackend};
 
 use super::names::{Addresses, Names};
+use super::stage::{self, Stage, Stages};
 
 /// One pipeline: what a request must pass, and where it goes then.
 #[derive(Debug)]
 pub struct Pipeline {
     /// The table's name.
     pub name: Arc<str>,
-    /// The authentication steps.
-    pub chain: Chain,
+    stages: Stages,
     backends: Vec<Backend>,
     next: AtomicUsize,
 }
@@ -70,21 +70,34 @@ impl Pipeline {
                 )),
             }
         }
-        match Chain::build(&settings.steps, shared) {
-            Ok(chain) if errors.is_empty() => Ok(Self {
+        match Stages::build(&settings.steps, shared) {
+            Ok(stages) if errors.is_empty() => Ok(Self {
                 name: settings.name.clone(),
-                chain,
+                stages,
                 backends,
                 next: AtomicUsize::new(0),
             }),
             Ok(_) => Err(errors),
             Err(found) => {
-                errors.extend(found.into_iter().map(|error| {
-                    config::Error::new(format!("middleware.{}", error.step()), error.to_string())
-                }));
+                errors.extend(found);
                 Err(errors)
             }
         }
+    }
+
+    /// What a request must pass, in order.
+    pub fn stages(&self) -> &[Stage] {
+        &self.stages.stages
+    }
+
+    /// The credentials that must not travel to the upstream, of all its chains.
+    pub fn withheld(&self) -> &[CredentialPlace] {
+        &self.stages.withheld
+    }
+
+    /// Where its steps look for credentials.
+    pub fn credential_places(&self) -> impl Iterator<Item = &CredentialPlace> {
+        stage::chains(&self.stages.stages).flat_map(Chain::places)
     }
 
     /// Takes the next turn of the round robin.

@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue, Version};
+use pingora::http::RequestHeader;
 
 use super::head::Head;
 use super::upstream::Deadline;
 use super::withheld;
 use crate::auth::{Identity, Presented};
 use crate::gateway::{Backend, Route, Target, Upstream};
+use crate::policy::Facts;
 
 /// The state of one request.
 #[derive(Debug)]
@@ -86,6 +88,21 @@ impl Context {
         }
     }
 
+    /// What policies and filters may look at.
+    pub(super) fn facts<'a>(&'a self, request: &'a RequestHeader, route: &'a Route) -> Facts<'a> {
+        Facts {
+            method: &request.method,
+            path: self.path.as_deref().unwrap_or("/"),
+            prefix: &route.endpoint.path_prefix,
+            query: self.head.as_ref().and_then(|head| head.query.as_deref()),
+            headers: &request.headers,
+            client: self.client,
+            peer_is_trusted: self.peer_is_trusted,
+            now: self.started,
+            time: jiff::Timestamp::now(),
+        }
+    }
+
     /// The backend of the attempt at hand.
     pub(super) fn backend(&self) -> Option<&Backend> {
         self.route
@@ -97,8 +114,8 @@ impl Context {
     /// The query byte for byte, without credentials that must not travel.
     pub(super) fn forwarded_query(&self) -> Option<Cow<'_, [u8]>> {
         let query = self.head.as_ref()?.query.as_deref()?;
-        let chain = &self.route.as_ref()?.pipeline.chain;
-        withheld::strip_query(query, chain.withheld())
+        let pipeline = &self.route.as_ref()?.pipeline;
+        withheld::strip_query(query, pipeline.withheld())
     }
 
     /// The same, when it is an HTTP server.

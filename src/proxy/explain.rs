@@ -4,12 +4,15 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use http::header::{self, HeaderName};
+use pingora::http::RequestHeader;
 use pingora_proxy::{ProxyHttp, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::Edge;
 use super::context::Context;
 use crate::auth::{CredentialPlace, StepOutcome};
+use crate::gateway::Stage;
+use crate::policy::Limiters;
 
 /// Enough for any head that is taken, and for any answer of ours.
 const STREAM: usize = 256 * 1024;
@@ -61,16 +64,7 @@ impl Edge {
         ctx.local = Some(local);
         ctx.peer = Some(peer);
         let answered = self.request_filter(&mut session, &mut ctx).await?;
-        let steps = match &ctx.route {
-            Some(route) => {
-                route
-                    .pipeline
-                    .chain
-                    .explain(&ctx.presented(&session.req_header().headers))
-                    .await
-            }
-            None => Vec::new(),
-        };
+        let steps = explain_steps(&ctx, session.req_header()).await;
         let end = if answered {
             drop(session);
             End::Answered {
@@ -100,7 +94,7 @@ impl Edge {
         let places = ctx
             .route
             .iter()
-            .flat_map(|route| route.pipeline.chain.places());
+            .flat_map(|route| route.pipeline.credential_places());
         let mut secret: Vec<HeaderName> = vec![
             header::AUTHORIZATION,
             header::PROXY_AUTHORIZATION,
@@ -133,6 +127,43 @@ impl Edge {
             });
         Ok(End::Forwarded { upstream, head })
     }
+}
+
+/// Each stage once more, so that its outcome can be told; what counts across requests counts apart.
+async fn explain_steps(ctx: &Context, request: &RequestHeader) -> Vec<StepOutcome> {
+    let Some(route) = &ctx.route else {
+        return Vec::new();
+    };
+    let mut outcomes: Vec<StepOutcome> = Vec::new();
+    let mut refused = false;
+    for stage in route.pipeline.stages() {
+        let facts = ctx.facts(request, route);
+        let (step, verdict) = match stage {
+            Stage::Authenticate(chain) if !refused => {
+                let presented = ctx.presented(&request.headers);
+                outcomes.extend(chain.explain(&presented).await);
+                refused = chain.authenticate(&presented).await.is_err();
+                continue;
+            }
+            Stage::Authenticate(_) => ("authentication", Ok(())),
+            Stage::Policies(rules) => ("policies", rules.decide(&facts, &Limiters::default())),
+            Stage::PathFilter(filter) => ("path-filter", filter.decide(&facts)),
+            Stage::LogDump(_) => ("log_dump", Ok(())),
+        };
+        let outcome = match verdict {
+            _ if refused => "not reached".to_owned(),
+            Ok(()) => "lets on".to_owned(),
+            Err(reason) => {
+                refused = true;
+                format!("refused: {}", reason.as_str())
+            }
+        };
+        outcomes.push(StepOutcome {
+            step: step.into(),
+            outcome,
+        });
+    }
+    outcomes
 }
 
 async fn read_head(mut client: DuplexStream) -> Vec<String> {

@@ -106,7 +106,7 @@ pub(super) fn prepare(
         request.insert_header(X_REQUEST_ID, id.clone())?;
     }
     if let Some(route) = &ctx.route {
-        withheld::strip_header(request, route.pipeline.chain.withheld())?;
+        withheld::strip_header(request, route.pipeline.withheld())?;
     }
     if let Some(credential) = upstream.and_then(|upstream| upstream.credential.clone()) {
         request.insert_header(header::AUTHORIZATION, credential)?;

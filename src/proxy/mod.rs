@@ -1,6 +1,7 @@
 //! The proxy: Pingora's filters, thin. Route, authenticate, forward, log.
 //!
-//! Each filter translates between Pingora and the rooms that decide: [`crate::gateway`] knows where a request belongs, [`crate::auth`] who it is from.
+//! Each filter translates between Pingora and the rooms that decide: [`crate::gateway`] knows where a request belongs, [`crate::auth`] who it is from,
+//! [`crate::policy`] whether it may pass.
 
 mod context;
 mod echo;
@@ -26,7 +27,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use crate::auth::{Chain, Identity};
-use crate::gateway::{self, Live, Target};
+use crate::gateway::{self, Live, Stage, Target};
 use crate::telemetry::access;
 
 use context::Context;
@@ -83,7 +84,20 @@ impl Edge {
         ctx.route = Some(route.clone());
         ctx.head = Some(head);
 
-        ctx.identity = authenticate(session, ctx, &route.pipeline.chain).await?;
+        for stage in route.pipeline.stages() {
+            if let Stage::Authenticate(chain) = stage {
+                let found = authenticate(session, ctx, chain).await?;
+                ctx.identity = ctx.identity.take().or(found);
+                continue;
+            }
+            let facts = ctx.facts(session.req_header(), &route);
+            match stage {
+                Stage::Authenticate(_) => {}
+                Stage::Policies(rules) => rules.decide(&facts, self.live.limiters())?,
+                Stage::PathFilter(filter) => filter.decide(&facts)?,
+                Stage::LogDump(dump) => dump.log(&facts),
+            }
+        }
         let request = session.req_header();
         if let Some(allowed) = found.allowed {
             return Err(Refusal::method_not_allowed(&allowed));

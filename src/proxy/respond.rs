@@ -14,6 +14,7 @@ use super::head::HeadError;
 use super::headers::X_REQUEST_ID;
 use crate::auth::Denial;
 use crate::gateway::PathError;
+use crate::policy::Refused;
 
 /// How much of a refused request's body is read before its connection is closed, so that the client gets to read the answer.
 const DRAIN_BYTES: usize = 256 * 1024;
@@ -25,6 +26,7 @@ pub(super) struct Refusal {
     pub(super) status: u16,
     /// Stable label for logs and metrics; never sent.
     pub(super) reason: &'static str,
+    /// Empty: the answer has no body.
     message: &'static str,
     challenges: Vec<HeaderValue>,
     retry_after: Option<u32>,
@@ -155,6 +157,20 @@ impl From<Denial> for Refusal {
     }
 }
 
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        let (message, retry_after) = match refused {
+            Refused::Denied => ("the request is not permitted", None),
+            Refused::Limited { retry_after } => ("too many requests", Some(retry_after)),
+            Refused::Filtered => ("", None),
+        };
+        Self {
+            retry_after,
+            ..Self::new(refused.status(), refused.as_str(), message)
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct ErrorBody<'a> {
     error: &'a str,
@@ -188,7 +204,11 @@ pub(super) async fn refuse(
     if refusal.close || unread {
         session.set_keepalive(None);
     }
-    json(session, ctx, response, body.into()).await?;
+    if refusal.message.is_empty() {
+        write(session, ctx, response, Bytes::new()).await?;
+    } else {
+        json(session, ctx, response, body.into()).await?;
+    }
     if unread {
         drain(session).await;
     }
@@ -206,6 +226,15 @@ pub(super) async fn json(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
     )?;
+    write(session, ctx, response, body).await
+}
+
+async fn write(
+    session: &mut Session,
+    ctx: &Context,
+    mut response: ResponseHeader,
+    body: Bytes,
+) -> pingora::Result<()> {
     response.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
     if response.status != StatusCode::NO_CONTENT {
         response.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;

@@ -12,12 +12,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("telemetry", &[]),
     ("auth", &["config"]),
-    ("gateway", &["auth", "config"]),
-    ("proxy", &["gateway", "auth", "telemetry"]),
+    ("policy", &["config"]),
+    ("gateway", &["auth", "policy", "config"]),
+    ("proxy", &["gateway", "auth", "policy", "telemetry"]),
     ("runbeam", &["auth"]),
     ("runbeam/agent", &["gateway", "runbeam"]),
     ("management", &["gateway", "runbeam", "telemetry"]),
-    ("server", &["config", "telemetry", "auth", "gateway", "proxy", "management", "runbeam"]),
+    ("server", &["config", "telemetry", "auth", "policy", "gateway", "proxy", "management", "runbeam"]),
 ];
 
 /// Argument parsing and the small commands.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::{JwtAlgorithm, Secret};
+use super::{JwtAlgorithm, LogDump, PathFilter, Policies, Secret};
 
 /// One step of a pipeline.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +26,12 @@ pub enum StepKind {
     Basic(AuthStep<Basic>),
     /// `api-key`.
     ApiKey(AuthStep<ApiKey>),
+    /// `policies`.
+    Policies(Arc<Policies>),
+    /// `path-filter`.
+    PathFilter(Arc<PathFilter>),
+    /// `log_dump`.
+    LogDump(Arc<LogDump>),
     /// `passthru`: nothing.
     Passthru,
 }
@@ -37,6 +43,9 @@ impl StepKind {
             Self::Jwt(_) => "jwt-auth",
             Self::Basic(_) => "basic-auth",
             Self::ApiKey(_) => "api-key",
+            Self::Policies(_) => "policies",
+            Self::PathFilter(_) => "path-filter",
+            Self::LogDump(_) => "log_dump",
             Self::Passthru => "passthru",
         }
     }
@@ -44,6 +53,11 @@ impl StepKind {
     /// Whether the step authenticates.
     pub fn authenticates(&self) -> bool {
         matches!(self, Self::Jwt(_) | Self::Basic(_) | Self::ApiKey(_))
+    }
+
+    /// Whether the step can refuse a request without authenticating it.
+    pub fn restricts(&self) -> bool {
+        matches!(self, Self::Policies(_) | Self::PathFilter(_))
     }
 }
 

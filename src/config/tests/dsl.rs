@@ -144,8 +144,6 @@ fn they_load_with_one_note_for_what_is_ignored() {
         "services",
         "middleware_types",
         "peers",
-        "policies",
-        "rules",
         "proxy.transforms_path",
         "proxy.content_limits.max_csv_rows",
         "network.http_net.interface",
@@ -185,4 +183,142 @@ fn what_an_edge_has_not_is_named_used_or_not() {
     ] {
         refused(text, want);
     }
+}
+
+/// What the public examples that are HTTP only have in common: policies by name, a target, an empty table of options.
+const EXAMPLE: &str = r#"
+[pipelines.p]
+networks = ["http_net"]
+endpoints = ["in"]
+middleware = ["access", "passthru"]
+backends = ["out"]
+[middleware.access]
+type = "policies"
+[middleware.access.options]
+policies = ["security"]
+[middleware.passthru]
+type = "passthru"
+[policies.security]
+id = "security"
+name = "Security"
+enabled = true
+rules = ["inside", "no_admin", "rate_limit", "method_filter"]
+[rules.inside]
+id = "inside"
+name = "Inside only"
+type = "ip_allow"
+weight = 90
+enabled = true
+[rules.inside.options]
+ip_addresses = ["10.0.0.0/8", "127.0.0.1/32"]
+[rules.no_admin]
+type = "path"
+weight = 95
+[rules.no_admin.options]
+paths = ["/admin/{*path}", "/internal/{*path}"]
+mode = "deny"
+[rules.rate_limit]
+type = "rate_limit"
+weight = 50
+[rules.rate_limit.options]
+max_requests = 100
+window_seconds = 60
+[rules.method_filter]
+type = "method"
+weight = 80
+[rules.method_filter.options]
+mode = "allow"
+methods = ["GET", "POST", "PUT", "DELETE"]
+[endpoints.in]
+service = "http"
+[endpoints.in.options]
+path_prefix = "/"
+[backends.out]
+service = "http"
+target_ref = "local_server"
+[backends.out.options]
+"#;
+
+/// The main file without a directory of pipelines, and this beside it.
+fn whole(text: &str) -> String {
+    MAIN.replace("pipelines_path = \"pipelines\"\n", "") + text
+}
+
+#[test]
+fn policies_of_the_examples() {
+    let config = ok(&whole(EXAMPLE));
+    let StepKind::Policies(settings) = &config.pipelines[0].steps[0].kind else {
+        panic!()
+    };
+    let order: Vec<&str> = settings.policies[0]
+        .rules
+        .iter()
+        .map(|rule| &*rule.name)
+        .collect();
+    assert_eq!(order, ["no_admin", "inside", "method_filter", "rate_limit"]);
+    let open = EXAMPLE.replace(
+        "rules = [\"inside\", \"no_admin\", \"rate_limit\", \"method_filter\"]",
+        "rules = [\"all\"]",
+    ) + "[rules.all]\nid = \"all\"\ntype = \"allow_all\"\n[rules.all.options]\n";
+    let config = ok(&whole(&open));
+    assert!(warnings(&config).is_empty(), "{:?}", config.notes);
+}
+
+#[test]
+fn a_rule_that_nothing_defines_is_told_of() {
+    // one of the public examples has two
+    let text = EXAMPLE.replace("rules.no_admin", "rules.other");
+    let config = ok(&whole(&text));
+    let warnings = warnings(&config);
+    assert!(
+        warnings[0].contains("policies.security.rules: rule \"no_admin\" is defined nowhere"),
+        "{warnings:?}"
+    );
+    for (list, want) in [
+        (
+            "\"inside\", \"rate_limi\"",
+            "unknown rule \"rate_limi\"; did you mean \"rate_limit\"?",
+        ),
+        ("\"nothing_like_it\"", "unknown rule \"nothing_like_it\""),
+    ] {
+        let text = EXAMPLE.replace(
+            "rules = [\"inside\", \"no_admin\", \"rate_limit\", \"method_filter\"]",
+            &format!("rules = [{list}]"),
+        );
+        let lines = errors(&whole(&text));
+        assert!(lines.len() == 1 && lines[0].contains(want), "{lines:?}");
+    }
+}
+
+#[test]
+fn the_example_with_everything_is_refused_for_its_json_steps_alone() {
+    let more = EXAMPLE.replace(
+        "middleware = [\"access\", \"passthru\"]",
+        "middleware = [\"access\", \"filter\", \"dump\", \"json_extractor\", \"change\"]",
+    ) + r#"
+[middleware.filter]
+type = "path_filter"
+[middleware.filter.options]
+rules = [
+    { allow = "/api/{*path}" },
+    { allow = "/health" },
+    { deny = "/{*rest}" }
+]
+[middleware.dump]
+type = "log_dump"
+[middleware.dump.options]
+label = "incoming"
+pretty = true
+"#;
+    let json = "[middleware.json_extractor]\ntype = \"json_extractor\"\n[middleware.change]\ntype = \"transform\"\n[middleware.change.options]\nspec_path = \"x.json\"\n";
+    let lines = errors(&whole(&format!("{more}{json}")));
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    for (line, step) in lines.iter().zip(["json_extractor", "transform"]) {
+        assert!(
+            line.contains(&format!("the step {step:?} is not something")),
+            "{line}"
+        );
+    }
+    let without = more.replace(", \"json_extractor\", \"change\"", "");
+    assert_eq!(ok(&whole(&without)).pipelines[0].steps.len(), 3);
 }

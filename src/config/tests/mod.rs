@@ -10,6 +10,9 @@ mod jwt_places;
 mod jwt_refusals;
 mod management;
 mod pipelines;
+mod policies;
+mod rules;
+mod steps;
 mod tables;
 
 use std::collections::BTreeMap;

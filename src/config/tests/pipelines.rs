@@ -165,9 +165,6 @@ fn pipeline_refusals() {
 fn steps_that_are_not_served() {
     for (kind, want) in [
         ("mutual-tls", "is not served by this version"),
-        ("path_filter", "is not served by this version"),
-        ("policies", "is not served by this version"),
-        ("log_dump", "is not served by this version"),
         (
             "transform",
             "the step \"transform\" is not something that an HTTP edge does; the edge does not touch bodies",

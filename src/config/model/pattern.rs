@@ -1,0 +1,136 @@
+//! Patterns, compiled when the configuration is read: what a request is compared with costs nothing to prepare.
+
+use std::fmt;
+
+use matchit::Router;
+use regex::Regex;
+
+/// A regular expression. Equal to another one of the same text.
+#[derive(Clone)]
+pub struct TextPattern(Regex);
+
+impl TextPattern {
+    pub(in crate::config) fn new(regex: Regex) -> Self {
+        Self(regex)
+    }
+
+    /// Whether it matches somewhere in a text.
+    pub fn is_match(&self, text: &str) -> bool {
+        self.0.is_match(text)
+    }
+}
+
+impl PartialEq for TextPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl Eq for TextPattern {}
+
+/// Leaves the text out: it may spell a secret that a header is compared with.
+impl fmt::Debug for TextPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[pattern]")
+    }
+}
+
+/// A pattern of paths in `matchit` syntax: `/users/{id}`, `/files/{*path}`; or `*`, every path. A slash at the end of a path counts for nothing.
+#[derive(Clone)]
+pub struct PathPattern {
+    text: String,
+    /// `None`: every path.
+    router: Option<Router<()>>,
+    /// `/files`, for `/files/{*path}`.
+    stem: Option<String>,
+}
+
+impl PathPattern {
+    /// Compiles a pattern that is well formed otherwise: begins with a slash, ends with none.
+    pub(in crate::config) fn new(text: &str) -> Result<Self, matchit::InsertError> {
+        let router = if text == "*" {
+            None
+        } else {
+            let mut router = Router::new();
+            router.insert(text, ())?;
+            Some(router)
+        };
+        let stem = text
+            .rsplit_once('/')
+            .filter(|(_, last)| last.starts_with("{*") && last.ends_with('}'))
+            .map(|(stem, _)| if stem.is_empty() { "/" } else { stem }.to_owned());
+        Ok(Self {
+            text: text.to_owned(),
+            router,
+            stem,
+        })
+    }
+
+    /// Whether it matches a canonical path.
+    pub fn is_match(&self, path: &str) -> bool {
+        let path = trimmed(path);
+        self.router
+            .as_ref()
+            .is_none_or(|router| router.at(path).is_ok())
+    }
+
+    /// The same for a pattern that denies, for what servers behind us may take for a match: `/files/{*path}` takes `/files` and `/files/` too, and what
+    /// follows a semicolon in a segment counts for nothing.
+    pub fn covers(&self, path: &str) -> bool {
+        let covers =
+            |path: &str| self.is_match(path) || self.stem.as_deref() == Some(trimmed(path));
+        covers(path) || without_parameters(path).is_some_and(|path| covers(&path))
+    }
+}
+
+/// A path whose segments lose their parameters; `None` when it has none.
+fn without_parameters(path: &str) -> Option<String> {
+    if !path.contains(';') && !path.contains("%3B") {
+        return None;
+    }
+    let mut plain = String::with_capacity(path.len());
+    for segment in path.split('/') {
+        let end = segment
+            .find(';')
+            .into_iter()
+            .chain(segment.find("%3B"))
+            .min();
+        let name = end.map_or(segment, |end| &segment[..end]);
+        if !name.is_empty() {
+            plain.push('/');
+            plain.push_str(name);
+        }
+    }
+    Some(if plain.is_empty() {
+        "/".to_owned()
+    } else {
+        plain
+    })
+}
+
+fn trimmed(path: &str) -> &str {
+    match path.trim_end_matches('/') {
+        "" => "/",
+        trimmed => trimmed,
+    }
+}
+
+impl PartialEq for PathPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for PathPattern {}
+
+impl fmt::Debug for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}
+
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}

@@ -1,0 +1,215 @@
+//! `policies`, `path-filter` and `log_dump`, typed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+use ipnet::IpNet;
+use jiff::civil::{Date, Weekday};
+use jiff::tz::TimeZone;
+
+use super::{PathPattern, Secret, TextPattern};
+
+/// Settings of `policies`. A request passes when at least one rule of all of them allows it, and none denies it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policies {
+    /// The policies of `policies` that are enabled.
+    pub policies: Vec<Policy>,
+}
+
+/// `[policies.NAME]`, or a policy written in the step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// The table's name; for one written in a step, `STEP/ID`. Rate limits count under it.
+    pub name: Arc<str>,
+    /// The rules of `rules` that are enabled, those of more `weight` first.
+    pub rules: Vec<Rule>,
+}
+
+/// `[rules.NAME]`, or a rule written in its policy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// The table's name, or `id`. Unique in its policy. Rate limits count under it.
+    pub name: Arc<str>,
+    /// `weight`: the greater, the earlier. Every rule is looked at, so it only orders rate limits and the log. -1000 to 1000. Default 100.
+    pub weight: i64,
+    /// `type` and its options.
+    pub check: Check,
+}
+
+/// What a rule says of requests that it matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// `mode = "allow"`.
+    Allow,
+    /// `mode = "deny"`.
+    Deny,
+}
+
+/// What a rule looks at.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Check {
+    /// `allow_all`, `deny_all`: matches every request.
+    All(Effect),
+    /// `ip_allow`, `ip_deny`: the client's address, behind trusted proxies.
+    Ip {
+        /// From the type.
+        effect: Effect,
+        /// `ip_addresses`: at least one.
+        ranges: Vec<IpNet>,
+    },
+    /// `rate_limit`: never allows; denies what is over its count.
+    RateLimit(RateLimit),
+    /// `path`: the canonical path, and what of it follows the endpoint's prefix.
+    Path {
+        /// `mode`.
+        effect: Effect,
+        /// `paths`: at least one; one that matches is enough.
+        patterns: Vec<PathPattern>,
+    },
+    /// `method`.
+    Method {
+        /// `mode`.
+        effect: Effect,
+        /// `methods`: at least one.
+        methods: Vec<Method>,
+    },
+    /// `header`. Values are compared without regard to case, but for patterns.
+    Header {
+        /// `mode`.
+        effect: Effect,
+        /// `headers`: at least one; all of them must match.
+        headers: Vec<FieldMatch<HeaderName>>,
+    },
+    /// `user_agent`.
+    UserAgent {
+        /// `mode`.
+        effect: Effect,
+        /// `patterns`: at least one; one that matches is enough.
+        patterns: Vec<TextPattern>,
+    },
+    /// `content_type`, parameters left out.
+    ContentType {
+        /// `mode`.
+        effect: Effect,
+        /// `content_types`: at least one; one that matches is enough.
+        types: Vec<MediaRange>,
+    },
+    /// `query_parameter`: names and values decoded, with regard to case.
+    QueryParameter {
+        /// `mode`.
+        effect: Effect,
+        /// `parameters`: at least one; all of them must match.
+        parameters: Vec<FieldMatch<String>>,
+    },
+    /// `time_based`: matches every request, one way or the other.
+    Time(Box<TimeWindow>),
+    /// `geo`: a country that a trusted proxy vouches for.
+    Geo {
+        /// `mode`.
+        effect: Effect,
+        /// `country_codes`: two letters each, in upper case; at least one.
+        countries: Vec<String>,
+        /// `header`: what names the country; believed of a peer in `trusted_proxies` only. Default `X-Geo-Country`.
+        header: HeaderName,
+    },
+}
+
+impl Check {
+    /// Whether a request can be allowed by it.
+    pub fn may_allow(&self) -> bool {
+        match self {
+            Self::All(effect)
+            | Self::Ip { effect, .. }
+            | Self::Path { effect, .. }
+            | Self::Method { effect, .. }
+            | Self::Header { effect, .. }
+            | Self::UserAgent { effect, .. }
+            | Self::ContentType { effect, .. }
+            | Self::QueryParameter { effect, .. }
+            | Self::Geo { effect, .. } => *effect == Effect::Allow,
+            Self::Time(_) => true,
+            Self::RateLimit(_) => false,
+        }
+    }
+}
+
+/// `rate_limit`: a count for each client address; one for each /64 of IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// `max_requests`: at least 1.
+    pub max_requests: u32,
+    /// `window_seconds`: 1 s to 31 days, from the first request that is counted.
+    pub window: Duration,
+}
+
+/// One of `headers` or `parameters`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FieldMatch<N> {
+    /// `name`.
+    pub name: N,
+    /// `match_type` and `value`.
+    pub value: ValueMatch,
+}
+
+/// `match_type` with its `value`, which may be a secret. For a header, the value is in lower case.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ValueMatch {
+    /// `exists`: any value, also an empty one.
+    Exists,
+    /// `exact`.
+    Exact(Secret),
+    /// `contains`.
+    Contains(Secret),
+    /// `regex`.
+    Regex(TextPattern),
+}
+
+/// A media type, a whole top-level type (`text/*`) or every type (`*/*`), in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MediaRange {
+    /// `*/*`.
+    Any,
+    /// `text/*`, as `text/`.
+    Type(String),
+    /// `application/json`.
+    Exact(String),
+}
+
+/// Options of `time_based`. A moment is inside when every part that is given says so.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TimeWindow {
+    /// `allow_during_window`: allow inside and deny outside, or the other way round. Default true.
+    pub allow_inside: bool,
+    /// `timezone`, of the IANA database. Default UTC.
+    pub timezone: TimeZone,
+    /// `start_time` (inside) and `end_time` (outside again), in minutes since midnight. The first may be the later one: then it goes over midnight.
+    pub times: Option<(u16, u16)>,
+    /// `days_of_week`, of the moment itself. Empty: every day.
+    pub days: Vec<Weekday>,
+    /// `start_date`.
+    pub first_day: Option<Date>,
+    /// `end_date`, that day included.
+    pub last_day: Option<Date>,
+}
+
+/// Settings of `path-filter`: the first rule that matches what follows the endpoint's prefix decides; none: 404.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathFilter {
+    /// `rules`: at least one.
+    pub rules: Vec<(Effect, PathPattern)>,
+}
+
+/// Settings of `log_dump`: one record of each request, without its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogDump {
+    /// `level`. Default info.
+    pub level: log::Level,
+    /// `label`, or the step's name.
+    pub label: String,
+    /// `pretty`: JSON over several lines. Default true.
+    pub pretty: bool,
+    /// `redact_headers`, `redact_metadata`, `redact_data_fields` and `proxy.sensitive_field_patterns`: names whose values are not shown,
+    /// besides those that never are.
+    pub redact: Vec<TextPattern>,
+}

@@ -1,0 +1,90 @@
+//! The steps of a pipeline as a request meets them, in the order of the file.
+
+use crate::auth::{Chain, CredentialPlace, Shared};
+use crate::config::{self, Step, StepKind};
+use crate::policy::{Dump, Filter, Ruleset};
+
+/// One step; or several that authenticate one after another, which make up one chain.
+#[derive(Debug)]
+pub enum Stage {
+    /// Who is it from?
+    Authenticate(Chain),
+    /// `policies`.
+    Policies(Ruleset),
+    /// `path-filter`.
+    PathFilter(Filter),
+    /// `log_dump`.
+    LogDump(Dump),
+}
+
+/// The stages of a pipeline.
+#[derive(Debug)]
+pub(super) struct Stages {
+    pub(super) stages: Vec<Stage>,
+    pub(super) withheld: Vec<CredentialPlace>,
+}
+
+impl Stages {
+    /// Compiles the steps. Every error is reported.
+    pub(super) fn build(steps: &[Step], shared: &Shared) -> Result<Self, Vec<config::Error>> {
+        let mut stages = Vec::new();
+        let mut errors = Vec::new();
+        let meant: Vec<Step> = steps
+            .iter()
+            .filter(|step| !matches!(step.kind, StepKind::Passthru))
+            .cloned()
+            .collect();
+        let both = |a: &Step, b: &Step| a.kind.authenticates() && b.kind.authenticates();
+        for run in meant.chunk_by(both) {
+            match &run[0].kind {
+                StepKind::Policies(settings) => {
+                    stages.push(Stage::Policies(Ruleset::build(&run[0].name, settings)));
+                }
+                StepKind::PathFilter(settings) => {
+                    stages.push(Stage::PathFilter(Filter::new(settings)));
+                }
+                StepKind::LogDump(settings) => {
+                    stages.push(Stage::LogDump(Dump::build(settings, steps)));
+                }
+                _ => match Chain::build(run, shared) {
+                    Ok(chain) => stages.push(Stage::Authenticate(chain)),
+                    Err(found) => errors.extend(found.into_iter().map(|error| {
+                        config::Error::new(
+                            format!("middleware.{}", error.step()),
+                            error.to_string(),
+                        )
+                    })),
+                },
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let (mut places, mut withheld) = (Vec::new(), Vec::new());
+        for chain in chains(&stages) {
+            places.extend(chain.places().cloned());
+            for place in chain.withheld() {
+                if !withheld.contains(place) {
+                    withheld.push(place.clone());
+                }
+            }
+        }
+        for stage in &mut stages {
+            if let Stage::LogDump(dump) = stage {
+                dump.hide(&places);
+            }
+        }
+        Ok(Self { stages, withheld })
+    }
+}
+
+/// Those that authenticate.
+pub(super) fn chains(stages: &[Stage]) -> impl Iterator<Item = &Chain> {
+    stages.iter().filter_map(|stage| match stage {
+        Stage::Authenticate(chain) => Some(chain),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! Stages in the order of the file, what they withhold together, and counts that outlive a configuration.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::Instant;
+
+use http::{HeaderMap, Method};
+
+use super::*;
+use crate::auth::Presented;
+use crate::gateway::{Live, Reload};
+use crate::policy::{Facts, Refused};
+
+const TEXT: &str = r#"
+    [proxy]
+    id = "t"
+    [network.public.http]
+    bind_address = "127.0.0.1"
+    bind_port = 8080
+    [pipelines.p]
+    networks = ["public"]
+    endpoints = ["e"]
+    middleware = MIDDLEWARE
+    [endpoints.e]
+    service = "echo"
+    [middleware.a]
+    type = "jwt-auth"
+    config = { jwks_url = "https://h/a", issuer = "i", audience = "a" }
+    [middleware.b]
+    type = "jwt-auth"
+    config = { jwks_url = "https://h/b", issuer = "i", audience = "a" }
+    forward_credential = false
+    [middleware.o]
+    type = "jwt-auth"
+    optional = true
+    config = { jwks_url = "https://h/o", issuer = "i", audience = "a" }
+    [middleware.acl]
+    type = "policies"
+    policies = ["acl"]
+    [policies.acl]
+    rules = ["all", "often"]
+    [rules.all]
+    type = "allow_all"
+    [rules.often]
+    type = "rate_limit"
+    max_requests = 2
+    window_seconds = 60
+    [middleware.filter]
+    type = "path-filter"
+    rules = ["/x"]
+    [middleware.dump]
+    type = "log_dump"
+"#;
+
+fn parse(middleware: &str) -> Result<config::Config, config::Errors> {
+    let text = TEXT.replace("MIDDLEWARE", middleware);
+    config::parse(
+        Path::new("t.toml"),
+        &text,
+        &BTreeMap::<String, String>::new(),
+    )
+}
+
+fn shared() -> Shared {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    Shared::new(None).unwrap()
+}
+
+fn stages(middleware: &str) -> Stages {
+    let config = parse(middleware).unwrap_or_else(|errors| panic!("{errors}"));
+    Stages::build(&config.pipelines[0].steps, &shared()).unwrap()
+}
+
+#[test]
+fn steps_that_authenticate_one_after_another_are_one_chain() {
+    for (middleware, expected) in [
+        (r#"[]"#, ""),
+        (r#"["passthru"]"#, ""),
+        (r#"["a"]"#, "chain"),
+        (r#"["a", "b"]"#, "chain"),
+        (r#"["a", "passthru", "b"]"#, "chain"),
+        (
+            r#"["dump", "acl", "o", "a", "filter", "b", "dump"]"#,
+            "dump policies chain filter chain dump",
+        ),
+    ] {
+        let kinds: Vec<&str> = stages(middleware)
+            .stages
+            .iter()
+            .map(|stage| match stage {
+                Stage::Authenticate(_) => "chain",
+                Stage::Policies(_) => "policies",
+                Stage::PathFilter(_) => "filter",
+                Stage::LogDump(_) => "dump",
+            })
+            .collect();
+        assert_eq!(kinds.join(" "), expected, "{middleware}");
+    }
+}
+
+#[test]
+fn credentials_of_every_chain_are_withheld() {
+    for (middleware, expected) in [
+        (r#"["a"]"#, 0),
+        (r#"["a", "acl", "b"]"#, 1),
+        (r#"["b", "acl", "a"]"#, 1),
+        (r#"["b", "acl", "b"]"#, 1),
+    ] {
+        let withheld = stages(middleware).withheld;
+        assert_eq!(withheld.len(), expected, "{middleware}");
+    }
+}
+
+#[tokio::test]
+async fn a_chain_after_policies_is_a_chain_of_its_own() {
+    let stages = stages(r#"["a", "acl", "o"]"#).stages;
+    let headers = HeaderMap::new();
+    let presented = Presented::of(&headers);
+    let mut outcomes = Vec::new();
+    for chain in chains(&stages) {
+        outcomes.push(chain.authenticate(&presented).await.is_ok());
+    }
+    assert_eq!(outcomes, [false, true]);
+}
+
+#[test]
+fn counts_survive_a_reload() {
+    let live = Live::start(parse(r#"["acl"]"#).unwrap(), shared()).unwrap();
+    let local: SocketAddr = "127.0.0.1:8080".parse().unwrap();
+    let headers = HeaderMap::new();
+    let ask = || {
+        let gateway = live.gateway();
+        let routes = gateway.routes(local).unwrap();
+        let found = routes.find("h", "/x", &Method::GET).unwrap();
+        let facts = Facts {
+            method: &Method::GET,
+            path: "/x",
+            prefix: "/",
+            query: None,
+            headers: &headers,
+            client: Some(IpAddr::from([192, 0, 2, 1])),
+            peer_is_trusted: false,
+            now: Instant::now(),
+            time: jiff::Timestamp::now(),
+        };
+        let mut verdict = Ok(());
+        for stage in found.route.pipeline.stages() {
+            if let Stage::Policies(rules) = stage {
+                verdict = rules.decide(&facts, live.limiters());
+            }
+        }
+        verdict
+    };
+    assert_eq!(ask(), Ok(()));
+    assert!(matches!(
+        live.apply(|| parse(r#"["acl", "filter"]"#)),
+        Ok(Reload::Reloaded(_))
+    ));
+    assert_eq!(ask(), Ok(()));
+    assert!(matches!(
+        live.apply(|| parse(r#"["filter", "acl"]"#)),
+        Ok(Reload::Reloaded(_))
+    ));
+    assert!(matches!(ask(), Err(Refused::Limited { .. })));
+}

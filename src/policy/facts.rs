@@ -1,0 +1,62 @@
+//! What is known of a request before it goes anywhere.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use http::{HeaderMap, Method};
+use jiff::Timestamp;
+
+/// Everything that a rule may look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The canonical path.
+    pub path: &'a str,
+    /// The endpoint's prefix: `/`, or without a slash at its end.
+    pub prefix: &'a str,
+    /// The query as it came, without its `?`.
+    pub query: Option<&'a [u8]>,
+    /// The header fields, as the client sent them, without those that no client may set.
+    pub headers: &'a HeaderMap,
+    /// The client's address, behind trusted proxies; `None` when it is not known.
+    pub client: Option<IpAddr>,
+    /// Whether the peer is a trusted proxy, so that its word on the client counts.
+    pub peer_is_trusted: bool,
+    /// The moment, for counting.
+    pub now: Instant,
+    /// The moment, by the calendar.
+    pub time: Timestamp,
+}
+
+impl<'a> Facts<'a> {
+    /// What of the path follows the endpoint's prefix; begins with a slash.
+    pub(super) fn subpath(&self) -> &'a str {
+        let prefix = self.prefix.strip_suffix('/').unwrap_or(self.prefix);
+        match self.path.strip_prefix(prefix) {
+            Some("") => "/",
+            Some(rest) if rest.starts_with('/') => rest,
+            _ => self.path,
+        }
+    }
+
+    /// The parameters of the query, decoded as a form would be: `+` is a space.
+    pub(super) fn parameters(&self) -> impl Iterator<Item = (String, String)> + use<'a> {
+        let pairs = self.query.unwrap_or_default().split(|&byte| byte == b'&');
+        pairs.filter(|pair| !pair.is_empty()).map(|pair| {
+            let mut parts = pair.splitn(2, |&byte| byte == b'=');
+            let mut next = || decoded(parts.next().unwrap_or_default());
+            (next(), next())
+        })
+    }
+}
+
+fn decoded(part: &[u8]) -> String {
+    let spaced: Vec<u8> = part
+        .iter()
+        .map(|&byte| if byte == b'+' { b' ' } else { byte })
+        .collect();
+    percent_encoding::percent_decode(&spaced)
+        .decode_utf8_lossy()
+        .into_owned()
+}

@@ -1,0 +1,144 @@
+//! The rules of one step, and the verdict over all of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::check;
+use super::facts::Facts;
+use super::limiter::Limiters;
+use crate::config::{Check, Effect, PathFilter, Policies, RateLimit, Rule};
+
+/// Why a request does not pass. What exactly refused it is for the log alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// A rule denies it, or none allows it: 403.
+    Denied,
+    /// It would pass, but there were too many: 429.
+    Limited {
+        /// Seconds until there is room again; at least 1.
+        retry_after: u32,
+    },
+    /// Its path is not served: 404, with an empty body.
+    Filtered,
+}
+
+impl Refused {
+    /// A stable label for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Denied => "policy_denied",
+            Self::Limited { .. } => "rate_limited",
+            Self::Filtered => "path_filtered",
+        }
+    }
+
+    /// The status code of the answer.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Denied => 403,
+            Self::Limited { .. } => 429,
+            Self::Filtered => 404,
+        }
+    }
+}
+
+/// The rules of one `policies` step, ready.
+#[derive(Debug)]
+pub struct Ruleset {
+    step: Arc<str>,
+    rules: Vec<Rule>,
+    limits: Vec<Limit>,
+}
+
+#[derive(Debug)]
+struct Limit {
+    /// Policy and rule: what counts go on under when a configuration is replaced.
+    name: Arc<str>,
+    settings: RateLimit,
+}
+
+impl Ruleset {
+    /// The rules of the step of this name.
+    pub fn build(step: &Arc<str>, settings: &Policies) -> Self {
+        let mut rules = Vec::new();
+        let mut limits = Vec::new();
+        for policy in &settings.policies {
+            for rule in &policy.rules {
+                match rule.check {
+                    Check::RateLimit(settings) => limits.push(Limit {
+                        name: format!("{} {}", policy.name, rule.name).into(),
+                        settings,
+                    }),
+                    _ => rules.push(rule.clone()),
+                }
+            }
+        }
+        Self {
+            step: step.clone(),
+            rules,
+            limits,
+        }
+    }
+
+    /// Passes what at least one rule allows and none denies, as long as there is room under every limit. Only what the other rules let pass is counted.
+    pub fn decide(&self, facts: &Facts<'_>, limiters: &Limiters) -> Result<(), Refused> {
+        let mut allowed = false;
+        for rule in &self.rules {
+            match check::finding(&rule.check, facts) {
+                Some(Effect::Deny) => {
+                    log::debug!("{}: rule {} denies", self.step, rule.name);
+                    return Err(Refused::Denied);
+                }
+                Some(Effect::Allow) => allowed = true,
+                None => {}
+            }
+        }
+        if !allowed {
+            log::debug!("{}: no rule allows", self.step);
+            return Err(Refused::Denied);
+        }
+        for limit in &self.limits {
+            if let Err(wait) = limiters.take(&limit.name, limit.settings, facts.client, facts.now) {
+                log::debug!("{}: over limit {}", self.step, limit.name);
+                return Err(Refused::Limited {
+                    retry_after: whole_seconds(wait),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn whole_seconds(wait: Duration) -> u32 {
+    let up = u64::from(wait.subsec_nanos() > 0);
+    u32::try_from(wait.as_secs() + up)
+        .unwrap_or(u32::MAX)
+        .max(1)
+}
+
+/// The rules of one `path-filter` step.
+#[derive(Debug)]
+pub struct Filter(Arc<PathFilter>);
+
+impl Filter {
+    /// The rules of a step.
+    pub fn new(settings: &Arc<PathFilter>) -> Self {
+        Self(settings.clone())
+    }
+
+    /// Passes a request if the first rule that matches what follows the endpoint's prefix allows it.
+    pub fn decide(&self, facts: &Facts<'_>) -> Result<(), Refused> {
+        let path = facts.subpath();
+        let first = self.0.rules.iter().find(|(effect, pattern)| match effect {
+            Effect::Allow => pattern.is_match(path),
+            Effect::Deny => pattern.covers(path),
+        });
+        match first {
+            Some((Effect::Allow, _)) => Ok(()),
+            _ => Err(Refused::Filtered),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
