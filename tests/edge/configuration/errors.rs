@@ -216,7 +216,7 @@ fn what_an_http_edge_does_not_have_is_refused_by_name_used_or_not() {
         ),
         (
             "[middleware.b]\ntype = \"basic-auth\"\nconfig = { username = \"a\", password_hash = \"b\" }\n",
-            "basic-auth",
+            "hash-password",
         ),
         ("[middleware.o]\ntype = \"oauth\"\n", "oauth"),
     ];
