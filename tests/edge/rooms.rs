@@ -174,7 +174,7 @@ fn is_for_tests_only(path: &Path) -> bool {
         .as_ref()
         .and_then(|above| fs::read_to_string(above).ok())
         .is_some_and(|text| text.contains(&format!("#[cfg(test)]\nmod {name};")) || text.contains(&format!("#[cfg(test)]\npub(crate) mod {name};")));
-    declared || above.is_some_and(|above| above.file_name().is_some_and(|file| file == "mod.rs") && is_for_tests_only(&above))
+    declared || above.is_some_and(|above| is_for_tests_only(&above))
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The loader as a whole: text in, a configuration or error lines out.
 
+mod api_keys;
 mod backends;
 mod credentials;
 mod dsl;

@@ -110,7 +110,7 @@ fn what_an_http_edge_does_not_have_is_refused_by_name_used_or_not() {
             "[pipelines.m]\nmesh = \"x\"\nnetworks = [\"public\"]\nendpoints = [\"m\"]\nbackends = [\"app\"]\n[endpoints.m]\nservice = \"http\"\noptions = { path_prefix = \"/m\" }\n",
             "mesh",
         ),
-        ("[middleware.b]\ntype = \"basic-auth\"\nconfig = { username = \"a\", password_hash = \"b\" }\n", "basic-auth"),
+        ("[middleware.b]\ntype = \"basic-auth\"\nconfig = { username = \"a\", password_hash = \"b\" }\n", "hash-password"),
         ("[middleware.o]\ntype = \"oauth\"\n", "oauth"),
     ];
     for (table, word) in rows {
