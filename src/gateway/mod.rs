@@ -26,6 +26,7 @@ pub use pipeline::{Backend, Pipeline, Target, Upstream};
 pub use routes::{Match, RouteTable};
 pub use stage::Stage;
 
+pub use crate::auth::KeySetStatus;
 pub use crate::config::HttpBackend;
 
 /// Everything that one configuration means for a request.

@@ -1,8 +1,9 @@
-//! The Management API, on its own network: what a supervisor asks (`/health`, `/ready`), and what an operator steers with.
+//! The Management API, on its own network: what a supervisor asks (`/health`, `/ready`, `/metrics`), and what an operator steers with.
 //!
 //! [`guard`] decides who may call; each route answers with JSON, and an error is `{ "error", "message" }`. State changes only by POST.
 
 mod guard;
+mod metrics;
 mod reload;
 
 use std::sync::Arc;
@@ -32,13 +33,26 @@ pub struct ManagementApi {
     started: Instant,
 }
 
-/// A status and the JSON that goes with it.
-type Answer = (StatusCode, Value);
+/// A status and what goes with it.
+type Answer = (StatusCode, Body);
+
+/// The body of an answer.
+enum Body {
+    Json(Value),
+    /// For a scraper.
+    Metrics(String),
+}
+
+impl From<Value> for Body {
+    fn from(value: Value) -> Self {
+        Self::Json(value)
+    }
+}
 
 /// An error as every route answers it.
 fn error(status: StatusCode, message: &str) -> Answer {
     let name = status.canonical_reason().unwrap_or("Error");
-    (status, json!({ "error": name, "message": message }))
+    (status, json!({ "error": name, "message": message }).into())
 }
 
 impl ManagementApi {
@@ -73,9 +87,18 @@ impl ManagementApi {
             );
             return error(status, message);
         }
-        let known = [("/reload", Method::POST), ("/config/status", Method::GET)];
-        // The published client calls these two under `/api`, whatever the base path is.
-        let route = own.or_else(|| path.strip_prefix("/api"));
+        let known = [
+            ("/reload", Method::POST),
+            ("/config/status", Method::GET),
+            ("/metrics", Method::GET),
+        ];
+        // The published client calls the first two under `/api`, whatever the base path is; scrapers expect the last at the root.
+        let route = own
+            .or_else(|| {
+                path.strip_prefix("/api")
+                    .filter(|route| *route != "/metrics")
+            })
+            .or_else(|| (path == "/metrics").then_some(&*path));
         let Some((route, expected)) = known.iter().find(|(name, _)| Some(*name) == route) else {
             return error(StatusCode::NOT_FOUND, "no such route");
         };
@@ -85,11 +108,13 @@ impl ManagementApi {
         if let Err(refused) = read_body(session).await {
             return refused;
         }
-        if *route == "/reload" {
-            log::info!("management: reload asked for from {}", shown(peer));
-            reload::reload(self.live.clone(), self.loader.clone()).await
-        } else {
-            reload::status(&self.live)
+        match *route {
+            "/reload" => {
+                log::info!("management: reload asked for from {}", shown(peer));
+                reload::reload(self.live.clone(), self.loader.clone()).await
+            }
+            "/metrics" => (StatusCode::OK, Body::Metrics(metrics::render(&self.live))),
+            _ => reload::status(&self.live),
         }
     }
 
@@ -99,11 +124,11 @@ impl ManagementApi {
         }
         let ready = self.live.key_sets().all_tried() || self.started.elapsed() >= FIRST_FETCH;
         match (route, ready) {
-            ("/health", _) => (StatusCode::OK, json!({ "status": "alive" })),
-            (_, true) => (StatusCode::OK, json!({ "status": "ready" })),
+            ("/health", _) => (StatusCode::OK, json!({ "status": "alive" }).into()),
+            (_, true) => (StatusCode::OK, json!({ "status": "ready" }).into()),
             (_, false) => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                json!({ "status": "starting" }),
+                json!({ "status": "starting" }).into(),
             ),
         }
     }
@@ -154,11 +179,13 @@ async fn read_body(session: &mut ServerSession) -> Result<Vec<u8>, Answer> {
 impl ServeHttp for ManagementApi {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let (status, body) = self.answer(session).await;
-        let mut text = body.to_string().into_bytes();
-        text.push(b'\n');
+        let (kind, text) = match body {
+            Body::Json(value) => ("application/json", format!("{value}\n").into_bytes()),
+            Body::Metrics(text) => ("text/plain; version=0.0.4", text.into_bytes()),
+        };
         let response = Response::builder()
             .status(status)
-            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONTENT_TYPE, kind)
             .header(header::CACHE_CONTROL, "no-store")
             .header(header::CONTENT_LENGTH, text.len());
         let head = session.req_header().method == Method::HEAD;

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::StatusCode;
 use serde_json::json;
 
-use super::{Answer, error};
+use super::{Answer, Body, error};
 use crate::gateway::{Live, Loader, Reload, ReloadError};
 
 /// Reads the configuration again and puts it in service, or answers 422 with every error.
@@ -24,6 +24,7 @@ pub(super) async fn reload(live: Arc<Live>, loader: Loader) -> Answer {
             "restarted_networks": [],
             "last_reload": last_reload,
         })
+        .into()
     };
     match outcome {
         Ok(Reload::Unchanged) => (StatusCode::OK, answer("unchanged", Vec::new())),
@@ -41,7 +42,9 @@ pub(super) async fn reload(live: Arc<Live>, loader: Loader) -> Answer {
             let mut answer = error(StatusCode::UNPROCESSABLE_ENTITY, &refused.to_string());
             if let ReloadError::Config(errors) = &refused {
                 let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-                answer.1["errors"] = json!(errors);
+                if let Body::Json(body) = &mut answer.1 {
+                    body["errors"] = json!(errors);
+                }
             }
             answer
         }
@@ -58,7 +61,7 @@ pub(super) fn status(live: &Live) -> Answer {
         "last_error": status.last_error,
         "fingerprint": live.fingerprint(),
     });
-    (StatusCode::OK, body)
+    (StatusCode::OK, body.into())
 }
 
 fn seconds(time: SystemTime) -> u64 {

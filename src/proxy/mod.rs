@@ -3,12 +3,15 @@
 //! Each filter translates between Pingora and the rooms that decide: [`crate::gateway`] knows where a request belongs, [`crate::auth`] who it is from,
 //! [`crate::policy`] whether it may pass.
 
+mod admit;
 mod context;
 mod echo;
 mod explain;
+mod failure;
 mod head;
 mod headers;
 mod respond;
+mod target;
 mod upstream;
 mod withheld;
 
@@ -18,22 +21,18 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
-use http::{Method, StatusCode};
+use http::StatusCode;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-use crate::auth::{Chain, Identity};
-use crate::gateway::{self, Live, Stage, Target};
+use crate::gateway::{Live, Target};
 use crate::telemetry::access;
 
 use context::Context;
-use head::Head;
 use headers::X_REQUEST_ID;
-use respond::Refusal;
 use upstream::Connector;
 
 pub use explain::{End, Explanation};
@@ -55,80 +54,6 @@ impl Edge {
             connector: Arc::new(Connector(deadlines)),
             in_flight,
         }
-    }
-
-    /// Decides what becomes of a request: `Ok` when it may go on to its backend.
-    async fn admit(&self, session: &mut Session, ctx: &mut Context) -> Result<(), Refusal> {
-        let gateway = self.live.gateway();
-        self.look_at_peer(session, ctx, &gateway);
-        let head = Head::read(session)?;
-        let request = session.req_header_mut();
-        if request.method == Method::TRACE {
-            return Err(Refusal::method_not_allowed(&[]));
-        }
-        headers::strip_reserved(request, gateway.claim_headers());
-        if head.path == "*" {
-            return Err(Refusal::no_route());
-        }
-        let path =
-            std::str::from_utf8(&head.path).map_err(|_| gateway::PathError::ForbiddenByte)?;
-        let path = ctx.path.insert(gateway::canonical(path)?.into_owned());
-
-        let request = session.req_header();
-        let found = ctx
-            .local
-            .and_then(|local| gateway.routes(local))
-            .and_then(|routes| routes.find(&head.host(), path, &request.method))
-            .ok_or_else(Refusal::no_route)?;
-        let route = found.route.clone();
-        ctx.route = Some(route.clone());
-        ctx.head = Some(head);
-
-        for stage in route.pipeline.stages() {
-            if let Stage::Authenticate(chain) = stage {
-                let found = authenticate(session, ctx, chain).await?;
-                ctx.identity = ctx.identity.take().or(found);
-                continue;
-            }
-            let facts = ctx.facts(session.req_header(), &route);
-            match stage {
-                Stage::Authenticate(_) => {}
-                Stage::Policies(rules) => rules.decide(&facts, self.live.limiters())?,
-                Stage::PathFilter(filter) => filter.decide(&facts)?,
-                Stage::LogDump(dump) => dump.log(&facts),
-            }
-        }
-        let request = session.req_header();
-        if let Some(allowed) = found.allowed {
-            return Err(Refusal::method_not_allowed(&allowed));
-        }
-        let length = request
-            .headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok()?.parse().ok());
-        if length.is_some_and(|length: u64| length > route.endpoint.max_body_size) {
-            return Err(Refusal::body_too_large());
-        }
-        ctx.turn = Some(route.pipeline.turn());
-        Ok(())
-    }
-
-    fn look_at_peer(&self, session: &Session, ctx: &mut Context, gateway: &gateway::Gateway) {
-        let request = session.req_header();
-        ctx.version = request.version;
-        if let Some(peer) = ctx.peer.map(|peer| peer.ip().to_canonical()) {
-            ctx.peer_is_trusted = gateway.trusts(peer);
-            ctx.client = Some(headers::client(&request.headers, peer, |address| {
-                gateway.trusts(address)
-            }));
-        }
-        let given = if ctx.peer_is_trusted {
-            headers::given_request_id(&request.headers)
-        } else {
-            None
-        };
-        ctx.request_id =
-            given.or_else(|| HeaderValue::from_str(&format!("{:032x}", fastrand::u128(..))).ok());
     }
 }
 
@@ -183,7 +108,7 @@ impl ProxyHttp for Edge {
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "no http backend to try"))?;
         let address = upstream.addresses.next().ok_or_else(|| {
             Error::explain(
-                ErrorType::Custom(UNRESOLVED),
+                ErrorType::Custom(failure::UNRESOLVED),
                 upstream.settings.host.clone(),
             )
         })?;
@@ -220,7 +145,7 @@ impl ProxyHttp for Edge {
         let upstream = ctx.upstream();
         if let (Some(upstream), Some(route), Some(path)) = (upstream, &ctx.route, &ctx.path) {
             let query = ctx.forwarded_query();
-            let target = target(
+            let target = target::target(
                 &upstream.settings.base_path,
                 &route.endpoint.path_prefix,
                 path,
@@ -325,12 +250,12 @@ impl ProxyHttp for Edge {
         ctx: &mut Context,
         mut e: Box<Error>,
     ) -> Box<Error> {
-        log_failure(ctx, &e);
+        failure::log_failure(ctx, &e);
         let others = ctx
             .route
             .as_ref()
             .map_or(0, |route| route.pipeline.backends().saturating_sub(1));
-        e.set_retry(ctx.attempt < others.max(max_retries(ctx)));
+        e.set_retry(ctx.attempt < others.max(failure::max_retries(ctx)));
         ctx.attempt += 1;
         e
     }
@@ -354,12 +279,12 @@ impl ProxyHttp for Edge {
             && !session.retry_buffer_truncated()
             && session.response_written().is_none();
         if upstream_failed {
-            log_failure(ctx, &e);
+            failure::log_failure(ctx, &e);
         }
         // A kept connection that the upstream had closed meanwhile says nothing about the upstream: it does not count.
         e.retry.decide_reuse(client_reused);
         let stale_connection = client_reused && e.retry();
-        e.set_retry(repeatable && (stale_connection || ctx.attempt < max_retries(ctx)));
+        e.set_retry(repeatable && (stale_connection || ctx.attempt < failure::max_retries(ctx)));
         if !stale_connection {
             ctx.attempt += 1;
         }
@@ -372,7 +297,7 @@ impl ProxyHttp for Edge {
         e: &Error,
         ctx: &mut Context,
     ) -> FailToProxy {
-        let refusal = refusal_for(e, ctx);
+        let refusal = failure::refusal_for(e, ctx);
         let reason = refusal
             .as_ref()
             .map_or("client_gone", |refusal| refusal.reason);
@@ -439,132 +364,5 @@ impl ProxyHttp for Edge {
             reason: ctx.reason,
             request_id: ctx.request_id.as_ref().and_then(|id| id.to_str().ok()),
         });
-    }
-}
-
-/// Who the request is from. While a password waits to be hashed, the client is watched: once it is gone, the work is withdrawn. (With a body on its way there is no telling.)
-async fn authenticate(
-    session: &mut Session,
-    ctx: &Context,
-    chain: &Chain,
-) -> Result<Option<Identity>, Refusal> {
-    let presented = ctx.presented(&session.req_header().headers);
-    if !chain.may_wait(&presented) {
-        return Ok(chain.authenticate(&presented).await?);
-    }
-    let headers = session.req_header().headers.clone();
-    let presented = ctx.presented(&headers);
-    let authenticated = chain.authenticate(&presented);
-    if !session.is_body_empty() {
-        return Ok(authenticated.await?);
-    }
-    session.set_abort_on_close(true);
-    let identity = tokio::select! {
-        biased;
-        identity = authenticated => Ok(identity?),
-        _ = session.read_body_or_idle(true) => Err(Refusal::client_gone()),
-    };
-    session.set_abort_on_close(false);
-    identity
-}
-
-const UNRESOLVED: &str = "upstream name not resolved";
-
-/// The backend's own path, what follows the prefix, and the query byte for byte.
-fn target(base: &str, prefix: &str, path: &str, query: Option<&[u8]>) -> Vec<u8> {
-    let base = base.strip_suffix('/').unwrap_or(base);
-    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-    let rest = path.strip_prefix(prefix).unwrap_or(path);
-    let mut target = Vec::with_capacity(base.len() + rest.len() + query.map_or(0, <[u8]>::len) + 2);
-    target.extend_from_slice(base.as_bytes());
-    target.extend_from_slice(rest.as_bytes());
-    if target.is_empty() {
-        target.push(b'/');
-    }
-    if let Some(query) = query {
-        target.push(b'?');
-        target.extend_from_slice(query);
-    }
-    target
-}
-
-fn max_retries(ctx: &Context) -> usize {
-    ctx.upstream()
-        .map_or(0, |upstream| upstream.settings.max_retries as usize)
-}
-
-/// What the client is told of an error; `None` when there is no client to tell.
-fn refusal_for(error: &Error, ctx: &Context) -> Option<Refusal> {
-    if ctx
-        .deadline
-        .as_ref()
-        .is_some_and(|deadline| deadline.passed())
-    {
-        return Some(Refusal::too_slow("upstream_timeout"));
-    }
-    Some(match (error.etype(), error.esource()) {
-        (ErrorType::HTTPStatus(413), _) => Refusal::body_too_large(),
-        (ErrorType::Custom(UNRESOLVED), _) => Refusal::unresolved(),
-        (ErrorType::ConnectTimedout, ErrorSource::Upstream) => {
-            Refusal::too_slow("upstream_connect_timeout")
-        }
-        (ErrorType::ReadTimedout | ErrorType::WriteTimedout, ErrorSource::Upstream) => {
-            Refusal::too_slow("upstream_timeout")
-        }
-        (
-            ErrorType::ConnectRefused | ErrorType::ConnectError | ErrorType::ConnectNoRoute,
-            ErrorSource::Upstream,
-        ) => Refusal::unreachable("upstream_unreachable"),
-        (_, ErrorSource::Upstream) => Refusal::unreachable("upstream_error"),
-        (ErrorType::ReadTimedout, ErrorSource::Downstream) => Refusal::body_incomplete(),
-        (
-            ErrorType::WriteError
-            | ErrorType::ReadError
-            | ErrorType::ConnectionClosed
-            | ErrorType::WriteTimedout,
-            ErrorSource::Downstream,
-        ) => {
-            return None;
-        }
-        (_, ErrorSource::Downstream) => Refusal::malformed("client_error"),
-        _ => Refusal::internal("internal_error"),
-    })
-}
-
-fn log_failure(ctx: &Context, error: &Error) {
-    let (Some(route), Some(backend)) = (&ctx.route, ctx.backend()) else {
-        return;
-    };
-    log::warn!(
-        "pipeline {}: upstream {} failed on attempt {}: {error}",
-        route.pipeline.name,
-        backend.name,
-        ctx.attempt + 1
-    );
-}
-
-#[cfg(test)]
-mod tests {
-    use super::target;
-
-    #[test]
-    fn the_upstream_sees_its_own_path_and_what_follows_the_prefix() {
-        for (base, prefix, path, query, expected) in [
-            ("/base", "/api", "/api/x/y", Some("q=1"), "/base/x/y?q=1"),
-            ("/base", "/api", "/api", None, "/base"),
-            ("/base", "/api", "/api/", None, "/base/"),
-            ("/", "/api", "/api", None, "/"),
-            ("/", "/api", "/api/x", Some(""), "/x?"),
-            ("/", "/", "/api/x", Some("a?b"), "/api/x?a?b"),
-            ("/base", "/", "/", None, "/base/"),
-            ("/base", "/", "/x", None, "/base/x"),
-        ] {
-            let target = target(base, prefix, path, query.map(str::as_bytes));
-            assert_eq!(
-                String::from_utf8_lossy(&target),
-                expected,
-                "{base} {prefix} {path}"
-            );
-        }
     }
 }

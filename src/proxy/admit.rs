@@ -1,0 +1,118 @@
+//! Whether a request may go on to its backend: head, path, route, stages, limits, in this order.
+
+use http::Method;
+use http::header::{self, HeaderValue};
+use pingora_proxy::Session;
+
+use super::context::Context;
+use super::head::Head;
+use super::respond::Refusal;
+use super::{Edge, headers};
+use crate::auth::{Chain, Identity};
+use crate::gateway::{self, Stage};
+
+impl Edge {
+    /// Decides what becomes of a request: `Ok` when it may go on to its backend.
+    pub(super) async fn admit(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+    ) -> Result<(), Refusal> {
+        let gateway = self.live.gateway();
+        self.look_at_peer(session, ctx, &gateway);
+        let head = Head::read(session)?;
+        let request = session.req_header_mut();
+        if request.method == Method::TRACE {
+            return Err(Refusal::method_not_allowed(&[]));
+        }
+        headers::strip_reserved(request, gateway.claim_headers());
+        if head.path == "*" {
+            return Err(Refusal::no_route());
+        }
+        let path =
+            std::str::from_utf8(&head.path).map_err(|_| gateway::PathError::ForbiddenByte)?;
+        let path = ctx.path.insert(gateway::canonical(path)?.into_owned());
+
+        let request = session.req_header();
+        let found = ctx
+            .local
+            .and_then(|local| gateway.routes(local))
+            .and_then(|routes| routes.find(&head.host(), path, &request.method))
+            .ok_or_else(Refusal::no_route)?;
+        let route = found.route.clone();
+        ctx.route = Some(route.clone());
+        ctx.head = Some(head);
+
+        for stage in route.pipeline.stages() {
+            if let Stage::Authenticate(chain) = stage {
+                let found = authenticate(session, ctx, chain).await?;
+                ctx.identity = ctx.identity.take().or(found);
+                continue;
+            }
+            let facts = ctx.facts(session.req_header(), &route);
+            match stage {
+                Stage::Authenticate(_) => {}
+                Stage::Policies(rules) => rules.decide(&facts, self.live.limiters())?,
+                Stage::PathFilter(filter) => filter.decide(&facts)?,
+                Stage::LogDump(dump) => dump.log(&facts),
+            }
+        }
+        let request = session.req_header();
+        if let Some(allowed) = found.allowed {
+            return Err(Refusal::method_not_allowed(&allowed));
+        }
+        let length = request
+            .headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse().ok());
+        if length.is_some_and(|length: u64| length > route.endpoint.max_body_size) {
+            return Err(Refusal::body_too_large());
+        }
+        ctx.turn = Some(route.pipeline.turn());
+        Ok(())
+    }
+
+    fn look_at_peer(&self, session: &Session, ctx: &mut Context, gateway: &gateway::Gateway) {
+        let request = session.req_header();
+        ctx.version = request.version;
+        if let Some(peer) = ctx.peer.map(|peer| peer.ip().to_canonical()) {
+            ctx.peer_is_trusted = gateway.trusts(peer);
+            ctx.client = Some(headers::client(&request.headers, peer, |address| {
+                gateway.trusts(address)
+            }));
+        }
+        let given = if ctx.peer_is_trusted {
+            headers::given_request_id(&request.headers)
+        } else {
+            None
+        };
+        ctx.request_id =
+            given.or_else(|| HeaderValue::from_str(&format!("{:032x}", fastrand::u128(..))).ok());
+    }
+}
+
+/// Who the request is from. While a password waits to be hashed, the client is watched: once it is gone, the work is withdrawn. (With a body on its way there is no telling.)
+async fn authenticate(
+    session: &mut Session,
+    ctx: &Context,
+    chain: &Chain,
+) -> Result<Option<Identity>, Refusal> {
+    let presented = ctx.presented(&session.req_header().headers);
+    if !chain.may_wait(&presented) {
+        return Ok(chain.authenticate(&presented).await?);
+    }
+    let headers = session.req_header().headers.clone();
+    let presented = ctx.presented(&headers);
+    let authenticated = chain.authenticate(&presented);
+    if !session.is_body_empty() {
+        return Ok(authenticated.await?);
+    }
+    session.set_abort_on_close(true);
+    let identity = tokio::select! {
+        biased;
+        identity = authenticated => Ok(identity?),
+        _ = session.read_body_or_idle(true) => Err(Refusal::client_gone()),
+    };
+    session.set_abort_on_close(false);
+    identity
+}

@@ -1,0 +1,66 @@
+//! What becomes of a request whose upstream, or whose client, failed.
+
+use pingora::{Error, ErrorSource, ErrorType};
+
+use super::context::Context;
+use super::respond::Refusal;
+
+/// The kind of error for an upstream whose name has no address yet.
+pub(super) const UNRESOLVED: &str = "upstream name not resolved";
+
+/// How often a request may be tried again at the backend of the attempt at hand.
+pub(super) fn max_retries(ctx: &Context) -> usize {
+    ctx.upstream()
+        .map_or(0, |upstream| upstream.settings.max_retries as usize)
+}
+
+/// What the client is told of an error; `None` when there is no client to tell.
+pub(super) fn refusal_for(error: &Error, ctx: &Context) -> Option<Refusal> {
+    if ctx
+        .deadline
+        .as_ref()
+        .is_some_and(|deadline| deadline.passed())
+    {
+        return Some(Refusal::too_slow("upstream_timeout"));
+    }
+    Some(match (error.etype(), error.esource()) {
+        (ErrorType::HTTPStatus(413), _) => Refusal::body_too_large(),
+        (ErrorType::Custom(UNRESOLVED), _) => Refusal::unresolved(),
+        (ErrorType::ConnectTimedout, ErrorSource::Upstream) => {
+            Refusal::too_slow("upstream_connect_timeout")
+        }
+        (ErrorType::ReadTimedout | ErrorType::WriteTimedout, ErrorSource::Upstream) => {
+            Refusal::too_slow("upstream_timeout")
+        }
+        (
+            ErrorType::ConnectRefused | ErrorType::ConnectError | ErrorType::ConnectNoRoute,
+            ErrorSource::Upstream,
+        ) => Refusal::unreachable("upstream_unreachable"),
+        (_, ErrorSource::Upstream) => Refusal::unreachable("upstream_error"),
+        (ErrorType::ReadTimedout, ErrorSource::Downstream) => Refusal::body_incomplete(),
+        (
+            ErrorType::WriteError
+            | ErrorType::ReadError
+            | ErrorType::ConnectionClosed
+            | ErrorType::WriteTimedout,
+            ErrorSource::Downstream,
+        ) => {
+            return None;
+        }
+        (_, ErrorSource::Downstream) => Refusal::malformed("client_error"),
+        _ => Refusal::internal("internal_error"),
+    })
+}
+
+/// One line for the operator: which upstream, which attempt, why.
+pub(super) fn log_failure(ctx: &Context, error: &Error) {
+    let (Some(route), Some(backend)) = (&ctx.route, ctx.backend()) else {
+        return;
+    };
+    log::warn!(
+        "pipeline {}: upstream {} failed on attempt {}: {error}",
+        route.pipeline.name,
+        backend.name,
+        ctx.attempt + 1
+    );
+}

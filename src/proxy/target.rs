@@ -1,0 +1,45 @@
+//! The request target that the upstream gets.
+
+/// The backend's own path, what follows the prefix, and the query byte for byte.
+pub(super) fn target(base: &str, prefix: &str, path: &str, query: Option<&[u8]>) -> Vec<u8> {
+    let base = base.strip_suffix('/').unwrap_or(base);
+    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+    let rest = path.strip_prefix(prefix).unwrap_or(path);
+    let mut target = Vec::with_capacity(base.len() + rest.len() + query.map_or(0, <[u8]>::len) + 2);
+    target.extend_from_slice(base.as_bytes());
+    target.extend_from_slice(rest.as_bytes());
+    if target.is_empty() {
+        target.push(b'/');
+    }
+    if let Some(query) = query {
+        target.push(b'?');
+        target.extend_from_slice(query);
+    }
+    target
+}
+
+#[cfg(test)]
+mod tests {
+    use super::target;
+
+    #[test]
+    fn the_upstream_sees_its_own_path_and_what_follows_the_prefix() {
+        for (base, prefix, path, query, expected) in [
+            ("/base", "/api", "/api/x/y", Some("q=1"), "/base/x/y?q=1"),
+            ("/base", "/api", "/api", None, "/base"),
+            ("/base", "/api", "/api/", None, "/base/"),
+            ("/", "/api", "/api", None, "/"),
+            ("/", "/api", "/api/x", Some(""), "/x?"),
+            ("/", "/", "/api/x", Some("a?b"), "/api/x?a?b"),
+            ("/base", "/", "/", None, "/base/"),
+            ("/base", "/", "/x", None, "/base/x"),
+        ] {
+            let target = target(base, prefix, path, query.map(str::as_bytes));
+            assert_eq!(
+                String::from_utf8_lossy(&target),
+                expected,
+                "{base} {prefix} {path}"
+            );
+        }
+    }
+}
