@@ -2,15 +2,18 @@
 //!
 //! Exit status: 0 stopped as asked, 1 configuration or start-up error (on standard error, one line each), 2 wrong usage.
 
+mod explain;
+mod secrets;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
-use crate::auth::KeySets;
+use crate::auth::Shared;
 use crate::config::{self, Config, LogFormat, ProcessEnvironment, Step};
-use crate::demo;
+use crate::demo::{self, Demo};
 use crate::gateway::Live;
 use crate::server::EdgeServer;
 use crate::telemetry::{self, LogSettings, LogWriter};
@@ -42,13 +45,36 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = demo::PORT)]
         port: u16,
     },
+    /// What would become of a request: the route, each step's outcome, and what the upstream would get
+    Explain(explain::Arguments),
+    /// Read an API key (or the Management API's token) from standard input and print what goes into the file
+    HashKey {
+        /// Environment variable with the pepper of the api-key step
+        #[arg(long, value_name = "NAME")]
+        pepper_env: Option<String>,
+    },
+    /// Read a password from standard input and print its bcrypt hash for a basic-auth step
+    HashPassword {
+        /// bcrypt cost: one more takes twice the time
+        #[arg(long, value_name = "N", default_value_t = secrets::COST, value_parser = clap::value_parser!(u32).range(4..=31))]
+        cost: u32,
+    },
+    /// Print a new key for RUNBEAM_ENCRYPTION_KEY: an age identity in base64
+    Keygen,
 }
 
 /// Runs the program to its end.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = install_crypto().and_then(|()| match arguments.command {
-        Some(Command::Demo { port }) => demo::run(port),
+        Some(Command::Demo { port }) => demonstrate(port),
+        Some(Command::Explain(explain)) => explain::run(&explain),
+        Some(Command::HashKey { pepper_env }) => secrets::hash_key(pepper_env.as_deref()),
+        Some(Command::HashPassword { cost }) => secrets::hash_password(cost),
+        Some(Command::Keygen) => {
+            secrets::keygen();
+            Ok(())
+        }
         None if arguments.check => check(&arguments.config),
         None => serve(&arguments.config),
     });
@@ -80,10 +106,16 @@ fn serve(path: &std::path::Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn demonstrate(port: u16) -> anyhow::Result<()> {
+    let demo = Demo::new(port)?;
+    let log = start_log(&demo.config)?;
+    demo.run(log)
+}
+
 #[allow(clippy::print_stdout, reason = "the answer of --check")]
 fn check(path: &std::path::Path) -> anyhow::Result<()> {
     let config = config::load(path, &ProcessEnvironment)?;
-    Live::start(config.clone(), KeySets::new(None)?)?;
+    Live::start(config.clone(), Shared::new(None)?)?;
     for note in &config.notes {
         if note.warning {
             complain(&format_args!("warning: {}", note.text));
@@ -94,7 +126,7 @@ fn check(path: &std::path::Path) -> anyhow::Result<()> {
 }
 
 /// Starts logging as the configuration says.
-pub(crate) fn start_log(config: &Config) -> anyhow::Result<LogWriter> {
+fn start_log(config: &Config) -> anyhow::Result<LogWriter> {
     let logging = &config.logging;
     let settings = LogSettings {
         level: &logging.level,
@@ -111,7 +143,7 @@ pub(crate) fn start_log(config: &Config) -> anyhow::Result<LogWriter> {
 }
 
 /// What the operator wants to see at a start.
-pub(crate) fn summarize(config: &Config) {
+fn summarize(config: &Config) {
     log::info!(
         "harmony-edge {} as {}, {} threads",
         env!("CARGO_PKG_VERSION"),

@@ -1,6 +1,7 @@
 //! `harmony-edge demo`: issuer, upstream and the real proxy in one process, for a first look. It keeps nothing and talks to loopback only.
 
 use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -22,9 +23,9 @@ use pingora::services::listening::Service;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::cli;
-use crate::config::{self, ProcessEnvironment};
+use crate::config::{self, Config, ProcessEnvironment};
 use crate::server::{EdgeServer, free_loopback_address};
+use crate::telemetry::LogWriter;
 
 /// The proxy's port, unless another is asked for.
 pub(crate) const PORT: u16 = 8080;
@@ -34,25 +35,56 @@ const ISSUER: &str = "https://issuer.demo";
 const AUDIENCE: &str = "demo-api";
 const KEY_ID: &str = "demo-key";
 
-/// Runs the demonstration until it is stopped.
-pub(crate) fn run(port: u16) -> anyhow::Result<()> {
-    let issuer = Issuer::new()?;
-    let proxy = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let issuer_address = free_loopback_address()?;
-    let management = management_address()?;
-    let upstream_address = free_loopback_address()?;
-    let text = configuration(proxy, management, upstream_address, issuer_address);
-    let mut config = config::parse(Path::new("demo.toml"), &text, &ProcessEnvironment)?;
-    config.state_dir = None;
-    let log = cli::start_log(&config)?;
-    let lines = issuer.curl_lines(proxy)?;
-    let same = config.clone();
-    let mut server = EdgeServer::build(&config, Arc::new(move || Ok(same.clone())), log)?;
-    server.add_service(service("issuer", issuer, issuer_address));
-    server.add_service(service("upstream", Upstream, upstream_address));
-    thread::spawn(move || introduce(proxy, management, &lines));
-    server.run();
-    Ok(())
+/// A demonstration that is ready to run.
+pub(crate) struct Demo {
+    /// What the proxy in it runs on.
+    pub(crate) config: Config,
+    issuer: Issuer,
+    issuer_address: SocketAddr,
+    upstream_address: SocketAddr,
+    proxy: SocketAddr,
+    management: SocketAddr,
+}
+
+impl Demo {
+    /// Makes a key and chooses addresses.
+    pub(crate) fn new(port: u16) -> anyhow::Result<Self> {
+        let proxy = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let management = management_address()?;
+        let issuer_address = free_loopback_address()?;
+        let upstream_address = free_loopback_address()?;
+        let text = configuration(proxy, management, upstream_address, issuer_address);
+        let mut config = config::parse(Path::new("demo.toml"), &text, &ProcessEnvironment)?;
+        config.state_dir = None;
+        Ok(Self {
+            config,
+            issuer: Issuer::new()?,
+            issuer_address,
+            upstream_address,
+            proxy,
+            management,
+        })
+    }
+
+    /// Runs until it is stopped.
+    pub(crate) fn run(self, log: LogWriter) -> anyhow::Result<()> {
+        let Self {
+            config,
+            issuer,
+            proxy,
+            management,
+            ..
+        } = self;
+        let good_token = issuer.sign(3600)?;
+        let lines = issuer.curl_lines(proxy, &good_token)?;
+        let same = config.clone();
+        let mut server = EdgeServer::build(&config, Arc::new(move || Ok(same.clone())), log)?;
+        server.add_service(service("issuer", issuer, self.issuer_address));
+        server.add_service(service("upstream", Upstream, self.upstream_address));
+        thread::spawn(move || introduce(proxy, management, &lines, &good_token));
+        server.run();
+        Ok(())
+    }
 }
 
 fn service<T>(name: &str, app: T, address: SocketAddr) -> Service<HttpServer<T>>
@@ -120,13 +152,29 @@ options = {{ base_url = "http://{upstream}" }}
 }
 
 #[allow(clippy::print_stdout, reason = "what the demonstration is for")]
-fn introduce(proxy: SocketAddr, management: SocketAddr, lines: &str) {
-    while TcpStream::connect_timeout(&proxy, Duration::from_secs(1)).is_err() {
-        thread::sleep(Duration::from_millis(10));
+fn introduce(proxy: SocketAddr, management: SocketAddr, lines: &str, good_token: &str) {
+    while !lets_in(proxy, good_token) {
+        thread::sleep(Duration::from_millis(20));
     }
     println!("harmony-edge demo: http://{proxy}/api lets in only requests with a valid token.");
     println!("Health and readiness: http://{management}/health and /ready. Stop with Ctrl-C.\n");
     println!("{lines}");
+}
+
+/// Whether the proxy listens and has its keys.
+fn lets_in(proxy: SocketAddr, token: &str) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect_timeout(&proxy, Duration::from_secs(1))?;
+        stream.set_read_timeout(Some(Duration::from_secs(6)))?;
+        write!(
+            stream,
+            "HEAD /api/ready HTTP/1.1\r\nHost: {proxy}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+        )?;
+        let mut status = [0; 12];
+        stream.read_exact(&mut status)?;
+        Ok(&status == b"HTTP/1.1 200")
+    };
+    ask().unwrap_or(false)
 }
 
 /// A key that was made a moment ago, and what it signs.
@@ -159,14 +207,13 @@ impl Issuer {
         Ok(jsonwebtoken::encode(&header, &claims, &self.key)?)
     }
 
-    fn curl_lines(&self, proxy: SocketAddr) -> anyhow::Result<String> {
+    fn curl_lines(&self, proxy: SocketAddr, good: &str) -> anyhow::Result<String> {
         let url = format!("http://{proxy}/api/hello");
-        let good = self.sign(3600)?;
         let expired = self.sign(-600)?;
-        let tampered = tamper(&good)?;
+        let tampered = tamper(good)?;
         let with = |token: &str| format!("curl -i {url} -H 'Authorization: Bearer {token}'");
         Ok([
-            format!("{}  # 200: a valid token", with(&good)),
+            format!("{}  # 200: a valid token", with(good)),
             format!("curl -i {url}  # 401: no token"),
             format!(
                 "{}  # 401: a token that expired ten minutes ago",

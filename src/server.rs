@@ -16,7 +16,7 @@ use pingora::services::listening::Service;
 use pingora_proxy::{HttpProxy, http_proxy_service_with_name};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::auth::KeySets;
+use crate::auth::{Shared, SharedError};
 use crate::config::{self, Bind, Config, Network};
 use crate::gateway::{Live, Loader};
 use crate::management::{ManagementApi, Protection};
@@ -34,9 +34,9 @@ pub enum StartError {
     /// The configuration does not build.
     #[error("{0}")]
     Config(#[from] config::Errors),
-    /// The HTTP client for key sets cannot be made.
-    #[error("key sets: {0}")]
-    KeySets(#[from] crate::auth::KeySetError),
+    /// What authentication keeps for the life of the process cannot be made.
+    #[error("{0}")]
+    Shared(#[from] SharedError),
     /// A listener's address cannot be bound.
     #[error(
         "network.{network}: cannot listen on {address}: {source}; is another process using it?"
@@ -59,8 +59,8 @@ pub struct EdgeServer {
 impl EdgeServer {
     /// Builds everything. Opens no listener that stays, fetches nothing. `loader` is what a reload reads.
     pub fn build(config: &Config, loader: Loader, log: LogWriter) -> Result<Self, StartError> {
-        let key_sets = KeySets::new(config.state_dir.clone())?;
-        let live = Arc::new(Live::start(config.clone(), key_sets)?);
+        let shared = Shared::new(config.state_dir.clone())?;
+        let live = Arc::new(Live::start(config.clone(), shared)?);
         for network in &config.networks {
             try_to_bind(network)?;
         }

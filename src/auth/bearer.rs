@@ -1,9 +1,9 @@
-//! Finding the bearer token in a request (RFC 6750 section 2.1, RFC 9110 section 11.6.2).
+//! Finding the bearer token, or the credential of another scheme, in `Authorization` (RFC 6750 section 2.1, RFC 9110 section 11.6.2).
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-/// What a request presents by way of a bearer token.
+/// What a request presents by way of one scheme's credential.
 #[derive(PartialEq, Eq)]
 pub(crate) enum Presented<'a> {
     /// No `Authorization`, or one of another scheme.
@@ -14,16 +14,20 @@ pub(crate) enum Presented<'a> {
     Token(&'a [u8]),
 }
 
-/// Looks for a bearer token. The scheme's case does not matter; one or more spaces, then a token68 (RFC 9110 section 11.4).
+/// Looks for a bearer token.
 pub(crate) fn find(headers: &HeaderMap) -> Presented<'_> {
-    const SCHEME: &[u8] = b"bearer";
+    find_of(b"bearer", headers)
+}
+
+/// Looks for the credential of a scheme, which is given in lower case. The scheme's case does not matter; one or more spaces, then a token68 (RFC 9110 section 11.4).
+pub(crate) fn find_of<'a>(wanted: &[u8], headers: &'a HeaderMap) -> Presented<'a> {
     let Some(value) = headers.get(AUTHORIZATION).map(|value| value.as_bytes()) else {
         return Presented::Nothing;
     };
-    let Some((scheme, rest)) = value.split_at_checked(SCHEME.len()) else {
+    let Some((scheme, rest)) = value.split_at_checked(wanted.len()) else {
         return Presented::Nothing;
     };
-    if !scheme.eq_ignore_ascii_case(SCHEME) || rest.first().is_some_and(|byte| is_tchar(*byte)) {
+    if !scheme.eq_ignore_ascii_case(wanted) || rest.first().is_some_and(|byte| is_tchar(*byte)) {
         return Presented::Nothing;
     }
     let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
@@ -31,11 +35,6 @@ pub(crate) fn find(headers: &HeaderMap) -> Presented<'_> {
         Some(token) if spaces > 0 && is_token68(token) => Presented::Token(token),
         _ => Presented::Malformed,
     }
-}
-
-/// Whether `Authorization` came more than once.
-pub(crate) fn repeated(headers: &HeaderMap) -> bool {
-    headers.get_all(AUTHORIZATION).iter().nth(1).is_some()
 }
 
 /// RFC 9110 section 5.6.2: what a scheme's name is made of.
@@ -105,13 +104,11 @@ mod tests {
             assert_eq!(found(value), expected, "{value:?}");
         }
         let mut headers = HeaderMap::new();
-        assert!(find(&headers) == Presented::Nothing && !repeated(&headers));
+        assert!(find(&headers) == Presented::Nothing);
         headers.append(
             AUTHORIZATION,
             HeaderValue::from_bytes(b"Bearer \xff").unwrap(),
         );
-        assert!(find(&headers) == Presented::Malformed && !repeated(&headers));
-        headers.append(AUTHORIZATION, HeaderValue::from_static("Basic YTpi"));
-        assert!(repeated(&headers));
+        assert!(find(&headers) == Presented::Malformed);
     }
 }

@@ -3,18 +3,24 @@
 //! Steps marked `optional` and the step after them form a group: the first step that authenticates satisfies it. Groups are ANDed. A rejected credential ends the
 //! request at once, also in an optional step, unless the step says `fallback_on = "failed"`: then the rest of its group may try, but the group never passes as anonymous.
 
+mod explain;
+
 use std::sync::Arc;
 
-use super::bearer;
+use super::api_key;
+use super::basic;
 use super::challenge::{Challenges, Scheme};
 use super::clock::{self, UnixTime};
 use super::error::{BuildCause, BuildError};
 use super::identity::Identity;
-use super::jwks::KeySets;
 use super::jwt;
 use super::outcome::{Denial, Outcome, Reason, Refusal};
+use super::place;
 use super::presented::Presented;
-use crate::config::{CredentialPlace, Step, StepKind};
+use super::shared::Shared;
+use crate::config::{AuthStep, CredentialPlace, Step, StepKind};
+
+pub use explain::StepOutcome;
 
 /// The authentication steps of one pipeline, compiled. Built once per configuration.
 #[derive(Debug)]
@@ -24,12 +30,12 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// Compiles the steps: reads key files, and registers key sets with `key_sets`, which fetches them later. Every step's error is reported.
-    pub fn build(steps: &[Step], key_sets: &KeySets) -> Result<Self, Vec<BuildError>> {
+    /// Compiles the steps: reads key files, and registers key sets with `shared`, which fetches them later. Every step's error is reported.
+    pub fn build(steps: &[Step], shared: &Shared) -> Result<Self, Vec<BuildError>> {
         let mut members = Vec::new();
         let mut errors = Vec::new();
         for step in steps {
-            match Member::build(step, key_sets) {
+            match Member::build(step, shared) {
                 Ok(Some(member)) => members.push((step, member)),
                 Ok(None) => {}
                 Err(cause) => errors.push(BuildError::new(&step.name, cause)),
@@ -80,13 +86,20 @@ impl Chain {
         self.authenticate_at(request, clock::now()).await
     }
 
+    /// Whether [`Chain::authenticate`] may take long for this request, because a password has to be hashed. Meanwhile it is worth watching whether the client still waits:
+    /// dropping the future withdraws the work.
+    pub fn may_wait(&self, request: &Presented<'_>) -> bool {
+        self.authenticators()
+            .any(|authenticator| authenticator.may_wait(request))
+    }
+
     pub(crate) async fn authenticate_at(
         &self,
         request: &Presented<'_>,
         now: UnixTime,
     ) -> Result<Option<Identity>, Denial> {
         if let Some(first) = self.groups.first()
-            && bearer::repeated(request.headers)
+            && self.repeats(request)
         {
             return Err(first.deny(Reason::Repeated.into()));
         }
@@ -96,6 +109,17 @@ impl Chain {
             identity = identity.or(found);
         }
         Ok(identity)
+    }
+
+    /// Whether a credential of some kind comes more than once.
+    fn repeats(&self, request: &Presented<'_>) -> bool {
+        self.authenticators()
+            .any(|authenticator| place::is_repeated(&authenticator.place(), request))
+    }
+
+    fn authenticators(&self) -> impl Iterator<Item = &Authenticator> {
+        let members = self.groups.iter().flat_map(|group| &group.members);
+        members.map(|member| &member.authenticator)
     }
 }
 
@@ -185,25 +209,37 @@ struct Member {
 
 impl Member {
     /// `None`: not an authentication step.
-    fn build(step: &Step, key_sets: &KeySets) -> Result<Option<Self>, BuildCause> {
-        let (settings, authenticator) = match &step.kind {
-            StepKind::Basic(_) | StepKind::ApiKey(_) | StepKind::Passthru => return Ok(None),
-            StepKind::Policies(_) | StepKind::PathFilter(_) | StepKind::LogDump(_) => {
-                return Ok(None);
+    fn build(step: &Step, shared: &Shared) -> Result<Option<Self>, BuildCause> {
+        Ok(Some(match &step.kind {
+            StepKind::Policies(_)
+            | StepKind::PathFilter(_)
+            | StepKind::LogDump(_)
+            | StepKind::Passthru => return Ok(None),
+            StepKind::Jwt(joined) => {
+                let verifier = jwt::Verifier::build(&joined.settings, &shared.key_sets)?;
+                Self::new(step, joined, Authenticator::Jwt(verifier))
             }
-            StepKind::Jwt(settings) => {
-                let verifier = jwt::Verifier::build(&settings.settings, key_sets)?;
-                (settings, Authenticator::Jwt(verifier))
+            StepKind::Basic(joined) => {
+                let verifier =
+                    basic::Verifier::build(&step.name, &joined.settings, &shared.passwords)?;
+                Self::new(step, joined, Authenticator::Basic(verifier))
             }
-        };
-        Ok(Some(Self {
-            name: step.name.clone(),
-            optional: settings.optional,
-            fallback_on_failed: settings.fallback_on_failed,
-            forward_credential: settings.forward_credential,
-            realm: settings.realm.clone(),
-            authenticator,
+            StepKind::ApiKey(joined) => {
+                let verifier = api_key::Verifier::build(&joined.settings)?;
+                Self::new(step, joined, Authenticator::ApiKey(verifier))
+            }
         }))
+    }
+
+    fn new<T>(step: &Step, joined: &AuthStep<T>, authenticator: Authenticator) -> Self {
+        Self {
+            name: step.name.clone(),
+            optional: joined.optional,
+            fallback_on_failed: joined.fallback_on_failed,
+            forward_credential: joined.forward_credential,
+            realm: joined.realm.clone(),
+            authenticator,
+        }
     }
 }
 
@@ -212,25 +248,41 @@ impl Member {
 enum Authenticator {
     /// `jwt-auth`.
     Jwt(jwt::Verifier),
+    /// `basic-auth`.
+    Basic(basic::Verifier),
+    /// `api-key`.
+    ApiKey(api_key::Verifier),
 }
 
 impl Authenticator {
     fn scheme(&self) -> Scheme {
         match self {
             Self::Jwt(_) => Scheme::Bearer,
+            Self::Basic(_) => Scheme::Basic,
+            Self::ApiKey(_) => Scheme::ApiKey,
         }
     }
 
     /// Where it looks for its credential.
     fn place(&self) -> CredentialPlace {
         match self {
-            Self::Jwt(_) => CredentialPlace::Authorization,
+            Self::Jwt(_) | Self::Basic(_) => CredentialPlace::Authorization,
+            Self::ApiKey(verifier) => verifier.place().clone(),
         }
     }
 
     async fn authenticate(&self, request: &Presented<'_>, now: UnixTime) -> Outcome {
         match self {
             Self::Jwt(verifier) => verifier.authenticate(request.headers, now).await,
+            Self::Basic(verifier) => verifier.authenticate(request).await,
+            Self::ApiKey(verifier) => verifier.authenticate(request, now),
+        }
+    }
+
+    fn may_wait(&self, request: &Presented<'_>) -> bool {
+        match self {
+            Self::Basic(_) => basic::Verifier::may_wait(request.headers),
+            Self::Jwt(_) | Self::ApiKey(_) => false,
         }
     }
 }

@@ -11,6 +11,10 @@ use super::outcome::Class;
 pub(crate) enum Scheme {
     /// RFC 6750.
     Bearer,
+    /// RFC 7617.
+    Basic,
+    /// Not registered; tells a client that an API key would do.
+    ApiKey,
 }
 
 /// What a group answers, for every class of denial.
@@ -54,7 +58,7 @@ impl Challenges {
             Class::InvalidCredential => &self.invalid_credential,
             Class::InsufficientScope => &self.insufficient_scope,
             Class::InvalidRequest => &self.invalid_request,
-            Class::Unavailable => &self.none,
+            Class::TooManyRequests | Class::Unavailable => &self.none,
         }
         .clone()
     }
@@ -65,6 +69,8 @@ fn challenge(scheme: Scheme, realm: &str, error: Option<&str>) -> Option<HeaderV
     let text = match (scheme, error) {
         (Scheme::Bearer, None) => format!("Bearer realm=\"{realm}\""),
         (Scheme::Bearer, Some(error)) => format!("Bearer realm=\"{realm}\", error=\"{error}\""),
+        (Scheme::Basic, _) => format!("Basic realm=\"{realm}\", charset=\"UTF-8\""),
+        (Scheme::ApiKey, _) => format!("ApiKey realm=\"{realm}\""),
     };
     HeaderValue::try_from(text).ok()
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::basic::HtpasswdError;
 use super::jwks::JwksError;
 use super::key::KeyRefusal;
 
@@ -42,6 +43,24 @@ pub(crate) enum BuildCause {
     KeysDoNotFit,
     #[error("the secret has {0} bytes; HS256 needs at least 32")]
     ShortSecret(usize),
+    #[error("cannot read the htpasswd file {}: {error}", .path.display())]
+    UnreadableUsers { path: PathBuf, error: io::Error },
+    #[error("{}:{line}: the line {error}", .path.display())]
+    Htpasswd {
+        path: PathBuf,
+        line: usize,
+        error: HtpasswdError,
+    },
+    #[error("there is no user: nobody could pass")]
+    NoUsers,
+    #[error("user {0:?} is defined twice")]
+    SameUser(String),
+    #[error("a user has no well-formed bcrypt hash: make one with `harmony-edge hash-password`")]
+    PasswordHash,
+    #[error("a user name or the id of a key cannot be written in a header")]
+    UnfitSubject,
+    #[error("a key is an hmac-sha256 digest, and there is no pepper")]
+    NoPepper,
     #[error("the last step of a group has nothing to fall back on")]
     NothingToFallBackOn,
     #[error("the realm cannot be written in a header")]

@@ -12,6 +12,10 @@ use super::clock::UnixTime;
 pub enum AuthMethod {
     /// A JSON Web Token (RFC 7519).
     Jwt,
+    /// A user name and a password (RFC 7617).
+    Basic,
+    /// An API key.
+    ApiKey,
 }
 
 impl AuthMethod {
@@ -19,6 +23,8 @@ impl AuthMethod {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Jwt => "jwt",
+            Self::Basic => "basic",
+            Self::ApiKey => "api-key",
         }
     }
 }

@@ -5,8 +5,11 @@
 //! knows nothing of the server that calls it.
 //!
 //! In reading order: `outcome` and `identity` are the vocabulary, `chain` joins steps into groups, `bearer` finds the token, `jwt` verifies it with a
-//! `key`, and `jwks` fetches and keeps the key sets of the process ([`KeySets`]), which outlive any one configuration.
+//! `key`, and `jwks` fetches and keeps the key sets of the process ([`KeySets`]); `basic` checks passwords, `api_key` keys, which `place` finds. What outlives any one
+//! configuration is [`Shared`].
 
+mod api_key;
+mod basic;
 mod bearer;
 mod chain;
 mod challenge;
@@ -17,16 +20,19 @@ mod jwks;
 mod jwt;
 mod key;
 mod outcome;
+mod place;
 mod presented;
+mod shared;
 mod strict_json;
 #[cfg(test)]
 mod testing;
 
-pub use chain::Chain;
+pub use chain::{Chain, StepOutcome};
 pub use error::BuildError;
 pub use identity::{AuthMethod, Identity};
 pub use jwks::{KeySetError, KeySetStatus, KeySets};
 pub use outcome::{Class, Denial, Reason};
 pub use presented::Presented;
+pub use shared::{Shared, SharedError};
 
 pub use crate::config::CredentialPlace;

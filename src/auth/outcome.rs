@@ -45,7 +45,7 @@ pub enum Reason {
     Repeated,
     /// The credential is not of the form that its scheme asks for.
     Malformed,
-    /// The token is longer than 8 KiB.
+    /// The token is longer than 8 KiB, or the password than 72 bytes.
     TooLong,
     /// `alg` is not the configured algorithm.
     WrongAlgorithm,
@@ -77,6 +77,16 @@ pub enum Reason {
     ScopeMissing,
     /// No usable key set is at hand.
     NoKeys,
+    /// No user has this name.
+    UnknownUser,
+    /// The password is not the user's.
+    WrongPassword,
+    /// No such API key.
+    UnknownKey,
+    /// Too many wrong passwords from one client address.
+    TooManyFailures,
+    /// Too many passwords wait to be hashed.
+    HashQueueFull,
 }
 
 impl Reason {
@@ -102,6 +112,11 @@ impl Reason {
             Self::ClaimMissing => "claim_missing",
             Self::ScopeMissing => "scope_missing",
             Self::NoKeys => "no_keys",
+            Self::UnknownUser => "unknown_user",
+            Self::WrongPassword => "wrong_password",
+            Self::UnknownKey => "unknown_key",
+            Self::TooManyFailures => "too_many_failures",
+            Self::HashQueueFull => "hash_queue_full",
         }
     }
 
@@ -111,7 +126,8 @@ impl Reason {
             Self::Missing => Class::NotPresented,
             Self::Repeated => Class::InvalidRequest,
             Self::ClaimMissing | Self::ScopeMissing => Class::InsufficientScope,
-            Self::NoKeys => Class::Unavailable,
+            Self::TooManyFailures => Class::TooManyRequests,
+            Self::NoKeys | Self::HashQueueFull => Class::Unavailable,
             _ => Class::InvalidCredential,
         }
     }
@@ -126,6 +142,8 @@ pub enum Class {
     InvalidCredential,
     /// 403; Bearer says `insufficient_scope` (RFC 6750 section 3.1).
     InsufficientScope,
+    /// 429 with `Retry-After`, and no challenge (RFC 6585 section 4). Weighs more than a verdict: this credential was not looked at.
+    TooManyRequests,
     /// 503 with `Retry-After`, and no challenge: a better credential would not help.
     Unavailable,
     /// 400; Bearer says `invalid_request` (RFC 6750 section 3.1).
@@ -138,6 +156,7 @@ impl Class {
         match self {
             Self::NotPresented | Self::InvalidCredential => 401,
             Self::InsufficientScope => 403,
+            Self::TooManyRequests => 429,
             Self::Unavailable => 503,
             Self::InvalidRequest => 400,
         }

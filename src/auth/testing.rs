@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::key::RsaKey;
-use super::{Chain, KeySets, clock};
+use super::{Chain, KeySets, Shared, clock};
 use crate::config::{AuthStep, JwksUrl, Jwt, JwtAlgorithm, KeySource, Step, StepKind};
 
 pub(crate) const ISSUER: &str = "https://auth.example.com";
@@ -154,6 +154,15 @@ pub(crate) fn jwks_url(url: &str) -> JwksUrl {
 pub(crate) fn key_sets() -> KeySets {
     install_provider();
     KeySets::new(None).unwrap()
+}
+
+/// What chains share, with key sets of its own.
+pub(crate) fn shared() -> Shared {
+    shared_over(&key_sets())
+}
+
+pub(crate) fn shared_over(key_sets: &KeySets) -> Shared {
+    Shared::over(key_sets.clone()).unwrap()
 }
 
 pub(crate) fn install_provider() {

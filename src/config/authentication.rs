@@ -13,12 +13,9 @@ use super::error::ErrorKind;
 use super::fill::Text;
 use super::named::Named;
 use super::reader::Reader;
-use super::{AuthStep, Jwt, OutboundCredential, Secret, step};
+use super::{Basic, OutboundCredential, Secret, StepKind, basic, step};
 
 const METHODS: &[&str] = &["jwt", "basic", "bearer", "none", "api_key", "mutual_tls"];
-
-/// Keys that only a `basic-auth` step has.
-const BASIC_STEP: &[&str] = &["password_hash", "users", "htpasswd_path", "token_path"];
 
 /// The tables by name.
 pub(super) struct Authentications {
@@ -27,7 +24,9 @@ pub(super) struct Authentications {
 
 enum Authentication {
     /// A step.
-    Inbound(AuthStep<Jwt>),
+    Inbound(StepKind),
+    /// A user name and a password: a step where it is inbound (or why it cannot be one), a credential where it is outbound.
+    Either(Result<StepKind, ErrorKind>, OutboundCredential),
     /// A credential for the upstream, and the method's name.
     Outbound(OutboundCredential, &'static str),
     /// `method = "none"`.
@@ -45,9 +44,17 @@ pub(super) fn read(root: &Reader<'_>, jwks_fresh: Duration) -> Authentications {
 
 impl Authentications {
     /// The step that a reference on an endpoint or a middleware means.
-    pub(super) fn inbound(&self, reference: &Entry<'_>) -> Option<&AuthStep<Jwt>> {
+    pub(super) fn inbound(&self, reference: &Entry<'_>) -> Option<StepKind> {
         match self.resolve(reference)? {
-            Authentication::Inbound(step) => Some(step),
+            Authentication::Inbound(step) => Some(step.clone()),
+            Authentication::Either(Ok(step), _) => {
+                reference.warning("the password stands in the file as it is; put password_hash in its place, made with `harmony-edge hash-password`");
+                Some(step.clone())
+            }
+            Authentication::Either(Err(error), _) => {
+                reference.error(error.clone());
+                None
+            }
             Authentication::Nothing => {
                 reference.error_help(
                     "method \"none\" checks nothing",
@@ -55,14 +62,10 @@ impl Authentications {
                 );
                 None
             }
-            Authentication::Outbound(_, "basic") => {
-                reference.error(ErrorKind::NotServed("step type \"basic-auth\"".to_owned()));
-                None
-            }
             Authentication::Outbound(_, method) => {
                 reference.error_help(
                     format!("method {method:?} is what an upstream gets, not a check"),
-                    "use method = \"jwt\" here",
+                    "use method = \"jwt\", \"basic\" or \"api_key\" here",
                 );
                 None
             }
@@ -72,11 +75,16 @@ impl Authentications {
     /// The credential that a reference on a backend or a target means; the outer `None` after an error.
     pub(super) fn outbound(&self, reference: &Entry<'_>) -> Option<Option<OutboundCredential>> {
         match self.resolve(reference)? {
-            Authentication::Outbound(credential, _) => Some(Some(credential.clone())),
+            Authentication::Outbound(credential, _) | Authentication::Either(_, credential) => {
+                Some(Some(credential.clone()))
+            }
             Authentication::Nothing => Some(None),
-            Authentication::Inbound(_) => {
+            Authentication::Inbound(step) => {
                 reference.error_help(
-                    "method \"jwt\" is a check, not what an upstream gets",
+                    format!(
+                        "it means a {} step: a check, not what an upstream gets",
+                        step.type_name()
+                    ),
                     "use method = \"bearer\", \"basic\" or \"none\" here",
                 );
                 None
@@ -104,7 +112,7 @@ fn read_one(entry: &Entry<'_>, jwks_fresh: Duration) -> Option<Authentication> {
     let Some(method) = reader.get("method") else {
         reader.missing(
             "method",
-            "name one of \"jwt\", \"basic\", \"bearer\", \"none\"",
+            "name one of \"jwt\", \"basic\", \"api_key\", \"bearer\", \"none\"",
         );
         return None;
     };
@@ -112,16 +120,21 @@ fn read_one(entry: &Entry<'_>, jwks_fresh: Duration) -> Option<Authentication> {
     reader.flatten("options");
     reader.flatten("config");
     let authentication = match &*name {
-        "jwt" => step::read_jwt(&reader, jwks_fresh).map(Authentication::Inbound),
-        "basic" if BASIC_STEP.iter().any(|key| reader.has(key)) => {
-            return not_served(&method, "basic-auth");
+        "jwt" => step::read_jwt(&reader, jwks_fresh)
+            .map(|step| Authentication::Inbound(StepKind::Jwt(step))),
+        "basic" if basic::OF_A_STEP.iter().any(|key| reader.has(key)) => {
+            refuse_file(&reader, "htpasswd_path = \"PATH\"");
+            step::read_basic(&reader).map(|step| Authentication::Inbound(StepKind::Basic(step)))
         }
-        "basic" => basic(&reader).map(|credential| Authentication::Outbound(credential, "basic")),
+        "basic" => user_and_password(&reader),
         "bearer" => {
             bearer(&reader).map(|credential| Authentication::Outbound(credential, "bearer"))
         }
         "none" => Some(Authentication::Nothing),
-        "api_key" | "api-key" => return not_served(&method, "api-key"),
+        "api_key" | "api-key" => {
+            refuse_file(&reader, "keys = [\"sha256:...\"]");
+            step::read_api_key(&reader).map(|step| Authentication::Inbound(StepKind::ApiKey(step)))
+        }
         "mutual_tls" | "mutual-tls" => return not_served(&method, "mutual-tls"),
         "custom" => {
             method.foreign("the method", "custom", "use \"jwt\" for who may come in, \"bearer\" or \"basic\" for what an upstream gets");
@@ -142,8 +155,8 @@ fn not_served<T>(method: &Entry<'_>, step: &str) -> Option<T> {
 }
 
 /// `username` and `password`.
-fn basic(reader: &Reader<'_>) -> Option<OutboundCredential> {
-    refuse_file(reader);
+fn user_and_password(reader: &Reader<'_>) -> Option<Authentication> {
+    refuse_file(reader, "password = \"${file:PATH}\"");
     let username = reader.required_text("username", "name the user that the upstream knows");
     let password = reader.required_text("password", "write password = \"${PASSWORD}\"");
     let (username, password) = (username?, password?);
@@ -157,15 +170,21 @@ fn basic(reader: &Reader<'_>) -> Option<OutboundCredential> {
     }
     let pair = Zeroizing::new(format!("{}:{}", &*username, &*password));
     let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
-    Some(OutboundCredential(Secret::new(format!(
-        "Basic {}",
-        encoded.as_str()
-    ))))
+    let credential = OutboundCredential(Secret::new(format!("Basic {}", encoded.as_str())));
+    let inbound = basic::plain_user(&username, &password).map(|user| {
+        let settings = Basic {
+            users: vec![user],
+            htpasswd_path: None,
+            max_failures: basic::MAX_FAILURES,
+        };
+        StepKind::Basic(step::with_defaults(settings, false))
+    });
+    Some(Authentication::Either(inbound, credential))
 }
 
 /// `token`.
 fn bearer(reader: &Reader<'_>) -> Option<OutboundCredential> {
-    refuse_file(reader);
+    refuse_file(reader, "token = \"${file:PATH}\"");
     let token = reader.required_text("token", "write token = \"${TOKEN}\"")?;
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         reader.error(
@@ -180,11 +199,11 @@ fn bearer(reader: &Reader<'_>) -> Option<OutboundCredential> {
     ))))
 }
 
-fn refuse_file(reader: &Reader<'_>) {
+fn refuse_file(reader: &Reader<'_>, instead: &str) {
     if let Some(entry) = reader.get("credentials_path") {
         entry.error_help(
             ErrorKind::NotServed("credentials_path".to_owned()),
-            "write password or token = \"${file:PATH}\"",
+            format!("write {instead}"),
         );
     }
 }

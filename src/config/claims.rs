@@ -7,7 +7,7 @@ use super::entry::Entry;
 use super::reader::Reader;
 
 /// Headers that a claim must not set: they steer connections, say where a request goes or who vouches for it, or are set by the edge itself.
-const RESERVED: &[&str] = &[
+pub(super) const RESERVED: &[&str] = &[
     "authorization",
     "connection",
     "content-encoding",
@@ -117,6 +117,6 @@ fn header(entry: &Entry<'_>) -> Option<HeaderName> {
 }
 
 /// What a header counts as: upstreams take `_` and `.` for `-`.
-fn spelling(name: &str) -> String {
+pub(super) fn spelling(name: &str) -> String {
     name.replace(['_', '.'], "-")
 }

@@ -36,7 +36,8 @@ pub(super) enum Value {
     Integer(i64),
     Float(f64),
     Boolean(bool),
-    Datetime,
+    /// As RFC 3339 writes it.
+    Datetime(String),
     Array(Vec<Node>),
     Table(Table),
 }
@@ -66,7 +67,7 @@ impl Value {
             Self::Integer(_) => "an integer",
             Self::Float(_) => "a float",
             Self::Boolean(_) => "a boolean",
-            Self::Datetime => "a date",
+            Self::Datetime(_) => "a date",
             Self::Array(_) => "an array",
             Self::Table(_) => "a table",
         }
@@ -278,7 +279,7 @@ impl Lines {
             }
             DeValue::Float(float) => Value::Float(float.as_str().parse().unwrap_or(f64::NAN)),
             DeValue::Boolean(boolean) => Value::Boolean(boolean),
-            DeValue::Datetime(_) => Value::Datetime,
+            DeValue::Datetime(datetime) => Value::Datetime(datetime.to_string()),
             DeValue::Array(array) => {
                 Value::Array(array.into_iter().map(|item| self.item(item)).collect())
             }

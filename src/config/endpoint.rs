@@ -81,7 +81,7 @@ fn read_one(
 }
 
 fn guard(reference: &Entry<'_>, authentications: &Authentications) -> Option<Guard> {
-    let kind = StepKind::Jwt(authentications.inbound(reference)?.clone());
+    let kind = authentications.inbound(reference)?;
     Some(Guard {
         name: reference.text()?.to_string(),
         kind,

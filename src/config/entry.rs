@@ -177,6 +177,15 @@ impl<'a> Entry<'a> {
         None
     }
 
+    /// A date as text: one that TOML knows, or a string. `None`, without a word: it is neither.
+    pub(super) fn date(&self) -> Option<String> {
+        match &self.node.value {
+            Value::Datetime(text) => Some(text.clone()),
+            Value::String(_) => self.text().map(|text| text.to_string()),
+            _ => None,
+        }
+    }
+
     /// The value as JSON, for what is compared with a claim: a string, a number or a boolean.
     pub(super) fn json_scalar(&self) -> Option<serde_json::Value> {
         match &self.node.value {

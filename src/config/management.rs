@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use super::entry::Entry;
 use super::network::Networks;
 use super::reader::Reader;
-use super::{Bind, Management, address};
+use super::{Bind, Management, address, credential};
 
 /// Reads `[management]`; `None` when it is absent, disabled or without a network.
 pub(super) fn read(root: &Reader<'_>, networks: &Networks<'_>) -> Option<Management> {
@@ -84,27 +84,14 @@ fn base_path(entry: &Entry<'_>) -> Option<String> {
 /// 64 hexadecimal digits, with or without `sha256:`.
 fn token_hash(entry: &Entry<'_>) -> Option<[u8; 32]> {
     let text = entry.text()?;
-    let digits = text.strip_prefix("sha256:").unwrap_or(&text).as_bytes();
-    let mut hash = [0; 32];
-    let mut right = digits.len() == 64;
-    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
-        let digit = |index: usize| {
-            char::from(pair[index])
-                .to_digit(16)
-                .and_then(|digit| u8::try_from(digit).ok())
-        };
-        match (digit(0), digit(1)) {
-            (Some(high), Some(low)) => *byte = high << 4 | low,
-            _ => right = false,
-        }
-    }
-    if !right {
+    let hash = credential::hex32(text.strip_prefix("sha256:").unwrap_or(&text));
+    if hash.is_none() {
         entry.error_help(
             "must be a SHA-256 in 64 hexadecimal digits",
             "make it with `harmony-edge hash-key`",
         );
     }
-    right.then_some(hash)
+    hash
 }
 
 /// It can replace the credentials and the configuration, so it stays on this machine unless something else protects it.

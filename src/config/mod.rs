@@ -1,19 +1,24 @@
 //! Configuration: text, then what the user wrote with its place, then what the program uses.
 //!
 //! Reading in order: [`load`] parses the main file and its pipelines directory (`document`), then one reader for each group of tables builds its part of [`Config`]
-//! (`proxy`, `network`, `management`, `runbeam`, `authentication`, `policies`, `step`, `endpoint`, `backend`, `pipeline`), and what holds between them is checked (`chain`, `routes`).
+//! (`proxy`, `network`, `management`, `runbeam`, `authentication`, `policies`, `step`, `endpoint`, `backend`, `pipeline`), and what holds between them is checked
+//! (`chain`, `exposure`, `routes`).
 //! Every error is collected; nothing stops at the first one. Not here: key files and key sets (the auth room), and anything that listens.
 
 mod address;
+mod api_key;
 mod authentication;
 mod backend;
+mod basic;
 mod chain;
 mod claims;
 mod comparison;
+mod credential;
 mod document;
 mod endpoint;
 mod entry;
 mod error;
+mod exposure;
 mod fill;
 mod filter;
 mod foreign;
@@ -46,6 +51,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+pub(crate) use credential::{is_bcrypt, is_subject};
 pub use error::{Error, ErrorKind, Errors};
 pub use model::*;
 

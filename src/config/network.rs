@@ -19,6 +19,14 @@ pub(super) struct Networks<'a> {
     pub(super) named: Named<Arc<str>>,
 }
 
+impl Networks<'_> {
+    /// Those of these names.
+    pub(super) fn among(&self, names: &[Arc<str>]) -> impl Iterator<Item = &Network> {
+        let networks = self.all.iter().map(|(network, _)| network);
+        networks.filter(|network| names.contains(&network.name))
+    }
+}
+
 /// Reads `[network.*]`.
 pub(super) fn read<'a>(root: &Reader<'a>) -> Networks<'a> {
     let mut networks = Networks {

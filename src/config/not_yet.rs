@@ -6,7 +6,7 @@
 pub(super) type Key = (&'static str, &'static str);
 
 /// Step types, spelt with `-`.
-pub(super) const STEPS: &[&str] = &["basic-auth", "api-key", "mutual-tls"];
+pub(super) const STEPS: &[&str] = &["mutual-tls"];
 
 /// Algorithms of JWT.
 pub(super) const ALGORITHMS: &[&str] = &[

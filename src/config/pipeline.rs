@@ -11,7 +11,7 @@ use super::named::Named;
 use super::network::Networks;
 use super::reader::Reader;
 use super::step::Steps;
-use super::{Backend, Bind, Endpoint, Pipeline, Service, Step, chain};
+use super::{Backend, Bind, Endpoint, Pipeline, Service, Step, chain, exposure};
 
 /// What pipelines refer to.
 pub(super) struct Parts<'a, 'p> {
@@ -31,7 +31,7 @@ pub(super) fn read<'a>(root: &Reader<'a>, parts: &Parts<'a, '_>) -> Vec<(Pipelin
         .collect()
 }
 
-fn read_one(name: &str, entry: &Entry<'_>, parts: &Parts<'_, '_>) -> Option<Pipeline> {
+fn read_one<'a>(name: &str, entry: &Entry<'a>, parts: &Parts<'a, '_>) -> Option<Pipeline> {
     let reader = entry.table()?;
     reader.know(&["name"]);
     reader.ignore(&["id", "tags"]);
@@ -55,7 +55,8 @@ fn read_one(name: &str, entry: &Entry<'_>, parts: &Parts<'_, '_>) -> Option<Pipe
         .into_iter()
         .filter_map(|(name, item)| parts.backends.resolve(&name, &item).cloned())
         .collect();
-    let steps = steps(&reader, entry, &endpoints, parts.steps);
+    let (steps, origin) = steps(&reader, entry, &endpoints, parts.steps);
+    exposure::check(&steps, parts.networks.among(&networks), &origin);
     reader.finish();
     let endpoints: Vec<Endpoint> = endpoints
         .into_iter()
@@ -124,12 +125,12 @@ fn networks(reader: &Reader<'_>, parts: &Parts<'_, '_>) -> Vec<Arc<str>> {
 }
 
 /// The check on the endpoints, then the steps of `middleware`, or of the main file's chain.
-fn steps(
-    reader: &Reader<'_>,
-    entry: &Entry<'_>,
+fn steps<'a>(
+    reader: &Reader<'a>,
+    entry: &Entry<'a>,
     endpoints: &[GuardedEndpoint],
-    steps: &Steps<'_>,
-) -> Vec<Step> {
+    steps: &Steps<'a>,
+) -> (Vec<Step>, Entry<'a>) {
     let mut all: Vec<Step> = guard(endpoints, entry)
         .into_iter()
         .map(|guard| Step {
@@ -161,7 +162,7 @@ fn steps(
         (None, None) => entry.clone(),
     };
     chain::check(&all, &origin);
-    all
+    (all, origin)
 }
 
 /// An array, or `left` of a table.

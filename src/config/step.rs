@@ -11,11 +11,13 @@ use super::loading::Loading;
 use super::named::Named;
 use super::policies::Tables;
 use super::reader::Reader;
-use super::{AuthStep, Step, StepKind, TextPattern, filter, foreign, jwt, not_yet};
+use super::{AuthStep, Step, StepKind, TextPattern, api_key, basic, filter, foreign, jwt, not_yet};
 
 /// The types that this version serves.
 const TYPES: &[&str] = &[
     "jwt-auth",
+    "basic-auth",
+    "api-key",
     "policies",
     "path-filter",
     "log-dump",
@@ -96,8 +98,8 @@ fn read_one(name: &str, entry: &Entry<'_>, shared: &Shared<'_>) -> Option<Step> 
     let kind = reader.get("type");
     let authentication = reader.get("authentication");
     let type_name = match (&kind, &authentication) {
-        (Some(entry), _) => step_type(entry)?,
-        (None, Some(_)) => "jwt-auth",
+        (Some(entry), _) => Some(step_type(entry)?),
+        (None, Some(_)) => None,
         (None, None) => {
             reader.missing("type", &format!("name one of {}", TYPES.join(", ")));
             return None;
@@ -106,18 +108,35 @@ fn read_one(name: &str, entry: &Entry<'_>, shared: &Shared<'_>) -> Option<Step> 
     reader.flatten("options");
     reader.flatten("config");
     let kind = match (type_name, authentication) {
-        ("jwt-auth", Some(authentication)) => {
+        (None | Some("jwt-auth" | "basic-auth" | "api-key"), Some(authentication)) => {
             let step = shared.authentications.inbound(&authentication);
             let joining = Joining::read(&reader);
             reader.finish_with(Some(
                 "the settings of this step stand in the table that `authentication` names",
             ));
-            StepKind::Jwt(joining.over(step?))
+            let step = joining.over_kind(step?);
+            if type_name.is_some_and(|name| name != step.type_name()) {
+                authentication.error_help(
+                    format!("means a {} step", step.type_name()),
+                    "remove `type`, or name another table",
+                );
+            }
+            step
         }
-        ("jwt-auth", None) => {
+        (Some("jwt-auth"), None) => {
             let step = read_jwt(&reader, shared.jwks_fresh);
             reader.finish();
             StepKind::Jwt(step?)
+        }
+        (Some("basic-auth"), None) => {
+            let step = read_basic(&reader);
+            reader.finish();
+            StepKind::Basic(step?)
+        }
+        (Some("api-key"), None) => {
+            let step = read_api_key(&reader);
+            reader.finish();
+            StepKind::ApiKey(step?)
         }
         (other, authentication) => {
             if let Some(authentication) = authentication {
@@ -127,11 +146,11 @@ fn read_one(name: &str, entry: &Entry<'_>, shared: &Shared<'_>) -> Option<Step> 
                 );
             }
             let kind = match other {
-                "policies" => (shared.policies.step(name, &reader))
+                Some("policies") => (shared.policies.step(name, &reader))
                     .map(|settings| StepKind::Policies(Arc::new(settings))),
-                "path-filter" => filter::path_filter(&reader)
+                Some("path-filter") => filter::path_filter(&reader)
                     .map(|settings| StepKind::PathFilter(Arc::new(settings))),
-                "log-dump" => filter::log_dump(name, &reader, shared.sensitive_fields),
+                Some("log-dump") => filter::log_dump(name, &reader, shared.sensitive_fields),
                 _ => Some(StepKind::Passthru),
             };
             reader.finish();
@@ -148,14 +167,32 @@ fn read_one(name: &str, entry: &Entry<'_>, shared: &Shared<'_>) -> Option<Step> 
 pub(super) fn read_jwt(reader: &Reader<'_>, jwks_fresh: Duration) -> Option<AuthStep<super::Jwt>> {
     let joining = Joining::read(reader);
     let settings = jwt::read(reader, jwks_fresh)?;
-    let step = AuthStep {
+    Some(joining.over(&with_defaults(settings, true)))
+}
+
+/// The settings of a `basic-auth` step together with how it joins its group.
+pub(super) fn read_basic(reader: &Reader<'_>) -> Option<AuthStep<super::Basic>> {
+    let joining = Joining::read(reader);
+    let settings = basic::read(reader)?;
+    Some(joining.over(&with_defaults(settings, false)))
+}
+
+/// The settings of an `api-key` step together with how it joins its group.
+pub(super) fn read_api_key(reader: &Reader<'_>) -> Option<AuthStep<super::ApiKey>> {
+    let joining = Joining::read(reader);
+    let settings = api_key::read(reader)?;
+    Some(joining.over(&with_defaults(settings, false)))
+}
+
+/// A step that says nothing about how it joins its group.
+pub(super) fn with_defaults<T>(settings: T, forward_credential: bool) -> AuthStep<T> {
+    AuthStep {
         optional: false,
         fallback_on_failed: false,
-        forward_credential: true,
+        forward_credential,
         realm: "harmony".to_owned(),
         settings: Arc::new(settings),
-    };
-    Some(joining.over(&step))
+    }
 }
 
 /// One of [`TYPES`], in its first spelling.
@@ -201,7 +238,17 @@ impl Joining {
         }
     }
 
-    /// What is written, over what `step` has.
+    /// What is written, over what the step has.
+    fn over_kind(self, kind: StepKind) -> StepKind {
+        match kind {
+            StepKind::Jwt(step) => StepKind::Jwt(self.over(&step)),
+            StepKind::Basic(step) => StepKind::Basic(self.over(&step)),
+            StepKind::ApiKey(step) => StepKind::ApiKey(self.over(&step)),
+            other => other,
+        }
+    }
+
+    /// The same for a step of a known kind.
     fn over<T>(self, step: &AuthStep<T>) -> AuthStep<T> {
         AuthStep {
             optional: self.optional.unwrap_or(step.optional),

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use ring::digest::{Context, Digest, SHA256};
 
 use super::{Gateway, Names};
-use crate::auth::KeySets;
+use crate::auth::{KeySets, Shared};
 use crate::config::{self, Config};
 use crate::policy::Limiters;
 
@@ -22,7 +22,7 @@ pub type Loader = Arc<dyn Fn() -> Result<Config, config::Errors> + Send + Sync>;
 #[derive(Debug)]
 pub struct Live {
     gateway: ArcSwap<Gateway>,
-    key_sets: KeySets,
+    shared: Shared,
     names: Names,
     limiters: Limiters,
     applied: Mutex<Applied>,
@@ -80,12 +80,12 @@ pub enum ReloadError {
 
 impl Live {
     /// Builds the first gateway.
-    pub fn start(config: Config, key_sets: KeySets) -> Result<Self, config::Errors> {
+    pub fn start(config: Config, shared: Shared) -> Result<Self, config::Errors> {
         let names = Names::default();
-        let gateway = Gateway::build(&config, &key_sets, &names)?;
+        let gateway = Gateway::build(&config, &shared, &names)?;
         Ok(Self {
             gateway: ArcSwap::from_pointee(gateway),
-            key_sets,
+            shared,
             names,
             limiters: Limiters::default(),
             applied: Mutex::new(Applied {
@@ -107,7 +107,7 @@ impl Live {
 
     /// Key sets of the process.
     pub fn key_sets(&self) -> &KeySets {
-        &self.key_sets
+        self.shared.key_sets()
     }
 
     /// Names of upstreams.
@@ -170,7 +170,7 @@ impl Live {
         if !fixed.is_empty() {
             return Err(ReloadError::RestartRequired(fixed));
         }
-        let gateway = Gateway::build(&config, &self.key_sets, &self.names)?;
+        let gateway = Gateway::build(&config, &self.shared, &self.names)?;
         let diff = Diff::between(&applied.config, &config);
         self.gateway.store(Arc::new(gateway));
         applied.config = config;
@@ -305,7 +305,7 @@ mod tests {
 
     fn live() -> Live {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        Live::start(parse(TEXT).unwrap(), KeySets::new(None).unwrap()).unwrap()
+        Live::start(parse(TEXT).unwrap(), Shared::new(None).unwrap()).unwrap()
     }
 
     #[test]

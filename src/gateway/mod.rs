@@ -1,7 +1,8 @@
 //! The immutable runtime built from a configuration: routes, pipelines, backends.
 //!
 //! A request takes one `Arc` of the [`Gateway`] and keeps it to its end, so it never sees half of one configuration and half of another. What outlives a
-//! configuration (key sets, resolved names, counts of requests) is held beside it, in [`Live`]. Nothing here speaks HTTP or touches a socket, but for the look-up of names.
+//! configuration (key sets, what is known of passwords, resolved names, counts of requests) is held beside it, in [`Live`]. Nothing here speaks HTTP or touches
+//! a socket, but for the look-up of names.
 
 mod live;
 mod names;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use http::HeaderName;
 use ipnet::IpNet;
 
-use crate::auth::KeySets;
+use crate::auth::Shared;
 use crate::config::{self, Bind, Config, Service, StepKind};
 
 pub use live::{Diff, Live, Loader, Reload, ReloadError, Status};
@@ -25,6 +26,8 @@ pub use path::{PathError, canonical};
 pub use pipeline::{Backend, Pipeline, Target, Upstream};
 pub use routes::{Match, RouteTable};
 pub use stage::Stage;
+
+pub use crate::config::HttpBackend;
 
 /// Everything that one configuration means for a request.
 #[derive(Debug)]
@@ -58,11 +61,7 @@ impl Route {
 
 impl Gateway {
     /// Builds a gateway beside the one that serves. Reads key files; fetches nothing.
-    pub fn build(
-        config: &Config,
-        key_sets: &KeySets,
-        names: &Names,
-    ) -> Result<Self, config::Errors> {
+    pub fn build(config: &Config, shared: &Shared, names: &Names) -> Result<Self, config::Errors> {
         let mut networks: Vec<_> = config
             .networks
             .iter()
@@ -82,7 +81,7 @@ impl Gateway {
             .collect();
         let mut errors = Vec::new();
         for settings in &config.pipelines {
-            let pipeline = match Pipeline::build(settings, key_sets, names) {
+            let pipeline = match Pipeline::build(settings, shared, names) {
                 Ok(pipeline) => Arc::new(pipeline),
                 Err(found) => {
                     errors.extend(found);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::HeaderValue;
 use http::header::InvalidHeaderValue;
 
-use crate::auth::{CredentialPlace, KeySets};
+use crate::auth::{CredentialPlace, Shared};
 use crate::config::{self, BackendTarget, HttpBackend};
 
 use super::names::{Addresses, Names};
@@ -56,7 +56,7 @@ pub struct Upstream {
 impl Pipeline {
     pub(super) fn build(
         settings: &config::Pipeline,
-        key_sets: &KeySets,
+        shared: &Shared,
         names: &Names,
     ) -> Result<Self, Vec<config::Error>> {
         let mut errors = Vec::new();
@@ -70,7 +70,7 @@ impl Pipeline {
                 )),
             }
         }
-        match Stages::build(&settings.steps, key_sets) {
+        match Stages::build(&settings.steps, shared) {
             Ok(stages) if errors.is_empty() => Ok(Self {
                 name: settings.name.clone(),
                 stages,
@@ -88,6 +88,11 @@ impl Pipeline {
     /// What a request must pass, in order.
     pub fn stages(&self) -> &[Stage] {
         &self.stages.stages
+    }
+
+    /// Where its steps look for credentials.
+    pub fn places(&self) -> &[CredentialPlace] {
+        &self.stages.places
     }
 
     /// The credentials that must not travel to the upstream, of all its chains.

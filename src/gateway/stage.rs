@@ -1,6 +1,8 @@
 //! The steps of a pipeline as a request meets them, in the order of the file.
 
-use crate::auth::{Chain, CredentialPlace, KeySets};
+use std::sync::Arc;
+
+use crate::auth::{Chain, CredentialPlace, Shared};
 use crate::config::{self, Step, StepKind};
 use crate::policy::{Dump, Filter, Ruleset};
 
@@ -17,16 +19,29 @@ pub enum Stage {
     LogDump(Dump),
 }
 
+impl Stage {
+    /// The names of its steps.
+    pub fn steps(&self) -> Vec<&Arc<str>> {
+        match self {
+            Self::Authenticate(chain) => chain.steps().collect(),
+            Self::Policies(rules) => vec![rules.step()],
+            Self::PathFilter(filter) => vec![filter.step()],
+            Self::LogDump(dump) => vec![dump.step()],
+        }
+    }
+}
+
 /// The stages of a pipeline.
 #[derive(Debug)]
 pub(super) struct Stages {
     pub(super) stages: Vec<Stage>,
+    pub(super) places: Vec<CredentialPlace>,
     pub(super) withheld: Vec<CredentialPlace>,
 }
 
 impl Stages {
     /// Compiles the steps. Every error is reported.
-    pub(super) fn build(steps: &[Step], key_sets: &KeySets) -> Result<Self, Vec<config::Error>> {
+    pub(super) fn build(steps: &[Step], shared: &Shared) -> Result<Self, Vec<config::Error>> {
         let mut stages = Vec::new();
         let mut errors = Vec::new();
         let meant: Vec<Step> = steps
@@ -41,12 +56,12 @@ impl Stages {
                     stages.push(Stage::Policies(Ruleset::build(&run[0].name, settings)));
                 }
                 StepKind::PathFilter(settings) => {
-                    stages.push(Stage::PathFilter(Filter::new(settings)));
+                    stages.push(Stage::PathFilter(Filter::new(&run[0].name, settings)));
                 }
                 StepKind::LogDump(settings) => {
-                    stages.push(Stage::LogDump(Dump::build(settings, steps)));
+                    stages.push(Stage::LogDump(Dump::build(&run[0].name, settings, steps)));
                 }
-                _ => match Chain::build(run, key_sets) {
+                _ => match Chain::build(run, shared) {
                     Ok(chain) => stages.push(Stage::Authenticate(chain)),
                     Err(found) => errors.extend(found.into_iter().map(|error| {
                         config::Error::new(
@@ -74,7 +89,11 @@ impl Stages {
                 dump.hide(&places);
             }
         }
-        Ok(Self { stages, withheld })
+        Ok(Self {
+            stages,
+            places,
+            withheld,
+        })
     }
 }
 

@@ -8,19 +8,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use http::{HeaderValue, Version};
+use http::{HeaderMap, HeaderValue, Version};
+use pingora::http::RequestHeader;
 
 use super::head::Head;
 use super::upstream::Deadline;
 use super::withheld;
-use crate::auth::Identity;
+use crate::auth::{Identity, Presented};
 use crate::gateway::{Backend, Route, Target, Upstream};
+use crate::policy::Facts;
 
 /// The state of one request.
 #[derive(Debug)]
 pub struct Context {
     pub(super) started: Instant,
     pub(super) version: Version,
+    /// Our end of the connection, which tells the network.
+    pub(super) local: Option<SocketAddr>,
     pub(super) peer: Option<SocketAddr>,
     pub(super) peer_is_trusted: bool,
     /// The client behind trusted proxies.
@@ -54,6 +58,7 @@ impl Context {
         Self {
             started: Instant::now(),
             version: Version::HTTP_11,
+            local: None,
             peer: None,
             peer_is_trusted: false,
             client: None,
@@ -70,6 +75,31 @@ impl Context {
             total_deadline: None,
             body_bytes: 0,
             _in_flight: InFlight::enter(in_flight),
+        }
+    }
+
+    /// What authentication may look at.
+    pub(super) fn presented<'a>(&'a self, headers: &'a HeaderMap) -> Presented<'a> {
+        let query = self.head.as_ref().and_then(|head| head.query.as_deref());
+        Presented {
+            headers,
+            query: query.and_then(|query| std::str::from_utf8(query).ok()),
+            client: self.client,
+        }
+    }
+
+    /// What policies may look at.
+    pub(super) fn facts<'a>(&'a self, request: &'a RequestHeader, route: &'a Route) -> Facts<'a> {
+        Facts {
+            method: &request.method,
+            path: self.path.as_deref().unwrap_or_default(),
+            prefix: &route.endpoint.path_prefix,
+            query: self.head.as_ref().and_then(|head| head.query.as_deref()),
+            headers: &request.headers,
+            client: self.client,
+            peer_is_trusted: self.peer_is_trusted,
+            now: self.started,
+            time: jiff::Timestamp::now(),
         }
     }
 

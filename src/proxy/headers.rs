@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
-use pingora::http::RequestHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::context::Context;
 use super::withheld;
@@ -18,6 +18,8 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// The request's id, towards the upstream and back to the client.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 /// `Proxy` would become `HTTP_PROXY` in a CGI environment behind us.
 const PROXY: HeaderName = HeaderName::from_static("proxy");
 
@@ -128,6 +130,27 @@ pub(super) fn prepare(
         join_cookies(request)?;
     }
     Ok(())
+}
+
+/// Removes what concerns only the connection to the upstream, and what its `Connection` names: it is meant for us alone (RFC 9110 section 7.6.1). Framing is not its to drop.
+pub(super) fn strip_hop_by_hop(response: &mut ResponseHeader) {
+    let kept = [
+        header::CONNECTION,
+        header::UPGRADE,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+    ];
+    let nominated: Vec<HeaderName> = response
+        .headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| !kept.contains(name))
+        .collect();
+    for name in nominated.iter().chain(&[KEEP_ALIVE, PROXY_CONNECTION]) {
+        response.remove_header(name);
+    }
 }
 
 /// `X-Forwarded-*` and `Via`: replaced, or continued when the peer is trusted (RFC 9110 section 7.6.3).

@@ -5,6 +5,7 @@
 
 mod context;
 mod echo;
+mod explain;
 mod head;
 mod headers;
 mod respond;
@@ -25,9 +26,8 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-use crate::auth::Presented;
+use crate::auth::{Chain, Identity};
 use crate::gateway::{self, Live, Stage, Target};
-use crate::policy::Facts;
 use crate::telemetry::access;
 
 use context::Context;
@@ -36,6 +36,7 @@ use headers::X_REQUEST_ID;
 use respond::Refusal;
 use upstream::Connector;
 
+pub use explain::{End, Explanation};
 pub use upstream::Deadlines;
 
 /// The edge: what Pingora calls for each request.
@@ -74,44 +75,32 @@ impl Edge {
         let path = ctx.path.insert(gateway::canonical(path)?.into_owned());
 
         let request = session.req_header();
-        let local = headers::inet(session.server_addr());
-        let found = local
+        let found = ctx
+            .local
             .and_then(|local| gateway.routes(local))
             .and_then(|routes| routes.find(&head.host(), path, &request.method))
             .ok_or_else(Refusal::no_route)?;
-        let route = ctx.route.insert(found.route.clone());
+        let route = found.route.clone();
+        ctx.route = Some(route.clone());
         ctx.head = Some(head);
 
-        let presented = Presented {
-            headers: &request.headers,
-            query: ctx
-                .head
-                .as_ref()
-                .and_then(|head| std::str::from_utf8(head.query.as_deref()?).ok()),
-            client: ctx.client,
-        };
-        let facts = Facts {
-            method: &request.method,
-            path,
-            prefix: &route.endpoint.path_prefix,
-            query: ctx.head.as_ref().and_then(|head| head.query.as_deref()),
-            headers: &request.headers,
-            client: ctx.client,
-            peer_is_trusted: ctx.peer_is_trusted,
-            now: ctx.started,
-            time: jiff::Timestamp::now(),
-        };
         for stage in route.pipeline.stages() {
             match stage {
                 Stage::Authenticate(chain) => {
-                    let found = chain.authenticate(&presented).await?;
+                    let found = authenticate(session, ctx, chain).await?;
                     ctx.identity = ctx.identity.take().or(found);
                 }
-                Stage::Policies(rules) => rules.decide(&facts, self.live.limiters())?,
-                Stage::PathFilter(filter) => filter.decide(&facts)?,
-                Stage::LogDump(dump) => dump.log(&facts),
+                Stage::Policies(rules) => {
+                    let facts = ctx.facts(session.req_header(), &route);
+                    rules.decide(&facts, self.live.limiters())?;
+                }
+                Stage::PathFilter(filter) => {
+                    filter.decide(&ctx.facts(session.req_header(), &route))?;
+                }
+                Stage::LogDump(dump) => dump.log(&ctx.facts(session.req_header(), &route)),
             }
         }
+        let request = session.req_header();
         if let Some(allowed) = found.allowed {
             return Err(Refusal::method_not_allowed(&allowed));
         }
@@ -129,7 +118,6 @@ impl Edge {
     fn look_at_peer(&self, session: &Session, ctx: &mut Context, gateway: &gateway::Gateway) {
         let request = session.req_header();
         ctx.version = request.version;
-        ctx.peer = headers::inet(session.client_addr());
         if let Some(peer) = ctx.peer.map(|peer| peer.ip().to_canonical()) {
             ctx.peer_is_trusted = gateway.trusts(peer);
             ctx.client = Some(headers::client(&request.headers, peer, |address| {
@@ -163,6 +151,10 @@ impl ProxyHttp for Edge {
         ctx: &mut Context,
     ) -> pingora::Result<bool> {
         session.set_pipelining_enabled(true);
+        // A client that has said all it has to say may close its half and wait for the answer (RFC 9112 section 9.6).
+        session.set_abort_on_close(false);
+        ctx.local = headers::inet(session.server_addr()).or(ctx.local);
+        ctx.peer = headers::inet(session.client_addr()).or(ctx.peer);
         if let Err(refusal) = self.admit(session, ctx).await {
             respond::refuse(session, ctx, refusal).await?;
             return Ok(true);
@@ -251,6 +243,10 @@ impl ProxyHttp for Edge {
         if session.was_upgraded() {
             return Ok(());
         }
+        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+            // HTTP/2 may end a body with an empty frame; Pingora would end the chunked body twice for it, the second time in front of the next request.
+            *body = None;
+        }
         ctx.body_bytes += body.as_ref().map_or(0, |bytes| bytes.len() as u64);
         let limit = ctx
             .route
@@ -289,7 +285,26 @@ impl ProxyHttp for Edge {
                 deadline.set(ctx.total_deadline);
             }
         }
+        headers::strip_hop_by_hop(response);
         Ok(())
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Context,
+    ) -> pingora::Result<Option<Duration>> {
+        let pause = ctx
+            .upstream()
+            .and_then(|upstream| upstream::watched_pause(&upstream.settings));
+        match (&ctx.deadline, pause) {
+            (Some(deadline), _) if end_of_stream => deadline.set(None),
+            (Some(deadline), Some(pause)) => deadline.set_pause(pause, ctx.total_deadline),
+            _ => {}
+        }
+        Ok(None)
     }
 
     async fn response_filter(
@@ -427,6 +442,32 @@ impl ProxyHttp for Edge {
             request_id: ctx.request_id.as_ref().and_then(|id| id.to_str().ok()),
         });
     }
+}
+
+/// Who the request is from. While a password waits to be hashed, the client is watched: once it is gone, the work is withdrawn. (With a body on its way there is no telling.)
+async fn authenticate(
+    session: &mut Session,
+    ctx: &Context,
+    chain: &Chain,
+) -> Result<Option<Identity>, Refusal> {
+    let presented = ctx.presented(&session.req_header().headers);
+    if !chain.may_wait(&presented) {
+        return Ok(chain.authenticate(&presented).await?);
+    }
+    let headers = session.req_header().headers.clone();
+    let presented = ctx.presented(&headers);
+    let authenticated = chain.authenticate(&presented);
+    if !session.is_body_empty() {
+        return Ok(authenticated.await?);
+    }
+    session.set_abort_on_close(true);
+    let identity = tokio::select! {
+        biased;
+        identity = authenticated => Ok(identity?),
+        _ = session.read_body_or_idle(true) => Err(Refusal::client_gone()),
+    };
+    session.set_abort_on_close(false);
+    identity
 }
 
 const UNRESOLVED: &str = "upstream name not resolved";

@@ -88,6 +88,14 @@ impl Refusal {
         }
     }
 
+    /// Nobody may be there to read it.
+    pub(super) fn client_gone() -> Self {
+        Self {
+            close: true,
+            ..Self::new(408, "client_gone", "the client closed the connection")
+        }
+    }
+
     pub(super) fn internal(reason: &'static str) -> Self {
         Self::new(500, reason, "the request could not be processed")
     }
@@ -127,7 +135,7 @@ impl From<HeadError> for Refusal {
 
 impl From<PathError> for Refusal {
     fn from(_: PathError) -> Self {
-        Self::new(400, "path", "the path is malformed")
+        Self::malformed("path")
     }
 }
 

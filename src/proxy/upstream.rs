@@ -1,9 +1,10 @@
 //! Connections to upstreams: the peer of an attempt, and the deadlines that Pingora has no setting for.
 //!
-//! Pingora knows one time-out for every read from an upstream. We need two: one until the response head, one between bytes, and a stream may pause for longer
-//! than a head may take. So each connection keeps a second handle of its socket, and a watcher shuts the socket down when the head (or the whole exchange)
-//! is overdue. Costs on a request: two atomic stores.
+//! Pingora knows one time-out for every read from an upstream. We need two: one until the response head, one between bytes, and either may be the longer one.
+//! So each connection keeps a second handle of its socket, and a watcher shuts the socket down when the head (or the whole exchange) is overdue. Costs on a
+//! request: two atomic stores.
 
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -20,7 +21,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, OrErr};
 use tokio::net::TcpStream;
 
-use crate::gateway::Upstream;
+use crate::gateway::{HttpBackend, Upstream};
 
 /// How often overdue connections are looked for.
 const TICK: Duration = Duration::from_millis(100);
@@ -34,14 +35,25 @@ pub(super) struct Deadline {
     clock: Instant,
     /// Milliseconds since `clock`; 0: none.
     due: AtomicU64,
+    /// Milliseconds between bytes; 0: `due` stands whatever arrives.
+    pause: AtomicU64,
     passed: AtomicBool,
 }
 
 impl Deadline {
     /// Sets the time at which the connection is cut, or `None` for never.
     pub(super) fn set(&self, due: Option<Instant>) {
+        self.pause.store(0, Ordering::Relaxed);
         let due = due.map_or(0, |due| self.millis(due).max(1));
         self.due.store(due, Ordering::Release);
+    }
+
+    /// Bytes have arrived, and the next ones may take this long.
+    pub(super) fn set_pause(&self, pause: Duration, total: Option<Instant>) {
+        let next = Instant::now().checked_add(pause);
+        self.set([next, total].into_iter().flatten().min());
+        let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        self.pause.store(pause, Ordering::Relaxed);
     }
 
     /// Whether the connection was cut for being overdue.
@@ -53,16 +65,26 @@ impl Deadline {
         u64::try_from(at.saturating_duration_since(self.clock).as_millis()).unwrap_or(u64::MAX)
     }
 
+    fn has_unread(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        matches!(self.socket.peek(&mut byte), Ok(1..))
+    }
+
     fn check(&self, now: Instant) {
         let due = self.due.load(Ordering::Acquire);
         if due == 0 || self.millis(now) < due {
             return;
         }
-        // A head that arrived just now has changed `due`: then it was in time.
+        // Bytes that nobody has read yet: it is the client that is slow, not the upstream.
+        let next = match self.pause.load(Ordering::Relaxed) {
+            pause @ 1.. if self.has_unread() => due.saturating_add(pause),
+            _ => 0,
+        };
+        // What arrived just now has changed `due`: then it was in time.
         let still = self
             .due
-            .compare_exchange(due, 0, Ordering::AcqRel, Ordering::Acquire);
-        if still.is_ok() {
+            .compare_exchange(due, next, Ordering::AcqRel, Ordering::Acquire);
+        if still.is_ok() && next == 0 {
             self.passed.store(true, Ordering::Release);
             if let Err(error) = self.socket.shutdown(std::net::Shutdown::Both) {
                 log::debug!("upstream connection was gone before it was cut: {error}");
@@ -132,6 +154,7 @@ impl Connect for Connector {
             socket,
             clock: Instant::now(),
             due: AtomicU64::new(0),
+            pause: AtomicU64::new(0),
             passed: AtomicBool::new(false),
         });
         self.0.watch(&deadline);
@@ -154,6 +177,11 @@ pub(super) fn deadline_of(digest: Option<&Digest>) -> Option<Arc<Deadline>> {
         .cloned()
 }
 
+/// The longest pause between bytes, where Pingora's own time-out cannot hold it: that one is needed for the head, which may take longer.
+pub(super) fn watched_pause(settings: &HttpBackend) -> Option<Duration> {
+    (settings.read_timeout < settings.head_timeout).then_some(settings.read_timeout)
+}
+
 /// The peer for one attempt.
 pub(super) fn peer(
     upstream: &Upstream,
@@ -171,7 +199,7 @@ pub(super) fn peer(
     options.custom_l4 = Some(connector);
     options.total_connection_timeout = Some(settings.connect_timeout);
     options.connection_timeout = Some(settings.connect_timeout);
-    // Until the head, the deadline decides; it may be later than a pause between bytes may last.
+    // The longer of the two; the deadline holds the shorter.
     options.read_timeout = Some(settings.read_timeout.max(settings.head_timeout));
     options.write_timeout = Some(settings.read_timeout);
     options.idle_timeout = Some(IDLE);

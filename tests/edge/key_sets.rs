@@ -21,70 +21,36 @@ fn status(edge: &Edge, token: &str) -> u16 {
 #[test]
 fn known_keys_go_on_when_the_issuer_dies() {
     let (mut issuer, upstream) = (Issuer::start(), Upstream::start());
-    let edge = Edge::with_jwt(&issuer, &upstream)
-        .jwt("jwks_cooldown_secs = 1")
-        .start();
+    let edge = Edge::with_jwt(&issuer, &upstream).jwt("jwks_cooldown_secs = 1").start();
     let token = issuer.token().sign();
     assert_eq!(status(&edge, &token), 200);
     issuer.stop();
     for row in 0..20 {
-        assert_eq!(
-            status(&edge, &token),
-            200,
-            "request {row} after the issuer's end"
-        );
-        assert_eq!(
-            status(&edge, &issuer.token().claim("jti", row).sign()),
-            200,
-            "a token that no cache has seen"
-        );
+        assert_eq!(status(&edge, &token), 200, "request {row} after the issuer's end");
+        assert_eq!(status(&edge, &issuer.token().claim("jti", row).sign()), 200, "a token that no cache has seen");
     }
-    assert_eq!(
-        status(&edge, &issuer.token().kid("unknown").sign()),
-        401,
-        "an unknown key while the issuer is dead"
-    );
+    assert_eq!(status(&edge, &issuer.token().kid("unknown").sign()), 401, "an unknown key while the issuer is dead");
     assert_eq!(status(&edge, &token), 200, "and still");
 }
 
 #[test]
 fn known_keys_go_on_whatever_the_issuer_answers() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
-    let edge = Edge::with_jwt(&issuer, &upstream)
-        .jwt("jwks_cooldown_secs = 1")
-        .start();
+    let edge = Edge::with_jwt(&issuer, &upstream).jwt("jwks_cooldown_secs = 1").start();
     let token = issuer.token().sign();
-    for answer in [
-        Answer::Status(500),
-        Answer::Status(404),
-        Answer::Garbage,
-        Answer::Huge,
-        Answer::Keys(Vec::new()),
-    ] {
+    for answer in [Answer::Status(500), Answer::Status(404), Answer::Garbage, Answer::Huge, Answer::Keys(Vec::new())] {
         // A set without a usable key counts as a failed fetch.
-        issuer.publish(if matches!(answer, Answer::Keys(_)) {
-            Vec::new()
-        } else {
-            vec![issuer.signing_key().jwk("k1")]
-        });
+        issuer.publish(if matches!(answer, Answer::Keys(_)) { Vec::new() } else { vec![issuer.signing_key().jwk("k1")] });
         let before = issuer.fetches();
         issuer.answer(answer.clone());
         // An unknown key makes the edge fetch, as soon as the cool-down lets it.
         eventually(&format!("a fetch: {answer:?}"), SOON, || {
-            assert_eq!(
-                status(&edge, &issuer.token().kid("unknown").sign()),
-                401,
-                "{answer:?}: an unknown key"
-            );
+            assert_eq!(status(&edge, &issuer.token().kid("unknown").sign()), 401, "{answer:?}: an unknown key");
             (issuer.fetches() > before).then_some(())
         });
         assert_eq!(status(&edge, &token), 200, "{answer:?}: the known key");
     }
-    assert!(
-        edge.resident_mib() < 150,
-        "{} MiB after a key set of 20 MB",
-        edge.resident_mib()
-    );
+    assert!(edge.resident_mib() < 150, "{} MiB after a key set of 20 MB", edge.resident_mib());
 }
 
 #[test]
@@ -95,23 +61,11 @@ fn a_new_key_passes_at_once_and_costs_one_fetch() {
     assert_eq!(status(&edge, &old), 200);
     let before = issuer.fetches();
     issuer.rotate("k2", 1);
-    assert_eq!(
-        status(&edge, &issuer.token().sign()),
-        200,
-        "the first token of the new key"
-    );
+    assert_eq!(status(&edge, &issuer.token().sign()), 200, "the first token of the new key");
     assert_eq!(issuer.fetches(), before + 1);
-    assert_eq!(
-        status(&edge, &old),
-        401,
-        "the withdrawn key, though its token was cached"
-    );
+    assert_eq!(status(&edge, &old), 401, "the withdrawn key, though its token was cached");
     assert_eq!(status(&edge, &issuer.token().sign()), 200);
-    assert_eq!(
-        issuer.fetches(),
-        before + 1,
-        "the withdrawn key is in its cool-down"
-    );
+    assert_eq!(issuer.fetches(), before + 1, "the withdrawn key is in its cool-down");
 }
 
 #[test]
@@ -120,27 +74,15 @@ fn many_requests_for_a_new_key_share_one_fetch() {
     let edge = Edge::with_jwt(&issuer, &upstream).start();
     let known = issuer.token().sign();
     issuer.rotate("k2", 1);
-    issuer.publish(vec![
-        RsaKey::number(0).jwk("k1"),
-        RsaKey::number(1).jwk("k2"),
-    ]);
+    issuer.publish(vec![RsaKey::number(0).jwk("k1"), RsaKey::number(1).jwk("k2")]);
     issuer.answer(Answer::Slowly(Duration::from_secs(1)));
     let before = issuer.fetches();
-    let new: Vec<String> = (0..20)
-        .map(|number| issuer.token().claim("jti", number).sign())
-        .collect();
+    let new: Vec<String> = (0..20).map(|number| issuer.token().claim("jti", number).sign()).collect();
     thread::scope(|scope| {
-        let waiting: Vec<_> = new
-            .iter()
-            .map(|token| scope.spawn(|| status(&edge, token)))
-            .collect();
+        let waiting: Vec<_> = new.iter().map(|token| scope.spawn(|| status(&edge, token))).collect();
         let started = Instant::now();
         assert_eq!(status(&edge, &known), 200);
-        assert!(
-            started.elapsed() < Duration::from_millis(800),
-            "a known key never waits for a fetch: {:?}",
-            started.elapsed()
-        );
+        assert!(started.elapsed() < Duration::from_millis(800), "a known key never waits for a fetch: {:?}", started.elapsed());
         for thread in waiting {
             assert_eq!(thread.join().unwrap(), 200);
         }
@@ -157,14 +99,7 @@ fn ten_thousand_unknown_keys_cause_one_fetch() {
     // Only the header differs: that saves 10,000 signatures, and an unknown key is never tried on one.
     let rest = known.split_once('.').map(|(_, rest)| rest).unwrap();
     let flood: Vec<String> = (0..10_000)
-        .map(|number| {
-            format!(
-                "{}.{rest}",
-                crate::support::keys::base64url(
-                    json!({ "alg": "RS256", "kid": format!("no-{number}") }).to_string()
-                )
-            )
-        })
+        .map(|number| format!("{}.{rest}", crate::support::keys::base64url(json!({ "alg": "RS256", "kid": format!("no-{number}") }).to_string())))
         .collect();
     thread::scope(|scope| {
         for part in flood.chunks(flood.len() / 4) {
@@ -172,9 +107,7 @@ fn ten_thousand_unknown_keys_cause_one_fetch() {
             scope.spawn(move || {
                 let mut client = edge.connect();
                 for token in part {
-                    let response = client
-                        .send(edge.get("/api/x").bearer(token).bytes())
-                        .response();
+                    let response = client.send(edge.get("/api/x").bearer(token).bytes()).response();
                     assert_eq!(response.status, 401);
                 }
             });
@@ -183,11 +116,7 @@ fn ten_thousand_unknown_keys_cause_one_fetch() {
             assert_eq!(status(&edge, &known), 200, "a known key during the flood");
         }
     });
-    assert!(
-        issuer.fetches() - before <= 1,
-        "{} fetches",
-        issuer.fetches() - before
-    );
+    assert!(issuer.fetches() - before <= 1, "{} fetches", issuer.fetches() - before);
 }
 
 #[test]
@@ -205,11 +134,7 @@ fn an_unknown_key_waits_no_longer_than_five_seconds() {
         for _ in 0..20 {
             let started = Instant::now();
             assert_eq!(status(&edge, &known), 200);
-            assert!(
-                started.elapsed() < Duration::from_secs(2),
-                "a known key meanwhile: {:?}",
-                started.elapsed()
-            );
+            assert!(started.elapsed() < Duration::from_secs(2), "a known key meanwhile: {:?}", started.elapsed());
         }
         let (status, waited) = waiting.join().unwrap();
         assert_eq!(status, 401);
@@ -220,26 +145,17 @@ fn an_unknown_key_waits_no_longer_than_five_seconds() {
 #[test]
 fn after_the_cool_down_an_unknown_key_is_fetched_again() {
     let (mut issuer, upstream) = (Issuer::start(), Upstream::start());
-    let edge = Edge::with_jwt(&issuer, &upstream)
-        .jwt("jwks_cooldown_secs = 2")
-        .start();
+    let edge = Edge::with_jwt(&issuer, &upstream).jwt("jwks_cooldown_secs = 2").start();
     assert_eq!(status(&edge, &issuer.token().kid("unknown").sign()), 401);
     issuer.rotate("k2", 1);
     let token = issuer.token().sign();
     assert_eq!(status(&edge, &token), 401, "within the cool-down");
-    eventually("the new key after the cool-down", SOON, || {
-        (status(&edge, &token) == 200).then_some(())
-    });
+    eventually("the new key after the cool-down", SOON, || (status(&edge, &token) == 200).then_some(()));
 }
 
 #[test]
 fn a_start_without_keys_is_503_until_they_come() {
-    for answer in [
-        Answer::Status(500),
-        Answer::Garbage,
-        Answer::Huge,
-        Answer::Keys(Vec::new()),
-    ] {
+    for answer in [Answer::Status(500), Answer::Garbage, Answer::Huge, Answer::Keys(Vec::new())] {
         let (issuer, upstream) = (Issuer::start(), Upstream::start());
         issuer.publish(Vec::new());
         issuer.answer(answer.clone());
@@ -249,9 +165,7 @@ fn a_start_without_keys_is_503_until_they_come() {
         assert_eq!(upstream.connections(), 0, "{answer:?}");
         issuer.publish(vec![issuer.signing_key().jwk("k1")]);
         issuer.answer_well();
-        eventually(&format!("recovery by itself: {answer:?}"), SOON, || {
-            (status(&edge, &token) == 200).then_some(())
-        });
+        eventually(&format!("recovery by itself: {answer:?}"), SOON, || (status(&edge, &token) == 200).then_some(()));
     }
 }
 
@@ -263,9 +177,7 @@ fn a_start_before_the_issuer_recovers_too() {
     let token = issuer.token().sign();
     assert_eq!(status(&edge, &token), 503);
     issuer.restart();
-    eventually("recovery by itself", SOON, || {
-        (status(&edge, &token) == 200).then_some(())
-    });
+    eventually("recovery by itself", SOON, || (status(&edge, &token) == 200).then_some(()));
 }
 
 #[test]
@@ -274,43 +186,20 @@ fn the_start_does_not_wait_for_a_silent_issuer() {
     issuer.answer(Answer::Silence);
     let started = Instant::now();
     let edge = Edge::with_jwt(&issuer, &upstream).start_listening();
-    assert_eq!(
-        edge.get("/api/x").send().status,
-        401,
-        "who presents nothing"
-    );
-    assert!(
-        started.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        started.elapsed()
-    );
-    assert_ne!(
-        edge.manage("/ready").send().status,
-        200,
-        "not ready before the first key set was tried"
-    );
-    eventually(
-        "ready after 10 s, keys or not",
-        Duration::from_secs(20),
-        || (edge.manage("/ready").send().status == 200).then_some(()),
-    );
+    assert_eq!(edge.get("/api/x").send().status, 401, "who presents nothing");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert_ne!(edge.manage("/ready").send().status, 200, "not ready before the first key set was tried");
+    eventually("ready after 10 s, keys or not", Duration::from_secs(20), || (edge.manage("/ready").send().status == 200).then_some(()));
 }
 
 #[test]
 fn the_last_good_set_survives_a_restart() {
     let (mut issuer, upstream) = (Issuer::start(), Upstream::start());
-    let mut edge = Edge::with_jwt(&issuer, &upstream)
-        .proxy("state_dir = \"{dir}/state\"")
-        .start();
+    let mut edge = Edge::with_jwt(&issuer, &upstream).proxy("state_dir = \"{dir}/state\"").start();
     let token = issuer.token().sign();
     assert_eq!(status(&edge, &token), 200);
     let state = edge.directory().join("state");
-    eventually("the set on the disk", SOON, || {
-        files_below(&state)
-            .iter()
-            .any(|text| text.contains("\"k1\""))
-            .then_some(())
-    });
+    eventually("the set on the disk", SOON, || files_below(&state).iter().any(|text| text.contains("\"k1\"")).then_some(()));
     for text in files_below(&state) {
         for private in ["\"d\"", "\"p\"", "\"q\"", "\"k\":"] {
             assert!(!text.contains(private), "public keys only: {private}");
@@ -319,11 +208,7 @@ fn the_last_good_set_survives_a_restart() {
     issuer.stop();
     edge.restart();
     assert_eq!(status(&edge, &token), 200, "with the issuer dead");
-    assert_eq!(
-        status(&edge, &issuer.token_of("k1", &RsaKey::number(1)).sign()),
-        401,
-        "another key"
-    );
+    assert_eq!(status(&edge, &issuer.token_of("k1", &RsaKey::number(1)).sign()), 401, "another key");
 }
 
 fn files_below(directory: &std::path::Path) -> Vec<String> {
@@ -332,30 +217,18 @@ fn files_below(directory: &std::path::Path) -> Vec<String> {
     };
     let paths = entries.map(|entry| entry.unwrap().path());
     paths
-        .flat_map(|path| {
-            if path.is_dir() {
-                files_below(&path)
-            } else {
-                vec![
-                    String::from_utf8_lossy(&std::fs::read(&path).unwrap_or_default()).into_owned(),
-                ]
-            }
-        })
+        .flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![String::from_utf8_lossy(&std::fs::read(&path).unwrap_or_default()).into_owned()] })
         .collect()
 }
 
 #[test]
 fn a_set_that_is_broken_on_the_disk_is_no_reason_to_fail() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
-    let mut edge = Edge::with_jwt(&issuer, &upstream)
-        .proxy("state_dir = \"{dir}/state\"")
-        .start();
+    let mut edge = Edge::with_jwt(&issuer, &upstream).proxy("state_dir = \"{dir}/state\"").start();
     let token = issuer.token().sign();
     assert_eq!(status(&edge, &token), 200);
     let state = edge.directory().join("state");
-    eventually("the set on the disk", SOON, || {
-        (!files_below(&state).is_empty()).then_some(())
-    });
+    eventually("the set on the disk", SOON, || (!files_below(&state).is_empty()).then_some(()));
     overwrite_below(&state);
     edge.restart();
     assert_eq!(status(&edge, &token), 200);
@@ -377,9 +250,7 @@ fn no_redirect_leads_to_another_host() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let port = Port::claim();
     let trap = Server::start_on(([127, 0, 0, 2], port.number()).into(), |_, _| {});
-    issuer.answer(Answer::Redirect(format!(
-        "http://127.0.0.2:{port}{JWKS_PATH}"
-    )));
+    issuer.answer(Answer::Redirect(format!("http://127.0.0.2:{port}{JWKS_PATH}")));
     let edge = Edge::with_jwt(&issuer, &upstream).start();
     assert_eq!(status(&edge, &issuer.token().sign()), 503);
     assert_eq!(trap.accepted(), 0);
@@ -388,35 +259,15 @@ fn no_redirect_leads_to_another_host() {
 #[test]
 fn steps_that_name_one_url_share_its_set() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
-    let second = crate::support::settings::Route::to("second", &upstream)
-        .prefix("/second")
-        .steps(&["other"]);
+    let second = crate::support::settings::Route::to("second", &upstream).prefix("/second").steps(&["other"]);
     let step = format!(
         "[middleware.other]\ntype = \"jwt-auth\"\nconfig = {{ jwks_url = \"{}\", issuer = \"https://auth.example.com\", audience = \"other\" }}",
         issuer.url()
     );
-    let edge = Edge::configured(
-        Settings::with_jwt(&issuer, &upstream)
-            .and(&second.text())
-            .and(&step),
-    )
-    .start();
+    let edge = Edge::configured(Settings::with_jwt(&issuer, &upstream).and(&second.text()).and(&step)).start();
     assert_eq!(status(&edge, &issuer.token().sign()), 200);
-    assert_eq!(
-        edge.get("/second/x")
-            .bearer(&issuer.token().claim("aud", "other").sign())
-            .send()
-            .status,
-        200
-    );
-    assert_eq!(
-        edge.get("/second/x")
-            .bearer(&issuer.token().sign())
-            .send()
-            .status,
-        401,
-        "a verdict of one step is none of the other's"
-    );
+    assert_eq!(edge.get("/second/x").bearer(&issuer.token().claim("aud", "other").sign()).send().status, 200);
+    assert_eq!(edge.get("/second/x").bearer(&issuer.token().sign()).send().status, 401, "a verdict of one step is none of the other's");
     assert_eq!(issuer.fetches(), 1);
 }
 
@@ -424,11 +275,7 @@ fn steps_that_name_one_url_share_its_set() {
 fn a_set_of_more_than_a_hundred_keys_is_refused() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let key: Arc<RsaKey> = issuer.signing_key();
-    issuer.publish(
-        (0..101)
-            .map(|number| key.jwk(&format!("k{number}")))
-            .collect(),
-    );
+    issuer.publish((0..101).map(|number| key.jwk(&format!("k{number}"))).collect());
     let edge = Edge::with_jwt(&issuer, &upstream).start();
     assert_eq!(status(&edge, &issuer.token().sign()), 503);
 }

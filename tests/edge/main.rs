@@ -1,18 +1,11 @@
 //! The edge from outside: the real binary, real sockets, real keys. `support` is the harness; every other module holds the rules of one subject.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stderr,
-    reason = "a test that cannot go on should say where, and stop"
-)]
-#![allow(
-    unreachable_pub,
-    reason = "nothing of a test is public; `pub` marks what a module offers to the others"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test that cannot go on should say where, and stop")]
+#![allow(unreachable_pub, reason = "nothing of a test is public; `pub` marks what a module offers to the others")]
 
 mod bearer;
 mod configuration;
 mod demo;
+mod explain;
 mod forwarding;
 mod framing;
 mod harness;
@@ -20,6 +13,7 @@ mod identity;
 mod key_sets;
 mod management;
 mod paths;
+mod reload;
 mod rooms;
 mod routing;
 mod support;

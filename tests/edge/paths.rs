@@ -189,17 +189,8 @@ struct Place {
 impl Place {
     fn start() -> Self {
         let (issuer, protected, open) = (Issuer::start(), Upstream::start(), Upstream::start());
-        let edge = Edge::configured(
-            Settings::with_jwt(&issuer, &protected)
-                .and(&Route::to("open", &open).prefix("/").text()),
-        )
-        .start();
-        Self {
-            issuer,
-            protected,
-            open,
-            edge,
-        }
+        let edge = Edge::configured(Settings::with_jwt(&issuer, &protected).and(&Route::to("open", &open).prefix("/").text())).start();
+        Self { issuer, protected, open, edge }
     }
 
     /// What is wrong with how `target` is answered without a token; `None` when nothing is.
@@ -208,19 +199,11 @@ impl Place {
         let status = if http2 {
             self.edge.get(target).http2().send().status
         } else {
-            let (responses, _) = self.edge.raw(format!(
-                "GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
-            ));
+            let (responses, _) = self.edge.raw(format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"));
             responses.first().map_or(0, |response| response.status)
         };
-        let forwarded: Vec<String> = self
-            .open
-            .requests()
-            .iter()
-            .map(|request| request.target().to_owned())
-            .collect();
-        let seen =
-            format!("{target:?} (HTTP/2: {http2}): {status}, the open upstream got {forwarded:?}");
+        let forwarded: Vec<String> = self.open.requests().iter().map(|request| request.target().to_owned()).collect();
+        let seen = format!("{target:?} (HTTP/2: {http2}): {status}, the open upstream got {forwarded:?}");
         if self.protected.connections() > 0 {
             return Some(format!("{seen}, and the protected upstream was asked"));
         }
@@ -242,10 +225,7 @@ impl Place {
 fn no_spelling_of_a_protected_place_gets_around_the_token() {
     assert!(SPELLINGS.len() >= 70);
     let place = Place::start();
-    let wrong: Vec<String> = SPELLINGS
-        .iter()
-        .filter_map(|(target, expected)| place.judge(target, expected, false))
-        .collect();
+    let wrong: Vec<String> = SPELLINGS.iter().filter_map(|(target, expected)| place.judge(target, expected, false)).collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
@@ -254,14 +234,9 @@ fn nor_over_http2() {
     let place = Place::start();
     // What the client's library can say at all.
     let sayable = SPELLINGS.iter().filter(|(target, _)| {
-        target.starts_with('/')
-            && format!("http://h{target}")
-                .parse::<http::Uri>()
-                .is_ok_and(|uri| uri.path_and_query().is_some_and(|path| path == target))
+        target.starts_with('/') && format!("http://h{target}").parse::<http::Uri>().is_ok_and(|uri| uri.path_and_query().is_some_and(|path| path == target))
     });
-    let wrong: Vec<String> = sayable
-        .filter_map(|(target, expected)| place.judge(target, expected, true))
-        .collect();
+    let wrong: Vec<String> = sayable.filter_map(|(target, expected)| place.judge(target, expected, true)).collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
@@ -285,15 +260,9 @@ fn what_is_matched_is_what_is_forwarded() {
         ("/x/../api/y?q=%2f../..//&%zz", "/y?q=%2f../..//&%zz"),
     ];
     for (target, forwarded) in rows {
-        let request = format!(
-            "GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
-        );
+        let request = format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n");
         let (responses, _) = place.edge.raw(request);
-        assert_eq!(
-            responses.first().map(|response| response.status),
-            Some(200),
-            "{target}"
-        );
+        assert_eq!(responses.first().map(|response| response.status), Some(200), "{target}");
         assert_eq!(place.protected.only().target(), forwarded, "{target}");
         place.protected.clear();
     }
@@ -319,9 +288,7 @@ fn percent_decoded(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = path;
     while let [first, tail @ ..] = rest {
-        let escape = tail
-            .get(..2)
-            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        let escape = tail.get(..2).and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
         match escape {
             Some(byte) if *first == b'%' => {
                 out.push(byte);

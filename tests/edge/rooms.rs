@@ -18,19 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("runbeam", &["auth"]),
     ("runbeam/agent", &["gateway", "runbeam"]),
     ("management", &["gateway", "runbeam", "telemetry"]),
-    (
-        "server",
-        &[
-            "config",
-            "telemetry",
-            "auth",
-            "policy",
-            "gateway",
-            "proxy",
-            "management",
-            "runbeam",
-        ],
-    ),
+    ("server", &["config", "telemetry", "auth", "policy", "gateway", "proxy", "management", "runbeam"]),
 ];
 
 /// Argument parsing and the small commands.
@@ -50,23 +38,13 @@ struct Source {
 impl Source {
     fn read(path: &Path, root: &Path) -> Self {
         let text = fs::read_to_string(path).unwrap();
-        let stream = TokenStream::from_str(&text)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let stream = TokenStream::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let mut tokens = Vec::new();
         flatten(stream, &mut tokens);
         let inside = path.strip_prefix(root).unwrap().with_extension("");
         let inside = inside.to_str().unwrap();
-        let room = if inside.starts_with("runbeam/agent") {
-            "runbeam/agent"
-        } else {
-            inside.split('/').next().unwrap()
-        };
-        Self {
-            path: path.to_owned(),
-            room: room.to_owned(),
-            text,
-            tokens: without_tests(tokens),
-        }
+        let room = if inside.starts_with("runbeam/agent") { "runbeam/agent" } else { inside.split('/').next().unwrap() };
+        Self { path: path.to_owned(), room: room.to_owned(), text, tokens: without_tests(tokens) }
     }
 
     /// The rooms that follow `crate::`, groups in braces included.
@@ -114,15 +92,7 @@ impl Source {
 
     fn places(&self, pattern: &[&str]) -> Vec<usize> {
         let windows = self.tokens.windows(pattern.len()).enumerate();
-        windows
-            .filter(|(_, window)| {
-                window
-                    .iter()
-                    .zip(pattern)
-                    .all(|(token, wanted)| token == wanted)
-            })
-            .map(|(place, _)| place)
-            .collect()
+        windows.filter(|(_, window)| window.iter().zip(pattern).all(|(token, wanted)| token == wanted)).map(|(place, _)| place).collect()
     }
 }
 
@@ -153,12 +123,7 @@ fn without_tests(tokens: Vec<String>) -> Vec<String> {
     let mut out = Vec::new();
     let mut rest = tokens.as_slice();
     while let Some(token) = rest.first() {
-        if !(rest.len() > TESTS.len()
-            && rest
-                .iter()
-                .zip(TESTS)
-                .all(|(token, wanted)| token == wanted))
-        {
+        if !(rest.len() > TESTS.len() && rest.iter().zip(TESTS).all(|(token, wanted)| token == wanted)) {
             out.push(token.clone());
             rest = &rest[1..];
             continue;
@@ -185,10 +150,7 @@ fn sources() -> Vec<Source> {
     files.sort();
     let sources: Vec<Source> = files.iter().map(|path| Source::read(path, &root)).collect();
     assert!(sources.len() > 10, "the sources are there");
-    sources
-        .into_iter()
-        .filter(|source| !is_for_tests_only(&source.path))
-        .collect()
+    sources.into_iter().filter(|source| !is_for_tests_only(&source.path)).collect()
 }
 
 fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
@@ -204,47 +166,22 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
 
 /// Whether the module above declares this file, or a directory that it lies in, under `#[cfg(test)]`.
 fn is_for_tests_only(path: &Path) -> bool {
-    let name = path
-        .file_stem()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
+    let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
     let directory = path.parent().unwrap();
-    let (name, directory) = if name == "mod" {
-        (
-            directory.file_name().unwrap().to_str().unwrap(),
-            directory.parent().unwrap(),
-        )
-    } else {
-        (name, directory)
-    };
-    let above = [
-        directory.join("mod.rs"),
-        directory.join("lib.rs"),
-        directory.with_extension("rs"),
-    ]
-    .into_iter()
-    .find(|above| above.is_file() && above != path);
+    let (name, directory) = if name == "mod" { (directory.file_name().unwrap().to_str().unwrap(), directory.parent().unwrap()) } else { (name, directory) };
+    let above = [directory.join("mod.rs"), directory.join("lib.rs"), directory.with_extension("rs")].into_iter().find(|above| above.is_file() && above != path);
     let declared = above
         .as_ref()
         .and_then(|above| fs::read_to_string(above).ok())
-        .is_some_and(|text| {
-            text.contains(&format!("#[cfg(test)]\nmod {name};"))
-                || text.contains(&format!("#[cfg(test)]\npub(crate) mod {name};"))
-        });
-    declared
-        || above.is_some_and(|above| {
-            above.file_name().is_some_and(|file| file == "mod.rs") && is_for_tests_only(&above)
-        })
+        .is_some_and(|text| text.contains(&format!("#[cfg(test)]\nmod {name};")) || text.contains(&format!("#[cfg(test)]\npub(crate) mod {name};")));
+    declared || above.is_some_and(|above| above.file_name().is_some_and(|file| file == "mod.rs") && is_for_tests_only(&above))
 }
 
 #[test]
 fn a_room_uses_only_the_rooms_below_it() {
     let allowed: BTreeMap<&str, &[&str]> = MAY_USE.iter().copied().collect();
     let mut wrong = Vec::new();
-    for source in sources()
-        .iter()
-        .filter(|source| !TOP.contains(&source.room.as_str()))
-    {
+    for source in sources().iter().filter(|source| !TOP.contains(&source.room.as_str())) {
         let Some(allowed) = allowed.get(source.room.as_str()) else {
             wrong.push(format!("{}: a room without rules", source.path.display()));
             continue;
@@ -252,11 +189,7 @@ fn a_room_uses_only_the_rooms_below_it() {
         for used in source.uses() {
             let own = source.room == used || source.room.starts_with(&format!("{used}/"));
             if !own && !allowed.contains(&used.as_str()) {
-                wrong.push(format!(
-                    "{}: {} may not use {used}",
-                    source.path.display(),
-                    source.room
-                ));
+                wrong.push(format!("{}: {} may not use {used}", source.path.display(), source.room));
             }
         }
     }
@@ -269,10 +202,7 @@ fn the_rules_have_no_cycle() {
     let mut before = Vec::new();
     for (room, uses) in MAY_USE {
         for used in *uses {
-            assert!(
-                before.contains(used),
-                "{room} uses {used}, which stands behind it"
-            );
+            assert!(before.contains(used), "{room} uses {used}, which stands behind it");
         }
         before.push(room);
     }
@@ -280,14 +210,8 @@ fn the_rules_have_no_cycle() {
 
 #[test]
 fn only_a_few_rooms_name_pingora() {
-    for source in sources()
-        .iter()
-        .filter(|source| !NAMES_PINGORA.contains(&source.room.as_str()))
-    {
-        let named = source
-            .tokens
-            .iter()
-            .find(|token| token.starts_with("pingora"));
+    for source in sources().iter().filter(|source| !NAMES_PINGORA.contains(&source.room.as_str())) {
+        let named = source.tokens.iter().find(|token| token.starts_with("pingora"));
         assert_eq!(named, None, "{}", source.path.display());
     }
 }
@@ -312,11 +236,7 @@ fn nothing_gives_up_or_steps_outside_the_language() {
 #[test]
 fn every_file_says_what_it_is_for() {
     for source in sources() {
-        assert!(
-            source.text.starts_with("//! "),
-            "{} begins with what it is for",
-            source.path.display()
-        );
+        assert!(source.text.starts_with("//! "), "{} begins with what it is for", source.path.display());
     }
 }
 
@@ -327,26 +247,14 @@ fn the_reader_of_sources_is_right() {
         flatten(TokenStream::from_str(text).unwrap(), &mut tokens);
         without_tests(tokens)
     };
-    let source = |text: &str| Source {
-        path: PathBuf::new(),
-        room: "auth".into(),
-        text: text.into(),
-        tokens: tokens(text),
-    };
-    assert_eq!(source("use crate::config; use crate::{gateway::{Live, x}, proxy}; fn f() { crate::server::g() }").uses(), ["config", "gateway", "proxy", "server"]);
-    assert!(
-        source("// crate::proxy\nconst A: &str = \"crate::proxy .unwrap()\";")
-            .uses()
-            .is_empty()
+    let source = |text: &str| Source { path: PathBuf::new(), room: "auth".into(), text: text.into(), tokens: tokens(text) };
+    assert_eq!(
+        source("use crate::config; use crate::{gateway::{Live, x}, proxy}; fn f() { crate::server::g() }").uses(),
+        ["config", "gateway", "proxy", "server"]
     );
-    let tested = source(
-        "fn a() {} #[cfg(test)] mod tests { use crate::proxy; fn b() { c().unwrap() } } fn d() {}",
-    );
-    assert!(
-        tested.uses().is_empty()
-            && !tested.has(&[".", "unwrap", "(", ")"])
-            && tested.has(&["fn", "d"])
-    );
+    assert!(source("// crate::proxy\nconst A: &str = \"crate::proxy .unwrap()\";").uses().is_empty());
+    let tested = source("fn a() {} #[cfg(test)] mod tests { use crate::proxy; fn b() { c().unwrap() } } fn d() {}");
+    assert!(tested.uses().is_empty() && !tested.has(&[".", "unwrap", "(", ")"]) && tested.has(&["fn", "d"]));
     let declared = source("#[cfg(test)] mod tests; use crate::proxy;");
     assert_eq!(declared.uses(), ["proxy"]);
 }

@@ -47,7 +47,7 @@ impl House {
 }
 
 fn build(steps: &[Step]) -> Chain {
-    Chain::build(steps, &testing::key_sets()).unwrap()
+    Chain::build(steps, &testing::shared()).unwrap()
 }
 
 /// The outcome in a word.
@@ -284,7 +284,7 @@ fn every_error_is_reported_with_its_step() {
         named("good", house.step(0, |_| {})),
         named("last", house.step(0, |step| step.fallback_on_failed = true)),
     ];
-    let errors = Chain::build(&steps, &testing::key_sets()).unwrap_err();
+    let errors = Chain::build(&steps, &testing::shared()).unwrap_err();
     let found: Vec<_> = errors.iter().map(BuildError::step).collect();
     assert_eq!(
         found,

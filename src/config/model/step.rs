@@ -37,6 +37,19 @@ pub enum StepKind {
 }
 
 impl StepKind {
+    /// The value of `type`, in its first spelling.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Jwt(_) => "jwt-auth",
+            Self::Basic(_) => "basic-auth",
+            Self::ApiKey(_) => "api-key",
+            Self::Policies(_) => "policies",
+            Self::PathFilter(_) => "path-filter",
+            Self::LogDump(_) => "log_dump",
+            Self::Passthru => "passthru",
+        }
+    }
+
     /// Whether the step authenticates.
     pub fn authenticates(&self) -> bool {
         matches!(self, Self::Jwt(_) | Self::Basic(_) | Self::ApiKey(_))
@@ -207,6 +220,15 @@ pub enum KeyDigest {
     Sha256([u8; 32]),
     /// HMAC-SHA-256 of the key under the pepper.
     HmacSha256([u8; 32]),
+}
+
+impl KeyDigest {
+    /// The digest itself.
+    pub fn bytes(&self) -> &[u8; 32] {
+        match self {
+            Self::Sha256(bytes) | Self::HmacSha256(bytes) => bytes,
+        }
+    }
 }
 
 impl std::fmt::Debug for KeyDigest {

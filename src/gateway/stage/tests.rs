@@ -62,14 +62,14 @@ fn parse(middleware: &str) -> Result<config::Config, config::Errors> {
     )
 }
 
-fn key_sets() -> KeySets {
+fn shared() -> Shared {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    KeySets::new(None).unwrap()
+    Shared::new(None).unwrap()
 }
 
 fn stages(middleware: &str) -> Stages {
     let config = parse(middleware).unwrap_or_else(|errors| panic!("{errors}"));
-    Stages::build(&config.pipelines[0].steps, &key_sets()).unwrap()
+    Stages::build(&config.pipelines[0].steps, &shared()).unwrap()
 }
 
 #[test]
@@ -126,7 +126,7 @@ async fn a_chain_after_policies_is_a_chain_of_its_own() {
 
 #[test]
 fn counts_survive_a_reload() {
-    let live = Live::start(parse(r#"["acl"]"#).unwrap(), key_sets()).unwrap();
+    let live = Live::start(parse(r#"["acl"]"#).unwrap(), shared()).unwrap();
     let local: SocketAddr = "127.0.0.1:8080".parse().unwrap();
     let headers = HeaderMap::new();
     let ask = || {

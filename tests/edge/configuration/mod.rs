@@ -49,7 +49,7 @@ options = { base_url = "http://127.0.0.1:3000", timeout_secs = 30 }
 
 /// [`GOOD`] with one piece of it replaced.
 #[track_caller]
-fn with(piece: &str, other: &str) -> String {
+pub fn with(piece: &str, other: &str) -> String {
     assert!(GOOD.contains(piece), "{piece} stands in the configuration");
     GOOD.replacen(piece, other, 1)
 }
@@ -57,8 +57,5 @@ fn with(piece: &str, other: &str) -> String {
 /// The number of the line that holds this piece, from 1.
 #[track_caller]
 fn line_of(text: &str, piece: &str) -> usize {
-    1 + text
-        .lines()
-        .position(|line| line.contains(piece))
-        .unwrap_or_else(|| panic!("{piece} stands in the text"))
+    1 + text.lines().position(|line| line.contains(piece)).unwrap_or_else(|| panic!("{piece} stands in the text"))
 }

@@ -20,18 +20,13 @@ fn every_configuration_that_is_shipped_loads() {
     let mut files: Vec<PathBuf> = fs::read_dir(shipped("conf"))
         .expect("conf/")
         .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "toml")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
         .collect();
     files.sort();
     assert!(files.len() >= 2, "{files:?}");
     for file in files {
         let file = file.to_str().unwrap();
-        Program::with(&["-c", file, "--check"])
-            .run()
-            .assert_ok(file);
+        Program::with(&["-c", file, "--check"]).run().assert_ok(file);
     }
 }
 
@@ -43,40 +38,21 @@ fn the_example_starts_on_a_fresh_machine_and_keeps_its_route_shut_without_keys()
         .replace("bind_port = 8080", &format!("bind_port = {public}"))
         .replace("bind_port = 9090", &format!("bind_port = {management}"));
     let issuer = Issuer::start();
-    let edge = crate::support::edge::Edge::of_text(&text, public, management)
-        .env("HARMONY_JWKS_URL", "http://127.0.0.1:1/jwks.json")
-        .start_listening();
+    let edge = crate::support::edge::Edge::of_text(&text, public, management).env("HARMONY_JWKS_URL", "http://127.0.0.1:1/jwks.json").start_listening();
     let status = |request: Request| request.send().status;
     assert_eq!(status(edge.get("/api/x")), 401);
-    assert_eq!(
-        status(edge.get("/api/x").bearer(&issuer.token().sign())),
-        503,
-        "unreachable keys mean 503, not a failed start"
-    );
+    assert_eq!(status(edge.get("/api/x").bearer(&issuer.token().sign())), 503, "unreachable keys mean 503, not a failed start");
     assert_eq!(status(edge.manage("/health")), 200);
 }
 
 #[test]
 fn the_unit_starts_the_binary_with_a_configuration() {
     let unit = read("systemd/harmony-edge.service");
-    let start = unit
-        .lines()
-        .find_map(|line| line.strip_prefix("ExecStart="))
-        .expect("ExecStart");
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).expect("ExecStart");
     let words: Vec<&str> = start.split_whitespace().collect();
-    assert!(
-        words[0].starts_with('/') && words[0].ends_with("/harmony-edge"),
-        "{start}"
-    );
-    let config = words
-        .iter()
-        .position(|word| *word == "-c")
-        .and_then(|place| words.get(place + 1))
-        .expect("-c FILE");
-    assert!(
-        config.starts_with('/') && config.ends_with(".toml"),
-        "{start}"
-    );
+    assert!(words[0].starts_with('/') && words[0].ends_with("/harmony-edge"), "{start}");
+    let config = words.iter().position(|word| *word == "-c").and_then(|place| words.get(place + 1)).expect("-c FILE");
+    assert!(config.starts_with('/') && config.ends_with(".toml"), "{start}");
     for section in ["[Unit]", "[Service]", "[Install]"] {
         assert!(unit.contains(section), "{section}");
     }

@@ -7,7 +7,9 @@ use crate::support::{Edge, Issuer, Upstream};
 /// Takes the upgrade and sends back every byte.
 fn echoing() -> Upstream {
     Upstream::with(|exchange| {
-        exchange.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n");
+        exchange.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+        );
         while let Ok(bytes) = exchange.read_raw() {
             if bytes.is_empty() {
                 break;
@@ -19,9 +21,7 @@ fn echoing() -> Upstream {
 }
 
 fn handshake(token: Option<&str>) -> String {
-    let authorization = token
-        .map(|token| format!("Authorization: Bearer {token}\r\n"))
-        .unwrap_or_default();
+    let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
     format!(
         "GET /api/socket HTTP/1.1\r\nHost: h\r\n{authorization}Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
@@ -32,40 +32,16 @@ fn a_websocket_passes_through_a_protected_route() {
     let (issuer, upstream) = (Issuer::start(), echoing());
     let edge = Edge::with_jwt(&issuer, &upstream).start();
     let denied = edge.connect().send(handshake(None)).response();
-    assert_eq!(
-        (denied.status, upstream.connections()),
-        (401, 0),
-        "without a token nobody asks the upstream"
-    );
+    assert_eq!((denied.status, upstream.connections()), (401, 0), "without a token nobody asks the upstream");
 
     let mut client = edge.connect();
-    let switched = client
-        .send(handshake(Some(&issuer.token().sign())))
-        .response();
+    let switched = client.send(handshake(Some(&issuer.token().sign()))).response();
     assert_eq!(switched.status, 101);
-    assert_eq!(
-        switched
-            .field("upgrade")
-            .map(str::to_ascii_lowercase)
-            .as_deref(),
-        Some("websocket")
-    );
-    assert_eq!(
-        switched.field("sec-websocket-accept"),
-        Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
-    );
+    assert_eq!(switched.field("upgrade").map(str::to_ascii_lowercase).as_deref(), Some("websocket"));
+    assert_eq!(switched.field("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     let seen = upstream.only();
-    assert_eq!(
-        (
-            seen.head.field("upgrade"),
-            seen.head.field("x-auth-subject")
-        ),
-        (Some("websocket"), Some("alice"))
-    );
-    assert_eq!(
-        seen.head.field("sec-websocket-key"),
-        Some("dGhlIHNhbXBsZSBub25jZQ==")
-    );
+    assert_eq!((seen.head.field("upgrade"), seen.head.field("x-auth-subject")), (Some("websocket"), Some("alice")));
+    assert_eq!(seen.head.field("sec-websocket-key"), Some("dGhlIHNhbXBsZSBub25jZQ=="));
 
     // A text frame, masked as a client's are; the upstream sends it back as it came.
     let frame = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
@@ -87,13 +63,8 @@ fn an_upstream_that_refuses_the_upgrade_is_heard() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let edge = Edge::with_jwt(&issuer, &upstream).start();
     let mut client = edge.connect();
-    let response = client
-        .send(handshake(Some(&issuer.token().sign())))
-        .response();
-    assert_eq!(
-        (response.status, response.text().as_str()),
-        (200, "/socket")
-    );
+    let response = client.send(handshake(Some(&issuer.token().sign()))).response();
+    assert_eq!((response.status, response.text().as_str()), (200, "/socket"));
 }
 
 #[test]
@@ -115,10 +86,7 @@ fn events_arrive_one_by_one() {
     let mut arrivals = Vec::new();
     client.read_body(&head, "GET", &mut |_| arrivals.push(started.elapsed()));
     assert_eq!(arrivals.len(), 5, "{arrivals:?}");
-    assert!(
-        arrivals[4] - arrivals[0] > Duration::from_millis(600),
-        "not held back: {arrivals:?}"
-    );
+    assert!(arrivals[4] - arrivals[0] > Duration::from_millis(600), "not held back: {arrivals:?}");
 }
 
 #[test]
@@ -129,10 +97,7 @@ fn a_client_that_has_said_all_still_gets_its_answer() {
         exchange.answer(200, &[], b"late but whole");
     });
     let edge = Edge::open(&upstream).start();
-    for request in [
-        edge.get("/api/x").bytes(),
-        edge.post("/api/x", "body").bytes(),
-    ] {
+    for request in [edge.get("/api/x").bytes(), edge.post("/api/x", "body").bytes()] {
         let mut client = edge.connect();
         client.send(request).finish_writing();
         assert_eq!(client.response().text(), "late but whole");
@@ -150,10 +115,7 @@ fn an_answer_that_comes_before_the_end_of_the_upload_is_delivered() {
     let mut client = edge.connect();
     client.send("POST /api/x HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nthe beginning");
     let response = client.response();
-    assert_eq!(
-        (response.status, response.text().as_str()),
-        (403, "no need to go on")
-    );
+    assert_eq!((response.status, response.text().as_str()), (403, "no need to go on"));
 }
 
 #[test]

@@ -34,7 +34,11 @@ fn the_length_of_a_body_is_said_once_and_plainly() {
         ("a form feed in front", "POST /api/x HTTP/1.1\r\n{H}Content-Length: \x0c5\r\n\r\nhello", Refused(400)),
         ("quoted", "POST /api/x HTTP/1.1\r\n{H}Content-Length: \"5\"\r\n\r\nhello", Refused(400)),
         ("on a GET", "GET /api/x HTTP/1.1\r\n{H}Content-Length: 5\r\nConnection: close\r\n\r\nhello", Forwarded("hello")),
-        ("nominated in Connection", "POST /api/x HTTP/1.1\r\n{H}Content-Length: 5\r\nConnection: close, Content-Length\r\n\r\nhello", RefusedOrForwarded("hello")),
+        (
+            "nominated in Connection",
+            "POST /api/x HTTP/1.1\r\n{H}Content-Length: 5\r\nConnection: close, Content-Length\r\n\r\nhello",
+            RefusedOrForwarded("hello"),
+        ),
     ]);
 }
 
@@ -42,9 +46,17 @@ fn the_length_of_a_body_is_said_once_and_plainly() {
 fn the_only_encoding_of_a_transfer_is_chunked() {
     Bench::start().judge_all(&[
         ("chunked", "POST /api/x HTTP/1.1\r\n{H}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n0\r\n\r\n", Forwarded("hello")),
-        ("chunked in other letters", "POST /api/x HTTP/1.1\r\n{H}Transfer-Encoding: Chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n0\r\n\r\n", RefusedOrForwarded("hello")),
+        (
+            "chunked in other letters",
+            "POST /api/x HTTP/1.1\r\n{H}Transfer-Encoding: Chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            RefusedOrForwarded("hello"),
+        ),
         ("gzip, chunked", "POST /api/x HTTP/1.1\r\n{H}Transfer-Encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", Refused(400)),
-        ("gzip and chunked in two fields", "POST /api/x HTTP/1.1\r\n{H}Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", Refused(400)),
+        (
+            "gzip and chunked in two fields",
+            "POST /api/x HTTP/1.1\r\n{H}Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            Refused(400),
+        ),
         ("chunked twice", "POST /api/x HTTP/1.1\r\n{H}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", Refused(400)),
         ("chunked, chunked", "POST /api/x HTTP/1.1\r\n{H}Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", Refused(400)),
         ("chunked, identity", "POST /api/x HTTP/1.1\r\n{H}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n{S}", Refused(400)),
@@ -60,7 +72,11 @@ fn the_only_encoding_of_a_transfer_is_chunked() {
         ("a blank before the colon", "POST /api/x HTTP/1.1\r\n{H}Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n{S}", Refused(400)),
         ("an underscore", "POST /api/x HTTP/1.1\r\n{H}Transfer_Encoding: chunked\r\nConnection: close\r\n\r\n", RefusedOrForwarded("")),
         ("in HTTP/1.0", "POST /api/x HTTP/1.0\r\n{H}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", RefusedOrForwarded("hello")),
-        ("nominated in Connection", "POST /api/x HTTP/1.1\r\n{H}Transfer-Encoding: chunked\r\nConnection: close, Transfer-Encoding\r\n\r\n5\r\nhello\r\n0\r\n\r\n", RefusedOrForwarded("hello")),
+        (
+            "nominated in Connection",
+            "POST /api/x HTTP/1.1\r\n{H}Transfer-Encoding: chunked\r\nConnection: close, Transfer-Encoding\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            RefusedOrForwarded("hello"),
+        ),
     ]);
 }
 
@@ -68,91 +84,23 @@ fn the_only_encoding_of_a_transfer_is_chunked() {
 fn a_request_is_for_one_host() {
     Bench::start().judge_all(&[
         ("none", "GET /api/x HTTP/1.1\r\n{T}\r\n", Refused(400)),
-        (
-            "twice the same",
-            "GET /api/x HTTP/1.1\r\n{H}Host: h\r\n\r\n",
-            Refused(400),
-        ),
-        (
-            "two",
-            "GET /api/x HTTP/1.1\r\n{H}Host: other\r\n\r\n",
-            Refused(400),
-        ),
-        (
-            "empty",
-            "GET /api/x HTTP/1.1\r\nHost:\r\n{T}\r\n",
-            Refused(400),
-        ),
-        (
-            "a blank inside",
-            "GET /api/x HTTP/1.1\r\nHost: a b\r\n{T}\r\n",
-            Refused(400),
-        ),
-        (
-            "a slash",
-            "GET /api/x HTTP/1.1\r\nHost: a/b\r\n{T}\r\n",
-            Refused(400),
-        ),
-        (
-            "a user",
-            "GET /api/x HTTP/1.1\r\nHost: user@a\r\n{T}\r\n",
-            Refused(400),
-        ),
-        (
-            "a list",
-            "GET /api/x HTTP/1.1\r\nHost: a, b\r\n{T}\r\n",
-            Refused(400),
-        ),
-        (
-            "a port that is none",
-            "GET /api/x HTTP/1.1\r\nHost: a:http\r\n{T}\r\n",
-            Refused(400),
-        ),
-        (
-            "a port too large",
-            "GET /api/x HTTP/1.1\r\nHost: a:99999\r\n{T}\r\n",
-            Refused(400),
-        ),
-        (
-            "two ports",
-            "GET /api/x HTTP/1.1\r\nHost: a:80:80\r\n{T}\r\n",
-            Refused(400),
-        ),
-        (
-            "a bracket open",
-            "GET /api/x HTTP/1.1\r\nHost: [::1\r\n{T}\r\n",
-            Refused(400),
-        ),
-        (
-            "a query",
-            "GET /api/x HTTP/1.1\r\nHost: a?b\r\n{T}\r\n",
-            Refused(400),
-        ),
-        (
-            "a fragment",
-            "GET /api/x HTTP/1.1\r\nHost: a#b\r\n{T}\r\n",
-            Refused(400),
-        ),
-        (
-            "a name with a port",
-            "GET /api/x HTTP/1.1\r\nHost: example.com:8080\r\n{T}Connection: close\r\n\r\n",
-            Forwarded(""),
-        ),
-        (
-            "an IPv6 address",
-            "GET /api/x HTTP/1.1\r\nHost: [::1]:8080\r\n{T}Connection: close\r\n\r\n",
-            Forwarded(""),
-        ),
-        (
-            "none in absolute-form",
-            "GET http://h/api/x HTTP/1.1\r\n{T}\r\n",
-            Refused(400),
-        ),
-        (
-            "HTTP/1.0 without one",
-            "GET /api/x HTTP/1.0\r\n{T}\r\n",
-            RefusedOrForwarded(""),
-        ),
+        ("twice the same", "GET /api/x HTTP/1.1\r\n{H}Host: h\r\n\r\n", Refused(400)),
+        ("two", "GET /api/x HTTP/1.1\r\n{H}Host: other\r\n\r\n", Refused(400)),
+        ("empty", "GET /api/x HTTP/1.1\r\nHost:\r\n{T}\r\n", Refused(400)),
+        ("a blank inside", "GET /api/x HTTP/1.1\r\nHost: a b\r\n{T}\r\n", Refused(400)),
+        ("a slash", "GET /api/x HTTP/1.1\r\nHost: a/b\r\n{T}\r\n", Refused(400)),
+        ("a user", "GET /api/x HTTP/1.1\r\nHost: user@a\r\n{T}\r\n", Refused(400)),
+        ("a list", "GET /api/x HTTP/1.1\r\nHost: a, b\r\n{T}\r\n", Refused(400)),
+        ("a port that is none", "GET /api/x HTTP/1.1\r\nHost: a:http\r\n{T}\r\n", Refused(400)),
+        ("a port too large", "GET /api/x HTTP/1.1\r\nHost: a:99999\r\n{T}\r\n", Refused(400)),
+        ("two ports", "GET /api/x HTTP/1.1\r\nHost: a:80:80\r\n{T}\r\n", Refused(400)),
+        ("a bracket open", "GET /api/x HTTP/1.1\r\nHost: [::1\r\n{T}\r\n", Refused(400)),
+        ("a query", "GET /api/x HTTP/1.1\r\nHost: a?b\r\n{T}\r\n", Refused(400)),
+        ("a fragment", "GET /api/x HTTP/1.1\r\nHost: a#b\r\n{T}\r\n", Refused(400)),
+        ("a name with a port", "GET /api/x HTTP/1.1\r\nHost: example.com:8080\r\n{T}Connection: close\r\n\r\n", Forwarded("")),
+        ("an IPv6 address", "GET /api/x HTTP/1.1\r\nHost: [::1]:8080\r\n{T}Connection: close\r\n\r\n", Forwarded("")),
+        ("none in absolute-form", "GET http://h/api/x HTTP/1.1\r\n{T}\r\n", Refused(400)),
+        ("HTTP/1.0 without one", "GET /api/x HTTP/1.0\r\n{T}\r\n", RefusedOrForwarded("")),
     ]);
 }
 
@@ -162,44 +110,22 @@ fn absolute_form_names_the_host_and_goes_on_in_origin_form() {
     let request = bench.fill("GET http://target.example:81/api/y?z HTTP/1.1\r\nHost: target.example:81\r\n{T}Connection: close\r\n\r\n");
     assert_eq!(bench.judge("absolute-form", &request, &Forwarded("")), None);
     let seen = bench.upstream.only();
-    assert_eq!(
-        (seen.target(), seen.head.field("host")),
-        ("/y?z", Some("target.example:81"))
-    );
-    assert_eq!(
-        seen.head.field("x-forwarded-host"),
-        Some("target.example:81")
-    );
+    assert_eq!((seen.target(), seen.head.field("host")), ("/y?z", Some("target.example:81")));
+    assert_eq!(seen.head.field("x-forwarded-host"), Some("target.example:81"));
 
     // RFC 9112 section 3.2.2 would ignore the field; Pingora refuses the contradiction, which is as safe.
     let request = bench.fill("GET http://target.example/api/y HTTP/1.1\r\nHost: field.example\r\n{T}Connection: close\r\n\r\n");
-    assert_eq!(
-        bench.judge(
-            "absolute-form and another Host",
-            &request,
-            &RefusedOrForwarded("")
-        ),
-        None
-    );
+    assert_eq!(bench.judge("absolute-form and another Host", &request, &RefusedOrForwarded("")), None);
     for seen in bench.upstream.requests() {
-        assert_eq!(
-            seen.head.field("host"),
-            Some("target.example"),
-            "never the field's"
-        );
+        assert_eq!(seen.head.field("host"), Some("target.example"), "never the field's");
     }
 }
 
 #[test]
 fn a_head_has_a_size() {
     let bench = Bench::start();
-    let with =
-        |fields: String| format!("GET /api/x HTTP/1.1\r\n{{H}}Connection: close\r\n{fields}\r\n");
-    let fields = |count: usize| {
-        (0..count)
-            .map(|number| format!("X-{number}: {number}\r\n"))
-            .collect::<String>()
-    };
+    let with = |fields: String| format!("GET /api/x HTTP/1.1\r\n{{H}}Connection: close\r\n{fields}\r\n");
+    let fields = |count: usize| (0..count).map(|number| format!("X-{number}: {number}\r\n")).collect::<String>();
     let large = |bytes: usize| format!("X-Large: {}\r\n", "x".repeat(bytes));
     // Host, Authorization and Connection count too.
     let rows = [
@@ -212,31 +138,17 @@ fn a_head_has_a_size() {
         ("64 KiB and more", with(large(64 * 1024)), Refused(431)),
         ("200 KiB", with(large(200 * 1024)), Refused(431)),
         ("2 MiB", with(large(2 * 1024 * 1024)), RefusedSomehow),
-        (
-            "a name of 70,000 bytes",
-            with(format!("{}: x\r\n", "x".repeat(70_000))),
-            RefusedSomehow,
-        ),
-        (
-            "a target of 70,000 bytes",
-            format!("GET /api/{} HTTP/1.1\r\n{{H}}\r\n", "x".repeat(70_000)),
-            RefusedSomehow,
-        ),
+        ("a name of 70,000 bytes", with(format!("{}: x\r\n", "x".repeat(70_000))), RefusedSomehow),
+        ("a target of 70,000 bytes", format!("GET /api/{} HTTP/1.1\r\n{{H}}\r\n", "x".repeat(70_000)), RefusedSomehow),
     ];
-    let wrong: Vec<String> = rows
-        .iter()
-        .filter_map(|(name, request, expected)| bench.judge(name, &bench.fill(request), expected))
-        .collect();
+    let wrong: Vec<String> = rows.iter().filter_map(|(name, request, expected)| bench.judge(name, &bench.fill(request), expected)).collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
 #[test]
 fn a_head_too_large_for_http2_is_refused_too() {
     let bench = Bench::start();
-    let many = (0..150).fold(
-        bench.edge.get("/api/x").bearer(&bench.token).http2(),
-        |request, number| request.header(&format!("x-{number}"), "1"),
-    );
+    let many = (0..150).fold(bench.edge.get("/api/x").bearer(&bench.token).http2(), |request, number| request.header(&format!("x-{number}"), "1"));
     assert_eq!(many.send().status, 431, "150 fields");
     assert_eq!(bench.upstream.connections(), 0);
 }

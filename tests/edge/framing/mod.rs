@@ -40,13 +40,7 @@ impl Bench {
         let (issuer, upstream) = (Issuer::start(), Upstream::start());
         let edge = Edge::with_jwt(&issuer, &upstream).start();
         let token = issuer.token().sign();
-        Self {
-            issuer,
-            upstream,
-            edge,
-            token,
-            rows: AtomicUsize::new(0),
-        }
+        Self { issuer, upstream, edge, token, rows: AtomicUsize::new(0) }
     }
 
     /// `{H}` stands for the host and the token, two good fields; `{T}` for the token alone; `{S}` for a whole request that must never be seen as one. `/api/x` becomes a
@@ -55,86 +49,47 @@ impl Bench {
         let row = self.rows.fetch_add(1, Ordering::Relaxed) + 1;
         let token = format!("Authorization: Bearer {}\r\n", self.token);
         let smuggled = format!("GET /api/smuggled HTTP/1.1\r\nHost: h\r\n{token}\r\n");
-        let bytes = bytes
-            .replace("{S}", &smuggled)
-            .replace("{H}", &format!("Host: h\r\n{token}"))
-            .replace("{T}", &token);
-        bytes
-            .replace("/api/x", &format!("/api/row-{row}"))
-            .into_bytes()
+        let bytes = bytes.replace("{S}", &smuggled).replace("{H}", &format!("Host: h\r\n{token}")).replace("{T}", &token);
+        bytes.replace("/api/x", &format!("/api/row-{row}")).into_bytes()
     }
 
     /// What reached the upstream of the latest row. A request of an earlier row may still have been on its way there.
     fn seen(&self) -> Vec<Received> {
         let row = self.rows.load(Ordering::Relaxed);
         let earlier: Vec<String> = (0..row).map(|row| format!("/row-{row}")).collect();
-        self.upstream
-            .requests()
-            .into_iter()
-            .filter(|request| !earlier.iter().any(|target| target == request.target()))
-            .collect()
+        self.upstream.requests().into_iter().filter(|request| !earlier.iter().any(|target| target == request.target())).collect()
     }
 
     /// Sends the bytes on a connection of their own and says what is wrong with what came of them.
     fn judge(&self, name: &str, bytes: &[u8], expected: &Expected) -> Option<String> {
         self.upstream.clear();
         let (responses, closed) = exchange(&self.edge, bytes);
-        becomes_true(Duration::from_secs(1), || {
-            self.seen().iter().all(|request| request.ended)
-        });
+        becomes_true(Duration::from_secs(1), || self.seen().iter().all(|request| request.ended));
         let seen = self.seen();
         let statuses: Vec<u16> = responses.iter().map(|response| response.status).collect();
-        let lines: Vec<&str> = seen
-            .iter()
-            .map(|request| request.head.first_line.as_str())
-            .collect();
-        let report = || {
-            Some(format!(
-                "{name}: {statuses:?}, closed: {closed}, upstream: {lines:?}"
-            ))
-        };
+        let lines: Vec<&str> = seen.iter().map(|request| request.head.first_line.as_str()).collect();
+        let report = || Some(format!("{name}: {statuses:?}, closed: {closed}, upstream: {lines:?}"));
 
-        let ambiguous = seen
-            .iter()
-            .any(|request| request.head.framing() == Framing::Ambiguous);
+        let ambiguous = seen.iter().any(|request| request.head.framing() == Framing::Ambiguous);
         if seen.len() > 1 || ambiguous || lines.iter().any(|line| line.contains("smuggled")) {
             return report();
         }
-        let refused = seen.is_empty()
-            && closed
-            && statuses.len() <= 1
-            && statuses.iter().all(|status| *status >= 400);
-        let forwarded = |body: &str| {
-            statuses.first() == Some(&200)
-                && seen
-                    .first()
-                    .is_some_and(|request| request.complete && request.body == body.as_bytes())
-        };
+        let refused = seen.is_empty() && closed && statuses.len() <= 1 && statuses.iter().all(|status| *status >= 400);
+        let forwarded = |body: &str| statuses.first() == Some(&200) && seen.first().is_some_and(|request| request.complete && request.body == body.as_bytes());
         let right = match expected {
             Expected::Refused(status) => refused && statuses == [*status],
             Expected::RefusedSomehow => refused,
             Expected::Forwarded(body) => forwarded(body),
             Expected::RefusedOrForwarded(body) => refused || forwarded(body),
-            Expected::NeverWhole => {
-                closed && !statuses.contains(&200) && seen.iter().all(|request| !request.complete)
-            }
+            Expected::NeverWhole => closed && !statuses.contains(&200) && seen.iter().all(|request| !request.complete),
         };
         if right { None } else { report() }
     }
 
     #[track_caller]
     fn judge_all(&self, rows: &[(&str, &str, Expected)]) {
-        let wrong: Vec<String> = rows
-            .iter()
-            .filter_map(|(name, bytes, expected)| self.judge(name, &self.fill(bytes), expected))
-            .collect();
-        assert!(
-            wrong.is_empty(),
-            "{} of {} rows:\n{}",
-            wrong.len(),
-            rows.len(),
-            wrong.join("\n")
-        );
+        let wrong: Vec<String> = rows.iter().filter_map(|(name, bytes, expected)| self.judge(name, &self.fill(bytes), expected)).collect();
+        assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
     }
 }
 

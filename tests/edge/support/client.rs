@@ -18,8 +18,7 @@ pub struct Client {
 
 impl Client {
     pub fn connect(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port))
-            .unwrap_or_else(|error| panic!("connect to port {port}: {error}"));
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap_or_else(|error| panic!("connect to port {port}: {error}"));
         let wire = Wire::new(stream);
         wire.set_patience(PATIENCE);
         Self { wire }
@@ -35,11 +34,6 @@ impl Client {
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let _ = self.wire.write(bytes.as_ref());
         self
-    }
-
-    /// Whether the bytes could be written.
-    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
-        self.wire.write(bytes).is_ok()
     }
 
     pub fn finish_writing(&mut self) -> &mut Self {
@@ -68,9 +62,7 @@ impl Client {
             return Ok(None);
         };
         let mut body = Vec::new();
-        response.complete = self.read_body(&response, method, &mut |piece| {
-            body.extend_from_slice(piece)
-        });
+        response.complete = self.read_body(&response, method, &mut |piece| body.extend_from_slice(piece));
         response.body = body;
         Ok(Some(response))
     }
@@ -78,51 +70,28 @@ impl Client {
     /// The next head that is not interim. Its body is still to be read.
     #[track_caller]
     pub fn head(&mut self) -> Response {
-        self.try_head()
-            .expect("a head")
-            .expect("a head before the connection ends")
+        self.try_head().expect("a head").expect("a head before the connection ends")
     }
 
     fn try_head(&mut self) -> io::Result<Option<Response>> {
         let mut interim = Vec::new();
         loop {
-            let Some(raw_head) = self.wire.head()? else {
+            let Some(raw) = self.wire.head()? else {
                 return Ok(None);
             };
-            let head = Head::parse(&raw_head);
-            let status = head
-                .first_line
-                .split(' ')
-                .nth(1)
-                .and_then(|status| status.parse().ok());
-            let status = status.ok_or_else(|| {
-                io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("not a status line: {:?}", head.first_line),
-                )
-            })?;
+            let head = Head::parse(&raw);
+            let status = head.first_line.split(' ').nth(1).and_then(|status| status.parse().ok());
+            let status = status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("not a status line: {:?}", head.first_line)))?;
             if (100..200).contains(&status) && status != 101 {
                 interim.push(status);
                 continue;
             }
-            return Ok(Some(Response {
-                status,
-                head,
-                raw_head,
-                body: Vec::new(),
-                complete: true,
-                interim,
-            }));
+            return Ok(Some(Response { status, head, body: Vec::new(), complete: true, interim }));
         }
     }
 
     /// Reads the body of `response`; whether it came to the end that its frame promised.
-    pub fn read_body(
-        &mut self,
-        response: &Response,
-        method: &str,
-        sink: &mut dyn FnMut(&[u8]),
-    ) -> bool {
+    pub fn read_body(&mut self, response: &Response, method: &str, sink: &mut dyn FnMut(&[u8])) -> bool {
         if method == "HEAD" || matches!(response.status, 101 | 204 | 304) {
             return true;
         }
@@ -134,22 +103,11 @@ impl Client {
         }
     }
 
-    /// The bytes that come next, outside any frame; empty when the connection has ended.
-    #[track_caller]
-    pub fn raw(&mut self) -> Vec<u8> {
-        self.wire.some().expect("bytes or an end")
-    }
-
     /// Exactly that many bytes, outside any frame.
     #[track_caller]
     pub fn raw_exactly(&mut self, length: usize) -> Vec<u8> {
         let bytes = self.wire.up_to(length).expect("bytes");
-        assert_eq!(
-            bytes.len(),
-            length,
-            "the connection ended early: {:?}",
-            String::from_utf8_lossy(&bytes)
-        );
+        assert_eq!(bytes.len(), length, "the connection ended early: {:?}", String::from_utf8_lossy(&bytes));
         bytes
     }
 
@@ -169,13 +127,7 @@ impl Client {
                 Ok(Some(response)) => responses.push(response),
                 Ok(None) => return (responses, true),
                 Err(error) => {
-                    return (
-                        responses,
-                        !matches!(
-                            error.kind(),
-                            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                        ),
-                    );
+                    return (responses, !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut));
                 }
             }
         }

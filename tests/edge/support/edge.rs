@@ -25,9 +25,6 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_harmony-edge");
 /// How long a start may take on a busy machine. `/ready` itself may wait 10 s for a key set.
 const START: Duration = Duration::from_secs(30);
 
-/// How long a stop may take with nothing in flight.
-const STOP: Duration = Duration::from_secs(10);
-
 /// A running edge. When it is dropped, its process is ended and all that it wrote is searched for the secrets of the test.
 pub struct Edge {
     place: Place,
@@ -61,20 +58,12 @@ impl Edge {
     }
 
     pub fn configured(settings: Settings) -> EdgeBuilder {
-        EdgeBuilder {
-            settings,
-            ports: None,
-            environment: Vec::new(),
-            files: Vec::new(),
-        }
+        EdgeBuilder { settings, ports: None, environment: Vec::new(), files: Vec::new() }
     }
 
     /// A whole configuration, which names these ports itself.
     pub fn of_text(text: &str, public: Port, management: Port) -> EdgeBuilder {
-        EdgeBuilder {
-            ports: Some((public, management)),
-            ..Self::configured(Settings::of_text(text))
-        }
+        EdgeBuilder { ports: Some((public, management)), ..Self::configured(Settings::of_text(text)) }
     }
 
     pub fn port(&self) -> u16 {
@@ -95,7 +84,19 @@ impl Edge {
 
     /// A request to the management network.
     pub fn manage(&self, target: &str) -> Request {
-        Request::new(self.place.management.number(), "GET", target)
+        self.steer("GET", target)
+    }
+
+    /// The same, by another method.
+    pub fn steer(&self, method: &str, target: &str) -> Request {
+        Request::new(self.place.management.number(), method, target)
+    }
+
+    /// Changes the configuration file under the running process.
+    pub fn rewrite(&self, change: impl FnOnce(String) -> String) {
+        let path = self.place.path("harmony.toml");
+        let text = fs::read_to_string(&path).expect("the configuration");
+        fs::write(path, change(text)).expect("the configuration");
     }
 
     pub fn connect(&self) -> Client {
@@ -120,35 +121,18 @@ impl Edge {
 
     /// Resident memory in MiB.
     pub fn resident_mib(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))
-            .expect("the status of a running process");
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .expect("a line with VmRSS");
-        line.split_whitespace()
-            .nth(1)
-            .and_then(|kib| kib.parse::<u64>().ok())
-            .expect("a number of kB")
-            / 1024
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("the status of a running process");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line with VmRSS");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number of kB") / 1024
     }
 
     pub fn signal(&self, signal: Signal) {
         signal_process(&self.process, signal);
     }
 
-    /// SIGTERM, and the status it ends with.
-    #[track_caller]
-    pub fn terminate(&mut self) -> ExitStatus {
-        self.signal(Signal::SIGTERM);
-        self.exit_status(STOP)
-    }
-
     #[track_caller]
     pub fn exit_status(&mut self, within: Duration) -> ExitStatus {
-        eventually("the end of the edge", within, || {
-            self.process.try_wait().expect("the status of a child")
-        })
+        eventually("the end of the edge", within, || self.process.try_wait().expect("the status of a child"))
     }
 
     /// Ends the process and starts another one on the same ports, configuration and directory.
@@ -162,9 +146,7 @@ impl Edge {
     #[track_caller]
     fn await_listening(&mut self) {
         let port = self.port();
-        self.await_start("a listener", move |_| {
-            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
-        });
+        self.await_start("a listener", move |_| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
     }
 
     #[track_caller]
@@ -172,8 +154,7 @@ impl Edge {
         self.await_listening();
         let port = self.place.management.number();
         self.await_start("200 from /ready", move |_| {
-            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
-                && Request::new(port, "GET", "/ready").send().status == 200
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() && Request::new(port, "GET", "/ready").send().status == 200
         });
     }
 
@@ -184,11 +165,7 @@ impl Edge {
             ended = self.process.try_wait().expect("the status of a child");
             ended.is_some() || ready(self)
         });
-        assert!(
-            started && ended.is_none(),
-            "the edge did not start: no {what}; ended: {ended:?}\n{}",
-            self.log()
-        );
+        assert!(started && ended.is_none(), "the edge did not start: no {what}; ended: {ended:?}\n{}", self.log());
     }
 
     fn end(&mut self) {
@@ -270,22 +247,14 @@ impl EdgeBuilder {
     fn spawn(self) -> Edge {
         let (port, management) = self.ports.unwrap_or_else(|| (Port::claim(), Port::claim()));
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let place = Place {
-            directory,
-            port,
-            management,
-            environment: self.environment,
-        };
+        let place = Place { directory, port, management, environment: self.environment };
         fs::create_dir(place.path("home")).expect("a home directory");
         for (name, content) in &self.files {
-            fs::write(place.path(name), place.fill(content))
-                .expect("a file in the temporary directory");
+            let path = place.path(name);
+            fs::create_dir_all(path.parent().expect("a directory")).expect("the file's directory");
+            fs::write(path, place.fill(content)).expect("a file in the temporary directory");
         }
-        fs::write(
-            place.path("harmony.toml"),
-            place.fill(&self.settings.text()),
-        )
-        .expect("the configuration");
+        fs::write(place.path("harmony.toml"), place.fill(&self.settings.text())).expect("the configuration");
         let process = place.spawn();
         Edge { place, process }
     }
@@ -302,31 +271,15 @@ impl Place {
     }
 
     fn fill(&self, text: &str) -> String {
-        let directory = self
-            .directory
-            .path()
-            .to_str()
-            .expect("a directory in UTF-8");
-        text.replace("{port}", &self.port.to_string())
-            .replace("{mport}", &self.management.to_string())
-            .replace("{dir}", directory)
+        let directory = self.directory.path().to_str().expect("a directory in UTF-8");
+        text.replace("{port}", &self.port.to_string()).replace("{mport}", &self.management.to_string()).replace("{dir}", directory)
     }
 
     fn spawn(&self) -> Child {
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.path("log"))
-            .expect("the log file");
+        let log = OpenOptions::new().create(true).append(true).open(self.path("log")).expect("the log file");
         let mut command = command(self.directory.path());
-        command
-            .args(["-c", "harmony.toml"])
-            .envs(self.environment.iter().cloned());
-        command
-            .stdout(clone(&log))
-            .stderr(clone(&log))
-            .spawn()
-            .expect("the binary starts")
+        command.args(["-c", "harmony.toml"]).envs(self.environment.iter().cloned());
+        command.stdout(clone(&log)).stderr(clone(&log)).spawn().expect("the binary starts")
     }
 
     fn output(&self) -> Vec<u8> {
@@ -337,16 +290,9 @@ impl Place {
 /// The binary in `directory`, with its home there and nothing of the machine's own settings.
 pub fn command(directory: &Path) -> Command {
     let mut command = Command::new(BINARY);
-    command
-        .current_dir(directory)
-        .env_clear()
-        .env("HOME", directory.join("home"))
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.current_dir(directory).env_clear().env("HOME", directory.join("home")).env("PATH", std::env::var_os("PATH").unwrap_or_default());
     // Everything that can be logged is, so that a secret has no place to hide.
-    command
-        .env("RUST_LOG", "trace")
-        .env("RUST_BACKTRACE", "1")
-        .stdin(Stdio::null());
+    command.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "1").stdin(Stdio::null());
     command
 }
 

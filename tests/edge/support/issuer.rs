@@ -55,17 +55,8 @@ impl Issuer {
     /// An issuer with the key of that number, so that two issuers have different keys.
     pub fn with_key(kid: &str, number: usize) -> Self {
         let key = RsaKey::number(number);
-        let state = Arc::new(State {
-            keys: Mutex::new(vec![key.jwk(kid)]),
-            answer: Mutex::new(Answer::Keys(Vec::new())),
-            fetches: AtomicUsize::new(0),
-        });
-        let mut issuer = Self {
-            port: Port::claim(),
-            state,
-            server: None,
-            signing: (kid.to_owned(), key),
-        };
+        let state = Arc::new(State { keys: Mutex::new(vec![key.jwk(kid)]), answer: Mutex::new(Answer::Keys(Vec::new())), fetches: AtomicUsize::new(0) });
+        let mut issuer = Self { port: Port::claim(), state, server: None, signing: (kid.to_owned(), key) };
         issuer.restart();
         issuer
     }
@@ -150,10 +141,7 @@ impl State {
                 return Ok(());
             }
         };
-        let mut head = format!(
-            "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n",
-            body.len()
-        );
+        let mut head = format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n", body.len());
         for (name, value) in fields {
             head += &format!("{name}: {value}\r\n");
         }
@@ -162,9 +150,7 @@ impl State {
     }
 
     fn key_set(&self) -> Vec<u8> {
-        json!({ "keys": *self.keys.lock().unwrap() })
-            .to_string()
-            .into_bytes()
+        json!({ "keys": *self.keys.lock().unwrap() }).to_string().into_bytes()
     }
 
     /// The real keys, and 20 MB that JSON allows after them: only a limit on the size can refuse it.

@@ -23,19 +23,13 @@ impl RsaKey {
     /// The key of that number: always the same within a process.
     pub fn number(number: usize) -> Arc<Self> {
         static KEYS: [OnceLock<Arc<RsaKey>>; 6] = [const { OnceLock::new() }; 6];
-        let key = KEYS[number].get_or_init(|| {
-            Arc::new(Self(
-                KeyPair::generate(KeySize::Rsa2048).expect("an RSA key"),
-            ))
-        });
+        let key = KEYS[number].get_or_init(|| Arc::new(Self(KeyPair::generate(KeySize::Rsa2048).expect("an RSA key"))));
         Arc::clone(key)
     }
 
     pub fn sign(&self, padding: &'static dyn RsaEncoding, message: &[u8]) -> Vec<u8> {
         let mut signature = vec![0; self.0.public_modulus_len()];
-        self.0
-            .sign(padding, &SystemRandom::new(), message, &mut signature)
-            .expect("an RSA signature");
+        self.0.sign(padding, &SystemRandom::new(), message, &mut signature).expect("an RSA signature");
         signature
     }
 
@@ -59,15 +53,8 @@ impl RsaKey {
     /// `-----BEGIN PUBLIC KEY-----` and so on, with a newline at the end.
     pub fn public_pem(&self) -> String {
         let body = STANDARD.encode(self.public_der());
-        let lines: Vec<&str> = body
-            .as_bytes()
-            .chunks(64)
-            .map(|line| std::str::from_utf8(line).unwrap())
-            .collect();
-        format!(
-            "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
-            lines.join("\n")
-        )
+        let lines: Vec<&str> = body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
     }
 }
 
@@ -80,7 +67,6 @@ pub enum Signer {
     Hs256(Vec<u8>),
     Hs512(Vec<u8>),
     Nothing,
-    Bytes(Vec<u8>),
 }
 
 /// RSA signatures that are not RS256.
@@ -98,14 +84,9 @@ impl Signer {
             Self::Rsa(key, OtherRsa::Rs384) => key.sign(&signature::RSA_PKCS1_SHA384, message),
             Self::Rsa(key, OtherRsa::Rs512) => key.sign(&signature::RSA_PKCS1_SHA512, message),
             Self::Rsa(key, OtherRsa::Ps256) => key.sign(&signature::RSA_PSS_SHA256, message),
-            Self::Hs256(secret) => hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message)
-                .as_ref()
-                .to_vec(),
-            Self::Hs512(secret) => hmac::sign(&hmac::Key::new(hmac::HMAC_SHA512, secret), message)
-                .as_ref()
-                .to_vec(),
+            Self::Hs256(secret) => hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message).as_ref().to_vec(),
+            Self::Hs512(secret) => hmac::sign(&hmac::Key::new(hmac::HMAC_SHA512, secret), message).as_ref().to_vec(),
             Self::Nothing => Vec::new(),
-            Self::Bytes(bytes) => bytes.clone(),
         }
     }
 }

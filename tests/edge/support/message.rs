@@ -27,20 +27,12 @@ impl Head {
     #[track_caller]
     pub fn field(&self, name: &str) -> Option<&str> {
         let values = self.fields(name);
-        assert!(
-            values.len() <= 1,
-            "{name} came {} times: {values:?}",
-            values.len()
-        );
+        assert!(values.len() <= 1, "{name} came {} times: {values:?}", values.len());
         values.first().copied()
     }
 
     pub fn fields(&self, name: &str) -> Vec<&str> {
-        self.fields
-            .iter()
-            .filter(|(field, _)| field.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
-            .collect()
+        self.fields.iter().filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect()
     }
 
     pub fn has(&self, name: &str) -> bool {

@@ -34,10 +34,7 @@ impl Port {
                 continue;
             };
             if claim.try_lock().is_ok() && is_free(number) {
-                return Self {
-                    number,
-                    _claim: claim,
-                };
+                return Self { number, _claim: claim };
             }
         }
         panic!("no free port from {FIRST} on");

@@ -33,11 +33,7 @@ impl Program {
     pub fn with(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(directory.path().join("home")).expect("a home directory");
-        Self {
-            directory,
-            arguments: arguments.iter().map(|&argument| argument.into()).collect(),
-            environment: Vec::new(),
-        }
+        Self { directory, arguments: arguments.iter().map(|&argument| argument.into()).collect(), environment: Vec::new() }
     }
 
     /// `-c harmony.toml --check` with this text in the file.
@@ -49,14 +45,7 @@ impl Program {
     pub fn file(self, name: &str, content: &str) -> Self {
         let path = self.directory.path().join(name);
         fs::create_dir_all(path.parent().expect("a directory")).expect("the file's directory");
-        fs::write(
-            path,
-            content.replace(
-                "{dir}",
-                self.directory().to_str().expect("a directory in UTF-8"),
-            ),
-        )
-        .expect("a file");
+        fs::write(path, content.replace("{dir}", self.directory().to_str().expect("a directory in UTF-8"))).expect("a file");
         self
     }
 
@@ -65,7 +54,7 @@ impl Program {
         self
     }
 
-    pub fn directory(&self) -> &Path {
+    fn directory(&self) -> &Path {
         self.directory.path()
     }
 
@@ -74,28 +63,15 @@ impl Program {
         let path = |name: &str| self.directory.path().join(name);
         let create = |name: &str| fs::File::create(path(name)).expect("a file for the output");
         let mut command = command(self.directory.path());
-        command
-            .env_remove("RUST_LOG")
-            .args(&self.arguments)
-            .envs(self.environment.iter().cloned());
-        let mut process = command
-            .stdout(Stdio::from(create("stdout")))
-            .stderr(Stdio::from(create("stderr")))
-            .spawn()
-            .expect("the binary starts");
+        command.env_remove("RUST_LOG").args(&self.arguments).envs(self.environment.iter().cloned());
+        let mut process = command.stdout(Stdio::from(create("stdout"))).stderr(Stdio::from(create("stderr"))).spawn().expect("the binary starts");
         let mut status = None;
         let ended = becomes_true(PATIENCE, || {
             status = process.try_wait().expect("the status of a child");
             status.is_some()
         });
-        let read = |name: &str| {
-            String::from_utf8_lossy(&fs::read(path(name)).unwrap_or_default()).into_owned()
-        };
-        let ran = Ran {
-            status: status.and_then(|status| status.code()),
-            stdout: read("stdout"),
-            stderr: read("stderr"),
-        };
+        let read = |name: &str| String::from_utf8_lossy(&fs::read(path(name)).unwrap_or_default()).into_owned();
+        let ran = Ran { status: status.and_then(|status| status.code()), stdout: read("stdout"), stderr: read("stderr") };
         if !ended {
             let _ = process.kill();
             let _ = process.wait();
@@ -109,26 +85,13 @@ impl Ran {
     /// The line of standard error that holds all of these words.
     #[track_caller]
     pub fn error_with(&self, words: &[&str]) -> &str {
-        let line = self
-            .stderr
-            .lines()
-            .find(|line| words.iter().all(|word| line.contains(word)));
+        let line = self.stderr.lines().find(|line| words.iter().all(|word| line.contains(word)));
         line.unwrap_or_else(|| panic!("no line with {words:?} on standard error:\n{}", self.stderr))
     }
 
     #[track_caller]
     pub fn assert_ok(&self, row: &str) {
-        assert_eq!(
-            self.status,
-            Some(0),
-            "{row}:\n{}{}",
-            self.stdout,
-            self.stderr
-        );
-        assert!(
-            self.stdout.lines().any(|line| line == "configuration ok"),
-            "{row}: {}",
-            self.stdout
-        );
+        assert_eq!(self.status, Some(0), "{row}:\n{}{}", self.stdout, self.stderr);
+        assert!(self.stdout.lines().any(|line| line == "configuration ok"), "{row}: {}", self.stdout);
     }
 }

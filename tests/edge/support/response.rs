@@ -8,8 +8,6 @@ use super::message::Head;
 pub struct Response {
     pub status: u16,
     pub head: Head,
-    /// The head, byte for byte; over HTTP/2 written as HTTP/1.1 would.
-    pub raw_head: Vec<u8>,
     pub body: Vec<u8>,
     /// Whether the body came to the end that its frame promised.
     pub complete: bool,
@@ -33,32 +31,14 @@ impl Response {
 
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("not JSON ({error}): {:?}", self.text()))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not JSON ({error}): {:?}", self.text()))
     }
 
     /// All of it except what has to differ from one response to the next.
     pub fn without_date_and_id(&self) -> String {
         let own = ["date", "x-request-id"];
-        let fields = self
-            .head
-            .fields
-            .iter()
-            .filter(|(name, _)| !own.contains(&name.to_ascii_lowercase().as_str()));
-        let fields: Vec<String> = fields
-            .map(|(name, value)| format!("{name}: {value}"))
-            .collect();
-        format!(
-            "{}\n{}\n\n{}",
-            self.head.first_line,
-            fields.join("\n"),
-            self.text()
-        )
-    }
-
-    pub fn closes_connection(&self) -> bool {
-        self.fields("connection")
-            .iter()
-            .any(|value| value.eq_ignore_ascii_case("close"))
+        let fields = self.head.fields.iter().filter(|(name, _)| !own.contains(&name.to_ascii_lowercase().as_str()));
+        let fields: Vec<String> = fields.map(|(name, value)| format!("{name}: {value}")).collect();
+        format!("{}\n{}\n\n{}", self.head.first_line, fields.join("\n"), self.text())
     }
 }

@@ -27,12 +27,8 @@ impl Server {
         Self::start_on(SocketAddr::from(([127, 0, 0, 1], port)), serve)
     }
 
-    pub fn start_on(
-        address: SocketAddr,
-        serve: impl Fn(usize, TcpStream) + Send + Sync + 'static,
-    ) -> Self {
-        let listener =
-            TcpListener::bind(address).unwrap_or_else(|error| panic!("bind {address}: {error}"));
+    pub fn start_on(address: SocketAddr, serve: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).unwrap_or_else(|error| panic!("bind {address}: {error}"));
         let shared = Arc::new(Shared::default());
         let serve = Arc::new(serve);
         let acceptor = thread::spawn({
@@ -57,11 +53,7 @@ impl Server {
                 }
             }
         });
-        Self {
-            address,
-            shared,
-            acceptor: Some(acceptor),
-        }
+        Self { address, shared, acceptor: Some(acceptor) }
     }
 
     /// How many connections there were.

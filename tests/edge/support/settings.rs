@@ -24,10 +24,7 @@ impl Settings {
 
     /// A text that is whole already.
     pub fn of_text(text: &str) -> Self {
-        Self {
-            whole: Some(text.into()),
-            ..Self::default()
-        }
+        Self { whole: Some(text.into()), ..Self::default() }
     }
 
     /// The pipeline `api`: `/api` with one `jwt-auth` step whose keys come from `issuer`, in front of `upstream`.
@@ -37,15 +34,8 @@ impl Settings {
 
     /// The same, with another source of keys (and, where it is not RS256, another algorithm).
     pub fn with_keys(source: &str, upstream: &Upstream) -> Self {
-        let step = vec![
-            source.to_owned(),
-            format!("issuer = \"{ISSUER}\""),
-            format!("audience = \"{AUDIENCE}\""),
-        ];
-        Self {
-            step: Some(step),
-            ..Self::open(upstream)
-        }
+        let step = vec![source.to_owned(), format!("issuer = \"{ISSUER}\""), format!("audience = \"{AUDIENCE}\"")];
+        Self { step: Some(step), ..Self::open(upstream) }
     }
 
     /// The pipeline `api` without any step.
@@ -54,10 +44,7 @@ impl Settings {
     }
 
     pub fn open_to(port: u16) -> Self {
-        Self {
-            backend: Some(vec![format!("base_url = \"http://127.0.0.1:{port}\"")]),
-            ..Self::default()
-        }
+        Self { backend: Some(vec![format!("base_url = \"http://127.0.0.1:{port}\"")]), ..Self::default() }
     }
 
     /// Lines in `[proxy]`.
@@ -74,10 +61,7 @@ impl Settings {
 
     /// Lines in the config of the step `jwt`.
     pub fn jwt(mut self, lines: &str) -> Self {
-        self.step
-            .as_mut()
-            .expect("a configuration with a jwt step")
-            .push(lines.into());
+        self.step.as_mut().expect("a configuration with a jwt step").push(lines.into());
         self
     }
 
@@ -89,10 +73,7 @@ impl Settings {
 
     /// Lines in the options of the backend `app`.
     pub fn backend(mut self, lines: &str) -> Self {
-        self.backend
-            .as_mut()
-            .expect("a configuration with a backend")
-            .push(lines.into());
+        self.backend.as_mut().expect("a configuration with a backend").push(lines.into());
         self
     }
 
@@ -107,34 +88,15 @@ impl Settings {
         if let Some(whole) = &self.whole {
             return whole.clone();
         }
-        let mut text = format!(
-            "[proxy]\nid = \"edge-1\"\n{}\n{NETWORKS}",
-            self.proxy.join("\n")
-        );
+        let mut text = format!("[proxy]\nid = \"edge-1\"\n{}\n{NETWORKS}", self.proxy.join("\n"));
         if let Some(backend) = &self.backend {
-            let middleware = if self.step.is_some() {
-                "middleware = [\"jwt\"]\n"
-            } else {
-                ""
-            };
-            text += &format!(
-                "\n[pipelines.api]\nnetworks = [\"public\"]\nendpoints = [\"api\"]\nbackends = [\"app\"]\n{middleware}"
-            );
-            text += &format!(
-                "\n[endpoints.api]\nservice = \"http\"\n[endpoints.api.options]\npath_prefix = \"/api\"\n{}\n",
-                self.endpoint.join("\n")
-            );
-            text += &format!(
-                "\n[backends.app]\nservice = \"http\"\n[backends.app.options]\n{}\n",
-                backend.join("\n")
-            );
+            let middleware = if self.step.is_some() { "middleware = [\"jwt\"]\n" } else { "" };
+            text += &format!("\n[pipelines.api]\nnetworks = [\"public\"]\nendpoints = [\"api\"]\nbackends = [\"app\"]\n{middleware}");
+            text += &format!("\n[endpoints.api]\nservice = \"http\"\n[endpoints.api.options]\npath_prefix = \"/api\"\n{}\n", self.endpoint.join("\n"));
+            text += &format!("\n[backends.app]\nservice = \"http\"\n[backends.app.options]\n{}\n", backend.join("\n"));
         }
         if let Some(step) = &self.step {
-            text += &format!(
-                "\n[middleware.jwt]\ntype = \"jwt-auth\"\n{}\n[middleware.jwt.config]\n{}\n",
-                self.step_flags.join("\n"),
-                step.join("\n")
-            );
+            text += &format!("\n[middleware.jwt]\ntype = \"jwt-auth\"\n{}\n[middleware.jwt.config]\n{}\n", self.step_flags.join("\n"), step.join("\n"));
         }
         text + "\n" + &self.rest
     }
@@ -171,13 +133,7 @@ impl Route {
     }
 
     pub fn to_url(name: &str, url: &str) -> Self {
-        Self {
-            name: name.into(),
-            networks: vec!["public".into()],
-            steps: Vec::new(),
-            endpoint: Vec::new(),
-            backend: vec![format!("base_url = \"{url}\"")],
-        }
+        Self { name: name.into(), networks: vec!["public".into()], steps: Vec::new(), endpoint: Vec::new(), backend: vec![format!("base_url = \"{url}\"")] }
     }
 
     pub fn prefix(self, prefix: &str) -> Self {
@@ -200,20 +156,8 @@ impl Route {
         self
     }
 
-    /// Lines in the backend's options.
-    pub fn backend(mut self, lines: &str) -> Self {
-        self.backend.push(lines.into());
-        self
-    }
-
     pub fn text(&self) -> String {
-        let Self {
-            name,
-            networks,
-            steps,
-            endpoint,
-            backend,
-        } = self;
+        let Self { name, networks, steps, endpoint, backend } = self;
         // A list of strings reads the same in Rust and in TOML.
         format!(
             "[pipelines.{name}]\nnetworks = {networks:?}\nendpoints = [\"{name}\"]\nmiddleware = {steps:?}\nbackends = [\"{name}\"]\n\

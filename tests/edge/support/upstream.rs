@@ -68,11 +68,7 @@ impl Upstream {
             let received = Arc::clone(&received);
             move |number, stream| Exchange::serve(number, stream, &received, &script)
         });
-        Self {
-            port,
-            server,
-            received,
-        }
+        Self { port, server, received }
     }
 
     pub fn port(&self) -> u16 {
@@ -108,10 +104,7 @@ impl Upstream {
             requests.len(),
             1,
             "requests at the upstream: {:?}",
-            requests
-                .iter()
-                .map(|request| String::from_utf8_lossy(&request.raw).into_owned())
-                .collect::<Vec<_>>()
+            requests.iter().map(|request| String::from_utf8_lossy(&request.raw).into_owned()).collect::<Vec<_>>()
         );
         requests.into_iter().next().unwrap()
     }
@@ -119,9 +112,7 @@ impl Upstream {
     /// The last request, waiting a little for it.
     #[track_caller]
     pub fn last(&self) -> Received {
-        eventually("a request at the upstream", Duration::from_secs(5), || {
-            self.requests().pop()
-        })
+        eventually("a request at the upstream", Duration::from_secs(5), || self.requests().pop())
     }
 }
 
@@ -135,33 +126,14 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    fn serve(
-        connection: usize,
-        stream: TcpStream,
-        received: &Arc<Mutex<Vec<Received>>>,
-        script: &impl Fn(&mut Self),
-    ) {
+    fn serve(connection: usize, stream: TcpStream, received: &Arc<Mutex<Vec<Received>>>, script: &impl Fn(&mut Self)) {
         let mut wire = Wire::new(stream);
         while let Ok(Some(raw)) = wire.head() {
             let head = Head::parse(&raw);
             let complete = head.framing() == Framing::None;
-            let request = Received {
-                connection,
-                raw,
-                head,
-                body: Vec::new(),
-                trailers: Vec::new(),
-                complete,
-                ended: complete,
-            };
+            let request = Received { connection, raw, head, body: Vec::new(), trailers: Vec::new(), complete, ended: complete };
             received.lock().unwrap().push(request.clone());
-            let mut exchange = Self {
-                wire,
-                received: Arc::clone(received),
-                request,
-                body_read: complete,
-                closed: false,
-            };
+            let mut exchange = Self { wire, received: Arc::clone(received), request, body_read: complete, closed: false };
             script(&mut exchange);
             // What the script left of the body would else be taken for the next request.
             exchange.read_body();
@@ -170,10 +142,6 @@ impl Exchange {
             }
             wire = exchange.wire;
         }
-    }
-
-    pub fn request(&self) -> &Received {
-        &self.request
     }
 
     pub fn target(&self) -> &str {
@@ -270,9 +238,7 @@ impl Exchange {
 
     fn record(&self) {
         let mut received = self.received.lock().unwrap();
-        let same = |other: &&mut Received| {
-            other.connection == self.request.connection && other.raw == self.request.raw
-        };
+        let same = |other: &&mut Received| other.connection == self.request.connection && other.raw == self.request.raw;
         if let Some(entry) = received.iter_mut().rev().find(same) {
             *entry = self.request.clone();
         }

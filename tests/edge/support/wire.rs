@@ -14,10 +14,7 @@ pub struct Wire {
 impl Wire {
     pub fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("no delay");
-        Self {
-            stream,
-            buffer: Vec::new(),
-        }
+        Self { stream, buffer: Vec::new() }
     }
 
     pub fn stream(&self) -> &TcpStream {
@@ -26,9 +23,7 @@ impl Wire {
 
     /// How long a read waits before it fails with `WouldBlock`.
     pub fn set_patience(&self, patience: Duration) {
-        self.stream
-            .set_read_timeout(Some(patience))
-            .expect("a read timeout");
+        self.stream.set_read_timeout(Some(patience)).expect("a read timeout");
     }
 
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -47,11 +42,7 @@ impl Wire {
                 return Ok(Some(self.take(end + 4)));
             }
             if !self.fill()? {
-                return if self.buffer.is_empty() {
-                    Ok(None)
-                } else {
-                    Err(io::ErrorKind::UnexpectedEof.into())
-                };
+                return if self.buffer.is_empty() { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
             }
         }
     }
@@ -62,11 +53,7 @@ impl Wire {
             if self.buffer.is_empty() && !self.fill()? {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            let piece = self.take(
-                self.buffer
-                    .len()
-                    .min(usize::try_from(length).unwrap_or(usize::MAX)),
-            );
+            let piece = self.take(self.buffer.len().min(usize::try_from(length).unwrap_or(usize::MAX)));
             length -= piece.len() as u64;
             sink(&piece);
         }
@@ -77,24 +64,16 @@ impl Wire {
     pub fn chunked(&mut self, sink: &mut dyn FnMut(&[u8])) -> io::Result<Vec<u8>> {
         loop {
             let line = self.line()?;
-            let size = std::str::from_utf8(&line)
-                .ok()
-                .and_then(|text| u64::from_str_radix(text.split(';').next()?.trim(), 16).ok());
+            let size = std::str::from_utf8(&line).ok().and_then(|text| u64::from_str_radix(text.split(';').next()?.trim(), 16).ok());
             match size {
                 None => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        "a chunk size that is none",
-                    ));
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a chunk size that is none"));
                 }
                 Some(0) => return self.trailers(),
                 Some(size) => {
                     self.exactly(size, sink)?;
                     if !self.line()?.is_empty() {
-                        return Err(io::Error::new(
-                            io::ErrorKind::InvalidData,
-                            "a chunk that goes on after its size",
-                        ));
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, "a chunk that goes on after its size"));
                     }
                 }
             }
@@ -172,7 +151,5 @@ impl Wire {
 }
 
 pub fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack
-        .windows(needle.len())
-        .position(|window| window == needle)
+    haystack.windows(needle.len()).position(|window| window == needle)
 }

@@ -58,7 +58,11 @@ impl Edge {
 }
 
 pub(super) fn build(sets: &KeySets, url: JwksUrl) -> Chain {
-    Chain::build(&[testing::step(settings(KeySource::JwksUrl(url)))], sets).unwrap()
+    Chain::build(
+        &[testing::step(settings(KeySource::JwksUrl(url)))],
+        &testing::shared_over(sets),
+    )
+    .unwrap()
 }
 
 /// Waits, at most 5 s, until something holds.

@@ -23,13 +23,13 @@ pub(super) fn chain(signer: &Signer, change: impl FnOnce(&mut Jwt)) -> Chain {
     std::fs::write(&path, set.to_string()).unwrap();
     let mut settings = settings(KeySource::JwksPath(path));
     change(&mut settings);
-    Chain::build(&[testing::step(settings)], &testing::key_sets()).unwrap()
+    Chain::build(&[testing::step(settings)], &testing::shared()).unwrap()
 }
 
 pub(super) fn hs256_chain() -> Chain {
     let mut settings = settings(KeySource::Secret(Secret::new(SECRET.to_owned())));
     settings.algorithm = JwtAlgorithm::Hs256;
-    Chain::build(&[testing::step(settings)], &testing::key_sets()).unwrap()
+    Chain::build(&[testing::step(settings)], &testing::shared()).unwrap()
 }
 
 pub(super) fn sign_hs256(header: &str, claims: &str, secret: &[u8]) -> String {

@@ -237,7 +237,7 @@ async fn one_pem_looks_at_no_kid() {
     std::fs::write(&path, good.public_pem()).unwrap();
     let chain = Chain::build(
         &[testing::step(settings(KeySource::PublicKey(path)))],
-        &testing::key_sets(),
+        &testing::shared(),
     )
     .unwrap();
     for kid in ["k", "anything"] {

@@ -1,0 +1,214 @@
+//! Wrong passwords, counted by step and client address, so that nobody gets to try many.
+//!
+//! A window of a minute has as many places as wrong passwords are allowed. An attempt takes a place and gives it back, unless the password was wrong. When none is left, the
+//! window is closed until the minute is over. So attempts that come at the same time cannot slip past the count, and those that turn out right do not use it up.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::auth::outcome::{Reason, Refusal};
+
+/// How long failures count.
+pub(super) const WINDOW: Duration = Duration::from_secs(60);
+/// Windows kept at most; the one that was used least recently goes first.
+const MOST: u64 = 50_000;
+
+/// Whose failures count together, and how many of them are allowed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Limit {
+    step: Arc<str>,
+    client: IpAddr,
+    /// 0: no limit.
+    most: u32,
+}
+
+impl Limit {
+    /// Clients whose address is not known share one. So do those of one IPv6 network of 64 bits, since a single client has all of its addresses.
+    pub(super) fn new(step: &Arc<str>, most: u32, client: Option<IpAddr>) -> Self {
+        let client = match client.map(|client| client.to_canonical()) {
+            Some(IpAddr::V6(client)) => {
+                Ipv6Addr::from_bits(client.to_bits() & !u128::from(u64::MAX)).into()
+            }
+            Some(client) => client,
+            None => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        Self {
+            step: step.clone(),
+            client,
+            most,
+        }
+    }
+}
+
+/// The windows of the process.
+pub(super) struct Failures {
+    windows: Cache<Limit, Arc<Window>>,
+    period: Duration,
+}
+
+struct Window {
+    until: Instant,
+    places: Arc<Semaphore>,
+    failures: AtomicU32,
+}
+
+impl Failures {
+    pub(super) fn new(period: Duration) -> Self {
+        Self {
+            windows: Cache::builder()
+                .max_capacity(MOST)
+                .eviction_policy(EvictionPolicy::lru())
+                .time_to_live(period)
+                .build(),
+            period,
+        }
+    }
+
+    /// Takes a place; waits for one if the attempts under way may yet give one back.
+    pub(super) async fn attempt(&self, limit: &Limit) -> Result<Attempt, Refusal> {
+        if limit.most == 0 {
+            return Ok(Attempt(None));
+        }
+        let window = self.windows.get_with_by_ref(limit, || {
+            Arc::new(Window {
+                until: Instant::now() + self.period,
+                places: Arc::new(Semaphore::new(
+                    (limit.most as usize).min(Semaphore::MAX_PERMITS),
+                )),
+                failures: AtomicU32::new(0),
+            })
+        });
+        match window.places.clone().acquire_owned().await {
+            Ok(place) => Ok(Attempt(Some((window, place, limit.most)))),
+            Err(_) => Err(window.refusal()),
+        }
+    }
+}
+
+impl Window {
+    fn refusal(&self) -> Refusal {
+        let left = self.until.saturating_duration_since(Instant::now());
+        let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+        Refusal {
+            reason: Reason::TooManyFailures,
+            retry_after: u32::try_from(seconds.max(1)).ok(),
+        }
+    }
+}
+
+impl fmt::Debug for Failures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failures").finish_non_exhaustive()
+    }
+}
+
+/// An attempt under way. Dropped: it does not count.
+pub(super) struct Attempt(Option<(Arc<Window>, OwnedSemaphorePermit, u32)>);
+
+impl Attempt {
+    /// The password was wrong.
+    pub(super) fn failed(self) {
+        if let Some((window, place, most)) = self.0 {
+            place.forget();
+            if window.failures.fetch_add(1, Ordering::Relaxed) + 1 >= most {
+                window.places.close();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(most: u32, client: &str) -> Limit {
+        Limit::new(&"step".into(), most, Some(client.parse().unwrap()))
+    }
+
+    #[tokio::test]
+    async fn as_many_as_allowed_and_no_more() {
+        let failures = Failures::new(Duration::from_millis(400));
+        let one = limit(3, "192.0.2.1");
+        for _ in 0..3 {
+            failures.attempt(&one).await.unwrap().failed();
+            drop(failures.attempt(&limit(3, "192.0.2.2")).await.unwrap());
+        }
+        let refusal = failures.attempt(&one).await.err().unwrap();
+        assert_eq!(refusal.reason, Reason::TooManyFailures);
+        assert_eq!(refusal.retry_after, Some(1));
+        assert!(failures.attempt(&limit(3, "192.0.2.2")).await.is_ok());
+        let elsewhere = Limit::new(&"other".into(), 3, Some("192.0.2.1".parse().unwrap()));
+        assert!(failures.attempt(&elsewhere).await.is_ok());
+        tokio::time::sleep(Duration::from_millis(450)).await;
+        assert!(failures.attempt(&one).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn attempts_at_the_same_time_do_not_slip_past() {
+        let failures = Failures::new(WINDOW);
+        let one = limit(2, "192.0.2.1");
+        let first = failures.attempt(&one).await.unwrap();
+        let second = failures.attempt(&one).await.unwrap();
+        let waiting = failures.attempt(&one);
+        tokio::pin!(waiting);
+        assert!(
+            tokio::time::timeout(Duration::from_millis(20), &mut waiting)
+                .await
+                .is_err()
+        );
+        first.failed();
+        drop(second);
+        let third = waiting.await.unwrap();
+        let waiting = failures.attempt(&one);
+        tokio::pin!(waiting);
+        assert!(
+            tokio::time::timeout(Duration::from_millis(20), &mut waiting)
+                .await
+                .is_err()
+        );
+        third.failed();
+        assert!(waiting.await.is_err());
+    }
+
+    #[tokio::test]
+    async fn no_limit() {
+        let failures = Failures::new(WINDOW);
+        for _ in 0..1000 {
+            failures
+                .attempt(&limit(0, "192.0.2.1"))
+                .await
+                .unwrap()
+                .failed();
+        }
+    }
+
+    #[test]
+    fn who_counts_as_one() {
+        assert_eq!(limit(1, "::ffff:192.0.2.1"), limit(1, "192.0.2.1"));
+        assert_eq!(limit(1, "2001:db8::1"), limit(1, "2001:db8::ffff:0:0:1"));
+        assert_ne!(limit(1, "2001:db8::1"), limit(1, "2001:db8:0:1::1"));
+        assert_ne!(limit(1, "192.0.2.1"), limit(1, "192.0.2.2"));
+    }
+
+    #[tokio::test]
+    async fn the_state_is_bounded() {
+        let failures = Failures::new(WINDOW);
+        for client in 0..MOST as u32 * 2 {
+            let client = std::net::Ipv4Addr::from_bits(client).to_string();
+            drop(failures.attempt(&limit(1, &client)).await.unwrap());
+        }
+        failures.windows.run_pending_tasks();
+        assert!(failures.windows.entry_count() <= MOST);
+        // The latest are those that count.
+        let last = std::net::Ipv4Addr::from_bits(MOST as u32 * 2).to_string();
+        failures.attempt(&limit(1, &last)).await.unwrap().failed();
+        assert!(failures.attempt(&limit(1, &last)).await.is_err());
+    }
+}

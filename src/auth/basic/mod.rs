@@ -1,0 +1,104 @@
+//! HTTP Basic authentication (RFC 7617): a user name and a password, checked against bcrypt hashes.
+//!
+//! In reading order: [`user_pass`] takes the header apart; `users` holds the users of a step, some of them from [`htpasswd`] files; [`passwords`] decides, with what it remembers
+//! for the life of the process, whether and when something is hashed; `failures` counts those that went wrong; `pool` hashes, off the workers; [`stored`] is what it compares with.
+//!
+//! Nobody learns from the time of an answer whether a user exists: every wrong password of a step takes the time of its costliest hash.
+
+mod failures;
+mod htpasswd;
+mod passwords;
+mod pool;
+mod stored;
+mod user_pass;
+mod users;
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use self::failures::Limit;
+use self::user_pass::UserPass;
+use self::users::Users;
+use super::bearer::{self, Presented as Found};
+use super::error::BuildCause;
+use super::identity::Identity;
+use super::outcome::{Outcome, Reason, Refusal};
+use super::presented::Presented;
+use crate::config::Basic;
+
+pub(crate) use htpasswd::HtpasswdError;
+pub(crate) use passwords::Passwords;
+
+const SCHEME: &[u8] = b"basic";
+
+/// A `basic-auth` step, ready to check passwords.
+#[derive(Debug)]
+pub(crate) struct Verifier {
+    name: Arc<str>,
+    users: Users,
+    max_failures: u32,
+    passwords: Passwords,
+}
+
+impl Verifier {
+    /// Reads the htpasswd file. `name` is the step's: failures are counted under it.
+    pub(crate) fn build(
+        name: &Arc<str>,
+        settings: &Basic,
+        passwords: &Passwords,
+    ) -> Result<Self, BuildCause> {
+        let users = Users::build(settings, passwords)?;
+        if let Some(cost) = users.ceiling() {
+            passwords.expect(cost);
+        }
+        Ok(Self {
+            name: name.clone(),
+            users,
+            max_failures: settings.max_failures,
+            passwords: passwords.clone(),
+        })
+    }
+
+    /// Whether the request presents something that this step may have to hash, and wait for.
+    pub(crate) fn may_wait(headers: &HeaderMap) -> bool {
+        bearer::find_of(SCHEME, headers) != Found::Nothing
+    }
+
+    /// Examines the request's user name and password.
+    pub(crate) async fn authenticate(&self, request: &Presented<'_>) -> Outcome {
+        let verdict = match bearer::find_of(SCHEME, request.headers) {
+            Found::Nothing => return Outcome::NotPresented,
+            Found::Malformed => Err(Reason::Malformed.into()),
+            Found::Token(token) => match UserPass::decode(token) {
+                Ok(presented) => self.verify(presented, request).await,
+                Err(reason) => Err(reason.into()),
+            },
+        };
+        match verdict {
+            Ok(identity) => Outcome::Authenticated(identity),
+            Err(refusal) => Outcome::Rejected(refusal),
+        }
+    }
+
+    async fn verify(
+        &self,
+        presented: UserPass,
+        request: &Presented<'_>,
+    ) -> Result<Identity, Refusal> {
+        let user = self.users.find(&presented.user);
+        let limit = Limit::new(&self.name, self.max_failures, request.client);
+        let passed = self
+            .passwords
+            .verify(&user.stored, self.users.ceiling(), presented, limit)
+            .await?;
+        match &user.identity {
+            Some(identity) if passed => Ok(identity.clone()),
+            Some(_) => Err(Reason::WrongPassword.into()),
+            None => Err(Reason::UnknownUser.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! What is known of passwords, for the life of the process: which were right a moment ago, which are being hashed, and whose were wrong too often.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::{future, sync};
+use ring::error::Unspecified;
+use ring::hmac;
+use ring::rand::SystemRandom;
+use zeroize::Zeroizing;
+
+use super::failures::{Failures, Limit, WINDOW};
+use super::pool::{FULL, Pool};
+use super::stored::{Check, Stored};
+use super::user_pass::UserPass;
+use crate::auth::outcome::Refusal;
+
+/// How long a password that was right is not hashed again.
+const REMEMBERED: Duration = Duration::from_secs(300);
+/// Credentials remembered at most, about 100 bytes each.
+const MOST: u64 = 100_000;
+/// How long a request waits for its verdict.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The memory and the threads. A clone is the same.
+#[derive(Clone)]
+pub(crate) struct Passwords(Arc<Inner>);
+
+struct Inner {
+    /// Random, so that what is remembered means nothing outside this process.
+    key: hmac::Key,
+    verified: sync::Cache<Mark, ()>,
+    /// Comparisons under way: requests that come together with one credential wait for one hash.
+    flights: future::Cache<(Limit, Mark), ()>,
+    failures: Failures,
+    pool: Pool,
+}
+
+/// Stands for a user, a password, and what that was compared with: when one of them changes, so does the mark.
+type Mark = [u8; 32];
+
+/// Why a comparison came to nothing.
+enum Failure {
+    Wrong,
+    Refused(Refusal),
+}
+
+impl Passwords {
+    /// Fails only if the system gives no random numbers.
+    pub(crate) fn new() -> Result<Self, Unspecified> {
+        Ok(Self(Arc::new(Inner {
+            key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())?,
+            verified: sync::Cache::builder()
+                .max_capacity(MOST)
+                .time_to_live(REMEMBERED)
+                .build(),
+            flights: future::Cache::builder()
+                .max_capacity(1024)
+                .time_to_live(Duration::from_secs(1))
+                .build(),
+            failures: Failures::new(WINDOW),
+            pool: Pool::default(),
+        })))
+    }
+
+    /// Makes ready for hashes up to this cost.
+    pub(super) fn expect(&self, cost: u32) {
+        self.0.pool.expect(cost);
+    }
+
+    /// What a password that stands in the configuration as it is is compared with.
+    pub(super) fn digest(&self, password: &str) -> [u8; 32] {
+        self.0.sign(&[b"password", password.as_bytes()])
+    }
+
+    /// Whether the password is the right one. `ceiling` is the cost of the step's costliest hash. Hashes only what was not right a moment ago and is within the limit.
+    pub(super) async fn verify(
+        &self,
+        stored: &Stored,
+        ceiling: Option<u32>,
+        presented: UserPass,
+        limit: Limit,
+    ) -> Result<bool, Refusal> {
+        let inner = &*self.0;
+        let UserPass { user, password } = presented;
+        let mark = inner.sign(&[
+            b"user",
+            user.as_bytes(),
+            stored.bytes(),
+            password.as_bytes(),
+        ]);
+        if inner.verified.contains_key(&mark) {
+            return Ok(true);
+        }
+        let check = Check {
+            stored: stored.clone(),
+            digest: self.digest(&password),
+            password,
+            ceiling,
+        };
+        let flight = (limit.clone(), mark);
+        let hashing = async move {
+            let attempt = inner.failures.attempt(&limit).await?;
+            if inner.compare(check).await? {
+                inner.verified.insert(mark, ());
+                Ok(())
+            } else {
+                attempt.failed();
+                Err(Failure::Wrong)
+            }
+        };
+        let landing = inner.flights.try_get_with(flight, hashing);
+        match tokio::time::timeout(PATIENCE, landing).await {
+            Ok(Ok(())) => Ok(true),
+            Ok(Err(failure)) => match *failure {
+                Failure::Wrong => Ok(false),
+                Failure::Refused(refusal) => Err(refusal),
+            },
+            Err(_) => Err(FULL),
+        }
+    }
+}
+
+impl Inner {
+    /// Where no user of the step has a hash, nothing takes long.
+    async fn compare(&self, check: Check) -> Result<bool, Refusal> {
+        match check.ceiling {
+            Some(_) => self.pool.run(check).await,
+            None => Ok(check.run()),
+        }
+    }
+
+    /// Of parts that cannot run into each other.
+    fn sign(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut message = Zeroizing::new(Vec::with_capacity(
+            parts.iter().map(|part| part.len() + 8).sum(),
+        ));
+        for part in parts {
+            message.extend_from_slice(&part.len().to_le_bytes());
+            message.extend_from_slice(part);
+        }
+        let mut mark = [0; 32];
+        mark.copy_from_slice(hmac::sign(&self.key, &message).as_ref());
+        mark
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl fmt::Debug for Passwords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Passwords").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,193 @@
+//! Threads that hash, so that no worker does. Few of them, at the lowest priority, behind a short queue: whoever sends many passwords waits or is turned away, and tokens are
+//! verified as fast as ever.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::stored::{Check, waste};
+use crate::auth::outcome::{Reason, Refusal};
+
+/// Checks that may wait for each thread: four seconds of work at cost 12.
+const QUEUE: usize = 16;
+/// What a client that is turned away is told, in seconds.
+const RETRY_AFTER: u32 = 5;
+/// Up to this cost, one hash is timed; beyond it, the time is reckoned from it.
+const MEASURED: u32 = 9;
+
+/// The threads, which start when the first step needs them, and end when nobody can send them work.
+#[derive(Default)]
+pub(super) struct Pool {
+    jobs: OnceLock<SyncSender<Job>>,
+    costliest: AtomicU32,
+}
+
+enum Job {
+    Check(Check, oneshot::Sender<bool>),
+    Measure(u32),
+}
+
+impl Pool {
+    /// Starts the threads, unless they run, and logs the time of one hash of this cost, unless a costlier one has been expected.
+    pub(super) fn expect(&self, cost: u32) {
+        let jobs = self.jobs.get_or_init(|| start(threads()));
+        if self.costliest.fetch_max(cost, Ordering::Relaxed) < cost {
+            // When the queue is full, there is more important work.
+            let _ = jobs.try_send(Job::Measure(cost));
+        }
+    }
+
+    /// Makes a comparison, or refuses to when too many wait. Dropping the future withdraws it, if it has not begun.
+    pub(super) async fn run(&self, check: Check) -> Result<bool, Refusal> {
+        let (verdict, answer) = oneshot::channel();
+        let jobs = self.jobs.get().ok_or(FULL)?;
+        jobs.try_send(Job::Check(check, verdict))
+            .map_err(|_| FULL)?;
+        answer.await.map_err(|_| FULL)
+    }
+}
+
+/// Too many wait.
+pub(super) const FULL: Refusal = Refusal {
+    reason: Reason::HashQueueFull,
+    retry_after: Some(RETRY_AFTER),
+};
+
+/// Half of the cores, so that the workers keep the other half whatever the scheduler does.
+fn threads() -> usize {
+    let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
+    (cores / 2).max(1)
+}
+
+fn start(threads: usize) -> SyncSender<Job> {
+    let (sender, jobs) = sync_channel(threads * QUEUE);
+    let jobs = Arc::new(Mutex::new(jobs));
+    for _ in 0..threads {
+        let jobs = jobs.clone();
+        let thread = thread::Builder::new().name("password hashing".to_owned());
+        if let Err(error) = thread.spawn(move || work(&jobs)) {
+            log::error!("cannot start a thread for password hashing: {error}");
+        }
+    }
+    sender
+}
+
+fn work(jobs: &Mutex<Receiver<Job>>) {
+    give_way();
+    loop {
+        // The lock is among these threads only. Workers never wait for it.
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match job {
+            Err(_) => return,
+            Ok(Job::Check(_, verdict)) if verdict.is_closed() => {}
+            Ok(Job::Check(check, verdict)) => drop(verdict.send(check.run())),
+            Ok(Job::Measure(cost)) => measure(cost),
+        }
+    }
+}
+
+/// The lowest priority for this thread: it runs when nobody else wants to.
+fn give_way() {
+    // Only on Linux does "this process" mean the calling thread.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, 19) {
+        log::warn!("password hashing cannot give way to other work: {error}");
+    }
+}
+
+fn measure(cost: u32) {
+    let timed = cost.min(MEASURED);
+    let started = Instant::now();
+    waste(timed);
+    let time = started.elapsed().saturating_mul(1 << (cost - timed));
+    log::info!(
+        "basic-auth: checking one password at cost {cost} takes about {} ms of one core",
+        time.as_millis()
+    );
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::auth::basic::stored::Stored;
+
+    /// A check that passes nothing and takes its time.
+    fn check(cost: u32) -> Check {
+        Check {
+            stored: Stored::decoy(Some(cost)),
+            password: Zeroizing::new("password".to_owned()),
+            digest: [1; 32],
+            ceiling: Some(cost),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_turns_away_at_once() {
+        let pool = Pool {
+            jobs: start(1).into(),
+            ..Pool::default()
+        };
+        let mut waiting: Vec<_> = (0..QUEUE + 1)
+            .map(|_| Box::pin(pool.run(check(8))))
+            .collect();
+        let mut full = 0;
+        for run in &mut waiting {
+            let polled = tokio::time::timeout(Duration::ZERO, run.as_mut()).await;
+            full += usize::from(polled == Ok(Err(FULL)));
+        }
+        // The first may have left the queue already.
+        assert!(full <= 1);
+        while pool.run(check(8)).await.is_ok() {
+            let mut more = Box::pin(pool.run(check(8)));
+            if tokio::time::timeout(Duration::ZERO, &mut more).await == Ok(Err(FULL)) {
+                break;
+            }
+            waiting.push(more);
+        }
+        drop(waiting);
+        assert_eq!(pool.run(check(4)).await, Ok(false));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_not_hashed() {
+        let pool = Pool {
+            jobs: start(1).into(),
+            ..Pool::default()
+        };
+        let mut long = Box::pin(pool.run(check(11)));
+        let _ = tokio::time::timeout(Duration::ZERO, &mut long).await;
+        for _ in 0..QUEUE - 1 {
+            // Each of them would take 8 times as long as the first.
+            let mut gone = Box::pin(pool.run(check(14)));
+            let _ = tokio::time::timeout(Duration::ZERO, &mut gone).await;
+        }
+        let started = Instant::now();
+        assert_eq!(long.await, Ok(false));
+        let one = started.elapsed();
+        assert_eq!(pool.run(check(4)).await, Ok(false));
+        assert!(started.elapsed() < one * 3 + Duration::from_millis(200));
+    }
+
+    #[tokio::test]
+    async fn nothing_runs_before_it_is_expected() {
+        assert_eq!(Pool::default().run(check(4)).await, Err(FULL));
+        let pool = Pool::default();
+        pool.expect(4);
+        assert_eq!(pool.run(check(4)).await, Ok(false));
+    }
+}

@@ -1,0 +1,96 @@
+//! What a password is compared with, and the comparison itself. It may take long: not for an async worker.
+
+use std::fmt;
+use std::hint::black_box;
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use zeroize::Zeroizing;
+
+use crate::config::Secret;
+
+/// What a user's password is compared with. A clone shares it.
+#[derive(Clone)]
+pub(super) enum Stored {
+    /// A bcrypt hash, and the cost that it was made with.
+    Bcrypt { hash: Arc<Secret>, cost: u32 },
+    /// The digest of a password that stood in the configuration as it is, under a key that lives as long as the process.
+    Digest([u8; 32]),
+}
+
+impl Stored {
+    /// A well-formed hash. `None`: it is not one.
+    pub(super) fn bcrypt(hash: &Secret) -> Option<Self> {
+        let cost = hash.expose().parse::<bcrypt::HashParts>().ok()?.get_cost();
+        let hash = Arc::new(hash.clone());
+        Some(Self::Bcrypt { hash, cost })
+    }
+
+    /// What an unknown user's password is compared with: nothing passes, and it takes as long as the costliest hash of the step.
+    pub(super) fn decoy(ceiling: Option<u32>) -> Self {
+        let Some(cost) = ceiling else {
+            return Self::Digest([0; 32]);
+        };
+        // Any salt and any result do. That a password has this very one is no more likely than finding a hash's password by chance, and the decoy has no identity to give.
+        let (salt, result) = (".".repeat(22), ".".repeat(31));
+        let hash = Arc::new(Secret::new(format!("$2b${cost:02}${salt}{result}")));
+        Self::Bcrypt { hash, cost }
+    }
+
+    /// The cost of a bcrypt hash.
+    pub(super) fn cost(&self) -> Option<u32> {
+        match self {
+            Self::Bcrypt { cost, .. } => Some(*cost),
+            Self::Digest(_) => None,
+        }
+    }
+
+    /// What tells it from any other, for the key of a cache.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Bcrypt { hash, .. } => hash.expose().as_bytes(),
+            Self::Digest(digest) => digest,
+        }
+    }
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// One comparison, ready to be made elsewhere.
+pub(super) struct Check {
+    pub(super) stored: Stored,
+    pub(super) password: Zeroizing<String>,
+    /// Of a plain password, the digest that [`Stored::Digest`] is compared with.
+    pub(super) digest: [u8; 32],
+    /// The cost of the costliest hash of the step.
+    pub(super) ceiling: Option<u32>,
+}
+
+impl Check {
+    /// Whether the password is the one. A wrong one takes as long as it would against the costliest hash of the step.
+    pub(super) fn run(&self) -> bool {
+        let passed = match &self.stored {
+            Stored::Bcrypt { hash, .. } => {
+                bcrypt::verify(self.password.as_bytes(), hash.expose()).unwrap_or(false)
+            }
+            Stored::Digest(stored) => verify_slices_are_equal(stored, &self.digest).is_ok(),
+        };
+        if let (false, Some(ceiling)) = (passed, self.ceiling) {
+            // Costs are powers of two: 2^c and 2^c, 2^(c+1) ... 2^(ceiling-1) make 2^ceiling.
+            match self.stored.cost() {
+                Some(cost) => (cost..ceiling).for_each(waste),
+                None => waste(ceiling),
+            }
+        }
+        passed
+    }
+}
+
+/// Takes the time of one hash.
+pub(super) fn waste(cost: u32) {
+    black_box(bcrypt::bcrypt(cost, black_box([0; 16]), b"\0"));
+}

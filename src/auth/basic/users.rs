@@ -1,0 +1,92 @@
+//! The users of one `basic-auth` step.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use http::HeaderValue;
+
+use super::htpasswd;
+use super::passwords::Passwords;
+use super::stored::Stored;
+use crate::auth::error::BuildCause;
+use crate::auth::identity::{AuthMethod, Identity};
+use crate::config::{Basic, StoredPassword};
+
+/// The users of a step by name, and one for every other name.
+#[derive(Debug)]
+pub(super) struct Users {
+    by_name: HashMap<String, User>,
+    nobody: User,
+    ceiling: Option<u32>,
+}
+
+/// What a password is compared with, and who has it then.
+#[derive(Debug)]
+pub(super) struct User {
+    pub(super) stored: Stored,
+    /// `None`: there is no such user.
+    pub(super) identity: Option<Identity>,
+}
+
+impl Users {
+    pub(super) fn build(settings: &Basic, passwords: &Passwords) -> Result<Self, BuildCause> {
+        let mut by_name = HashMap::new();
+        for user in &settings.users {
+            let stored = match &user.password {
+                StoredPassword::Bcrypt(hash) => {
+                    Stored::bcrypt(hash).ok_or(BuildCause::PasswordHash)?
+                }
+                StoredPassword::Plain(password) => {
+                    Stored::Digest(passwords.digest(password.expose()))
+                }
+            };
+            add(&mut by_name, user.name.clone(), stored)?;
+        }
+        if let Some(path) = &settings.htpasswd_path {
+            for (name, stored) in htpasswd::read(path)? {
+                add(&mut by_name, name, stored)?;
+            }
+        }
+        if by_name.is_empty() {
+            return Err(BuildCause::NoUsers);
+        }
+        let ceiling = by_name.values().filter_map(|user| user.stored.cost()).max();
+        Ok(Self {
+            by_name,
+            nobody: User {
+                stored: Stored::decoy(ceiling),
+                identity: None,
+            },
+            ceiling,
+        })
+    }
+
+    /// The user of this name, or the one that stands for everybody else.
+    pub(super) fn find(&self, name: &str) -> &User {
+        self.by_name.get(name).unwrap_or(&self.nobody)
+    }
+
+    /// The cost of the costliest hash; `None`: there are no hashes.
+    pub(super) fn ceiling(&self) -> Option<u32> {
+        self.ceiling
+    }
+}
+
+fn add(users: &mut HashMap<String, User>, name: String, stored: Stored) -> Result<(), BuildCause> {
+    let subject = HeaderValue::from_str(&name).map_err(|_| BuildCause::UnfitSubject)?;
+    match users.entry(name) {
+        Entry::Occupied(taken) => Err(BuildCause::SameUser(taken.key().clone())),
+        Entry::Vacant(place) => {
+            place.insert(User {
+                stored,
+                identity: Some(Identity::new(
+                    AuthMethod::Basic,
+                    Some(subject),
+                    Vec::new(),
+                    None,
+                )),
+            });
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What authentication keeps for the life of the process, whatever configuration serves.
+
+use std::path::PathBuf;
+
+use super::basic::Passwords;
+use super::jwks::{KeySetError, KeySets};
+
+/// Why there is nothing to share.
+#[derive(Debug, thiserror::Error)]
+pub enum SharedError {
+    /// Key sets cannot be kept.
+    #[error("key sets: {0}")]
+    KeySets(#[from] KeySetError),
+    /// The system is in no state to keep a secret.
+    #[error("the system gives no random numbers")]
+    NoRandomNumbers,
+}
+
+/// Key sets, and what is known of passwords. Made once; a clone is the same. A reload builds its chains over it, so that nothing has to be fetched or hashed again.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    pub(super) key_sets: KeySets,
+    pub(super) passwords: Passwords,
+}
+
+impl Shared {
+    /// Good key sets are also kept under `state_dir`.
+    pub fn new(state_dir: Option<PathBuf>) -> Result<Self, SharedError> {
+        Self::over(KeySets::new(state_dir)?)
+    }
+
+    /// The same over key sets that are there already.
+    pub(super) fn over(key_sets: KeySets) -> Result<Self, SharedError> {
+        let passwords = Passwords::new().map_err(|_| SharedError::NoRandomNumbers)?;
+        Ok(Self {
+            key_sets,
+            passwords,
+        })
+    }
+
+    /// The key sets.
+    pub fn key_sets(&self) -> &KeySets {
+        &self.key_sets
+    }
+}
