@@ -13,7 +13,7 @@ use super::clock::UnixTime;
 use super::error::BuildCause;
 use super::identity::{AuthMethod, Identity};
 use super::outcome::{Outcome, Reason};
-use super::place;
+use super::place::{self, Found};
 use super::presented::Presented;
 use crate::config::{ApiKey, CredentialPlace, KeyDigest};
 
@@ -75,10 +75,12 @@ impl Verifier {
         &self.settings.place
     }
 
-    /// Examines the request's key. That there is only one, the chain has seen to.
+    /// Examines the request's key.
     pub(crate) fn authenticate(&self, request: &Presented<'_>, now: UnixTime) -> Outcome {
-        let Some(presented) = place::find(&self.settings.place, request) else {
-            return Outcome::NotPresented;
+        let presented = match place::find(&self.settings.place, request) {
+            Found::Nothing => return Outcome::NotPresented,
+            Found::Repeated => return Outcome::Rejected(Reason::Repeated.into()),
+            Found::One(presented) => presented,
         };
         let verdict = match self.look_up(&presented) {
             _ if presented.is_empty() => Err(Reason::Malformed),

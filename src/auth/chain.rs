@@ -15,7 +15,7 @@ use super::error::{BuildCause, BuildError};
 use super::identity::Identity;
 use super::jwt;
 use super::outcome::{Denial, Outcome, Reason, Refusal};
-use super::place;
+use super::place::{self, Found};
 use super::presented::Presented;
 use super::shared::Shared;
 use crate::config::{AuthStep, CredentialPlace, Step, StepKind};
@@ -76,7 +76,7 @@ impl Chain {
     }
 
     /// Where its steps look for credentials.
-    pub fn places(&self) -> impl Iterator<Item = CredentialPlace> {
+    pub fn places(&self) -> impl Iterator<Item = &CredentialPlace> {
         let members = self.groups.iter().flat_map(|group| &group.members);
         members.map(|member| member.authenticator.place())
     }
@@ -111,10 +111,13 @@ impl Chain {
         Ok(identity)
     }
 
-    /// Whether a credential of some kind comes more than once.
+    /// Whether a credential of some kind comes more than once; `Authorization` counts whoever reads it.
     fn repeats(&self, request: &Presented<'_>) -> bool {
-        self.authenticators()
-            .any(|authenticator| place::is_repeated(&authenticator.place(), request))
+        let places = self.authenticators().map(Authenticator::place);
+        [&CredentialPlace::Authorization]
+            .into_iter()
+            .chain(places.filter(|place| **place != CredentialPlace::Authorization))
+            .any(|place| place::find(place, request) == Found::Repeated)
     }
 
     fn authenticators(&self) -> impl Iterator<Item = &Authenticator> {
@@ -128,8 +131,8 @@ fn withheld(groups: &[Group]) -> Vec<CredentialPlace> {
     for member in groups.iter().flat_map(|group| &group.members) {
         let place = member.authenticator.place();
         let in_query = matches!(place, CredentialPlace::Query(_));
-        if (in_query || !member.forward_credential) && !places.contains(&place) {
-            places.push(place);
+        if (in_query || !member.forward_credential) && !places.contains(place) {
+            places.push(place.clone());
         }
     }
     places
@@ -174,7 +177,8 @@ impl Group {
                     if gravest.is_none_or(|known| known.reason.class() < refusal.reason.class()) {
                         gravest = Some(refusal);
                     }
-                    if !member.fallback_on_failed {
+                    // A credential that came twice could mean either: no other step makes that good.
+                    if !member.fallback_on_failed || refusal.reason == Reason::Repeated {
                         break;
                     }
                 }
@@ -264,16 +268,17 @@ impl Authenticator {
     }
 
     /// Where it looks for its credential.
-    fn place(&self) -> CredentialPlace {
+    fn place(&self) -> &CredentialPlace {
         match self {
-            Self::Jwt(_) | Self::Basic(_) => CredentialPlace::Authorization,
-            Self::ApiKey(verifier) => verifier.place().clone(),
+            Self::Jwt(verifier) => verifier.place(),
+            Self::Basic(_) => &CredentialPlace::Authorization,
+            Self::ApiKey(verifier) => verifier.place(),
         }
     }
 
     async fn authenticate(&self, request: &Presented<'_>, now: UnixTime) -> Outcome {
         match self {
-            Self::Jwt(verifier) => verifier.authenticate(request.headers, now).await,
+            Self::Jwt(verifier) => verifier.authenticate(request, now).await,
             Self::Basic(verifier) => verifier.authenticate(request).await,
             Self::ApiKey(verifier) => verifier.authenticate(request, now),
         }
@@ -289,3 +294,6 @@ impl Authenticator {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod mixed;

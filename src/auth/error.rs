@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::basic::HtpasswdError;
 use super::jwks::JwksError;
 use super::key::KeyRefusal;
+use crate::config::JwtAlgorithm;
 
 /// An authentication step that cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -35,14 +36,29 @@ impl BuildError {
 pub(crate) enum BuildCause {
     #[error("cannot read the key file {}: {error}", .path.display())]
     Unreadable { path: PathBuf, error: io::Error },
-    #[error("{} holds no RSA public key in PEM form: {error}", .path.display())]
-    Pem { path: PathBuf, error: KeyRefusal },
+    #[error("{} holds no public key for {} in PEM form: {error}", .path.display(), .algorithm.name())]
+    Pem {
+        path: PathBuf,
+        algorithm: JwtAlgorithm,
+        error: KeyRefusal,
+    },
     #[error("{} is not a usable key set: {error}", .path.display())]
     KeySet { path: PathBuf, error: JwksError },
-    #[error("a secret goes with HS256 only, and every other source of keys with RS256 only")]
+    #[error("{} holds no key for {}", .path.display(), .algorithm.name())]
+    NoFittingKey {
+        path: PathBuf,
+        algorithm: JwtAlgorithm,
+    },
+    #[error(
+        "a secret goes with HS256, HS384 and HS512 only, and every other source of keys with the other algorithms only"
+    )]
     KeysDoNotFit,
-    #[error("the secret has {0} bytes; HS256 needs at least 32")]
-    ShortSecret(usize),
+    #[error("the secret has {length} bytes; {} needs at least {least}", .algorithm.name())]
+    ShortSecret {
+        algorithm: JwtAlgorithm,
+        length: usize,
+        least: usize,
+    },
     #[error("cannot read the htpasswd file {}: {error}", .path.display())]
     UnreadableUsers { path: PathBuf, error: io::Error },
     #[error("{}:{line}: the line {error}", .path.display())]

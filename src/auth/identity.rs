@@ -70,6 +70,23 @@ impl Identity {
         &self.0.headers
     }
 
+    /// About how many bytes of memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        // A value has its bytes on the heap, and a counter beside them.
+        const VALUE: usize = 64;
+        let headers = self.0.headers.iter();
+        size_of::<Content>()
+            + self.subject().map_or(0, |subject| VALUE + subject.len())
+            + headers
+                .map(|(name, value)| {
+                    size_of::<(HeaderName, HeaderValue)>()
+                        + VALUE
+                        + name.as_str().len()
+                        + value.len()
+                })
+                .sum::<usize>()
+    }
+
     /// The moment, in seconds since 1970, from which the credential behind it is no longer good, leeway included. `None`: it does not expire.
     pub fn valid_until(&self) -> Option<f64> {
         self.0.valid_until

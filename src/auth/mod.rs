@@ -5,8 +5,8 @@
 //! knows nothing of the server that calls it.
 //!
 //! In reading order: `outcome` and `identity` are the vocabulary, `chain` joins steps into groups, `bearer` finds the token, `jwt` verifies it with a
-//! `key`, and `jwks` fetches and keeps the key sets of the process ([`KeySets`]); `basic` checks passwords, `api_key` keys, which `place` finds. What outlives any one
-//! configuration is [`Shared`].
+//! `key`, and `jwks` fetches and keeps the key sets of the process ([`KeySets`]), as do the `tokens` that verified; `basic` checks passwords, `api_key` keys,
+//! which `place` finds. What outlives any one configuration is [`Shared`].
 
 mod api_key;
 mod basic;
@@ -26,6 +26,7 @@ mod shared;
 mod strict_json;
 #[cfg(test)]
 mod testing;
+mod tokens;
 
 pub use chain::{Chain, StepOutcome};
 pub use error::BuildError;
@@ -34,5 +35,6 @@ pub use jwks::{KeySetError, KeySetStatus, KeySets};
 pub use outcome::{Class, Denial, Reason};
 pub use presented::Presented;
 pub use shared::{Shared, SharedError};
+pub use tokens::TokenCacheStatus;
 
 pub use crate::config::CredentialPlace;

@@ -41,7 +41,7 @@ impl From<Reason> for Refusal {
 pub enum Reason {
     /// No credential was presented.
     Missing,
-    /// `Authorization` came more than once.
+    /// `Authorization` came more than once, or one kind of credential did.
     Repeated,
     /// The credential is not of the form that its scheme asks for.
     Malformed,
@@ -57,6 +57,8 @@ pub enum Reason {
     NoKid,
     /// The key set holds no such key.
     UnknownKid,
+    /// The key of that `kid` is not one for the configured algorithm.
+    KeyDoesNotFit,
     /// The signature does not verify.
     BadSignature,
     /// `exp` is absent.
@@ -102,6 +104,7 @@ impl Reason {
             Self::WrongType => "wrong_type",
             Self::NoKid => "no_kid",
             Self::UnknownKid => "unknown_kid",
+            Self::KeyDoesNotFit => "key_does_not_fit",
             Self::BadSignature => "bad_signature",
             Self::NoExpiry => "no_expiry",
             Self::Expired => "expired",

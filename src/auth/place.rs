@@ -3,62 +3,66 @@
 use std::borrow::Cow;
 
 use http::header::{AUTHORIZATION, COOKIE};
+use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode;
 
 use super::presented::Presented;
 use crate::config::CredentialPlace;
 
-/// The first credential at a place; `None`: there is none. An empty value is one.
-pub(crate) fn find<'a>(place: &CredentialPlace, request: &Presented<'a>) -> Option<Cow<'a, [u8]>> {
-    all(place, request).next()
+/// What stands at a place.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found<'a> {
+    /// Nothing.
+    Nothing,
+    /// Several: no two readers need agree on which of them counts.
+    Repeated,
+    /// One credential, which may be empty.
+    One(Cow<'a, [u8]>),
 }
 
-/// Whether there are several at one place: no two readers need agree on which of them counts.
-pub(crate) fn is_repeated(place: &CredentialPlace, request: &Presented<'_>) -> bool {
-    all(place, request).nth(1).is_some()
-}
-
-fn all<'a, 'p>(
-    place: &'p CredentialPlace,
-    request: &Presented<'a>,
-) -> Box<dyn Iterator<Item = Cow<'a, [u8]>> + 'p>
-where
-    'a: 'p,
-{
+/// Looks for a credential. Names are compared exactly; that of a query's parameter after percent-decoding.
+pub(crate) fn find<'a>(place: &CredentialPlace, request: &Presented<'a>) -> Found<'a> {
     let headers = request.headers;
     match place {
-        CredentialPlace::Authorization => Box::new(
-            headers
-                .get_all(AUTHORIZATION)
-                .iter()
-                .map(|value| value.as_bytes().into()),
-        ),
-        CredentialPlace::Header(name) => Box::new(
-            headers
-                .get_all(name)
-                .iter()
-                .map(|value| value.as_bytes().into()),
-        ),
-        CredentialPlace::Cookie(name) => Box::new(
-            headers
-                .get_all(COOKIE)
-                .iter()
-                .flat_map(|value| value.as_bytes().split(|&byte| byte == b';'))
-                .map(halves)
-                .filter(move |(key, _)| key.trim_ascii() == name.as_bytes())
-                .map(|(_, value)| value.trim_ascii().into()),
-        ),
-        CredentialPlace::Query(name) => Box::new(
-            request
-                .query
-                .unwrap_or_default()
-                .as_bytes()
-                .split(|&byte| byte == b'&')
-                .map(halves)
-                .filter(move |(key, _)| percent_decode(key).eq(name.bytes()))
-                .map(|(_, value)| percent_decode(value).into()),
-        ),
+        CredentialPlace::Authorization => only(in_field(headers, &AUTHORIZATION)),
+        CredentialPlace::Header(name) => only(in_field(headers, name)),
+        CredentialPlace::Cookie(name) => only(in_cookie(headers, name)),
+        CredentialPlace::Query(name) => only(in_query(request.query.unwrap_or_default(), name)),
     }
+}
+
+fn only<'a>(mut credentials: impl Iterator<Item = Cow<'a, [u8]>>) -> Found<'a> {
+    match (credentials.next(), credentials.next()) {
+        (None, _) => Found::Nothing,
+        (Some(_), Some(_)) => Found::Repeated,
+        (Some(credential), None) => Found::One(credential),
+    }
+}
+
+fn in_field<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = Cow<'a, [u8]>> {
+    let values = headers.get_all(name).iter();
+    values.map(|value| value.as_bytes().into())
+}
+
+/// `name=value`, with `;` between. Several `Cookie` fields count as one list (RFC 9113 section 8.2.3).
+fn in_cookie<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = Cow<'a, [u8]>> {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b';'))
+        .map(halves)
+        .filter(move |(key, _)| key.trim_ascii() == name.as_bytes())
+        .map(|(_, value)| value.trim_ascii().into())
+}
+
+/// `name=value`, with `&` between.
+fn in_query<'a>(query: &'a str, name: &str) -> impl Iterator<Item = Cow<'a, [u8]>> {
+    query
+        .as_bytes()
+        .split(|&byte| byte == b'&')
+        .map(halves)
+        .filter(move |(key, _)| percent_decode(key).eq(name.bytes()))
+        .map(|(_, value)| percent_decode(value).into())
 }
 
 /// What stands before the first `=`, and what after it.
@@ -74,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    fn found(place: &CredentialPlace, fields: &[(&str, &str)], query: Option<&str>) -> Vec<String> {
+    fn found(place: &CredentialPlace, fields: &[(&str, &str)], query: Option<&str>) -> String {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(
@@ -86,27 +90,25 @@ mod tests {
             query,
             ..Presented::of(&headers)
         };
-        let found: Vec<_> = all(place, &request)
-            .map(|value| String::from_utf8_lossy(&value).into_owned())
-            .collect();
-        assert_eq!(is_repeated(place, &request), found.len() > 1);
-        assert_eq!(find(place, &request).is_some(), !found.is_empty());
-        found
+        match find(place, &request) {
+            Found::Nothing => "nothing".to_owned(),
+            Found::Repeated => "repeated".to_owned(),
+            Found::One(value) => format!("one {}", String::from_utf8_lossy(&value)),
+        }
     }
 
     #[test]
     fn headers() {
         let place = CredentialPlace::Header(HeaderName::from_static("x-api-key"));
-        let none: [&str; 0] = [];
         assert_eq!(
             found(&place, &[("X-Api-Keys", "a")], Some("x-api-key=a")),
-            none
+            "nothing"
         );
-        assert_eq!(found(&place, &[("X-API-Key", "a, b")], None), ["a, b"]);
-        assert_eq!(found(&place, &[("x-api-key", "")], None), [""]);
+        assert_eq!(found(&place, &[("X-API-Key", "a, b")], None), "one a, b");
+        assert_eq!(found(&place, &[("x-api-key", "")], None), "one ");
         assert_eq!(
             found(&place, &[("x-api-key", "a"), ("X-API-KEY", "b")], None),
-            ["a", "b"]
+            "repeated"
         );
     }
 
@@ -114,15 +116,15 @@ mod tests {
     fn cookies() {
         let place = CredentialPlace::Cookie("key".to_owned());
         for (cookies, want) in [
-            (&["a=1; key=x; b=2"][..], &["x"][..]),
-            (&["a=1;key = x=y "], &["x=y"]),
-            (&["a=1", "key=x"], &["x"]),
-            (&["key=x; key=y"], &["x", "y"]),
-            (&["key=x", "key=x"], &["x", "x"]),
-            (&["key"], &[""]),
-            (&["key="], &[""]),
-            (&["Key=x; keys=y; akey=z; a=key=x"], &[]),
-            (&[""], &[]),
+            (&["a=1; key=x; b=2"][..], "one x"),
+            (&["a=1;key = x=y "], "one x=y"),
+            (&["a=1", "key=x"], "one x"),
+            (&["key=x; key=y"], "repeated"),
+            (&["key=x", "key=x"], "repeated"),
+            (&["key"], "one "),
+            (&["key="], "one "),
+            (&["Key=x; keys=y; akey=z; a=key=x"], "nothing"),
+            (&[""], "nothing"),
         ] {
             let fields: Vec<_> = cookies.iter().map(|cookie| ("Cookie", *cookie)).collect();
             assert_eq!(found(&place, &fields, None), want, "{cookies:?}");
@@ -133,14 +135,14 @@ mod tests {
     fn queries() {
         let place = CredentialPlace::Query("api key".to_owned());
         for (query, want) in [
-            (Some("a=1&api%20key=x&b"), &["x"][..]),
-            (Some("api%20key=%78+y"), &["x+y"]),
-            (Some("%61pi%20key=a%3Db=c"), &["a=b=c"]),
-            (Some("api%20key=x&api%20key="), &["x", ""]),
-            (Some("api%20key"), &[""]),
-            (Some("api+key=x&apikey=y&api%2520key=z"), &[]),
-            (Some(""), &[]),
-            (None, &[]),
+            (Some("a=1&api%20key=x&b"), "one x"),
+            (Some("api%20key=%78+y"), "one x+y"),
+            (Some("%61pi%20key=a%3Db=c"), "one a=b=c"),
+            (Some("api%20key=x&api%20key="), "repeated"),
+            (Some("api%20key"), "one "),
+            (Some("api+key=x&apikey=y&api%2520key=z"), "nothing"),
+            (Some(""), "nothing"),
+            (None, "nothing"),
         ] {
             assert_eq!(found(&place, &[], query), want, "{query:?}");
         }

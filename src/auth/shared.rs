@@ -38,6 +38,11 @@ impl Shared {
         })
     }
 
+    /// How many passwords were hashed since the process began.
+    pub fn passwords_hashed(&self) -> u64 {
+        self.passwords.hashed()
+    }
+
     /// The key sets.
     pub fn key_sets(&self) -> &KeySets {
         &self.key_sets

@@ -17,9 +17,15 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::key::RsaKey;
+use super::key::{Material, PublicKey};
 use super::{Chain, KeySets, Shared, clock};
-use crate::config::{AuthStep, JwksUrl, Jwt, JwtAlgorithm, KeySource, Step, StepKind};
+use crate::config::{
+    AuthStep, CredentialPlace, JwksUrl, Jwt, JwtAlgorithm, JwtIssuer, KeySource, Step, StepKind,
+};
+
+mod pairs;
+
+pub(crate) use pairs::Pair;
 
 pub(crate) const ISSUER: &str = "https://auth.example.com";
 pub(crate) const AUDIENCE: &str = "harmony-api";
@@ -27,23 +33,31 @@ pub(crate) const AUDIENCE: &str = "harmony-api";
 /// An RSA key pair.
 pub(crate) struct Signer {
     pair: RsaKeyPair,
-    public: RsaKey,
+    modulus: Box<[u8]>,
+    exponent: Box<[u8]>,
 }
 
 impl Signer {
     pub(crate) fn new() -> Self {
         let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
-        let public =
-            RsaKey::from_pem(pem("RSA PUBLIC KEY", pair.public_key().as_ref()).as_bytes()).unwrap();
-        Self { pair, public }
+        let pem = pem("RSA PUBLIC KEY", pair.public_key().as_ref());
+        let public = PublicKey::from_pem(pem.as_bytes(), JwtAlgorithm::Rs256).unwrap();
+        let Material::Rsa { modulus, exponent } = public.material().clone() else {
+            panic!()
+        };
+        Self {
+            pair,
+            modulus,
+            exponent,
+        }
     }
 
     pub(crate) fn modulus(&self) -> &[u8] {
-        self.public.modulus()
+        &self.modulus
     }
 
     pub(crate) fn exponent(&self) -> &[u8] {
-        self.public.exponent()
+        &self.exponent
     }
 
     pub(crate) fn public_pem(&self) -> String {
@@ -116,14 +130,17 @@ fn pem(label: &str, der: &[u8]) -> String {
 pub(crate) fn settings(keys: KeySource) -> Jwt {
     Jwt {
         algorithm: JwtAlgorithm::Rs256,
-        keys,
-        issuers: vec![ISSUER.to_owned()],
+        issuers: vec![JwtIssuer {
+            names: vec![ISSUER.to_owned()],
+            keys,
+        }],
         audiences: vec![AUDIENCE.to_owned()],
         leeway: Duration::from_secs(60),
         required_claims: Vec::new(),
         required_scopes: Vec::new(),
         claims_to_headers: Vec::new(),
         accepted_types: vec!["jwt".to_owned(), "at+jwt".to_owned()],
+        place: CredentialPlace::Authorization,
     }
 }
 
@@ -153,7 +170,9 @@ pub(crate) fn jwks_url(url: &str) -> JwksUrl {
 
 pub(crate) fn key_sets() -> KeySets {
     install_provider();
-    KeySets::new(None).unwrap()
+    let key_sets = KeySets::new(None).unwrap();
+    key_sets.remember_tokens(1 << 20);
+    key_sets
 }
 
 /// What chains share, with key sets of its own.

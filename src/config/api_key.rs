@@ -48,7 +48,7 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<ApiKey> {
         place: place?,
         keys,
         pepper,
-        required_scopes: scopes(reader, "required_scopes"),
+        required_scopes: required_scopes(reader),
     })
 }
 
@@ -176,7 +176,9 @@ fn from_table(item: &Entry<'_>) -> Option<ApiKeyEntry> {
         Some(entry) => Some(moment(&entry)?),
         None => None,
     };
-    let scopes = scopes(&reader, "scopes");
+    let scopes = reader.get("scopes").map(|entry| entry.texts().into_iter());
+    let scopes = scopes.into_iter().flatten();
+    let scopes = scopes.map(|(text, _)| text.to_string()).collect();
     reader.finish();
     Some(ApiKeyEntry {
         expires_at,
@@ -236,8 +238,10 @@ fn moment(entry: &Entry<'_>) -> Option<i64> {
     seconds
 }
 
-fn scopes(reader: &Reader<'_>, key: &'static str) -> Vec<String> {
-    let scopes = reader.get(key).map(|entry| entry.one_or_more());
+fn required_scopes(reader: &Reader<'_>) -> Vec<String> {
+    let scopes = reader
+        .get("required_scopes")
+        .map(|entry| entry.one_or_more());
     let scopes = scopes.unwrap_or_default().into_iter();
     scopes.map(|(text, _)| text.to_string()).collect()
 }

@@ -82,7 +82,7 @@ impl Authentications {
             Authentication::Inbound(step) => {
                 reference.error_help(
                     format!(
-                        "it means a {} step: a check, not what an upstream gets",
+                        "it means a {} step, which is a check, not what an upstream gets",
                         step.type_name()
                     ),
                     "use method = \"bearer\", \"basic\" or \"none\" here",

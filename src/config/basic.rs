@@ -143,7 +143,7 @@ fn user(reader: &Reader<'_>) -> Option<BasicUser> {
 
 fn password_hash(entry: &Entry<'_>) -> Option<StoredPassword> {
     let text = entry.text()?;
-    let Some(cost) = credential::bcrypt_cost(&text) else {
+    let Some((hash, cost)) = credential::bcrypt_hash(&text) else {
         entry.error_help(
             "is not a bcrypt hash ($2a$, $2b$ or $2y$ with a cost of 4 to 31, 60 characters)",
             HASH_HELP,
@@ -160,7 +160,7 @@ fn password_hash(entry: &Entry<'_>) -> Option<StoredPassword> {
             "bcrypt cost {cost} is high: checking one password takes seconds, and the queue for it is short"
         ));
     }
-    Some(StoredPassword::Bcrypt(Secret::new(text.to_string())))
+    Some(StoredPassword::Bcrypt(hash))
 }
 
 /// A user with a password as it is; what is wrong with it is a sentence that shows nothing.

@@ -1,9 +1,13 @@
 //! The forms of stored credentials: hashes of passwords and digests of keys, and names that go to an upstream. Only forms: nothing is hashed here.
 
 use http::HeaderName;
+use zeroize::Zeroizing;
 
+use super::Secret;
 use super::entry::Entry;
 
+/// The digits of bcrypt's own base64, by value.
+const DIGITS: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 /// Costs that bcrypt has.
 const COSTS: std::ops::RangeInclusive<u32> = 4..=31;
 
@@ -14,21 +18,24 @@ pub(crate) fn is_subject(name: &str) -> bool {
         && name.trim_ascii() == name
 }
 
-/// Whether a text is a bcrypt hash of a version that is taken: `$2a$`, `$2b$` or `$2y$`.
-pub(crate) fn is_bcrypt(hash: &str) -> bool {
-    bcrypt_cost(hash).is_some()
-}
-
-/// The cost of a bcrypt hash. `None`: it is none.
-pub(super) fn bcrypt_cost(hash: &str) -> Option<u32> {
+/// A bcrypt hash of a version that is taken (`$2a$`, `$2b$` or `$2y$`), and its cost. `None`: it is none.
+///
+/// The last digits of salt and hash hold bits that mean nothing. Some programs leave them set, and the hash comes without them.
+pub(crate) fn bcrypt_hash(text: &str) -> Option<(Secret, u32)> {
     let versions = ["$2a$", "$2b$", "$2y$"];
     let rest = versions
         .iter()
-        .find_map(|version| hash.strip_prefix(version))?;
+        .find_map(|version| text.strip_prefix(version))?;
     let (cost, _) = rest.split_once('$')?;
     let written = cost.len() == 2 && cost.bytes().all(|byte| byte.is_ascii_digit());
-    let parts: bcrypt::HashParts = hash.parse().ok()?;
-    Some(parts.get_cost()).filter(|cost| written && COSTS.contains(cost))
+    let mut hash = Zeroizing::new(text.as_bytes().to_vec());
+    for (digit, used) in [(28, 0b11_0000), (59, 0b11_1100)] {
+        let digit = hash.get_mut(digit)?;
+        *digit = DIGITS[DIGITS.iter().position(|known| known == digit)? & used];
+    }
+    let hash = Secret::new(std::str::from_utf8(&hash).ok()?.to_owned());
+    let cost = hash.expose().parse::<bcrypt::HashParts>().ok()?.get_cost();
+    (written && COSTS.contains(&cost)).then_some((hash, cost))
 }
 
 /// 32 bytes in 64 hexadecimal digits.
@@ -83,14 +90,22 @@ mod tests {
             ("2b$05$", None),
             ("", None),
         ] {
-            assert_eq!(bcrypt_cost(&format!("{start}{rest}")), cost, "{start}");
+            let found = bcrypt_hash(&format!("{start}{rest}"));
+            assert_eq!(found.map(|(_, cost)| cost), cost, "{start}");
         }
         for bad in ["$2b$12$...", "$2b$12$", "", "secret", "$2b$éé$"] {
-            assert!(!is_bcrypt(bad), "{bad}");
+            assert!(bcrypt_hash(bad).is_none(), "{bad}");
         }
         let hash = format!("$2b$05${rest}");
-        assert!(!is_bcrypt(&hash[..59]) && !is_bcrypt(&format!("{hash}a")));
-        assert!(!is_bcrypt(&hash.replace('6', "!")));
+        for bad in [&hash[..59], &format!("{hash}a"), &hash.replace('6', "!")] {
+            assert!(bcrypt_hash(bad).is_none());
+        }
+        // "u" and "C" have bits to spare.
+        let spare = hash.replace("a6uX", "a6vX").replace("RqC", "RqD");
+        assert_ne!(spare, hash);
+        for text in [&hash, &spare] {
+            assert_eq!(bcrypt_hash(text).unwrap().0.expose(), hash);
+        }
     }
 
     #[test]

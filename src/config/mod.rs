@@ -22,7 +22,9 @@ mod exposure;
 mod fill;
 mod filter;
 mod foreign;
+mod issuers;
 mod jwt;
+mod key_source;
 mod loading;
 mod logging;
 mod management;
@@ -43,6 +45,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod time_window;
+mod token_place;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -51,7 +54,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-pub(crate) use credential::{is_bcrypt, is_subject};
+pub(crate) use credential::{bcrypt_hash, is_subject};
 pub use error::{Error, ErrorKind, Errors};
 pub use model::*;
 

@@ -3,6 +3,7 @@
 //! A value that is wrong cannot be built: everything here has been checked by the loader, and nothing is validated again later. Values are in their final units
 //! (`Duration`, bytes, `SocketAddr`); references between tables are resolved, so a [`Pipeline`] holds its steps and backends rather than their names.
 
+mod algorithm;
 mod pattern;
 mod policy;
 mod step;
@@ -17,6 +18,7 @@ use http::Method;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
+pub use algorithm::JwtAlgorithm;
 pub use pattern::*;
 pub use policy::*;
 pub use step::*;

@@ -82,6 +82,7 @@ impl Live {
     /// Builds the first gateway.
     pub fn start(config: Config, shared: Shared) -> Result<Self, config::Errors> {
         let names = Names::default();
+        shared.key_sets().remember_tokens(config.token_cache_bytes);
         let gateway = Gateway::build(&config, &shared, &names)?;
         Ok(Self {
             gateway: ArcSwap::from_pointee(gateway),
@@ -170,6 +171,7 @@ impl Live {
         if !fixed.is_empty() {
             return Err(ReloadError::RestartRequired(fixed));
         }
+        self.key_sets().remember_tokens(config.token_cache_bytes);
         let gateway = Gateway::build(&config, &self.shared, &self.names)?;
         let diff = Diff::between(&applied.config, &config);
         self.gateway.store(Arc::new(gateway));
@@ -345,6 +347,19 @@ mod tests {
         assert!(Arc::ptr_eq(&before, &live.gateway()));
         assert_eq!(live.apply(|| parse(TEXT)).unwrap(), Reload::Unchanged);
         assert_eq!(live.status().last_error, None);
+    }
+
+    #[test]
+    fn the_token_cache_is_as_large_as_the_configuration_says() {
+        let live = live();
+        let limit = || live.key_sets().token_cache().limit;
+        assert_eq!(limit(), 64 << 20);
+        for (mebibytes, bytes) in [(2, 2 << 20), (0, 0)] {
+            let line = format!("id = \"t\"\ntoken_cache_mb = {mebibytes}");
+            let text = TEXT.replace("id = \"t\"", &line);
+            live.apply(|| parse(&text)).unwrap();
+            assert_eq!(limit(), bytes);
+        }
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Stages {
         }
         let (mut places, mut withheld) = (Vec::new(), Vec::new());
         for chain in chains(&stages) {
-            places.extend(chain.places());
+            places.extend(chain.places().cloned());
             for place in chain.withheld() {
                 if !withheld.contains(place) {
                     withheld.push(place.clone());

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::stored::Stored;
 use crate::auth::error::BuildCause;
-use crate::config::{self, Secret};
+use crate::config;
 
 /// What is wrong with a line. Never holds what stands there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -48,10 +48,7 @@ fn user(line: &str) -> Result<(String, Stored), HtpasswdError> {
     if !config::is_subject(name) {
         return Err(HtpasswdError::Name);
     }
-    let hash = Some(hash)
-        .filter(|hash| config::is_bcrypt(hash))
-        .ok_or(HtpasswdError::Hash)?;
-    let stored = Stored::bcrypt(&Secret::new(hash.to_owned())).ok_or(HtpasswdError::Hash)?;
+    let stored = Stored::bcrypt(hash).ok_or(HtpasswdError::Hash)?;
     Ok((name.to_owned(), stored))
 }
 

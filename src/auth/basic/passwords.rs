@@ -69,6 +69,11 @@ impl Passwords {
         self.0.pool.expect(cost);
     }
 
+    /// How many passwords were hashed.
+    pub(crate) fn hashed(&self) -> u64 {
+        self.0.pool.hashed()
+    }
+
     /// What a password that stands in the configuration as it is is compared with.
     pub(super) fn digest(&self, password: &str) -> [u8; 32] {
         self.0.sign(&[b"password", password.as_bytes()])

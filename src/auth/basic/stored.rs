@@ -7,7 +7,7 @@ use std::sync::Arc;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use zeroize::Zeroizing;
 
-use crate::config::Secret;
+use crate::config::{self, Secret};
 
 /// What a user's password is compared with. A clone shares it.
 #[derive(Clone)]
@@ -19,10 +19,10 @@ pub(super) enum Stored {
 }
 
 impl Stored {
-    /// A well-formed hash. `None`: it is not one.
-    pub(super) fn bcrypt(hash: &Secret) -> Option<Self> {
-        let cost = hash.expose().parse::<bcrypt::HashParts>().ok()?.get_cost();
-        let hash = Arc::new(hash.clone());
+    /// A bcrypt hash. `None`: it is not one.
+    pub(super) fn bcrypt(hash: &str) -> Option<Self> {
+        let (hash, cost) = config::bcrypt_hash(hash)?;
+        let hash = Arc::new(hash);
         Some(Self::Bcrypt { hash, cost })
     }
 

@@ -34,7 +34,7 @@ impl Users {
         for user in &settings.users {
             let stored = match &user.password {
                 StoredPassword::Bcrypt(hash) => {
-                    Stored::bcrypt(hash).ok_or(BuildCause::PasswordHash)?
+                    Stored::bcrypt(hash.expose()).ok_or(BuildCause::PasswordHash)?
                 }
                 StoredPassword::Plain(password) => {
                     Stored::Digest(passwords.digest(password.expose()))

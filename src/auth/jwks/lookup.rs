@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::set::{self, KeySet, Purpose};
-use crate::auth::key::RsaKey;
+use crate::auth::key::PublicKey;
 use crate::auth::outcome::{Reason, Refusal};
-use crate::config::JwksUrl;
+use crate::config::{JwksUrl, JwtAlgorithm};
 
 /// How long a request waits for keys.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -27,15 +27,31 @@ impl FetchedKeys {
         Self { set, settings }
     }
 
+    /// The generation of the keys that serve: it grows whenever they change. `None`: there are none, or a request has to wait for the first fetch.
+    pub(crate) fn generation(&self) -> Option<u64> {
+        self.set
+            .is_settled()
+            .then(|| self.set.generation(self.settings.max_stale))?
+    }
+
     /// The key for a token. A known key is found without waiting. At a start the request waits for the first fetch; an unknown `kid` waits for one fetch, if the cool-down allows one.
-    pub(crate) async fn key(&self, kid: Option<&str>) -> Result<Arc<RsaKey>, Refusal> {
-        match self.find(kid) {
+    pub(crate) async fn key(
+        &self,
+        kid: Option<&str>,
+        algorithm: JwtAlgorithm,
+    ) -> Result<Arc<PublicKey>, Refusal> {
+        let find = || self.set.find(kid, algorithm, self.settings.max_stale);
+        match find() {
             Ok(key) if self.set.is_settled() => Ok(key),
-            found => self.wait_for(kid, found.is_ok()).await,
+            found => self.wait_for(find, found.is_ok()).await,
         }
     }
 
-    async fn wait_for(&self, kid: Option<&str>, kept: bool) -> Result<Arc<RsaKey>, Refusal> {
+    async fn wait_for(
+        &self,
+        find: impl Fn() -> Result<Arc<PublicKey>, Reason>,
+        kept: bool,
+    ) -> Result<Arc<PublicKey>, Refusal> {
         let begun = Instant::now();
         if !self.set.is_tried() {
             let patience = if kept {
@@ -48,12 +64,12 @@ impl FetchedKeys {
         let unknown = Purpose::UnknownKid(self.settings.cooldown);
         // The first fetch may be one that was under way, and began before the key was there.
         for _ in 0..2 {
-            match self.find(kid) {
+            match find() {
                 Err(Reason::UnknownKid) if self.fetch(unknown, begun + PATIENCE).await => {}
                 found => return found.map_err(|reason| self.refusal(reason)),
             }
         }
-        self.find(kid).map_err(|reason| self.refusal(reason))
+        find().map_err(|reason| self.refusal(reason))
     }
 
     /// Waits for a fetch. `false`: there is none to wait for.
@@ -65,10 +81,6 @@ impl FetchedKeys {
             }
             None => false,
         }
-    }
-
-    fn find(&self, kid: Option<&str>) -> Result<Arc<RsaKey>, Reason> {
-        self.set.find(kid, self.settings.max_stale)
     }
 
     fn refusal(&self, reason: Reason) -> Refusal {

@@ -15,6 +15,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use moka::ops::compute::Op;
 use moka::sync::Cache;
 use tokio::runtime::Handle;
@@ -24,6 +25,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use self::fetch::Fetcher;
 use self::set::{KeySet, Purpose};
 use self::store::Store;
+use super::tokens::{TokenCache, TokenCacheStatus};
 use crate::config::JwksUrl;
 
 pub(crate) use lookup::FetchedKeys;
@@ -66,6 +68,8 @@ pub struct KeySetStatus {
 pub struct KeySets {
     sets: Cache<Arc<str>, Arc<KeySet>>,
     tools: Arc<Tools>,
+    /// What verified under these keys, and under those that are not fetched.
+    tokens: Arc<ArcSwap<TokenCache>>,
 }
 
 /// What all key sets share.
@@ -92,7 +96,24 @@ impl KeySets {
                 changes: watch::Sender::new(()),
                 runtime: OnceLock::new(),
             }),
+            tokens: Arc::new(ArcSwap::from_pointee(TokenCache::new(0))),
         })
+    }
+
+    /// Sets how many bytes of verified tokens are remembered, for chains that are built from now on; 0, as at first, remembers none. Another limit than before begins anew.
+    pub fn remember_tokens(&self, bytes: u64) {
+        let tokens = self.tokens().limited_to(bytes);
+        self.tokens.store(Arc::new(tokens));
+    }
+
+    /// How the cache of verified tokens stands.
+    pub fn token_cache(&self) -> TokenCacheStatus {
+        self.tokens.load().status()
+    }
+
+    /// The cache of verified tokens.
+    pub(crate) fn tokens(&self) -> TokenCache {
+        (**self.tokens.load()).clone()
     }
 
     /// The background task: fetches every registered set at once, and again whenever it is due. Returns on shutdown only.

@@ -4,11 +4,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
-use crate::auth::key::{KeyRefusal, KeyRing, RsaKey};
+use crate::auth::key::{KeyRefusal, KeyRing, PublicKey};
 use crate::auth::strict_json;
 
 /// The most keys that a set may hold.
@@ -50,7 +48,7 @@ impl fmt::Display for KeyLabel {
     }
 }
 
-/// Reads a key set for RS256. A bad key is left out; a set in which nothing is left is an error.
+/// Reads a key set, whose keys may be of several families. A bad key is left out; a set in which nothing is left is an error.
 pub(crate) fn parse(text: &[u8]) -> Result<ParsedSet, JwksError> {
     let mut set = strict_json::object(text).ok_or(JwksError::NotAnObject)?;
     let Some(Value::Array(keys)) = set.remove("keys") else {
@@ -72,7 +70,7 @@ pub(crate) fn parse(text: &[u8]) -> Result<ParsedSet, JwksError> {
             _ => key
                 .as_object()
                 .ok_or(KeyRefusal::Malformed)
-                .and_then(read_key),
+                .and_then(PublicKey::from_jwk),
         };
         let kid = kid.map(str::to_owned);
         match verdict {
@@ -92,67 +90,18 @@ pub(crate) fn parse(text: &[u8]) -> Result<ParsedSet, JwksError> {
 /// The usable keys as JSON Web Keys: public, and nothing but what [`parse`] looks at.
 pub(crate) fn to_json(ring: &KeyRing) -> Value {
     ring.iter()
-        .map(|(kid, key)| {
-            let mut jwk = json!({
-                "kty": "RSA",
-                "use": "sig",
-                "alg": "RS256",
-                "n": URL_SAFE_NO_PAD.encode(key.modulus()),
-                "e": URL_SAFE_NO_PAD.encode(key.exponent()),
-            });
-            if let Some(kid) = kid {
-                jwk["kid"] = json!(kid);
-            }
-            jwk
-        })
+        .map(|(kid, key)| key.to_jwk(kid.as_deref()))
         .collect()
-}
-
-/// Reads one key (RFC 7517 section 4, RFC 7518 section 6.3.1).
-fn read_key(jwk: &Map<String, Value>) -> Result<RsaKey, KeyRefusal> {
-    match text(jwk, "kty")? {
-        Some("RSA") => {}
-        Some("oct") => return Err(KeyRefusal::Symmetric),
-        Some(_) => return Err(KeyRefusal::OtherType),
-        None => return Err(KeyRefusal::Malformed),
-    }
-    if jwk.contains_key("d") {
-        return Err(KeyRefusal::Private);
-    }
-    text(jwk, "kid")?;
-    if text(jwk, "use")?.is_some_and(|purpose| purpose != "sig") {
-        return Err(KeyRefusal::Use);
-    }
-    match jwk.get("key_ops") {
-        None => {}
-        Some(Value::Array(operations))
-            if operations.iter().any(|operation| operation == "verify") => {}
-        Some(_) => return Err(KeyRefusal::Operations),
-    }
-    if text(jwk, "alg")?.is_some_and(|algorithm| algorithm != "RS256") {
-        return Err(KeyRefusal::Algorithm);
-    }
-    let number = |name| {
-        URL_SAFE_NO_PAD
-            .decode(text(jwk, name)?.ok_or(KeyRefusal::Malformed)?)
-            .map_err(|_| KeyRefusal::Malformed)
-    };
-    RsaKey::new(&number("n")?, &number("e")?)
-}
-
-/// A member that must be a string if it is there.
-fn text<'a>(jwk: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, KeyRefusal> {
-    match jwk.get(name) {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(KeyRefusal::Malformed),
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::auth::testing::Signer;
+    use crate::auth::outcome::Reason;
+    use crate::auth::testing::{Pair, Signer, encode};
+    use crate::config::JwtAlgorithm::{EdDsa, Es256, Rs256};
 
     fn with(jwk: &Value, name: &str, value: Value) -> Value {
         let mut jwk = jwk.clone();
@@ -174,10 +123,11 @@ mod tests {
     fn keys_that_are_refused() {
         let good = Signer::new().jwk("good");
         let bad = Signer::new().jwk("bad");
-        let small = URL_SAFE_NO_PAD.encode([0xff; 128]);
+        let small = encode([0xff; 128]);
         let cases = [
             (with(&bad, "kty", json!("oct")), KeyRefusal::Symmetric),
-            (with(&bad, "kty", json!("EC")), KeyRefusal::OtherType),
+            (with(&bad, "kty", json!("EC")), KeyRefusal::Malformed),
+            (with(&bad, "kty", json!("AKP")), KeyRefusal::OtherType),
             (with(&bad, "kty", json!("rsa")), KeyRefusal::OtherType),
             (without(&bad, "kty"), KeyRefusal::Malformed),
             (with(&bad, "use", json!("enc")), KeyRefusal::Use),
@@ -191,7 +141,8 @@ mod tests {
                 with(&bad, "key_ops", json!("verify")),
                 KeyRefusal::Operations,
             ),
-            (with(&bad, "alg", json!("RS512")), KeyRefusal::Algorithm),
+            (with(&bad, "alg", json!("RSA-OAEP")), KeyRefusal::Algorithm),
+            (with(&bad, "alg", json!("ES256")), KeyRefusal::Algorithm),
             (with(&bad, "alg", json!("HS256")), KeyRefusal::Algorithm),
             (with(&bad, "alg", json!(null)), KeyRefusal::Malformed),
             (with(&bad, "kid", json!(7)), KeyRefusal::Malformed),
@@ -208,9 +159,12 @@ mod tests {
         for (jwk, expected) in &cases {
             let set = parse_keys(&[&good, jwk, &twin]).unwrap();
             assert_eq!(set.refused[0].1, *expected, "{jwk}");
-            assert!(set.ring.select(Some("good")).is_ok() && set.ring.select(Some("bad")).is_err());
+            assert!(
+                set.ring.select(Some("good"), Rs256).is_ok()
+                    && set.ring.select(Some("bad"), Rs256).is_err()
+            );
             let duplicates = *expected == KeyRefusal::DuplicateKid;
-            assert_eq!(set.ring.select(Some("twin")).is_err(), duplicates);
+            assert_eq!(set.ring.select(Some("twin"), Rs256).is_err(), duplicates);
             assert_eq!(set.refused.len(), 1 + usize::from(duplicates));
         }
         let allowed = with(
@@ -247,16 +201,40 @@ mod tests {
     fn selection_and_round_trip() {
         let (a, b) = (Signer::new(), Signer::new());
         let set = parse_keys(&[&a.jwk("a"), &without(&b.jwk(""), "kid")]).unwrap();
-        assert!(set.ring.select(Some("a")).is_ok());
-        assert!(set.ring.select(Some("b")).is_err() && set.ring.select(None).is_err());
+        assert!(set.ring.select(Some("a"), Rs256).is_ok());
+        assert!(
+            set.ring.select(Some("b"), Rs256).is_err() && set.ring.select(None, Rs256).is_err()
+        );
         let again = parse(json!({ "keys": to_json(&set.ring) }).to_string().as_bytes()).unwrap();
         assert_eq!(again.ring, set.ring);
         assert!(
             parse_keys(&[&a.jwk("a")])
                 .unwrap()
                 .ring
-                .select(None)
+                .select(None, Rs256)
                 .is_ok()
         );
+    }
+
+    #[test]
+    fn a_set_of_several_families() {
+        let (rsa, ec, ed) = (Signer::new(), Pair::new(Es256), Pair::new(EdDsa));
+        let set = parse_keys(&[&rsa.jwk("r"), &ec.jwk("e"), &ed.jwk("d")]).unwrap();
+        assert_eq!((set.ring.len(), set.refused.len()), (3, 0));
+        for (kid, fitting) in [("r", Rs256), ("e", Es256), ("d", EdDsa)] {
+            for algorithm in [Rs256, Es256, EdDsa] {
+                let found = set.ring.select(Some(kid), algorithm).map(drop);
+                let expected = if algorithm == fitting {
+                    Ok(())
+                } else {
+                    Err(Reason::KeyDoesNotFit)
+                };
+                assert_eq!(found, expected, "{kid} {algorithm:?}");
+            }
+            // The only one that fits serves a token without a kid.
+            assert!(set.ring.select(None, fitting).is_ok() && set.ring.serves(fitting));
+        }
+        let again = parse(json!({ "keys": to_json(&set.ring) }).to_string().as_bytes()).unwrap();
+        assert_eq!(again.ring, set.ring);
     }
 }

@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 use self::flight::State;
 use super::{KeySetStatus, Tools, fetch};
-use crate::auth::key::{KeyRing, RsaKey};
+use crate::auth::key::{KeyRing, PublicKey};
 use crate::auth::outcome::Reason;
-use crate::config::JwksUrl;
+use crate::config::{JwksUrl, JwtAlgorithm};
 
 pub(super) use flight::{Purpose, landed};
 
@@ -75,12 +75,22 @@ impl KeySet {
     pub(super) fn find(
         &self,
         kid: Option<&str>,
+        algorithm: JwtAlgorithm,
         max_stale: Duration,
-    ) -> Result<Arc<RsaKey>, Reason> {
+    ) -> Result<Arc<PublicKey>, Reason> {
         match &*self.current.load() {
-            Some(current) if current.age() <= max_stale => current.ring.select(kid).cloned(),
+            Some(current) if current.age() <= max_stale => {
+                current.ring.select(kid, algorithm).cloned()
+            }
             _ => Err(Reason::NoKeys),
         }
+    }
+
+    /// The generation of the keys that serve. `None`: no set at hand, or one older than `max_stale`.
+    pub(super) fn generation(&self, max_stale: Duration) -> Option<u64> {
+        let current = self.current.load();
+        let current = current.as_ref()?;
+        (current.age() <= max_stale).then_some(current.generation)
     }
 
     /// Whether what serves came out of the first fetch or a later one; or the first fetch has failed, and there is nothing better.

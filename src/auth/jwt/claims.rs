@@ -3,20 +3,32 @@
 use serde_json::{Map, Value};
 
 use super::carried;
+use super::trust::Trusted;
 use crate::auth::clock::UnixTime;
 use crate::auth::identity::{AuthMethod, Identity};
 use crate::auth::outcome::Reason;
 use crate::auth::strict_json;
+use crate::auth::tokens::{Validity, Verified};
 use crate::config::{Jwt, RequiredClaim};
 
-type Claims = Map<String, Value>;
+pub(super) type Claims = Map<String, Value>;
 
-/// Examines decoded claims, and makes the identity of those that pass.
-pub(super) fn examine(text: &[u8], settings: &Jwt, now: UnixTime) -> Result<Identity, Reason> {
-    let claims = strict_json::object(text).ok_or(Reason::Malformed)?;
-    let valid_until = check_times(&claims, settings.leeway.as_secs_f64(), now)?;
-    check_issuer(&claims, &settings.issuers)?;
-    check_audience(&claims, &settings.audiences)?;
+/// Reads decoded claims. They count for nothing before their signature has verified.
+pub(super) fn parse(text: &[u8]) -> Result<Claims, Reason> {
+    strict_json::object(text).ok_or(Reason::Malformed)
+}
+
+/// Examines the claims of a token that the issuer's keys have verified, and makes the identity of those that pass.
+pub(super) fn examine(
+    claims: &Claims,
+    issuer: &Trusted,
+    settings: &Jwt,
+    now: UnixTime,
+) -> Result<Verified, Reason> {
+    let validity = validity(claims, settings.leeway.as_secs_f64())?;
+    validity.check(now)?;
+    issuer.check(claims)?;
+    check_audience(claims, &settings.audiences)?;
     let subject = match claims.get("sub") {
         None => None,
         Some(Value::String(subject)) => carried::subject(subject)?,
@@ -25,41 +37,37 @@ pub(super) fn examine(text: &[u8], settings: &Jwt, now: UnixTime) -> Result<Iden
     if !settings
         .required_claims
         .iter()
-        .all(|required| is_met(required, &claims))
+        .all(|required| is_met(required, claims))
     {
         return Err(Reason::ClaimMissing);
     }
     if !settings
         .required_scopes
         .iter()
-        .all(|scope| is_granted(scope, &claims))
+        .all(|scope| is_granted(scope, claims))
     {
         return Err(Reason::ScopeMissing);
     }
-    let headers = carried::headers(&claims, &settings.claims_to_headers);
-    Ok(Identity::new(
-        AuthMethod::Jwt,
-        subject,
-        headers,
-        Some(valid_until),
-    ))
+    let headers = carried::headers(claims, &settings.claims_to_headers);
+    let valid_until = Some(validity.until);
+    Ok(Verified {
+        identity: Identity::new(AuthMethod::Jwt, subject, headers, valid_until),
+        validity,
+    })
 }
 
-/// `exp`, `nbf` and `iat` (RFC 7519 sections 4.1.4 to 4.1.6), the leeway both ways. Returns the moment from which the token is no longer good.
-fn check_times(claims: &Claims, leeway: f64, now: UnixTime) -> Result<UnixTime, Reason> {
-    let valid_until = number(claims, "exp")?.ok_or(Reason::NoExpiry)? + leeway;
+/// `exp`, `nbf` and `iat` (RFC 7519 sections 4.1.4 to 4.1.6), the leeway both ways.
+fn validity(claims: &Claims, leeway: f64) -> Result<Validity, Reason> {
+    let until = number(claims, "exp")?.ok_or(Reason::NoExpiry)? + leeway;
     let starts = [number(claims, "nbf")?, number(claims, "iat")?];
-    if now >= valid_until {
-        return Err(Reason::Expired);
-    }
-    if starts
+    let latest = starts
         .into_iter()
         .flatten()
-        .any(|start| start > now + leeway)
-    {
-        return Err(Reason::NotYetValid);
-    }
-    Ok(valid_until)
+        .fold(f64::NEG_INFINITY, f64::max);
+    Ok(Validity {
+        from: latest - leeway,
+        until,
+    })
 }
 
 /// A NumericDate, which is finite: JSON has no other numbers.
@@ -67,15 +75,6 @@ fn number(claims: &Claims, name: &str) -> Result<Option<f64>, Reason> {
     match claims.get(name) {
         None => Ok(None),
         Some(value) => value.as_f64().map(Some).ok_or(Reason::Malformed),
-    }
-}
-
-/// `iss`, compared exactly (RFC 7519 section 4.1.1, RFC 8725 section 3.8).
-fn check_issuer(claims: &Claims, accepted: &[String]) -> Result<(), Reason> {
-    match claims.get("iss") {
-        None if accepted.is_empty() => Ok(()),
-        Some(Value::String(issuer)) if accepted.is_empty() || accepted.contains(issuer) => Ok(()),
-        _ => Err(Reason::WrongIssuer),
     }
 }
 

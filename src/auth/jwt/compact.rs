@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::auth::outcome::Reason;
 
 /// The longest token that is looked at, in bytes.
-const MAX_TOKEN: usize = 8 * 1024;
+pub(super) const MAX_TOKEN: usize = 8 * 1024;
 
 /// A token, split and decoded, but not yet believed.
 pub(super) struct Compact<'a> {

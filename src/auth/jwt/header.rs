@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::auth::outcome::Reason;
 use crate::auth::strict_json;
-use crate::config::{Jwt, JwtAlgorithm};
+use crate::config::Jwt;
 
 /// What is taken from a header that passed.
 pub(super) struct Header {
@@ -17,7 +17,7 @@ impl Header {
     pub(super) fn read(text: &[u8], settings: &Jwt) -> Result<Self, Reason> {
         let mut header = strict_json::object(text).ok_or(Reason::Malformed)?;
         match header.get("alg") {
-            Some(Value::String(name)) if name == algorithm_name(settings.algorithm) => {}
+            Some(Value::String(name)) if name == settings.algorithm.name() => {}
             _ => return Err(Reason::WrongAlgorithm),
         }
         // `crit` (RFC 7515 section 4.1.11) and `b64` (RFC 7797) change what the signature means, `zip` and `enc` (RFC 7516) belong to encryption, and `cty` to a nested
@@ -38,14 +38,6 @@ impl Header {
             Some(Value::String(kid)) => Ok(Self { kid: Some(kid) }),
             Some(_) => Err(Reason::Malformed),
         }
-    }
-}
-
-/// RFC 7518 section 3.1. Names are compared exactly.
-fn algorithm_name(algorithm: JwtAlgorithm) -> &'static str {
-    match algorithm {
-        JwtAlgorithm::Rs256 => "RS256",
-        JwtAlgorithm::Hs256 => "HS256",
     }
 }
 

@@ -1,121 +1,81 @@
-//! RSA public keys for RS256 (RFC 7518 section 3.3), and why one is refused.
+//! RSA public keys (RFC 7518 sections 3.3 and 3.5), and what makes one too weak.
 
-use std::fmt;
-
-use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
+use aws_lc_rs::signature::{
+    ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
+    RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384,
+    RSA_PSS_2048_8192_SHA512, RsaParameters, RsaPublicKeyComponents,
+};
 use jsonwebtoken::DecodingKey;
 
-use super::roca;
+use super::public::Material;
+use super::{KeyRefusal, roca};
+use crate::config::JwtAlgorithm;
 
-/// Why a key is not used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum KeyRefusal {
-    #[error("no RSA public key can be read from it")]
-    Unreadable,
-    #[error("a private key is not a public key")]
-    Private,
-    #[error("a modulus of {0} bits; from 2048 to 8192 are accepted")]
-    Size(usize),
-    #[error("an even modulus")]
-    EvenModulus,
-    #[error("a public exponent that is even, 1, or above 33 bits")]
-    Exponent,
-    #[error("made by a faulty generator (ROCA, CVE-2017-15361)")]
-    Roca,
-    #[error("a symmetric key in a set of public keys")]
-    Symmetric,
-    #[error("not an RSA key")]
-    OtherType,
-    #[error("`use` is not `sig`")]
-    Use,
-    #[error("`key_ops` lacks `verify`")]
-    Operations,
-    #[error("`alg` is not `RS256`")]
-    Algorithm,
-    #[error("the same `kid` as another key")]
-    DuplicateKid,
-    #[error("not a well-formed JSON Web Key")]
-    Malformed,
-}
+/// The algorithms of the family. The salt of PSS is as long as the hash.
+const ALGORITHMS: [(JwtAlgorithm, &RsaParameters); 6] = [
+    (JwtAlgorithm::Rs256, &RSA_PKCS1_2048_8192_SHA256),
+    (JwtAlgorithm::Rs384, &RSA_PKCS1_2048_8192_SHA384),
+    (JwtAlgorithm::Rs512, &RSA_PKCS1_2048_8192_SHA512),
+    (JwtAlgorithm::Ps256, &RSA_PSS_2048_8192_SHA256),
+    (JwtAlgorithm::Ps384, &RSA_PSS_2048_8192_SHA384),
+    (JwtAlgorithm::Ps512, &RSA_PSS_2048_8192_SHA512),
+];
 
-/// An RSA public key, examined and ready to verify.
-pub(crate) struct RsaKey {
-    modulus: Box<[u8]>,
-    exponent: Box<[u8]>,
-    parsed: ParsedPublicKey,
-}
-
-impl RsaKey {
+impl Material {
     /// Takes the big-endian modulus and exponent; leading zeros do not count.
-    pub(crate) fn new(modulus: &[u8], exponent: &[u8]) -> Result<Self, KeyRefusal> {
-        let modulus = without_leading_zeros(modulus);
-        let exponent = without_leading_zeros(exponent);
-        let bits = modulus.first().map_or(0, |first| {
-            modulus.len() * 8 - first.leading_zeros() as usize
-        });
-        if !(2048..=8192).contains(&bits) {
-            return Err(KeyRefusal::Size(bits));
+    pub(super) fn rsa(modulus: &[u8], exponent: &[u8]) -> Self {
+        Self::Rsa {
+            modulus: without_leading_zeros(modulus).into(),
+            exponent: without_leading_zeros(exponent).into(),
         }
-        if modulus.last().is_none_or(|last| last % 2 == 0) {
-            return Err(KeyRefusal::EvenModulus);
-        }
-        match number(exponent) {
-            Some(exponent) if exponent % 2 == 1 && (3..1 << 33).contains(&exponent) => {}
-            _ => return Err(KeyRefusal::Exponent),
-        }
-        if roca::looks_faulty(modulus) {
-            return Err(KeyRefusal::Roca);
-        }
-        let parsed = RsaPublicKeyComponents {
-            n: modulus,
-            e: exponent,
-        }
-        .to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
-        .map_err(|_| KeyRefusal::Unreadable)?;
-        Ok(Self {
-            modulus: modulus.into(),
-            exponent: exponent.into(),
-            parsed,
+    }
+}
+
+/// Examines a key, given without leading zeros.
+pub(super) fn verifiers(
+    modulus: &[u8],
+    exponent: &[u8],
+    only: Option<JwtAlgorithm>,
+) -> Result<Vec<(JwtAlgorithm, ParsedPublicKey)>, KeyRefusal> {
+    let bits = modulus.first().map_or(0, |first| {
+        modulus.len() * 8 - first.leading_zeros() as usize
+    });
+    if !(2048..=8192).contains(&bits) {
+        return Err(KeyRefusal::Size(bits));
+    }
+    if modulus.last().is_none_or(|last| last % 2 == 0) {
+        return Err(KeyRefusal::EvenModulus);
+    }
+    match number(exponent) {
+        Some(exponent) if exponent % 2 == 1 && (3..1 << 33).contains(&exponent) => {}
+        _ => return Err(KeyRefusal::Exponent),
+    }
+    if roca::looks_faulty(modulus) {
+        return Err(KeyRefusal::Roca);
+    }
+    let components = RsaPublicKeyComponents {
+        n: modulus,
+        e: exponent,
+    };
+    let verifiers: Vec<_> = ALGORITHMS
+        .into_iter()
+        .filter(|(algorithm, _)| only.is_none_or(|only| only == *algorithm))
+        .map(|(algorithm, parameters)| {
+            let key = components.to_parsed_public_key(parameters);
+            Ok((algorithm, key.map_err(|_| KeyRefusal::Unreadable)?))
         })
+        .collect::<Result<_, _>>()?;
+    if verifiers.is_empty() {
+        return Err(KeyRefusal::Algorithm);
     }
-
-    /// Reads a PEM file: `PUBLIC KEY` (RFC 5280) or `RSA PUBLIC KEY` (RFC 8017).
-    pub(crate) fn from_pem(pem: &[u8]) -> Result<Self, KeyRefusal> {
-        if String::from_utf8_lossy(pem).contains("PRIVATE KEY-----") {
-            return Err(KeyRefusal::Private);
-        }
-        let key = DecodingKey::from_rsa_pem(pem).map_err(|_| KeyRefusal::Unreadable)?;
-        let der = key.try_get_as_bytes().map_err(|_| KeyRefusal::Unreadable)?;
-        let (modulus, exponent) = rsa_public_key(der).ok_or(KeyRefusal::Unreadable)?;
-        Self::new(modulus, exponent)
-    }
-
-    /// Whether `signature` is an RS256 signature of `message` by this key.
-    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.parsed.verify_sig(message, signature).is_ok()
-    }
-
-    /// The modulus, big-endian, without leading zeros.
-    pub(crate) fn modulus(&self) -> &[u8] {
-        &self.modulus
-    }
-
-    /// The public exponent, big-endian, without leading zeros.
-    pub(crate) fn exponent(&self) -> &[u8] {
-        &self.exponent
-    }
+    Ok(verifiers)
 }
 
-impl PartialEq for RsaKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.modulus == other.modulus && self.exponent == other.exponent
-    }
-}
-
-impl fmt::Debug for RsaKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RsaKey({} bytes)", self.modulus.len())
-    }
+/// Reads a PEM file: `PUBLIC KEY` (RFC 5280) or `RSA PUBLIC KEY` (RFC 8017). `None`: it holds no RSA public key.
+pub(super) fn from_pem(pem: &[u8]) -> Option<Material> {
+    let key = DecodingKey::from_rsa_pem(pem).ok()?;
+    let (modulus, exponent) = rsa_public_key(key.try_get_as_bytes().ok()?)?;
+    Some(Material::rsa(modulus, exponent))
 }
 
 fn without_leading_zeros(bytes: &[u8]) -> &[u8] {
@@ -153,75 +113,4 @@ fn der_value(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     };
     (found == tag).then_some(())?;
     rest.split_at_checked(length)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::auth::testing::Signer;
-
-    #[test]
-    fn pem_in_both_forms() {
-        let signer = Signer::new();
-        let signature = signer.signature(b"message");
-        for pem in [signer.public_pem(), signer.pkcs1_pem()] {
-            let key = RsaKey::from_pem(pem.as_bytes()).unwrap();
-            assert!(key.verifies(b"message", &signature));
-            assert!(!key.verifies(b"massage", &signature));
-            assert!(!key.verifies(b"message", &signature[1..]));
-            assert!(!key.verifies(b"message", b""));
-        }
-        assert_eq!(
-            RsaKey::from_pem(signer.private_pem().as_bytes()),
-            Err(KeyRefusal::Private)
-        );
-        for text in [
-            "",
-            "hello",
-            "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
-        ] {
-            assert_eq!(
-                RsaKey::from_pem(text.as_bytes()),
-                Err(KeyRefusal::Unreadable),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn weak_keys_are_refused() {
-        let good = Signer::new();
-        let (n, e) = (good.modulus(), good.exponent());
-        assert!(RsaKey::new(n, e).is_ok());
-        assert!(RsaKey::new(&[&[0, 0], n].concat(), &[&[0], e].concat()).is_ok());
-        let mut even = n.to_vec();
-        *even.last_mut().unwrap() &= 0xfe;
-        assert_eq!(RsaKey::new(&even, e), Err(KeyRefusal::EvenModulus));
-        let mut short = n.to_vec();
-        short[0] = 0x7f;
-        assert_eq!(RsaKey::new(&short, e), Err(KeyRefusal::Size(2047)));
-        assert_eq!(
-            RsaKey::new(&n[128..], e).map(drop).unwrap_err(),
-            KeyRefusal::Size(1024 - n[128].leading_zeros() as usize)
-        );
-        assert_eq!(RsaKey::new(&[0xff; 1025], e), Err(KeyRefusal::Size(8200)));
-        assert_eq!(RsaKey::new(&[], e), Err(KeyRefusal::Size(0)));
-        for exponent in [
-            &[][..],
-            &[0],
-            &[1],
-            &[2],
-            &[4],
-            &[1, 0, 0],
-            &[2, 0, 0, 0, 1],
-            &[1; 9],
-        ] {
-            assert_eq!(
-                RsaKey::new(n, exponent),
-                Err(KeyRefusal::Exponent),
-                "{exponent:?}"
-            );
-        }
-        assert!(RsaKey::new(n, &[3]).is_ok());
-    }
 }

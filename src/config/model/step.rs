@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::{LogDump, PathFilter, Policies, Secret};
+use super::{JwtAlgorithm, LogDump, PathFilter, Policies, Secret};
 
 /// One step of a pipeline.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,7 +77,7 @@ pub struct AuthStep<T> {
 }
 
 /// Where a credential stands in a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum CredentialPlace {
     /// `Authorization`, under the step's scheme.
     Authorization,
@@ -94,10 +94,8 @@ pub enum CredentialPlace {
 pub struct Jwt {
     /// `algorithm`: the one algorithm that is accepted. Default RS256.
     pub algorithm: JwtAlgorithm,
-    /// Where the keys come from.
-    pub keys: KeySource,
-    /// `issuer`: accepted values of `iss`. Empty: not checked (a warning was noted).
-    pub issuers: Vec<String>,
+    /// Who is trusted, each with keys of its own: one entry in the plain form, 1 to 64 under `issuers`.
+    pub issuers: Vec<JwtIssuer>,
     /// `audience`: accepted values of `aud`. Empty: not checked (a warning was noted).
     pub audiences: Vec<String>,
     /// `leeway_secs`, 0 to 300. Default 60 s.
@@ -110,15 +108,17 @@ pub struct Jwt {
     pub claims_to_headers: Vec<(String, HeaderName)>,
     /// `typ`: accepted values of the header's `typ`, in lower case. Default `jwt` and `at+jwt`; an absent `typ` always passes.
     pub accepted_types: Vec<String>,
+    /// `token_header`, `token_cookie` or `token_query`: the one place where the token is looked for. Default [`CredentialPlace::Authorization`].
+    pub place: CredentialPlace,
 }
 
-/// `algorithm` of a `jwt-auth` step (RFC 7518 section 3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum JwtAlgorithm {
-    /// RSASSA-PKCS1-v1_5 with SHA-256.
-    Rs256,
-    /// HMAC with SHA-256; only when stated.
-    Hs256,
+/// Whose tokens a `jwt-auth` step takes, and the keys that they are signed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JwtIssuer {
+    /// `issuer`: accepted values of `iss`; no two entries share one. Empty, in the plain form only: not checked (a warning was noted).
+    pub names: Vec<String>,
+    /// Where the keys come from. Never a secret in one of several entries.
+    pub keys: KeySource,
 }
 
 /// Where a `jwt-auth` step's keys come from.
@@ -130,7 +130,7 @@ pub enum KeySource {
     JwksPath(PathBuf),
     /// `public_key_path`: a PEM file that exists.
     PublicKey(PathBuf),
-    /// `secret`: at least 32 bytes.
+    /// `secret`: at least [`JwtAlgorithm::secret_bytes`] long.
     Secret(Secret),
 }
 
@@ -148,7 +148,7 @@ pub struct JwksUrl {
 }
 
 /// One entry of `required_claims`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct RequiredClaim {
     /// The claim's name.
     pub name: String,

@@ -172,7 +172,7 @@ fn the_shipped_files_load() {
         &env(&[("HARMONY_JWKS_URL", "https://h/jwks")]),
     )
     .unwrap();
-    let KeySource::JwksUrl(url) = &jwt_step(&config).settings.keys else {
+    let KeySource::JwksUrl(url) = &jwt_step(&config).settings.issuers[0].keys else {
         panic!()
     };
     assert_eq!(url.url, "https://h/jwks");
@@ -267,11 +267,28 @@ fn the_seeds_load() {
     );
     for snippet in &snippets[2..] {
         let filled = snippet
-            .replace("[...]", "[]")
+            .replace("[...]", "[\"key1_hashed_value\"]")
             .replace("\"...\"", "\"https://a.example/jwks\"");
-        for line in errors(&format!("{BASE}{PIPELINE}{filled}")) {
-            assert!(line.ends_with("is not served by this version"), "{line}");
+        let with = |snippet: &str| format!("{BASE}{PIPELINE}{snippet}");
+        for line in errors(&with(&filled)) {
+            assert!(
+                line.contains("; make ") && line.contains("`harmony-edge hash-"),
+                "{line}"
+            );
+            assert!(
+                !line.contains("_hashed_value") && !line.contains("$2b$12$"),
+                "{line}"
+            );
         }
+        let filled = filled
+            .replace(
+                "$2b$12$...",
+                "$2b$12$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC",
+            )
+            .replace("key1_hashed_value", &"1".repeat(64))
+            .replace("key2_hashed_value", &"2".repeat(64));
+        let steps = ok(&with(&filled)).pipelines[0].steps.len();
+        assert_eq!(steps, filled.matches("[[middleware]]").count());
     }
 }
 

@@ -27,14 +27,17 @@ fn defaults() {
     };
     let want = Jwt {
         algorithm: JwtAlgorithm::Rs256,
-        keys: KeySource::JwksUrl(url),
-        issuers: vec!["i".into()],
+        issuers: vec![JwtIssuer {
+            names: vec!["i".into()],
+            keys: KeySource::JwksUrl(url),
+        }],
         audiences: vec!["a".into()],
         leeway: Duration::from_secs(60),
         required_claims: vec![],
         required_scopes: vec![],
         claims_to_headers: vec![],
         accepted_types: vec!["jwt".into(), "at+jwt".into()],
+        place: CredentialPlace::Authorization,
     };
     assert_eq!(*step.settings, want);
     assert!(config.notes.is_empty());
@@ -93,7 +96,7 @@ config = {
     assert!(step.optional && !step.forward_credential);
     assert_eq!(step.realm, "my api");
     let jwt = &step.settings;
-    assert_eq!(jwt.issuers, ["i", "j"]);
+    assert_eq!(jwt.issuers[0].names, ["i", "j"]);
     assert_eq!(
         (jwt.leeway, jwt.required_scopes.clone()),
         (Duration::ZERO, vec!["read".to_owned()])
@@ -121,7 +124,7 @@ config = {
         [("email".to_owned(), "x-user-email".parse().unwrap())]
     );
     assert_eq!(jwt.accepted_types, ["at+jwt"]);
-    let KeySource::JwksUrl(url) = &jwt.keys else {
+    let KeySource::JwksUrl(url) = &jwt.issuers[0].keys else {
         panic!()
     };
     assert_eq!(
@@ -158,7 +161,7 @@ fn secrets_and_files() {
         let jwt = hs256(keys);
         assert_eq!(jwt.algorithm, JwtAlgorithm::Hs256);
         assert_eq!(
-            jwt.keys,
+            jwt.issuers[0].keys,
             KeySource::Secret(Secret::new("0123456789abcdef0123456789abcdef".into()))
         );
     }
@@ -167,7 +170,7 @@ fn secrets_and_files() {
     let text = step("public_key_path = \"k.pem\"\nissuer = \"i\"\naudience = \"a\"");
     let config = parse(&dir.path().join("h.toml"), &text, &env(&[])).unwrap();
     assert_eq!(
-        jwt_step(&config).settings.keys,
+        jwt_step(&config).settings.issuers[0].keys,
         KeySource::PublicKey(dir.path().join("k.pem"))
     );
     assert_eq!(
@@ -181,7 +184,7 @@ fn secrets_and_files() {
     )
     .unwrap();
     assert_eq!(
-        jwt_step(&config).settings.keys,
+        jwt_step(&config).settings.issuers[0].keys,
         KeySource::JwksPath(dir.path().join("k.pem"))
     );
 }
@@ -192,8 +195,62 @@ fn the_default_of_the_cache_time() {
         "id = \"edge-1\"",
         "id = \"edge-1\"\njwks_cache_duration_hours = 24",
     ));
-    let KeySource::JwksUrl(url) = &jwt_step(&config).settings.keys else {
+    let KeySource::JwksUrl(url) = &jwt_step(&config).settings.issuers[0].keys else {
         panic!()
     };
     assert_eq!(url.fresh, Duration::from_secs(24 * 3600));
+}
+
+#[test]
+fn every_algorithm() {
+    let long = "0123456789abcdef".repeat(4);
+    for algorithm in JwtAlgorithm::ALL {
+        let name = algorithm.name();
+        let (source, wrong) = if algorithm.is_hmac() {
+            (format!("secret = \"{long}\""), GOOD.to_owned())
+        } else {
+            (GOOD.to_owned(), format!("secret = \"{long}\""))
+        };
+        for key in ["algorithm = ", "algorithms = [\n"] {
+            let end = if key.ends_with('\n') { "]" } else { "" };
+            let text = step(&format!("{key}\"{name}\"{end}\n{source}"));
+            assert_eq!(jwt_step(&ok(&text)).settings.algorithm, algorithm, "{text}");
+        }
+        assert_eq!(JwtAlgorithm::named(name), Some(algorithm));
+        let lines = errors(&step(&format!("algorithm = \"{name}\"\n{wrong}")));
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        if let Some(least) = algorithm.secret_bytes() {
+            let short = &long[..least - 1];
+            let text = step(&format!("algorithm = \"{name}\"\nsecret = \"{short}\""));
+            let want = format!("secret: must be at least {least} bytes");
+            assert!(errors(&text)[0].contains(&want), "{name}");
+            let text = text.replace(short, &long[..least]);
+            assert_eq!(jwt_step(&ok(&text)).settings.algorithm, algorithm);
+        }
+    }
+    for (text, want) in [
+        (
+            "algorithms = [\"HS256\", \"ES256\"]",
+            "mixes a shared secret",
+        ),
+        ("algorithms = [\"ES256\", \"EdDSA\"]", "names more than one"),
+        ("algorithms = [\"RS256\", \"none\"]", "names more than one"),
+        ("algorithm = \"EDDSA\"", "did you mean \"EdDSA\"?"),
+        ("algorithm = \"ES256K\"", "did you mean \"ES256\"?"),
+        ("algorithm = \"None\"", "\"none\" is refused"),
+        (
+            "algorithm = \"HS384\"\nuse_hs256 = true",
+            "contradicts `algorithm`",
+        ),
+        (
+            "algorithm = \"ES256\"\nuse_hs256 = true",
+            "contradicts `algorithm`",
+        ),
+    ] {
+        let lines = errors(&step(&format!("{text}\n{GOOD}")));
+        assert!(
+            lines.len() == 1 && lines[0].contains(want),
+            "{text}: {lines:?}"
+        );
+    }
 }

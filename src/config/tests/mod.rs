@@ -1,9 +1,12 @@
 //! The loader as a whole: text in, a configuration or error lines out.
 
 mod backends;
+mod credentials;
 mod dsl;
 mod files;
 mod jwt;
+mod jwt_issuers;
+mod jwt_places;
 mod jwt_refusals;
 mod management;
 mod pipelines;
@@ -135,7 +138,7 @@ config = {
   audiance = "a", # a typo
 }
 [middleware.key]
-type = "api-key"
+type = "mutual-tls"
 whatever = 1
 [backends.b]
 service = "http"
@@ -149,7 +152,7 @@ a = 1
         "19: endpoints.e.service: the service \"dicom\" is not something that an HTTP edge does; ",
         "20: endpoints.e.options.path_prefix: must begin with \"/\"; it is \"api\"",
         "26: middleware.jwt.config.audiance: unknown key \"audiance\"; did you mean \"audience\"?",
-        "29: middleware.key.type: step type \"api-key\" is not served by this version",
+        "29: middleware.key.type: step type \"mutual-tls\" is not served by this version",
         "31: backends.b.base_url: is missing; add base_url",
         "33: nonsense: unknown key \"nonsense\"",
     ];

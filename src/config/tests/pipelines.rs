@@ -164,14 +164,6 @@ fn pipeline_refusals() {
 #[test]
 fn steps_that_are_not_served() {
     for (kind, want) in [
-        (
-            "basic_auth",
-            "step type \"basic_auth\" is not served by this version",
-        ),
-        (
-            "api-key",
-            "step type \"api-key\" is not served by this version",
-        ),
         ("mutual-tls", "is not served by this version"),
         (
             "transform",

@@ -34,6 +34,7 @@ impl Edge {
     ) -> Self {
         testing::install_provider();
         let sets = KeySets::new(state_dir).unwrap();
+        sets.remember_tokens(1 << 20);
         let (shutdown, stop) = watch::channel(false);
         let runner = sets.clone();
         let mut url = jwks_url(&issuer.url);

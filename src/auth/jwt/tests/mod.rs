@@ -1,6 +1,10 @@
 //! Tokens, good and bad, against a chain of one step.
 
+mod algorithms;
 mod attacks;
+mod issuers;
+mod places;
+mod remembered;
 mod rules;
 mod wycheproof;
 

@@ -256,7 +256,7 @@ async fn leeway_may_be_none_and_checks_may_be_off() {
     let good = Signer::new();
     let chain = chain(&good, |settings| {
         settings.leeway = Duration::ZERO;
-        settings.issuers = Vec::new();
+        settings.issuers[0].names = Vec::new();
         settings.audiences = Vec::new();
     });
     let now = clock::now();

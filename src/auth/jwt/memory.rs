@@ -1,0 +1,124 @@
+//! What one step remembers of tokens that verified, in the cache of the process.
+//!
+//! A verdict is found only under the settings and the keys that it was reached with: both are part of what its key is the SHA-256 of. A change of either, by a reload or
+//! by a refresh of a key set, leaves it unreachable.
+
+use std::hash::{Hash, Hasher};
+
+use ring::digest::{Context, SHA256};
+
+use super::source::Generation;
+use super::trust::Trusted;
+use crate::auth::tokens::{TokenCache, TokenKey, Verified};
+use crate::config::Jwt;
+
+/// The part of the cache that belongs to one step.
+#[derive(Clone)]
+pub(super) struct Memory {
+    cache: TokenCache,
+    /// A digest that has taken in the settings and the keys that do not change.
+    begun: Context,
+}
+
+/// Where the verdict on a token belongs, as the keys stood when it was asked for.
+pub(super) struct Place {
+    key: TokenKey,
+    /// The issuers, by index, whose keys were at hand: only under these may a verdict be kept.
+    settled: u64,
+}
+
+impl Memory {
+    /// Takes in everything that a verdict depends on, but for the tokens and the keys that are fetched.
+    pub(super) fn new(settings: &Jwt, issuers: &[Trusted], cache: TokenCache) -> Self {
+        // Without `..`: a setting that is added later has to be taken in too.
+        let Jwt {
+            algorithm,
+            issuers: written,
+            audiences,
+            leeway,
+            required_claims,
+            required_scopes,
+            claims_to_headers,
+            accepted_types,
+            place,
+        } = settings;
+        let mut sink = Sink(Context::new(&SHA256));
+        (algorithm, audiences, leeway, required_claims).hash(&mut sink);
+        (required_scopes, claims_to_headers, accepted_types, place).hash(&mut sink);
+        for (issuer, written) in issuers.iter().zip(written) {
+            written.names.hash(&mut sink);
+            issuer.keys.tell_apart(&written.keys, &mut sink);
+        }
+        Self {
+            cache,
+            begun: sink.0,
+        }
+    }
+
+    /// The place of a token. `None`: nothing is remembered at all.
+    pub(super) fn place(&self, token: &[u8], issuers: &[Trusted]) -> Option<Place> {
+        if self.cache.is_off() {
+            return None;
+        }
+        let mut context = self.begun.clone();
+        let mut settled = 0;
+        for (index, issuer) in issuers.iter().enumerate() {
+            let generation = match issuer.keys.generation() {
+                Generation::Fixed => 0,
+                Generation::Of(generation) => generation,
+                Generation::Unsettled => {
+                    context.update(&u64::MAX.to_le_bytes());
+                    continue;
+                }
+            };
+            settled |= bit(index);
+            context.update(&generation.to_le_bytes());
+        }
+        context.update(token);
+        Some(Place {
+            key: TokenKey::new(&context.finish()),
+            settled,
+        })
+    }
+
+    /// The verdict that is kept in a place. Whether the token counts now is not looked at.
+    pub(super) fn recall(&self, place: &Place) -> Option<Verified> {
+        self.cache.get(&place.key)
+    }
+
+    /// Keeps the verdict on a token of the issuer with this index, unless that issuer's keys arrived only after the place was asked for.
+    pub(super) fn keep(&self, place: &Place, issuer: usize, verified: &Verified) {
+        if place.settled & bit(issuer) != 0 {
+            self.cache.insert(place.key, verified.clone());
+        }
+    }
+}
+
+/// One bit per issuer; none for an issuer beyond the 64 that a configuration can have.
+fn bit(index: usize) -> u64 {
+    u32::try_from(index)
+        .ok()
+        .and_then(|index| 1_u64.checked_shl(index))
+        .unwrap_or(0)
+}
+
+/// Shows neither keys nor tokens.
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Memory").finish_non_exhaustive()
+    }
+}
+
+/// Takes in the bytes of what is hashed.
+struct Sink(Context);
+
+impl Hasher for Sink {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Not asked for.
+    fn finish(&self) -> u64 {
+        0
+    }
+}

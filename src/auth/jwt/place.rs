@@ -1,0 +1,53 @@
+//! Finding the token in a request: in the one place where the step looks for it.
+
+use std::borrow::Cow;
+
+use crate::auth::place::{self, Found};
+use crate::auth::{Presented, bearer};
+use crate::config::CredentialPlace;
+
+/// What stands in that place.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum FoundToken<'a> {
+    /// Nothing, or in `Authorization` another scheme.
+    Nothing,
+    /// Something that cannot be a token.
+    Malformed,
+    /// A token.
+    Token(Cow<'a, [u8]>),
+}
+
+/// Looks for a token. That there is only one, the chain has seen to.
+pub(super) fn find<'a>(request: &Presented<'a>, place: &CredentialPlace) -> FoundToken<'a> {
+    if *place == CredentialPlace::Authorization {
+        return match bearer::find(request.headers) {
+            bearer::Presented::Nothing => FoundToken::Nothing,
+            bearer::Presented::Malformed => FoundToken::Malformed,
+            bearer::Presented::Token(token) => FoundToken::Token(token.into()),
+        };
+    }
+    let token = match place::find(place, request) {
+        Found::Nothing => return FoundToken::Nothing,
+        Found::Repeated => return FoundToken::Malformed,
+        Found::One(value) => match place {
+            CredentialPlace::Header(_) => without_scheme(value),
+            _ => value,
+        },
+    };
+    if token.is_empty() {
+        FoundToken::Malformed
+    } else {
+        FoundToken::Token(token)
+    }
+}
+
+/// In a header of its own, the word `Bearer` before the token is tolerated.
+fn without_scheme(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    const SCHEME: &[u8] = b"bearer ";
+    match (&value, value.split_at_checked(SCHEME.len())) {
+        (Cow::Borrowed(borrowed), Some((scheme, _))) if scheme.eq_ignore_ascii_case(SCHEME) => {
+            borrowed[SCHEME.len()..].trim_ascii_start().into()
+        }
+        _ => value,
+    }
+}

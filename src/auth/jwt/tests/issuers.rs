@@ -1,0 +1,135 @@
+//! Several issuers in one step: none of them can vouch for another.
+
+use serde_json::{Value, json};
+
+use super::{claims_with, reason};
+use crate::auth::chain::Chain;
+use crate::auth::outcome::Reason;
+use crate::auth::testing::{self, Issuer, Pair, jwks_url, keys, settings, status};
+use crate::config::JwtAlgorithm::EdDsa;
+use crate::config::{Jwt, JwtIssuer, KeySource};
+
+struct House {
+    _dir: tempfile::TempDir,
+    a: Pair,
+    b: Pair,
+    settings: Jwt,
+}
+
+/// `a` with a key set in a file, `b` and `b-old` with a PEM.
+fn house() -> House {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (Pair::new(EdDsa), Pair::new(EdDsa));
+    let file = |name: &str, text: String| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let set = file("a", json!({ "keys": [a.jwk("k")] }).to_string());
+    let pem = file("b", b.public_pem());
+    let mut settings = settings(KeySource::JwksPath(set));
+    settings.algorithm = EdDsa;
+    settings.issuers[0].names = vec!["a".to_owned()];
+    settings.issuers.push(JwtIssuer {
+        names: vec!["b".to_owned(), "b-old".to_owned()],
+        keys: KeySource::PublicKey(pem),
+    });
+    House {
+        _dir: dir,
+        a,
+        b,
+        settings,
+    }
+}
+
+fn chain(settings: &Jwt) -> Chain {
+    Chain::build(&[testing::step(settings.clone())], &testing::shared()).unwrap()
+}
+
+fn of(issuer: Value) -> Value {
+    serde_json::from_str(&claims_with(json!({ "iss": issuer }))).unwrap()
+}
+
+#[tokio::test]
+async fn each_vouches_for_itself_only() {
+    let house = house();
+    let chain = chain(&house.settings);
+    for round in 0..2 {
+        for (pair, issuer, expected) in [
+            (&house.a, json!("a"), None),
+            (&house.b, json!("b"), None),
+            (&house.b, json!("b-old"), None),
+            (&house.a, json!("b"), Some(Reason::BadSignature)),
+            (&house.a, json!("b-old"), Some(Reason::BadSignature)),
+            (&house.b, json!("a"), Some(Reason::BadSignature)),
+            (&house.a, json!("c"), Some(Reason::WrongIssuer)),
+            (&house.a, json!("A"), Some(Reason::WrongIssuer)),
+            (&house.a, json!(""), Some(Reason::WrongIssuer)),
+            (&house.a, json!(["a"]), Some(Reason::WrongIssuer)),
+            (&house.a, json!(1), Some(Reason::WrongIssuer)),
+            (&house.a, Value::Null, Some(Reason::WrongIssuer)),
+        ] {
+            let token = pair.token_of("k", &of(issuer.clone()));
+            assert_eq!(reason(&chain, &token).await, expected, "{round} {issuer}");
+        }
+    }
+    let unknown = house.a.token_of("x", &of(json!("a")));
+    assert_eq!(reason(&chain, &unknown).await, Some(Reason::UnknownKid));
+    let any_kid = house.b.token_of("x", &of(json!("b")));
+    assert_eq!(reason(&chain, &any_kid).await, None);
+}
+
+#[tokio::test]
+async fn what_chooses_the_key_is_read_strictly() {
+    let house = house();
+    let chain = chain(&house.settings);
+    let header = json!({ "alg": "EdDSA", "kid": "k" }).to_string();
+    for claims in [
+        claims_with(json!({ "iss": "a" })).replacen('{', r#"{"iss":"b","#, 1),
+        claims_with(json!({ "iss": "a" })).replacen('{', r#"{"\u0069ss":"b","#, 1),
+        "[]".to_owned(),
+        "a".to_owned(),
+        String::new(),
+    ] {
+        for pair in [&house.a, &house.b] {
+            let input = format!("{}.{}", testing::encode(&header), testing::encode(&claims));
+            let signature = testing::encode(pair.signature(input.as_bytes()));
+            let found = reason(&chain, &format!("{input}.{signature}")).await;
+            assert_eq!(found, Some(Reason::Malformed), "{claims}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_in_trouble_is_no_trouble_for_another() {
+    let mut house = house();
+    let server = Issuer::start(testing::trouble()).await;
+    house.settings.issuers[0].keys = KeySource::JwksUrl(jwks_url(&server.url));
+    let key_sets = testing::key_sets();
+    let step = testing::step(house.settings.clone());
+    let chain = Chain::build(&[step], &testing::shared_over(&key_sets)).unwrap();
+    let (a, b) = (
+        house.a.token_of("k", &of(json!("a"))),
+        house.b.token_of("k", &of(json!("b"))),
+    );
+    for _ in 0..2 {
+        assert_eq!(status(&chain, &b).await, 200);
+        assert_eq!(status(&chain, &a).await, 503);
+    }
+    assert_eq!(key_sets.token_cache().hits, 1);
+    let as_b = house.a.token_of("k", &of(json!("b")));
+    assert_eq!(status(&chain, &as_b).await, 401);
+
+    server.say(keys(&[house.a.jwk("k")]));
+    key_sets.refresh_all().await;
+    for _ in 0..2 {
+        assert_eq!(status(&chain, &a).await, 200);
+        assert_eq!(status(&chain, &b).await, 200);
+        assert_eq!(status(&chain, &as_b).await, 401);
+    }
+    // Once it is withdrawn, it is refused although it is remembered; the other's tokens are verified anew.
+    server.say(keys(&[Pair::new(EdDsa).jwk("k")]));
+    key_sets.refresh_all().await;
+    assert_eq!(status(&chain, &a).await, 401);
+    assert_eq!(status(&chain, &b).await, 200);
+}

@@ -1,0 +1,101 @@
+//! A public key of any family, and the algorithms that it verifies.
+
+use std::fmt;
+
+use aws_lc_rs::signature::ParsedPublicKey;
+
+use super::curve::{self, Curve};
+use super::{KeyRefusal, rsa};
+use crate::config::JwtAlgorithm;
+
+/// A public key, examined and ready to verify.
+pub(crate) struct PublicKey {
+    material: Material,
+    /// One for each algorithm that it serves: all of its family, or the one that it says it is for.
+    verifiers: Box<[(JwtAlgorithm, ParsedPublicKey)]>,
+}
+
+/// What makes a key this key and no other.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Material {
+    /// RFC 8017 section 3.1: two big-endian numbers without leading zeros.
+    Rsa {
+        modulus: Box<[u8]>,
+        exponent: Box<[u8]>,
+    },
+    /// SEC 1 section 2.3.3: `x`, then `y`, each of the curve's length.
+    Ec { curve: Curve, x_and_y: Box<[u8]> },
+    /// RFC 8032 section 5.1.5.
+    Ed25519([u8; 32]),
+}
+
+impl PublicKey {
+    /// Examines a key. With `only`, it serves that algorithm alone, which must be one of its family.
+    pub(crate) fn new(material: Material, only: Option<JwtAlgorithm>) -> Result<Self, KeyRefusal> {
+        let verifiers = match &material {
+            Material::Rsa { modulus, exponent } => rsa::verifiers(modulus, exponent, only)?,
+            Material::Ec { curve, x_and_y } => curve::ec_verifiers(*curve, x_and_y, only)?,
+            Material::Ed25519(point) => curve::ed25519_verifiers(point, only)?,
+        };
+        Ok(Self {
+            material,
+            verifiers: verifiers.into(),
+        })
+    }
+
+    /// Reads a PEM file with one key for one algorithm: `PUBLIC KEY` (RFC 5280 section 4.1.2.7), or `RSA PUBLIC KEY` (RFC 8017 appendix A.1.1).
+    pub(crate) fn from_pem(pem: &[u8], algorithm: JwtAlgorithm) -> Result<Self, KeyRefusal> {
+        if String::from_utf8_lossy(pem).contains("PRIVATE KEY-----") {
+            return Err(KeyRefusal::Private);
+        }
+        let material = curve::from_pem(pem)
+            .or_else(|| rsa::from_pem(pem))
+            .ok_or(KeyRefusal::Unreadable)?;
+        Self::new(material, Some(algorithm))
+    }
+
+    /// Whether it may be used with an algorithm at all.
+    pub(crate) fn serves(&self, algorithm: JwtAlgorithm) -> bool {
+        self.algorithms().any(|served| served == algorithm)
+    }
+
+    /// The algorithms that it may be used with.
+    pub(crate) fn algorithms(&self) -> impl Iterator<Item = JwtAlgorithm> {
+        self.verifiers.iter().map(|(algorithm, _)| *algorithm)
+    }
+
+    /// Whether `signature` is a signature of `message` by this key, in the form of RFC 7518 section 3 and RFC 8037 section 3.1.
+    pub(crate) fn verifies(
+        &self,
+        algorithm: JwtAlgorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> bool {
+        self.verifiers
+            .iter()
+            .find(|(served, _)| *served == algorithm)
+            .is_some_and(|(_, key)| key.verify_sig(message, signature).is_ok())
+    }
+
+    /// What makes it this key and no other.
+    pub(crate) fn material(&self) -> &Material {
+        &self.material
+    }
+}
+
+impl PartialEq for PublicKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.material == other.material && self.algorithms().eq(other.algorithms())
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.material {
+            Material::Rsa { .. } => "RSA",
+            Material::Ec { curve, .. } => curve.name(),
+            Material::Ed25519(_) => "Ed25519",
+        };
+        write!(f, "PublicKey({kind})")
+    }
+}

@@ -1,0 +1,202 @@
+//! Tokens that verified, remembered so that the next request with one costs a digest instead of a signature.
+//!
+//! One cache for the process; it survives reloads. What a verdict belongs to is its caller's business: here it is 32 bytes ([`TokenKey`]). Only successes are kept, no token is,
+//! and whether a token counts at a moment is asked on every hit ([`Validity`]).
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use moka::Expiry;
+use moka::sync::Cache;
+use ring::digest::Digest;
+
+use super::clock::{self, UnixTime};
+use super::identity::Identity;
+use super::outcome::Reason;
+
+/// What an entry takes besides its identity, in bytes: its key, its places in the cache's table, queues and timer, and its share of the frequency sketch.
+const OVERHEAD: usize = 400;
+
+/// No entry is kept longer, however late its token expires.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
+/// A token that verified.
+#[derive(Clone)]
+pub(crate) struct Verified {
+    pub(crate) identity: Identity,
+    pub(crate) validity: Validity,
+}
+
+/// When a token counts, leeway included.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Validity {
+    /// From `nbf` and `iat` on, whichever is later.
+    pub(crate) from: UnixTime,
+    /// Until just before `exp`.
+    pub(crate) until: UnixTime,
+}
+
+impl Validity {
+    /// Whether the token counts at a moment.
+    pub(crate) fn check(self, now: UnixTime) -> Result<(), Reason> {
+        if now >= self.until {
+            Err(Reason::Expired)
+        } else if now < self.from {
+            Err(Reason::NotYetValid)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// What a verdict belongs to: the SHA-256 of a token and of everything else that the verdict depends on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct TokenKey([u8; 32]);
+
+impl TokenKey {
+    /// Takes a SHA-256.
+    pub(crate) fn new(digest: &Digest) -> Self {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest.as_ref());
+        Self(bytes)
+    }
+}
+
+/// The cache. A clone is the same cache.
+#[derive(Clone)]
+pub(crate) struct TokenCache {
+    /// `None`: switched off.
+    entries: Option<Cache<TokenKey, Verified>>,
+    limit: u64,
+    counters: Arc<Counters>,
+}
+
+#[derive(Default)]
+struct Counters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+/// How the verified-token cache stands, for a status page or a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TokenCacheStatus {
+    /// Tokens that were found, since the process began.
+    pub hits: u64,
+    /// Tokens that had to be verified, since the process began; good or not.
+    pub misses: u64,
+    /// How many are remembered.
+    pub entries: u64,
+    /// About how many bytes they take.
+    pub bytes: u64,
+    /// How many bytes they may take. 0: switched off.
+    pub limit: u64,
+}
+
+impl TokenCache {
+    /// An empty cache of at most so many bytes; 0 switches it off.
+    pub(crate) fn new(limit: u64) -> Self {
+        Self::with_counters(limit, Arc::default())
+    }
+
+    /// This cache; or an empty one that goes on counting, if the limit is another.
+    pub(crate) fn limited_to(&self, limit: u64) -> Self {
+        if limit == self.limit {
+            self.clone()
+        } else {
+            Self::with_counters(limit, self.counters.clone())
+        }
+    }
+
+    fn with_counters(limit: u64, counters: Arc<Counters>) -> Self {
+        let build = || {
+            Cache::builder()
+                .max_capacity(limit)
+                .weigher(|_, verified: &Verified| weight(verified))
+                .expire_after(AtExpiry)
+                .build()
+        };
+        Self {
+            entries: (limit > 0).then(build),
+            limit,
+            counters,
+        }
+    }
+
+    /// Whether nothing is ever remembered.
+    pub(crate) fn is_off(&self) -> bool {
+        self.entries.is_none()
+    }
+
+    /// Looks a verdict up, and counts.
+    pub(crate) fn get(&self, key: &TokenKey) -> Option<Verified> {
+        let found = self.entries.as_ref()?.get(key);
+        let counter = match &found {
+            Some(_) => &self.counters.hits,
+            None => &self.counters.misses,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        found
+    }
+
+    /// Remembers a verdict.
+    pub(crate) fn insert(&self, key: TokenKey, verified: Verified) {
+        if let Some(entries) = &self.entries {
+            entries.insert(key, verified);
+        }
+    }
+
+    /// How it stands.
+    pub(crate) fn status(&self) -> TokenCacheStatus {
+        let entries = self.entries.as_ref();
+        if let Some(entries) = entries {
+            // What was inserted or has expired a moment ago is not counted yet.
+            entries.run_pending_tasks();
+        }
+        TokenCacheStatus {
+            hits: self.counters.hits.load(Ordering::Relaxed),
+            misses: self.counters.misses.load(Ordering::Relaxed),
+            entries: entries.map_or(0, Cache::entry_count),
+            bytes: entries.map_or(0, Cache::weighted_size),
+            limit: self.limit,
+        }
+    }
+}
+
+/// Shows no identity.
+impl fmt::Debug for TokenCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.status().fmt(f)
+    }
+}
+
+fn weight(verified: &Verified) -> u32 {
+    u32::try_from(OVERHEAD + verified.identity.bytes()).unwrap_or(u32::MAX)
+}
+
+/// Lets an entry go when its token is no longer good.
+struct AtExpiry;
+
+impl Expiry<TokenKey, Verified> for AtExpiry {
+    fn expire_after_create(
+        &self,
+        _: &TokenKey,
+        verified: &Verified,
+        _: Instant,
+    ) -> Option<Duration> {
+        let left = (verified.validity.until - clock::now()).max(0.0);
+        Some(Duration::try_from_secs_f64(left).map_or(LONGEST, |left| left.min(LONGEST)))
+    }
+
+    fn expire_after_update(
+        &self,
+        key: &TokenKey,
+        verified: &Verified,
+        now: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        self.expire_after_create(key, verified, now)
+    }
+}

@@ -1,0 +1,509 @@
+//! `basic-auth` and `api-key`: every form, every default, and what is refused without being shown.
+
+use super::*;
+
+const HASH: &str = "$2b$12$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC";
+const DIGEST: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+/// A pipeline with one step of this type and these settings, 22 lines before them.
+fn with_step(kind: &str, settings: &str) -> String {
+    format!("{BASE}{PIPELINE}[middleware.m]\ntype = \"{kind}\"\n{settings}\n").replace(
+        "backends = [\"b\"]",
+        "middleware = [\"m\"]\nbackends = [\"b\"]",
+    )
+}
+
+fn basic_text(settings: &str) -> String {
+    with_step("basic-auth", &settings.replace("HASH", HASH))
+}
+
+fn key_text(settings: &str) -> String {
+    with_step("api-key", &settings.replace("DIGEST", DIGEST))
+}
+
+fn basic_step(config: &Config) -> &AuthStep<Basic> {
+    match &config.pipelines[0].steps[0].kind {
+        StepKind::Basic(step) => step,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn key_step(config: &Config) -> &AuthStep<ApiKey> {
+    match &config.pipelines[0].steps[0].kind {
+        StepKind::ApiKey(step) => step,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Exactly one error, which contains `want` and nothing of what is secret.
+#[track_caller]
+fn one_error(text: &str, want: &str) {
+    let lines = errors(text);
+    assert!(
+        lines.len() == 1 && lines[0].contains(want),
+        "{text}\nwant {want}\ngot {lines:#?}"
+    );
+    for secret in ["hunter2", "key1_hashed_value", "$2b$12$", &DIGEST[..20]] {
+        assert!(!lines[0].contains(secret), "{}", lines[0]);
+    }
+}
+
+fn user(name: &str, password: StoredPassword) -> BasicUser {
+    BasicUser {
+        name: name.to_owned(),
+        password,
+    }
+}
+
+fn bcrypt(hash: &str) -> StoredPassword {
+    StoredPassword::Bcrypt(Secret::new(hash.to_owned()))
+}
+
+fn plain(password: &str) -> StoredPassword {
+    StoredPassword::Plain(Secret::new(password.to_owned()))
+}
+
+#[test]
+fn one_user() {
+    let config = ok(&basic_text(
+        "config = { username = \"admin\", password_hash = \"HASH\" }",
+    ));
+    let step = basic_step(&config);
+    assert!(!step.optional && !step.fallback_on_failed && !step.forward_credential);
+    assert_eq!(step.realm, "harmony");
+    let want = Basic {
+        users: vec![user("admin", bcrypt(HASH))],
+        htpasswd_path: None,
+        max_failures: 10,
+    };
+    assert_eq!(*step.settings, want);
+    assert!(config.notes.is_empty(), "{:?}", config.notes);
+    for text in [
+        basic_text("username = \"admin\"\npassword_hash = \"HASH\""),
+        basic_text("options.username = \"admin\"\nconfig.password_hash = \"HASH\""),
+        basic_text("users = [{ username = \"admin\", password_hash = \"HASH\" }]"),
+        basic_text("username = \"admin\"\npassword_hash = \"HASH\"").replace("basic-auth", "basic_auth"),
+        basic_text("[authentications.x]\nmethod = \"basic\"\noptions = { username = \"admin\", password_hash = \"HASH\" }")
+            .replace("type = \"basic-auth\"", "authentication = \"authentications.x\""),
+        basic_text("authentication = \"authentications.x\"\n[authentications.x]\nmethod = \"basic\"\nusers = [{ username = \"admin\", password_hash = \"HASH\" }]"),
+    ] {
+        assert_eq!(*basic_step(&ok(&text)).settings, want, "{text}");
+    }
+}
+
+#[test]
+fn everything_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("htpasswd");
+    std::fs::write(&file, "").unwrap();
+    let text = basic_text(&format!(
+        "optional = true\nrealm = \"r\"\nforward_credential = true\nfallback_on = \"failed\"\nmax_failures = 0\nusername = \"a\"\npassword_hash = \"HASH\"\nusers = [{{ username = \"b c\", password_hash = \"HASH\" }}]\nhtpasswd_path = {file:?}"
+    ));
+    let text = text.replace("[\"m\"]", "[\"m\", \"last\"]")
+        + &format!("[middleware.last]\ntype = \"api_key\"\nkeys = [\"{DIGEST}\"]\n");
+    let config = ok(&text);
+    let step = basic_step(&config);
+    assert!(step.optional && step.fallback_on_failed && step.forward_credential);
+    let names: Vec<_> = step
+        .settings
+        .users
+        .iter()
+        .map(|user| user.name.as_str())
+        .collect();
+    assert_eq!((names, step.settings.max_failures), (vec!["a", "b c"], 0));
+    assert_eq!(step.settings.htpasswd_path.as_ref(), Some(&file));
+    assert!(config.files.contains(&file));
+    let alone = ok(&basic_text(&format!("htpasswd_path = {file:?}")));
+    assert!(basic_step(&alone).settings.users.is_empty());
+}
+
+#[test]
+fn the_older_harmony() {
+    let text = with_step(
+        "basic_auth",
+        "[middleware.m.options]\nusername = \"test_user\"\npassword = \"hunter2\"\ntoken_path = \"./tmp/token\"",
+    );
+    let config = ok(&text);
+    assert_eq!(
+        basic_step(&config).settings.users,
+        [user("test_user", plain("hunter2"))]
+    );
+    let warnings = warnings(&config);
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("hash-password"),
+        "{warnings:?}"
+    );
+    assert!(!warnings[0].contains("hunter2"));
+    let inbound = with_step(
+        "basic_auth",
+        "authentication = \"authentications.x\"\n[authentications.x]\nid = \"x\"\nmethod = \"basic\"\noptions = { username = \"u\", password = \"hunter2\" }",
+    );
+    let config = ok(&inbound);
+    assert_eq!(
+        basic_step(&config).settings.users,
+        [user("u", plain("hunter2"))]
+    );
+    assert!(
+        config
+            .notes
+            .iter()
+            .any(|note| note.warning && note.text.contains("authentication"))
+    );
+}
+
+#[test]
+fn weak_and_slow_hashes_are_told() {
+    for (cost, want) in [("04", 1), ("09", 1), ("10", 0), ("14", 0), ("15", 1)] {
+        let config = ok(&basic_text("username = \"a\"\npassword_hash = \"HASH\"")
+            .replace("$12$", &format!("${cost}$")));
+        assert_eq!(warnings(&config).len(), want, "{cost}");
+    }
+}
+
+#[test]
+fn basic_refusals() {
+    let hash = "is not a bcrypt hash ($2a$, $2b$ or $2y$ with a cost of 4 to 31, 60 characters); make one with `harmony-edge hash-password`";
+    for (settings, want) in [
+        (
+            "",
+            "22: middleware.m: has no users; add username and password_hash",
+        ),
+        ("max_failures = 3", "has no users"),
+        (
+            "username = \"a\"",
+            "middleware.m.password_hash: is missing; make one with `harmony-edge hash-password`",
+        ),
+        (
+            "password_hash = \"HASH\"",
+            "middleware.m.username: is missing",
+        ),
+        ("username = \"a\"\npassword_hash = \"$2b$12$...\"", hash),
+        ("username = \"a\"\npassword_hash = \"hunter2\"", hash),
+        ("username = \"a\"\npassword_hash = \"${EMPTY}\"", hash),
+        (
+            "username = \"a\"\npassword_hash = \"$apr1$lZL6V/ci$eIMz/iKDkbtys/uU7LEK00\"",
+            hash,
+        ),
+        (
+            "username = \"a\"\npassword_hash = \"HASH\"\npassword = \"hunter2\"",
+            "is a second password beside `password_hash`",
+        ),
+        (
+            "username = \"a\"\npassword = \"\"",
+            "middleware.m.password: is empty after filling in",
+        ),
+        (
+            "username = \"a\"\npassword = \"a\\nb\"",
+            "is a password with control characters",
+        ),
+        (
+            "username = \"a:b\"\npassword_hash = \"HASH\"",
+            "middleware.m.username: is a user name with a colon",
+        ),
+        (
+            "username = \"Zoë\"\npassword_hash = \"HASH\"",
+            "must be a user name in visible ASCII",
+        ),
+        (
+            "username = \"\"\npassword_hash = \"HASH\"",
+            "must be a user name in visible ASCII",
+        ),
+        ("users = []", "middleware.m.users: is empty"),
+        (
+            "users = [{ username = \"a\" }]",
+            "middleware.m.users[0].password_hash: is missing",
+        ),
+        (
+            "users = [{ username = \"a\", password_hash = \"HASH\", pasword = 1 }]",
+            "unknown key \"pasword\"; did you mean \"password\"?",
+        ),
+        (
+            "users = [{ username = \"a\", password_hash = \"HASH\" }, { username = \"a\", password_hash = \"HASH\" }]",
+            "users[1]: is a second user of that name",
+        ),
+        (
+            "username = \"a\"\npassword_hash = \"HASH\"\nusers = [{ username = \"a\", password_hash = \"HASH\" }]",
+            "is a second user of that name",
+        ),
+        (
+            "htpasswd_path = \"/nowhere/htpasswd\"",
+            "middleware.m.htpasswd_path: /nowhere/htpasswd cannot be read",
+        ),
+        (
+            "username = \"a\"\npassword_hash = \"HASH\"\nmax_failures = -1",
+            "max_failures: must be from 0 to",
+        ),
+        (
+            "username = \"a\"\npassword_hash = \"HASH\"\nmax_failure = 1",
+            "unknown key \"max_failure\"; did you mean \"max_failures\"?",
+        ),
+    ] {
+        one_error(&basic_text(settings), want);
+    }
+    let long = "x".repeat(73);
+    one_error(
+        &basic_text(&format!("username = \"a\"\npassword = \"{long}\"")),
+        "is a password over 72 bytes",
+    );
+}
+
+#[test]
+fn a_key() {
+    let config = ok(&key_text("config = { keys = [\"DIGEST\"] }"));
+    let step = key_step(&config);
+    assert!(!step.optional && !step.forward_credential);
+    let mut digest = [0; 32];
+    for (byte, index) in digest.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(&DIGEST[index..index + 2], 16).unwrap();
+    }
+    let entry = ApiKeyEntry {
+        id: "ba7816bf".to_owned(),
+        digest: KeyDigest::Sha256(digest),
+        expires_at: None,
+        scopes: vec![],
+    };
+    let want = ApiKey {
+        place: CredentialPlace::Header("x-api-key".parse().unwrap()),
+        keys: vec![entry.clone()],
+        pepper: None,
+        required_scopes: vec![],
+    };
+    assert_eq!(*step.settings, want);
+    assert!(config.notes.is_empty(), "{:?}", config.notes);
+    for settings in [
+        "keys = [\"sha256:DIGEST\"]",
+        "keys = \"DIGEST\"",
+        "header = \"X-Api-Key\"\nkeys = [{ hash = \"DIGEST\" }]",
+        "authentication = \"authentications.x\"\n[authentications.x]\nmethod = \"api_key\"\noptions = { keys = [\"DIGEST\"] }",
+    ] {
+        assert_eq!(
+            *key_step(&ok(&key_text(settings))).settings,
+            want,
+            "{settings}"
+        );
+    }
+    let upper = key_text("keys = [\"DIGEST\"]").replace(DIGEST, &DIGEST.to_uppercase());
+    assert_eq!(*key_step(&ok(&upper)).settings, want);
+
+    let config = ok(&key_text(
+        r#"
+header = "X-Key"
+pepper = "hunter2"
+required_scopes = ["read"]
+keys = [
+  { id = "a b", hash = "sha256:DIGEST", expires_at = "2100-01-01T00:00:00Z", scopes = ["read", "write"] },
+  { id = "c", hash = "hmac-sha256:DIGEST", expires_at = 2100-01-01T01:00:00+01:00, description = "d" },
+  { hash = "0000000000000000000000000000000000000000000000000000000000000000", expires_at = 4102444800 },
+]"#,
+    ));
+    let settings = &key_step(&config).settings;
+    assert_eq!(settings.keys[0].scopes, ["read", "write"]);
+    assert_eq!(settings.keys[1].digest, KeyDigest::HmacSha256(digest));
+    let ends: Vec<_> = settings.keys.iter().map(|key| key.expires_at).collect();
+    assert_eq!(ends, [Some(4_102_444_800); 3]);
+    let ids: Vec<_> = settings.keys.iter().map(|key| key.id.as_str()).collect();
+    assert_eq!(ids, ["a b", "c", "00000000"]);
+    assert!(config.notes.is_empty(), "{:?}", config.notes);
+    let shown = format!("{config:?}");
+    assert!(
+        !shown.contains("hunter2") && !shown.contains("186, 120"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn places_of_a_key() {
+    let place = |settings: &str| {
+        let config = ok(&key_text(&format!("{settings}\nkeys = [\"DIGEST\"]")));
+        (key_step(&config).settings.place.clone(), config.notes.len())
+    };
+    let header = CredentialPlace::Header("x-other".parse().unwrap());
+    assert_eq!(place("header = \"X-Other\""), (header, 0));
+    assert_eq!(
+        place("query = \"k\""),
+        (CredentialPlace::Query("k".into()), 1)
+    );
+    assert_eq!(
+        place("cookie = \"k\""),
+        (CredentialPlace::Cookie("k".into()), 0)
+    );
+    for (settings, want) in [
+        (
+            "header = \"a\"\nquery = \"b\"",
+            "middleware.m.query: is a second place for the key beside `header`",
+        ),
+        ("cookie = \"a\"\nquery = \"b\"", "is a second place"),
+        ("header = \"a b\"", "is not a header name"),
+        (
+            "header = \"Authorization\"",
+            "header \"Authorization\" cannot carry a credential of its own",
+        ),
+        ("header = \"X-Auth-Key\"", "no client may set X-Auth-*"),
+        ("header = \"x_auth.key\"", "cannot carry a credential"),
+        ("header = \"Cookie\"", "cannot carry a credential"),
+        ("query = \"\"", "is not the name of a parameter"),
+        ("query = \"a b\"", "is not the name of a parameter"),
+        ("cookie = \"a=b\"", "is not the name of a cookie"),
+    ] {
+        one_error(&key_text(&format!("{settings}\nkeys = [\"DIGEST\"]")), want);
+    }
+}
+
+#[test]
+fn key_refusals() {
+    let form = "is not a digest: 64 hexadecimal digits, with or without sha256:, or hmac-sha256: and 64 of them; make it with `harmony-edge hash-key`";
+    for (settings, want) in [
+        (
+            "",
+            "middleware.m.keys: is missing; add keys = [\"sha256:...\"]; `harmony-edge hash-key` makes them",
+        ),
+        ("keys = []", "middleware.m.keys: is empty"),
+        ("keys = [\"key1_hashed_value\"]", &*format!("key 1 {form}")),
+        (
+            "keys = [\"DIGEST\", \"hunter2\"]",
+            &*format!("key 2 {form}"),
+        ),
+        ("keys = [\"sha512:DIGEST\"]", form),
+        ("keys = [\"SHA256:DIGEST\"]", form),
+        ("keys = [\"DIGEST0\"]", form),
+        ("keys = [\"${SHORT}\"]", form),
+        (
+            "keys = [{ hash = \"hunter2\" }]",
+            "middleware.m.keys[0].hash: is not a digest",
+        ),
+        (
+            "keys = [{ id = \"a\" }]",
+            "middleware.m.keys[0].hash: is missing; make it with `harmony-edge hash-key`",
+        ),
+        (
+            "keys = [{ hash = \"DIGEST\", id = \"Zoë\" }]",
+            "keys[0].id: must be visible ASCII",
+        ),
+        (
+            "keys = [{ hash = \"DIGEST\", scope = [] }]",
+            "unknown key \"scope\"; did you mean \"scopes\"?",
+        ),
+        (
+            "keys = [{ hash = \"DIGEST\", expires_at = \"soon\" }]",
+            "keys[0].expires_at: is not a moment",
+        ),
+        (
+            "keys = [{ hash = \"DIGEST\", expires_at = 2030-01-01 }]",
+            "is not a moment",
+        ),
+        (
+            "keys = [{ hash = \"DIGEST\", expires_at = \"2030-01-01T00:00:00\" }]",
+            "is not a moment",
+        ),
+        (
+            "keys = [{ hash = \"DIGEST\", expires_at = true }]",
+            "expected an integer",
+        ),
+        (
+            "keys = [\"DIGEST\", { id = \"a\", hash = \"sha256:DIGEST\" }]",
+            "key 2 is there twice",
+        ),
+        (
+            "keys = [\"hmac-sha256:DIGEST\"]",
+            "middleware.m.pepper: is missing; an hmac-sha256 key needs the secret",
+        ),
+        (
+            "keys = [\"hmac-sha256:DIGEST\"]\npepper = \"${EMPTY}\"",
+            "middleware.m.pepper: is empty after filling in",
+        ),
+        (
+            "keys = [\"DIGEST\"]\nheaders = \"x\"",
+            "unknown key \"headers\"; did you mean \"header\"?",
+        ),
+    ] {
+        one_error(&key_text(settings), want);
+    }
+}
+
+#[test]
+fn what_deserves_a_word() {
+    let past = key_text("keys = [{ hash = \"DIGEST\", expires_at = \"2001-01-01T00:00:00Z\" }]");
+    assert!(warnings(&ok(&past))[0].contains("has passed: the key is refused"));
+    let pepper = key_text("keys = [\"DIGEST\"]\npepper = \"hunter2\"");
+    assert!(warnings(&ok(&pepper))[0].contains("no key was made with the pepper"));
+    for text in [
+        key_text("keys = [\"DIGEST\"]"),
+        basic_text("username = \"a\"\npassword_hash = \"HASH\""),
+    ] {
+        let exposed = ok(&text.replacen("127.0.0.1", "0.0.0.0", 1));
+        let exposed = warnings(&exposed);
+        assert!(
+            exposed.len() == 1
+                && exposed[0].contains("step \"m\" takes a password or a key over network \"public\", which is not encrypted"),
+            "{exposed:?}"
+        );
+        assert!(ok(&text.replacen("127.0.0.1", "::1", 1)).notes.is_empty());
+    }
+    let jwt = format!("{BASE}{PIPELINE}{JWT}")
+        .replacen("127.0.0.1", "0.0.0.0", 1)
+        .replace(
+            "backends = [\"b\"]",
+            "middleware = [\"jwt\"]\nbackends = [\"b\"]",
+        );
+    assert!(ok(&jwt).notes.is_empty());
+}
+
+#[test]
+fn types_and_tables_have_to_agree() {
+    let text = |kind: &str, method: &str| {
+        with_step(
+            kind,
+            &format!(
+                "authentication = \"authentications.x\"\n[authentications.x]\nmethod = {method}"
+            ),
+        )
+        .replace("DIGEST", DIGEST)
+    };
+    one_error(
+        &text("jwt-auth", "\"api_key\"\nkeys = [\"DIGEST\"]"),
+        "means a api-key step; remove `type`, or name another table",
+    );
+    one_error(
+        &text(
+            "api-key",
+            "\"basic\"\nusername = \"u\"\npassword = \"hunter2\"",
+        ),
+        "means a basic-auth step",
+    );
+    one_error(
+        &text(
+            "basic-auth",
+            "\"basic\"\nusername = \"Zoë\"\npassword = \"hunter2\"",
+        ),
+        "middleware.m.authentication: must be a user name in visible ASCII",
+    );
+    one_error(
+        &text(
+            "api-key",
+            "\"api_key\"\ncredentials_path = \"x\"\nkeys = [\"DIGEST\"]",
+        ),
+        "credentials_path is not served by this version; write keys = [\"sha256:...\"]",
+    );
+    one_error(
+        &text(
+            "api-key",
+            "\"api_key\"\nkeys = [\"DIGEST\"]\nusername = \"u\"",
+        ),
+        "unknown key \"username\"",
+    );
+    one_error(
+        &text(
+            "basic-auth",
+            "\"basic\"\nusers = [{ username = \"u\", password_hash = \"hunter2\" }]",
+        ),
+        "is not a bcrypt hash",
+    );
+    let guard = format!(
+        "{BASE}{PIPELINE}[authentications.x]\nmethod = \"api_key\"\nkeys = [\"{DIGEST}\"]\n"
+    )
+    .replace(
+        "service = \"http\"",
+        "service = \"http\"\nauthentication = \"authentications.x\"",
+    );
+    assert_eq!(key_step(&ok(&guard)).settings.keys.len(), 1);
+}
