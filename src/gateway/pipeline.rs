@@ -10,7 +10,7 @@ use crate::auth::{CredentialPlace, Shared};
 use crate::config::{self, BackendTarget, HttpBackend};
 
 use super::names::{Addresses, Names};
-use super::stage::{Stage, Stages};
+use super::stage::{self, Stage, Stages};
 
 /// One pipeline: what a request must pass, and where it goes then.
 #[derive(Debug)]
@@ -98,6 +98,11 @@ impl Pipeline {
     /// The credentials that must not travel to the upstream, of all its chains.
     pub fn withheld(&self) -> &[CredentialPlace] {
         &self.stages.withheld
+    }
+
+    /// Where its steps look for credentials.
+    pub fn credential_places(&self) -> impl Iterator<Item = &CredentialPlace> {
+        stage::chains(&self.stages.stages).flat_map(Chain::places)
     }
 
     /// Takes the next turn of the round robin.
