@@ -1,8 +1,7 @@
 //! Configuration: text, then what the user wrote with its place, then what the program uses.
 //!
 //! Reading in order: [`load`] parses the main file and its pipelines directory (`document`), then one reader for each group of tables builds its part of [`Config`]
-//! (`proxy`, `network`, `management`, `runbeam`, `authentication`, `policies`, `step`, `endpoint`, `backend`, `pipeline`), and what holds between them is checked
-//! (`chain`, `exposure`, `routes`).
+//! (`proxy`, `network`, `management`, `runbeam`, `authentication`, `policies`, `step`, `endpoint`, `backend`, `pipeline`), and what holds between them is checked (`chain`, `exposure`, `routes`).
 //! Every error is collected; nothing stops at the first one. Not here: key files and key sets (the auth room), and anything that listens.
 
 mod address;

@@ -1,8 +1,7 @@
 //! The immutable runtime built from a configuration: routes, pipelines, backends.
 //!
 //! A request takes one `Arc` of the [`Gateway`] and keeps it to its end, so it never sees half of one configuration and half of another. What outlives a
-//! configuration (key sets, what is known of passwords, resolved names, counts of requests) is held beside it, in [`Live`]. Nothing here speaks HTTP or touches
-//! a socket, but for the look-up of names.
+//! configuration (key sets, what is known of passwords, resolved names, counts of requests) is held beside it, in [`Live`]. Nothing here speaks HTTP or touches a socket, but for the look-up of names.
 
 mod live;
 mod names;

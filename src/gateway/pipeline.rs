@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::HeaderValue;
 use http::header::InvalidHeaderValue;
 
-use crate::auth::{CredentialPlace, Shared};
+use crate::auth::{Chain, CredentialPlace, Shared};
 use crate::config::{self, BackendTarget, HttpBackend};
 
 use super::names::{Addresses, Names};
@@ -88,11 +88,6 @@ impl Pipeline {
     /// What a request must pass, in order.
     pub fn stages(&self) -> &[Stage] {
         &self.stages.stages
-    }
-
-    /// Where its steps look for credentials.
-    pub fn places(&self) -> &[CredentialPlace] {
-        &self.stages.places
     }
 
     /// The credentials that must not travel to the upstream, of all its chains.

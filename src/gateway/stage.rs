@@ -35,7 +35,6 @@ impl Stage {
 #[derive(Debug)]
 pub(super) struct Stages {
     pub(super) stages: Vec<Stage>,
-    pub(super) places: Vec<CredentialPlace>,
     pub(super) withheld: Vec<CredentialPlace>,
 }
 
@@ -89,11 +88,7 @@ impl Stages {
                 dump.hide(&places);
             }
         }
-        Ok(Self {
-            stages,
-            places,
-            withheld,
-        })
+        Ok(Self { stages, withheld })
     }
 }
 

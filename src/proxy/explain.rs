@@ -93,7 +93,10 @@ impl Edge {
         let mut request = session.req_header().clone();
         self.upstream_request_filter(session, &mut request, ctx)
             .await?;
-        let places = ctx.route.iter().flat_map(|route| route.pipeline.places());
+        let places = ctx
+            .route
+            .iter()
+            .flat_map(|route| route.pipeline.credential_places());
         let mut secret: Vec<HeaderName> = vec![
             header::AUTHORIZATION,
             header::PROXY_AUTHORIZATION,

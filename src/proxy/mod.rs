@@ -85,12 +85,6 @@ impl Edge {
         ctx.head = Some(head);
 
         for stage in route.pipeline.stages() {
-            if let Stage::Authenticate(chain) = stage {
-                let found = authenticate(session, ctx, chain).await?;
-                ctx.identity = ctx.identity.take().or(found);
-                continue;
-            }
-            let facts = ctx.facts(session.req_header(), &route);
             match stage {
                 Stage::Authenticate(chain) => {
                     let found = authenticate(session, ctx, chain).await?;
