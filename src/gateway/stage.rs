@@ -1,5 +1,7 @@
 //! The steps of a pipeline as a request meets them, in the order of the file.
 
+use std::sync::Arc;
+
 use crate::auth::{Chain, CredentialPlace, Shared};
 use crate::config::{self, Step, StepKind};
 use crate::policy::{Dump, Filter, Ruleset};
@@ -15,6 +17,18 @@ pub enum Stage {
     PathFilter(Filter),
     /// `log_dump`.
     LogDump(Dump),
+}
+
+impl Stage {
+    /// The names of its steps.
+    pub fn steps(&self) -> Vec<&Arc<str>> {
+        match self {
+            Self::Authenticate(chain) => chain.steps().collect(),
+            Self::Policies(rules) => vec![rules.step()],
+            Self::PathFilter(filter) => vec![filter.step()],
+            Self::LogDump(dump) => vec![dump.step()],
+        }
+    }
 }
 
 /// The stages of a pipeline.
@@ -41,10 +55,10 @@ impl Stages {
                     stages.push(Stage::Policies(Ruleset::build(&run[0].name, settings)));
                 }
                 StepKind::PathFilter(settings) => {
-                    stages.push(Stage::PathFilter(Filter::new(settings)));
+                    stages.push(Stage::PathFilter(Filter::new(&run[0].name, settings)));
                 }
                 StepKind::LogDump(settings) => {
-                    stages.push(Stage::LogDump(Dump::build(settings, steps)));
+                    stages.push(Stage::LogDump(Dump::build(&run[0].name, settings, steps)));
                 }
                 _ => match Chain::build(run, shared) {
                     Ok(chain) => stages.push(Stage::Authenticate(chain)),

@@ -43,6 +43,7 @@ const WITH_QUERY: &[&str] = &[
 /// One `log_dump` step.
 #[derive(Debug)]
 pub struct Dump {
+    step: Arc<str>,
     settings: Arc<LogDump>,
     headers: Vec<HeaderName>,
     parameters: Vec<String>,
@@ -59,9 +60,10 @@ struct Record<'a> {
 }
 
 impl Dump {
-    /// A step among the others of its pipeline: what their rules compare is not shown.
-    pub fn build(settings: &Arc<LogDump>, steps: &[Step]) -> Self {
+    /// The step of this name among the others of its pipeline: what their rules compare is not shown.
+    pub fn build(step: &Arc<str>, settings: &Arc<LogDump>, steps: &[Step]) -> Self {
         let mut dump = Self {
+            step: step.clone(),
             settings: settings.clone(),
             headers: Vec::new(),
             parameters: Vec::new(),
@@ -84,6 +86,11 @@ impl Dump {
             }
         }
         dump
+    }
+
+    /// The step's name.
+    pub fn step(&self) -> &Arc<str> {
+        &self.step
     }
 
     /// Hides what authentication looks at, too.

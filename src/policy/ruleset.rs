@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::check;
 use super::facts::Facts;
 use super::limiter::Limiters;
-use crate::config::{Check, Effect, PathFilter, Policies, RateLimit, Rule};
+use crate::config::{Check, Effect, PathFilter, PathPattern, Policies, RateLimit, Rule};
 
 /// Why a request does not pass. What exactly refused it is for the log alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,21 +80,15 @@ impl Ruleset {
         }
     }
 
+    /// The step's name.
+    pub fn step(&self) -> &Arc<str> {
+        &self.step
+    }
+
     /// Passes what at least one rule allows and none denies, as long as there is room under every limit. Only what the other rules let pass is counted.
     pub fn decide(&self, facts: &Facts<'_>, limiters: &Limiters) -> Result<(), Refused> {
-        let mut allowed = false;
-        for rule in &self.rules {
-            match check::finding(&rule.check, facts) {
-                Some(Effect::Deny) => {
-                    log::debug!("{}: rule {} denies", self.step, rule.name);
-                    return Err(Refused::Denied);
-                }
-                Some(Effect::Allow) => allowed = true,
-                None => {}
-            }
-        }
-        if !allowed {
-            log::debug!("{}: no rule allows", self.step);
+        if let Err(denied) = self.verdict(facts) {
+            log::debug!("{}: {denied}", self.step);
             return Err(Refused::Denied);
         }
         for limit in &self.limits {
@@ -107,6 +101,44 @@ impl Ruleset {
         }
         Ok(())
     }
+
+    /// The same in words, without counting: whether the request goes on, and why.
+    pub fn explain(&self, facts: &Facts<'_>) -> (bool, String) {
+        match self.verdict(facts) {
+            Err(denied) => (false, denied.to_string()),
+            Ok(rule) if self.limits.is_empty() => (true, format!("rule {:?} allows", rule.name)),
+            Ok(rule) => {
+                let limits: Vec<&str> = self.limits.iter().map(|limit| &*limit.name).collect();
+                let limits = limits.join(", ");
+                (
+                    true,
+                    format!("rule {:?} allows, counted as {limits}", rule.name),
+                )
+            }
+        }
+    }
+
+    /// The first rule that allows, if none denies.
+    fn verdict(&self, facts: &Facts<'_>) -> Result<&Rule, Denied<'_>> {
+        let mut allowing = None;
+        for rule in &self.rules {
+            match check::finding(&rule.check, facts) {
+                Some(Effect::Deny) => return Err(Denied::By(&rule.name)),
+                Some(Effect::Allow) => allowing = allowing.or(Some(rule)),
+                None => {}
+            }
+        }
+        allowing.ok_or(Denied::ByNone)
+    }
+}
+
+/// What denies a request.
+#[derive(Debug, thiserror::Error)]
+enum Denied<'r> {
+    #[error("rule {0:?} denies")]
+    By(&'r str),
+    #[error("no rule allows")]
+    ByNone,
 }
 
 fn whole_seconds(wait: Duration) -> u32 {
@@ -118,25 +150,49 @@ fn whole_seconds(wait: Duration) -> u32 {
 
 /// The rules of one `path-filter` step.
 #[derive(Debug)]
-pub struct Filter(Arc<PathFilter>);
+pub struct Filter {
+    step: Arc<str>,
+    settings: Arc<PathFilter>,
+}
 
 impl Filter {
-    /// The rules of a step.
-    pub fn new(settings: &Arc<PathFilter>) -> Self {
-        Self(settings.clone())
+    /// The rules of the step of this name.
+    pub fn new(step: &Arc<str>, settings: &Arc<PathFilter>) -> Self {
+        Self {
+            step: step.clone(),
+            settings: settings.clone(),
+        }
+    }
+
+    /// The step's name.
+    pub fn step(&self) -> &Arc<str> {
+        &self.step
     }
 
     /// Passes a request if the first rule that matches what follows the endpoint's prefix allows it.
     pub fn decide(&self, facts: &Facts<'_>) -> Result<(), Refused> {
-        let path = facts.subpath();
-        let first = self.0.rules.iter().find(|(effect, pattern)| match effect {
-            Effect::Allow => pattern.is_match(path),
-            Effect::Deny => pattern.covers(path),
-        });
-        match first {
+        match self.first(facts) {
             Some((Effect::Allow, _)) => Ok(()),
             _ => Err(Refused::Filtered),
         }
+    }
+
+    /// The same in words: whether the request goes on, and why.
+    pub fn explain(&self, facts: &Facts<'_>) -> (bool, String) {
+        match self.first(facts) {
+            Some((Effect::Allow, pattern)) => (true, format!("pattern {pattern:?} allows")),
+            Some((Effect::Deny, pattern)) => (false, format!("pattern {pattern:?} denies")),
+            None => (false, "no pattern matches".to_owned()),
+        }
+    }
+
+    fn first(&self, facts: &Facts<'_>) -> Option<&(Effect, PathPattern)> {
+        let path = facts.subpath();
+        let mut rules = self.settings.rules.iter();
+        rules.find(|(effect, pattern)| match effect {
+            Effect::Allow => pattern.is_match(path),
+            Effect::Deny => pattern.covers(path),
+        })
     }
 }
 

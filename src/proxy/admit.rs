@@ -44,17 +44,19 @@ impl Edge {
         ctx.head = Some(head);
 
         for stage in route.pipeline.stages() {
-            if let Stage::Authenticate(chain) = stage {
-                let found = authenticate(session, ctx, chain).await?;
-                ctx.identity = ctx.identity.take().or(found);
-                continue;
-            }
-            let facts = ctx.facts(session.req_header(), &route);
             match stage {
-                Stage::Authenticate(_) => {}
-                Stage::Policies(rules) => rules.decide(&facts, self.live.limiters())?,
-                Stage::PathFilter(filter) => filter.decide(&facts)?,
-                Stage::LogDump(dump) => dump.log(&facts),
+                Stage::Authenticate(chain) => {
+                    let found = authenticate(session, ctx, chain).await?;
+                    ctx.identity = ctx.identity.take().or(found);
+                }
+                Stage::Policies(rules) => {
+                    let facts = ctx.facts(session.req_header(), &route);
+                    rules.decide(&facts, self.live.limiters())?;
+                }
+                Stage::PathFilter(filter) => {
+                    filter.decide(&ctx.facts(session.req_header(), &route))?;
+                }
+                Stage::LogDump(dump) => dump.log(&ctx.facts(session.req_header(), &route)),
             }
         }
         let request = session.req_header();

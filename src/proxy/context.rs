@@ -14,7 +14,7 @@ use pingora::http::RequestHeader;
 use super::head::Head;
 use super::upstream::Deadline;
 use super::withheld;
-use crate::auth::{Identity, Presented};
+use crate::auth::{CredentialPlace, Identity, Presented};
 use crate::gateway::{Backend, Route, Target, Upstream};
 use crate::policy::Facts;
 
@@ -88,11 +88,11 @@ impl Context {
         }
     }
 
-    /// What policies and filters may look at.
+    /// What policies may look at.
     pub(super) fn facts<'a>(&'a self, request: &'a RequestHeader, route: &'a Route) -> Facts<'a> {
         Facts {
             method: &request.method,
-            path: self.path.as_deref().unwrap_or("/"),
+            path: self.path.as_deref().unwrap_or_default(),
             prefix: &route.endpoint.path_prefix,
             query: self.head.as_ref().and_then(|head| head.query.as_deref()),
             headers: &request.headers,
@@ -109,6 +109,13 @@ impl Context {
             .as_ref()?
             .pipeline
             .backend(self.turn?, self.attempt)
+    }
+
+    /// Whether some step looks for its credential in the query.
+    pub(super) fn credential_in_query(&self) -> bool {
+        let withheld = self.route.as_ref().map(|route| route.pipeline.withheld());
+        let in_query = |place: &CredentialPlace| matches!(place, CredentialPlace::Query(_));
+        withheld.is_some_and(|places| places.iter().any(in_query))
     }
 
     /// The query byte for byte, without credentials that must not travel.

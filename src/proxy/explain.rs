@@ -11,8 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use super::Edge;
 use super::context::Context;
 use crate::auth::{CredentialPlace, StepOutcome};
-use crate::gateway::Stage;
-use crate::policy::Limiters;
+use crate::gateway::{Route, Stage};
 
 /// Enough for any head that is taken, and for any answer of ours.
 const STREAM: usize = 256 * 1024;
@@ -64,7 +63,10 @@ impl Edge {
         ctx.local = Some(local);
         ctx.peer = Some(peer);
         let answered = self.request_filter(&mut session, &mut ctx).await?;
-        let steps = explain_steps(&ctx, session.req_header()).await;
+        let steps = match &ctx.route {
+            Some(route) => outcomes(session.req_header(), &ctx, route).await,
+            None => Vec::new(),
+        };
         let end = if answered {
             drop(session);
             End::Answered {
@@ -129,37 +131,30 @@ impl Edge {
     }
 }
 
-/// Each stage once more, so that its outcome can be told; what counts across requests counts apart.
-async fn explain_steps(ctx: &Context, request: &RequestHeader) -> Vec<StepOutcome> {
-    let Some(route) = &ctx.route else {
-        return Vec::new();
-    };
-    let mut outcomes: Vec<StepOutcome> = Vec::new();
-    let mut refused = false;
+/// How each step ends, asked once more: nothing is counted.
+async fn outcomes(request: &RequestHeader, ctx: &Context, route: &Route) -> Vec<StepOutcome> {
+    let mut outcomes = Vec::new();
+    let mut passes = true;
     for stage in route.pipeline.stages() {
-        let facts = ctx.facts(request, route);
-        let (step, verdict) = match stage {
-            Stage::Authenticate(chain) if !refused => {
+        if !passes {
+            outcomes.extend(stage.steps().into_iter().map(StepOutcome::not_reached));
+            continue;
+        }
+        let (step, (goes_on, outcome)) = match stage {
+            Stage::Authenticate(chain) => {
                 let presented = ctx.presented(&request.headers);
-                outcomes.extend(chain.explain(&presented).await);
-                refused = chain.authenticate(&presented).await.is_err();
+                passes = chain.explain(&presented, &mut outcomes).await;
                 continue;
             }
-            Stage::Authenticate(_) => ("authentication", Ok(())),
-            Stage::Policies(rules) => ("policies", rules.decide(&facts, &Limiters::default())),
-            Stage::PathFilter(filter) => ("path-filter", filter.decide(&facts)),
-            Stage::LogDump(_) => ("log_dump", Ok(())),
-        };
-        let outcome = match verdict {
-            _ if refused => "not reached".to_owned(),
-            Ok(()) => "lets on".to_owned(),
-            Err(reason) => {
-                refused = true;
-                format!("refused: {}", reason.as_str())
+            Stage::Policies(rules) => (rules.step(), rules.explain(&ctx.facts(request, route))),
+            Stage::PathFilter(filter) => {
+                (filter.step(), filter.explain(&ctx.facts(request, route)))
             }
+            Stage::LogDump(dump) => (dump.step(), (true, "written to the log".to_owned())),
         };
+        passes = goes_on;
         outcomes.push(StepOutcome {
-            step: step.into(),
+            step: step.clone(),
             outcome,
         });
     }

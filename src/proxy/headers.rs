@@ -132,6 +132,16 @@ pub(super) fn prepare(
     Ok(())
 }
 
+/// Whether no shared cache may keep the response (RFC 9111 section 5.2.2).
+pub(super) fn is_private(response: &ResponseHeader) -> bool {
+    response
+        .headers
+        .get_all(header::CACHE_CONTROL)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .any(|directive| matches!(directive.trim_ascii(), b"private" | b"no-store"))
+}
+
 /// Removes what concerns only the connection to the upstream, and what its `Connection` names: it is meant for us alone (RFC 9110 section 7.6.1). Framing is not its to drop.
 pub(super) fn strip_hop_by_hop(response: &mut ResponseHeader) {
     let kept = [

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::StatusCode;
+use http::header::{self, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
@@ -238,6 +239,10 @@ impl ProxyHttp for Edge {
     ) -> pingora::Result<()> {
         if let Some(id) = &ctx.request_id {
             response.insert_header(X_REQUEST_ID, id.clone())?;
+        }
+        if ctx.credential_in_query() && !headers::is_private(response) {
+            // RFC 6750 section 2.3: the URL holds the credential, so no shared cache may keep what it names.
+            response.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("private"))?;
         }
         Ok(())
     }

@@ -16,26 +16,40 @@ pub struct StepOutcome {
 }
 
 impl Chain {
-    /// Runs the steps as [`Chain::authenticate`] does, and tells how each of them ended.
-    pub async fn explain(&self, request: &Presented<'_>) -> Vec<StepOutcome> {
-        let mut outcomes = Vec::new();
-        let mut denied = false;
+    /// Runs the steps as [`Chain::authenticate`] does, and tells how each of them ended. Returns whether the request goes on.
+    pub async fn explain(&self, request: &Presented<'_>, outcomes: &mut Vec<StepOutcome>) -> bool {
+        let mut passes = true;
         for group in &self.groups {
-            if denied {
-                let not_reached = |member: &super::Member| StepOutcome {
-                    step: member.name.clone(),
-                    outcome: "not reached".to_owned(),
-                };
-                outcomes.extend(group.members.iter().map(not_reached));
+            if passes {
+                passes = group.explain(request, outcomes).await;
             } else {
-                denied = !group.explain(request, &mut outcomes).await;
+                outcomes.extend(group.steps().map(StepOutcome::not_reached));
             }
         }
-        outcomes
+        passes
+    }
+
+    /// The names of its steps.
+    pub fn steps(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.groups.iter().flat_map(Group::steps)
+    }
+}
+
+impl StepOutcome {
+    /// Of a step behind one that ended the request.
+    pub fn not_reached(step: &Arc<str>) -> Self {
+        Self {
+            step: step.clone(),
+            outcome: "not reached".to_owned(),
+        }
     }
 }
 
 impl Group {
+    fn steps(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.members.iter().map(|member| &member.name)
+    }
+
     /// Whether the group lets the request on.
     async fn explain(&self, request: &Presented<'_>, outcomes: &mut Vec<StepOutcome>) -> bool {
         let mut settled = None;

@@ -12,7 +12,7 @@ fn dump(middleware: &str, tables: &str) -> Dump {
         StepKind::LogDump(settings) => Some(settings.clone()),
         _ => None,
     });
-    Dump::build(&settings.unwrap(), &steps)
+    Dump::build(&"d".into(), &settings.unwrap(), &steps)
 }
 
 #[test]

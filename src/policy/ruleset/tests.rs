@@ -36,6 +36,8 @@ fn one_allows_and_none_denies() {
         (LIMIT.to_owned(), inside("/"), denied),
     ] {
         assert_eq!(verdict(&rules, &request), expected, "{rules}");
+        let (passes, why) = ruleset(&rules).explain(&request.facts());
+        assert_eq!(passes, expected.is_ok(), "{rules}: {why}");
     }
 }
 
@@ -150,7 +152,7 @@ fn filter(rules: &str) -> Filter {
                 kind: StepKind::PathFilter(settings),
                 ..
             },
-        ] => Filter::new(settings),
+        ] => Filter::new(&"f".into(), settings),
         other => panic!("{other:?}"),
     }
 }
@@ -194,6 +196,8 @@ fn the_first_pattern_that_matches_decides() {
             expected,
             "{rules} {path}"
         );
+        let (explained, why) = filter(rules).explain(&request.facts());
+        assert_eq!(explained, passes, "{rules} {path}: {why}");
     }
 }
 
