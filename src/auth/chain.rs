@@ -22,6 +22,8 @@ use crate::config::{AuthStep, CredentialPlace, Step, StepKind};
 #[derive(Debug)]
 pub struct Chain {
     groups: Vec<Group>,
+    /// Where credentials are looked for, each place once.
+    places: Vec<CredentialPlace>,
     withheld: Vec<CredentialPlace>,
 }
 
@@ -54,8 +56,12 @@ impl Chain {
             }
         }
         if errors.is_empty() {
-            let withheld = withheld(&groups);
-            Ok(Self { groups, withheld })
+            let (places, withheld) = (places(&groups), withheld(&groups));
+            Ok(Self {
+                groups,
+                places,
+                withheld,
+            })
         } else {
             Err(errors)
         }
@@ -79,8 +85,8 @@ impl Chain {
     /// Whether [`Chain::authenticate`] may take long for this request, because a password has to be hashed. Meanwhile it is worth watching whether the client still waits:
     /// dropping the future withdraws the work.
     pub fn may_wait(&self, request: &Presented<'_>) -> bool {
-        self.authenticators()
-            .any(|authenticator| authenticator.may_wait(request))
+        let mut members = self.groups.iter().flat_map(|group| &group.members);
+        members.any(|member| member.authenticator.may_wait(request))
     }
 
     pub(crate) async fn authenticate_at(
@@ -103,14 +109,21 @@ impl Chain {
 
     /// Whether a credential of some kind comes more than once.
     fn repeats(&self, request: &Presented<'_>) -> bool {
-        self.authenticators()
-            .any(|authenticator| place::is_repeated(&authenticator.place(), request))
+        self.places
+            .iter()
+            .any(|place| place::is_repeated(place, request))
     }
+}
 
-    fn authenticators(&self) -> impl Iterator<Item = &Authenticator> {
-        let members = self.groups.iter().flat_map(|group| &group.members);
-        members.map(|member| &member.authenticator)
+fn places(groups: &[Group]) -> Vec<CredentialPlace> {
+    let mut places = Vec::new();
+    for member in groups.iter().flat_map(|group| &group.members) {
+        let place = member.authenticator.place();
+        if !places.contains(&place) {
+            places.push(place);
+        }
     }
+    places
 }
 
 fn withheld(groups: &[Group]) -> Vec<CredentialPlace> {

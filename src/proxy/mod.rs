@@ -2,6 +2,7 @@
 //!
 //! Each filter translates between Pingora and the rooms that decide: [`crate::gateway`] knows where a request belongs, [`crate::auth`] who it is from.
 
+mod authenticate;
 mod context;
 mod echo;
 mod head;
@@ -10,7 +11,6 @@ mod respond;
 mod upstream;
 mod withheld;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -25,10 +25,10 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-use crate::auth::{Chain, Identity, Presented};
 use crate::gateway::{self, Live, Target};
 use crate::telemetry::access;
 
+use authenticate::authenticate;
 use context::Context;
 use head::Head;
 use headers::X_REQUEST_ID;
@@ -402,38 +402,6 @@ impl ProxyHttp for Edge {
             reason: ctx.reason,
             request_id: ctx.request_id.as_ref().and_then(|id| id.to_str().ok()),
         });
-    }
-}
-
-/// Who the request is from. While a password waits to be hashed, the client is watched: once it is gone, the work is withdrawn. (With a body on its way there is no telling.)
-async fn authenticate(
-    session: &mut Session,
-    chain: &Chain,
-    query: Option<&str>,
-    client: Option<IpAddr>,
-) -> Result<Option<Identity>, Refusal> {
-    let presented = Presented {
-        headers: &session.req_header().headers,
-        query,
-        client,
-    };
-    if !chain.may_wait(&presented) {
-        return Ok(chain.authenticate(&presented).await?);
-    }
-    let headers = session.req_header().headers.clone();
-    let presented = Presented {
-        headers: &headers,
-        query,
-        client,
-    };
-    let authenticated = chain.authenticate(&presented);
-    if !session.is_body_empty() {
-        return Ok(authenticated.await?);
-    }
-    tokio::select! {
-        biased;
-        identity = authenticated => Ok(identity?),
-        _ = session.read_body_or_idle(true) => Err(Refusal::client_gone()),
     }
 }
 
