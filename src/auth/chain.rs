@@ -26,6 +26,8 @@ pub use explain::StepOutcome;
 #[derive(Debug)]
 pub struct Chain {
     groups: Vec<Group>,
+    /// Where credentials are looked for, each place once.
+    places: Vec<CredentialPlace>,
     withheld: Vec<CredentialPlace>,
 }
 
@@ -58,8 +60,12 @@ impl Chain {
             }
         }
         if errors.is_empty() {
-            let withheld = withheld(&groups);
-            Ok(Self { groups, withheld })
+            let (places, withheld) = (places(&groups), withheld(&groups));
+            Ok(Self {
+                groups,
+                places,
+                withheld,
+            })
         } else {
             Err(errors)
         }
@@ -75,10 +81,9 @@ impl Chain {
         &self.withheld
     }
 
-    /// Where its steps look for credentials.
-    pub fn places(&self) -> impl Iterator<Item = &CredentialPlace> {
-        let members = self.groups.iter().flat_map(|group| &group.members);
-        members.map(|member| member.authenticator.place())
+    /// Where credentials are looked for, each place once.
+    pub fn places(&self) -> &[CredentialPlace] {
+        &self.places
     }
 
     /// Lets a request in, or says why not. `Ok(None)`: it passes as anonymous. The identity is that of the first group that yields one.
@@ -89,8 +94,8 @@ impl Chain {
     /// Whether [`Chain::authenticate`] may take long for this request, because a password has to be hashed. Meanwhile it is worth watching whether the client still waits:
     /// dropping the future withdraws the work.
     pub fn may_wait(&self, request: &Presented<'_>) -> bool {
-        self.authenticators()
-            .any(|authenticator| authenticator.may_wait(request))
+        let mut members = self.groups.iter().flat_map(|group| &group.members);
+        members.any(|member| member.authenticator.may_wait(request))
     }
 
     pub(crate) async fn authenticate_at(
@@ -111,19 +116,24 @@ impl Chain {
         Ok(identity)
     }
 
-    /// Whether a credential of some kind comes more than once; `Authorization` counts whoever reads it.
+    /// Whether a credential of some kind comes more than once.
     fn repeats(&self, request: &Presented<'_>) -> bool {
-        let places = self.authenticators().map(Authenticator::place);
-        [&CredentialPlace::Authorization]
-            .into_iter()
-            .chain(places.filter(|place| **place != CredentialPlace::Authorization))
+        self.places
+            .iter()
             .any(|place| place::find(place, request) == Found::Repeated)
     }
+}
 
-    fn authenticators(&self) -> impl Iterator<Item = &Authenticator> {
-        let members = self.groups.iter().flat_map(|group| &group.members);
-        members.map(|member| &member.authenticator)
+/// `Authorization` first: it counts whoever reads it.
+fn places(groups: &[Group]) -> Vec<CredentialPlace> {
+    let mut places = vec![CredentialPlace::Authorization];
+    for member in groups.iter().flat_map(|group| &group.members) {
+        let place = member.authenticator.place();
+        if !places.contains(place) {
+            places.push(place.clone());
+        }
     }
+    places
 }
 
 fn withheld(groups: &[Group]) -> Vec<CredentialPlace> {

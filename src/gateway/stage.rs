@@ -76,7 +76,7 @@ impl Stages {
         }
         let (mut places, mut withheld) = (Vec::new(), Vec::new());
         for chain in chains(&stages) {
-            places.extend(chain.places().cloned());
+            places.extend_from_slice(chain.places());
             for place in chain.withheld() {
                 if !withheld.contains(place) {
                     withheld.push(place.clone());

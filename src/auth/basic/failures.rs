@@ -13,10 +13,13 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::pool::FULL;
 use crate::auth::outcome::{Reason, Refusal};
 
 /// How long failures count.
 pub(super) const WINDOW: Duration = Duration::from_secs(60);
+/// Attempts of one window that may wait for a place.
+const WAITING: usize = 32;
 /// Windows kept at most; the one that was used least recently goes first.
 const MOST: u64 = 50_000;
 
@@ -56,6 +59,8 @@ pub(super) struct Failures {
 struct Window {
     until: Instant,
     places: Arc<Semaphore>,
+    /// Bounds the attempts that have a place or wait for one.
+    entrance: Arc<Semaphore>,
     failures: AtomicU32,
 }
 
@@ -71,22 +76,33 @@ impl Failures {
         }
     }
 
-    /// Takes a place; waits for one if the attempts under way may yet give one back.
+    /// Takes a place; waits for one if the attempts under way may yet give one back, unless too many wait.
     pub(super) async fn attempt(&self, limit: &Limit) -> Result<Attempt, Refusal> {
         if limit.most == 0 {
             return Ok(Attempt(None));
         }
         let window = self.windows.get_with_by_ref(limit, || {
+            let places = (limit.most as usize).min(Semaphore::MAX_PERMITS - WAITING);
             Arc::new(Window {
                 until: Instant::now() + self.period,
-                places: Arc::new(Semaphore::new(
-                    (limit.most as usize).min(Semaphore::MAX_PERMITS),
-                )),
+                places: Arc::new(Semaphore::new(places)),
+                entrance: Arc::new(Semaphore::new(places + WAITING)),
                 failures: AtomicU32::new(0),
             })
         });
+        if window.places.is_closed() {
+            return Err(window.refusal());
+        }
+        let Ok(entered) = window.entrance.clone().try_acquire_owned() else {
+            return Err(FULL);
+        };
         match window.places.clone().acquire_owned().await {
-            Ok(place) => Ok(Attempt(Some((window, place, limit.most)))),
+            Ok(place) => Ok(Attempt(Some(Taken {
+                window,
+                place,
+                _entered: entered,
+                most: limit.most,
+            }))),
             Err(_) => Err(window.refusal()),
         }
     }
@@ -110,15 +126,24 @@ impl fmt::Debug for Failures {
 }
 
 /// An attempt under way. Dropped: it does not count.
-pub(super) struct Attempt(Option<(Arc<Window>, OwnedSemaphorePermit, u32)>);
+pub(super) struct Attempt(Option<Taken>);
+
+/// A place in a window.
+struct Taken {
+    window: Arc<Window>,
+    place: OwnedSemaphorePermit,
+    _entered: OwnedSemaphorePermit,
+    most: u32,
+}
 
 impl Attempt {
     /// The password was wrong.
     pub(super) fn failed(self) {
-        if let Some((window, place, most)) = self.0 {
-            place.forget();
-            if window.failures.fetch_add(1, Ordering::Relaxed) + 1 >= most {
-                window.places.close();
+        if let Some(taken) = self.0 {
+            taken.place.forget();
+            let failures = taken.window.failures.fetch_add(1, Ordering::Relaxed) + 1;
+            if failures >= taken.most {
+                taken.window.places.close();
             }
         }
     }
@@ -175,6 +200,24 @@ mod tests {
         );
         third.failed();
         assert!(waiting.await.is_err());
+    }
+
+    #[tokio::test]
+    async fn only_so_many_wait() {
+        let failures = Failures::new(WINDOW);
+        let one = limit(2, "192.0.2.1");
+        let first = failures.attempt(&one).await.unwrap();
+        let _second = failures.attempt(&one).await.unwrap();
+        let mut waiting: Vec<_> = (0..WAITING)
+            .map(|_| Box::pin(failures.attempt(&one)))
+            .collect();
+        for attempt in &mut waiting {
+            assert!(tokio::time::timeout(Duration::ZERO, attempt).await.is_err());
+        }
+        assert_eq!(failures.attempt(&one).await.err(), Some(FULL));
+        drop(waiting);
+        drop(first);
+        assert!(failures.attempt(&one).await.is_ok());
     }
 
     #[tokio::test]
