@@ -32,9 +32,12 @@ enum Outcome<'a> {
 }
 use Outcome::{As, Denied};
 
-/// One request per row and protocol: its fields, and its outcome.
+/// What it is, its fields, and what it leads to.
+type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], Outcome<'a>);
+
+/// Every row in every form.
 #[track_caller]
-fn assert_outcomes(edge: &Edge, upstream: &Upstream, rows: &[(&str, &[(&str, &str)], Outcome<'_>)]) {
+fn assert_outcomes(edge: &Edge, upstream: &Upstream, rows: &[Row<'_>]) {
     for (row, fields, outcome) in rows {
         for form in forms(edge) {
             match outcome {

@@ -3,6 +3,7 @@
 mod api_key;
 mod basic;
 mod mixed;
+mod order;
 mod policies;
 mod removed;
 
