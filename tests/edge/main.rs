@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "nothing of a test is public; `pub` marks what a module offers to the others")]
 
 mod bearer;
+mod chain;
 mod configuration;
 mod demo;
 mod explain;

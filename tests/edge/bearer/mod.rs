@@ -18,7 +18,7 @@ const INVALID: &str = r#"Bearer realm="harmony", error="invalid_token""#;
 
 /// What every denial has in common, whatever its status: JSON that says little, and that nobody may store.
 #[track_caller]
-fn assert_generic_denial(row: &str, response: &Response) {
+pub fn assert_generic_denial(row: &str, response: &Response) {
     assert_eq!(response.field("cache-control"), Some("no-store"), "{row}: Cache-Control");
     let content_type = response.field("content-type").unwrap_or_default();
     assert!(content_type.starts_with("application/json"), "{row}: Content-Type {content_type:?}");
