@@ -1,5 +1,6 @@
 //! The one composition root: a configuration becomes a Pingora server with its services.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -160,19 +161,29 @@ fn management_service(
     service
 }
 
+/// How long an address may still be taken by a process that is just ending.
+const BIND_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Binds and lets go: Pingora binds in its own threads, where an address that is taken could only be a panic.
 fn try_to_bind(network: &Network) -> Result<(), StartError> {
-    match &network.bind {
-        Bind::Tcp(address) => {
-            TcpListener::bind(address)
-                .map(drop)
-                .map_err(|source| StartError::Bind {
+    let Bind::Tcp(address) = &network.bind else {
+        return Ok(());
+    };
+    let deadline = Instant::now() + BIND_PATIENCE;
+    loop {
+        match TcpListener::bind(address) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                std::thread::sleep(BIND_PATIENCE / 20);
+            }
+            Err(source) => {
+                return Err(StartError::Bind {
                     network: network.name.clone(),
                     address: address.to_string(),
                     source,
-                })
+                });
+            }
         }
-        Bind::Unix(_) => Ok(()),
     }
 }
 

@@ -5,6 +5,9 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::poll::eventually;
 
 /// A running server; it ends, with every connection, when it is dropped.
 #[derive(Debug)]
@@ -28,7 +31,8 @@ impl Server {
     }
 
     pub fn start_on(address: SocketAddr, serve: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind(address).unwrap_or_else(|error| panic!("bind {address}: {error}"));
+        // A process that another test is just starting may hold a copy of the claim's trial socket until it runs its program.
+        let listener = eventually("a listener of the test's own", Duration::from_secs(5), || TcpListener::bind(address).ok());
         let shared = Arc::new(Shared::default());
         let serve = Arc::new(serve);
         let acceptor = thread::spawn({
