@@ -168,6 +168,16 @@ impl Edge {
         assert!(started && ended.is_none(), "the edge did not start: no {what}; ended: {ended:?}\n{}", self.log());
     }
 
+    /// Waits until nothing more is written: the log is, beside the answers, and the last lines are as telling as the first.
+    fn settle(&self) {
+        let mut before = None;
+        becomes_true(Duration::from_secs(1), || {
+            std::thread::sleep(Duration::from_millis(40));
+            let now = fs::metadata(self.place.path("log")).map_or(0, |file| file.len());
+            before.replace(now) == Some(now)
+        });
+    }
+
     fn end(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -176,6 +186,7 @@ impl Edge {
 
 impl Drop for Edge {
     fn drop(&mut self) {
+        self.settle();
         self.end();
         let output = self.place.output();
         if std::thread::panicking() {
