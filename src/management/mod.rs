@@ -1,6 +1,6 @@
 //! The Management API, on its own network: what a supervisor asks (`/health`, `/ready`, `/metrics`), and what an operator steers with.
 //!
-//! [`guard`] decides who may call; each route answers with JSON, and an error is `{ "error", "message" }`. State changes only by POST.
+//! `guard` decides who may call; each route answers with JSON, and an error is `{ "error", "message" }`. State changes only by POST.
 
 mod guard;
 mod metrics;
