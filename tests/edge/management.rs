@@ -41,3 +41,28 @@ fn a_key_set_that_failed_is_tried_and_does_not_keep_readiness_waiting() {
     assert_eq!(edge.manage("/ready").send().status, 200);
     assert_eq!(edge.manage("/health").send().status, 200);
 }
+
+#[test]
+fn metrics_count_what_was_remembered_and_fetched() {
+    let (issuer, upstream) = (Issuer::start(), Upstream::start());
+    let edge = Edge::with_jwt(&issuer, &upstream).start();
+    let token = issuer.token().sign();
+    for _ in 0..3 {
+        assert_eq!(edge.get("/api/x").bearer(&token).send().status, 200);
+    }
+    for path in ["/metrics", "/admin/metrics"] {
+        let answer = edge.manage(path).send();
+        assert_eq!(answer.status, 200, "{path}");
+        let text = answer.text();
+        for line in [
+            "harmony_token_cache_lookups_total{result=\"hit\"} 2",
+            "harmony_token_cache_lookups_total{result=\"miss\"} 1",
+            "harmony_config_generation 1",
+            &format!("harmony_jwks_keys{{url=\"{}\"}} 1", issuer.url()),
+            &format!("harmony_jwks_fetches_total{{url=\"{}\"}} 1", issuer.url()),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{path}: {line}: {text}");
+        }
+    }
+    assert_eq!(edge.manage("/metrics").host("evil.example").send().status, 403);
+}
