@@ -7,6 +7,7 @@ pub mod auth;
 pub mod cli;
 pub mod config;
 mod demo;
+mod files;
 pub mod gateway;
 pub mod management;
 pub mod policy;

@@ -11,14 +11,15 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("telemetry", &[]),
-    ("auth", &["config"]),
+    ("files", &[]),
+    ("auth", &["config", "files"]),
     ("policy", &["config"]),
-    ("gateway", &["auth", "policy", "config"]),
+    ("gateway", &["auth", "policy", "config", "files"]),
     ("proxy", &["gateway", "auth", "policy", "telemetry"]),
-    ("runbeam", &["auth"]),
-    ("runbeam/agent", &["gateway", "runbeam"]),
+    ("runbeam", &["auth", "files"]),
+    ("runbeam/agent", &["gateway", "runbeam", "telemetry"]),
     ("management", &["gateway", "runbeam", "telemetry"]),
-    ("server", &["config", "telemetry", "auth", "policy", "gateway", "proxy", "management", "runbeam"]),
+    ("server", &["config", "telemetry", "files", "auth", "policy", "gateway", "proxy", "management", "runbeam"]),
 ];
 
 /// Argument parsing and the small commands.

@@ -1,10 +1,8 @@
 //! Last good key sets on the disk, for a start at which their issuer cannot be reached. Public keys only, re-written from the keys that were accepted.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::process;
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -15,6 +13,7 @@ use super::parse;
 use crate::auth::clock;
 use crate::auth::key::KeyRing;
 use crate::auth::strict_json;
+use crate::files;
 
 /// No file is read beyond this.
 const FILE_LIMIT: u64 = 1024 * 1024;
@@ -54,7 +53,7 @@ impl Store {
             "fetched_at": (clock::now() - age.as_secs_f64()).floor(),
             "keys": parse::to_json(ring),
         });
-        let result = self.write(&self.path(url), &text.to_string());
+        let result = files::replace(&self.path(url), text.to_string().as_bytes());
         let failed_before = self.failing.swap(result.is_err(), Ordering::Relaxed);
         match result {
             Err(error) if !failed_before => log::warn!(
@@ -66,31 +65,6 @@ impl Store {
             }
             _ => {}
         }
-    }
-
-    /// Replaces a file whole: at any moment it is the old one or the new one.
-    fn write(&self, path: &Path, text: &str) -> io::Result<()> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.dir)?;
-        let temporary =
-            path.with_extension(format!("{}-{:016x}.tmp", process::id(), fastrand::u64(..)));
-        let written = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)
-            .and_then(|mut file| {
-                file.write_all(text.as_bytes())?;
-                file.sync_all()
-            })
-            .and_then(|()| fs::rename(&temporary, path));
-        if written.is_err() {
-            let _ = fs::remove_file(&temporary);
-        }
-        written?;
-        File::open(&self.dir)?.sync_all()
     }
 
     fn path(&self, url: &str) -> PathBuf {
@@ -105,7 +79,7 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::fs;
 
     use super::*;
     use crate::auth::testing::Signer;
@@ -129,8 +103,6 @@ mod tests {
         assert!((100..103).contains(&age.as_secs()), "{age:?}");
         assert!(store.load("https://issuer.example/keys").is_none());
 
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&store.dir), mode(&store.path(URL))), (0o700, 0o600));
         assert_eq!(fs::read_dir(&store.dir).unwrap().count(), 1);
         assert!(store.path(URL).file_name().unwrap().to_str().unwrap().len() == 64 + ".json".len());
     }
