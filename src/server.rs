@@ -21,7 +21,7 @@ use crate::auth::{Shared, SharedError};
 use crate::config::{self, Bind, Config, Network};
 use crate::gateway::{Live, Loader};
 use crate::management::{ManagementApi, Protection};
-use crate::proxy::{Deadlines, Edge};
+use crate::proxy::{Checks, Deadlines, Edge};
 use crate::telemetry::LogWriter;
 
 /// Tries of Pingora's for one request. Ours are counted per backend; this only bounds how many dead kept connections one request may meet.
@@ -202,10 +202,12 @@ impl BackgroundService for Upkeep {
     async fn start(&self, shutdown: ShutdownWatch) {
         let names = self.live.names().run(shutdown.clone());
         let key_sets = self.live.key_sets().run(shutdown.clone());
+        let checks = Checks::new(self.live.clone(), self.deadlines.clone());
         tokio::join!(
             names,
             key_sets,
             self.deadlines.run(),
+            checks.run(shutdown.clone()),
             self.reload_on_hangup(),
             self.drain(shutdown)
         );

@@ -9,8 +9,9 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use ring::digest::{Context, Digest, SHA256};
+use tokio::sync::watch;
 
-use super::{Gateway, Names};
+use super::{BackendStatus, Gateway, Names, Upstreams};
 use crate::auth::{KeySets, Shared};
 use crate::config::{self, Config};
 use crate::policy::Limiters;
@@ -23,7 +24,8 @@ pub type Loader = Arc<dyn Fn() -> Result<Config, config::Errors> + Send + Sync>;
 pub struct Live {
     gateway: ArcSwap<Gateway>,
     shared: Shared,
-    names: Names,
+    upstreams: Upstreams,
+    swapped: watch::Sender<()>,
     limiters: Limiters,
     applied: Mutex<Applied>,
 }
@@ -81,13 +83,14 @@ pub enum ReloadError {
 impl Live {
     /// Builds the first gateway.
     pub fn start(config: Config, shared: Shared) -> Result<Self, config::Errors> {
-        let names = Names::default();
+        let upstreams = Upstreams::default();
         shared.key_sets().remember_tokens(config.token_cache_bytes);
-        let gateway = Gateway::build(&config, &shared, &names)?;
+        let gateway = Gateway::build(&config, &shared, &upstreams)?;
         Ok(Self {
             gateway: ArcSwap::from_pointee(gateway),
             shared,
-            names,
+            upstreams,
+            swapped: watch::Sender::new(()),
             limiters: Limiters::default(),
             applied: Mutex::new(Applied {
                 fingerprint: Fingerprint::of(&config.files),
@@ -113,7 +116,17 @@ impl Live {
 
     /// Names of upstreams.
     pub fn names(&self) -> &Names {
-        &self.names
+        self.upstreams.names()
+    }
+
+    /// How the backends of the configuration that serves stand, in its order.
+    pub fn backends(&self) -> Vec<BackendStatus> {
+        BackendStatus::of(&self.gateway())
+    }
+
+    /// Hears of every configuration that is put in service.
+    pub fn swaps(&self) -> watch::Receiver<()> {
+        self.swapped.subscribe()
     }
 
     /// Counts of requests, which every configuration shares.
@@ -172,9 +185,10 @@ impl Live {
             return Err(ReloadError::RestartRequired(fixed));
         }
         self.key_sets().remember_tokens(config.token_cache_bytes);
-        let gateway = Gateway::build(&config, &self.shared, &self.names)?;
+        let gateway = Gateway::build(&config, &self.shared, &self.upstreams)?;
         let diff = Diff::between(&applied.config, &config);
         self.gateway.store(Arc::new(gateway));
+        self.swapped.send_replace(());
         applied.config = config;
         applied.fingerprint = fingerprint;
         applied.status.generation += 1;

@@ -1,7 +1,7 @@
 //! The immutable runtime built from a configuration: routes, pipelines, backends.
 //!
 //! A request takes one `Arc` of the [`Gateway`] and keeps it to its end, so it never sees half of one configuration and half of another. What outlives a
-//! configuration (key sets, what is known of passwords, resolved names, counts of requests) is held beside it, in [`Live`]. Nothing here speaks HTTP or touches a socket, but for the look-up of names.
+//! configuration (key sets, what is known of passwords, resolved names, the health of upstreams, counts of requests) is held beside it, in [`Live`]. Nothing here speaks HTTP or touches a socket, but for the look-up of names.
 
 mod live;
 mod names;
@@ -9,6 +9,8 @@ mod path;
 mod pipeline;
 mod routes;
 mod stage;
+mod status;
+mod upstream;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -22,17 +24,21 @@ use crate::config::{self, Bind, Config, Service, StepKind};
 pub use live::{Diff, Live, Loader, Reload, ReloadError, Status};
 pub use names::{Addresses, Names};
 pub use path::{PathError, canonical};
-pub use pipeline::{Backend, Pipeline, Target, Upstream};
+pub use pipeline::{Backend, Pipeline, Target};
 pub use routes::{Match, RouteTable};
 pub use stage::Stage;
+pub use status::{BackendStatus, UpstreamStatus};
+pub use upstream::{Upstream, Upstreams};
 
 pub use crate::auth::KeySetStatus;
-pub use crate::config::HttpBackend;
+pub use crate::balance::State;
+pub use crate::config::{CheckKind, HealthCheck, HttpBackend};
 
 /// Everything that one configuration means for a request.
 #[derive(Debug)]
 pub struct Gateway {
     networks: Vec<NetworkRoutes>,
+    pipelines: Vec<Arc<Pipeline>>,
     trusted_proxies: Vec<IpNet>,
     claim_headers: Vec<HeaderName>,
 }
@@ -61,7 +67,7 @@ impl Route {
 
 impl Gateway {
     /// Builds a gateway beside the one that serves. Reads key files; fetches nothing.
-    pub fn build(config: &Config, shared: &Shared, names: &Names) -> Result<Self, config::Errors> {
+    pub fn build(config: &Config, shared: &Shared, upstreams: &Upstreams) -> Result<Self, config::Errors> {
         let mut networks: Vec<_> = config
             .networks
             .iter()
@@ -80,14 +86,16 @@ impl Gateway {
             })
             .collect();
         let mut errors = Vec::new();
+        let mut pipelines = Vec::new();
         for settings in &config.pipelines {
-            let pipeline = match Pipeline::build(settings, shared, names) {
+            let pipeline = match Pipeline::build(settings, shared, upstreams) {
                 Ok(pipeline) => Arc::new(pipeline),
                 Err(found) => {
                     errors.extend(found);
                     continue;
                 }
             };
+            pipelines.push(pipeline.clone());
             for endpoint in &settings.endpoints {
                 let route = Arc::new(Route {
                     pipeline: pipeline.clone(),
@@ -111,6 +119,7 @@ impl Gateway {
         }
         Ok(Self {
             networks: networks.into_iter().map(|(_, network)| network).collect(),
+            pipelines,
             trusted_proxies: config.trusted_proxies.clone(),
             claim_headers: claim_headers(config),
         })
@@ -127,6 +136,11 @@ impl Gateway {
                 })
             })
             .map(|network| &network.routes)
+    }
+
+    /// Every pipeline, in the order of the configuration.
+    pub fn pipelines(&self) -> &[Arc<Pipeline>] {
+        &self.pipelines
     }
 
     /// The headers that some pipeline fills from claims: no client may set them, on any route.

@@ -37,6 +37,11 @@ impl Addresses {
                 .copied(),
         }
     }
+
+    /// Every address; none while the name has never been resolved.
+    pub fn all(&self) -> Vec<SocketAddr> {
+        self.current.load().to_vec()
+    }
 }
 
 /// Every name in use. Cheap to share; it outlives configurations, so a reload keeps what is resolved.

@@ -1,5 +1,6 @@
 //! What becomes of a request whose upstream, or whose client, failed.
 
+use http::StatusCode;
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::context::Context;
@@ -12,6 +13,47 @@ pub(super) const UNRESOLVED: &str = "upstream name not resolved";
 pub(super) fn max_retries(ctx: &Context) -> usize {
     ctx.upstream()
         .map_or(0, |upstream| upstream.settings.max_retries as usize)
+}
+
+/// Whether every upstream of the pipeline has failed this request.
+pub(super) fn all_tried(ctx: &Context) -> bool {
+    let pipeline = ctx.route.as_ref().map(|route| &route.pipeline);
+    pipeline.is_none_or(|pipeline| ctx.tried.len() >= pipeline.upstreams())
+}
+
+/// The same, with the attempt at hand failing too.
+pub(super) fn all_tried_but_this(ctx: &Context) -> bool {
+    let pipeline = ctx.route.as_ref().map(|route| &route.pipeline);
+    pipeline.is_none_or(|pipeline| ctx.tried.len() + 1 >= pipeline.upstreams())
+}
+
+/// Takes note of what an answer says about its upstream. What a gateway would say counts as a failure: something behind the upstream is gone, or it is too busy.
+pub(super) fn judge(ctx: &Context, status: StatusCode) {
+    match status {
+        StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => ctx.blame(&format!("it answered {}", status.as_u16())),
+        _ => {
+            if let Some(pick) = &ctx.pick {
+                pick.succeeded();
+            }
+        }
+    }
+}
+
+/// Why an upstream failed, in a few words.
+pub(super) fn reason(error: &Error) -> String {
+    match error.etype() {
+        ErrorType::ConnectRefused => "connection refused".to_owned(),
+        ErrorType::ConnectTimedout => "no connection in time".to_owned(),
+        ErrorType::ConnectionClosed => "connection closed before the answer".to_owned(),
+        ErrorType::ReadTimedout => "no answer in time".to_owned(),
+        ErrorType::WriteTimedout => "request not taken in time".to_owned(),
+        kind => match &error.cause {
+            Some(cause) => format!("{}: {cause}", kind.as_str()),
+            None => kind.as_str().to_owned(),
+        },
+    }
 }
 
 /// What the client is told of an error; `None` when there is no client to tell.
@@ -61,6 +103,6 @@ pub(super) fn log_failure(ctx: &Context, error: &Error) {
         "pipeline {}: upstream {} failed on attempt {}: {error}",
         route.pipeline.name,
         backend.name,
-        ctx.attempt + 1
+        ctx.tried.len() + 1
     );
 }

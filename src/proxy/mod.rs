@@ -4,6 +4,7 @@
 //! [`crate::policy`] whether it may pass.
 
 mod admit;
+mod checks;
 mod context;
 mod echo;
 mod explain;
@@ -36,6 +37,7 @@ use context::Context;
 use headers::X_REQUEST_ID;
 use upstream::Connector;
 
+pub use checks::Checks;
 pub use explain::{End, Explanation};
 pub use upstream::Deadlines;
 
@@ -101,19 +103,29 @@ impl ProxyHttp for Edge {
 
     async fn upstream_peer(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         ctx: &mut Context,
     ) -> pingora::Result<Box<HttpPeer>> {
-        let upstream = ctx
-            .upstream()
-            .ok_or_else(|| Error::explain(ErrorType::InternalError, "no http backend to try"))?;
-        let address = upstream.addresses.next().ok_or_else(|| {
-            Error::explain(
+        loop {
+            if ctx.moves_on {
+                ctx.choose(&session.req_header().headers);
+            }
+            let upstream = ctx.upstream().ok_or_else(|| {
+                Error::explain(ErrorType::InternalError, "no http backend to try")
+            })?;
+            if let Some(address) = upstream.addresses.next() {
+                return Ok(upstream::peer(upstream, address, self.connector.clone()));
+            }
+            let error = Error::explain(
                 ErrorType::Custom(failure::UNRESOLVED),
-                upstream.settings.host.clone(),
-            )
-        })?;
-        Ok(upstream::peer(upstream, address, self.connector.clone()))
+                upstream.url.host.clone(),
+            );
+            ctx.blame(failure::UNRESOLVED);
+            ctx.give_up();
+            if failure::all_tried(ctx) {
+                return Err(error);
+            }
+        }
     }
 
     async fn connected_to_upstream(
@@ -129,6 +141,7 @@ impl ProxyHttp for Edge {
             .upstream()
             .and_then(|upstream| upstream.settings.total_timeout);
         ctx.total_deadline = total.map(|total| ctx.started + total);
+        ctx.sent = false;
         ctx.answered = false;
         ctx.deadline = upstream::deadline_of(digest);
         if let Some(deadline) = &ctx.deadline {
@@ -147,7 +160,7 @@ impl ProxyHttp for Edge {
         if let (Some(upstream), Some(route), Some(path)) = (upstream, &ctx.route, &ctx.path) {
             let query = ctx.forwarded_query();
             let target = target::target(
-                &upstream.settings.base_path,
+                &upstream.url.base_path,
                 &route.endpoint.path_prefix,
                 path,
                 query.as_deref(),
@@ -182,6 +195,7 @@ impl ProxyHttp for Edge {
                 "request body over max_body_size",
             );
         }
+        ctx.sent |= end_of_stream;
         if end_of_stream && !ctx.answered {
             let head_timeout = ctx
                 .upstream()
@@ -204,6 +218,7 @@ impl ProxyHttp for Edge {
         let informational = response.status.is_informational()
             && response.status != StatusCode::SWITCHING_PROTOCOLS;
         if !informational {
+            failure::judge(ctx, response.status);
             ctx.answered = true;
             if let Some(deadline) = &ctx.deadline {
                 deadline.set(ctx.total_deadline);
@@ -247,7 +262,7 @@ impl ProxyHttp for Edge {
         Ok(())
     }
 
-    /// Nothing was sent, so any request may try the next backend.
+    /// Nothing was sent, so any request may try the next upstream.
     fn fail_to_connect(
         &self,
         _: &mut Session,
@@ -256,12 +271,10 @@ impl ProxyHttp for Edge {
         mut e: Box<Error>,
     ) -> Box<Error> {
         failure::log_failure(ctx, &e);
-        let others = ctx
-            .route
-            .as_ref()
-            .map_or(0, |route| route.pipeline.backends().saturating_sub(1));
-        e.set_retry(ctx.attempt < others.max(failure::max_retries(ctx)));
-        ctx.attempt += 1;
+        ctx.blame(&failure::reason(&e));
+        let others_left = !failure::all_tried_but_this(ctx);
+        e.set_retry(others_left || ctx.tried.len() < failure::max_retries(ctx));
+        ctx.give_up();
         e
     }
 
@@ -283,15 +296,21 @@ impl ProxyHttp for Edge {
             && session.req_header().method.is_idempotent()
             && !session.retry_buffer_truncated()
             && session.response_written().is_none();
-        if upstream_failed {
-            failure::log_failure(ctx, &e);
-        }
         // A kept connection that the upstream had closed meanwhile says nothing about the upstream: it does not count.
         e.retry.decide_reuse(client_reused);
         let stale_connection = client_reused && e.retry();
-        e.set_retry(repeatable && (stale_connection || ctx.attempt < failure::max_retries(ctx)));
+        if upstream_failed {
+            failure::log_failure(ctx, &e);
+        }
+        if upstream_failed && !stale_connection {
+            ctx.blame(&failure::reason(&e));
+        } else if overdue && ctx.sent && !ctx.answered {
+            ctx.blame("no answer in time");
+        }
+        let tries_left = ctx.tried.len() < failure::max_retries(ctx);
+        e.set_retry(repeatable && (stale_connection || tries_left));
         if !stale_connection {
-            ctx.attempt += 1;
+            ctx.give_up();
         }
         e
     }

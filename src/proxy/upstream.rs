@@ -189,12 +189,12 @@ pub(super) fn peer(
     connector: Arc<Connector>,
 ) -> Box<HttpPeer> {
     let settings = &upstream.settings;
-    let server_name = if settings.tls {
-        settings.host.clone()
+    let server_name = if upstream.url.tls {
+        upstream.url.host.clone()
     } else {
         String::new()
     };
-    let mut peer = HttpPeer::new(address, settings.tls, server_name);
+    let mut peer = HttpPeer::new(address, upstream.url.tls, server_name);
     let options = &mut peer.options;
     options.custom_l4 = Some(connector);
     options.total_connection_timeout = Some(settings.connect_timeout);

@@ -1,0 +1,99 @@
+//! An upstream at run time, with everything that a request needs made ready, and what is kept of upstreams from one configuration to the next.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use http::header::InvalidHeaderValue;
+
+use super::names::{Addresses, Names};
+use crate::balance::{Health, Known, Subject};
+use crate::config::{CheckKind, Ejection, HttpBackend, UpstreamUrl};
+
+/// An HTTP upstream.
+#[derive(Debug)]
+pub struct Upstream {
+    /// The settings of its backend.
+    pub settings: Arc<HttpBackend>,
+    /// Where it is.
+    pub url: UpstreamUrl,
+    /// The resolved addresses of its host.
+    pub addresses: Arc<Addresses>,
+    /// The upstream's own `Host`, for `host = "upstream"`.
+    pub authority: HeaderValue,
+    /// The `Authorization` that it gets.
+    pub credential: Option<HeaderValue>,
+    /// What is known of its health.
+    pub health: Arc<Health>,
+}
+
+/// What outlives a configuration: resolved names, and the health of upstreams.
+#[derive(Debug, Default)]
+pub struct Upstreams {
+    names: Names,
+    known: Known,
+}
+
+impl Upstreams {
+    /// Names of upstreams.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// The upstreams of a backend.
+    pub(super) fn of(
+        &self,
+        backend: &Arc<str>,
+        settings: &HttpBackend,
+    ) -> Result<Vec<Upstream>, InvalidHeaderValue> {
+        let credential = settings
+            .credential
+            .as_ref()
+            .map(|credential| {
+                let mut value = HeaderValue::from_str(credential.0.expose())?;
+                value.set_sensitive(true);
+                Ok(value)
+            })
+            .transpose()?;
+        let settings = Arc::new(settings.clone());
+        let build = |url: &UpstreamUrl| {
+            Ok(Upstream {
+                addresses: self.names.addresses(&url.host, url.port),
+                authority: HeaderValue::from_str(&url.authority())?,
+                credential: credential.clone(),
+                health: self.known.health(subject(backend, &settings, url)),
+                url: url.clone(),
+                settings: settings.clone(),
+            })
+        };
+        settings.upstreams.iter().map(build).collect()
+    }
+
+    /// The health of this process, which answers an echo.
+    pub(super) fn echo(&self) -> Arc<Health> {
+        let never = Ejection {
+            after: 0,
+            time: std::time::Duration::ZERO,
+        };
+        Arc::new(Health::new("echo", never, None))
+    }
+}
+
+fn subject(backend: &Arc<str>, settings: &HttpBackend, url: &UpstreamUrl) -> Subject {
+    let check = settings.health_check.clone();
+    let credential = check.as_ref().is_some_and(|check| {
+        matches!(
+            check.kind,
+            CheckKind::Http {
+                send_credential: true,
+                ..
+            }
+        )
+    });
+    Subject {
+        origin: url.origin(),
+        check,
+        ejection: settings.ejection,
+        ca_cert_path: settings.ca_cert_path.clone(),
+        credential_of: credential.then(|| backend.clone()),
+    }
+}
