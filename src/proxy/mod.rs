@@ -4,6 +4,8 @@
 //! [`crate::policy`] whether it may pass.
 
 mod admit;
+mod authorities;
+mod connection;
 mod context;
 mod echo;
 mod explain;
@@ -32,10 +34,12 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use crate::gateway::{Live, Target};
 use crate::telemetry::access;
 
+use authorities::Authorities;
 use context::Context;
 use headers::X_REQUEST_ID;
 use upstream::Connector;
 
+pub use connection::Connection;
 pub use explain::{End, Explanation};
 pub use upstream::Deadlines;
 
@@ -44,6 +48,7 @@ pub use upstream::Deadlines;
 pub struct Edge {
     live: Arc<Live>,
     connector: Arc<Connector>,
+    authorities: Authorities,
     in_flight: Arc<AtomicUsize>,
 }
 
@@ -53,6 +58,7 @@ impl Edge {
         Self {
             live,
             connector: Arc::new(Connector(deadlines)),
+            authorities: Authorities::default(),
             in_flight,
         }
     }
@@ -79,6 +85,9 @@ impl ProxyHttp for Edge {
         session.set_abort_on_close(false);
         ctx.local = headers::inet(session.server_addr()).or(ctx.local);
         ctx.peer = headers::inet(session.client_addr()).or(ctx.peer);
+        ctx.tls |= session
+            .digest()
+            .is_some_and(|digest| digest.ssl_digest.is_some());
         if let Err(refusal) = self.admit(session, ctx).await {
             respond::refuse(session, ctx, refusal).await?;
             return Ok(true);
@@ -113,7 +122,13 @@ impl ProxyHttp for Edge {
                 upstream.settings.host.clone(),
             )
         })?;
-        Ok(upstream::peer(upstream, address, self.connector.clone()))
+        let mut peer = upstream::peer(upstream, address, self.connector.clone());
+        if let Some(roots) = &upstream.roots {
+            peer.options.ca = Some(self.authorities.of(roots));
+            // Pingora tells kept connections apart by address and name, not by who vouched for them.
+            peer.group_key = roots.id;
+        }
+        Ok(peer)
     }
 
     async fn connected_to_upstream(
