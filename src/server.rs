@@ -1,5 +1,7 @@
 //! The one composition root: a configuration becomes a Pingora server with its services.
 
+mod tls;
+
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -14,15 +16,16 @@ use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::ServiceWithDependents;
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
-use pingora_proxy::{HttpProxy, http_proxy_service_with_name};
+use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::auth::{Shared, SharedError};
 use crate::config::{self, Bind, Config, Network};
-use crate::gateway::{Live, Loader};
+use crate::gateway::{self, Live, Loader, RootsError};
 use crate::management::{ManagementApi, Protection};
 use crate::proxy::{Checks, Deadlines, Edge};
 use crate::telemetry::LogWriter;
+use tls::Tls;
 
 /// Tries of Pingora's for one request. Ours are counted per backend; this only bounds how many dead kept connections one request may meet.
 const MAX_TRIES: usize = 16;
@@ -38,6 +41,9 @@ pub enum StartError {
     /// What authentication keeps for the life of the process cannot be made.
     #[error("{0}")]
     Shared(#[from] SharedError),
+    /// The system's certificate authorities cannot be used.
+    #[error("{0}")]
+    Roots(#[from] RootsError),
     /// A listener's address cannot be bound.
     #[error(
         "network.{network}: cannot listen on {address}: {source}; is another process using it?"
@@ -60,6 +66,8 @@ pub struct EdgeServer {
 impl EdgeServer {
     /// Builds everything. Opens no listener that stays, fetches nothing. `loader` is what a reload reads.
     pub fn build(config: &Config, loader: Loader, log: LogWriter) -> Result<Self, StartError> {
+        // Pingora reads them too, and can only panic.
+        gateway::system_roots()?;
         let shared = Shared::new(config.state_dir.clone())?;
         let live = Arc::new(Live::start(config.clone(), shared)?);
         for network in &config.networks {
@@ -112,18 +120,17 @@ fn proxy_service(
     config: &Config,
     upkeep: &Upkeep,
     conf: &Arc<ServerConf>,
-) -> Service<HttpProxy<Edge>> {
+) -> Service<Tls<HttpProxy<Edge>>> {
     let edge = Edge::new(
         upkeep.live.clone(),
         upkeep.deadlines.clone(),
         upkeep.in_flight.clone(),
     );
-    let mut service = http_proxy_service_with_name(conf, edge, "proxy");
-    if let Some(app) = service.app_logic_mut() {
-        let mut options = HttpServerOptions::default();
-        options.h2c = true;
-        app.server_options = Some(options);
-    }
+    let mut app = http_proxy(conf, edge);
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    app.server_options = Some(options);
+    let mut service = Service::new("proxy".to_owned(), Tls::new(app, upkeep.live.clone()));
     let management = config.management.as_ref().map(|settings| &settings.network);
     for network in &config.networks {
         if let (Bind::Tcp(address), true) = (&network.bind, management != Some(&network.name)) {
@@ -137,11 +144,17 @@ fn management_service(
     config: &Config,
     settings: &config::Management,
     upkeep: &Upkeep,
-) -> Service<HttpServer<ManagementApi>> {
+) -> Service<Tls<HttpServer<ManagementApi>>> {
     let protection = Protection {
         hosts: settings.hosts.clone(),
         allow_from: settings.allow_from.clone(),
         token_hash: settings.token_hash,
+        client_certificate: config
+            .networks
+            .iter()
+            .filter(|network| network.name == settings.network)
+            .filter_map(|network| network.tls.as_ref())
+            .any(|tls| tls.client_ca_path.is_some()),
     };
     let api = ManagementApi::new(
         settings.base_path.clone(),
@@ -149,7 +162,8 @@ fn management_service(
         upkeep.live.clone(),
         upkeep.loader.clone(),
     );
-    let mut service = Service::new("management".to_owned(), HttpServer::new_app(api));
+    let app = Tls::new(HttpServer::new_app(api), upkeep.live.clone());
+    let mut service = Service::new("management".to_owned(), app);
     service.threads = Some(1);
     for network in &config.networks {
         match &network.bind {

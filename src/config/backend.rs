@@ -30,6 +30,7 @@ const HTTP_ONLY: &[&str] = &[
     "target_ref",
     "connection",
     "authentication",
+    "ca_cert_path",
     "base_url",
     "url",
     "upstreams",
@@ -132,6 +133,7 @@ fn read_http(
         },
     };
     let address = own.upstream.over(target.upstream);
+    let ca_cert_path = address.ca.clone();
     let mut upstreams = match (listed, upstreams) {
         (Some(listed), Some(upstreams)) => {
             if !address.is_empty() {
@@ -148,6 +150,7 @@ fn read_http(
     for upstream in &mut upstreams {
         upstream.base_path = path::joined(&upstream.base_path, &below);
     }
+    upstream::check_tls(reader, &upstreams, ca_cert_path.is_some());
     let credential = own.credential.or(target.credential).flatten();
     let exposed =
         |upstream: &UpstreamUrl| !upstream.tls && !address::is_loopback(&upstream.host);
@@ -168,7 +171,7 @@ fn read_http(
         balance: balance?,
         health_check,
         ejection,
-        ca_cert_path: None,
+        ca_cert_path,
         send_upstream_host,
         connect_timeout,
         head_timeout: own

@@ -1,9 +1,11 @@
 //! The address of a backend or a target: `base_url`, or `connection.{host, port, protocol, base_path}`; and the addresses of `upstreams`.
 
+use std::path::PathBuf;
+
 use super::address::{self, HttpUrl};
 use super::entry::Entry;
 use super::reader::Reader;
-use super::{UpstreamUrl, foreign, not_yet, path};
+use super::{UpstreamUrl, foreign, path};
 
 /// Choosing the least busy looks at each of them.
 const MOST_UPSTREAMS: usize = 64;
@@ -15,10 +17,12 @@ pub(super) struct Upstream {
     host: Option<String>,
     port: Option<u16>,
     path: Option<String>,
+    /// Whose certificates are trusted, if not the system's.
+    pub(super) ca: Option<PathBuf>,
 }
 
 impl Upstream {
-    /// Whether it says nothing.
+    /// Whether it says nothing of where.
     pub(super) fn is_empty(&self) -> bool {
         self.tls.is_none() && self.host.is_none() && self.port.is_none() && self.path.is_none()
     }
@@ -33,6 +37,7 @@ impl Upstream {
             host: self.host.or(other.host),
             port: self.port.or(other.port),
             path: self.path.or(other.path),
+            ca: self.ca.or(other.ca),
         }
     }
 
@@ -63,7 +68,6 @@ impl Upstream {
 
 /// Reads the address of a backend or a target; `None` after an error.
 pub(super) fn read(reader: &Reader<'_>) -> Option<Upstream> {
-    reader.refuse(not_yet::UPSTREAM);
     let url = reader.any(&["base_url", "url"]);
     let connection = reader.get("connection");
     // a target of the public DSL has its protocol outside of the connection
@@ -81,11 +85,12 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Upstream> {
             ),
         );
     }
+    let outer_ca = ca(reader);
     let outer = match outer {
         Some(tls) => Some(tls?),
         None => None,
     };
-    match (url, inner) {
+    let address = match (url, inner) {
         (Some((url, _)), _) => url,
         (None, Some(connection)) => connection.map(|connection| Upstream {
             tls: connection.tls.or(outer),
@@ -95,7 +100,11 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Upstream> {
             tls: outer,
             ..Upstream::default()
         }),
-    }
+    };
+    address.map(|address| Upstream {
+        ca: address.ca.clone().or(outer_ca),
+        ..address
+    })
 }
 
 /// Reads `upstreams`: URLs, or tables of a URL and a weight. `None` after an error.
@@ -146,7 +155,7 @@ fn read_item(item: &Entry<'_>) -> Option<UpstreamUrl> {
 
 fn read_connection(entry: &Entry<'_>) -> Option<Upstream> {
     let reader = entry.table()?;
-    reader.refuse(not_yet::UPSTREAM);
+    let ca = ca(&reader);
     let host = reader.get("host").map(|entry| read_host(&entry));
     let port = reader.get("port").map(|entry| {
         entry
@@ -164,7 +173,38 @@ fn read_connection(entry: &Entry<'_>) -> Option<Upstream> {
         port: port.map_or(Some(host.port), |port| port.map(Some))?,
         path: path.map_or(Some(host.path), |path| path.map(Some))?,
         host: host.host,
+        ca,
     })
+}
+
+/// Reports an authority that nothing is verified with, and names that cannot be verified.
+pub(super) fn check_tls(reader: &Reader<'_>, upstreams: &[UpstreamUrl], has_ca: bool) {
+    let mut verified = upstreams.iter().filter(|upstream| upstream.tls).peekable();
+    if has_ca && verified.peek().is_none() {
+        reader.error(
+            "ca_cert_path is for https, and the address is http",
+            "write base_url = \"https://...\" or connection.protocol = \"https\", or remove ca_cert_path",
+        );
+    }
+    if verified.any(|upstream| has_underscore_first(&upstream.host)) {
+        reader.error(
+            "a certificate cannot be verified for a host whose name has an underscore before the first dot",
+            "use a name without",
+        );
+    }
+}
+
+fn ca(reader: &Reader<'_>) -> Option<PathBuf> {
+    reader
+        .get("ca_cert_path")
+        .and_then(|entry| entry.readable_file())
+}
+
+/// Pingora writes such a name with `-` before it verifies it, which would be another host.
+fn has_underscore_first(host: &str) -> bool {
+    host.split('.')
+        .next()
+        .is_some_and(|label| label.contains('_'))
 }
 
 /// A host name, an IP literal, or a whole URL.
@@ -198,6 +238,7 @@ fn from_url(entry: &Entry<'_>) -> Option<Upstream> {
             host: Some(url.host),
             port: url.port,
             path: Some(path),
+            ca: None,
         }),
         Err(why) => {
             entry.error(why.into_owned());

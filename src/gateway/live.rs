@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use ring::digest::{Context, Digest, SHA256};
 use tokio::sync::watch;
 
-use super::{BackendStatus, Gateway, Names, Upstreams};
+use super::{BackendStatus, Gateway, Names, Tickets, Upstreams};
 use crate::auth::{KeySets, Shared};
 use crate::config::{self, Config};
 use crate::policy::Limiters;
@@ -26,6 +26,7 @@ pub struct Live {
     shared: Shared,
     upstreams: Upstreams,
     swapped: watch::Sender<()>,
+    tickets: Tickets,
     limiters: Limiters,
     applied: Mutex<Applied>,
 }
@@ -85,12 +86,15 @@ impl Live {
     pub fn start(config: Config, shared: Shared) -> Result<Self, config::Errors> {
         let upstreams = Upstreams::default();
         shared.key_sets().remember_tokens(config.token_cache_bytes);
-        let gateway = Gateway::build(&config, &shared, &upstreams)?;
+        let tickets = Tickets::default();
+        let gateway = Gateway::build(&config, &shared, &upstreams, &tickets)?;
+        warn(&gateway);
         Ok(Self {
             gateway: ArcSwap::from_pointee(gateway),
             shared,
             upstreams,
             swapped: watch::Sender::new(()),
+            tickets,
             limiters: Limiters::default(),
             applied: Mutex::new(Applied {
                 fingerprint: Fingerprint::of(&config.files),
@@ -185,7 +189,8 @@ impl Live {
             return Err(ReloadError::RestartRequired(fixed));
         }
         self.key_sets().remember_tokens(config.token_cache_bytes);
-        let gateway = Gateway::build(&config, &self.shared, &self.upstreams)?;
+        let gateway = Gateway::build(&config, &self.shared, &self.upstreams, &self.tickets)?;
+        warn(&gateway);
         let diff = Diff::between(&applied.config, &config);
         self.gateway.store(Arc::new(gateway));
         self.swapped.send_replace(());
@@ -216,7 +221,8 @@ fn fixed_changes(before: &Config, after: &Config) -> Vec<String> {
     .map(|(key, _)| key.to_owned())
     .collect();
     for network in &after.networks {
-        if !before.networks.contains(network) {
+        let same = |other: &config::Network| is_same_listener(before, other, network);
+        if !before.networks.iter().any(same) {
             changes.push(format!("network.{}", network.name));
         }
     }
@@ -230,6 +236,29 @@ fn fixed_changes(before: &Config, after: &Config) -> Vec<String> {
         }
     }
     changes
+}
+
+/// Whether a listener can go on as it is. Its certificates, and whom it redirects, are read anew for each connection; whether it speaks TLS is not, since kept
+/// connections would go on in the other way, nor whether the management network asks for certificates.
+fn is_same_listener(config: &Config, before: &config::Network, after: &config::Network) -> bool {
+    let asks = |network: &config::Network| {
+        let of_management = config
+            .management
+            .as_ref()
+            .is_some_and(|management| management.network == network.name);
+        let tls = network.tls.as_ref();
+        of_management && tls.is_some_and(|tls| tls.client_ca_path.is_some())
+    };
+    before.name == after.name
+        && before.bind == after.bind
+        && before.tls.is_some() == after.tls.is_some()
+        && asks(before) == asks(after)
+}
+
+fn warn(gateway: &Gateway) {
+    for warning in gateway.warnings() {
+        log::warn!("{warning}");
+    }
 }
 
 impl Diff {

@@ -85,7 +85,7 @@ impl Pipeline {
                 }
                 Err(error) => errors.push(config::Error::new(
                     format!("backends.{name}"),
-                    error.to_string(),
+                    error,
                 )),
             }
         }

@@ -6,6 +6,7 @@ use http::HeaderValue;
 use http::header::InvalidHeaderValue;
 
 use super::names::{Addresses, Names};
+use super::tls::Roots;
 use crate::balance::{Health, Known, Subject};
 use crate::config::{CheckKind, Ejection, HttpBackend, UpstreamUrl};
 
@@ -22,6 +23,8 @@ pub struct Upstream {
     pub authority: HeaderValue,
     /// The `Authorization` that it gets.
     pub credential: Option<HeaderValue>,
+    /// Whose certificates are trusted, if not the system's.
+    pub roots: Option<Arc<Roots>>,
     /// What is known of its health.
     pub health: Arc<Health>,
 }
@@ -44,22 +47,28 @@ impl Upstreams {
         &self,
         backend: &Arc<str>,
         settings: &HttpBackend,
-    ) -> Result<Vec<Upstream>, InvalidHeaderValue> {
+    ) -> Result<Vec<Upstream>, String> {
+        let unfit = |error: InvalidHeaderValue| error.to_string();
         let credential = settings
             .credential
             .as_ref()
             .map(|credential| {
-                let mut value = HeaderValue::from_str(credential.0.expose())?;
+                let mut value = HeaderValue::from_str(credential.0.expose()).map_err(unfit)?;
                 value.set_sensitive(true);
-                Ok(value)
+                Ok::<_, String>(value)
             })
             .transpose()?;
+        let roots = match &settings.ca_cert_path {
+            Some(path) => Some(Arc::new(Roots::load(path)?)),
+            None => None,
+        };
         let settings = Arc::new(settings.clone());
         let build = |url: &UpstreamUrl| {
             Ok(Upstream {
                 addresses: self.names.addresses(&url.host, url.port),
-                authority: HeaderValue::from_str(&url.authority())?,
+                authority: HeaderValue::from_str(&url.authority()).map_err(unfit)?,
                 credential: credential.clone(),
+                roots: roots.clone(),
                 health: self.known.health(subject(backend, &settings, url)),
                 url: url.clone(),
                 settings: settings.clone(),

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::failure;
-use super::upstream::{self, Connector, Deadlines};
+use super::upstream::{Connections, Deadlines};
 use crate::gateway::{CheckKind, Gateway, HealthCheck, Live, Upstream};
 
 /// The first check of an upstream comes within this time.
@@ -26,7 +26,6 @@ const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("harmony-edge/", env!("CARGO_PKG_VERSION")));
 
 /// The checks of every upstream of the configuration that serves.
-#[derive(Debug)]
 pub struct Checks {
     live: Arc<Live>,
     checker: Arc<Checker>,
@@ -42,7 +41,7 @@ impl Checks {
     /// Checks for a live gateway.
     pub fn new(live: Arc<Live>, deadlines: Arc<Deadlines>) -> Self {
         let checker = Arc::new(Checker {
-            connector: Arc::new(Connector(deadlines)),
+            connections: Connections::new(deadlines),
             http: OnceLock::new(),
         });
         Self { live, checker }
@@ -102,9 +101,8 @@ impl Checks {
 }
 
 /// What all checks use.
-#[derive(Debug)]
 struct Checker {
-    connector: Arc<Connector>,
+    connections: Connections,
     /// One for all, and made when it is first needed: it holds the system's certificates.
     http: OnceLock<HttpConnector>,
 }
@@ -178,7 +176,7 @@ impl Checker {
         host: HeaderValue,
         credential: Option<HeaderValue>,
     ) -> pingora::Result<u16> {
-        let peer = upstream::peer(upstream, address, self.connector.clone());
+        let peer = self.connections.peer(upstream, address);
         let http = self.http.get_or_init(|| HttpConnector::new(None));
         let (mut session, _) = http.get_http_session(&*peer).await?;
         let mut request = RequestHeader::build("GET", path.as_bytes(), Some(5))?;

@@ -49,6 +49,11 @@ pub(super) fn reason(error: &Error) -> String {
         ErrorType::ConnectionClosed => "connection closed before the answer".to_owned(),
         ErrorType::ReadTimedout => "no answer in time".to_owned(),
         ErrorType::WriteTimedout => "request not taken in time".to_owned(),
+        ErrorType::TLSHandshakeFailure => {
+            let text = error.to_string();
+            let (why, hint) = tls_trouble(&text);
+            format!("TLS: {why}{hint}")
+        }
         kind => match &error.cause {
             Some(cause) => format!("{}: {cause}", kind.as_str()),
             None => kind.as_str().to_owned(),
@@ -78,6 +83,9 @@ pub(super) fn refusal_for(error: &Error, ctx: &Context) -> Option<Refusal> {
             ErrorType::ConnectRefused | ErrorType::ConnectError | ErrorType::ConnectNoRoute,
             ErrorSource::Upstream,
         ) => Refusal::unreachable("upstream_unreachable"),
+        (ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert, _) => {
+            Refusal::unreachable("upstream_tls")
+        }
         (_, ErrorSource::Upstream) => Refusal::unreachable("upstream_error"),
         (ErrorType::ReadTimedout, ErrorSource::Downstream) => Refusal::body_incomplete(),
         (
@@ -99,10 +107,41 @@ pub(super) fn log_failure(ctx: &Context, error: &Error) {
     let (Some(route), Some(backend)) = (&ctx.route, ctx.backend()) else {
         return;
     };
-    log::warn!(
-        "pipeline {}: upstream {} failed on attempt {}: {error}",
-        route.pipeline.name,
-        backend.name,
-        ctx.tried.len() + 1
-    );
+    let attempt = ctx.tried.len() + 1;
+    let (pipeline, name) = (&route.pipeline.name, &backend.name);
+    match ctx.upstream() {
+        Some(upstream) if *error.etype() == ErrorType::TLSHandshakeFailure => {
+            let text = error.to_string();
+            let (why, hint) = tls_trouble(&text);
+            log::warn!(
+                "pipeline {pipeline}: upstream {name} failed on attempt {attempt}: TLS with {}:{}: {why}{hint}",
+                upstream.url.host,
+                upstream.url.port,
+            );
+        }
+        _ => {
+            log::warn!("pipeline {pipeline}: upstream {name} failed on attempt {attempt}: {error}");
+        }
+    }
+}
+
+/// What rustls says, without what Pingora puts around it, and what to do about it.
+fn tls_trouble(text: &str) -> (&str, &'static str) {
+    let why = text.rsplit("cause: ").next().unwrap_or(text);
+    let why = why.split(", SNI: ").next().unwrap_or(why).trim();
+    let hints = [
+        (
+            "UnknownIssuer",
+            "; its certificate is of no authority that is trusted here: give the backend its ca_cert_path",
+        ),
+        (
+            "not valid for name",
+            "; its certificate is for another name: the host of base_url must be one that it has",
+        ),
+        ("expired", "; its certificate has expired"),
+        ("not valid yet", "; its certificate is not valid yet"),
+        ("InvalidContentType", "; it does not speak TLS at this port"),
+    ];
+    let hint = hints.iter().find(|(words, _)| why.contains(words));
+    (why, hint.map_or("", |(_, hint)| hint))
 }

@@ -4,7 +4,9 @@
 //! [`crate::policy`] whether it may pass.
 
 mod admit;
+mod authorities;
 mod checks;
+mod connection;
 mod context;
 mod echo;
 mod explain;
@@ -35,9 +37,10 @@ use crate::telemetry::access;
 
 use context::Context;
 use headers::X_REQUEST_ID;
-use upstream::Connector;
+use upstream::Connections;
 
 pub use checks::Checks;
+pub use connection::Connection;
 pub use explain::{End, Explanation};
 pub use upstream::Deadlines;
 
@@ -45,7 +48,7 @@ pub use upstream::Deadlines;
 #[derive(Debug)]
 pub struct Edge {
     live: Arc<Live>,
-    connector: Arc<Connector>,
+    connections: Connections,
     in_flight: Arc<AtomicUsize>,
 }
 
@@ -54,7 +57,7 @@ impl Edge {
     pub fn new(live: Arc<Live>, deadlines: Arc<Deadlines>, in_flight: Arc<AtomicUsize>) -> Self {
         Self {
             live,
-            connector: Arc::new(Connector(deadlines)),
+            connections: Connections::new(deadlines),
             in_flight,
         }
     }
@@ -81,6 +84,9 @@ impl ProxyHttp for Edge {
         session.set_abort_on_close(false);
         ctx.local = headers::inet(session.server_addr()).or(ctx.local);
         ctx.peer = headers::inet(session.client_addr()).or(ctx.peer);
+        ctx.tls |= session
+            .digest()
+            .is_some_and(|digest| digest.ssl_digest.is_some());
         if let Err(refusal) = self.admit(session, ctx).await {
             respond::refuse(session, ctx, refusal).await?;
             return Ok(true);
@@ -114,7 +120,7 @@ impl ProxyHttp for Edge {
                 Error::explain(ErrorType::InternalError, "no http backend to try")
             })?;
             if let Some(address) = upstream.addresses.next() {
-                return Ok(upstream::peer(upstream, address, self.connector.clone()));
+                return Ok(self.connections.peer(upstream, address));
             }
             let error = Error::explain(
                 ErrorType::Custom(failure::UNRESOLVED),
