@@ -249,7 +249,10 @@ impl Health {
     pub(super) fn failed(&self, why: &str, trial: bool, others: bool) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         let mut notes = self.notes();
-        let in_a_row = self.failed_in_a_row.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let in_a_row = self
+            .failed_in_a_row
+            .fetch_add(1, Ordering::Relaxed)
+            .saturating_add(1);
         let ejected = self.ejected_until.load(Ordering::Relaxed) != 0;
         let enough = self.ejection.after != 0 && in_a_row >= self.ejection.after;
         notes.last_error = Some(why.to_owned());
@@ -259,15 +262,17 @@ impl Health {
         } else if enough && others && !ejected {
             let before = self.state();
             let calm = self.now().saturating_sub(notes.returned_at);
-            notes.ejections = if notes.ejections > 0 && calm <= millis(self.time_alone(notes.ejections)) {
-                notes.ejections.saturating_add(1)
-            } else {
-                1
-            };
+            notes.ejections =
+                if notes.ejections > 0 && calm <= millis(self.time_alone(notes.ejections)) {
+                    notes.ejections.saturating_add(1)
+                } else {
+                    1
+                };
             notes.checks.passed = 0;
             let time = self.leave_alone(&notes);
             let seconds = time.as_secs();
-            let why = format!("left alone for {seconds} s, {in_a_row} requests in a row failed: {why}");
+            let why =
+                format!("left alone for {seconds} s, {in_a_row} requests in a row failed: {why}");
             self.changed(&mut notes, before, &why);
         }
     }
@@ -302,7 +307,9 @@ impl Health {
         notes.since = SystemTime::now();
         let name = &self.name;
         match now {
-            State::Unhealthy | State::Ejected => log::warn!("upstream {name}: {}, {why}", now.as_str()),
+            State::Unhealthy | State::Ejected => {
+                log::warn!("upstream {name}: {}, {why}", now.as_str())
+            }
             // That it works from the beginning is no news.
             _ if before == State::Unchecked => log::debug!("upstream {name}: healthy, {why}"),
             _ => log::info!("upstream {name}: {} again, {why}", now.as_str()),

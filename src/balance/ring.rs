@@ -36,7 +36,11 @@ impl Ring {
                 ext,
             };
             // Two members of one name: two places.
-            let taken = |backend: &Backend| backends.iter().any(|other: &Backend| other.addr == backend.addr);
+            let taken = |backend: &Backend| {
+                backends
+                    .iter()
+                    .any(|other: &Backend| other.addr == backend.addr)
+            };
             for again in 1.. {
                 if !taken(&backend) {
                     break;
@@ -67,7 +71,9 @@ impl Ring {
 
 impl fmt::Debug for Ring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ring").field("members", &self.members).finish_non_exhaustive()
+        f.debug_struct("Ring")
+            .field("members", &self.members)
+            .finish_non_exhaustive()
     }
 }
 

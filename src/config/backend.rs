@@ -152,8 +152,7 @@ fn read_http(
     }
     upstream::check_tls(reader, &upstreams, ca_cert_path.is_some());
     let credential = own.credential.or(target.credential).flatten();
-    let exposed =
-        |upstream: &UpstreamUrl| !upstream.tls && !address::is_loopback(&upstream.host);
+    let exposed = |upstream: &UpstreamUrl| !upstream.tls && !address::is_loopback(&upstream.host);
     if credential.is_some() && upstreams.iter().any(exposed) {
         reader.warning("its credential travels over http");
     }

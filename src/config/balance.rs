@@ -89,7 +89,9 @@ fn read_check(reader: Reader<'_>) -> Option<HealthCheck> {
 }
 
 fn check_kind(reader: &Reader<'_>) -> Option<CheckKind> {
-    let tcp = reader.get("type").map_or(Some(false), |entry| is_tcp(&entry));
+    let tcp = reader
+        .get("type")
+        .map_or(Some(false), |entry| is_tcp(&entry));
     let path = reader.get("path");
     let host = reader.get("host");
     let credential = reader.get("send_credential");

@@ -29,8 +29,8 @@ pub use pipeline::{Backend, Pipeline, Target};
 pub use routes::{Match, RouteTable};
 pub use stage::Stage;
 pub use status::{BackendStatus, UpstreamStatus};
-pub use upstream::{Upstream, Upstreams};
 pub use tls::{CertificateStatus, ClientCa, Listener, Roots, RootsError, Tickets, system_roots};
+pub use upstream::{Upstream, Upstreams};
 
 pub use crate::auth::KeySetStatus;
 pub use crate::balance::State;

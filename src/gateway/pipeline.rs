@@ -83,10 +83,7 @@ impl Pipeline {
                         add(Target::Http(Arc::new(upstream)), &origin, weight, health);
                     }
                 }
-                Err(error) => errors.push(config::Error::new(
-                    format!("backends.{name}"),
-                    error,
-                )),
+                Err(error) => errors.push(config::Error::new(format!("backends.{name}"), error)),
             }
         }
         let stages = match Stages::build(&settings.steps, shared) {
@@ -155,12 +152,15 @@ impl Pipeline {
     /// How many HTTP upstreams share the load.
     pub fn upstreams(&self) -> usize {
         let backends = self.backends.iter();
-        backends.filter(|backend| backend.upstream().is_some()).count()
+        backends
+            .filter(|backend| backend.upstream().is_some())
+            .count()
     }
 
     /// Whether another upstream than this one can take the load.
     pub fn has_other(&self, pick: &Pick) -> bool {
-        self.pool.has_other(pick.index(), |index| self.is_http(index))
+        self.pool
+            .has_other(pick.index(), |index| self.is_http(index))
     }
 
     fn is_http(&self, index: usize) -> bool {

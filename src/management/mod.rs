@@ -2,6 +2,7 @@
 //!
 //! `guard` decides who may call; each route answers with JSON, and an error is `{ "error", "message" }`. State changes only by POST.
 
+mod backends;
 mod guard;
 mod metrics;
 mod reload;
@@ -91,12 +92,13 @@ impl ManagementApi {
             ("/reload", Method::POST),
             ("/config/status", Method::GET),
             ("/metrics", Method::GET),
+            ("/backends", Method::GET),
         ];
         // The published client calls the first two under `/api`, whatever the base path is; scrapers expect the last at the root.
         let route = own
             .or_else(|| {
                 path.strip_prefix("/api")
-                    .filter(|route| *route != "/metrics")
+                    .filter(|route| !matches!(*route, "/metrics" | "/backends"))
             })
             .or_else(|| (path == "/metrics").then_some(&*path));
         let Some((route, expected)) = known.iter().find(|(name, _)| Some(*name) == route) else {
@@ -114,6 +116,7 @@ impl ManagementApi {
                 reload::reload(self.live.clone(), self.loader.clone()).await
             }
             "/metrics" => (StatusCode::OK, Body::Metrics(metrics::render(&self.live))),
+            "/backends" => (StatusCode::OK, backends::backends(&self.live).into()),
             _ => reload::status(&self.live),
         }
     }

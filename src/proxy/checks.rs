@@ -70,7 +70,10 @@ impl Checks {
         running: &mut JoinSet<()>,
     ) {
         let mut before = std::mem::take(tasks);
-        let backends = gateway.pipelines().iter().flat_map(|pipeline| pipeline.backends());
+        let backends = gateway
+            .pipelines()
+            .iter()
+            .flat_map(|pipeline| pipeline.backends());
         for upstream in backends.filter_map(|backend| backend.upstream()) {
             // A task holds the health of its upstream, so no other one can have its address.
             let id = Arc::as_ptr(&upstream.health).addr();

@@ -30,9 +30,9 @@ pub(super) fn all_tried_but_this(ctx: &Context) -> bool {
 /// Takes note of what an answer says about its upstream. What a gateway would say counts as a failure: something behind the upstream is gone, or it is too busy.
 pub(super) fn judge(ctx: &Context, status: StatusCode) {
     match status {
-        StatusCode::BAD_GATEWAY
-        | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT => ctx.blame(&format!("it answered {}", status.as_u16())),
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            ctx.blame(&format!("it answered {}", status.as_u16()))
+        }
         _ => {
             if let Some(pick) = &ctx.pick {
                 pick.succeeded();

@@ -56,7 +56,10 @@ fn a_key_keeps_its_member_and_only_those_of_a_lost_one_move() {
     let before: Vec<usize> = (0..1000).map(|key| place(&pool, key)).collect();
     for member in 0..4 {
         let share = before.iter().filter(|&&index| index == member).count();
-        assert!((125..=500).contains(&share), "member {member} has {share} of 1000");
+        assert!(
+            (125..=500).contains(&share),
+            "member {member} has {share} of 1000"
+        );
     }
     down(&healths[2]);
     let mut heirs = [0; 4];
@@ -69,9 +72,16 @@ fn a_key_keeps_its_member_and_only_those_of_a_lost_one_move() {
             assert_eq!(now, before, "key {key} had no reason to move");
         }
     }
-    assert!(heirs.iter().filter(|&&count| count > 0).count() > 1, "{heirs:?}");
+    assert!(
+        heirs.iter().filter(|&&count| count > 0).count() > 1,
+        "{heirs:?}"
+    );
     up(&healths[2]);
-    assert!((0..).zip(&before).all(|(key, &before)| place(&pool, key) == before));
+    assert!(
+        (0..)
+            .zip(&before)
+            .all(|(key, &before)| place(&pool, key) == before)
+    );
     // A list without it is the same as one in which it is down; a new order changes nothing.
     let names = ["m3", "m0", "m1"];
     let members = names.iter().map(|name| ((*name).to_owned(), 1, health(1)));
@@ -108,7 +118,10 @@ fn when_all_are_down_all_are_tried() {
         let (pool, healths) = pool(&balance, &[1, 1, 1]);
         healths.iter().for_each(|health| down(health));
         let counts = counts(&pool, 3, 300);
-        assert!(counts.iter().all(|&count| count > 0), "{balance:?}: {counts:?}");
+        assert!(
+            counts.iter().all(|&count| count > 0),
+            "{balance:?}: {counts:?}"
+        );
         up(&healths[0]);
         assert_eq!(super::counts(&pool, 3, 30), [30, 0, 0], "{balance:?}");
     }
@@ -126,7 +139,11 @@ fn what_is_not_allowed_is_not_chosen() {
         assert_eq!(choose(&[]), None, "{balance:?}");
         down(&healths[1]);
         assert_eq!(choose(&[1, 2]), Some(2), "{balance:?}: the one that works");
-        assert_eq!(choose(&[1]), Some(1), "{balance:?}: rather that one than none");
+        assert_eq!(
+            choose(&[1]),
+            Some(1),
+            "{balance:?}: rather that one than none"
+        );
         assert!(pool.has_other(0, |_| true) && !pool.has_other(0, |index| index == 1));
     }
 }

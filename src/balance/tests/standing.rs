@@ -42,13 +42,18 @@ fn checks_turn_it_around_only_after_so_many_in_a_row() {
 fn failures_in_a_row_eject_it() {
     let (pool, healths) = pool(&Balance::RoundRobin, &[1, 1]);
     fail(&pool, 2, true);
-    pool.choose(Key::Nothing, |index| index == 0).unwrap().succeeded();
+    pool.choose(Key::Nothing, |index| index == 0)
+        .unwrap()
+        .succeeded();
     fail(&pool, 2, true);
     assert_eq!(healths[0].state(), State::Healthy, "not in a row");
     fail(&pool, 1, true);
     let status = healths[0].status();
     assert_eq!(status.state, State::Ejected);
-    assert_eq!((status.requests, status.failures, status.in_flight), (6, 5, 0));
+    assert_eq!(
+        (status.requests, status.failures, status.in_flight),
+        (6, 5, 0)
+    );
     assert_eq!(status.last_error.as_deref(), Some("connection refused"));
     assert_eq!(counts(&pool, 2, 10), [0, 10]);
 }
@@ -59,7 +64,11 @@ fn the_last_one_is_never_ejected() {
     fail(&pool, 10, false);
     assert_eq!(healths[0].state(), State::Unchecked);
     fail(&pool, 1, true);
-    assert_eq!(healths[0].state(), State::Ejected, "as soon as there is another");
+    assert_eq!(
+        healths[0].state(),
+        State::Ejected,
+        "as soon as there is another"
+    );
 }
 
 #[test]
@@ -70,19 +79,28 @@ fn never_means_never() {
     };
     let health = Arc::new(Health::new("http://u", ejection, None));
     let pool = Pool::new(
-        vec![("a".to_owned(), 1, health.clone()), ("b".to_owned(), 1, super::health(1))],
+        vec![
+            ("a".to_owned(), 1, health.clone()),
+            ("b".to_owned(), 1, super::health(1)),
+        ],
         &Balance::RoundRobin,
     );
     fail(&pool, 100, true);
     assert_eq!(health.state(), State::Unchecked);
     health.checked(Err("checks that are not configured say nothing".to_owned()));
-    assert_eq!(health.status().last_error.as_deref(), Some("connection refused"));
+    assert_eq!(
+        health.status().last_error.as_deref(),
+        Some("connection refused")
+    );
 }
 
 /// Two members, of which the first was ejected for 50 ms, and that time is over.
 fn due_for_trial() -> (Pool, Arc<Health>) {
     let first = health(50);
-    let members = vec![("a".to_owned(), 1, first.clone()), ("b".to_owned(), 1, health(50))];
+    let members = vec![
+        ("a".to_owned(), 1, first.clone()),
+        ("b".to_owned(), 1, health(50)),
+    ];
     let pool = Pool::new(members, &Balance::RoundRobin);
     fail(&pool, 3, true);
     assert_eq!(first.state(), State::Ejected);
@@ -95,7 +113,10 @@ fn one_request_tries_it_and_a_success_brings_it_back() {
     let (pool, first) = due_for_trial();
     let only_first = |index: usize| index == 0;
     // Claims the trial; the next ones have to go elsewhere.
-    let trial = (0..2).map(|_| any(&pool, b"")).find(|pick| pick.index() == 0).unwrap();
+    let trial = (0..2)
+        .map(|_| any(&pool, b""))
+        .find(|pick| pick.index() == 0)
+        .unwrap();
     assert!(!pool.has_other(1, only_first), "not in service yet");
     assert_eq!(first.state(), State::Ejected);
     trial.succeeded();
@@ -106,7 +127,10 @@ fn one_request_tries_it_and_a_success_brings_it_back() {
 #[test]
 fn a_trial_that_fails_ejects_it_for_longer() {
     let (pool, first) = due_for_trial();
-    let trial = (0..2).map(|_| any(&pool, b"")).find(|pick| pick.index() == 0).unwrap();
+    let trial = (0..2)
+        .map(|_| any(&pool, b""))
+        .find(|pick| pick.index() == 0)
+        .unwrap();
     let tried = std::time::Instant::now();
     trial.failed("still gone", true);
     assert_eq!(first.state(), State::Ejected);
@@ -117,7 +141,11 @@ fn a_trial_that_fails_ejects_it_for_longer() {
             break pick;
         }
     };
-    assert!(tried.elapsed() >= Duration::from_millis(99), "twice 50 ms, but {:?}", tried.elapsed());
+    assert!(
+        tried.elapsed() >= Duration::from_millis(99),
+        "twice 50 ms, but {:?}",
+        tried.elapsed()
+    );
     next.succeeded();
     assert_eq!(first.state(), State::Healthy);
 }
@@ -131,7 +159,10 @@ fn of_many_at_once_one_gets_the_trial() {
     std::thread::sleep(Duration::from_millis(2010));
     let chosen: Vec<Pick> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| any(&pool, b""))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
     assert_eq!(chosen.iter().filter(|pick| pick.index() == 0).count(), 1);
 }
@@ -182,7 +213,10 @@ fn what_is_known_is_known_for_as_long_as_somebody_holds_it() {
     let one = known.health(subject("http://a", 3));
     assert!(Arc::ptr_eq(&one, &known.health(subject("http://a", 3))));
     assert!(!Arc::ptr_eq(&one, &known.health(subject("http://b", 3))));
-    assert!(!Arc::ptr_eq(&one, &known.health(subject("http://a", 4))), "other settings, another judgement");
+    assert!(
+        !Arc::ptr_eq(&one, &known.health(subject("http://a", 4))),
+        "other settings, another judgement"
+    );
     let weak = Arc::downgrade(&one);
     drop(one);
     assert!(weak.upgrade().is_none());

@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod backends;
+mod balance;
 mod credentials;
 mod dsl;
 mod files;
