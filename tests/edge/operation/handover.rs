@@ -27,7 +27,7 @@ fn five_upgrades_under_load_lose_nothing() {
     }
     let mut edge = echoing().start();
     let port = edge.port();
-    let flood = wrk(port, Duration::from_secs(30));
+    let flood = wrk(port);
     let fresh = Load::of_new_connections(port, 200);
     let kept = Load::of_kept_connections(port, 10, Duration::from_millis(300));
     let started = Instant::now();

@@ -8,6 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
+use crate::support::edge::signal_process;
+
 /// Clients that go on until they are stopped.
 pub struct Load {
     stop: Arc<AtomicBool>,
@@ -110,19 +114,20 @@ impl Kept {
     }
 }
 
-/// `wrk` with 64 connections.
-pub fn wrk(port: u16, duration: Duration) -> Child {
+/// `wrk` with 64 connections, until it is asked for its result.
+pub fn wrk(port: u16) -> Child {
     let url = format!("http://127.0.0.1:{port}/echo");
     let mut command = Command::new("wrk");
-    command.args(["-t1", "-c64", "--timeout", "30s", "-d", &format!("{}s", duration.as_secs()), &url]);
+    command.args(["-t1", "-c64", "--timeout", "30s", "-d", "10m", &url]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("wrk")
 }
 
 /// What `wrk` reported: how many requests, and the lines that tell of failures.
 pub fn wrk_result(process: Child) -> (u64, Vec<String>) {
+    signal_process(&process, Signal::SIGINT);
     let output = process.wait_with_output().expect("wrk's report");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let requests = text.lines().find_map(|line| line.trim().strip_suffix(" read")?.split(" requests in").next()?.trim().parse().ok());
+    let requests = text.lines().find_map(|line| line.split(" requests in").next().filter(|number| *number != line)?.trim().parse().ok());
     let failures = text.lines().filter(|line| line.contains("Socket errors") || line.contains("Non-2xx")).map(str::to_owned).collect();
     (requests.unwrap_or_else(|| panic!("wrk says:\n{text}")), failures)
 }

@@ -71,6 +71,32 @@ fn after_the_grace_what_is_left_is_cut_off() {
 }
 
 #[test]
+fn a_websocket_gets_the_grace_and_no_more() {
+    let upstream = Upstream::with(|exchange| {
+        exchange.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+        while let Ok(bytes) = exchange.read_raw() {
+            if bytes.is_empty() {
+                break;
+            }
+            exchange.write(&bytes);
+        }
+        exchange.close();
+    });
+    let mut edge = Edge::open(&upstream).proxy("grace_secs = 5").start();
+    let mut client = edge.connect();
+    client.send("GET /api/socket HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    assert_eq!(client.response().status, 101);
+    let started = Instant::now();
+    edge.signal(Signal::SIGTERM);
+    eventually("the drain", END, || edge.log().contains("requests in flight").then_some(()));
+    client.send(b"still there");
+    assert_eq!(client.raw_exactly(11), b"still there");
+    assert_eq!(edge.exit_status(END).code(), Some(0));
+    assert!(started.elapsed() >= Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(client.is_closed());
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     let upstream = slow(Duration::from_secs(30));
     let mut edge = Edge::open(&upstream).proxy("grace_secs = 60").start();
