@@ -4,6 +4,8 @@
 //! is built, listens on a socket there and sends SIGQUIT; the old one connects, sends its listeners, and waits. Only when the new one says that it serves does
 //! the old one begin to drain; if the new one ends without a word, the old one goes on as if nothing had been.
 
+mod failure;
+
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -17,6 +19,8 @@ use tokio::io::AsyncReadExt;
 use super::sockets::{Inherited, Sockets};
 use super::transfer;
 
+pub use failure::TakeOverError;
+
 /// How long the new process waits for the old one's sockets.
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long the old process looks for the new one: whoever sends SIGQUIT by hand may be a little early.
@@ -24,45 +28,6 @@ const SEARCH: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_millis(20);
 /// What the new process says when it serves.
 const SERVING: &[u8] = b"serving\n";
-
-/// Why nothing was taken over. Except for the last three, the running process has noticed nothing; and it goes on serving after all of them.
-#[derive(Debug, thiserror::Error)]
-pub enum TakeOverError {
-    /// There is no place to meet.
-    #[error("--upgrade: no directory to meet the running process in: set proxy.state_dir")]
-    NoDirectory,
-    /// Nobody is there.
-    #[error(
-        "--upgrade: no running process has its mark in {}; start without --upgrade, or, under systemd, use \"systemctl kill --signal=SIGUSR2 --kill-whom=main UNIT\"",
-        .0.display()
-    )]
-    NobodyRuns(PathBuf),
-    /// Another upgrade has not ended.
-    #[error("--upgrade: another upgrade is under way in {}", .0.display())]
-    UnderWay(PathBuf),
-    /// A file of the directory.
-    #[error("--upgrade: {}: {source}", .path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The signal was refused.
-    #[error("--upgrade: cannot signal process {pid}: {source}; run as the same user")]
-    Signal {
-        /// The running process.
-        pid: i32,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// It got the signal and did not come.
-    #[error("--upgrade: process {0} sent nothing within 10 s; it goes on serving")]
-    Silence(i32),
-    /// It came, and what it sent was wrong.
-    #[error("--upgrade: the listeners did not arrive: {0}; the running process goes on serving")]
-    Transfer(#[source] io::Error),
-}
 
 /// The private directory where processes meet.
 #[derive(Debug, Clone)]

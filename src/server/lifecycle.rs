@@ -70,9 +70,8 @@ impl Lifecycle {
         let mark = Mutex::new(None);
         let life = async {
             *mark.lock().unwrap_or_else(PoisonError::into_inner) = self.announce().await;
-            match &self.loopback {
-                Some(loopback) => notify::feed(loopback).await,
-                None => {}
+            if let Some(loopback) = &self.loopback {
+                notify::feed(loopback).await;
             }
             std::future::pending::<()>().await;
         };

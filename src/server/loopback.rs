@@ -47,7 +47,7 @@ impl Loopback {
         let mut answer = [0; 12];
         match &self.bind {
             Bind::Tcp(address) => {
-                let mut stream = TcpStream::connect(reachable(*address)).await?;
+                let mut stream = TcpStream::connect(reachable(*address).as_slice()).await?;
                 stream.write_all(request.as_bytes()).await?;
                 stream.read_exact(&mut answer).await?;
             }
@@ -61,12 +61,11 @@ impl Loopback {
     }
 }
 
-/// A listener on every address is also on the loopback one.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
+/// A listener on every address is also on the loopback one, of one family at least: systemd may have opened the other one.
+fn reachable(address: SocketAddr) -> Vec<SocketAddr> {
+    if !address.ip().is_unspecified() {
+        return vec![address];
+    }
+    let both: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    both.map(|ip| SocketAddr::new(ip, address.port())).to_vec()
 }
