@@ -125,11 +125,14 @@ fn demonstrate(port: u16) -> anyhow::Result<()> {
 #[allow(clippy::print_stdout, reason = "the answer of --check")]
 fn check(path: &std::path::Path) -> anyhow::Result<()> {
     let config = config::load(path, &ProcessEnvironment)?;
-    Live::start(config.clone(), Shared::new(None)?)?;
+    let live = Live::start(config.clone(), Shared::new(None)?)?;
     for note in &config.notes {
         if note.warning {
             complain(&format_args!("warning: {}", note.text));
         }
+    }
+    for warning in live.gateway().warnings() {
+        complain(&format_args!("warning: {warning}"));
     }
     println!("configuration ok");
     Ok(())
@@ -161,7 +164,8 @@ fn summarize(config: &Config) {
         config.threads
     );
     for network in &config.networks {
-        log::info!("network {} on {}", network.name, network.bind);
+        let tls = if network.tls.is_some() { ", TLS" } else { "" };
+        log::info!("network {} on {}{tls}", network.name, network.bind);
     }
     for pipeline in &config.pipelines {
         let steps: Vec<&str> = pipeline.steps.iter().map(|step| &*step.name).collect();

@@ -7,6 +7,7 @@ mod loopback;
 mod notify;
 mod signals;
 mod sockets;
+mod tls;
 mod transfer;
 
 use std::fs::Permissions;
@@ -28,7 +29,7 @@ use tokio::sync::watch;
 
 use crate::auth::{Shared, SharedError};
 use crate::config::{self, Bind, Config, Network};
-use crate::gateway::{Live, Loader};
+use crate::gateway::{self, Live, Loader, RootsError};
 use crate::management::{ManagementApi, Protection};
 use crate::proxy::{Deadlines, Edge, Probe};
 use crate::telemetry::LogWriter;
@@ -37,6 +38,7 @@ use drain::Lingering;
 use lifecycle::Lifecycle;
 use loopback::Loopback;
 use sockets::{Placing, Sockets};
+use tls::Tls;
 
 pub(crate) use handover::Directory;
 pub use handover::TakeOverError;
@@ -56,6 +58,9 @@ pub enum StartError {
     /// What authentication keeps for the life of the process cannot be made.
     #[error("{0}")]
     Shared(#[from] SharedError),
+    /// The system's certificate authorities cannot be used.
+    #[error("{0}")]
+    Roots(#[from] RootsError),
     /// A listener's address cannot be bound.
     #[error(
         "network.{network}: cannot listen on {address}: {source}; is another process using it?"
@@ -128,6 +133,8 @@ impl EdgeServer {
         log: LogWriter,
         start: Start,
     ) -> Result<Self, StartError> {
+        // Pingora reads them too, and can only panic.
+        gateway::system_roots()?;
         let shared = Shared::new(config.state_dir.clone())?;
         let live = Arc::new(Live::start(config.clone(), shared)?);
         let in_flight = Arc::default();
@@ -168,7 +175,7 @@ impl EdgeServer {
         let edge = Edge::new(upkeep.live.clone(), upkeep.deadlines.clone(), in_flight);
         let edge = edge.answering(probe);
         let placing = server.add_service(placing);
-        let proxy = proxy_service(config, edge, &server.configuration);
+        let proxy = proxy_service(config, edge, upkeep.live.clone(), &server.configuration);
         server.add_service(proxy).add_dependency(&placing);
         if let Some(settings) = &config.management {
             let management = management_service(config, settings, &upkeep);
@@ -208,13 +215,15 @@ fn server_conf(config: &Config) -> ServerConf {
 fn proxy_service(
     config: &Config,
     edge: Edge,
+    live: Arc<Live>,
     conf: &Arc<ServerConf>,
-) -> Service<Lingering<HttpProxy<Edge>>> {
+) -> Service<Tls<Lingering<HttpProxy<Edge>>>> {
     let mut proxy = http_proxy(conf, edge);
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     proxy.server_options = Some(options);
-    let mut service = Service::new("proxy".to_owned(), Lingering(Arc::new(proxy)));
+    let app = Tls::new(Lingering(Arc::new(proxy)), live);
+    let mut service = Service::new("proxy".to_owned(), app);
     let management = config.management.as_ref().map(|settings| &settings.network);
     for network in &config.networks {
         if let (Bind::Tcp(_), true) = (&network.bind, management != Some(&network.name)) {
@@ -228,11 +237,17 @@ fn management_service(
     config: &Config,
     settings: &config::Management,
     upkeep: &Upkeep,
-) -> Service<HttpServer<ManagementApi>> {
+) -> Service<Tls<HttpServer<ManagementApi>>> {
     let protection = Protection {
         hosts: settings.hosts.clone(),
         allow_from: settings.allow_from.clone(),
         token_hash: settings.token_hash,
+        client_certificate: config
+            .networks
+            .iter()
+            .filter(|network| network.name == settings.network)
+            .filter_map(|network| network.tls.as_ref())
+            .any(|tls| tls.client_ca_path.is_some()),
     };
     let api = ManagementApi::new(
         settings.base_path.clone(),
@@ -240,7 +255,8 @@ fn management_service(
         upkeep.live.clone(),
         upkeep.loader.clone(),
     );
-    let mut service = Service::new("management".to_owned(), HttpServer::new_app(api));
+    let app = Tls::new(HttpServer::new_app(api), upkeep.live.clone());
+    let mut service = Service::new("management".to_owned(), app);
     service.threads = Some(1);
     for network in &config.networks {
         match &network.bind {

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use ring::digest::{Context, Digest, SHA256};
 
-use super::{Gateway, Names};
+use super::{Gateway, Names, Tickets};
 use crate::auth::{KeySets, Shared};
 use crate::config::{self, Config};
 use crate::policy::Limiters;
@@ -24,6 +24,7 @@ pub struct Live {
     gateway: ArcSwap<Gateway>,
     shared: Shared,
     names: Names,
+    tickets: Tickets,
     limiters: Limiters,
     applied: Mutex<Applied>,
 }
@@ -86,11 +87,14 @@ impl Live {
     pub fn start(config: Config, shared: Shared) -> Result<Self, config::Errors> {
         let names = Names::default();
         shared.key_sets().remember_tokens(config.token_cache_bytes);
-        let gateway = Gateway::build(&config, &shared, &names)?;
+        let tickets = Tickets::default();
+        let gateway = Gateway::build(&config, &shared, &names, &tickets)?;
+        warn(&gateway);
         Ok(Self {
             gateway: ArcSwap::from_pointee(gateway),
             shared,
             names,
+            tickets,
             limiters: Limiters::default(),
             applied: Mutex::new(Applied {
                 fingerprint: Fingerprint::of(&config.files),
@@ -180,7 +184,8 @@ impl Live {
             return Err(ReloadError::RestartRequired(fixed));
         }
         self.key_sets().remember_tokens(config.token_cache_bytes);
-        let gateway = Gateway::build(&config, &self.shared, &self.names)?;
+        let gateway = Gateway::build(&config, &self.shared, &self.names, &self.tickets)?;
+        warn(&gateway);
         let diff = Diff::between(&applied.config, &config);
         self.gateway.store(Arc::new(gateway));
         applied.config = config;
@@ -210,7 +215,8 @@ fn fixed_changes(before: &Config, after: &Config) -> Vec<String> {
     .map(|(key, _)| key.to_owned())
     .collect();
     for network in &after.networks {
-        if !before.networks.contains(network) {
+        let same = |other: &config::Network| is_same_listener(before, other, network);
+        if !before.networks.iter().any(same) {
             changes.push(format!("network.{}", network.name));
         }
     }
@@ -224,6 +230,29 @@ fn fixed_changes(before: &Config, after: &Config) -> Vec<String> {
         }
     }
     changes
+}
+
+/// Whether a listener can go on as it is. Its certificates, and whom it redirects, are read anew for each connection; whether it speaks TLS is not, since kept
+/// connections would go on in the other way, nor whether the management network asks for certificates.
+fn is_same_listener(config: &Config, before: &config::Network, after: &config::Network) -> bool {
+    let asks = |network: &config::Network| {
+        let of_management = config
+            .management
+            .as_ref()
+            .is_some_and(|management| management.network == network.name);
+        let tls = network.tls.as_ref();
+        of_management && tls.is_some_and(|tls| tls.client_ca_path.is_some())
+    };
+    before.name == after.name
+        && before.bind == after.bind
+        && before.tls.is_some() == after.tls.is_some()
+        && asks(before) == asks(after)
+}
+
+fn warn(gateway: &Gateway) {
+    for warning in gateway.warnings() {
+        log::warn!("{warning}");
+    }
 }
 
 impl Diff {

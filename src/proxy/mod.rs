@@ -4,6 +4,8 @@
 //! [`crate::policy`] whether it may pass.
 
 mod admit;
+mod authorities;
+mod connection;
 mod context;
 mod echo;
 mod explain;
@@ -33,10 +35,12 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use crate::gateway::{Live, Target};
 use crate::telemetry::access;
 
+use authorities::Authorities;
 use context::Context;
 use headers::X_REQUEST_ID;
 use upstream::Connector;
 
+pub use connection::Connection;
 pub use explain::{End, Explanation};
 pub use probe::Probe;
 pub use upstream::Deadlines;
@@ -46,6 +50,7 @@ pub use upstream::Deadlines;
 pub struct Edge {
     live: Arc<Live>,
     connector: Arc<Connector>,
+    authorities: Authorities,
     in_flight: Arc<AtomicUsize>,
     probe: Option<Probe>,
 }
@@ -56,6 +61,7 @@ impl Edge {
         Self {
             live,
             connector: Arc::new(Connector(deadlines)),
+            authorities: Authorities::default(),
             in_flight,
             probe: None,
         }
@@ -97,6 +103,9 @@ impl ProxyHttp for Edge {
         session.set_abort_on_close(false);
         ctx.local = headers::inet(session.server_addr()).or(ctx.local);
         ctx.peer = headers::inet(session.client_addr()).or(ctx.peer);
+        ctx.tls |= session
+            .digest()
+            .is_some_and(|digest| digest.ssl_digest.is_some());
         if let Err(refusal) = self.admit(session, ctx).await {
             respond::refuse(session, ctx, refusal).await?;
             return Ok(true);
@@ -131,7 +140,13 @@ impl ProxyHttp for Edge {
                 upstream.settings.host.clone(),
             )
         })?;
-        Ok(upstream::peer(upstream, address, self.connector.clone()))
+        let mut peer = upstream::peer(upstream, address, self.connector.clone());
+        if let Some(roots) = &upstream.roots {
+            peer.options.ca = Some(self.authorities.of(roots));
+            // Pingora tells kept connections apart by address and name, not by who vouched for them.
+            peer.group_key = roots.id;
+        }
+        Ok(peer)
     }
 
     async fn connected_to_upstream(
