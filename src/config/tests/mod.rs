@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod backends;
+mod cloud;
 mod credentials;
 mod dsl;
 mod files;
@@ -15,6 +16,7 @@ mod policies;
 mod rules;
 mod steps;
 mod tables;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::path::Path;

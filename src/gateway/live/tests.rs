@@ -1,5 +1,7 @@
 //! One live gateway over changing files.
 
+mod cloud;
+
 use super::*;
 use std::collections::BTreeMap;
 
