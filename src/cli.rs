@@ -8,13 +8,14 @@ mod secrets;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::auth::Shared;
 use crate::config::{Config, LogFormat, Source, Step};
 use crate::demo::{self, Demo};
 use crate::gateway::Live;
-use crate::server::EdgeServer;
+use crate::server::{Directory, EdgeServer, Inherited, Start};
 use crate::telemetry::{self, LogSettings, LogWriter};
 
 /// An edge proxy that lets in only requests that authenticate.
@@ -32,6 +33,9 @@ struct Arguments {
     /// Check the configuration, print every error, and exit
     #[arg(short = 't', long)]
     check: bool,
+    /// Take the listeners over from the running process, without refusing a connection, and go on in its place
+    #[arg(long, conflicts_with = "check")]
+    upgrade: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -75,7 +79,7 @@ pub fn run() -> ExitCode {
             Ok(())
         }
         None if arguments.check => check(&arguments.config),
-        None => serve(&arguments.config),
+        None => serve(&arguments.config, arguments.upgrade),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -93,11 +97,17 @@ fn install_crypto() -> anyhow::Result<()> {
         .map_err(|_| anyhow::anyhow!("a cryptography provider is installed already"))
 }
 
-fn serve(path: &std::path::Path) -> anyhow::Result<()> {
+fn serve(path: &std::path::Path, take_over: bool) -> anyhow::Result<()> {
+    let inherited = Inherited::from_systemd().context("LISTEN_FDS: not a listening socket")?;
     let source = Source::file(path);
     let config = source.load()?;
     let log = start_log(&config)?;
-    let server = EdgeServer::build(source, &config, log.clone())?;
+    let start = Start {
+        inherited,
+        directory: Directory::choose(config.state_dir.as_deref()),
+        take_over,
+    };
+    let server = EdgeServer::build(source, &config, log.clone(), start)?;
     summarize(&server.config());
     server.run();
     log.flush();

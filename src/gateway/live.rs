@@ -85,7 +85,10 @@ pub enum ReloadError {
     #[error(transparent)]
     Config(#[from] Errors),
     /// Something changed that a running process cannot change.
-    #[error("restart required: {} changed; nothing was applied", .0.join(", "))]
+    #[error(
+        "restart required: {} changed; nothing was applied; to change it without losing a request, start a new process with --upgrade, or send SIGUSR2 to this one",
+        .0.join(", ")
+    )]
     RestartRequired(Vec<String>),
     /// What the cloud sent cannot be kept, so a restart would lose it.
     #[error("{} cannot be kept: {source}", .path.display())]
@@ -193,6 +196,11 @@ impl Live {
     /// Names of upstreams.
     pub fn names(&self) -> &Names {
         &self.names
+    }
+
+    /// Whether every key set and every name of an upstream has been tried once.
+    pub fn is_warm(&self) -> bool {
+        self.names.all_tried() && self.key_sets().all_tried()
     }
 
     /// Counts of requests, which every configuration shares.

@@ -154,7 +154,10 @@ fn what_it_may_not_hold() {
             with("[logging]\nlog_level = \"trace\""),
             "logging.log_level: is for the local files",
         ),
-        (with("logging = 3"), "is for the local files to set"),
+        (
+            format!("logging = 3\n{CLOUD}"),
+            "logging: is for the local files to set",
+        ),
         (with("[nonsense]\na = 1"), "nonsense: unknown key"),
         (
             with("[mesh]\na = 1"),

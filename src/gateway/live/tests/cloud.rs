@@ -118,7 +118,7 @@ fn at(live: &Live, path: &str) -> Option<String> {
 fn three_changes_the_middle_one_broken() {
     let house = House::new();
     let live = house.start();
-    let mut generations = live.changes();
+    let generations = live.changes();
     assert!(matches!(
         live.apply_change("1", one("a", &pipeline("a"))),
         Ok(Reload::Reloaded(_))
