@@ -17,4 +17,5 @@ mod paths;
 mod reload;
 mod rooms;
 mod routing;
+mod runbeam_sdk;
 mod support;

@@ -1,0 +1,3 @@
+//! The SDK against a cloud on loopback.
+
+mod calls;
