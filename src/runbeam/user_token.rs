@@ -224,4 +224,88 @@ fn unavailable(keys: &DetachedKeys, retry_after: Option<Duration>) -> RunbeamErr
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sanctum_tokens() {
+        for good in ["1|abc123def456", "17|a|b", "007|~"] {
+            assert!(is_sanctum_token(good), "{good}");
+        }
+        for bad in [
+            "",
+            "|",
+            "1|",
+            "|abc",
+            "a|b",
+            "1.2|b",
+            "1|a b",
+            "1|a\n",
+            "eyJ.eyJ.c",
+            "mt_1",
+        ] {
+            assert!(!is_sanctum_token(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn options_from_the_environment() {
+        let options = |variables: &[(&str, &str)]| {
+            ValidationOptions::from_variables(|name| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| (*value).to_owned())
+            })
+        };
+        let default = ValidationOptions::default();
+        assert_eq!(options(&[]), default);
+        assert_eq!(
+            options(&[("RUNBEAM_API_URL", " "), ("RUNBEAM_JWT_SECRET", "")]),
+            default
+        );
+        assert_eq!(default.trusted_issuers, ["https://api.runbeam.cloud"]);
+        assert!(default.jwt_secret.is_none());
+        let set = options(&[
+            ("RUNBEAM_API_URL", "https://a.example"),
+            ("RUNBEAM_JWT_SECRET", "well-kept"),
+        ]);
+        assert_eq!(
+            (&*set.trusted_issuers, set.jwt_secret.as_deref()),
+            (&["https://a.example".to_owned()][..], Some("well-kept"))
+        );
+        assert!(!format!("{set:?}").contains("well-kept"));
+    }
+
+    #[test]
+    fn addresses_that_are_not_trusted_with_tokens() {
+        let trusting = |issuer: &str| {
+            let trusted_issuers = vec![issuer.to_owned()];
+            UserTokens::new(ValidationOptions {
+                trusted_issuers,
+                ..ValidationOptions::default()
+            })
+        };
+        assert!(
+            trusting("https://API.example.com/api").is_ok()
+                && trusting("http://[::1]:8000").is_ok()
+        );
+        for bad in [
+            "http://api.example.com",
+            "api.example.com",
+            "",
+            "https://u:p@api.example.com",
+        ] {
+            assert!(
+                matches!(trusting(bad), Err(RunbeamError::Address { .. })),
+                "{bad}"
+            );
+        }
+        let jwks_url = Some("http://api.example.com/keys".to_owned());
+        assert!(
+            UserTokens::new(ValidationOptions {
+                jwks_url,
+                ..ValidationOptions::default()
+            })
+            .is_err()
+        );
+    }
+}

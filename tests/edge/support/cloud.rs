@@ -5,6 +5,7 @@
 mod api;
 
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ pub use api::GATEWAY_ID;
 
 /// The `kid` of the key that it signs with.
 pub const KID: &str = "cloud-1";
+
+/// How many bytes an endless answer has.
+pub const ENDLESS: usize = 256 * 1024 * 1024;
 
 pub struct Cloud {
     port: Port,
@@ -40,6 +44,8 @@ pub enum Fault {
     Silence,
     /// 200 with this many bytes that are no JSON.
     Garbage(usize),
+    /// 200 without a length, and far more than anybody should read.
+    Endless,
     /// 200 with this.
     Body(String),
     /// A status with the cloud's message, and further fields in the head.
@@ -85,6 +91,7 @@ struct Shared {
     requests: Mutex<Vec<Recorded>>,
     faults: Mutex<Vec<Planned>>,
     api: Mutex<api::Api>,
+    endless: AtomicUsize,
 }
 
 impl Cloud {
@@ -95,7 +102,7 @@ impl Cloud {
         let tokens: Vec<String> = (0..16).map(|number| format!("mt_{:016x}{:016x}{number:04}", fastrand::u64(..), fastrand::u64(..))).collect();
         tokens.iter().for_each(|token| secrets::remember(token));
         let api = api::Api::new(format!("http://127.0.0.1:{port}"), key.jwk(KID), tokens);
-        let shared = Arc::new(Shared { requests: Mutex::default(), faults: Mutex::default(), api: Mutex::new(api) });
+        let shared = Arc::new(Shared { requests: Mutex::default(), faults: Mutex::default(), api: Mutex::new(api), endless: AtomicUsize::new(0) });
         let mut cloud = Self { port, key, shared, server: None };
         cloud.restart();
         cloud
@@ -208,6 +215,11 @@ impl Cloud {
         self.api().add(collection, resource);
     }
 
+    /// How many bytes of endless answers were taken off its hands.
+    pub fn endless_written(&self) -> usize {
+        self.shared.endless.load(Ordering::SeqCst)
+    }
+
     fn api(&self) -> MutexGuard<'_, api::Api> {
         self.shared.api.lock().unwrap()
     }
@@ -251,6 +263,7 @@ impl Shared {
                 let _ = wire.some();
                 return Ok(());
             }
+            Some(Fault::Endless) => return self.serve_without_end(&mut wire),
             Some(Fault::Slow(pause)) => {
                 std::thread::sleep(pause);
                 well()
@@ -266,6 +279,16 @@ impl Shared {
         }
         wire.write(format!("{head}\r\n").as_bytes())?;
         wire.write(&body)
+    }
+
+    fn serve_without_end(&self, wire: &mut Wire) -> std::io::Result<()> {
+        wire.write(b"HTTP/1.1 200 X\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n[")?;
+        let piece = [b' '; 64 * 1024];
+        while self.endless.load(Ordering::SeqCst) < ENDLESS {
+            wire.write(&piece)?;
+            self.endless.fetch_add(piece.len(), Ordering::SeqCst);
+        }
+        Ok(())
     }
 
     fn fault(&self, path: &str) -> Option<Fault> {
