@@ -44,6 +44,22 @@
 //! # }
 //! ```
 //!
+//! # Keeping the token
+//!
+//! [`save_token`], [`load_token`] and [`clear_token`] keep the token of an instance in the keyring of the operating system, or in a file encrypted with age, in
+//! `~/.runbeam/<instance>/`; never unencrypted. [`TokenStore`] is the same for a program that says where and how.
+//!
+//! ```no_run
+//! use harmony::runbeam::{MachineToken, load_token, save_token};
+//!
+//! # async fn example(token: MachineToken) -> Result<(), Box<dyn std::error::Error>> {
+//! save_token("my-gateway", &token).await?;
+//! let kept = load_token("my-gateway").await?;
+//! assert!(kept.is_some_and(|token| token.is_valid()));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Whom it trusts
 //!
 //! A JWT is verified only against a *trusted issuer*: the scheme, host and port of its `iss` are exactly those of an address that the caller named. Without options that is
@@ -67,6 +83,7 @@ mod fields;
 mod machine_token;
 mod origin;
 mod resources;
+mod store;
 mod tls;
 mod user_token;
 
@@ -78,6 +95,10 @@ pub use client::{ClientOptions, RunbeamClient};
 pub use error::{RunbeamError, UserTokenProblem};
 pub use machine_token::MachineToken;
 pub use resources::{Backend, Endpoint, Gateway, Pipeline, Resource, ResourceList, Service};
+pub use store::{
+    EncryptionKeys, EnvironmentToken, EnvironmentTokenError, KeyError, KeyringError, StoreError,
+    StoreKind, StoreSettings, TokenStore, clear_token, environment_token, load_token, save_token,
+};
 pub use user_token::{
     TeamInfo, UserClaims, UserInfo, UserTokens, ValidationOptions, is_sanctum_token,
     validate_jwt_token, validate_jwt_token_with,
