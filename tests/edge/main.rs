@@ -18,4 +18,5 @@ mod paths;
 mod reload;
 mod rooms;
 mod routing;
+mod runbeam_sdk;
 mod support;
