@@ -1,6 +1,7 @@
 //! The health of every upstream in use. It outlives configurations, so a reload keeps what is known.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -18,6 +19,8 @@ pub struct Subject {
     pub ejection: Ejection,
     /// Whom it is trusted by: with another authority it may be another server.
     pub ca_cert_path: Option<PathBuf>,
+    /// A listener that it must not be: what pipelines from the cloud find out is nothing to those of the local files.
+    pub guarded: Option<SocketAddr>,
     /// The backend, if its checks carry a credential of its own.
     pub credential_of: Option<Arc<str>>,
 }

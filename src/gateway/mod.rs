@@ -3,6 +3,9 @@
 //! A request takes one `Arc` of the [`Gateway`] and keeps it to its end, so it never sees half of one configuration and half of another. What outlives a
 //! configuration (key sets, what is known of passwords, resolved names, the health of upstreams, counts of requests) is held beside it, in [`Live`]. Nothing here speaks HTTP or touches a socket, but for the look-up of names.
 
+mod diff;
+mod fingerprint;
+mod layer;
 mod live;
 mod names;
 mod path;
@@ -20,9 +23,12 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::auth::Shared;
-use crate::config::{self, BackendTarget, Bind, Config, Service, StepKind};
+use crate::config::{self, BackendTarget, Bind, Service, StepKind};
 
-pub use live::{Diff, Live, Loader, Reload, ReloadError, Status};
+pub use diff::Diff;
+pub use fingerprint::{Fingerprint, Watched};
+pub use layer::LayerChange;
+pub use live::{Live, Reload, ReloadError, Status};
 pub use names::{Addresses, Names};
 pub use path::{PathError, canonical};
 pub use pipeline::{Backend, Pipeline, Target};
@@ -34,7 +40,9 @@ pub use upstream::{Upstream, Upstreams};
 
 pub use crate::auth::KeySetStatus;
 pub use crate::balance::State;
-pub use crate::config::{CheckKind, HealthCheck, HttpBackend};
+pub use crate::config::{
+    CheckKind, Config, HealthCheck, HttpBackend, Runbeam, SetAside, Source, Upload,
+};
 
 /// Everything that one configuration means for a request.
 #[derive(Debug)]
@@ -104,7 +112,9 @@ impl Gateway {
         errors.extend(without_roots(config));
         let mut pipelines = Vec::new();
         for settings in &config.pipelines {
-            let pipeline = match Pipeline::build(settings, shared, upstreams) {
+            let from_cloud = config.cloud.pipelines.contains(&settings.name);
+            let guarded = config.management_listener().filter(|_| from_cloud);
+            let pipeline = match Pipeline::build(settings, shared, upstreams, guarded) {
                 Ok(pipeline) => Arc::new(pipeline),
                 Err(found) => {
                     errors.extend(found);

@@ -1,5 +1,6 @@
 //! A pipeline at run time: its stages, and the upstreams that share its load.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::auth::{Chain, CredentialPlace, Shared};
@@ -54,6 +55,7 @@ impl Pipeline {
         settings: &config::Pipeline,
         shared: &Shared,
         upstreams: &Upstreams,
+        guarded: Option<SocketAddr>,
     ) -> Result<Self, Vec<config::Error>> {
         let mut errors = Vec::new();
         let mut backends = Vec::new();
@@ -74,7 +76,7 @@ impl Pipeline {
                 }
                 BackendTarget::Http(http) => http,
             };
-            match upstreams.of(name, http) {
+            match upstreams.of(name, http, guarded) {
                 Ok(built) => {
                     for upstream in built {
                         let url = &upstream.url;

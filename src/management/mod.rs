@@ -16,7 +16,7 @@ use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
-use crate::gateway::{Live, Loader};
+use crate::gateway::Live;
 
 pub use guard::Protection;
 
@@ -28,7 +28,6 @@ const MAX_BODY: usize = 1024 * 1024;
 /// The service on the management network.
 pub struct ManagementApi {
     live: Arc<Live>,
-    loader: Loader,
     base_path: String,
     protection: Protection,
     started: Instant,
@@ -57,11 +56,10 @@ fn error(status: StatusCode, message: &str) -> Answer {
 }
 
 impl ManagementApi {
-    /// A service over a live gateway, under `base_path`. `loader` is what a reload reads.
-    pub fn new(base_path: String, protection: Protection, live: Arc<Live>, loader: Loader) -> Self {
+    /// A service over a live gateway, under `base_path`.
+    pub fn new(base_path: String, protection: Protection, live: Arc<Live>) -> Self {
         Self {
             live,
-            loader,
             base_path,
             protection,
             started: Instant::now(),
@@ -113,7 +111,7 @@ impl ManagementApi {
         match *route {
             "/reload" => {
                 log::info!("management: reload asked for from {}", shown(peer));
-                reload::reload(self.live.clone(), self.loader.clone()).await
+                reload::reload(self.live.clone()).await
             }
             "/metrics" => (StatusCode::OK, Body::Metrics(metrics::render(&self.live))),
             "/backends" => (StatusCode::OK, backends::backends(&self.live).into()),

@@ -49,7 +49,7 @@ impl Checks {
 
     /// Checks until shutdown. A new configuration begins the checks that are new in it, ends those that are gone, and leaves the others alone.
     pub async fn run(&self, mut shutdown: watch::Receiver<bool>) {
-        let mut swaps = self.live.swaps();
+        let mut swaps = self.live.changes();
         let mut tasks = HashMap::new();
         // Dropped with this future, and all tasks with it.
         let mut running = JoinSet::new();
@@ -126,7 +126,7 @@ impl Checker {
     /// Whether the upstream answers at one of its addresses at least, or why it did not at the last one.
     async fn check(&self, upstream: &Upstream, check: &HealthCheck) -> Result<(), String> {
         let mut outcome = Err("its name has no address yet".to_owned());
-        for address in upstream.addresses.all() {
+        for address in upstream.every_address() {
             let asked = self.ask(upstream, address, &check.kind);
             outcome = match tokio::time::timeout(check.timeout, asked).await {
                 Ok(outcome) => outcome,

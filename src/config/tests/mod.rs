@@ -3,6 +3,7 @@
 mod api_keys;
 mod backends;
 mod balance;
+mod cloud;
 mod credentials;
 mod dsl;
 mod files;
@@ -17,6 +18,7 @@ mod rules;
 mod steps;
 mod tables;
 mod tls;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::path::Path;
