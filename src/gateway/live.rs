@@ -11,9 +11,10 @@ use arc_swap::ArcSwap;
 use ring::digest::{Context, Digest, SHA256};
 
 use super::{Gateway, Names};
-use crate::auth::{KeySets, Shared};
+use crate::auth::{KeySets, PasswordsStatus, Shared};
 use crate::config::{self, Config};
 use crate::policy::Limiters;
+use crate::telemetry::Metrics;
 
 /// Reads the configuration anew, from wherever it came.
 pub type Loader = Arc<dyn Fn() -> Result<Config, config::Errors> + Send + Sync>;
@@ -25,6 +26,7 @@ pub struct Live {
     shared: Shared,
     names: Names,
     limiters: Limiters,
+    metrics: Metrics,
     applied: Mutex<Applied>,
 }
 
@@ -43,8 +45,23 @@ pub struct Status {
     pub generation: u64,
     /// When the configuration that serves was put in service.
     pub applied_at: SystemTime,
+    /// When a reload was last tried; before the first, when the process began to serve.
+    pub tried_at: SystemTime,
     /// Why the last reload was refused; `None` after one that was not.
     pub last_error: Option<String>,
+    /// How the reloads so far ended.
+    pub reloads: Reloads,
+}
+
+/// Counts of reloads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reloads {
+    /// Put another configuration in service.
+    pub reloaded: u64,
+    /// Found nothing changed.
+    pub unchanged: u64,
+    /// Were refused.
+    pub refused: u64,
 }
 
 /// How a reload ended.
@@ -83,19 +100,24 @@ impl Live {
     pub fn start(config: Config, shared: Shared) -> Result<Self, config::Errors> {
         let names = Names::default();
         shared.key_sets().remember_tokens(config.token_cache_bytes);
-        let gateway = Gateway::build(&config, &shared, &names)?;
+        let metrics = Metrics::default();
+        let gateway = Gateway::build(&config, &shared, &names, &metrics)?;
+        let now = SystemTime::now();
         Ok(Self {
             gateway: ArcSwap::from_pointee(gateway),
             shared,
             names,
             limiters: Limiters::default(),
+            metrics,
             applied: Mutex::new(Applied {
                 fingerprint: Fingerprint::of(&config.files),
                 config,
                 status: Status {
                     generation: 1,
-                    applied_at: SystemTime::now(),
+                    applied_at: now,
+                    tried_at: now,
                     last_error: None,
+                    reloads: Reloads::default(),
                 },
             }),
         })
@@ -121,6 +143,16 @@ impl Live {
         &self.limiters
     }
 
+    /// What is counted of requests.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What is known of passwords.
+    pub fn passwords(&self) -> PasswordsStatus {
+        self.shared.passwords()
+    }
+
     /// How the configuration stands.
     pub fn status(&self) -> Status {
         self.applied().status.clone()
@@ -143,6 +175,14 @@ impl Live {
     ) -> Result<Reload, ReloadError> {
         let mut applied = self.applied();
         let outcome = self.try_apply(&mut applied, load);
+        let status = &mut applied.status;
+        let count = match &outcome {
+            Ok(Reload::Unchanged) => &mut status.reloads.unchanged,
+            Ok(Reload::Reloaded(_)) => &mut status.reloads.reloaded,
+            Err(_) => &mut status.reloads.refused,
+        };
+        *count += 1;
+        status.tried_at = SystemTime::now();
         match &outcome {
             Ok(Reload::Unchanged) => log::info!("reload: nothing has changed"),
             Ok(Reload::Reloaded(diff)) => log::info!(
@@ -172,7 +212,7 @@ impl Live {
             return Err(ReloadError::RestartRequired(fixed));
         }
         self.key_sets().remember_tokens(config.token_cache_bytes);
-        let gateway = Gateway::build(&config, &self.shared, &self.names)?;
+        let gateway = Gateway::build(&config, &self.shared, &self.names, &self.metrics)?;
         let diff = Diff::between(&applied.config, &config);
         self.gateway.store(Arc::new(gateway));
         applied.config = config;

@@ -18,8 +18,9 @@ use ipnet::IpNet;
 
 use crate::auth::Shared;
 use crate::config::{self, Bind, Config, Service, StepKind};
+use crate::telemetry::Metrics;
 
-pub use live::{Diff, Live, Loader, Reload, ReloadError, Status};
+pub use live::{Diff, Live, Loader, Reload, ReloadError, Reloads, Status};
 pub use names::{Addresses, Names};
 pub use path::{PathError, canonical};
 pub use pipeline::{Backend, Pipeline, Target, Upstream};
@@ -32,6 +33,7 @@ pub use crate::config::HttpBackend;
 /// Everything that one configuration means for a request.
 #[derive(Debug)]
 pub struct Gateway {
+    pipelines: Vec<Arc<Pipeline>>,
     networks: Vec<NetworkRoutes>,
     trusted_proxies: Vec<IpNet>,
     claim_headers: Vec<HeaderName>,
@@ -61,7 +63,12 @@ impl Route {
 
 impl Gateway {
     /// Builds a gateway beside the one that serves. Reads key files; fetches nothing.
-    pub fn build(config: &Config, shared: &Shared, names: &Names) -> Result<Self, config::Errors> {
+    pub fn build(
+        config: &Config,
+        shared: &Shared,
+        names: &Names,
+        metrics: &Metrics,
+    ) -> Result<Self, config::Errors> {
         let mut networks: Vec<_> = config
             .networks
             .iter()
@@ -80,14 +87,16 @@ impl Gateway {
             })
             .collect();
         let mut errors = Vec::new();
+        let mut pipelines = Vec::new();
         for settings in &config.pipelines {
-            let pipeline = match Pipeline::build(settings, shared, names) {
+            let pipeline = match Pipeline::build(settings, shared, names, metrics) {
                 Ok(pipeline) => Arc::new(pipeline),
                 Err(found) => {
                     errors.extend(found);
                     continue;
                 }
             };
+            pipelines.push(pipeline.clone());
             for endpoint in &settings.endpoints {
                 let route = Arc::new(Route {
                     pipeline: pipeline.clone(),
@@ -110,10 +119,16 @@ impl Gateway {
             return Err(errors.into_iter().collect());
         }
         Ok(Self {
+            pipelines,
             networks: networks.into_iter().map(|(_, network)| network).collect(),
             trusted_proxies: config.trusted_proxies.clone(),
             claim_headers: claim_headers(config),
         })
+    }
+
+    /// Its pipelines, in the order of the file.
+    pub fn pipelines(&self) -> &[Arc<Pipeline>] {
+        &self.pipelines
     }
 
     /// The routes of the network that a connection came in on: the listener at that very address, else the one at its port on every address.

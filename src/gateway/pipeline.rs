@@ -8,6 +8,7 @@ use http::header::InvalidHeaderValue;
 
 use crate::auth::{Chain, CredentialPlace, Shared};
 use crate::config::{self, BackendTarget, HttpBackend};
+use crate::telemetry::{BackendMetrics, Metrics, PipelineMetrics};
 
 use super::names::{Addresses, Names};
 use super::stage::{self, Stage, Stages};
@@ -17,6 +18,10 @@ use super::stage::{self, Stage, Stages};
 pub struct Pipeline {
     /// The table's name.
     pub name: Arc<str>,
+    /// What it was built from.
+    pub settings: config::Pipeline,
+    /// Its counters, which a reload keeps.
+    pub metrics: Arc<PipelineMetrics>,
     stages: Stages,
     backends: Vec<Backend>,
     next: AtomicUsize,
@@ -29,6 +34,8 @@ pub struct Backend {
     pub name: Arc<str>,
     /// What answers.
     pub target: Target,
+    /// Its counters, which a reload keeps.
+    pub metrics: Arc<BackendMetrics>,
 }
 
 /// What answers.
@@ -58,11 +65,12 @@ impl Pipeline {
         settings: &config::Pipeline,
         shared: &Shared,
         names: &Names,
+        metrics: &Metrics,
     ) -> Result<Self, Vec<config::Error>> {
         let mut errors = Vec::new();
         let mut backends = Vec::new();
         for backend in &settings.backends {
-            match Backend::build(backend, names) {
+            match Backend::build(backend, names, metrics) {
                 Ok(backend) => backends.push(backend),
                 Err(error) => errors.push(config::Error::new(
                     format!("backends.{}", backend.name),
@@ -73,6 +81,8 @@ impl Pipeline {
         match Stages::build(&settings.steps, shared) {
             Ok(stages) if errors.is_empty() => Ok(Self {
                 name: settings.name.clone(),
+                settings: settings.clone(),
+                metrics: metrics.pipeline(&settings.name),
                 stages,
                 backends,
                 next: AtomicUsize::new(0),
@@ -117,12 +127,22 @@ impl Pipeline {
     pub fn backends(&self) -> usize {
         self.backends.len()
     }
+
+    /// The backends that share the load.
+    pub fn all_backends(&self) -> &[Backend] {
+        &self.backends
+    }
 }
 
 impl Backend {
-    fn build(settings: &config::Backend, names: &Names) -> Result<Self, InvalidHeaderValue> {
+    fn build(
+        settings: &config::Backend,
+        names: &Names,
+        metrics: &Metrics,
+    ) -> Result<Self, InvalidHeaderValue> {
         Ok(Self {
             name: settings.name.clone(),
+            metrics: metrics.backend(&settings.name),
             target: match &settings.target {
                 BackendTarget::Echo => Target::Echo,
                 BackendTarget::Http(http) => Target::Http(Box::new(Upstream::build(http, names)?)),

@@ -34,6 +34,11 @@ impl LogWriter {
         Ok(Self { queue, dropped })
     }
 
+    /// Records that found the queue full, since the process began.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
     /// Waits until what is queued has been written, at most a second.
     pub fn flush(&self) {
         let (done, written) = sync_channel(1);
@@ -58,6 +63,7 @@ impl Write for LogWriter {
 }
 
 fn write_all(mut out: Box<dyn Write + Send>, messages: &Receiver<Message>, dropped: &AtomicU64) {
+    let mut told = 0;
     // An error has nowhere to go: this is the log.
     for message in messages {
         match message {
@@ -69,14 +75,14 @@ fn write_all(mut out: Box<dyn Write + Send>, messages: &Receiver<Message>, dropp
                 let _ = done.try_send(());
             }
         }
-        match dropped.swap(0, Ordering::Relaxed) {
-            0 => {}
-            count => {
-                let _ = writeln!(
-                    out,
-                    "{count} log records dropped: the log is written slower than it fills"
-                );
-            }
+        let count = dropped.load(Ordering::Relaxed);
+        if count > told {
+            let _ = writeln!(
+                out,
+                "{} log records dropped: the log is written slower than it fills",
+                count - told
+            );
+            told = count;
         }
     }
 }
@@ -136,5 +142,6 @@ mod tests {
         LogWriter::flush(&writer);
         let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
         assert!(text.contains("log records dropped"), "{}", text.len());
+        assert!((9..=10).contains(&writer.dropped()), "{}", writer.dropped());
     }
 }
