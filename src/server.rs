@@ -22,7 +22,7 @@ use crate::config::{self, Bind, Config, Network};
 use crate::gateway::{Live, Loader};
 use crate::management::{ManagementApi, Protection};
 use crate::proxy::{Deadlines, Edge};
-use crate::telemetry::LogWriter;
+use crate::telemetry::{LogWriter, Reports};
 
 /// Tries of Pingora's for one request. Ours are counted per backend; this only bounds how many dead kept connections one request may meet.
 const MAX_TRIES: usize = 16;
@@ -66,10 +66,10 @@ impl EdgeServer {
             try_to_bind(network)?;
         }
         let upkeep = Upkeep {
-            live,
+            live: live.clone(),
             loader,
             deadlines: Arc::default(),
-            in_flight: Arc::default(),
+            in_flight: live.metrics().in_flight().clone(),
             grace: config.grace,
             log,
         };
@@ -148,6 +148,10 @@ fn management_service(
         protection,
         upkeep.live.clone(),
         upkeep.loader.clone(),
+        Reports {
+            log: Some(upkeep.log.clone()),
+            ..Reports::default()
+        },
     );
     let mut service = Service::new("management".to_owned(), HttpServer::new_app(api));
     service.threads = Some(1);

@@ -33,6 +33,7 @@ pub use crate::config::HttpBackend;
 /// Everything that one configuration means for a request.
 #[derive(Debug)]
 pub struct Gateway {
+    id: String,
     pipelines: Vec<Arc<Pipeline>>,
     networks: Vec<NetworkRoutes>,
     trusted_proxies: Vec<IpNet>,
@@ -119,11 +120,17 @@ impl Gateway {
             return Err(errors.into_iter().collect());
         }
         Ok(Self {
+            id: config.id.clone(),
             pipelines,
             networks: networks.into_iter().map(|(_, network)| network).collect(),
             trusted_proxies: config.trusted_proxies.clone(),
             claim_headers: claim_headers(config),
         })
+    }
+
+    /// `proxy.id`.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// Its pipelines, in the order of the file.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Answer, Body, error};
+use super::answer::Answer;
 use crate::gateway::{Live, Loader, Reload, ReloadError};
 
 /// Reads the configuration again and puts it in service, or answers 422 with every error.
@@ -14,7 +14,9 @@ pub(super) async fn reload(live: Arc<Live>, loader: Loader) -> Answer {
     let worker = live.clone();
     let outcome = match tokio::task::spawn_blocking(move || worker.apply(|| loader())).await {
         Ok(outcome) => outcome,
-        Err(_) => return error(StatusCode::INTERNAL_SERVER_ERROR, "the reload did not end"),
+        Err(_) => {
+            return Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "the reload did not end");
+        }
     };
     let last_reload = seconds(live.status().applied_at);
     let answer = |status: &str, changes: Vec<String>| {
@@ -24,47 +26,53 @@ pub(super) async fn reload(live: Arc<Live>, loader: Loader) -> Answer {
             "restarted_networks": [],
             "last_reload": last_reload,
         })
-        .into()
     };
     match outcome {
-        Ok(Reload::Unchanged) => (StatusCode::OK, answer("unchanged", Vec::new())),
+        Ok(Reload::Unchanged) => Answer::ok(&answer("unchanged", Vec::new())),
         Ok(Reload::Reloaded(diff)) => {
             let told = |what: &'static str| move |name: String| format!("pipeline {name} {what}");
             let added = diff.added.into_iter().map(told("added"));
             let removed = diff.removed.into_iter().map(told("removed"));
             let changed = diff.changed.into_iter().map(told("changed"));
-            (
-                StatusCode::OK,
-                answer("reloaded", added.chain(removed).chain(changed).collect()),
-            )
+            let changes = added.chain(removed).chain(changed).collect();
+            Answer::ok(&answer("reloaded", changes))
         }
         Err(refused) => {
-            let mut answer = error(StatusCode::UNPROCESSABLE_ENTITY, &refused.to_string());
-            if let ReloadError::Config(errors) = &refused {
-                let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-                if let Body::Json(body) = &mut answer.1 {
-                    body["errors"] = json!(errors);
+            let errors = match &refused {
+                ReloadError::Config(errors) => {
+                    let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                    json!({ "errors": errors })
                 }
-            }
-            answer
+                ReloadError::RestartRequired(_) => json!({}),
+            };
+            Answer::error_with(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                refused.to_string(),
+                errors,
+            )
         }
     }
 }
 
-/// How the configuration stands.
+/// `GET /config/status`.
 pub(super) fn status(live: &Live) -> Answer {
+    Answer::ok(&configuration(live))
+}
+
+/// How the configuration stands.
+pub(super) fn configuration(live: &Live) -> Value {
     let status = live.status();
-    let body = json!({
+    json!({
         "generation": status.generation,
         "source": "file",
         "last_reload": seconds(status.applied_at),
         "last_error": status.last_error,
         "fingerprint": live.fingerprint(),
-    });
-    (StatusCode::OK, body.into())
+    })
 }
 
-fn seconds(time: SystemTime) -> u64 {
+/// Unix time.
+pub(super) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
 }
