@@ -108,14 +108,15 @@ const codesOf = (pipeline, digit) => {
 };
 
 // The quantile of the window's requests, as Prometheus reckons it: even within a bucket.
-function quantile(q, pipelines) {
-  const last = history[history.length - 1];
-  const first = history[windowStart(history.length - 1)];
+function quantile(q, pipelines, to = history.length - 1, from = windowStart(to)) {
+  const last = history[to];
+  const first = history[from];
   const bounds = last.duration_bounds;
   const buckets = new Array(bounds.length + 1).fill(0);
   for (const pipeline of pipelines) {
-    const before = history.length > 1 ? find(first, pipeline) : null;
-    pipeline.duration.cumulative.forEach((count, index) => {
+    const before = from < to ? find(first, pipeline) : null;
+    const after = find(last, pipeline);
+    if (after) after.duration.cumulative.forEach((count, index) => {
       buckets[index] += count - (before ? before.duration.cumulative[index] : 0);
     });
   }
@@ -128,6 +129,11 @@ function quantile(q, pipelines) {
   const under = index === 0 ? 0 : buckets[index - 1];
   const within = buckets[index] - under;
   return low + (bounds[index] - low) * (within > 0 ? (rank - under) / within : 1);
+}
+
+// The 99 % quantile between each two answers, in seconds; what lies beyond the last bound counts as that.
+function slowest(pipelines) {
+  return history.slice(1).map((_, index) => Math.min(quantile(0.99, pipelines, index + 1, index) || 0, 30));
 }
 
 // What is wrong, the worst first: [level, text].
@@ -223,7 +229,7 @@ function el(name, attributes, ...children) {
   const element = document.createElement(tag);
   if (classes.length > 0) element.className = classes.join(" ");
   for (const [key, value] of Object.entries(attributes || {})) element.setAttribute(key, value);
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false && child !== ""));
   return element;
 }
 
@@ -298,7 +304,7 @@ function drawTiles(now) {
     tile("Requests", shown(requests), "per second", steps(requests)),
     tile("Refused or failed", shown(refused), "per second", steps(refused)),
     tile("Answered with 5xx", shown(failed), "per second", steps(failed), failing && failing.by > 0),
-    tile("99 % are faster than", p99, unit, []),
+    tile("99 % are faster than", p99, unit, slowest(all)),
     tile("In flight", number(now.in_flight), "requests", history.map((answer) => answer.in_flight)),
   );
 }
@@ -313,8 +319,9 @@ function table(columns, rows, none) {
   const head = el("thead", {}, el("tr", {}, columns.map(([name, kind]) => el("th" + (kind.includes("n") ? ".n" : ""), { scope: "col" }, name))));
   const cell = (content, index) => {
     const [name, kind] = columns[index];
-    const classes = (kind.includes("n") ? ".n" : "") + (kind.includes("f") ? ".full" : "") + (kind.includes("w") ? ".wide" : "");
-    return el("td" + classes, { "data-label": kind.includes("t") ? "" : name }, content);
+    const full = kind.includes("f");
+    const classes = [...kind].map((letter) => (letter === "f" ? ".full" : letter === "w" ? ".wide" : "." + letter)).join("");
+    return el("td" + classes, { "data-label": kind.includes("t") ? "" : name }, full && content !== "" ? el("div", {}, content) : content);
   };
   return el("table", {}, head, el("tbody", {}, rows.map((row) => el("tr", {}, row.map(cell)))));
 }
@@ -328,14 +335,13 @@ function classes(pipeline) {
     part.style.flexGrow = String(count);
     bar.append(part);
   }
-  const words = digits.map(([digit, count]) => digit + "xx " + number(count)).join("  ");
-  return [bar, el("div.sub", {}, words)];
+  return [bar, el("div.sub", {}, digits.map(([digit, count]) => el("span", {}, digit + "xx " + number(count) + " ")))];
 }
 
-function place(endpoint, networks) {
+function place(endpoint, networks, several) {
   const hosts = endpoint.hosts.length > 0 ? endpoint.hosts : ["*"];
   const methods = endpoint.methods.length > 0 ? endpoint.methods.join(", ") + " " : "";
-  return hosts.map((host) => el("div", {}, el("code", {}, methods + (host === "*" ? "" : host) + endpoint.path_prefix), el("span.sub", {}, " on " + networks.join(", "))));
+  return hosts.map((host) => el("div", {}, el("code", {}, methods + (host === "*" ? "" : host) + endpoint.path_prefix), several ? el("span.sub", {}, " on " + networks.join(", ")) : null));
 }
 
 function chain(pipeline) {
@@ -344,6 +350,7 @@ function chain(pipeline) {
 }
 
 function pipelineSection(now) {
+  const several = new Set(now.pipelines.flatMap((pipeline) => pipeline.networks)).size > 1;
   const row = (pipeline) => {
     const count = (answer) => { const found = find(answer, pipeline); return found ? sum(found.codes) : 0; };
     const grown = growth(count);
@@ -351,7 +358,7 @@ function pipelineSection(now) {
     const time = (q) => { const [value, unit] = latency(quantile(q, [pipeline])); return value + " " + unit; };
     return [
       named ? [el("div.name", {}, pipeline.name), pipeline.description ? el("div.sub", {}, pipeline.description) : null] : el("span.dim", {}, "no pipeline matched"),
-      named ? pipeline.endpoints.flatMap((endpoint) => place(endpoint, pipeline.networks)) : "",
+      named ? pipeline.endpoints.flatMap((endpoint) => place(endpoint, pipeline.networks, several)) : "",
       named ? chain(pipeline) : "",
       named ? (pipeline.backends.length > 0 ? pipeline.backends.map((backend) => backend.name).join(", ") : el("span.dim", {}, "answers itself")) : "",
       [grown ? rate(grown.rate) : "–"],
@@ -364,7 +371,7 @@ function pipelineSection(now) {
   const rows = now.pipelines.map(row);
   if (sum(now.unmatched.codes) > 0) rows.push(row(now.unmatched));
   return section("Pipelines and routes", table(
-    [["Pipeline", "ft"], ["Route", "f"], ["Steps", "f"], ["To", "f"], ["Per second", "n"], ["Two minutes", ""], ["Answers since start", "f"], ["Half within", "n"], ["99 % within", "n"]],
+    [["Pipeline", "ftp"], ["Route", "fr"], ["Steps", "fs"], ["To", "f"], ["Per second", "n"], ["Two minutes", ""], ["Answers", "f"], ["Half within", "n"], ["99 % within", "n"]],
     rows, "No pipeline is configured."));
 }
 
@@ -399,7 +406,7 @@ function upstreamSection(now) {
       failures ? el("span.warn", {}, failures) : el("span.dim", {}, "none"),
     ];
   });
-  return section("Upstreams", table([["Upstream", "ft"], ["Addresses", ""], ["Failures since start", ""]], rows, "No pipeline has an upstream."));
+  return section("Upstreams", table([["Upstream", "ftu"], ["Addresses", ""], ["Failures since start", ""]], rows, "No pipeline has an upstream."));
 }
 
 function keySection(now) {
@@ -412,7 +419,7 @@ function keySection(now) {
     set.last_error ? el("span.bad", {}, set.last_error) : el("span.good", {}, "good"),
   ]);
   return section("Key sets", table(
-    [["Fetched from", "ft"], ["Keys", "n"], ["Age", "n"], ["Fetches", "n"], ["Failed", "n"], ["Last fetch", "f"]], rows, "No step fetches a key set."));
+    [["Fetched from", "ftu"], ["Keys", "n"], ["Age", "n"], ["Fetches", "n"], ["Failed", "n"], ["Last fetch", "f"]], rows, "No step fetches a key set."));
 }
 
 function facts(pairs) {

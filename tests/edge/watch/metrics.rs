@@ -59,8 +59,7 @@ fn requests_are_counted_by_pipeline_and_code_and_refusals_by_reason() {
         all.assert(sample, expected);
     }
     assert!(all.value("harmony_http_request_duration_seconds_sum{pipeline=\"api\"}") > 0.0);
-    for (process, least) in
-        [("cpu_seconds_total", 0.001), ("resident_memory_bytes", 1e6), ("open_fds", 5.0), ("max_fds", 100.0), ("start_time_seconds", 1.7e9)]
+    for (process, least) in [("cpu_seconds_total", 0.001), ("resident_memory_bytes", 1e6), ("open_fds", 5.0), ("max_fds", 100.0), ("start_time_seconds", 1.7e9)]
     {
         assert!(all.value(&format!("process_{process}")) > least, "{process}");
     }
