@@ -335,7 +335,7 @@ function classes(pipeline) {
     part.style.flexGrow = String(count);
     bar.append(part);
   }
-  return [bar, el("div.sub", {}, digits.map(([digit, count]) => el("span", {}, digit + "xx " + number(count) + " ")))];
+  return [bar, el("div.sub", {}, digits.flatMap(([digit, count]) => [el("span", {}, digit + "xx " + number(count)), " "]))];
 }
 
 function place(endpoint, networks, several) {
