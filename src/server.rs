@@ -1,5 +1,7 @@
 //! The one composition root: a configuration becomes a Pingora server with its services.
 
+mod watcher;
+
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -18,8 +20,8 @@ use pingora_proxy::{HttpProxy, http_proxy_service_with_name};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::auth::{Shared, SharedError};
-use crate::config::{self, Bind, Config, Network};
-use crate::gateway::{Live, Loader};
+use crate::config::{self, Bind, Config, Network, Source};
+use crate::gateway::Live;
 use crate::management::{ManagementApi, Protection};
 use crate::proxy::{Deadlines, Edge};
 use crate::telemetry::LogWriter;
@@ -55,19 +57,21 @@ pub enum StartError {
 /// A server that is ready to run.
 pub struct EdgeServer {
     server: Server,
+    live: Arc<Live>,
 }
 
 impl EdgeServer {
-    /// Builds everything. Opens no listener that stays, fetches nothing. `loader` is what a reload reads.
-    pub fn build(config: &Config, loader: Loader, log: LogWriter) -> Result<Self, StartError> {
+    /// Builds everything. Opens no listener that stays, fetches nothing. `config` is what `source` says.
+    pub fn build(source: Source, config: &Config, log: LogWriter) -> Result<Self, StartError> {
         let shared = Shared::new(config.state_dir.clone())?;
-        let live = Arc::new(Live::start(config.clone(), shared)?);
+        let live = Arc::new(Live::start(source, shared)?);
+        let config = live.config();
+        let config = &*config;
         for network in &config.networks {
             try_to_bind(network)?;
         }
         let upkeep = Upkeep {
-            live,
-            loader,
+            live: live.clone(),
             deadlines: Arc::default(),
             in_flight: Arc::default(),
             grace: config.grace,
@@ -81,7 +85,12 @@ impl EdgeServer {
         let mut upkeep = background_service("upkeep", upkeep);
         upkeep.threads = Some(1);
         server.add_service(upkeep);
-        Ok(Self { server })
+        Ok(Self { server, live })
+    }
+
+    /// The configuration that it starts with, what the cloud sent before included.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.live.config()
     }
 
     /// Adds a service of the demonstration's.
@@ -143,12 +152,7 @@ fn management_service(
         allow_from: settings.allow_from.clone(),
         token_hash: settings.token_hash,
     };
-    let api = ManagementApi::new(
-        settings.base_path.clone(),
-        protection,
-        upkeep.live.clone(),
-        upkeep.loader.clone(),
-    );
+    let api = ManagementApi::new(settings.base_path.clone(), protection, upkeep.live.clone());
     let mut service = Service::new("management".to_owned(), HttpServer::new_app(api));
     service.threads = Some(1);
     for network in &config.networks {
@@ -190,7 +194,6 @@ fn try_to_bind(network: &Network) -> Result<(), StartError> {
 /// Everything that goes on beside the requests, and the end of it all.
 struct Upkeep {
     live: Arc<Live>,
-    loader: Loader,
     deadlines: Arc<Deadlines>,
     in_flight: Arc<AtomicUsize>,
     grace: Duration,
@@ -207,6 +210,7 @@ impl BackgroundService for Upkeep {
             key_sets,
             self.deadlines.run(),
             self.reload_on_hangup(),
+            watcher::run(self.live.clone()),
             self.drain(shutdown)
         );
     }
@@ -223,9 +227,9 @@ impl Upkeep {
             }
         };
         while hangups.recv().await.is_some() {
-            let (live, loader) = (self.live.clone(), self.loader.clone());
+            let live = self.live.clone();
             // The outcome is logged where it is decided.
-            let _ = tokio::task::spawn_blocking(move || live.apply(|| loader())).await;
+            let _ = tokio::task::spawn_blocking(move || live.reload()).await;
         }
     }
 
