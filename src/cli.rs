@@ -11,9 +11,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::auth::Shared;
-use crate::config::{Config, LogFormat, Source, Step};
+use crate::config::{Config, Environment, LogFormat, ProcessEnvironment, Source, Step};
 use crate::demo::{self, Demo};
 use crate::gateway::Live;
+use crate::runbeam::agent::{Surroundings, SurroundingsError};
 use crate::server::EdgeServer;
 use crate::telemetry::{self, LogSettings, LogWriter};
 
@@ -96,8 +97,9 @@ fn install_crypto() -> anyhow::Result<()> {
 fn serve(path: &std::path::Path) -> anyhow::Result<()> {
     let source = Source::file(path);
     let config = source.load()?;
+    let surroundings = surroundings(&config)?;
     let log = start_log(&config)?;
-    let server = EdgeServer::build(source, &config, log.clone())?;
+    let server = EdgeServer::build(source, &config, surroundings, log.clone())?;
     summarize(&server.config());
     server.run();
     log.flush();
@@ -114,6 +116,7 @@ fn demonstrate(port: u16) -> anyhow::Result<()> {
 fn check(path: &std::path::Path) -> anyhow::Result<()> {
     let live = Live::start(Source::file(path), Shared::new(None)?)?;
     let config = live.config();
+    surroundings(&config)?;
     for note in &config.notes {
         if note.warning {
             complain(&format_args!("warning: {}", note.text));
@@ -124,6 +127,12 @@ fn check(path: &std::path::Path) -> anyhow::Result<()> {
     }
     println!("configuration ok");
     Ok(())
+}
+
+/// What the connection to the cloud takes from the environment.
+fn surroundings(config: &Config) -> Result<Surroundings, SurroundingsError> {
+    let variable = |name: &str| ProcessEnvironment.var(name);
+    Surroundings::read(&config.id, config.state_dir.clone(), &variable)
 }
 
 /// Starts logging as the configuration says.

@@ -24,6 +24,7 @@ use crate::config::{self, Bind, Config, Network, Source};
 use crate::gateway::Live;
 use crate::management::{ManagementApi, Protection};
 use crate::proxy::{Deadlines, Edge};
+use crate::runbeam::agent::{Agent, Surroundings};
 use crate::telemetry::LogWriter;
 
 /// Tries of Pingora's for one request. Ours are counted per backend; this only bounds how many dead kept connections one request may meet.
@@ -61,8 +62,14 @@ pub struct EdgeServer {
 }
 
 impl EdgeServer {
-    /// Builds everything. Opens no listener that stays, fetches nothing. `config` is what `source` says.
-    pub fn build(source: Source, config: &Config, log: LogWriter) -> Result<Self, StartError> {
+    /// Builds everything. Opens no listener that stays, fetches nothing. `config` is what `source` says; `surroundings` is what the connection to the cloud takes from
+    /// the environment.
+    pub fn build(
+        source: Source,
+        config: &Config,
+        surroundings: Surroundings,
+        log: LogWriter,
+    ) -> Result<Self, StartError> {
         let shared = Shared::new(config.state_dir.clone())?;
         let live = Arc::new(Live::start(source, shared)?);
         let config = live.config();
@@ -71,6 +78,7 @@ impl EdgeServer {
             try_to_bind(network)?;
         }
         let upkeep = Upkeep {
+            agent: Arc::new(Agent::new(live.clone(), surroundings)),
             live: live.clone(),
             deadlines: Arc::default(),
             in_flight: Arc::default(),
@@ -152,7 +160,12 @@ fn management_service(
         allow_from: settings.allow_from.clone(),
         token_hash: settings.token_hash,
     };
-    let api = ManagementApi::new(settings.base_path.clone(), protection, upkeep.live.clone());
+    let api = ManagementApi::new(
+        settings.base_path.clone(),
+        protection,
+        upkeep.live.clone(),
+        upkeep.agent.clone(),
+    );
     let mut service = Service::new("management".to_owned(), HttpServer::new_app(api));
     service.threads = Some(1);
     for network in &config.networks {
@@ -194,6 +207,7 @@ fn try_to_bind(network: &Network) -> Result<(), StartError> {
 /// Everything that goes on beside the requests, and the end of it all.
 struct Upkeep {
     live: Arc<Live>,
+    agent: Arc<Agent>,
     deadlines: Arc<Deadlines>,
     in_flight: Arc<AtomicUsize>,
     grace: Duration,
@@ -205,9 +219,11 @@ impl BackgroundService for Upkeep {
     async fn start(&self, shutdown: ShutdownWatch) {
         let names = self.live.names().run(shutdown.clone());
         let key_sets = self.live.key_sets().run(shutdown.clone());
+        let agent = self.agent.clone().run(shutdown.clone());
         tokio::join!(
             names,
             key_sets,
+            agent,
             self.deadlines.run(),
             self.reload_on_hangup(),
             watcher::run(self.live.clone()),

@@ -33,7 +33,8 @@ pub use routes::{Match, RouteTable};
 pub use stage::Stage;
 
 pub use crate::auth::KeySetStatus;
-pub use crate::config::{Config, HttpBackend, Runbeam, SetAside, Source, Upload};
+pub use crate::config::{Config, HttpBackend, Runbeam, Service, SetAside, Source, Upload};
+pub use crate::config::TokenStore as StoreChoice;
 
 /// Everything that one configuration means for a request.
 #[derive(Debug)]

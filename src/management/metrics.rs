@@ -1,11 +1,21 @@
 //! `GET /metrics`: counters and gauges in the Prometheus text format, version 0.0.4.
 
 use std::fmt::Write as _;
+use std::time::UNIX_EPOCH;
 
+use http::StatusCode;
+
+use super::answer::Answer;
 use crate::gateway::{KeySetStatus, Live};
+use crate::runbeam::agent::{Agent, State, Status};
 
 /// The state of the process, for a scraper.
-pub(super) fn render(live: &Live) -> String {
+pub(super) fn answer(live: &Live, agent: &Agent) -> Answer {
+    let text = render(live, &agent.status());
+    Answer::text(StatusCode::OK, "text/plain; version=0.0.4", text)
+}
+
+fn render(live: &Live, cloud: &Status) -> String {
     let mut text = String::new();
     let mut family = |name: &str, kind: &str, help: &str, samples: &[(String, f64)]| {
         // Writing to a string cannot fail.
@@ -84,6 +94,55 @@ pub(super) fn render(live: &Live) -> String {
         "Fetches of a key set that failed.",
         &failures,
     );
+
+    let states = State::ALL.map(|state| {
+        let labels = format!("{{state=\"{state}\"}}");
+        (labels, f64::from(u8::from(state == cloud.state)))
+    });
+    family(
+        "harmony_runbeam_state",
+        "gauge",
+        "1 for the state of the connection to Runbeam Cloud.",
+        &states,
+    );
+    let expiry = cloud
+        .token_expires
+        .and_then(|at| at.duration_since(UNIX_EPOCH).ok())
+        .map(|since| (String::new(), since.as_secs_f64()));
+    family(
+        "harmony_machine_token_expiry_timestamp_seconds",
+        "gauge",
+        "When the machine token expires, as Unix time.",
+        expiry.as_slice(),
+    );
+    let counters = cloud.counters;
+    for (name, help, results) in [
+        (
+            "harmony_runbeam_polls_total",
+            "Polls of Runbeam Cloud.",
+            [("ok", counters.polls_ok), ("failed", counters.polls_failed)],
+        ),
+        (
+            "harmony_runbeam_changes_total",
+            "Changes that Runbeam Cloud sent.",
+            [
+                ("applied", counters.changes_applied),
+                ("failed", counters.changes_failed),
+            ],
+        ),
+        (
+            "harmony_runbeam_renewals_total",
+            "Renewals of the machine token.",
+            [
+                ("ok", counters.renewals_ok),
+                ("failed", counters.renewals_failed),
+            ],
+        ),
+    ] {
+        let results = results
+            .map(|(result, number)| (format!("{{result=\"{result}\"}}"), count(number)));
+        family(name, "counter", help, &results);
+    }
     text
 }
 

@@ -4,6 +4,7 @@
 
 mod bearer;
 mod chain;
+mod cloud;
 mod configuration;
 mod demo;
 mod explain;
