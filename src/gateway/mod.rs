@@ -20,7 +20,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::auth::Shared;
-use crate::config::{self, Bind, Service, StepKind};
+use crate::config::{self, Bind, StepKind};
 
 pub use diff::Diff;
 pub use fingerprint::{Fingerprint, Watched};
@@ -33,8 +33,9 @@ pub use routes::{Match, RouteTable};
 pub use stage::Stage;
 
 pub use crate::auth::KeySetStatus;
-pub use crate::config::{Config, HttpBackend, Runbeam, Service, SetAside, Source, Upload};
-pub use crate::config::TokenStore as StoreChoice;
+pub use crate::config::{
+    Config, HttpBackend, Runbeam, Service, SetAside, Source, TokenStore as StoreChoice, Upload,
+};
 
 /// Everything that one configuration means for a request.
 #[derive(Debug)]

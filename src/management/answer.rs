@@ -97,7 +97,8 @@ mod tests {
         assert!(!response.headers().contains_key("allow"));
         assert_eq!(response.headers()["cache-control"], "no-store");
         let body: Value = serde_json::from_slice(response.body()).unwrap();
-        let expected = json!({ "error": "Unprocessable Entity", "message": "no", "errors": ["a", "b"] });
+        let expected =
+            json!({ "error": "Unprocessable Entity", "message": "no", "errors": ["a", "b"] });
         assert_eq!(body, expected);
     }
 

@@ -8,6 +8,7 @@ use http::{StatusCode, header};
 use pingora::protocols::http::ServerSession;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::answer::Answer;
 
@@ -20,7 +21,7 @@ const MAX_DROPPED: usize = 16 * MAX_BODY;
 const MAX_DROPPING: Duration = Duration::from_secs(2);
 
 /// Reads the body within its limit; one that is there must say that it is JSON, which no form on a web page can.
-pub(super) async fn read(session: &mut ServerSession) -> Result<Vec<u8>, Answer> {
+pub(super) async fn read(session: &mut ServerSession) -> Result<Zeroizing<Vec<u8>>, Answer> {
     let too_large = || Answer::error(StatusCode::PAYLOAD_TOO_LARGE, "the body is over 1 MiB");
     let announced = session
         .get_header(header::CONTENT_LENGTH)
@@ -32,7 +33,7 @@ pub(super) async fn read(session: &mut ServerSession) -> Result<Vec<u8>, Answer>
     if expects_continue(session) && session.write_continue_response().await.is_err() {
         return Err(incomplete(session));
     }
-    let mut body = Vec::new();
+    let mut body = Zeroizing::new(Vec::with_capacity(announced.unwrap_or_default()));
     let whole = timeout(PATIENCE, async {
         while let Some(bytes) = session.read_request_body().await? {
             if body.len() + bytes.len() > MAX_BODY {
@@ -101,8 +102,18 @@ fn expects_continue(session: &ServerSession) -> bool {
         .is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-/// The members of a JSON object.
+/// The members of a JSON object. They may be secrets, and are zeroed when it is dropped.
 pub(super) struct Fields(Map<String, Value>);
+
+impl Drop for Fields {
+    fn drop(&mut self) {
+        for (_, value) in &mut self.0 {
+            if let Value::String(text) = value {
+                text.zeroize();
+            }
+        }
+    }
+}
 
 impl Fields {
     /// Takes a body apart.
@@ -139,9 +150,9 @@ impl Fields {
     pub(super) fn optional_text(&self, name: &str, max: usize) -> Result<Option<&str>, Answer> {
         let text = self.optional_lines(name, max)?;
         match text {
-            Some(text) if text.contains(char::is_control) => Err(bad(&format!(
-                "{name} must not hold control characters"
-            ))),
+            Some(text) if text.contains(char::is_control) => {
+                Err(bad(&format!("{name} must not hold control characters")))
+            }
             text => Ok(text),
         }
     }
@@ -231,7 +242,9 @@ mod tests {
     use super::*;
 
     fn fields(body: &str) -> Fields {
-        Fields::parse(body.as_bytes()).map_err(|answer| answer.message).unwrap()
+        Fields::parse(body.as_bytes())
+            .map_err(|answer| answer.message)
+            .unwrap()
     }
 
     #[test]

@@ -139,8 +139,8 @@ fn render(live: &Live, cloud: &Status) -> String {
             ],
         ),
     ] {
-        let results = results
-            .map(|(result, number)| (format!("{{result=\"{result}\"}}"), count(number)));
+        let results =
+            results.map(|(result, number)| (format!("{{result=\"{result}\"}}"), count(number)));
         family(name, "counter", help, &results);
     }
     text

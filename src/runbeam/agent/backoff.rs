@@ -66,6 +66,9 @@ mod tests {
         let mut backoff = Backoff::new(Duration::from_secs(5), Duration::from_secs(300));
         let minute = Duration::from_secs(60);
         assert_eq!(backoff.after_failure(Some(minute)), minute);
-        assert!(about(backoff.after_failure(Some(Duration::from_secs(1))), 10));
+        assert!(about(
+            backoff.after_failure(Some(Duration::from_secs(1))),
+            10
+        ));
     }
 }

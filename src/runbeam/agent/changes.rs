@@ -167,7 +167,11 @@ fn refused(error: &ReloadError) -> Refused {
     };
     Refused {
         error,
-        details: details.iter().take(MAX_DETAILS).map(|text| cut(text)).collect(),
+        details: details
+            .iter()
+            .take(MAX_DETAILS)
+            .map(|text| cut(text))
+            .collect(),
     }
 }
 

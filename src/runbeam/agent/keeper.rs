@@ -127,7 +127,11 @@ impl Agent {
             log::info!(
                 "runbeam: a machine token from the {}{}",
                 held.source.name(),
-                if held.token.is_expired() { ", which has expired" } else { "" }
+                if held.token.is_expired() {
+                    ", which has expired"
+                } else {
+                    ""
+                }
             );
             facts.held = Some(held);
         }
@@ -186,7 +190,9 @@ impl Agent {
         });
         let stored = stored.map(|token| Held::new(token, Source::Store, true));
         let mut facts = self.facts();
-        facts.refused.push(refused.token.machine_token.clone().into());
+        facts
+            .refused
+            .push(refused.token.machine_token.clone().into());
         let other = [environment, stored].into_iter().flatten().find(|other| {
             other.token.gateway_id == refused.token.gateway_id
                 && !other.token.is_expired()
@@ -215,7 +221,10 @@ impl Agent {
         };
         let refused = |token: &MachineToken| {
             let facts = self.facts();
-            facts.refused.iter().any(|refused| **refused == token.machine_token)
+            facts
+                .refused
+                .iter()
+                .any(|refused| **refused == token.machine_token)
         };
         let next = match stored {
             Some(stored) if store_wins(&whole.token, &stored) && !refused(&stored) => {
@@ -328,14 +337,41 @@ mod tests {
             (None, Some(token("s", "g", 2000)), false, Some(("s", true))),
             (Some(token("e", "g", 2098)), None, false, Some(("e", false))),
             (Some(token("e", "g", 2098)), None, true, Some(("e", true))),
-            (Some(token("e", "g", 2098)), Some(token("s", "g", 2099)), true, Some(("s", true))),
-            (Some(token("e", "g", 2098)), Some(token("s", "h", 2099)), true, Some(("e", true))),
-            (Some(token("e", "g", 2000)), Some(token("s", "h", 2099)), true, Some(("s", true))),
-            (Some(token("e", "g", 2000)), Some(token("s", "g", 1999)), true, Some(("e", true))),
-            (Some(bare.clone()), Some(token("s", "g", 2099)), true, Some(("bare", true))),
+            (
+                Some(token("e", "g", 2098)),
+                Some(token("s", "g", 2099)),
+                true,
+                Some(("s", true)),
+            ),
+            (
+                Some(token("e", "g", 2098)),
+                Some(token("s", "h", 2099)),
+                true,
+                Some(("e", true)),
+            ),
+            (
+                Some(token("e", "g", 2000)),
+                Some(token("s", "h", 2099)),
+                true,
+                Some(("s", true)),
+            ),
+            (
+                Some(token("e", "g", 2000)),
+                Some(token("s", "g", 1999)),
+                true,
+                Some(("e", true)),
+            ),
+            (
+                Some(bare.clone()),
+                Some(token("s", "g", 2099)),
+                true,
+                Some(("bare", true)),
+            ),
         ] {
             let held = choose(environment, stored, uses_variable);
-            let found = held.as_ref().map(|held| (&*held.token.machine_token, held.stored));
+            let found = held
+                .as_ref()
+                .map(|held| (&*held.token.machine_token, held.stored));
             assert_eq!(found, expected);
         }
     }

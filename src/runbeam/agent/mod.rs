@@ -17,7 +17,7 @@ mod upload;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 use zeroize::Zeroizing;
@@ -32,6 +32,11 @@ pub use orders::{Authorization, OrderError, Taken, UserToken};
 pub use state::{Counters, State, Status};
 pub use surroundings::{Surroundings, SurroundingsError};
 pub use upload::{UploadError, Uploaded};
+
+/// How long the cloud may take for what an operator waits for.
+const ORDER: Duration = Duration::from_secs(15);
+/// How long it may take for a call of the background service.
+const CALL: Duration = Duration::from_secs(30);
 
 /// The connection of this gateway to the cloud.
 pub struct Agent {
@@ -115,9 +120,15 @@ impl Agent {
         }
     }
 
+    /// A client of the configured cloud, for what somebody waits for.
+    fn client_of_order(&self, settings: &Runbeam) -> Result<RunbeamClient, RunbeamError> {
+        self.client(settings, ORDER)
+    }
+
     /// A client of the configured cloud.
-    fn client(&self, settings: &Runbeam) -> Result<RunbeamClient, RunbeamError> {
+    fn client(&self, settings: &Runbeam, limit: Duration) -> Result<RunbeamClient, RunbeamError> {
         let options = ClientOptions {
+            timeout: limit,
             accept_invalid_certs: self.surroundings.accepts_invalid_certs(settings),
             ..ClientOptions::default()
         };

@@ -96,9 +96,12 @@ impl Agent {
         authorization: Authorization,
     ) -> Result<Taken, OrderError> {
         let settings = self.live.runbeam().ok_or(OrderError::Disabled)?;
-        let key = authorization.encryption_key.as_ref().map(|key| key.as_str());
+        let key = authorization
+            .encryption_key
+            .as_ref()
+            .map(|key| key.as_str());
         key.map(EncryptionKeys::parse).transpose()?;
-        let client = self.client(&settings).map_err(OrderError::Cloud)?;
+        let client = self.client_of_order(&settings).map_err(OrderError::Cloud)?;
         let answer = client
             .authorize_gateway(
                 user.0.as_str(),
@@ -194,7 +197,11 @@ impl Users {
         }
         let options = ValidationOptions {
             trusted_issuers: trusted.clone(),
-            jwt_secret: agent.surroundings.jwt_secret.as_ref().map(|secret| secret.to_string()),
+            jwt_secret: agent
+                .surroundings
+                .jwt_secret
+                .as_ref()
+                .map(|secret| secret.to_string()),
             ..ValidationOptions::default()
         };
         let users = Arc::new(UserTokens::new(options).map_err(OrderError::Cloud)?);
@@ -281,7 +288,10 @@ mod tests {
 
     #[test]
     fn an_address_is_shown_without_what_may_be_secret() {
-        assert_eq!(shown("https://u:p@h.example/x/?t=1#f"), "https://h.example/x");
+        assert_eq!(
+            shown("https://u:p@h.example/x/?t=1#f"),
+            "https://h.example/x"
+        );
         assert_eq!(shown("nonsense"), "something that is no address");
         assert!(shown(&format!("https://h/{}", "x".repeat(1000))).len() <= 200);
     }

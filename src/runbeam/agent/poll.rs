@@ -125,7 +125,10 @@ impl Agent {
                 "changes_failed": counters.changes_failed,
             },
         });
-        match client.report_status(&held.token.machine_token, &status).await {
+        match client
+            .report_status(&held.token.machine_token, &status)
+            .await
+        {
             Ok(()) => {}
             Err(error) if matches!(error.status(), Some(404 | 405)) => {
                 log::debug!("runbeam: the cloud takes no status reports");

@@ -23,11 +23,9 @@ impl Agent {
             .authorize_gateway(&token.machine_token, &token.gateway_code, None, None)
             .await;
         let renewed = match renewed {
-            Ok(renewed) if held.is_whole() && renewed.gateway.id != token.gateway_id => {
-                Err(RunbeamError::Setup(
-                    "the cloud gave a token for another gateway".to_owned(),
-                ))
-            }
+            Ok(renewed) if held.is_whole() && renewed.gateway.id != token.gateway_id => Err(
+                RunbeamError::Setup("the cloud gave a token for another gateway".to_owned()),
+            ),
             other => other,
         };
         match renewed {
@@ -60,9 +58,7 @@ impl Agent {
     /// Warns once a day.
     fn remind(&self, held: &Held, error: &RunbeamError) {
         let mut facts = self.facts();
-        let due = facts
-            .reminded
-            .is_none_or(|last| last.elapsed() >= REMINDER);
+        let due = facts.reminded.is_none_or(|last| last.elapsed() >= REMINDER);
         if !due {
             log::debug!("runbeam: renewal: {error}");
             return;

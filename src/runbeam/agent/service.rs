@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::backoff::{Backoff, jittered};
-use super::{Agent, Held};
+use super::{Agent, CALL, Held};
 use crate::gateway::Runbeam;
 use crate::runbeam::RunbeamClient;
 
@@ -56,7 +56,7 @@ impl Agent {
         let Some(settings) = settings else {
             return std::future::pending().await;
         };
-        let client = match self.client(&settings) {
+        let client = match self.client(&settings, CALL) {
             Ok(client) => client,
             Err(error) => {
                 self.complain(error.to_string());
@@ -139,10 +139,7 @@ impl Work {
     }
 
     async fn poll(&mut self, held: Held) {
-        let outcome = self
-            .agent
-            .poll(&self.client, &self.settings, &held)
-            .await;
+        let outcome = self.agent.poll(&self.client, &self.settings, &held).await;
         let pause = match outcome {
             Ok(()) => {
                 self.polls.reset();

@@ -124,20 +124,35 @@ mod tests {
         .unwrap();
         assert!(empty.machine_token.is_none() && empty.encryption_key.is_none());
         for (name, value) in [
-            ("RUNBEAM_MACHINE_TOKEN", "{\"machine_token\": \"mt_secret\"}"),
+            (
+                "RUNBEAM_MACHINE_TOKEN",
+                "{\"machine_token\": \"mt_secret\"}",
+            ),
             ("RUNBEAM_ENCRYPTION_KEY", "secret passphrase"),
         ] {
             let error = read(&[(name, value)]).unwrap_err();
             assert!(error.starts_with(&format!("{name}: ")), "{error}");
-            assert!(!error.contains("secret passphrase") && !error.contains("mt_"), "{error}");
+            assert!(
+                !error.contains("secret passphrase") && !error.contains("mt_"),
+                "{error}"
+            );
         }
-        let shown = format!("{:?}", read(&[("RUNBEAM_MACHINE_TOKEN", "mt_secret")]).unwrap());
+        let shown = format!(
+            "{:?}",
+            read(&[("RUNBEAM_MACHINE_TOKEN", "mt_secret")]).unwrap()
+        );
         assert!(!shown.contains("mt_"), "{shown}");
     }
 
     #[test]
     fn switches_are_true_or_one() {
-        for (value, on) in [("true", true), ("1", true), ("0", false), ("yes", false), ("", false)] {
+        for (value, on) in [
+            ("true", true),
+            ("1", true),
+            ("0", false),
+            ("yes", false),
+            ("", false),
+        ] {
             let read = read(&[("RUNBEAM_PUSH_CONFIG_ON_STARTUP", value)]).unwrap();
             assert_eq!(read.push_on_startup, on, "{value}");
         }

@@ -37,7 +37,7 @@ impl Agent {
     pub async fn upload(&self) -> Result<Uploaded, UploadError> {
         let settings = self.live.runbeam().ok_or(UploadError::Disabled)?;
         let held = self.held().ok_or(UploadError::Unauthorized)?;
-        let client = self.client(&settings)?;
+        let client = self.client_of_order(&settings)?;
         self.upload_with(&client, &held).await
     }
 
@@ -50,7 +50,9 @@ impl Agent {
         let upload = tokio::task::spawn_blocking(move || live.upload())
             .await
             .map_err(|_| UploadError::Refused(vec!["reading it did not end well".to_owned()]))?
-            .map_err(|errors| UploadError::Refused(errors.iter().map(ToString::to_string).collect()))?;
+            .map_err(|errors| {
+                UploadError::Refused(errors.iter().map(ToString::to_string).collect())
+            })?;
         let uploaded = Uploaded {
             config_size: upload.toml.len(),
             pipeline_count: upload.pipelines,
@@ -91,5 +93,6 @@ impl Agent {
 /// Whether the same upload would be refused again.
 fn is_final(error: &RunbeamError) -> bool {
     let status = error.status();
-    !error.is_rejected() && status.is_some_and(|status| (400..500).contains(&status) && status != 429)
+    !error.is_rejected()
+        && status.is_some_and(|status| (400..500).contains(&status) && status != 429)
 }

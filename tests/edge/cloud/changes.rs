@@ -33,7 +33,8 @@ fn three_changes_the_middle_one_broken_and_a_restart_without_the_cloud() {
     let (_, transform) = reports(&cloud, "c4").pop().unwrap();
     assert!(transform["error"].as_str().unwrap().contains("transform"), "{transform}");
     // Fetched, acknowledged, put in service, and only then reported.
-    let steps: Vec<String> = cloud.requests().into_iter().map(|request| request.path).filter(|path| path.contains("c3") || path.contains("acknowledge")).collect();
+    let steps: Vec<String> =
+        cloud.requests().into_iter().map(|request| request.path).filter(|path| path.contains("c3") || path.contains("acknowledge")).collect();
     let place = |part: &str| steps.iter().position(|path| path.ends_with(part)).unwrap();
     assert!(place("/change/c3") < place("/change/c3/applied"), "{steps:?}");
     let generation = edge.manage("/admin/info").send().json()["config_generation"].as_u64().unwrap();

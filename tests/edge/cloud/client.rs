@@ -49,7 +49,10 @@ fn its_calls_byte_for_byte() {
     assert_eq!(pipelines["pipelines"], expected);
     let routes = send(&edge, &get("/admin/routes", port)).json();
     let route = &routes["routes"][0];
-    assert_eq!((&route["path"], &route["endpoint_name"], &route["service_type"], &route["pipeline"]), (&"/api".into(), &"api".into(), &"http".into(), &"api".into()));
+    assert_eq!(
+        (&route["path"], &route["endpoint_name"], &route["service_type"], &route["pipeline"]),
+        (&"/api".into(), &"api".into(), &"http".into(), &"api".into())
+    );
 
     assert_eq!(send(&edge, &bare_post("/admin/update", port)).status, 401, "nothing to upload with yet");
     let machine_token = "mt_1f3b17cab6774d2386dc51c36e41dea8";

@@ -112,7 +112,8 @@ fn a_malformed_one_is_a_start_up_error_that_names_the_field() {
         let ran = Program::with(&["-c", "harmony.toml"]).file("harmony.toml", &text).env("RUNBEAM_MACHINE_TOKEN", value).run();
         assert_eq!(ran.status, Some(1), "{value}");
     }
-    let ran = Program::check(&Settings::bare().text().replace("{port}", "18080").replace("{mport}", "19090")).env("RUNBEAM_ENCRYPTION_KEY", "a passphrase").run();
+    let ran =
+        Program::check(&Settings::bare().text().replace("{port}", "18080").replace("{mport}", "19090")).env("RUNBEAM_ENCRYPTION_KEY", "a passphrase").run();
     assert_eq!(ran.status, Some(1));
     ran.error_with(&["RUNBEAM_ENCRYPTION_KEY"]);
 }

@@ -34,7 +34,8 @@ fn a_user_token_becomes_a_machine_token() {
     assert_eq!((&authorized["state"], &authorized["gateway_id"]), (&"authorized".into(), &GATEWAY_ID.into()));
     assert!(authorized["token_expires_at"].is_string() && authorized["last_error"].is_null(), "{authorized}");
     let metrics = edge.manage("/metrics").send().text();
-    for line in ["harmony_runbeam_state{state=\"authorized\"} 1", "harmony_runbeam_state{state=\"rejected\"} 0", "harmony_runbeam_polls_total{result=\"ok\"} 1"] {
+    for line in ["harmony_runbeam_state{state=\"authorized\"} 1", "harmony_runbeam_state{state=\"rejected\"} 0", "harmony_runbeam_polls_total{result=\"ok\"} 1"]
+    {
         assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
     }
     assert!(metrics.lines().any(|line| line.starts_with("harmony_machine_token_expiry_timestamp_seconds 1")), "{metrics}");

@@ -36,7 +36,9 @@ fn it_is_granted_and_refused() {
     let last = format!("Bearer {}", cloud.issued_tokens()[3]);
     let renewal = cloud.requests_to("/harmony/authorize").pop().unwrap();
     assert_eq!(renewal.authorization, Some(format!("Bearer {}", cloud.issued_tokens()[2])));
-    eventually("a poll with the renewed token", SOON, || cloud.requests_to("/harmony/changes/").into_iter().find(|request| request.authorization.as_ref() == Some(&last)));
+    eventually("a poll with the renewed token", SOON, || {
+        cloud.requests_to("/harmony/changes/").into_iter().find(|request| request.authorization.as_ref() == Some(&last))
+    });
     edge.restart();
     await_state(&edge, "authorized");
     assert_eq!(cloud.issued_tokens().len(), 4, "the renewed token was stored");

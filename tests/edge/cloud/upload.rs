@@ -56,7 +56,9 @@ fn a_literal_secret_stays_here() {
     let (cloud, upstream) = (Cloud::start(), Upstream::start());
     let secret = "a-literal-secret-of-thirty-two-bytes-and-more";
     secrets::remember(secret);
-    let literal = KEYED.replace("type = \"api-key\"", "type = \"jwt-auth\"").replace("keys = [\"${KEY_HASH}\"]", &format!("algorithm = \"HS256\", secret = \"{secret}\", issuer = \"i\", audience = \"a\""));
+    let literal = KEYED
+        .replace("type = \"api-key\"", "type = \"jwt-auth\"")
+        .replace("keys = [\"${KEY_HASH}\"]", &format!("algorithm = \"HS256\", secret = \"{secret}\", issuer = \"i\", audience = \"a\""));
     let edge = edge(&cloud, &upstream).and(&literal).start();
     assert_eq!(authorize(&edge, &cloud).status, 201);
     let answer = edge.steer("POST", "/admin/update").send();
