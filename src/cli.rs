@@ -7,14 +7,14 @@ mod secrets;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
 use crate::auth::Shared;
-use crate::config::{self, Config, LogFormat, ProcessEnvironment, Step};
+use crate::config::{Config, Environment, LogFormat, ProcessEnvironment, Source, Step};
 use crate::demo::{self, Demo};
 use crate::gateway::Live;
+use crate::runbeam::agent::{Surroundings, SurroundingsError};
 use crate::server::EdgeServer;
 use crate::telemetry::{self, LogSettings, LogWriter};
 
@@ -95,12 +95,12 @@ fn install_crypto() -> anyhow::Result<()> {
 }
 
 fn serve(path: &std::path::Path) -> anyhow::Result<()> {
-    let config = config::load(path, &ProcessEnvironment)?;
+    let source = Source::file(path);
+    let config = source.load()?;
+    let surroundings = surroundings(&config)?;
     let log = start_log(&config)?;
-    let source = path.to_owned();
-    let loader = Arc::new(move || config::load(&source, &ProcessEnvironment));
-    let server = EdgeServer::build(&config, loader, log.clone())?;
-    summarize(&config);
+    let server = EdgeServer::build(source, &config, surroundings, log.clone())?;
+    summarize(&server.config());
     server.run();
     log.flush();
     Ok(())
@@ -114,15 +114,25 @@ fn demonstrate(port: u16) -> anyhow::Result<()> {
 
 #[allow(clippy::print_stdout, reason = "the answer of --check")]
 fn check(path: &std::path::Path) -> anyhow::Result<()> {
-    let config = config::load(path, &ProcessEnvironment)?;
-    Live::start(config.clone(), Shared::new(None)?)?;
+    let live = Live::start(Source::file(path), Shared::new(None)?)?;
+    let config = live.config();
+    surroundings(&config)?;
     for note in &config.notes {
         if note.warning {
             complain(&format_args!("warning: {}", note.text));
         }
     }
+    for entry in live.set_aside() {
+        complain(&format_args!("warning: {entry}"));
+    }
     println!("configuration ok");
     Ok(())
+}
+
+/// What the connection to the cloud takes from the environment.
+fn surroundings(config: &Config) -> Result<Surroundings, SurroundingsError> {
+    let variable = |name: &str| ProcessEnvironment.var(name);
+    Surroundings::read(&config.id, config.state_dir.clone(), &variable)
 }
 
 /// Starts logging as the configuration says.
@@ -162,9 +172,14 @@ fn summarize(config: &Config) {
             .collect();
         let chain = admission(&pipeline.steps).unwrap_or_else(|| steps.join(", "));
         log::info!(
-            "pipeline {} at {} ({chain})",
+            "pipeline {} at {} ({chain}){}",
             pipeline.name,
-            places.join(", ")
+            places.join(", "),
+            if config.cloud.pipelines.contains(&pipeline.name) {
+                ", from the cloud"
+            } else {
+                ""
+            }
         );
     }
     for note in &config.notes {
@@ -232,7 +247,8 @@ mod tests {
         ] {
             let text = text.replace("MIDDLEWARE", middleware);
             let none = std::collections::BTreeMap::<String, String>::new();
-            let config = config::parse(std::path::Path::new("t.toml"), &text, &none).unwrap();
+            let config =
+                crate::config::parse(std::path::Path::new("t.toml"), &text, &none).unwrap();
             let found = admission(&config.pipelines[0].steps);
             assert_eq!(found.as_deref(), expected, "{middleware}");
         }

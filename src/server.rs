@@ -1,5 +1,7 @@
 //! The one composition root: a configuration becomes a Pingora server with its services.
 
+mod watcher;
+
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -18,10 +20,11 @@ use pingora_proxy::{HttpProxy, http_proxy_service_with_name};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::auth::{Shared, SharedError};
-use crate::config::{self, Bind, Config, Network};
-use crate::gateway::{Live, Loader};
+use crate::config::{self, Bind, Config, Network, Source};
+use crate::gateway::Live;
 use crate::management::{ManagementApi, Protection};
 use crate::proxy::{Deadlines, Edge};
+use crate::runbeam::agent::{Agent, Surroundings};
 use crate::telemetry::{LogWriter, Reports};
 
 /// Tries of Pingora's for one request. Ours are counted per backend; this only bounds how many dead kept connections one request may meet.
@@ -55,19 +58,28 @@ pub enum StartError {
 /// A server that is ready to run.
 pub struct EdgeServer {
     server: Server,
+    live: Arc<Live>,
 }
 
 impl EdgeServer {
-    /// Builds everything. Opens no listener that stays, fetches nothing. `loader` is what a reload reads.
-    pub fn build(config: &Config, loader: Loader, log: LogWriter) -> Result<Self, StartError> {
+    /// Builds everything. Opens no listener that stays, fetches nothing. `config` is what `source` says; `surroundings` is what the connection to the cloud takes from
+    /// the environment.
+    pub fn build(
+        source: Source,
+        config: &Config,
+        surroundings: Surroundings,
+        log: LogWriter,
+    ) -> Result<Self, StartError> {
         let shared = Shared::new(config.state_dir.clone())?;
-        let live = Arc::new(Live::start(config.clone(), shared)?);
+        let live = Arc::new(Live::start(source, shared)?);
+        let config = live.config();
+        let config = &*config;
         for network in &config.networks {
             try_to_bind(network)?;
         }
         let upkeep = Upkeep {
+            agent: Arc::new(Agent::new(live.clone(), surroundings)),
             live: live.clone(),
-            loader,
             deadlines: Arc::default(),
             in_flight: live.metrics().in_flight().clone(),
             grace: config.grace,
@@ -81,7 +93,12 @@ impl EdgeServer {
         let mut upkeep = background_service("upkeep", upkeep);
         upkeep.threads = Some(1);
         server.add_service(upkeep);
-        Ok(Self { server })
+        Ok(Self { server, live })
+    }
+
+    /// The configuration that it starts with, what the cloud sent before included.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.live.config()
     }
 
     /// Adds a service of the demonstration's.
@@ -147,7 +164,7 @@ fn management_service(
         settings.base_path.clone(),
         protection,
         upkeep.live.clone(),
-        upkeep.loader.clone(),
+        upkeep.agent.clone(),
         Reports {
             log: Some(upkeep.log.clone()),
             ..Reports::default()
@@ -194,7 +211,7 @@ fn try_to_bind(network: &Network) -> Result<(), StartError> {
 /// Everything that goes on beside the requests, and the end of it all.
 struct Upkeep {
     live: Arc<Live>,
-    loader: Loader,
+    agent: Arc<Agent>,
     deadlines: Arc<Deadlines>,
     in_flight: Arc<AtomicUsize>,
     grace: Duration,
@@ -206,11 +223,14 @@ impl BackgroundService for Upkeep {
     async fn start(&self, shutdown: ShutdownWatch) {
         let names = self.live.names().run(shutdown.clone());
         let key_sets = self.live.key_sets().run(shutdown.clone());
+        let agent = self.agent.clone().run(shutdown.clone());
         tokio::join!(
             names,
             key_sets,
+            agent,
             self.deadlines.run(),
             self.reload_on_hangup(),
+            watcher::run(self.live.clone()),
             self.drain(shutdown)
         );
     }
@@ -227,9 +247,9 @@ impl Upkeep {
             }
         };
         while hangups.recv().await.is_some() {
-            let (live, loader) = (self.live.clone(), self.loader.clone());
+            let live = self.live.clone();
             // The outcome is logged where it is decided.
-            let _ = tokio::task::spawn_blocking(move || live.apply(|| loader())).await;
+            let _ = tokio::task::spawn_blocking(move || live.reload()).await;
         }
     }
 

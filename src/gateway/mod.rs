@@ -3,6 +3,9 @@
 //! A request takes one `Arc` of the [`Gateway`] and keeps it to its end, so it never sees half of one configuration and half of another. What outlives a
 //! configuration (key sets, what is known of passwords, resolved names, counts of requests) is held beside it, in [`Live`]. Nothing here speaks HTTP or touches a socket, but for the look-up of names.
 
+mod diff;
+mod fingerprint;
+mod layer;
 mod live;
 mod names;
 mod path;
@@ -17,10 +20,13 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::auth::Shared;
-use crate::config::{self, Bind, Config, Service, StepKind};
+use crate::config::{self, Bind, StepKind};
 use crate::telemetry::Metrics;
 
-pub use live::{Diff, Live, Loader, Reload, ReloadError, Reloads, Status};
+pub use diff::Diff;
+pub use fingerprint::{Fingerprint, Watched};
+pub use layer::LayerChange;
+pub use live::{Live, Reload, ReloadError, Reloads, Status};
 pub use names::{Addresses, Names};
 pub use path::{PathError, canonical};
 pub use pipeline::{Backend, Pipeline, Target, Upstream};
@@ -28,7 +34,9 @@ pub use routes::{Match, RouteTable};
 pub use stage::Stage;
 
 pub use crate::auth::KeySetStatus;
-pub use crate::config::HttpBackend;
+pub use crate::config::{
+    Config, HttpBackend, Runbeam, Service, SetAside, Source, TokenStore as StoreChoice, Upload,
+};
 
 /// Everything that one configuration means for a request.
 #[derive(Debug)]
@@ -90,7 +98,9 @@ impl Gateway {
         let mut errors = Vec::new();
         let mut pipelines = Vec::new();
         for settings in &config.pipelines {
-            let pipeline = match Pipeline::build(settings, shared, names, metrics) {
+            let from_cloud = config.cloud.pipelines.contains(&settings.name);
+            let guarded = config.management_listener().filter(|_| from_cloud);
+            let pipeline = match Pipeline::build(settings, shared, names, metrics, guarded) {
                 Ok(pipeline) => Arc::new(pipeline),
                 Err(found) => {
                     errors.extend(found);

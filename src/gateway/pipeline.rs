@@ -1,5 +1,6 @@
 //! A pipeline at run time: its stages, and the backends that share its load.
 
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -58,6 +59,8 @@ pub struct Upstream {
     pub authority: HeaderValue,
     /// The `Authorization` that it gets.
     pub credential: Option<HeaderValue>,
+    /// The listener of the Management API, for pipelines from the cloud.
+    guarded: Option<SocketAddr>,
 }
 
 impl Pipeline {
@@ -66,11 +69,12 @@ impl Pipeline {
         shared: &Shared,
         names: &Names,
         metrics: &Metrics,
+        guarded: Option<SocketAddr>,
     ) -> Result<Self, Vec<config::Error>> {
         let mut errors = Vec::new();
         let mut backends = Vec::new();
         for backend in &settings.backends {
-            match Backend::build(backend, names, metrics) {
+            match Backend::build(backend, names, metrics, guarded) {
                 Ok(backend) => backends.push(backend),
                 Err(error) => errors.push(config::Error::new(
                     format!("backends.{}", backend.name),
@@ -139,20 +143,41 @@ impl Backend {
         settings: &config::Backend,
         names: &Names,
         metrics: &Metrics,
+        guarded: Option<SocketAddr>,
     ) -> Result<Self, InvalidHeaderValue> {
         Ok(Self {
             name: settings.name.clone(),
             metrics: metrics.backend(&settings.name),
             target: match &settings.target {
                 BackendTarget::Echo => Target::Echo,
-                BackendTarget::Http(http) => Target::Http(Box::new(Upstream::build(http, names)?)),
+                BackendTarget::Http(http) => {
+                    Target::Http(Box::new(Upstream::build(http, names, guarded)?))
+                }
             },
         })
     }
 }
 
 impl Upstream {
-    fn build(settings: &HttpBackend, names: &Names) -> Result<Self, InvalidHeaderValue> {
+    /// An address to connect to; `None` while the name is not resolved, and where it is that of a listener which this upstream must not be.
+    pub fn address(&self) -> Option<SocketAddr> {
+        let address = self.addresses.next()?;
+        let guarded = |listener| config::reaches(address, listener) || is_here(address, listener);
+        if self.guarded.is_some_and(guarded) {
+            log::warn!(
+                "upstream {}: {address} is the Management API, which no pipeline from the cloud may reach",
+                self.settings.host
+            );
+            return None;
+        }
+        Some(address)
+    }
+
+    fn build(
+        settings: &HttpBackend,
+        names: &Names,
+        guarded: Option<SocketAddr>,
+    ) -> Result<Self, InvalidHeaderValue> {
         let credential = settings
             .credential
             .as_ref()
@@ -167,8 +192,15 @@ impl Upstream {
             addresses: names.addresses(&settings.host, settings.port),
             authority: HeaderValue::from_str(&authority(settings))?,
             credential,
+            guarded,
         })
     }
+}
+
+/// Whether an address is one of this machine's, where every one of them is listened on.
+fn is_here(address: SocketAddr, listener: SocketAddr) -> bool {
+    let all = listener.ip().is_unspecified() && listener.port() == address.port();
+    all && UdpSocket::bind((address.ip(), 0)).is_ok()
 }
 
 fn authority(settings: &HttpBackend) -> String {

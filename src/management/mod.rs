@@ -1,20 +1,25 @@
 //! The Management API, on its own network: what a supervisor asks (`/health`, `/ready`, `/metrics`), what an operator looks at, and what an operator steers with.
 //!
 //! `guard` decides who may call, `routes` what is called; each group of routes has a file of its own. Answers are JSON, and an error is `{ "error", "message" }`.
-//! State changes only by POST.
+//! State changes only by POST, and every change is logged. The order of checks: Host, Origin and management credential; 403 where Runbeam is off; 401; 413, 415, 400.
 
 mod answer;
+mod body;
+mod cloud;
 mod guard;
+mod info;
+mod key_sets;
 mod metrics;
 mod page;
 mod process;
 mod reload;
 mod routes;
 mod status;
+mod token;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use http::{Method, Response, StatusCode, header};
@@ -25,44 +30,45 @@ use serde_json::json;
 use self::answer::Answer;
 use self::page::Page;
 use self::routes::{Route, Unrouted};
-use crate::gateway::{Live, Loader};
+use crate::gateway::Live;
+use crate::runbeam::agent::Agent;
 use crate::telemetry::Reports;
 
 pub use guard::Protection;
 
 /// How long `/ready` waits for the first fetch of every key set.
 const FIRST_FETCH: Duration = Duration::from_secs(10);
-/// Largest body that is read.
-const MAX_BODY: usize = 1024 * 1024;
 
 /// The service on the management network.
 pub struct ManagementApi {
     live: Arc<Live>,
-    loader: Loader,
+    agent: Arc<Agent>,
     reports: Reports,
     base_path: String,
     protection: Protection,
     page: Page,
     started: Instant,
+    started_at: SystemTime,
 }
 
 impl ManagementApi {
-    /// A service over a live gateway, under `base_path`. `loader` is what a reload reads; `reports` are asked for the metrics and the status page.
+    /// A service over a live gateway and its connection to the cloud, under `base_path`. `reports` are asked for the metrics and the status page.
     pub fn new(
         base_path: String,
         protection: Protection,
         live: Arc<Live>,
-        loader: Loader,
+        agent: Arc<Agent>,
         reports: Reports,
     ) -> Self {
         Self {
             live,
-            loader,
+            agent,
             reports,
             base_path,
             protection,
             page: Page::new(),
             started: Instant::now(),
+            started_at: SystemTime::now(),
         }
     }
 
@@ -92,28 +98,75 @@ impl ManagementApi {
                 "management: {method} {path} from {} refused: {message}",
                 shown(peer)
             );
-            return Answer::error(status, message);
+            let answer = Answer::error(status, message);
+            return match status {
+                StatusCode::UNAUTHORIZED => {
+                    answer.with(header::WWW_AUTHENTICATE, "Management-Token")
+                }
+                _ => answer,
+            };
         }
         let route = match route {
             Ok(route) => route,
             Err(Unrouted::Unknown) => return Answer::error(StatusCode::NOT_FOUND, "no such route"),
             Err(Unrouted::Method(allowed)) => {
-                return Answer::error(StatusCode::METHOD_NOT_ALLOWED, format!("use {allowed}"))
+                let message = format!("use {allowed}");
+                return Answer::error(StatusCode::METHOD_NOT_ALLOWED, message)
                     .with(header::ALLOW, allowed);
             }
         };
-        if let Err(refused) = read_body(session).await {
-            return refused;
+        let answer = self.carry_out(route, session).await;
+        if route.changes() {
+            let level = if answer.status.is_success() {
+                log::Level::Info
+            } else {
+                log::Level::Warn
+            };
+            let separator = if answer.message.is_empty() { "" } else { ": " };
+            log::log!(
+                level,
+                "management: {method} {path} from {}: {}{separator}{}",
+                shown(peer),
+                answer.status.as_u16(),
+                answer.message
+            );
         }
+        answer
+    }
+
+    async fn carry_out(&self, route: Route, session: &mut ServerSession) -> Answer {
+        if route.needs_runbeam() && !self.agent.is_enabled() {
+            return cloud::disabled();
+        }
+        let answer = match route {
+            Route::Authorize => token::authorize(&self.agent, session).await,
+            Route::Token => token::take(&self.agent, session).await,
+            _ => match body::read(session).await {
+                Ok(_) => Ok(self.carry_out_without_body(route).await),
+                Err(refused) => Err(refused),
+            },
+        };
+        answer.unwrap_or_else(|refused| refused)
+    }
+
+    /// The routes that ask for nothing but themselves: whatever stands in a body that passed its checks is not looked at.
+    async fn carry_out_without_body(&self, route: Route) -> Answer {
         match route {
-            Route::Metrics => metrics::answer(&self.live, &self.reports),
+            Route::Info => info::info(&self.live, &self.agent, self.started_at),
+            Route::Pipelines => info::pipelines(&self.live),
+            Route::Routes => info::routes(&self.live),
+            Route::Metrics => metrics::answer(&self.live, &self.agent, &self.reports),
             Route::Page => self.page.answer(),
-            Route::Reload => {
-                log::info!("management: reload asked for from {}", shown(peer));
-                reload::reload(self.live.clone(), self.loader.clone()).await
-            }
+            Route::Watch => status::answer(&self.live, &self.agent, &self.reports),
+            Route::Reload => reload::reload(self.live.clone()).await,
             Route::Status => reload::status(&self.live),
-            Route::Watch => status::answer(&self.live, &self.reports),
+            Route::RefreshKeys => key_sets::refresh(&self.live).await,
+            Route::Deauthorize => token::forget(&self.agent).await,
+            Route::Update => cloud::upload(&self.agent).await,
+            Route::Discard => cloud::discard(self.live.clone()).await,
+            Route::Authorize | Route::Token => {
+                Answer::error(StatusCode::BAD_REQUEST, "this needs a body")
+            }
         }
     }
 
@@ -138,47 +191,11 @@ fn shown(peer: Option<IpAddr>) -> String {
     peer.map_or_else(|| "the socket".to_owned(), |peer| peer.to_string())
 }
 
-/// Reads the body within its limit; one that is there must say that it is JSON, which no form on a web page can.
-async fn read_body(session: &mut ServerSession) -> Result<Vec<u8>, Answer> {
-    let mut body = Vec::new();
-    loop {
-        match session.read_request_body().await {
-            Ok(Some(bytes)) if body.len() + bytes.len() > MAX_BODY => {
-                session.set_keepalive(None);
-                return Err(Answer::error(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "the body is over 1 MiB",
-                ));
-            }
-            Ok(Some(bytes)) => body.extend_from_slice(&bytes),
-            Ok(None) => break,
-            Err(_) => {
-                session.set_keepalive(None);
-                return Err(Answer::error(
-                    StatusCode::BAD_REQUEST,
-                    "the body did not arrive whole",
-                ));
-            }
-        }
-    }
-    let is_json = session
-        .get_header(header::CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok())
-        .and_then(|kind| kind.split(';').next())
-        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
-    if !body.is_empty() && !is_json {
-        return Err(Answer::error(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "the body must be application/json",
-        ));
-    }
-    Ok(body)
-}
-
 #[async_trait]
 impl ServeHttp for ManagementApi {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let answer = self.answer(session).await;
+        body::drop_rest(session).await;
         answer.into_response(session.req_header().method == Method::HEAD)
     }
 }

@@ -10,10 +10,11 @@ use super::answer::Answer;
 use super::process::Process;
 use super::reload;
 use crate::gateway::{Backend, KeySetStatus, Live, Pipeline, Target};
+use crate::runbeam::agent::{Agent, Status};
 use crate::telemetry::{BOUNDS, PipelineMetrics, Reports, UpstreamReport};
 
 /// How everything stands now.
-pub(super) fn answer(live: &Live, reports: &Reports) -> Answer {
+pub(super) fn answer(live: &Live, agent: &Agent, reports: &Reports) -> Answer {
     let gateway = live.gateway();
     let metrics = live.metrics();
     let upstreams: Vec<UpstreamReport> = reports.upstreams.iter().flat_map(|ask| ask()).collect();
@@ -38,7 +39,7 @@ pub(super) fn answer(live: &Live, reports: &Reports) -> Answer {
         "key_sets": key_sets,
         "token_cache": { "hits": tokens.hits, "misses": tokens.misses, "entries": tokens.entries, "bytes": tokens.bytes, "limit": tokens.limit },
         "passwords": { "hashed": passwords.hashed, "waiting": passwords.waiting },
-        "runbeam": runbeam(reports),
+        "runbeam": runbeam(&agent.status()),
         "certificates": certificates(reports),
         "log": { "dropped": reports.log.as_ref().map_or(0, |log| log.dropped()) },
         "process": {
@@ -56,6 +57,13 @@ fn configuration(live: &Live) -> Value {
     let reloads = status.reloads;
     let mut told = reload::configuration(live);
     told["last_try"] = json!(seconds(status.tried_at));
+    let set_aside = live.set_aside();
+    told["set_aside"] = json!(
+        set_aside
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    );
     told["reloads"] = json!({
         "reloaded": reloads.reloaded,
         "unchanged": reloads.unchanged,
@@ -164,19 +172,22 @@ fn key_set(set: &KeySetStatus) -> Value {
     })
 }
 
-fn runbeam(reports: &Reports) -> Option<Value> {
-    let report = (reports.runbeam.as_ref()?)();
-    Some(json!({
-        "state": report.state,
-        "gateway_id": report.gateway_id,
-        "token_expires_at": report.token_expires_at.map(seconds),
-        "last_poll": report.last_poll.map(seconds),
-        "last_error": report.last_error,
-        "polls": report.polls.0,
-        "poll_failures": report.polls.1,
-        "changes_applied": report.changes.0,
-        "changes_failed": report.changes.1,
-    }))
+fn runbeam(cloud: &Status) -> Option<Value> {
+    let counters = cloud.counters;
+    cloud.enabled.then(|| {
+        json!({
+            "state": cloud.state.name(),
+            "gateway_id": cloud.gateway_id,
+            "token_expires_at": cloud.token_expires.map(seconds),
+            "token_store": cloud.token_store,
+            "last_poll": cloud.last_poll.map(seconds),
+            "last_error": cloud.last_error,
+            "polls_failed": counters.polls_failed,
+            "changes_pending": cloud.pending_changes,
+            "changes_applied": counters.changes_applied,
+            "changes_failed": counters.changes_failed,
+        })
+    })
 }
 
 fn certificates(reports: &Reports) -> Vec<Value> {

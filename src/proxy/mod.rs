@@ -107,7 +107,7 @@ impl ProxyHttp for Edge {
         let upstream = ctx
             .upstream()
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "no http backend to try"))?;
-        let address = upstream.addresses.next().ok_or_else(|| {
+        let address = upstream.address().ok_or_else(|| {
             failure::count(ctx, "unresolved");
             Error::explain(
                 ErrorType::Custom(failure::UNRESOLVED),

@@ -14,42 +14,11 @@ pub type Report<T> = Option<Arc<dyn Fn() -> T + Send + Sync>>;
 pub struct Reports {
     /// The log's queue.
     pub log: Option<LogWriter>,
-    /// The connection to Runbeam Cloud.
-    pub runbeam: Report<RunbeamReport>,
     /// The certificates that listeners serve.
     pub certificates: Report<Vec<CertificateReport>>,
     /// What health checks found out.
     pub upstreams: Report<Vec<UpstreamReport>>,
 }
-
-/// How the connection to Runbeam Cloud stands.
-#[derive(Debug, Clone, Default)]
-pub struct RunbeamReport {
-    /// One of [`RUNBEAM_STATES`].
-    pub state: &'static str,
-    /// The gateway that the machine token is for.
-    pub gateway_id: Option<String>,
-    /// When the machine token expires; `None`: there is none, or nobody knows.
-    pub token_expires_at: Option<SystemTime>,
-    /// When changes were last asked for with success.
-    pub last_poll: Option<SystemTime>,
-    /// Why the last call to the cloud failed; `None` after one that did not.
-    pub last_error: Option<String>,
-    /// Polls so far, and how many of them failed.
-    pub polls: (u64, u64),
-    /// Changes that were applied, and that failed.
-    pub changes: (u64, u64),
-}
-
-/// The states of a gateway towards Runbeam Cloud.
-pub const RUNBEAM_STATES: [&str; 6] = [
-    "disabled",
-    "unauthorized",
-    "authorized",
-    "expiring",
-    "expired",
-    "rejected",
-];
 
 /// A certificate that a listener serves.
 #[derive(Debug, Clone)]

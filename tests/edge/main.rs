@@ -4,6 +4,7 @@
 
 mod bearer;
 mod chain;
+mod cloud;
 mod configuration;
 mod demo;
 mod explain;
@@ -17,5 +18,6 @@ mod paths;
 mod reload;
 mod rooms;
 mod routing;
+mod runbeam_sdk;
 mod support;
 mod watch;

@@ -9,21 +9,22 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::answer::Answer;
 use super::process::Process;
 use crate::gateway::{KeySetStatus, Live, Target};
-use crate::telemetry::{RUNBEAM_STATES, Reports};
+use crate::runbeam::agent::{Agent, State, Status};
+use crate::telemetry::Reports;
 use families::Families;
 use http::StatusCode;
 
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The state of the process, for a scraper.
-pub(super) fn answer(live: &Live, reports: &Reports) -> Answer {
+pub(super) fn answer(live: &Live, agent: &Agent, reports: &Reports) -> Answer {
     let mut all = Families::default();
     requests(&mut all, live);
     upstreams(&mut all, live, reports);
     key_sets(&mut all, &live.key_sets().status());
     credentials(&mut all, live);
     configuration(&mut all, live);
-    runbeam(&mut all, reports);
+    runbeam(&mut all, &agent.status());
     all.gauge(
         "harmony_certificate_expiry_timestamp_seconds",
         "When a certificate that a listener serves expires, in Unix time.",
@@ -248,43 +249,50 @@ fn configuration(all: &mut Families, live: &Live) {
     );
 }
 
-fn runbeam(all: &mut Families, reports: &Reports) {
-    let report = reports
-        .runbeam
-        .as_ref()
-        .map(|ask| ask())
-        .unwrap_or_default();
-    let state = if report.state.is_empty() {
-        RUNBEAM_STATES[0]
-    } else {
-        report.state
-    };
+fn runbeam(all: &mut Families, cloud: &Status) {
     all.gauge(
         "harmony_runbeam_state",
-        "1 for the state towards Runbeam Cloud, 0 for the others.",
-        RUNBEAM_STATES.map(|name| (vec![("state", name.to_owned())], flag(name == state))),
+        "1 for the state of the connection to Runbeam Cloud, 0 for the others.",
+        State::ALL.map(|state| {
+            (
+                vec![("state", state.to_string())],
+                flag(state == cloud.state),
+            )
+        }),
     );
     all.gauge(
         "harmony_machine_token_expiry_timestamp_seconds",
         "When the machine token expires, in Unix time; absent without a token, or if nobody knows.",
-        report.token_expires_at.map(|at| (vec![], unix(at))),
+        cloud.token_expires.map(|at| (vec![], unix(at))),
     );
-    all.counter(
-        "harmony_runbeam_polls_total",
-        "Polls of Runbeam Cloud.",
-        [(vec![], count(report.polls.0))],
-    );
-    all.counter(
-        "harmony_runbeam_poll_failures_total",
-        "Polls of Runbeam Cloud that failed.",
-        [(vec![], count(report.polls.1))],
-    );
-    let results = [("applied", report.changes.0), ("failed", report.changes.1)];
-    all.counter(
-        "harmony_runbeam_changes_total",
-        "Changes that Runbeam Cloud sent, by how they ended.",
-        results.map(|(result, times)| (vec![("result", result.to_owned())], count(times))),
-    );
+    let counters = cloud.counters;
+    for (name, help, results) in [
+        (
+            "harmony_runbeam_polls_total",
+            "Polls of Runbeam Cloud.",
+            [("ok", counters.polls_ok), ("failed", counters.polls_failed)],
+        ),
+        (
+            "harmony_runbeam_changes_total",
+            "Changes that Runbeam Cloud sent.",
+            [
+                ("applied", counters.changes_applied),
+                ("failed", counters.changes_failed),
+            ],
+        ),
+        (
+            "harmony_runbeam_renewals_total",
+            "Renewals of the machine token.",
+            [
+                ("ok", counters.renewals_ok),
+                ("failed", counters.renewals_failed),
+            ],
+        ),
+    ] {
+        let sample =
+            |(result, times): (&str, u64)| (vec![("result", result.to_owned())], count(times));
+        all.counter(name, help, results.map(sample));
+    }
 }
 
 /// By the names that every Prometheus client gives them.

@@ -143,6 +143,7 @@ function problems(now) {
   const warn = (text) => found.push(["warn", text]);
   const config = now.config;
   if (config.last_error) bad("The last reload was refused, " + clock(config.last_try) + ": " + firstLine(config.last_error));
+  for (const text of config.set_aside) warn("Set aside: " + firstLine(text));
   for (const set of now.key_sets) {
     if (set.keys === 0) bad("No keys from " + set.url + (set.last_error ? ": " + set.last_error : "") + ". Its tokens are refused with 503.");
     else if (set.last_error) warn("Keys of " + set.url + " are " + span(set.age_secs) + " old, the last fetch failed: " + set.last_error);
@@ -457,7 +458,9 @@ function cloudSection(now) {
   if (runbeam && runbeam.state !== "disabled") {
     pairs.push(["Machine token", runbeam.token_expires_at === null ? el("span.dim", {}, "no expiry known") : expiry(runbeam.token_expires_at)]);
     if (runbeam.gateway_id) pairs.push(["Gateway", el("code", {}, runbeam.gateway_id)]);
-    pairs.push(["Last poll", (runbeam.last_poll === null ? "none yet" : clock(runbeam.last_poll)) + ", " + number(runbeam.changes_applied) + " changes applied, " + number(runbeam.changes_failed) + " failed"]);
+    pairs.push(["Last poll", (runbeam.last_poll === null ? "none yet" : clock(runbeam.last_poll)) + (runbeam.polls_failed ? ", " + number(runbeam.polls_failed) + " failed" : "")]);
+    pairs.push(["Changes", number(runbeam.changes_applied) + " applied, " + number(runbeam.changes_failed) + " failed, " + number(runbeam.changes_pending) + " pending"]);
+    if (runbeam.token_store) pairs.push(["Token store", runbeam.token_store]);
     if (runbeam.last_error) pairs.push(["Last error", el("pre.bad", {}, runbeam.last_error)]);
   }
   if (now.certificates.length === 0) pairs.push(["Certificates", el("span.dim", {}, "none served")]);

@@ -70,6 +70,10 @@ impl Edge {
         self.place.port.number()
     }
 
+    pub fn management_port(&self) -> u16 {
+        self.place.management.number()
+    }
+
     pub fn get(&self, target: &str) -> Request {
         self.request("GET", target)
     }

@@ -10,6 +10,7 @@
 //! Everything is real: sockets, keys, the binary. Everything ends with the test.
 
 pub mod client;
+pub mod cloud;
 pub mod edge;
 pub mod http2;
 pub mod issuer;
@@ -28,6 +29,7 @@ pub mod upstream;
 pub mod wire;
 
 pub use client::Client;
+pub use cloud::Cloud;
 pub use edge::Edge;
 pub use issuer::Issuer;
 pub use message::Framing;
