@@ -4,6 +4,7 @@
 
 mod bearer;
 mod chain;
+mod cloud;
 mod configuration;
 mod demo;
 mod explain;
@@ -20,3 +21,4 @@ mod rooms;
 mod routing;
 mod runbeam_sdk;
 mod support;
+mod watch;
