@@ -19,3 +19,4 @@ mod rooms;
 mod routing;
 mod runbeam_sdk;
 mod support;
+mod token_store;
