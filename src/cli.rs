@@ -7,15 +7,15 @@ mod secrets;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::auth::Shared;
-use crate::config::{self, Config, LogFormat, ProcessEnvironment, Step};
+use crate::config::{Config, LogFormat, Source, Step};
 use crate::demo::{self, Demo};
 use crate::gateway::Live;
-use crate::server::EdgeServer;
+use crate::server::{Directory, EdgeServer, Inherited, Start};
 use crate::telemetry::{self, LogSettings, LogWriter};
 
 /// An edge proxy that lets in only requests that authenticate.
@@ -33,6 +33,9 @@ struct Arguments {
     /// Check the configuration, print every error, and exit
     #[arg(short = 't', long)]
     check: bool,
+    /// Take the listeners over from the running process, without refusing a connection, and go on in its place
+    #[arg(long, conflicts_with = "check")]
+    upgrade: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -76,7 +79,7 @@ pub fn run() -> ExitCode {
             Ok(())
         }
         None if arguments.check => check(&arguments.config),
-        None => serve(&arguments.config),
+        None => serve(&arguments.config, arguments.upgrade),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -94,13 +97,18 @@ fn install_crypto() -> anyhow::Result<()> {
         .map_err(|_| anyhow::anyhow!("a cryptography provider is installed already"))
 }
 
-fn serve(path: &std::path::Path) -> anyhow::Result<()> {
-    let config = config::load(path, &ProcessEnvironment)?;
+fn serve(path: &std::path::Path, take_over: bool) -> anyhow::Result<()> {
+    let inherited = Inherited::from_systemd().context("LISTEN_FDS: not a listening socket")?;
+    let source = Source::file(path);
+    let config = source.load()?;
     let log = start_log(&config)?;
-    let source = path.to_owned();
-    let loader = Arc::new(move || config::load(&source, &ProcessEnvironment));
-    let server = EdgeServer::build(&config, loader, log.clone())?;
-    summarize(&config);
+    let start = Start {
+        inherited,
+        directory: Directory::choose(config.state_dir.as_deref()),
+        take_over,
+    };
+    let server = EdgeServer::build(source, &config, log.clone(), start)?;
+    summarize(&server.config());
     server.run();
     log.flush();
     Ok(())
@@ -114,12 +122,18 @@ fn demonstrate(port: u16) -> anyhow::Result<()> {
 
 #[allow(clippy::print_stdout, reason = "the answer of --check")]
 fn check(path: &std::path::Path) -> anyhow::Result<()> {
-    let config = config::load(path, &ProcessEnvironment)?;
-    Live::start(config.clone(), Shared::new(None)?)?;
+    let live = Live::start(Source::file(path), Shared::new(None)?)?;
+    let config = live.config();
     for note in &config.notes {
         if note.warning {
             complain(&format_args!("warning: {}", note.text));
         }
+    }
+    for warning in live.gateway().warnings() {
+        complain(&format_args!("warning: {warning}"));
+    }
+    for entry in live.set_aside() {
+        complain(&format_args!("warning: {entry}"));
     }
     println!("configuration ok");
     Ok(())
@@ -151,7 +165,8 @@ fn summarize(config: &Config) {
         config.threads
     );
     for network in &config.networks {
-        log::info!("network {} on {}", network.name, network.bind);
+        let tls = if network.tls.is_some() { ", TLS" } else { "" };
+        log::info!("network {} on {}{tls}", network.name, network.bind);
     }
     for pipeline in &config.pipelines {
         let steps: Vec<&str> = pipeline.steps.iter().map(|step| &*step.name).collect();
@@ -162,9 +177,14 @@ fn summarize(config: &Config) {
             .collect();
         let chain = admission(&pipeline.steps).unwrap_or_else(|| steps.join(", "));
         log::info!(
-            "pipeline {} at {} ({chain})",
+            "pipeline {} at {} ({chain}){}",
             pipeline.name,
-            places.join(", ")
+            places.join(", "),
+            if config.cloud.pipelines.contains(&pipeline.name) {
+                ", from the cloud"
+            } else {
+                ""
+            }
         );
     }
     for note in &config.notes {
@@ -232,7 +252,8 @@ mod tests {
         ] {
             let text = text.replace("MIDDLEWARE", middleware);
             let none = std::collections::BTreeMap::<String, String>::new();
-            let config = config::parse(std::path::Path::new("t.toml"), &text, &none).unwrap();
+            let config =
+                crate::config::parse(std::path::Path::new("t.toml"), &text, &none).unwrap();
             let found = admission(&config.pipelines[0].steps);
             assert_eq!(found.as_deref(), expected, "{middleware}");
         }

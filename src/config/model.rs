@@ -18,12 +18,14 @@ use http::Method;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
+use super::cloud::Cloud;
+
 pub use algorithm::JwtAlgorithm;
 pub use pattern::*;
 pub use policy::*;
 pub use step::*;
 
-/// A whole, valid configuration: the local files, typed.
+/// A whole, valid configuration: the local files and what the cloud adds to them, typed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// `proxy.id` (or `proxy.name`): letters, digits, `-` and `_`.
@@ -38,6 +40,8 @@ pub struct Config {
     pub token_cache_bytes: u64,
     /// `proxy.state_dir`, else `$STATE_DIRECTORY`, else `$HOME/.runbeam/<id>`; `None` when none of them is to be had.
     pub state_dir: Option<PathBuf>,
+    /// `proxy.watch_files`: reload when a file changes. Default true.
+    pub watch_files: bool,
     /// `[network.*]`, in the order of the file. At least one.
     pub networks: Vec<Network>,
     /// `[management]`; `None` when absent or `enabled = false`.
@@ -52,6 +56,22 @@ pub struct Config {
     pub notes: Vec<Note>,
     /// Every file that was read or that the configuration names, for the watcher.
     pub files: Vec<PathBuf>,
+    /// The pipelines directory, or where it would be; `None` where the main file holds the pipelines.
+    pub pipelines_dir: Option<PathBuf>,
+    /// What the cloud added.
+    pub cloud: Cloud,
+}
+
+impl Config {
+    /// Where the Management API listens, if that is an address and a port.
+    pub fn management_listener(&self) -> Option<SocketAddr> {
+        let name = &self.management.as_ref()?.network;
+        let network = self.networks.iter().find(|network| network.name == *name)?;
+        match network.bind {
+            Bind::Tcp(address) => Some(address),
+            Bind::Unix(_) => None,
+        }
+    }
 }
 
 /// Something the operator should know about a configuration that loads.
@@ -70,6 +90,28 @@ pub struct Network {
     pub name: Arc<str>,
     /// `bind_address` and `bind_port`.
     pub bind: Bind,
+    /// TLS; `None`: plain.
+    pub tls: Option<ListenerTls>,
+    /// `force_https`: everything is redirected to https at this port. Never beside `tls`.
+    pub https_port: Option<u16>,
+}
+
+/// TLS on a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// `cert_path` with `key_path`, then `certificates`: at least one. The first is shown to who asks for no name, or for one that none is for.
+    pub certificates: Vec<CertificateFiles>,
+    /// `client_ca_path`: clients may show a certificate of one of these authorities; on the management network they must.
+    pub client_ca_path: Option<PathBuf>,
+}
+
+/// The files of one certificate. They can be read; what is in them has not been looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// `cert_path`: the certificate and those between it and its authority, PEM.
+    pub cert_path: PathBuf,
+    /// `key_path`: its key, PEM: PKCS#8, PKCS#1 or SEC1.
+    pub key_path: PathBuf,
 }
 
 /// Where a listener binds.
@@ -79,6 +121,16 @@ pub enum Bind {
     Tcp(SocketAddr),
     /// `bind_address = "unix:/path"`: management only.
     Unix(PathBuf),
+}
+
+impl Bind {
+    /// The port, if it has one.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(address) => Some(address.port()),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Bind {

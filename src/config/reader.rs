@@ -13,7 +13,6 @@ use super::error::ErrorKind;
 use super::fill::Text;
 use super::foreign;
 use super::loading::{Loading, suggestion};
-use super::not_yet;
 
 /// A table, or several that count as one, and which of their keys were asked for.
 pub(super) struct Reader<'a> {
@@ -173,17 +172,6 @@ impl<'a> Reader<'a> {
         self.known.borrow_mut().extend(keys);
     }
 
-    /// Keys that a later version will read. One that only says `false` is no harm.
-    pub(super) fn refuse(&self, keys: &[not_yet::Key]) {
-        for (key, what) in keys {
-            if let Some(entry) = self.get(key)
-                && !entry.is_false()
-            {
-                entry.error(ErrorKind::NotServed((*what).to_owned()));
-            }
-        }
-    }
-
     /// Reports an error about the table itself.
     pub(super) fn error(&self, kind: impl Into<ErrorKind>, help: &str) {
         let layer = self.first();
@@ -251,7 +239,7 @@ impl<'a> Reader<'a> {
 }
 
 /// A key path with one more key; a key that is not bare is quoted.
-fn join(path: &str, key: &str) -> String {
+pub(super) fn join(path: &str, key: &str) -> String {
     let bare = !key.is_empty()
         && key
             .chars()

@@ -1,16 +1,17 @@
 //! A pipeline at run time: its stages, and the backends that share its load.
 
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::HeaderValue;
-use http::header::InvalidHeaderValue;
 
 use crate::auth::{Chain, CredentialPlace, Shared};
 use crate::config::{self, BackendTarget, HttpBackend};
 
 use super::names::{Addresses, Names};
 use super::stage::{self, Stage, Stages};
+use super::tls::Roots;
 
 /// One pipeline: what a request must pass, and where it goes then.
 #[derive(Debug)]
@@ -51,6 +52,10 @@ pub struct Upstream {
     pub authority: HeaderValue,
     /// The `Authorization` that it gets.
     pub credential: Option<HeaderValue>,
+    /// Whose certificates are trusted, if not the system's.
+    pub roots: Option<Arc<Roots>>,
+    /// The listener of the Management API, for pipelines from the cloud.
+    guarded: Option<SocketAddr>,
 }
 
 impl Pipeline {
@@ -58,15 +63,16 @@ impl Pipeline {
         settings: &config::Pipeline,
         shared: &Shared,
         names: &Names,
+        guarded: Option<SocketAddr>,
     ) -> Result<Self, Vec<config::Error>> {
         let mut errors = Vec::new();
         let mut backends = Vec::new();
         for backend in &settings.backends {
-            match Backend::build(backend, names) {
+            match Backend::build(backend, names, guarded) {
                 Ok(backend) => backends.push(backend),
                 Err(error) => errors.push(config::Error::new(
                     format!("backends.{}", backend.name),
-                    error.to_string(),
+                    error,
                 )),
             }
         }
@@ -120,35 +126,71 @@ impl Pipeline {
 }
 
 impl Backend {
-    fn build(settings: &config::Backend, names: &Names) -> Result<Self, InvalidHeaderValue> {
+    fn build(
+        settings: &config::Backend,
+        names: &Names,
+        guarded: Option<SocketAddr>,
+    ) -> Result<Self, String> {
         Ok(Self {
             name: settings.name.clone(),
             target: match &settings.target {
                 BackendTarget::Echo => Target::Echo,
-                BackendTarget::Http(http) => Target::Http(Box::new(Upstream::build(http, names)?)),
+                BackendTarget::Http(http) => {
+                    Target::Http(Box::new(Upstream::build(http, names, guarded)?))
+                }
             },
         })
     }
 }
 
 impl Upstream {
-    fn build(settings: &HttpBackend, names: &Names) -> Result<Self, InvalidHeaderValue> {
+    /// An address to connect to; `None` while the name is not resolved, and where it is that of a listener which this upstream must not be.
+    pub fn address(&self) -> Option<SocketAddr> {
+        let address = self.addresses.next()?;
+        let guarded = |listener| config::reaches(address, listener) || is_here(address, listener);
+        if self.guarded.is_some_and(guarded) {
+            log::warn!(
+                "upstream {}: {address} is the Management API, which no pipeline from the cloud may reach",
+                self.settings.host
+            );
+            return None;
+        }
+        Some(address)
+    }
+
+    fn build(
+        settings: &HttpBackend,
+        names: &Names,
+        guarded: Option<SocketAddr>,
+    ) -> Result<Self, String> {
+        let unfit = |error: http::header::InvalidHeaderValue| error.to_string();
         let credential = settings
             .credential
             .as_ref()
             .map(|credential| {
-                let mut value = HeaderValue::from_str(credential.0.expose())?;
+                let mut value = HeaderValue::from_str(credential.0.expose()).map_err(unfit)?;
                 value.set_sensitive(true);
-                Ok(value)
+                Ok::<_, String>(value)
             })
             .transpose()?;
         Ok(Self {
             settings: settings.clone(),
             addresses: names.addresses(&settings.host, settings.port),
-            authority: HeaderValue::from_str(&authority(settings))?,
+            authority: HeaderValue::from_str(&authority(settings)).map_err(unfit)?,
             credential,
+            roots: match &settings.ca_cert_path {
+                Some(path) => Some(Arc::new(Roots::load(path)?)),
+                None => None,
+            },
+            guarded,
         })
     }
+}
+
+/// Whether an address is one of this machine's, where every one of them is listened on.
+fn is_here(address: SocketAddr, listener: SocketAddr) -> bool {
+    let all = listener.ip().is_unspecified() && listener.port() == address.port();
+    all && UdpSocket::bind((address.ip(), 0)).is_ok()
 }
 
 fn authority(settings: &HttpBackend) -> String {
