@@ -21,4 +21,5 @@ mod rooms;
 mod routing;
 mod runbeam_sdk;
 mod support;
+mod token_store;
 mod watch;
