@@ -91,7 +91,7 @@ fn it_shows_what_goes_on_and_what_is_wrong() {
 
     let seen = look_at(&format!("{origin}/admin/"));
     seen.assert_quiet(&origin);
-    for text in ["All well", "api", "/api", "2xx 7", "4xx 5", "open-door", "OPEN", "missing", issuer.url().as_str(), "jwt", "app", "edge-1"] {
+    for text in ["All well", "api", "/api", "2xx 7", "4xx 5", "open-door", "OPEN", "missing", issuer.url().as_str(), "jwt", "app"] {
         seen.assert_shows(text);
     }
     seen.assert_shows("&lt;script&gt;document.title");
