@@ -112,7 +112,8 @@ fn a_reload_keeps_the_counts_and_drops_those_of_a_pipeline_that_is_gone() {
     edge.rewrite(|text| text.replace("[proxy]", "[oops]"));
     assert_eq!(edge.steer("POST", "/admin/reload").send().status, 422);
     let all = scrape(&edge);
-    all.assert("harmony_config_reloads_total{result=\"refused\"}", 1.0);
+    // The watcher of the files may have tried as well.
+    assert!(all.value("harmony_config_reloads_total{result=\"refused\"}") >= 1.0);
     all.assert("harmony_config_last_reload_successful", 0.0);
     all.assert(gone, 1.0);
 
