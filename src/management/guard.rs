@@ -19,6 +19,8 @@ pub struct Protection {
     pub allow_from: Vec<IpNet>,
     /// SHA-256 of the management token; `None`: none is asked for.
     pub token_hash: Option<[u8; 32]>,
+    /// Whether nobody gets as far as a request without a certificate that was verified.
+    pub client_certificate: bool,
 }
 
 /// Why a call is not taken.
@@ -69,7 +71,7 @@ impl Protection {
             let peer = peer.to_canonical();
             peer.is_loopback() || self.allow_from.iter().any(|net| net.contains(&peer))
         });
-        if self.token_hash.is_none() && !near {
+        if self.token_hash.is_none() && !near && !self.client_certificate {
             return Err((
                 StatusCode::FORBIDDEN,
                 "the address is not in management.allow_from",
