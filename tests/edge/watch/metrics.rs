@@ -49,7 +49,6 @@ fn requests_are_counted_by_pipeline_and_code_and_refusals_by_reason() {
         ("harmony_http_refusals_total{pipeline=\"\",reason=\"path\"}", 1.0),
         ("harmony_http_request_duration_seconds_count{pipeline=\"api\"}", 5.0),
         ("harmony_http_request_duration_seconds_count{pipeline=\"\"}", 2.0),
-        ("harmony_http_requests_in_flight", 0.0),
         ("harmony_upstream_addresses{backend=\"app\"}", 1.0),
         ("harmony_config_last_reload_successful", 1.0),
         ("harmony_log_records_dropped_total", 0.0),
@@ -59,6 +58,7 @@ fn requests_are_counted_by_pipeline_and_code_and_refusals_by_reason() {
         all.assert(sample, expected);
     }
     assert!(all.value("harmony_http_request_duration_seconds_sum{pipeline=\"api\"}") > 0.0);
+    eventually_counted(&edge, "harmony_http_requests_in_flight", 0.0);
     for (process, least) in [("cpu_seconds_total", 0.001), ("resident_memory_bytes", 1e6), ("open_fds", 5.0), ("max_fds", 100.0), ("start_time_seconds", 1.7e9)]
     {
         assert!(all.value(&format!("process_{process}")) > least, "{process}");
@@ -112,7 +112,8 @@ fn a_reload_keeps_the_counts_and_drops_those_of_a_pipeline_that_is_gone() {
     edge.rewrite(|text| text.replace("[proxy]", "[oops]"));
     assert_eq!(edge.steer("POST", "/admin/reload").send().status, 422);
     let all = scrape(&edge);
-    all.assert("harmony_config_reloads_total{result=\"refused\"}", 1.0);
+    // The watcher of the files may have tried as well.
+    assert!(all.value("harmony_config_reloads_total{result=\"refused\"}") >= 1.0);
     all.assert("harmony_config_last_reload_successful", 0.0);
     all.assert(gone, 1.0);
 
