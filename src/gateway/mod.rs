@@ -23,12 +23,13 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::auth::Shared;
-use crate::config::{self, BackendTarget, Bind, Service, StepKind};
+use crate::config::{self, BackendTarget, Bind, StepKind};
+use crate::telemetry::Metrics;
 
 pub use diff::Diff;
 pub use fingerprint::{Fingerprint, Watched};
 pub use layer::LayerChange;
-pub use live::{Live, Reload, ReloadError, Status};
+pub use live::{Live, Reload, ReloadError, Reloads, Status};
 pub use names::{Addresses, Names};
 pub use path::{PathError, canonical};
 pub use pipeline::{Backend, Pipeline, Target};
@@ -41,14 +42,16 @@ pub use upstream::{Upstream, Upstreams};
 pub use crate::auth::KeySetStatus;
 pub use crate::balance::State;
 pub use crate::config::{
-    CheckKind, Config, HealthCheck, HttpBackend, Runbeam, SetAside, Source, Upload,
+    CheckKind, Config, HealthCheck, HttpBackend, Runbeam, Service, SetAside, Source,
+    TokenStore as StoreChoice, Upload,
 };
 
 /// Everything that one configuration means for a request.
 #[derive(Debug)]
 pub struct Gateway {
-    networks: Vec<NetworkInService>,
+    id: String,
     pipelines: Vec<Arc<Pipeline>>,
+    networks: Vec<NetworkInService>,
     trusted_proxies: Vec<IpNet>,
     claim_headers: Vec<HeaderName>,
 }
@@ -84,6 +87,7 @@ impl Gateway {
         shared: &Shared,
         upstreams: &Upstreams,
         tickets: &Tickets,
+        metrics: &Metrics,
     ) -> Result<Self, config::Errors> {
         let mut errors = Vec::new();
         let mut networks = Vec::new();
@@ -114,7 +118,7 @@ impl Gateway {
         for settings in &config.pipelines {
             let from_cloud = config.cloud.pipelines.contains(&settings.name);
             let guarded = config.management_listener().filter(|_| from_cloud);
-            let pipeline = match Pipeline::build(settings, shared, upstreams, guarded) {
+            let pipeline = match Pipeline::build(settings, shared, upstreams, metrics, guarded) {
                 Ok(pipeline) => Arc::new(pipeline),
                 Err(found) => {
                     errors.extend(found);
@@ -144,11 +148,22 @@ impl Gateway {
             return Err(errors.into_iter().collect());
         }
         Ok(Self {
-            networks: networks.into_iter().map(|(_, network)| network).collect(),
+            id: config.id.clone(),
             pipelines,
+            networks: networks.into_iter().map(|(_, network)| network).collect(),
             trusted_proxies: config.trusted_proxies.clone(),
             claim_headers: claim_headers(config),
         })
+    }
+
+    /// `proxy.id`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its pipelines, in the order of the file.
+    pub fn pipelines(&self) -> &[Arc<Pipeline>] {
+        &self.pipelines
     }
 
     /// The routes of the network that a connection came in on.
@@ -194,11 +209,6 @@ impl Gateway {
                     network.listens.ip().is_unspecified() && network.listens.port() == local.port()
                 })
             })
-    }
-
-    /// Every pipeline, in the order of the configuration.
-    pub fn pipelines(&self) -> &[Arc<Pipeline>] {
-        &self.pipelines
     }
 
     /// The headers that some pipeline fills from claims: no client may set them, on any route.

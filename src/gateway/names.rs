@@ -26,6 +26,11 @@ pub struct Addresses {
 }
 
 impl Addresses {
+    /// The addresses that are known now; none while the name has never been resolved.
+    pub fn known(&self) -> Arc<Vec<SocketAddr>> {
+        self.current.load_full()
+    }
+
     /// The next address in turn; `None` while the name has never been resolved.
     pub fn next(&self) -> Option<SocketAddr> {
         let addresses = self.current.load();
@@ -36,11 +41,6 @@ impl Addresses {
                 .get(self.next.fetch_add(1, Ordering::Relaxed) % many)
                 .copied(),
         }
-    }
-
-    /// Every address; none while the name has never been resolved.
-    pub fn all(&self) -> Vec<SocketAddr> {
-        self.current.load().to_vec()
     }
 }
 

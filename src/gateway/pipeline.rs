@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::auth::{Chain, CredentialPlace, Shared};
 use crate::balance::{Key, Pick, Pool};
 use crate::config::{self, BackendTarget, Balance, ConsistentBy};
+use crate::telemetry::{BackendMetrics, Metrics, PipelineMetrics};
 
 use super::stage::{self, Stage, Stages};
 use super::upstream::{Upstream, Upstreams};
@@ -17,6 +18,10 @@ pub struct Pipeline {
     pub name: Arc<str>,
     /// How its upstreams share the load.
     pub balance: Balance,
+    /// What it was built from.
+    pub settings: config::Pipeline,
+    /// Its counters, which a reload keeps.
+    pub metrics: Arc<PipelineMetrics>,
     stages: Stages,
     backends: Vec<Backend>,
     pool: Pool,
@@ -29,6 +34,8 @@ pub struct Backend {
     pub name: Arc<str>,
     /// What answers.
     pub target: Target,
+    /// Its counters, which a reload keeps.
+    pub metrics: Arc<BackendMetrics>,
 }
 
 /// What answers.
@@ -55,6 +62,7 @@ impl Pipeline {
         settings: &config::Pipeline,
         shared: &Shared,
         upstreams: &Upstreams,
+        metrics: &Metrics,
         guarded: Option<SocketAddr>,
     ) -> Result<Self, Vec<config::Error>> {
         let mut errors = Vec::new();
@@ -62,9 +70,11 @@ impl Pipeline {
         let mut members = Vec::new();
         for backend in &settings.backends {
             let name = &backend.name;
+            let counters = metrics.backend(name);
             let mut add = |target, place: &str, weight, health| {
                 backends.push(Backend {
                     name: name.clone(),
+                    metrics: counters.clone(),
                     target,
                 });
                 members.push((format!("{name} {place}"), weight, health));
@@ -99,6 +109,8 @@ impl Pipeline {
         let balance = settings.balance();
         Ok(Self {
             name: settings.name.clone(),
+            settings: settings.clone(),
+            metrics: metrics.pipeline(&settings.name),
             pool: Pool::new(members, &balance),
             balance,
             stages,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Gateway;
 use crate::balance::Status;
 use crate::config::Balance;
+use crate::telemetry::BackendMetrics;
 
 /// How a backend that some pipeline uses stands.
 #[derive(Debug, Clone)]
@@ -14,6 +15,8 @@ pub struct BackendStatus {
     pub name: Arc<str>,
     /// The pipelines that use it.
     pub pipelines: Vec<Arc<str>>,
+    /// Its counters.
+    pub metrics: Arc<BackendMetrics>,
     /// How the load is shared: `round_robin`, `least_conn` or `consistent`. Of several pipelines, the first one's.
     pub balance: Balance,
     /// Its upstreams; none for an echo.
@@ -36,7 +39,8 @@ pub struct UpstreamStatus {
 }
 
 impl BackendStatus {
-    pub(super) fn of(gateway: &Gateway) -> Vec<Self> {
+    /// Every backend that a pipeline uses, in the order of the configuration.
+    pub fn of(gateway: &Gateway) -> Vec<Self> {
         let mut all: Vec<Self> = Vec::new();
         for pipeline in gateway.pipelines() {
             for backend in pipeline.backends() {
@@ -45,6 +49,7 @@ impl BackendStatus {
                     all.push(Self {
                         name: backend.name.clone(),
                         pipelines: Vec::new(),
+                        metrics: backend.metrics.clone(),
                         balance: pipeline.balance.clone(),
                         upstreams: Vec::new(),
                     });
@@ -62,7 +67,7 @@ impl BackendStatus {
                             "/" => upstream.url.origin(),
                             path => upstream.url.origin() + path,
                         },
-                        addresses: upstream.addresses.all(),
+                        addresses: upstream.addresses.known().to_vec(),
                         weight: upstream.url.weight,
                         checked: upstream.health.check().is_some(),
                         health: upstream.health.status(),

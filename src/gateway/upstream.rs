@@ -41,7 +41,7 @@ impl Upstream {
 
     /// Every address that may be connected to.
     pub fn every_address(&self) -> Vec<SocketAddr> {
-        let mut addresses = self.addresses.all();
+        let mut addresses = self.addresses.known().to_vec();
         addresses.retain(|&address| self.may_be_at(address));
         addresses
     }

@@ -1,18 +1,19 @@
 //! `GET /backends`: where requests go, and how each upstream stands.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use serde_json::{Value, json};
 
+use super::answer::Answer;
+use super::info::seconds;
 use crate::gateway::{BackendStatus, Live, UpstreamStatus};
 
 /// The backends that the configuration's pipelines use.
-pub(super) fn backends(live: &Live) -> Value {
+pub(super) fn backends(live: &Live) -> Answer {
     let backends: Vec<Value> = live.backends().iter().map(backend).collect();
-    json!({ "backends": backends })
+    Answer::ok(&json!({ "backends": backends }))
 }
 
-fn backend(status: &BackendStatus) -> Value {
+/// One of them.
+pub(super) fn backend(status: &BackendStatus) -> Value {
     let upstreams: Vec<Value> = status.upstreams.iter().map(upstream).collect();
     json!({
         "name": &*status.name,
@@ -36,9 +37,4 @@ fn upstream(status: &UpstreamStatus) -> Value {
         "requests": health.requests,
         "failures": health.failures,
     })
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }

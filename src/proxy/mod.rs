@@ -144,6 +144,7 @@ impl ProxyHttp for Edge {
                 ErrorType::Custom(failure::UNRESOLVED),
                 upstream.url.host.clone(),
             );
+            failure::count(ctx, "unresolved");
             ctx.blame(failure::UNRESOLVED);
             ctx.give_up();
             if failure::all_tried(ctx) {
@@ -294,6 +295,7 @@ impl ProxyHttp for Edge {
         ctx: &mut Context,
         mut e: Box<Error>,
     ) -> Box<Error> {
+        failure::count(ctx, failure::kind(&e));
         failure::log_failure(ctx, &e);
         ctx.blame(&failure::reason(&e));
         let others_left = !failure::all_tried_but_this(ctx);
@@ -326,10 +328,14 @@ impl ProxyHttp for Edge {
         if upstream_failed {
             failure::log_failure(ctx, &e);
         }
-        if upstream_failed && !stale_connection {
+        if overdue {
+            failure::count(ctx, "timeout");
+            if ctx.sent && !ctx.answered {
+                ctx.blame("no answer in time");
+            }
+        } else if upstream_failed && !stale_connection {
+            failure::count(ctx, failure::kind(&e));
             ctx.blame(&failure::reason(&e));
-        } else if overdue && ctx.sent && !ctx.answered {
-            ctx.blame("no answer in time");
         }
         let tries_left = ctx.tried.len() < failure::max_retries(ctx);
         e.set_retry(repeatable && (stale_connection || tries_left));
@@ -385,7 +391,19 @@ impl ProxyHttp for Edge {
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Context) {
-        if ctx.probe || !access::enabled() {
+        if ctx.probe {
+            return;
+        }
+        let status = session
+            .response_written()
+            .map(|response| response.status.as_u16());
+        let duration = ctx.started.elapsed();
+        let metrics = match &ctx.route {
+            Some(route) => &route.pipeline.metrics,
+            None => self.live.metrics().unmatched(),
+        };
+        metrics.count(status, duration, ctx.reason);
+        if !access::enabled() {
             return;
         }
         let request = session.req_header();
@@ -394,11 +412,9 @@ impl ProxyHttp for Edge {
             method: request.method.as_str(),
             path: ctx.path.as_deref(),
             version: ctx.version,
-            status: session
-                .response_written()
-                .map(|response| response.status.as_u16()),
+            status,
             bytes: session.body_bytes_sent(),
-            duration: ctx.started.elapsed(),
+            duration,
             pipeline: ctx.route.as_ref().map(|route| &*route.pipeline.name),
             upstream: ctx.backend().map(|backend| &*backend.name),
             auth: ctx

@@ -4,6 +4,7 @@
 
 mod bearer;
 mod chain;
+mod cloud;
 mod configuration;
 mod demo;
 mod explain;
@@ -20,3 +21,5 @@ mod rooms;
 mod routing;
 mod runbeam_sdk;
 mod support;
+mod token_store;
+mod watch;

@@ -15,7 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("auth", &["config", "files"]),
     ("policy", &["config"]),
     ("balance", &["config"]),
-    ("gateway", &["auth", "policy", "balance", "config", "files"]),
+    ("gateway", &["auth", "policy", "balance", "config", "files", "telemetry"]),
     ("proxy", &["gateway", "balance", "auth", "policy", "telemetry"]),
     ("runbeam", &["auth", "files"]),
     ("runbeam/agent", &["gateway", "runbeam", "telemetry"]),
