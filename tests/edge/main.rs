@@ -18,3 +18,4 @@ mod reload;
 mod rooms;
 mod routing;
 mod support;
+mod tls;
