@@ -35,7 +35,7 @@ fn none_right_foreign_and_expired() {
     assert!(logged("auth=mutual-tls subject=\"alice\""));
 
     for (what, pair) in [
-        ("foreign", Authority::new("clients").client("alice")),
+        ("foreign", Authority::new("others").client("alice")),
         ("expired", clients.client_with("alice", expired)),
         ("a server's", clients.server(&["localhost"])),
         ("self-made, by a client", {
