@@ -9,13 +9,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::auth::Shared;
 use crate::config::{self, Config, LogFormat, ProcessEnvironment, Step};
 use crate::demo::{self, Demo};
 use crate::gateway::Live;
-use crate::server::EdgeServer;
+use crate::server::{Directory, EdgeServer, Inherited, Start};
 use crate::telemetry::{self, LogSettings, LogWriter};
 
 /// An edge proxy that lets in only requests that authenticate.
@@ -33,6 +34,9 @@ struct Arguments {
     /// Check the configuration, print every error, and exit
     #[arg(short = 't', long)]
     check: bool,
+    /// Take the listeners over from the running process, without refusing a connection, and go on in its place
+    #[arg(long, conflicts_with = "check")]
+    upgrade: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -76,7 +80,7 @@ pub fn run() -> ExitCode {
             Ok(())
         }
         None if arguments.check => check(&arguments.config),
-        None => serve(&arguments.config),
+        None => serve(&arguments.config, arguments.upgrade),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -94,12 +98,18 @@ fn install_crypto() -> anyhow::Result<()> {
         .map_err(|_| anyhow::anyhow!("a cryptography provider is installed already"))
 }
 
-fn serve(path: &std::path::Path) -> anyhow::Result<()> {
+fn serve(path: &std::path::Path, take_over: bool) -> anyhow::Result<()> {
+    let inherited = Inherited::from_systemd().context("LISTEN_FDS: not a listening socket")?;
     let config = config::load(path, &ProcessEnvironment)?;
     let log = start_log(&config)?;
     let source = path.to_owned();
     let loader = Arc::new(move || config::load(&source, &ProcessEnvironment));
-    let server = EdgeServer::build(&config, loader, log.clone())?;
+    let start = Start {
+        inherited,
+        directory: Directory::choose(config.state_dir.as_deref()),
+        take_over,
+    };
+    let server = EdgeServer::build(&config, loader, log.clone(), start)?;
     summarize(&config);
     server.run();
     log.flush();

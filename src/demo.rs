@@ -24,7 +24,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::config::{self, Config, ProcessEnvironment};
-use crate::server::{EdgeServer, free_loopback_address};
+use crate::server::{EdgeServer, Start, free_loopback_address};
 use crate::telemetry::LogWriter;
 
 /// The proxy's port, unless another is asked for.
@@ -78,7 +78,12 @@ impl Demo {
         let good_token = issuer.sign(3600)?;
         let lines = issuer.curl_lines(proxy, &good_token)?;
         let same = config.clone();
-        let mut server = EdgeServer::build(&config, Arc::new(move || Ok(same.clone())), log)?;
+        let mut server = EdgeServer::build(
+            &config,
+            Arc::new(move || Ok(same.clone())),
+            log,
+            Start::default(),
+        )?;
         server.add_service(service("issuer", issuer, self.issuer_address));
         server.add_service(service("upstream", Upstream, self.upstream_address));
         thread::spawn(move || introduce(proxy, management, &lines, &good_token));

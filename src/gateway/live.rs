@@ -75,7 +75,10 @@ pub enum ReloadError {
     #[error(transparent)]
     Config(#[from] config::Errors),
     /// Something changed that a running process cannot change.
-    #[error("restart required: {} changed; nothing was applied", .0.join(", "))]
+    #[error(
+        "restart required: {} changed; nothing was applied; to change it without losing a request, start a new process with --upgrade, or send SIGUSR2 to this one",
+        .0.join(", ")
+    )]
     RestartRequired(Vec<String>),
 }
 
@@ -118,6 +121,11 @@ impl Live {
     /// Names of upstreams.
     pub fn names(&self) -> &Names {
         &self.names
+    }
+
+    /// Whether every key set and every name of an upstream has been tried once.
+    pub fn is_warm(&self) -> bool {
+        self.names.all_tried() && self.key_sets().all_tried()
     }
 
     /// Counts of requests, which every configuration shares.
@@ -396,9 +404,10 @@ mod tests {
         let live = live();
         let text = TEXT.replace("8080", "8081").replace("/one", "/other");
         let error = live.apply(|| parse(&text)).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "restart required: network.public changed; nothing was applied"
+        assert!(
+            error.starts_with("restart required: network.public changed; nothing was applied; "),
+            "{error}"
         );
+        assert!(error.contains("--upgrade"), "{error}");
     }
 }

@@ -56,6 +56,8 @@ pub struct Context {
     pub(super) total_deadline: Option<Instant>,
     /// Bytes of request body so far.
     pub(super) body_bytes: u64,
+    /// Whether this is the process's question to itself.
+    pub(super) probe: bool,
     _in_flight: InFlight,
 }
 
@@ -82,6 +84,7 @@ impl Context {
             answered: false,
             total_deadline: None,
             body_bytes: 0,
+            probe: false,
             _in_flight: InFlight::enter(in_flight),
         }
     }
