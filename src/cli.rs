@@ -7,13 +7,12 @@ mod secrets;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::auth::Shared;
-use crate::config::{self, Config, LogFormat, ProcessEnvironment, Step};
+use crate::config::{Config, LogFormat, Source, Step};
 use crate::demo::{self, Demo};
 use crate::gateway::Live;
 use crate::server::{Directory, EdgeServer, Inherited, Start};
@@ -100,17 +99,16 @@ fn install_crypto() -> anyhow::Result<()> {
 
 fn serve(path: &std::path::Path, take_over: bool) -> anyhow::Result<()> {
     let inherited = Inherited::from_systemd().context("LISTEN_FDS: not a listening socket")?;
-    let config = config::load(path, &ProcessEnvironment)?;
+    let source = Source::file(path);
+    let config = source.load()?;
     let log = start_log(&config)?;
-    let source = path.to_owned();
-    let loader = Arc::new(move || config::load(&source, &ProcessEnvironment));
     let start = Start {
         inherited,
         directory: Directory::choose(config.state_dir.as_deref()),
         take_over,
     };
-    let server = EdgeServer::build(&config, loader, log.clone(), start)?;
-    summarize(&config);
+    let server = EdgeServer::build(source, &config, log.clone(), start)?;
+    summarize(&server.config());
     server.run();
     log.flush();
     Ok(())
@@ -124,8 +122,8 @@ fn demonstrate(port: u16) -> anyhow::Result<()> {
 
 #[allow(clippy::print_stdout, reason = "the answer of --check")]
 fn check(path: &std::path::Path) -> anyhow::Result<()> {
-    let config = config::load(path, &ProcessEnvironment)?;
-    let live = Live::start(config.clone(), Shared::new(None)?)?;
+    let live = Live::start(Source::file(path), Shared::new(None)?)?;
+    let config = live.config();
     for note in &config.notes {
         if note.warning {
             complain(&format_args!("warning: {}", note.text));
@@ -133,6 +131,9 @@ fn check(path: &std::path::Path) -> anyhow::Result<()> {
     }
     for warning in live.gateway().warnings() {
         complain(&format_args!("warning: {warning}"));
+    }
+    for entry in live.set_aside() {
+        complain(&format_args!("warning: {entry}"));
     }
     println!("configuration ok");
     Ok(())
@@ -176,9 +177,14 @@ fn summarize(config: &Config) {
             .collect();
         let chain = admission(&pipeline.steps).unwrap_or_else(|| steps.join(", "));
         log::info!(
-            "pipeline {} at {} ({chain})",
+            "pipeline {} at {} ({chain}){}",
             pipeline.name,
-            places.join(", ")
+            places.join(", "),
+            if config.cloud.pipelines.contains(&pipeline.name) {
+                ", from the cloud"
+            } else {
+                ""
+            }
         );
     }
     for note in &config.notes {
@@ -246,7 +252,8 @@ mod tests {
         ] {
             let text = text.replace("MIDDLEWARE", middleware);
             let none = std::collections::BTreeMap::<String, String>::new();
-            let config = config::parse(std::path::Path::new("t.toml"), &text, &none).unwrap();
+            let config =
+                crate::config::parse(std::path::Path::new("t.toml"), &text, &none).unwrap();
             let found = admission(&config.pipelines[0].steps);
             assert_eq!(found.as_deref(), expected, "{middleware}");
         }

@@ -1,10 +1,9 @@
 //! `harmony-edge demo`: issuer, upstream and the real proxy in one process, for a first look. It keeps nothing and talks to loopback only.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,7 +22,7 @@ use pingora::services::listening::Service;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::config::{self, Config, ProcessEnvironment};
+use crate::config::{Config, Source};
 use crate::server::{EdgeServer, Start, free_loopback_address};
 use crate::telemetry::LogWriter;
 
@@ -39,6 +38,7 @@ const KEY_ID: &str = "demo-key";
 pub(crate) struct Demo {
     /// What the proxy in it runs on.
     pub(crate) config: Config,
+    source: Source,
     issuer: Issuer,
     issuer_address: SocketAddr,
     upstream_address: SocketAddr,
@@ -54,10 +54,12 @@ impl Demo {
         let issuer_address = free_loopback_address()?;
         let upstream_address = free_loopback_address()?;
         let text = configuration(proxy, management, upstream_address, issuer_address);
-        let mut config = config::parse(Path::new("demo.toml"), &text, &ProcessEnvironment)?;
-        config.state_dir = None;
+        // Nothing of the environment: it keeps nothing, not even below $HOME.
+        let nothing = BTreeMap::<String, String>::new();
+        let source = Source::text("demo.toml", &text).with_environment(nothing);
         Ok(Self {
-            config,
+            config: source.load()?,
+            source,
             issuer: Issuer::new()?,
             issuer_address,
             upstream_address,
@@ -70,6 +72,7 @@ impl Demo {
     pub(crate) fn run(self, log: LogWriter) -> anyhow::Result<()> {
         let Self {
             config,
+            source,
             issuer,
             proxy,
             management,
@@ -77,13 +80,7 @@ impl Demo {
         } = self;
         let good_token = issuer.sign(3600)?;
         let lines = issuer.curl_lines(proxy, &good_token)?;
-        let same = config.clone();
-        let mut server = EdgeServer::build(
-            &config,
-            Arc::new(move || Ok(same.clone())),
-            log,
-            Start::default(),
-        )?;
+        let mut server = EdgeServer::build(source, &config, log, Start::default())?;
         server.add_service(service("issuer", issuer, self.issuer_address));
         server.add_service(service("upstream", Upstream, self.upstream_address));
         thread::spawn(move || introduce(proxy, management, &lines, &good_token));

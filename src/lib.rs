@@ -12,5 +12,6 @@ pub mod gateway;
 pub mod management;
 pub mod policy;
 pub mod proxy;
+pub mod runbeam;
 pub mod server;
 pub mod telemetry;

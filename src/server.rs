@@ -9,6 +9,7 @@ mod signals;
 mod sockets;
 mod tls;
 mod transfer;
+mod watcher;
 
 use std::fs::Permissions;
 use std::net::{SocketAddr, TcpListener};
@@ -28,8 +29,8 @@ use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
 
 use crate::auth::{Shared, SharedError};
-use crate::config::{self, Bind, Config, Network};
-use crate::gateway::{self, Live, Loader, RootsError};
+use crate::config::{self, Bind, Config, Network, Source};
+use crate::gateway::{self, Live, RootsError};
 use crate::management::{ManagementApi, Protection};
 use crate::proxy::{Deadlines, Edge, Probe};
 use crate::telemetry::LogWriter;
@@ -122,21 +123,24 @@ pub struct Start {
 /// A server that is ready to run.
 pub struct EdgeServer {
     server: Server,
+    live: Arc<Live>,
     lifecycle: Arc<Lifecycle>,
 }
 
 impl EdgeServer {
-    /// Builds everything, and opens the listeners last: what is wrong before leaves a running process alone. Fetches nothing. `loader` is what a reload reads.
+    /// Builds everything, and opens the listeners last: what is wrong before leaves a running process alone. Fetches nothing. `config` is what `source` says.
     pub fn build(
+        source: Source,
         config: &Config,
-        loader: Loader,
         log: LogWriter,
         start: Start,
     ) -> Result<Self, StartError> {
         // Pingora reads them too, and can only panic.
         gateway::system_roots()?;
         let shared = Shared::new(config.state_dir.clone())?;
-        let live = Arc::new(Live::start(config.clone(), shared)?);
+        let live = Arc::new(Live::start(source, shared)?);
+        let config = live.config();
+        let config = &*config;
         let in_flight = Arc::default();
         let probe = Probe::new();
         let (inherited, taken_over) = match (&start.directory, start.take_over) {
@@ -166,8 +170,7 @@ impl EdgeServer {
             log,
         });
         let upkeep = Upkeep {
-            live,
-            loader,
+            live: live.clone(),
             deadlines: Arc::default(),
             lifecycle: lifecycle.clone(),
         };
@@ -184,7 +187,16 @@ impl EdgeServer {
         let mut upkeep = background_service("upkeep", upkeep);
         upkeep.threads = Some(1);
         server.add_service(upkeep);
-        Ok(Self { server, lifecycle })
+        Ok(Self {
+            server,
+            live,
+            lifecycle,
+        })
+    }
+
+    /// The configuration that it starts with, what the cloud sent before included.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.live.config()
     }
 
     /// Adds a service of the demonstration's.
@@ -249,12 +261,7 @@ fn management_service(
             .filter_map(|network| network.tls.as_ref())
             .any(|tls| tls.client_ca_path.is_some()),
     };
-    let api = ManagementApi::new(
-        settings.base_path.clone(),
-        protection,
-        upkeep.live.clone(),
-        upkeep.loader.clone(),
-    );
+    let api = ManagementApi::new(settings.base_path.clone(), protection, upkeep.live.clone());
     let app = Tls::new(HttpServer::new_app(api), upkeep.live.clone());
     let mut service = Service::new("management".to_owned(), app);
     service.threads = Some(1);
@@ -274,7 +281,6 @@ fn management_service(
 /// Everything that goes on beside the requests, and the end of it all.
 struct Upkeep {
     live: Arc<Live>,
-    loader: Loader,
     deadlines: Arc<Deadlines>,
     lifecycle: Arc<Lifecycle>,
 }
@@ -289,6 +295,7 @@ impl BackgroundService for Upkeep {
             key_sets,
             self.deadlines.run(),
             self.reload_on_hangup(),
+            watcher::run(self.live.clone()),
             self.lifecycle.run(shutdown)
         );
     }
@@ -302,9 +309,9 @@ impl Upkeep {
         };
         while hangups.recv().await.is_some() {
             notify::reloading();
-            let (live, loader) = (self.live.clone(), self.loader.clone());
+            let live = self.live.clone();
             // The outcome is logged where it is decided.
-            let _ = tokio::task::spawn_blocking(move || live.apply(|| loader())).await;
+            let _ = tokio::task::spawn_blocking(move || live.reload()).await;
             match self.live.status().last_error {
                 None => notify::reloaded("serving"),
                 Some(error) => notify::reloaded(&format!("serving; reload refused: {error}")),

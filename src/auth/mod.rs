@@ -40,4 +40,6 @@ pub use presented::Presented;
 pub use shared::{Shared, SharedError};
 pub use tokens::TokenCacheStatus;
 
-pub use crate::config::CredentialPlace;
+pub(crate) use jwt::{DetachedKeys, Unverified};
+
+pub use crate::config::{CredentialPlace, JwtAlgorithm};

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 
 use crate::auth::Shared;
-use crate::config::{self, Bind, Config, ProcessEnvironment};
+use crate::config::{Bind, Config, Source};
 use crate::gateway::Live;
 use crate::proxy::{Deadlines, Edge};
 
@@ -43,11 +43,12 @@ pub(super) struct Arguments {
 /// Explains, and prints the explanation.
 #[allow(clippy::print_stdout, reason = "what the command is for")]
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let config = config::load(&arguments.config, &ProcessEnvironment)?;
-    let local = listener(&config, arguments.network.as_deref())?;
+    let source = Source::file(&arguments.config);
+    let config = source.load()?;
     let shared = Shared::new(config.state_dir.clone())?;
     let key_sets = shared.key_sets().clone();
-    let live = Arc::new(Live::start(config, shared)?);
+    let live = Arc::new(Live::start(source, shared)?);
+    let local = listener(&live.config(), arguments.network.as_deref())?;
     let edge = Edge::new(live, Arc::new(Deadlines::default()), Arc::default());
     let head = head(arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread()

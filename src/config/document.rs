@@ -2,9 +2,9 @@
 //!
 //! Not here: what the values mean (the readers), or filling in references (`fill`).
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::{fs, io};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -21,15 +21,19 @@ pub(super) struct Place {
     pub(super) file: Rc<Path>,
     /// The line, from 1; `None` for a file as a whole.
     pub(super) line: Option<usize>,
+    /// Whether the text came from the cloud: nothing there may name a file or refer to a secret.
+    pub(super) cloud: bool,
 }
 
 /// A value and where it stands: for one with a key, where the key stands.
+#[derive(Clone)]
 pub(super) struct Node {
     pub(super) place: Place,
     pub(super) value: Value,
 }
 
 /// A value as written: references in strings are not filled in yet.
+#[derive(Clone)]
 pub(super) enum Value {
     String(Zeroizing<String>),
     /// What does not fit is held as the nearest number that does.
@@ -43,7 +47,7 @@ pub(super) enum Value {
 }
 
 /// Keys and values, in the order of the file.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Table {
     pub(super) entries: Vec<(String, Node)>,
 }
@@ -83,7 +87,8 @@ impl Table {
             .map(|(_, node)| node)
     }
 
-    fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
+    /// The same, to be changed.
+    pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
         self.entries
             .iter_mut()
             .find(|(name, _)| name == key)
@@ -94,7 +99,7 @@ impl Table {
 impl Document {
     /// Parses the main file's text. `None` (and errors) if it is not TOML.
     pub(super) fn parse(path: &Path, text: &str, loading: &Loading<'_>) -> Option<Self> {
-        let mut root = parse_file(path, text, loading)?;
+        let mut root = parse_text(path, text, false, loading)?;
         let chain = root
             .entries
             .iter()
@@ -109,19 +114,7 @@ impl Document {
         directory: &Path,
         loading: &Loading<'_>,
     ) -> io::Result<()> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(directory)? {
-            let path = entry?.path();
-            if path
-                .extension()
-                .is_some_and(|extension| extension == "toml")
-                && path.is_file()
-            {
-                files.push(path);
-            }
-        }
-        files.sort();
-        for path in files {
+        for path in loading.list(directory)? {
             self.merge_file(path, loading);
         }
         Ok(())
@@ -129,12 +122,13 @@ impl Document {
 
     fn merge_file(&mut self, path: PathBuf, loading: &Loading<'_>) {
         loading.file(path.clone());
-        let parsed = match fs::read_to_string(&path).map(Zeroizing::new) {
-            Ok(text) => parse_file(&path, &text, loading),
+        let parsed = match loading.read(&path) {
+            Ok(text) => parse_text(&path, &text, false, loading),
             Err(error) => {
                 let place = Place {
                     file: path.into(),
                     line: None,
+                    cloud: false,
                 };
                 loading.error(
                     &place,
@@ -206,9 +200,14 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// Parses one file; reports every syntax error.
-fn parse_file(path: &Path, text: &str, loading: &Loading<'_>) -> Option<Table> {
-    let lines = Lines::new(path, text);
+/// Parses one text; reports every syntax error.
+pub(super) fn parse_text(
+    path: &Path,
+    text: &str,
+    cloud: bool,
+    loading: &Loading<'_>,
+) -> Option<Table> {
+    let lines = Lines::new(path, text, cloud);
     let (table, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
         return Some(lines.table(table.into_inner()));
@@ -228,14 +227,16 @@ fn parse_file(path: &Path, text: &str, loading: &Loading<'_>) -> Option<Table> {
 struct Lines {
     file: Rc<Path>,
     starts: Vec<usize>,
+    cloud: bool,
 }
 
 impl Lines {
-    fn new(path: &Path, text: &str) -> Self {
+    fn new(path: &Path, text: &str, cloud: bool) -> Self {
         let starts = text.match_indices('\n').map(|(at, _)| at + 1).collect();
         Self {
             file: path.into(),
             starts,
+            cloud,
         }
     }
 
@@ -243,6 +244,7 @@ impl Lines {
         Place {
             file: Rc::clone(&self.file),
             line: Some(1 + self.starts.partition_point(|start| *start <= offset)),
+            cloud: self.cloud,
         }
     }
 

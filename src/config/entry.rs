@@ -142,6 +142,13 @@ impl<'a> Entry<'a> {
 
     /// A path, relative to the file that names it.
     pub(super) fn path(&self) -> Option<PathBuf> {
+        if self.node.place.cloud {
+            self.error_help(
+                "names a file, which only the local files may do",
+                "put this table into the local files",
+            );
+            return None;
+        }
         let text = self.text()?;
         if text.is_empty() {
             self.error("is empty");

@@ -3,11 +3,15 @@
 //! Readers share it, so it collects through `&self`. Not here: deciding what is wrong.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
 
 use super::document::Place;
 use super::error::{Error, ErrorKind, Errors};
 use super::fill::{self, Text};
+use super::local::Local;
 use super::{Environment, Note};
 
 /// One run of the loader.
@@ -19,12 +23,14 @@ pub(super) struct Loading<'a> {
     notes: RefCell<Vec<Note>>,
     ignored: RefCell<Vec<String>>,
     files: RefCell<Vec<PathBuf>>,
+    pipelines: RefCell<Option<PathBuf>>,
+    local: RefCell<Local>,
     incomplete: Cell<bool>,
 }
 
 impl<'a> Loading<'a> {
-    /// A run that begins with `main`.
-    pub(super) fn new(main: &'a Path, env: &'a dyn Environment) -> Self {
+    /// A run that begins with `main`. What `local` holds is not read again.
+    pub(super) fn new(main: &'a Path, env: &'a dyn Environment, local: Local) -> Self {
         Self {
             env,
             main,
@@ -32,6 +38,8 @@ impl<'a> Loading<'a> {
             notes: RefCell::default(),
             ignored: RefCell::default(),
             files: RefCell::new(vec![main.to_owned()]),
+            pipelines: RefCell::default(),
+            local: RefCell::new(local),
             incomplete: Cell::new(false),
         }
     }
@@ -41,6 +49,7 @@ impl<'a> Loading<'a> {
         Place {
             file: self.main.into(),
             line: None,
+            cloud: false,
         }
     }
 
@@ -109,6 +118,26 @@ impl<'a> Loading<'a> {
         self.ignored.borrow_mut().push(key);
     }
 
+    /// The text of a local file.
+    pub(super) fn read(&self, path: &Path) -> io::Result<Zeroizing<String>> {
+        self.local.borrow_mut().read(path)
+    }
+
+    /// The local files of the pipelines directory, sorted by name.
+    pub(super) fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
+        self.local.borrow_mut().list(directory)
+    }
+
+    /// Whether the pipelines directory is there.
+    pub(super) fn has_directory(&self, directory: &Path) -> bool {
+        self.local.borrow().has_directory(directory)
+    }
+
+    /// Remembers the pipelines directory for the watcher, be it there or not.
+    pub(super) fn pipelines(&self, directory: &Path) {
+        self.pipelines.replace(Some(directory.to_owned()));
+    }
+
     /// Remembers a file for the watcher.
     pub(super) fn file(&self, path: PathBuf) {
         self.files.borrow_mut().push(path);
@@ -121,6 +150,15 @@ impl<'a> Loading<'a> {
 
     /// Fills the references of a string in; `None` after reporting why not.
     pub(super) fn fill(&self, place: &Place, key: &str, written: &str) -> Option<Text> {
+        if place.cloud && written.contains("${") {
+            self.error_help(
+                place,
+                key,
+                "is a reference that the local files do not have here",
+                "write the value itself, or put this table into the local files",
+            );
+            return None;
+        }
         let base = place.file.parent().unwrap_or(Path::new(""));
         match fill::fill(written, self.env, base, &mut |path| self.file(path)) {
             Ok(text) => Some(text),
@@ -171,6 +209,16 @@ impl<'a> Loading<'a> {
         let mut seen = std::collections::BTreeSet::new();
         notes.retain(|note| seen.insert(note.text.clone()));
         notes
+    }
+
+    /// The pipelines directory.
+    pub(super) fn take_pipelines(&self) -> Option<PathBuf> {
+        self.pipelines.take()
+    }
+
+    /// The local texts, so that another run can begin with them.
+    pub(super) fn take_local(&self) -> Local {
+        self.local.take().complete()
     }
 
     /// The files that were read or named, each once.

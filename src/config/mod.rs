@@ -2,6 +2,7 @@
 //!
 //! Reading in order: [`load`] parses the main file and its pipelines directory (`document`), then one reader for each group of tables builds its part of [`Config`]
 //! (`proxy`, `network`, `management`, `runbeam`, `authentication`, `policies`, `step`, `endpoint`, `backend`, `pipeline`), and what holds between them is checked (`chain`, `exposure`, `routes`).
+//! `local` holds the texts of the files, `cloud` adds what Runbeam Cloud sent, `upload` is the way back.
 //! Every error is collected; nothing stops at the first one. Not here: key files and key sets (the auth room), and anything that listens.
 
 mod address;
@@ -11,6 +12,7 @@ mod backend;
 mod basic;
 mod chain;
 mod claims;
+mod cloud;
 mod comparison;
 mod credential;
 mod document;
@@ -26,6 +28,7 @@ mod jwt;
 mod key_source;
 mod listener_tls;
 mod loading;
+mod local;
 mod logging;
 mod management;
 mod model;
@@ -46,17 +49,20 @@ mod step;
 mod tests;
 mod time_window;
 mod token_place;
+mod upload;
 mod upstream;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
+pub(crate) use cloud::change_name;
+pub use cloud::{Cloud, CloudText, SetAside, reaches};
 pub(crate) use credential::{bcrypt_hash, is_subject};
 pub use error::{Error, ErrorKind, Errors};
+pub use local::{Failed, Local, Source, toml_files};
 pub use model::*;
+pub use upload::Upload;
 
 use document::Document;
 use loading::Loading;
@@ -91,16 +97,7 @@ impl Environment for BTreeMap<String, String> {
 ///
 /// Every error in them, in the order of files and lines. A file that is not TOML counts by its syntax errors only.
 pub fn load(path: &Path, env: &dyn Environment) -> Result<Config, Errors> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => parse(path, &Zeroizing::new(text), env),
-        Err(error) => {
-            let kind = ErrorKind::Unreadable {
-                what: "the file".to_owned(),
-                why: error.to_string(),
-            };
-            Err(Error::new("", kind).at(path, None).into())
-        }
-    }
+    load_with(path, env, Local::default())
 }
 
 /// The same for a text at hand, as if it stood in a file at `path`.
@@ -109,15 +106,32 @@ pub fn load(path: &Path, env: &dyn Environment) -> Result<Config, Errors> {
 ///
 /// As [`load`].
 pub fn parse(path: &Path, text: &str, env: &dyn Environment) -> Result<Config, Errors> {
-    let loading = Loading::new(path, env);
-    let config = Document::parse(path, text, &loading).and_then(|mut document| {
-        merge_pipelines(&mut document, &loading);
-        assemble(&document, &loading)
-    });
-    match config {
-        Some(config) if loading.is_clean() => Ok(config),
-        _ => Err(loading.into_errors()),
-    }
+    load_with(path, env, Local::of(path, text))
+}
+
+fn load_with(path: &Path, env: &dyn Environment, local: Local) -> Result<Config, Errors> {
+    let loaded = cloud::load(path, env, local, &[]);
+    loaded
+        .map(|(config, _)| config)
+        .map_err(|failed| failed.errors)
+}
+
+/// The local files as one document.
+fn local_document(path: &Path, loading: &Loading<'_>) -> Option<Document> {
+    let text = match loading.read(path) {
+        Ok(text) => text,
+        Err(error) => {
+            let kind = ErrorKind::Unreadable {
+                what: "the file".to_owned(),
+                why: error.to_string(),
+            };
+            loading.error(&loading.main_file(), "", kind);
+            return None;
+        }
+    };
+    let mut document = Document::parse(path, &text, loading)?;
+    merge_pipelines(&mut document, loading);
+    Some(document)
 }
 
 fn merge_pipelines(document: &mut Document, loading: &Loading<'_>) {
@@ -180,6 +194,7 @@ fn assemble(document: &Document, loading: &Loading<'_>) -> Option<Config> {
     };
     let pipelines = pipeline::read(&root, &parts);
     routes::check(&pipelines);
+    cloud::check_reach(&root, &pipelines, management.as_ref(), &networks);
     root.finish();
 
     let proxy = proxy?;
@@ -190,6 +205,7 @@ fn assemble(document: &Document, loading: &Loading<'_>) -> Option<Config> {
         grace: proxy.grace,
         token_cache_bytes: proxy.token_cache_bytes,
         state_dir: proxy.state_dir,
+        watch_files: proxy.watch_files,
         networks: networks
             .all
             .into_iter()
@@ -204,5 +220,7 @@ fn assemble(document: &Document, loading: &Loading<'_>) -> Option<Config> {
             .collect(),
         notes: loading.take_notes(),
         files: loading.take_files(),
+        pipelines_dir: loading.take_pipelines(),
+        cloud: Cloud::default(),
     })
 }

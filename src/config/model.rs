@@ -18,12 +18,14 @@ use http::Method;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
+use super::cloud::Cloud;
+
 pub use algorithm::JwtAlgorithm;
 pub use pattern::*;
 pub use policy::*;
 pub use step::*;
 
-/// A whole, valid configuration: the local files, typed.
+/// A whole, valid configuration: the local files and what the cloud adds to them, typed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// `proxy.id` (or `proxy.name`): letters, digits, `-` and `_`.
@@ -38,6 +40,8 @@ pub struct Config {
     pub token_cache_bytes: u64,
     /// `proxy.state_dir`, else `$STATE_DIRECTORY`, else `$HOME/.runbeam/<id>`; `None` when none of them is to be had.
     pub state_dir: Option<PathBuf>,
+    /// `proxy.watch_files`: reload when a file changes. Default true.
+    pub watch_files: bool,
     /// `[network.*]`, in the order of the file. At least one.
     pub networks: Vec<Network>,
     /// `[management]`; `None` when absent or `enabled = false`.
@@ -52,6 +56,22 @@ pub struct Config {
     pub notes: Vec<Note>,
     /// Every file that was read or that the configuration names, for the watcher.
     pub files: Vec<PathBuf>,
+    /// The pipelines directory, or where it would be; `None` where the main file holds the pipelines.
+    pub pipelines_dir: Option<PathBuf>,
+    /// What the cloud added.
+    pub cloud: Cloud,
+}
+
+impl Config {
+    /// Where the Management API listens, if that is an address and a port.
+    pub fn management_listener(&self) -> Option<SocketAddr> {
+        let name = &self.management.as_ref()?.network;
+        let network = self.networks.iter().find(|network| network.name == *name)?;
+        match network.bind {
+            Bind::Tcp(address) => Some(address),
+            Bind::Unix(_) => None,
+        }
+    }
 }
 
 /// Something the operator should know about a configuration that loads.

@@ -156,6 +156,11 @@ fn steps<'a>(
             }
             written
         }
+        // what the operator wrote for pipelines of their own
+        (None, Some(_)) if entry.place().cloud => {
+            entry.warning("the main file's [[middleware]] does not reach what the cloud sends: name the steps in `middleware`");
+            entry.clone()
+        }
         (None, Some((chain, origin))) => {
             all.extend(chain.iter().cloned());
             origin.clone()

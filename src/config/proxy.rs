@@ -24,6 +24,7 @@ pub(super) struct Proxy<'a> {
     pub(super) grace: Duration,
     pub(super) token_cache_bytes: u64,
     pub(super) state_dir: Option<PathBuf>,
+    pub(super) watch_files: bool,
     /// What a `jwt-auth` step's `jwks_cache_secs` is by default.
     pub(super) jwks_fresh: Duration,
     /// What an endpoint's `max_body_size` is by default.
@@ -49,7 +50,11 @@ pub(super) fn pipelines_directory(
         .filter(Entry::is_table)
         .and_then(|proxy| proxy.table()?.get("pipelines_path"));
     match written {
-        Some(entry) => Some((entry.path()?, entry.place().clone())),
+        Some(entry) => {
+            let directory = entry.path()?;
+            loading.pipelines(&directory);
+            Some((directory, entry.place().clone()))
+        }
         None if root.has("pipelines") => None,
         None => {
             let main = loading.main_file();
@@ -58,7 +63,10 @@ pub(super) fn pipelines_directory(
                 .parent()
                 .unwrap_or(Path::new(""))
                 .join("pipelines");
-            directory.is_dir().then_some((directory, main))
+            loading.pipelines(&directory);
+            loading
+                .has_directory(&directory)
+                .then_some((directory, main))
         }
     }
 }
@@ -80,6 +88,7 @@ pub(super) fn read<'a>(root: &Reader<'a>) -> Option<Proxy<'a>> {
         grace: reader.seconds("grace_secs", 0..=3600, 15),
         token_cache_bytes: reader.number("token_cache_mb", 0..=65_536, 64) * MEBIBYTE,
         state_dir: state_dir(&reader, id.as_deref()),
+        watch_files: reader.flag("watch_files", true),
         jwks_fresh: Duration::from_secs(
             reader.number("jwks_cache_duration_hours", 1..=168, 1) * HOUR,
         ),

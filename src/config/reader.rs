@@ -239,7 +239,7 @@ impl<'a> Reader<'a> {
 }
 
 /// A key path with one more key; a key that is not bare is quoted.
-fn join(path: &str, key: &str) -> String {
+pub(super) fn join(path: &str, key: &str) -> String {
     let bare = !key.is_empty()
         && key
             .chars()

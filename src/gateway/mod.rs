@@ -3,6 +3,9 @@
 //! A request takes one `Arc` of the [`Gateway`] and keeps it to its end, so it never sees half of one configuration and half of another. What outlives a
 //! configuration (key sets, what is known of passwords, resolved names, counts of requests) is held beside it, in [`Live`]. Nothing here speaks HTTP or touches a socket, but for the look-up of names.
 
+mod diff;
+mod fingerprint;
+mod layer;
 mod live;
 mod names;
 mod path;
@@ -18,9 +21,12 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::auth::Shared;
-use crate::config::{self, BackendTarget, Bind, Config, Service, StepKind};
+use crate::config::{self, BackendTarget, Bind, Service, StepKind};
 
-pub use live::{Diff, Live, Loader, Reload, ReloadError, Status};
+pub use diff::Diff;
+pub use fingerprint::{Fingerprint, Watched};
+pub use layer::LayerChange;
+pub use live::{Live, Reload, ReloadError, Status};
 pub use names::{Addresses, Names};
 pub use path::{PathError, canonical};
 pub use pipeline::{Backend, Pipeline, Target, Upstream};
@@ -29,7 +35,7 @@ pub use stage::Stage;
 pub use tls::{CertificateStatus, ClientCa, Listener, Roots, RootsError, Tickets, system_roots};
 
 pub use crate::auth::KeySetStatus;
-pub use crate::config::HttpBackend;
+pub use crate::config::{Config, HttpBackend, Runbeam, SetAside, Source, Upload};
 
 /// Everything that one configuration means for a request.
 #[derive(Debug)]
@@ -97,7 +103,9 @@ impl Gateway {
         }
         errors.extend(without_roots(config));
         for settings in &config.pipelines {
-            let pipeline = match Pipeline::build(settings, shared, names) {
+            let from_cloud = config.cloud.pipelines.contains(&settings.name);
+            let guarded = config.management_listener().filter(|_| from_cloud);
+            let pipeline = match Pipeline::build(settings, shared, names, guarded) {
                 Ok(pipeline) => Arc::new(pipeline),
                 Err(found) => {
                     errors.extend(found);

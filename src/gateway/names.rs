@@ -116,6 +116,12 @@ impl Names {
 }
 
 impl Addresses {
+    /// What a look-up would have found.
+    #[cfg(test)]
+    pub(super) fn set(&self, address: SocketAddr) {
+        self.current.store(Arc::new(vec![address]));
+    }
+
     async fn resolve(&self) -> bool {
         let found = tokio::time::timeout(
             LIMIT,

@@ -1,5 +1,6 @@
 //! A pipeline at run time: its stages, and the backends that share its load.
 
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -53,6 +54,8 @@ pub struct Upstream {
     pub credential: Option<HeaderValue>,
     /// Whose certificates are trusted, if not the system's.
     pub roots: Option<Arc<Roots>>,
+    /// The listener of the Management API, for pipelines from the cloud.
+    guarded: Option<SocketAddr>,
 }
 
 impl Pipeline {
@@ -60,11 +63,12 @@ impl Pipeline {
         settings: &config::Pipeline,
         shared: &Shared,
         names: &Names,
+        guarded: Option<SocketAddr>,
     ) -> Result<Self, Vec<config::Error>> {
         let mut errors = Vec::new();
         let mut backends = Vec::new();
         for backend in &settings.backends {
-            match Backend::build(backend, names) {
+            match Backend::build(backend, names, guarded) {
                 Ok(backend) => backends.push(backend),
                 Err(error) => errors.push(config::Error::new(
                     format!("backends.{}", backend.name),
@@ -122,19 +126,43 @@ impl Pipeline {
 }
 
 impl Backend {
-    fn build(settings: &config::Backend, names: &Names) -> Result<Self, String> {
+    fn build(
+        settings: &config::Backend,
+        names: &Names,
+        guarded: Option<SocketAddr>,
+    ) -> Result<Self, String> {
         Ok(Self {
             name: settings.name.clone(),
             target: match &settings.target {
                 BackendTarget::Echo => Target::Echo,
-                BackendTarget::Http(http) => Target::Http(Box::new(Upstream::build(http, names)?)),
+                BackendTarget::Http(http) => {
+                    Target::Http(Box::new(Upstream::build(http, names, guarded)?))
+                }
             },
         })
     }
 }
 
 impl Upstream {
-    fn build(settings: &HttpBackend, names: &Names) -> Result<Self, String> {
+    /// An address to connect to; `None` while the name is not resolved, and where it is that of a listener which this upstream must not be.
+    pub fn address(&self) -> Option<SocketAddr> {
+        let address = self.addresses.next()?;
+        let guarded = |listener| config::reaches(address, listener) || is_here(address, listener);
+        if self.guarded.is_some_and(guarded) {
+            log::warn!(
+                "upstream {}: {address} is the Management API, which no pipeline from the cloud may reach",
+                self.settings.host
+            );
+            return None;
+        }
+        Some(address)
+    }
+
+    fn build(
+        settings: &HttpBackend,
+        names: &Names,
+        guarded: Option<SocketAddr>,
+    ) -> Result<Self, String> {
         let unfit = |error: http::header::InvalidHeaderValue| error.to_string();
         let credential = settings
             .credential
@@ -154,8 +182,15 @@ impl Upstream {
                 Some(path) => Some(Arc::new(Roots::load(path)?)),
                 None => None,
             },
+            guarded,
         })
     }
+}
+
+/// Whether an address is one of this machine's, where every one of them is listened on.
+fn is_here(address: SocketAddr, listener: SocketAddr) -> bool {
+    let all = listener.ip().is_unspecified() && listener.port() == address.port();
+    all && UdpSocket::bind((address.ip(), 0)).is_ok()
 }
 
 fn authority(settings: &HttpBackend) -> String {

@@ -15,7 +15,7 @@ use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
-use crate::gateway::{Live, Loader};
+use crate::gateway::Live;
 
 pub use guard::Protection;
 
@@ -27,7 +27,6 @@ const MAX_BODY: usize = 1024 * 1024;
 /// The service on the management network.
 pub struct ManagementApi {
     live: Arc<Live>,
-    loader: Loader,
     base_path: String,
     protection: Protection,
     started: Instant,
@@ -56,11 +55,10 @@ fn error(status: StatusCode, message: &str) -> Answer {
 }
 
 impl ManagementApi {
-    /// A service over a live gateway, under `base_path`. `loader` is what a reload reads.
-    pub fn new(base_path: String, protection: Protection, live: Arc<Live>, loader: Loader) -> Self {
+    /// A service over a live gateway, under `base_path`.
+    pub fn new(base_path: String, protection: Protection, live: Arc<Live>) -> Self {
         Self {
             live,
-            loader,
             base_path,
             protection,
             started: Instant::now(),
@@ -111,7 +109,7 @@ impl ManagementApi {
         match *route {
             "/reload" => {
                 log::info!("management: reload asked for from {}", shown(peer));
-                reload::reload(self.live.clone(), self.loader.clone()).await
+                reload::reload(self.live.clone()).await
             }
             "/metrics" => (StatusCode::OK, Body::Metrics(metrics::render(&self.live))),
             _ => reload::status(&self.live),

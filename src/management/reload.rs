@@ -7,12 +7,12 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::{Answer, Body, error};
-use crate::gateway::{Live, Loader, Reload, ReloadError};
+use crate::gateway::{Live, Reload, ReloadError};
 
 /// Reads the configuration again and puts it in service, or answers 422 with every error.
-pub(super) async fn reload(live: Arc<Live>, loader: Loader) -> Answer {
+pub(super) async fn reload(live: Arc<Live>) -> Answer {
     let worker = live.clone();
-    let outcome = match tokio::task::spawn_blocking(move || worker.apply(|| loader())).await {
+    let outcome = match tokio::task::spawn_blocking(move || worker.reload()).await {
         Ok(outcome) => outcome,
         Err(_) => return error(StatusCode::INTERNAL_SERVER_ERROR, "the reload did not end"),
     };
@@ -33,9 +33,13 @@ pub(super) async fn reload(live: Arc<Live>, loader: Loader) -> Answer {
             let added = diff.added.into_iter().map(told("added"));
             let removed = diff.removed.into_iter().map(told("removed"));
             let changed = diff.changed.into_iter().map(told("changed"));
+            let others = diff.others.iter().map(|what| format!("{what} changed"));
             (
                 StatusCode::OK,
-                answer("reloaded", added.chain(removed).chain(changed).collect()),
+                answer(
+                    "reloaded",
+                    added.chain(removed).chain(changed).chain(others).collect(),
+                ),
             )
         }
         Err(refused) => {
@@ -56,9 +60,10 @@ pub(super) fn status(live: &Live) -> Answer {
     let status = live.status();
     let body = json!({
         "generation": status.generation,
-        "source": "file",
+        "source": status.source,
         "last_reload": seconds(status.applied_at),
         "last_error": status.last_error,
+        "errors": status.last_errors,
         "fingerprint": live.fingerprint(),
     });
     (StatusCode::OK, body.into())

@@ -134,7 +134,7 @@ impl ProxyHttp for Edge {
         let upstream = ctx
             .upstream()
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "no http backend to try"))?;
-        let address = upstream.addresses.next().ok_or_else(|| {
+        let address = upstream.address().ok_or_else(|| {
             Error::explain(
                 ErrorType::Custom(failure::UNRESOLVED),
                 upstream.settings.host.clone(),

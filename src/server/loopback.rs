@@ -1,47 +1,44 @@
 //! A request of this process to itself, through a real listener: whether it serves. Needs nothing of the configuration, leaves no access record.
 
-mod myself;
-
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::config::{Bind, Config, Network};
+use crate::config::{Bind, Config};
 use crate::proxy::Probe;
 
 /// Where to ask, and for what.
 #[derive(Debug)]
 pub(super) struct Loopback {
     bind: Bind,
-    tls: bool,
     path: String,
+    /// For a network that speaks TLS only.
+    tls: Option<reqwest::Client>,
 }
 
 impl Loopback {
-    /// The first network of the proxy, one without TLS if there is one; else the management network, unless it wants a certificate.
+    /// The first network of the proxy, in the clear if there is one, else the management network.
     pub(super) fn new(config: &Config, probe: &Probe) -> Option<Self> {
         let management = config.management.as_ref().map(|settings| &settings.network);
-        let (of_management, mut of_proxy): (Vec<&Network>, Vec<&Network>) = config
-            .networks
-            .iter()
-            .partition(|network| management == Some(&network.name));
-        of_proxy.sort_by_key(|network| network.tls.is_some());
-        let at = |network: &Network, path: &str| Self {
+        let of = |wanted: bool, tls: bool| {
+            config.networks.iter().find(|network| {
+                (management == Some(&network.name)) == wanted && network.tls.is_some() == tls
+            })
+        };
+        let (network, path) = match of(false, false).or_else(|| of(false, true)) {
+            Some(network) => (network, probe.path()),
+            None => (of(true, false)?, "/health"),
+        };
+        Some(Self {
             bind: network.bind.clone(),
-            tls: network.tls.is_some(),
             path: path.to_owned(),
-        };
-        if let Some(network) = of_proxy.first() {
-            return Some(at(network, probe.path()));
-        }
-        let wants = |network: &&&Network| {
-            let tls = network.tls.as_ref();
-            tls.is_some_and(|tls| tls.client_ca_path.is_some())
-        };
-        let found = of_management.iter().find(|network| !wants(network));
-        found.map(|network| at(network, "/health"))
+            tls: match (&network.tls, &network.bind) {
+                (Some(_), Bind::Tcp(address)) => Some(tls_client(*address)?),
+                _ => None,
+            },
+        })
     }
 
     /// Whether the answer is the expected one, and comes in time.
@@ -55,29 +52,37 @@ impl Loopback {
             "GET {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
             self.path
         );
+        let mut answer = [0; 12];
         match &self.bind {
-            Bind::Tcp(address) => {
-                let stream = TcpStream::connect(reachable(*address).as_slice()).await?;
-                if self.tls {
-                    exchange(myself::connect(stream).await?, &request).await
-                } else {
-                    exchange(stream, &request).await
-                }
+            Bind::Tcp(address) if let Some(client) = &self.tls => {
+                let url = format!("https://localhost:{}{}", address.port(), self.path);
+                let answer = client.get(url).send().await;
+                let answer = answer.map_err(std::io::Error::other)?;
+                return Ok(answer.status().is_success());
             }
-            Bind::Unix(path) => exchange(UnixStream::connect(path).await?, &request).await,
+            Bind::Tcp(address) => {
+                let mut stream = TcpStream::connect(reachable(*address).as_slice()).await?;
+                stream.write_all(request.as_bytes()).await?;
+                stream.read_exact(&mut answer).await?;
+            }
+            Bind::Unix(path) => {
+                let mut stream = UnixStream::connect(path).await?;
+                stream.write_all(request.as_bytes()).await?;
+                stream.read_exact(&mut answer).await?;
+            }
         }
+        Ok(answer.starts_with(b"HTTP/1.1 20"))
     }
 }
 
-async fn exchange<S>(mut stream: S, request: &str) -> std::io::Result<bool>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut answer = [0; 12];
-    stream.write_all(request.as_bytes()).await?;
-    stream.flush().await?;
-    stream.read_exact(&mut answer).await?;
-    Ok(answer.starts_with(b"HTTP/1.1 20"))
+/// A client that takes any certificate: it asks this process, and is sure of that by the path.
+fn tls_client(address: SocketAddr) -> Option<reqwest::Client> {
+    let client = reqwest::Client::builder()
+        .resolve_to_addrs("localhost", &reachable(address))
+        .danger_accept_invalid_certs(true)
+        .pool_max_idle_per_host(0)
+        .no_proxy();
+    client.build().ok()
 }
 
 /// A listener on every address is also on the loopback one, of one family at least: systemd may have opened the other one.

@@ -18,5 +18,6 @@ mod paths;
 mod reload;
 mod rooms;
 mod routing;
+mod runbeam_sdk;
 mod support;
 mod tls;

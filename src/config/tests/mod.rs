@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod backends;
+mod cloud;
 mod credentials;
 mod dsl;
 mod files;
@@ -16,6 +17,7 @@ mod rules;
 mod steps;
 mod tables;
 mod tls;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -53,6 +53,11 @@ const TEXT: &str = r#"
     type = "log_dump"
 "#;
 
+fn source(middleware: &str) -> config::Source {
+    let text = TEXT.replace("MIDDLEWARE", middleware);
+    config::Source::text("t.toml", &text).with_environment(BTreeMap::<String, String>::new())
+}
+
 fn parse(middleware: &str) -> Result<config::Config, config::Errors> {
     let text = TEXT.replace("MIDDLEWARE", middleware);
     config::parse(
@@ -126,7 +131,7 @@ async fn a_chain_after_policies_is_a_chain_of_its_own() {
 
 #[test]
 fn counts_survive_a_reload() {
-    let live = Live::start(parse(r#"["acl"]"#).unwrap(), shared()).unwrap();
+    let live = Live::start(source(r#"["acl"]"#), shared()).unwrap();
     let local: SocketAddr = "127.0.0.1:8080".parse().unwrap();
     let headers = HeaderMap::new();
     let ask = || {
@@ -154,12 +159,12 @@ fn counts_survive_a_reload() {
     };
     assert_eq!(ask(), Ok(()));
     assert!(matches!(
-        live.apply(|| parse(r#"["acl", "filter"]"#)),
+        live.reload_from(source(r#"["acl", "filter"]"#)),
         Ok(Reload::Reloaded(_))
     ));
     assert_eq!(ask(), Ok(()));
     assert!(matches!(
-        live.apply(|| parse(r#"["filter", "acl"]"#)),
+        live.reload_from(source(r#"["filter", "acl"]"#)),
         Ok(Reload::Reloaded(_))
     ));
     assert!(matches!(ask(), Err(Refused::Limited { .. })));

@@ -231,6 +231,10 @@ impl EdgeBuilder {
         self.adjust(|settings| settings.proxy(lines))
     }
 
+    pub fn watching(self) -> Self {
+        self.adjust(Settings::watching)
+    }
+
     pub fn endpoint(self, lines: &str) -> Self {
         self.adjust(|settings| settings.endpoint(lines))
     }

@@ -11,6 +11,7 @@
 
 pub mod authority;
 pub mod client;
+pub mod cloud;
 pub mod edge;
 pub mod http2;
 pub mod issuer;
@@ -30,6 +31,7 @@ pub mod upstream;
 pub mod wire;
 
 pub use client::Client;
+pub use cloud::Cloud;
 pub use edge::Edge;
 pub use issuer::Issuer;
 pub use message::Framing;

@@ -1,0 +1,90 @@
+//! The content of files as one digest: whether anything changed, whatever the clock says.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ring::digest::{Context, Digest, SHA256};
+
+use crate::config::toml_files;
+
+/// SHA-256 over the content of files.
+#[derive(Clone)]
+pub struct Fingerprint(Digest);
+
+/// What to watch: a change of any of it may change the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Watched {
+    /// Files that were read or named, be they there or not.
+    pub files: Vec<PathBuf>,
+    /// Pipelines directories, be they there or not.
+    pub directories: Vec<PathBuf>,
+}
+
+impl Fingerprint {
+    /// Of these files. One that is gone counts as empty; whether it matters, building tells.
+    pub(super) fn of(files: &[PathBuf]) -> Self {
+        let mut context = Context::new(&SHA256);
+        for file in files {
+            add(&mut context, file);
+        }
+        Self(context.finish())
+    }
+
+    /// In hexadecimal.
+    pub fn hex(&self) -> String {
+        let bytes = self.0.as_ref();
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl Watched {
+    /// The same, and what another one has.
+    #[must_use]
+    pub(super) fn and(mut self, other: &Self) -> Self {
+        self.files.extend_from_slice(&other.files);
+        self.files.sort_unstable();
+        self.files.dedup();
+        self.directories.extend_from_slice(&other.directories);
+        self.directories.sort_unstable();
+        self.directories.dedup();
+        self
+    }
+
+    /// The content of all of it. Reads files: not for a worker that serves requests.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut context = Context::new(&SHA256);
+        for file in &self.files {
+            context.update(file.as_os_str().as_encoded_bytes());
+            add(&mut context, file);
+        }
+        for directory in &self.directories {
+            for file in toml_files(directory).unwrap_or_default() {
+                context.update(file.as_os_str().as_encoded_bytes());
+                add(&mut context, &file);
+            }
+        }
+        Fingerprint(context.finish())
+    }
+}
+
+/// A pipe or a device would be read for ever.
+fn add(context: &mut Context, file: &Path) {
+    let regular = fs::metadata(file).is_ok_and(|metadata| metadata.is_file());
+    let content = regular.then(|| fs::read(file).ok()).flatten();
+    let content = zeroize::Zeroizing::new(content.unwrap_or_default());
+    context.update(&content.len().to_le_bytes());
+    context.update(&content);
+}
+
+impl PartialEq for Fingerprint {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_ref() == other.0.as_ref()
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.hex())
+    }
+}
