@@ -80,6 +80,12 @@ impl Builder {
         self
     }
 
+    /// Files are watched, as they are by default.
+    pub fn watching(mut self) -> Self {
+        self.edge = self.edge.watching();
+        self
+    }
+
     /// Further tables.
     pub fn and(mut self, tables: &str) -> Self {
         self.edge = self.edge.and(tables);

@@ -1,14 +1,15 @@
 //! What a reload changes of TLS: everything, for new connections; nothing, for those that are there; nothing at all, when a file is wrong.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use super::Listening;
 use crate::support::authority::{Authority, Pair};
-use crate::support::eventually;
 use crate::support::poll::becomes_true;
+use crate::support::ports::Port;
 use crate::support::tls::Offer;
+use crate::support::{Edge, Settings, eventually};
 
 #[test]
 fn a_certificate_that_was_replaced_is_shown_to_new_connections_and_old_ones_live_on() {
@@ -33,6 +34,34 @@ fn a_certificate_that_was_replaced_is_shown_to_new_connections_and_old_ones_live
         (shown == again.chain()[0]).then_some(())
     });
     assert_eq!(kept.get("/s").expect("an answer on the old connection").status, 200);
+}
+
+#[test]
+fn the_watcher_sees_to_it_by_itself() {
+    let listening = Listening::with().watching().start();
+    let mut kept = listening.offer().shake(listening.port(), "localhost");
+    let shown = || listening.offer().shake(listening.port(), "localhost").certificate();
+    // Written in place, key first or certificate first; and put in place of the old ones, as most programs do that renew.
+    for round in 0..3 {
+        let renewed = listening.authority.server(&["localhost"]);
+        let files = [("tls/cert.pem", &renewed.certificate), ("tls/key.pem", &renewed.key)];
+        let started = Instant::now();
+        match round {
+            0 => files.iter().for_each(|(name, content)| listening.write(name, content)),
+            1 => files.iter().rev().for_each(|(name, content)| listening.write(name, content)),
+            _ => files.iter().for_each(|(name, content)| {
+                listening.write("tls/next", content);
+                std::fs::rename(listening.edge.directory().join("tls/next"), listening.edge.directory().join(name)).unwrap();
+            }),
+        }
+        eventually("the new certificate", Duration::from_secs(20), || (shown() == renewed.chain()[0]).then_some(()));
+        let took = started.elapsed();
+        eprintln!("a new handshake saw the new certificate after {took:?}");
+        // 2 s on a machine that has time for it.
+        assert!(took < Duration::from_secs(10), "{took:?}");
+        assert_eq!(kept.get("/s").expect("an answer on the old connection").status, 200);
+    }
+    assert_eq!(kept.certificate(), listening.pair.chain()[0]);
 }
 
 #[test]
@@ -70,6 +99,33 @@ fn whether_a_listener_speaks_tls_needs_a_restart() {
     assert_eq!(listening.offer().get(listening.port(), "/s").expect("an answer").status, 200);
     listening.edge.restart();
     assert!(listening.offer().get(listening.port(), "/s").is_err());
+}
+
+#[test]
+fn where_every_listener_speaks_tls_a_process_answers_itself_and_hands_over() {
+    let (public, management) = (Port::claim(), Port::claim());
+    let authority = Authority::new("servers");
+    let pair = authority.server(&["localhost"]);
+    let text = format!(
+        "[proxy]\nid = \"edge-1\"\n[network.public.http]\nbind_address = \"127.0.0.1\"\nbind_port = {public}\n\
+         cert_path = \"cert.pem\"\nkey_path = \"key.pem\"\n[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\n\
+         [endpoints.e]\nservice = \"echo\"\noptions = {{ path_prefix = \"/s\" }}\n"
+    );
+    let number = public.number();
+    let edge = Edge::configured(Settings::of_text(&text)).on_ports(public, management);
+    let mut edge = edge.file("cert.pem", &pair.certificate).file("key.pem", &pair.key).start_listening();
+    let offer = Offer::trusting(&authority);
+    let mut kept = offer.shake(number, "localhost");
+    assert_eq!(kept.get("/s").expect("an answer").status, 200);
+    let renewed = authority.server(&["localhost"]);
+    std::fs::write(edge.directory().join("cert.pem"), &renewed.certificate).unwrap();
+    std::fs::write(edge.directory().join("key.pem"), &renewed.key).unwrap();
+    let mut old = edge.upgrade();
+    assert_eq!(kept.get("/s").expect("an answer of the old process").status, 200);
+    assert_eq!(offer.shake(number, "localhost").certificate(), renewed.chain()[0]);
+    let ended = eventually("the end of the old process", Duration::from_secs(60), || old.try_wait().expect("a status"));
+    assert_eq!(ended.code(), Some(0));
+    assert!(!edge.log().contains("does not answer itself"), "{}", edge.log());
 }
 
 #[test]
