@@ -70,6 +70,7 @@ pub(super) fn settle(networks: &mut Networks<'_>, management: Option<&Arc<str>>)
         .filter(|(network, _)| network.tls.is_some() && Some(&network.name) != management)
         .filter_map(|(network, _)| network.bind.port())
         .collect();
+    ports.sort_unstable();
     ports.dedup();
     let found = match *ports {
         [] => Some(HTTPS),

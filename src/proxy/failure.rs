@@ -150,8 +150,8 @@ pub(super) fn log_failure(ctx: &Context, error: &Error) {
 
 /// What rustls says, without what Pingora puts around it, and what to do about it.
 fn tls_trouble(text: &str) -> (&str, &'static str) {
-    let why = text.rsplit("cause: ").next().unwrap_or(text);
-    let why = why.split(", SNI: ").next().unwrap_or(why).trim();
+    let why = text.split(", SNI: ").next().unwrap_or(text);
+    let why = why.rsplit("cause: ").next().unwrap_or(why).trim();
     let hints = [
         (
             "UnknownIssuer",

@@ -24,6 +24,9 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 /// `Proxy` would become `HTTP_PROXY` in a CGI environment behind us.
 const PROXY: HeaderName = HeaderName::from_static("proxy");
 
+/// What tells of a client's certificate behind a proxy that took it (RFC 9440): nobody but the certificate itself tells us or those behind us.
+const CLIENT_CERTIFICATE: [&[u8]; 2] = [b"client-cert", b"client-cert-chain"];
+
 /// Whether a field name is one that only we may set: `X-Auth-*`, in every spelling that a server behind us could take for it.
 pub(super) fn is_identity(name: &[u8]) -> bool {
     name.len() > 7 && spells(&name[..7], b"x-auth-")
@@ -41,11 +44,12 @@ fn spells(name: &[u8], canonical: &[u8]) -> bool {
             })
 }
 
-/// Removes what a client sent under a reserved name: `X-Auth-*`, and the headers that some pipeline fills from claims. On every route.
+/// Removes what a client sent under a reserved name: `X-Auth-*`, `Client-Cert`, and the headers that some pipeline fills from claims. On every route.
 pub(super) fn strip_reserved(header: &mut RequestHeader, from_claims: &[HeaderName]) {
     let reserved = |name: &HeaderName| {
         let name = name.as_str().as_bytes();
         is_identity(name)
+            || CLIENT_CERTIFICATE.iter().any(|field| spells(name, field))
             || from_claims
                 .iter()
                 .any(|claim| spells(name, claim.as_str().as_bytes()))

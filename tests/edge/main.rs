@@ -21,5 +21,6 @@ mod rooms;
 mod routing;
 mod runbeam_sdk;
 mod support;
+mod tls;
 mod token_store;
 mod watch;

@@ -281,6 +281,12 @@ impl EdgeBuilder {
         self
     }
 
+    /// Ports that were claimed for a text that names them itself.
+    pub fn on_ports(mut self, public: Port, management: Port) -> Self {
+        self.ports = Some((public, management));
+        self
+    }
+
     /// For tests that move a lot: a trace of every read and write would be most of their work.
     pub fn quiet(self) -> Self {
         self.env("RUST_LOG", "info")

@@ -9,6 +9,7 @@
 //!
 //! Everything is real: sockets, keys, the binary. Everything ends with the test.
 
+pub mod authority;
 pub mod client;
 pub mod cloud;
 pub mod edge;
@@ -24,6 +25,7 @@ pub mod response;
 pub mod secrets;
 pub mod server;
 pub mod settings;
+pub mod tls;
 pub mod token;
 pub mod upstream;
 pub mod wire;

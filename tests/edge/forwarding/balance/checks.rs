@@ -6,7 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::{PATIENCE, await_state, configured, in_front_of, status};
+use crate::support::authority::Authority;
 use crate::support::ports::Port;
+use crate::support::tls::SecureUpstream;
 use crate::support::upstream::Received;
 use crate::support::{Upstream, eventually};
 
@@ -153,4 +155,21 @@ fn a_reload_keeps_what_is_known_and_ends_checks_of_what_is_gone() {
     edge.rewrite(|text| text.replace("unhealthy_after = 1", "unhealthy_after = 50"));
     assert_eq!(edge.steer("POST", "/admin/reload").send().status, 200);
     assert_eq!(status(&edge, ill.port())["state"], "unchecked");
+}
+
+#[test]
+fn a_check_over_tls_trusts_whom_requests_trust() {
+    let (authority, other) = (Authority::new("upstreams"), Authority::new("others"));
+    let (known, unknown) = (SecureUpstream::start(&authority.server(&["localhost"])), SecureUpstream::start(&other.server(&["localhost"])));
+    let urls = [known.port(), unknown.port()].map(|port| format!("https://localhost:{port}"));
+    let options = format!("upstreams = {urls:?}\nca_cert_path = \"ca.pem\"\nhealth_check = {{ interval_secs = 1, unhealthy_after = 1 }}");
+    let edge = configured(&options).file("ca.pem", &authority.pem()).start();
+    let told = || edge.manage("/admin/backends").send().json()["backends"][0]["upstreams"].clone();
+    eventually("both states", PATIENCE, || (told()[0]["state"] == "healthy" && told()[1]["state"] == "unhealthy").then_some(()));
+    let why = told()[1]["last_error"].as_str().unwrap().to_owned();
+    assert!(why.contains("UnknownIssuer") && why.contains("ca_cert_path"), "{why}");
+    assert!(known.names().iter().all(|name| name.as_deref() == Some("localhost")), "{:?}", known.names());
+    for _ in 0..4 {
+        assert_eq!(edge.get("/x").send().status, 200);
+    }
 }
