@@ -6,69 +6,11 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::state::{Fitness, State, Status};
 use crate::config::{Ejection, HealthCheck};
 
 /// An upstream that goes on failing is left alone for at most this long at a time, or as long as it was configured, if that is longer.
 const LONGEST: Duration = Duration::from_secs(300);
-
-/// How an upstream stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Neither a check nor a request has said anything yet. It gets requests.
-    Unchecked,
-    /// It answers.
-    Healthy,
-    /// Active checks failed. It gets no requests while another one can take them.
-    Unhealthy,
-    /// Requests to it failed. It is left alone for a while, then tried with one request.
-    Ejected,
-}
-
-impl State {
-    /// Its name, as the Management API and the metrics have it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unchecked => "unchecked",
-            Self::Healthy => "healthy",
-            Self::Unhealthy => "unhealthy",
-            Self::Ejected => "ejected",
-        }
-    }
-
-    /// Every state.
-    pub const ALL: [Self; 4] = [
-        Self::Unchecked,
-        Self::Healthy,
-        Self::Unhealthy,
-        Self::Ejected,
-    ];
-}
-
-/// What there is to tell of an upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// How it stands.
-    pub state: State,
-    /// Since when.
-    pub since: SystemTime,
-    /// What failed last, a check or a request; it may be long ago.
-    pub last_error: Option<String>,
-    /// Requests that are there now.
-    pub in_flight: usize,
-    /// Attempts that were sent there, since the upstream is known.
-    pub requests: u64,
-    /// Those of them that failed: no connection, too slow, broken off, or answered with 502, 503 or 504.
-    pub failures: u64,
-}
-
-/// Whether a request may go to an upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fitness {
-    Fit,
-    /// Its time alone is over: one request may try it.
-    DueForTrial,
-    Unfit,
-}
 
 /// The health of one upstream.
 #[derive(Debug)]

@@ -9,11 +9,13 @@ mod known;
 mod pick;
 mod pool;
 mod ring;
+mod state;
 #[cfg(test)]
 mod tests;
 mod turns;
 
-pub use health::{Health, State, Status};
+pub use health::Health;
 pub use known::{Known, Subject};
 pub use pick::Pick;
 pub use pool::{Key, Pool};
+pub use state::{State, Status};

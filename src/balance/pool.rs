@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::health::{Fitness, Health};
+use super::health::Health;
 use super::pick::{Pick, Reason};
 use super::ring::Ring;
+use super::state::Fitness;
 use super::turns::Turns;
 use crate::config::Balance;
 
