@@ -20,6 +20,12 @@ pub(super) fn answer(live: &Live, agent: &Agent, reports: &Reports) -> Answer {
     let upstreams: Vec<UpstreamReport> = reports.upstreams.iter().flat_map(|ask| ask()).collect();
     let pipelines = gateway.pipelines().iter();
     let pipelines: Vec<Value> = pipelines.map(|one| pipeline(one, &upstreams)).collect();
+    let certificates: Vec<Value> = gateway
+        .certificates()
+        .map(
+            |one| json!({ "network": &*one.network, "name": one.name, "not_after": one.not_after }),
+        )
+        .collect();
     let key_sets: Vec<Value> = live.key_sets().status().iter().map(key_set).collect();
     let (tokens, passwords, process) = (
         live.key_sets().token_cache(),
@@ -40,7 +46,7 @@ pub(super) fn answer(live: &Live, agent: &Agent, reports: &Reports) -> Answer {
         "token_cache": { "hits": tokens.hits, "misses": tokens.misses, "entries": tokens.entries, "bytes": tokens.bytes, "limit": tokens.limit },
         "passwords": { "hashed": passwords.hashed, "waiting": passwords.waiting },
         "runbeam": runbeam(&agent.status()),
-        "certificates": certificates(reports),
+        "certificates": certificates,
         "log": { "dropped": reports.log.as_ref().map_or(0, |log| log.dropped()) },
         "process": {
             "cpu_seconds": process.cpu.as_secs_f64(),
@@ -188,18 +194,6 @@ fn runbeam(cloud: &Status) -> Option<Value> {
             "changes_failed": counters.changes_failed,
         })
     })
-}
-
-fn certificates(reports: &Reports) -> Vec<Value> {
-    let all = reports.certificates.iter().flat_map(|ask| ask());
-    all.map(|one| {
-        json!({
-            "network": one.network,
-            "names": one.names,
-            "not_after": seconds(one.not_after),
-        })
-    })
-    .collect()
 }
 
 /// Unix time, to the millisecond: rates are reckoned from it.

@@ -10,5 +10,5 @@ mod writer;
 
 pub use logger::{LogSettings, start};
 pub use metrics::{BOUNDS, BackendMetrics, Histogram, Metrics, Observed, PipelineMetrics};
-pub use reports::{CertificateReport, Report, Reports, UpstreamReport};
+pub use reports::{Report, Reports, UpstreamReport};
 pub use writer::LogWriter;

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::LogWriter;
 
@@ -14,21 +13,8 @@ pub type Report<T> = Option<Arc<dyn Fn() -> T + Send + Sync>>;
 pub struct Reports {
     /// The log's queue.
     pub log: Option<LogWriter>,
-    /// The certificates that listeners serve.
-    pub certificates: Report<Vec<CertificateReport>>,
     /// What health checks found out.
     pub upstreams: Report<Vec<UpstreamReport>>,
-}
-
-/// A certificate that a listener serves.
-#[derive(Debug, Clone)]
-pub struct CertificateReport {
-    /// The network that serves it.
-    pub network: String,
-    /// The names in it.
-    pub names: Vec<String>,
-    /// When it expires.
-    pub not_after: SystemTime,
 }
 
 /// What a health check found out about one address of a backend.

@@ -28,12 +28,12 @@ pub(super) fn answer(live: &Live, agent: &Agent, reports: &Reports) -> Answer {
     all.gauge(
         "harmony_certificate_expiry_timestamp_seconds",
         "When a certificate that a listener serves expires, in Unix time.",
-        reports.certificates.iter().flat_map(|ask| ask()).map(|it| {
-            let names = it.names.join(",");
-            (
-                vec![("network", it.network), ("names", names)],
-                unix(it.not_after),
-            )
+        live.gateway().certificates().map(|it| {
+            let labels = vec![
+                ("network", it.network.to_string()),
+                ("name", it.name.clone()),
+            ];
+            (labels, count(u64::try_from(it.not_after).unwrap_or(0)))
         }),
     );
     let dropped = reports.log.as_ref().map_or(0, |log| log.dropped());
