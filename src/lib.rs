@@ -4,6 +4,7 @@
 //! `server` puts them together.
 
 pub mod auth;
+pub mod balance;
 pub mod cli;
 pub mod config;
 mod demo;

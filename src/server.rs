@@ -32,9 +32,9 @@ use crate::auth::{Shared, SharedError};
 use crate::config::{self, Bind, Config, Network, Source};
 use crate::gateway::{self, Live, RootsError};
 use crate::management::{ManagementApi, Protection};
-use crate::proxy::{Deadlines, Edge, Probe};
+use crate::proxy::{Checks, Deadlines, Edge, Probe};
 use crate::runbeam::agent::{Agent, Surroundings};
-use crate::telemetry::{LogWriter, Reports};
+use crate::telemetry::LogWriter;
 
 use drain::Lingering;
 use lifecycle::Lifecycle;
@@ -270,10 +270,7 @@ fn management_service(
         protection,
         upkeep.live.clone(),
         upkeep.agent.clone(),
-        Reports {
-            log: Some(upkeep.lifecycle.log.clone()),
-            ..Reports::default()
-        },
+        upkeep.lifecycle.log.clone(),
     );
     let app = Tls::new(HttpServer::new_app(api), upkeep.live.clone());
     let mut service = Service::new("management".to_owned(), app);
@@ -304,12 +301,14 @@ impl BackgroundService for Upkeep {
     async fn start(&self, shutdown: ShutdownWatch) {
         let names = self.live.names().run(shutdown.clone());
         let key_sets = self.live.key_sets().run(shutdown.clone());
+        let checks = Checks::new(self.live.clone(), self.deadlines.clone());
         let agent = self.agent.clone().run(shutdown.clone());
         tokio::join!(
             names,
             key_sets,
             agent,
             self.deadlines.run(),
+            checks.run(shutdown.clone()),
             self.reload_on_hangup(),
             watcher::run(self.live.clone()),
             self.lifecycle.run(shutdown)

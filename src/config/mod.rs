@@ -9,6 +9,7 @@ mod address;
 mod api_key;
 mod authentication;
 mod backend;
+mod balance;
 mod basic;
 mod chain;
 mod claims;

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::diff::{Diff, fixed_changes};
 use super::fingerprint::{Fingerprint, Watched};
 use super::layer::{Layer, LayerChange};
-use super::{Gateway, Names, Tickets};
+use super::{BackendStatus, Gateway, Names, Tickets, Upstreams};
 use crate::auth::{KeySets, PasswordsStatus, Shared};
 use crate::config::{self, Config, Error, Errors, Failed, Local, SetAside, Source, Upload};
 use crate::policy::Limiters;
@@ -24,7 +24,7 @@ use crate::telemetry::Metrics;
 pub struct Live {
     gateway: ArcSwap<Gateway>,
     shared: Shared,
-    names: Names,
+    upstreams: Upstreams,
     tickets: Tickets,
     limiters: Limiters,
     metrics: Metrics,
@@ -136,7 +136,7 @@ impl Live {
     ///
     /// What is wrong with the local files.
     pub fn start(source: Source, shared: Shared) -> Result<Self, Errors> {
-        let names = Names::default();
+        let upstreams = Upstreams::default();
         let alone = source.load()?;
         let (layer, broken) = match alone.state_dir.as_deref().map(Layer::read) {
             Some(Ok(layer)) => (layer, None),
@@ -148,7 +148,8 @@ impl Live {
             .map_err(|failed| failed.errors)?;
         shared.key_sets().remember_tokens(config.token_cache_bytes);
         let (tickets, metrics) = (Tickets::default(), Metrics::default());
-        let build = |config: &Config| Gateway::build(config, &shared, &names, &tickets, &metrics);
+        let build =
+            |config: &Config| Gateway::build(config, &shared, &upstreams, &tickets, &metrics);
         let (config, gateway) = match build(&config) {
             Ok(gateway) => (config, gateway),
             Err(errors) => {
@@ -165,7 +166,7 @@ impl Live {
         Ok(Self {
             gateway: ArcSwap::from_pointee(gateway),
             shared,
-            names,
+            upstreams,
             tickets,
             limiters: Limiters::default(),
             metrics,
@@ -221,12 +222,17 @@ impl Live {
 
     /// Names of upstreams.
     pub fn names(&self) -> &Names {
-        &self.names
+        self.upstreams.names()
+    }
+
+    /// How the backends of the configuration that serves stand, in its order.
+    pub fn backends(&self) -> Vec<BackendStatus> {
+        BackendStatus::of(&self.gateway())
     }
 
     /// Whether every key set and every name of an upstream has been tried once.
     pub fn is_warm(&self) -> bool {
-        self.names.all_tried() && self.key_sets().all_tried()
+        self.names().all_tried() && self.key_sets().all_tried()
     }
 
     /// Counts of requests, which every configuration shares.
@@ -403,12 +409,12 @@ impl Live {
         self.key_sets().remember_tokens(config.token_cache_bytes);
         let Self {
             shared,
-            names,
+            upstreams,
             tickets,
             metrics,
             ..
         } = self;
-        Gateway::build(config, shared, names, tickets, metrics).inspect_err(|_| {
+        Gateway::build(config, shared, upstreams, tickets, metrics).inspect_err(|_| {
             let before = self.config().token_cache_bytes;
             self.key_sets().remember_tokens(before);
         })

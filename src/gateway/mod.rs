@@ -1,7 +1,7 @@
 //! The immutable runtime built from a configuration: routes, pipelines, backends.
 //!
 //! A request takes one `Arc` of the [`Gateway`] and keeps it to its end, so it never sees half of one configuration and half of another. What outlives a
-//! configuration (key sets, what is known of passwords, resolved names, counts of requests) is held beside it, in [`Live`]. Nothing here speaks HTTP or touches a socket, but for the look-up of names.
+//! configuration (key sets, what is known of passwords, resolved names, the health of upstreams, counts of requests) is held beside it, in [`Live`]. Nothing here speaks HTTP or touches a socket, but for the look-up of names.
 
 mod diff;
 mod fingerprint;
@@ -12,7 +12,9 @@ mod path;
 mod pipeline;
 mod routes;
 mod stage;
+mod status;
 mod tls;
+mod upstream;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -30,14 +32,18 @@ pub use layer::LayerChange;
 pub use live::{Live, Reload, ReloadError, Reloads, Status};
 pub use names::{Addresses, Names};
 pub use path::{PathError, canonical};
-pub use pipeline::{Backend, Pipeline, Target, Upstream};
+pub use pipeline::{Backend, Pipeline, Target};
 pub use routes::{Match, RouteTable};
 pub use stage::Stage;
+pub use status::{BackendStatus, UpstreamStatus};
 pub use tls::{CertificateStatus, ClientCa, Listener, Roots, RootsError, Tickets, system_roots};
+pub use upstream::{Upstream, Upstreams};
 
 pub use crate::auth::KeySetStatus;
+pub use crate::balance::State;
 pub use crate::config::{
-    Config, HttpBackend, Runbeam, Service, SetAside, Source, TokenStore as StoreChoice, Upload,
+    CheckKind, Config, HealthCheck, HttpBackend, Runbeam, Service, SetAside, Source,
+    TokenStore as StoreChoice, Upload,
 };
 
 /// Everything that one configuration means for a request.
@@ -79,7 +85,7 @@ impl Gateway {
     pub fn build(
         config: &Config,
         shared: &Shared,
-        names: &Names,
+        upstreams: &Upstreams,
         tickets: &Tickets,
         metrics: &Metrics,
     ) -> Result<Self, config::Errors> {
@@ -112,7 +118,7 @@ impl Gateway {
         for settings in &config.pipelines {
             let from_cloud = config.cloud.pipelines.contains(&settings.name);
             let guarded = config.management_listener().filter(|_| from_cloud);
-            let pipeline = match Pipeline::build(settings, shared, names, metrics, guarded) {
+            let pipeline = match Pipeline::build(settings, shared, upstreams, metrics, guarded) {
                 Ok(pipeline) => Arc::new(pipeline),
                 Err(found) => {
                     errors.extend(found);
@@ -224,7 +230,10 @@ fn without_roots(config: &Config) -> Vec<config::Error> {
         .iter()
         .flat_map(|pipeline| &pipeline.backends)
         .filter(|backend| match &backend.target {
-            BackendTarget::Http(http) => http.tls && http.ca_cert_path.is_none(),
+            BackendTarget::Http(http) => {
+                let mut upstreams = http.upstreams.iter();
+                http.ca_cert_path.is_none() && upstreams.any(|upstream| upstream.tls)
+            }
             BackendTarget::Echo => false,
         })
         .collect();

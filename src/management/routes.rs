@@ -6,6 +6,7 @@ use http::Method;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
     Authorize,
+    Backends,
     Deauthorize,
     Discard,
     Info,
@@ -36,6 +37,7 @@ const TABLE: &[(&str, Also, Method, Route)] = &[
     ("", Also::No, Method::GET, Route::Page),
     ("/", Also::No, Method::GET, Route::Page),
     ("/authorize", Also::No, Method::POST, Route::Authorize),
+    ("/backends", Also::No, Method::GET, Route::Backends),
     ("/cloud/discard", Also::No, Method::POST, Route::Discard),
     ("/config/status", Also::Api, Method::GET, Route::Status),
     ("/deauthorize", Also::No, Method::POST, Route::Deauthorize),
@@ -92,7 +94,8 @@ impl Route {
     pub(super) fn changes(self) -> bool {
         !matches!(
             self,
-            Self::Info
+            Self::Backends
+                | Self::Info
                 | Self::Metrics
                 | Self::Page
                 | Self::Pipelines
@@ -115,6 +118,8 @@ mod tests {
             ("/admin/", Ok(Route::Page)),
             ("/admin/status", Ok(Route::Watch)),
             ("/admin/info", Ok(Route::Info)),
+            ("/admin/backends", Ok(Route::Backends)),
+            ("/api/backends", Err(Unrouted::Unknown)),
             ("/admin/metrics", Ok(Route::Metrics)),
             ("/metrics", Ok(Route::Metrics)),
             ("/api/config/status", Ok(Route::Status)),

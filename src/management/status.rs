@@ -7,19 +7,26 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::answer::Answer;
+use super::backends;
 use super::process::Process;
 use super::reload;
-use crate::gateway::{Backend, KeySetStatus, Live, Pipeline, Target};
+use crate::gateway::{BackendStatus, KeySetStatus, Live, Pipeline};
 use crate::runbeam::agent::{Agent, Status};
-use crate::telemetry::{BOUNDS, PipelineMetrics, Reports, UpstreamReport};
+use crate::telemetry::{BOUNDS, LogWriter, PipelineMetrics};
 
 /// How everything stands now.
-pub(super) fn answer(live: &Live, agent: &Agent, reports: &Reports) -> Answer {
+pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> Answer {
     let gateway = live.gateway();
     let metrics = live.metrics();
-    let upstreams: Vec<UpstreamReport> = reports.upstreams.iter().flat_map(|ask| ask()).collect();
+    let backends = BackendStatus::of(&gateway);
     let pipelines = gateway.pipelines().iter();
-    let pipelines: Vec<Value> = pipelines.map(|one| pipeline(one, &upstreams)).collect();
+    let pipelines: Vec<Value> = pipelines.map(|one| pipeline(one, &backends)).collect();
+    let certificates: Vec<Value> = gateway
+        .certificates()
+        .map(
+            |one| json!({ "network": &*one.network, "name": one.name, "not_after": one.not_after }),
+        )
+        .collect();
     let key_sets: Vec<Value> = live.key_sets().status().iter().map(key_set).collect();
     let (tokens, passwords, process) = (
         live.key_sets().token_cache(),
@@ -40,8 +47,8 @@ pub(super) fn answer(live: &Live, agent: &Agent, reports: &Reports) -> Answer {
         "token_cache": { "hits": tokens.hits, "misses": tokens.misses, "entries": tokens.entries, "bytes": tokens.bytes, "limit": tokens.limit },
         "passwords": { "hashed": passwords.hashed, "waiting": passwords.waiting },
         "runbeam": runbeam(&agent.status()),
-        "certificates": certificates(reports),
-        "log": { "dropped": reports.log.as_ref().map_or(0, |log| log.dropped()) },
+        "certificates": certificates,
+        "log": { "dropped": log.dropped() },
         "process": {
             "cpu_seconds": process.cpu.as_secs_f64(),
             "resident_bytes": process.resident,
@@ -72,7 +79,7 @@ fn configuration(live: &Live) -> Value {
     told
 }
 
-fn pipeline(pipeline: &Pipeline, upstreams: &[UpstreamReport]) -> Value {
+fn pipeline(pipeline: &Pipeline, backends: &[BackendStatus]) -> Value {
     let settings = &pipeline.settings;
     let endpoints: Vec<Value> = settings
         .endpoints
@@ -103,8 +110,10 @@ fn pipeline(pipeline: &Pipeline, upstreams: &[UpstreamReport]) -> Value {
         })
         .collect();
     let networks: Vec<&str> = settings.networks.iter().map(|network| &**network).collect();
-    let backends = pipeline.all_backends().iter();
-    let backends: Vec<Value> = backends.map(|one| backend(one, upstreams)).collect();
+    let own = backends
+        .iter()
+        .filter(|one| one.pipelines.contains(&pipeline.name));
+    let backends: Vec<Value> = own.map(backend).collect();
     let mut told = counts(&pipeline.metrics);
     told["name"] = json!(&*pipeline.name);
     told["description"] = json!(settings.description);
@@ -131,34 +140,26 @@ fn counts(metrics: &PipelineMetrics) -> Value {
     })
 }
 
-fn backend(backend: &Backend, upstreams: &[UpstreamReport]) -> Value {
-    let failures: BTreeMap<&str, u64> = backend.metrics.failures().into_iter().collect();
-    let (target, addresses) = match &backend.target {
-        Target::Echo => ("echo".to_owned(), None),
-        Target::Http(upstream) => {
-            let settings = &upstream.settings;
-            let scheme = if settings.tls { "https" } else { "http" };
-            let host = upstream.authority.to_str().unwrap_or_default();
-            let addresses = upstream.addresses.known();
-            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-            (
-                format!("{scheme}://{host}{}", settings.base_path),
-                Some(addresses),
-            )
-        }
-    };
-    let checks: Vec<Value> = upstreams
+/// What `/backends` tells, what failed, and all of its URLs and addresses at a glance; `addresses` is `null` for an echo.
+fn backend(status: &BackendStatus) -> Value {
+    let failures: BTreeMap<&str, u64> = status.metrics.failures().into_iter().collect();
+    let urls: Vec<&str> = status
+        .upstreams
         .iter()
-        .filter(|check| check.backend == *backend.name)
-        .map(|check| json!({ "address": check.address, "healthy": check.healthy }))
+        .map(|one| one.url.as_str())
         .collect();
-    json!({
-        "name": &*backend.name,
-        "target": target,
-        "addresses": addresses,
-        "failures": failures,
-        "checks": checks,
-    })
+    let addresses = status.upstreams.iter().flat_map(|one| &one.addresses);
+    let addresses: Vec<String> = addresses.map(ToString::to_string).collect();
+    let echoes = urls.is_empty();
+    let mut told = backends::backend(status);
+    told["target"] = json!(if echoes {
+        "echo".to_owned()
+    } else {
+        urls.join(", ")
+    });
+    told["addresses"] = json!((!echoes).then_some(addresses));
+    told["failures"] = json!(failures);
+    told
 }
 
 fn key_set(set: &KeySetStatus) -> Value {
@@ -188,18 +189,6 @@ fn runbeam(cloud: &Status) -> Option<Value> {
             "changes_failed": counters.changes_failed,
         })
     })
-}
-
-fn certificates(reports: &Reports) -> Vec<Value> {
-    let all = reports.certificates.iter().flat_map(|ask| ask());
-    all.map(|one| {
-        json!({
-            "network": one.network,
-            "names": one.names,
-            "not_after": seconds(one.not_after),
-        })
-    })
-    .collect()
 }
 
 /// Unix time, to the millisecond: rates are reckoned from it.

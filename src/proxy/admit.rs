@@ -79,7 +79,7 @@ impl Edge {
         if length.is_some_and(|length: u64| length > route.endpoint.max_body_size) {
             return Err(Refusal::body_too_large());
         }
-        ctx.turn = Some(route.pipeline.turn());
+        ctx.choose(&session.req_header().headers);
         Ok(())
     }
 

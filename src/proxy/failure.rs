@@ -1,5 +1,6 @@
 //! What becomes of a request whose upstream, or whose client, failed.
 
+use http::StatusCode;
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::context::Context;
@@ -12,6 +13,52 @@ pub(super) const UNRESOLVED: &str = "upstream name not resolved";
 pub(super) fn max_retries(ctx: &Context) -> usize {
     ctx.upstream()
         .map_or(0, |upstream| upstream.settings.max_retries as usize)
+}
+
+/// Whether every upstream of the pipeline has failed this request.
+pub(super) fn all_tried(ctx: &Context) -> bool {
+    let pipeline = ctx.route.as_ref().map(|route| &route.pipeline);
+    pipeline.is_none_or(|pipeline| ctx.tried.len() >= pipeline.upstreams())
+}
+
+/// The same, with the attempt at hand failing too.
+pub(super) fn all_tried_but_this(ctx: &Context) -> bool {
+    let pipeline = ctx.route.as_ref().map(|route| &route.pipeline);
+    pipeline.is_none_or(|pipeline| ctx.tried.len() + 1 >= pipeline.upstreams())
+}
+
+/// Takes note of what an answer says about its upstream. What a gateway would say counts as a failure: something behind the upstream is gone, or it is too busy.
+pub(super) fn judge(ctx: &Context, status: StatusCode) {
+    match status {
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            ctx.blame(&format!("it answered {}", status.as_u16()))
+        }
+        _ => {
+            if let Some(pick) = &ctx.pick {
+                pick.succeeded();
+            }
+        }
+    }
+}
+
+/// Why an upstream failed, in a few words.
+pub(super) fn reason(error: &Error) -> String {
+    match error.etype() {
+        ErrorType::ConnectRefused => "connection refused".to_owned(),
+        ErrorType::ConnectTimedout => "no connection in time".to_owned(),
+        ErrorType::ConnectionClosed => "connection closed before the answer".to_owned(),
+        ErrorType::ReadTimedout => "no answer in time".to_owned(),
+        ErrorType::WriteTimedout => "request not taken in time".to_owned(),
+        ErrorType::TLSHandshakeFailure => {
+            let text = error.to_string();
+            let (why, hint) = tls_trouble(&text);
+            format!("TLS: {why}{hint}")
+        }
+        kind => match &error.cause {
+            Some(cause) => format!("{}: {cause}", kind.as_str()),
+            None => kind.as_str().to_owned(),
+        },
+    }
 }
 
 /// What the client is told of an error; `None` when there is no client to tell.
@@ -83,7 +130,7 @@ pub(super) fn log_failure(ctx: &Context, error: &Error) {
     let (Some(route), Some(backend)) = (&ctx.route, ctx.backend()) else {
         return;
     };
-    let attempt = ctx.attempt + 1;
+    let attempt = ctx.tried.len() + 1;
     let (pipeline, name) = (&route.pipeline.name, &backend.name);
     match ctx.upstream() {
         Some(upstream) if *error.etype() == ErrorType::TLSHandshakeFailure => {
@@ -91,8 +138,8 @@ pub(super) fn log_failure(ctx: &Context, error: &Error) {
             let (why, hint) = tls_trouble(&text);
             log::warn!(
                 "pipeline {pipeline}: upstream {name} failed on attempt {attempt}: TLS with {}:{}: {why}{hint}",
-                upstream.settings.host,
-                upstream.settings.port,
+                upstream.url.host,
+                upstream.url.port,
             );
         }
         _ => {

@@ -5,6 +5,7 @@
 
 mod admit;
 mod authorities;
+mod checks;
 mod connection;
 mod context;
 mod echo;
@@ -35,11 +36,11 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use crate::gateway::{Live, Target};
 use crate::telemetry::access;
 
-use authorities::Authorities;
 use context::Context;
 use headers::X_REQUEST_ID;
-use upstream::Connector;
+use upstream::Connections;
 
+pub use checks::Checks;
 pub use connection::Connection;
 pub use explain::{End, Explanation};
 pub use probe::Probe;
@@ -49,8 +50,7 @@ pub use upstream::Deadlines;
 #[derive(Debug)]
 pub struct Edge {
     live: Arc<Live>,
-    connector: Arc<Connector>,
-    authorities: Authorities,
+    connections: Connections,
     in_flight: Arc<AtomicUsize>,
     probe: Option<Probe>,
 }
@@ -60,8 +60,7 @@ impl Edge {
     pub fn new(live: Arc<Live>, deadlines: Arc<Deadlines>, in_flight: Arc<AtomicUsize>) -> Self {
         Self {
             live,
-            connector: Arc::new(Connector(deadlines)),
-            authorities: Authorities::default(),
+            connections: Connections::new(deadlines),
             in_flight,
             probe: None,
         }
@@ -128,26 +127,30 @@ impl ProxyHttp for Edge {
 
     async fn upstream_peer(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         ctx: &mut Context,
     ) -> pingora::Result<Box<HttpPeer>> {
-        let upstream = ctx
-            .upstream()
-            .ok_or_else(|| Error::explain(ErrorType::InternalError, "no http backend to try"))?;
-        let address = upstream.address().ok_or_else(|| {
-            failure::count(ctx, "unresolved");
-            Error::explain(
+        loop {
+            if ctx.moves_on {
+                ctx.choose(&session.req_header().headers);
+            }
+            let upstream = ctx.upstream().ok_or_else(|| {
+                Error::explain(ErrorType::InternalError, "no http backend to try")
+            })?;
+            if let Some(address) = upstream.address() {
+                return Ok(self.connections.peer(upstream, address));
+            }
+            let error = Error::explain(
                 ErrorType::Custom(failure::UNRESOLVED),
-                upstream.settings.host.clone(),
-            )
-        })?;
-        let mut peer = upstream::peer(upstream, address, self.connector.clone());
-        if let Some(roots) = &upstream.roots {
-            peer.options.ca = Some(self.authorities.of(roots));
-            // Pingora tells kept connections apart by address and name, not by who vouched for them.
-            peer.group_key = roots.id;
+                upstream.url.host.clone(),
+            );
+            failure::count(ctx, "unresolved");
+            ctx.blame(failure::UNRESOLVED);
+            ctx.give_up();
+            if failure::all_tried(ctx) {
+                return Err(error);
+            }
         }
-        Ok(peer)
     }
 
     async fn connected_to_upstream(
@@ -163,6 +166,7 @@ impl ProxyHttp for Edge {
             .upstream()
             .and_then(|upstream| upstream.settings.total_timeout);
         ctx.total_deadline = total.map(|total| ctx.started + total);
+        ctx.sent = false;
         ctx.answered = false;
         ctx.deadline = upstream::deadline_of(digest);
         if let Some(deadline) = &ctx.deadline {
@@ -181,7 +185,7 @@ impl ProxyHttp for Edge {
         if let (Some(upstream), Some(route), Some(path)) = (upstream, &ctx.route, &ctx.path) {
             let query = ctx.forwarded_query();
             let target = target::target(
-                &upstream.settings.base_path,
+                &upstream.url.base_path,
                 &route.endpoint.path_prefix,
                 path,
                 query.as_deref(),
@@ -216,6 +220,7 @@ impl ProxyHttp for Edge {
                 "request body over max_body_size",
             );
         }
+        ctx.sent |= end_of_stream;
         if end_of_stream && !ctx.answered {
             let head_timeout = ctx
                 .upstream()
@@ -238,6 +243,7 @@ impl ProxyHttp for Edge {
         let informational = response.status.is_informational()
             && response.status != StatusCode::SWITCHING_PROTOCOLS;
         if !informational {
+            failure::judge(ctx, response.status);
             ctx.answered = true;
             if let Some(deadline) = &ctx.deadline {
                 deadline.set(ctx.total_deadline);
@@ -281,7 +287,7 @@ impl ProxyHttp for Edge {
         Ok(())
     }
 
-    /// Nothing was sent, so any request may try the next backend.
+    /// Nothing was sent, so any request may try the next upstream.
     fn fail_to_connect(
         &self,
         _: &mut Session,
@@ -291,12 +297,10 @@ impl ProxyHttp for Edge {
     ) -> Box<Error> {
         failure::count(ctx, failure::kind(&e));
         failure::log_failure(ctx, &e);
-        let others = ctx
-            .route
-            .as_ref()
-            .map_or(0, |route| route.pipeline.backends().saturating_sub(1));
-        e.set_retry(ctx.attempt < others.max(failure::max_retries(ctx)));
-        ctx.attempt += 1;
+        ctx.blame(&failure::reason(&e));
+        let others_left = !failure::all_tried_but_this(ctx);
+        e.set_retry(others_left || ctx.tried.len() < failure::max_retries(ctx));
+        ctx.give_up();
         e
     }
 
@@ -318,20 +322,25 @@ impl ProxyHttp for Edge {
             && session.req_header().method.is_idempotent()
             && !session.retry_buffer_truncated()
             && session.response_written().is_none();
-        if upstream_failed {
-            failure::log_failure(ctx, &e);
-        }
         // A kept connection that the upstream had closed meanwhile says nothing about the upstream: it does not count.
         e.retry.decide_reuse(client_reused);
         let stale_connection = client_reused && e.retry();
+        if upstream_failed {
+            failure::log_failure(ctx, &e);
+        }
         if overdue {
             failure::count(ctx, "timeout");
+            if ctx.sent && !ctx.answered {
+                ctx.blame("no answer in time");
+            }
         } else if upstream_failed && !stale_connection {
             failure::count(ctx, failure::kind(&e));
+            ctx.blame(&failure::reason(&e));
         }
-        e.set_retry(repeatable && (stale_connection || ctx.attempt < failure::max_retries(ctx)));
+        let tries_left = ctx.tried.len() < failure::max_retries(ctx);
+        e.set_retry(repeatable && (stale_connection || tries_left));
         if !stale_connection {
-            ctx.attempt += 1;
+            ctx.give_up();
         }
         e
     }

@@ -2,14 +2,14 @@
 
 use super::*;
 
-fn http_backend(keys: &str) -> String {
+pub(super) fn http_backend(keys: &str) -> String {
     format!(
         "{BASE}{}\n{keys}",
         PIPELINE.replace("service = \"echo\"", "service = \"http\"")
     )
 }
 
-fn backend(text: &str) -> HttpBackend {
+pub(super) fn backend(text: &str) -> HttpBackend {
     match &ok(text).pipelines[0].backends[0].target {
         BackendTarget::Http(http) => (**http).clone(),
         BackendTarget::Echo => panic!("an echo"),
@@ -51,6 +51,9 @@ fn addresses_of_backends() {
         ),
     ] {
         let got = backend(&http_backend(&format!("{keys}\n{target}")));
+        let [got] = got.upstreams.as_slice() else {
+            panic!("{keys}: {got:?}");
+        };
         assert_eq!(
             (got.tls, got.host.as_str(), got.port, got.base_path.as_str()),
             want,

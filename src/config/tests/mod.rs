@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod backends;
+mod balance;
 mod cloud;
 mod credentials;
 mod dsl;

@@ -8,19 +8,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::answer::Answer;
 use super::process::Process;
-use crate::gateway::{KeySetStatus, Live, Target};
+use crate::gateway::{KeySetStatus, Live, State as Health, UpstreamStatus};
 use crate::runbeam::agent::{Agent, State, Status};
-use crate::telemetry::Reports;
+use crate::telemetry::LogWriter;
 use families::Families;
 use http::StatusCode;
 
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The state of the process, for a scraper.
-pub(super) fn answer(live: &Live, agent: &Agent, reports: &Reports) -> Answer {
+pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> Answer {
     let mut all = Families::default();
     requests(&mut all, live);
-    upstreams(&mut all, live, reports);
+    upstreams(&mut all, live);
     key_sets(&mut all, &live.key_sets().status());
     credentials(&mut all, live);
     configuration(&mut all, live);
@@ -28,15 +28,15 @@ pub(super) fn answer(live: &Live, agent: &Agent, reports: &Reports) -> Answer {
     all.gauge(
         "harmony_certificate_expiry_timestamp_seconds",
         "When a certificate that a listener serves expires, in Unix time.",
-        reports.certificates.iter().flat_map(|ask| ask()).map(|it| {
-            let names = it.names.join(",");
-            (
-                vec![("network", it.network), ("names", names)],
-                unix(it.not_after),
-            )
+        live.gateway().certificates().map(|it| {
+            let labels = vec![
+                ("network", it.network.to_string()),
+                ("name", it.name.clone()),
+            ];
+            (labels, count(u64::try_from(it.not_after).unwrap_or(0)))
         }),
     );
-    let dropped = reports.log.as_ref().map_or(0, |log| log.dropped());
+    let dropped = log.dropped();
     all.counter(
         "harmony_log_records_dropped_total",
         "Log records that were dropped because the log is written slower than it fills.",
@@ -93,7 +93,7 @@ fn requests(all: &mut Families, live: &Live) {
     );
 }
 
-fn upstreams(all: &mut Families, live: &Live, reports: &Reports) {
+fn upstreams(all: &mut Families, live: &Live) {
     let label = |name: &str| ("backend", name.to_owned());
     all.counter(
         "harmony_upstream_failures_total",
@@ -108,31 +108,35 @@ fn upstreams(all: &mut Families, live: &Live, reports: &Reports) {
             })
         }),
     );
-    let gateway = live.gateway();
-    let backends = gateway
-        .pipelines()
-        .iter()
-        .flat_map(|pipeline| pipeline.all_backends());
+    let backends = live.backends();
+    let upstreams = || {
+        let each = backends.iter();
+        each.flat_map(|backend| backend.upstreams.iter().map(|one| (&*backend.name, one)))
+    };
+    let labels =
+        |backend: &str, one: &UpstreamStatus| vec![label(backend), ("upstream", one.url.clone())];
     all.gauge(
         "harmony_upstream_addresses",
-        "Addresses that a backend's name has; 0: it was never resolved.",
-        backends.filter_map(|backend| match &backend.target {
-            Target::Http(upstream) => Some((
-                vec![label(&backend.name)],
-                size(upstream.addresses.known().len()),
-            )),
-            Target::Echo => None,
-        }),
+        "Addresses that an upstream's name has; 0: it was never resolved.",
+        upstreams().map(|(name, one)| (labels(name, one), size(one.addresses.len()))),
     );
     all.gauge(
         "harmony_upstream_healthy",
-        "1: the last health checks of this address passed; 0: they failed.",
-        reports.upstreams.iter().flat_map(|ask| ask()).map(|it| {
-            (
-                vec![("backend", it.backend), ("address", it.address)],
-                flag(it.healthy),
-            )
+        "1: the upstream gets requests; 0: its checks fail, or it was ejected.",
+        upstreams().map(|(name, one)| {
+            let out = matches!(one.health.state, Health::Unhealthy | Health::Ejected);
+            (labels(name, one), flag(!out))
         }),
+    );
+    all.gauge(
+        "harmony_upstream_requests_in_flight",
+        "Requests that are at an upstream.",
+        upstreams().map(|(name, one)| (labels(name, one), size(one.health.in_flight))),
+    );
+    all.counter(
+        "harmony_upstream_requests_total",
+        "Attempts that were sent to an upstream.",
+        upstreams().map(|(name, one)| (labels(name, one), count(one.health.requests))),
     );
 }
 

@@ -149,9 +149,9 @@ function problems(now) {
     else if (set.last_error) warn("Keys of " + set.url + " are " + span(set.age_secs) + " old, the last fetch failed: " + set.last_error);
   }
   for (const backend of backends(now)) {
-    if (backend.addresses && backend.addresses.length === 0) bad("Upstream " + backend.name + ": " + backend.target + " has no address yet.");
-    const sick = backend.checks.filter((check) => !check.healthy).map((check) => check.address);
-    if (sick.length > 0) (sick.length === backend.checks.length ? bad : warn)("Upstream " + backend.name + " is down at " + sick.join(", ") + ".");
+    for (const upstream of backend.upstreams) if (upstream.addresses.length === 0) bad("Upstream " + backend.name + ": " + upstream.url + " has no address yet.");
+    const sick = backend.upstreams.filter(isOut).map((upstream) => upstream.url + " (" + upstream.state + (upstream.last_error ? ": " + firstLine(upstream.last_error) : "") + ")");
+    if (sick.length > 0) (sick.length === backend.upstreams.length ? bad : warn)("Upstream " + backend.name + " is down at " + sick.join(", ") + ".");
     const failures = growth((answer) => sum((backends(answer).find((other) => other.name === backend.name) || { failures: {} }).failures));
     if (failures && failures.by > 0) warn("Upstream " + backend.name + " failed " + times(failures.by) + " in the last minute.");
   }
@@ -166,7 +166,7 @@ function problems(now) {
   }
   for (const certificate of now.certificates) {
     const left = certificate.not_after - now.now;
-    const name = "The certificate of network " + certificate.network + " (" + certificate.names.join(", ") + ")";
+    const name = "The certificate of network " + certificate.network + " (" + certificate.name + ")";
     if (left <= 0) bad(name + " has expired.");
     else if (left < 14 * DAY) warn(name + " expires in " + span(left) + ".");
   }
@@ -188,6 +188,8 @@ function backends(answer) {
   for (const pipeline of answer.pipelines) for (const backend of pipeline.backends) all.set(backend.name, backend);
   return [...all.values()];
 }
+
+const isOut = (upstream) => upstream.state === "unhealthy" || upstream.state === "ejected";
 
 // ---- words and numbers
 
@@ -398,12 +400,19 @@ function refusalSection(now) {
 function upstreamSection(now) {
   const rows = backends(now).map((backend) => {
     const failures = Object.entries(backend.failures).map(([kind, count]) => kind + " " + number(count)).join(", ");
-    let state = backend.addresses === null ? el("span.dim", {}, "in the gateway") : el("span.dim", {}, backend.addresses.join(", "));
-    if (backend.addresses && backend.addresses.length === 0) state = el("span.pill.bad", {}, "not resolved");
-    const checks = backend.checks.map((check) => el("span.pill." + (check.healthy ? "good" : "bad"), {}, check.address + (check.healthy ? " up" : " down")));
+    const dim = (words) => el("span.dim", {}, words);
+    const one = (upstream) => {
+      if (upstream.addresses.length === 0) return el("span.pill.bad", {}, "not resolved");
+      const quiet = backend.upstreams.length === 1 && !upstream.health_check && !isOut(upstream);
+      if (quiet) return dim(upstream.addresses.join(", "));
+      const place = upstream.url.replace(/^https?:\/\//, "");
+      const busy = upstream.in_flight > 0 ? ", " + number(upstream.in_flight) + " in flight" : "";
+      return el("span.pill." + (isOut(upstream) ? "bad" : upstream.state === "healthy" ? "good" : "dim"), {}, place + " " + upstream.state + busy);
+    };
+    const state = backend.addresses === null ? dim("in the gateway") : backend.upstreams.map(one);
     return [
       [el("div.name", {}, backend.name), backend.target === "echo" ? el("span.sub", {}, "echo") : el("code", {}, backend.target)],
-      checks.length > 0 ? checks : state,
+      state,
       failures ? el("span.warn", {}, failures) : el("span.dim", {}, "none"),
     ];
   });
@@ -464,7 +473,7 @@ function cloudSection(now) {
     if (runbeam.last_error) pairs.push(["Last error", el("pre.bad", {}, runbeam.last_error)]);
   }
   if (now.certificates.length === 0) pairs.push(["Certificates", el("span.dim", {}, "none served")]);
-  for (const one of now.certificates) pairs.push(["Certificate", one.network + " (" + one.names.join(", ") + ") ", expiry(one.not_after)]);
+  for (const one of now.certificates) pairs.push(["Certificate", one.network + " (" + one.name + ") ", expiry(one.not_after)]);
   pairs.push(["Token cache", number(tokens.entries) + " remembered, " + (lookups > 0 ? percent(tokens.hits / lookups) + " of " + number(lookups) + " found" : "not asked yet")]);
   pairs.push(["Passwords", number(now.passwords.hashed) + " hashed, " + number(now.passwords.waiting) + " waiting"]);
   return section("Cloud, certificates, credentials", facts(pairs));

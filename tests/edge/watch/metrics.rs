@@ -49,7 +49,8 @@ fn requests_are_counted_by_pipeline_and_code_and_refusals_by_reason() {
         ("harmony_http_refusals_total{pipeline=\"\",reason=\"path\"}", 1.0),
         ("harmony_http_request_duration_seconds_count{pipeline=\"api\"}", 5.0),
         ("harmony_http_request_duration_seconds_count{pipeline=\"\"}", 2.0),
-        ("harmony_upstream_addresses{backend=\"app\"}", 1.0),
+        (&format!("harmony_upstream_addresses{{backend=\"app\",upstream=\"http://127.0.0.1:{}\"}}", upstream.port()), 1.0),
+        (&format!("harmony_upstream_healthy{{backend=\"app\",upstream=\"http://127.0.0.1:{}\"}}", upstream.port()), 1.0),
         ("harmony_config_last_reload_successful", 1.0),
         ("harmony_log_records_dropped_total", 0.0),
         ("harmony_runbeam_state{state=\"disabled\"}", 1.0),
@@ -139,6 +140,19 @@ fn two_key_sets_that_look_the_same_do_not_spoil_the_scrape() {
     );
     let edge = Edge::configured(Settings::with_jwt(&issuer, &upstream).and(&second).and(&step)).start();
     assert_eq!(scrape(&edge).beginning("harmony_jwks_keys{").len(), 2);
+}
+
+#[test]
+fn the_certificate_of_a_listener_and_its_end_are_told() {
+    let mut params = rcgen::CertificateParams::new(vec!["edge.example".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2099, 1, 2);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let text = Settings::bare().text().replace("bind_port = {port}", "bind_port = {port}\ncert_path = \"cert.pem\"\nkey_path = \"key.pem\"");
+    let edge = Edge::configured(Settings::of_text(&text)).file("cert.pem", &certificate.pem()).file("key.pem", &key.serialize_pem()).start();
+    scrape(&edge).assert("harmony_certificate_expiry_timestamp_seconds{name=\"edge.example\",network=\"public\"}", 4_070_995_200.0);
+    let status = edge.manage("/admin/status").send().json();
+    assert_eq!(status["certificates"][0]["not_after"], 4_070_995_200_i64);
 }
 
 #[test]
