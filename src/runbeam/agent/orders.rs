@@ -250,7 +250,11 @@ fn shown(base: &str) -> String {
             url.set_fragment(None);
             url.as_str().trim_end_matches('/').to_owned()
         }
-        Err(_) => "something that is no address".to_owned(),
+        Err(_) => {
+            let end = base.find(['?', '#']).unwrap_or(base.len());
+            let address = base[..end].rsplit('@').next().unwrap_or_default();
+            address.chars().filter(char::is_ascii_graphic).collect()
+        }
     };
     shown.chars().take(200).collect()
 }
@@ -292,7 +296,7 @@ mod tests {
             shown("https://u:p@h.example/x/?t=1#f"),
             "https://h.example/x"
         );
-        assert_eq!(shown("nonsense"), "something that is no address");
+        assert_eq!(shown("u:p@non sense\n?t=1"), "nonsense");
         assert!(shown(&format!("https://h/{}", "x".repeat(1000))).len() <= 200);
     }
 }
