@@ -8,6 +8,7 @@ mod secrets;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::auth::Shared;
@@ -15,7 +16,7 @@ use crate::config::{Config, Environment, LogFormat, ProcessEnvironment, Source, 
 use crate::demo::{self, Demo};
 use crate::gateway::Live;
 use crate::runbeam::agent::{Surroundings, SurroundingsError};
-use crate::server::EdgeServer;
+use crate::server::{Directory, EdgeServer, Inherited, Start};
 use crate::telemetry::{self, LogSettings, LogWriter};
 
 /// An edge proxy that lets in only requests that authenticate.
@@ -33,6 +34,9 @@ struct Arguments {
     /// Check the configuration, print every error, and exit
     #[arg(short = 't', long)]
     check: bool,
+    /// Take the listeners over from the running process, without refusing a connection, and go on in its place
+    #[arg(long, conflicts_with = "check")]
+    upgrade: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -76,7 +80,7 @@ pub fn run() -> ExitCode {
             Ok(())
         }
         None if arguments.check => check(&arguments.config),
-        None => serve(&arguments.config),
+        None => serve(&arguments.config, arguments.upgrade),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -94,12 +98,19 @@ fn install_crypto() -> anyhow::Result<()> {
         .map_err(|_| anyhow::anyhow!("a cryptography provider is installed already"))
 }
 
-fn serve(path: &std::path::Path) -> anyhow::Result<()> {
+fn serve(path: &std::path::Path, take_over: bool) -> anyhow::Result<()> {
+    let inherited = Inherited::from_systemd().context("LISTEN_FDS: not a listening socket")?;
     let source = Source::file(path);
     let config = source.load()?;
     let surroundings = surroundings(&config)?;
     let log = start_log(&config)?;
-    let server = EdgeServer::build(source, &config, surroundings, log.clone())?;
+    let start = Start {
+        inherited,
+        directory: Directory::choose(config.state_dir.as_deref()),
+        take_over,
+        surroundings,
+    };
+    let server = EdgeServer::build(source, &config, log.clone(), start)?;
     summarize(&server.config());
     server.run();
     log.flush();
@@ -121,6 +132,9 @@ fn check(path: &std::path::Path) -> anyhow::Result<()> {
         if note.warning {
             complain(&format_args!("warning: {}", note.text));
         }
+    }
+    for warning in live.gateway().warnings() {
+        complain(&format_args!("warning: {warning}"));
     }
     for entry in live.set_aside() {
         complain(&format_args!("warning: {entry}"));
@@ -161,7 +175,8 @@ fn summarize(config: &Config) {
         config.threads
     );
     for network in &config.networks {
-        log::info!("network {} on {}", network.name, network.bind);
+        let tls = if network.tls.is_some() { ", TLS" } else { "" };
+        log::info!("network {} on {}{tls}", network.name, network.bind);
     }
     for pipeline in &config.pipelines {
         let steps: Vec<&str> = pipeline.steps.iter().map(|step| &*step.name).collect();

@@ -23,8 +23,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::config::{Config, Source};
-use crate::runbeam::agent::Surroundings;
-use crate::server::{EdgeServer, free_loopback_address};
+use crate::server::{EdgeServer, Start, free_loopback_address};
 use crate::telemetry::LogWriter;
 
 /// The proxy's port, unless another is asked for.
@@ -81,7 +80,7 @@ impl Demo {
         } = self;
         let good_token = issuer.sign(3600)?;
         let lines = issuer.curl_lines(proxy, &good_token)?;
-        let mut server = EdgeServer::build(source, &config, Surroundings::default(), log)?;
+        let mut server = EdgeServer::build(source, &config, log, Start::default())?;
         server.add_service(service("issuer", issuer, self.issuer_address));
         server.add_service(service("upstream", Upstream, self.upstream_address));
         thread::spawn(move || introduce(proxy, management, &lines, &good_token));

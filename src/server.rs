@@ -1,12 +1,20 @@
 //! The one composition root: a configuration becomes a Pingora server with its services.
 
+mod drain;
+mod handover;
+mod lifecycle;
+mod loopback;
+mod notify;
+mod signals;
+mod sockets;
+mod tls;
+mod transfer;
 mod watcher;
 
-use std::io::ErrorKind;
+use std::fs::Permissions;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use pingora::apps::HttpServerOptions;
@@ -16,16 +24,27 @@ use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::ServiceWithDependents;
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
-use pingora_proxy::{HttpProxy, http_proxy_service_with_name};
-use tokio::signal::unix::{SignalKind, signal};
+use pingora_proxy::{HttpProxy, http_proxy};
+use tokio::signal::unix::SignalKind;
+use tokio::sync::watch;
 
 use crate::auth::{Shared, SharedError};
 use crate::config::{self, Bind, Config, Network, Source};
-use crate::gateway::Live;
+use crate::gateway::{self, Live, RootsError};
 use crate::management::{ManagementApi, Protection};
-use crate::proxy::{Deadlines, Edge};
+use crate::proxy::{Deadlines, Edge, Probe};
 use crate::runbeam::agent::{Agent, Surroundings};
 use crate::telemetry::LogWriter;
+
+use drain::Lingering;
+use lifecycle::Lifecycle;
+use loopback::Loopback;
+use sockets::{Placing, Sockets};
+use tls::Tls;
+
+pub(crate) use handover::Directory;
+pub use handover::TakeOverError;
+pub use sockets::Inherited;
 
 /// Tries of Pingora's for one request. Ours are counted per backend; this only bounds how many dead kept connections one request may meet.
 const MAX_TRIES: usize = 16;
@@ -41,6 +60,9 @@ pub enum StartError {
     /// What authentication keeps for the life of the process cannot be made.
     #[error("{0}")]
     Shared(#[from] SharedError),
+    /// The system's certificate authorities cannot be used.
+    #[error("{0}")]
+    Roots(#[from] RootsError),
     /// A listener's address cannot be bound.
     #[error(
         "network.{network}: cannot listen on {address}: {source}; is another process using it?"
@@ -53,47 +75,127 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A socket that systemd passed bears a network's name and another address.
+    #[error(
+        "network.{network}: the socket of this name that systemd passed is bound to {found}, not to {address}; make ListenStream= and bind_address with bind_port the same"
+    )]
+    Misnamed {
+        /// Name of the network.
+        network: Arc<str>,
+        /// Its address, as configured.
+        address: String,
+        /// That of the socket.
+        found: String,
+    },
+    /// The running process did not hand its listeners over. It goes on.
+    #[error(transparent)]
+    TakeOver(#[from] TakeOverError),
+}
+
+impl StartError {
+    fn bind(network: &Network, source: std::io::Error) -> Self {
+        Self::Bind {
+            network: network.name.clone(),
+            address: network.bind.to_string(),
+            source,
+        }
+    }
+
+    fn misnamed(network: &Network, found: &Bind) -> Self {
+        Self::Misnamed {
+            network: network.name.clone(),
+            address: network.bind.to_string(),
+            found: found.to_string(),
+        }
+    }
+}
+
+/// What a start takes from its surroundings: where the listeners come from, who may get them, and what the environment says of the cloud.
+#[derive(Debug, Default)]
+pub struct Start {
+    /// Sockets of systemd's.
+    pub(crate) inherited: Vec<Inherited>,
+    /// Where this process and the next one meet; `None`: there is no hand-over.
+    pub(crate) directory: Option<Directory>,
+    /// Whether to take over from the process that runs.
+    pub(crate) take_over: bool,
+    /// What the connection to the cloud takes from the environment.
+    pub(crate) surroundings: Surroundings,
 }
 
 /// A server that is ready to run.
 pub struct EdgeServer {
     server: Server,
     live: Arc<Live>,
+    lifecycle: Arc<Lifecycle>,
 }
 
 impl EdgeServer {
-    /// Builds everything. Opens no listener that stays, fetches nothing. `config` is what `source` says; `surroundings` is what the connection to the cloud takes from
-    /// the environment.
+    /// Builds everything, and opens the listeners last: what is wrong before leaves a running process alone. Fetches nothing. `config` is what `source` says.
     pub fn build(
         source: Source,
         config: &Config,
-        surroundings: Surroundings,
         log: LogWriter,
+        start: Start,
     ) -> Result<Self, StartError> {
+        // Pingora reads them too, and can only panic.
+        gateway::system_roots()?;
         let shared = Shared::new(config.state_dir.clone())?;
         let live = Arc::new(Live::start(source, shared)?);
         let config = live.config();
         let config = &*config;
-        for network in &config.networks {
-            try_to_bind(network)?;
-        }
-        let upkeep = Upkeep {
-            agent: Arc::new(Agent::new(live.clone(), surroundings)),
-            live: live.clone(),
-            deadlines: Arc::default(),
-            in_flight: Arc::default(),
+        let in_flight = Arc::default();
+        let probe = Probe::new();
+        let (inherited, taken_over) = match (&start.directory, start.take_over) {
+            (_, false) => (start.inherited, None),
+            (None, true) => return Err(TakeOverError::NoDirectory.into()),
+            (Some(directory), true) => {
+                let (sockets, taken_over) = directory.take_over()?;
+                (sockets, Some(taken_over))
+            }
+        };
+        let sockets = Arc::new(Sockets::open(&config.networks, inherited)?);
+        let placing = Placing {
+            sockets: sockets.clone(),
+            warm: taken_over.is_some().then(|| live.clone()),
+        };
+        let lifecycle = Arc::new(Lifecycle {
+            sockets,
+            directory: start.directory,
+            taken_over: Mutex::new(taken_over),
+            loopback: probe
+                .as_ref()
+                .and_then(|probe| Loopback::new(config, probe)),
+            armed: watch::Sender::new(false),
+            given: false.into(),
+            in_flight: Arc::clone(&in_flight),
             grace: config.grace,
             log,
+        });
+        let upkeep = Upkeep {
+            agent: Arc::new(Agent::new(live.clone(), start.surroundings)),
+            live: live.clone(),
+            deadlines: Arc::default(),
+            lifecycle: lifecycle.clone(),
         };
         let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
-        server.add_service(proxy_service(config, &upkeep, &server.configuration));
+        let edge = Edge::new(upkeep.live.clone(), upkeep.deadlines.clone(), in_flight);
+        let edge = edge.answering(probe);
+        let placing = server.add_service(placing);
+        let proxy = proxy_service(config, edge, upkeep.live.clone(), &server.configuration);
+        server.add_service(proxy).add_dependency(&placing);
         if let Some(settings) = &config.management {
-            server.add_service(management_service(config, settings, &upkeep));
+            let management = management_service(config, settings, &upkeep);
+            server.add_service(management).add_dependency(&placing);
         }
         let mut upkeep = background_service("upkeep", upkeep);
         upkeep.threads = Some(1);
         server.add_service(upkeep);
-        Ok(Self { server, live })
+        Ok(Self {
+            server,
+            live,
+            lifecycle,
+        })
     }
 
     /// The configuration that it starts with, what the cloud sent before included.
@@ -108,7 +210,8 @@ impl EdgeServer {
 
     /// Serves until told to stop.
     pub fn run(self) {
-        self.server.run(RunArgs::default());
+        let shutdown_signal = Box::new(signals::Endings(self.lifecycle));
+        self.server.run(RunArgs { shutdown_signal });
     }
 }
 
@@ -127,24 +230,20 @@ fn server_conf(config: &Config) -> ServerConf {
 /// All networks but the management one, in one service: they share its threads and its connections to upstreams.
 fn proxy_service(
     config: &Config,
-    upkeep: &Upkeep,
+    edge: Edge,
+    live: Arc<Live>,
     conf: &Arc<ServerConf>,
-) -> Service<HttpProxy<Edge>> {
-    let edge = Edge::new(
-        upkeep.live.clone(),
-        upkeep.deadlines.clone(),
-        upkeep.in_flight.clone(),
-    );
-    let mut service = http_proxy_service_with_name(conf, edge, "proxy");
-    if let Some(app) = service.app_logic_mut() {
-        let mut options = HttpServerOptions::default();
-        options.h2c = true;
-        app.server_options = Some(options);
-    }
+) -> Service<Tls<Lingering<HttpProxy<Edge>>>> {
+    let mut proxy = http_proxy(conf, edge);
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    proxy.server_options = Some(options);
+    let app = Tls::new(Lingering(Arc::new(proxy)), live);
+    let mut service = Service::new("proxy".to_owned(), app);
     let management = config.management.as_ref().map(|settings| &settings.network);
     for network in &config.networks {
-        if let (Bind::Tcp(address), true) = (&network.bind, management != Some(&network.name)) {
-            service.add_tcp(&address.to_string());
+        if let (Bind::Tcp(_), true) = (&network.bind, management != Some(&network.name)) {
+            service.add_tcp(&sockets::address(&network.bind));
         }
     }
     service
@@ -154,11 +253,17 @@ fn management_service(
     config: &Config,
     settings: &config::Management,
     upkeep: &Upkeep,
-) -> Service<HttpServer<ManagementApi>> {
+) -> Service<Tls<HttpServer<ManagementApi>>> {
     let protection = Protection {
         hosts: settings.hosts.clone(),
         allow_from: settings.allow_from.clone(),
         token_hash: settings.token_hash,
+        client_certificate: config
+            .networks
+            .iter()
+            .filter(|network| network.name == settings.network)
+            .filter_map(|network| network.tls.as_ref())
+            .any(|tls| tls.client_ca_path.is_some()),
     };
     let api = ManagementApi::new(
         settings.base_path.clone(),
@@ -166,42 +271,20 @@ fn management_service(
         upkeep.live.clone(),
         upkeep.agent.clone(),
     );
-    let mut service = Service::new("management".to_owned(), HttpServer::new_app(api));
+    let app = Tls::new(HttpServer::new_app(api), upkeep.live.clone());
+    let mut service = Service::new("management".to_owned(), app);
     service.threads = Some(1);
     for network in &config.networks {
         match &network.bind {
             _ if network.name != settings.network => {}
-            Bind::Tcp(address) => service.add_tcp(&address.to_string()),
-            Bind::Unix(path) => service.add_uds(&path.to_string_lossy(), None),
+            Bind::Tcp(_) => service.add_tcp(&sockets::address(&network.bind)),
+            Bind::Unix(_) => {
+                let group = Permissions::from_mode(0o660);
+                service.add_uds(&sockets::address(&network.bind), Some(group));
+            }
         }
     }
     service
-}
-
-/// How long an address may still be taken by a process that is just ending.
-const BIND_PATIENCE: Duration = Duration::from_secs(1);
-
-/// Binds and lets go: Pingora binds in its own threads, where an address that is taken could only be a panic.
-fn try_to_bind(network: &Network) -> Result<(), StartError> {
-    let Bind::Tcp(address) = &network.bind else {
-        return Ok(());
-    };
-    let deadline = Instant::now() + BIND_PATIENCE;
-    loop {
-        match TcpListener::bind(address) {
-            Ok(_) => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
-                std::thread::sleep(BIND_PATIENCE / 20);
-            }
-            Err(source) => {
-                return Err(StartError::Bind {
-                    network: network.name.clone(),
-                    address: address.to_string(),
-                    source,
-                });
-            }
-        }
-    }
 }
 
 /// Everything that goes on beside the requests, and the end of it all.
@@ -209,9 +292,7 @@ struct Upkeep {
     live: Arc<Live>,
     agent: Arc<Agent>,
     deadlines: Arc<Deadlines>,
-    in_flight: Arc<AtomicUsize>,
-    grace: Duration,
-    log: LogWriter,
+    lifecycle: Arc<Lifecycle>,
 }
 
 #[async_trait]
@@ -227,7 +308,7 @@ impl BackgroundService for Upkeep {
             self.deadlines.run(),
             self.reload_on_hangup(),
             watcher::run(self.live.clone()),
-            self.drain(shutdown)
+            self.lifecycle.run(shutdown)
         );
     }
 }
@@ -235,46 +316,19 @@ impl BackgroundService for Upkeep {
 impl Upkeep {
     /// SIGHUP: reload.
     async fn reload_on_hangup(&self) {
-        let mut hangups = match signal(SignalKind::hangup()) {
-            Ok(hangups) => hangups,
-            Err(error) => {
-                log::error!("SIGHUP cannot be listened for, and will end the process: {error}");
-                return;
-            }
+        let Some(mut hangups) = signals::listen(SignalKind::hangup()) else {
+            return;
         };
         while hangups.recv().await.is_some() {
+            notify::reloading();
             let live = self.live.clone();
             // The outcome is logged where it is decided.
             let _ = tokio::task::spawn_blocking(move || live.reload()).await;
+            match self.live.status().last_error {
+                None => notify::reloaded("serving"),
+                Some(error) => notify::reloaded(&format!("serving; reload refused: {error}")),
+            }
         }
-    }
-
-    /// Waits for the shutdown, then until nothing is in flight or the grace period is over, and ends the process.
-    async fn drain(&self, mut shutdown: ShutdownWatch) {
-        if shutdown.wait_for(|stopping| *stopping).await.is_err() {
-            return;
-        }
-        log::info!(
-            "stopping: {} requests in flight",
-            self.in_flight.load(Ordering::Relaxed)
-        );
-        let started = Instant::now();
-        let mut idle = 0;
-        // Twice in a row: a request whose head has just been read is not counted yet.
-        while idle < 2 && started.elapsed() < self.grace {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            idle = if self.in_flight.load(Ordering::Relaxed) == 0 {
-                idle + 1
-            } else {
-                0
-            };
-        }
-        match self.in_flight.load(Ordering::Relaxed) {
-            0 => log::info!("stopped"),
-            cut => log::warn!("stopped: grace period over, {cut} requests cut off"),
-        }
-        self.log.flush();
-        std::process::exit(0);
     }
 }
 

@@ -27,6 +27,7 @@ const HTTP_ONLY: &[&str] = &[
     "target_ref",
     "connection",
     "authentication",
+    "ca_cert_path",
     "base_url",
     "url",
     "host",
@@ -126,7 +127,7 @@ fn read_http(
         host: address.host,
         port: address.port,
         base_path: path::joined(&address.path, &below?),
-        ca_cert_path: None,
+        ca_cert_path: address.ca,
         send_upstream_host,
         connect_timeout,
         head_timeout: own

@@ -90,6 +90,28 @@ pub struct Network {
     pub name: Arc<str>,
     /// `bind_address` and `bind_port`.
     pub bind: Bind,
+    /// TLS; `None`: plain.
+    pub tls: Option<ListenerTls>,
+    /// `force_https`: everything is redirected to https at this port. Never beside `tls`.
+    pub https_port: Option<u16>,
+}
+
+/// TLS on a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// `cert_path` with `key_path`, then `certificates`: at least one. The first is shown to who asks for no name, or for one that none is for.
+    pub certificates: Vec<CertificateFiles>,
+    /// `client_ca_path`: clients may show a certificate of one of these authorities; on the management network they must.
+    pub client_ca_path: Option<PathBuf>,
+}
+
+/// The files of one certificate. They can be read; what is in them has not been looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// `cert_path`: the certificate and those between it and its authority, PEM.
+    pub cert_path: PathBuf,
+    /// `key_path`: its key, PEM: PKCS#8, PKCS#1 or SEC1.
+    pub key_path: PathBuf,
 }
 
 /// Where a listener binds.
@@ -99,6 +121,16 @@ pub enum Bind {
     Tcp(SocketAddr),
     /// `bind_address = "unix:/path"`: management only.
     Unix(PathBuf),
+}
+
+impl Bind {
+    /// The port, if it has one.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(address) => Some(address.port()),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Bind {

@@ -11,7 +11,7 @@ use super::named::Named;
 use super::network::Networks;
 use super::reader::Reader;
 use super::step::Steps;
-use super::{Backend, Bind, Endpoint, Pipeline, Service, Step, chain, exposure};
+use super::{Backend, Bind, Endpoint, Pipeline, Service, Step, chain, exposure, mutual_tls};
 
 /// What pipelines refer to.
 pub(super) struct Parts<'a, 'p> {
@@ -57,6 +57,7 @@ fn read_one<'a>(name: &str, entry: &Entry<'a>, parts: &Parts<'a, '_>) -> Option<
         .collect();
     let (steps, origin) = steps(&reader, entry, &endpoints, parts.steps);
     exposure::check(&steps, parts.networks.among(&networks), &origin);
+    mutual_tls::check(&steps, parts.networks.among(&networks), &origin);
     reader.finish();
     let endpoints: Vec<Endpoint> = endpoints
         .into_iter()

@@ -1,9 +1,11 @@
 //! The address of a backend or a target: `base_url`, or `connection.{host, port, protocol, base_path}`.
 
+use std::path::PathBuf;
+
 use super::address::{self, HttpUrl};
 use super::entry::Entry;
 use super::reader::Reader;
-use super::{foreign, not_yet, path};
+use super::{foreign, path};
 
 /// An address, as far as it is written.
 #[derive(Clone, Default)]
@@ -12,6 +14,7 @@ pub(super) struct Upstream {
     host: Option<String>,
     port: Option<u16>,
     path: Option<String>,
+    ca: Option<PathBuf>,
 }
 
 /// A whole address.
@@ -21,6 +24,8 @@ pub(super) struct Address {
     pub(super) port: u16,
     /// Canonical.
     pub(super) path: String,
+    /// Whose certificates are trusted, if not the system's.
+    pub(super) ca: Option<PathBuf>,
 }
 
 impl Upstream {
@@ -34,6 +39,7 @@ impl Upstream {
             host: self.host.or(other.host),
             port: self.port.or(other.port),
             path: self.path.or(other.path),
+            ca: self.ca.or(other.ca),
         }
     }
 
@@ -47,19 +53,31 @@ impl Upstream {
             return None;
         };
         let tls = self.tls.unwrap_or(false);
+        if self.ca.is_some() && !tls {
+            reader.error(
+                "ca_cert_path is for https, and the address is http",
+                "write base_url = \"https://...\" or connection.protocol = \"https\", or remove ca_cert_path",
+            );
+        }
+        if tls && has_underscore_first(&host) {
+            reader.error(
+                "a certificate cannot be verified for a host whose name has an underscore before the first dot",
+                "use a name without",
+            );
+        }
         let port = self.port.unwrap_or(if tls { 443 } else { 80 });
         Some(Address {
             tls,
             host,
             port,
             path: self.path.unwrap_or_else(|| "/".to_owned()),
+            ca: self.ca,
         })
     }
 }
 
 /// Reads the address of a backend or a target; `None` after an error.
 pub(super) fn read(reader: &Reader<'_>) -> Option<Upstream> {
-    reader.refuse(not_yet::UPSTREAM);
     let url = reader.any(&["base_url", "url"]);
     let connection = reader.get("connection");
     // a target of the public DSL has its protocol outside of the connection
@@ -77,11 +95,12 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Upstream> {
             ),
         );
     }
+    let outer_ca = ca(reader);
     let outer = match outer {
         Some(tls) => Some(tls?),
         None => None,
     };
-    match (url, inner) {
+    let address = match (url, inner) {
         (Some((url, _)), _) => url,
         (None, Some(connection)) => connection.map(|connection| Upstream {
             tls: connection.tls.or(outer),
@@ -91,12 +110,16 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Upstream> {
             tls: outer,
             ..Upstream::default()
         }),
-    }
+    };
+    address.map(|address| Upstream {
+        ca: address.ca.clone().or(outer_ca),
+        ..address
+    })
 }
 
 fn read_connection(entry: &Entry<'_>) -> Option<Upstream> {
     let reader = entry.table()?;
-    reader.refuse(not_yet::UPSTREAM);
+    let ca = ca(&reader);
     let host = reader.get("host").map(|entry| read_host(&entry));
     let port = reader.get("port").map(|entry| {
         entry
@@ -114,7 +137,21 @@ fn read_connection(entry: &Entry<'_>) -> Option<Upstream> {
         port: port.map_or(Some(host.port), |port| port.map(Some))?,
         path: path.map_or(Some(host.path), |path| path.map(Some))?,
         host: host.host,
+        ca,
     })
+}
+
+fn ca(reader: &Reader<'_>) -> Option<PathBuf> {
+    reader
+        .get("ca_cert_path")
+        .and_then(|entry| entry.readable_file())
+}
+
+/// Pingora writes such a name with `-` before it verifies it, which would be another host.
+fn has_underscore_first(host: &str) -> bool {
+    host.split('.')
+        .next()
+        .is_some_and(|label| label.contains('_'))
 }
 
 /// A host name, an IP literal, or a whole URL.
@@ -148,6 +185,7 @@ fn from_url(entry: &Entry<'_>) -> Option<Upstream> {
             host: Some(url.host),
             port: url.port,
             path: Some(path),
+            ca: None,
         }),
         Err(why) => {
             entry.error(why.into_owned());

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::diff::{Diff, fixed_changes};
 use super::fingerprint::{Fingerprint, Watched};
 use super::layer::{Layer, LayerChange};
-use super::{Gateway, Names};
+use super::{Gateway, Names, Tickets};
 use crate::auth::{KeySets, Shared};
 use crate::config::{self, Config, Error, Errors, Failed, Local, SetAside, Source, Upload};
 use crate::policy::Limiters;
@@ -24,6 +24,7 @@ pub struct Live {
     gateway: ArcSwap<Gateway>,
     shared: Shared,
     names: Names,
+    tickets: Tickets,
     limiters: Limiters,
     /// Held from the first look at the files to the swap: it keeps changes apart.
     parts: Mutex<Parts>,
@@ -85,7 +86,10 @@ pub enum ReloadError {
     #[error(transparent)]
     Config(#[from] Errors),
     /// Something changed that a running process cannot change.
-    #[error("restart required: {} changed; nothing was applied", .0.join(", "))]
+    #[error(
+        "restart required: {} changed; nothing was applied; to change it without losing a request, start a new process with --upgrade, or send SIGUSR2 to this one",
+        .0.join(", ")
+    )]
     RestartRequired(Vec<String>),
     /// What the cloud sent cannot be kept, so a restart would lose it.
     #[error("{} cannot be kept: {source}", .path.display())]
@@ -126,14 +130,16 @@ impl Live {
             .read(&layer.texts())
             .map_err(|failed| failed.errors)?;
         shared.key_sets().remember_tokens(config.token_cache_bytes);
-        let (config, gateway) = match Gateway::build(&config, &shared, &names) {
+        let tickets = Tickets::default();
+        let (config, gateway) = match Gateway::build(&config, &shared, &names, &tickets) {
             Ok(gateway) => (config, gateway),
             Err(errors) => {
                 let config = without_cloud(&source, &local, &layer, errors)?;
-                let gateway = Gateway::build(&config, &shared, &names)?;
+                let gateway = Gateway::build(&config, &shared, &names, &tickets)?;
                 (config, gateway)
             }
         };
+        warn(&gateway);
         for entry in config.cloud.set_aside.iter().chain(&broken) {
             log::error!("{entry}");
         }
@@ -141,6 +147,7 @@ impl Live {
             gateway: ArcSwap::from_pointee(gateway),
             shared,
             names,
+            tickets,
             limiters: Limiters::default(),
             generation: watch::Sender::new(1),
             applied: Mutex::new(Applied {
@@ -193,6 +200,11 @@ impl Live {
     /// Names of upstreams.
     pub fn names(&self) -> &Names {
         &self.names
+    }
+
+    /// Whether every key set and every name of an upstream has been tried once.
+    pub fn is_warm(&self) -> bool {
+        self.names.all_tried() && self.key_sets().all_tried()
     }
 
     /// Counts of requests, which every configuration shares.
@@ -357,7 +369,7 @@ impl Live {
     fn build(&self, config: &Config) -> Result<Gateway, Errors> {
         // Chains take the cache of tokens along that is set when they are built.
         self.key_sets().remember_tokens(config.token_cache_bytes);
-        Gateway::build(config, &self.shared, &self.names).inspect_err(|_| {
+        Gateway::build(config, &self.shared, &self.names, &self.tickets).inspect_err(|_| {
             let before = self.config().token_cache_bytes;
             self.key_sets().remember_tokens(before);
         })
@@ -376,6 +388,7 @@ impl Live {
                     log::warn!("{}", note.text);
                 }
             }
+            warn(&gateway);
             self.gateway.store(Arc::new(gateway));
             applied.status.source = origin(&config);
             applied.status.generation += 1;
@@ -516,6 +529,12 @@ fn broken(error: &std::io::Error) -> SetAside {
         format!("what was kept of the cloud's cannot be used: {error}"),
     );
     SetAside::whole("all", error.into())
+}
+
+fn warn(gateway: &Gateway) {
+    for warning in gateway.warnings() {
+        log::warn!("{warning}");
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod path;
 mod pipeline;
 mod routes;
 mod stage;
+mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::auth::Shared;
-use crate::config::{self, Bind, StepKind};
+use crate::config::{self, BackendTarget, Bind, StepKind};
 
 pub use diff::Diff;
 pub use fingerprint::{Fingerprint, Watched};
@@ -31,6 +32,7 @@ pub use path::{PathError, canonical};
 pub use pipeline::{Backend, Pipeline, Target, Upstream};
 pub use routes::{Match, RouteTable};
 pub use stage::Stage;
+pub use tls::{CertificateStatus, ClientCa, Listener, Roots, RootsError, Tickets, system_roots};
 
 pub use crate::auth::KeySetStatus;
 pub use crate::config::{
@@ -40,15 +42,17 @@ pub use crate::config::{
 /// Everything that one configuration means for a request.
 #[derive(Debug)]
 pub struct Gateway {
-    networks: Vec<NetworkRoutes>,
+    networks: Vec<NetworkInService>,
     trusted_proxies: Vec<IpNet>,
     claim_headers: Vec<HeaderName>,
 }
 
 #[derive(Debug)]
-struct NetworkRoutes {
+struct NetworkInService {
     listens: SocketAddr,
     routes: RouteTable<Arc<Route>>,
+    tls: Option<Listener>,
+    https_port: Option<u16>,
 }
 
 /// Where a request comes in, and what becomes of it there.
@@ -68,26 +72,38 @@ impl Route {
 }
 
 impl Gateway {
-    /// Builds a gateway beside the one that serves. Reads key files; fetches nothing.
-    pub fn build(config: &Config, shared: &Shared, names: &Names) -> Result<Self, config::Errors> {
-        let mut networks: Vec<_> = config
-            .networks
-            .iter()
-            .filter_map(|network| match network.bind {
-                Bind::Tcp(listens) => Some((&network.name, listens)),
-                Bind::Unix(_) => None,
-            })
-            .map(|(name, listens)| {
-                (
-                    name,
-                    NetworkRoutes {
-                        listens,
-                        routes: RouteTable::default(),
-                    },
-                )
-            })
-            .collect();
+    /// Builds a gateway beside the one that serves. Reads key files and certificates; fetches nothing.
+    pub fn build(
+        config: &Config,
+        shared: &Shared,
+        names: &Names,
+        tickets: &Tickets,
+    ) -> Result<Self, config::Errors> {
         let mut errors = Vec::new();
+        let mut networks = Vec::new();
+        for network in &config.networks {
+            let Bind::Tcp(listens) = network.bind else {
+                continue;
+            };
+            let management = config.management.as_ref().map(|settings| &settings.network);
+            let of_management = management == Some(&network.name);
+            let tls = network
+                .tls
+                .as_ref()
+                .map(|tls| Listener::build(&network.name, tls, of_management, tickets));
+            let tls = tls.transpose().unwrap_or_else(|found| {
+                errors.extend(found);
+                None
+            });
+            let in_service = NetworkInService {
+                listens,
+                routes: RouteTable::default(),
+                tls,
+                https_port: network.https_port,
+            };
+            networks.push((&network.name, in_service));
+        }
+        errors.extend(without_roots(config));
         for settings in &config.pipelines {
             let from_cloud = config.cloud.pipelines.contains(&settings.name);
             let guarded = config.management_listener().filter(|_| from_cloud);
@@ -126,8 +142,41 @@ impl Gateway {
         })
     }
 
-    /// The routes of the network that a connection came in on: the listener at that very address, else the one at its port on every address.
+    /// The routes of the network that a connection came in on.
     pub fn routes(&self, local: SocketAddr) -> Option<&RouteTable<Arc<Route>>> {
+        self.network(local).map(|network| &network.routes)
+    }
+
+    /// TLS of that network; `None`: it is plain.
+    pub fn tls(&self, local: SocketAddr) -> Option<&Listener> {
+        self.network(local)?.tls.as_ref()
+    }
+
+    /// The port that everything on that network is redirected to by https; `None`: nothing is.
+    pub fn https_port(&self, local: SocketAddr) -> Option<u16> {
+        self.network(local)?.https_port
+    }
+
+    /// Every certificate of a listener, and when it expires.
+    pub fn certificates(&self) -> impl Iterator<Item = &CertificateStatus> {
+        self.listeners().flat_map(|tls| &tls.certificates)
+    }
+
+    /// What deserves a word in the files of the listeners: certificates that expired, keys that anybody can read.
+    pub fn warnings(&self) -> impl Iterator<Item = &str> {
+        self.listeners()
+            .flat_map(|tls| &tls.warnings)
+            .map(String::as_str)
+    }
+
+    fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.networks
+            .iter()
+            .filter_map(|network| network.tls.as_ref())
+    }
+
+    /// The listener at that very address, else the one at its port on every address.
+    fn network(&self, local: SocketAddr) -> Option<&NetworkInService> {
         self.networks
             .iter()
             .find(|network| network.listens == local)
@@ -136,7 +185,6 @@ impl Gateway {
                     network.listens.ip().is_unspecified() && network.listens.port() == local.port()
                 })
             })
-            .map(|network| &network.routes)
     }
 
     /// The headers that some pipeline fills from claims: no client may set them, on any route.
@@ -149,6 +197,31 @@ impl Gateway {
         let peer = peer.to_canonical();
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
     }
+}
+
+/// Backends with https that nothing could be verified for.
+fn without_roots(config: &Config) -> Vec<config::Error> {
+    let needing: Vec<_> = config
+        .pipelines
+        .iter()
+        .flat_map(|pipeline| &pipeline.backends)
+        .filter(|backend| match &backend.target {
+            BackendTarget::Http(http) => http.tls && http.ca_cert_path.is_none(),
+            BackendTarget::Echo => false,
+        })
+        .collect();
+    if needing.is_empty() {
+        return Vec::new();
+    }
+    let why = match system_roots() {
+        Ok(0) => RootsError::None,
+        Ok(_) => return Vec::new(),
+        Err(error) => error,
+    };
+    let named = needing.into_iter();
+    named
+        .map(|backend| config::Error::new(format!("backends.{}", backend.name), why.to_string()))
+        .collect()
 }
 
 fn claim_headers(config: &Config) -> Vec<HeaderName> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -44,6 +44,7 @@ impl Addresses {
 pub struct Names {
     known: Mutex<HashMap<(String, u16), Weak<Addresses>>>,
     added: Notify,
+    tried: AtomicBool,
 }
 
 impl Names {
@@ -85,12 +86,18 @@ impl Names {
             } else {
                 RETRY
             };
+            self.tried.store(true, Ordering::Relaxed);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.added.notified() => {}
                 _ = shutdown.changed() => return,
             }
         }
+    }
+
+    /// Whether every name has been looked up once, with whatever result.
+    pub fn all_tried(&self) -> bool {
+        self.tried.load(Ordering::Relaxed)
     }
 
     /// Looks every name in use up; whether all of them have an answer.
@@ -109,6 +116,12 @@ impl Names {
 }
 
 impl Addresses {
+    /// What a look-up would have found.
+    #[cfg(test)]
+    pub(super) fn set(&self, address: SocketAddr) {
+        self.current.store(Arc::new(vec![address]));
+    }
+
     async fn resolve(&self) -> bool {
         let found = tokio::time::timeout(
             LIMIT,

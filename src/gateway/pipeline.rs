@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::HeaderValue;
-use http::header::InvalidHeaderValue;
 
 use crate::auth::{Chain, CredentialPlace, Shared};
 use crate::config::{self, BackendTarget, HttpBackend};
 
 use super::names::{Addresses, Names};
 use super::stage::{self, Stage, Stages};
+use super::tls::Roots;
 
 /// One pipeline: what a request must pass, and where it goes then.
 #[derive(Debug)]
@@ -52,6 +52,8 @@ pub struct Upstream {
     pub authority: HeaderValue,
     /// The `Authorization` that it gets.
     pub credential: Option<HeaderValue>,
+    /// Whose certificates are trusted, if not the system's.
+    pub roots: Option<Arc<Roots>>,
     /// The listener of the Management API, for pipelines from the cloud.
     guarded: Option<SocketAddr>,
 }
@@ -70,7 +72,7 @@ impl Pipeline {
                 Ok(backend) => backends.push(backend),
                 Err(error) => errors.push(config::Error::new(
                     format!("backends.{}", backend.name),
-                    error.to_string(),
+                    error,
                 )),
             }
         }
@@ -128,7 +130,7 @@ impl Backend {
         settings: &config::Backend,
         names: &Names,
         guarded: Option<SocketAddr>,
-    ) -> Result<Self, InvalidHeaderValue> {
+    ) -> Result<Self, String> {
         Ok(Self {
             name: settings.name.clone(),
             target: match &settings.target {
@@ -160,21 +162,26 @@ impl Upstream {
         settings: &HttpBackend,
         names: &Names,
         guarded: Option<SocketAddr>,
-    ) -> Result<Self, InvalidHeaderValue> {
+    ) -> Result<Self, String> {
+        let unfit = |error: http::header::InvalidHeaderValue| error.to_string();
         let credential = settings
             .credential
             .as_ref()
             .map(|credential| {
-                let mut value = HeaderValue::from_str(credential.0.expose())?;
+                let mut value = HeaderValue::from_str(credential.0.expose()).map_err(unfit)?;
                 value.set_sensitive(true);
-                Ok(value)
+                Ok::<_, String>(value)
             })
             .transpose()?;
         Ok(Self {
             settings: settings.clone(),
             addresses: names.addresses(&settings.host, settings.port),
-            authority: HeaderValue::from_str(&authority(settings))?,
+            authority: HeaderValue::from_str(&authority(settings)).map_err(unfit)?,
             credential,
+            roots: match &settings.ca_cert_path {
+                Some(path) => Some(Arc::new(Roots::load(path)?)),
+                None => None,
+            },
             guarded,
         })
     }

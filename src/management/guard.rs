@@ -19,6 +19,8 @@ pub struct Protection {
     pub allow_from: Vec<IpNet>,
     /// SHA-256 of the management token; `None`: none is asked for.
     pub token_hash: Option<[u8; 32]>,
+    /// Whether nobody gets as far as a request without a certificate that was verified.
+    pub client_certificate: bool,
 }
 
 impl Protection {
@@ -54,7 +56,7 @@ impl Protection {
                 StatusCode::UNAUTHORIZED,
                 "X-Management-Token is missing or wrong",
             )),
-            None if !near => Err((
+            None if !near && !self.client_certificate => Err((
                 StatusCode::FORBIDDEN,
                 "the address is not in management.allow_from",
             )),

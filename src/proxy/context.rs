@@ -11,11 +11,13 @@ use std::time::Instant;
 use http::{HeaderMap, HeaderValue, Version};
 use pingora::http::RequestHeader;
 
+use super::connection::Connection;
 use super::head::Head;
+use super::headers::X_FORWARDED_PROTO;
 use super::upstream::Deadline;
 use super::withheld;
 use crate::auth::{CredentialPlace, Identity, Presented};
-use crate::gateway::{Backend, Route, Target, Upstream};
+use crate::gateway::{Backend, ClientCa, Gateway, Route, Target, Upstream};
 use crate::policy::Facts;
 
 /// The state of one request.
@@ -27,6 +29,10 @@ pub struct Context {
     pub(super) local: Option<SocketAddr>,
     pub(super) peer: Option<SocketAddr>,
     pub(super) peer_is_trusted: bool,
+    /// Whether the client speaks TLS to us.
+    pub(super) tls: bool,
+    /// The certificate that it showed, and the authorities that count now.
+    pub(super) certificate: Option<(Arc<Connection>, ClientCa)>,
     /// The client behind trusted proxies.
     pub(super) client: Option<IpAddr>,
     pub(super) request_id: Option<HeaderValue>,
@@ -50,6 +56,8 @@ pub struct Context {
     pub(super) total_deadline: Option<Instant>,
     /// Bytes of request body so far.
     pub(super) body_bytes: u64,
+    /// Whether this is the process's question to itself.
+    pub(super) probe: bool,
     _in_flight: InFlight,
 }
 
@@ -61,6 +69,8 @@ impl Context {
             local: None,
             peer: None,
             peer_is_trusted: false,
+            tls: false,
+            certificate: None,
             client: None,
             request_id: None,
             head: None,
@@ -74,8 +84,19 @@ impl Context {
             answered: false,
             total_deadline: None,
             body_bytes: 0,
+            probe: false,
             _in_flight: InFlight::enter(in_flight),
         }
+    }
+
+    /// Where to send a client that should have come by https; `None`: it may stay, or it has told a trusted proxy by https.
+    pub(super) fn https_port(&self, gateway: &Gateway, headers: &HeaderMap) -> Option<u16> {
+        let port = gateway.https_port(self.local?)?;
+        let by_proxy = self.peer_is_trusted
+            && headers
+                .get(X_FORWARDED_PROTO)
+                .is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
+        (!self.tls && !by_proxy).then_some(port)
     }
 
     /// What authentication may look at.
@@ -85,6 +106,10 @@ impl Context {
             headers,
             query: query.and_then(|query| std::str::from_utf8(query).ok()),
             client: self.client,
+            certificate: self
+                .certificate
+                .as_ref()
+                .and_then(|(connection, ca)| Some(ca.present(connection.certificate()?))),
         }
     }
 

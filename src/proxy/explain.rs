@@ -62,6 +62,7 @@ impl Edge {
         let mut ctx = self.new_ctx();
         ctx.local = Some(local);
         ctx.peer = Some(peer);
+        ctx.tls = self.live.gateway().tls(local).is_some();
         let answered = self.request_filter(&mut session, &mut ctx).await?;
         let steps = match &ctx.route {
             Some(route) => outcomes(session.req_header(), &ctx, route).await,

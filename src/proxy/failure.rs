@@ -36,6 +36,9 @@ pub(super) fn refusal_for(error: &Error, ctx: &Context) -> Option<Refusal> {
             ErrorType::ConnectRefused | ErrorType::ConnectError | ErrorType::ConnectNoRoute,
             ErrorSource::Upstream,
         ) => Refusal::unreachable("upstream_unreachable"),
+        (ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert, _) => {
+            Refusal::unreachable("upstream_tls")
+        }
         (_, ErrorSource::Upstream) => Refusal::unreachable("upstream_error"),
         (ErrorType::ReadTimedout, ErrorSource::Downstream) => Refusal::body_incomplete(),
         (
@@ -57,10 +60,41 @@ pub(super) fn log_failure(ctx: &Context, error: &Error) {
     let (Some(route), Some(backend)) = (&ctx.route, ctx.backend()) else {
         return;
     };
-    log::warn!(
-        "pipeline {}: upstream {} failed on attempt {}: {error}",
-        route.pipeline.name,
-        backend.name,
-        ctx.attempt + 1
-    );
+    let attempt = ctx.attempt + 1;
+    let (pipeline, name) = (&route.pipeline.name, &backend.name);
+    match ctx.upstream() {
+        Some(upstream) if *error.etype() == ErrorType::TLSHandshakeFailure => {
+            let text = error.to_string();
+            let (why, hint) = tls_trouble(&text);
+            log::warn!(
+                "pipeline {pipeline}: upstream {name} failed on attempt {attempt}: TLS with {}:{}: {why}{hint}",
+                upstream.settings.host,
+                upstream.settings.port,
+            );
+        }
+        _ => {
+            log::warn!("pipeline {pipeline}: upstream {name} failed on attempt {attempt}: {error}");
+        }
+    }
+}
+
+/// What rustls says, without what Pingora puts around it, and what to do about it.
+fn tls_trouble(text: &str) -> (&str, &'static str) {
+    let why = text.rsplit("cause: ").next().unwrap_or(text);
+    let why = why.split(", SNI: ").next().unwrap_or(why).trim();
+    let hints = [
+        (
+            "UnknownIssuer",
+            "; its certificate is of no authority that is trusted here: give the backend its ca_cert_path",
+        ),
+        (
+            "not valid for name",
+            "; its certificate is for another name: the host of base_url must be one that it has",
+        ),
+        ("expired", "; its certificate has expired"),
+        ("not valid yet", "; its certificate is not valid yet"),
+        ("InvalidContentType", "; it does not speak TLS at this port"),
+    ];
+    let hint = hints.iter().find(|(words, _)| why.contains(words));
+    (why, hint.map_or("", |(_, hint)| hint))
 }

@@ -14,7 +14,8 @@ const X_AUTH_METHOD: HeaderName = HeaderName::from_static("x-auth-method");
 const X_AUTH_SUBJECT: HeaderName = HeaderName::from_static("x-auth-subject");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// How the client came, towards the upstream.
+pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// The request's id, towards the upstream and back to the client.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -171,6 +172,7 @@ fn forwarded(request: &mut RequestHeader, ctx: &Context) -> pingora::Result<()> 
         _ => "1.1 harmony-edge",
     };
     request.append_header(header::VIA, HeaderValue::from_static(version))?;
+    let scheme = if ctx.tls { "https" } else { "http" };
     let peer = ctx.peer.map(|peer| peer.ip().to_canonical());
     if ctx.peer_is_trusted {
         let mut chain = Vec::new();
@@ -183,7 +185,7 @@ fn forwarded(request: &mut RequestHeader, ctx: &Context) -> pingora::Result<()> 
             request.insert_header(X_FORWARDED_FOR, value(&chain.into()))?;
         }
         if !request.headers.contains_key(X_FORWARDED_PROTO) {
-            request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static("http"))?;
+            request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(scheme))?;
         }
         if let (false, Some(head)) = (request.headers.contains_key(X_FORWARDED_HOST), &ctx.head) {
             request.insert_header(X_FORWARDED_HOST, value(&head.authority))?;
@@ -195,7 +197,7 @@ fn forwarded(request: &mut RequestHeader, ctx: &Context) -> pingora::Result<()> 
     if let Some(peer) = peer {
         request.insert_header(X_FORWARDED_FOR, value(&peer.to_string().into()))?;
     }
-    request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static("http"))?;
+    request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(scheme))?;
     if let Some(head) = &ctx.head {
         request.insert_header(X_FORWARDED_HOST, value(&head.authority))?;
     }

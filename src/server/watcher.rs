@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use arc_swap::ArcSwap;
-use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
@@ -142,13 +142,13 @@ impl Look {
         self.warn(deaf);
     }
 
-    fn open(&mut self) -> notify::Result<()> {
+    fn open(&mut self) -> ::notify::Result<()> {
         if self.watcher.is_some() {
             return Ok(());
         }
         let (interest, noticed) = (self.interest.clone(), self.noticed.clone());
-        self.watcher = Some(notify::recommended_watcher(
-            move |event: notify::Result<Event>| {
+        self.watcher = Some(::notify::recommended_watcher(
+            move |event: ::notify::Result<Event>| {
                 if event.map_or(true, |event| interest.load().concerns(&event)) {
                     noticed.notify_one();
                 }

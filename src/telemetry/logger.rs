@@ -4,7 +4,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use env_logger::fmt::Formatter;
@@ -13,7 +13,7 @@ use log::kv::{Error as KvError, Key, Value, VisitSource};
 use log::{Level, Log, Metadata, Record};
 use serde_json::{Map, json};
 
-use super::writer::LogWriter;
+use super::writer::{LogWriter, Sink};
 
 /// Our own targets: the library, its binary, and everything below.
 const OURS: &str = "harmony";
@@ -31,17 +31,14 @@ pub struct LogSettings<'a> {
 
 /// Starts logging for the whole process. Call once.
 pub fn start(settings: LogSettings<'_>) -> io::Result<LogWriter> {
-    let out: Box<dyn Write + Send> = match settings.file {
-        Some(path) => Box::new(
-            OpenOptions::new()
-                .create(true)
-                .append(true)
-                .mode(0o640)
-                .open(path)?,
-        ),
-        None => Box::new(io::stderr()),
+    let writer = match settings.file {
+        Some(path) => {
+            let path = path.to_owned();
+            let out = open(&path)?;
+            LogWriter::start(out, Some(Box::new(move || open(&path))))?
+        }
+        None => LogWriter::start(Box::new(io::stderr()), None)?,
     };
-    let writer = LogWriter::start(out)?;
     let mut builder = Builder::new();
     match std::env::var("RUST_LOG") {
         Ok(filter) if !filter.is_empty() => builder.parse_filters(&filter),
@@ -60,6 +57,18 @@ pub fn start(settings: LogSettings<'_>) -> io::Result<LogWriter> {
     log::set_max_level(logger.filter());
     log::set_boxed_logger(Box::new(Capped(logger))).map_err(io::Error::other)?;
     Ok(writer)
+}
+
+/// Opens a log file. A pipe is opened for reading too: else this would wait until somebody reads it.
+fn open(path: &Path) -> io::Result<Sink> {
+    let is_pipe = std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo());
+    let mut options = OpenOptions::new();
+    if is_pipe {
+        options.read(true).write(true);
+    } else {
+        options.create(true).append(true).mode(0o640);
+    }
+    Ok(Box::new(options.open(path)?))
 }
 
 struct Capped(Logger);

@@ -3,16 +3,25 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Lines that wait at the most; those beyond are dropped and counted.
 const QUEUE: usize = 8192;
 
+/// How long a flush waits for a sink that does not take the lines: it keeps nobody from leaving.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// Where lines go.
+pub(super) type Sink = Box<dyn Write + Send>;
+/// Opens the sink anew.
+pub(super) type Opener = Box<dyn Fn() -> io::Result<Sink> + Send>;
+
 enum Message {
     Line(Vec<u8>),
     Flush(SyncSender<()>),
+    Reopen,
 }
 
 /// A handle of the queue.
@@ -23,24 +32,51 @@ pub struct LogWriter {
 }
 
 impl LogWriter {
-    /// Starts the thread that writes to `out`.
-    pub fn start(out: Box<dyn Write + Send>) -> io::Result<Self> {
-        let (queue, lines) = sync_channel(QUEUE);
+    /// Starts the thread that writes to `out`. `reopen` makes another sink of the same name; without it, there is nothing to open anew.
+    pub(super) fn start(out: Sink, reopen: Option<Opener>) -> io::Result<Self> {
+        let (queue, messages) = sync_channel(QUEUE);
         let dropped = Arc::new(AtomicU64::new(0));
-        let counter = dropped.clone();
+        let mut file = File {
+            out,
+            reopen,
+            dropped: dropped.clone(),
+            reported: 0,
+        };
         thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || write_all(out, &lines, &counter))?;
+            .spawn(move || {
+                for message in messages {
+                    file.take(message);
+                }
+            })?;
         Ok(Self { queue, dropped })
     }
 
     /// Waits until what is queued has been written, at most a second.
     pub fn flush(&self) {
         let (done, written) = sync_channel(1);
-        if self.queue.send(Message::Flush(done)).is_ok() {
-            // A sink that does not take the lines within a second keeps nobody from leaving.
-            let _ = written.recv_timeout(Duration::from_secs(1));
+        let deadline = Instant::now() + FLUSH;
+        let mut message = Message::Flush(done);
+        while let Err(TrySendError::Full(again)) = self.queue.try_send(message) {
+            if Instant::now() >= deadline {
+                return;
+            }
+            message = again;
+            thread::sleep(FLUSH / 100);
         }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let _ = written.recv_timeout(left);
+    }
+
+    /// Opens the file anew, for one that was moved away. What cannot be opened is told on standard error, where the log then goes.
+    pub fn reopen(&self) {
+        // A full queue drops it like a line: whoever asked will see that the new file does not appear.
+        let _ = self.queue.try_send(Message::Reopen);
+    }
+
+    /// How many lines were dropped since the start, because the sink was slower than the log.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 }
 
@@ -57,24 +93,48 @@ impl Write for LogWriter {
     }
 }
 
-fn write_all(mut out: Box<dyn Write + Send>, messages: &Receiver<Message>, dropped: &AtomicU64) {
-    // An error has nowhere to go: this is the log.
-    for message in messages {
+/// The sink in the hands of its thread. An error has nowhere to go: this is the log.
+struct File {
+    out: Sink,
+    reopen: Option<Opener>,
+    dropped: Arc<AtomicU64>,
+    reported: u64,
+}
+
+impl File {
+    fn take(&mut self, message: Message) {
         match message {
             Message::Line(line) => {
-                let _ = out.write_all(&line);
+                let _ = self.out.write_all(&line);
             }
             Message::Flush(done) => {
-                let _ = out.flush();
+                let _ = self.out.flush();
                 let _ = done.try_send(());
             }
+            Message::Reopen => self.open_anew(),
         }
-        match dropped.swap(0, Ordering::Relaxed) {
-            0 => {}
-            count => {
+        let dropped = self.dropped.load(Ordering::Relaxed);
+        if dropped != self.reported {
+            let count = dropped - self.reported;
+            self.reported = dropped;
+            let _ = writeln!(
+                self.out,
+                "{count} log records dropped: the log is written slower than it fills"
+            );
+        }
+    }
+
+    fn open_anew(&mut self) {
+        let Some(reopen) = &self.reopen else {
+            return;
+        };
+        match reopen() {
+            Ok(out) => self.out = out,
+            Err(error) => {
+                self.out = Box::new(io::stderr());
                 let _ = writeln!(
-                    out,
-                    "{count} log records dropped: the log is written slower than it fills"
+                    self.out,
+                    "the log file cannot be opened anew, the log goes on here: {error}"
                 );
             }
         }
@@ -87,9 +147,9 @@ mod tests {
     use std::sync::{Mutex, mpsc};
 
     #[derive(Clone, Default)]
-    struct Sink(Arc<Mutex<Vec<u8>>>);
+    struct Kept(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Sink {
+    impl Write for Kept {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -100,7 +160,7 @@ mod tests {
     }
 
     /// Takes nothing until it is told to.
-    struct Stuck(mpsc::Receiver<()>, Sink);
+    struct Stuck(mpsc::Receiver<()>, Kept);
 
     impl Write for Stuck {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -115,8 +175,8 @@ mod tests {
 
     #[test]
     fn lines_arrive_in_order() {
-        let sink = Sink::default();
-        let mut writer = LogWriter::start(Box::new(sink.clone())).unwrap();
+        let sink = Kept::default();
+        let mut writer = LogWriter::start(Box::new(sink.clone()), None).unwrap();
         for line in ["one\n", "two\n"] {
             writer.write_all(line.as_bytes()).unwrap();
         }
@@ -127,8 +187,8 @@ mod tests {
     #[test]
     fn a_stuck_sink_costs_lines_and_says_so() {
         let (go, wait) = mpsc::channel();
-        let sink = Sink::default();
-        let mut writer = LogWriter::start(Box::new(Stuck(wait, sink.clone()))).unwrap();
+        let sink = Kept::default();
+        let mut writer = LogWriter::start(Box::new(Stuck(wait, sink.clone())), None).unwrap();
         for _ in 0..QUEUE + 10 {
             writer.write_all(b"x\n").unwrap();
         }
@@ -136,5 +196,32 @@ mod tests {
         LogWriter::flush(&writer);
         let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
         assert!(text.contains("log records dropped"), "{}", text.len());
+        assert!(writer.dropped() >= 9, "{}", writer.dropped());
+    }
+
+    #[test]
+    fn a_stuck_sink_does_not_hold_up_a_flush() {
+        let (_go, wait) = mpsc::channel();
+        let mut writer = LogWriter::start(Box::new(Stuck(wait, Kept::default())), None).unwrap();
+        for _ in 0..QUEUE + 10 {
+            writer.write_all(b"x\n").unwrap();
+        }
+        let started = Instant::now();
+        LogWriter::flush(&writer);
+        assert!(started.elapsed() < 10 * FLUSH);
+    }
+
+    #[test]
+    fn a_sink_is_opened_anew() {
+        let (first, second) = (Kept::default(), Kept::default());
+        let next = second.clone();
+        let reopen: Opener = Box::new(move || Ok(Box::new(next.clone())));
+        let mut writer = LogWriter::start(Box::new(first.clone()), Some(reopen)).unwrap();
+        writer.write_all(b"before\n").unwrap();
+        writer.reopen();
+        writer.write_all(b"after\n").unwrap();
+        LogWriter::flush(&writer);
+        assert_eq!(*first.0.lock().unwrap(), b"before\n");
+        assert_eq!(*second.0.lock().unwrap(), b"after\n");
     }
 }

@@ -14,6 +14,7 @@ mod harness;
 mod identity;
 mod key_sets;
 mod management;
+mod operation;
 mod paths;
 mod reload;
 mod rooms;

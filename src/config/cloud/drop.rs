@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::super::document::{Node, Value};
+use super::super::reader::join;
 use super::super::{Error, Errors};
 use super::vet::Kept;
 use super::{Parsed, SetAside};
@@ -80,30 +81,31 @@ impl Dropped {
     /// Sets aside what refers to something that is, until nothing more does.
     fn follow(&mut self, kept: &[Kept<'_>]) {
         loop {
-            let gone: Vec<(String, String)> = kept
+            let gone: Vec<Key> = kept
                 .iter()
-                .filter(|entry| self.has(entry.text.change, entry.group, entry.name))
-                .map(|entry| (entry.group.to_owned(), entry.name.to_owned()))
-                .chain(
-                    self.entries
-                        .keys()
-                        .map(|(_, group, name)| (group.clone(), name.clone())),
-                )
-                .filter(|(group, name)| group != "pipelines" && !name.is_empty())
+                .map(|entry| key(entry.text.change, entry.group, entry.name))
+                .filter(|(change, group, name)| self.has(change, group, name))
+                .chain(self.entries.keys().cloned())
+                .filter(|(_, group, name)| group != "pipelines" && !name.is_empty())
                 .collect();
-            let following: Vec<(Key, Error)> = kept
+            let left: Vec<&Kept<'_>> = kept
                 .iter()
                 .filter(|entry| !self.has(entry.text.change, entry.group, entry.name))
+                .collect();
+            // Another text may have a table of that name, which what is not of the same text means as well.
+            let means = |entry: &Kept<'_>, (change, group, name): &Key| {
+                let other = |other: &&Kept<'_>| other.group == group && other.name == name;
+                let same_text = entry.text.change == change;
+                (same_text || !left.iter().any(other)) && mentions(&entry.node.value, group, name)
+            };
+            let following: Vec<(Key, Error)> = left
+                .iter()
                 .filter_map(|entry| {
-                    let (group, name) = gone
-                        .iter()
-                        .find(|(group, name)| mentions(&entry.node.value, group, name))?;
-                    let path = format!("{}.{}", entry.group, entry.name);
-                    let error = Error::new(
-                        path,
-                        format!("refers to {group}.{name}, which is set aside"),
-                    )
-                    .at(&entry.text.label, entry.node.place.line);
+                    let (_, group, name) = gone.iter().find(|gone| means(entry, gone))?;
+                    let path = join(entry.group, entry.name);
+                    let kind = format!("refers to {}, which is set aside", join(group, name));
+                    let error = Error::new(path, kind);
+                    let error = error.at(&entry.text.label, entry.node.place.line);
                     Some((key(entry.text.change, entry.group, entry.name), error))
                 })
                 .collect();

@@ -106,8 +106,12 @@ fn backend_refusals() {
             "timeout_secs: must be from 1 to 3600",
         ),
         (
-            "base_url = \"http://h\"\nca_cert_path = \"ca.pem\"",
-            "(ca_cert_path) is not served by this version",
+            "base_url = \"https://h\"\nca_cert_path = \"none.pem\"",
+            "ca_cert_path: conf/none.pem cannot be read: ",
+        ),
+        (
+            "base_url = \"https://my_host.example.com\"",
+            "has an underscore before the first dot",
         ),
         (
             "base_url = \"http://h\"\nhost = \"h\"",

@@ -215,6 +215,7 @@ fn the_reference_shows_the_defaults() {
             config.token_cache_bytes,
             &config.trusted_proxies,
             &config.state_dir,
+            config.watch_files,
         );
         let endpoint = &pipeline.endpoints[0];
         format!(

@@ -38,6 +38,7 @@ pub struct EdgeBuilder {
     ports: Option<(Port, Port)>,
     environment: Vec<(String, String)>,
     files: Vec<(String, String)>,
+    launcher: Vec<String>,
 }
 
 /// What stays the same when the process is started again.
@@ -46,6 +47,8 @@ struct Place {
     port: Port,
     management: Port,
     environment: Vec<(String, String)>,
+    /// A program with arguments that starts the binary; none: the binary is started itself.
+    launcher: Vec<String>,
 }
 
 impl Edge {
@@ -58,7 +61,7 @@ impl Edge {
     }
 
     pub fn configured(settings: Settings) -> EdgeBuilder {
-        EdgeBuilder { settings, ports: None, environment: Vec::new(), files: Vec::new() }
+        EdgeBuilder { settings, ports: None, environment: Vec::new(), files: Vec::new(), launcher: Vec::new() }
     }
 
     /// A whole configuration, which names these ports itself.
@@ -139,6 +142,31 @@ impl Edge {
         eventually("the end of the edge", within, || self.process.try_wait().expect("the status of a child"))
     }
 
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The directory for what outlives the process.
+    pub fn state(&self) -> PathBuf {
+        self.place.path("home/.runbeam/edge-1")
+    }
+
+    /// Another process of the same configuration, directory and log, with these arguments besides.
+    pub fn launch(&self, arguments: &[&str]) -> Child {
+        self.place.launch(arguments)
+    }
+
+    /// Lets a new process take over, and goes on with that one. The old one is the caller's, to see it end.
+    #[track_caller]
+    pub fn upgrade(&mut self) -> Child {
+        let words = || self.log().matches(": took over").count();
+        let before = words();
+        let mut new = self.launch(&["--upgrade"]);
+        let took_over = becomes_true(START, || words() > before || matches!(new.try_wait(), Ok(Some(_))));
+        assert!(took_over && words() > before, "the new process did not take over\n{}", self.log());
+        std::mem::replace(&mut self.process, new)
+    }
+
     /// Ends the process and starts another one on the same ports, configuration and directory.
     #[track_caller]
     pub fn restart(&mut self) {
@@ -207,6 +235,10 @@ impl EdgeBuilder {
         self.adjust(|settings| settings.proxy(lines))
     }
 
+    pub fn watching(self) -> Self {
+        self.adjust(Settings::watching)
+    }
+
     pub fn endpoint(self, lines: &str) -> Self {
         self.adjust(|settings| settings.endpoint(lines))
     }
@@ -229,6 +261,12 @@ impl EdgeBuilder {
 
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Starts the binary by another program, whose arguments these are; `{port}` and `{mport}` in them are filled in.
+    pub fn under(mut self, launcher: &[&str]) -> Self {
+        self.launcher = launcher.iter().map(|&word| word.into()).collect();
         self
     }
 
@@ -262,7 +300,7 @@ impl EdgeBuilder {
     fn spawn(self) -> Edge {
         let (port, management) = self.ports.unwrap_or_else(|| (Port::claim(), Port::claim()));
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let place = Place { directory, port, management, environment: self.environment };
+        let place = Place { directory, port, management, environment: self.environment, launcher: self.launcher };
         fs::create_dir(place.path("home")).expect("a home directory");
         for (name, content) in &self.files {
             let path = place.path(name);
@@ -291,9 +329,25 @@ impl Place {
     }
 
     fn spawn(&self) -> Child {
-        let log = OpenOptions::new().create(true).append(true).open(self.path("log")).expect("the log file");
+        let Some((program, arguments)) = self.launcher.split_first() else {
+            return self.launch(&[]);
+        };
+        let mut command = Command::new(program);
+        command.current_dir(self.directory.path()).env_clear().env("HOME", self.path("home")).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.args(arguments.iter().map(|argument| self.fill(argument))).arg(BINARY);
+        self.spawn_with_log(command)
+    }
+
+    fn launch(&self, arguments: &[&str]) -> Child {
         let mut command = command(self.directory.path());
-        command.args(["-c", "harmony.toml"]).envs(self.environment.iter().cloned());
+        command.envs(self.environment.iter().cloned());
+        command.args(arguments);
+        self.spawn_with_log(command)
+    }
+
+    fn spawn_with_log(&self, mut command: Command) -> Child {
+        let log = OpenOptions::new().create(true).append(true).open(self.path("log")).expect("the log file");
+        command.args(["-c", "harmony.toml"]);
         command.stdout(clone(&log)).stderr(clone(&log)).spawn().expect("the binary starts")
     }
 

@@ -13,6 +13,7 @@ pub struct Settings {
     step_flags: Vec<String>,
     backend: Option<Vec<String>>,
     rest: String,
+    watching: bool,
     whole: Option<String>,
 }
 
@@ -53,6 +54,12 @@ impl Settings {
         self
     }
 
+    /// Files are watched, as they are by default. Elsewhere a test says itself when to reload.
+    pub fn watching(mut self) -> Self {
+        self.watching = true;
+        self
+    }
+
     /// Lines in the options of the endpoint `api`.
     pub fn endpoint(mut self, lines: &str) -> Self {
         self.endpoint.push(lines.into());
@@ -88,7 +95,8 @@ impl Settings {
         if let Some(whole) = &self.whole {
             return whole.clone();
         }
-        let mut text = format!("[proxy]\nid = \"edge-1\"\n{}\n{NETWORKS}", self.proxy.join("\n"));
+        let watch = if self.watching { "" } else { "watch_files = false\n" };
+        let mut text = format!("[proxy]\nid = \"edge-1\"\n{watch}{}\n{NETWORKS}", self.proxy.join("\n"));
         if let Some(backend) = &self.backend {
             let middleware = if self.step.is_some() { "middleware = [\"jwt\"]\n" } else { "" };
             text += &format!("\n[pipelines.api]\nnetworks = [\"public\"]\nendpoints = [\"api\"]\nbackends = [\"app\"]\n{middleware}");

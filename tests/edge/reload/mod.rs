@@ -1,5 +1,7 @@
 //! Reload: what changes serves at once, what is wrong changes nothing, and no connection notices.
 
+mod watcher;
+
 use std::time::Duration;
 
 use nix::sys::signal::Signal;

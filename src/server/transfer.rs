@@ -1,0 +1,114 @@
+//! Sockets on their way from one process to the next, over a connected Unix socket.
+//!
+//! One message: a first line with the version of the format, the addresses, one a line, and an empty line; the sockets ride along in the same order.
+
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+
+/// Both sides must say the same; a later format gets another number.
+const VERSION: &str = "harmony-edge listeners 1";
+/// The kernel takes no more in one message.
+const MOST: usize = 253;
+const LONGEST: usize = 64 * 1024;
+
+/// Sends sockets with their addresses.
+pub(super) fn send(stream: &UnixStream, sockets: &[(String, OwnedFd)]) -> io::Result<()> {
+    let mut text = format!("{VERSION}\n");
+    for (address, _) in sockets {
+        text += address;
+        text += "\n";
+    }
+    text += "\n";
+    let fds: Vec<BorrowedFd<'_>> = sockets.iter().map(|(_, fd)| fd.as_fd()).collect();
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if fds.len() > MOST || !control.push(SendAncillaryMessage::ScmRights(&fds)) {
+        return Err(io::Error::other(format!("more than {MOST} listeners")));
+    }
+    let slices = [IoSlice::new(text.as_bytes())];
+    let sent = sendmsg(stream, &slices, &mut control, SendFlags::NOSIGNAL)?;
+    // The sockets are with the first byte; whatever is left is only text.
+    io::Write::write_all(&mut &*stream, &text.as_bytes()[sent..])
+}
+
+/// Receives what [`send`] sent.
+pub(super) fn receive(stream: &UnixStream) -> io::Result<Vec<(String, OwnedFd)>> {
+    let (mut text, mut fds) = (Vec::new(), Vec::new());
+    while !text.ends_with(b"\n\n") && text.len() < LONGEST {
+        let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut buffer = [0; 4096];
+        let mut slices = [IoSliceMut::new(&mut buffer)];
+        let read = recvmsg(stream, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC)?.bytes;
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(received) = message {
+                fds.extend(received);
+            }
+        }
+        if read == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        text.extend_from_slice(&buffer[..read]);
+    }
+    let invalid = |what: &str| io::Error::new(ErrorKind::InvalidData, what.to_owned());
+    let text = String::from_utf8(text).map_err(|_| invalid("not a list of listeners"))?;
+    let mut lines = text.trim_end().lines();
+    if lines.next() != Some(VERSION) {
+        return Err(invalid("the other process speaks another version"));
+    }
+    let addresses: Vec<String> = lines.map(str::to_owned).collect();
+    if addresses.len() != fds.len() {
+        return Err(invalid("not one socket for each address"));
+    }
+    Ok(addresses.into_iter().zip(fds).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::TcpListener;
+
+    #[test]
+    fn sockets_arrive_with_their_addresses() {
+        let (one, other) = UnixStream::pair().unwrap();
+        let listeners: Vec<TcpListener> = (0..40)
+            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+            .collect();
+        let sockets: Vec<(String, OwnedFd)> = listeners
+            .into_iter()
+            .map(|listener| (listener.local_addr().unwrap().to_string(), listener.into()))
+            .collect();
+        send(&one, &sockets).unwrap();
+        let received = receive(&other).unwrap();
+        assert_eq!(received.len(), 40);
+        for (address, fd) in received {
+            assert_eq!(
+                TcpListener::from(fd).local_addr().unwrap().to_string(),
+                address
+            );
+        }
+    }
+
+    #[test]
+    fn anything_else_is_an_error() {
+        for text in [
+            "harmony-edge listeners 2\na\n\n",
+            "harmony-edge listeners 1\na\n\n",
+            "\n\n",
+            "x",
+        ] {
+            let (mut one, other) = UnixStream::pair().unwrap();
+            one.write_all(text.as_bytes()).unwrap();
+            drop(one);
+            assert!(receive(&other).is_err(), "{text:?}");
+        }
+    }
+}
