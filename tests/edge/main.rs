@@ -21,3 +21,4 @@ mod rooms;
 mod routing;
 mod runbeam_sdk;
 mod support;
+mod token_store;

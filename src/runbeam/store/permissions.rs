@@ -93,7 +93,9 @@ pub(super) fn check_directory(path: &Path) -> Result<bool, StoreError> {
     let failed = |source| StoreError::io("open", path, source);
     let directory = match File::open(path) {
         Ok(directory) => directory,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(false);
+        }
         Err(error) => return Err(failed(error)),
     };
     let found = directory.metadata().map_err(failed)?;

@@ -34,11 +34,13 @@ pub async fn clear_token(instance: &str) -> Result<(), RunbeamError> {
 }
 
 async fn open(instance: &str) -> Result<TokenStore, RunbeamError> {
+    // What is no text is no key, and refused as such.
+    let key = env::var_os("RUNBEAM_ENCRYPTION_KEY");
     let settings = StoreSettings {
         instance: instance.to_owned(),
         directory: env::home_dir().map(|home| home.join(".runbeam").join(instance)),
         kind: StoreKind::Auto,
-        encryption_key: env::var("RUNBEAM_ENCRYPTION_KEY").ok().map(Zeroizing::new),
+        encryption_key: key.map(|key| Zeroizing::new(key.to_string_lossy().into_owned())),
     };
     Ok(TokenStore::open(settings).await?)
 }

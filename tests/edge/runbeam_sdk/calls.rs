@@ -1,6 +1,6 @@
 //! Every call: what is sent, and what becomes of the answer.
 
-use harmony::runbeam::{Gateway, RunbeamClient, Service};
+use harmony::runbeam::{Gateway, MachineToken, RunbeamClient, Service};
 use serde_json::json;
 
 use crate::support::Cloud;
@@ -28,6 +28,22 @@ async fn authorizing_sends_what_the_cloud_wants() {
     // What is not given is not sent.
     client.authorize_gateway(user_token.clone(), String::from("g-2"), None, None).await.unwrap();
     assert_eq!(cloud.requests()[2].body, json!({ "token": user_token, "gateway_code": "g-2" }));
+}
+
+#[tokio::test]
+async fn a_machine_token_renews_itself_if_the_cloud_lets_it() {
+    let cloud = Cloud::start();
+    let client = RunbeamClient::new(cloud.url());
+    cloud.token_ttl(-5);
+    let first = client.authorize_gateway("1|abc", "g", None, None).await.unwrap();
+    let token = MachineToken::new(first.machine_token, first.expires_at, first.gateway.id, first.gateway.code, first.abilities);
+    assert!(token.is_expired() && !token.is_valid());
+    cloud.token_ttl(60);
+    let second = client.authorize_gateway(&token.machine_token, "g", None, None).await.unwrap();
+    let token = MachineToken::new(second.machine_token, second.expires_at, second.gateway.id, second.gateway.code, second.abilities);
+    assert!(token.is_valid());
+    cloud.allow_renewal(false);
+    assert!(client.authorize_gateway(&token.machine_token, "g", None, None).await.unwrap_err().is_rejected());
 }
 
 #[tokio::test]
