@@ -178,6 +178,28 @@ fn summarize(config: &Config) {
         let tls = if network.tls.is_some() { ", TLS" } else { "" };
         log::info!("network {} on {}{tls}", network.name, network.bind);
     }
+    match &config.runbeam {
+        Some(runbeam) => log::info!(
+            "Runbeam Cloud at {}, token store {}{}",
+            runbeam.cloud_api_base_url,
+            runbeam.token_store,
+            runbeam.poll_interval.map_or_else(
+                || ", no polling".to_owned(),
+                |interval| format!(", polled every {} s", interval.as_secs())
+            )
+        ),
+        None => log::info!("Runbeam Cloud is off"),
+    }
+    let from_cloud = config.cloud.pipelines.len();
+    log::info!(
+        "configuration from the local files ({} pipelines){}",
+        config.pipelines.len().saturating_sub(from_cloud),
+        if from_cloud == 0 {
+            String::new()
+        } else {
+            format!(" and from the cloud ({from_cloud} pipelines)")
+        }
+    );
     for pipeline in &config.pipelines {
         let steps: Vec<&str> = pipeline.steps.iter().map(|step| &*step.name).collect();
         let places: Vec<&str> = pipeline
