@@ -190,16 +190,12 @@ fn summarize(config: &Config) {
         ),
         None => log::info!("Runbeam Cloud is off"),
     }
-    let from_cloud = config.cloud.pipelines.len();
-    log::info!(
-        "configuration from the local files ({} pipelines){}",
-        config.pipelines.len().saturating_sub(from_cloud),
-        if from_cloud == 0 {
-            String::new()
-        } else {
-            format!(" and from the cloud ({from_cloud} pipelines)")
+    match config.cloud.pipelines.len() {
+        0 => log::info!("configuration from the local files"),
+        count => {
+            log::info!("configuration from the local files, pipelines from the cloud: {count}");
         }
-    );
+    }
     for pipeline in &config.pipelines {
         let steps: Vec<&str> = pipeline.steps.iter().map(|step| &*step.name).collect();
         let places: Vec<&str> = pipeline

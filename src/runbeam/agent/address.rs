@@ -33,8 +33,9 @@ fn compared(base: &str) -> Option<(String, String, Option<u16>, String)> {
 
 /// An address as a message may show it: no user name, password, query; not too long.
 pub(super) fn shown(base: &str) -> String {
-    let shown = match reqwest::Url::parse(base.trim()) {
-        Ok(mut url) => {
+    let parsed = reqwest::Url::parse(base.trim()).ok();
+    let shown = match parsed.filter(reqwest::Url::has_host) {
+        Some(mut url) => {
             // Cannot fail for an address with a host; without one there is nothing to hide.
             let _ = url.set_username("");
             let _ = url.set_password(None);
@@ -42,7 +43,7 @@ pub(super) fn shown(base: &str) -> String {
             url.set_fragment(None);
             url.as_str().trim_end_matches('/').to_owned()
         }
-        Err(_) => {
+        None => {
             let end = base.find(['?', '#']).unwrap_or(base.len());
             let address = base[..end].rsplit('@').next().unwrap_or_default();
             address.chars().filter(char::is_ascii_graphic).collect()

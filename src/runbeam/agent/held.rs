@@ -149,11 +149,12 @@ mod tests {
 
     #[test]
     fn the_token_of_the_same_gateway_that_lives_longer_wins() {
-        let environment = token("g", &in_days(10));
+        let soon = in_days(10);
+        let environment = token("g", &soon);
         for (stored, wins) in [
             (token("g", &in_days(20)), true),
             (token("g", &in_days(5)), false),
-            (token("g", &in_days(10)), false),
+            (token("g", &soon), false),
             (token("other", &in_days(20)), false),
             (token("g", ""), false),
         ] {

@@ -49,6 +49,8 @@ pub struct Agent {
     /// Told when somebody handed a token over, or took it away.
     news: watch::Sender<()>,
     users: Users,
+    /// Held by whoever replaces the token, so that memory and store agree.
+    turn: tokio::sync::Mutex<()>,
     /// Held while a change is put in service, so that a poll that was broken off and the next one do not both apply it.
     applying: Arc<tokio::sync::Mutex<()>>,
     /// Whether the upload at start (`RUNBEAM_PUSH_CONFIG_ON_STARTUP`) is still to be made.
@@ -87,6 +89,7 @@ impl Agent {
             facts: Mutex::default(),
             news: watch::Sender::new(()),
             users: Users::default(),
+            turn: tokio::sync::Mutex::default(),
             applying: Arc::default(),
             reports: AtomicBool::new(true),
             started_at: SystemTime::now(),

@@ -152,6 +152,7 @@ impl Agent {
     /// Forgets the machine token, in memory and in every store. The cloud is not told.
     pub async fn forget(&self) -> Result<(), OrderError> {
         let settings = self.live.runbeam();
+        let _turn = self.turn.lock().await;
         let store = self.keeper.store(settings.as_ref()).await?;
         store.clear().await?;
         let mut facts = self.facts();
@@ -170,6 +171,7 @@ impl Agent {
         key: Option<&str>,
     ) -> Result<(), OrderError> {
         key.map(EncryptionKeys::parse).transpose()?;
+        let _turn = self.turn.lock().await;
         self.keeper.save(settings, &token, key).await?;
         if token.is_expired() {
             log::warn!(

@@ -10,6 +10,7 @@ use crate::runbeam::{EnvironmentToken, MachineToken};
 impl Agent {
     /// Finds the token to begin with, unless there is one already.
     pub(super) async fn find_token(&self, settings: &Runbeam) {
+        let _turn = self.turn.lock().await;
         if self.held().is_some() {
             return;
         }
@@ -50,6 +51,7 @@ impl Agent {
 
     /// Takes up a token that another process has put into the store; whether there was one.
     pub(super) async fn look_into_store(&self, settings: &Runbeam) -> bool {
+        let _turn = self.turn.lock().await;
         if let Some(held) = self.held().filter(|held| held.unsaved) {
             self.keep(settings, &held).await;
         }
@@ -125,18 +127,17 @@ impl Agent {
 
     /// Puts a token in the place of the one in use, and in the store where it belongs there. Where the store fails, it serves from memory, and is stored later.
     pub(super) async fn settle(&self, settings: &Runbeam, before: &Held, next: Held) {
-        let saved = !next.stored || self.keep(settings, &next).await;
-        let mut facts = self.facts();
-        let same = facts
-            .held
-            .as_ref()
-            .is_some_and(|held| held.token.machine_token == before.token.machine_token);
-        if same {
-            facts.replace(Held {
-                unsaved: !saved,
-                ..next
-            });
+        let _turn = self.turn.lock().await;
+        let in_use = self.held();
+        // Meanwhile the operator may have handed another one over: that one counts.
+        if in_use.is_none_or(|held| held.token.machine_token != before.token.machine_token) {
+            return;
         }
+        let saved = !next.stored || self.keep(settings, &next).await;
+        self.facts().replace(Held {
+            unsaved: !saved,
+            ..next
+        });
     }
 
     /// What the store holds. What is wrong with it is told.
