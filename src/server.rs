@@ -34,7 +34,7 @@ use crate::gateway::{self, Live, RootsError};
 use crate::management::{ManagementApi, Protection};
 use crate::proxy::{Deadlines, Edge, Probe};
 use crate::runbeam::agent::{Agent, Surroundings};
-use crate::telemetry::LogWriter;
+use crate::telemetry::{LogWriter, Reports};
 
 use drain::Lingering;
 use lifecycle::Lifecycle;
@@ -144,7 +144,7 @@ impl EdgeServer {
         let live = Arc::new(Live::start(source, shared)?);
         let config = live.config();
         let config = &*config;
-        let in_flight = Arc::default();
+        let in_flight = live.metrics().in_flight().clone();
         let probe = Probe::new();
         let (inherited, taken_over) = match (&start.directory, start.take_over) {
             (_, false) => (start.inherited, None),
@@ -270,6 +270,10 @@ fn management_service(
         protection,
         upkeep.live.clone(),
         upkeep.agent.clone(),
+        Reports {
+            log: Some(upkeep.lifecycle.log.clone()),
+            ..Reports::default()
+        },
     );
     let app = Tls::new(HttpServer::new_app(api), upkeep.live.clone());
     let mut service = Service::new("management".to_owned(), app);

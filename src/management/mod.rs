@@ -1,4 +1,4 @@
-//! The Management API, on its own network: what a supervisor asks (`/health`, `/ready`, `/metrics`), and what an operator steers with.
+//! The Management API, on its own network: what a supervisor asks (`/health`, `/ready`, `/metrics`), what an operator looks at, and what an operator steers with.
 //!
 //! `guard` decides who may call, `routes` what is called; each group of routes has a file of its own. Answers are JSON, and an error is `{ "error", "message" }`.
 //! State changes only by POST, and every change is logged. The order of checks: Host, Origin and management credential; 403 where Runbeam is off; 401; 413, 415, 400.
@@ -10,8 +10,11 @@ mod guard;
 mod info;
 mod key_sets;
 mod metrics;
+mod page;
+mod process;
 mod reload;
 mod routes;
+mod status;
 mod token;
 
 use std::net::IpAddr;
@@ -25,9 +28,11 @@ use pingora::protocols::http::ServerSession;
 use serde_json::json;
 
 use self::answer::Answer;
+use self::page::Page;
 use self::routes::{Route, Unrouted};
 use crate::gateway::Live;
 use crate::runbeam::agent::Agent;
+use crate::telemetry::Reports;
 
 pub use guard::Protection;
 
@@ -38,25 +43,30 @@ const FIRST_FETCH: Duration = Duration::from_secs(10);
 pub struct ManagementApi {
     live: Arc<Live>,
     agent: Arc<Agent>,
+    reports: Reports,
     base_path: String,
     protection: Protection,
+    page: Page,
     started: Instant,
     started_at: SystemTime,
 }
 
 impl ManagementApi {
-    /// A service over a live gateway and its connection to the cloud, under `base_path`.
+    /// A service over a live gateway and its connection to the cloud, under `base_path`. `reports` are asked for the metrics and the status page.
     pub fn new(
         base_path: String,
         protection: Protection,
         live: Arc<Live>,
         agent: Arc<Agent>,
+        reports: Reports,
     ) -> Self {
         Self {
             live,
             agent,
+            reports,
             base_path,
             protection,
+            page: Page::new(),
             started: Instant::now(),
             started_at: SystemTime::now(),
         }
@@ -75,8 +85,15 @@ impl ManagementApi {
             .and_then(|addr| addr.as_inet())
             .map(|addr| addr.ip());
         let authority = request.uri.authority().map(|authority| authority.as_str());
-        if let Err(refused) = self.protection.check(&request.headers, authority, peer) {
-            let (status, message) = refused;
+        let route = routes::find(&self.base_path, &path, &method);
+        let checked = match route {
+            // It holds nothing, and it is what asks for the token.
+            Ok(Route::Page) => self
+                .protection
+                .check_origin(&request.headers, authority, peer),
+            _ => self.protection.check(&request.headers, authority, peer),
+        };
+        if let Err((status, message)) = checked {
             log::warn!(
                 "management: {method} {path} from {} refused: {message}",
                 shown(peer)
@@ -89,7 +106,7 @@ impl ManagementApi {
                 _ => answer,
             };
         }
-        let route = match routes::find(&self.base_path, &path, &method) {
+        let route = match route {
             Ok(route) => route,
             Err(Unrouted::Unknown) => return Answer::error(StatusCode::NOT_FOUND, "no such route"),
             Err(Unrouted::Method(allowed)) => {
@@ -138,7 +155,9 @@ impl ManagementApi {
             Route::Info => info::info(&self.live, &self.agent, self.started_at),
             Route::Pipelines => info::pipelines(&self.live),
             Route::Routes => info::routes(&self.live),
-            Route::Metrics => metrics::answer(&self.live, &self.agent),
+            Route::Metrics => metrics::answer(&self.live, &self.agent, &self.reports),
+            Route::Page => self.page.answer(),
+            Route::Watch => status::answer(&self.live, &self.agent, &self.reports),
             Route::Reload => reload::reload(self.live.clone()).await,
             Route::Status => reload::status(&self.live),
             Route::RefreshKeys => key_sets::refresh(&self.live).await,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::info::seconds;
@@ -51,16 +51,20 @@ pub(super) fn refused(error: &ReloadError) -> Answer {
     )
 }
 
-/// How the configuration stands.
+/// `GET /config/status`.
 pub(super) fn status(live: &Live) -> Answer {
+    Answer::ok(&configuration(live))
+}
+
+/// How the configuration stands.
+pub(super) fn configuration(live: &Live) -> Value {
     let status = live.status();
-    let body = json!({
+    json!({
         "generation": status.generation,
         "source": status.source,
         "last_reload": seconds(status.applied_at),
         "last_error": status.last_error,
         "errors": status.last_errors,
         "fingerprint": live.fingerprint(),
-    });
-    Answer::ok(&body)
+    })
 }

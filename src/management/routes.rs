@@ -10,6 +10,7 @@ pub(super) enum Route {
     Discard,
     Info,
     Metrics,
+    Page,
     Pipelines,
     RefreshKeys,
     Reload,
@@ -17,6 +18,7 @@ pub(super) enum Route {
     Status,
     Token,
     Update,
+    Watch,
 }
 
 /// Where a route answers besides the base path.
@@ -31,6 +33,8 @@ enum Also {
 }
 
 const TABLE: &[(&str, Also, Method, Route)] = &[
+    ("", Also::No, Method::GET, Route::Page),
+    ("/", Also::No, Method::GET, Route::Page),
     ("/authorize", Also::No, Method::POST, Route::Authorize),
     ("/cloud/discard", Also::No, Method::POST, Route::Discard),
     ("/config/status", Also::Api, Method::GET, Route::Status),
@@ -41,6 +45,7 @@ const TABLE: &[(&str, Also, Method, Route)] = &[
     ("/pipelines", Also::No, Method::GET, Route::Pipelines),
     ("/reload", Also::Api, Method::POST, Route::Reload),
     ("/routes", Also::No, Method::GET, Route::Routes),
+    ("/status", Also::No, Method::GET, Route::Watch),
     ("/token", Also::No, Method::POST, Route::Token),
     ("/update", Also::No, Method::POST, Route::Update),
 ];
@@ -87,7 +92,13 @@ impl Route {
     pub(super) fn changes(self) -> bool {
         !matches!(
             self,
-            Self::Info | Self::Metrics | Self::Pipelines | Self::Routes | Self::Status
+            Self::Info
+                | Self::Metrics
+                | Self::Page
+                | Self::Pipelines
+                | Self::Routes
+                | Self::Status
+                | Self::Watch
         )
     }
 }
@@ -100,6 +111,9 @@ mod tests {
     fn a_path_is_found_where_it_belongs() {
         let find = |method: Method, path: &str| find("/admin", path, &method);
         for (path, route) in [
+            ("/admin", Ok(Route::Page)),
+            ("/admin/", Ok(Route::Page)),
+            ("/admin/status", Ok(Route::Watch)),
             ("/admin/info", Ok(Route::Info)),
             ("/admin/metrics", Ok(Route::Metrics)),
             ("/metrics", Ok(Route::Metrics)),
@@ -110,7 +124,8 @@ mod tests {
             ("/api/metrics", Err(Unrouted::Unknown)),
             ("/adminx/info", Err(Unrouted::Unknown)),
             ("/admin/info/", Err(Unrouted::Unknown)),
-            ("/admin", Err(Unrouted::Unknown)),
+            ("/", Err(Unrouted::Unknown)),
+            ("/status", Err(Unrouted::Unknown)),
             ("/admin/reload", Err(Unrouted::Method("POST"))),
         ] {
             assert_eq!(find(Method::GET, path), route, "{path}");

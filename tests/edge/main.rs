@@ -22,3 +22,4 @@ mod routing;
 mod runbeam_sdk;
 mod support;
 mod token_store;
+mod watch;

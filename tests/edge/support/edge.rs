@@ -89,6 +89,11 @@ impl Edge {
         Request::new(self.port(), method, target)
     }
 
+    /// Where a browser finds the management network.
+    pub fn management_origin(&self) -> String {
+        format!("http://127.0.0.1:{}", self.place.management)
+    }
+
     /// A request to the management network.
     pub fn manage(&self, target: &str) -> Request {
         self.steer("GET", target)
