@@ -33,7 +33,8 @@ use crate::config::{self, Bind, Config, Network, Source};
 use crate::gateway::{self, Live, RootsError};
 use crate::management::{ManagementApi, Protection};
 use crate::proxy::{Deadlines, Edge, Probe};
-use crate::telemetry::LogWriter;
+use crate::runbeam::agent::{Agent, Surroundings};
+use crate::telemetry::{LogWriter, Reports};
 
 use drain::Lingering;
 use lifecycle::Lifecycle;
@@ -118,6 +119,8 @@ pub struct Start {
     pub(crate) directory: Option<Directory>,
     /// Whether to take over from the process that runs.
     pub(crate) take_over: bool,
+    /// What the connection to the cloud takes from the environment.
+    pub(crate) surroundings: Surroundings,
 }
 
 /// A server that is ready to run.
@@ -141,7 +144,7 @@ impl EdgeServer {
         let live = Arc::new(Live::start(source, shared)?);
         let config = live.config();
         let config = &*config;
-        let in_flight = Arc::default();
+        let in_flight = live.metrics().in_flight().clone();
         let probe = Probe::new();
         let (inherited, taken_over) = match (&start.directory, start.take_over) {
             (_, false) => (start.inherited, None),
@@ -170,6 +173,7 @@ impl EdgeServer {
             log,
         });
         let upkeep = Upkeep {
+            agent: Arc::new(Agent::new(live.clone(), start.surroundings)),
             live: live.clone(),
             deadlines: Arc::default(),
             lifecycle: lifecycle.clone(),
@@ -261,7 +265,16 @@ fn management_service(
             .filter_map(|network| network.tls.as_ref())
             .any(|tls| tls.client_ca_path.is_some()),
     };
-    let api = ManagementApi::new(settings.base_path.clone(), protection, upkeep.live.clone());
+    let api = ManagementApi::new(
+        settings.base_path.clone(),
+        protection,
+        upkeep.live.clone(),
+        upkeep.agent.clone(),
+        Reports {
+            log: Some(upkeep.lifecycle.log.clone()),
+            ..Reports::default()
+        },
+    );
     let app = Tls::new(HttpServer::new_app(api), upkeep.live.clone());
     let mut service = Service::new("management".to_owned(), app);
     service.threads = Some(1);
@@ -281,6 +294,7 @@ fn management_service(
 /// Everything that goes on beside the requests, and the end of it all.
 struct Upkeep {
     live: Arc<Live>,
+    agent: Arc<Agent>,
     deadlines: Arc<Deadlines>,
     lifecycle: Arc<Lifecycle>,
 }
@@ -290,9 +304,11 @@ impl BackgroundService for Upkeep {
     async fn start(&self, shutdown: ShutdownWatch) {
         let names = self.live.names().run(shutdown.clone());
         let key_sets = self.live.key_sets().run(shutdown.clone());
+        let agent = self.agent.clone().run(shutdown.clone());
         tokio::join!(
             names,
             key_sets,
+            agent,
             self.deadlines.run(),
             self.reload_on_hangup(),
             watcher::run(self.live.clone()),

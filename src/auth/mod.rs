@@ -37,7 +37,7 @@ pub use identity::{AuthMethod, Identity};
 pub use jwks::{KeySetError, KeySetStatus, KeySets};
 pub use outcome::{Class, Denial, Reason};
 pub use presented::Presented;
-pub use shared::{Shared, SharedError};
+pub use shared::{PasswordsStatus, Shared, SharedError};
 pub use tokens::TokenCacheStatus;
 
 pub(crate) use jwt::{DetachedKeys, Unverified};

@@ -14,9 +14,10 @@ use super::diff::{Diff, fixed_changes};
 use super::fingerprint::{Fingerprint, Watched};
 use super::layer::{Layer, LayerChange};
 use super::{Gateway, Names, Tickets};
-use crate::auth::{KeySets, Shared};
+use crate::auth::{KeySets, PasswordsStatus, Shared};
 use crate::config::{self, Config, Error, Errors, Failed, Local, SetAside, Source, Upload};
 use crate::policy::Limiters;
+use crate::telemetry::Metrics;
 
 /// The gateway that serves now, and what it shares with the one before and the one after.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub struct Live {
     names: Names,
     tickets: Tickets,
     limiters: Limiters,
+    metrics: Metrics,
     /// Held from the first look at the files to the swap: it keeps changes apart.
     parts: Mutex<Parts>,
     /// Held for a moment only.
@@ -64,10 +66,25 @@ pub struct Status {
     pub source: &'static str,
     /// When the configuration that serves was put in service.
     pub applied_at: SystemTime,
+    /// When a change was last tried; before the first, when the process began to serve.
+    pub tried_at: SystemTime,
     /// Why the last change was refused; `None` after one that was not.
     pub last_error: Option<String>,
     /// The same, one sentence for each thing that was wrong.
     pub last_errors: Vec<String>,
+    /// How the changes so far ended.
+    pub reloads: Reloads,
+}
+
+/// Counts of reloads and of other changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reloads {
+    /// Put another configuration in service.
+    pub reloaded: u64,
+    /// Found nothing changed.
+    pub unchanged: u64,
+    /// Were refused.
+    pub refused: u64,
 }
 
 /// How a change ended.
@@ -130,12 +147,13 @@ impl Live {
             .read(&layer.texts())
             .map_err(|failed| failed.errors)?;
         shared.key_sets().remember_tokens(config.token_cache_bytes);
-        let tickets = Tickets::default();
-        let (config, gateway) = match Gateway::build(&config, &shared, &names, &tickets) {
+        let (tickets, metrics) = (Tickets::default(), Metrics::default());
+        let build = |config: &Config| Gateway::build(config, &shared, &names, &tickets, &metrics);
+        let (config, gateway) = match build(&config) {
             Ok(gateway) => (config, gateway),
             Err(errors) => {
                 let config = without_cloud(&source, &local, &layer, errors)?;
-                let gateway = Gateway::build(&config, &shared, &names, &tickets)?;
+                let gateway = build(&config)?;
                 (config, gateway)
             }
         };
@@ -143,21 +161,25 @@ impl Live {
         for entry in config.cloud.set_aside.iter().chain(&broken) {
             log::error!("{entry}");
         }
+        let now = SystemTime::now();
         Ok(Self {
             gateway: ArcSwap::from_pointee(gateway),
             shared,
             names,
             tickets,
             limiters: Limiters::default(),
+            metrics,
             generation: watch::Sender::new(1),
             applied: Mutex::new(Applied {
                 fingerprint: Fingerprint::of(&config.files),
                 status: Status {
                     generation: 1,
                     source: origin(&config),
-                    applied_at: SystemTime::now(),
+                    applied_at: now,
+                    tried_at: now,
                     last_error: None,
                     last_errors: Vec::new(),
+                    reloads: Reloads::default(),
                 },
                 config: Arc::new(config),
                 broken: broken.clone(),
@@ -210,6 +232,16 @@ impl Live {
     /// Counts of requests, which every configuration shares.
     pub fn limiters(&self) -> &Limiters {
         &self.limiters
+    }
+
+    /// What is counted of requests.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What is known of passwords.
+    pub fn passwords(&self) -> PasswordsStatus {
+        self.shared.passwords()
     }
 
     /// How the configuration stands.
@@ -369,7 +401,14 @@ impl Live {
     fn build(&self, config: &Config) -> Result<Gateway, Errors> {
         // Chains take the cache of tokens along that is set when they are built.
         self.key_sets().remember_tokens(config.token_cache_bytes);
-        Gateway::build(config, &self.shared, &self.names, &self.tickets).inspect_err(|_| {
+        let Self {
+            shared,
+            names,
+            tickets,
+            metrics,
+            ..
+        } = self;
+        Gateway::build(config, shared, names, tickets, metrics).inspect_err(|_| {
             let before = self.config().token_cache_bytes;
             self.key_sets().remember_tokens(before);
         })
@@ -412,6 +451,14 @@ impl Live {
         outcome: Result<Reload, ReloadError>,
     ) -> Result<Reload, ReloadError> {
         let mut applied = self.applied();
+        let status = &mut applied.status;
+        let count = match &outcome {
+            Ok(Reload::Unchanged) => &mut status.reloads.unchanged,
+            Ok(Reload::Reloaded(_)) => &mut status.reloads.reloaded,
+            Err(_) => &mut status.reloads.refused,
+        };
+        *count += 1;
+        status.tried_at = SystemTime::now();
         match &outcome {
             Ok(Reload::Unchanged) => log::debug!("{what}: nothing has changed"),
             Ok(Reload::Reloaded(diff)) => log::info!(

@@ -21,12 +21,13 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::auth::Shared;
-use crate::config::{self, BackendTarget, Bind, Service, StepKind};
+use crate::config::{self, BackendTarget, Bind, StepKind};
+use crate::telemetry::Metrics;
 
 pub use diff::Diff;
 pub use fingerprint::{Fingerprint, Watched};
 pub use layer::LayerChange;
-pub use live::{Live, Reload, ReloadError, Status};
+pub use live::{Live, Reload, ReloadError, Reloads, Status};
 pub use names::{Addresses, Names};
 pub use path::{PathError, canonical};
 pub use pipeline::{Backend, Pipeline, Target, Upstream};
@@ -35,11 +36,15 @@ pub use stage::Stage;
 pub use tls::{CertificateStatus, ClientCa, Listener, Roots, RootsError, Tickets, system_roots};
 
 pub use crate::auth::KeySetStatus;
-pub use crate::config::{Config, HttpBackend, Runbeam, SetAside, Source, Upload};
+pub use crate::config::{
+    Config, HttpBackend, Runbeam, Service, SetAside, Source, TokenStore as StoreChoice, Upload,
+};
 
 /// Everything that one configuration means for a request.
 #[derive(Debug)]
 pub struct Gateway {
+    id: String,
+    pipelines: Vec<Arc<Pipeline>>,
     networks: Vec<NetworkInService>,
     trusted_proxies: Vec<IpNet>,
     claim_headers: Vec<HeaderName>,
@@ -76,6 +81,7 @@ impl Gateway {
         shared: &Shared,
         names: &Names,
         tickets: &Tickets,
+        metrics: &Metrics,
     ) -> Result<Self, config::Errors> {
         let mut errors = Vec::new();
         let mut networks = Vec::new();
@@ -102,16 +108,18 @@ impl Gateway {
             networks.push((&network.name, in_service));
         }
         errors.extend(without_roots(config));
+        let mut pipelines = Vec::new();
         for settings in &config.pipelines {
             let from_cloud = config.cloud.pipelines.contains(&settings.name);
             let guarded = config.management_listener().filter(|_| from_cloud);
-            let pipeline = match Pipeline::build(settings, shared, names, guarded) {
+            let pipeline = match Pipeline::build(settings, shared, names, metrics, guarded) {
                 Ok(pipeline) => Arc::new(pipeline),
                 Err(found) => {
                     errors.extend(found);
                     continue;
                 }
             };
+            pipelines.push(pipeline.clone());
             for endpoint in &settings.endpoints {
                 let route = Arc::new(Route {
                     pipeline: pipeline.clone(),
@@ -134,10 +142,22 @@ impl Gateway {
             return Err(errors.into_iter().collect());
         }
         Ok(Self {
+            id: config.id.clone(),
+            pipelines,
             networks: networks.into_iter().map(|(_, network)| network).collect(),
             trusted_proxies: config.trusted_proxies.clone(),
             claim_headers: claim_headers(config),
         })
+    }
+
+    /// `proxy.id`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its pipelines, in the order of the file.
+    pub fn pipelines(&self) -> &[Arc<Pipeline>] {
+        &self.pipelines
     }
 
     /// The routes of the network that a connection came in on.

@@ -8,6 +8,7 @@ use http::HeaderValue;
 
 use crate::auth::{Chain, CredentialPlace, Shared};
 use crate::config::{self, BackendTarget, HttpBackend};
+use crate::telemetry::{BackendMetrics, Metrics, PipelineMetrics};
 
 use super::names::{Addresses, Names};
 use super::stage::{self, Stage, Stages};
@@ -18,6 +19,10 @@ use super::tls::Roots;
 pub struct Pipeline {
     /// The table's name.
     pub name: Arc<str>,
+    /// What it was built from.
+    pub settings: config::Pipeline,
+    /// Its counters, which a reload keeps.
+    pub metrics: Arc<PipelineMetrics>,
     stages: Stages,
     backends: Vec<Backend>,
     next: AtomicUsize,
@@ -30,6 +35,8 @@ pub struct Backend {
     pub name: Arc<str>,
     /// What answers.
     pub target: Target,
+    /// Its counters, which a reload keeps.
+    pub metrics: Arc<BackendMetrics>,
 }
 
 /// What answers.
@@ -63,12 +70,13 @@ impl Pipeline {
         settings: &config::Pipeline,
         shared: &Shared,
         names: &Names,
+        metrics: &Metrics,
         guarded: Option<SocketAddr>,
     ) -> Result<Self, Vec<config::Error>> {
         let mut errors = Vec::new();
         let mut backends = Vec::new();
         for backend in &settings.backends {
-            match Backend::build(backend, names, guarded) {
+            match Backend::build(backend, names, metrics, guarded) {
                 Ok(backend) => backends.push(backend),
                 Err(error) => errors.push(config::Error::new(
                     format!("backends.{}", backend.name),
@@ -79,6 +87,8 @@ impl Pipeline {
         match Stages::build(&settings.steps, shared) {
             Ok(stages) if errors.is_empty() => Ok(Self {
                 name: settings.name.clone(),
+                settings: settings.clone(),
+                metrics: metrics.pipeline(&settings.name),
                 stages,
                 backends,
                 next: AtomicUsize::new(0),
@@ -123,16 +133,23 @@ impl Pipeline {
     pub fn backends(&self) -> usize {
         self.backends.len()
     }
+
+    /// The backends that share the load.
+    pub fn all_backends(&self) -> &[Backend] {
+        &self.backends
+    }
 }
 
 impl Backend {
     fn build(
         settings: &config::Backend,
         names: &Names,
+        metrics: &Metrics,
         guarded: Option<SocketAddr>,
     ) -> Result<Self, String> {
         Ok(Self {
             name: settings.name.clone(),
+            metrics: metrics.backend(&settings.name),
             target: match &settings.target {
                 BackendTarget::Echo => Target::Echo,
                 BackendTarget::Http(http) => {

@@ -55,6 +55,29 @@ pub(super) fn refusal_for(error: &Error, ctx: &Context) -> Option<Refusal> {
     })
 }
 
+/// What went wrong with an upstream: a stable label.
+pub(super) fn kind(error: &Error) -> &'static str {
+    match error.etype() {
+        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => "connect_timeout",
+        ErrorType::ConnectRefused | ErrorType::ConnectError | ErrorType::ConnectNoRoute => {
+            "unreachable"
+        }
+        ErrorType::TLSHandshakeFailure
+        | ErrorType::InvalidCert
+        | ErrorType::HandshakeError
+        | ErrorType::TLSWantX509Lookup => "tls",
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => "timeout",
+        _ => "error",
+    }
+}
+
+/// Counts a failure of the attempt at hand against its backend.
+pub(super) fn count(ctx: &Context, kind: &'static str) {
+    if let Some(backend) = ctx.backend() {
+        backend.metrics.count_failure(kind);
+    }
+}
+
 /// One line for the operator: which upstream, which attempt, why.
 pub(super) fn log_failure(ctx: &Context, error: &Error) {
     let (Some(route), Some(backend)) = (&ctx.route, ctx.backend()) else {

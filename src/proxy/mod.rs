@@ -135,6 +135,7 @@ impl ProxyHttp for Edge {
             .upstream()
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "no http backend to try"))?;
         let address = upstream.address().ok_or_else(|| {
+            failure::count(ctx, "unresolved");
             Error::explain(
                 ErrorType::Custom(failure::UNRESOLVED),
                 upstream.settings.host.clone(),
@@ -288,6 +289,7 @@ impl ProxyHttp for Edge {
         ctx: &mut Context,
         mut e: Box<Error>,
     ) -> Box<Error> {
+        failure::count(ctx, failure::kind(&e));
         failure::log_failure(ctx, &e);
         let others = ctx
             .route
@@ -322,6 +324,11 @@ impl ProxyHttp for Edge {
         // A kept connection that the upstream had closed meanwhile says nothing about the upstream: it does not count.
         e.retry.decide_reuse(client_reused);
         let stale_connection = client_reused && e.retry();
+        if overdue {
+            failure::count(ctx, "timeout");
+        } else if upstream_failed && !stale_connection {
+            failure::count(ctx, failure::kind(&e));
+        }
         e.set_retry(repeatable && (stale_connection || ctx.attempt < failure::max_retries(ctx)));
         if !stale_connection {
             ctx.attempt += 1;
@@ -375,7 +382,19 @@ impl ProxyHttp for Edge {
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Context) {
-        if ctx.probe || !access::enabled() {
+        if ctx.probe {
+            return;
+        }
+        let status = session
+            .response_written()
+            .map(|response| response.status.as_u16());
+        let duration = ctx.started.elapsed();
+        let metrics = match &ctx.route {
+            Some(route) => &route.pipeline.metrics,
+            None => self.live.metrics().unmatched(),
+        };
+        metrics.count(status, duration, ctx.reason);
+        if !access::enabled() {
             return;
         }
         let request = session.req_header();
@@ -384,11 +403,9 @@ impl ProxyHttp for Edge {
             method: request.method.as_str(),
             path: ctx.path.as_deref(),
             version: ctx.version,
-            status: session
-                .response_written()
-                .map(|response| response.status.as_u16()),
+            status,
             bytes: session.body_bytes_sent(),
-            duration: ctx.started.elapsed(),
+            duration,
             pipeline: ctx.route.as_ref().map(|route| &*route.pipeline.name),
             upstream: ctx.backend().map(|backend| &*backend.name),
             auth: ctx

@@ -1,9 +1,11 @@
 //! The client of the cloud's API: one method per call.
 //!
-//! [`transport`] sends a request within its limits, [`retry`] decides about another try, [`root`] finds where the API begins, [`pages`] puts lists together.
+//! [`transport`] sends a [`request`] within its limits, [`answer`] reads what comes back, [`retry`] decides about another try, [`root`] finds where the API begins, [`pages`] puts lists together.
 
+mod answer;
 mod options;
 mod pages;
+mod request;
 mod retry;
 mod root;
 mod transport;
@@ -16,7 +18,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use self::transport::{Request, Transport};
+use self::request::Request;
+use self::transport::Transport;
 use super::answers::Answer;
 use super::answers::{
     AcknowledgeResponse, AuthorizeResponse, ChangeResponse, ConfigChange, StoreConfigResponse,

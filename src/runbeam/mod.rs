@@ -76,6 +76,7 @@
 //! All are [`RunbeamError`]. Its text is for a log; what a program does about it, it decides by [`RunbeamError::status`], [`RunbeamError::is_rejected`],
 //! [`RunbeamError::is_timeout`] and their like. No token is in any error, log line or `Debug` of this module.
 
+pub mod agent;
 mod answers;
 mod client;
 mod error;

@@ -4,6 +4,7 @@
 
 mod bearer;
 mod chain;
+mod cloud;
 mod configuration;
 mod demo;
 mod explain;
@@ -21,3 +22,4 @@ mod routing;
 mod runbeam_sdk;
 mod support;
 mod token_store;
+mod watch;

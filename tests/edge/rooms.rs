@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("files", &[]),
     ("auth", &["config", "files"]),
     ("policy", &["config"]),
-    ("gateway", &["auth", "policy", "config", "files"]),
+    ("gateway", &["auth", "policy", "config", "files", "telemetry"]),
     ("proxy", &["gateway", "auth", "policy", "telemetry"]),
     ("runbeam", &["auth", "files"]),
     ("runbeam/agent", &["gateway", "runbeam", "telemetry"]),

@@ -62,6 +62,16 @@ impl StepKind {
         )
     }
 
+    /// Whether the step after it belongs to the same group.
+    pub fn is_optional(&self) -> bool {
+        match self {
+            Self::Jwt(step) => step.optional,
+            Self::Basic(step) => step.optional,
+            Self::ApiKey(step) => step.optional,
+            _ => false,
+        }
+    }
+
     /// Whether the step can refuse a request without authenticating it.
     pub fn restricts(&self) -> bool {
         matches!(self, Self::Policies(_) | Self::PathFilter(_))

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::transport::{Request, Transport};
+use super::request::Request;
+use super::transport::Transport;
 use crate::runbeam::answers::Answer;
 use crate::runbeam::error::RunbeamError;
 use crate::runbeam::fields::Fields;

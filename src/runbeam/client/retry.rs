@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::transport::Request;
+use super::request::Request;
 use crate::runbeam::error::RunbeamError;
 
 /// The pause after the first try, doubling after each,

@@ -1,97 +1,25 @@
-//! One call over HTTP: the limits on time, size and place, and what an answer that is none becomes.
+//! One call over HTTP, with its limits on time and place.
 
-use std::error::Error;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use jiff::fmt::rfc2822;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::answer::{describe, message, read, retry_after};
 use super::options::{ClientOptions, Unusable};
+use super::request::Request;
 use super::{retry, root};
 use crate::runbeam::error::RunbeamError;
-use crate::runbeam::origin::{Origin, printable};
+use crate::runbeam::origin::Origin;
 use crate::runbeam::tls;
 
-/// The largest answer that is read, in bytes.
-const BODY_LIMIT: usize = 1024 * 1024;
 /// How many redirects within the host a try follows.
 const REDIRECT_LIMIT: usize = 3;
-/// The longest message of the cloud that is kept, in characters.
-const MESSAGE_LIMIT: usize = 300;
-/// The longest `Retry-After` that is told.
-const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(3600);
-
-/// A call to be made.
-pub(super) struct Request {
-    call: &'static str,
-    method: Method,
-    /// Below the root, with its query.
-    path: String,
-    body: Option<Value>,
-    repeatable: bool,
-}
-
-impl Request {
-    /// A call that may be made twice: the second time changes nothing.
-    pub(super) fn new(call: &'static str, method: Method, path: impl Into<String>) -> Self {
-        Self {
-            call,
-            method,
-            path: path.into(),
-            body: None,
-            repeatable: true,
-        }
-    }
-
-    pub(super) fn get(call: &'static str, path: impl Into<String>) -> Self {
-        Self::new(call, Method::GET, path)
-    }
-
-    /// A POST that may be made twice.
-    pub(super) fn post(call: &'static str, path: impl Into<String>) -> Self {
-        Self::new(call, Method::POST, path)
-    }
-
-    /// A POST that makes something, each time anew.
-    pub(super) fn creating(call: &'static str, path: impl Into<String>) -> Self {
-        let repeatable = false;
-        Self {
-            repeatable,
-            ..Self::post(call, path)
-        }
-    }
-
-    pub(super) fn with(self, body: Value) -> Self {
-        let body = Some(body);
-        Self { body, ..self }
-    }
-
-    pub(super) fn is_repeatable(&self) -> bool {
-        self.repeatable
-    }
-
-    /// An answer with a problem.
-    pub(super) fn unusable(&self, problem: String) -> RunbeamError {
-        RunbeamError::Answer {
-            call: self.call,
-            problem,
-        }
-    }
-
-    fn unreachable(&self, error: &reqwest::Error) -> RunbeamError {
-        RunbeamError::Unreachable {
-            call: self.call,
-            cause: describe(error),
-            connected: !error.is_connect(),
-        }
-    }
-}
 
 /// The way to one cloud.
 pub(super) struct Transport {
@@ -335,113 +263,9 @@ fn authorization(token: &str) -> Result<HeaderValue, RunbeamError> {
     Ok(value)
 }
 
-/// The body, unless it is too large.
-async fn read(request: &Request, mut answer: Response) -> Result<Vec<u8>, RunbeamError> {
-    let too_large = || request.unusable("is larger than 1 MiB".to_owned());
-    if answer
-        .content_length()
-        .is_some_and(|length| length > BODY_LIMIT as u64)
-    {
-        return Err(too_large());
-    }
-    let mut body = Vec::new();
-    while let Some(chunk) = answer
-        .chunk()
-        .await
-        .map_err(|error| request.unreachable(&error.without_url()))?
-    {
-        if body.len() + chunk.len() > BODY_LIMIT {
-            return Err(too_large());
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-/// What the cloud says about an error, fit for a log: without the token, should it be repeated there.
-fn message(body: &[u8], authorization: &HeaderValue) -> String {
-    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
-    let said = answer
-        .get("message")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let token = authorization
-        .to_str()
-        .ok()
-        .and_then(|text| text.strip_prefix("Bearer "));
-    match token {
-        Some(token) => printable(&said.replace(token, "[redacted]"), MESSAGE_LIMIT),
-        None => String::new(),
-    }
-}
-
-/// `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = match value.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let date = SystemTime::from(rfc2822::parse(value).ok()?.timestamp());
-            date.duration_since(SystemTime::now()).unwrap_or_default()
-        }
-    };
-    Some(wait.min(RETRY_AFTER_LIMIT))
-}
-
-/// An error with its causes.
-fn describe(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn retry_after_in_both_forms() {
-        let told = |value: &str| {
-            let headers =
-                HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(value).unwrap())]);
-            retry_after(&headers).map(|wait| wait.as_secs())
-        };
-        let cases = [
-            ("7", Some(7)),
-            ("0", Some(0)),
-            ("99999999", Some(3600)),
-            ("-1", None),
-            ("soon", None),
-            ("Wed, 21 Oct 2015 07:28:00 GMT", Some(0)),
-            ("Wed, 21 Oct 2099 07:28:00 GMT", Some(3600)),
-        ];
-        for (value, expected) in cases {
-            assert_eq!(told(value), expected, "{value}");
-        }
-    }
-
-    #[test]
-    fn what_the_cloud_says_is_made_fit_for_a_log() {
-        let authorization = authorization("1|abc").unwrap();
-        let message = |body: &[u8]| message(body, &authorization);
-        assert_eq!(
-            message(br#"{"message":"no\r\n\u001b[31m way"}"#),
-            "no[31m way"
-        );
-        assert_eq!(
-            message(br#"{"message":"1|abc is unknown"}"#),
-            "[redacted] is unknown"
-        );
-        assert_eq!(message(b"<html>"), "");
-        assert_eq!(message(br#"{"message":7}"#), "");
-        let long = format!(r#"{{"message":"{}"}}"#, "x".repeat(10_000));
-        assert_eq!(message(long.as_bytes()).len(), MESSAGE_LIMIT);
-    }
 
     #[test]
     fn tokens_that_no_header_carries() {

@@ -1,9 +1,13 @@
 //! The programs of the SDK's documentation, as they stand there but for addresses and tokens: they compile, and they run.
 
+#![allow(clippy::print_stdout, clippy::collapsible_if, reason = "what the documentation shows is shown here as it is there")]
+
 use std::process::Command;
 
-use crate::support::{Cloud, secrets};
 use serde_json::json;
+
+use crate::support::wire::find;
+use crate::support::{Cloud, secrets};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -64,10 +68,10 @@ async fn download_full_configuration(url: &str, token: &str) -> Outcome {
     Ok(())
 }
 
-/// "Using JWT Tokens", up to the token store.
+/// "Using JWT Tokens".
 async fn using_jwt_tokens(user_token: &str) -> Outcome {
     use harmony::runbeam as runbeam_sdk;
-    use runbeam_sdk::{MachineToken, RunbeamClient, validate_jwt_token};
+    use runbeam_sdk::{MachineToken, RunbeamClient, load_token, save_token, validate_jwt_token};
 
     // Validate user JWT token
     let claims = validate_jwt_token(user_token, 24).await?;
@@ -78,27 +82,60 @@ async fn using_jwt_tokens(user_token: &str) -> Outcome {
     // Authorize gateway and get machine token
     let response = client.authorize_gateway(user_token, "gateway-123", None, None).await?;
 
+    // Save machine token securely (automatic storage selection)
+    let instance_id = "my-gateway"; // Unique identifier for this instance
     let machine_token = MachineToken::new(response.machine_token, response.expires_at, response.gateway.id, response.gateway.code, response.abilities);
 
-    if machine_token.is_valid() {
-        println!("Token valid until: {}", machine_token.expires_at);
+    save_token(instance_id, &machine_token).await?;
+
+    // Load token later
+    if let Some(token) = load_token(instance_id).await? {
+        if token.is_valid() {
+            println!("Token valid until: {}", token.expires_at);
+        }
     }
     Ok(())
 }
 
-/// "Using Runbeam Tokens", up to the token store.
-async fn using_runbeam_tokens(url: &str, sanctum_token: &str) -> Outcome {
+/// "Using Runbeam Tokens".
+async fn using_runbeam_tokens(url: &str) -> Outcome {
     use harmony::runbeam as runbeam_sdk;
-    use runbeam_sdk::{MachineToken, RunbeamClient};
+    use runbeam_sdk::{MachineToken, RunbeamClient, save_token};
 
     // Create API client with base URL
     let client = RunbeamClient::new(url);
 
     // Authorize gateway with Sanctum token (no validation needed)
+    // Sanctum tokens have the format: {id}|{plaintext_token}
+    let sanctum_token = "1|abc123def456...";
     let response = client.authorize_gateway(sanctum_token, "gateway-123", None, None).await?;
 
+    // Save machine token securely (automatic storage selection)
+    let instance_id = "my-gateway"; // Unique identifier for this instance
     let machine_token = MachineToken::new(response.machine_token, response.expires_at, response.gateway.id, response.gateway.code, response.abilities);
-    assert!(machine_token.is_valid());
+
+    save_token(instance_id, &machine_token).await?;
+    Ok(())
+}
+
+/// "Instance Isolation".
+async fn instance_isolation(token: harmony::runbeam::MachineToken) -> Outcome {
+    use harmony::runbeam as runbeam_sdk;
+    use runbeam_sdk::{clear_token, load_token, save_token};
+
+    // Each instance_id gets separate storage at ~/.runbeam/<instance_id>/
+    let instance_id = "harmony-production";
+
+    // Save token
+    save_token(instance_id, &token).await?;
+
+    // Load token
+    if let Some(token) = load_token(instance_id).await? {
+        println!("Loaded token for gateway: {}", token.gateway_code);
+    }
+
+    // Clear token
+    clear_token(instance_id).await?;
     Ok(())
 }
 
@@ -115,28 +152,42 @@ async fn the_programs_about_resources_run() {
     }
 }
 
-#[tokio::test]
-async fn the_program_with_a_runbeam_token_runs() {
-    let cloud = Cloud::start();
-    using_runbeam_tokens(&cloud.url(), "1|abc123def456...").await.unwrap();
-    assert_eq!(cloud.issued_tokens().len(), 1);
-}
-
-/// It reads the environment, which a test must not change: so this very test runs once more in a process of its own.
+/// They read the environment, which a test must not change: so this very test runs once more in a process of its own.
 #[test]
-fn the_program_with_a_jwt_runs() {
+fn the_programs_with_a_token_store_run() {
     const TOKEN: &str = "HARMONY_TEST_USER_TOKEN";
     if let Ok(token) = std::env::var(TOKEN) {
+        let url = std::env::var("RUNBEAM_API_URL").unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(using_jwt_tokens(&token)).unwrap();
-        return;
+        return runtime.block_on(run_with_a_token_store(&url, &token));
     }
     let cloud = Cloud::start();
+    let home = tempfile::tempdir().unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "runbeam_sdk::seed::the_program_with_a_jwt_runs", "--nocapture"]);
+    child.args(["--exact", "runbeam_sdk::seed::the_programs_with_a_token_store_run", "--nocapture"]);
     child.env("RUNBEAM_API_URL", format!("{}/api", cloud.url())).env(TOKEN, cloud.user_token().sign());
+    // Nobody's keyring, and nobody's files.
+    child.env("HOME", home.path()).env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere").env_remove("XDG_RUNTIME_DIR");
+    for name in ["RUNBEAM_ENCRYPTION_KEY", "RUNBEAM_MACHINE_TOKEN", "RUNBEAM_JWT_SECRET"] {
+        child.env_remove(name);
+    }
     let output = child.output().unwrap();
-    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!((cloud.issued_tokens().len(), cloud.requests_to("jwks").len()), (1, 1));
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}{err}");
+    assert!(out.contains("Token valid until: ") && out.contains("Loaded token for gateway: gateway-123"), "{out}");
+    assert_eq!((cloud.issued_tokens().len(), cloud.requests_to("jwks").len()), (2, 1));
     assert_eq!(secrets::leak_in(&output.stdout).or(secrets::leak_in(&output.stderr)), None);
+    let kept = std::fs::read(home.path().join(".runbeam/my-gateway/auth.json")).unwrap();
+    assert!(cloud.issued_tokens().iter().all(|token| find(&kept, token.as_bytes()).is_none()), "never unencrypted on disk");
+}
+
+async fn run_with_a_token_store(url: &str, user_token: &str) {
+    using_jwt_tokens(user_token).await.unwrap();
+    let kept = harmony::runbeam::load_token("my-gateway").await.unwrap().unwrap();
+    using_runbeam_tokens(url).await.unwrap();
+    let replaced = harmony::runbeam::load_token("my-gateway").await.unwrap().unwrap();
+    assert_ne!(kept.machine_token, replaced.machine_token);
+    instance_isolation(replaced.clone()).await.unwrap();
+    assert_eq!(harmony::runbeam::load_token("harmony-production").await.unwrap(), None);
+    assert_eq!(harmony::runbeam::load_token("my-gateway").await.unwrap(), Some(replaced));
 }

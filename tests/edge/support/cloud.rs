@@ -205,6 +205,11 @@ impl Cloud {
         self.api().renewal = allowed;
     }
 
+    /// A device login ends with this user token, at once.
+    pub fn log_in_with(&self, user_token: &str) {
+        self.api().login = Some(user_token.to_owned());
+    }
+
     /// What it answers when it is asked for its base address; `None`: 404.
     pub fn base_url_answer(&self, answer: Option<Value>) {
         self.api().base_url = answer;

@@ -73,6 +73,10 @@ impl Edge {
         self.place.port.number()
     }
 
+    pub fn management_port(&self) -> u16 {
+        self.place.management.number()
+    }
+
     pub fn get(&self, target: &str) -> Request {
         self.request("GET", target)
     }
@@ -83,6 +87,11 @@ impl Edge {
 
     pub fn request(&self, method: &str, target: &str) -> Request {
         Request::new(self.port(), method, target)
+    }
+
+    /// Where a browser finds the management network.
+    pub fn management_origin(&self) -> String {
+        format!("http://127.0.0.1:{}", self.place.management)
     }
 
     /// A request to the management network.

@@ -22,6 +22,7 @@ pub(super) struct Api {
     pub(super) renewal: bool,
     pub(super) page_size: usize,
     pub(super) base_url: Option<Value>,
+    pub(super) login: Option<String>,
     changes: Vec<Change>,
     resources: BTreeMap<String, Vec<Value>>,
 }
@@ -49,6 +50,7 @@ impl Api {
             renewal: true,
             page_size: usize::MAX,
             base_url,
+            login: None,
             changes: Vec::new(),
             resources: collections.map(|name| (name.to_owned(), Vec::new())).into(),
         }
@@ -76,6 +78,18 @@ impl Api {
             return (200, json!({ "keys": [self.jwk] }));
         }
         let path = path.strip_prefix("/api").unwrap_or(path);
+        if let (Some(token), true) = (&self.login, path.starts_with("/cli/")) {
+            let verification = format!("{}/v", self.url);
+            let user = json!({ "id": "u1", "email": "op@example.com", "name": "Op" });
+            return (
+                200,
+                if path == "/cli/start-login" {
+                    json!({ "device_token": "dev1", "verification_url": verification, "expires_in_seconds": 60.0 })
+                } else {
+                    json!({ "status": "authenticated", "token": token, "expires_in": 3600, "user": user })
+                },
+            );
+        }
         let token = request.authorization.as_deref().and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
         if token.is_empty() || self.issued[..self.revoked].iter().any(|revoked| revoked == token) {
             return (401, json!({ "message": "Unauthenticated." }));
