@@ -72,12 +72,15 @@ fn the_readme_shows_configurations_that_load() {
         let mut text = piece.to_owned();
         if !piece.contains("[proxy]") {
             text.push_str("[proxy]\nid = \"x\"\n[network.public.http]\nbind_address = \"127.0.0.1\"\nbind_port = 8080\n");
-            text.push_str("[endpoints.api]\nservice = \"echo\"\noptions = { path_prefix = \"/api\" }\n[backends.app]\nservice = \"echo\"\n");
+            text.push_str("[endpoints.api]\nservice = \"echo\"\noptions = { path_prefix = \"/api\" }\n");
+        }
+        if !piece.contains("[backends.app") && !piece.contains("[proxy]") {
+            text.push_str("[backends.app]\nservice = \"echo\"\n");
         }
         if !piece.contains("[pipelines.") {
             let step = piece.split("[middleware.").nth(1).and_then(|rest| rest.split(']').next());
-            let steps = step.map(|name| format!("\"{name}\"")).unwrap_or_default();
-            text.push_str(&format!("[pipelines.api]\nnetworks = [\"public\"]\nendpoints = [\"api\"]\nmiddleware = [{steps}]\nbackends = [\"app\"]\n"));
+            let steps: Vec<&str> = step.into_iter().collect();
+            text.push_str(&format!("[pipelines.api]\nnetworks = [\"public\"]\nendpoints = [\"api\"]\nmiddleware = {steps:?}\nbackends = [\"app\"]\n"));
         }
         let ran = Program::check(&text)
             .file("tls/cert.pem", &one.certificate)
