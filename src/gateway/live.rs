@@ -248,6 +248,19 @@ impl Live {
         self.tell("reload", outcome)
     }
 
+    /// The same, for who has just done that: what is still wrong is not logged again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Live::reload`].
+    pub fn reload_again(&self) -> Result<Reload, ReloadError> {
+        let mut parts = self.parts();
+        match self.try_reload(&mut parts) {
+            Err(error) if self.status().last_error == Some(error.to_string()) => Err(error),
+            outcome => self.tell("reload", outcome),
+        }
+    }
+
     /// Puts a change from the cloud in service beside the local texts that serve, and keeps it for the next start. `id` is remembered as applied in the
     /// same write. A change that was applied before is `Unchanged`. Without a state directory it serves until the process ends.
     ///
