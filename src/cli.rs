@@ -12,9 +12,10 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::auth::Shared;
-use crate::config::{Config, LogFormat, Source, Step};
+use crate::config::{Config, Environment, LogFormat, ProcessEnvironment, Source, Step};
 use crate::demo::{self, Demo};
 use crate::gateway::Live;
+use crate::runbeam::agent::{Surroundings, SurroundingsError};
 use crate::server::{Directory, EdgeServer, Inherited, Start};
 use crate::telemetry::{self, LogSettings, LogWriter};
 
@@ -101,11 +102,13 @@ fn serve(path: &std::path::Path, take_over: bool) -> anyhow::Result<()> {
     let inherited = Inherited::from_systemd().context("LISTEN_FDS: not a listening socket")?;
     let source = Source::file(path);
     let config = source.load()?;
+    let surroundings = surroundings(&config)?;
     let log = start_log(&config)?;
     let start = Start {
         inherited,
         directory: Directory::choose(config.state_dir.as_deref()),
         take_over,
+        surroundings,
     };
     let server = EdgeServer::build(source, &config, log.clone(), start)?;
     summarize(&server.config());
@@ -124,16 +127,26 @@ fn demonstrate(port: u16) -> anyhow::Result<()> {
 fn check(path: &std::path::Path) -> anyhow::Result<()> {
     let live = Live::start(Source::file(path), Shared::new(None)?)?;
     let config = live.config();
+    surroundings(&config)?;
     for note in &config.notes {
         if note.warning {
             complain(&format_args!("warning: {}", note.text));
         }
+    }
+    for warning in live.gateway().warnings() {
+        complain(&format_args!("warning: {warning}"));
     }
     for entry in live.set_aside() {
         complain(&format_args!("warning: {entry}"));
     }
     println!("configuration ok");
     Ok(())
+}
+
+/// What the connection to the cloud takes from the environment.
+fn surroundings(config: &Config) -> Result<Surroundings, SurroundingsError> {
+    let variable = |name: &str| ProcessEnvironment.var(name);
+    Surroundings::read(&config.id, config.state_dir.clone(), &variable)
 }
 
 /// Starts logging as the configuration says.
@@ -162,7 +175,8 @@ fn summarize(config: &Config) {
         config.threads
     );
     for network in &config.networks {
-        log::info!("network {} on {}", network.name, network.bind);
+        let tls = if network.tls.is_some() { ", TLS" } else { "" };
+        log::info!("network {} on {}{tls}", network.name, network.bind);
     }
     for pipeline in &config.pipelines {
         let steps: Vec<&str> = pipeline.steps.iter().map(|step| &*step.name).collect();

@@ -4,6 +4,7 @@
 //! `server` puts them together.
 
 pub mod auth;
+pub mod balance;
 pub mod cli;
 pub mod config;
 mod demo;
@@ -12,5 +13,6 @@ pub mod gateway;
 pub mod management;
 pub mod policy;
 pub mod proxy;
+pub mod runbeam;
 pub mod server;
 pub mod telemetry;

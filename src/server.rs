@@ -7,6 +7,7 @@ mod loopback;
 mod notify;
 mod signals;
 mod sockets;
+mod tls;
 mod transfer;
 mod watcher;
 
@@ -29,15 +30,17 @@ use tokio::sync::watch;
 
 use crate::auth::{Shared, SharedError};
 use crate::config::{self, Bind, Config, Network, Source};
-use crate::gateway::Live;
+use crate::gateway::{self, Live, RootsError};
 use crate::management::{ManagementApi, Protection};
-use crate::proxy::{Deadlines, Edge, Probe};
-use crate::telemetry::LogWriter;
+use crate::proxy::{Checks, Deadlines, Edge, Probe};
+use crate::runbeam::agent::{Agent, Surroundings};
+use crate::telemetry::{LogWriter, Reports};
 
 use drain::Lingering;
 use lifecycle::Lifecycle;
 use loopback::Loopback;
 use sockets::{Placing, Sockets};
+use tls::Tls;
 
 pub(crate) use handover::Directory;
 pub use handover::TakeOverError;
@@ -57,6 +60,9 @@ pub enum StartError {
     /// What authentication keeps for the life of the process cannot be made.
     #[error("{0}")]
     Shared(#[from] SharedError),
+    /// The system's certificate authorities cannot be used.
+    #[error("{0}")]
+    Roots(#[from] RootsError),
     /// A listener's address cannot be bound.
     #[error(
         "network.{network}: cannot listen on {address}: {source}; is another process using it?"
@@ -113,6 +119,8 @@ pub struct Start {
     pub(crate) directory: Option<Directory>,
     /// Whether to take over from the process that runs.
     pub(crate) take_over: bool,
+    /// What the connection to the cloud takes from the environment.
+    pub(crate) surroundings: Surroundings,
 }
 
 /// A server that is ready to run.
@@ -130,11 +138,13 @@ impl EdgeServer {
         log: LogWriter,
         start: Start,
     ) -> Result<Self, StartError> {
+        // Pingora reads them too, and can only panic.
+        gateway::system_roots()?;
         let shared = Shared::new(config.state_dir.clone())?;
         let live = Arc::new(Live::start(source, shared)?);
         let config = live.config();
         let config = &*config;
-        let in_flight = Arc::default();
+        let in_flight = live.metrics().in_flight().clone();
         let probe = Probe::new();
         let (inherited, taken_over) = match (&start.directory, start.take_over) {
             (_, false) => (start.inherited, None),
@@ -163,6 +173,7 @@ impl EdgeServer {
             log,
         });
         let upkeep = Upkeep {
+            agent: Arc::new(Agent::new(live.clone(), start.surroundings)),
             live: live.clone(),
             deadlines: Arc::default(),
             lifecycle: lifecycle.clone(),
@@ -171,7 +182,7 @@ impl EdgeServer {
         let edge = Edge::new(upkeep.live.clone(), upkeep.deadlines.clone(), in_flight);
         let edge = edge.answering(probe);
         let placing = server.add_service(placing);
-        let proxy = proxy_service(config, edge, &server.configuration);
+        let proxy = proxy_service(config, edge, upkeep.live.clone(), &server.configuration);
         server.add_service(proxy).add_dependency(&placing);
         if let Some(settings) = &config.management {
             let management = management_service(config, settings, &upkeep);
@@ -220,13 +231,15 @@ fn server_conf(config: &Config) -> ServerConf {
 fn proxy_service(
     config: &Config,
     edge: Edge,
+    live: Arc<Live>,
     conf: &Arc<ServerConf>,
-) -> Service<Lingering<HttpProxy<Edge>>> {
+) -> Service<Tls<Lingering<HttpProxy<Edge>>>> {
     let mut proxy = http_proxy(conf, edge);
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     proxy.server_options = Some(options);
-    let mut service = Service::new("proxy".to_owned(), Lingering(Arc::new(proxy)));
+    let app = Tls::new(Lingering(Arc::new(proxy)), live);
+    let mut service = Service::new("proxy".to_owned(), app);
     let management = config.management.as_ref().map(|settings| &settings.network);
     for network in &config.networks {
         if let (Bind::Tcp(_), true) = (&network.bind, management != Some(&network.name)) {
@@ -240,14 +253,30 @@ fn management_service(
     config: &Config,
     settings: &config::Management,
     upkeep: &Upkeep,
-) -> Service<HttpServer<ManagementApi>> {
+) -> Service<Tls<HttpServer<ManagementApi>>> {
     let protection = Protection {
         hosts: settings.hosts.clone(),
         allow_from: settings.allow_from.clone(),
         token_hash: settings.token_hash,
+        client_certificate: config
+            .networks
+            .iter()
+            .filter(|network| network.name == settings.network)
+            .filter_map(|network| network.tls.as_ref())
+            .any(|tls| tls.client_ca_path.is_some()),
     };
-    let api = ManagementApi::new(settings.base_path.clone(), protection, upkeep.live.clone());
-    let mut service = Service::new("management".to_owned(), HttpServer::new_app(api));
+    let api = ManagementApi::new(
+        settings.base_path.clone(),
+        protection,
+        upkeep.live.clone(),
+        upkeep.agent.clone(),
+        Reports {
+            log: Some(upkeep.lifecycle.log.clone()),
+            ..Reports::default()
+        },
+    );
+    let app = Tls::new(HttpServer::new_app(api), upkeep.live.clone());
+    let mut service = Service::new("management".to_owned(), app);
     service.threads = Some(1);
     for network in &config.networks {
         match &network.bind {
@@ -265,6 +294,7 @@ fn management_service(
 /// Everything that goes on beside the requests, and the end of it all.
 struct Upkeep {
     live: Arc<Live>,
+    agent: Arc<Agent>,
     deadlines: Arc<Deadlines>,
     lifecycle: Arc<Lifecycle>,
 }
@@ -274,10 +304,14 @@ impl BackgroundService for Upkeep {
     async fn start(&self, shutdown: ShutdownWatch) {
         let names = self.live.names().run(shutdown.clone());
         let key_sets = self.live.key_sets().run(shutdown.clone());
+        let checks = Checks::new(self.live.clone(), self.deadlines.clone());
+        let agent = self.agent.clone().run(shutdown.clone());
         tokio::join!(
             names,
             key_sets,
+            agent,
             self.deadlines.run(),
+            checks.run(shutdown.clone()),
             self.reload_on_hangup(),
             watcher::run(self.live.clone()),
             self.lifecycle.run(shutdown)

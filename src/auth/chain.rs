@@ -14,6 +14,7 @@ use super::clock::{self, UnixTime};
 use super::error::{BuildCause, BuildError};
 use super::identity::Identity;
 use super::jwt;
+use super::mutual_tls;
 use super::outcome::{Denial, Outcome, Reason, Refusal};
 use super::place::{self, Found};
 use super::presented::Presented;
@@ -128,8 +129,9 @@ impl Chain {
 fn places(groups: &[Group]) -> Vec<CredentialPlace> {
     let mut places = vec![CredentialPlace::Authorization];
     for member in groups.iter().flat_map(|group| &group.members) {
-        let place = member.authenticator.place();
-        if !places.contains(place) {
+        if let Some(place) = member.authenticator.place()
+            && !places.contains(place)
+        {
             places.push(place.clone());
         }
     }
@@ -139,7 +141,9 @@ fn places(groups: &[Group]) -> Vec<CredentialPlace> {
 fn withheld(groups: &[Group]) -> Vec<CredentialPlace> {
     let mut places = Vec::new();
     for member in groups.iter().flat_map(|group| &group.members) {
-        let place = member.authenticator.place();
+        let Some(place) = member.authenticator.place() else {
+            continue;
+        };
         let in_query = matches!(place, CredentialPlace::Query(_));
         if (in_query || !member.forward_credential) && !places.contains(place) {
             places.push(place.clone());
@@ -242,6 +246,10 @@ impl Member {
                 let verifier = api_key::Verifier::build(&joined.settings)?;
                 Self::new(step, joined, Authenticator::ApiKey(verifier))
             }
+            StepKind::MutualTls(joined) => {
+                let verifier = mutual_tls::Verifier::new(&joined.settings);
+                Self::new(step, joined, Authenticator::MutualTls(verifier))
+            }
         }))
     }
 
@@ -266,6 +274,8 @@ enum Authenticator {
     Basic(basic::Verifier),
     /// `api-key`.
     ApiKey(api_key::Verifier),
+    /// `mutual-tls`.
+    MutualTls(mutual_tls::Verifier),
 }
 
 impl Authenticator {
@@ -274,15 +284,17 @@ impl Authenticator {
             Self::Jwt(_) => Scheme::Bearer,
             Self::Basic(_) => Scheme::Basic,
             Self::ApiKey(_) => Scheme::ApiKey,
+            Self::MutualTls(_) => Scheme::ClientCertificate,
         }
     }
 
-    /// Where it looks for its credential.
-    fn place(&self) -> &CredentialPlace {
+    /// Where in the request it looks for its credential; `None`: a certificate is no part of a request.
+    fn place(&self) -> Option<&CredentialPlace> {
         match self {
-            Self::Jwt(verifier) => verifier.place(),
-            Self::Basic(_) => &CredentialPlace::Authorization,
-            Self::ApiKey(verifier) => verifier.place(),
+            Self::Jwt(verifier) => Some(verifier.place()),
+            Self::Basic(_) => Some(&CredentialPlace::Authorization),
+            Self::ApiKey(verifier) => Some(verifier.place()),
+            Self::MutualTls(_) => None,
         }
     }
 
@@ -291,13 +303,14 @@ impl Authenticator {
             Self::Jwt(verifier) => verifier.authenticate(request, now).await,
             Self::Basic(verifier) => verifier.authenticate(request).await,
             Self::ApiKey(verifier) => verifier.authenticate(request, now),
+            Self::MutualTls(verifier) => verifier.authenticate(request, now),
         }
     }
 
     fn may_wait(&self, request: &Presented<'_>) -> bool {
         match self {
             Self::Basic(_) => basic::Verifier::may_wait(request.headers),
-            Self::Jwt(_) | Self::ApiKey(_) => false,
+            Self::Jwt(_) | Self::ApiKey(_) | Self::MutualTls(_) => false,
         }
     }
 }

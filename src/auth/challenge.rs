@@ -15,6 +15,8 @@ pub(crate) enum Scheme {
     Basic,
     /// Not registered; tells a client that an API key would do.
     ApiKey,
+    /// Not registered either: RFC 9110 wants a challenge on every 401, and TLS has none to offer.
+    ClientCertificate,
 }
 
 /// What a group answers, for every class of denial.
@@ -71,6 +73,7 @@ fn challenge(scheme: Scheme, realm: &str, error: Option<&str>) -> Option<HeaderV
         (Scheme::Bearer, Some(error)) => format!("Bearer realm=\"{realm}\", error=\"{error}\""),
         (Scheme::Basic, _) => format!("Basic realm=\"{realm}\", charset=\"UTF-8\""),
         (Scheme::ApiKey, _) => format!("ApiKey realm=\"{realm}\""),
+        (Scheme::ClientCertificate, _) => format!("ClientCertificate realm=\"{realm}\""),
     };
     HeaderValue::try_from(text).ok()
 }

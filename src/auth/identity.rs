@@ -16,6 +16,8 @@ pub enum AuthMethod {
     Basic,
     /// An API key.
     ApiKey,
+    /// A certificate of the client's, verified in the TLS handshake (RFC 8446 section 4.4.2).
+    MutualTls,
 }
 
 impl AuthMethod {
@@ -25,6 +27,7 @@ impl AuthMethod {
             Self::Jwt => "jwt",
             Self::Basic => "basic",
             Self::ApiKey => "api-key",
+            Self::MutualTls => "mutual-tls",
         }
     }
 }

@@ -6,11 +6,12 @@
 //!
 //! In reading order: `outcome` and `identity` are the vocabulary, `chain` joins steps into groups, `bearer` finds the token, `jwt` verifies it with a
 //! `key`, and `jwks` fetches and keeps the key sets of the process ([`KeySets`]), as do the `tokens` that verified; `basic` checks passwords, `api_key` keys,
-//! which `place` finds. What outlives any one configuration is [`Shared`].
+//! which `place` finds; `mutual_tls` looks at the client's `certificate`. What outlives any one configuration is [`Shared`].
 
 mod api_key;
 mod basic;
 mod bearer;
+mod certificate;
 mod chain;
 mod challenge;
 mod clock;
@@ -19,6 +20,7 @@ mod identity;
 mod jwks;
 mod jwt;
 mod key;
+mod mutual_tls;
 mod outcome;
 mod place;
 mod presented;
@@ -28,13 +30,16 @@ mod strict_json;
 mod testing;
 mod tokens;
 
+pub use certificate::{ClientCertificate, PresentedCertificate};
 pub use chain::{Chain, StepOutcome};
 pub use error::BuildError;
 pub use identity::{AuthMethod, Identity};
 pub use jwks::{KeySetError, KeySetStatus, KeySets};
 pub use outcome::{Class, Denial, Reason};
 pub use presented::Presented;
-pub use shared::{Shared, SharedError};
+pub use shared::{PasswordsStatus, Shared, SharedError};
 pub use tokens::TokenCacheStatus;
 
-pub use crate::config::CredentialPlace;
+pub(crate) use jwt::{DetachedKeys, Unverified};
+
+pub use crate::config::{CredentialPlace, JwtAlgorithm};

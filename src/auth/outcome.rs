@@ -85,6 +85,10 @@ pub enum Reason {
     WrongPassword,
     /// No such API key.
     UnknownKey,
+    /// The client's certificate is of an authority that no longer counts.
+    UntrustedCertificate,
+    /// The client's certificate is good, and of somebody who is not listed.
+    SubjectNotAllowed,
     /// Too many wrong passwords from one client address.
     TooManyFailures,
     /// Too many passwords wait to be hashed.
@@ -118,6 +122,8 @@ impl Reason {
             Self::UnknownUser => "unknown_user",
             Self::WrongPassword => "wrong_password",
             Self::UnknownKey => "unknown_key",
+            Self::UntrustedCertificate => "untrusted_certificate",
+            Self::SubjectNotAllowed => "subject_not_allowed",
             Self::TooManyFailures => "too_many_failures",
             Self::HashQueueFull => "hash_queue_full",
         }
@@ -128,7 +134,9 @@ impl Reason {
         match self {
             Self::Missing => Class::NotPresented,
             Self::Repeated => Class::InvalidRequest,
-            Self::ClaimMissing | Self::ScopeMissing => Class::InsufficientScope,
+            Self::ClaimMissing | Self::ScopeMissing | Self::SubjectNotAllowed => {
+                Class::InsufficientScope
+            }
             Self::TooManyFailures => Class::TooManyRequests,
             Self::NoKeys | Self::HashQueueFull => Class::Unavailable,
             _ => Class::InvalidCredential,

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use http::HeaderMap;
 
+use super::certificate::PresentedCertificate;
+
 /// The parts of a request that authentication looks at.
 #[derive(Debug, Clone, Copy)]
 pub struct Presented<'a> {
@@ -13,6 +15,8 @@ pub struct Presented<'a> {
     pub query: Option<&'a str>,
     /// The client's address, behind trusted proxies; `None` when it is not known.
     pub client: Option<IpAddr>,
+    /// The certificate that the client showed when it connected; `None`: none, or nobody asked for one.
+    pub certificate: Option<PresentedCertificate<'a>>,
 }
 
 impl<'a> Presented<'a> {
@@ -22,6 +26,7 @@ impl<'a> Presented<'a> {
             headers,
             query: None,
             client: None,
+            certificate: None,
         }
     }
 }

@@ -16,6 +16,15 @@ pub enum SharedError {
     NoRandomNumbers,
 }
 
+/// The hashing of passwords, for a status page or a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PasswordsStatus {
+    /// How many were hashed since the process began.
+    pub hashed: u64,
+    /// How many wait for a thread that hashes.
+    pub waiting: u64,
+}
+
 /// Key sets, and what is known of passwords. Made once; a clone is the same. A reload builds its chains over it, so that nothing has to be fetched or hashed again.
 #[derive(Debug, Clone)]
 pub struct Shared {
@@ -41,6 +50,14 @@ impl Shared {
     /// How many passwords were hashed since the process began.
     pub fn passwords_hashed(&self) -> u64 {
         self.passwords.hashed()
+    }
+
+    /// How the hashing of passwords stands.
+    pub fn passwords(&self) -> PasswordsStatus {
+        PasswordsStatus {
+            hashed: self.passwords.hashed(),
+            waiting: self.passwords.waiting(),
+        }
     }
 
     /// The key sets.

@@ -4,7 +4,6 @@
 
 use std::io::{self, IsTerminal, Read};
 
-use age::secrecy::ExposeSecret;
 use anyhow::{Context, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,6 +11,7 @@ use ring::{digest, hmac};
 use zeroize::Zeroizing;
 
 use crate::config::{Environment, ProcessEnvironment};
+use crate::runbeam::EncryptionKeys;
 
 /// The default of `--cost`: about a quarter of a second on one core.
 pub(super) const COST: u32 = 12;
@@ -78,8 +78,7 @@ fn password_hash(password: &str, cost: u32) -> anyhow::Result<String> {
 }
 
 fn identity() -> Zeroizing<String> {
-    let identity = age::x25519::Identity::generate().to_string();
-    Zeroizing::new(STANDARD.encode(identity.expose_secret()))
+    Zeroizing::new(STANDARD.encode(EncryptionKeys::generate().first().as_bytes()))
 }
 
 /// What no client can present is no secret to make a hash of.
@@ -168,7 +167,7 @@ mod tests {
         let text = STANDARD.decode(identity().as_str()).unwrap();
         let text = String::from_utf8(text).unwrap();
         assert!(text.starts_with("AGE-SECRET-KEY-1"));
-        assert!(text.parse::<age::x25519::Identity>().is_ok());
+        assert!(EncryptionKeys::parse(&identity()).is_ok());
         assert_ne!(*identity(), *identity());
     }
 

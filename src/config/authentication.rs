@@ -65,7 +65,7 @@ impl Authentications {
             Authentication::Outbound(_, method) => {
                 reference.error_help(
                     format!("method {method:?} is what an upstream gets, not a check"),
-                    "use method = \"jwt\", \"basic\" or \"api_key\" here",
+                    "use method = \"jwt\", \"basic\", \"api_key\" or \"mutual_tls\" here",
                 );
                 None
             }
@@ -135,7 +135,8 @@ fn read_one(entry: &Entry<'_>, jwks_fresh: Duration) -> Option<Authentication> {
             refuse_file(&reader, "keys = [\"sha256:...\"]");
             step::read_api_key(&reader).map(|step| Authentication::Inbound(StepKind::ApiKey(step)))
         }
-        "mutual_tls" | "mutual-tls" => return not_served(&method, "mutual-tls"),
+        "mutual_tls" | "mutual-tls" => step::read_mutual_tls(&reader)
+            .map(|step| Authentication::Inbound(StepKind::MutualTls(step))),
         "custom" => {
             method.foreign("the method", "custom", "use \"jwt\" for who may come in, \"bearer\" or \"basic\" for what an upstream gets");
             return None;
@@ -147,11 +148,6 @@ fn read_one(entry: &Entry<'_>, jwks_fresh: Duration) -> Option<Authentication> {
     };
     reader.finish();
     authentication
-}
-
-fn not_served<T>(method: &Entry<'_>, step: &str) -> Option<T> {
-    method.error(ErrorKind::NotServed(format!("step type {step:?}")));
-    None
 }
 
 /// `username` and `password`.

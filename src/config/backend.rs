@@ -11,7 +11,10 @@ use super::error::ErrorKind;
 use super::named::Named;
 use super::reader::Reader;
 use super::upstream::{self, Upstream};
-use super::{Backend, BackendTarget, HttpBackend, OutboundCredential, Service, address, path};
+use super::{
+    Backend, BackendTarget, HttpBackend, OutboundCredential, Service, UpstreamUrl, address,
+    balance, path,
+};
 
 /// What a backend or a target says, as far as it says it.
 #[derive(Clone)]
@@ -27,8 +30,15 @@ const HTTP_ONLY: &[&str] = &[
     "target_ref",
     "connection",
     "authentication",
+    "ca_cert_path",
     "base_url",
     "url",
+    "upstreams",
+    "balance",
+    "consistent_by",
+    "health_check",
+    "eject_after",
+    "eject_secs",
     "host",
     "timeout_secs",
     "connect_timeout_secs",
@@ -106,6 +116,12 @@ fn read_http(
         .and_then(|entry| send_upstream_host(&entry))
         .unwrap_or(false);
 
+    let listed = reader.get("upstreams");
+    let upstreams = listed.as_ref().map(upstream::read_many);
+    let balance = balance::read(reader);
+    let health_check = balance::health_check(reader);
+    let ejection = balance::ejection(reader);
+
     let own = own?;
     let target = match target {
         Some(target) => target?,
@@ -116,17 +132,45 @@ fn read_http(
             credential: None,
         },
     };
-    let address = own.upstream.over(target.upstream).resolve(reader)?;
+    let address = own.upstream.over(target.upstream);
+    let ca_cert_path = address.ca.clone();
+    let mut upstreams = match (listed, upstreams) {
+        (Some(listed), Some(upstreams)) => {
+            if !address.is_empty() {
+                listed.error_help(
+                    "is given beside another address",
+                    "keep upstreams, or base_url (or connection, or a target's address)",
+                );
+            }
+            upstreams?
+        }
+        _ => vec![address.resolve(reader)?],
+    };
+    let below = below?;
+    for upstream in &mut upstreams {
+        upstream.base_path = path::joined(&upstream.base_path, &below);
+    }
+    upstream::check_tls(reader, &upstreams, ca_cert_path.is_some());
     let credential = own.credential.or(target.credential).flatten();
-    if credential.is_some() && !address.tls && !address::is_loopback(&address.host) {
+    let exposed = |upstream: &UpstreamUrl| !upstream.tls && !address::is_loopback(&upstream.host);
+    if credential.is_some() && upstreams.iter().any(exposed) {
         reader.warning("its credential travels over http");
     }
+    let health_check = match health_check {
+        Some(check) => Some(check?),
+        None => None,
+    };
+    if credential.is_none()
+        && let Some(check) = &health_check
+    {
+        balance::refuse_credential(reader, check);
+    }
     Some(HttpBackend {
-        tls: address.tls,
-        host: address.host,
-        port: address.port,
-        base_path: path::joined(&address.path, &below?),
-        ca_cert_path: None,
+        upstreams,
+        balance: balance?,
+        health_check,
+        ejection,
+        ca_cert_path,
         send_upstream_host,
         connect_timeout,
         head_timeout: own

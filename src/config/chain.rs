@@ -44,6 +44,7 @@ fn joining(step: &Step) -> Option<(bool, bool)> {
         StepKind::Jwt(step) => Some((step.optional, step.fallback_on_failed)),
         StepKind::Basic(step) => Some((step.optional, step.fallback_on_failed)),
         StepKind::ApiKey(step) => Some((step.optional, step.fallback_on_failed)),
+        StepKind::MutualTls(step) => Some((step.optional, step.fallback_on_failed)),
         StepKind::Policies(_)
         | StepKind::PathFilter(_)
         | StepKind::LogDump(_)

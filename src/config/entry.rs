@@ -56,9 +56,9 @@ impl<'a> Entry<'a> {
         !empty
     }
 
-    /// Whether it says `false`.
-    pub(super) fn is_false(&self) -> bool {
-        matches!(self.node.value, Value::Boolean(false))
+    /// Whether it is an integer.
+    pub(super) fn is_integer(&self) -> bool {
+        matches!(self.node.value, Value::Integer(_))
     }
 
     /// Whether it is an array.

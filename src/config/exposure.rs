@@ -12,7 +12,7 @@ pub(super) fn check<'n>(
     origin: &Entry<'_>,
 ) {
     let exposed: Vec<String> = networks
-        .filter(|network| is_exposed(&network.bind))
+        .filter(|network| network.tls.is_none() && is_exposed(&network.bind))
         .map(|network| format!("{:?}", network.name))
         .collect();
     if exposed.is_empty() {

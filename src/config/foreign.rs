@@ -1,6 +1,6 @@
 //! What the public Harmony DSL has and an HTTP edge has not, with what to use instead.
 //!
-//! Lists only. What a later version will serve stands in `not_yet`.
+//! Lists only.
 
 /// A name, and what to use instead.
 pub(super) type Foreign = (&'static str, &'static str);

@@ -107,11 +107,15 @@ fn refuse_unprotected(networks: &Networks<'_>, name: &str) {
         Bind::Tcp(address) => address.ip().is_loopback(),
         Bind::Unix(_) => true,
     };
-    if !local {
+    let asks = network
+        .tls
+        .as_ref()
+        .is_some_and(|tls| tls.client_ca_path.is_some());
+    if !local && !asks {
         let sentence = format!(
             "network {name:?} carries the Management API and can be reached from other machines"
         );
-        let help = "bind it to \"127.0.0.1\" or \"unix:/run/harmony-edge/admin.sock\", or set token_hash or allow_from in [management]";
+        let help = "bind it to \"127.0.0.1\" or \"unix:/run/harmony-edge/admin.sock\", or set token_hash or allow_from in [management], or client_ca_path on the network";
         entry.error_help(sentence, help);
     }
 }

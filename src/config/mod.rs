@@ -9,6 +9,7 @@ mod address;
 mod api_key;
 mod authentication;
 mod backend;
+mod balance;
 mod basic;
 mod chain;
 mod claims;
@@ -26,14 +27,15 @@ mod foreign;
 mod issuers;
 mod jwt;
 mod key_source;
+mod listener_tls;
 mod loading;
 mod local;
 mod logging;
 mod management;
 mod model;
+mod mutual_tls;
 mod named;
 mod network;
-mod not_yet;
 mod path;
 mod pattern;
 mod pipeline;
@@ -164,8 +166,10 @@ fn assemble(document: &Document, loading: &Loading<'_>) -> Option<Config> {
         &root,
         proxy.as_ref().and_then(|proxy| proxy.log_level.clone()),
     );
-    let networks = network::read(&root);
+    let mut networks = network::read(&root);
     let management = management::read(&root, &networks);
+    let of_management = management.as_ref().map(|management| &management.network);
+    listener_tls::settle(&mut networks, of_management);
     let runbeam = runbeam::read(&root, proxy.as_ref());
     let authentications = authentication::read(&root, jwks_fresh);
     let trusts = proxy

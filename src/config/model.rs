@@ -4,6 +4,7 @@
 //! (`Duration`, bytes, `SocketAddr`); references between tables are resolved, so a [`Pipeline`] holds its steps and backends rather than their names.
 
 mod algorithm;
+mod balance;
 mod pattern;
 mod policy;
 mod step;
@@ -21,6 +22,7 @@ use zeroize::Zeroizing;
 use super::cloud::Cloud;
 
 pub use algorithm::JwtAlgorithm;
+pub use balance::*;
 pub use pattern::*;
 pub use policy::*;
 pub use step::*;
@@ -90,6 +92,28 @@ pub struct Network {
     pub name: Arc<str>,
     /// `bind_address` and `bind_port`.
     pub bind: Bind,
+    /// TLS; `None`: plain.
+    pub tls: Option<ListenerTls>,
+    /// `force_https`: everything is redirected to https at this port. Never beside `tls`.
+    pub https_port: Option<u16>,
+}
+
+/// TLS on a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// `cert_path` with `key_path`, then `certificates`: at least one. The first is shown to who asks for no name, or for one that none is for.
+    pub certificates: Vec<CertificateFiles>,
+    /// `client_ca_path`: clients may show a certificate of one of these authorities; on the management network they must.
+    pub client_ca_path: Option<PathBuf>,
+}
+
+/// The files of one certificate. They can be read; what is in them has not been looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// `cert_path`: the certificate and those between it and its authority, PEM.
+    pub cert_path: PathBuf,
+    /// `key_path`: its key, PEM: PKCS#8, PKCS#1 or SEC1.
+    pub key_path: PathBuf,
 }
 
 /// Where a listener binds.
@@ -99,6 +123,16 @@ pub enum Bind {
     Tcp(SocketAddr),
     /// `bind_address = "unix:/path"`: management only.
     Unix(PathBuf),
+}
+
+impl Bind {
+    /// The port, if it has one.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(address) => Some(address.port()),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Bind {
@@ -190,8 +224,16 @@ pub struct Pipeline {
     pub endpoints: Vec<Endpoint>,
     /// The request side of `middleware`, or the main file's `[[middleware]]` entries, in order. Empty: the pipeline is open.
     pub steps: Vec<Step>,
-    /// `backends`: where requests go, sharing the load; empty only when every endpoint answers by itself (`echo`).
+    /// `backends`: where requests go, sharing the load; empty only when every endpoint answers by itself (`echo`). Those that name a `balance` name the same one.
     pub backends: Vec<Backend>,
+}
+
+impl Pipeline {
+    /// How the upstreams of all its backends share the load.
+    pub fn balance(&self) -> Balance {
+        let named = self.backends.iter().find_map(Backend::balance);
+        named.cloned().unwrap_or_default()
+    }
 }
 
 /// `[endpoints.NAME]`.
@@ -229,6 +271,16 @@ pub struct Backend {
     pub target: BackendTarget,
 }
 
+impl Backend {
+    /// What it says of how the load is shared.
+    pub fn balance(&self) -> Option<&Balance> {
+        match &self.target {
+            BackendTarget::Http(http) => http.balance.as_ref(),
+            BackendTarget::Echo => None,
+        }
+    }
+}
+
 /// What answers a request that passed its pipeline's steps.
 #[derive(Debug, Clone, PartialEq)]
 pub enum BackendTarget {
@@ -241,14 +293,14 @@ pub enum BackendTarget {
 /// A backend with `service = "http"`, its target merged in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HttpBackend {
-    /// https rather than http.
-    pub tls: bool,
-    /// Host name in lower case, or an IP literal (IPv6 without brackets).
-    pub host: String,
-    /// Port; the scheme's own by default.
-    pub port: u16,
-    /// The path of `base_url` followed by `path_prefix`: begins with `/`, canonical, no trailing slash unless it is `/` alone.
-    pub base_path: String,
+    /// `upstreams`, in their order, or the one of `base_url`. At least one.
+    pub upstreams: Vec<UpstreamUrl>,
+    /// `balance` and `consistent_by`; `None`: as the other backends of the pipeline have it, else [`Balance::RoundRobin`].
+    pub balance: Option<Balance>,
+    /// `health_check`. Default: none; what becomes of requests tells.
+    pub health_check: Option<HealthCheck>,
+    /// `eject_after` and `eject_secs`.
+    pub ejection: Ejection,
     /// `ca_cert_path`: trust these roots instead of the system's.
     pub ca_cert_path: Option<PathBuf>,
     /// `host = "upstream"`: send the upstream's own `Host` instead of the client's.

@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use super::entry::Entry;
 use super::error::ErrorKind;
+use super::listener_tls::{self, ForceHttps};
 use super::named::Named;
-use super::not_yet;
 use super::reader::Reader;
-use super::{Bind, Network};
+use super::{Bind, ListenerTls, Network};
 
 /// The listeners as read.
 pub(super) struct Networks<'a> {
     /// Those that are right, each with its table, in the order of the file.
     pub(super) all: Vec<(Network, Entry<'a>)>,
+    /// What `force_https` says in each of them.
+    pub(super) forced: Vec<Option<ForceHttps>>,
     /// Their names, also of those that are wrong.
     pub(super) named: Named<Arc<str>>,
 }
@@ -31,6 +33,7 @@ impl Networks<'_> {
 pub(super) fn read<'a>(root: &Reader<'a>) -> Networks<'a> {
     let mut networks = Networks {
         all: Vec::new(),
+        forced: Vec::new(),
         named: Named::new("network"),
     };
     let group = root.group("network");
@@ -43,15 +46,16 @@ pub(super) fn read<'a>(root: &Reader<'a>) -> Networks<'a> {
     for (name, entry) in group {
         let network = read_one(name, &entry);
         networks.named.insert(name, Some(name.into()));
-        if let Some(network) = network {
+        if let Some((network, forced)) = network {
             refuse_taken(&networks.all, &network, &entry);
             networks.all.push((network, entry));
+            networks.forced.push(forced);
         }
     }
     networks
 }
 
-fn read_one(name: &str, entry: &Entry<'_>) -> Option<Network> {
+fn read_one(name: &str, entry: &Entry<'_>) -> Option<(Network, Option<ForceHttps>)> {
     let reader = entry.table()?;
     reader.know(&["description"]);
     reader.ignore(&["id", "interface"]);
@@ -76,18 +80,36 @@ fn read_one(name: &str, entry: &Entry<'_>) -> Option<Network> {
             "add bind_address and bind_port in [network.NAME.http]",
         );
     }
-    let bind = listener.and_then(|listener| read_bind(&listener));
+    let listener = listener.and_then(|listener| read_listener(&listener));
     reader.finish();
-    Some(Network {
+    let (bind, tls, forced) = listener?;
+    let network = Network {
         name: name.into(),
-        bind: bind?,
-    })
+        bind,
+        tls,
+        https_port: None,
+    };
+    Some((network, forced))
+}
+
+/// Where it binds, and what it speaks.
+fn read_listener(listener: &Entry<'_>) -> Option<(Bind, Option<ListenerTls>, Option<ForceHttps>)> {
+    let reader = listener.table()?;
+    let bind = read_bind(&reader);
+    let tls = listener_tls::read(&reader);
+    let forced = listener_tls::force_https(&reader);
+    reader.finish();
+    if let (Some(Bind::Unix(_)), true) = (&bind, tls.is_some() || forced.is_some()) {
+        listener.error_help(
+            "a Unix socket has no TLS",
+            "remove the keys for TLS, or bind to an address and a port",
+        );
+    }
+    Some((bind?, tls, forced))
 }
 
 /// `bind_address` (default `0.0.0.0`) and `bind_port`, or `unix:/path`.
-fn read_bind(listener: &Entry<'_>) -> Option<Bind> {
-    let reader = listener.table()?;
-    reader.refuse(not_yet::LISTENER);
+fn read_bind(reader: &Reader<'_>) -> Option<Bind> {
     let address = reader.get("bind_address");
     let text = match &address {
         Some(entry) => entry.text().map(|text| text.to_string()),
@@ -103,7 +125,6 @@ fn read_bind(listener: &Entry<'_>) -> Option<Bind> {
     let port = port
         .and_then(|entry| entry.integer(1..=65_535))
         .and_then(|port| u16::try_from(port).ok());
-    reader.finish();
     match socket {
         Some(path) if path.is_absolute() => Some(Bind::Unix(path)),
         Some(_) => {

@@ -11,7 +11,7 @@ use super::named::Named;
 use super::network::Networks;
 use super::reader::Reader;
 use super::step::Steps;
-use super::{Backend, Bind, Endpoint, Pipeline, Service, Step, chain, exposure};
+use super::{Backend, Bind, Endpoint, Pipeline, Service, Step, chain, exposure, mutual_tls};
 
 /// What pipelines refer to.
 pub(super) struct Parts<'a, 'p> {
@@ -51,12 +51,10 @@ fn read_one<'a>(name: &str, entry: &Entry<'a>, parts: &Parts<'a, '_>) -> Option<
         && endpoints
             .iter()
             .all(|endpoint| endpoint.endpoint.service == Service::Echo);
-    let backends = names(&reader, "backends", !answered)
-        .into_iter()
-        .filter_map(|(name, item)| parts.backends.resolve(&name, &item).cloned())
-        .collect();
+    let backends = backends(&reader, !answered, parts);
     let (steps, origin) = steps(&reader, entry, &endpoints, parts.steps);
     exposure::check(&steps, parts.networks.among(&networks), &origin);
+    mutual_tls::check(&steps, parts.networks.among(&networks), &origin);
     reader.finish();
     let endpoints: Vec<Endpoint> = endpoints
         .into_iter()
@@ -93,6 +91,30 @@ fn names<'a>(reader: &Reader<'a>, key: &'static str, required: bool) -> Vec<(Tex
         first
     });
     names
+}
+
+/// The upstreams of all backends are one pool, so those that name a `balance` have to agree.
+fn backends(reader: &Reader<'_>, required: bool, parts: &Parts<'_, '_>) -> Vec<Backend> {
+    let mut backends: Vec<Backend> = Vec::new();
+    for (name, item) in names(reader, "backends", required) {
+        let Some(backend) = parts.backends.resolve(&name, &item) else {
+            continue;
+        };
+        let before = backends.iter().find(|backend| backend.balance().is_some());
+        if let (Some(before), Some(balance)) = (before, backend.balance())
+            && before.balance() != Some(balance)
+        {
+            item.error_help(
+                format!(
+                    "backends {:?} and {:?} differ in `balance`",
+                    before.name, backend.name
+                ),
+                "their upstreams share the load together: give both the same balance and consistent_by",
+            );
+        }
+        backends.push(backend.clone());
+    }
+    backends
 }
 
 fn networks(reader: &Reader<'_>, parts: &Parts<'_, '_>) -> Vec<Arc<str>> {

@@ -13,7 +13,6 @@ use super::error::ErrorKind;
 use super::fill::Text;
 use super::foreign;
 use super::loading::{Loading, suggestion};
-use super::not_yet;
 
 /// A table, or several that count as one, and which of their keys were asked for.
 pub(super) struct Reader<'a> {
@@ -171,17 +170,6 @@ impl<'a> Reader<'a> {
     /// Keys that may be there and are of no interest to anyone.
     pub(super) fn know(&self, keys: &[&'static str]) {
         self.known.borrow_mut().extend(keys);
-    }
-
-    /// Keys that a later version will read. One that only says `false` is no harm.
-    pub(super) fn refuse(&self, keys: &[not_yet::Key]) {
-        for (key, what) in keys {
-            if let Some(entry) = self.get(key)
-                && !entry.is_false()
-            {
-                entry.error(ErrorKind::NotServed((*what).to_owned()));
-            }
-        }
     }
 
     /// Reports an error about the table itself.

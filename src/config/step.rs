@@ -6,18 +6,20 @@ use std::time::Duration;
 use super::authentication::Authentications;
 use super::document::Document;
 use super::entry::Entry;
-use super::error::ErrorKind;
 use super::loading::Loading;
 use super::named::Named;
 use super::policies::Tables;
 use super::reader::Reader;
-use super::{AuthStep, Step, StepKind, TextPattern, api_key, basic, filter, foreign, jwt, not_yet};
+use super::{
+    AuthStep, Step, StepKind, TextPattern, api_key, basic, filter, foreign, jwt, mutual_tls,
+};
 
 /// The types that this version serves.
 const TYPES: &[&str] = &[
     "jwt-auth",
     "basic-auth",
     "api-key",
+    "mutual-tls",
     "policies",
     "path-filter",
     "log-dump",
@@ -108,7 +110,10 @@ fn read_one(name: &str, entry: &Entry<'_>, shared: &Shared<'_>) -> Option<Step> 
     reader.flatten("options");
     reader.flatten("config");
     let kind = match (type_name, authentication) {
-        (None | Some("jwt-auth" | "basic-auth" | "api-key"), Some(authentication)) => {
+        (
+            None | Some("jwt-auth" | "basic-auth" | "api-key" | "mutual-tls"),
+            Some(authentication),
+        ) => {
             let step = shared.authentications.inbound(&authentication);
             let joining = Joining::read(&reader);
             reader.finish_with(Some(
@@ -137,6 +142,11 @@ fn read_one(name: &str, entry: &Entry<'_>, shared: &Shared<'_>) -> Option<Step> 
             let step = read_api_key(&reader);
             reader.finish();
             StepKind::ApiKey(step?)
+        }
+        (Some("mutual-tls"), None) => {
+            let step = read_mutual_tls(&reader);
+            reader.finish();
+            StepKind::MutualTls(step?)
         }
         (other, authentication) => {
             if let Some(authentication) = authentication {
@@ -184,6 +194,13 @@ pub(super) fn read_api_key(reader: &Reader<'_>) -> Option<AuthStep<super::ApiKey
     Some(joining.over(&with_defaults(settings, false)))
 }
 
+/// The settings of a `mutual-tls` step together with how it joins its group.
+pub(super) fn read_mutual_tls(reader: &Reader<'_>) -> Option<AuthStep<super::MutualTls>> {
+    let joining = Joining::read(reader);
+    let settings = mutual_tls::read(reader)?;
+    Some(joining.over(&with_defaults(settings, false)))
+}
+
 /// A step that says nothing about how it joins its group.
 pub(super) fn with_defaults<T>(settings: T, forward_credential: bool) -> AuthStep<T> {
     AuthStep {
@@ -205,13 +222,10 @@ fn step_type(entry: &Entry<'_>) -> Option<&'static str> {
     if let Some(served) = TYPES.iter().find(|served| **served == spelt) {
         return Some(served);
     }
-    if not_yet::STEPS.contains(&spelt.as_str()) {
-        entry.error(ErrorKind::NotServed(format!("step type {}", text.shown())));
-    } else if let Some(instead) = foreign::instead(foreign::STEPS, &spelt) {
+    if let Some(instead) = foreign::instead(foreign::STEPS, &spelt) {
         entry.foreign("the step", &text, instead);
     } else {
-        let known: Vec<&str> = TYPES.iter().chain(not_yet::STEPS).copied().collect();
-        entry.unknown("step type", &text, &known);
+        entry.unknown("step type", &text, TYPES);
     }
     None
 }
@@ -244,6 +258,7 @@ impl Joining {
             StepKind::Jwt(step) => StepKind::Jwt(self.over(&step)),
             StepKind::Basic(step) => StepKind::Basic(self.over(&step)),
             StepKind::ApiKey(step) => StepKind::ApiKey(self.over(&step)),
+            StepKind::MutualTls(step) => StepKind::MutualTls(self.over(&step)),
             other => other,
         }
     }

@@ -1,9 +1,14 @@
-//! The address of a backend or a target: `base_url`, or `connection.{host, port, protocol, base_path}`.
+//! The address of a backend or a target: `base_url`, or `connection.{host, port, protocol, base_path}`; and the addresses of `upstreams`.
+
+use std::path::PathBuf;
 
 use super::address::{self, HttpUrl};
 use super::entry::Entry;
 use super::reader::Reader;
-use super::{foreign, not_yet, path};
+use super::{UpstreamUrl, foreign, path};
+
+/// Choosing the least busy looks at each of them.
+const MOST_UPSTREAMS: usize = 64;
 
 /// An address, as far as it is written.
 #[derive(Clone, Default)]
@@ -12,18 +17,16 @@ pub(super) struct Upstream {
     host: Option<String>,
     port: Option<u16>,
     path: Option<String>,
-}
-
-/// A whole address.
-pub(super) struct Address {
-    pub(super) tls: bool,
-    pub(super) host: String,
-    pub(super) port: u16,
-    /// Canonical.
-    pub(super) path: String,
+    /// Whose certificates are trusted, if not the system's.
+    pub(super) ca: Option<PathBuf>,
 }
 
 impl Upstream {
+    /// Whether it says nothing of where.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tls.is_none() && self.host.is_none() && self.port.is_none() && self.path.is_none()
+    }
+
     /// This one, with what it does not say taken from `other`. One that names a host by URL takes nothing.
     pub(super) fn over(self, other: Self) -> Self {
         if self.host.is_some() && self.tls.is_some() {
@@ -34,32 +37,37 @@ impl Upstream {
             host: self.host.or(other.host),
             port: self.port.or(other.port),
             path: self.path.or(other.path),
+            ca: self.ca.or(other.ca),
         }
     }
 
     /// The whole address; reports a missing host.
-    pub(super) fn resolve(self, reader: &Reader<'_>) -> Option<Address> {
-        let Some(host) = self.host else {
+    pub(super) fn resolve(self, reader: &Reader<'_>) -> Option<UpstreamUrl> {
+        let url = self.whole();
+        if url.is_none() {
             reader.missing(
                 "base_url",
-                "add base_url = \"http://HOST:PORT\", or target_ref",
+                "add base_url = \"http://HOST:PORT\", upstreams, or target_ref",
             );
-            return None;
-        };
+        }
+        url
+    }
+
+    /// The whole address, if it names a host.
+    fn whole(self) -> Option<UpstreamUrl> {
         let tls = self.tls.unwrap_or(false);
-        let port = self.port.unwrap_or(if tls { 443 } else { 80 });
-        Some(Address {
+        Some(UpstreamUrl {
             tls,
-            host,
-            port,
-            path: self.path.unwrap_or_else(|| "/".to_owned()),
+            host: self.host?,
+            port: self.port.unwrap_or(if tls { 443 } else { 80 }),
+            base_path: self.path.unwrap_or_else(|| "/".to_owned()),
+            weight: 1,
         })
     }
 }
 
 /// Reads the address of a backend or a target; `None` after an error.
 pub(super) fn read(reader: &Reader<'_>) -> Option<Upstream> {
-    reader.refuse(not_yet::UPSTREAM);
     let url = reader.any(&["base_url", "url"]);
     let connection = reader.get("connection");
     // a target of the public DSL has its protocol outside of the connection
@@ -77,11 +85,12 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Upstream> {
             ),
         );
     }
+    let outer_ca = ca(reader);
     let outer = match outer {
         Some(tls) => Some(tls?),
         None => None,
     };
-    match (url, inner) {
+    let address = match (url, inner) {
         (Some((url, _)), _) => url,
         (None, Some(connection)) => connection.map(|connection| Upstream {
             tls: connection.tls.or(outer),
@@ -91,12 +100,62 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Upstream> {
             tls: outer,
             ..Upstream::default()
         }),
+    };
+    address.map(|address| Upstream {
+        ca: address.ca.clone().or(outer_ca),
+        ..address
+    })
+}
+
+/// Reads `upstreams`: URLs, or tables of a URL and a weight. `None` after an error.
+pub(super) fn read_many(entry: &Entry<'_>) -> Option<Vec<UpstreamUrl>> {
+    if entry.is_array() && !entry.is_not_empty() {
+        return None;
     }
+    let items = entry.items();
+    if items.len() > MOST_UPSTREAMS {
+        entry.error(format!("must not have more than {MOST_UPSTREAMS} of them"));
+        return None;
+    }
+    let mut all: Vec<UpstreamUrl> = Vec::new();
+    let mut whole = !items.is_empty();
+    for item in items {
+        let Some(url) = read_item(&item) else {
+            whole = false;
+            continue;
+        };
+        if all.iter().any(|other| other.origin() == url.origin()) {
+            item.error_help(
+                "names a host and a port that stand in the list already",
+                "keep one of them; `weight` gives it a larger share",
+            );
+        }
+        all.push(url);
+    }
+    whole.then_some(all)
+}
+
+fn read_item(item: &Entry<'_>) -> Option<UpstreamUrl> {
+    if !item.is_table() {
+        return from_url(item)?.whole();
+    }
+    let reader = item.table()?;
+    let url = reader.any(&["url", "base_url"]);
+    if url.is_none() {
+        reader.missing("url", "add url = \"http://HOST:PORT\"");
+    }
+    let weight = reader.number("weight", 1..=100, 1);
+    let address = url.and_then(|url| from_url(&url)?.whole());
+    reader.finish();
+    Some(UpstreamUrl {
+        weight: u32::try_from(weight).unwrap_or(1),
+        ..address?
+    })
 }
 
 fn read_connection(entry: &Entry<'_>) -> Option<Upstream> {
     let reader = entry.table()?;
-    reader.refuse(not_yet::UPSTREAM);
+    let ca = ca(&reader);
     let host = reader.get("host").map(|entry| read_host(&entry));
     let port = reader.get("port").map(|entry| {
         entry
@@ -114,7 +173,38 @@ fn read_connection(entry: &Entry<'_>) -> Option<Upstream> {
         port: port.map_or(Some(host.port), |port| port.map(Some))?,
         path: path.map_or(Some(host.path), |path| path.map(Some))?,
         host: host.host,
+        ca,
     })
+}
+
+/// Reports an authority that nothing is verified with, and names that cannot be verified.
+pub(super) fn check_tls(reader: &Reader<'_>, upstreams: &[UpstreamUrl], has_ca: bool) {
+    let mut verified = upstreams.iter().filter(|upstream| upstream.tls).peekable();
+    if has_ca && verified.peek().is_none() {
+        reader.error(
+            "ca_cert_path is for https, and the address is http",
+            "write base_url = \"https://...\" or connection.protocol = \"https\", or remove ca_cert_path",
+        );
+    }
+    if verified.any(|upstream| has_underscore_first(&upstream.host)) {
+        reader.error(
+            "a certificate cannot be verified for a host whose name has an underscore before the first dot",
+            "use a name without",
+        );
+    }
+}
+
+fn ca(reader: &Reader<'_>) -> Option<PathBuf> {
+    reader
+        .get("ca_cert_path")
+        .and_then(|entry| entry.readable_file())
+}
+
+/// Pingora writes such a name with `-` before it verifies it, which would be another host.
+fn has_underscore_first(host: &str) -> bool {
+    host.split('.')
+        .next()
+        .is_some_and(|label| label.contains('_'))
 }
 
 /// A host name, an IP literal, or a whole URL.
@@ -148,6 +238,7 @@ fn from_url(entry: &Entry<'_>) -> Option<Upstream> {
             host: Some(url.host),
             port: url.port,
             path: Some(path),
+            ca: None,
         }),
         Err(why) => {
             entry.error(why.into_owned());

@@ -30,6 +30,7 @@ impl Diff {
             || before.watch_files != after.watch_files;
         let others = [
             ("proxy", proxy),
+            ("network", before.networks != after.networks),
             ("runbeam", before.runbeam != after.runbeam),
             (
                 "what is set aside",
@@ -89,7 +90,8 @@ pub(super) fn fixed_changes(before: &Config, after: &Config) -> Vec<String> {
     .map(|(key, _)| key.to_owned())
     .collect();
     for network in &after.networks {
-        if !before.networks.contains(network) {
+        let same = |other: &config::Network| is_same_listener(before, other, network);
+        if !before.networks.iter().any(same) {
             changes.push(format!("network.{}", network.name));
         }
     }
@@ -100,4 +102,21 @@ pub(super) fn fixed_changes(before: &Config, after: &Config) -> Vec<String> {
         }
     }
     changes
+}
+
+/// Whether a listener can go on as it is. Its certificates, and whom it redirects, are read anew for each connection; whether it speaks TLS is not, since kept
+/// connections would go on in the other way, nor whether the management network asks for certificates.
+fn is_same_listener(config: &Config, before: &config::Network, after: &config::Network) -> bool {
+    let asks = |network: &config::Network| {
+        let of_management = config
+            .management
+            .as_ref()
+            .is_some_and(|management| management.network == network.name);
+        let tls = network.tls.as_ref();
+        of_management && tls.is_some_and(|tls| tls.client_ca_path.is_some())
+    };
+    before.name == after.name
+        && before.bind == after.bind
+        && before.tls.is_some() == after.tls.is_some()
+        && asks(before) == asks(after)
 }

@@ -14,21 +14,24 @@ use tokio::sync::watch;
 
 use super::fingerprint::{Fingerprint, Watched};
 use super::layer::{Layer, LayerChange};
-use super::{Gateway, Names};
-use crate::auth::{KeySets, Shared};
+use super::{BackendStatus, Gateway, Names, Tickets, Upstreams};
+use crate::auth::{KeySets, PasswordsStatus, Shared};
 use crate::config::{self, Config, Errors, Local, SetAside, Source, Upload};
 use crate::policy::Limiters;
-use apply::{broken, origin, watched, without_cloud};
+use crate::telemetry::Metrics;
+use apply::{broken, origin, warn, watched, without_cloud};
 
-pub use outcome::{Reload, ReloadError, Status};
+pub use outcome::{Reload, ReloadError, Reloads, Status};
 
 /// The gateway that serves now, and what it shares with the one before and the one after.
 #[derive(Debug)]
 pub struct Live {
     gateway: ArcSwap<Gateway>,
     shared: Shared,
-    names: Names,
+    upstreams: Upstreams,
+    tickets: Tickets,
     limiters: Limiters,
+    metrics: Metrics,
     /// Held from the first look at the files to the swap: it keeps changes apart.
     parts: Mutex<Parts>,
     /// Held for a moment only.
@@ -66,7 +69,7 @@ impl Live {
     ///
     /// What is wrong with the local files.
     pub fn start(source: Source, shared: Shared) -> Result<Self, Errors> {
-        let names = Names::default();
+        let upstreams = Upstreams::default();
         let alone = source.load()?;
         let (layer, broken) = match alone.state_dir.as_deref().map(Layer::read) {
             Some(Ok(layer)) => (layer, None),
@@ -77,31 +80,40 @@ impl Live {
             .read(&layer.texts())
             .map_err(|failed| failed.errors)?;
         shared.key_sets().remember_tokens(config.token_cache_bytes);
-        let (config, gateway) = match Gateway::build(&config, &shared, &names) {
+        let (tickets, metrics) = (Tickets::default(), Metrics::default());
+        let build =
+            |config: &Config| Gateway::build(config, &shared, &upstreams, &tickets, &metrics);
+        let (config, gateway) = match build(&config) {
             Ok(gateway) => (config, gateway),
             Err(errors) => {
                 let config = without_cloud(&source, &local, &layer, errors)?;
-                let gateway = Gateway::build(&config, &shared, &names)?;
+                let gateway = build(&config)?;
                 (config, gateway)
             }
         };
+        warn(&gateway);
         for entry in config.cloud.set_aside.iter().chain(&broken) {
             log::error!("{entry}");
         }
+        let now = SystemTime::now();
         Ok(Self {
             gateway: ArcSwap::from_pointee(gateway),
             shared,
-            names,
+            upstreams,
+            tickets,
             limiters: Limiters::default(),
+            metrics,
             generation: watch::Sender::new(1),
             applied: Mutex::new(Applied {
                 fingerprint: Fingerprint::of(&config.files, &local),
                 status: Status {
                     generation: 1,
                     source: origin(&config),
-                    applied_at: SystemTime::now(),
+                    applied_at: now,
+                    tried_at: now,
                     last_error: None,
                     last_errors: Vec::new(),
+                    reloads: Reloads::default(),
                 },
                 config: Arc::new(config),
                 broken: broken.clone(),
@@ -143,17 +155,32 @@ impl Live {
 
     /// Names of upstreams.
     pub fn names(&self) -> &Names {
-        &self.names
+        self.upstreams.names()
+    }
+
+    /// How the backends of the configuration that serves stand, in its order.
+    pub fn backends(&self) -> Vec<BackendStatus> {
+        BackendStatus::of(&self.gateway())
     }
 
     /// Whether every key set and every name of an upstream has been tried once.
     pub fn is_warm(&self) -> bool {
-        self.names.all_tried() && self.key_sets().all_tried()
+        self.names().all_tried() && self.key_sets().all_tried()
     }
 
     /// Counts of requests, which every configuration shares.
     pub fn limiters(&self) -> &Limiters {
         &self.limiters
+    }
+
+    /// What is counted of requests.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What is known of passwords.
+    pub fn passwords(&self) -> PasswordsStatus {
+        self.shared.passwords()
     }
 
     /// How the configuration stands.

@@ -1,7 +1,7 @@
 //! The immutable runtime built from a configuration: routes, pipelines, backends.
 //!
 //! A request takes one `Arc` of the [`Gateway`] and keeps it to its end, so it never sees half of one configuration and half of another. What outlives a
-//! configuration (key sets, what is known of passwords, resolved names, counts of requests) is held beside it, in [`Live`]. Nothing here speaks HTTP or touches a socket, but for the look-up of names.
+//! configuration (key sets, what is known of passwords, resolved names, the health of upstreams, counts of requests) is held beside it, in [`Live`]. Nothing here speaks HTTP or touches a socket, but for the look-up of names.
 
 mod diff;
 mod fingerprint;
@@ -12,6 +12,9 @@ mod path;
 mod pipeline;
 mod routes;
 mod stage;
+mod status;
+mod tls;
+mod upstream;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -20,33 +23,45 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::auth::Shared;
-use crate::config::{self, Bind, Service, StepKind};
+use crate::config::{self, BackendTarget, Bind, StepKind};
+use crate::telemetry::Metrics;
 
 pub use diff::Diff;
 pub use fingerprint::{Fingerprint, Watched};
 pub use layer::LayerChange;
-pub use live::{Live, Reload, ReloadError, Status};
+pub use live::{Live, Reload, ReloadError, Reloads, Status};
 pub use names::{Addresses, Names};
 pub use path::{PathError, canonical};
-pub use pipeline::{Backend, Pipeline, Target, Upstream};
+pub use pipeline::{Backend, Pipeline, Target};
 pub use routes::{Match, RouteTable};
 pub use stage::Stage;
+pub use status::{BackendStatus, UpstreamStatus};
+pub use tls::{CertificateStatus, ClientCa, Listener, Roots, RootsError, Tickets, system_roots};
+pub use upstream::{Upstream, Upstreams};
 
 pub use crate::auth::KeySetStatus;
-pub use crate::config::{Config, HttpBackend, Runbeam, SetAside, Source, Upload};
+pub use crate::balance::State;
+pub use crate::config::{
+    CheckKind, Config, HealthCheck, HttpBackend, Runbeam, Service, SetAside, Source,
+    TokenStore as StoreChoice, Upload,
+};
 
 /// Everything that one configuration means for a request.
 #[derive(Debug)]
 pub struct Gateway {
-    networks: Vec<NetworkRoutes>,
+    id: String,
+    pipelines: Vec<Arc<Pipeline>>,
+    networks: Vec<NetworkInService>,
     trusted_proxies: Vec<IpNet>,
     claim_headers: Vec<HeaderName>,
 }
 
 #[derive(Debug)]
-struct NetworkRoutes {
+struct NetworkInService {
     listens: SocketAddr,
     routes: RouteTable<Arc<Route>>,
+    tls: Option<Listener>,
+    https_port: Option<u16>,
 }
 
 /// Where a request comes in, and what becomes of it there.
@@ -66,36 +81,51 @@ impl Route {
 }
 
 impl Gateway {
-    /// Builds a gateway beside the one that serves. Reads key files; fetches nothing.
-    pub fn build(config: &Config, shared: &Shared, names: &Names) -> Result<Self, config::Errors> {
-        let mut networks: Vec<_> = config
-            .networks
-            .iter()
-            .filter_map(|network| match network.bind {
-                Bind::Tcp(listens) => Some((&network.name, listens)),
-                Bind::Unix(_) => None,
-            })
-            .map(|(name, listens)| {
-                (
-                    name,
-                    NetworkRoutes {
-                        listens,
-                        routes: RouteTable::default(),
-                    },
-                )
-            })
-            .collect();
+    /// Builds a gateway beside the one that serves. Reads key files and certificates; fetches nothing.
+    pub fn build(
+        config: &Config,
+        shared: &Shared,
+        upstreams: &Upstreams,
+        tickets: &Tickets,
+        metrics: &Metrics,
+    ) -> Result<Self, config::Errors> {
         let mut errors = Vec::new();
+        let mut networks = Vec::new();
+        for network in &config.networks {
+            let Bind::Tcp(listens) = network.bind else {
+                continue;
+            };
+            let management = config.management.as_ref().map(|settings| &settings.network);
+            let of_management = management == Some(&network.name);
+            let tls = network
+                .tls
+                .as_ref()
+                .map(|tls| Listener::build(&network.name, tls, of_management, tickets));
+            let tls = tls.transpose().unwrap_or_else(|found| {
+                errors.extend(found);
+                None
+            });
+            let in_service = NetworkInService {
+                listens,
+                routes: RouteTable::default(),
+                tls,
+                https_port: network.https_port,
+            };
+            networks.push((&network.name, in_service));
+        }
+        errors.extend(without_roots(config));
+        let mut pipelines = Vec::new();
         for settings in &config.pipelines {
             let from_cloud = config.cloud.pipelines.contains(&settings.name);
             let guarded = config.management_listener().filter(|_| from_cloud);
-            let pipeline = match Pipeline::build(settings, shared, names, guarded) {
+            let pipeline = match Pipeline::build(settings, shared, upstreams, metrics, guarded) {
                 Ok(pipeline) => Arc::new(pipeline),
                 Err(found) => {
                     errors.extend(found);
                     continue;
                 }
             };
+            pipelines.push(pipeline.clone());
             for endpoint in &settings.endpoints {
                 let route = Arc::new(Route {
                     pipeline: pipeline.clone(),
@@ -118,14 +148,59 @@ impl Gateway {
             return Err(errors.into_iter().collect());
         }
         Ok(Self {
+            id: config.id.clone(),
+            pipelines,
             networks: networks.into_iter().map(|(_, network)| network).collect(),
             trusted_proxies: config.trusted_proxies.clone(),
             claim_headers: claim_headers(config),
         })
     }
 
-    /// The routes of the network that a connection came in on: the listener at that very address, else the one at its port on every address.
+    /// `proxy.id`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its pipelines, in the order of the file.
+    pub fn pipelines(&self) -> &[Arc<Pipeline>] {
+        &self.pipelines
+    }
+
+    /// The routes of the network that a connection came in on.
     pub fn routes(&self, local: SocketAddr) -> Option<&RouteTable<Arc<Route>>> {
+        self.network(local).map(|network| &network.routes)
+    }
+
+    /// TLS of that network; `None`: it is plain.
+    pub fn tls(&self, local: SocketAddr) -> Option<&Listener> {
+        self.network(local)?.tls.as_ref()
+    }
+
+    /// The port that everything on that network is redirected to by https; `None`: nothing is.
+    pub fn https_port(&self, local: SocketAddr) -> Option<u16> {
+        self.network(local)?.https_port
+    }
+
+    /// Every certificate of a listener, and when it expires.
+    pub fn certificates(&self) -> impl Iterator<Item = &CertificateStatus> {
+        self.listeners().flat_map(|tls| &tls.certificates)
+    }
+
+    /// What deserves a word in the files of the listeners: certificates that expired, keys that anybody can read.
+    pub fn warnings(&self) -> impl Iterator<Item = &str> {
+        self.listeners()
+            .flat_map(|tls| &tls.warnings)
+            .map(String::as_str)
+    }
+
+    fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.networks
+            .iter()
+            .filter_map(|network| network.tls.as_ref())
+    }
+
+    /// The listener at that very address, else the one at its port on every address.
+    fn network(&self, local: SocketAddr) -> Option<&NetworkInService> {
         self.networks
             .iter()
             .find(|network| network.listens == local)
@@ -134,7 +209,6 @@ impl Gateway {
                     network.listens.ip().is_unspecified() && network.listens.port() == local.port()
                 })
             })
-            .map(|network| &network.routes)
     }
 
     /// The headers that some pipeline fills from claims: no client may set them, on any route.
@@ -147,6 +221,34 @@ impl Gateway {
         let peer = peer.to_canonical();
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
     }
+}
+
+/// Backends with https that nothing could be verified for.
+fn without_roots(config: &Config) -> Vec<config::Error> {
+    let needing: Vec<_> = config
+        .pipelines
+        .iter()
+        .flat_map(|pipeline| &pipeline.backends)
+        .filter(|backend| match &backend.target {
+            BackendTarget::Http(http) => {
+                let mut upstreams = http.upstreams.iter();
+                http.ca_cert_path.is_none() && upstreams.any(|upstream| upstream.tls)
+            }
+            BackendTarget::Echo => false,
+        })
+        .collect();
+    if needing.is_empty() {
+        return Vec::new();
+    }
+    let why = match system_roots() {
+        Ok(0) => RootsError::None,
+        Ok(_) => return Vec::new(),
+        Err(error) => error,
+    };
+    let named = needing.into_iter();
+    named
+        .map(|backend| config::Error::new(format!("backends.{}", backend.name), why.to_string()))
+        .collect()
 }
 
 fn claim_headers(config: &Config) -> Vec<HeaderName> {

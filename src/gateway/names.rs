@@ -26,6 +26,11 @@ pub struct Addresses {
 }
 
 impl Addresses {
+    /// The addresses that are known now; none while the name has never been resolved.
+    pub fn known(&self) -> Arc<Vec<SocketAddr>> {
+        self.current.load_full()
+    }
+
     /// The next address in turn; `None` while the name has never been resolved.
     pub fn next(&self) -> Option<SocketAddr> {
         let addresses = self.current.load();

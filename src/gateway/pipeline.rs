@@ -1,35 +1,41 @@
-//! A pipeline at run time: its stages, and the backends that share its load.
+//! A pipeline at run time: its stages, and the upstreams that share its load.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use http::HeaderValue;
-use http::header::InvalidHeaderValue;
 
 use crate::auth::{Chain, CredentialPlace, Shared};
-use crate::config::{self, BackendTarget, HttpBackend};
+use crate::balance::{Key, Pick, Pool};
+use crate::config::{self, BackendTarget, Balance, ConsistentBy};
+use crate::telemetry::{BackendMetrics, Metrics, PipelineMetrics};
 
-use super::names::{Addresses, Names};
 use super::stage::{self, Stage, Stages};
+use super::upstream::{Upstream, Upstreams};
 
 /// One pipeline: what a request must pass, and where it goes then.
 #[derive(Debug)]
 pub struct Pipeline {
     /// The table's name.
     pub name: Arc<str>,
+    /// How its upstreams share the load.
+    pub balance: Balance,
+    /// What it was built from.
+    pub settings: config::Pipeline,
+    /// Its counters, which a reload keeps.
+    pub metrics: Arc<PipelineMetrics>,
     stages: Stages,
     backends: Vec<Backend>,
-    next: AtomicUsize,
+    pool: Pool,
 }
 
-/// One backend of a pipeline.
+/// Where a request may go: a backend, at one of its upstreams. All upstreams of all backends of a pipeline are one pool.
 #[derive(Debug)]
 pub struct Backend {
     /// The table's name.
     pub name: Arc<str>,
     /// What answers.
     pub target: Target,
+    /// Its counters, which a reload keeps.
+    pub metrics: Arc<BackendMetrics>,
 }
 
 /// What answers.
@@ -38,55 +44,78 @@ pub enum Target {
     /// This process, with the request as JSON.
     Echo,
     /// An HTTP server.
-    Http(Box<Upstream>),
+    Http(Arc<Upstream>),
 }
 
-/// An HTTP upstream, with everything that a request needs made ready.
-#[derive(Debug)]
-pub struct Upstream {
-    /// The settings.
-    pub settings: HttpBackend,
-    /// The resolved addresses of its host.
-    pub addresses: Arc<Addresses>,
-    /// The upstream's own `Host`, for `host = "upstream"`.
-    pub authority: HeaderValue,
-    /// The `Authorization` that it gets.
-    pub credential: Option<HeaderValue>,
-    /// The listener of the Management API, for pipelines from the cloud.
-    guarded: Option<SocketAddr>,
+impl Backend {
+    /// The HTTP server, if it is one.
+    pub fn upstream(&self) -> Option<&Arc<Upstream>> {
+        match &self.target {
+            Target::Http(upstream) => Some(upstream),
+            Target::Echo => None,
+        }
+    }
 }
 
 impl Pipeline {
     pub(super) fn build(
         settings: &config::Pipeline,
         shared: &Shared,
-        names: &Names,
+        upstreams: &Upstreams,
+        metrics: &Metrics,
         guarded: Option<SocketAddr>,
     ) -> Result<Self, Vec<config::Error>> {
         let mut errors = Vec::new();
         let mut backends = Vec::new();
+        let mut members = Vec::new();
         for backend in &settings.backends {
-            match Backend::build(backend, names, guarded) {
-                Ok(backend) => backends.push(backend),
-                Err(error) => errors.push(config::Error::new(
-                    format!("backends.{}", backend.name),
-                    error.to_string(),
-                )),
+            let name = &backend.name;
+            let counters = metrics.backend(name);
+            let mut add = |target, place: &str, weight, health| {
+                backends.push(Backend {
+                    name: name.clone(),
+                    metrics: counters.clone(),
+                    target,
+                });
+                members.push((format!("{name} {place}"), weight, health));
+            };
+            let http = match &backend.target {
+                BackendTarget::Echo => {
+                    add(Target::Echo, "echo", 1, upstreams.echo());
+                    continue;
+                }
+                BackendTarget::Http(http) => http,
+            };
+            match upstreams.of(name, http, guarded) {
+                Ok(built) => {
+                    for upstream in built {
+                        let url = &upstream.url;
+                        let (origin, weight) = (url.origin(), url.weight);
+                        let health = upstream.health.clone();
+                        add(Target::Http(Arc::new(upstream)), &origin, weight, health);
+                    }
+                }
+                Err(error) => errors.push(config::Error::new(format!("backends.{name}"), error)),
             }
         }
-        match Stages::build(&settings.steps, shared) {
-            Ok(stages) if errors.is_empty() => Ok(Self {
-                name: settings.name.clone(),
-                stages,
-                backends,
-                next: AtomicUsize::new(0),
-            }),
-            Ok(_) => Err(errors),
+        let stages = match Stages::build(&settings.steps, shared) {
+            Ok(stages) if errors.is_empty() => stages,
+            Ok(_) => return Err(errors),
             Err(found) => {
                 errors.extend(found);
-                Err(errors)
+                return Err(errors);
             }
-        }
+        };
+        let balance = settings.balance();
+        Ok(Self {
+            name: settings.name.clone(),
+            settings: settings.clone(),
+            metrics: metrics.pipeline(&settings.name),
+            pool: Pool::new(members, &balance),
+            balance,
+            stages,
+            backends,
+        })
     }
 
     /// What a request must pass, in order.
@@ -104,98 +133,52 @@ impl Pipeline {
         stage::chains(&self.stages.stages).flat_map(Chain::places)
     }
 
-    /// Takes the next turn of the round robin.
-    pub fn turn(&self) -> usize {
-        self.next.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// The backend for a turn and an attempt: each attempt of one request goes to another backend, while there is one.
-    pub fn backend(&self, turn: usize, attempt: usize) -> Option<&Backend> {
-        let index = turn
-            .wrapping_add(attempt)
-            .checked_rem(self.backends.len())?;
-        self.backends.get(index)
-    }
-
-    /// How many backends share the load.
-    pub fn backends(&self) -> usize {
-        self.backends.len()
-    }
-}
-
-impl Backend {
-    fn build(
-        settings: &config::Backend,
-        names: &Names,
-        guarded: Option<SocketAddr>,
-    ) -> Result<Self, InvalidHeaderValue> {
-        Ok(Self {
-            name: settings.name.clone(),
-            target: match &settings.target {
-                BackendTarget::Echo => Target::Echo,
-                BackendTarget::Http(http) => {
-                    Target::Http(Box::new(Upstream::build(http, names, guarded)?))
-                }
-            },
-        })
-    }
-}
-
-impl Upstream {
-    /// An address to connect to; `None` while the name is not resolved, and where it is that of a listener which this upstream must not be.
-    pub fn address(&self) -> Option<SocketAddr> {
-        let address = self.addresses.next()?;
-        let guarded = |listener| config::reaches(address, listener) || is_here(address, listener);
-        if self.guarded.is_some_and(guarded) {
-            log::warn!(
-                "upstream {}: {address} is the Management API, which no pipeline from the cloud may reach",
-                self.settings.host
-            );
-            return None;
+    /// The header whose value decides where a request goes, if one does.
+    pub fn consistent_header(&self) -> Option<&http::HeaderName> {
+        match &self.balance {
+            Balance::Consistent(ConsistentBy::Header(name)) => Some(name),
+            _ => None,
         }
-        Some(address)
     }
 
-    fn build(
-        settings: &HttpBackend,
-        names: &Names,
-        guarded: Option<SocketAddr>,
-    ) -> Result<Self, InvalidHeaderValue> {
-        let credential = settings
-            .credential
-            .as_ref()
-            .map(|credential| {
-                let mut value = HeaderValue::from_str(credential.0.expose())?;
-                value.set_sensitive(true);
-                Ok(value)
-            })
-            .transpose()?;
-        Ok(Self {
-            settings: settings.clone(),
-            addresses: names.addresses(&settings.host, settings.port),
-            authority: HeaderValue::from_str(&authority(settings))?,
-            credential,
-            guarded,
-        })
+    /// Chooses where a request goes. `None`: there is no backend.
+    pub fn choose(&self, key: Key<'_>) -> Option<Pick> {
+        self.pool.choose(key, |_| true)
     }
-}
 
-/// Whether an address is one of this machine's, where every one of them is listened on.
-fn is_here(address: SocketAddr, listener: SocketAddr) -> bool {
-    let all = listener.ip().is_unspecified() && listener.port() == address.port();
-    all && UdpSocket::bind((address.ip(), 0)).is_ok()
-}
+    /// Chooses an HTTP upstream for a request that failed at others: one that was not `tried`, while there is one.
+    pub fn choose_again(&self, key: Key<'_>, tried: &[usize]) -> Option<Pick> {
+        let fresh = |index: usize| self.is_http(index) && !tried.contains(&index);
+        let choose = || self.pool.choose(key, fresh);
+        choose().or_else(|| self.pool.choose(key, |index| self.is_http(index)))
+    }
 
-fn authority(settings: &HttpBackend) -> String {
-    let host = if settings.host.contains(':') {
-        format!("[{}]", settings.host)
-    } else {
-        settings.host.clone()
-    };
-    let default_port = if settings.tls { 443 } else { 80 };
-    if settings.port == default_port {
-        host
-    } else {
-        format!("{host}:{}", settings.port)
+    /// What a pick stands for.
+    pub fn backend(&self, pick: &Pick) -> Option<&Backend> {
+        self.backends.get(pick.index())
+    }
+
+    /// All that share the load.
+    pub fn backends(&self) -> &[Backend] {
+        &self.backends
+    }
+
+    /// How many HTTP upstreams share the load.
+    pub fn upstreams(&self) -> usize {
+        let backends = self.backends.iter();
+        backends
+            .filter(|backend| backend.upstream().is_some())
+            .count()
+    }
+
+    /// Whether another upstream than this one can take the load.
+    pub fn has_other(&self, pick: &Pick) -> bool {
+        self.pool
+            .has_other(pick.index(), |index| self.is_http(index))
+    }
+
+    fn is_http(&self, index: usize) -> bool {
+        let backend = self.backends.get(index);
+        backend.is_some_and(|backend| backend.upstream().is_some())
     }
 }

@@ -19,7 +19,12 @@ pub struct Protection {
     pub allow_from: Vec<IpNet>,
     /// SHA-256 of the management token; `None`: none is asked for.
     pub token_hash: Option<[u8; 32]>,
+    /// Whether nobody gets as far as a request without a certificate that was verified.
+    pub client_certificate: bool,
 }
+
+/// Why a call is not taken.
+type Refused = (StatusCode, &'static str);
 
 impl Protection {
     /// Lets a call on, or says why not. `peer` is `None` on a Unix socket, whose file permissions have decided.
@@ -28,7 +33,24 @@ impl Protection {
         headers: &HeaderMap,
         authority: Option<&str>,
         peer: Option<IpAddr>,
-    ) -> Result<(), (StatusCode, &'static str)> {
+    ) -> Result<(), Refused> {
+        self.check_origin(headers, authority, peer)?;
+        match self.token_hash {
+            Some(hash) if !has_token(headers, &hash) => Err((
+                StatusCode::UNAUTHORIZED,
+                "X-Management-Token is missing or wrong",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same without the token: for what holds no state.
+    pub(super) fn check_origin(
+        &self,
+        headers: &HeaderMap,
+        authority: Option<&str>,
+        peer: Option<IpAddr>,
+    ) -> Result<(), Refused> {
         let host = headers
             .get(header::HOST)
             .and_then(|host| host.to_str().ok())
@@ -49,17 +71,13 @@ impl Protection {
             let peer = peer.to_canonical();
             peer.is_loopback() || self.allow_from.iter().any(|net| net.contains(&peer))
         });
-        match self.token_hash {
-            Some(hash) if !has_token(headers, &hash) => Err((
-                StatusCode::UNAUTHORIZED,
-                "X-Management-Token is missing or wrong",
-            )),
-            None if !near => Err((
+        if self.token_hash.is_none() && !near && !self.client_certificate {
+            return Err((
                 StatusCode::FORBIDDEN,
                 "the address is not in management.allow_from",
-            )),
-            _ => Ok(()),
+            ));
         }
+        Ok(())
     }
 
     fn is_our_host(&self, host: &str) -> bool {
@@ -118,6 +136,10 @@ mod tests {
                 403,
             ),
             (&[("host", "localhost"), ("sec-fetch-site", "none")], 200),
+            (
+                &[("host", "localhost"), ("sec-fetch-site", "same-origin")],
+                200,
+            ),
         ] {
             assert_eq!(
                 check(&protection, fields, "127.0.0.1"),
@@ -161,5 +183,16 @@ mod tests {
             401
         );
         assert_eq!(check(&with_token, &[host], "127.0.0.1"), 401);
+        let page = |protection: &Protection, host: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("host", HeaderValue::from_str(host).unwrap());
+            let peer = "10.0.0.9".parse().ok();
+            protection.check_origin(&headers, None, peer).is_ok()
+        };
+        assert!(
+            page(&with_token, host.1),
+            "the page that asks for it needs no token"
+        );
+        assert!(!page(&with_token, "evil.example") && !page(&open, host.1));
     }
 }

@@ -1,67 +1,75 @@
-//! The Management API, on its own network: what a supervisor asks (`/health`, `/ready`, `/metrics`), and what an operator steers with.
+//! The Management API, on its own network: what a supervisor asks (`/health`, `/ready`, `/metrics`), what an operator looks at, and what an operator steers with.
 //!
-//! `guard` decides who may call; each route answers with JSON, and an error is `{ "error", "message" }`. State changes only by POST.
+//! `guard` decides who may call, `routes` what is called; each group of routes has a file of its own. Answers are JSON, and an error is `{ "error", "message" }`.
+//! State changes only by POST, and every change is logged. The order of checks: Host, Origin and management credential; 403 where Runbeam is off; 401; 413, 415, 400.
 
+mod answer;
+mod backends;
+mod body;
+mod cloud;
 mod guard;
+mod info;
+mod key_sets;
 mod metrics;
+mod page;
+mod process;
 mod reload;
+mod routes;
+mod status;
+mod token;
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use http::{Method, Response, StatusCode, header};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use self::answer::Answer;
+use self::page::Page;
+use self::routes::{Route, Unrouted};
 use crate::gateway::Live;
+use crate::runbeam::agent::Agent;
+use crate::telemetry::Reports;
 
 pub use guard::Protection;
 
 /// How long `/ready` waits for the first fetch of every key set.
 const FIRST_FETCH: Duration = Duration::from_secs(10);
-/// Largest body that is read.
-const MAX_BODY: usize = 1024 * 1024;
 
 /// The service on the management network.
 pub struct ManagementApi {
     live: Arc<Live>,
+    agent: Arc<Agent>,
+    reports: Reports,
     base_path: String,
     protection: Protection,
+    page: Page,
     started: Instant,
-}
-
-/// A status and what goes with it.
-type Answer = (StatusCode, Body);
-
-/// The body of an answer.
-enum Body {
-    Json(Value),
-    /// For a scraper.
-    Metrics(String),
-}
-
-impl From<Value> for Body {
-    fn from(value: Value) -> Self {
-        Self::Json(value)
-    }
-}
-
-/// An error as every route answers it.
-fn error(status: StatusCode, message: &str) -> Answer {
-    let name = status.canonical_reason().unwrap_or("Error");
-    (status, json!({ "error": name, "message": message }).into())
+    started_at: SystemTime,
 }
 
 impl ManagementApi {
-    /// A service over a live gateway, under `base_path`.
-    pub fn new(base_path: String, protection: Protection, live: Arc<Live>) -> Self {
+    /// A service over a live gateway and its connection to the cloud, under `base_path`. `reports` are asked for the metrics and the status page.
+    pub fn new(
+        base_path: String,
+        protection: Protection,
+        live: Arc<Live>,
+        agent: Arc<Agent>,
+        reports: Reports,
+    ) -> Self {
         Self {
             live,
+            agent,
+            reports,
             base_path,
             protection,
+            page: Page::new(),
             started: Instant::now(),
+            started_at: SystemTime::now(),
         }
     }
 
@@ -78,117 +86,118 @@ impl ManagementApi {
             .and_then(|addr| addr.as_inet())
             .map(|addr| addr.ip());
         let authority = request.uri.authority().map(|authority| authority.as_str());
-        if let Err((status, message)) = self.protection.check(&request.headers, authority, peer) {
+        let route = routes::find(&self.base_path, &path, &method);
+        let checked = match route {
+            // It holds nothing, and it is what asks for the token.
+            Ok(Route::Page) => self
+                .protection
+                .check_origin(&request.headers, authority, peer),
+            _ => self.protection.check(&request.headers, authority, peer),
+        };
+        if let Err((status, message)) = checked {
             log::warn!(
                 "management: {method} {path} from {} refused: {message}",
                 shown(peer)
             );
-            return error(status, message);
+            let answer = Answer::error(status, message);
+            return match status {
+                StatusCode::UNAUTHORIZED => {
+                    answer.with(header::WWW_AUTHENTICATE, "Management-Token")
+                }
+                _ => answer,
+            };
         }
-        let known = [
-            ("/reload", Method::POST),
-            ("/config/status", Method::GET),
-            ("/metrics", Method::GET),
-        ];
-        // The published client calls the first two under `/api`, whatever the base path is; scrapers expect the last at the root.
-        let route = own
-            .or_else(|| {
-                path.strip_prefix("/api")
-                    .filter(|route| *route != "/metrics")
-            })
-            .or_else(|| (path == "/metrics").then_some(&*path));
-        let Some((route, expected)) = known.iter().find(|(name, _)| Some(*name) == route) else {
-            return error(StatusCode::NOT_FOUND, "no such route");
-        };
-        if method != *expected {
-            return error(StatusCode::METHOD_NOT_ALLOWED, &format!("use {expected}"));
-        }
-        if let Err(refused) = read_body(session).await {
-            return refused;
-        }
-        match *route {
-            "/reload" => {
-                log::info!("management: reload asked for from {}", shown(peer));
-                reload::reload(self.live.clone()).await
+        let route = match route {
+            Ok(route) => route,
+            Err(Unrouted::Unknown) => return Answer::error(StatusCode::NOT_FOUND, "no such route"),
+            Err(Unrouted::Method(allowed)) => {
+                let message = format!("use {allowed}");
+                return Answer::error(StatusCode::METHOD_NOT_ALLOWED, message)
+                    .with(header::ALLOW, allowed);
             }
-            "/metrics" => (StatusCode::OK, Body::Metrics(metrics::render(&self.live))),
-            _ => reload::status(&self.live),
+        };
+        let answer = self.carry_out(route, session).await;
+        if route.changes() {
+            let level = if answer.status.is_success() {
+                log::Level::Info
+            } else {
+                log::Level::Warn
+            };
+            let separator = if answer.message.is_empty() { "" } else { ": " };
+            log::log!(
+                level,
+                "management: {method} {path} from {}: {}{separator}{}",
+                shown(peer),
+                answer.status.as_u16(),
+                answer.message
+            );
+        }
+        answer
+    }
+
+    async fn carry_out(&self, route: Route, session: &mut ServerSession) -> Answer {
+        if route.needs_runbeam() && !self.agent.is_enabled() {
+            return cloud::disabled();
+        }
+        let answer = match route {
+            Route::Authorize => token::authorize(&self.agent, session).await,
+            Route::Token => token::take(&self.agent, session).await,
+            _ => match body::read(session).await {
+                Ok(_) => Ok(self.carry_out_without_body(route).await),
+                Err(refused) => Err(refused),
+            },
+        };
+        answer.unwrap_or_else(|refused| refused)
+    }
+
+    /// The routes that ask for nothing but themselves: whatever stands in a body that passed its checks is not looked at.
+    async fn carry_out_without_body(&self, route: Route) -> Answer {
+        match route {
+            Route::Info => info::info(&self.live, &self.agent, self.started_at),
+            Route::Backends => backends::backends(&self.live),
+            Route::Pipelines => info::pipelines(&self.live),
+            Route::Routes => info::routes(&self.live),
+            Route::Metrics => metrics::answer(&self.live, &self.agent, &self.reports),
+            Route::Page => self.page.answer(),
+            Route::Watch => status::answer(&self.live, &self.agent, &self.reports),
+            Route::Reload => reload::reload(self.live.clone()).await,
+            Route::Status => reload::status(&self.live),
+            Route::RefreshKeys => key_sets::refresh(&self.live).await,
+            Route::Deauthorize => token::forget(&self.agent).await,
+            Route::Update => cloud::upload(&self.agent).await,
+            Route::Discard => cloud::discard(self.live.clone()).await,
+            Route::Authorize | Route::Token => {
+                Answer::error(StatusCode::BAD_REQUEST, "this needs a body")
+            }
         }
     }
 
     fn probe(&self, method: &Method, route: &str) -> Answer {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return error(StatusCode::METHOD_NOT_ALLOWED, "use GET");
+            return Answer::error(StatusCode::METHOD_NOT_ALLOWED, "use GET, HEAD")
+                .with(header::ALLOW, "GET, HEAD");
         }
         let ready = self.live.key_sets().all_tried() || self.started.elapsed() >= FIRST_FETCH;
         match (route, ready) {
-            ("/health", _) => (StatusCode::OK, json!({ "status": "alive" }).into()),
-            (_, true) => (StatusCode::OK, json!({ "status": "ready" }).into()),
-            (_, false) => (
+            ("/health", _) => Answer::ok(&json!({ "status": "alive" })),
+            (_, true) => Answer::ok(&json!({ "status": "ready" })),
+            (_, false) => Answer::json(
                 StatusCode::SERVICE_UNAVAILABLE,
-                json!({ "status": "starting" }).into(),
+                &json!({ "status": "starting" }),
             ),
         }
     }
 }
 
-fn shown(peer: Option<std::net::IpAddr>) -> String {
+fn shown(peer: Option<IpAddr>) -> String {
     peer.map_or_else(|| "the socket".to_owned(), |peer| peer.to_string())
-}
-
-/// Reads the body within its limit; one that is there must say that it is JSON, which no form on a web page can.
-async fn read_body(session: &mut ServerSession) -> Result<Vec<u8>, Answer> {
-    let mut body = Vec::new();
-    loop {
-        match session.read_request_body().await {
-            Ok(Some(bytes)) if body.len() + bytes.len() > MAX_BODY => {
-                session.set_keepalive(None);
-                return Err(error(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "the body is over 1 MiB",
-                ));
-            }
-            Ok(Some(bytes)) => body.extend_from_slice(&bytes),
-            Ok(None) => break,
-            Err(_) => {
-                session.set_keepalive(None);
-                return Err(error(
-                    StatusCode::BAD_REQUEST,
-                    "the body did not arrive whole",
-                ));
-            }
-        }
-    }
-    let is_json = session
-        .get_header(header::CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok())
-        .and_then(|kind| kind.split(';').next())
-        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
-    if !body.is_empty() && !is_json {
-        return Err(error(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "the body must be application/json",
-        ));
-    }
-    Ok(body)
 }
 
 #[async_trait]
 impl ServeHttp for ManagementApi {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let (status, body) = self.answer(session).await;
-        let (kind, text) = match body {
-            Body::Json(value) => ("application/json", format!("{value}\n").into_bytes()),
-            Body::Metrics(text) => ("text/plain; version=0.0.4", text.into_bytes()),
-        };
-        let response = Response::builder()
-            .status(status)
-            .header(header::CONTENT_TYPE, kind)
-            .header(header::CACHE_CONTROL, "no-store")
-            .header(header::CONTENT_LENGTH, text.len());
-        let head = session.req_header().method == Method::HEAD;
-        response
-            .body(if head { Vec::new() } else { text })
-            .unwrap_or_default()
+        let answer = self.answer(session).await;
+        body::drop_rest(session).await;
+        answer.into_response(session.req_header().method == Method::HEAD)
     }
 }

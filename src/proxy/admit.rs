@@ -4,6 +4,7 @@ use http::Method;
 use http::header::{self, HeaderValue};
 use pingora_proxy::Session;
 
+use super::connection::Connection;
 use super::context::Context;
 use super::head::Head;
 use super::respond::Refusal;
@@ -20,6 +21,11 @@ impl Edge {
     ) -> Result<(), Refusal> {
         let gateway = self.live.gateway();
         self.look_at_peer(session, ctx, &gateway);
+        let tls = ctx.local.and_then(|local| gateway.tls(local));
+        if let Some(ca) = tls.and_then(|tls| tls.client_ca.as_ref()) {
+            ctx.certificate =
+                Connection::of(session.digest()).map(|connection| (connection, ca.clone()));
+        }
         let head = Head::read(session)?;
         let request = session.req_header_mut();
         if request.method == Method::TRACE {
@@ -28,6 +34,9 @@ impl Edge {
         headers::strip_reserved(request, gateway.claim_headers());
         if head.path == "*" {
             return Err(Refusal::no_route());
+        }
+        if let Some(port) = ctx.https_port(&gateway, &request.headers) {
+            return Err(Refusal::https(&head, port));
         }
         let path =
             std::str::from_utf8(&head.path).map_err(|_| gateway::PathError::ForbiddenByte)?;
@@ -70,7 +79,7 @@ impl Edge {
         if length.is_some_and(|length: u64| length > route.endpoint.max_body_size) {
             return Err(Refusal::body_too_large());
         }
-        ctx.turn = Some(route.pipeline.turn());
+        ctx.choose(&session.req_header().headers);
         Ok(())
     }
 

@@ -11,11 +11,14 @@ use std::time::Instant;
 use http::{HeaderMap, HeaderValue, Version};
 use pingora::http::RequestHeader;
 
+use super::connection::Connection;
 use super::head::Head;
+use super::headers::X_FORWARDED_PROTO;
 use super::upstream::Deadline;
 use super::withheld;
 use crate::auth::{CredentialPlace, Identity, Presented};
-use crate::gateway::{Backend, Route, Target, Upstream};
+use crate::balance::{Key, Pick};
+use crate::gateway::{Backend, ClientCa, Gateway, Route, Upstream};
 use crate::policy::Facts;
 
 /// The state of one request.
@@ -27,6 +30,10 @@ pub struct Context {
     pub(super) local: Option<SocketAddr>,
     pub(super) peer: Option<SocketAddr>,
     pub(super) peer_is_trusted: bool,
+    /// Whether the client speaks TLS to us.
+    pub(super) tls: bool,
+    /// The certificate that it showed, and the authorities that count now.
+    pub(super) certificate: Option<(Arc<Connection>, ClientCa)>,
     /// The client behind trusted proxies.
     pub(super) client: Option<IpAddr>,
     pub(super) request_id: Option<HeaderValue>,
@@ -38,12 +45,16 @@ pub struct Context {
     pub(super) identity: Option<Identity>,
     /// Why the request was refused, or why its upstream failed: a stable label.
     pub(super) reason: Option<&'static str>,
-    /// The turn in the pipeline's round robin, once the request was admitted.
-    pub(super) turn: Option<usize>,
-    /// How many attempts failed so far.
-    pub(super) attempt: usize,
+    /// The upstream of the attempt at hand, once the request was admitted.
+    pub(super) pick: Option<Pick>,
+    /// The upstreams of the attempts that failed, by their numbers in the pool.
+    pub(super) tried: Vec<usize>,
+    /// Whether the next attempt needs another upstream.
+    pub(super) moves_on: bool,
     /// The connection to the upstream, while one is in use.
     pub(super) deadline: Option<Arc<Deadline>>,
+    /// Whether the attempt's request was sent whole.
+    pub(super) sent: bool,
     /// Whether the attempt's response head has arrived.
     pub(super) answered: bool,
     /// When the whole exchange must be over.
@@ -63,6 +74,8 @@ impl Context {
             local: None,
             peer: None,
             peer_is_trusted: false,
+            tls: false,
+            certificate: None,
             client: None,
             request_id: None,
             head: None,
@@ -70,15 +83,27 @@ impl Context {
             route: None,
             identity: None,
             reason: None,
-            turn: None,
-            attempt: 0,
+            pick: None,
+            tried: Vec::new(),
+            moves_on: false,
             deadline: None,
+            sent: false,
             answered: false,
             total_deadline: None,
             body_bytes: 0,
             probe: false,
             _in_flight: InFlight::enter(in_flight),
         }
+    }
+
+    /// Where to send a client that should have come by https; `None`: it may stay, or it has told a trusted proxy by https.
+    pub(super) fn https_port(&self, gateway: &Gateway, headers: &HeaderMap) -> Option<u16> {
+        let port = gateway.https_port(self.local?)?;
+        let by_proxy = self.peer_is_trusted
+            && headers
+                .get(X_FORWARDED_PROTO)
+                .is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
+        (!self.tls && !by_proxy).then_some(port)
     }
 
     /// What authentication may look at.
@@ -88,6 +113,10 @@ impl Context {
             headers,
             query: query.and_then(|query| std::str::from_utf8(query).ok()),
             client: self.client,
+            certificate: self
+                .certificate
+                .as_ref()
+                .and_then(|(connection, ca)| Some(ca.present(connection.certificate()?))),
         }
     }
 
@@ -108,10 +137,41 @@ impl Context {
 
     /// The backend of the attempt at hand.
     pub(super) fn backend(&self) -> Option<&Backend> {
-        self.route
-            .as_ref()?
-            .pipeline
-            .backend(self.turn?, self.attempt)
+        let pipeline = &self.route.as_ref()?.pipeline;
+        pipeline.backend(self.pick.as_ref()?)
+    }
+
+    /// Chooses the upstream of the first attempt, or of the one after [`Self::give_up`]. `headers` are the client's.
+    pub(super) fn choose(&mut self, headers: &HeaderMap) {
+        let Some(route) = &self.route else { return };
+        let pipeline = &route.pipeline;
+        let header = pipeline.consistent_header();
+        let key = match (header.and_then(|name| headers.get(name)), self.client) {
+            (Some(value), _) => Key::Bytes(value.as_bytes()),
+            (None, Some(client)) => Key::Address(client),
+            (None, None) => Key::Nothing,
+        };
+        // The attempt that failed is no longer in flight.
+        self.pick = None;
+        self.moves_on = false;
+        self.pick = if self.tried.is_empty() {
+            pipeline.choose(key)
+        } else {
+            pipeline.choose_again(key, &self.tried)
+        };
+    }
+
+    /// The attempt at hand is over: the next one, if there is one, goes elsewhere.
+    pub(super) fn give_up(&mut self) {
+        self.tried.extend(self.pick.as_ref().map(Pick::index));
+        self.moves_on = true;
+    }
+
+    /// The upstream of the attempt at hand failed.
+    pub(super) fn blame(&self, why: &str) {
+        if let (Some(route), Some(pick)) = (&self.route, &self.pick) {
+            pick.failed(why, route.pipeline.has_other(pick));
+        }
     }
 
     /// Whether some step looks for its credential in the query.
@@ -130,10 +190,7 @@ impl Context {
 
     /// The same, when it is an HTTP server.
     pub(super) fn upstream(&self) -> Option<&Upstream> {
-        match &self.backend()?.target {
-            Target::Http(upstream) => Some(upstream),
-            Target::Echo => None,
-        }
+        self.backend()?.upstream().map(|upstream| &**upstream)
     }
 }
 

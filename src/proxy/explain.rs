@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use super::Edge;
 use super::context::Context;
 use crate::auth::{CredentialPlace, StepOutcome};
-use crate::gateway::{Route, Stage};
+use crate::gateway::{Route, Stage, Upstream};
 
 /// Enough for any head that is taken, and for any answer of ours.
 const STREAM: usize = 256 * 1024;
@@ -62,6 +62,7 @@ impl Edge {
         let mut ctx = self.new_ctx();
         ctx.local = Some(local);
         ctx.peer = Some(peer);
+        ctx.tls = self.live.gateway().tls(local).is_some();
         let answered = self.request_filter(&mut session, &mut ctx).await?;
         let steps = match &ctx.route {
             Some(route) => outcomes(session.req_header(), &ctx, route).await,
@@ -121,9 +122,8 @@ impl Edge {
         let upstream = ctx
             .backend()
             .map_or_else(String::new, |backend| match ctx.upstream() {
-                Some(upstream) => {
-                    let settings = &upstream.settings;
-                    format!("{} ({}:{})", backend.name, settings.host, settings.port)
+                Some(Upstream { url, .. }) => {
+                    format!("{} ({}:{})", backend.name, url.host, url.port)
                 }
                 None => backend.name.to_string(),
             });

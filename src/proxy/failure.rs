@@ -1,5 +1,6 @@
 //! What becomes of a request whose upstream, or whose client, failed.
 
+use http::StatusCode;
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::context::Context;
@@ -12,6 +13,52 @@ pub(super) const UNRESOLVED: &str = "upstream name not resolved";
 pub(super) fn max_retries(ctx: &Context) -> usize {
     ctx.upstream()
         .map_or(0, |upstream| upstream.settings.max_retries as usize)
+}
+
+/// Whether every upstream of the pipeline has failed this request.
+pub(super) fn all_tried(ctx: &Context) -> bool {
+    let pipeline = ctx.route.as_ref().map(|route| &route.pipeline);
+    pipeline.is_none_or(|pipeline| ctx.tried.len() >= pipeline.upstreams())
+}
+
+/// The same, with the attempt at hand failing too.
+pub(super) fn all_tried_but_this(ctx: &Context) -> bool {
+    let pipeline = ctx.route.as_ref().map(|route| &route.pipeline);
+    pipeline.is_none_or(|pipeline| ctx.tried.len() + 1 >= pipeline.upstreams())
+}
+
+/// Takes note of what an answer says about its upstream. What a gateway would say counts as a failure: something behind the upstream is gone, or it is too busy.
+pub(super) fn judge(ctx: &Context, status: StatusCode) {
+    match status {
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            ctx.blame(&format!("it answered {}", status.as_u16()))
+        }
+        _ => {
+            if let Some(pick) = &ctx.pick {
+                pick.succeeded();
+            }
+        }
+    }
+}
+
+/// Why an upstream failed, in a few words.
+pub(super) fn reason(error: &Error) -> String {
+    match error.etype() {
+        ErrorType::ConnectRefused => "connection refused".to_owned(),
+        ErrorType::ConnectTimedout => "no connection in time".to_owned(),
+        ErrorType::ConnectionClosed => "connection closed before the answer".to_owned(),
+        ErrorType::ReadTimedout => "no answer in time".to_owned(),
+        ErrorType::WriteTimedout => "request not taken in time".to_owned(),
+        ErrorType::TLSHandshakeFailure => {
+            let text = error.to_string();
+            let (why, hint) = tls_trouble(&text);
+            format!("TLS: {why}{hint}")
+        }
+        kind => match &error.cause {
+            Some(cause) => format!("{}: {cause}", kind.as_str()),
+            None => kind.as_str().to_owned(),
+        },
+    }
 }
 
 /// What the client is told of an error; `None` when there is no client to tell.
@@ -36,6 +83,9 @@ pub(super) fn refusal_for(error: &Error, ctx: &Context) -> Option<Refusal> {
             ErrorType::ConnectRefused | ErrorType::ConnectError | ErrorType::ConnectNoRoute,
             ErrorSource::Upstream,
         ) => Refusal::unreachable("upstream_unreachable"),
+        (ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert, _) => {
+            Refusal::unreachable("upstream_tls")
+        }
         (_, ErrorSource::Upstream) => Refusal::unreachable("upstream_error"),
         (ErrorType::ReadTimedout, ErrorSource::Downstream) => Refusal::body_incomplete(),
         (
@@ -52,15 +102,69 @@ pub(super) fn refusal_for(error: &Error, ctx: &Context) -> Option<Refusal> {
     })
 }
 
+/// What went wrong with an upstream: a stable label.
+pub(super) fn kind(error: &Error) -> &'static str {
+    match error.etype() {
+        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => "connect_timeout",
+        ErrorType::ConnectRefused | ErrorType::ConnectError | ErrorType::ConnectNoRoute => {
+            "unreachable"
+        }
+        ErrorType::TLSHandshakeFailure
+        | ErrorType::InvalidCert
+        | ErrorType::HandshakeError
+        | ErrorType::TLSWantX509Lookup => "tls",
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => "timeout",
+        _ => "error",
+    }
+}
+
+/// Counts a failure of the attempt at hand against its backend.
+pub(super) fn count(ctx: &Context, kind: &'static str) {
+    if let Some(backend) = ctx.backend() {
+        backend.metrics.count_failure(kind);
+    }
+}
+
 /// One line for the operator: which upstream, which attempt, why.
 pub(super) fn log_failure(ctx: &Context, error: &Error) {
     let (Some(route), Some(backend)) = (&ctx.route, ctx.backend()) else {
         return;
     };
-    log::warn!(
-        "pipeline {}: upstream {} failed on attempt {}: {error}",
-        route.pipeline.name,
-        backend.name,
-        ctx.attempt + 1
-    );
+    let attempt = ctx.tried.len() + 1;
+    let (pipeline, name) = (&route.pipeline.name, &backend.name);
+    match ctx.upstream() {
+        Some(upstream) if *error.etype() == ErrorType::TLSHandshakeFailure => {
+            let text = error.to_string();
+            let (why, hint) = tls_trouble(&text);
+            log::warn!(
+                "pipeline {pipeline}: upstream {name} failed on attempt {attempt}: TLS with {}:{}: {why}{hint}",
+                upstream.url.host,
+                upstream.url.port,
+            );
+        }
+        _ => {
+            log::warn!("pipeline {pipeline}: upstream {name} failed on attempt {attempt}: {error}");
+        }
+    }
+}
+
+/// What rustls says, without what Pingora puts around it, and what to do about it.
+fn tls_trouble(text: &str) -> (&str, &'static str) {
+    let why = text.split(", SNI: ").next().unwrap_or(text);
+    let why = why.rsplit("cause: ").next().unwrap_or(why).trim();
+    let hints = [
+        (
+            "UnknownIssuer",
+            "; its certificate is of no authority that is trusted here: give the backend its ca_cert_path",
+        ),
+        (
+            "not valid for name",
+            "; its certificate is for another name: the host of base_url must be one that it has",
+        ),
+        ("expired", "; its certificate has expired"),
+        ("not valid yet", "; its certificate is not valid yet"),
+        ("InvalidContentType", "; it does not speak TLS at this port"),
+    ];
+    let hint = hints.iter().find(|(words, _)| why.contains(words));
+    (why, hint.map_or("", |(_, hint)| hint))
 }

@@ -77,6 +77,11 @@ impl Head {
         Ok(head)
     }
 
+    /// The host as the client wrote it, without port.
+    pub(super) fn written_host(&self) -> &str {
+        split_port(std::str::from_utf8(&self.authority).unwrap_or_default()).0
+    }
+
     /// The host for the route table: in lower case, without port, brackets and the root's dot.
     pub(super) fn host(&self) -> Cow<'_, str> {
         let authority = std::str::from_utf8(&self.authority).unwrap_or_default();

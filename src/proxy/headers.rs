@@ -14,7 +14,8 @@ const X_AUTH_METHOD: HeaderName = HeaderName::from_static("x-auth-method");
 const X_AUTH_SUBJECT: HeaderName = HeaderName::from_static("x-auth-subject");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// How the client came, towards the upstream.
+pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// The request's id, towards the upstream and back to the client.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -22,6 +23,9 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 /// `Proxy` would become `HTTP_PROXY` in a CGI environment behind us.
 const PROXY: HeaderName = HeaderName::from_static("proxy");
+
+/// What tells of a client's certificate behind a proxy that took it (RFC 9440): nobody but the certificate itself tells us or those behind us.
+const CLIENT_CERTIFICATE: [&[u8]; 2] = [b"client-cert", b"client-cert-chain"];
 
 /// Whether a field name is one that only we may set: `X-Auth-*`, in every spelling that a server behind us could take for it.
 pub(super) fn is_identity(name: &[u8]) -> bool {
@@ -40,11 +44,12 @@ fn spells(name: &[u8], canonical: &[u8]) -> bool {
             })
 }
 
-/// Removes what a client sent under a reserved name: `X-Auth-*`, and the headers that some pipeline fills from claims. On every route.
+/// Removes what a client sent under a reserved name: `X-Auth-*`, `Client-Cert`, and the headers that some pipeline fills from claims. On every route.
 pub(super) fn strip_reserved(header: &mut RequestHeader, from_claims: &[HeaderName]) {
     let reserved = |name: &HeaderName| {
         let name = name.as_str().as_bytes();
         is_identity(name)
+            || CLIENT_CERTIFICATE.iter().any(|field| spells(name, field))
             || from_claims
                 .iter()
                 .any(|claim| spells(name, claim.as_str().as_bytes()))
@@ -171,6 +176,7 @@ fn forwarded(request: &mut RequestHeader, ctx: &Context) -> pingora::Result<()> 
         _ => "1.1 harmony-edge",
     };
     request.append_header(header::VIA, HeaderValue::from_static(version))?;
+    let scheme = if ctx.tls { "https" } else { "http" };
     let peer = ctx.peer.map(|peer| peer.ip().to_canonical());
     if ctx.peer_is_trusted {
         let mut chain = Vec::new();
@@ -183,7 +189,7 @@ fn forwarded(request: &mut RequestHeader, ctx: &Context) -> pingora::Result<()> 
             request.insert_header(X_FORWARDED_FOR, value(&chain.into()))?;
         }
         if !request.headers.contains_key(X_FORWARDED_PROTO) {
-            request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static("http"))?;
+            request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(scheme))?;
         }
         if let (false, Some(head)) = (request.headers.contains_key(X_FORWARDED_HOST), &ctx.head) {
             request.insert_header(X_FORWARDED_HOST, value(&head.authority))?;
@@ -195,7 +201,7 @@ fn forwarded(request: &mut RequestHeader, ctx: &Context) -> pingora::Result<()> 
     if let Some(peer) = peer {
         request.insert_header(X_FORWARDED_FOR, value(&peer.to_string().into()))?;
     }
-    request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static("http"))?;
+    request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(scheme))?;
     if let Some(head) = &ctx.head {
         request.insert_header(X_FORWARDED_HOST, value(&head.authority))?;
     }

@@ -4,6 +4,9 @@
 //! [`crate::policy`] whether it may pass.
 
 mod admit;
+mod authorities;
+mod checks;
+mod connection;
 mod context;
 mod echo;
 mod explain;
@@ -35,8 +38,10 @@ use crate::telemetry::access;
 
 use context::Context;
 use headers::X_REQUEST_ID;
-use upstream::Connector;
+use upstream::Connections;
 
+pub use checks::Checks;
+pub use connection::Connection;
 pub use explain::{End, Explanation};
 pub use probe::Probe;
 pub use upstream::Deadlines;
@@ -45,7 +50,7 @@ pub use upstream::Deadlines;
 #[derive(Debug)]
 pub struct Edge {
     live: Arc<Live>,
-    connector: Arc<Connector>,
+    connections: Connections,
     in_flight: Arc<AtomicUsize>,
     probe: Option<Probe>,
 }
@@ -55,7 +60,7 @@ impl Edge {
     pub fn new(live: Arc<Live>, deadlines: Arc<Deadlines>, in_flight: Arc<AtomicUsize>) -> Self {
         Self {
             live,
-            connector: Arc::new(Connector(deadlines)),
+            connections: Connections::new(deadlines),
             in_flight,
             probe: None,
         }
@@ -97,6 +102,9 @@ impl ProxyHttp for Edge {
         session.set_abort_on_close(false);
         ctx.local = headers::inet(session.server_addr()).or(ctx.local);
         ctx.peer = headers::inet(session.client_addr()).or(ctx.peer);
+        ctx.tls |= session
+            .digest()
+            .is_some_and(|digest| digest.ssl_digest.is_some());
         if let Err(refusal) = self.admit(session, ctx).await {
             respond::refuse(session, ctx, refusal).await?;
             return Ok(true);
@@ -119,19 +127,30 @@ impl ProxyHttp for Edge {
 
     async fn upstream_peer(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         ctx: &mut Context,
     ) -> pingora::Result<Box<HttpPeer>> {
-        let upstream = ctx
-            .upstream()
-            .ok_or_else(|| Error::explain(ErrorType::InternalError, "no http backend to try"))?;
-        let address = upstream.address().ok_or_else(|| {
-            Error::explain(
+        loop {
+            if ctx.moves_on {
+                ctx.choose(&session.req_header().headers);
+            }
+            let upstream = ctx.upstream().ok_or_else(|| {
+                Error::explain(ErrorType::InternalError, "no http backend to try")
+            })?;
+            if let Some(address) = upstream.address() {
+                return Ok(self.connections.peer(upstream, address));
+            }
+            let error = Error::explain(
                 ErrorType::Custom(failure::UNRESOLVED),
-                upstream.settings.host.clone(),
-            )
-        })?;
-        Ok(upstream::peer(upstream, address, self.connector.clone()))
+                upstream.url.host.clone(),
+            );
+            failure::count(ctx, "unresolved");
+            ctx.blame(failure::UNRESOLVED);
+            ctx.give_up();
+            if failure::all_tried(ctx) {
+                return Err(error);
+            }
+        }
     }
 
     async fn connected_to_upstream(
@@ -147,6 +166,7 @@ impl ProxyHttp for Edge {
             .upstream()
             .and_then(|upstream| upstream.settings.total_timeout);
         ctx.total_deadline = total.map(|total| ctx.started + total);
+        ctx.sent = false;
         ctx.answered = false;
         ctx.deadline = upstream::deadline_of(digest);
         if let Some(deadline) = &ctx.deadline {
@@ -165,7 +185,7 @@ impl ProxyHttp for Edge {
         if let (Some(upstream), Some(route), Some(path)) = (upstream, &ctx.route, &ctx.path) {
             let query = ctx.forwarded_query();
             let target = target::target(
-                &upstream.settings.base_path,
+                &upstream.url.base_path,
                 &route.endpoint.path_prefix,
                 path,
                 query.as_deref(),
@@ -200,6 +220,7 @@ impl ProxyHttp for Edge {
                 "request body over max_body_size",
             );
         }
+        ctx.sent |= end_of_stream;
         if end_of_stream && !ctx.answered {
             let head_timeout = ctx
                 .upstream()
@@ -222,6 +243,7 @@ impl ProxyHttp for Edge {
         let informational = response.status.is_informational()
             && response.status != StatusCode::SWITCHING_PROTOCOLS;
         if !informational {
+            failure::judge(ctx, response.status);
             ctx.answered = true;
             if let Some(deadline) = &ctx.deadline {
                 deadline.set(ctx.total_deadline);
@@ -265,7 +287,7 @@ impl ProxyHttp for Edge {
         Ok(())
     }
 
-    /// Nothing was sent, so any request may try the next backend.
+    /// Nothing was sent, so any request may try the next upstream.
     fn fail_to_connect(
         &self,
         _: &mut Session,
@@ -273,13 +295,12 @@ impl ProxyHttp for Edge {
         ctx: &mut Context,
         mut e: Box<Error>,
     ) -> Box<Error> {
+        failure::count(ctx, failure::kind(&e));
         failure::log_failure(ctx, &e);
-        let others = ctx
-            .route
-            .as_ref()
-            .map_or(0, |route| route.pipeline.backends().saturating_sub(1));
-        e.set_retry(ctx.attempt < others.max(failure::max_retries(ctx)));
-        ctx.attempt += 1;
+        ctx.blame(&failure::reason(&e));
+        let others_left = !failure::all_tried_but_this(ctx);
+        e.set_retry(others_left || ctx.tried.len() < failure::max_retries(ctx));
+        ctx.give_up();
         e
     }
 
@@ -301,15 +322,25 @@ impl ProxyHttp for Edge {
             && session.req_header().method.is_idempotent()
             && !session.retry_buffer_truncated()
             && session.response_written().is_none();
-        if upstream_failed {
-            failure::log_failure(ctx, &e);
-        }
         // A kept connection that the upstream had closed meanwhile says nothing about the upstream: it does not count.
         e.retry.decide_reuse(client_reused);
         let stale_connection = client_reused && e.retry();
-        e.set_retry(repeatable && (stale_connection || ctx.attempt < failure::max_retries(ctx)));
+        if upstream_failed {
+            failure::log_failure(ctx, &e);
+        }
+        if overdue {
+            failure::count(ctx, "timeout");
+            if ctx.sent && !ctx.answered {
+                ctx.blame("no answer in time");
+            }
+        } else if upstream_failed && !stale_connection {
+            failure::count(ctx, failure::kind(&e));
+            ctx.blame(&failure::reason(&e));
+        }
+        let tries_left = ctx.tried.len() < failure::max_retries(ctx);
+        e.set_retry(repeatable && (stale_connection || tries_left));
         if !stale_connection {
-            ctx.attempt += 1;
+            ctx.give_up();
         }
         e
     }
@@ -360,7 +391,19 @@ impl ProxyHttp for Edge {
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Context) {
-        if ctx.probe || !access::enabled() {
+        if ctx.probe {
+            return;
+        }
+        let status = session
+            .response_written()
+            .map(|response| response.status.as_u16());
+        let duration = ctx.started.elapsed();
+        let metrics = match &ctx.route {
+            Some(route) => &route.pipeline.metrics,
+            None => self.live.metrics().unmatched(),
+        };
+        metrics.count(status, duration, ctx.reason);
+        if !access::enabled() {
             return;
         }
         let request = session.req_header();
@@ -369,11 +412,9 @@ impl ProxyHttp for Edge {
             method: request.method.as_str(),
             path: ctx.path.as_deref(),
             version: ctx.version,
-            status: session
-                .response_written()
-                .map(|response| response.status.as_u16()),
+            status,
             bytes: session.body_bytes_sent(),
-            duration: ctx.started.elapsed(),
+            duration,
             pipeline: ctx.route.as_ref().map(|route| &*route.pipeline.name),
             upstream: ctx.backend().map(|backend| &*backend.name),
             auth: ctx

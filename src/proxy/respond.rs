@@ -10,7 +10,7 @@ use pingora_proxy::Session;
 use serde::Serialize;
 
 use super::context::Context;
-use super::head::HeadError;
+use super::head::{Head, HeadError};
 use super::headers::X_REQUEST_ID;
 use crate::auth::Denial;
 use crate::gateway::PathError;
@@ -31,6 +31,7 @@ pub(super) struct Refusal {
     challenges: Vec<HeaderValue>,
     retry_after: Option<u32>,
     allow: Option<HeaderValue>,
+    location: Option<HeaderValue>,
     close: bool,
 }
 
@@ -43,12 +44,33 @@ impl Refusal {
             challenges: Vec::new(),
             retry_after: None,
             allow: None,
+            location: None,
             close: false,
         }
     }
 
     pub(super) fn no_route() -> Self {
         Self::new(404, "no_route", "nothing is served here")
+    }
+
+    /// The same place by https; 443 is not named.
+    pub(super) fn https(head: &Head, port: u16) -> Self {
+        let mut url = format!("https://{}", head.written_host()).into_bytes();
+        if port != 443 {
+            url.extend_from_slice(format!(":{port}").as_bytes());
+        }
+        url.extend_from_slice(&head.path);
+        if let Some(query) = &head.query {
+            url.push(b'?');
+            url.extend_from_slice(query);
+        }
+        match HeaderValue::from_bytes(&url) {
+            Ok(location) => Self {
+                location: Some(location),
+                ..Self::new(301, "force_https", "")
+            },
+            Err(_) => Self::malformed("target"),
+        }
     }
 
     pub(super) fn method_not_allowed(allowed: &[&Method]) -> Self {
@@ -199,6 +221,9 @@ pub(super) async fn refuse(
     }
     if let Some(allow) = refusal.allow {
         response.insert_header(header::ALLOW, allow)?;
+    }
+    if let Some(location) = refusal.location {
+        response.insert_header(header::LOCATION, location)?;
     }
     let unread = !session.is_body_empty();
     if refusal.close || unread {

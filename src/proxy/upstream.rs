@@ -21,6 +21,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, OrErr};
 use tokio::net::TcpStream;
 
+use super::authorities::Authorities;
 use crate::gateway::{HttpBackend, Upstream};
 
 /// How often overdue connections are looked for.
@@ -127,7 +128,7 @@ impl Deadlines {
 
 /// Opens connections that have a deadline.
 #[derive(Debug)]
-pub(super) struct Connector(pub(super) Arc<Deadlines>);
+struct Connector(Arc<Deadlines>);
 
 #[async_trait]
 impl Connect for Connector {
@@ -182,26 +183,43 @@ pub(super) fn watched_pause(settings: &HttpBackend) -> Option<Duration> {
     (settings.read_timeout < settings.head_timeout).then_some(settings.read_timeout)
 }
 
-/// The peer for one attempt.
-pub(super) fn peer(
-    upstream: &Upstream,
-    address: SocketAddr,
+/// How connections to upstreams are opened.
+#[derive(Debug)]
+pub(super) struct Connections {
     connector: Arc<Connector>,
-) -> Box<HttpPeer> {
-    let settings = &upstream.settings;
-    let server_name = if settings.tls {
-        settings.host.clone()
-    } else {
-        String::new()
-    };
-    let mut peer = HttpPeer::new(address, settings.tls, server_name);
-    let options = &mut peer.options;
-    options.custom_l4 = Some(connector);
-    options.total_connection_timeout = Some(settings.connect_timeout);
-    options.connection_timeout = Some(settings.connect_timeout);
-    // The longer of the two; the deadline holds the shorter.
-    options.read_timeout = Some(settings.read_timeout.max(settings.head_timeout));
-    options.write_timeout = Some(settings.read_timeout);
-    options.idle_timeout = Some(IDLE);
-    Box::new(peer)
+    authorities: Authorities,
+}
+
+impl Connections {
+    pub(super) fn new(deadlines: Arc<Deadlines>) -> Self {
+        Self {
+            connector: Arc::new(Connector(deadlines)),
+            authorities: Authorities::default(),
+        }
+    }
+
+    /// The peer for one attempt.
+    pub(super) fn peer(&self, upstream: &Upstream, address: SocketAddr) -> Box<HttpPeer> {
+        let (settings, url) = (&upstream.settings, &upstream.url);
+        let server_name = if url.tls {
+            url.host.clone()
+        } else {
+            String::new()
+        };
+        let mut peer = HttpPeer::new(address, url.tls, server_name);
+        let options = &mut peer.options;
+        options.custom_l4 = Some(self.connector.clone());
+        options.total_connection_timeout = Some(settings.connect_timeout);
+        options.connection_timeout = Some(settings.connect_timeout);
+        // The longer of the two; the deadline holds the shorter.
+        options.read_timeout = Some(settings.read_timeout.max(settings.head_timeout));
+        options.write_timeout = Some(settings.read_timeout);
+        options.idle_timeout = Some(IDLE);
+        if let Some(roots) = &upstream.roots {
+            options.ca = Some(self.authorities.of(roots));
+            // Pingora tells kept connections apart by address and name, not by who vouched for them.
+            peer.group_key = roots.id;
+        }
+        Box::new(peer)
+    }
 }

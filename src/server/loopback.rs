@@ -14,23 +14,31 @@ use crate::proxy::Probe;
 pub(super) struct Loopback {
     bind: Bind,
     path: String,
+    /// For a network that speaks TLS only.
+    tls: Option<reqwest::Client>,
 }
 
 impl Loopback {
-    /// The first network of the proxy, else the management network.
+    /// The first network of the proxy, in the clear if there is one, else the management network.
     pub(super) fn new(config: &Config, probe: &Probe) -> Option<Self> {
         let management = config.management.as_ref().map(|settings| &settings.network);
-        let of = |wanted: bool| {
-            let mut networks = config.networks.iter();
-            let found = networks.find(|network| (management == Some(&network.name)) == wanted);
-            found.map(|network| network.bind.clone())
+        let of = |wanted: bool, tls: bool| {
+            config.networks.iter().find(|network| {
+                (management == Some(&network.name)) == wanted && network.tls.is_some() == tls
+            })
         };
-        if let Some(bind) = of(false) {
-            let path = probe.path().to_owned();
-            return Some(Self { bind, path });
-        }
-        let path = "/health".to_owned();
-        of(true).map(|bind| Self { bind, path })
+        let (network, path) = match of(false, false).or_else(|| of(false, true)) {
+            Some(network) => (network, probe.path()),
+            None => (of(true, false)?, "/health"),
+        };
+        Some(Self {
+            bind: network.bind.clone(),
+            path: path.to_owned(),
+            tls: match (&network.tls, &network.bind) {
+                (Some(_), Bind::Tcp(address)) => Some(tls_client(*address)?),
+                _ => None,
+            },
+        })
     }
 
     /// Whether the answer is the expected one, and comes in time.
@@ -46,6 +54,12 @@ impl Loopback {
         );
         let mut answer = [0; 12];
         match &self.bind {
+            Bind::Tcp(address) if let Some(client) = &self.tls => {
+                let url = format!("https://localhost:{}{}", address.port(), self.path);
+                let answer = client.get(url).send().await;
+                let answer = answer.map_err(std::io::Error::other)?;
+                return Ok(answer.status().is_success());
+            }
             Bind::Tcp(address) => {
                 let mut stream = TcpStream::connect(reachable(*address).as_slice()).await?;
                 stream.write_all(request.as_bytes()).await?;
@@ -59,6 +73,16 @@ impl Loopback {
         }
         Ok(answer.starts_with(b"HTTP/1.1 20"))
     }
+}
+
+/// A client that takes any certificate: it asks this process, and is sure of that by the path.
+fn tls_client(address: SocketAddr) -> Option<reqwest::Client> {
+    let client = reqwest::Client::builder()
+        .resolve_to_addrs("localhost", &reachable(address))
+        .danger_accept_invalid_certs(true)
+        .pool_max_idle_per_host(0)
+        .no_proxy();
+    client.build().ok()
 }
 
 /// A listener on every address is also on the loopback one, of one family at least: systemd may have opened the other one.

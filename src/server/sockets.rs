@@ -243,7 +243,12 @@ mod tests {
     fn network(name: &str, address: &str) -> Network {
         let bind = Bind::Tcp(address.parse().unwrap());
         let name = name.into();
-        Network { name, bind }
+        Network {
+            name,
+            bind,
+            tls: None,
+            https_port: None,
+        }
     }
 
     fn inherited(name: Option<&str>) -> (Inherited, String) {

@@ -4,6 +4,7 @@
 
 mod bearer;
 mod chain;
+mod cloud;
 mod configuration;
 mod demo;
 mod explain;
@@ -18,4 +19,8 @@ mod paths;
 mod reload;
 mod rooms;
 mod routing;
+mod runbeam_sdk;
 mod support;
+mod tls;
+mod token_store;
+mod watch;

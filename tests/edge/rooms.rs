@@ -14,19 +14,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("files", &[]),
     ("auth", &["config", "files"]),
     ("policy", &["config"]),
-    ("gateway", &["auth", "policy", "config", "files"]),
-    ("proxy", &["gateway", "auth", "policy", "telemetry"]),
+    ("balance", &["config"]),
+    ("gateway", &["auth", "policy", "balance", "config", "files", "telemetry"]),
+    ("proxy", &["gateway", "balance", "auth", "policy", "telemetry"]),
     ("runbeam", &["auth", "files"]),
     ("runbeam/agent", &["gateway", "runbeam", "telemetry"]),
     ("management", &["gateway", "runbeam", "telemetry"]),
-    ("server", &["config", "telemetry", "files", "auth", "policy", "gateway", "proxy", "management", "runbeam"]),
+    ("server", &["config", "telemetry", "files", "auth", "policy", "balance", "gateway", "proxy", "management", "runbeam"]),
 ];
 
 /// Argument parsing and the small commands.
 const TOP: &[&str] = &["main", "lib", "cli", "demo"];
 
-/// Who may name Pingora.
-const NAMES_PINGORA: &[&str] = &["server", "proxy", "management", "runbeam/agent", "demo"];
+/// Who may name Pingora; `balance` for its ring of consistent hashing.
+const NAMES_PINGORA: &[&str] = &["balance", "server", "proxy", "management", "runbeam/agent", "demo"];
 
 /// A source file without its tests.
 struct Source {

@@ -74,6 +74,11 @@ impl Passwords {
         self.0.pool.hashed()
     }
 
+    /// How many passwords wait to be hashed.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.0.pool.waiting()
+    }
+
     /// What a password that stands in the configuration as it is is compared with.
     pub(super) fn digest(&self, password: &str) -> [u8; 32] {
         self.0.sign(&[b"password", password.as_bytes()])

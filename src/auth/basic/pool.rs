@@ -26,6 +26,7 @@ pub(super) struct Pool {
     jobs: OnceLock<SyncSender<Job>>,
     costliest: AtomicU32,
     hashed: Arc<AtomicU64>,
+    waiting: Arc<AtomicU64>,
 }
 
 enum Job {
@@ -36,7 +37,9 @@ enum Job {
 impl Pool {
     /// Starts the threads, unless they run, and logs the time of one hash of this cost, unless a costlier one has been expected.
     pub(super) fn expect(&self, cost: u32) {
-        let jobs = self.jobs.get_or_init(|| start(threads(), &self.hashed));
+        let jobs = self
+            .jobs
+            .get_or_init(|| start(threads(), &self.hashed, &self.waiting));
         if self.costliest.fetch_max(cost, Ordering::Relaxed) < cost {
             // When the queue is full, there is more important work.
             let _ = jobs.try_send(Job::Measure(cost));
@@ -48,12 +51,21 @@ impl Pool {
         self.hashed.load(Ordering::Relaxed)
     }
 
+    /// Comparisons that wait for a thread.
+    pub(super) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// Makes a comparison, or refuses to when too many wait. Dropping the future withdraws it, if it has not begun.
     pub(super) async fn run(&self, check: Check) -> Result<bool, Refusal> {
         let (verdict, answer) = oneshot::channel();
         let jobs = self.jobs.get().ok_or(FULL)?;
-        jobs.try_send(Job::Check(check, verdict))
-            .map_err(|_| FULL)?;
+        // Before it can be taken out: the count never goes below zero.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        jobs.try_send(Job::Check(check, verdict)).map_err(|_| {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            FULL
+        })?;
         answer.await.map_err(|_| FULL)
     }
 }
@@ -70,24 +82,27 @@ fn threads() -> usize {
     (cores / 2).max(1)
 }
 
-fn start(threads: usize, hashed: &Arc<AtomicU64>) -> SyncSender<Job> {
+fn start(threads: usize, hashed: &Arc<AtomicU64>, waiting: &Arc<AtomicU64>) -> SyncSender<Job> {
     let (sender, jobs) = sync_channel(threads * QUEUE);
     let jobs = Arc::new(Mutex::new(jobs));
     for _ in 0..threads {
-        let (jobs, hashed) = (jobs.clone(), hashed.clone());
+        let (jobs, hashed, waiting) = (jobs.clone(), hashed.clone(), waiting.clone());
         let thread = thread::Builder::new().name("password hashing".to_owned());
-        if let Err(error) = thread.spawn(move || work(&jobs, &hashed)) {
+        if let Err(error) = thread.spawn(move || work(&jobs, &hashed, &waiting)) {
             log::error!("cannot start a thread for password hashing: {error}");
         }
     }
     sender
 }
 
-fn work(jobs: &Mutex<Receiver<Job>>, hashed: &AtomicU64) {
+fn work(jobs: &Mutex<Receiver<Job>>, hashed: &AtomicU64, waiting: &AtomicU64) {
     give_way();
     loop {
         // The lock is among these threads only. Workers never wait for it.
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        if matches!(job, Ok(Job::Check(..))) {
+            waiting.fetch_sub(1, Ordering::Relaxed);
+        }
         match job {
             Err(_) => return,
             Ok(Job::Check(_, verdict)) if verdict.is_closed() => {}
@@ -158,7 +173,7 @@ mod tests {
 
     fn one_thread() -> Pool {
         let pool = Pool::default();
-        let jobs = start(1, &pool.hashed).into();
+        let jobs = start(1, &pool.hashed, &pool.waiting).into();
         Pool { jobs, ..pool }
     }
 
@@ -192,8 +207,10 @@ mod tests {
             let mut gone = Box::pin(pool.run(check(14)));
             let _ = tokio::time::timeout(Duration::ZERO, &mut gone).await;
         }
+        assert!((1..=QUEUE as u64).contains(&pool.waiting()));
         assert_eq!(long.await, Ok(false));
         assert_eq!(pool.run(check(4)).await, Ok(false));
+        assert_eq!(pool.waiting(), 0);
         assert_eq!(pool.hashed(), 2);
     }
 

@@ -22,6 +22,17 @@ pub(crate) struct FetchedKeys {
     settings: Arc<JwksUrl>,
 }
 
+/// Why there are no keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeyTrouble {
+    /// Where they are fetched from; without user name, password and query.
+    pub(crate) url: String,
+    /// What became of the last fetch.
+    pub(crate) cause: String,
+    /// Whether it was for want of an answer in time.
+    pub(crate) timed_out: bool,
+}
+
 impl FetchedKeys {
     pub(super) fn new(set: Arc<KeySet>, settings: Arc<JwksUrl>) -> Self {
         Self { set, settings }
@@ -32,6 +43,34 @@ impl FetchedKeys {
         self.set
             .is_settled()
             .then(|| self.set.generation(self.settings.max_stale))?
+    }
+
+    /// Fetches the set if that is due: for those who have no background task. A request waits for it only if there are no keys that may serve.
+    pub(crate) async fn refresh_if_due(&self) {
+        if self.set.due() > Instant::now() {
+            return;
+        }
+        let flight = self.set.take_off(Purpose::Scheduled);
+        // Before the first fetch has ended, whoever asks for a key waits for it anyway.
+        let waits = self.set.is_tried() && self.set.generation(self.settings.max_stale).is_none();
+        if let Some(flight) = flight.filter(|_| waits) {
+            let _ = timeout_at(Instant::now() + PATIENCE, set::landed(flight)).await;
+        }
+    }
+
+    /// Why there are no keys, after a request was told so.
+    pub(crate) fn trouble(&self) -> KeyTrouble {
+        let status = self.set.status();
+        let waiting = self.set.flight().is_some();
+        KeyTrouble {
+            url: status.url,
+            cause: match status.last_error {
+                _ if waiting => "no answer yet".to_owned(),
+                Some(error) => error,
+                None => "none was fetched".to_owned(),
+            },
+            timed_out: waiting || self.set.timed_out(),
+        }
     }
 
     /// The key for a token. A known key is found without waiting. At a start the request waits for the first fetch; an unknown `kid` waits for one fetch, if the cool-down allows one.

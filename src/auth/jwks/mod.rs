@@ -28,7 +28,7 @@ use self::store::Store;
 use super::tokens::{TokenCache, TokenCacheStatus};
 use crate::config::JwksUrl;
 
-pub(crate) use lookup::FetchedKeys;
+pub(crate) use lookup::{FetchedKeys, KeyTrouble};
 pub(crate) use parse::{JwksError, parse};
 
 /// How long the background task sleeps at most.

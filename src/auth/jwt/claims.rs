@@ -11,7 +11,7 @@ use crate::auth::strict_json;
 use crate::auth::tokens::{Validity, Verified};
 use crate::config::{Jwt, RequiredClaim};
 
-pub(super) type Claims = Map<String, Value>;
+pub(crate) type Claims = Map<String, Value>;
 
 /// Reads decoded claims. They count for nothing before their signature has verified.
 pub(super) fn parse(text: &[u8]) -> Result<Claims, Reason> {
@@ -57,7 +57,7 @@ pub(super) fn examine(
 }
 
 /// `exp`, `nbf` and `iat` (RFC 7519 sections 4.1.4 to 4.1.6), the leeway both ways.
-fn validity(claims: &Claims, leeway: f64) -> Result<Validity, Reason> {
+pub(super) fn validity(claims: &Claims, leeway: f64) -> Result<Validity, Reason> {
     let until = number(claims, "exp")?.ok_or(Reason::NoExpiry)? + leeway;
     let starts = [number(claims, "nbf")?, number(claims, "iat")?];
     let latest = starts
@@ -79,7 +79,7 @@ fn number(claims: &Claims, name: &str) -> Result<Option<f64>, Reason> {
 }
 
 /// `aud`: a string, or an array of nothing but strings (RFC 7519 section 4.1.3, RFC 8725 section 3.9).
-fn check_audience(claims: &Claims, accepted: &[String]) -> Result<(), Reason> {
+pub(super) fn check_audience(claims: &Claims, accepted: &[String]) -> Result<(), Reason> {
     let named = match claims.get("aud") {
         None if accepted.is_empty() => return Ok(()),
         None => None,

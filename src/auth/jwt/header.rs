@@ -4,22 +4,30 @@ use serde_json::Value;
 
 use crate::auth::outcome::Reason;
 use crate::auth::strict_json;
-use crate::config::Jwt;
+use crate::config::JwtAlgorithm;
 
 /// What is taken from a header that passed.
 pub(super) struct Header {
+    /// `alg`, one of those that are accepted.
+    pub(super) algorithm: JwtAlgorithm,
     /// `kid`.
     pub(super) kid: Option<String>,
 }
 
 impl Header {
     /// Reads a decoded header. `jku`, `x5u`, `jwk` and `x5c` are passed over: they never lead to a connection or a key (RFC 8725 section 3.10).
-    pub(super) fn read(text: &[u8], settings: &Jwt) -> Result<Self, Reason> {
+    /// `algorithms` and `types` are those that are accepted.
+    pub(super) fn read(
+        text: &[u8],
+        algorithms: &[JwtAlgorithm],
+        types: &[String],
+    ) -> Result<Self, Reason> {
         let mut header = strict_json::object(text).ok_or(Reason::Malformed)?;
-        match header.get("alg") {
-            Some(Value::String(name)) if name == settings.algorithm.name() => {}
-            _ => return Err(Reason::WrongAlgorithm),
-        }
+        let algorithm = match header.get("alg") {
+            Some(Value::String(name)) => algorithms.iter().find(|accepted| name == accepted.name()),
+            _ => None,
+        };
+        let algorithm = *algorithm.ok_or(Reason::WrongAlgorithm)?;
         // `crit` (RFC 7515 section 4.1.11) and `b64` (RFC 7797) change what the signature means, `zip` and `enc` (RFC 7516) belong to encryption, and `cty` to a nested
         // token (RFC 8725 section 3.6). None of them is understood here, whatever its value.
         if ["crit", "b64", "zip", "enc", "cty"]
@@ -30,14 +38,15 @@ impl Header {
         }
         match header.get("typ") {
             None => {}
-            Some(Value::String(typ)) if is_accepted(typ, &settings.accepted_types) => {}
+            Some(Value::String(typ)) if is_accepted(typ, types) => {}
             Some(_) => return Err(Reason::WrongType),
         }
-        match header.remove("kid") {
-            None => Ok(Self { kid: None }),
-            Some(Value::String(kid)) => Ok(Self { kid: Some(kid) }),
-            Some(_) => Err(Reason::Malformed),
-        }
+        let kid = match header.remove("kid") {
+            None => None,
+            Some(Value::String(kid)) => Some(kid),
+            Some(_) => return Err(Reason::Malformed),
+        };
+        Ok(Self { algorithm, kid })
     }
 }
 

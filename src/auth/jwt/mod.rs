@@ -5,11 +5,12 @@
 //! the client gets one and the same answer.
 //!
 //! In reading order: `place` finds the token, `memory` knows it from an earlier request, `compact` and `header` take it apart, `trust` and `source` have the keys, `claims`
-//! and `carried` make an identity of it.
+//! and `carried` make an identity of it. `detached` does the same for those who need the claims themselves, outside any chain.
 
 mod carried;
 mod claims;
 mod compact;
+mod detached;
 mod header;
 mod memory;
 mod place;
@@ -31,6 +32,8 @@ use super::outcome::{Outcome, Reason, Refusal};
 use super::presented::Presented;
 use super::tokens::Verified;
 use crate::config::{CredentialPlace, Jwt};
+
+pub(crate) use detached::{DetachedKeys, Unverified};
 
 /// A `jwt-auth` step, ready to verify.
 #[derive(Debug)]
@@ -86,12 +89,14 @@ impl Verifier {
     /// Verifies a token, and tells whose it is.
     async fn verify(&self, token: &[u8], now: UnixTime) -> Result<(usize, Verified), Refusal> {
         let compact = Compact::split(token)?;
-        let header = Header::read(&compact.header, &self.settings)?;
+        let settings = &self.settings;
+        let accepted = std::slice::from_ref(&settings.algorithm);
+        let header = Header::read(&compact.header, accepted, &settings.accepted_types)?;
         let (index, issuer) = self.issuer(&compact)?;
         let signed = issuer
             .keys
             .verifies(
-                self.settings.algorithm,
+                header.algorithm,
                 header.kid.as_deref(),
                 compact.signing_input,
                 &compact.signature,

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::super::entry::Entry;
 use super::super::network::Networks;
 use super::super::reader::Reader;
-use super::super::{Backend, BackendTarget, Bind, Management, Pipeline};
+use super::super::{Backend, BackendTarget, Bind, Management, Pipeline, UpstreamUrl};
 
 /// Reports what they must not get at.
 pub(in super::super) fn check(
@@ -132,15 +132,14 @@ fn points_at(backend: &Backend, management: SocketAddr, hosts: &[String]) -> boo
     let BackendTarget::Http(http) = &backend.target else {
         return false;
     };
-    match http.host.parse::<IpAddr>() {
-        Ok(ip) => reaches(SocketAddr::new(ip, http.port), management),
+    let points = |UpstreamUrl { host, port, .. }: &UpstreamUrl| match host.parse::<IpAddr>() {
+        Ok(ip) => reaches(SocketAddr::new(ip, *port), management),
         Err(_) => {
-            let own = http.host == "localhost"
-                || http.host.ends_with(".localhost")
-                || hosts.contains(&http.host);
-            own && http.port == management.port()
+            let own = host == "localhost" || host.ends_with(".localhost") || hosts.contains(host);
+            own && *port == management.port()
         }
-    }
+    };
+    http.upstreams.iter().any(points)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Steps of a pipeline, typed.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub enum StepKind {
     Basic(AuthStep<Basic>),
     /// `api-key`.
     ApiKey(AuthStep<ApiKey>),
+    /// `mutual-tls`.
+    MutualTls(AuthStep<MutualTls>),
     /// `policies`.
     Policies(Arc<Policies>),
     /// `path-filter`.
@@ -43,6 +46,7 @@ impl StepKind {
             Self::Jwt(_) => "jwt-auth",
             Self::Basic(_) => "basic-auth",
             Self::ApiKey(_) => "api-key",
+            Self::MutualTls(_) => "mutual-tls",
             Self::Policies(_) => "policies",
             Self::PathFilter(_) => "path-filter",
             Self::LogDump(_) => "log_dump",
@@ -52,7 +56,20 @@ impl StepKind {
 
     /// Whether the step authenticates.
     pub fn authenticates(&self) -> bool {
-        matches!(self, Self::Jwt(_) | Self::Basic(_) | Self::ApiKey(_))
+        matches!(
+            self,
+            Self::Jwt(_) | Self::Basic(_) | Self::ApiKey(_) | Self::MutualTls(_)
+        )
+    }
+
+    /// Whether the step after it belongs to the same group.
+    pub fn is_optional(&self) -> bool {
+        match self {
+            Self::Jwt(step) => step.optional,
+            Self::Basic(step) => step.optional,
+            Self::ApiKey(step) => step.optional,
+            _ => false,
+        }
     }
 
     /// Whether the step can refuse a request without authenticating it.
@@ -235,4 +252,41 @@ impl std::fmt::Debug for KeyDigest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("[redacted]")
     }
+}
+
+/// Settings of `mutual-tls`. The certificate itself is verified in the handshake, against the `client_ca_path` of the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MutualTls {
+    /// `subject_from`: what of the certificate is the subject. Default [`CertificateSubject::CommonName`].
+    pub subject: CertificateSubject,
+    /// `subjects`: who may pass. Empty: whoever has a certificate of the authority.
+    pub subjects: Vec<String>,
+    /// `sans`: the certificate must bear one of these names. Empty: any.
+    pub names: Vec<AlternativeName>,
+}
+
+/// What of a certificate is the subject. A certificate that has none of it, or several, does not pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateSubject {
+    /// `common_name` of the subject.
+    CommonName,
+    /// The alternative name that is a URI (SPIFFE).
+    Uri,
+    /// The alternative name that is a DNS name.
+    Dns,
+    /// The alternative name that is a mail address.
+    Email,
+}
+
+/// A subject alternative name (RFC 5280 section 4.2.1.6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AlternativeName {
+    /// `DNS:`, in lower case.
+    Dns(String),
+    /// `URI:`.
+    Uri(String),
+    /// `email:`.
+    Email(String),
+    /// `IP:`.
+    Ip(IpAddr),
 }

@@ -2,14 +2,14 @@
 
 use super::*;
 
-fn http_backend(keys: &str) -> String {
+pub(super) fn http_backend(keys: &str) -> String {
     format!(
         "{BASE}{}\n{keys}",
         PIPELINE.replace("service = \"echo\"", "service = \"http\"")
     )
 }
 
-fn backend(text: &str) -> HttpBackend {
+pub(super) fn backend(text: &str) -> HttpBackend {
     match &ok(text).pipelines[0].backends[0].target {
         BackendTarget::Http(http) => (**http).clone(),
         BackendTarget::Echo => panic!("an echo"),
@@ -51,6 +51,9 @@ fn addresses_of_backends() {
         ),
     ] {
         let got = backend(&http_backend(&format!("{keys}\n{target}")));
+        let [got] = got.upstreams.as_slice() else {
+            panic!("{keys}: {got:?}");
+        };
         assert_eq!(
             (got.tls, got.host.as_str(), got.port, got.base_path.as_str()),
             want,
@@ -106,8 +109,12 @@ fn backend_refusals() {
             "timeout_secs: must be from 1 to 3600",
         ),
         (
-            "base_url = \"http://h\"\nca_cert_path = \"ca.pem\"",
-            "(ca_cert_path) is not served by this version",
+            "base_url = \"https://h\"\nca_cert_path = \"none.pem\"",
+            "ca_cert_path: conf/none.pem cannot be read: ",
+        ),
+        (
+            "base_url = \"https://my_host.example.com\"",
+            "has an underscore before the first dot",
         ),
         (
             "base_url = \"http://h\"\nhost = \"h\"",

@@ -265,6 +265,13 @@ fn what_it_may_not_hold() {
         (
             replaced(
                 "base_url = \"http://10.0.0.7:80\"",
+                "upstreams = [\"http://10.0.0.7:80\", { url = \"http://127.0.0.1:19090\" }]",
+            ),
+            "backends.c: points at the Management API",
+        ),
+        (
+            replaced(
+                "base_url = \"http://10.0.0.7:80\"",
                 "connection = { host = \"127.1.1.1\", port = 19090 }",
             ),
             "backends.c: points at the Management API",

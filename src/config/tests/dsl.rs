@@ -129,8 +129,8 @@ fn they_load_with_one_note_for_what_is_ignored() {
     };
     assert_eq!(
         (
-            http.host.as_str(),
-            http.port,
+            http.upstreams[0].host.as_str(),
+            http.upstreams[0].port,
             http.head_timeout.as_secs(),
             http.credential.is_some()
         ),

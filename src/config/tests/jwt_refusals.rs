@@ -196,10 +196,6 @@ fn authentication_tables_as_steps() {
             "is what an upstream gets, not a check",
         ),
         (
-            reference("[authentications.x]\nmethod = \"mutual_tls\"\n"),
-            "step type \"mutual-tls\" is not served by this version",
-        ),
-        (
             reference("[authentications.x]\nmethod = \"custom\"\n"),
             "the method \"custom\" is not something",
         ),

@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod backends;
+mod balance;
 mod cloud;
 mod credentials;
 mod dsl;
@@ -16,6 +17,7 @@ mod policies;
 mod rules;
 mod steps;
 mod tables;
+mod tls;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -141,7 +143,7 @@ config = {
   audiance = "a", # a typo
 }
 [middleware.key]
-type = "mutual-tls"
+type = "webhook"
 whatever = 1
 [backends.b]
 service = "http"
@@ -155,7 +157,7 @@ a = 1
         "19: endpoints.e.service: the service \"dicom\" is not something that an HTTP edge does; ",
         "20: endpoints.e.options.path_prefix: must begin with \"/\"; it is \"api\"",
         "26: middleware.jwt.config.audiance: unknown key \"audiance\"; did you mean \"audience\"?",
-        "29: middleware.key.type: step type \"mutual-tls\" is not served by this version",
+        "29: middleware.key.type: the step \"webhook\" is not something that an HTTP edge does; ",
         "31: backends.b.base_url: is missing; add base_url",
         "33: nonsense: unknown key \"nonsense\"",
     ];

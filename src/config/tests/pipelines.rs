@@ -164,7 +164,6 @@ fn pipeline_refusals() {
 #[test]
 fn steps_that_are_not_served() {
     for (kind, want) in [
-        ("mutual-tls", "is not served by this version"),
         (
             "transform",
             "the step \"transform\" is not something that an HTTP edge does; the edge does not touch bodies",

@@ -212,14 +212,6 @@ fn network_refusals() {
             "12: network.x: binds to the same address as network \"public\"",
         ),
         (
-            "[network.x.http]\nbind_port = 1\ncert_path = \"c\"\n",
-            "14: network.x.http.cert_path: TLS on a listener (cert_path) is not served by this version",
-        ),
-        (
-            "[network.x.http]\nbind_port = 1\nforce_https = true\n",
-            "14: network.x.http.force_https: TLS on a listener",
-        ),
-        (
             "[network.x]\nenable_wireguard = true\nhttp = { bind_port = 1 }\n",
             "13: network.x.enable_wireguard: WireGuard (enable_wireguard) is not something",
         ),

@@ -91,7 +91,14 @@ impl Live {
     fn build(&self, config: &Config) -> Result<Gateway, Errors> {
         // Chains take the cache of tokens along that is set when they are built.
         self.key_sets().remember_tokens(config.token_cache_bytes);
-        Gateway::build(config, &self.shared, &self.names).inspect_err(|_| {
+        let Self {
+            shared,
+            upstreams,
+            tickets,
+            metrics,
+            ..
+        } = self;
+        Gateway::build(config, shared, upstreams, tickets, metrics).inspect_err(|_| {
             let before = self.config().token_cache_bytes;
             self.key_sets().remember_tokens(before);
         })
@@ -110,6 +117,7 @@ impl Live {
                     log::warn!("{}", note.text);
                 }
             }
+            warn(&gateway);
             self.gateway.store(Arc::new(gateway));
             applied.status.source = origin(&config);
             applied.status.generation += 1;
@@ -133,6 +141,14 @@ impl Live {
         outcome: Result<Reload, ReloadError>,
     ) -> Result<Reload, ReloadError> {
         let mut applied = self.applied();
+        let status = &mut applied.status;
+        let count = match &outcome {
+            Ok(Reload::Unchanged) => &mut status.reloads.unchanged,
+            Ok(Reload::Reloaded(_)) => &mut status.reloads.reloaded,
+            Err(_) => &mut status.reloads.refused,
+        };
+        *count += 1;
+        status.tried_at = SystemTime::now();
         match &outcome {
             Ok(Reload::Unchanged) => log::debug!("{what}: nothing has changed"),
             Ok(Reload::Reloaded(diff)) => log::info!(
@@ -235,4 +251,10 @@ pub(super) fn broken(error: &std::io::Error) -> SetAside {
         format!("what was kept of the cloud's cannot be used: {error}"),
     );
     SetAside::whole("all", error.into())
+}
+
+pub(super) fn warn(gateway: &Gateway) {
+    for warning in gateway.warnings() {
+        log::warn!("{warning}");
+    }
 }

@@ -15,10 +15,25 @@ pub struct Status {
     pub source: &'static str,
     /// When the configuration that serves was put in service.
     pub applied_at: SystemTime,
+    /// When a change was last tried; before the first, when the process began to serve.
+    pub tried_at: SystemTime,
     /// Why the last change was refused; `None` after one that was not.
     pub last_error: Option<String>,
     /// The same, one sentence for each thing that was wrong.
     pub last_errors: Vec<String>,
+    /// How the changes so far ended.
+    pub reloads: Reloads,
+}
+
+/// Counts of reloads and of other changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reloads {
+    /// Put another configuration in service.
+    pub reloaded: u64,
+    /// Found nothing changed.
+    pub unchanged: u64,
+    /// Were refused.
+    pub refused: u64,
 }
 
 /// How a change ended.

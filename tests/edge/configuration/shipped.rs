@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::authority::Authority;
 use crate::support::ports::Port;
 use crate::support::request::Request;
 use crate::support::{Issuer, Program};
@@ -64,6 +65,8 @@ fn the_readme_shows_configurations_that_load() {
     let readme = read("README.md");
     let pieces: Vec<&str> = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(pieces.len() >= 4, "{} pieces", pieces.len());
+    let authority = Authority::new("an authority");
+    let (one, other, root) = (authority.server(&["a.example"]), authority.server(&["b.example"]), authority.pem());
     for piece in pieces {
         let mut text = piece.to_owned();
         if !piece.contains("[proxy]") {
@@ -75,6 +78,12 @@ fn the_readme_shows_configurations_that_load() {
             text.push_str(&format!("[pipelines.api]\nnetworks = [\"public\"]\nendpoints = [\"api\"]\nmiddleware = [\"{name}\"]\nbackends = [\"app\"]\n"));
         }
         let ran = Program::check(&text)
+            .file("tls/cert.pem", &one.certificate)
+            .file("tls/key.pem", &one.key)
+            .file("tls/other.pem", &other.certificate)
+            .file("tls/other.key", &other.key)
+            .file("tls/clients.pem", &root)
+            .file("tls/internal.pem", &root)
             .env("BILLING_KEY_HASH", &"ab".repeat(32))
             .env("ADMIN_PASSWORD_HASH", "$2b$12$x47zQBxnDIDtr8CrB.7P0Od7WQZ5pURJa4bPIGzrstXLp1P.YuBeG")
             .run();

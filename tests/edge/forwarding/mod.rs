@@ -1,6 +1,7 @@
 //! What the upstream gets, what the client gets back, and what happens when either of them is slow, gone or wrong.
 
 mod backends;
+mod balance;
 mod bodies;
 mod broken;
 mod fields;

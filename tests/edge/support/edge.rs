@@ -73,6 +73,10 @@ impl Edge {
         self.place.port.number()
     }
 
+    pub fn management_port(&self) -> u16 {
+        self.place.management.number()
+    }
+
     pub fn get(&self, target: &str) -> Request {
         self.request("GET", target)
     }
@@ -83,6 +87,11 @@ impl Edge {
 
     pub fn request(&self, method: &str, target: &str) -> Request {
         Request::new(self.port(), method, target)
+    }
+
+    /// Where a browser finds the management network.
+    pub fn management_origin(&self) -> String {
+        format!("http://127.0.0.1:{}", self.place.management)
     }
 
     /// A request to the management network.
@@ -269,6 +278,12 @@ impl EdgeBuilder {
     /// A file in the edge's directory, for configurations that name one (as `{dir}/name`, or by the name alone).
     pub fn file(mut self, name: &str, content: &str) -> Self {
         self.files.push((name.into(), content.into()));
+        self
+    }
+
+    /// Ports that were claimed for a text that names them itself.
+    pub fn on_ports(mut self, public: Port, management: Port) -> Self {
+        self.ports = Some((public, management));
         self
     }
 

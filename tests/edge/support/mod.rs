@@ -9,7 +9,9 @@
 //!
 //! Everything is real: sockets, keys, the binary. Everything ends with the test.
 
+pub mod authority;
 pub mod client;
+pub mod cloud;
 pub mod edge;
 pub mod http2;
 pub mod issuer;
@@ -23,11 +25,13 @@ pub mod response;
 pub mod secrets;
 pub mod server;
 pub mod settings;
+pub mod tls;
 pub mod token;
 pub mod upstream;
 pub mod wire;
 
 pub use client::Client;
+pub use cloud::Cloud;
 pub use edge::Edge;
 pub use issuer::Issuer;
 pub use message::Framing;

@@ -62,13 +62,25 @@ impl Upstream {
     }
 
     pub fn with(script: impl Fn(&mut Exchange) + Send + Sync + 'static) -> Self {
-        let port = Port::claim();
+        Self::at(Port::claim(), script)
+    }
+
+    /// In a place that was claimed before, or that another upstream has left.
+    pub fn at(port: Port, script: impl Fn(&mut Exchange) + Send + Sync + 'static) -> Self {
         let received = Arc::new(Mutex::new(Vec::new()));
         let server = Server::start(port.number(), {
             let received = Arc::clone(&received);
             move |number, stream| Exchange::serve(number, stream, &received, &script)
         });
         Self { port, server, received }
+    }
+
+    /// Ends it, with every connection: from now on nobody is there. Its place, and what it received.
+    pub fn stop(self) -> (Port, Vec<Received>) {
+        let Self { port, server, received } = self;
+        drop(server);
+        let received = received.lock().unwrap().clone();
+        (port, received)
     }
 
     pub fn port(&self) -> u16 {

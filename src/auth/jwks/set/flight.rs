@@ -39,6 +39,7 @@ pub(super) struct State {
     failures: u32,
     pub(super) fetches: (u64, u64),
     pub(super) last_error: Option<String>,
+    timed_out: bool,
     health: Health,
     refused: Vec<String>,
 }
@@ -66,6 +67,11 @@ impl KeySet {
     /// The fetch that is under way.
     pub(in super::super) fn flight(&self) -> Option<Flight> {
         self.state().flight().cloned()
+    }
+
+    /// Whether the last fetch got no answer in time.
+    pub(in super::super) fn timed_out(&self) -> bool {
+        self.state().timed_out
     }
 
     /// When the next fetch is due.
@@ -139,6 +145,7 @@ impl KeySet {
                 };
                 state.failures = 0;
                 state.last_error = None;
+                state.timed_out = false;
                 let refused: Vec<_> = fetched
                     .set
                     .refused
@@ -165,6 +172,7 @@ impl KeySet {
                 state.fetches.1 += 1;
                 self.report(&mut state, &error);
                 state.last_error = Some(error.to_string());
+                state.timed_out = matches!(error, FetchError::TimedOut);
             }
         }
         self.tried.store(true, Ordering::Release);
@@ -223,6 +231,7 @@ impl State {
             failures: 0,
             fetches: (0, 0),
             last_error: None,
+            timed_out: false,
             health: Health::Good,
             refused: Vec::new(),
         }

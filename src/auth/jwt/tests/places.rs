@@ -13,9 +13,8 @@ const NAME: HeaderName = HeaderName::from_static("x-token");
 
 async fn outcome(chain: &Chain, headers: &HeaderMap, query: Option<&str>) -> String {
     let request = Presented {
-        headers,
         query,
-        client: None,
+        ..Presented::of(headers)
     };
     match chain.authenticate(&request).await {
         Ok(_) => "passes".to_owned(),

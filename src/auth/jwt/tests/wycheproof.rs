@@ -59,7 +59,8 @@ fn passes(keys: &[Value], algorithm: JwtAlgorithm, jws: &str) -> bool {
     let Ok(compact) = Compact::split(jws.as_bytes()) else {
         return false;
     };
-    let Ok(header) = Header::read(&compact.header, &settings(algorithm)) else {
+    let types = settings(algorithm).accepted_types;
+    let Ok(header) = Header::read(&compact.header, &[algorithm], &types) else {
         return false;
     };
     if algorithm.is_hmac() {

@@ -478,16 +478,13 @@ fn a_name_that_leads_to_the_management_api_leads_nowhere() {
     let gateway = live.gateway();
     let routes = gateway.routes("127.0.0.1:8080".parse().unwrap()).unwrap();
     let found = routes.find("h", "/a", &http::Method::GET).unwrap();
-    let crate::gateway::Target::Http(upstream) =
-        &found.route.pipeline.backend(0, 0).unwrap().target
-    else {
-        panic!();
-    };
+    let upstream = found.route.pipeline.backends()[0].upstream().unwrap();
     assert_eq!(upstream.address(), None);
     upstream.addresses.set("10.1.2.3:9090".parse().unwrap());
-    assert!(upstream.address().is_some());
+    assert!(upstream.address().is_some() && upstream.every_address().len() == 1);
     upstream.addresses.set("127.0.0.1:9090".parse().unwrap());
     assert_eq!(upstream.address(), None);
+    assert!(upstream.every_address().is_empty(), "nor do checks");
 }
 
 #[test]

@@ -1,0 +1,126 @@
+//! The certificate that a client showed in the TLS handshake of its connection, taken apart once.
+//!
+//! Not here: verifying it (the handshake does, and whoever holds the authority), and deciding whom it lets in (`mutual_tls`).
+
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+use rustls_pki_types::CertificateDer;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::clock::UnixTime;
+use crate::config::{AlternativeName, CertificateSubject};
+
+/// A client's certificate, as its connection keeps it.
+#[derive(Debug)]
+pub struct ClientCertificate {
+    chain: Vec<CertificateDer<'static>>,
+    /// `None` in it: one that is no text.
+    common_names: Vec<Option<String>>,
+    names: Vec<AlternativeName>,
+    not_before: i64,
+    not_after: i64,
+    /// The authority that it was last verified against, and how that ended.
+    verdict: Mutex<Option<([u8; 32], bool)>>,
+}
+
+/// The certificate of the connection that a request came on.
+#[derive(Debug, Clone, Copy)]
+pub struct PresentedCertificate<'a> {
+    /// The certificate.
+    pub certificate: &'a ClientCertificate,
+    /// Whether it is good by the authority that counts now, which a reload may have changed since the handshake.
+    pub trusted: bool,
+}
+
+impl ClientCertificate {
+    /// Takes a chain apart whose first certificate is the client's. `None`: it is not to be understood.
+    pub fn parse(chain: &[CertificateDer<'_>]) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(chain.first()?).ok()?;
+        let names = match certificate.subject_alternative_name().ok()? {
+            Some(extension) => (extension.value.general_names.iter())
+                .filter_map(alternative_name)
+                .collect(),
+            None => Vec::new(),
+        };
+        Some(Self {
+            common_names: certificate
+                .subject()
+                .iter_common_name()
+                .map(|name| name.as_str().ok().map(str::to_owned))
+                .collect(),
+            names,
+            not_before: certificate.validity().not_before.timestamp(),
+            not_after: certificate.validity().not_after.timestamp(),
+            verdict: Mutex::new(None),
+            chain: chain
+                .iter()
+                .map(|certificate| certificate.clone().into_owned())
+                .collect(),
+        })
+    }
+
+    /// The client's certificate, and those that it sent along.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    /// Whether an authority vouches for it. `verify` is asked once for each authority: on all but the first request after a reload this costs nothing.
+    pub fn is_verified_by(&self, authority: [u8; 32], verify: impl FnOnce(&Self) -> bool) -> bool {
+        let mut verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
+        match *verdict {
+            Some((known, good)) if known == authority => good,
+            _ => {
+                let good = verify(self);
+                *verdict = Some((authority, good));
+                good
+            }
+        }
+    }
+
+    /// The subject, if there is exactly one of its kind.
+    pub(super) fn subject(&self, kind: CertificateSubject) -> Option<&str> {
+        if kind == CertificateSubject::CommonName {
+            return match &*self.common_names {
+                [Some(name)] => Some(name),
+                _ => None,
+            };
+        }
+        let mut found = self.names.iter().filter_map(|name| match (kind, name) {
+            (CertificateSubject::Uri, AlternativeName::Uri(name))
+            | (CertificateSubject::Dns, AlternativeName::Dns(name))
+            | (CertificateSubject::Email, AlternativeName::Email(name)) => Some(name.as_str()),
+            _ => None,
+        });
+        match (found.next(), found.next()) {
+            (Some(name), None) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Whether it bears one of these names.
+    pub(super) fn bears(&self, names: &[AlternativeName]) -> bool {
+        self.names.iter().any(|name| names.contains(name))
+    }
+
+    /// When it begins and when it ends to be good.
+    #[allow(clippy::cast_precision_loss, reason = "exact for 285 million years")]
+    pub(super) fn validity(&self) -> (UnixTime, UnixTime) {
+        (self.not_before as UnixTime, self.not_after as UnixTime)
+    }
+}
+
+fn alternative_name(name: &GeneralName<'_>) -> Option<AlternativeName> {
+    match name {
+        GeneralName::DNSName(name) => Some(AlternativeName::Dns(name.to_ascii_lowercase())),
+        GeneralName::URI(name) => Some(AlternativeName::Uri((*name).to_owned())),
+        GeneralName::RFC822Name(name) => Some(AlternativeName::Email((*name).to_owned())),
+        GeneralName::IPAddress(bytes) => {
+            let four = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+            let address = four.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
+            address.ok().map(AlternativeName::Ip)
+        }
+        _ => None,
+    }
+}

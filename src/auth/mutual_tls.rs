@@ -1,0 +1,283 @@
+//! `mutual-tls`: the certificate of the connection, verified in its handshake, says who a request is from. Never a header.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use super::certificate::PresentedCertificate;
+use super::clock::UnixTime;
+use super::identity::{AuthMethod, Identity};
+use super::outcome::{Outcome, Reason};
+use super::presented::Presented;
+use crate::config::{self, MutualTls};
+
+/// A `mutual-tls` step.
+#[derive(Debug)]
+pub(crate) struct Verifier {
+    settings: Arc<MutualTls>,
+}
+
+impl Verifier {
+    pub(crate) fn new(settings: &Arc<MutualTls>) -> Self {
+        Self {
+            settings: settings.clone(),
+        }
+    }
+
+    /// Examines the certificate of the request's connection.
+    pub(crate) fn authenticate(&self, request: &Presented<'_>, now: UnixTime) -> Outcome {
+        match request.certificate {
+            None => Outcome::NotPresented,
+            Some(presented) => match self.identity(presented, now) {
+                Ok(identity) => Outcome::Authenticated(identity),
+                Err(reason) => Outcome::Rejected(reason.into()),
+            },
+        }
+    }
+
+    fn identity(
+        &self,
+        presented: PresentedCertificate<'_>,
+        now: UnixTime,
+    ) -> Result<Identity, Reason> {
+        let certificate = presented.certificate;
+        // The handshake has seen to both; but a connection may live longer than its certificate, and than an authority.
+        let (begin, end) = certificate.validity();
+        if now >= end {
+            return Err(Reason::Expired);
+        }
+        if now < begin {
+            return Err(Reason::NotYetValid);
+        }
+        if !presented.trusted {
+            return Err(Reason::UntrustedCertificate);
+        }
+        let subject = certificate
+            .subject(self.settings.subject)
+            .filter(|subject| config::is_subject(subject))
+            .ok_or(Reason::UnsafeSubject)?;
+        let MutualTls {
+            subjects, names, ..
+        } = &*self.settings;
+        let listed = subjects.is_empty() || subjects.iter().any(|listed| listed == subject);
+        if !listed || !names.is_empty() && !certificate.bears(names) {
+            return Err(Reason::SubjectNotAllowed);
+        }
+        let subject = HeaderValue::from_str(subject).map_err(|_| Reason::UnsafeSubject)?;
+        Ok(Identity::new(
+            AuthMethod::MutualTls,
+            Some(subject),
+            Vec::new(),
+            Some(end),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::ClientCertificate;
+    use crate::config::{AlternativeName, CertificateSubject};
+    use http::HeaderMap;
+    use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
+
+    const NOW: UnixTime = 1_800_000_000.0;
+
+    fn certificate(common_names: &[&str], names: Vec<SanType>) -> ClientCertificate {
+        let mut params = CertificateParams::default();
+        let mut name = DistinguishedName::new();
+        for common_name in common_names {
+            name.push(DnType::CommonName, *common_name);
+        }
+        params.distinguished_name = name;
+        params.subject_alt_names = names;
+        params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        ClientCertificate::parse(&[certificate.der().clone()]).unwrap()
+    }
+
+    fn outcome(
+        certificate: &ClientCertificate,
+        settings: MutualTls,
+        trusted: bool,
+        now: UnixTime,
+    ) -> String {
+        let headers = HeaderMap::new();
+        let request = Presented {
+            certificate: Some(PresentedCertificate {
+                certificate,
+                trusted,
+            }),
+            ..Presented::of(&headers)
+        };
+        match Verifier::new(&Arc::new(settings)).authenticate(&request, now) {
+            Outcome::Authenticated(identity) => {
+                identity.subject().unwrap().to_str().unwrap().to_owned()
+            }
+            Outcome::NotPresented => "nothing".to_owned(),
+            Outcome::Rejected(refusal) => refusal.reason.as_str().to_owned(),
+        }
+    }
+
+    fn any(subject: CertificateSubject) -> MutualTls {
+        MutualTls {
+            subject,
+            subjects: Vec::new(),
+            names: Vec::new(),
+        }
+    }
+
+    fn uri(text: &str) -> SanType {
+        SanType::URI(text.try_into().unwrap())
+    }
+
+    #[test]
+    fn nothing_shown_is_nothing_presented_whatever_a_header_says() {
+        let mut headers = HeaderMap::new();
+        headers.insert("client-cert", HeaderValue::from_static(":MIIB:"));
+        let verifier = Verifier::new(&Arc::new(any(CertificateSubject::CommonName)));
+        let outcome = verifier.authenticate(&Presented::of(&headers), NOW);
+        assert!(matches!(outcome, Outcome::NotPresented));
+    }
+
+    #[test]
+    fn the_subject_is_what_the_step_says_and_only_if_there_is_one() {
+        let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
+        for (names, alternative, kind, expected) in [
+            (
+                &["alice"][..],
+                vec![],
+                CertificateSubject::CommonName,
+                "alice",
+            ),
+            (
+                &["alice smith"],
+                vec![],
+                CertificateSubject::CommonName,
+                "alice smith",
+            ),
+            (
+                &[],
+                vec![dns("alice")],
+                CertificateSubject::CommonName,
+                "unsafe_subject",
+            ),
+            (
+                &["Zo\u{eb}"],
+                vec![],
+                CertificateSubject::CommonName,
+                "unsafe_subject",
+            ),
+            (
+                &["a\r\nb"],
+                vec![],
+                CertificateSubject::CommonName,
+                "unsafe_subject",
+            ),
+            (
+                &["alice"],
+                vec![],
+                CertificateSubject::Uri,
+                "unsafe_subject",
+            ),
+            (
+                &["alice"],
+                vec![uri("spiffe://x/a")],
+                CertificateSubject::Uri,
+                "spiffe://x/a",
+            ),
+            (
+                &[],
+                vec![uri("spiffe://x/a"), uri("spiffe://x/b")],
+                CertificateSubject::Uri,
+                "unsafe_subject",
+            ),
+            (
+                &[],
+                vec![dns("Client.Example"), uri("spiffe://x/a")],
+                CertificateSubject::Dns,
+                "client.example",
+            ),
+            (
+                &[],
+                vec![SanType::Rfc822Name("a@b.example".try_into().unwrap())],
+                CertificateSubject::Email,
+                "a@b.example",
+            ),
+        ] {
+            let found = outcome(&certificate(names, alternative), any(kind), true, NOW);
+            assert_eq!(found, expected, "{names:?} {kind:?}");
+        }
+    }
+
+    #[test]
+    fn lists_are_exact() {
+        let certificate = certificate(
+            &["billing"],
+            vec![
+                uri("spiffe://x/billing"),
+                SanType::IpAddress([10, 0, 0, 1].into()),
+            ],
+        );
+        let with = |subjects: &[&str], names: &[AlternativeName]| MutualTls {
+            subject: CertificateSubject::CommonName,
+            subjects: subjects.iter().map(|&subject| subject.to_owned()).collect(),
+            names: names.to_vec(),
+        };
+        let right = AlternativeName::Uri("spiffe://x/billing".to_owned());
+        let wrong = AlternativeName::Dns("spiffe://x/billing".to_owned());
+        let address = AlternativeName::Ip([10, 0, 0, 1].into());
+        for (settings, expected) in [
+            (with(&["other", "billing"], &[]), "billing"),
+            (with(&["Billing"], &[]), "subject_not_allowed"),
+            (with(&["bill"], &[]), "subject_not_allowed"),
+            (with(&[], std::slice::from_ref(&right)), "billing"),
+            (with(&[], &[wrong.clone(), address]), "billing"),
+            (
+                with(&[], std::slice::from_ref(&wrong)),
+                "subject_not_allowed",
+            ),
+            (with(&["other"], &[right]), "subject_not_allowed"),
+        ] {
+            assert_eq!(
+                outcome(&certificate, settings.clone(), true, NOW),
+                expected,
+                "{settings:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_connection_may_outlive_its_certificate_and_its_authority() {
+        let certificate = certificate(&["alice"], vec![]);
+        let any = || any(CertificateSubject::CommonName);
+        assert_eq!(
+            outcome(&certificate, any(), true, 1_900_000_000.0),
+            "expired"
+        );
+        assert_eq!(
+            outcome(&certificate, any(), true, 1_000_000_000.0),
+            "not_yet_valid"
+        );
+        assert_eq!(
+            outcome(&certificate, any(), false, NOW),
+            "untrusted_certificate"
+        );
+        let mut asked = 0;
+        for (authority, good) in [
+            ([1; 32], true),
+            ([1; 32], true),
+            ([2; 32], false),
+            ([2; 32], false),
+        ] {
+            let verdict = certificate.is_verified_by(authority, |_| {
+                asked += 1;
+                authority == [1; 32]
+            });
+            assert_eq!(verdict, good);
+        }
+        assert_eq!(asked, 2, "once for each authority");
+    }
+}

@@ -1,0 +1,48 @@
+//! The health of every upstream in use. It outlives configurations, so a reload keeps what is known.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use super::health::Health;
+use crate::config::{Ejection, HealthCheck};
+
+/// What the health of an upstream depends on. Upstreams that agree in it share one, whichever backend they are of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Subject {
+    /// `http://HOST:PORT`.
+    pub origin: String,
+    /// How it is checked.
+    pub check: Option<HealthCheck>,
+    /// When it is left alone.
+    pub ejection: Ejection,
+    /// Whom it is trusted by: with another authority it may be another server.
+    pub ca_cert_path: Option<PathBuf>,
+    /// A listener that it must not be: what pipelines from the cloud find out is nothing to those of the local files.
+    pub guarded: Option<SocketAddr>,
+    /// The backend, if its checks carry a credential of its own.
+    pub credential_of: Option<Arc<str>>,
+}
+
+/// Every health that somebody holds.
+#[derive(Debug, Default)]
+pub struct Known(Mutex<HashMap<Subject, Weak<Health>>>);
+
+impl Known {
+    /// The health of an upstream: the one that is known, else a new one.
+    pub fn health(&self, subject: Subject) -> Arc<Health> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(health) = known.get(&subject).and_then(Weak::upgrade) {
+            return health;
+        }
+        known.retain(|_, health| health.strong_count() > 0);
+        let health = Arc::new(Health::new(
+            subject.origin.clone(),
+            subject.ejection,
+            subject.check.clone(),
+        ));
+        known.insert(subject, Arc::downgrade(&health));
+        health
+    }
+}

@@ -1,0 +1,114 @@
+//! How upstreams share the load, and how their health is told.
+
+use std::time::Duration;
+
+use http::HeaderName;
+
+/// One of `upstreams`, or the one of `base_url`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamUrl {
+    /// https rather than http.
+    pub tls: bool,
+    /// Host name in lower case, or an IP literal (IPv6 without brackets).
+    pub host: String,
+    /// Port; the scheme's own by default.
+    pub port: u16,
+    /// The path of the URL followed by `path_prefix`: begins with `/`, canonical, no trailing slash unless it is `/` alone.
+    pub base_path: String,
+    /// `weight`, 1 to 100: its share of the load. Default 1.
+    pub weight: u32,
+}
+
+impl UpstreamUrl {
+    /// Host and port as they stand in a URL, without the scheme's own port: what `Host` says.
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        };
+        if self.port == if self.tls { 443 } else { 80 } {
+            host
+        } else {
+            format!("{host}:{}", self.port)
+        }
+    }
+
+    /// `http://HOST:PORT`, without the path and without the scheme's own port.
+    pub fn origin(&self) -> String {
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.authority())
+    }
+}
+
+/// `balance`: which upstream gets a request. All of them count weights.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Balance {
+    /// `round_robin`: one after the other.
+    #[default]
+    RoundRobin,
+    /// `least_conn`: the one with the fewest requests in flight.
+    LeastConn,
+    /// `consistent`: the same one for the same key, for as long as it is there.
+    Consistent(ConsistentBy),
+}
+
+impl Balance {
+    /// The name that the configuration has for it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round_robin",
+            Self::LeastConn => "least_conn",
+            Self::Consistent(_) => "consistent",
+        }
+    }
+}
+
+/// `consistent_by`: what requests that belong together have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConsistentBy {
+    /// `"address"`: the client's address, behind trusted proxies.
+    Address,
+    /// `{ header = NAME }`; a request without it counts by its client's address.
+    Header(HeaderName),
+}
+
+/// `health_check`: how an upstream is asked, and how often.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HealthCheck {
+    /// `type`, with what belongs to it.
+    pub kind: CheckKind,
+    /// `interval_secs`: from the end of a check to the next one. Default 10 s.
+    pub interval: Duration,
+    /// `timeout_secs`: for a whole check. Default 2 s.
+    pub timeout: Duration,
+    /// `unhealthy_after`: so many failures in a row. Default 3.
+    pub unhealthy_after: u32,
+    /// `healthy_after`: so many successes in a row. Default 2.
+    pub healthy_after: u32,
+}
+
+/// `health_check.type`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum CheckKind {
+    /// `tcp`: a connection can be made.
+    Tcp,
+    /// `http`: a GET is answered with 200 to 399.
+    Http {
+        /// `path`, on the upstream's host; it may have a query. Default `/`.
+        path: String,
+        /// `host`: the `Host` that is sent. Default: the upstream's own.
+        host: Option<String>,
+        /// `send_credential`: whether the backend's credential goes along. Default false.
+        send_credential: bool,
+    },
+}
+
+/// `eject_after` and `eject_secs`: when an upstream is left alone for a while because requests to it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ejection {
+    /// So many failures in a row; 0: never. Default 3.
+    pub after: u32,
+    /// For how long the first time; each time that it fails again at once, twice as long. Default 10 s.
+    pub time: Duration,
+}

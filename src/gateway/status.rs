@@ -1,0 +1,80 @@
+//! How backends stand, for whoever shows it: the Management API, the metrics.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::Gateway;
+use crate::balance::Status;
+use crate::config::Balance;
+use crate::telemetry::BackendMetrics;
+
+/// How a backend that some pipeline uses stands.
+#[derive(Debug, Clone)]
+pub struct BackendStatus {
+    /// The table's name.
+    pub name: Arc<str>,
+    /// The pipelines that use it.
+    pub pipelines: Vec<Arc<str>>,
+    /// Its counters.
+    pub metrics: Arc<BackendMetrics>,
+    /// How the load is shared: `round_robin`, `least_conn` or `consistent`. Of several pipelines, the first one's.
+    pub balance: Balance,
+    /// Its upstreams; none for an echo.
+    pub upstreams: Vec<UpstreamStatus>,
+}
+
+/// How an upstream stands.
+#[derive(Debug, Clone)]
+pub struct UpstreamStatus {
+    /// `http://HOST:PORT`, with the path.
+    pub url: String,
+    /// What its name resolves to now.
+    pub addresses: Vec<SocketAddr>,
+    /// Its share of the load.
+    pub weight: u32,
+    /// Whether active checks are configured.
+    pub checked: bool,
+    /// Its state and its counts. Upstreams of several backends at one host and port with the same checks have them in common.
+    pub health: Status,
+}
+
+impl BackendStatus {
+    /// Every backend that a pipeline uses, in the order of the configuration.
+    pub fn of(gateway: &Gateway) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for pipeline in gateway.pipelines() {
+            for backend in pipeline.backends() {
+                let known = all.iter().position(|status| status.name == backend.name);
+                let index = known.unwrap_or_else(|| {
+                    all.push(Self {
+                        name: backend.name.clone(),
+                        pipelines: Vec::new(),
+                        metrics: backend.metrics.clone(),
+                        balance: pipeline.balance.clone(),
+                        upstreams: Vec::new(),
+                    });
+                    all.len() - 1
+                });
+                let Some(status) = all.get_mut(index) else {
+                    continue;
+                };
+                if !status.pipelines.contains(&pipeline.name) {
+                    status.pipelines.push(pipeline.name.clone());
+                }
+                if let (Some(upstream), 1) = (backend.upstream(), status.pipelines.len()) {
+                    status.upstreams.push(UpstreamStatus {
+                        url: match upstream.url.base_path.as_str() {
+                            "/" => upstream.url.origin(),
+                            path => upstream.url.origin() + path,
+                        },
+                        addresses: upstream.addresses.known().to_vec(),
+                        weight: upstream.url.weight,
+                        checked: upstream.health.check().is_some(),
+                        health: upstream.health.status(),
+                    });
+                }
+            }
+        }
+        all
+    }
+}

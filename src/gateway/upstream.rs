@@ -1,0 +1,152 @@
+//! An upstream at run time, with everything that a request needs made ready, and what is kept of upstreams from one configuration to the next.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use http::HeaderValue;
+use http::header::InvalidHeaderValue;
+
+use super::names::{Addresses, Names};
+use super::tls::Roots;
+use crate::balance::{Health, Known, Subject};
+use crate::config::{self, CheckKind, Ejection, HttpBackend, UpstreamUrl};
+
+/// An HTTP upstream.
+#[derive(Debug)]
+pub struct Upstream {
+    /// The settings of its backend.
+    pub settings: Arc<HttpBackend>,
+    /// Where it is.
+    pub url: UpstreamUrl,
+    /// The resolved addresses of its host.
+    pub addresses: Arc<Addresses>,
+    /// The upstream's own `Host`, for `host = "upstream"`.
+    pub authority: HeaderValue,
+    /// The `Authorization` that it gets.
+    pub credential: Option<HeaderValue>,
+    /// Whose certificates are trusted, if not the system's.
+    pub roots: Option<Arc<Roots>>,
+    /// What is known of its health.
+    pub health: Arc<Health>,
+    /// The listener of the Management API, for pipelines from the cloud.
+    guarded: Option<SocketAddr>,
+}
+
+impl Upstream {
+    /// An address to connect to; `None` while the name is not resolved, and where it is that of a listener which this upstream must not be.
+    pub fn address(&self) -> Option<SocketAddr> {
+        let address = self.addresses.next()?;
+        self.may_be_at(address).then_some(address)
+    }
+
+    /// Every address that may be connected to.
+    pub fn every_address(&self) -> Vec<SocketAddr> {
+        let mut addresses = self.addresses.known().to_vec();
+        addresses.retain(|&address| self.may_be_at(address));
+        addresses
+    }
+
+    fn may_be_at(&self, address: SocketAddr) -> bool {
+        let guarded = |listener| config::reaches(address, listener) || is_here(address, listener);
+        let refused = self.guarded.is_some_and(guarded);
+        if refused {
+            log::warn!(
+                "upstream {}: {address} is the Management API, which no pipeline from the cloud may reach",
+                self.url.host
+            );
+        }
+        !refused
+    }
+}
+
+/// Whether an address is one of this machine's, where every one of them is listened on.
+fn is_here(address: SocketAddr, listener: SocketAddr) -> bool {
+    let all = listener.ip().is_unspecified() && listener.port() == address.port();
+    all && UdpSocket::bind((address.ip(), 0)).is_ok()
+}
+
+/// What outlives a configuration: resolved names, and the health of upstreams.
+#[derive(Debug, Default)]
+pub struct Upstreams {
+    names: Names,
+    known: Known,
+}
+
+impl Upstreams {
+    /// Names of upstreams.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// The upstreams of a backend. `guarded` is a listener that none of them may be.
+    pub(super) fn of(
+        &self,
+        backend: &Arc<str>,
+        settings: &HttpBackend,
+        guarded: Option<SocketAddr>,
+    ) -> Result<Vec<Upstream>, String> {
+        let unfit = |error: InvalidHeaderValue| error.to_string();
+        let credential = settings
+            .credential
+            .as_ref()
+            .map(|credential| {
+                let mut value = HeaderValue::from_str(credential.0.expose()).map_err(unfit)?;
+                value.set_sensitive(true);
+                Ok::<_, String>(value)
+            })
+            .transpose()?;
+        let roots = match &settings.ca_cert_path {
+            Some(path) => Some(Arc::new(Roots::load(path)?)),
+            None => None,
+        };
+        let settings = Arc::new(settings.clone());
+        let build = |url: &UpstreamUrl| {
+            Ok(Upstream {
+                addresses: self.names.addresses(&url.host, url.port),
+                authority: HeaderValue::from_str(&url.authority()).map_err(unfit)?,
+                credential: credential.clone(),
+                roots: roots.clone(),
+                health: self.known.health(subject(backend, &settings, url, guarded)),
+                guarded,
+                url: url.clone(),
+                settings: settings.clone(),
+            })
+        };
+        settings.upstreams.iter().map(build).collect()
+    }
+
+    /// The health of this process, which answers an echo.
+    pub(super) fn echo(&self) -> Arc<Health> {
+        let never = Ejection {
+            after: 0,
+            time: std::time::Duration::ZERO,
+        };
+        Arc::new(Health::new("echo", never, None))
+    }
+}
+
+fn subject(
+    backend: &Arc<str>,
+    settings: &HttpBackend,
+    url: &UpstreamUrl,
+    guarded: Option<SocketAddr>,
+) -> Subject {
+    let check = settings.health_check.clone();
+    let credential = check.as_ref().is_some_and(|check| {
+        matches!(
+            check.kind,
+            CheckKind::Http {
+                send_credential: true,
+                ..
+            }
+        )
+    });
+    Subject {
+        origin: url.origin(),
+        check,
+        ejection: settings.ejection,
+        ca_cert_path: settings.ca_cert_path.clone(),
+        guarded,
+        credential_of: credential.then(|| backend.clone()),
+    }
+}

@@ -1,0 +1,24 @@
+//! `POST /keys/refresh`: every key set is fetched now, for when a key has been compromised.
+
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use crate::gateway::{KeySetStatus, Live};
+
+/// Fetches all, and tells how each of them stands then. One that cannot be fetched goes on serving what it had, and says why.
+pub(super) async fn refresh(live: &Live) -> Answer {
+    let sets = live.key_sets().refresh_all().await;
+    let failed = sets.iter().filter(|set| set.last_error.is_some()).count();
+    let sets: Vec<Value> = sets.iter().map(told).collect();
+    Answer::ok(&json!({ "refreshed": sets.len() - failed, "failed": failed, "key_sets": sets }))
+}
+
+fn told(set: &KeySetStatus) -> Value {
+    json!({
+        "url": set.url,
+        "keys": set.keys,
+        "age_secs": set.age.map(|age| age.as_secs()),
+        "generation": set.generation,
+        "last_error": set.last_error,
+    })
+}

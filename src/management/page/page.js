@@ -1,0 +1,483 @@
+"use strict";
+// Asks /status every two seconds and draws what it says. Rates are differences between two answers.
+// Text from the gateway goes into the document as text nodes only.
+
+const EVERY = 2000;        // milliseconds between two questions
+const WINDOW = 60;         // seconds over which rates are taken
+const KEPT = 61;           // answers that are kept: two minutes of sparkline
+const DAY = 86400;
+
+const $ = (id) => document.getElementById(id);
+const base = location.pathname.replace(/\/+$/, "");
+let token = null;
+let history = [];
+let lastAnswer = null;
+
+// ---- asking
+
+async function ask() {
+  const headers = token === null ? {} : { "X-Management-Token": token };
+  const answer = await fetch(base + "/status", { headers, cache: "no-store", signal: AbortSignal.timeout(8000) });
+  if (answer.status === 401) {
+    askForToken();
+    return;
+  }
+  if (!answer.ok) throw new Error("status " + answer.status);
+  const now = await answer.json();
+  const before = history[history.length - 1];
+  // A process that was started anew counts from nothing.
+  if (before && before.started !== now.started) history = [];
+  history.push(now);
+  if (history.length > KEPT) history.shift();
+  lastAnswer = Date.now();
+  $("ask").hidden = true;
+}
+
+async function tick() {
+  if (!document.hidden && $("ask").hidden) {
+    try {
+      await ask();
+    } catch {
+      // Said by the line at the top.
+    }
+    draw();
+  }
+  setTimeout(tick, history.length < 2 ? EVERY / 2 : EVERY);
+}
+
+function askForToken() {
+  $("wrong").hidden = token === null;
+  token = null;
+  history = [];
+  for (const id of ["verdict", "tiles", "sections"]) $(id).hidden = true;
+  $("ask").hidden = false;
+  $("token").value = "";
+  $("token").focus();
+}
+
+$("ask").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  token = $("token").value;
+  try {
+    await ask();
+  } catch {
+    // A token that no header can carry is not the token.
+    askForToken();
+  }
+  draw();
+});
+
+// ---- reckoning
+
+const sum = (counts) => Object.values(counts).reduce((total, count) => total + count, 0);
+const everything = (answer) => [...answer.pipelines, answer.unmatched];
+const find = (answer, pipeline) => pipeline.name === undefined
+  ? answer.unmatched
+  : answer.pipelines.find((other) => other.name === pipeline.name);
+
+// The oldest answer within the window before the one at `index`.
+function windowStart(index) {
+  const end = history[index].now;
+  let start = index;
+  while (start > 0 && end - history[start - 1].now <= WINDOW + 1) start--;
+  return start;
+}
+
+// What `count` has grown by within the window, and per second; null with one answer only.
+function growth(count) {
+  const last = history.length - 1;
+  const start = windowStart(last);
+  const seconds = history[last].now - history[start].now;
+  if (seconds <= 0) return null;
+  const by = Math.max(0, count(history[last]) - count(history[start]));
+  return { by, rate: by / seconds };
+}
+
+// Growth per second between each two answers.
+function steps(count) {
+  return history.slice(1).map((answer, index) => {
+    const before = history[index];
+    return Math.max(0, count(answer) - count(before)) / Math.max(0.001, answer.now - before.now);
+  });
+}
+
+const codesOf = (pipeline, digit) => {
+  let total = 0;
+  for (const [code, count] of Object.entries(pipeline.codes)) if (code[0] === digit) total += count;
+  return total;
+};
+
+// The quantile of the window's requests, as Prometheus reckons it: even within a bucket.
+function quantile(q, pipelines, to = history.length - 1, from = windowStart(to)) {
+  const last = history[to];
+  const first = history[from];
+  const bounds = last.duration_bounds;
+  const buckets = new Array(bounds.length + 1).fill(0);
+  for (const pipeline of pipelines) {
+    const before = from < to ? find(first, pipeline) : null;
+    const after = find(last, pipeline);
+    if (after) after.duration.cumulative.forEach((count, index) => {
+      buckets[index] += count - (before ? before.duration.cumulative[index] : 0);
+    });
+  }
+  const total = buckets[bounds.length];
+  if (total <= 0) return null;
+  const rank = q * total;
+  const index = buckets.findIndex((count) => count >= rank);
+  if (index >= bounds.length) return Infinity;
+  const low = index === 0 ? 0 : bounds[index - 1];
+  const under = index === 0 ? 0 : buckets[index - 1];
+  const within = buckets[index] - under;
+  return low + (bounds[index] - low) * (within > 0 ? (rank - under) / within : 1);
+}
+
+// The 99 % quantile between each two answers, in seconds; what lies beyond the last bound counts as that.
+function slowest(pipelines) {
+  return history.slice(1).map((_, index) => Math.min(quantile(0.99, pipelines, index + 1, index) || 0, 30));
+}
+
+// What is wrong, the worst first: [level, text].
+function problems(now) {
+  const found = [];
+  const bad = (text) => found.push(["bad", text]);
+  const warn = (text) => found.push(["warn", text]);
+  const config = now.config;
+  if (config.last_error) bad("The last reload was refused, " + clock(config.last_try) + ": " + firstLine(config.last_error));
+  for (const text of config.set_aside) warn("Set aside: " + firstLine(text));
+  for (const set of now.key_sets) {
+    if (set.keys === 0) bad("No keys from " + set.url + (set.last_error ? ": " + set.last_error : "") + ". Its tokens are refused with 503.");
+    else if (set.last_error) warn("Keys of " + set.url + " are " + span(set.age_secs) + " old, the last fetch failed: " + set.last_error);
+  }
+  for (const backend of backends(now)) {
+    for (const upstream of backend.upstreams) if (upstream.addresses.length === 0) bad("Upstream " + backend.name + ": " + upstream.url + " has no address yet.");
+    const sick = backend.upstreams.filter(isOut).map((upstream) => upstream.url + " (" + upstream.state + (upstream.last_error ? ": " + firstLine(upstream.last_error) : "") + ")");
+    if (sick.length > 0) (sick.length === backend.upstreams.length ? bad : warn)("Upstream " + backend.name + " is down at " + sick.join(", ") + ".");
+    const failures = growth((answer) => sum((backends(answer).find((other) => other.name === backend.name) || { failures: {} }).failures));
+    if (failures && failures.by > 0) warn("Upstream " + backend.name + " failed " + times(failures.by) + " in the last minute.");
+  }
+  const runbeam = now.runbeam;
+  if (runbeam) {
+    const left = runbeam.token_expires_at === null ? null : runbeam.token_expires_at - now.now;
+    if (runbeam.state === "rejected") bad("Runbeam Cloud rejected the machine token. Authorize this gateway again.");
+    else if (runbeam.state === "expired" || (left !== null && left <= 0)) bad("The machine token has expired. Authorize this gateway again.");
+    else if (runbeam.state === "unauthorized") warn("This gateway is not authorized with Runbeam Cloud.");
+    else if (left !== null && left < 5 * DAY) warn("The machine token expires in " + span(left) + ".");
+    if (runbeam.last_error) warn("Runbeam Cloud: " + firstLine(runbeam.last_error));
+  }
+  for (const certificate of now.certificates) {
+    const left = certificate.not_after - now.now;
+    const name = "The certificate of network " + certificate.network + " (" + certificate.names.join(", ") + ")";
+    if (left <= 0) bad(name + " has expired.");
+    else if (left < 14 * DAY) warn(name + " expires in " + span(left) + ".");
+  }
+  const all = growth((answer) => everything(answer).reduce((total, one) => total + sum(one.codes), 0));
+  const failed = growth((answer) => everything(answer).reduce((total, one) => total + codesOf(one, "5"), 0));
+  if (failed && failed.by >= 3 && failed.by / all.by >= 0.05) {
+    bad(percent(failed.by / all.by) + " of the last minute's requests were answered with 5xx.");
+  }
+  const dropped = growth((answer) => answer.log.dropped);
+  if (dropped && dropped.by > 0) warn(number(dropped.by) + " log records were dropped in the last minute.");
+  const files = now.process;
+  if (files.max_files && files.open_files > 0.8 * files.max_files) warn(number(files.open_files) + " of " + number(files.max_files) + " file descriptors are in use.");
+  found.sort((a, b) => (a[0] === b[0] ? 0 : a[0] === "bad" ? -1 : 1));
+  return found;
+}
+
+function backends(answer) {
+  const all = new Map();
+  for (const pipeline of answer.pipelines) for (const backend of pipeline.backends) all.set(backend.name, backend);
+  return [...all.values()];
+}
+
+const isOut = (upstream) => upstream.state === "unhealthy" || upstream.state === "ejected";
+
+// ---- words and numbers
+
+const number = (value) => Math.round(value).toLocaleString("en-US");
+const times = (count) => (count === 1 ? "once" : number(count) + " times");
+const some = (count, what) => number(count) + " " + what + (count === 1 ? "" : "s");
+const percent = (part) => (part > 0 && part < 0.0995 ? (part * 100).toFixed(1) : Math.round(part * 100)) + " %";
+const rate = (value) => (value === 0 || value >= 99.5 ? number(value) : value >= 9.95 ? value.toFixed(0) : value >= 0.095 ? value.toFixed(1) : value.toFixed(2));
+const firstLine = (text) => text.split("\n")[0];
+const mebibytes = (bytes) => number(bytes / 1048576) + " MiB";
+const two = (value) => String(value).padStart(2, "0");
+
+function clock(seconds) {
+  const at = new Date(seconds * 1000);
+  const day = at.getFullYear() + "-" + two(at.getMonth() + 1) + "-" + two(at.getDate());
+  return day + " " + two(at.getHours()) + ":" + two(at.getMinutes()) + ":" + two(at.getSeconds());
+}
+
+function span(seconds) {
+  const [s, m, h, d] = [seconds, seconds / 60, seconds / 3600, seconds / DAY].map(Math.floor);
+  if (s < 60) return Math.max(0, s) + " s";
+  if (m < 60) return m + " min";
+  if (h < 24) return h + " h" + (m % 60 ? " " + (m % 60) + " min" : "");
+  return d + " d" + (h % 24 ? " " + (h % 24) + " h" : "");
+}
+
+function latency(seconds) {
+  if (seconds === null) return ["–", ""];
+  if (seconds === Infinity) return ["> 30", "s"];
+  if (seconds < 0.00995) return [(seconds * 1000).toFixed(1), "ms"];
+  if (seconds < 1) return [(seconds * 1000).toFixed(0), "ms"];
+  return [seconds.toFixed(seconds < 10 ? 1 : 0), "s"];
+}
+
+// ---- drawing
+
+// An element: its name with classes ("td.n"), attributes, children (text or elements).
+function el(name, attributes, ...children) {
+  const [tag, ...classes] = name.split(".");
+  const element = document.createElement(tag);
+  if (classes.length > 0) element.className = classes.join(" ");
+  for (const [key, value] of Object.entries(attributes || {})) element.setAttribute(key, value);
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false && child !== ""));
+  return element;
+}
+
+function line(points, alarm) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("class", alarm ? "line alarm" : "line");
+  svg.setAttribute("viewBox", "0 0 100 24");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("aria-hidden", "true");
+  if (points.length < 2) return svg;
+  const top = Math.max(...points) || 1;
+  const at = points.map((value, index) => {
+    const x = 100 - (points.length - 1 - index) * (100 / (KEPT - 2));
+    return x.toFixed(2) + "," + (23 - (value / top) * 21).toFixed(2);
+  });
+  const area = document.createElementNS(svg.namespaceURI, "path");
+  area.setAttribute("d", "M" + at[0].split(",")[0] + ",24 L" + at.join(" L") + " L100,24 Z");
+  const stroke = document.createElementNS(svg.namespaceURI, "polyline");
+  stroke.setAttribute("points", at.join(" "));
+  svg.append(area, stroke);
+  return svg;
+}
+
+function draw() {
+  const late = lastAnswer !== null && Date.now() - lastAnswer > 3 * EVERY;
+  const now = history[history.length - 1];
+  document.body.classList.toggle("stale", late);
+  $("pulse").className = "pulse " + (now ? (late ? "lost" : "live") : "");
+  $("pulse").textContent = now ? (late ? "no answer for " + span((Date.now() - lastAnswer) / 1000) : "live, " + clock(now.now)) : (lastAnswer === null && $("ask").hidden ? "no answer yet" : "waiting");
+  // Whoever is marking text to copy it keeps it.
+  if (!now || !getSelection().isCollapsed) return;
+  for (const id of ["verdict", "tiles", "sections"]) $(id).hidden = false;
+  document.title = now.id + " – harmony-edge";
+  $("id").textContent = now.id;
+  $("about").textContent = "version " + now.version + ", up " + span(now.now - now.started);
+  drawVerdict(now);
+  drawTiles(now);
+  $("sections").replaceChildren(
+    pipelineSection(now),
+    el("div.pair", {}, refusalSection(now), upstreamSection(now)),
+    keySection(now),
+    el("div.pair", {}, configSection(now), cloudSection(now)),
+  );
+}
+
+function drawVerdict(now) {
+  const wrong = problems(now);
+  const worst = wrong.length > 0 ? wrong[0][0] : "good";
+  const open = now.pipelines.filter((pipeline) => pipeline.open).length;
+  const summary = some(now.pipelines.length, "pipeline") + (open ? ", " + open + " of them open" : "") + ", " + some(now.key_sets.length, "key set")
+    + ", configuration " + now.config.generation + " in service for " + span(now.now - now.config.last_reload) + ".";
+  const title = worst === "good" ? "All well" : wrong.length === 1 ? "One thing needs you" : wrong.length + " things need you";
+  $("verdict").className = "verdict " + worst;
+  $("verdict").replaceChildren(
+    el("strong", {}, title),
+    wrong.length > 0 ? el("ul", {}, wrong.map(([level, text]) => el("li." + level, {}, text))) : el("p", {}, summary),
+  );
+}
+
+function drawTiles(now) {
+  const all = everything(now);
+  const total = (of) => (answer) => everything(answer).reduce((so, one) => so + of(one), 0);
+  const tile = (name, value, unit, points, alarm) => el("div.tile", {},
+    el("div.name", {}, name), el("div.value" + (alarm ? ".bad" : ""), {}, value, " ", el("small", {}, unit)), line(points, alarm));
+  const shown = (of) => { const grown = growth(of); return grown ? rate(grown.rate) : "–"; };
+  const requests = total((one) => sum(one.codes));
+  const failed = total((one) => codesOf(one, "5"));
+  const refused = total((one) => sum(one.refusals));
+  const [p99, unit] = latency(quantile(0.99, all));
+  const failing = growth(failed);
+  $("tiles").replaceChildren(
+    tile("Requests", shown(requests), "per second", steps(requests)),
+    tile("Refused or failed", shown(refused), "per second", steps(refused)),
+    tile("Answered with 5xx", shown(failed), "per second", steps(failed), failing && failing.by > 0),
+    tile("99 % are faster than", p99, unit, slowest(all)),
+    tile("In flight", number(now.in_flight), "requests", history.map((answer) => answer.in_flight)),
+  );
+}
+
+function section(title, ...content) {
+  return el("section.block", { "aria-label": title }, el("h2", {}, title), el("div.card", {}, content));
+}
+
+// `columns`: [heading, classes]; `rows`: arrays of cell contents.
+function table(columns, rows, none) {
+  if (rows.length === 0) return el("div.none", {}, none);
+  const head = el("thead", {}, el("tr", {}, columns.map(([name, kind]) => el("th" + (kind.includes("n") ? ".n" : ""), { scope: "col" }, name))));
+  const cell = (content, index) => {
+    const [name, kind] = columns[index];
+    const full = kind.includes("f");
+    const classes = [...kind].map((letter) => (letter === "f" ? ".full" : letter === "w" ? ".wide" : "." + letter)).join("");
+    return el("td" + classes, { "data-label": kind.includes("t") ? "" : name }, full && content !== "" ? el("div", {}, content) : content);
+  };
+  return el("table", {}, head, el("tbody", {}, rows.map((row) => el("tr", {}, row.map(cell)))));
+}
+
+function classes(pipeline) {
+  const digits = ["2", "3", "4", "5"].map((digit) => [digit, codesOf(pipeline, digit)]).filter(([, count]) => count > 0);
+  if (digits.length === 0) return el("span.dim", {}, "none yet");
+  const bar = el("div.codes", {});
+  for (const [digit, count] of digits) {
+    const part = el("i.c" + digit, {});
+    part.style.flexGrow = String(count);
+    bar.append(part);
+  }
+  return [bar, el("div.sub", {}, digits.flatMap(([digit, count]) => [el("span", {}, digit + "xx " + number(count)), " "]))];
+}
+
+function place(endpoint, networks, several) {
+  const hosts = endpoint.hosts.length > 0 ? endpoint.hosts : ["*"];
+  const methods = endpoint.methods.length > 0 ? endpoint.methods.join(", ") + " " : "";
+  return hosts.map((host) => el("div", {}, el("code", {}, methods + (host === "*" ? "" : host) + endpoint.path_prefix), several ? el("span.sub", {}, " on " + networks.join(", ")) : null));
+}
+
+function chain(pipeline) {
+  const pills = pipeline.steps.map((step) => el("span.pill", { title: step.type }, step.name + (step.optional ? "?" : "")));
+  return pipeline.open ? [el("span.pill.open", { title: "No step authenticates." }, "OPEN"), ...pills] : pills;
+}
+
+function pipelineSection(now) {
+  const several = new Set(now.pipelines.flatMap((pipeline) => pipeline.networks)).size > 1;
+  const row = (pipeline) => {
+    const count = (answer) => { const found = find(answer, pipeline); return found ? sum(found.codes) : 0; };
+    const grown = growth(count);
+    const named = pipeline.name !== undefined;
+    const time = (q) => { const [value, unit] = latency(quantile(q, [pipeline])); return value + " " + unit; };
+    return [
+      named ? [el("div.name", {}, pipeline.name), pipeline.description ? el("div.sub", {}, pipeline.description) : null] : el("span.dim", {}, "no pipeline matched"),
+      named ? pipeline.endpoints.flatMap((endpoint) => place(endpoint, pipeline.networks, several)) : "",
+      named ? chain(pipeline) : "",
+      named ? (pipeline.backends.length > 0 ? pipeline.backends.map((backend) => backend.name).join(", ") : el("span.dim", {}, "answers itself")) : "",
+      [grown ? rate(grown.rate) : "–"],
+      line(steps(count)),
+      classes(pipeline),
+      time(0.5),
+      time(0.99),
+    ];
+  };
+  const rows = now.pipelines.map(row);
+  if (sum(now.unmatched.codes) > 0) rows.push(row(now.unmatched));
+  return section("Pipelines and routes", table(
+    [["Pipeline", "ftp"], ["Route", "fr"], ["Steps", "fs"], ["To", "f"], ["Per second", "n"], ["Two minutes", ""], ["Answers", "f"], ["Half within", "n"], ["99 % within", "n"]],
+    rows, "No pipeline is configured."));
+}
+
+function refusalSection(now) {
+  const all = [];
+  for (const pipeline of everything(now)) {
+    for (const [reason, count] of Object.entries(pipeline.refusals)) {
+      const grown = growth((answer) => { const found = find(answer, pipeline); return found ? found.refusals[reason] || 0 : 0; });
+      all.push({ pipeline: pipeline.name, reason, count, minute: grown ? grown.by : null });
+    }
+  }
+  all.sort((a, b) => (b.minute || 0) - (a.minute || 0) || b.count - a.count);
+  const most = Math.max(1, ...all.map((one) => one.count));
+  const rows = all.slice(0, 12).map((one) => {
+    const bar = el("span.bar", {});
+    bar.style.width = (100 * one.count) / most + "%";
+    return [el("code", {}, one.reason), one.pipeline === undefined ? el("span.dim", {}, "none matched") : one.pipeline, one.minute === null ? "–" : number(one.minute), number(one.count), bar];
+  });
+  return section("Refused or failed, by reason", table(
+    [["Reason", "t"], ["Pipeline", ""], ["Last minute", "n"], ["Since start", "n"], ["", "fw"]], rows, "Nothing was refused since the start."));
+}
+
+function upstreamSection(now) {
+  const rows = backends(now).map((backend) => {
+    const failures = Object.entries(backend.failures).map(([kind, count]) => kind + " " + number(count)).join(", ");
+    const dim = (words) => el("span.dim", {}, words);
+    const one = (upstream) => {
+      if (upstream.addresses.length === 0) return el("span.pill.bad", {}, "not resolved");
+      const quiet = backend.upstreams.length === 1 && !upstream.health_check && !isOut(upstream);
+      if (quiet) return dim(upstream.addresses.join(", "));
+      const place = upstream.url.replace(/^https?:\/\//, "");
+      const busy = upstream.in_flight > 0 ? ", " + number(upstream.in_flight) + " in flight" : "";
+      return el("span.pill." + (isOut(upstream) ? "bad" : upstream.state === "healthy" ? "good" : "dim"), {}, place + " " + upstream.state + busy);
+    };
+    const state = backend.addresses === null ? dim("in the gateway") : backend.upstreams.map(one);
+    return [
+      [el("div.name", {}, backend.name), backend.target === "echo" ? el("span.sub", {}, "echo") : el("code", {}, backend.target)],
+      state,
+      failures ? el("span.warn", {}, failures) : el("span.dim", {}, "none"),
+    ];
+  });
+  return section("Upstreams", table([["Upstream", "ftu"], ["Addresses", ""], ["Failures since start", ""]], rows, "No pipeline has an upstream."));
+}
+
+function keySection(now) {
+  const rows = now.key_sets.map((set) => [
+    el("code", {}, set.url),
+    set.keys === 0 ? el("span.bad", {}, "0") : number(set.keys),
+    set.age_secs === null ? "–" : span(set.age_secs),
+    number(set.fetches),
+    set.fetch_failures > 0 ? el("span.warn", {}, number(set.fetch_failures)) : "0",
+    set.last_error ? el("span.bad", {}, set.last_error) : el("span.good", {}, "good"),
+  ]);
+  return section("Key sets", table(
+    [["Fetched from", "ftu"], ["Keys", "n"], ["Age", "n"], ["Fetches", "n"], ["Failed", "n"], ["Last fetch", "f"]], rows, "No step fetches a key set."));
+}
+
+function facts(pairs) {
+  return el("dl", {}, pairs.filter(Boolean).flatMap(([name, ...value]) => [el("dt", {}, name), el("dd", {}, value)]));
+}
+
+function configSection(now) {
+  const config = now.config;
+  const reloads = config.reloads;
+  return section("Configuration and process", facts([
+    ["Generation", number(config.generation) + ", from " + config.source + ", in service since " + clock(config.last_reload)],
+    ["Reloads", some(reloads.reloaded, "change") + ", " + number(reloads.unchanged) + " without, ", reloads.refused > 0 ? el("span.warn", {}, number(reloads.refused) + " refused") : "none refused"],
+    ["Last error", config.last_error ? el("pre.bad", {}, clock(config.last_try) + "\n" + config.last_error) : el("span.good", {}, "none")],
+    ["Fingerprint", el("code", {}, config.fingerprint.slice(0, 16))],
+    ["Log", now.log.dropped > 0 ? el("span.warn", {}, some(now.log.dropped, "record") + " dropped since start") : "nothing dropped"],
+    ["Process", (now.process.resident_bytes === null ? "" : mebibytes(now.process.resident_bytes) + " resident, ") + cpu() + (now.process.open_files === null ? "" : ", " + number(now.process.open_files) + " open files")],
+  ]));
+}
+
+function cpu() {
+  const grown = growth((answer) => answer.process.cpu_seconds);
+  return (grown ? percent(grown.rate) : "–") + " of a core";
+}
+
+function cloudSection(now) {
+  const runbeam = now.runbeam;
+  const tokens = now.token_cache;
+  const lookups = tokens.hits + tokens.misses;
+  const expiry = (at) => {
+    const left = at - now.now;
+    const kind = left <= 0 ? "bad" : left < 5 * DAY ? "warn" : "good";
+    return el("span." + kind, {}, left <= 0 ? "expired " + clock(at) : "in " + span(left) + ", " + clock(at));
+  };
+  const pairs = [["Runbeam Cloud", !runbeam || runbeam.state === "disabled" ? el("span.dim", {}, "off") : runbeam.state]];
+  if (runbeam && runbeam.state !== "disabled") {
+    pairs.push(["Machine token", runbeam.token_expires_at === null ? el("span.dim", {}, "no expiry known") : expiry(runbeam.token_expires_at)]);
+    if (runbeam.gateway_id) pairs.push(["Gateway", el("code", {}, runbeam.gateway_id)]);
+    pairs.push(["Last poll", (runbeam.last_poll === null ? "none yet" : clock(runbeam.last_poll)) + (runbeam.polls_failed ? ", " + number(runbeam.polls_failed) + " failed" : "")]);
+    pairs.push(["Changes", number(runbeam.changes_applied) + " applied, " + number(runbeam.changes_failed) + " failed, " + number(runbeam.changes_pending) + " pending"]);
+    if (runbeam.token_store) pairs.push(["Token store", runbeam.token_store]);
+    if (runbeam.last_error) pairs.push(["Last error", el("pre.bad", {}, runbeam.last_error)]);
+  }
+  if (now.certificates.length === 0) pairs.push(["Certificates", el("span.dim", {}, "none served")]);
+  for (const one of now.certificates) pairs.push(["Certificate", one.network + " (" + one.names.join(", ") + ") ", expiry(one.not_after)]);
+  pairs.push(["Token cache", number(tokens.entries) + " remembered, " + (lookups > 0 ? percent(tokens.hits / lookups) + " of " + number(lookups) + " found" : "not asked yet")]);
+  pairs.push(["Passwords", number(now.passwords.hashed) + " hashed, " + number(now.passwords.waiting) + " waiting"]);
+  return section("Cloud, certificates, credentials", facts(pairs));
+}
+
+document.addEventListener("visibilitychange", draw);
+tick();

@@ -1,0 +1,154 @@
+//! The table of what the Management API answers to. Which route does what stands in `mod`; who may call, in `guard`.
+
+use http::Method;
+
+/// What a call asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    Authorize,
+    Backends,
+    Deauthorize,
+    Discard,
+    Info,
+    Metrics,
+    Page,
+    Pipelines,
+    RefreshKeys,
+    Reload,
+    Routes,
+    Status,
+    Token,
+    Update,
+    Watch,
+}
+
+/// Where a route answers besides the base path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Also {
+    /// Nowhere.
+    No,
+    /// Under `/api`: the published client calls these there, whatever the base path is.
+    Api,
+    /// At the root, where scrapers expect it.
+    Root,
+}
+
+const TABLE: &[(&str, Also, Method, Route)] = &[
+    ("", Also::No, Method::GET, Route::Page),
+    ("/", Also::No, Method::GET, Route::Page),
+    ("/authorize", Also::No, Method::POST, Route::Authorize),
+    ("/backends", Also::No, Method::GET, Route::Backends),
+    ("/cloud/discard", Also::No, Method::POST, Route::Discard),
+    ("/config/status", Also::Api, Method::GET, Route::Status),
+    ("/deauthorize", Also::No, Method::POST, Route::Deauthorize),
+    ("/info", Also::No, Method::GET, Route::Info),
+    ("/keys/refresh", Also::No, Method::POST, Route::RefreshKeys),
+    ("/metrics", Also::Root, Method::GET, Route::Metrics),
+    ("/pipelines", Also::No, Method::GET, Route::Pipelines),
+    ("/reload", Also::Api, Method::POST, Route::Reload),
+    ("/routes", Also::No, Method::GET, Route::Routes),
+    ("/status", Also::No, Method::GET, Route::Watch),
+    ("/token", Also::No, Method::POST, Route::Token),
+    ("/update", Also::No, Method::POST, Route::Update),
+];
+
+/// Why no route answers.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unrouted {
+    /// There is nothing at this path.
+    Unknown,
+    /// There is, for these methods.
+    Method(&'static str),
+}
+
+/// Finds the route of a path. `base` is `/admin`, say.
+pub(super) fn find(base: &str, path: &str, method: &Method) -> Result<Route, Unrouted> {
+    let own = path.strip_prefix(base);
+    let api = path.strip_prefix("/api");
+    let found = TABLE.iter().find(|(name, also, ..)| match also {
+        _ if own == Some(name) => true,
+        Also::No => false,
+        Also::Api => api == Some(name),
+        Also::Root => path == *name,
+    });
+    let Some((_, _, expected, route)) = found else {
+        return Err(Unrouted::Unknown);
+    };
+    if method == expected || (method == Method::HEAD && expected == Method::GET) {
+        return Ok(*route);
+    }
+    Err(Unrouted::Method(if *expected == Method::GET {
+        "GET, HEAD"
+    } else {
+        "POST"
+    }))
+}
+
+impl Route {
+    /// Whether it answers 403 while Runbeam is off.
+    pub(super) fn needs_runbeam(self) -> bool {
+        matches!(self, Self::Authorize | Self::Token | Self::Update)
+    }
+
+    /// Whether it changes anything, so that who asked for it is logged.
+    pub(super) fn changes(self) -> bool {
+        !matches!(
+            self,
+            Self::Backends
+                | Self::Info
+                | Self::Metrics
+                | Self::Page
+                | Self::Pipelines
+                | Self::Routes
+                | Self::Status
+                | Self::Watch
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_found_where_it_belongs() {
+        let find = |method: Method, path: &str| find("/admin", path, &method);
+        for (path, route) in [
+            ("/admin", Ok(Route::Page)),
+            ("/admin/", Ok(Route::Page)),
+            ("/admin/status", Ok(Route::Watch)),
+            ("/admin/info", Ok(Route::Info)),
+            ("/admin/backends", Ok(Route::Backends)),
+            ("/api/backends", Err(Unrouted::Unknown)),
+            ("/admin/metrics", Ok(Route::Metrics)),
+            ("/metrics", Ok(Route::Metrics)),
+            ("/api/config/status", Ok(Route::Status)),
+            ("/admin/config/status", Ok(Route::Status)),
+            ("/info", Err(Unrouted::Unknown)),
+            ("/api/info", Err(Unrouted::Unknown)),
+            ("/api/metrics", Err(Unrouted::Unknown)),
+            ("/adminx/info", Err(Unrouted::Unknown)),
+            ("/admin/info/", Err(Unrouted::Unknown)),
+            ("/", Err(Unrouted::Unknown)),
+            ("/status", Err(Unrouted::Unknown)),
+            ("/admin/reload", Err(Unrouted::Method("POST"))),
+        ] {
+            assert_eq!(find(Method::GET, path), route, "{path}");
+        }
+        assert_eq!(find(Method::POST, "/api/reload"), Ok(Route::Reload));
+        assert_eq!(find(Method::HEAD, "/admin/info"), Ok(Route::Info));
+        let refused = Err(Unrouted::Method("GET, HEAD"));
+        assert_eq!(find(Method::POST, "/admin/info"), refused);
+        assert_eq!(
+            find(Method::HEAD, "/admin/reload"),
+            Err(Unrouted::Method("POST"))
+        );
+    }
+
+    #[test]
+    fn only_a_post_changes_anything() {
+        for (path, _, method, route) in TABLE {
+            assert_eq!(route.changes(), *method == Method::POST, "{path}");
+        }
+    }
+}

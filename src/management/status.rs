@@ -1,0 +1,204 @@
+//! `GET /status`: everything that the status page shows, in one JSON object. Counts only grow; rates are for whoever asks twice.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use super::backends;
+use super::process::Process;
+use super::reload;
+use crate::gateway::{BackendStatus, KeySetStatus, Live, Pipeline};
+use crate::runbeam::agent::{Agent, Status};
+use crate::telemetry::{BOUNDS, PipelineMetrics, Reports};
+
+/// How everything stands now.
+pub(super) fn answer(live: &Live, agent: &Agent, reports: &Reports) -> Answer {
+    let gateway = live.gateway();
+    let metrics = live.metrics();
+    let backends = BackendStatus::of(&gateway);
+    let pipelines = gateway.pipelines().iter();
+    let pipelines: Vec<Value> = pipelines.map(|one| pipeline(one, &backends)).collect();
+    let key_sets: Vec<Value> = live.key_sets().status().iter().map(key_set).collect();
+    let (tokens, passwords, process) = (
+        live.key_sets().token_cache(),
+        live.passwords(),
+        Process::now(),
+    );
+    Answer::ok(&json!({
+        "id": gateway.id(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "now": seconds(SystemTime::now()),
+        "started": seconds(metrics.started),
+        "config": configuration(live),
+        "in_flight": metrics.in_flight().load(Ordering::Relaxed),
+        "duration_bounds": BOUNDS,
+        "pipelines": pipelines,
+        "unmatched": counts(metrics.unmatched()),
+        "key_sets": key_sets,
+        "token_cache": { "hits": tokens.hits, "misses": tokens.misses, "entries": tokens.entries, "bytes": tokens.bytes, "limit": tokens.limit },
+        "passwords": { "hashed": passwords.hashed, "waiting": passwords.waiting },
+        "runbeam": runbeam(&agent.status()),
+        "certificates": certificates(reports),
+        "log": { "dropped": reports.log.as_ref().map_or(0, |log| log.dropped()) },
+        "process": {
+            "cpu_seconds": process.cpu.as_secs_f64(),
+            "resident_bytes": process.resident,
+            "open_files": process.open_files,
+            "max_files": process.max_files,
+        },
+    }))
+}
+
+/// What `/config/status` tells, and how reloads ended.
+fn configuration(live: &Live) -> Value {
+    let status = live.status();
+    let reloads = status.reloads;
+    let mut told = reload::configuration(live);
+    told["last_try"] = json!(seconds(status.tried_at));
+    let set_aside = live.set_aside();
+    told["set_aside"] = json!(
+        set_aside
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    );
+    told["reloads"] = json!({
+        "reloaded": reloads.reloaded,
+        "unchanged": reloads.unchanged,
+        "refused": reloads.refused,
+    });
+    told
+}
+
+fn pipeline(pipeline: &Pipeline, backends: &[BackendStatus]) -> Value {
+    let settings = &pipeline.settings;
+    let endpoints: Vec<Value> = settings
+        .endpoints
+        .iter()
+        .map(|endpoint| {
+            let methods: Vec<&str> = endpoint
+                .methods
+                .iter()
+                .map(|method| method.as_str())
+                .collect();
+            json!({
+                "name": &*endpoint.name,
+                "path_prefix": endpoint.path_prefix,
+                "hosts": endpoint.hosts,
+                "methods": methods,
+            })
+        })
+        .collect();
+    let steps: Vec<Value> = settings
+        .steps
+        .iter()
+        .map(|step| {
+            json!({
+                "name": &*step.name,
+                "type": step.kind.type_name(),
+                "optional": step.kind.is_optional(),
+            })
+        })
+        .collect();
+    let networks: Vec<&str> = settings.networks.iter().map(|network| &**network).collect();
+    let own = backends
+        .iter()
+        .filter(|one| one.pipelines.contains(&pipeline.name));
+    let backends: Vec<Value> = own.map(backend).collect();
+    let mut told = counts(&pipeline.metrics);
+    told["name"] = json!(&*pipeline.name);
+    told["description"] = json!(settings.description);
+    told["open"] = json!(!settings.steps.iter().any(|step| step.kind.authenticates()));
+    told["networks"] = json!(networks);
+    told["endpoints"] = json!(endpoints);
+    told["steps"] = json!(steps);
+    told["backends"] = json!(backends);
+    told
+}
+
+fn counts(metrics: &PipelineMetrics) -> Value {
+    let codes: BTreeMap<String, u64> = metrics
+        .codes()
+        .into_iter()
+        .map(|(code, count)| (code.to_string(), count))
+        .collect();
+    let refusals: BTreeMap<&str, u64> = metrics.refusals().into_iter().collect();
+    let duration = metrics.duration();
+    json!({
+        "codes": codes,
+        "refusals": refusals,
+        "duration": { "sum": duration.sum, "cumulative": duration.cumulative },
+    })
+}
+
+/// What `/backends` tells, what failed, and all of its URLs and addresses at a glance; `addresses` is `null` for an echo.
+fn backend(status: &BackendStatus) -> Value {
+    let failures: BTreeMap<&str, u64> = status.metrics.failures().into_iter().collect();
+    let urls: Vec<&str> = status
+        .upstreams
+        .iter()
+        .map(|one| one.url.as_str())
+        .collect();
+    let addresses = status.upstreams.iter().flat_map(|one| &one.addresses);
+    let addresses: Vec<String> = addresses.map(ToString::to_string).collect();
+    let echoes = urls.is_empty();
+    let mut told = backends::backend(status);
+    told["target"] = json!(if echoes {
+        "echo".to_owned()
+    } else {
+        urls.join(", ")
+    });
+    told["addresses"] = json!((!echoes).then_some(addresses));
+    told["failures"] = json!(failures);
+    told
+}
+
+fn key_set(set: &KeySetStatus) -> Value {
+    json!({
+        "url": set.url,
+        "age_secs": set.age.map(|age| age.as_secs()),
+        "keys": set.keys,
+        "fetches": set.fetches.0,
+        "fetch_failures": set.fetches.1,
+        "last_error": set.last_error,
+    })
+}
+
+fn runbeam(cloud: &Status) -> Option<Value> {
+    let counters = cloud.counters;
+    cloud.enabled.then(|| {
+        json!({
+            "state": cloud.state.name(),
+            "gateway_id": cloud.gateway_id,
+            "token_expires_at": cloud.token_expires.map(seconds),
+            "token_store": cloud.token_store,
+            "last_poll": cloud.last_poll.map(seconds),
+            "last_error": cloud.last_error,
+            "polls_failed": counters.polls_failed,
+            "changes_pending": cloud.pending_changes,
+            "changes_applied": counters.changes_applied,
+            "changes_failed": counters.changes_failed,
+        })
+    })
+}
+
+fn certificates(reports: &Reports) -> Vec<Value> {
+    let all = reports.certificates.iter().flat_map(|ask| ask());
+    all.map(|one| {
+        json!({
+            "network": one.network,
+            "names": one.names,
+            "not_after": seconds(one.not_after),
+        })
+    })
+    .collect()
+}
+
+/// Unix time, to the millisecond: rates are reckoned from it.
+fn seconds(time: SystemTime) -> f64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    (since.as_secs_f64() * 1000.0).round() / 1000.0
+}

@@ -1,0 +1,153 @@
+//! `POST /authorize`, `/token` and `/deauthorize`: how a gateway comes by its machine token, and loses it. No answer and no log line holds one.
+
+use http::{StatusCode, header};
+use pingora::protocols::http::ServerSession;
+use serde_json::json;
+
+use super::answer::Answer;
+use super::body::{self, Fields, bad};
+use super::cloud::{disabled, of_cloud};
+use crate::runbeam::MachineToken;
+use crate::runbeam::agent::{Agent, Authorization, OrderError};
+
+/// Longest values, in bytes.
+const MAX_NAME: usize = 255;
+const MAX_TOKEN: usize = 8192;
+const MAX_KEY: usize = 64 * 1024;
+
+/// Exchanges a user's token for a machine token. The user's token is checked before the body is read.
+pub(super) async fn authorize(
+    agent: &Agent,
+    session: &mut ServerSession,
+) -> Result<Answer, Answer> {
+    let presented = bearer(session)?;
+    let user = agent
+        .check_user(&presented)
+        .await
+        .map_err(|error| of_order(&error))?;
+    let body = body::read(session).await?;
+    let fields = Fields::parse(&body)?;
+    let authorization = Authorization {
+        gateway_code: fields.text("gateway_code", MAX_NAME)?.to_owned(),
+        machine_public_key: fields
+            .optional_lines("machine_public_key", MAX_TOKEN)?
+            .map(str::to_owned),
+        metadata: fields.texts_or_pairs("metadata")?,
+        encryption_key: fields
+            .optional_lines("encryption_key", MAX_KEY)?
+            .map(|key| key.to_owned().into()),
+    };
+    let taken = agent
+        .authorize(user, authorization)
+        .await
+        .map_err(|error| of_order(&error))?;
+    let body = json!({
+        "success": true,
+        "message": "this gateway is authorized",
+        "gateway": { "id": taken.gateway_id, "code": taken.gateway_code, "name": taken.gateway_name },
+        "expires_at": taken.expires_at,
+        "expires_in": taken.expires_in,
+    });
+    let mut answer = Answer::json(StatusCode::CREATED, &body);
+    answer.message = format!("gateway {:?}", taken.gateway_code);
+    Ok(answer)
+}
+
+/// Takes a machine token that somebody else has obtained from the cloud.
+pub(super) async fn take(agent: &Agent, session: &mut ServerSession) -> Result<Answer, Answer> {
+    let body = body::read(session).await?;
+    let fields = Fields::parse(&body)?;
+    let token = MachineToken::new(
+        fields.token("machine_token", MAX_TOKEN)?,
+        fields.token("expires_at", MAX_NAME)?,
+        fields.token("gateway_id", MAX_NAME)?,
+        fields.text("gateway_code", MAX_NAME)?,
+        fields.texts("abilities")?,
+    );
+    if token.expires().is_none() {
+        return Err(bad(
+            "expires_at must be a time such as 2026-12-31T23:59:59Z",
+        ));
+    }
+    let key = fields.optional_lines("encryption_key", MAX_KEY)?;
+    let base = fields.optional_text("api_base_url", MAX_TOKEN)?;
+    let code = token.gateway_code.clone();
+    let expired = token.is_expired();
+    agent
+        .take(token, key, base)
+        .await
+        .map_err(|error| of_order(&error))?;
+    let message = if expired {
+        "the token is saved, but it has expired"
+    } else {
+        "the token is saved"
+    };
+    let mut answer = Answer::ok(&json!({ "success": true, "message": message }));
+    answer.message = format!("gateway {code:?}");
+    Ok(answer)
+}
+
+/// Forgets the machine token, here only: the cloud is not told.
+pub(super) async fn forget(agent: &Agent) -> Answer {
+    match agent.forget().await {
+        Ok(()) => Answer::ok(&json!({
+            "success": true,
+            "message": "the machine token is forgotten here; revoke it in Runbeam Cloud too",
+        })),
+        Err(error) => of_order(&error),
+    }
+}
+
+/// The token of `Authorization: Bearer`, once and not empty.
+fn bearer(session: &ServerSession) -> Result<String, Answer> {
+    let mut values = session
+        .req_header()
+        .headers
+        .get_all(header::AUTHORIZATION)
+        .iter();
+    let missing = || {
+        unauthorized("send the user token that `runbeam login` got: Authorization: Bearer TOKEN")
+    };
+    let value = values.next().ok_or_else(missing)?;
+    if values.next().is_some() {
+        return Err(bad("Authorization is there twice"));
+    }
+    let (scheme, token) = value
+        .to_str()
+        .ok()
+        .and_then(|value| value.split_once(' '))
+        .ok_or_else(missing)?;
+    let token = token.trim();
+    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() || token.len() > MAX_TOKEN {
+        return Err(missing());
+    }
+    Ok(token.to_owned())
+}
+
+fn unauthorized(message: &str) -> Answer {
+    Answer::error(StatusCode::UNAUTHORIZED, message)
+        .with(header::WWW_AUTHENTICATE, "Bearer realm=\"harmony\"")
+}
+
+/// What the caller gets when the agent does not do as told. The log has the details.
+fn of_order(error: &OrderError) -> Answer {
+    match error {
+        OrderError::Disabled => disabled(),
+        OrderError::UserToken(error) => {
+            log::warn!("management: {error}");
+            unauthorized("the user token is not valid here")
+        }
+        OrderError::Cloud(error) => of_cloud(error),
+        OrderError::OtherCloud { .. } => {
+            Answer::error(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
+        }
+        OrderError::Key(_) => bad(&error.to_string()),
+        OrderError::Store(problem) => {
+            log::error!("management: {problem}");
+            Answer::error(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the token cannot be stored; what was stored before is still there",
+            )
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Pulling changes: oldest first, each one fetched, acknowledged and put in service before the cloud is told so, and none twice.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+
+use crate::gateway::{LayerChange, ReloadError, Runbeam};
+use crate::runbeam::{ConfigChange, RunbeamClient, RunbeamError};
+
+use super::{Agent, Held};
+
+/// What the cloud is told about a refusal, at most: entries, and bytes of one.
+const MAX_DETAILS: usize = 100;
+const MAX_DETAIL: usize = 2000;
+
+/// Why a change was refused, for the cloud and the log.
+struct Refused {
+    error: String,
+    details: Vec<String>,
+}
+
+impl Agent {
+    /// Carries out what waits. A change that does not pass is reported, and the next one is tried.
+    pub(super) async fn pull(
+        &self,
+        client: &RunbeamClient,
+        settings: &Runbeam,
+        held: &Held,
+    ) -> Result<(), RunbeamError> {
+        let token = &held.token;
+        let mut changes = client
+            .list_changes(&token.machine_token, &token.gateway_id)
+            .await?;
+        changes.retain(|change| !matches!(&*change.status, "applied" | "failed"));
+        sort_by_age(&mut changes);
+        self.facts().pending = changes.len();
+        if !settings.apply_changes {
+            return Ok(());
+        }
+        for change in changes {
+            match self.carry_out(client, held, &change).await {
+                Ok(()) => {
+                    let mut facts = self.facts();
+                    facts.pending = facts.pending.saturating_sub(1);
+                }
+                // About this change only: the next one may fare better.
+                Err(error) if is_about_one_change(&error) => {
+                    log::warn!("runbeam: change {}: {error}", printable(&change.id));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn carry_out(
+        &self,
+        client: &RunbeamClient,
+        held: &Held,
+        listed: &ConfigChange,
+    ) -> Result<(), RunbeamError> {
+        let (token, id) = (&held.token.machine_token, &*listed.id);
+        if self.has_applied(id).await {
+            // It serves; only the report was lost.
+            client.mark_change_applied(token, id).await?;
+            return Ok(());
+        }
+        let outcome = match client.get_change(token, id).await {
+            Ok(change) => {
+                client.acknowledge_changes(token, [id]).await?;
+                self.put_in_service(id, listed, change).await
+            }
+            Err(error @ RunbeamError::Answer { .. }) => Err(Refused {
+                error: error.to_string(),
+                details: Vec::new(),
+            }),
+            Err(error) => return Err(error),
+        };
+        match outcome {
+            Ok(()) => {
+                log::info!("runbeam: change {} serves", printable(id));
+                self.facts().counters.changes_applied += 1;
+                client.mark_change_applied(token, id).await?;
+            }
+            Err(refused) => {
+                log::warn!(
+                    "runbeam: change {} is refused: {}",
+                    printable(id),
+                    refused.error
+                );
+                for detail in &refused.details {
+                    log::warn!("runbeam: change {}: {detail}", printable(id));
+                }
+                self.facts().counters.changes_failed += 1;
+                let details = Some(refused.details).filter(|details| !details.is_empty());
+                client
+                    .mark_change_failed(token, id, refused.error, details)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asked where it may wait for a change that is under way.
+    async fn has_applied(&self, id: &str) -> bool {
+        let (live, id) = (self.live.clone(), id.to_owned());
+        let asked = tokio::task::spawn_blocking(move || live.has_applied(&id));
+        asked.await.unwrap_or(false)
+    }
+
+    /// Builds, persists and swaps, on a thread that may block.
+    async fn put_in_service(
+        &self,
+        id: &str,
+        listed: &ConfigChange,
+        change: ConfigChange,
+    ) -> Result<(), Refused> {
+        let Some(toml) = change.toml_config else {
+            return Err(Refused {
+                error: "the change holds no toml_config".to_owned(),
+                details: Vec::new(),
+            });
+        };
+        let kind = if change.change_type.is_empty() {
+            listed.change_type.clone()
+        } else {
+            change.change_type
+        };
+        let pipeline = change.pipeline_id.or_else(|| listed.pipeline_id.clone());
+        let change = match &*kind {
+            "gateway" => LayerChange::Gateway { toml },
+            "pipeline" => LayerChange::Pipeline { id: pipeline, toml },
+            other => {
+                return Err(Refused {
+                    error: format!(
+                        "harmony-edge serves changes of type \"gateway\" and \"pipeline\", not {:?}",
+                        printable(other)
+                    ),
+                    details: Vec::new(),
+                });
+            }
+        };
+        let (live, id) = (self.live.clone(), id.to_owned());
+        let alone = self.applying.clone().lock_owned().await;
+        let applied = tokio::task::spawn_blocking(move || {
+            let _alone = alone;
+            // One that was applied meanwhile is not applied again.
+            live.apply_change(&id, change).map(drop)
+        })
+        .await;
+        match applied {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(refused(&error)),
+            Err(_) => Err(Refused {
+                error: "applying the change did not end well".to_owned(),
+                details: Vec::new(),
+            }),
+        }
+    }
+}
+
+fn refused(error: &ReloadError) -> Refused {
+    let details = error.details();
+    let error = match details.len() {
+        1 => cut(&details[0]),
+        count => format!("{count} errors; nothing was applied"),
+    };
+    Refused {
+        error,
+        details: details
+            .iter()
+            .take(MAX_DETAILS)
+            .map(|text| cut(text))
+            .collect(),
+    }
+}
+
+/// Oldest first; those of the same time in the order of the cloud, each once.
+fn sort_by_age(changes: &mut Vec<ConfigChange>) {
+    let mut seen = HashSet::new();
+    changes.retain(|change| seen.insert(change.id.clone()));
+    changes.sort_by_cached_key(|change| change.created_at.trim().parse::<Timestamp>().ok());
+}
+
+/// Whether the cloud's error says nothing about the next call: it refused this one, and not for the token or the rate of calls.
+fn is_about_one_change(error: &RunbeamError) -> bool {
+    match error.status() {
+        Some(429) => false,
+        Some(status) => (400..500).contains(&status) && !error.is_rejected(),
+        None => matches!(error, RunbeamError::Answer { .. }),
+    }
+}
+
+/// An id that the cloud chose, fit for a log.
+fn printable(id: &str) -> String {
+    id.chars()
+        .take(64)
+        .map(|c| if c.is_ascii_graphic() { c } else { '?' })
+        .collect()
+}
+
+fn cut(text: &str) -> String {
+    if text.len() <= MAX_DETAIL {
+        return text.to_owned();
+    }
+    let mut end = MAX_DETAIL;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}...", &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_cloud_chose_is_bounded() {
+        assert_eq!(printable("a\nb\u{1b}[31m"), "a?b?[31m");
+        assert_eq!(printable(&"x".repeat(100)).len(), 64);
+        let long = "é".repeat(MAX_DETAIL);
+        assert!(cut(&long).len() <= MAX_DETAIL + 3 && cut(&long).ends_with("..."));
+        assert_eq!(cut("short"), "short");
+    }
+}

@@ -1,0 +1,170 @@
+//! The machine token that is in use, what is known about it, and which one to take where there are two.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use super::state::State;
+use crate::runbeam::MachineToken;
+
+/// Where a token came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// `RUNBEAM_MACHINE_TOKEN`.
+    Environment,
+    /// The token store.
+    Store,
+    /// The Management API, or a renewal.
+    Api,
+}
+
+impl Source {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Environment => "environment",
+            Self::Store => "store",
+            Self::Api => "api",
+        }
+    }
+}
+
+/// A token in use.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Held {
+    /// The token. Its gateway is empty while nobody has said whose it is: a bare token.
+    pub(super) token: MachineToken,
+    pub(super) source: Source,
+    /// Whether it may be written to the store.
+    pub(super) stored: bool,
+    /// The cloud said 401 or 403 to it.
+    pub(super) rejected: bool,
+    /// The last renewal did not come about.
+    pub(super) not_renewed: bool,
+    /// It belongs into the store and is not there: the store failed.
+    pub(super) unsaved: bool,
+}
+
+impl Held {
+    pub(super) fn new(token: MachineToken, source: Source, stored: bool) -> Self {
+        Self {
+            token,
+            source,
+            stored,
+            rejected: false,
+            not_renewed: false,
+            unsaved: false,
+        }
+    }
+
+    /// Whether the gateway that it is for is known.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.token.gateway_id.is_empty()
+    }
+
+    /// Where the connection is with it.
+    pub(super) fn state(&self, renew_before: Duration) -> State {
+        if self.token.is_expired() {
+            State::Expired
+        } else if self.rejected {
+            State::Rejected
+        } else if self.not_renewed && self.is_due(renew_before) {
+            State::Expiring
+        } else {
+            State::Authorized
+        }
+    }
+
+    /// Whether it is time to renew it.
+    pub(super) fn is_due(&self, renew_before: Duration) -> bool {
+        let Some(expires) = self.token.expires() else {
+            return false;
+        };
+        match SystemTime::now().checked_add(renew_before) {
+            Some(soon) => expires <= soon,
+            None => true,
+        }
+    }
+}
+
+/// Leaves the token out.
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held")
+            .field("gateway_id", &self.token.gateway_id)
+            .field("expires_at", &self.token.expires_at)
+            .field("source", &self.source)
+            .field("rejected", &self.rejected)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether the store's token is to be used rather than the environment's: it is of the same gateway and lives longer (it was renewed, or the operator has authorized
+/// anew). Nothing is known of a bare token's end, so a stored one of the same gateway that has not expired is the later one.
+pub(super) fn store_wins(environment: &MachineToken, stored: &MachineToken) -> bool {
+    if stored.gateway_id != environment.gateway_id || stored.is_expired() {
+        return false;
+    }
+    match (environment.expires(), stored.expires()) {
+        (Some(environment), Some(stored)) => stored > environment,
+        (None, Some(_)) => true,
+        (_, None) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 86_400;
+
+    fn token(gateway: &str, expires_at: &str) -> MachineToken {
+        MachineToken::new("mt_x", expires_at, gateway, "code", vec![])
+    }
+
+    fn in_days(days: u64) -> String {
+        let at = SystemTime::now() + Duration::from_secs(days * DAY);
+        jiff::Timestamp::try_from(at).unwrap().to_string()
+    }
+
+    #[test]
+    fn the_token_of_the_same_gateway_that_lives_longer_wins() {
+        let environment = token("g", &in_days(10));
+        for (stored, wins) in [
+            (token("g", &in_days(20)), true),
+            (token("g", &in_days(5)), false),
+            (token("g", &in_days(10)), false),
+            (token("other", &in_days(20)), false),
+            (token("g", ""), false),
+        ] {
+            assert_eq!(store_wins(&environment, &stored), wins, "{stored:?}");
+        }
+        let expired = token("g", "2020-01-01T00:00:00Z");
+        assert!(store_wins(&expired, &token("g", &in_days(1))));
+        assert!(!store_wins(&expired, &token("g", "2021-01-01T00:00:00Z")));
+        let bare = token("g", "");
+        assert!(store_wins(&bare, &token("g", &in_days(1))));
+        assert!(!store_wins(&bare, &token("g", "")));
+    }
+
+    #[test]
+    fn a_token_is_due_before_it_expires_and_only_then_expiring() {
+        let before = Duration::from_secs(5 * DAY);
+        let mut held = Held::new(token("g", &in_days(6)), Source::Api, true);
+        held.not_renewed = true;
+        assert_eq!(
+            (held.is_due(before), held.state(before)),
+            (false, State::Authorized)
+        );
+        held.token.expires_at = in_days(4);
+        assert_eq!(
+            (held.is_due(before), held.state(before)),
+            (true, State::Expiring)
+        );
+        held.rejected = true;
+        assert_eq!(held.state(before), State::Rejected);
+        held.token.expires_at = "2020-01-01T00:00:00Z".to_owned();
+        assert_eq!(held.state(before), State::Expired);
+        held.token.expires_at = String::new();
+        assert!(!held.is_due(Duration::MAX));
+        assert!(!format!("{held:?}").contains("mt_"));
+    }
+}

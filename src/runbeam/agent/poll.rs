@@ -1,0 +1,150 @@
+//! One poll: whose token it is (if nobody has said so), the upload at start, the changes that wait, the status report.
+
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use serde_json::json;
+
+use super::{Agent, Held};
+use crate::gateway::Runbeam;
+use crate::runbeam::{Gateway, RunbeamClient, RunbeamError};
+
+impl Agent {
+    /// Asks the cloud once, and does what it says. An error of the cloud ends the poll; a change that does not pass does not.
+    pub(super) async fn poll(
+        &self,
+        client: &RunbeamClient,
+        settings: &Runbeam,
+        held: &Held,
+    ) -> Result<(), RunbeamError> {
+        let idle = settings.poll_interval.is_none() && held.is_whole();
+        if idle && !self.push.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let outcome = self.try_poll(client, settings, held).await;
+        let mut facts = self.facts();
+        match &outcome {
+            Ok(()) => {
+                facts.last_poll = Some(SystemTime::now());
+                facts.counters.polls_ok += 1;
+                facts.refused.clear();
+                if facts.last_error.take().is_some() {
+                    log::info!("runbeam: the cloud answers again");
+                }
+                drop(facts);
+                self.note(held, |held| held.rejected = false);
+            }
+            Err(error) => {
+                facts.counters.polls_failed += 1;
+                drop(facts);
+                if error.is_rejected() {
+                    self.note(held, |held| held.rejected = true);
+                    self.complain(format!(
+                        "the cloud does not take the machine token ({error}): authorize this gateway anew, with `runbeam harmony:authorize`"
+                    ));
+                } else {
+                    self.complain(error.to_string());
+                }
+            }
+        }
+        outcome
+    }
+
+    async fn try_poll(
+        &self,
+        client: &RunbeamClient,
+        settings: &Runbeam,
+        held: &Held,
+    ) -> Result<(), RunbeamError> {
+        let whole;
+        let held = if held.is_whole() {
+            held
+        } else {
+            let Some(found) = self.identify(client, settings, held).await? else {
+                return Ok(());
+            };
+            whole = found;
+            &whole
+        };
+        if self.push.load(Ordering::Relaxed) {
+            self.push_at_start(client, held).await?;
+        }
+        if settings.poll_interval.is_none() {
+            return Ok(());
+        }
+        self.pull(client, settings, held).await?;
+        if settings.report_status && self.reports.load(Ordering::Relaxed) {
+            self.report(client, held).await;
+        }
+        Ok(())
+    }
+
+    /// Finds the gateway of a bare token: the one named like this instance, else the only one there is. What then serves is the token in use.
+    async fn identify(
+        &self,
+        client: &RunbeamClient,
+        settings: &Runbeam,
+        held: &Held,
+    ) -> Result<Option<Held>, RunbeamError> {
+        let token = &held.token.machine_token;
+        let instance = &self.surroundings.instance;
+        let gateway = match client.get_gateway(token, instance).await {
+            Ok(found) => found.data,
+            Err(error) if error.status() == Some(404) => {
+                only(client.list_gateways(token).await?.data, instance)?
+            }
+            Err(error) => return Err(error),
+        };
+        log::info!(
+            "runbeam: the machine token is for gateway {:?} ({:?})",
+            gateway.id,
+            gateway.code
+        );
+        let mut whole = held.clone();
+        whole.token.gateway_id = gateway.id;
+        whole.token.gateway_code = gateway.code;
+        self.settle_identified(settings, held, whole).await;
+        Ok(self.held().filter(Held::is_whole))
+    }
+
+    /// Tells the cloud how things stand. That it does not know the call switches this off, quietly; other errors are no matter of the poll's.
+    async fn report(&self, client: &RunbeamClient, held: &Held) {
+        let configuration = self.live.status();
+        let counters = self.status().counters;
+        let uptime = self.started_at.elapsed().unwrap_or_default();
+        let status = json!({
+            "gateway_id": held.token.gateway_id,
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_secs": uptime.as_secs(),
+            "config_generation": configuration.generation,
+            "config_error": configuration.last_error.is_some(),
+            "counters": {
+                "polls": counters.polls_ok,
+                "polls_failed": counters.polls_failed,
+                "changes_applied": counters.changes_applied,
+                "changes_failed": counters.changes_failed,
+            },
+        });
+        match client
+            .report_status(&held.token.machine_token, &status)
+            .await
+        {
+            Ok(()) => {}
+            Err(error) if matches!(error.status(), Some(404 | 405)) => {
+                log::debug!("runbeam: the cloud takes no status reports");
+                self.reports.store(false, Ordering::Relaxed);
+            }
+            Err(error) => log::debug!("runbeam: {error}"),
+        }
+    }
+}
+
+fn only(mut gateways: Vec<Gateway>, instance: &str) -> Result<Gateway, RunbeamError> {
+    match (gateways.pop(), gateways.len()) {
+        (Some(gateway), 0) => Ok(gateway),
+        (_, others) => Err(RunbeamError::Setup(format!(
+            "RUNBEAM_MACHINE_TOKEN: the cloud knows {} gateways and none named {instance}: set proxy.id to the gateway's code, or give the token as JSON with its gateway_id",
+            if others == 0 { 0 } else { others + 1 }
+        ))),
+    }
+}

@@ -1,0 +1,174 @@
+//! What the agent takes from the process's environment, read once at the start. None of it is ever shown.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+
+use crate::gateway::Runbeam;
+use crate::runbeam::{
+    EncryptionKeys, EnvironmentToken, EnvironmentTokenError, KeyError, environment_token,
+};
+
+/// The environment of an agent.
+#[derive(Clone, Default)]
+pub struct Surroundings {
+    pub(super) instance: String,
+    pub(super) state_dir: Option<PathBuf>,
+    pub(super) machine_token: Option<EnvironmentToken>,
+    pub(super) encryption_key: Option<Zeroizing<String>>,
+    pub(super) jwt_secret: Option<Zeroizing<String>>,
+    pub(super) push_on_startup: bool,
+    accept_invalid_certs: bool,
+}
+
+/// What is wrong with the environment. Names variable and field, never a value.
+#[derive(Debug, thiserror::Error)]
+pub enum SurroundingsError {
+    /// `RUNBEAM_MACHINE_TOKEN`.
+    #[error(transparent)]
+    MachineToken(#[from] EnvironmentTokenError),
+    /// `RUNBEAM_ENCRYPTION_KEY`.
+    #[error("RUNBEAM_ENCRYPTION_KEY: {0}")]
+    EncryptionKey(#[from] KeyError),
+}
+
+impl Surroundings {
+    /// Reads the variables. `instance` is `proxy.id`; tokens are kept in `state_dir`, where there is one.
+    ///
+    /// # Errors
+    ///
+    /// A token or a key that is none. An expired token is no error.
+    pub fn read(
+        instance: &str,
+        state_dir: Option<PathBuf>,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, SurroundingsError> {
+        let set = |name| {
+            variable(name)
+                .map(Zeroizing::new)
+                .filter(|value| !value.trim().is_empty())
+        };
+        let on = |name| set(name).is_some_and(|value| matches!(value.trim(), "1" | "true"));
+        let machine_token = set("RUNBEAM_MACHINE_TOKEN");
+        let encryption_key = set("RUNBEAM_ENCRYPTION_KEY");
+        if let Some(key) = &encryption_key {
+            EncryptionKeys::parse(key)?;
+        }
+        Ok(Self {
+            instance: instance.to_owned(),
+            state_dir,
+            machine_token: environment_token(machine_token.as_ref().map(|token| token.as_str()))?,
+            encryption_key,
+            jwt_secret: set("RUNBEAM_JWT_SECRET"),
+            push_on_startup: on("RUNBEAM_PUSH_CONFIG_ON_STARTUP"),
+            accept_invalid_certs: on("RUNBEAM_ACCEPT_INVALID_CERTS"),
+        })
+    }
+
+    /// Whether the cloud's certificate may be anybody's: only if it is on this machine.
+    pub(super) fn accepts_invalid_certs(&self, settings: &Runbeam) -> bool {
+        let asked = self.accept_invalid_certs;
+        let near = is_loopback(&settings.cloud_api_base_url);
+        if asked && !near {
+            log::warn!(
+                "RUNBEAM_ACCEPT_INVALID_CERTS has no effect: {} is not on this machine",
+                settings.cloud_api_base_url
+            );
+        }
+        asked && near
+    }
+}
+
+fn is_loopback(base: &str) -> bool {
+    let Ok(url) = reqwest::Url::parse(base) else {
+        return false;
+    };
+    let host = url.host_str().unwrap_or_default();
+    let literal = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || literal.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+/// Tells which variables are set.
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings")
+            .field("instance", &self.instance)
+            .field("machine_token", &self.machine_token.is_some())
+            .field("encryption_key", &self.encryption_key.is_some())
+            .field("jwt_secret", &self.jwt_secret.is_some())
+            .field("push_on_startup", &self.push_on_startup)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Surroundings, String> {
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        Surroundings::read("edge", None, &variable).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_blank_is_unset_and_what_is_wrong_is_named() {
+        let empty = read(&[
+            ("RUNBEAM_MACHINE_TOKEN", " \n"),
+            ("RUNBEAM_ENCRYPTION_KEY", ""),
+        ])
+        .unwrap();
+        assert!(empty.machine_token.is_none() && empty.encryption_key.is_none());
+        for (name, value) in [
+            (
+                "RUNBEAM_MACHINE_TOKEN",
+                "{\"machine_token\": \"mt_secret\"}",
+            ),
+            ("RUNBEAM_ENCRYPTION_KEY", "secret passphrase"),
+        ] {
+            let error = read(&[(name, value)]).unwrap_err();
+            assert!(error.starts_with(&format!("{name}: ")), "{error}");
+            assert!(
+                !error.contains("secret passphrase") && !error.contains("mt_"),
+                "{error}"
+            );
+        }
+        let shown = format!(
+            "{:?}",
+            read(&[("RUNBEAM_MACHINE_TOKEN", "mt_secret")]).unwrap()
+        );
+        assert!(!shown.contains("mt_"), "{shown}");
+    }
+
+    #[test]
+    fn switches_are_true_or_one() {
+        for (value, on) in [
+            ("true", true),
+            ("1", true),
+            ("0", false),
+            ("yes", false),
+            ("", false),
+        ] {
+            let read = read(&[("RUNBEAM_PUSH_CONFIG_ON_STARTUP", value)]).unwrap();
+            assert_eq!(read.push_on_startup, on, "{value}");
+        }
+    }
+
+    #[test]
+    fn only_this_machine_may_have_any_certificate() {
+        for (base, near) in [
+            ("https://localhost:8443", true),
+            ("https://127.0.0.1", true),
+            ("https://[::1]:1", true),
+            ("https://localhost.evil.example", false),
+            ("https://127.0.0.1.evil.example", false),
+            ("https://api.runbeam.cloud", false),
+        ] {
+            assert_eq!(is_loopback(base), near, "{base}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The local configuration goes to the cloud, references as they stand in the files. A literal secret keeps it here.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Agent, Held};
+use crate::runbeam::{RunbeamClient, RunbeamError};
+
+/// What was uploaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uploaded {
+    /// Bytes of TOML.
+    pub config_size: usize,
+    /// Pipelines in it.
+    pub pipeline_count: usize,
+}
+
+/// Why nothing was uploaded.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// `[runbeam]` is off.
+    #[error("runbeam is off")]
+    Disabled,
+    /// There is no machine token.
+    #[error("this gateway has no machine token")]
+    Unauthorized,
+    /// The configuration is not fit to leave this machine; each entry names a key path.
+    #[error("the configuration cannot be uploaded: {}", .0.join("; "))]
+    Refused(Vec<String>),
+    /// The cloud did not take it.
+    #[error(transparent)]
+    Cloud(#[from] RunbeamError),
+}
+
+impl Agent {
+    /// Uploads the local configuration.
+    pub async fn upload(&self) -> Result<Uploaded, UploadError> {
+        let settings = self.live.runbeam().ok_or(UploadError::Disabled)?;
+        let held = self.held().ok_or(UploadError::Unauthorized)?;
+        let client = self.client_of_order(&settings)?;
+        self.upload_with(&client, &held).await
+    }
+
+    async fn upload_with(
+        &self,
+        client: &RunbeamClient,
+        held: &Held,
+    ) -> Result<Uploaded, UploadError> {
+        let live = Arc::clone(&self.live);
+        let upload = tokio::task::spawn_blocking(move || live.upload())
+            .await
+            .map_err(|_| UploadError::Refused(vec!["reading it did not end well".to_owned()]))?
+            .map_err(|errors| {
+                UploadError::Refused(errors.iter().map(ToString::to_string).collect())
+            })?;
+        let uploaded = Uploaded {
+            config_size: upload.toml.len(),
+            pipeline_count: upload.pipelines,
+        };
+        let id = Some(held.token.gateway_id.clone()).filter(|id| !id.is_empty());
+        client
+            .store_config(&held.token.machine_token, "gateway", id, upload.toml)
+            .await?;
+        log::info!(
+            "runbeam: the local configuration is uploaded: {} bytes, {} pipelines",
+            uploaded.config_size,
+            uploaded.pipeline_count
+        );
+        Ok(uploaded)
+    }
+
+    /// The upload that `RUNBEAM_PUSH_CONFIG_ON_STARTUP` asks for: tried until the cloud has decided about it.
+    pub(super) async fn push_at_start(
+        &self,
+        client: &RunbeamClient,
+        held: &Held,
+    ) -> Result<(), RunbeamError> {
+        let decided = match self.upload_with(client, held).await {
+            Ok(_) => Ok(()),
+            Err(UploadError::Cloud(error)) if !is_final(&error) => Err(error),
+            Err(error) => {
+                log::error!("runbeam: RUNBEAM_PUSH_CONFIG_ON_STARTUP: {error}");
+                Ok(())
+            }
+        };
+        if decided.is_ok() {
+            self.push.store(false, Ordering::Relaxed);
+        }
+        decided
+    }
+}
+
+/// Whether the same upload would be refused again.
+fn is_final(error: &RunbeamError) -> bool {
+    let status = error.status();
+    !error.is_rejected()
+        && status.is_some_and(|status| (400..500).contains(&status) && status != 429)
+}

@@ -1,0 +1,405 @@
+//! The client of the cloud's API: one method per call.
+//!
+//! [`transport`] sends a [`request`] within its limits, [`answer`] reads what comes back, [`retry`] decides about another try, [`root`] finds where the API begins, [`pages`] puts lists together.
+
+mod answer;
+mod options;
+mod pages;
+mod request;
+mod retry;
+mod root;
+mod transport;
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::Method;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use self::request::Request;
+use self::transport::Transport;
+use super::answers::Answer;
+use super::answers::{
+    AcknowledgeResponse, AuthorizeResponse, ChangeResponse, ConfigChange, StoreConfigResponse,
+};
+use super::error::RunbeamError;
+use super::fields::Fields;
+use super::resources::{Backend, Endpoint, Gateway, Pipeline, Resource, ResourceList, Service};
+
+pub use options::ClientOptions;
+
+/// What stands for itself in a segment of a path.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
+/// A client of the API. A clone is the same client.
+///
+/// Every call takes the token that it is to be made with; the client keeps none. The token goes into the `Authorization` header and nowhere else
+/// ([`Self::authorize_gateway`] also has it in the body, as the cloud wants it), and only to the scheme, host and port of the base address.
+///
+/// Where the API begins is asked of the cloud at the first call (`/api/harmony/base-url`, then `/harmony/base-url`), kept, and asked again after a failure. What the
+/// cloud answers is used only if it is on the same host; else, and if it answers nothing usable, the API is taken to begin at `{base}/api`.
+///
+/// # Limits
+///
+/// A call with everything that belongs to it (finding the API, further tries, the pauses between them) ends within [`ClientOptions::timeout`]. An answer of more than
+/// 1 MiB is not read. A redirect is followed within the host only.
+///
+/// # Further tries
+///
+/// After network errors, 429 (when `Retry-After` says, if that is soon) and 5xx, up to [`ClientOptions::attempts`], with growing pauses; never after another 4xx. The
+/// calls that create something ([`Self::authorize_gateway`], [`Self::store_config`], [`Self::create_gateway`], [`Self::create_service`]) are tried again only if
+/// the cloud cannot have carried them out: the connection never stood, or the answer was 429 or 503.
+#[derive(Clone)]
+pub struct RunbeamClient(Arc<Inner>);
+
+struct Inner {
+    base_url: String,
+    transport: Result<Transport, options::Unusable>,
+}
+
+impl RunbeamClient {
+    /// A client with default options for the API at an address, with or without `/api` at its end. An address that cannot be used is an error of the first call.
+    pub fn new(base_url: impl Into<String>) -> Self {
+        Self::build(base_url.into(), &ClientOptions::default())
+    }
+
+    /// A client with options.
+    ///
+    /// # Errors
+    ///
+    /// If the address or an option cannot be used.
+    pub fn with_options(
+        base_url: impl Into<String>,
+        options: ClientOptions,
+    ) -> Result<Self, RunbeamError> {
+        let client = Self::build(base_url.into(), &options);
+        client.transport()?;
+        Ok(client)
+    }
+
+    fn build(base_url: String, options: &ClientOptions) -> Self {
+        let base_url = base_url.trim().trim_end_matches('/').to_owned();
+        Self(Arc::new(Inner {
+            transport: Transport::new(&base_url, options),
+            base_url,
+        }))
+    }
+
+    /// The address that the client was made with, without a slash at its end.
+    pub fn base_url(&self) -> &str {
+        &self.0.base_url
+    }
+
+    /// Exchanges a user's token for a machine token of the gateway with this code, which the cloud makes if there is none.
+    ///
+    /// `machine_public_key` and `metadata` are passed on as they are.
+    pub async fn authorize_gateway(
+        &self,
+        user_token: impl AsRef<str>,
+        gateway_code: impl Into<String>,
+        machine_public_key: Option<String>,
+        metadata: Option<Vec<String>>,
+    ) -> Result<AuthorizeResponse, RunbeamError> {
+        let (token, code) = (user_token.as_ref(), gateway_code.into());
+        let mut body = json!({ "token": token, "gateway_code": code });
+        if let Some(key) = machine_public_key {
+            body["machine_public_key"] = key.into();
+        }
+        if let Some(metadata) = metadata {
+            body["metadata"] = metadata.into();
+        }
+        let request = Request::creating("authorize", "/harmony/authorize").with(body);
+        let mut answer: AuthorizeResponse = self.answer(&request, token).await?;
+        if answer.gateway.code.is_empty() {
+            answer.gateway.code = code;
+        }
+        Ok(answer)
+    }
+
+    /// The gateways of the team.
+    pub async fn list_gateways(
+        &self,
+        token: impl AsRef<str>,
+    ) -> Result<ResourceList<Gateway>, RunbeamError> {
+        self.list("list gateways", "/gateways", token.as_ref())
+            .await
+    }
+
+    /// One gateway, by its id or its code.
+    pub async fn get_gateway(
+        &self,
+        token: impl AsRef<str>,
+        gateway: impl AsRef<str>,
+    ) -> Result<Resource<Gateway>, RunbeamError> {
+        let path = under("/gateways", gateway.as_ref())?;
+        self.resource(&Request::get("get gateway", path), token.as_ref())
+            .await
+    }
+
+    /// Makes a gateway.
+    pub async fn create_gateway(
+        &self,
+        token: impl AsRef<str>,
+        gateway: &Gateway,
+    ) -> Result<Resource<Gateway>, RunbeamError> {
+        let request = Request::creating("create gateway", "/gateways").with(written(gateway)?);
+        self.resource(&request, token.as_ref()).await
+    }
+
+    /// Replaces a gateway, named by its id or its code.
+    pub async fn update_gateway(
+        &self,
+        token: impl AsRef<str>,
+        id: impl AsRef<str>,
+        gateway: &Gateway,
+    ) -> Result<Resource<Gateway>, RunbeamError> {
+        let path = under("/gateways", id.as_ref())?;
+        let request = Request::new("update gateway", Method::PUT, path).with(written(gateway)?);
+        self.resource(&request, token.as_ref()).await
+    }
+
+    /// Deletes a gateway. After a try whose answer was lost, the next one may end with 404.
+    pub async fn delete_gateway(
+        &self,
+        token: impl AsRef<str>,
+        id: impl AsRef<str>,
+    ) -> Result<(), RunbeamError> {
+        let path = under("/gateways", id.as_ref())?;
+        let request = Request::new("delete gateway", Method::DELETE, path);
+        self.done(&request, token.as_ref()).await
+    }
+
+    /// The services of the team.
+    pub async fn list_services(
+        &self,
+        token: impl AsRef<str>,
+    ) -> Result<ResourceList<Service>, RunbeamError> {
+        self.list("list services", "/services", token.as_ref())
+            .await
+    }
+
+    /// One service.
+    pub async fn get_service(
+        &self,
+        token: impl AsRef<str>,
+        service: impl AsRef<str>,
+    ) -> Result<Resource<Service>, RunbeamError> {
+        let path = under("/services", service.as_ref())?;
+        self.resource(&Request::get("get service", path), token.as_ref())
+            .await
+    }
+
+    /// Makes a service.
+    pub async fn create_service(
+        &self,
+        token: impl AsRef<str>,
+        service: &Service,
+    ) -> Result<Resource<Service>, RunbeamError> {
+        let request = Request::creating("create service", "/services").with(written(service)?);
+        self.resource(&request, token.as_ref()).await
+    }
+
+    /// Replaces a service.
+    pub async fn update_service(
+        &self,
+        token: impl AsRef<str>,
+        id: impl AsRef<str>,
+        service: &Service,
+    ) -> Result<Resource<Service>, RunbeamError> {
+        let path = under("/services", id.as_ref())?;
+        let request = Request::new("update service", Method::PUT, path).with(written(service)?);
+        self.resource(&request, token.as_ref()).await
+    }
+
+    /// Deletes a service. After a try whose answer was lost, the next one may end with 404.
+    pub async fn delete_service(
+        &self,
+        token: impl AsRef<str>,
+        id: impl AsRef<str>,
+    ) -> Result<(), RunbeamError> {
+        let path = under("/services", id.as_ref())?;
+        let request = Request::new("delete service", Method::DELETE, path);
+        self.done(&request, token.as_ref()).await
+    }
+
+    /// The endpoints of the team.
+    pub async fn list_endpoints(
+        &self,
+        token: impl AsRef<str>,
+    ) -> Result<ResourceList<Endpoint>, RunbeamError> {
+        self.list("list endpoints", "/endpoints", token.as_ref())
+            .await
+    }
+
+    /// The backends of the team.
+    pub async fn list_backends(
+        &self,
+        token: impl AsRef<str>,
+    ) -> Result<ResourceList<Backend>, RunbeamError> {
+        self.list("list backends", "/backends", token.as_ref())
+            .await
+    }
+
+    /// The pipelines of the team.
+    pub async fn list_pipelines(
+        &self,
+        token: impl AsRef<str>,
+    ) -> Result<ResourceList<Pipeline>, RunbeamError> {
+        self.list("list pipelines", "/pipelines", token.as_ref())
+            .await
+    }
+
+    /// The changes that wait for a gateway, of all pages, in the order of the cloud. They do not hold their configuration.
+    pub async fn list_changes(
+        &self,
+        token: impl AsRef<str>,
+        gateway_id: impl AsRef<str>,
+    ) -> Result<Vec<ConfigChange>, RunbeamError> {
+        let path = under("/harmony/changes", gateway_id.as_ref())?;
+        Ok(self.list("list changes", path, token.as_ref()).await?.data)
+    }
+
+    /// One change with its configuration.
+    pub async fn get_change(
+        &self,
+        token: impl AsRef<str>,
+        id: impl AsRef<str>,
+    ) -> Result<ConfigChange, RunbeamError> {
+        let request = Request::get("get change", under("/harmony/change", id.as_ref())?);
+        let resource: Resource<ConfigChange> = self.resource(&request, token.as_ref()).await?;
+        Ok(resource.data)
+    }
+
+    /// Tells the cloud that changes were received.
+    pub async fn acknowledge_changes<I: Into<String>>(
+        &self,
+        token: impl AsRef<str>,
+        ids: impl IntoIterator<Item = I>,
+    ) -> Result<AcknowledgeResponse, RunbeamError> {
+        let ids: Vec<String> = ids.into_iter().map(Into::into).collect();
+        let request = Request::post("acknowledge changes", "/harmony/changes/acknowledge")
+            .with(json!({ "change_ids": ids }));
+        self.answer(&request, token.as_ref()).await
+    }
+
+    /// Tells the cloud that a change is in service.
+    pub async fn mark_change_applied(
+        &self,
+        token: impl AsRef<str>,
+        id: impl AsRef<str>,
+    ) -> Result<ChangeResponse, RunbeamError> {
+        let path = under("/harmony/change", id.as_ref())? + "/applied";
+        self.answer(&Request::post("mark change applied", path), token.as_ref())
+            .await
+    }
+
+    /// Tells the cloud that a change could not be put in service, and why.
+    pub async fn mark_change_failed(
+        &self,
+        token: impl AsRef<str>,
+        id: impl AsRef<str>,
+        error: impl Into<String>,
+        details: Option<Vec<String>>,
+    ) -> Result<ChangeResponse, RunbeamError> {
+        let path = under("/harmony/change", id.as_ref())? + "/failed";
+        let mut body = json!({ "error": error.into() });
+        if let Some(details) = details {
+            body["details"] = details.into();
+        }
+        let request = Request::post("mark change failed", path).with(body);
+        self.answer(&request, token.as_ref()).await
+    }
+
+    /// Stores a configuration in the cloud: `config_type` is `gateway` or `pipeline`, `id` that of what it replaces, `config` TOML.
+    pub async fn store_config(
+        &self,
+        token: impl AsRef<str>,
+        config_type: impl Into<String>,
+        id: Option<String>,
+        config: impl Into<String>,
+    ) -> Result<StoreConfigResponse, RunbeamError> {
+        let mut body = json!({ "type": config_type.into(), "config": config.into() });
+        if let Some(id) = id {
+            body["id"] = id.into();
+        }
+        let request = Request::creating("store configuration", "/harmony/update").with(body);
+        self.answer(&request, token.as_ref()).await
+    }
+
+    /// Tells the cloud how a gateway stands. A cloud that does not know the call answers 404 or 405.
+    pub async fn report_status(
+        &self,
+        token: impl AsRef<str>,
+        status: &Value,
+    ) -> Result<(), RunbeamError> {
+        let request = Request::post("report status", "/harmony/status").with(status.clone());
+        self.done(&request, token.as_ref()).await
+    }
+
+    fn transport(&self) -> Result<&Transport, RunbeamError> {
+        self.0.transport.as_ref().map_err(RunbeamError::from)
+    }
+
+    async fn answer<T: Answer>(&self, request: &Request, token: &str) -> Result<T, RunbeamError> {
+        let answer = self.transport()?.call(request, token).await?;
+        T::read(answer).map_err(|problem| request.unusable(problem))
+    }
+
+    /// An answer that is there for its status alone.
+    async fn done(&self, request: &Request, token: &str) -> Result<(), RunbeamError> {
+        self.transport()?.call(request, token).await.map(drop)
+    }
+
+    async fn resource<T: Answer>(
+        &self,
+        request: &Request,
+        token: &str,
+    ) -> Result<Resource<T>, RunbeamError> {
+        let answer = self.transport()?.call(request, token).await?;
+        let read = |answer| {
+            let data = Fields::of(answer, "answer")?.take("data");
+            T::read(data.ok_or("has no `data`")?)
+        };
+        let data = read(answer).map_err(|problem| request.unusable(problem))?;
+        Ok(Resource { data })
+    }
+
+    async fn list<T: Answer>(
+        &self,
+        call: &'static str,
+        path: impl Into<String>,
+        token: &str,
+    ) -> Result<ResourceList<T>, RunbeamError> {
+        let data = pages::all(self.transport()?, call, &path.into(), token).await?;
+        Ok(ResourceList { data })
+    }
+}
+
+impl fmt::Debug for RunbeamClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunbeamClient")
+            .field("base_url", &super::origin::shown(&self.0.base_url))
+            .finish_non_exhaustive()
+    }
+}
+
+/// A path with one more segment, in which every character stands for itself.
+fn under(path: &str, segment: &str) -> Result<String, RunbeamError> {
+    // No way of writing keeps these from being a step in the tree, or no segment at all.
+    if matches!(segment, "" | "." | "..") {
+        return Err(RunbeamError::UnusableId(segment.to_owned()));
+    }
+    Ok(format!("{path}/{}", utf8_percent_encode(segment, SEGMENT)))
+}
+
+/// A resource as a body.
+fn written(resource: &impl Serialize) -> Result<Value, RunbeamError> {
+    serde_json::to_value(resource)
+        .map_err(|_| RunbeamError::Setup("a resource cannot be written as JSON".to_owned()))
+}

@@ -1,0 +1,308 @@
+//! The encrypted file: `auth.json` in age's format and, where no variable holds the key, `encryption.key` beside it.
+//!
+//! Everything here blocks, for as long as a disk takes. Writers take turns by a lock on the directory, so that two of them that come first do not make two keys.
+
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use zeroize::Zeroizing;
+
+use super::error::StoreError;
+use super::keys::{EncryptionKeys, Sealed};
+use super::permissions::{self, Mark};
+use crate::files;
+
+const TOKEN: &str = "auth.json";
+const KEY: &str = "encryption.key";
+/// Where a key file goes that holds no key.
+const UNREADABLE_KEY: &str = "encryption.key.unreadable";
+/// The first line of a key file tells whose word it is.
+const MADE_HERE: &str = "made by harmony-edge at first use";
+const GIVEN: &str = "given with a request";
+/// How long another writer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The files of one instance.
+#[derive(Clone, Debug)]
+pub(super) struct EncryptedFile {
+    directory: PathBuf,
+    /// What `RUNBEAM_ENCRYPTION_KEY` holds.
+    variable: Option<EncryptionKeys>,
+}
+
+/// What was in the file.
+pub(super) struct Opened {
+    pub(super) plain: Zeroizing<Vec<u8>>,
+    pub(super) mark: Mark,
+}
+
+impl EncryptedFile {
+    pub(super) fn new(directory: PathBuf, variable: Option<EncryptionKeys>) -> Self {
+        Self {
+            directory,
+            variable,
+        }
+    }
+
+    /// Where the token is.
+    pub(super) fn path(&self) -> PathBuf {
+        self.directory.join(TOKEN)
+    }
+
+    /// Whether the key is that of `RUNBEAM_ENCRYPTION_KEY`.
+    pub(super) fn has_variable(&self) -> bool {
+        self.variable.is_some()
+    }
+
+    /// Whether there is a key file that harmony-edge did not make by itself.
+    pub(super) fn has_given_key(&self) -> bool {
+        let made_here = format!("# {MADE_HERE}\n");
+        fs::read(self.directory.join(KEY)).is_ok_and(|file| !file.starts_with(made_here.as_bytes()))
+    }
+
+    /// Whether there is a file, or one could be made.
+    pub(super) fn is_usable(&self) -> bool {
+        self.path().exists() || permissions::is_writable(&self.directory)
+    }
+
+    pub(super) fn load(&self) -> Result<Option<Opened>, StoreError> {
+        if !permissions::check_directory(&self.directory)? {
+            return Ok(None);
+        }
+        self.open(&self.path(), None)
+    }
+
+    /// Opens a file that the published library left, with our keys or with its own in `directory`.
+    pub(super) fn load_left(
+        &self,
+        path: &Path,
+        directory: &Path,
+    ) -> Result<Option<Opened>, StoreError> {
+        self.open(path, Some(directory))
+    }
+
+    /// Replaces the token. A key that is `given` becomes the instance's; the caller sees to it that the variable is not set then.
+    pub(super) fn save(
+        &self,
+        plain: &[u8],
+        given: Option<&EncryptionKeys>,
+    ) -> Result<Option<Mark>, StoreError> {
+        let _lock = self.lock()?;
+        self.sweep();
+        match (&self.variable, given) {
+            (Some(keys), _) => self.write(keys, plain),
+            (None, Some(given)) => self.save_with_new_key(given, plain),
+            (None, None) => self.write(&self.key_at_first_use()?, plain),
+        }
+    }
+
+    /// Removes the token. The key stays: it opens nothing now, and the next token may use it.
+    pub(super) fn clear(&self) -> Result<(), StoreError> {
+        if !self.directory.exists() {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        self.sweep();
+        remove(&self.path())
+    }
+
+    fn open(&self, path: &Path, also: Option<&Path>) -> Result<Option<Opened>, StoreError> {
+        let Some(content) = permissions::read(path)? else {
+            return Ok(None);
+        };
+        let keys = self.all_keys(also)?;
+        let keys = keys.ok_or_else(|| StoreError::NoKey {
+            path: path.to_owned(),
+        })?;
+        let plain = keys
+            .decrypt(&content.bytes)
+            .map_err(|sealed| match sealed {
+                Sealed::NoMatchingKey => StoreError::NoMatchingKey {
+                    path: path.to_owned(),
+                },
+                Sealed::Damaged => StoreError::Damaged {
+                    place: path.display().to_string(),
+                    what: "not a whole file of age",
+                },
+            })?;
+        Ok(Some(Opened {
+            plain,
+            mark: content.mark,
+        }))
+    }
+
+    /// The variable's keys, then those of the key files.
+    fn all_keys(&self, also: Option<&Path>) -> Result<Option<EncryptionKeys>, StoreError> {
+        let mut keys = self.variable.clone();
+        for directory in [Some(self.directory.as_path()), also].into_iter().flatten() {
+            match (read_key(&directory.join(KEY)), keys.take()) {
+                (Ok(None), known) => keys = known,
+                (Ok(Some(found)), None) => keys = Some(found),
+                (Ok(Some(found)), Some(known)) => keys = Some(known.followed_by(&found)),
+                // A variable that opens the token needs no key file.
+                (Err(error), Some(known)) => {
+                    log::debug!("{error}");
+                    keys = Some(known);
+                }
+                (Err(error), None) => return Err(error),
+            }
+        }
+        Ok(keys)
+    }
+
+    fn key_at_first_use(&self) -> Result<EncryptionKeys, StoreError> {
+        if let Some(keys) = self.key_or_aside()? {
+            return Ok(keys);
+        }
+        let keys = EncryptionKeys::generate();
+        self.write_key(&keys.to_file(MADE_HERE))?;
+        Ok(keys)
+    }
+
+    /// Whenever this is interrupted, the key file opens the token that is there.
+    fn save_with_new_key(
+        &self,
+        given: &EncryptionKeys,
+        plain: &[u8],
+    ) -> Result<Option<Mark>, StoreError> {
+        let path = self.directory.join(KEY);
+        let old = permissions::read(&path)?;
+        let both = match self.key_or_aside()? {
+            Some(known) => given.clone().followed_by(&known),
+            None => given.clone(),
+        };
+        self.write_key(&both.to_file(GIVEN))?;
+        let written = self.write(given, plain);
+        let after = match (&written, &old) {
+            (Ok(_), _) => self.write_key(&given.to_file(GIVEN)),
+            (Err(_), Some(old)) => files::replace(&path, &old.bytes)
+                .map_err(|source| StoreError::io("write", &path, source)),
+            (Err(_), None) => remove(&path),
+        };
+        // Both keys in the file do no harm.
+        if let Err(error) = after {
+            log::warn!("{error}");
+        }
+        written
+    }
+
+    /// The keys of the key file. A file that holds none is set aside: nothing can be read with it, and a new token must not fail for it.
+    fn key_or_aside(&self) -> Result<Option<EncryptionKeys>, StoreError> {
+        let path = self.directory.join(KEY);
+        match read_key(&path) {
+            Err(error @ StoreError::KeyFile { .. }) => {
+                let aside = self.directory.join(UNREADABLE_KEY);
+                log::warn!(
+                    "{error}; it is now {}, and a new key takes its place",
+                    aside.display()
+                );
+                fs::rename(&path, &aside)
+                    .map_err(|source| StoreError::io("rename", &path, source))?;
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
+    fn write_key(&self, file: &str) -> Result<(), StoreError> {
+        let path = self.directory.join(KEY);
+        files::replace(&path, file.as_bytes())
+            .map_err(|source| StoreError::io("write", &path, source))
+    }
+
+    /// The mark is `None` when another process has replaced the file since.
+    fn write(&self, keys: &EncryptionKeys, plain: &[u8]) -> Result<Option<Mark>, StoreError> {
+        let path = self.path();
+        let sealed = keys
+            .encrypt(plain)
+            .map_err(|error| StoreError::Internal(error.to_string()))?;
+        files::replace(&path, &sealed).map_err(|source| StoreError::io("write", &path, source))?;
+        let there = permissions::read(&path)?;
+        Ok(there
+            .filter(|there| *there.bytes == sealed)
+            .map(|there| there.mark))
+    }
+
+    /// Held until the file is dropped. Makes the directory if there is none.
+    fn lock(&self) -> Result<Option<File>, StoreError> {
+        let path = self.directory.as_path();
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|source| StoreError::io("create", path, source))?;
+        permissions::check_directory(path)?;
+        let directory = File::open(path).map_err(|source| StoreError::io("open", path, source))?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match directory.try_lock() {
+                Ok(()) => return Ok(Some(directory)),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(2))
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(StoreError::Busy {
+                        path: path.to_owned(),
+                        seconds: PATIENCE.as_secs(),
+                    });
+                }
+                // A file system without locks (NFS, for a directory): each write is whole all the same.
+                Err(TryLockError::Error(error)) => {
+                    log::debug!("{}: no lock: {error}", path.display());
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Removes what writers that were killed have left. Encrypted, or a key: but nobody's any more.
+    fn sweep(&self) {
+        for entry in fs::read_dir(&self.directory)
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if (name.starts_with("auth.") || name.starts_with("encryption."))
+                && name.ends_with(".tmp")
+            {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// Removes a file, for good.
+pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
+    let synced = match fs::remove_file(path) {
+        Ok(()) => File::open(path.parent().unwrap_or(Path::new(".")))
+            .and_then(|directory| directory.sync_all()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(())
+        }
+        Err(error) => Err(error),
+    };
+    synced.map_err(|source| StoreError::io("remove", path, source))
+}
+
+fn read_key(path: &Path) -> Result<Option<EncryptionKeys>, StoreError> {
+    let Some(content) = permissions::read(path)? else {
+        return Ok(None);
+    };
+    // What is no text is no key either.
+    let text = std::str::from_utf8(&content.bytes).unwrap_or_default();
+    EncryptionKeys::parse(text)
+        .map(Some)
+        .map_err(|why| StoreError::KeyFile {
+            path: path.to_owned(),
+            why,
+        })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! A machine token as the stores hold it, and which of two counts.
+
+use std::cmp::Ordering;
+
+use jiff::Timestamp;
+use zeroize::Zeroizing;
+
+use super::error::StoreError;
+use crate::runbeam::MachineToken;
+
+pub(super) fn to_json(token: &MachineToken) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    serde_json::to_vec(token)
+        .map(Zeroizing::new)
+        .map_err(|error| StoreError::Internal(error.to_string()))
+}
+
+/// What serde has to say could hold a part of the token.
+pub(super) fn from_json(json: &[u8], place: &str) -> Result<MachineToken, StoreError> {
+    let damaged = |_| StoreError::Damaged {
+        place: place.to_owned(),
+        what: "what it holds is no machine token",
+    };
+    serde_json::from_slice(json).map_err(damaged)
+}
+
+/// The token that was issued later; else the one that expires later; else the one of the chosen store.
+pub(super) fn newest(
+    file: Option<MachineToken>,
+    keyring: MachineToken,
+    keyring_is_chosen: bool,
+) -> MachineToken {
+    let Some(file) = file else {
+        return keyring;
+    };
+    match order(&file, &keyring) {
+        Ordering::Greater => file,
+        Ordering::Less => keyring,
+        Ordering::Equal if keyring_is_chosen => keyring,
+        Ordering::Equal => file,
+    }
+}
+
+fn order(one: &MachineToken, other: &MachineToken) -> Ordering {
+    let issued = |token: &MachineToken| token.issued_at.as_ref()?.parse::<Timestamp>().ok();
+    let by_issue = match (issued(one), issued(other)) {
+        (Some(one), Some(other)) => one.cmp(&other),
+        _ => Ordering::Equal,
+    };
+    by_issue.then_with(|| one.expires().cmp(&other.expires()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(name: &str, issued: Option<&str>, expires: &str) -> MachineToken {
+        let mut token = MachineToken::new(name, expires, "id", "code", Vec::new());
+        token.issued_at = issued.map(Into::into);
+        token
+    }
+
+    #[test]
+    fn which_of_two_counts() {
+        let (early, late) = (
+            Some("2026-01-01T00:00:00Z"),
+            Some("2026-01-01T02:00:00+01:00"),
+        );
+        let (soon, far) = ("2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z");
+        for (file, keyring, keyring_is_chosen, want) in [
+            ((late, soon), (early, far), true, "file"),
+            ((early, far), (late, soon), true, "keyring"),
+            ((early, far), (early, soon), true, "file"),
+            ((early, soon), (early, far), false, "keyring"),
+            ((early, soon), (early, soon), true, "keyring"),
+            ((early, soon), (early, soon), false, "file"),
+            ((None, far), (late, soon), true, "file"),
+            ((None, soon), (late, far), true, "keyring"),
+            ((None, ""), (None, soon), false, "keyring"),
+            ((Some("yesterday"), far), (late, soon), true, "file"),
+        ] {
+            let (file, keyring) = (
+                token("file", file.0, file.1),
+                token("keyring", keyring.0, keyring.1),
+            );
+            let row = format!("{file:?} {keyring:?} {keyring_is_chosen}");
+            assert_eq!(
+                newest(Some(file), keyring.clone(), keyring_is_chosen).machine_token,
+                want,
+                "{row}"
+            );
+            assert_eq!(newest(None, keyring.clone(), keyring_is_chosen), keyring);
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_is_not_quoted() {
+        for json in [
+            "mt_secret",
+            "{\"machine_token\": [\"mt_secret\"]}",
+            "\"mt_secret\"",
+        ] {
+            let error = from_json(json.as_bytes(), "here").unwrap_err().to_string();
+            assert!(
+                error.contains("here") && !error.contains("secret"),
+                "{error}"
+            );
+        }
+    }
+}

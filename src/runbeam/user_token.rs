@@ -1,0 +1,311 @@
+//! Users' tokens: who signed them, and whom they name.
+//!
+//! Not here: the cryptography (the auth room).
+
+mod claims;
+mod options;
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use super::error::{RunbeamError, UserTokenProblem};
+use super::origin::{Origin, printable};
+use super::tls;
+use crate::auth::{Class, DetachedKeys, JwtAlgorithm, KeySets, Reason, Unverified};
+
+pub use claims::{TeamInfo, UserClaims, UserInfo};
+pub use options::ValidationOptions;
+
+/// Where an issuer has its key set.
+const JWKS_PATH: &str = "/api/.well-known/jwks.json";
+/// A key set is not fetched again sooner, however short it is to be kept.
+const LEAST_FRESH: Duration = Duration::from_secs(60);
+
+/// Verifies a user's JWT with [`ValidationOptions::from_env`], and keeps key sets for that many hours (at least a minute) before they are fetched again.
+///
+/// # Errors
+///
+/// [`RunbeamError::UserToken`] if the token does not pass, [`RunbeamError::KeySet`] if nothing can be known about it.
+pub async fn validate_jwt_token(
+    token: impl AsRef<str>,
+    cache_hours: u64,
+) -> Result<UserClaims, RunbeamError> {
+    let options = ValidationOptions {
+        cache_hours,
+        ..ValidationOptions::from_env()
+    };
+    validate_jwt_token_with(token, &options).await
+}
+
+/// Verifies a user's JWT. The key sets are kept for the life of the process, whatever the options of the next call are.
+///
+/// # Errors
+///
+/// Those of [`validate_jwt_token`], and [`RunbeamError::Address`] if an option names an address that cannot be used.
+pub async fn validate_jwt_token_with(
+    token: impl AsRef<str>,
+    options: &ValidationOptions,
+) -> Result<UserClaims, RunbeamError> {
+    static KEY_SETS: OnceLock<KeySets> = OnceLock::new();
+    let key_sets = match KEY_SETS.get() {
+        Some(key_sets) => key_sets,
+        None => {
+            let made = key_sets()?;
+            KEY_SETS.get_or_init(|| made)
+        }
+    };
+    let tokens = UserTokens::over(key_sets.clone(), options.clone())?;
+    tokens.validate(token).await
+}
+
+/// Whether a token has the form of a Sanctum token, `{id}|{text}`: only the cloud can say more about it.
+pub fn is_sanctum_token(token: &str) -> bool {
+    token.split_once('|').is_some_and(|(id, text)| {
+        !id.is_empty()
+            && id.bytes().all(|byte| byte.is_ascii_digit())
+            && !text.is_empty()
+            && text.bytes().all(|byte| byte.is_ascii_graphic())
+    })
+}
+
+/// Verifies users' tokens under fixed options, with key sets of its own: for a program that lives long.
+///
+/// Nothing is fetched before the first token that a trusted issuer seems to have signed.
+pub struct UserTokens {
+    options: ValidationOptions,
+    trusted: Vec<(Origin, DetachedKeys)>,
+    /// The keys for HS256, or how long the secret is that is too short.
+    secret: Option<Result<DetachedKeys, usize>>,
+    key_sets: KeySets,
+}
+
+impl UserTokens {
+    /// Nothing is fetched yet.
+    ///
+    /// # Errors
+    ///
+    /// [`RunbeamError::Address`] if an option names an address that cannot be used, [`RunbeamError::Setup`] if there can be no HTTP client.
+    pub fn new(options: ValidationOptions) -> Result<Self, RunbeamError> {
+        Self::over(key_sets()?, options)
+    }
+
+    /// The same key sets under other options.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::new`].
+    pub fn with_options(&self, options: ValidationOptions) -> Result<Self, RunbeamError> {
+        Self::over(self.key_sets.clone(), options)
+    }
+
+    fn over(key_sets: KeySets, options: ValidationOptions) -> Result<Self, RunbeamError> {
+        let fresh = Duration::from_secs(options.cache_hours.saturating_mul(3600)).max(LEAST_FRESH);
+        if let Some(url) = &options.jwks_url {
+            Origin::named(url)?;
+        }
+        let mut trusted: Vec<(Origin, DetachedKeys)> = Vec::new();
+        for issuer in &options.trusted_issuers {
+            let origin = Origin::named(issuer)?;
+            if trusted.iter().any(|(known, _)| *known == origin) {
+                continue;
+            }
+            let own = || format!("{origin}{JWKS_PATH}");
+            let url = options.jwks_url.clone().unwrap_or_else(own);
+            trusted.push((origin, DetachedKeys::fetched(url, fresh, &key_sets)));
+        }
+        let secret = options
+            .jwt_secret
+            .as_ref()
+            .map(|secret| DetachedKeys::hs256(secret.as_bytes()).ok_or(secret.len()));
+        Ok(Self {
+            options,
+            trusted,
+            secret,
+            key_sets,
+        })
+    }
+
+    /// Verifies a token.
+    ///
+    /// # Errors
+    ///
+    /// [`RunbeamError::UserToken`] if it does not pass, [`RunbeamError::KeySet`] if nothing can be known about it.
+    pub async fn validate(&self, token: impl AsRef<str>) -> Result<UserClaims, RunbeamError> {
+        let token = token.as_ref().trim().as_bytes();
+        let token = Unverified::read(token, &self.algorithms()).map_err(invalid)?;
+        let (origin, fetched) = self.trusted(token.issuer())?;
+        let keys = match &self.secret {
+            _ if token.algorithm() != JwtAlgorithm::Hs256 => fetched,
+            Some(Ok(secret)) => secret,
+            Some(Err(length)) => {
+                return Err(RunbeamError::ShortSecret {
+                    length: *length,
+                    least: JwtAlgorithm::Hs256.secret_bytes().unwrap_or_default(),
+                });
+            }
+            None => return Err(UserTokenProblem::NoSecret.into()),
+        };
+        let options = &self.options;
+        let claims = match token.verify(keys, options.leeway, &options.audiences).await {
+            Ok(claims) => claims,
+            Err(refusal) if refusal.reason.class() == Class::Unavailable => {
+                let retry_after = refusal.retry_after.map(|s| Duration::from_secs(s.into()));
+                return Err(unavailable(keys, retry_after));
+            }
+            Err(refusal) => return Err(invalid(refusal.reason)),
+        };
+        if !options
+            .required_claims
+            .iter()
+            .all(|name| claims.contains_key(name))
+        {
+            return Err(invalid(Reason::ClaimMissing));
+        }
+        Ok(UserClaims::new(claims, origin.to_string()))
+    }
+
+    /// HS256 is always read, so that its refusal can say what to set.
+    fn algorithms(&self) -> Vec<JwtAlgorithm> {
+        let asymmetric = |algorithm: &JwtAlgorithm| !algorithm.is_hmac();
+        let named = self.options.algorithms.iter().copied();
+        named
+            .filter(asymmetric)
+            .chain([JwtAlgorithm::Hs256])
+            .collect()
+    }
+
+    /// The trusted issuer of that name.
+    fn trusted(&self, issuer: Option<&str>) -> Result<(&Origin, &DetachedKeys), UserTokenProblem> {
+        let named = issuer.and_then(Origin::exact);
+        self.trusted
+            .iter()
+            .find(|(origin, _)| Some(origin) == named.as_ref())
+            .map(|(origin, keys)| (origin, keys))
+            .ok_or_else(|| UserTokenProblem::UntrustedIssuer {
+                issuer: printable(issuer.unwrap_or_default(), 100),
+                trusted: self
+                    .trusted
+                    .iter()
+                    .map(|(origin, _)| origin.to_string())
+                    .collect(),
+            })
+    }
+}
+
+/// Shows whom it trusts.
+impl fmt::Debug for UserTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserTokens")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+fn key_sets() -> Result<KeySets, RunbeamError> {
+    tls::install_provider();
+    KeySets::new(None).map_err(|error| RunbeamError::Setup(error.to_string()))
+}
+
+fn invalid(reason: Reason) -> RunbeamError {
+    UserTokenProblem::Invalid(reason.as_str()).into()
+}
+
+fn unavailable(keys: &DetachedKeys, retry_after: Option<Duration>) -> RunbeamError {
+    match keys.trouble() {
+        Some(trouble) => RunbeamError::KeySet {
+            url: trouble.url,
+            cause: trouble.cause,
+            timed_out: trouble.timed_out,
+            retry_after,
+        },
+        None => invalid(Reason::NoKeys),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sanctum_tokens() {
+        for good in ["1|abc123def456", "17|a|b", "007|~"] {
+            assert!(is_sanctum_token(good), "{good}");
+        }
+        for bad in [
+            "",
+            "|",
+            "1|",
+            "|abc",
+            "a|b",
+            "1.2|b",
+            "1|a b",
+            "1|a\n",
+            "eyJ.eyJ.c",
+            "mt_1",
+        ] {
+            assert!(!is_sanctum_token(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn options_from_the_environment() {
+        let options = |variables: &[(&str, &str)]| {
+            ValidationOptions::from_variables(|name| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| (*value).to_owned())
+            })
+        };
+        let default = ValidationOptions::default();
+        assert_eq!(options(&[]), default);
+        assert_eq!(
+            options(&[("RUNBEAM_API_URL", " "), ("RUNBEAM_JWT_SECRET", "")]),
+            default
+        );
+        assert_eq!(default.trusted_issuers, ["https://api.runbeam.cloud"]);
+        assert!(default.jwt_secret.is_none());
+        let set = options(&[
+            ("RUNBEAM_API_URL", "https://a.example"),
+            ("RUNBEAM_JWT_SECRET", "well-kept"),
+        ]);
+        assert_eq!(
+            (&*set.trusted_issuers, set.jwt_secret.as_deref()),
+            (&["https://a.example".to_owned()][..], Some("well-kept"))
+        );
+        assert!(!format!("{set:?}").contains("well-kept"));
+    }
+
+    #[test]
+    fn addresses_that_are_not_trusted_with_tokens() {
+        let trusting = |issuer: &str| {
+            let trusted_issuers = vec![issuer.to_owned()];
+            UserTokens::new(ValidationOptions {
+                trusted_issuers,
+                ..ValidationOptions::default()
+            })
+        };
+        assert!(
+            trusting("https://API.example.com/api").is_ok()
+                && trusting("http://[::1]:8000").is_ok()
+        );
+        for bad in [
+            "http://api.example.com",
+            "api.example.com",
+            "",
+            "https://u:p@api.example.com",
+        ] {
+            assert!(
+                matches!(trusting(bad), Err(RunbeamError::Address { .. })),
+                "{bad}"
+            );
+        }
+        let jwks_url = Some("http://api.example.com/keys".to_owned());
+        assert!(
+            UserTokens::new(ValidationOptions {
+                jwks_url,
+                ..ValidationOptions::default()
+            })
+            .is_err()
+        );
+    }
+}

@@ -1,0 +1,88 @@
+//! Whom a verified user's token names.
+
+use serde_json::{Map, Value};
+
+use crate::runbeam::fields::Fields;
+
+/// The claims of a user's token that has verified.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct UserClaims {
+    /// `iss`: an address, often a long one, on the host of the API.
+    pub iss: String,
+    /// `sub`: the user's or the team's id. Empty if the token has none.
+    pub sub: String,
+    /// `aud`: often none.
+    pub aud: Vec<String>,
+    /// `exp`, in seconds since 1970.
+    pub exp: f64,
+    /// `iat`, in seconds since 1970.
+    pub iat: Option<f64>,
+    /// Who the user is.
+    pub user: Option<UserInfo>,
+    /// Which team they act for.
+    pub team: Option<TeamInfo>,
+    origin: String,
+}
+
+/// A user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UserInfo {
+    /// The user's id.
+    pub id: String,
+    /// The user's address; empty if the token does not say.
+    pub email: String,
+    /// The user's name; empty if the token does not say.
+    pub name: String,
+}
+
+/// A team.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TeamInfo {
+    /// The team's id.
+    pub id: String,
+    /// The team's name; empty if the token does not say.
+    pub name: String,
+}
+
+impl UserClaims {
+    pub(super) fn new(claims: Map<String, Value>, origin: String) -> Self {
+        let mut claims = Fields::from(claims);
+        let user = claims.take("user").and_then(|user| {
+            let mut user = Fields::of(user, "").ok()?;
+            Some(UserInfo {
+                id: user.text("id")?,
+                email: user.text("email").unwrap_or_default(),
+                name: user.text("name").unwrap_or_default(),
+            })
+        });
+        let team = claims.take("team").and_then(|team| {
+            let mut team = Fields::of(team, "").ok()?;
+            Some(TeamInfo {
+                id: team.text("id")?,
+                name: team.text("name").unwrap_or_default(),
+            })
+        });
+        let aud = match claims.peek("aud") {
+            Some(one) => vec![one],
+            None => claims.texts("aud"),
+        };
+        Self {
+            iss: claims.text("iss").unwrap_or_default(),
+            sub: claims.text("sub").unwrap_or_default(),
+            aud,
+            exp: claims.number("exp").unwrap_or_default(),
+            iat: claims.number("iat"),
+            user,
+            team,
+            origin,
+        }
+    }
+
+    /// Where the API is that the token is for: the scheme, host and port of `iss`, which are those of a trusted issuer.
+    pub fn api_base_url(&self) -> String {
+        self.origin.clone()
+    }
+}

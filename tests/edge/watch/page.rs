@@ -1,0 +1,162 @@
+//! The status page: in chromium, against the real binary. What it shows, that it asks nobody else, and that nothing in the configuration becomes markup.
+
+use std::fs;
+use std::process::Command;
+
+use ring::digest::{SHA256, digest};
+use serde_json::Value;
+
+use super::has;
+use crate::support::{Edge, Issuer, Settings, Upstream};
+
+const CHROMIUM: &str = "chromium";
+
+/// What the browser made of a page.
+struct Seen {
+    document: String,
+    /// What scripts and policies wrote to the console.
+    console: Vec<String>,
+    /// Every address that the page asked for; the browser's own business is not the page's.
+    asked: Vec<String>,
+}
+
+fn look_at(url: &str) -> Seen {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let output = Command::new(CHROMIUM)
+        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"])
+        .args(["--disable-sync", "--disable-default-apps", "--disable-extensions", "--disable-dev-shm-usage", "--enable-logging=stderr", "--v=0"])
+        .args([format!("--user-data-dir={}", path("profile")), format!("--log-net-log={}", path("net.json")), "--password-store=basic".to_owned()])
+        // Nothing but loopback has an address.
+        .args(["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--virtual-time-budget=7000", "--dump-dom", url])
+        .env("HOME", directory.path())
+        .output()
+        .expect("chromium");
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{log}");
+    let net: Value = serde_json::from_str(&fs::read_to_string(path("net.json")).unwrap()).unwrap();
+    let start = &net["constants"]["logEventTypes"]["URL_REQUEST_START_JOB"];
+    let events = net["events"].as_array().unwrap().iter().filter(|event| &event["type"] == start);
+    Seen {
+        document: String::from_utf8_lossy(&output.stdout).into_owned(),
+        console: log.lines().filter(|line| line.contains(":CONSOLE")).map(str::to_owned).collect(),
+        asked: events
+            .filter(|event| event["params"]["initiator"].as_str().is_some_and(|initiator| initiator != "not an origin"))
+            .filter_map(|event| Some(event["params"]["url"].as_str()?.to_owned()))
+            .collect(),
+    }
+}
+
+impl Seen {
+    #[track_caller]
+    fn assert_quiet(&self, origin: &str) {
+        assert!(self.console.is_empty(), "{:#?}", self.console);
+        assert!(self.asked.len() > 1, "it asks again: {:?}", self.asked);
+        for url in &self.asked {
+            assert_eq!(*url, format!("{origin}/admin/status"));
+        }
+    }
+
+    /// The text between tags, one piece a line.
+    fn text(&self) -> String {
+        let body = self.document.split("<main>").nth(1).unwrap_or_default();
+        let body = body.split("<script>").next().unwrap_or_default();
+        body.split('<').filter_map(|part| Some(part.split_once('>')?.1.trim())).filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
+    }
+
+    #[track_caller]
+    fn assert_shows(&self, text: &str) {
+        assert!(self.text().contains(text), "no {text:?} in\n{}", self.text());
+    }
+}
+
+#[test]
+fn it_shows_what_goes_on_and_what_is_wrong() {
+    if !has(CHROMIUM, "--version") {
+        return;
+    }
+    let (issuer, upstream) = (Issuer::start(), Upstream::start());
+    let foul = r#"<script>document.title = "taken"</script><img src=x onerror="document.title = 'taken'">"#;
+    let open = "[pipelines.open-door]\nnetworks = [\"public\"]\nendpoints = [\"door\"]\n[endpoints.door]\nservice = \"echo\"\n[endpoints.door.options]\npath_prefix = \"/door\"\n";
+    let text = Settings::with_jwt(&issuer, &upstream).and(open).text().replacen("[pipelines.api]", &format!("[pipelines.api]\ndescription = '''{foul}'''"), 1);
+    let edge = Edge::configured(Settings::of_text(&text)).start();
+    let origin = edge.management_origin();
+    let token = issuer.token().sign();
+    for _ in 0..7 {
+        assert_eq!(edge.get("/api/x").bearer(&token).send().status, 200);
+    }
+    for _ in 0..5 {
+        assert_eq!(edge.get("/api/x").send().status, 401);
+    }
+
+    let seen = look_at(&format!("{origin}/admin/"));
+    seen.assert_quiet(&origin);
+    for text in ["All well", "api", "/api", "2xx 7", "4xx 5", "open-door", "OPEN", "missing", issuer.url().as_str(), "jwt", "app"] {
+        seen.assert_shows(text);
+    }
+    seen.assert_shows("&lt;script&gt;document.title");
+    assert!(seen.document.contains("<title>edge-1") && !seen.document.contains("taken</title>"));
+
+    edge.rewrite(|text| text.replace("audience", "audiance"));
+    assert_eq!(edge.steer("POST", "/admin/reload").send().status, 422);
+    // Without the last slash it is the same page.
+    let seen = look_at(&format!("{origin}/admin"));
+    seen.assert_quiet(&origin);
+    for text in ["One thing needs you", "The last reload was refused", "audiance", " refused"] {
+        seen.assert_shows(text);
+    }
+}
+
+#[test]
+fn with_a_token_it_asks_for_it_and_shows_nothing_before() {
+    let hash: String = digest(&SHA256, b"open sesame").as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = Settings::bare().text().replace("[management]", &format!("[management]\ntoken_hash = \"sha256:{hash}\""));
+    let edge = Edge::configured(Settings::of_text(&text)).start();
+    let page = edge.manage("/admin/").send();
+    assert_eq!((page.status, page.head.field("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert_eq!(edge.manage("/admin/status").send().status, 401);
+    assert_eq!(edge.manage("/admin/status").header("X-Management-Token", "open sesame").send().status, 200);
+    if !has(CHROMIUM, "--version") {
+        return;
+    }
+    let seen = look_at(&format!("{}/admin/", edge.management_origin()));
+    assert!(seen.document.contains(r#"<form id="ask">"#), "{}", seen.document);
+    assert!(!seen.document.contains("edge-1"), "{}", seen.document);
+}
+
+#[test]
+fn it_lets_no_other_page_near() {
+    let edge = Edge::configured(Settings::bare()).start();
+    let page = edge.manage("/admin/").send();
+    let policy = page.head.field("content-security-policy").expect("a policy");
+    for part in ["default-src 'none'", "script-src 'sha256-", "style-src 'sha256-", "connect-src 'self'", "frame-ancestors 'none'", "form-action 'none'"] {
+        assert!(policy.contains(part), "{part}: {policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert_eq!((page.head.field("x-frame-options"), page.head.field("cache-control")), (Some("DENY"), Some("no-store")));
+    for path in ["/admin/", "/admin", "/admin/status"] {
+        let ask = || edge.manage(path);
+        assert_eq!(ask().host("evil.example").send().status, 403, "{path}");
+        assert_eq!(ask().header("Origin", "http://evil.example").send().status, 403, "{path}");
+        assert_eq!(ask().header("Sec-Fetch-Site", "cross-site").send().status, 403, "{path}");
+        // What the page itself asks with.
+        assert_eq!(ask().header("Sec-Fetch-Site", "same-origin").send().status, 200, "{path}");
+        assert_eq!(edge.steer("POST", path).send().status, 405, "{path}");
+    }
+    assert_eq!(edge.get("/admin/").send().status, 404, "not on the public network");
+}
+
+#[test]
+fn the_status_has_what_the_page_shows_and_no_secret() {
+    let (issuer, upstream) = (Issuer::start(), Upstream::start());
+    let edge = Edge::with_jwt(&issuer, &upstream).start();
+    let status = edge.manage("/admin/status").send().json();
+    let pipeline = &status["pipelines"][0];
+    assert_eq!((pipeline["name"].as_str(), pipeline["open"].as_bool()), (Some("api"), Some(false)));
+    assert_eq!(pipeline["steps"][0]["type"], "jwt-auth");
+    assert_eq!(pipeline["endpoints"][0]["path_prefix"], "/api");
+    assert_eq!(pipeline["backends"][0]["target"], format!("http://127.0.0.1:{}/", upstream.port()));
+    assert_eq!((status["config"]["generation"].as_u64(), status["config"]["last_error"].is_null()), (Some(1), true));
+    assert_eq!((status["key_sets"][0]["url"].as_str(), status["key_sets"][0]["keys"].as_u64()), (Some(issuer.url().as_str()), Some(1)));
+    assert_eq!(status["duration_bounds"].as_array().unwrap().len() + 1, pipeline["duration"]["cumulative"].as_array().unwrap().len());
+}
