@@ -110,7 +110,7 @@ impl StartError {
     }
 }
 
-/// Where the listeners come from, and who may get them.
+/// What a start takes from its surroundings: where the listeners come from, who may get them, and what the environment says of the cloud.
 #[derive(Debug, Default)]
 pub struct Start {
     /// Sockets of systemd's.

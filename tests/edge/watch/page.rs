@@ -155,7 +155,7 @@ fn the_status_has_what_the_page_shows_and_no_secret() {
     assert_eq!((pipeline["name"].as_str(), pipeline["open"].as_bool()), (Some("api"), Some(false)));
     assert_eq!(pipeline["steps"][0]["type"], "jwt-auth");
     assert_eq!(pipeline["endpoints"][0]["path_prefix"], "/api");
-    assert_eq!(pipeline["backends"][0]["target"], format!("http://127.0.0.1:{}/", upstream.port()));
+    assert_eq!(pipeline["backends"][0]["target"], format!("http://127.0.0.1:{}", upstream.port()));
     assert_eq!((status["config"]["generation"].as_u64(), status["config"]["last_error"].is_null()), (Some(1), true));
     assert_eq!((status["key_sets"][0]["url"].as_str(), status["key_sets"][0]["keys"].as_u64()), (Some(issuer.url().as_str()), Some(1)));
     assert_eq!(status["duration_bounds"].as_array().unwrap().len() + 1, pipeline["duration"]["cumulative"].as_array().unwrap().len());
