@@ -108,6 +108,30 @@ fn it_shows_what_goes_on_and_what_is_wrong() {
 }
 
 #[test]
+fn it_shows_each_upstream_and_which_of_them_is_down() {
+    if !has(CHROMIUM, "--version") {
+        return;
+    }
+    let (good, dead) = (Upstream::start(), crate::support::ports::Port::claim());
+    let urls = [good.port(), dead.number()].map(|port| format!("http://127.0.0.1:{port}"));
+    let tables = format!(
+        "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nbackends = [\"app\"]\n[endpoints.e]\nservice = \"http\"\n\
+         [backends.app]\nservice = \"http\"\nupstreams = {urls:?}\neject_secs = 600\n"
+    );
+    let edge = Edge::configured(Settings::bare().and(&tables)).start();
+    for _ in 0..8 {
+        assert_eq!(edge.get("/x").send().status, 200);
+    }
+    let origin = edge.management_origin();
+    let seen = look_at(&format!("{origin}/admin/"));
+    seen.assert_quiet(&origin);
+    seen.assert_shows(&format!("Upstream app is down at http://127.0.0.1:{dead} (ejected: connection refused)."));
+    for text in [format!("127.0.0.1:{dead} ejected"), format!("127.0.0.1:{} healthy", good.port())] {
+        seen.assert_shows(&text);
+    }
+}
+
+#[test]
 fn with_a_token_it_asks_for_it_and_shows_nothing_before() {
     let hash: String = digest(&SHA256, b"open sesame").as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     let text = Settings::bare().text().replace("[management]", &format!("[management]\ntoken_hash = \"sha256:{hash}\""));

@@ -21,7 +21,8 @@ fn weights_say_how_much() {
     let backend = &told["backends"][0];
     assert_eq!((&backend["name"], &backend["balance"], &backend["pipelines"]), (&"app".into(), &"round_robin".into(), &serde_json::json!(["p"])));
     assert_eq!(backend["upstreams"].as_array().unwrap().len(), 2);
-    let first = status(&edge, one.port());
+    // A request is in flight until it is logged, which may be after its client has the answer.
+    let first = eventually("nothing in flight", super::PATIENCE, || Some(status(&edge, one.port())).filter(|status| status["in_flight"] == 0));
     assert_eq!((&first["weight"], &first["requests"], &first["failures"], &first["in_flight"]), (&3.into(), &30.into(), &0.into(), &0.into()));
     assert_eq!((&first["state"], &first["health_check"], &first["last_error"]), (&"healthy".into(), &false.into(), &serde_json::Value::Null));
 }
@@ -55,7 +56,6 @@ fn the_least_busy_one_gets_the_next_request() {
     client.send(edge.get("/slow").bytes());
     eventually("the slow request", super::PATIENCE, || (busy.count() == 1).then_some(()));
     assert_eq!(status(&edge, busy.port())["in_flight"], 1);
-    // A request is in flight until it is logged, which may be after its client has the answer.
     let others = || eventually("the end of the other requests", super::PATIENCE, || (status(&edge, other.port())["in_flight"] == 0).then_some(()));
     for number in 0..6 {
         assert_eq!(edge.get("/x").send().status, 200, "request {number}");
