@@ -178,6 +178,24 @@ fn summarize(config: &Config) {
         let tls = if network.tls.is_some() { ", TLS" } else { "" };
         log::info!("network {} on {}{tls}", network.name, network.bind);
     }
+    match &config.runbeam {
+        Some(runbeam) => log::info!(
+            "Runbeam Cloud at {}, token store {}{}",
+            runbeam.cloud_api_base_url,
+            runbeam.token_store,
+            runbeam.poll_interval.map_or_else(
+                || ", no polling".to_owned(),
+                |interval| format!(", polled every {} s", interval.as_secs())
+            )
+        ),
+        None => log::info!("Runbeam Cloud is off"),
+    }
+    match config.cloud.pipelines.len() {
+        0 => log::info!("configuration from the local files"),
+        count => {
+            log::info!("configuration from the local files, pipelines from the cloud: {count}");
+        }
+    }
     for pipeline in &config.pipelines {
         let steps: Vec<&str> = pipeline.steps.iter().map(|step| &*step.name).collect();
         let places: Vec<&str> = pipeline

@@ -34,7 +34,7 @@ use crate::gateway::{self, Live, RootsError};
 use crate::management::{ManagementApi, Protection};
 use crate::proxy::{Checks, Deadlines, Edge, Probe};
 use crate::runbeam::agent::{Agent, Surroundings};
-use crate::telemetry::{LogWriter, Reports};
+use crate::telemetry::LogWriter;
 
 use drain::Lingering;
 use lifecycle::Lifecycle;
@@ -110,7 +110,7 @@ impl StartError {
     }
 }
 
-/// Where the listeners come from, and who may get them.
+/// What a start takes from its surroundings: where the listeners come from, who may get them, and what the environment says of the cloud.
 #[derive(Debug, Default)]
 pub struct Start {
     /// Sockets of systemd's.
@@ -270,10 +270,7 @@ fn management_service(
         protection,
         upkeep.live.clone(),
         upkeep.agent.clone(),
-        Reports {
-            log: Some(upkeep.lifecycle.log.clone()),
-            ..Reports::default()
-        },
+        upkeep.lifecycle.log.clone(),
     );
     let app = Tls::new(HttpServer::new_app(api), upkeep.live.clone());
     let mut service = Service::new("management".to_owned(), app);

@@ -118,6 +118,11 @@ impl Local {
         }
     }
 
+    /// The text of a file that was read.
+    pub fn text(&self, path: &Path) -> Option<&str> {
+        self.texts.get(path).map(|text| text.as_str())
+    }
+
     pub(super) fn read(&mut self, path: &Path) -> io::Result<Zeroizing<String>> {
         if let Some(text) = self.texts.get(path) {
             return Ok(text.clone());

@@ -191,6 +191,18 @@ pub enum TokenStore {
     Memory,
 }
 
+/// As the file names it.
+impl fmt::Display for TokenStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Keyring => "keyring",
+            Self::File => "file",
+            Self::Memory => "memory",
+        })
+    }
+}
+
 /// `[logging]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logging {

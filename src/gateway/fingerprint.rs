@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ring::digest::{Context, Digest, SHA256};
+use zeroize::Zeroizing;
 
-use crate::config::toml_files;
+use crate::config::{Local, toml_files};
 
 /// SHA-256 over the content of files.
 #[derive(Clone)]
@@ -22,11 +23,14 @@ pub struct Watched {
 }
 
 impl Fingerprint {
-    /// Of these files. One that is gone counts as empty; whether it matters, building tells.
-    pub(super) fn of(files: &[PathBuf]) -> Self {
+    /// Of these files; of those that were read, as they were read. One that is gone counts as empty; whether it matters, building tells.
+    pub(super) fn of(files: &[PathBuf], local: &Local) -> Self {
         let mut context = Context::new(&SHA256);
         for file in files {
-            add(&mut context, file);
+            match local.text(file) {
+                Some(text) => add(&mut context, text.as_bytes()),
+                None => add_file(&mut context, file),
+            }
         }
         Self(context.finish())
     }
@@ -56,12 +60,12 @@ impl Watched {
         let mut context = Context::new(&SHA256);
         for file in &self.files {
             context.update(file.as_os_str().as_encoded_bytes());
-            add(&mut context, file);
+            add_file(&mut context, file);
         }
         for directory in &self.directories {
             for file in toml_files(directory).unwrap_or_default() {
                 context.update(file.as_os_str().as_encoded_bytes());
-                add(&mut context, &file);
+                add_file(&mut context, &file);
             }
         }
         Fingerprint(context.finish())
@@ -69,12 +73,15 @@ impl Watched {
 }
 
 /// A pipe or a device would be read for ever.
-fn add(context: &mut Context, file: &Path) {
+fn add_file(context: &mut Context, file: &Path) {
     let regular = fs::metadata(file).is_ok_and(|metadata| metadata.is_file());
     let content = regular.then(|| fs::read(file).ok()).flatten();
-    let content = zeroize::Zeroizing::new(content.unwrap_or_default());
+    add(context, &Zeroizing::new(content.unwrap_or_default()));
+}
+
+fn add(context: &mut Context, content: &[u8]) {
     context.update(&content.len().to_le_bytes());
-    context.update(&content);
+    context.update(content);
 }
 
 impl PartialEq for Fingerprint {

@@ -33,7 +33,7 @@ use self::page::Page;
 use self::routes::{Route, Unrouted};
 use crate::gateway::Live;
 use crate::runbeam::agent::Agent;
-use crate::telemetry::Reports;
+use crate::telemetry::LogWriter;
 
 pub use guard::Protection;
 
@@ -44,7 +44,7 @@ const FIRST_FETCH: Duration = Duration::from_secs(10);
 pub struct ManagementApi {
     live: Arc<Live>,
     agent: Arc<Agent>,
-    reports: Reports,
+    log: LogWriter,
     base_path: String,
     protection: Protection,
     page: Page,
@@ -53,18 +53,18 @@ pub struct ManagementApi {
 }
 
 impl ManagementApi {
-    /// A service over a live gateway and its connection to the cloud, under `base_path`. `reports` are asked for the metrics and the status page.
+    /// A service over a live gateway and its connection to the cloud, under `base_path`. `log` tells what it dropped.
     pub fn new(
         base_path: String,
         protection: Protection,
         live: Arc<Live>,
         agent: Arc<Agent>,
-        reports: Reports,
+        log: LogWriter,
     ) -> Self {
         Self {
             live,
             agent,
-            reports,
+            log,
             base_path,
             protection,
             page: Page::new(),
@@ -157,9 +157,9 @@ impl ManagementApi {
             Route::Backends => backends::backends(&self.live),
             Route::Pipelines => info::pipelines(&self.live),
             Route::Routes => info::routes(&self.live),
-            Route::Metrics => metrics::answer(&self.live, &self.agent, &self.reports),
+            Route::Metrics => metrics::answer(&self.live, &self.agent, &self.log),
             Route::Page => self.page.answer(),
-            Route::Watch => status::answer(&self.live, &self.agent, &self.reports),
+            Route::Watch => status::answer(&self.live, &self.agent, &self.log),
             Route::Reload => reload::reload(self.live.clone()).await,
             Route::Status => reload::status(&self.live),
             Route::RefreshKeys => key_sets::refresh(&self.live).await,

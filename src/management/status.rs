@@ -12,15 +12,21 @@ use super::process::Process;
 use super::reload;
 use crate::gateway::{BackendStatus, KeySetStatus, Live, Pipeline};
 use crate::runbeam::agent::{Agent, Status};
-use crate::telemetry::{BOUNDS, PipelineMetrics, Reports};
+use crate::telemetry::{BOUNDS, LogWriter, PipelineMetrics};
 
 /// How everything stands now.
-pub(super) fn answer(live: &Live, agent: &Agent, reports: &Reports) -> Answer {
+pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> Answer {
     let gateway = live.gateway();
     let metrics = live.metrics();
     let backends = BackendStatus::of(&gateway);
     let pipelines = gateway.pipelines().iter();
     let pipelines: Vec<Value> = pipelines.map(|one| pipeline(one, &backends)).collect();
+    let certificates: Vec<Value> = gateway
+        .certificates()
+        .map(
+            |one| json!({ "network": &*one.network, "name": one.name, "not_after": one.not_after }),
+        )
+        .collect();
     let key_sets: Vec<Value> = live.key_sets().status().iter().map(key_set).collect();
     let (tokens, passwords, process) = (
         live.key_sets().token_cache(),
@@ -41,8 +47,8 @@ pub(super) fn answer(live: &Live, agent: &Agent, reports: &Reports) -> Answer {
         "token_cache": { "hits": tokens.hits, "misses": tokens.misses, "entries": tokens.entries, "bytes": tokens.bytes, "limit": tokens.limit },
         "passwords": { "hashed": passwords.hashed, "waiting": passwords.waiting },
         "runbeam": runbeam(&agent.status()),
-        "certificates": certificates(reports),
-        "log": { "dropped": reports.log.as_ref().map_or(0, |log| log.dropped()) },
+        "certificates": certificates,
+        "log": { "dropped": log.dropped() },
         "process": {
             "cpu_seconds": process.cpu.as_secs_f64(),
             "resident_bytes": process.resident,
@@ -183,18 +189,6 @@ fn runbeam(cloud: &Status) -> Option<Value> {
             "changes_failed": counters.changes_failed,
         })
     })
-}
-
-fn certificates(reports: &Reports) -> Vec<Value> {
-    let all = reports.certificates.iter().flat_map(|ask| ask());
-    all.map(|one| {
-        json!({
-            "network": one.network,
-            "names": one.names,
-            "not_after": seconds(one.not_after),
-        })
-    })
-    .collect()
 }
 
 /// Unix time, to the millisecond: rates are reckoned from it.

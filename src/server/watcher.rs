@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How often the content is looked at where the system gives no notice.
 const POLL: Duration = Duration::from_secs(2);
 
+/// How often one reload after another may name other files.
+const ROUNDS: usize = 3;
+
 /// Watches until the process ends.
 pub(super) async fn run(live: Arc<Live>) {
     let mut generations = live.changes();
@@ -66,11 +69,27 @@ async fn settle(noticed: &Notify) {
     while timeout(DEBOUNCE, noticed.notified()).await.is_ok() && started.elapsed() < PATIENCE {}
 }
 
+type Opener = fn(&Arc<ArcSwap<Interest>>, &Arc<Notify>) -> ::notify::Result<RecommendedWatcher>;
+
+/// Asks the system for notice.
+fn open(
+    interest: &Arc<ArcSwap<Interest>>,
+    noticed: &Arc<Notify>,
+) -> ::notify::Result<RecommendedWatcher> {
+    let (interest, noticed) = (interest.clone(), noticed.clone());
+    ::notify::recommended_watcher(move |event: ::notify::Result<Event>| {
+        if event.map_or(true, |event| interest.load().concerns(&event)) {
+            noticed.notify_one();
+        }
+    })
+}
+
 /// What was seen last, and what gives notice.
 struct Look {
     seen: Option<(Watched, Fingerprint)>,
     noticed: Arc<Notify>,
     interest: Arc<ArcSwap<Interest>>,
+    opener: Opener,
     watcher: Option<RecommendedWatcher>,
     directories: BTreeSet<PathBuf>,
     /// Why some directory gives no notice.
@@ -83,6 +102,7 @@ impl Look {
             seen: None,
             noticed,
             interest: Arc::default(),
+            opener: open,
             watcher: None,
             directories: BTreeSet::new(),
             deaf: None,
@@ -111,11 +131,17 @@ impl Look {
         }
         // The outcome is logged where it is decided.
         let _ = live.reload();
-        let after = live.watched();
-        if after != watched {
+        let mut before = watched;
+        for _ in 0..ROUNDS {
+            let after = live.watched();
+            if after == before {
+                break;
+            }
+            // What is named for the first time may have changed before it was watched.
             self.watch(&after);
-            let now = after.fingerprint();
-            self.seen = Some((after, now));
+            self.seen = Some((after.clone(), after.fingerprint()));
+            let _ = live.reload_again();
+            before = after;
         }
     }
 
@@ -143,17 +169,9 @@ impl Look {
     }
 
     fn open(&mut self) -> ::notify::Result<()> {
-        if self.watcher.is_some() {
-            return Ok(());
+        if self.watcher.is_none() {
+            self.watcher = Some((self.opener)(&self.interest, &self.noticed)?);
         }
-        let (interest, noticed) = (self.interest.clone(), self.noticed.clone());
-        self.watcher = Some(::notify::recommended_watcher(
-            move |event: ::notify::Result<Event>| {
-                if event.map_or(true, |event| interest.load().concerns(&event)) {
-                    noticed.notify_one();
-                }
-            },
-        )?);
         Ok(())
     }
 
@@ -167,5 +185,43 @@ impl Look {
             );
         }
         self.deaf = deaf;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+
+    use super::*;
+    use crate::auth::Shared;
+    use crate::config::Source;
+
+    #[test]
+    fn without_notice_the_content_is_looked_at() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("h.toml");
+        let write = |prefix: &str| {
+            let text = format!(
+                "[proxy]\nid = \"t\"\n[network.n.http]\nbind_port = 1\n[pipelines.p]\nnetworks = [\"n\"]\nendpoints = [\"e\"]\n\
+                 [endpoints.e]\nservice = \"echo\"\npath_prefix = \"{prefix}\"\n"
+            );
+            fs::write(&path, text).unwrap();
+        };
+        write("/one");
+        let nothing = BTreeMap::<String, String>::new();
+        let source = Source::file(&path).with_environment(nothing);
+        let live = Live::start(source, Shared::new(None).unwrap()).unwrap();
+        let mut look = Look {
+            opener: |_, _| Err(::notify::Error::new(::notify::ErrorKind::MaxFilesWatch)),
+            ..Look::new(Arc::default())
+        };
+        for (prefix, generation) in [("/one", 1), ("/two", 2), ("/two", 2), ("/three", 3)] {
+            write(prefix);
+            look.take(&live);
+            assert!(look.polls());
+            assert_eq!(live.status().generation, generation, "{prefix}");
+        }
     }
 }

@@ -1,14 +1,12 @@
-//! What goes on, for those who run it: the log and its access records, counters, and reports of those who are asked.
+//! What goes on, for those who run it: the log and its access records, and counters.
 //!
 //! Nothing here knows of the other rooms; they hand over plain values.
 
 pub mod access;
 mod logger;
 mod metrics;
-mod reports;
 mod writer;
 
 pub use logger::{LogSettings, start};
 pub use metrics::{BOUNDS, BackendMetrics, Histogram, Metrics, Observed, PipelineMetrics};
-pub use reports::{CertificateReport, Report, Reports};
 pub use writer::LogWriter;

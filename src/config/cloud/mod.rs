@@ -75,10 +75,14 @@ pub(super) fn load(
     let config = local_document(path, &loading).and_then(|document| assemble(&document, &loading));
     let config = match config {
         Some(config) if loading.is_clean() => config,
-        _ => {
+        // what was named is in the one or in the other
+        config => {
+            let (files, pipelines_dir) = config
+                .map(|config| (config.files, config.pipelines_dir))
+                .unwrap_or_else(|| (loading.take_files(), loading.take_pipelines()));
             return Err(Failed {
-                files: loading.take_files(),
-                pipelines_dir: loading.take_pipelines(),
+                files,
+                pipelines_dir,
                 errors: loading.into_errors(),
             });
         }

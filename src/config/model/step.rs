@@ -68,6 +68,7 @@ impl StepKind {
             Self::Jwt(step) => step.optional,
             Self::Basic(step) => step.optional,
             Self::ApiKey(step) => step.optional,
+            Self::MutualTls(step) => step.optional,
             _ => false,
         }
     }

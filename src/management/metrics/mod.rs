@@ -10,14 +10,14 @@ use super::answer::Answer;
 use super::process::Process;
 use crate::gateway::{KeySetStatus, Live, State as Health, UpstreamStatus};
 use crate::runbeam::agent::{Agent, State, Status};
-use crate::telemetry::Reports;
+use crate::telemetry::LogWriter;
 use families::Families;
 use http::StatusCode;
 
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The state of the process, for a scraper.
-pub(super) fn answer(live: &Live, agent: &Agent, reports: &Reports) -> Answer {
+pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> Answer {
     let mut all = Families::default();
     requests(&mut all, live);
     upstreams(&mut all, live);
@@ -28,15 +28,15 @@ pub(super) fn answer(live: &Live, agent: &Agent, reports: &Reports) -> Answer {
     all.gauge(
         "harmony_certificate_expiry_timestamp_seconds",
         "When a certificate that a listener serves expires, in Unix time.",
-        reports.certificates.iter().flat_map(|ask| ask()).map(|it| {
-            let names = it.names.join(",");
-            (
-                vec![("network", it.network), ("names", names)],
-                unix(it.not_after),
-            )
+        live.gateway().certificates().map(|it| {
+            let labels = vec![
+                ("network", it.network.to_string()),
+                ("name", it.name.clone()),
+            ];
+            (labels, count(u64::try_from(it.not_after).unwrap_or(0)))
         }),
     );
-    let dropped = reports.log.as_ref().map_or(0, |log| log.dropped());
+    let dropped = log.dropped();
     all.counter(
         "harmony_log_records_dropped_total",
         "Log records that were dropped because the log is written slower than it fills.",

@@ -166,7 +166,7 @@ function problems(now) {
   }
   for (const certificate of now.certificates) {
     const left = certificate.not_after - now.now;
-    const name = "The certificate of network " + certificate.network + " (" + certificate.names.join(", ") + ")";
+    const name = "The certificate of network " + certificate.network + " (" + certificate.name + ")";
     if (left <= 0) bad(name + " has expired.");
     else if (left < 14 * DAY) warn(name + " expires in " + span(left) + ".");
   }
@@ -473,7 +473,7 @@ function cloudSection(now) {
     if (runbeam.last_error) pairs.push(["Last error", el("pre.bad", {}, runbeam.last_error)]);
   }
   if (now.certificates.length === 0) pairs.push(["Certificates", el("span.dim", {}, "none served")]);
-  for (const one of now.certificates) pairs.push(["Certificate", one.network + " (" + one.names.join(", ") + ") ", expiry(one.not_after)]);
+  for (const one of now.certificates) pairs.push(["Certificate", one.network + " (" + one.name + ") ", expiry(one.not_after)]);
   pairs.push(["Token cache", number(tokens.entries) + " remembered, " + (lookups > 0 ? percent(tokens.hits / lookups) + " of " + number(lookups) + " found" : "not asked yet")]);
   pairs.push(["Passwords", number(now.passwords.hashed) + " hashed, " + number(now.passwords.waiting) + " waiting"]);
   return section("Cloud, certificates, credentials", facts(pairs));

@@ -110,6 +110,28 @@ pub(super) fn store_wins(environment: &MachineToken, stored: &MachineToken) -> b
     }
 }
 
+/// Which token to begin with. Whose a bare token is the cloud has to say first; then the store is looked at again.
+pub(super) fn choose(
+    environment: Option<MachineToken>,
+    stored: Option<MachineToken>,
+    uses_variable: bool,
+) -> Option<Held> {
+    let of_store = |token| Held::new(token, Source::Store, true);
+    let Some(environment) = environment else {
+        return stored.map(of_store);
+    };
+    match stored {
+        // An expired token is of no use, whoever it is for.
+        Some(stored)
+            if store_wins(&environment, &stored)
+                || (environment.is_expired() && !stored.is_expired()) =>
+        {
+            Some(of_store(stored))
+        }
+        _ => Some(Held::new(environment, Source::Environment, uses_variable)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,11 +149,12 @@ mod tests {
 
     #[test]
     fn the_token_of_the_same_gateway_that_lives_longer_wins() {
-        let environment = token("g", &in_days(10));
+        let soon = in_days(10);
+        let environment = token("g", &soon);
         for (stored, wins) in [
             (token("g", &in_days(20)), true),
             (token("g", &in_days(5)), false),
-            (token("g", &in_days(10)), false),
+            (token("g", &soon), false),
             (token("other", &in_days(20)), false),
             (token("g", ""), false),
         ] {
@@ -166,5 +189,57 @@ mod tests {
         held.token.expires_at = String::new();
         assert!(!held.is_due(Duration::MAX));
         assert!(!format!("{held:?}").contains("mt_"));
+    }
+
+    #[test]
+    fn which_token_a_start_begins_with() {
+        let token = |name: &str, gateway: &str, year: u32| {
+            let end = format!("{year}-01-01T00:00:00Z");
+            MachineToken::new(name, end, gateway, "code", vec![])
+        };
+        let bare = MachineToken::new("bare", "", "", "", vec![]);
+        for (environment, stored, uses_variable, expected) in [
+            (None, None, true, None),
+            (None, Some(token("s", "g", 2099)), false, Some(("s", true))),
+            (None, Some(token("s", "g", 2000)), false, Some(("s", true))),
+            (Some(token("e", "g", 2098)), None, false, Some(("e", false))),
+            (Some(token("e", "g", 2098)), None, true, Some(("e", true))),
+            (
+                Some(token("e", "g", 2098)),
+                Some(token("s", "g", 2099)),
+                true,
+                Some(("s", true)),
+            ),
+            (
+                Some(token("e", "g", 2098)),
+                Some(token("s", "h", 2099)),
+                true,
+                Some(("e", true)),
+            ),
+            (
+                Some(token("e", "g", 2000)),
+                Some(token("s", "h", 2099)),
+                true,
+                Some(("s", true)),
+            ),
+            (
+                Some(token("e", "g", 2000)),
+                Some(token("s", "g", 1999)),
+                true,
+                Some(("e", true)),
+            ),
+            (
+                Some(bare.clone()),
+                Some(token("s", "g", 2099)),
+                true,
+                Some(("bare", true)),
+            ),
+        ] {
+            let held = choose(environment, stored, uses_variable);
+            let found = held
+                .as_ref()
+                .map(|held| (&*held.token.machine_token, held.stored));
+            assert_eq!(found, expected);
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! [`Agent`] is what the rest of the process sees: the Management API hands tokens over and asks how things stand. [`Agent::run`] is one task that never ends before
 //! shutdown; `service` is its loop, `poll`, `changes` and `renewal` are what it does, `keeper` is where it keeps its token. The proxy serves, whatever happens here.
 
+mod address;
 mod backoff;
 mod changes;
 mod held;
@@ -13,6 +14,7 @@ mod renewal;
 mod service;
 mod state;
 mod surroundings;
+mod tokens;
 mod upload;
 
 use std::sync::atomic::AtomicBool;
@@ -47,6 +49,8 @@ pub struct Agent {
     /// Told when somebody handed a token over, or took it away.
     news: watch::Sender<()>,
     users: Users,
+    /// Held by whoever replaces the token, so that memory and store agree.
+    turn: tokio::sync::Mutex<()>,
     /// Held while a change is put in service, so that a poll that was broken off and the next one do not both apply it.
     applying: Arc<tokio::sync::Mutex<()>>,
     /// Whether the upload at start (`RUNBEAM_PUSH_CONFIG_ON_STARTUP`) is still to be made.
@@ -62,6 +66,8 @@ struct Facts {
     held: Option<Held>,
     last_poll: Option<SystemTime>,
     last_error: Option<String>,
+    /// What is wrong with the token store, whatever the cloud says.
+    store_error: Option<String>,
     pending: usize,
     counters: Counters,
     /// When the operator was last told that the token is not renewed.
@@ -83,6 +89,7 @@ impl Agent {
             facts: Mutex::default(),
             news: watch::Sender::new(()),
             users: Users::default(),
+            turn: tokio::sync::Mutex::default(),
             applying: Arc::default(),
             reports: AtomicBool::new(true),
             started_at: SystemTime::now(),
@@ -105,8 +112,9 @@ impl Agent {
             (Some(settings), Some(held)) => held.state(settings.renew_before),
         };
         let told = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let enabled = settings.is_some();
         Status {
-            enabled: settings.is_some(),
+            enabled,
             state,
             gateway_id: held.and_then(|held| told(&held.token.gateway_id)),
             token_expires_at: held.and_then(|held| told(&held.token.expires_at)),
@@ -114,7 +122,13 @@ impl Agent {
             token_source: held.map(|held| held.source.name()),
             token_store: self.keeper.description(),
             last_poll: facts.last_poll,
-            last_error: facts.last_error.clone(),
+            last_error: settings.and_then(|_| {
+                facts
+                    .store_error
+                    .as_ref()
+                    .or(facts.last_error.as_ref())
+                    .cloned()
+            }),
             pending_changes: facts.pending,
             counters: facts.counters,
         }

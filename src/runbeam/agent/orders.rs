@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
 
 use super::Agent;
+use super::address::{bases, is_of_this_cloud, shown};
 use super::held::{Held, Source};
 use crate::gateway::Runbeam;
 use crate::runbeam::{
@@ -151,6 +152,7 @@ impl Agent {
     /// Forgets the machine token, in memory and in every store. The cloud is not told.
     pub async fn forget(&self) -> Result<(), OrderError> {
         let settings = self.live.runbeam();
+        let _turn = self.turn.lock().await;
         let store = self.keeper.store(settings.as_ref()).await?;
         store.clear().await?;
         let mut facts = self.facts();
@@ -169,6 +171,7 @@ impl Agent {
         key: Option<&str>,
     ) -> Result<(), OrderError> {
         key.map(EncryptionKeys::parse).transpose()?;
+        let _turn = self.turn.lock().await;
         self.keeper.save(settings, &token, key).await?;
         if token.is_expired() {
             log::warn!(
@@ -207,92 +210,5 @@ impl Users {
         let users = Arc::new(UserTokens::new(options).map_err(OrderError::Cloud)?);
         *kept = Some((trusted, users.clone()));
         Ok(users)
-    }
-}
-
-/// The addresses of the configured cloud.
-fn bases(settings: &Runbeam) -> Vec<String> {
-    let first = std::iter::once(&settings.cloud_api_base_url);
-    first.chain(&settings.api_base_urls).cloned().collect()
-}
-
-/// Whether an address means the configured cloud. It is compared only; nothing is ever sent to it.
-fn is_of_this_cloud(settings: &Runbeam, given: &str) -> bool {
-    let given = compared(given);
-    given.is_some() && bases(settings).iter().any(|base| compared(base) == given)
-}
-
-/// Scheme, host, port and path, without a last `/` or `/api`.
-fn compared(base: &str) -> Option<(String, String, Option<u16>, String)> {
-    let url = reqwest::Url::parse(base.trim()).ok()?;
-    let strange = !url.username().is_empty() || url.password().is_some();
-    if strange || url.query().is_some() || url.fragment().is_some() {
-        return None;
-    }
-    let path = url.path().trim_end_matches('/');
-    let path = path.strip_suffix("/api").unwrap_or(path);
-    Some((
-        url.scheme().to_owned(),
-        url.host_str()?.to_owned(),
-        url.port_or_known_default(),
-        path.trim_end_matches('/').to_owned(),
-    ))
-}
-
-/// An address as a message may show it: no user name, password, query; not too long.
-fn shown(base: &str) -> String {
-    let shown = match reqwest::Url::parse(base.trim()) {
-        Ok(mut url) => {
-            // Cannot fail for an address with a host; without one there is nothing to hide.
-            let _ = url.set_username("");
-            let _ = url.set_password(None);
-            url.set_query(None);
-            url.set_fragment(None);
-            url.as_str().trim_end_matches('/').to_owned()
-        }
-        Err(_) => "something that is no address".to_owned(),
-    };
-    shown.chars().take(200).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_means_the_cloud_only_if_all_of_it_does() {
-        let same = compared("https://api.runbeam.cloud");
-        for base in [
-            "https://api.runbeam.cloud/",
-            "https://api.runbeam.cloud/api",
-            "https://api.runbeam.cloud/api/",
-            "https://API.runbeam.cloud:443/api",
-            " https://api.runbeam.cloud ",
-        ] {
-            assert_eq!(compared(base), same, "{base}");
-        }
-        for base in [
-            "http://api.runbeam.cloud",
-            "https://api.runbeam.cloud.evil.example",
-            "https://api.runbeam.cloud:8443",
-            "https://api.runbeam.cloud/other",
-            "https://api.runbeam.cloud@evil.example",
-            "https://user@api.runbeam.cloud",
-            "https://api.runbeam.cloud?x",
-            "api.runbeam.cloud",
-            "",
-        ] {
-            assert_ne!(compared(base), same, "{base}");
-        }
-    }
-
-    #[test]
-    fn an_address_is_shown_without_what_may_be_secret() {
-        assert_eq!(
-            shown("https://u:p@h.example/x/?t=1#f"),
-            "https://h.example/x"
-        );
-        assert_eq!(shown("nonsense"), "something that is no address");
-        assert!(shown(&format!("https://h/{}", "x".repeat(1000))).len() <= 200);
     }
 }

@@ -90,7 +90,8 @@ impl Agent {
         let instance = &self.surroundings.instance;
         let gateway = match client.get_gateway(token, instance).await {
             Ok(found) => found.data,
-            Err(error) if error.status() == Some(404) => {
+            // A cloud may also say that others' gateways are none of its business.
+            Err(error) if matches!(error.status(), Some(403 | 404)) => {
                 only(client.list_gateways(token).await?.data, instance)?
             }
             Err(error) => return Err(error),

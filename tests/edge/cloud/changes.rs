@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{SOON, authorize, await_state, await_status, echo, edge, info, post, reports, runbeam};
+use super::{SOON, authorize, await_log, await_state, await_status, echo, edge, info, post, reports, runbeam};
 use crate::support::cloud::Fault;
 use crate::support::{Cloud, Edge, Upstream, eventually};
 
@@ -25,6 +25,7 @@ fn three_changes_the_middle_one_broken_and_a_restart_without_the_cloud() {
     }
     assert_eq!((edge.get("/one/x").send().status, edge.get("/three/x").send().status), (200, 200));
     assert_eq!(edge.get("/two/x").send().status, 404);
+    await_log(&edge, "change c3 serves");
     let log = edge.log();
     assert_eq!(log.matches("change c1 serves").count(), 1);
     let (_, failed) = reports(&cloud, "c2").pop().unwrap();

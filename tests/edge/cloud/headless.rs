@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
-use super::{SOON, await_state, edge, info};
+use super::{SOON, await_log, await_state, edge, info};
 use crate::support::cloud::GATEWAY_ID;
 use crate::support::{Cloud, Edge, Program, Settings, Upstream, eventually, secrets};
 
@@ -71,7 +71,7 @@ fn an_expired_one_does_not_stop_the_node() {
     let edge = edge(&cloud, &upstream).env("RUNBEAM_MACHINE_TOKEN", &payload("mt_0ldabcdefabcdefabcdef", "2025-12-31T23:59:59Z")).start();
     let told = await_state(&edge, "expired");
     assert_eq!(told["token_expires_at"], "2025-12-31T23:59:59Z");
-    assert!(edge.log().contains("RUNBEAM_MACHINE_TOKEN has expired"), "a warning");
+    await_log(&edge, "RUNBEAM_MACHINE_TOKEN has expired");
     assert_eq!(edge.get("/api/x").send().status, 200);
     assert!(cloud.requests_to("/harmony/changes/").is_empty(), "it is not used for polls");
 }

@@ -38,6 +38,12 @@ fn authorize(edge: &Edge, cloud: &Cloud) -> Response {
     post(edge, "/admin/authorize", &json!({ "gateway_code": "edge-1" })).bearer(&token).send()
 }
 
+/// The log is written beside the answers.
+#[track_caller]
+fn await_log(edge: &Edge, part: &str) {
+    eventually(&format!("a line with {part:?}"), SOON, || edge.log().contains(part).then_some(()));
+}
+
 /// What `/info` says about the connection.
 fn info(edge: &Edge) -> Value {
     edge.manage("/admin/info").send().json()["runbeam"].clone()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{authorize, await_state, edge, info, post, runbeam};
+use super::{authorize, await_log, await_state, edge, info, post, runbeam};
 use crate::support::cloud::{Fault, GATEWAY_ID};
 use crate::support::{Cloud, Edge, Issuer, Upstream, eventually, secrets};
 
@@ -48,9 +48,8 @@ fn a_user_token_becomes_a_machine_token() {
     assert_eq!(edge.steer("POST", "/admin/deauthorize").send().status, 200);
     assert_eq!(info(&edge)["state"], "unauthorized");
     assert!(cloud.requests_to("deauthorize").is_empty(), "here only");
-    let log = edge.log();
     for line in ["management: POST /admin/authorize from 127.0.0.1: 201: gateway \"edge-1\"", "management: POST /admin/deauthorize from 127.0.0.1: 200"] {
-        assert!(log.contains(line), "{line}");
+        await_log(&edge, line);
     }
 }
 
@@ -108,16 +107,16 @@ fn checks_come_in_their_order_and_before_the_body() {
     let edge = edge(&cloud, &upstream).start();
     let good = cloud.user_token().sign();
     let ask = |path: &str| edge.steer("POST", path);
-    let json = ("Content-Type", "application/json");
+    let kind = ("Content-Type", "application/json");
     let large = vec![b' '; 2 << 20];
     for (what, request, expected) in [
         ("a page, though all else is right", ask("/admin/authorize").header("Origin", "https://evil.example").bearer(&good), 403),
-        ("a rebound name", ask("/admin/token").host("evil.example").header(json.0, json.1).body("{}"), 403),
+        ("a rebound name", ask("/admin/token").host("evil.example").header(kind.0, kind.1).body("{}"), 403),
         ("no token, and a body that is wrong in every way", ask("/admin/authorize").header("Content-Type", "text/plain").body(large.clone()), 401),
         ("two tokens", ask("/admin/authorize").bearer(&good).bearer(&good), 400),
         ("another scheme", ask("/admin/authorize").header("Authorization", format!("Basic {good}")), 401),
         ("a large body of the wrong kind", ask("/admin/authorize").bearer(&good).header("Content-Type", "text/plain").body(large.clone()), 413),
-        ("a large body in chunks", ask("/admin/token").header(json.0, json.1).body(large).chunked(), 413),
+        ("a large body in chunks", ask("/admin/token").header(kind.0, kind.1).body(large).chunked(), 413),
         ("the wrong kind", ask("/admin/token").header("Content-Type", "text/plain").body("{}"), 415),
         ("no kind", ask("/admin/update").body("{}"), 415),
         ("no body", ask("/admin/token"), 400),
@@ -134,6 +133,13 @@ fn checks_come_in_their_order_and_before_the_body() {
             assert!(answer.field("WWW-Authenticate").is_some());
         }
     }
+    // Whoever asks for leave to send a body gets it only where the body is wanted.
+    let body = json!({ "gateway_code": "g", "metadata": 7 }).to_string();
+    let polite = |request: crate::support::request::Request| request.header(kind.0, kind.1).header("Expect", "100-continue").bearer(&good).body(body.clone());
+    let answer = polite(ask("/admin/authorize")).send();
+    assert_eq!((answer.status, answer.interim), (400, vec![100]));
+    let answer = polite(ask("/admin/authorize").header("Origin", "https://evil.example")).send();
+    assert_eq!((answer.status, answer.interim), (403, vec![]));
     // A connection goes on after a body that was refused.
     let mut kept = crate::support::Client::connect(edge.management_port());
     kept.send(ask("/admin/token").header("Content-Type", "text/plain").body(vec![b' '; 4096]).bytes());
@@ -177,7 +183,6 @@ fn a_reload_that_switches_runbeam_on_is_enough() {
     let (cloud, upstream) = (Cloud::start(), Upstream::start());
     let edge = Edge::open(&upstream).start();
     assert_eq!(authorize(&edge, &cloud).status, 403);
-    let before = edge.log().len();
     edge.rewrite(|text| text + &runbeam(&cloud) + "\n");
     assert_eq!(edge.steer("POST", "/api/reload").send().status, 200);
     assert_eq!(info(&edge)["state"], "unauthorized");
@@ -188,7 +193,6 @@ fn a_reload_that_switches_runbeam_on_is_enough() {
     edge.rewrite(|text| text.replace("enabled = true\ncloud", "enabled = false\ncloud"));
     assert_eq!(edge.steer("POST", "/api/reload").send().status, 200);
     assert_eq!(info(&edge)["state"], "disabled");
-    assert!(edge.log().len() > before);
     assert_eq!(authorize(&edge, &cloud).status, 403);
 }
 

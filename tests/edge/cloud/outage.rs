@@ -93,6 +93,22 @@ fn it_recovers_by_itself() {
 }
 
 #[test]
+fn it_asks_again_no_sooner_than_it_is_told_to() {
+    let (cloud, upstream) = (Cloud::start(), Upstream::start());
+    let edge = edge(&cloud, &upstream).start();
+    cloud.fail_at("/harmony/changes/", usize::MAX, Fault::retry_after(429, 600));
+    assert_eq!(authorize(&edge, &cloud).status, 201);
+    await_error(&edge, "429");
+    cloud.recover();
+    cloud.forget_requests();
+    // Two poll intervals, and the first step of the backoff.
+    std::thread::sleep(Duration::from_secs(11));
+    assert!(cloud.requests_to("/harmony/").is_empty(), "{:?}", cloud.requests());
+    poll_now(&edge, &cloud);
+    await_health(&edge);
+}
+
+#[test]
 fn who_authorizes_hears_that_the_cloud_is_slow() {
     let (cloud, upstream) = (Cloud::start(), Upstream::start());
     let edge = edge(&cloud, &upstream).start();

@@ -1,6 +1,6 @@
 //! Five days before its end the token is renewed with itself, or the operator hears of it.
 
-use super::{SOON, authorize, await_state, edge};
+use super::{SOON, authorize, await_log, await_state, edge};
 use crate::support::{Cloud, Upstream, eventually};
 
 #[test]
@@ -15,6 +15,7 @@ fn it_is_granted_and_refused() {
     assert_eq!(asked.authorization, Some(format!("Bearer {}", cloud.issued_tokens()[0])), "with the machine token itself");
     assert_eq!(asked.body["gateway_code"], "edge-1");
     assert!(told["token_expires_at"].is_string());
+    await_log(&edge, "was not renewed");
     let warnings = || edge.log().matches("was not renewed").count();
     assert_eq!(warnings(), 1, "once a day");
     let metrics = edge.manage("/metrics").send().text();

@@ -1,14 +1,17 @@
 //! The token outlives the process, in every store that promises so, and is never readable on the disk.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use harmony::runbeam::{MachineToken, StoreKind, StoreSettings, TokenStore};
+use tempfile::TempDir;
 use zeroize::Zeroizing;
 
-use super::{authorize, await_state, edge, info, post};
-use crate::support::{Cloud, Edge, Upstream, secrets};
+use super::{SOON, authorize, await_state, edge, info, post};
+use crate::support::{Cloud, Edge, Upstream, eventually, secrets};
 
 fn files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -51,6 +54,73 @@ fn the_encrypted_file() {
         assert!(told["token_store"].as_str().is_some_and(|store| store.contains("auth.json")), "{told}");
         assert_eq!(edge.steer("POST", "/admin/deauthorize").send().status, 200);
         assert!(token_file(&edge).is_none(), "{what}: forgotten");
+    }
+}
+
+/// A session bus with gnome-keyring on it, unlocked; both end with it.
+struct Desktop {
+    bus: Child,
+    keyring: Child,
+    address: String,
+    _home: TempDir,
+}
+
+impl Desktop {
+    /// `None`, after saying so, on a machine without them.
+    fn start() -> Option<Self> {
+        for program in ["dbus-daemon", "dbus-send", "gnome-keyring-daemon"] {
+            if Command::new(program).arg("--version").output().is_err() {
+                println!("skipped: {program} is not installed");
+                return None;
+            }
+        }
+        let home = tempfile::tempdir().unwrap();
+        let quiet = |program: &str| {
+            let mut command = Command::new(program);
+            command.env("HOME", home.path()).env("XDG_RUNTIME_DIR", home.path()).env("XDG_DATA_HOME", home.path()).stderr(Stdio::null());
+            command
+        };
+        let mut bus = quiet("dbus-daemon").args(["--session", "--nofork", "--print-address"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut address = String::new();
+        BufReader::new(bus.stdout.take().unwrap()).read_line(&mut address).unwrap();
+        let address = address.trim().to_owned();
+        let mut keyring = quiet("gnome-keyring-daemon");
+        keyring.args(["--unlock", "--foreground", "--components=secrets"]).env("DBUS_SESSION_BUS_ADDRESS", &address);
+        let mut keyring = keyring.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        keyring.stdin.take().unwrap().write_all(b"pw").unwrap();
+        eventually("an unlocked keyring", SOON, || {
+            let mut asked = quiet("dbus-send");
+            asked.env("DBUS_SESSION_BUS_ADDRESS", &address).args(["--session", "--print-reply", "--dest=org.freedesktop.secrets"]);
+            let asked = asked.args(["/org/freedesktop/secrets", "org.freedesktop.Secret.Service.ReadAlias", "string:default"]).output().unwrap();
+            String::from_utf8_lossy(&asked.stdout).contains("object path \"/org").then_some(())
+        });
+        Some(Self { bus, keyring, address, _home: home })
+    }
+}
+
+impl Drop for Desktop {
+    fn drop(&mut self) {
+        for process in [&mut self.keyring, &mut self.bus] {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+#[test]
+fn the_keyring() {
+    let Some(desktop) = Desktop::start() else { return };
+    let (cloud, upstream) = (Cloud::start(), Upstream::start());
+    for kind in ["auto", "keyring"] {
+        let mut edge = edge(&cloud, &upstream).and(&format!("token_store = \"{kind}\"")).env("DBUS_SESSION_BUS_ADDRESS", &desktop.address).start();
+        assert_eq!(authorize(&edge, &cloud).status, 201, "{kind}");
+        assert!(token_file(&edge).is_none(), "{kind}: nowhere else");
+        edge.restart();
+        let told = await_state(&edge, "authorized");
+        assert_eq!((&told["token_source"], &told["token_store"]), (&"store".into(), &"keyring".into()), "{kind}: {told}");
+        assert_eq!(edge.steer("POST", "/admin/deauthorize").send().status, 200);
+        edge.restart();
+        assert_eq!(info(&edge)["state"], "unauthorized", "{kind}: forgotten");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{edge, info, post};
+use super::{await_log, edge, info, post};
 use crate::support::keys::{RsaKey, Signer};
 use crate::support::{Cloud, Edge, Issuer, Upstream};
 
@@ -47,7 +47,7 @@ fn hs256_needs_the_secret() {
     let without = edge(&cloud, &upstream).start();
     assert_eq!(ask(&without, &token(secret)), 401);
     assert_eq!(ask(&without, &token("base64:your-secret-key-goes-here-0123")), 401, "the well-known default");
-    assert!(without.log().contains("RUNBEAM_JWT_SECRET"), "the log says what to set");
+    await_log(&without, "RUNBEAM_JWT_SECRET");
     let with = edge(&cloud, &upstream).env("RUNBEAM_JWT_SECRET", secret).start();
     assert_eq!(ask(&with, &token(secret)), 201);
     assert_eq!(ask(&with, &token("0123456789abcdef0123456789abcdef-another-one")), 401);

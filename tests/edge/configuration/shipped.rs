@@ -67,7 +67,7 @@ fn the_readme_shows_configurations_that_load() {
     assert!(pieces.len() >= 4, "{} pieces", pieces.len());
     let authority = Authority::new("an authority");
     let (one, other, root) = (authority.server(&["a.example"]), authority.server(&["b.example"]), authority.pem());
-    // What belongs into another file is not ours.
+    // What stands in somebody's Cargo.toml is no configuration.
     for piece in pieces.into_iter().filter(|piece| !piece.contains("[dependencies]")) {
         let mut text = piece.to_owned();
         if !piece.contains("[proxy]") {

@@ -34,7 +34,7 @@ impl Desk {
     /// `None`, after saying so, on a machine without age.
     fn with_age() -> Option<Self> {
         if ["age", "age-keygen"].iter().any(|program| Command::new(program).arg("--version").output().is_err()) {
-            println!("skipped: age and age-keygen are not installed");
+            eprintln!("skipped: age and age-keygen are not installed");
             return None;
         }
         let desk = Self { directory: tempfile::tempdir().unwrap() };

@@ -84,6 +84,7 @@ fn act() {
     println!("\noutcome: {outcome}");
 }
 
+#[allow(clippy::print_stdout, reason = "what the parent reads")]
 async fn perform(words: &[&str]) -> String {
     let begun = Instant::now();
     let store = TokenStore::open(settings()).await;

@@ -33,7 +33,7 @@ impl Desktop {
     fn new() -> Option<Self> {
         for program in ["dbus-run-session", "dbus-send", "gnome-keyring-daemon"] {
             if Command::new(program).arg("--version").output().is_err() {
-                println!("skipped: {program} is not installed");
+                eprintln!("skipped: {program} is not installed");
                 return None;
             }
         }

@@ -5,6 +5,7 @@ use harmony::runbeam as runbeam_sdk;
 use super::child::token as made;
 
 /// "Instance Isolation".
+#[allow(clippy::print_stdout, reason = "as the documentation has it")]
 pub async fn instance_isolation() -> Result<(), Box<dyn std::error::Error>> {
     let token = made("isolated");
     use runbeam_sdk::{MachineToken, clear_token, load_token, save_token};

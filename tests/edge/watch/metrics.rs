@@ -143,6 +143,19 @@ fn two_key_sets_that_look_the_same_do_not_spoil_the_scrape() {
 }
 
 #[test]
+fn the_certificate_of_a_listener_and_its_end_are_told() {
+    let mut params = rcgen::CertificateParams::new(vec!["edge.example".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2099, 1, 2);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let text = Settings::bare().text().replace("bind_port = {port}", "bind_port = {port}\ncert_path = \"cert.pem\"\nkey_path = \"key.pem\"");
+    let edge = Edge::configured(Settings::of_text(&text)).file("cert.pem", &certificate.pem()).file("key.pem", &key.serialize_pem()).start();
+    scrape(&edge).assert("harmony_certificate_expiry_timestamp_seconds{name=\"edge.example\",network=\"public\"}", 4_070_995_200.0);
+    let status = edge.manage("/admin/status").send().json();
+    assert_eq!(status["certificates"][0]["not_after"], 4_070_995_200_i64);
+}
+
+#[test]
 fn head_is_answered_and_any_accept_gets_the_text() {
     let edge = Edge::configured(Settings::bare()).start();
     let head = edge.steer("HEAD", "/metrics").send();

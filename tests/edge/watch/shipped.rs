@@ -53,8 +53,6 @@ fn what_they_ask_for_is_there() {
     let asked: BTreeSet<String> = queries.iter().chain([&rules]).flat_map(|text| metrics_in(text)).collect();
     assert!(asked.len() > 20, "{asked:?}");
     assert_eq!(asked.difference(&there).collect::<Vec<_>>(), Vec::<&String>::new());
-    let unused: Vec<&String> = there.iter().filter(|name| name.starts_with("harmony_") && !asked.contains(*name)).collect();
-    println!("in neither: {unused:?}");
 }
 
 #[test]

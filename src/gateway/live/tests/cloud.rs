@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::config::Environment;
@@ -485,4 +485,25 @@ fn a_name_that_leads_to_the_management_api_leads_nowhere() {
     upstream.addresses.set("127.0.0.1:9090".parse().unwrap());
     assert_eq!(upstream.address(), None);
     assert!(upstream.every_address().is_empty(), "nor do checks");
+}
+
+#[test]
+fn what_a_failed_reload_named_is_watched_too() {
+    let house = House::new();
+    let live = house.start();
+    let before = live.watched();
+    house.write(&LOCAL.replace("secret = \"${SECRET}\"", "secret = \"${file:deep/secret}\""));
+    assert!(live.reload().is_err());
+    let watched = live.watched();
+    assert!(watched.files.contains(&house.path("deep/secret")));
+    assert!(before.files.iter().all(|file| watched.files.contains(file)));
+    let content = watched.fingerprint();
+    fs::create_dir(house.path("deep")).unwrap();
+    fs::write(
+        house.path("deep/secret"),
+        "0123456789abcdef0123456789abcdef\n",
+    )
+    .unwrap();
+    assert_ne!(watched.fingerprint(), content);
+    live.reload().unwrap();
 }

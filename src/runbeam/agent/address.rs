@@ -1,0 +1,95 @@
+//! Addresses of the cloud: which ones mean the configured one, and how one is shown. Nothing is ever sent to an address that somebody else names.
+
+use crate::gateway::Runbeam;
+
+/// The addresses of the configured cloud.
+pub(super) fn bases(settings: &Runbeam) -> Vec<String> {
+    let first = std::iter::once(&settings.cloud_api_base_url);
+    first.chain(&settings.api_base_urls).cloned().collect()
+}
+
+/// Whether an address means the configured cloud. It is compared only; nothing is ever sent to it.
+pub(super) fn is_of_this_cloud(settings: &Runbeam, given: &str) -> bool {
+    let given = compared(given);
+    given.is_some() && bases(settings).iter().any(|base| compared(base) == given)
+}
+
+/// Scheme, host, port and path, without a last `/` or `/api`.
+fn compared(base: &str) -> Option<(String, String, Option<u16>, String)> {
+    let url = reqwest::Url::parse(base.trim()).ok()?;
+    let strange = !url.username().is_empty() || url.password().is_some();
+    if strange || url.query().is_some() || url.fragment().is_some() {
+        return None;
+    }
+    let path = url.path().trim_end_matches('/');
+    let path = path.strip_suffix("/api").unwrap_or(path);
+    Some((
+        url.scheme().to_owned(),
+        url.host_str()?.to_owned(),
+        url.port_or_known_default(),
+        path.trim_end_matches('/').to_owned(),
+    ))
+}
+
+/// An address as a message may show it: no user name, password, query; not too long.
+pub(super) fn shown(base: &str) -> String {
+    let parsed = reqwest::Url::parse(base.trim()).ok();
+    let shown = match parsed.filter(reqwest::Url::has_host) {
+        Some(mut url) => {
+            // Cannot fail for an address with a host; without one there is nothing to hide.
+            let _ = url.set_username("");
+            let _ = url.set_password(None);
+            url.set_query(None);
+            url.set_fragment(None);
+            url.as_str().trim_end_matches('/').to_owned()
+        }
+        None => {
+            let end = base.find(['?', '#']).unwrap_or(base.len());
+            let address = base[..end].rsplit('@').next().unwrap_or_default();
+            address.chars().filter(char::is_ascii_graphic).collect()
+        }
+    };
+    shown.chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_means_the_cloud_only_if_all_of_it_does() {
+        let same = compared("https://api.runbeam.cloud");
+        for base in [
+            "https://api.runbeam.cloud/",
+            "https://api.runbeam.cloud/api",
+            "https://api.runbeam.cloud/api/",
+            "https://API.runbeam.cloud:443/api",
+            " https://api.runbeam.cloud ",
+        ] {
+            assert_eq!(compared(base), same, "{base}");
+        }
+        for base in [
+            "http://api.runbeam.cloud",
+            "https://api.runbeam.cloud.evil.example",
+            "https://api.runbeam.cloud:8443",
+            "https://api.runbeam.cloud/other",
+            "https://api.runbeam.cloud@evil.example",
+            "https://user@api.runbeam.cloud",
+            "https://api.runbeam.cloud?x",
+            "api.runbeam.cloud",
+            "",
+        ] {
+            assert_ne!(compared(base), same, "{base}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_shown_without_what_may_be_secret() {
+        assert_eq!(
+            shown("https://u:p@h.example/x/?t=1#f"),
+            "https://h.example/x"
+        );
+        assert_eq!(shown("u:p@non sense\n?t=1"), "nonsense");
+        assert!(shown(&format!("https://h/{}", "x".repeat(1000))).len() <= 200);
+    }
+}
