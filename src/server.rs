@@ -303,15 +303,17 @@ impl BackgroundService for Upkeep {
         let key_sets = self.live.key_sets().run(shutdown.clone());
         let checks = Checks::new(self.live.clone(), self.deadlines.clone());
         let agent = self.agent.clone().run(shutdown.clone());
+        let stopping = shutdown.clone();
+        // First what a signal would end the process without; last what takes a moment before it first waits.
         tokio::join!(
+            self.reload_on_hangup(),
+            self.lifecycle.run(shutdown),
             names,
             key_sets,
-            agent,
             self.deadlines.run(),
-            checks.run(shutdown.clone()),
-            self.reload_on_hangup(),
+            checks.run(stopping),
             watcher::run(self.live.clone()),
-            self.lifecycle.run(shutdown)
+            agent
         );
     }
 }
