@@ -155,9 +155,11 @@ impl EdgeServer {
             }
         };
         let sockets = Arc::new(Sockets::open(&config.networks, inherited)?);
+        let listening = watch::Sender::new(false);
         let placing = Placing {
             sockets: sockets.clone(),
             warm: taken_over.is_some().then(|| live.clone()),
+            listening: listening.subscribe(),
         };
         let lifecycle = Arc::new(Lifecycle {
             sockets,
@@ -167,6 +169,7 @@ impl EdgeServer {
                 .as_ref()
                 .and_then(|probe| Loopback::new(config, probe)),
             armed: watch::Sender::new(false),
+            listening,
             given: false.into(),
             in_flight: Arc::clone(&in_flight),
             grace: config.grace,
@@ -308,6 +311,7 @@ impl BackgroundService for Upkeep {
         tokio::join!(
             self.reload_on_hangup(),
             self.lifecycle.run(shutdown),
+            async { self.lifecycle.listening.send_replace(true) },
             names,
             key_sets,
             self.deadlines.run(),

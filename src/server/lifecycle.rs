@@ -28,6 +28,8 @@ pub(super) struct Lifecycle {
     pub(super) loopback: Option<Loopback>,
     /// Whether the signals that end the process are listened for.
     pub(super) armed: watch::Sender<bool>,
+    /// Whether all other signals are.
+    pub(super) listening: watch::Sender<bool>,
     /// Whether another process has the listeners now.
     pub(super) given: AtomicBool,
     pub(super) in_flight: Arc<AtomicUsize>,

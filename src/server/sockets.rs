@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use listenfd::ListenFd;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::{ServiceReadyNotifier, ServiceWithDependents};
+use tokio::sync::watch;
 
 use super::StartError;
 use crate::config::{Bind, Network};
@@ -204,6 +205,8 @@ pub(super) struct Placing {
     pub(super) sockets: Arc<Sockets>,
     /// What must be warm before the first connection: for a process that takes over, whose forerunner serves on meanwhile.
     pub(super) warm: Option<Arc<Live>>,
+    /// Whether the signals that have a meaning are listened for.
+    pub(super) listening: watch::Receiver<bool>,
 }
 
 #[async_trait]
@@ -215,6 +218,8 @@ impl ServiceWithDependents for Placing {
         _: usize,
         ready: ServiceReadyNotifier,
     ) {
+        // Whoever is answered may send a signal, which would end a process that does not listen for it.
+        let _ = self.listening.wait_for(|listening| *listening).await;
         if let Some(live) = &self.warm {
             let deadline = Instant::now() + WARM_UP;
             while !live.is_warm() && Instant::now() < deadline {
