@@ -4,6 +4,7 @@ mod handover;
 mod load;
 mod log;
 mod notify;
+mod reloads;
 mod sockets;
 mod stopping;
 mod unit;
