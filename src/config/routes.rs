@@ -1,10 +1,11 @@
-//! No two pipelines claim one place: the same network, host and path prefix with a method in common.
+//! No two pipelines claim one place: the same network, host and path prefix with a method in common. And none from the cloud takes requests that one of the
+//! local files would get.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::entry::Entry;
-use super::{Endpoint, Pipeline};
+use super::{Endpoint, Pipeline, Step};
 
 /// A network, a host (`None`: any) and a path prefix.
 type Place<'p> = (&'p str, Option<&'p str>, &'p str);
@@ -36,6 +37,53 @@ pub(super) fn check(pipelines: &[(Pipeline, Entry<'_>)]) {
             }
         }
     }
+    let (cloud, local): (Vec<_>, Vec<_>) =
+        pipelines.iter().partition(|(_, entry)| entry.place().cloud);
+    for (pipeline, entry) in cloud {
+        let others = local.iter().map(|(other, _)| other);
+        for other in others.filter(|other| takes_from(pipeline, other)) {
+            entry.error_help(
+                format!(
+                    "takes requests of pipeline {:?} of the local files",
+                    other.name
+                ),
+                "choose a path_prefix and hosts outside of it",
+            );
+        }
+    }
+}
+
+/// Whether some request that `local` would get goes to `cloud` instead. What is open at `/` is there for what nobody else takes; what checks anything is not.
+fn takes_from(cloud: &Pipeline, local: &Pipeline) -> bool {
+    let guarded = |step: &Step| step.kind.authenticates() || step.kind.restricts();
+    let guarded = local.steps.iter().any(guarded);
+    let meet = |network| local.networks.contains(network);
+    cloud.networks.iter().any(meet)
+        && local.endpoints.iter().any(|of_local| {
+            (guarded || of_local.path_prefix != "/")
+                && cloud
+                    .endpoints
+                    .iter()
+                    .any(|of_cloud| wins(of_cloud, of_local))
+        })
+}
+
+/// Whether `one` is preferred to `other` for some request: a named host beats none, then the longest prefix counts.
+fn wins(one: &Endpoint, other: &Endpoint) -> bool {
+    let below = is_below(&one.path_prefix, &other.path_prefix);
+    if other.hosts.is_empty() && !one.hosts.is_empty() {
+        return below || is_below(&other.path_prefix, &one.path_prefix);
+    }
+    let same_host = |host| other.hosts.contains(host);
+    below && (other.hosts.is_empty() || one.hosts.iter().any(same_host))
+}
+
+/// Whole segments.
+fn is_below(path: &str, prefix: &str) -> bool {
+    prefix == "/"
+        || path
+            .strip_prefix(prefix)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn places<'p>(pipeline: &'p Pipeline, endpoint: &'p Endpoint) -> Vec<Place<'p>> {

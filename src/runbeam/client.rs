@@ -26,6 +26,7 @@ use super::answers::{
 };
 use super::error::RunbeamError;
 use super::fields::Fields;
+use super::machine_token::MachineToken;
 use super::resources::{Backend, Endpoint, Gateway, Pipeline, Resource, ResourceList, Service};
 
 pub use options::ClientOptions;
@@ -118,6 +119,14 @@ impl RunbeamClient {
         let mut answer: AuthorizeResponse = self.answer(&request, token).await?;
         if answer.gateway.code.is_empty() {
             answer.gateway.code = code;
+        }
+        let token = MachineToken::new("", answer.expires_at.as_str(), "", "", Vec::new());
+        if token.is_expired() {
+            return Err(RunbeamError::Answer {
+                call: "authorize",
+                problem: "holds a token that has expired, or whose expires_at is no time"
+                    .to_owned(),
+            });
         }
         Ok(answer)
     }

@@ -2,6 +2,7 @@
 //!
 //! Other crates are held at `info` whatever the filter says: at `debug` and `trace`, HTTP libraries write request heads, and those hold credentials.
 
+use std::fmt::{self, Write as _};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
@@ -98,24 +99,55 @@ fn is_ours(target: &str) -> bool {
 fn write_text(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     write!(
         out,
-        "{:.3} {:5} {}: {}",
+        "{:.3} {:5} {}: ",
         jiff::Timestamp::now(),
         record.level(),
         record.target(),
-        record.args()
     )?;
+    let mut plain = Plain { out, indents: true };
+    plain.write_fmt(*record.args()).map_err(io::Error::other)?;
+    plain.indents = false;
     record
         .key_values()
-        .visit(&mut Text(out))
+        .visit(&mut plain)
         .map_err(io::Error::other)?;
     writeln!(out)
 }
 
-struct Text<'a>(&'a mut Formatter);
+/// Text as it is written, but for what could pass as another line or move the cursor: names and messages come from files, the cloud and clients.
+struct Plain<'a> {
+    out: &'a mut Formatter,
+    /// Whether a further line is indented rather than escaped: no record begins with a blank.
+    indents: bool,
+}
 
-impl<'kvs> VisitSource<'kvs> for Text<'_> {
+impl fmt::Write for Plain<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some(at) = rest.find(is_harmful) {
+            let (before, after) = rest.split_at(at);
+            let mut chars = after.chars();
+            let written = match chars.next() {
+                Some('\n') if self.indents => write!(self.out, "{before}\n    "),
+                Some(harmful) => write!(self.out, "{before}{}", harmful.escape_default()),
+                None => Ok(()),
+            };
+            written.map_err(|_| fmt::Error)?;
+            rest = chars.as_str();
+        }
+        self.out.write_all(rest.as_bytes()).map_err(|_| fmt::Error)
+    }
+}
+
+/// Control characters, line separators, and marks that turn the direction of writing.
+fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+impl<'kvs> VisitSource<'kvs> for Plain<'_> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), KvError> {
-        write!(self.0, " {key}={value}")?;
+        write!(self, " {key}={value}")?;
         Ok(())
     }
 }
@@ -154,6 +186,43 @@ impl<'kvs> VisitSource<'kvs> for Json<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_that_is_logged_makes_a_record_of_its_own() {
+        use std::sync::{Arc, Mutex};
+
+        #[derive(Clone, Default)]
+        struct Kept(Arc<Mutex<Vec<u8>>>);
+        impl Write for Kept {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let kept = Kept::default();
+        let logger = Builder::new()
+            .parse_filters("info")
+            .format(write_text)
+            .target(Target::Pipe(Box::new(kept.clone())))
+            .build();
+        let pairs = [("pipeline", "a\nERROR forged\u{1b}[31m\u{202e}")];
+        let record = Record::builder()
+            .level(Level::Info)
+            .target("harmony")
+            .args(format_args!("one: é\r\n2026 ERROR two\u{7}"))
+            .key_values(&pairs)
+            .build();
+        logger.log(&record);
+        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        let (_, text) = text.split_once("harmony: ").unwrap();
+        assert_eq!(
+            text,
+            "one: é\\r\n    2026 ERROR two\\u{7} pipeline=a\\nERROR forged\\u{1b}[31m\\u{202e}\n"
+        );
+    }
 
     #[test]
     fn other_crates_stay_at_info() {

@@ -3,9 +3,9 @@
 //! A table that is set aside takes along what refers to its name: the name may mean something else in the local files or in another text, and a pipeline must
 //! not get another check than it was sent with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use super::super::document::{Node, Value};
+use super::super::document::Value;
 use super::super::reader::join;
 use super::super::{Error, Errors};
 use super::vet::Kept;
@@ -78,42 +78,59 @@ impl Dropped {
             .collect()
     }
 
-    /// Sets aside what refers to something that is, until nothing more does.
+    /// Sets aside what refers to something that is, until nothing more does. Each string is looked at once, however long the chains are.
     fn follow(&mut self, kept: &[Kept<'_>]) {
-        loop {
-            let gone: Vec<Key> = kept
-                .iter()
-                .map(|entry| key(entry.text.change, entry.group, entry.name))
-                .filter(|(change, group, name)| self.has(change, group, name))
-                .chain(self.entries.keys().cloned())
-                .filter(|(_, group, name)| group != "pipelines" && !name.is_empty())
-                .collect();
-            let left: Vec<&Kept<'_>> = kept
-                .iter()
-                .filter(|entry| !self.has(entry.text.change, entry.group, entry.name))
-                .collect();
-            // Another text may have a table of that name, which what is not of the same text means as well.
-            let means = |entry: &Kept<'_>, (change, group, name): &Key| {
-                let other = |other: &&Kept<'_>| other.group == group && other.name == name;
-                let same_text = entry.text.change == change;
-                (same_text || !left.iter().any(other)) && mentions(&entry.node.value, group, name)
-            };
-            let following: Vec<(Key, Error)> = left
-                .iter()
-                .filter_map(|entry| {
-                    let (_, group, name) = gone.iter().find(|gone| means(entry, gone))?;
-                    let path = join(entry.group, entry.name);
-                    let kind = format!("refers to {}, which is set aside", join(group, name));
-                    let error = Error::new(path, kind);
-                    let error = error.at(&entry.text.label, entry.node.place.line);
-                    Some((key(entry.text.change, entry.group, entry.name), error))
-                })
-                .collect();
-            if following.is_empty() {
-                return;
+        let mut mentioned_by: HashMap<&str, Vec<usize>> = HashMap::new();
+        // How many texts have a table of a name that still stands.
+        let mut standing: HashMap<(&str, &str), usize> = HashMap::new();
+        for (index, entry) in kept.iter().enumerate() {
+            each_string(&entry.node.value, &mut |text| {
+                let mentioning = mentioned_by.entry(text).or_default();
+                if mentioning.last() != Some(&index) {
+                    mentioning.push(index);
+                }
+            });
+            if !self.has(entry.text.change, entry.group, entry.name) {
+                *standing.entry((entry.group, entry.name)).or_default() += 1;
             }
-            for (key, error) in following {
-                self.entries.insert(key, (vec![error], true));
+        }
+        let dropped = |entry: &&Kept<'_>| self.has(entry.text.change, entry.group, entry.name);
+        let mut gone: Vec<Key> = kept
+            .iter()
+            .filter(dropped)
+            .map(|entry| key(entry.text.change, entry.group, entry.name))
+            .chain(self.entries.keys().cloned())
+            .collect();
+        while let Some((change, group, name)) = gone.pop() {
+            if group == "pipelines" || name.is_empty() {
+                continue;
+            }
+            // Another text may have a table of that name, which what is not of the same text means as well.
+            let stands = standing
+                .get(&(group.as_str(), name.as_str()))
+                .is_some_and(|count| *count > 0);
+            let long = format!("{group}.{name}");
+            let mentioning = [name.as_str(), &long].map(|text| mentioned_by.get(text));
+            for entry in mentioning
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|index| &kept[*index])
+            {
+                let means = entry.text.change == change || !stands;
+                if !means || self.has(entry.text.change, entry.group, entry.name) {
+                    continue;
+                }
+                let path = join(entry.group, entry.name);
+                let kind = format!("refers to {}, which is set aside", join(&group, &name));
+                let error = Error::new(path, kind);
+                let error = error.at(&entry.text.label, entry.node.place.line);
+                let key = key(entry.text.change, entry.group, entry.name);
+                self.entries.insert(key.clone(), (vec![error], true));
+                if let Some(count) = standing.get_mut(&(entry.group, entry.name)) {
+                    *count = count.saturating_sub(1);
+                }
+                gone.push(key);
             }
         }
     }
@@ -123,21 +140,16 @@ fn key(change: &str, group: &str, name: &str) -> Key {
     (change.to_owned(), group.to_owned(), name.to_owned())
 }
 
-/// Whether any string in it could be a reference to that name.
-fn mentions(value: &Value, group: &str, name: &str) -> bool {
-    let inside = |node: &Node| mentions(&node.value, group, name);
+/// Every string in it: any could be a reference to a name.
+fn each_string<'v>(value: &'v Value, take: &mut impl FnMut(&'v str)) {
     match value {
-        Value::String(text) => {
-            let text = text.as_str();
-            text == name
-                || text
-                    .strip_prefix(group)
-                    .and_then(|rest| rest.strip_prefix('.'))
-                    .is_some_and(|rest| rest == name)
+        Value::String(text) => take(text),
+        Value::Array(items) => items.iter().for_each(|item| each_string(&item.value, take)),
+        Value::Table(table) => {
+            let nodes = table.entries.iter().map(|(_, node)| node);
+            nodes.for_each(|node| each_string(&node.value, take));
         }
-        Value::Array(items) => items.iter().any(inside),
-        Value::Table(table) => table.entries.iter().any(|(_, node)| inside(node)),
-        _ => false,
+        _ => {}
     }
 }
 

@@ -4,10 +4,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::super::address::HttpUrl;
 use super::super::entry::Entry;
 use super::super::network::Networks;
 use super::super::reader::Reader;
-use super::super::{Backend, BackendTarget, Bind, Management, Pipeline, UpstreamUrl};
+use super::super::{
+    Backend, BackendTarget, Bind, KeySource, Management, Pipeline, StepKind, UpstreamUrl,
+};
 
 /// Reports what they must not get at.
 pub(in super::super) fn check(
@@ -35,6 +38,12 @@ pub(in super::super) fn check(
         }
     });
     for (pipeline, entry) in pipelines.iter().filter(|(_, entry)| entry.place().cloud) {
+        if listener.is_some_and(|(address, hosts)| fetches_from(pipeline, address, hosts)) {
+            entry.error_help(
+                "has a step whose jwks_url points at the Management API",
+                "nothing that comes from the cloud may reach it",
+            );
+        }
         for backend in &pipeline.backends {
             let written = find(root, "backends", &backend.name).filter(|entry| entry.place().cloud);
             if written.is_none() && has_credential(backend) {
@@ -132,14 +141,38 @@ fn points_at(backend: &Backend, management: SocketAddr, hosts: &[String]) -> boo
     let BackendTarget::Http(http) = &backend.target else {
         return false;
     };
-    let points = |UpstreamUrl { host, port, .. }: &UpstreamUrl| match host.parse::<IpAddr>() {
-        Ok(ip) => reaches(SocketAddr::new(ip, *port), management),
-        Err(_) => {
-            let own = host == "localhost" || host.ends_with(".localhost") || hosts.contains(host);
-            own && *port == management.port()
-        }
-    };
+    let points =
+        |UpstreamUrl { host, port, .. }: &UpstreamUrl| is_at(host, *port, management, hosts);
     http.upstreams.iter().any(points)
+}
+
+/// Whether a key set of one of its steps is to come from there.
+fn fetches_from(pipeline: &Pipeline, management: SocketAddr, hosts: &[String]) -> bool {
+    let steps = pipeline.steps.iter().filter_map(|step| match &step.kind {
+        StepKind::Jwt(step) => Some(&step.settings.issuers),
+        _ => None,
+    });
+    steps.flatten().any(|issuer| {
+        let KeySource::JwksUrl(source) = &issuer.keys else {
+            return false;
+        };
+        HttpUrl::parse(&source.url).is_ok_and(|url| {
+            let port = url.port.unwrap_or(if url.tls { 443 } else { 80 });
+            is_at(&url.host, port, management, hosts)
+        })
+    })
+}
+
+fn is_at(host: &str, port: u16, management: SocketAddr, hosts: &[String]) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(ip) => reaches(SocketAddr::new(ip, port), management),
+        Err(_) => {
+            let own = host == "localhost"
+                || host.ends_with(".localhost")
+                || hosts.iter().any(|known| known == host);
+            own && port == management.port()
+        }
+    }
 }
 
 #[cfg(test)]

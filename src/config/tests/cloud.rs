@@ -290,6 +290,28 @@ fn what_it_may_not_hold() {
             "endpoint \"c\" claims \"/p\" on network \"public\", and so does endpoint \"e\" of pipeline \"p\"",
         ),
         (
+            replaced("/c\"", "/p/x\""),
+            "takes requests of pipeline \"p\" of the local files",
+        ),
+        (
+            replaced("/c\"", "/\", hosts = [\"a.example\"]"),
+            "takes requests of pipeline \"p\" of the local files",
+        ),
+        (
+            replaced(
+                "/c\"",
+                "/p\", hosts = [\"a.example\"], methods = [\"POST\"]",
+            ),
+            "takes requests of pipeline \"p\" of the local files",
+        ),
+        (
+            CLOUD.replace(
+                "https://c.example/jwks",
+                "http://127.0.0.1:19090/admin/info",
+            ),
+            "jwks_url points at the Management API",
+        ),
+        (
             with("[middleware.passthru]\ntype = \"log_dump\""),
             "middleware.passthru: the local files have it",
         ),
@@ -352,6 +374,21 @@ fn what_refers_to_something_set_aside_goes_with_it() {
 }
 
 #[test]
+fn a_long_chain_of_references_is_set_aside_quickly() {
+    let chain: String = (1..4000)
+        .map(|number| {
+            let before = number - 1;
+            format!("[endpoints.e{number}]\nservice = \"echo\"\ndescription = \"e{before}\"\n")
+        })
+        .collect();
+    let text = format!("[endpoints.e0]\nservice = \"nothing\"\n{chain}");
+    let begun = std::time::Instant::now();
+    let lines = House::new().refused(&text);
+    assert_eq!(lines.len(), 4000);
+    assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
+}
+
+#[test]
 fn a_single_pipeline_replaces_that_of_the_gateway_and_collides_with_another() {
     let house = House::new();
     let moved = CLOUD.replace("/c\"", "/moved\"");
@@ -397,8 +434,9 @@ fn what_replaced_a_table_of_the_gateway_does_not_bring_it_back_by_failing() {
 #[test]
 fn the_main_files_chain_is_not_for_it() {
     let mut house = House::new();
+    let local = PIPELINE.replace("[backends.b]", "path_prefix = \"/local\"\n[backends.b]");
     house.local = format!(
-        "{BASE}{PIPELINE}[[middleware]]\nname = \"n\"\ntype = \"basic-auth\"\nusername = \"u\"\npassword = \"p\"\n"
+        "{BASE}{local}[[middleware]]\nname = \"n\"\ntype = \"basic-auth\"\nusername = \"u\"\npassword = \"p\"\n"
     );
     let plain = CLOUD.replace("middleware = [\"c\"]\n", "");
     let config = house.with(&[("c1", true, &plain)]);

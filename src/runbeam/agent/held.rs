@@ -73,6 +73,12 @@ impl Held {
         }
     }
 
+    /// How long it is still good for; `None`: unknown.
+    pub(super) fn left(&self) -> Option<Duration> {
+        let left = self.token.expires()?.duration_since(SystemTime::now());
+        Some(left.unwrap_or_default())
+    }
+
     /// Whether it is time to renew it.
     pub(super) fn is_due(&self, renew_before: Duration) -> bool {
         let Some(expires) = self.token.expires() else {

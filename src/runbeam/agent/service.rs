@@ -16,6 +16,8 @@ const MOST_BETWEEN_POLLS: Duration = Duration::from_secs(300);
 /// First pause after a renewal that failed, and the longest.
 const FIRST_BETWEEN_RENEWALS: Duration = Duration::from_secs(60);
 const MOST_BETWEEN_RENEWALS: Duration = Duration::from_secs(3600);
+/// How long a token that the cloud has just renewed is let be, however short it lives.
+const LEAST_BETWEEN_RENEWALS: Duration = Duration::from_secs(60);
 /// How often the store is looked into for a token that another process put there: with a token in use, and without.
 const LOOK: Duration = Duration::from_secs(30);
 const LOOK_WITHOUT_TOKEN: Duration = Duration::from_secs(5);
@@ -130,7 +132,9 @@ impl Work {
             Ok(Ok(())) => {
                 self.renewals.reset();
                 self.next_poll = Instant::now();
-                Duration::ZERO
+                // One that lives shorter than `renew_before_days` is due already.
+                let left = self.agent.held().and_then(|held| held.left());
+                (left.unwrap_or_default() / 3).max(LEAST_BETWEEN_RENEWALS)
             }
             Ok(Err(error)) => self.renewals.after_failure(error.retry_after()),
             Err(_) => self.renewals.after_failure(None),

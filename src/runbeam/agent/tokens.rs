@@ -107,7 +107,11 @@ impl Agent {
             refused.source.name(),
             other.source.name()
         );
-        facts.held = Some(other);
+        // Another one may have come while the store was read.
+        let in_use = |held: &Held| held.token.machine_token == refused.token.machine_token;
+        if facts.held.as_ref().is_some_and(in_use) {
+            facts.held = Some(other);
+        }
         true
     }
 
