@@ -308,6 +308,14 @@ impl BackgroundService for Upkeep {
         let agent = self.agent.clone().run(shutdown.clone());
         let stopping = shutdown.clone();
         // First what a signal would end the process without; last what takes a moment before it first waits.
+        // A process that others have taken over from follows no files any more.
+        let mut stopped = shutdown.clone();
+        let watching = async {
+            tokio::select! {
+                () = watcher::run(self.live.clone()) => {}
+                _ = stopped.wait_for(|stopping| *stopping) => {}
+            }
+        };
         tokio::join!(
             self.reload_on_hangup(),
             self.lifecycle.run(shutdown),
@@ -316,7 +324,7 @@ impl BackgroundService for Upkeep {
             key_sets,
             self.deadlines.run(),
             checks.run(stopping),
-            watcher::run(self.live.clone()),
+            watching,
             agent
         );
     }

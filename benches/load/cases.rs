@@ -254,7 +254,7 @@ impl Bench {
         let port = free_port().ok()?;
         let bind = if tls { format!("ssl crt {} alpn h2,http/1.1", self.credentials.certificate_with_key.display()) } else { String::new() };
         let text = format!(
-            "global\n nbthread 1\n maxconn 30000\n ssl-default-bind-options ssl-min-ver TLSv1.2\ndefaults\n mode http\n timeout client 60s\n timeout server 60s\n timeout connect 5s\n option forwardfor\n http-reuse always\n\
+            "global\n nbthread 1\n no strict-limits\n maxconn 12000\n ssl-default-bind-options ssl-min-ver TLSv1.2\ndefaults\n mode http\n timeout client 60s\n timeout server 60s\n timeout connect 5s\n option forwardfor\n http-reuse always\n\
              frontend f\n bind 127.0.0.1:{port} {bind}\n{rules} default_backend b\nbackend b\n server u 127.0.0.1:{}\n",
             self.upstream
         );

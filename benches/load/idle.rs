@@ -46,6 +46,6 @@ fn with_idle(name: &str, command: &[String], port: u16) -> anyhow::Result<(f64, 
 fn raise_limit() -> anyhow::Result<()> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    ensure!(hard >= 2 * CONNECTIONS as u64 + 1000, "the hard limit of open files is {hard}");
+    ensure!(hard >= CONNECTIONS as u64 + 1000, "the hard limit of open files is {hard}");
     Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
 }

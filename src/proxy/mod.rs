@@ -43,6 +43,7 @@ use upstream::Connections;
 pub use checks::Checks;
 pub use connection::Connection;
 pub use explain::{End, Explanation};
+use probe::Asked;
 pub use probe::Probe;
 pub use upstream::Deadlines;
 
@@ -90,10 +91,16 @@ impl ProxyHttp for Edge {
         ctx: &mut Context,
     ) -> pingora::Result<bool> {
         if let Some(probe) = &self.probe
-            && probe.is(session.req_header())
+            && let peer = headers::inet(session.client_addr())
+            && let Some(asked) = probe.asked(session.req_header(), peer)
         {
             ctx.probe = true;
-            let response = ResponseHeader::build(StatusCode::NO_CONTENT, Some(4))?;
+            let status = match asked {
+                Asked::This => StatusCode::NO_CONTENT,
+                Asked::Other => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            ctx.request_id = (asked == Asked::This).then(|| probe.answer().clone());
+            let response = ResponseHeader::build(status, Some(4))?;
             respond::json(session, ctx, response, Bytes::new()).await?;
             return Ok(true);
         }

@@ -1,32 +1,71 @@
 //! The one request that this process answers to itself alone: whether it serves.
+//!
+//! During a hand-over two processes accept on one socket, so the answer must show whose it is, and a question that reaches the other one must go no further.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use pingora::http::RequestHeader;
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// A path that nobody else knows: made at random at each start, and shown nowhere.
+/// What every process of ours begins the path with.
+const PREFIX: &str = "/.harmony-edge/";
+
+/// A path and its answer that nobody else knows: made at random at each start, and shown nowhere.
 #[derive(Clone)]
-pub struct Probe(Arc<str>);
+pub struct Probe {
+    path: Arc<str>,
+    answer: HeaderValue,
+}
+
+/// Whom a question is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// This process.
+    This,
+    /// Another one that accepts on the same socket.
+    Other,
+}
 
 impl Probe {
     /// Makes one; `None` when the system has no random bytes.
     pub fn new() -> Option<Self> {
-        let mut bytes = [0; 16];
-        SystemRandom::new().fill(&mut bytes).ok()?;
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        Some(Self(format!("/{hex}").into()))
+        Some(Self {
+            path: format!("{PREFIX}{}", random()?).into(),
+            answer: HeaderValue::from_str(&random()?).ok()?,
+        })
     }
 
     /// The path to ask for.
     pub fn path(&self) -> &str {
-        &self.0
+        &self.path
     }
 
-    pub(super) fn is(&self, request: &RequestHeader) -> bool {
-        request.raw_path() == self.0.as_bytes()
+    /// What the answer has in `X-Request-Id`.
+    pub fn answer(&self) -> &HeaderValue {
+        &self.answer
     }
+
+    /// Whom a request asks, if it is such a question. From another machine, it is a request like any other.
+    pub(super) fn asked(&self, request: &RequestHeader, peer: Option<SocketAddr>) -> Option<Asked> {
+        let path = request.raw_path();
+        if !path.starts_with(PREFIX.as_bytes()) {
+            return None;
+        }
+        if path == self.path.as_bytes() {
+            return Some(Asked::This);
+        }
+        let near = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+        (near && path.len() == self.path.len()).then_some(Asked::Other)
+    }
+}
+
+fn random() -> Option<String> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).ok()?;
+    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 impl fmt::Debug for Probe {

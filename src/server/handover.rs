@@ -64,7 +64,7 @@ impl Directory {
         match make_private(&path) {
             Ok(()) => Some(Self(path)),
             Err(error) => {
-                log::info!(
+                log::warn!(
                     "no hand-over to a later process: {}: {error}",
                     path.display()
                 );

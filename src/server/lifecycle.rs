@@ -107,7 +107,7 @@ impl Lifecycle {
         let took_over = taken_over.is_some();
         // Before the word to the old process: the service manager must know this one when that one ends.
         notify::ready("serving", took_over);
-        let mark = self.mark();
+        let mark = self.mark(took_over);
         if let Some(Err(error)) = taken_over.map(TakenOver::confirm) {
             log::warn!("the process before was gone when it was told of this one: {error}");
         }
@@ -117,9 +117,17 @@ impl Lifecycle {
         mark
     }
 
-    fn mark(&self) -> Option<Mark> {
-        let marked = self.directory.as_ref()?.mark();
-        marked
+    fn mark(&self, took_over: bool) -> Option<Mark> {
+        let directory = self.directory.as_ref()?;
+        if let (false, Ok(Some(other))) = (took_over, directory.marked()) {
+            log::warn!(
+                "no hand-over to a later process: process {} uses the same directory; give this one a proxy.id or a state_dir of its own",
+                other.as_raw_nonzero()
+            );
+            return None;
+        }
+        directory
+            .mark()
             .inspect_err(|error| log::warn!("no hand-over to a later process: {error}"))
             .ok()
     }

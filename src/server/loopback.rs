@@ -9,11 +9,16 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::config::{Bind, Config};
 use crate::proxy::Probe;
 
+/// Of an answer, so much is read.
+const MOST: u64 = 4096;
+
 /// Where to ask, and for what.
 #[derive(Debug)]
 pub(super) struct Loopback {
     bind: Bind,
     path: String,
+    /// What the answer must hold; `None` on the management network, where any success will do.
+    expected: Option<String>,
     /// For a network that speaks TLS only.
     tls: Option<reqwest::Client>,
 }
@@ -27,13 +32,15 @@ impl Loopback {
                 (management == Some(&network.name)) == wanted && network.tls.is_some() == tls
             })
         };
-        let (network, path) = match of(false, false).or_else(|| of(false, true)) {
-            Some(network) => (network, probe.path()),
-            None => (of(true, false)?, "/health"),
+        let own = probe.answer().to_str().ok().map(str::to_owned);
+        let (network, path, expected) = match of(false, false).or_else(|| of(false, true)) {
+            Some(network) => (network, probe.path(), own),
+            None => (of(true, false)?, "/health", None),
         };
         Some(Self {
             bind: network.bind.clone(),
             path: path.to_owned(),
+            expected,
             tls: match (&network.tls, &network.bind) {
                 (Some(_), Bind::Tcp(address)) => Some(tls_client(*address)?),
                 _ => None,
@@ -52,30 +59,34 @@ impl Loopback {
             "GET {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
             self.path
         );
-        let mut answer = [0; 12];
+        let mut answer = Vec::new();
         match &self.bind {
             Bind::Tcp(address) if let Some(client) = &self.tls => {
                 let url = format!("https://localhost:{}{}", address.port(), self.path);
                 let answer = client.get(url).send().await;
                 let answer = answer.map_err(std::io::Error::other)?;
-                return Ok(answer.status().is_success());
+                let id = answer.headers().get("x-request-id");
+                let own = id.and_then(|id| id.to_str().ok()) == self.expected.as_deref();
+                return Ok(answer.status().is_success() && own);
             }
             Bind::Tcp(address) => {
                 let mut stream = TcpStream::connect(reachable(*address).as_slice()).await?;
                 stream.write_all(request.as_bytes()).await?;
-                stream.read_exact(&mut answer).await?;
+                stream.take(MOST).read_to_end(&mut answer).await?;
             }
             Bind::Unix(path) => {
                 let mut stream = UnixStream::connect(path).await?;
                 stream.write_all(request.as_bytes()).await?;
-                stream.read_exact(&mut answer).await?;
+                stream.take(MOST).read_to_end(&mut answer).await?;
             }
         }
-        Ok(answer.starts_with(b"HTTP/1.1 20"))
+        let text = String::from_utf8_lossy(&answer);
+        let own = self.expected.as_ref().is_none_or(|own| text.contains(own));
+        Ok(text.starts_with("HTTP/1.1 20") && own)
     }
 }
 
-/// A client that takes any certificate: it asks this process, and is sure of that by the path.
+/// A client that takes any certificate: it asks this process, and is sure of that by the answer.
 fn tls_client(address: SocketAddr) -> Option<reqwest::Client> {
     let client = reqwest::Client::builder()
         .resolve_to_addrs("localhost", &reachable(address))

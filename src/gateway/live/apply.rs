@@ -150,6 +150,10 @@ impl Live {
         *count += 1;
         status.tried_at = SystemTime::now();
         match &outcome {
+            Ok(Reload::Unchanged) if status.last_error.is_some() => log::info!(
+                "{what}: nothing has changed any more, generation {} goes on serving",
+                status.generation
+            ),
             Ok(Reload::Unchanged) => log::debug!("{what}: nothing has changed"),
             Ok(Reload::Reloaded(diff)) => log::info!(
                 "{what}: generation {} serves: {diff}",

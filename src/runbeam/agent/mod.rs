@@ -159,23 +159,14 @@ impl Agent {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes what is known of a token, if it is still the one in use.
+    /// See [`Facts::change`].
     fn note(&self, held: &Held, change: impl FnOnce(&mut Held)) {
-        let mut facts = self.facts();
-        if let Some(current) = &mut facts.held
-            && current.token.machine_token == held.token.machine_token
-        {
-            change(current);
-        }
+        self.facts().change(held, change);
     }
 
-    /// Keeps an error for `/info` and logs it, unless it is the same as before.
+    /// See [`Facts::complain`].
     fn complain(&self, error: String) {
-        let mut facts = self.facts();
-        if facts.last_error.as_ref() != Some(&error) {
-            log::warn!("runbeam: {error}");
-        }
-        facts.last_error = Some(error);
+        self.facts().complain(error);
     }
 }
 
@@ -184,5 +175,24 @@ impl std::fmt::Debug for Agent {
         f.debug_struct("Agent")
             .field("status", &self.status())
             .finish_non_exhaustive()
+    }
+}
+
+impl Facts {
+    /// Changes what is known of a token, if it is still the one in use.
+    fn change(&mut self, held: &Held, change: impl FnOnce(&mut Held)) {
+        if let Some(current) = &mut self.held
+            && current.token.machine_token == held.token.machine_token
+        {
+            change(current);
+        }
+    }
+
+    /// Keeps an error for `/info` and logs it, unless it is the same as before.
+    fn complain(&mut self, error: String) {
+        if self.last_error.as_ref() != Some(&error) {
+            log::warn!("runbeam: {error}");
+        }
+        self.last_error = Some(error);
     }
 }

@@ -31,20 +31,19 @@ impl Agent {
                 if facts.last_error.take().is_some() {
                     log::info!("runbeam: the cloud answers again");
                 }
-                drop(facts);
-                self.note(held, |held| held.rejected = false);
+                facts.change(held, |held| held.rejected = false);
             }
             Err(error) => {
                 facts.counters.polls_failed += 1;
-                drop(facts);
+                let mut text = error.to_string();
+                // At one moment with the text, so that nobody sees the one without the other.
                 if error.is_rejected() {
-                    self.note(held, |held| held.rejected = true);
-                    self.complain(format!(
-                        "the cloud does not take the machine token ({error}): authorize this gateway anew, with `runbeam harmony:authorize`"
-                    ));
-                } else {
-                    self.complain(error.to_string());
+                    facts.change(held, |held| held.rejected = true);
+                    text = format!(
+                        "the cloud does not take the machine token ({text}): authorize this gateway anew, with `runbeam harmony:authorize`"
+                    );
                 }
+                facts.complain(text);
             }
         }
         outcome

@@ -59,6 +59,24 @@ fn an_idle_connection_stays_until_the_drain_and_its_next_request_is_answered() {
 }
 
 #[test]
+fn what_a_process_asks_itself_goes_to_no_upstream_and_into_no_log() {
+    let upstream = Upstream::start();
+    let route = format!(
+        "[pipelines.all]\nnetworks = [\"public\"]\nendpoints = [\"all\"]\nbackends = [\"up\"]\n[endpoints.all]\nservice = \"http\"\n[backends.up]\nservice = \"http\"\nbase_url = \"http://127.0.0.1:{}\"\n",
+        upstream.port()
+    );
+    let mut edge = Edge::configured(Settings::bare().and(&route)).quiet().start();
+    for _ in 0..4 {
+        let mut old = edge.upgrade();
+        assert_eq!(ended(&mut old).code(), Some(0));
+    }
+    assert_eq!(upstream.count(), 0);
+    assert!(!edge.log().contains("harmony::access"), "{}", edge.log());
+    assert_eq!(edge.get("/.harmony-edge/0123456789abcdef0123456789abcdef").send().status, 503, "what only another process may answer");
+    assert_eq!(edge.get("/.harmony-edge/else").send().status, 200);
+}
+
+#[test]
 fn listeners_change_with_an_upgrade_management_included() {
     let mut edge = echoing().start();
     let (other, socket) = (Port::claim(), edge.directory().join("admin.sock"));
