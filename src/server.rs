@@ -182,7 +182,7 @@ impl EdgeServer {
             lifecycle: lifecycle.clone(),
         };
         let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
-        let edge = Edge::new(upkeep.live.clone(), upkeep.deadlines.clone(), in_flight);
+        let edge = Edge::new(upkeep.live.clone(), upkeep.deadlines.clone());
         let edge = edge.answering(probe);
         let placing = server.add_service(placing);
         let proxy = proxy_service(config, edge, upkeep.live.clone(), &server.configuration);

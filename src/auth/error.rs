@@ -1,4 +1,4 @@
-//! Why a chain cannot be built.
+//! Why a chain cannot be built; and errors in words.
 
 use std::io;
 use std::path::PathBuf;
@@ -81,4 +81,16 @@ pub(crate) enum BuildCause {
     NothingToFallBackOn,
     #[error("the realm cannot be written in a header")]
     Realm,
+}
+
+/// An error with its causes.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }

@@ -33,6 +33,7 @@ mod tokens;
 pub use certificate::{ClientCertificate, PresentedCertificate};
 pub use chain::{Chain, StepOutcome};
 pub use error::BuildError;
+pub(crate) use error::with_causes;
 pub use identity::{AuthMethod, Identity};
 pub use jwks::{KeySetError, KeySetStatus, KeySets};
 pub use outcome::{Class, Denial, Reason};

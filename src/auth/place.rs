@@ -74,18 +74,11 @@ fn halves(pair: &[u8]) -> (&[u8], &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderName, HeaderValue};
-
     use super::*;
+    use crate::auth::testing;
 
     fn found(place: &CredentialPlace, fields: &[(&str, &str)], query: Option<&str>) -> String {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(
-                HeaderName::from_bytes(name.as_bytes()).unwrap(),
-                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
-            );
-        }
+        let headers = testing::headers(fields);
         let request = Presented {
             query,
             ..Presented::of(&headers)

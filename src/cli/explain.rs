@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::auth::Shared;
 use crate::config::{Bind, Config, Source};
 use crate::gateway::Live;
-use crate::proxy::{Deadlines, Edge};
+use crate::proxy::Edge;
 
 /// How long key sets may take.
 const KEY_SETS: Duration = Duration::from_secs(10);
@@ -49,7 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let key_sets = shared.key_sets().clone();
     let live = Arc::new(Live::start(source, shared)?);
     let local = listener(&live.config(), arguments.network.as_deref())?;
-    let edge = Edge::new(live, Arc::new(Deadlines::default()), Arc::default());
+    let edge = Edge::new(live, Arc::default());
     let head = head(arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::backends;
+use super::metrics::unix;
 use super::process::Process;
 use super::reload;
 use crate::gateway::{BackendStatus, KeySetStatus, Live, Pipeline};
@@ -36,8 +37,8 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> Answer {
     Answer::ok(&json!({
         "id": gateway.id(),
         "version": env!("CARGO_PKG_VERSION"),
-        "now": seconds(SystemTime::now()),
-        "started": seconds(metrics.started),
+        "now": unix(SystemTime::now()),
+        "started": unix(metrics.started),
         "config": configuration(live),
         "in_flight": metrics.in_flight().load(Ordering::Relaxed),
         "duration_bounds": BOUNDS,
@@ -63,7 +64,7 @@ fn configuration(live: &Live) -> Value {
     let status = live.status();
     let reloads = status.reloads;
     let mut told = reload::configuration(live);
-    told["last_try"] = json!(seconds(status.tried_at));
+    told["last_try"] = json!(unix(status.tried_at));
     let set_aside = live.set_aside();
     told["set_aside"] = json!(
         set_aside
@@ -179,9 +180,9 @@ fn runbeam(cloud: &Status) -> Option<Value> {
         json!({
             "state": cloud.state.name(),
             "gateway_id": cloud.gateway_id,
-            "token_expires_at": cloud.token_expires.map(seconds),
+            "token_expires_at": cloud.token_expires.map(unix),
             "token_store": cloud.token_store,
-            "last_poll": cloud.last_poll.map(seconds),
+            "last_poll": cloud.last_poll.map(unix),
             "last_error": cloud.last_error,
             "polls_failed": counters.polls_failed,
             "changes_pending": cloud.pending_changes,
@@ -189,10 +190,4 @@ fn runbeam(cloud: &Status) -> Option<Value> {
             "changes_failed": counters.changes_failed,
         })
     })
-}
-
-/// Unix time, to the millisecond: rates are reckoned from it.
-fn seconds(time: SystemTime) -> f64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    (since.as_secs_f64() * 1000.0).round() / 1000.0
 }

@@ -14,13 +14,13 @@ mod failure;
 mod head;
 mod headers;
 mod probe;
+mod record;
 mod respond;
 mod target;
 mod upstream;
 mod withheld;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -34,7 +34,6 @@ use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use crate::gateway::{Live, Target};
-use crate::telemetry::access;
 
 use context::Context;
 use headers::X_REQUEST_ID;
@@ -43,7 +42,6 @@ use upstream::Connections;
 pub use checks::Checks;
 pub use connection::Connection;
 pub use explain::{End, Explanation};
-use probe::Asked;
 pub use probe::Probe;
 pub use upstream::Deadlines;
 
@@ -52,17 +50,15 @@ pub use upstream::Deadlines;
 pub struct Edge {
     live: Arc<Live>,
     connections: Connections,
-    in_flight: Arc<AtomicUsize>,
     probe: Option<Probe>,
 }
 
 impl Edge {
-    /// An edge over a live gateway. `in_flight` counts its requests.
-    pub fn new(live: Arc<Live>, deadlines: Arc<Deadlines>, in_flight: Arc<AtomicUsize>) -> Self {
+    /// An edge over a live gateway.
+    pub fn new(live: Arc<Live>, deadlines: Arc<Deadlines>) -> Self {
         Self {
             live,
             connections: Connections::new(deadlines),
-            in_flight,
             probe: None,
         }
     }
@@ -79,7 +75,7 @@ impl ProxyHttp for Edge {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context::new(&self.in_flight)
+        Context::new(self.live.metrics().in_flight())
     }
 
     /// None: Pingora would compress nothing, at a cost for every request.
@@ -90,25 +86,17 @@ impl ProxyHttp for Edge {
         session: &mut Session,
         ctx: &mut Context,
     ) -> pingora::Result<bool> {
+        ctx.peer = headers::inet(session.client_addr()).or(ctx.peer);
         if let Some(probe) = &self.probe
-            && let peer = headers::inet(session.client_addr())
-            && let Some(asked) = probe.asked(session.req_header(), peer)
+            && let Some(asked) = probe.asked(session.req_header(), ctx.peer)
         {
-            ctx.probe = true;
-            let status = match asked {
-                Asked::This => StatusCode::NO_CONTENT,
-                Asked::Other => StatusCode::SERVICE_UNAVAILABLE,
-            };
-            ctx.request_id = (asked == Asked::This).then(|| probe.answer().clone());
-            let response = ResponseHeader::build(status, Some(4))?;
-            respond::json(session, ctx, response, Bytes::new()).await?;
+            probe.answer_to(asked, session, ctx).await?;
             return Ok(true);
         }
         session.set_pipelining_enabled(true);
         // A client that has said all it has to say may close its half and wait for the answer (RFC 9112 section 9.6).
         session.set_abort_on_close(false);
         ctx.local = headers::inet(session.server_addr()).or(ctx.local);
-        ctx.peer = headers::inet(session.client_addr()).or(ctx.peer);
         ctx.tls |= session
             .digest()
             .is_some_and(|digest| digest.ssl_digest.is_some());
@@ -147,15 +135,12 @@ impl ProxyHttp for Edge {
             if let Some(address) = upstream.address() {
                 return Ok(self.connections.peer(upstream, address));
             }
-            let error = Error::explain(
-                ErrorType::Custom(failure::UNRESOLVED),
-                upstream.url.host.clone(),
-            );
+            let host = upstream.url.host.clone();
             failure::count(ctx, "unresolved");
             ctx.blame(failure::UNRESOLVED);
             ctx.give_up();
             if failure::all_tried(ctx) {
-                return Err(error);
+                return Error::e_explain(ErrorType::Custom(failure::UNRESOLVED), host);
             }
         }
     }
@@ -398,42 +383,8 @@ impl ProxyHttp for Edge {
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Context) {
-        if ctx.probe {
-            return;
+        if !ctx.probe {
+            record::finished(session, ctx, self.live.metrics());
         }
-        let status = session
-            .response_written()
-            .map(|response| response.status.as_u16());
-        let duration = ctx.started.elapsed();
-        let metrics = match &ctx.route {
-            Some(route) => &route.pipeline.metrics,
-            None => self.live.metrics().unmatched(),
-        };
-        metrics.count(status, duration, ctx.reason);
-        if !access::enabled() {
-            return;
-        }
-        let request = session.req_header();
-        access::write(&access::Record {
-            client: ctx.client,
-            method: request.method.as_str(),
-            path: ctx.path.as_deref(),
-            version: ctx.version,
-            status,
-            bytes: session.body_bytes_sent(),
-            duration,
-            pipeline: ctx.route.as_ref().map(|route| &*route.pipeline.name),
-            upstream: ctx.backend().map(|backend| &*backend.name),
-            auth: ctx
-                .identity
-                .as_ref()
-                .map(|identity| identity.method().as_str()),
-            subject: ctx
-                .identity
-                .as_ref()
-                .and_then(|identity| identity.subject()?.to_str().ok()),
-            reason: ctx.reason,
-            request_id: ctx.request_id.as_ref().and_then(|id| id.to_str().ok()),
-        });
     }
 }

@@ -6,9 +6,14 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::HeaderValue;
-use pingora::http::RequestHeader;
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora_proxy::Session;
 use ring::rand::{SecureRandom, SystemRandom};
+
+use super::context::Context;
+use super::respond;
 
 /// What every process of ours begins the path with.
 const PREFIX: &str = "/.harmony-edge/";
@@ -60,12 +65,29 @@ impl Probe {
         let near = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
         (near && path.len() == self.path.len()).then_some(Asked::Other)
     }
+
+    /// 204 from the process that was asked, 503 from any other.
+    pub(super) async fn answer_to(
+        &self,
+        asked: Asked,
+        session: &mut Session,
+        ctx: &mut Context,
+    ) -> pingora::Result<()> {
+        ctx.probe = true;
+        let status = match asked {
+            Asked::This => StatusCode::NO_CONTENT,
+            Asked::Other => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        ctx.request_id = (asked == Asked::This).then(|| self.answer.clone());
+        let response = ResponseHeader::build(status, Some(4))?;
+        respond::json(session, ctx, response, Bytes::new()).await
+    }
 }
 
 fn random() -> Option<String> {
     let mut bytes = [0; 16];
     SystemRandom::new().fill(&mut bytes).ok()?;
-    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
 impl fmt::Debug for Probe {

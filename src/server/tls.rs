@@ -27,14 +27,26 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub(super) struct Tls<A> {
     app: Arc<A>,
     live: Arc<Live>,
+    /// Whether any listener does; fixed for the life of the process.
+    any: bool,
 }
 
 impl<A> Tls<A> {
     pub(super) fn new(app: A, live: Arc<Live>) -> Self {
         Self {
             app: Arc::new(app),
+            any: live.config().networks.iter().any(|it| it.tls.is_some()),
             live,
         }
+    }
+
+    fn listener(&self, session: &Stream) -> Option<Listener> {
+        if !self.any {
+            return None;
+        }
+        let digest = session.get_socket_digest()?;
+        let local = *digest.local_addr()?.as_inet()?;
+        self.live.gateway().tls(local).cloned()
     }
 }
 
@@ -45,16 +57,12 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Tls<A> {
         session: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let listener = session
-            .get_socket_digest()
-            .and_then(|digest| digest.local_addr()?.as_inet().copied())
-            .and_then(|local| self.live.gateway().tls(local).cloned());
+        // Pingora comes by for every request on a kept connection; one that is past its handshake stays as it is.
+        let past = session.get_ssl_digest().is_some();
+        let listener = if past { None } else { self.listener(&session) };
         let session = match listener {
-            // A stream that comes back to be used again is past its handshake.
-            Some(listener) if session.get_ssl_digest().is_none() => {
-                handshake(session, &listener).await?
-            }
-            _ => session,
+            Some(listener) => handshake(session, &listener).await?,
+            None => session,
         };
         self.app.process_new(session, shutdown).await
     }

@@ -27,7 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const TOP: &[&str] = &["main", "lib", "cli", "demo"];
 
 /// Who may name Pingora; `balance` for its ring of consistent hashing.
-const NAMES_PINGORA: &[&str] = &["balance", "server", "proxy", "management", "runbeam/agent", "demo"];
+const NAMES_PINGORA: &[&str] = &["server", "proxy", "management", "runbeam/agent", "demo"];
 
 /// A source file without its tests.
 struct Source {

@@ -55,13 +55,7 @@ fn chain(settings: ApiKey) -> Chain {
 
 /// The outcome in a word: the subject, or the status and the reason.
 async fn word(chain: &Chain, fields: &[(&str, &str)], query: Option<&str>) -> String {
-    let mut headers = HeaderMap::new();
-    for (name, value) in fields {
-        headers.append(
-            HeaderName::from_bytes(name.as_bytes()).unwrap(),
-            HeaderValue::from_bytes(value.as_bytes()).unwrap(),
-        );
-    }
+    let headers = testing::headers(fields);
     let request = Presented {
         query,
         ..Presented::of(&headers)

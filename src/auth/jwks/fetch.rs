@@ -1,6 +1,5 @@
 //! One fetch of one key set over HTTP, within limits.
 
-use std::error::Error;
 use std::time::Duration;
 
 use http::header::{ACCEPT, CACHE_CONTROL};
@@ -11,6 +10,7 @@ use rustls::crypto::CryptoProvider;
 
 use super::KeySetError;
 use super::parse::{self, JwksError, ParsedSet};
+use crate::auth::error::with_causes;
 
 /// The whole fetch.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -59,12 +59,12 @@ impl Fetcher {
             https: builder()
                 .https_only(true)
                 .build()
-                .map_err(|error| describe(&error)),
+                .map_err(|error| with_causes(&error)),
             http: builder()
                 .no_proxy()
                 .tls_certs_only([])
                 .build()
-                .map_err(|error| KeySetError::Client(describe(&error)))?,
+                .map_err(|error| KeySetError::Client(with_causes(&error)))?,
         })
     }
 
@@ -117,7 +117,7 @@ impl FetchError {
         if error.is_timeout() {
             Self::TimedOut
         } else {
-            Self::Request(describe(&error.without_url()))
+            Self::Request(with_causes(&error.without_url()))
         }
     }
 }
@@ -170,18 +170,6 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
         .filter_map(|(_, seconds)| seconds.trim().trim_matches('"').parse().ok())
         .min()
         .map(Duration::from_secs)
-}
-
-/// An error with its causes.
-fn describe(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -348,7 +348,8 @@ fn flag(value: bool) -> f64 {
     f64::from(u8::from(value))
 }
 
-fn unix(time: SystemTime) -> f64 {
+/// Unix time, in seconds.
+pub(super) fn unix(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH)
         .unwrap_or(Duration::ZERO)
         .as_secs_f64()

@@ -1,6 +1,5 @@
 //! What comes back: a body of bounded size, and what of an error's answer is kept.
 
-use std::error::Error;
 use std::time::{Duration, SystemTime};
 
 use http::header::RETRY_AFTER;
@@ -71,18 +70,6 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         }
     };
     Some(wait.min(RETRY_AFTER_LIMIT))
-}
-
-/// An error with its causes.
-pub(super) fn describe(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::Value;
 
-use super::answer::describe;
+use crate::auth::with_causes;
 use crate::runbeam::error::RunbeamError;
 
 /// A call to be made.
@@ -66,7 +66,7 @@ impl Request {
     pub(super) fn unreachable(&self, error: &reqwest::Error) -> RunbeamError {
         RunbeamError::Unreachable {
             call: self.call,
-            cause: describe(error),
+            cause: with_causes(error),
             connected: !error.is_connect(),
         }
     }

@@ -10,10 +10,11 @@ use reqwest::{Client, Response, Url};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::answer::{describe, message, read, retry_after};
+use super::answer::{message, read, retry_after};
 use super::options::{ClientOptions, Unusable};
 use super::request::Request;
 use super::{retry, root};
+use crate::auth::with_causes;
 use crate::runbeam::error::RunbeamError;
 use crate::runbeam::origin::Origin;
 use crate::runbeam::tls;
@@ -61,7 +62,7 @@ impl Transport {
         };
         let client = builder
             .build()
-            .map_err(|error| Unusable::Setup(describe(&error)))?;
+            .map_err(|error| Unusable::Setup(with_causes(&error)))?;
         let path = base_url
             .split_once("://")
             .and_then(|(_, rest)| rest.find('/').map(|start| &rest[start..]))

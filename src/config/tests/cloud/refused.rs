@@ -1,0 +1,219 @@
+//! What a text from the cloud may not hold.
+
+use super::*;
+
+#[test]
+fn what_it_may_not_hold() {
+    let house = House::new();
+    let with = |lines: &str| format!("{CLOUD}{lines}\n");
+    let replaced = |from: &str, to: &str| {
+        assert!(CLOUD.contains(from));
+        CLOUD.replace(from, to)
+    };
+    let to = |url: &str| replaced("http://10.0.0.7:80", url);
+    for (text, want) in [
+        // tables of the operator's
+        (
+            with("[proxy]\nid = \"other\""),
+            "proxy.id: is for the local files",
+        ),
+        (
+            with("[proxy]\nthreads = 4"),
+            "proxy.threads: is for the local files",
+        ),
+        (
+            with("[network.evil.http]\nbind_port = 1"),
+            "network.evil: is for the local files",
+        ),
+        (
+            with("[network.public.http]\nbind_port = 1"),
+            "network.public.http.bind_port: is for the",
+        ),
+        (
+            with("[management]\nallow_from = [\"0.0.0.0/0\"]"),
+            "management.allow_from: is for the",
+        ),
+        (
+            with("[runbeam]\nenabled = true"),
+            "runbeam.enabled: is for the local files",
+        ),
+        (
+            with("[provider.runbeam]\napi = \"https://x\""),
+            "provider.runbeam: is for the local",
+        ),
+        (
+            with("[logging]\nlog_level = \"trace\""),
+            "logging.log_level: is for the local files",
+        ),
+        (
+            format!("logging = 3\n{CLOUD}"),
+            "logging: is for the local files to set",
+        ),
+        (with("[nonsense]\na = 1"), "nonsense: unknown key"),
+        (
+            with("[mesh]\na = 1"),
+            "mesh: the table \"mesh\" is not something",
+        ),
+        (
+            "[[middleware]]\ntype = \"passthru\"\n".into(),
+            "middleware: [[middleware]] stands in the local",
+        ),
+        ("pipelines = 3".into(), "pipelines: expected a table"),
+        // secrets and files
+        (
+            to("http://${HOME}:80"),
+            "backends.c.base_url: is a reference that the local files do not have",
+        ),
+        (
+            to("http://${file:/etc/hostname}"),
+            "backends.c.base_url: is a reference",
+        ),
+        (
+            to("http://${NONE:-h}/"),
+            "backends.c.base_url: is a reference",
+        ),
+        (
+            replaced(
+                "https://c.example/jwks",
+                "https://c.example/${credential:x}",
+            ),
+            "middleware.c.config.jwks_url: is a reference",
+        ),
+        (
+            replaced(
+                "jwks_url = \"https://c.example/jwks\"",
+                "jwks_path = \"/etc/passwd\"",
+            ),
+            "middleware.c.config.jwks_path: names a file",
+        ),
+        (
+            replaced(
+                "jwks_url = \"https://c.example/jwks\"",
+                "public_key_path = \"key.pem\"",
+            ),
+            "middleware.c.config.public_key_path: names a file",
+        ),
+        (
+            with("[middleware.d]\ntype = \"basic-auth\"\nhtpasswd_path = \"/etc/shadow\""),
+            "middleware.d.htpasswd_path: names a file",
+        ),
+        // the same reference, at another place and at the same place of another table
+        (
+            with("[authentications.d]\nmethod = \"bearer\"\ntoken = \"${LONG}\""),
+            "authentications.d.token: is a reference",
+        ),
+        (
+            with("[authentications.out]\nmethod = \"bearer\"\ntoken = \"x${LONG}\""),
+            "authentications.out: the local files have it too",
+        ),
+        // the local files' credentials
+        (
+            replaced(
+                "service = \"http\"\nbase",
+                "service = \"http\"\nauthentication = \"authentications.out\"\nbase",
+            ),
+            "backends.c.authentication: is a credential of the local files",
+        ),
+        (
+            replaced("base_url", "target_ref = \"t\"\nbase_url"),
+            "backends.c.target_ref: is a credential of the local files",
+        ),
+        (
+            with(
+                "[targets.c]\nconnection.host = \"h\"\noptions = { authentication = \"authentications.out\" }",
+            ),
+            "targets.c.options.authentication: is a credential of the local files",
+        ),
+        (
+            replaced("backends = [\"c\"]", "backends = [\"b\"]"),
+            "backend \"b\" of the local files gets a credential",
+        ),
+        // the Management API
+        (
+            to("http://127.0.0.1:19090"),
+            "backends.c: points at the Management API",
+        ),
+        (
+            to("http://localhost:19090/admin"),
+            "backends.c: points at the Management API",
+        ),
+        (
+            to("http://x.localhost.:19090"),
+            "backends.c: points at the Management API",
+        ),
+        (
+            to("http://0.0.0.0:19090"),
+            "backends.c: points at the Management API",
+        ),
+        (
+            to("http://[::1]:19090"),
+            "backends.c: points at the Management API",
+        ),
+        (
+            to("http://[::ffff:7f00:1]:19090"),
+            "backends.c: points at the Management API",
+        ),
+        (
+            replaced(
+                "base_url = \"http://10.0.0.7:80\"",
+                "upstreams = [\"http://10.0.0.7:80\", { url = \"http://127.0.0.1:19090\" }]",
+            ),
+            "backends.c: points at the Management API",
+        ),
+        (
+            replaced(
+                "base_url = \"http://10.0.0.7:80\"",
+                "connection = { host = \"127.1.1.1\", port = 19090 }",
+            ),
+            "backends.c: points at the Management API",
+        ),
+        (
+            replaced("\"public\"", "\"management\""),
+            "pipelines.c.networks: network \"management\" is that of the Management API",
+        ),
+        // names and places of the local files
+        (
+            CLOUD.replace(".c]", ".p]"),
+            "pipelines.p: the local files have it too",
+        ),
+        (
+            replaced("/c\"", "/p\""),
+            "endpoint \"c\" claims \"/p\" on network \"public\", and so does endpoint \"e\" of pipeline \"p\"",
+        ),
+        (
+            replaced("/c\"", "/p/x\""),
+            "takes requests of pipeline \"p\" of the local files",
+        ),
+        (
+            replaced("/c\"", "/\", hosts = [\"a.example\"]"),
+            "takes requests of pipeline \"p\" of the local files",
+        ),
+        (
+            replaced(
+                "/c\"",
+                "/p\", hosts = [\"a.example\"], methods = [\"POST\"]",
+            ),
+            "takes requests of pipeline \"p\" of the local files",
+        ),
+        (
+            CLOUD.replace(
+                "https://c.example/jwks",
+                "http://127.0.0.1:19090/admin/info",
+            ),
+            "jwks_url points at the Management API",
+        ),
+        (
+            with("[middleware.passthru]\ntype = \"log_dump\""),
+            "middleware.passthru: the local files have it",
+        ),
+        ("[pipelines".into(), "cloud change c1:1: "),
+    ] {
+        let lines = house.refused(&text);
+        assert!(
+            lines
+                .iter()
+                .any(|line| line.starts_with("cloud change c1") && line.contains(want)),
+            "{text}\nwant {want}\ngot {lines:#?}"
+        );
+    }
+}
