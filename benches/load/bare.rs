@@ -6,6 +6,9 @@ use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::HttpPeer;
 use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
 
+/// As reports call it.
+pub const NAME: &str = "bare Pingora";
+
 /// `--serve-bare PORT UPSTREAM-PORT THREADS [CERTIFICATE KEY]`.
 pub const ARGUMENT: &str = "--serve-bare";
 

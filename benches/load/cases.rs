@@ -16,16 +16,17 @@ pub const EDGE: &str = env!("CARGO_BIN_EXE_harmony-edge");
 /// Contestants under one load.
 pub struct Case {
     pub name: &'static str,
-    contestants: Vec<Contestant>,
+    /// Ours first.
+    pub contestants: Vec<Contestant>,
 }
 
 /// One proxy, set up for a case.
-struct Contestant {
-    name: &'static str,
+pub struct Contestant {
+    pub name: &'static str,
     cores: &'static str,
-    port: u16,
-    command: Vec<String>,
-    load: Load,
+    pub port: u16,
+    pub command: Vec<String>,
+    pub load: Load,
 }
 
 /// What a contestant showed in one round.
@@ -213,7 +214,7 @@ impl Bench {
         if tls {
             command.extend([&self.credentials.certificate, &self.credentials.certificate_key].map(|path| path.display().to_string()));
         }
-        Contestant { name: "bare Pingora", cores: PROXY_CORE, port, command, load: load(port) }
+        Contestant { name: bare::NAME, cores: PROXY_CORE, port, command, load: load(port) }
     }
 
     fn edge(&self, edge: Edge, load: impl Fn(u16) -> Load) -> Contestant {

@@ -4,6 +4,8 @@
 //! the rounds are compared. What is compared is the CPU time that the proxy took for a request, from the kernel's accounts: on a shared machine, requests a second
 //! tell more about the neighbours. Needs `wrk`, `nginx` and `taskset`; HAProxy and Envoy (`ENVOY`, or `envoy` on the path) take part where they are installed.
 //!
+//! `-- --instructions` counts instructions with callgrind instead, beside bare Pingora alone, and fails if there are too many (`REQUESTS`).
+//!
 //! `-- CASE ...` runs the cases whose names contain one of the words; `ROUNDS` and `SECONDS` (of each turn) are taken from the environment; `--plot FILE` writes
 //! an SVG.
 
@@ -15,6 +17,7 @@ mod cases;
 mod credentials;
 mod drive;
 mod idle;
+mod instructions;
 mod process;
 mod report;
 mod start;
@@ -41,11 +44,18 @@ fn main() -> anyhow::Result<()> {
         }
         None => None,
     };
+    let counting = arguments.iter().position(|argument| argument == "--instructions");
+    if let Some(at) = counting {
+        arguments.remove(at);
+    }
     let chosen = |name: &str| arguments.is_empty() || arguments.iter().any(|word| name.contains(word.as_str()));
     let rounds = from_environment("ROUNDS", 5)?;
     let seconds = from_environment("SECONDS", 4)?;
 
     let bench = Bench::prepare()?;
+    if counting.is_some() {
+        return instructions::check(&bench, chosen, from_environment("REQUESTS", 3000)?);
+    }
     let mut report = Report::new(rounds, seconds, bench.missing());
     for case in bench.cases().into_iter().filter(|case| chosen(case.name)) {
         report.add(bench.measure(&case, rounds, seconds)?);

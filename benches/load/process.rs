@@ -34,6 +34,10 @@ impl Process {
         Ok(process)
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// CPU time of all its threads so far.
     pub fn cpu(&self) -> anyhow::Result<Duration> {
         let mut nanoseconds = 0;

@@ -46,10 +46,16 @@ fn is_tchar(byte: u8) -> bool {
 fn is_token68(text: &[u8]) -> bool {
     let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
     let body = &text[..text.len() - padding];
+    // Without a way out in the middle, several bytes are looked at at once.
     !body.is_empty()
         && body
             .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte))
+            .fold(true, |sound, byte| sound & is_token68_byte(*byte))
+}
+
+/// `-./` and the digits stand together.
+fn is_token68_byte(byte: u8) -> bool {
+    matches!(byte, b'-'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'+' | b'_' | b'~')
 }
 
 #[cfg(test)]
@@ -102,6 +108,10 @@ mod tests {
         ];
         for (value, expected) in cases {
             assert_eq!(found(value), expected, "{value:?}");
+        }
+        for byte in 0..=u8::MAX {
+            let allowed = byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+            assert_eq!(is_token68_byte(byte), allowed, "{byte}");
         }
         let mut headers = HeaderMap::new();
         assert!(find(&headers) == Presented::Nothing);

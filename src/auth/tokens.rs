@@ -1,7 +1,7 @@
-//! Tokens that verified, remembered so that the next request with one costs a digest instead of a signature.
+//! Tokens that verified, remembered so that the next request with one costs a short hash instead of a signature.
 //!
-//! One cache for the process; it survives reloads. What a verdict belongs to is its caller's business: here it is 32 bytes ([`TokenKey`]). Only successes are kept, no token is,
-//! and whether a token counts at a moment is asked on every hit ([`Validity`]).
+//! One cache for the process; it survives reloads. What a verdict belongs to is its caller's business: here it is a text, of which 16 bytes are kept ([`TokenKey`]).
+//! Only successes are kept, no token is, and whether a token counts at a moment is asked on every hit ([`Validity`]).
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use moka::Expiry;
 use moka::sync::Cache;
-use ring::digest::Digest;
+use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use ring::error::Unspecified;
+use ring::rand::{SecureRandom, SystemRandom};
 
 use super::clock::{self, UnixTime};
 use super::identity::Identity;
@@ -52,24 +54,16 @@ impl Validity {
     }
 }
 
-/// What a verdict belongs to: the SHA-256 of a token and of everything else that the verdict depends on.
+/// What a verdict belongs to: a hash, under a secret of the process, of a token and of everything else that the verdict depends on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct TokenKey([u8; 32]);
-
-impl TokenKey {
-    /// Takes a SHA-256.
-    pub(crate) fn new(digest: &Digest) -> Self {
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest.as_ref());
-        Self(bytes)
-    }
-}
+pub(crate) struct TokenKey([u8; 16]);
 
 /// The cache. A clone is the same cache.
 #[derive(Clone)]
 pub(crate) struct TokenCache {
     /// `None`: switched off.
     entries: Option<Cache<TokenKey, Verified>>,
+    secret: Arc<LessSafeKey>,
     limit: u64,
     counters: Arc<Counters>,
 }
@@ -97,21 +91,23 @@ pub struct TokenCacheStatus {
 }
 
 impl TokenCache {
-    /// An empty cache of at most so many bytes; 0 switches it off.
-    pub(crate) fn new(limit: u64) -> Self {
-        Self::with_counters(limit, Arc::default())
+    /// An empty cache that is switched off. Fails when the system gives no random numbers.
+    pub(crate) fn off() -> Result<Self, Unspecified> {
+        let mut secret = [0; 16];
+        SystemRandom::new().fill(&mut secret)?;
+        Ok(Self {
+            entries: None,
+            secret: Arc::new(LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &secret)?)),
+            limit: 0,
+            counters: Arc::default(),
+        })
     }
 
-    /// This cache; or an empty one that goes on counting, if the limit is another.
+    /// This cache; or an empty one that goes on counting, if the limit in bytes is another. 0 switches it off.
     pub(crate) fn limited_to(&self, limit: u64) -> Self {
         if limit == self.limit {
-            self.clone()
-        } else {
-            Self::with_counters(limit, self.counters.clone())
+            return self.clone();
         }
-    }
-
-    fn with_counters(limit: u64, counters: Arc<Counters>) -> Self {
         let build = || {
             Cache::builder()
                 .max_capacity(limit)
@@ -121,9 +117,24 @@ impl TokenCache {
         };
         Self {
             entries: (limit > 0).then(build),
+            secret: self.secret.clone(),
             limit,
-            counters,
+            counters: self.counters.clone(),
         }
+    }
+
+    /// The key of a text. `None`: it cannot be had, so nothing is remembered of it.
+    ///
+    /// It is the authentication tag of AES-GCM: several times as fast as a SHA-256 where the processor has no instructions for that. To whoever knows neither the secret nor
+    /// a tag, two texts have the same one with a probability of their length in blocks over 2^128 (McGrew and Viega, "The Security and Performance of the Galois/Counter
+    /// Mode", 2004); no tag leaves the process, so one nonce will do.
+    pub(crate) fn key(&self, text: &[u8]) -> Option<TokenKey> {
+        let nonce = Nonce::assume_unique_for_key([0; 12]);
+        let tag = self
+            .secret
+            .seal_in_place_separate_tag(nonce, Aad::from(text), &mut [])
+            .ok()?;
+        Some(TokenKey(tag.as_ref().try_into().ok()?))
     }
 
     /// Whether nothing is ever remembered.

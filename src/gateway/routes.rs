@@ -1,9 +1,9 @@
 //! The route table of one network: host, longest whole-segment prefix, method.
 //!
-//! A look-up costs one hash for each segment of the path, up to the deepest prefix there is, however many routes there are.
+//! A look-up costs one hash for each segment of the path, up to the deepest prefix there is, however many routes there are. The hash may be a quick one: no
+//! client puts anything into the table.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use http::Method;
 
 /// One place in the table: its routes differ only in their methods.
@@ -39,7 +39,7 @@ pub struct Match<'a, T> {
 impl<T> Default for Prefixes<T> {
     fn default() -> Self {
         Self {
-            places: HashMap::new(),
+            places: HashMap::default(),
             depth: 0,
         }
     }
@@ -48,7 +48,7 @@ impl<T> Default for Prefixes<T> {
 impl<T> Default for RouteTable<T> {
     fn default() -> Self {
         Self {
-            hosts: HashMap::new(),
+            hosts: HashMap::default(),
             any_host: Prefixes::default(),
         }
     }

@@ -1,7 +1,7 @@
 //! Whether a request may go on to its backend: head, path, route, stages, limits, in this order.
 
 use http::Method;
-use http::header::{self, HeaderValue};
+use http::header;
 use pingora_proxy::Session;
 
 use super::connection::Connection;
@@ -27,11 +27,14 @@ impl Edge {
                 Connection::of(session.digest()).map(|connection| (connection, ca.clone()));
         }
         let head = Head::read(session)?;
-        let request = session.req_header_mut();
-        if request.method == Method::TRACE {
+        if session.req_header().method == Method::TRACE {
             return Err(Refusal::method_not_allowed(&[]));
         }
-        headers::strip_reserved(request, gateway.claim_headers());
+        let request = session.req_header_mut();
+        let mut parts = headers::take(request);
+        let claims = gateway.claim_headers();
+        headers::strip_reserved(&mut parts.headers, claims, ctx.peer_is_trusted);
+        *request = parts.into();
         if head.path == "*" {
             return Err(Refusal::no_route());
         }
@@ -97,8 +100,7 @@ impl Edge {
         } else {
             None
         };
-        ctx.request_id =
-            given.or_else(|| HeaderValue::from_str(&format!("{:032x}", fastrand::u128(..))).ok());
+        ctx.request_id = given.or_else(headers::new_request_id);
     }
 }
 

@@ -174,6 +174,13 @@ impl Context {
         }
     }
 
+    /// The answer has begun: from now on, the upstream may pause for so long between bytes.
+    pub(super) fn await_bytes(&self) {
+        if let (Some(deadline), Some(upstream)) = (&self.deadline, self.upstream()) {
+            deadline.set_pause(upstream.settings.read_timeout, self.total_deadline);
+        }
+    }
+
     /// Whether some step looks for its credential in the query.
     pub(super) fn credential_in_query(&self) -> bool {
         let withheld = self.route.as_ref().map(|route| route.pipeline.withheld());

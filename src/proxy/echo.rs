@@ -22,10 +22,10 @@ const CREDENTIALS: [HeaderName; 4] = [
 
 /// Answers a request that passed its pipeline's steps.
 pub(super) async fn answer(session: &mut Session, ctx: &mut Context) -> pingora::Result<()> {
-    let mut request = session.req_header().clone();
-    headers::prepare(&mut request, ctx, None)?;
+    let mut request = session.req_header().as_owned_parts();
+    headers::prepare(&mut request, ctx, None);
     for credential in &CREDENTIALS {
-        request.remove_header(credential);
+        request.headers.remove(credential);
     }
     let mut fields = Map::new();
     for name in request.headers.keys() {

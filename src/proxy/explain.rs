@@ -90,7 +90,11 @@ impl Edge {
         })
     }
 
-    async fn forwarded(&self, session: &mut Session, ctx: &mut Context) -> pingora::Result<End> {
+    async fn forwarded(
+        &self,
+        session: &mut Session,
+        ctx: &mut Box<Context>,
+    ) -> pingora::Result<End> {
         let mut request = session.req_header().clone();
         self.upstream_request_filter(session, &mut request, ctx)
             .await?;

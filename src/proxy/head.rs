@@ -279,6 +279,20 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
 
 /// A host name, an IPv4 address or a bracketed IPv6 address, with an optional port. No user information.
 fn is_authority(authority: &[u8]) -> bool {
+    // What most are: a name or an IPv4 address without port, or with one of up to four digits.
+    let port = authority
+        .iter()
+        .rev()
+        .take(5)
+        .position(|&byte| byte == b':');
+    let host = match port {
+        Some(digits @ 1..) => &authority[..authority.len() - digits - 1],
+        _ => authority,
+    };
+    let port = &authority[host.len()..];
+    if is_name(host) && port.iter().skip(1).all(u8::is_ascii_digit) {
+        return true;
+    }
     let Ok(authority) = std::str::from_utf8(authority) else {
         return false;
     };
@@ -289,15 +303,14 @@ fn is_authority(authority: &[u8]) -> bool {
         Some(literal) => literal
             .strip_suffix(']')
             .is_some_and(|literal| literal.parse::<std::net::Ipv6Addr>().is_ok()),
-        None => {
-            !host.is_empty()
-                && host.len() <= 253
-                && host
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
-        }
+        None => is_name(host.as_bytes()),
     };
     port_is_sound && host_is_sound
+}
+
+fn is_name(host: &[u8]) -> bool {
+    let is_sound = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    (1..=253).contains(&host.len()) && host.iter().all(is_sound)
 }
 
 /// `Connection` drops what it names before a request goes on: not what decides who the request is from or for (RFC 9110 section 7.6.1).

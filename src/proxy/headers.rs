@@ -3,12 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Method};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, response};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::context::Context;
 use super::withheld;
 use crate::gateway::Upstream;
+use crate::telemetry::access;
 
 const X_AUTH_METHOD: HeaderName = HeaderName::from_static("x-auth-method");
 const X_AUTH_SUBJECT: HeaderName = HeaderName::from_static("x-auth-subject");
@@ -19,6 +21,8 @@ pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forw
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// The request's id, towards the upstream and back to the client.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The same as Pingora takes it without a copy.
+pub(super) const SPELLED_REQUEST_ID: &str = "X-Request-Id";
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 /// `Proxy` would become `HTTP_PROXY` in a CGI environment behind us.
@@ -44,18 +48,42 @@ fn spells(name: &[u8], canonical: &[u8]) -> bool {
             })
 }
 
-/// Removes what a client sent under a reserved name: `X-Auth-*`, `Client-Cert`, and the headers that some pipeline fills from claims. On every route.
-pub(super) fn strip_reserved(header: &mut RequestHeader, from_claims: &[HeaderName]) {
+/// As many fields as we add to a request.
+const ADDED: usize = 8;
+
+/// Takes the parts out of a request, to be put back as `RequestHeader::from(parts)`. Pingora keeps the spelling of every field name in a second map, which costs
+/// a second look-up for each change and is copied for each attempt; without it, names go out in lower case.
+pub(super) fn take(request: &mut RequestHeader) -> Parts {
+    let empty = Request::new(()).into_parts().0;
+    std::mem::replace(request, empty.into()).into()
+}
+
+/// The same for a response.
+pub(super) fn take_response(response: &mut ResponseHeader) -> response::Parts {
+    let empty = Response::new(()).into_parts().0;
+    std::mem::replace(response, empty.into()).into()
+}
+
+/// Removes what no client may tell the upstream, on any route: `X-Auth-*`, `Client-Cert`, the headers that some pipeline fills from claims, `Proxy`, and what
+/// else tells of the way here unless the peer is trusted.
+pub(super) fn strip_reserved(headers: &mut HeaderMap, from_claims: &[HeaderName], trusted: bool) {
     let reserved = |name: &HeaderName| {
+        if name == header::FORWARDED {
+            return !trusted;
+        }
         let name = name.as_str().as_bytes();
-        is_identity(name)
-            || CLIENT_CERTIFICATE.iter().any(|field| spells(name, field))
-            || from_claims
+        match name.first() {
+            Some(b'x') if is_identity(name) => true,
+            Some(b'x') if name == X_REAL_IP.as_str().as_bytes() => !trusted,
+            Some(b'c') if CLIENT_CERTIFICATE.iter().any(|field| spells(name, field)) => true,
+            Some(b'p') if name == PROXY.as_str().as_bytes() => true,
+            _ => from_claims
                 .iter()
-                .any(|claim| spells(name, claim.as_str().as_bytes()))
+                .any(|claim| spells(name, claim.as_str().as_bytes())),
+        }
     };
-    while let Some(name) = header.headers.keys().find(|name| reserved(name)).cloned() {
-        header.remove_header(&name);
+    while let Some(name) = headers.keys().find(|name| reserved(name)).cloned() {
+        headers.remove(name);
     }
 }
 
@@ -92,55 +120,87 @@ pub(super) fn given_request_id(headers: &HeaderMap) -> Option<HeaderValue> {
         .cloned()
 }
 
-/// Makes a request that passed its steps into the one that the upstream gets. `upstream` is `None` for an echo, which shows what one would get.
-pub(super) fn prepare(
-    request: &mut RequestHeader,
-    ctx: &Context,
-    upstream: Option<&Upstream>,
-) -> pingora::Result<()> {
-    forwarded(request, ctx)?;
-    if let Some(head) = &ctx.head {
-        let host = match upstream {
-            Some(upstream) if upstream.settings.send_upstream_host => upstream.authority.clone(),
-            _ => value(&head.authority),
-        };
-        request.insert_header(header::HOST, host)?;
+/// An id that nobody had before.
+pub(super) fn new_request_id() -> Option<HeaderValue> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; 32];
+    for (pair, byte) in text
+        .chunks_exact_mut(2)
+        .zip(fastrand::u128(..).to_be_bytes())
+    {
+        pair.copy_from_slice(&[
+            DIGITS[usize::from(byte >> 4)],
+            DIGITS[usize::from(byte & 0xf)],
+        ]);
     }
-    request.remove_header(&PROXY);
+    HeaderValue::from_bytes(&text).ok()
+}
+
+/// Makes a request that passed its steps into the one that the upstream gets. `upstream` is `None` for an echo, which shows what one would get.
+pub(super) fn prepare(request: &mut Parts, ctx: &Context, upstream: Option<&Upstream>) {
+    let Parts {
+        method, headers, ..
+    } = request;
+    headers.reserve(ADDED);
+    // What the client asked for; the same value as in its own `Host`, as a rule.
+    let authority = ctx.head.as_ref().map(|head| {
+        let sent = headers.get(header::HOST);
+        match sent.filter(|host| host.as_bytes() == &head.authority[..]) {
+            Some(same) => same.clone(),
+            None => {
+                let authority = value(&head.authority);
+                headers.insert(header::HOST, authority.clone());
+                authority
+            }
+        }
+    });
+    forwarded(headers, ctx, authority.as_ref());
+    if let Some(upstream) = upstream
+        && upstream.settings.send_upstream_host
+    {
+        headers.insert(header::HOST, upstream.authority.clone());
+    }
     if let Some(id) = &ctx.request_id {
-        request.insert_header(X_REQUEST_ID, id.clone())?;
+        headers.insert(X_REQUEST_ID, id.clone());
     }
     if let Some(route) = &ctx.route {
-        withheld::strip_header(request, route.pipeline.withheld())?;
+        withheld::strip_headers(headers, route.pipeline.withheld());
     }
     if let Some(credential) = upstream.and_then(|upstream| upstream.credential.clone()) {
-        request.insert_header(header::AUTHORIZATION, credential)?;
+        headers.insert(header::AUTHORIZATION, credential);
     }
     if let Some(identity) = &ctx.identity {
-        request.insert_header(
-            X_AUTH_METHOD,
-            HeaderValue::from_static(identity.method().as_str()),
-        )?;
+        let method = HeaderValue::from_static(identity.method().as_str());
+        headers.insert(X_AUTH_METHOD, method);
         if let Some(subject) = identity.subject() {
-            request.insert_header(X_AUTH_SUBJECT, subject.clone())?;
+            headers.insert(X_AUTH_SUBJECT, subject.clone());
         }
         for (name, value) in identity.headers() {
-            request.insert_header(name.clone(), value.clone())?;
+            headers.insert(name.clone(), value.clone());
         }
     }
-    if request.method == Method::OPTIONS {
-        count_hop(request)?;
+    if *method == Method::OPTIONS {
+        count_hop(headers);
     }
     if ctx.version == http::Version::HTTP_2 {
-        join_cookies(request)?;
+        join_cookies(headers);
     }
-    Ok(())
+}
+
+/// Adds to an upstream's answer what the client gets from us.
+pub(super) fn complete(headers: &mut HeaderMap, ctx: &Context) {
+    if let Some(id) = &ctx.request_id {
+        headers.insert(X_REQUEST_ID, id.clone());
+    }
+    if ctx.credential_in_query() && !is_private(headers) {
+        // RFC 6750 section 2.3: the URL holds the credential, so no shared cache may keep what it names.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
 }
 
 /// Whether no shared cache may keep the response (RFC 9111 section 5.2.2).
-pub(super) fn is_private(response: &ResponseHeader) -> bool {
-    response
-        .headers
+fn is_private(headers: &HeaderMap) -> bool {
+    headers
         .get_all(header::CACHE_CONTROL)
         .iter()
         .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
@@ -148,69 +208,79 @@ pub(super) fn is_private(response: &ResponseHeader) -> bool {
 }
 
 /// Removes what concerns only the connection to the upstream, and what its `Connection` names: it is meant for us alone (RFC 9110 section 7.6.1). Framing is not its to drop.
-pub(super) fn strip_hop_by_hop(response: &mut ResponseHeader) {
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let is_ours = |name: &HeaderName| [KEEP_ALIVE, PROXY_CONNECTION].contains(name);
+    while let Some(name) = headers.keys().find(|name| is_ours(name)).cloned() {
+        headers.remove(name);
+    }
+    let usual = |value: &HeaderValue| matches!(value.as_bytes(), b"keep-alive" | b"close");
+    if headers.get_all(header::CONNECTION).iter().all(usual) {
+        return;
+    }
     let kept = [
         header::CONNECTION,
         header::UPGRADE,
         header::CONTENT_LENGTH,
         header::TRANSFER_ENCODING,
     ];
-    let nominated: Vec<HeaderName> = response
-        .headers
+    let nominated: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
         .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .filter(|name| !kept.contains(name))
         .collect();
-    for name in nominated.iter().chain(&[KEEP_ALIVE, PROXY_CONNECTION]) {
-        response.remove_header(name);
+    for name in nominated {
+        headers.remove(name);
     }
 }
 
 /// `X-Forwarded-*` and `Via`: replaced, or continued when the peer is trusted (RFC 9110 section 7.6.3).
-fn forwarded(request: &mut RequestHeader, ctx: &Context) -> pingora::Result<()> {
+fn forwarded(headers: &mut HeaderMap, ctx: &Context, authority: Option<&HeaderValue>) {
     let version = match ctx.version {
         http::Version::HTTP_2 => "2 harmony-edge",
         http::Version::HTTP_10 => "1.0 harmony-edge",
         _ => "1.1 harmony-edge",
     };
-    request.append_header(header::VIA, HeaderValue::from_static(version))?;
-    let scheme = if ctx.tls { "https" } else { "http" };
+    headers.append(header::VIA, HeaderValue::from_static(version));
+    let scheme = HeaderValue::from_static(if ctx.tls { "https" } else { "http" });
     let peer = ctx.peer.map(|peer| peer.ip().to_canonical());
     if ctx.peer_is_trusted {
         let mut chain = Vec::new();
-        for value in request.headers.get_all(X_FORWARDED_FOR) {
+        for value in headers.get_all(X_FORWARDED_FOR) {
             chain.extend_from_slice(value.as_bytes());
             chain.extend_from_slice(b", ");
         }
         if let Some(peer) = peer {
             chain.extend_from_slice(peer.to_string().as_bytes());
-            request.insert_header(X_FORWARDED_FOR, value(&chain.into()))?;
+            headers.insert(X_FORWARDED_FOR, value(&chain.into()));
         }
-        if !request.headers.contains_key(X_FORWARDED_PROTO) {
-            request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(scheme))?;
+        headers.entry(X_FORWARDED_PROTO).or_insert(scheme);
+        if let Some(authority) = authority {
+            let host = headers.entry(X_FORWARDED_HOST);
+            host.or_insert_with(|| authority.clone());
         }
-        if let (false, Some(head)) = (request.headers.contains_key(X_FORWARDED_HOST), &ctx.head) {
-            request.insert_header(X_FORWARDED_HOST, value(&head.authority))?;
-        }
-        return Ok(());
+        return;
     }
-    request.remove_header(&header::FORWARDED);
-    request.remove_header(&X_REAL_IP);
     if let Some(peer) = peer {
-        request.insert_header(X_FORWARDED_FOR, value(&peer.to_string().into()))?;
+        headers.insert(X_FORWARDED_FOR, address(peer));
     }
-    request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(scheme))?;
-    if let Some(head) = &ctx.head {
-        request.insert_header(X_FORWARDED_HOST, value(&head.authority))?;
+    headers.insert(X_FORWARDED_PROTO, scheme);
+    if let Some(authority) = authority {
+        headers.insert(X_FORWARDED_HOST, authority.clone());
     }
-    Ok(())
+}
+
+/// An address as a field's value.
+fn address(address: IpAddr) -> HeaderValue {
+    let mut text = String::with_capacity(15);
+    access::push_address(&mut text, address);
+    value(&text.into())
 }
 
 /// HTTP/2 may split `Cookie`; HTTP/1.1 has one (RFC 9113 section 8.2.3).
-fn join_cookies(request: &mut RequestHeader) -> pingora::Result<()> {
-    let mut cookies = request.headers.get_all(header::COOKIE).iter();
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(header::COOKIE).iter();
     if let (Some(first), Some(second)) = (cookies.next(), cookies.next()) {
         let crumbs: Vec<&[u8]> = [first, second]
             .into_iter()
@@ -218,17 +288,15 @@ fn join_cookies(request: &mut RequestHeader) -> pingora::Result<()> {
             .map(HeaderValue::as_bytes)
             .collect();
         let joined = value(&crumbs.join(&b"; "[..]).into());
-        request.insert_header(header::COOKIE, joined)?;
+        headers.insert(header::COOKIE, joined);
     }
-    Ok(())
 }
 
 /// One hop less for `OPTIONS` (RFC 9110 section 7.6.2); at zero, [`hops_are_spent`] has answered already.
-fn count_hop(request: &mut RequestHeader) -> pingora::Result<()> {
-    if let Some(hops @ 1..) = max_forwards(&request.headers) {
-        request.insert_header(header::MAX_FORWARDS, HeaderValue::from(hops - 1))?;
+fn count_hop(headers: &mut HeaderMap) {
+    if let Some(hops @ 1..) = max_forwards(headers) {
+        headers.insert(header::MAX_FORWARDS, HeaderValue::from(hops - 1));
     }
-    Ok(())
 }
 
 /// Whether this is an `OPTIONS` request that must not travel further.
@@ -287,19 +355,19 @@ mod tests {
 
     #[test]
     fn reserved_names_are_stripped_whoever_sent_them() {
-        let mut header = RequestHeader::build("GET", b"/", None).unwrap();
+        let mut headers = HeaderMap::new();
         for name in [
-            "X-Auth-Subject",
+            "x-auth-subject",
             "x_auth_subject",
-            "X-Team",
+            "x-team",
             "x_team",
-            "X-Other",
+            "x-other",
         ] {
-            header.append_header(name, "1").unwrap();
-            header.append_header(name, "2").unwrap();
+            headers.append(name, HeaderValue::from_static("1"));
+            headers.append(name, HeaderValue::from_static("2"));
         }
-        strip_reserved(&mut header, &[HeaderName::from_static("x-team")]);
-        let left: Vec<_> = header.headers.keys().map(HeaderName::as_str).collect();
+        strip_reserved(&mut headers, &[HeaderName::from_static("x-team")], false);
+        let left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         assert_eq!(left, ["x-other"]);
     }
 

@@ -26,7 +26,6 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{self, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
@@ -36,7 +35,6 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use crate::gateway::{Live, Target};
 
 use context::Context;
-use headers::X_REQUEST_ID;
 use upstream::Connections;
 
 pub use checks::Checks;
@@ -72,10 +70,11 @@ impl Edge {
 
 #[async_trait]
 impl ProxyHttp for Edge {
-    type CTX = Context;
+    /// In a box: Pingora moves it from place to place.
+    type CTX = Box<Context>;
 
-    fn new_ctx(&self) -> Context {
-        Context::new(self.live.metrics().in_flight())
+    fn new_ctx(&self) -> Self::CTX {
+        Box::new(Context::new(self.live.metrics().in_flight()))
     }
 
     /// None: Pingora would compress nothing, at a cost for every request.
@@ -84,7 +83,7 @@ impl ProxyHttp for Edge {
     async fn request_filter(
         &self,
         session: &mut Session,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<bool> {
         ctx.peer = headers::inet(session.client_addr()).or(ctx.peer);
         if let Some(probe) = &self.probe
@@ -123,7 +122,7 @@ impl ProxyHttp for Edge {
     async fn upstream_peer(
         &self,
         session: &mut Session,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<Box<HttpPeer>> {
         loop {
             if ctx.moves_on {
@@ -152,7 +151,7 @@ impl ProxyHttp for Edge {
         _: &HttpPeer,
         _fd: std::os::unix::io::RawFd,
         digest: Option<&Digest>,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<()> {
         let total = ctx
             .upstream()
@@ -162,7 +161,7 @@ impl ProxyHttp for Edge {
         ctx.answered = false;
         ctx.deadline = upstream::deadline_of(digest);
         if let Some(deadline) = &ctx.deadline {
-            deadline.set(ctx.total_deadline);
+            deadline.begin(ctx.total_deadline);
         }
         Ok(())
     }
@@ -171,9 +170,12 @@ impl ProxyHttp for Edge {
         &self,
         _: &mut Session,
         request: &mut RequestHeader,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<()> {
         let upstream = ctx.upstream();
+        let mut parts = headers::take(request);
+        headers::prepare(&mut parts, ctx, upstream);
+        *request = parts.into();
         if let (Some(upstream), Some(route), Some(path)) = (upstream, &ctx.route, &ctx.path) {
             let query = ctx.forwarded_query();
             let target = target::target(
@@ -182,9 +184,11 @@ impl ProxyHttp for Edge {
                 path,
                 query.as_deref(),
             );
-            request.set_raw_path(&target)?;
+            if request.raw_path() != target {
+                request.set_raw_path(&target)?;
+            }
         }
-        headers::prepare(request, ctx, upstream)
+        Ok(())
     }
 
     async fn request_body_filter(
@@ -192,7 +196,7 @@ impl ProxyHttp for Edge {
         session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<()> {
         if session.was_upgraded() {
             return Ok(());
@@ -230,18 +234,19 @@ impl ProxyHttp for Edge {
         &self,
         _: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<()> {
         let informational = response.status.is_informational()
             && response.status != StatusCode::SWITCHING_PROTOCOLS;
+        let mut parts = headers::take_response(response);
+        headers::strip_hop_by_hop(&mut parts.headers);
         if !informational {
-            failure::judge(ctx, response.status);
+            failure::judge(ctx, parts.status);
             ctx.answered = true;
-            if let Some(deadline) = &ctx.deadline {
-                deadline.set(ctx.total_deadline);
-            }
+            ctx.await_bytes();
+            headers::complete(&mut parts.headers, ctx);
         }
-        headers::strip_hop_by_hop(response);
+        *response = parts.into();
         Ok(())
     }
 
@@ -250,33 +255,13 @@ impl ProxyHttp for Edge {
         _: &mut Session,
         _: &mut Option<Bytes>,
         end_of_stream: bool,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<Option<Duration>> {
-        let pause = ctx
-            .upstream()
-            .and_then(|upstream| upstream::watched_pause(&upstream.settings));
-        match (&ctx.deadline, pause) {
-            (Some(deadline), _) if end_of_stream => deadline.set(None),
-            (Some(deadline), Some(pause)) => deadline.set_pause(pause, ctx.total_deadline),
-            _ => {}
+        match &ctx.deadline {
+            Some(deadline) if end_of_stream => deadline.rest(),
+            _ => ctx.await_bytes(),
         }
         Ok(None)
-    }
-
-    async fn response_filter(
-        &self,
-        _: &mut Session,
-        response: &mut ResponseHeader,
-        ctx: &mut Context,
-    ) -> pingora::Result<()> {
-        if let Some(id) = &ctx.request_id {
-            response.insert_header(X_REQUEST_ID, id.clone())?;
-        }
-        if ctx.credential_in_query() && !headers::is_private(response) {
-            // RFC 6750 section 2.3: the URL holds the credential, so no shared cache may keep what it names.
-            response.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("private"))?;
-        }
-        Ok(())
     }
 
     /// Nothing was sent, so any request may try the next upstream.
@@ -284,7 +269,7 @@ impl ProxyHttp for Edge {
         &self,
         _: &mut Session,
         _: &HttpPeer,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
         mut e: Box<Error>,
     ) -> Box<Error> {
         failure::count(ctx, failure::kind(&e));
@@ -302,7 +287,7 @@ impl ProxyHttp for Edge {
         _: &HttpPeer,
         session: &mut Session,
         mut e: Box<Error>,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
         client_reused: bool,
     ) -> Box<Error> {
         let overdue = ctx
@@ -341,7 +326,7 @@ impl ProxyHttp for Edge {
         &self,
         session: &mut Session,
         e: &Error,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
     ) -> FailToProxy {
         let refusal = failure::refusal_for(e, ctx);
         let reason = refusal
@@ -363,26 +348,26 @@ impl ProxyHttp for Edge {
     }
 
     /// Ours says more, and leaves the query out, which may hold a secret.
-    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
         true
     }
 
     fn suppress_proxy_warn_log(
         &self,
         _: &Session,
-        _: &Context,
+        _: &Self::CTX,
         _: &Error,
         _: pingora_proxy::ProxyWarnLogContext,
     ) -> bool {
         true
     }
 
-    fn request_summary(&self, session: &Session, ctx: &Context) -> String {
+    fn request_summary(&self, session: &Session, ctx: &Self::CTX) -> String {
         let path = ctx.path.as_deref().unwrap_or("-");
         format!("{} {path}", session.req_header().method)
     }
 
-    async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Context) {
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Self::CTX) {
         if !ctx.probe {
             record::finished(session, ctx, self.live.metrics());
         }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::head::{Head, HeadError};
-use super::headers::X_REQUEST_ID;
+use super::headers::SPELLED_REQUEST_ID;
 use crate::auth::Denial;
 use crate::gateway::PathError;
 use crate::policy::Refused;
@@ -265,7 +265,7 @@ async fn write(
         response.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
     }
     if let Some(id) = &ctx.request_id {
-        response.insert_header(X_REQUEST_ID, id.clone())?;
+        response.insert_header(SPELLED_REQUEST_ID, id.clone())?;
     }
     let bodiless = body.is_empty() || session.req_header().method == Method::HEAD;
     session

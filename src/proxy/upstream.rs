@@ -1,8 +1,8 @@
 //! Connections to upstreams: the peer of an attempt, and the deadlines that Pingora has no setting for.
 //!
-//! Pingora knows one time-out for every read from an upstream. We need two: one until the response head, one between bytes, and either may be the longer one.
-//! So each connection keeps a second handle of its socket, and a watcher shuts the socket down when the head (or the whole exchange) is overdue. Costs on a
-//! request: two atomic stores.
+//! Pingora knows one time-out for every read from an upstream, and registers a timer for each read. We need two: one until the response head, one between bytes. So
+//! each connection keeps a second handle of its socket, and a watcher shuts the socket down when the head, the next bytes or the whole exchange is overdue. Costs on
+//! a request: a few atomic stores.
 
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use pingora::{Error, ErrorType, OrErr};
 use tokio::net::TcpStream;
 
 use super::authorities::Authorities;
-use crate::gateway::{HttpBackend, Upstream};
+use crate::gateway::Upstream;
 
 /// How often overdue connections are looked for.
 const TICK: Duration = Duration::from_millis(100);
@@ -47,6 +47,17 @@ impl Deadline {
         self.pause.store(0, Ordering::Relaxed);
         let due = due.map_or(0, |due| self.millis(due).max(1));
         self.due.store(due, Ordering::Release);
+    }
+
+    /// Another attempt has the connection now.
+    pub(super) fn begin(&self, due: Option<Instant>) {
+        self.passed.store(false, Ordering::Release);
+        self.set(due);
+    }
+
+    /// The answer is over; the connection is kept for the next request, but not for ever.
+    pub(super) fn rest(&self) {
+        self.set(Instant::now().checked_add(IDLE));
     }
 
     /// Bytes have arrived, and the next ones may take this long.
@@ -178,11 +189,6 @@ pub(super) fn deadline_of(digest: Option<&Digest>) -> Option<Arc<Deadline>> {
         .cloned()
 }
 
-/// The longest pause between bytes, where Pingora's own time-out cannot hold it: that one is needed for the head, which may take longer.
-pub(super) fn watched_pause(settings: &HttpBackend) -> Option<Duration> {
-    (settings.read_timeout < settings.head_timeout).then_some(settings.read_timeout)
-}
-
 /// How connections to upstreams are opened.
 #[derive(Debug)]
 pub(super) struct Connections {
@@ -211,10 +217,7 @@ impl Connections {
         options.custom_l4 = Some(self.connector.clone());
         options.total_connection_timeout = Some(settings.connect_timeout);
         options.connection_timeout = Some(settings.connect_timeout);
-        // The longer of the two; the deadline holds the shorter.
-        options.read_timeout = Some(settings.read_timeout.max(settings.head_timeout));
         options.write_timeout = Some(settings.read_timeout);
-        options.idle_timeout = Some(IDLE);
         if let Some(roots) = &upstream.roots {
             options.ca = Some(self.authorities.of(roots));
             // Pingora tells kept connections apart by address and name, not by who vouched for them.

@@ -14,6 +14,7 @@ use log::kv::{Error as KvError, Key, Value, VisitSource};
 use log::{Level, Log, Metadata, Record};
 use serde_json::{Map, json};
 
+use super::access;
 use super::writer::{LogWriter, Sink};
 
 /// Our own targets: the library, its binary, and everything below.
@@ -55,6 +56,10 @@ pub fn start(settings: LogSettings<'_>) -> io::Result<LogWriter> {
         .format(format)
         .target(Target::Pipe(Box::new(writer.clone())))
         .build();
+    let access = Metadata::builder().target(access::TARGET).build();
+    if logger.enabled(&access) {
+        access::start(writer.clone(), settings.json);
+    }
     log::set_max_level(logger.filter());
     log::set_boxed_logger(Box::new(Capped(logger))).map_err(io::Error::other)?;
     Ok(writer)
@@ -140,7 +145,7 @@ impl fmt::Write for Plain<'_> {
 }
 
 /// Control characters, line separators, and marks that turn the direction of writing.
-fn is_harmful(c: char) -> bool {
+pub(super) fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -1,14 +1,19 @@
-//! The way of a log line out of the process: a bounded queue and one thread, so that a full pipe or a slow disk never holds up a request.
+//! The way of log lines out of the process: a bounded buffer that everybody fills and one thread empties, so that a full pipe or a slow disk never holds up a
+//! request, and a busy second costs a few writes rather than thousands.
 
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Lines that wait at the most; those beyond are dropped and counted.
-const QUEUE: usize = 8192;
+/// Bytes that wait at the most; lines beyond are dropped and counted.
+const CAPACITY: usize = 2 * 1024 * 1024;
+
+/// How long records that are not urgent gather before they are written.
+const GATHER: Duration = Duration::from_millis(20);
 
 /// How long a flush waits for a sink that does not take the lines: it keeps nobody from leaving.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -18,73 +23,106 @@ pub(super) type Sink = Box<dyn Write + Send>;
 /// Opens the sink anew.
 pub(super) type Opener = Box<dyn Fn() -> io::Result<Sink> + Send>;
 
-enum Message {
-    Line(Vec<u8>),
+/// A handle of the buffer.
+#[derive(Clone)]
+pub struct LogWriter(Arc<Shared>);
+
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    dropped: AtomicU64,
+}
+
+/// What waits for the thread.
+#[derive(Default)]
+struct Queue {
+    lines: Vec<u8>,
+    /// What to do once this many bytes are written.
+    orders: Vec<(usize, Order)>,
+    /// Whether the thread sleeps until there is something.
+    idle: bool,
+    /// Whether it is not to gather any longer.
+    urgent: bool,
+}
+
+enum Order {
     Flush(SyncSender<()>),
     Reopen,
 }
 
-/// A handle of the queue.
-#[derive(Clone)]
-pub struct LogWriter {
-    queue: SyncSender<Message>,
-    dropped: Arc<AtomicU64>,
-}
-
 impl LogWriter {
-    /// Starts the thread that writes to `out`. `reopen` makes another sink of the same name; without it, there is nothing to open anew.
+    /// Starts the thread that writes to `out`; it lives as long as the process. `reopen` makes another sink of the same name; without it, there is nothing to
+    /// open anew.
     pub(super) fn start(out: Sink, reopen: Option<Opener>) -> io::Result<Self> {
-        let (queue, messages) = sync_channel(QUEUE);
-        let dropped = Arc::new(AtomicU64::new(0));
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            dropped: AtomicU64::new(0),
+        });
         let mut file = File {
             out,
             reopen,
-            dropped: dropped.clone(),
             reported: 0,
         };
+        let writer = Self(shared.clone());
         thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || {
-                for message in messages {
-                    file.take(message);
+                let mut taken = Queue::default();
+                loop {
+                    shared.take(&mut taken);
+                    file.write(&mut taken, &shared.dropped);
                 }
             })?;
-        Ok(Self { queue, dropped })
+        Ok(writer)
+    }
+
+    /// Adds a line that may wait for others, at most 20 ms.
+    pub(super) fn gather(&self, line: &[u8]) {
+        self.push(line, false);
+    }
+
+    fn push(&self, line: &[u8], urgent: bool) {
+        let mut queue = self.0.lock();
+        if queue.lines.len() + line.len() > CAPACITY {
+            drop(queue);
+            self.0.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        queue.lines.extend_from_slice(line);
+        let urgent = urgent || queue.lines.len() > CAPACITY / 2;
+        self.0.wake(queue, urgent);
     }
 
     /// Waits until what is queued has been written, at most a second.
     pub fn flush(&self) {
         let (done, written) = sync_channel(1);
-        let deadline = Instant::now() + FLUSH;
-        let mut message = Message::Flush(done);
-        while let Err(TrySendError::Full(again)) = self.queue.try_send(message) {
-            if Instant::now() >= deadline {
-                return;
-            }
-            message = again;
-            thread::sleep(FLUSH / 100);
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        let _ = written.recv_timeout(left);
+        self.order(Order::Flush(done));
+        let _ = written.recv_timeout(FLUSH);
     }
 
     /// Opens the file anew, for one that was moved away. What cannot be opened is told on standard error, where the log then goes.
     pub fn reopen(&self) {
-        // A full queue drops it like a line: whoever asked will see that the new file does not appear.
-        let _ = self.queue.try_send(Message::Reopen);
+        self.order(Order::Reopen);
+    }
+
+    fn order(&self, order: Order) {
+        let mut queue = self.0.lock();
+        let place = queue.lines.len();
+        queue.orders.push((place, order));
+        self.0.wake(queue, true);
     }
 
     /// How many lines were dropped since the start, because the sink was slower than the log.
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.0.dropped.load(Ordering::Relaxed)
     }
 }
 
+/// A whole record at a time, as `env_logger` writes them.
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if let Err(TrySendError::Full(_)) = self.queue.try_send(Message::Line(line.to_vec())) {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        self.push(line, true);
         Ok(line.len())
     }
 
@@ -93,27 +131,62 @@ impl Write for LogWriter {
     }
 }
 
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the thread, if it does not know already.
+    fn wake(&self, mut queue: MutexGuard<'_, Queue>, urgent: bool) {
+        let tell = queue.idle || (urgent && !queue.urgent);
+        queue.idle = false;
+        queue.urgent |= urgent;
+        drop(queue);
+        if tell {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Waits for something, and for more of it unless it is urgent, and takes it all.
+    fn take(&self, taken: &mut Queue) {
+        let mut queue = self.lock();
+        queue.idle = queue.lines.is_empty() && queue.orders.is_empty();
+        let queue = self.wake.wait_while(queue, |queue| queue.idle);
+        let queue = queue.unwrap_or_else(PoisonError::into_inner);
+        let gathered = self
+            .wake
+            .wait_timeout_while(queue, GATHER, |queue| !queue.urgent);
+        let (mut queue, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+        queue.urgent = false;
+        mem::swap(&mut *queue, taken);
+    }
+}
+
 /// The sink in the hands of its thread. An error has nowhere to go: this is the log.
 struct File {
     out: Sink,
     reopen: Option<Opener>,
-    dropped: Arc<AtomicU64>,
     reported: u64,
 }
 
 impl File {
-    fn take(&mut self, message: Message) {
-        match message {
-            Message::Line(line) => {
-                let _ = self.out.write_all(&line);
+    /// Writes the lines, does what was ordered in between, and leaves the buffers empty for the next use.
+    fn write(&mut self, taken: &mut Queue, dropped: &AtomicU64) {
+        let mut written = 0;
+        for (place, order) in taken.orders.drain(..) {
+            let _ = self.out.write_all(&taken.lines[written..place]);
+            written = place;
+            match order {
+                Order::Flush(done) => {
+                    let _ = self.out.flush();
+                    let _ = done.try_send(());
+                }
+                Order::Reopen => self.open_anew(),
             }
-            Message::Flush(done) => {
-                let _ = self.out.flush();
-                let _ = done.try_send(());
-            }
-            Message::Reopen => self.open_anew(),
         }
-        let dropped = self.dropped.load(Ordering::Relaxed);
+        let _ = self.out.write_all(&taken.lines[written..]);
+        taken.lines.clear();
+        let dropped = dropped.load(Ordering::Relaxed);
         if dropped != self.reported {
             let count = dropped - self.reported;
             self.reported = dropped;
@@ -144,7 +217,11 @@ impl File {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Mutex, mpsc};
+    use std::sync::mpsc;
+    use std::time::Instant;
+
+    /// A line of which the buffer holds a few.
+    const LONG: &[u8] = &[b'x'; CAPACITY / 8];
 
     #[derive(Clone, Default)]
     struct Kept(Arc<Mutex<Vec<u8>>>);
@@ -177,34 +254,50 @@ mod tests {
     fn lines_arrive_in_order() {
         let sink = Kept::default();
         let mut writer = LogWriter::start(Box::new(sink.clone()), None).unwrap();
-        for line in ["one\n", "two\n"] {
-            writer.write_all(line.as_bytes()).unwrap();
-        }
+        writer.gather(b"one\n");
+        writer.write_all(b"two\n").unwrap();
+        writer.gather(b"three\n");
         LogWriter::flush(&writer);
-        assert_eq!(*sink.0.lock().unwrap(), b"one\ntwo\n");
+        assert_eq!(*sink.0.lock().unwrap(), b"one\ntwo\nthree\n");
+    }
+
+    #[test]
+    fn what_may_wait_is_written_by_itself() {
+        let sink = Kept::default();
+        let writer = LogWriter::start(Box::new(sink.clone()), None).unwrap();
+        for expected in [&b"one\n"[..], b"one\none\n"] {
+            writer.gather(b"one\n");
+            let begun = Instant::now();
+            while *sink.0.lock().unwrap() != expected {
+                assert!(begun.elapsed() < Duration::from_secs(30));
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
     }
 
     #[test]
     fn a_stuck_sink_costs_lines_and_says_so() {
         let (go, wait) = mpsc::channel();
         let sink = Kept::default();
-        let mut writer = LogWriter::start(Box::new(Stuck(wait, sink.clone())), None).unwrap();
-        for _ in 0..QUEUE + 10 {
-            writer.write_all(b"x\n").unwrap();
+        let writer = LogWriter::start(Box::new(Stuck(wait, sink.clone())), None).unwrap();
+        // Twice what the buffer holds: one may be in the hands of the thread.
+        for _ in 0..24 {
+            writer.gather(LONG);
         }
         drop(go);
         LogWriter::flush(&writer);
+        LogWriter::flush(&writer);
         let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
         assert!(text.contains("log records dropped"), "{}", text.len());
-        assert!(writer.dropped() >= 9, "{}", writer.dropped());
+        assert!(writer.dropped() >= 8, "{}", writer.dropped());
     }
 
     #[test]
     fn a_stuck_sink_does_not_hold_up_a_flush() {
         let (_go, wait) = mpsc::channel();
-        let mut writer = LogWriter::start(Box::new(Stuck(wait, Kept::default())), None).unwrap();
-        for _ in 0..QUEUE + 10 {
-            writer.write_all(b"x\n").unwrap();
+        let writer = LogWriter::start(Box::new(Stuck(wait, Kept::default())), None).unwrap();
+        for _ in 0..24 {
+            writer.gather(LONG);
         }
         let started = Instant::now();
         LogWriter::flush(&writer);
@@ -216,10 +309,10 @@ mod tests {
         let (first, second) = (Kept::default(), Kept::default());
         let next = second.clone();
         let reopen: Opener = Box::new(move || Ok(Box::new(next.clone())));
-        let mut writer = LogWriter::start(Box::new(first.clone()), Some(reopen)).unwrap();
-        writer.write_all(b"before\n").unwrap();
+        let writer = LogWriter::start(Box::new(first.clone()), Some(reopen)).unwrap();
+        writer.gather(b"before\n");
         writer.reopen();
-        writer.write_all(b"after\n").unwrap();
+        writer.gather(b"after\n");
         LogWriter::flush(&writer);
         assert_eq!(*first.0.lock().unwrap(), b"before\n");
         assert_eq!(*second.0.lock().unwrap(), b"after\n");

@@ -43,6 +43,9 @@ pub enum KeySetError {
     /// The HTTP client cannot be made.
     #[error("cannot make an HTTP client: {0}")]
     Client(String),
+    /// The system is in no state to keep a secret.
+    #[error("the system gives no random numbers")]
+    NoRandomNumbers,
 }
 
 /// One key set, for a status page or a metric.
@@ -87,6 +90,7 @@ struct Tools {
 impl KeySets {
     /// Makes the HTTP client, for which the process must have installed a TLS provider. Good sets are also kept under `state_dir`. Nothing is fetched before [`KeySets::run`].
     pub fn new(state_dir: Option<PathBuf>) -> Result<Self, KeySetError> {
+        let tokens = TokenCache::off().map_err(|_| KeySetError::NoRandomNumbers)?;
         Ok(Self {
             sets: Cache::builder().build(),
             tools: Arc::new(Tools {
@@ -96,7 +100,7 @@ impl KeySets {
                 changes: watch::Sender::new(()),
                 runtime: OnceLock::new(),
             }),
-            tokens: Arc::new(ArcSwap::from_pointee(TokenCache::new(0))),
+            tokens: Arc::new(ArcSwap::from_pointee(tokens)),
         })
     }
 

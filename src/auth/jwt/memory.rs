@@ -1,11 +1,11 @@
 //! What one step remembers of tokens that verified, in the cache of the process.
 //!
-//! A verdict is found only under the settings and the keys that it was reached with: both are part of what its key is the SHA-256 of. A change of either, by a reload or
+//! A verdict is found only under the settings and the keys that it was reached with: both are part of what its key is a hash of. A change of either, by a reload or
 //! by a refresh of a key set, leaves it unreachable.
 
 use std::hash::{Hash, Hasher};
 
-use ring::digest::{Context, SHA256};
+use ring::digest::{Context, Digest, SHA256};
 
 use super::source::Generation;
 use super::trust::Trusted;
@@ -16,8 +16,8 @@ use crate::config::Jwt;
 #[derive(Clone)]
 pub(super) struct Memory {
     cache: TokenCache,
-    /// A digest that has taken in the settings and the keys that do not change.
-    begun: Context,
+    /// The SHA-256 of the settings and the keys that do not change.
+    settings: Digest,
 }
 
 /// Where the verdict on a token belongs, as the keys stood when it was asked for.
@@ -51,7 +51,7 @@ impl Memory {
         }
         Self {
             cache,
-            begun: sink.0,
+            settings: sink.0.finish(),
         }
     }
 
@@ -60,23 +60,25 @@ impl Memory {
         if self.cache.is_off() {
             return None;
         }
-        let mut context = self.begun.clone();
+        let settings = self.settings.as_ref();
+        let mut text = Vec::with_capacity(settings.len() + 8 * issuers.len() + token.len());
+        text.extend_from_slice(settings);
         let mut settled = 0;
         for (index, issuer) in issuers.iter().enumerate() {
             let generation = match issuer.keys.generation() {
                 Generation::Fixed => 0,
                 Generation::Of(generation) => generation,
                 Generation::Unsettled => {
-                    context.update(&u64::MAX.to_le_bytes());
+                    text.extend_from_slice(&u64::MAX.to_le_bytes());
                     continue;
                 }
             };
             settled |= bit(index);
-            context.update(&generation.to_le_bytes());
+            text.extend_from_slice(&generation.to_le_bytes());
         }
-        context.update(token);
+        text.extend_from_slice(token);
         Some(Place {
-            key: TokenKey::new(&context.finish()),
+            key: self.cache.key(&text)?,
             settled,
         })
     }

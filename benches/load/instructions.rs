@@ -1,0 +1,94 @@
+//! Instructions for a request, counted by callgrind: repeatable to a fraction of a per cent where times are not, so small differences are judged by them, and CI holds them to a bound.
+//!
+//! What the kernel does is not counted, nor how long an instruction takes. Valgrind's processor has no SHA extensions, so a SHA-256 counts for much more than it costs.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail, ensure};
+
+use crate::bare;
+use crate::cases::{Bench, Case, Contestant};
+use crate::process::{Process, program};
+
+const WARM_UP: usize = 400;
+const CONNECTIONS: usize = 8;
+
+/// What harmony-edge may take at most, as a multiple of bare Pingora.
+const BOUNDS: [(&str, f64); 4] = [("no authentication", 1.03), ("JWT seen before", 1.06), ("API key", 1.06), ("TLS with JWT", 1.06)];
+
+/// Counts the chosen cases, and fails if one is over its bound.
+pub fn check(bench: &Bench, chosen: impl Fn(&str) -> bool, requests: usize) -> anyhow::Result<()> {
+    for tool in ["valgrind", "callgrind_control", "h2load"] {
+        ensure!(program(tool).is_some(), "{tool} is not installed");
+    }
+    println!("| case | proxy | instructions/request | to bare Pingora | at most |");
+    println!("|---|---|---:|---:|---:|");
+    let mut over = Vec::new();
+    for case in bench.cases().iter().filter(|case| chosen(case.name)) {
+        let Some((_, bound)) = BOUNDS.iter().find(|(name, _)| *name == case.name) else { continue };
+        let (ours, bare) = pair(case)?;
+        let bare = count(bench, bare, requests)?;
+        let ours = count(bench, ours, requests)?;
+        let ratio = ours / bare;
+        println!("| {} | bare Pingora | {bare:.0} | | |", case.name);
+        println!("| {} | harmony-edge | {ours:.0} | {ratio:.3} | {bound:.2} |", case.name);
+        if ratio > *bound {
+            over.push(case.name);
+        }
+    }
+    ensure!(over.is_empty(), "over the bound: {}", over.join(", "));
+    Ok(())
+}
+
+fn pair(case: &Case) -> anyhow::Result<(&Contestant, &Contestant)> {
+    let ours = case.contestants.first().context("a case without contestants")?;
+    let bare = case.contestants.iter().find(|contestant| contestant.name == bare::NAME);
+    Ok((ours, bare.context("a case without bare Pingora")?))
+}
+
+/// Instructions for one request of this contestant's load.
+fn count(bench: &Bench, contestant: &Contestant, requests: usize) -> anyhow::Result<f64> {
+    let file = bench.directory.path().join(format!("callgrind-{}", contestant.port));
+    let mut command = vec!["valgrind".to_owned(), "--quiet".to_owned(), "--tool=callgrind".to_owned(), format!("--callgrind-out-file={}", file.display())];
+    command.extend(contestant.command.iter().cloned());
+    let process = Process::start(contestant.name, "0,1", &command, contestant.port)?;
+    // Every dump has what was counted since the last one.
+    send(contestant, WARM_UP)?;
+    dump(&process)?;
+    send(contestant, requests)?;
+    dump(&process)?;
+    let counted = total(&file.with_extension("2"))?;
+    if let Ok(kept) = std::env::var("KEEP_COUNTS") {
+        std::fs::copy(file.with_extension("2"), Path::new(&kept).join(format!("{}.{}", contestant.name.replace(' ', "-"), contestant.port)))?;
+    }
+    #[allow(clippy::cast_precision_loss, reason = "a ratio is made of them")]
+    Ok(counted as f64 / requests as f64)
+}
+
+fn send(contestant: &Contestant, requests: usize) -> anyhow::Result<()> {
+    let mut h2load = Command::new("h2load");
+    h2load.arg("--h1").arg(format!("-n{requests}")).arg(format!("-c{CONNECTIONS}"));
+    if let Some(field) = &contestant.load.field {
+        h2load.args(["-H", field]);
+    }
+    let output = h2load.arg(&contestant.load.url).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(text.contains(&format!(" {requests} 2xx")), "{}: not every request succeeded: {text}", contestant.name);
+    Ok(())
+}
+
+fn dump(process: &Process) -> anyhow::Result<()> {
+    let status = Command::new("callgrind_control").arg("--dump").arg(process.id().to_string()).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+    ensure!(status.success(), "callgrind_control: {status}");
+    Ok(())
+}
+
+fn total(file: &Path) -> anyhow::Result<u64> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let line = text.lines().rev().find_map(|line| line.strip_prefix("totals: "));
+    match line.and_then(|total| total.trim().parse().ok()) {
+        Some(total) => Ok(total),
+        None => bail!("{} has no total", file.display()),
+    }
+}
