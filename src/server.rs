@@ -221,6 +221,8 @@ impl EdgeServer {
 fn server_conf(config: &Config) -> ServerConf {
     ServerConf {
         threads: config.threads,
+        // Nobody is there to take work from.
+        work_stealing: config.threads > 1,
         max_retries: MAX_TRIES,
         upstream_keepalive_pool_size: KEPT_CONNECTIONS,
         // Draining ends the process as soon as nothing is in flight; Pingora would sleep through the whole of it.

@@ -79,13 +79,12 @@ impl Head {
 
     /// The host as the client wrote it, without port.
     pub(super) fn written_host(&self) -> &str {
-        split_port(std::str::from_utf8(&self.authority).unwrap_or_default()).0
+        std::str::from_utf8(split_port(&self.authority).0).unwrap_or_default()
     }
 
     /// The host for the route table: in lower case, without port, brackets and the root's dot.
     pub(super) fn host(&self) -> Cow<'_, str> {
-        let authority = std::str::from_utf8(&self.authority).unwrap_or_default();
-        let (host, _) = split_port(authority);
+        let host = self.written_host();
         let host = host.strip_suffix('.').unwrap_or(host);
         let host = host.trim_start_matches('[').trim_end_matches(']');
         if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -268,9 +267,9 @@ fn split_query(target: &[u8]) -> Result<(&[u8], Option<&[u8]>), HeadError> {
     })
 }
 
-fn split_port(authority: &str) -> (&str, Option<&str>) {
-    match authority.rfind(':') {
-        Some(colon) if !authority[colon..].contains(']') => {
+fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memrchr(b':', authority) {
+        Some(colon) if !authority[colon..].contains(&b']') => {
             (&authority[..colon], Some(&authority[colon + 1..]))
         }
         _ => (authority, None),
@@ -279,33 +278,24 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
 
 /// A host name, an IPv4 address or a bracketed IPv6 address, with an optional port. No user information.
 fn is_authority(authority: &[u8]) -> bool {
-    // What most are: a name or an IPv4 address without port, or with one of up to four digits.
-    let port = authority
-        .iter()
-        .rev()
-        .take(5)
-        .position(|&byte| byte == b':');
-    let host = match port {
-        Some(digits @ 1..) => &authority[..authority.len() - digits - 1],
-        _ => authority,
-    };
-    let port = &authority[host.len()..];
-    if is_name(host) && port.iter().skip(1).all(u8::is_ascii_digit) {
-        return true;
-    }
-    let Ok(authority) = std::str::from_utf8(authority) else {
-        return false;
-    };
     let (host, port) = split_port(authority);
-    let port_is_sound =
-        port.is_none_or(|port| port.parse::<u16>().is_ok() && !port.starts_with('+'));
-    let host_is_sound = match host.strip_prefix('[') {
-        Some(literal) => literal
-            .strip_suffix(']')
-            .is_some_and(|literal| literal.parse::<std::net::Ipv6Addr>().is_ok()),
-        None => is_name(host.as_bytes()),
-    };
-    port_is_sound && host_is_sound
+    port.is_none_or(is_port)
+        && match host.strip_prefix(b"[") {
+            Some(literal) => literal
+                .strip_suffix(b"]")
+                .and_then(|literal| std::str::from_utf8(literal).ok())
+                .is_some_and(|literal| literal.parse::<std::net::Ipv6Addr>().is_ok()),
+            None => is_name(host),
+        }
+}
+
+fn is_port(port: &[u8]) -> bool {
+    (1..=5).contains(&port.len())
+        && port.iter().all(u8::is_ascii_digit)
+        && port
+            .iter()
+            .fold(0, |port, digit| port * 10 + u32::from(digit - b'0'))
+            <= 0xffff
 }
 
 fn is_name(host: &[u8]) -> bool {

@@ -175,20 +175,30 @@ impl ProxyHttp for Edge {
         let upstream = ctx.upstream();
         let mut parts = headers::take(request);
         headers::prepare(&mut parts, ctx, upstream);
-        *request = parts.into();
-        if let (Some(upstream), Some(route), Some(path)) = (upstream, &ctx.route, &ctx.path) {
-            let query = ctx.forwarded_query();
-            let target = target::target(
+        let target = match (upstream, &ctx.route, &ctx.path) {
+            (Some(upstream), Some(route), Some(path)) => Bytes::from(target::target(
                 &upstream.url.base_path,
                 &route.endpoint.path_prefix,
                 path,
-                query.as_deref(),
-            );
-            if request.raw_path() != target {
-                request.set_raw_path(&target)?;
+                ctx.forwarded_query().as_deref(),
+            )),
+            _ => {
+                *request = parts.into();
+                return Ok(());
+            }
+        };
+        match http::uri::PathAndQuery::from_maybe_shared(target.clone()) {
+            Ok(target) => {
+                parts.uri = target.into();
+                *request = parts.into();
+                Ok(())
+            }
+            // Not UTF-8, in its query: Pingora keeps such a one beside the URI.
+            Err(_) => {
+                *request = parts.into();
+                request.set_raw_path(&target)
             }
         }
-        Ok(())
     }
 
     async fn request_body_filter(
