@@ -14,6 +14,7 @@ mod failure;
 mod head;
 mod headers;
 mod probe;
+mod progress;
 mod record;
 mod respond;
 mod target;
@@ -40,10 +41,14 @@ use headers::X_REQUEST_ID;
 use upstream::Connections;
 
 pub use checks::Checks;
-pub use connection::Connection;
+pub use connection::{Connection, Served};
 pub use explain::{End, Explanation};
 pub use probe::Probe;
+pub use progress::{Clock, Cut, Phase, Progress};
 pub use upstream::Deadlines;
+
+/// How long a client may take none of its answer.
+pub const WRITE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The edge: what Pingora calls for each request.
 #[derive(Debug)]
@@ -86,6 +91,12 @@ impl ProxyHttp for Edge {
         session: &mut Session,
         ctx: &mut Context,
     ) -> pingora::Result<bool> {
+        if session.as_http1().is_some()
+            && let Some(connection) = Connection::of(session.digest())
+        {
+            connection.progress().head_is_complete();
+        }
+        session.set_write_timeout(Some(WRITE_PATIENCE));
         ctx.peer = headers::inet(session.client_addr()).or(ctx.peer);
         if let Some(probe) = &self.probe
             && let Some(asked) = probe.asked(session.req_header(), ctx.peer)
