@@ -38,7 +38,7 @@ use crate::auth::{Shared, SharedError};
 use crate::config::{self, Bind, Config, Network, Source};
 use crate::gateway::{self, Live, RootsError};
 use crate::management::{ManagementApi, Protection};
-use crate::proxy::{Checks, Connection, Deadlines, Edge, Probe, WRITE_PATIENCE};
+use crate::proxy::{Checks, Connection, Deadlines, Edge, PATIENCE, Probe};
 use crate::runbeam::agent::{Agent, Surroundings};
 use crate::telemetry::LogWriter;
 
@@ -322,7 +322,7 @@ impl ServeHttp for Told {
         {
             connection.progress().head_is_complete();
         }
-        session.set_write_timeout(Some(WRITE_PATIENCE));
+        session.set_write_timeout(Some(PATIENCE));
         self.0.response(session).await
     }
 }

@@ -63,6 +63,9 @@ pub(super) fn reason(error: &Error) -> String {
 
 /// What the client is told of an error; `None` when there is no client to tell.
 pub(super) fn refusal_for(error: &Error, ctx: &Context) -> Option<Refusal> {
+    if ctx.body_is_overdue() {
+        return Some(Refusal::body_incomplete());
+    }
     if ctx
         .deadline
         .as_ref()

@@ -47,8 +47,8 @@ pub use probe::Probe;
 pub use progress::{Clock, Cut, Phase, Progress};
 pub use upstream::Deadlines;
 
-/// How long a client may take none of its answer.
-pub const WRITE_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a client may take none of its answer, and send nothing of its body.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The edge: what Pingora calls for each request.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ impl ProxyHttp for Edge {
         {
             connection.progress().head_is_complete();
         }
-        session.set_write_timeout(Some(WRITE_PATIENCE));
+        session.set_write_timeout(Some(PATIENCE));
         ctx.peer = headers::inet(session.client_addr()).or(ctx.peer);
         if let Some(probe) = &self.probe
             && let Some(asked) = probe.asked(session.req_header(), ctx.peer)
@@ -158,7 +158,7 @@ impl ProxyHttp for Edge {
 
     async fn connected_to_upstream(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         _reused: bool,
         _: &HttpPeer,
         _fd: std::os::unix::io::RawFd,
@@ -175,6 +175,15 @@ impl ProxyHttp for Edge {
         if let Some(deadline) = &ctx.deadline {
             deadline.set(ctx.total_deadline);
         }
+        let http2 = session.as_http2().is_some();
+        ctx.body_pause = (http2 && !session.is_body_done()).then(|| {
+            let pause = ctx
+                .upstream()
+                .map_or(PATIENCE, |upstream| upstream.settings.read_timeout);
+            // An upstream that does not take the body has its own limit, which is to come first.
+            pause.max(PATIENCE)
+        });
+        ctx.await_body();
         Ok(())
     }
 
@@ -224,6 +233,11 @@ impl ProxyHttp for Edge {
             );
         }
         ctx.sent |= end_of_stream;
+        if ctx.sent || ctx.answered {
+            (ctx.body_pause, ctx.awaits_body) = (None, false);
+        } else if ctx.body_pause.is_some() {
+            ctx.await_body();
+        }
         if end_of_stream && !ctx.answered {
             let head_timeout = ctx
                 .upstream()
@@ -248,6 +262,7 @@ impl ProxyHttp for Edge {
         if !informational {
             failure::judge(ctx, response.status);
             ctx.answered = true;
+            (ctx.body_pause, ctx.awaits_body) = (None, false);
             if let Some(deadline) = &ctx.deadline {
                 deadline.set(ctx.total_deadline);
             }
@@ -331,7 +346,7 @@ impl ProxyHttp for Edge {
         if upstream_failed {
             failure::log_failure(ctx, &e);
         }
-        if overdue {
+        if overdue && !ctx.awaits_body {
             failure::count(ctx, "timeout");
             if ctx.sent && !ctx.answered {
                 ctx.blame("no answer in time");
