@@ -262,11 +262,7 @@ fn proxy_service(
 
 /// A listener without Pingora's buffer of 64 KiB for each connection: what is read goes where it is wanted. TLS comes in records, most of which fit.
 fn listener(network: &Network) -> ListenerConfig {
-    let buffer = if network.tls.is_some() {
-        16 * 1024
-    } else {
-        4 * 1024
-    };
+    let buffer = if network.tls.is_some() { 16 * 1024 } else { 0 };
     let settings = L4BufferSettings::default().read(buffer);
     ListenerConfig::tcp(sockets::address(&network.bind)).l4_buffer(settings)
 }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue, Version};
 use pingora::http::RequestHeader;
@@ -53,10 +53,6 @@ pub struct Context {
     pub(super) moves_on: bool,
     /// The connection to the upstream, while one is in use.
     pub(super) deadline: Option<Arc<Deadline>>,
-    /// How long the client may take for the next piece of its body, where Pingora has no limit for it: over HTTP/2, until the answer begins.
-    pub(super) body_pause: Option<Duration>,
-    /// Whether that is what the deadline stands for.
-    pub(super) awaits_body: bool,
     /// Whether the attempt's request was sent whole.
     pub(super) sent: bool,
     /// Whether the attempt's response head has arrived.
@@ -71,24 +67,6 @@ pub struct Context {
 }
 
 impl Context {
-    /// Gives the client its time for the next piece of the body.
-    pub(super) fn await_body(&mut self) {
-        let (Some(deadline), Some(pause)) = (&self.deadline, self.body_pause) else {
-            return;
-        };
-        let due = Instant::now() + pause;
-        self.awaits_body = self.total_deadline.is_none_or(|total| due < total);
-        deadline.set(Some(
-            self.total_deadline.map_or(due, |total| total.min(due)),
-        ));
-    }
-
-    /// Whether the connection to the upstream was cut because the client's body did not come.
-    pub(super) fn body_is_overdue(&self) -> bool {
-        let deadline = self.deadline.as_ref();
-        self.awaits_body && deadline.is_some_and(|deadline| deadline.passed())
-    }
-
     pub(super) fn new(in_flight: &Arc<AtomicUsize>) -> Self {
         Self {
             started: Instant::now(),
@@ -109,8 +87,6 @@ impl Context {
             tried: Vec::new(),
             moves_on: false,
             deadline: None,
-            body_pause: None,
-            awaits_body: false,
             sent: false,
             answered: false,
             total_deadline: None,

@@ -158,7 +158,7 @@ impl ProxyHttp for Edge {
 
     async fn connected_to_upstream(
         &self,
-        session: &mut Session,
+        _: &mut Session,
         _reused: bool,
         _: &HttpPeer,
         _fd: std::os::unix::io::RawFd,
@@ -175,15 +175,6 @@ impl ProxyHttp for Edge {
         if let Some(deadline) = &ctx.deadline {
             deadline.set(ctx.total_deadline);
         }
-        let http2 = session.as_http2().is_some();
-        ctx.body_pause = (http2 && !session.is_body_done()).then(|| {
-            let pause = ctx
-                .upstream()
-                .map_or(PATIENCE, |upstream| upstream.settings.read_timeout);
-            // An upstream that does not take the body has its own limit, which is to come first.
-            pause.max(PATIENCE)
-        });
-        ctx.await_body();
         Ok(())
     }
 
@@ -233,11 +224,6 @@ impl ProxyHttp for Edge {
             );
         }
         ctx.sent |= end_of_stream;
-        if ctx.sent || ctx.answered {
-            (ctx.body_pause, ctx.awaits_body) = (None, false);
-        } else if ctx.body_pause.is_some() {
-            ctx.await_body();
-        }
         if end_of_stream && !ctx.answered {
             let head_timeout = ctx
                 .upstream()
@@ -262,7 +248,6 @@ impl ProxyHttp for Edge {
         if !informational {
             failure::judge(ctx, response.status);
             ctx.answered = true;
-            (ctx.body_pause, ctx.awaits_body) = (None, false);
             if let Some(deadline) = &ctx.deadline {
                 deadline.set(ctx.total_deadline);
             }
@@ -335,7 +320,8 @@ impl ProxyHttp for Edge {
             .deadline
             .as_ref()
             .is_some_and(|deadline| deadline.passed());
-        let upstream_failed = *e.esource() == ErrorSource::Upstream && !overdue;
+        let upstream_failed =
+            *e.esource() == ErrorSource::Upstream && !overdue && !failure::is_slow_client(&e, ctx);
         let repeatable = upstream_failed
             && session.req_header().method.is_idempotent()
             && !session.retry_buffer_truncated()
@@ -346,7 +332,7 @@ impl ProxyHttp for Edge {
         if upstream_failed {
             failure::log_failure(ctx, &e);
         }
-        if overdue && !ctx.awaits_body {
+        if overdue {
             failure::count(ctx, "timeout");
             if ctx.sent && !ctx.answered {
                 ctx.blame("no answer in time");

@@ -201,13 +201,19 @@ impl<A: ServerApp> Guarded<A> {
         let brought = Box::new(connection.clone());
         socket.set_proxy_digest(ProxyDigest::new(head, Some(brought)));
         let stream: Stream = match self.listener(&socket) {
-            None => Box::new(Watched::new(*socket, connection.clone())),
+            None => {
+                let mut stream = Box::new(Watched::new(*socket, connection.clone()));
+                stream.first_head().await.ok()?;
+                stream
+            }
             Some(listener) => {
                 connection.progress().handshakes();
                 // In a box of its own: most connections are long past it.
                 let stream = Box::pin(tls::handshake(*socket, listener, connection)).await?;
                 connection.progress().shook_hands();
-                Box::new(Watched::new(stream, connection.clone()))
+                let mut stream = Box::new(Watched::new(stream, connection.clone()));
+                stream.first_head().await.ok()?;
+                stream
             }
         };
         self.app.process_new(stream, shutdown).await

@@ -9,9 +9,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora::protocols::l4::stream::Stream as Socket;
 use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::tls::{SslDigest, TlsRef, TlsStream};
+use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType,
@@ -25,6 +24,10 @@ use crate::proxy::{Connection, Cut, Phase};
 const MAX_RESETS: u32 = 200;
 const WINDOW: Duration = Duration::from_secs(10);
 
+/// Room for a usual first head, and the size from which on the application reads on itself: it has a limit.
+const FRONT: usize = 2 * 1024;
+const MAX_FRONT: usize = 16 * 1024;
+
 /// What a client is told whose head came too slowly: as every other refusal.
 const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nContent-Length: 81\r\nConnection: close\r\n\r\n\
     {\"error\":\"Request Timeout\",\"message\":\"the head did not arrive within 10 seconds\"}";
@@ -34,6 +37,9 @@ const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Type: applicat
 pub(super) struct Watched<S> {
     stream: S,
     connection: Arc<Connection>,
+    /// What was read before anybody asked for it, and how much of it has been asked for since.
+    front: Vec<u8>,
+    taken: usize,
     /// `None`: HTTP/1.
     http2: Option<Http2>,
     /// Whether the client was told that it is too slow.
@@ -49,33 +55,50 @@ struct Http2 {
     resets: u32,
 }
 
-/// A stream whose first bytes can be read a second time.
-pub(super) trait Rewind {
-    /// Puts these bytes in front again; `false`: there is no way to.
-    fn rewind(&mut self, bytes: &[u8]) -> bool;
-}
-
-impl Rewind for Socket {
-    fn rewind(&mut self, bytes: &[u8]) -> bool {
-        Self::rewind(self, bytes);
-        true
-    }
-}
-
-impl Rewind for TlsStream<Socket> {
-    fn rewind(&mut self, _: &[u8]) -> bool {
-        false
-    }
-}
-
 impl<S: IO> Watched<S> {
     pub(super) fn new(stream: S, connection: Arc<Connection>) -> Self {
         let http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2)).then(Http2::new);
         Self {
             stream,
             connection,
+            front: Vec::new(),
+            taken: 0,
             http2,
             told: false,
+        }
+    }
+
+    /// Waits for the first head, or for the preface of HTTP/2. What serves requests takes five times the memory of this, so it begins only then.
+    pub(super) async fn first_head(&mut self) -> io::Result<()> {
+        if self.http2.is_some() {
+            return Ok(());
+        }
+        let mut head = Vec::with_capacity(FRONT);
+        loop {
+            let before = head.len();
+            let read = self.read_buf(&mut head).await?;
+            if read == 0 || is_enough(&head, before) || head.len() >= MAX_FRONT {
+                break;
+            }
+        }
+        if head.starts_with(PREFACE) && self.get_ssl_digest().is_none() {
+            self.http2 = Some(Http2::new());
+        }
+        self.front = head;
+        Ok(())
+    }
+
+    /// Hands out what was read before.
+    fn read_front(&mut self, buf: &mut ReadBuf<'_>) {
+        let rest = &self.front[self.taken..];
+        let rest = &rest[..rest.len().min(buf.remaining())];
+        buf.put_slice(rest);
+        self.taken += rest.len();
+        if let Some(http2) = &mut self.http2 {
+            http2.read(rest, &self.connection);
+        }
+        if self.taken == self.front.len() {
+            (self.front, self.taken) = (Vec::new(), 0);
         }
     }
 
@@ -97,6 +120,26 @@ impl<S: IO> Watched<S> {
             let _ = Pin::new(&mut self.stream).poll_flush(context);
         }
     }
+}
+
+/// Whether the application can make something of these bytes, of which those from `fresh` on are new: a whole head, the preface of HTTP/2, or what can be neither.
+fn is_enough(bytes: &[u8], fresh: usize) -> bool {
+    let common = bytes.len().min(PREFACE.len());
+    if bytes[..common] == PREFACE[..common] {
+        return common == PREFACE.len();
+    }
+    if !matches!(bytes.first(), Some(b'\r' | b'\n' | b'!'..=b'~')) {
+        return true;
+    }
+    // An empty line, in the laxest of readings.
+    let mut rest = &bytes[fresh.saturating_sub(2)..];
+    while let Some(end) = memchr::memchr(b'\n', rest) {
+        rest = &rest[end + 1..];
+        if matches!(rest, [b'\n', ..] | [b'\r', b'\n', ..]) {
+            return true;
+        }
+    }
+    false
 }
 
 impl Http2 {
@@ -140,6 +183,10 @@ impl<S: IO> AsyncRead for Watched<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let this = &mut *self;
+        if !this.front.is_empty() {
+            this.read_front(buf);
+            return Poll::Ready(Ok(()));
+        }
         match Pin::new(&mut this.stream).poll_read(context, buf) {
             Poll::Pending => {
                 if this.connection.progress().was_cut() == Some(Cut::HeadTimeout) {
@@ -199,23 +246,14 @@ impl<S: IO> AsyncWrite for Watched<S> {
 }
 
 #[async_trait]
-impl<S: IO + Rewind> Peek for Watched<S> {
-    /// Pingora asks whether the connection begins with the preface of HTTP/2. The answer is there with the first byte that differs: a request may be shorter than
-    /// the preface.
+impl<S: IO> Peek for Watched<S> {
+    /// Pingora asks whether the connection begins with the preface of HTTP/2, and would wait for as many bytes. It has been read by now, or something else.
     async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
-        let mut have = 0;
-        while have < buf.len() && PREFACE.starts_with(&buf[..have]) {
-            let read = self.read(&mut buf[have..]).await?;
-            if read == 0 {
-                break;
-            }
-            have += read;
-        }
+        let rest = &self.front[self.taken..];
+        let have = rest.len().min(buf.len());
+        buf[..have].copy_from_slice(&rest[..have]);
         buf[have..].fill(0);
-        if buf[..have] == PREFACE[..] {
-            self.http2 = Some(Http2::new());
-        }
-        Ok(self.stream.rewind(&buf[..have]))
+        Ok(true)
     }
 }
 
@@ -269,5 +307,56 @@ impl<S: IO> GetProxyDigest for Watched<S> {
 impl<S: IO> GetSocketDigest for Watched<S> {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.stream.get_socket_digest()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_enough_with_its_last_byte_however_it_comes() {
+        for head in [
+            "GET / HTTP/1.0\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+            "GET / HTTP/1.1\nHost: h\n\n",
+            "GET / HTTP/1.1\r\nHost: h\n\r\n",
+            "\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "PRO * HTTP/1.1\r\n\r\n",
+        ] {
+            let bytes = head.as_bytes();
+            for step in 1..=bytes.len() {
+                let mut before = 0;
+                let enough = loop {
+                    let have = (before + step).min(bytes.len());
+                    if is_enough(&bytes[..have], before) || have == bytes.len() {
+                        break have;
+                    }
+                    before = have;
+                };
+                assert_eq!(enough, bytes.len(), "{head:?} in steps of {step}");
+                assert!(is_enough(bytes, before), "{head:?} in steps of {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_can_be_no_head_is_not_waited_for() {
+        assert!(is_enough(b"\x16\x03\x01", 0));
+        assert!(is_enough(b" GET", 0));
+        assert!(
+            !is_enough(b"G", 0) && !is_enough(b"\r", 0) && !is_enough(b"PRI * HTTP/2.0\r\n\r\n", 0)
+        );
+    }
+
+    #[test]
+    fn the_last_word_is_as_long_as_it_says() {
+        let text = std::str::from_utf8(TOO_SLOW).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.contains(&format!("Content-Length: {}\r\n", body.len())),
+            "{text}"
+        );
     }
 }

@@ -36,7 +36,7 @@ fn after_a_minute_of_nothing_a_connection_ends() {
         let idle = scope.spawn(|| Held::on(port, request, &[], WITHIN));
         let idle2 = scope.spawn(|| Held::on(port, &whole, &[], WITHIN));
         let body = scope.spawn(|| Held::on(port, b"POST /api/x HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nx", &[], WITHIN));
-        let body2 = scope.spawn(|| Held::on(port, &bodiless, &[], Duration::from_secs(75)));
+        let body2 = scope.spawn(|| Held::on(port, &bodiless, &[], Duration::from_secs(80)));
         let never_reads = scope.spawn(|| {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
             stream.write_all(b"GET /api/endless HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
@@ -58,9 +58,13 @@ fn after_a_minute_of_nothing_a_connection_ends() {
         let body = body.join().unwrap();
         assert!(body.ended_between(58, 109) && body.text().starts_with("HTTP/1.1 408 "), "a body: {:?} {}", body.ended, body.text());
         let body2 = body2.join().unwrap();
-        assert!(body2.received.windows(3).any(|bytes| bytes == b"408") || body2.text().contains("did not arrive in time"), "a body over HTTP/2: {body2:?}");
+        assert!(
+            body2.received.windows(3).any(|bytes| bytes == b"408") || body2.text().contains("the body did not arrive in time"),
+            "a body over HTTP/2: {body2:?}"
+        );
         let (ended, after, length) = never_reads.join().unwrap();
         assert!(ended && after > Duration::from_secs(55) && length < 100_000_000, "never reads: {ended}, {after:?}, {length} bytes");
     });
     assert_eq!(edge.get("/api/x").send().status, 200);
+    assert_eq!(super::sample(&edge, "harmony_upstream_failures_total{backend=\"app\",kind=\"timeout\"}"), 0.0, "a slow client is not the upstream's failure");
 }

@@ -1,6 +1,6 @@
 //! HTTP/2: streams that are opened to be reset, and what the edge says that it takes.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -43,30 +43,28 @@ fn ten_thousand_streams_that_are_reset_cost_the_connection() {
 
 #[test]
 fn a_client_that_gives_up_now_and_then_is_left_alone() {
-    let upstream = Upstream::start();
-    let edge = Edge::open(&upstream).quiet().start();
-    let mut bytes = PREFACE.to_vec();
-    for number in 0..90 {
-        bytes.extend(opened_and_reset(number));
-    }
-    let mut stream = TcpStream::connect(("127.0.0.1", edge.port())).unwrap();
-    for piece in bytes.chunks(200) {
-        stream.write_all(piece).unwrap();
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let held = std::thread::spawn(move || {
-        use std::io::Read;
-        stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
-        let mut buffer = [0; 4096];
-        loop {
-            match stream.read(&mut buffer) {
-                Ok(0) => return false,
-                Ok(_) => {}
-                Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
-            }
-        }
+    let upstream = Upstream::with(|exchange| {
+        std::thread::sleep(Duration::from_secs(2));
+        exchange.echo_target();
     });
-    assert!(held.join().unwrap(), "the connection is still there");
+    let edge = Edge::open(&upstream).quiet().start();
+    let mut stream = TcpStream::connect(("127.0.0.1", edge.port())).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    // As a browser does whose user goes elsewhere: everything is under way, then nothing of it is wanted.
+    let numbers = 0..50;
+    stream.write_all(PREFACE).unwrap();
+    stream.write_all(&numbers.clone().flat_map(|number| frame(HEADERS, END_STREAM | END_HEADERS, 2 * number + 1, GET)).collect::<Vec<_>>()).unwrap();
+    assert!(becomes_true(Duration::from_secs(20), || upstream.count() == 50), "{}", upstream.count());
+    stream.write_all(&numbers.flat_map(|number| frame(RST_STREAM, 0, 2 * number + 1, CANCEL)).collect::<Vec<_>>()).unwrap();
+    let mut buffer = [0; 4096];
+    let silent = loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => break false,
+            Ok(_) => {}
+            Err(error) => break error.kind() == std::io::ErrorKind::WouldBlock,
+        }
+    };
+    assert!(silent, "the connection is still there");
     assert_eq!(closed_for(&edge, "resets"), 0.0);
 }
 
