@@ -9,6 +9,9 @@ use crate::support::{Edge, Upstream};
 /// Longer than the ten seconds by what a busy machine may take.
 const WITHIN: Duration = Duration::from_secs(40);
 
+/// Name, port, first bytes, what trickles, what the edge says.
+type Row<'a> = (&'a str, u16, &'a [u8], &'a [&'a [u8]], &'a str);
+
 #[test]
 fn a_head_that_trickles_is_cut_while_others_are_served() {
     let upstream = Upstream::start();
@@ -25,8 +28,7 @@ fn a_head_that_trickles_is_cut_while_others_are_served() {
     let continuation = continuation.as_slice();
     let now_and_then: &[&[u8]] = &[continuation, b"", b"", b"", b"", b"", b"", b"", b"", continuation, b""];
     let silence: &[&[u8]] = &[b""];
-    // Port, first bytes, what trickles, what the edge says.
-    let rows: Vec<(&str, u16, &[u8], &[&[u8]], &str)> = vec![
+    let rows: [Row<'_>; 10] = [
         ("HTTP/1 by the byte", port, head, field, "408"),
         ("less of it than the preface of HTTP/2 has", port, b"PR", &[b""], "408"),
         ("nothing at all", port, b"", &[b""], ""),
