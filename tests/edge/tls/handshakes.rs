@@ -122,11 +122,15 @@ fn who_does_not_shake_hands_is_cut_off_and_nobody_else_waits() {
 fn at_the_cap_an_unfinished_handshake_makes_room_for_who_finishes() {
     let listening = Listening::with().network("max_connections = 2").start();
     // The start has tried the listener.
-    let open = || listening.edge.manage("/metrics").send().text().contains("harmony_connections_open{network=\"tls\"} 0\n");
-    assert!(becomes_true(Duration::from_secs(20), open));
+    let open = |count: u32| {
+        let line = format!("harmony_connections_open{{network=\"tls\"}} {count}\n");
+        becomes_true(Duration::from_secs(20), || listening.edge.manage("/metrics").send().text().contains(&line))
+    };
+    assert!(open(0));
     let mut kept = listening.offer().shake(listening.port(), "localhost");
     assert_eq!(kept.get("/s").expect("an answer").status, 200);
     let mut silent = TcpStream::connect(("127.0.0.1", listening.port())).unwrap();
+    assert!(open(2));
     assert_eq!(listening.offer().get(listening.port(), "/s").expect("an answer").status, 200);
     silent.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     assert!(matches!(silent.read(&mut [0; 100]), Ok(0)), "it was cut at once");
