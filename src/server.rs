@@ -1,10 +1,12 @@
 //! The one composition root: a configuration becomes a Pingora server with its services.
 
 mod drain;
+mod guard;
 mod handover;
 mod lifecycle;
 mod loopback;
 mod notify;
+mod open_files;
 mod signals;
 mod sockets;
 mod tls;
@@ -17,8 +19,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use http::Response;
 use pingora::apps::HttpServerOptions;
-use pingora::apps::http_app::HttpServer;
+use pingora::apps::http_app::{HttpServer, ServeHttp};
+use pingora::listeners::ListenerConfig;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::ServiceWithDependents;
@@ -32,15 +38,15 @@ use crate::auth::{Shared, SharedError};
 use crate::config::{self, Bind, Config, Network, Source};
 use crate::gateway::{self, Live, RootsError};
 use crate::management::{ManagementApi, Protection};
-use crate::proxy::{Checks, Deadlines, Edge, Probe};
+use crate::proxy::{Checks, Connection, Deadlines, Edge, PATIENCE, Probe};
 use crate::runbeam::agent::{Agent, Surroundings};
 use crate::telemetry::LogWriter;
 
 use drain::Lingering;
+use guard::{Gates, Guarded};
 use lifecycle::Lifecycle;
 use loopback::Loopback;
 use sockets::{Placing, Sockets};
-use tls::Tls;
 
 pub(crate) use handover::Directory;
 pub use handover::TakeOverError;
@@ -179,13 +185,14 @@ impl EdgeServer {
             agent: Arc::new(Agent::new(live.clone(), start.surroundings)),
             live: live.clone(),
             deadlines: Arc::default(),
+            gates: Arc::new(Gates::new(&live)),
             lifecycle: lifecycle.clone(),
         };
         let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
         let edge = Edge::new(upkeep.live.clone(), upkeep.deadlines.clone());
         let edge = edge.answering(probe);
         let placing = server.add_service(placing);
-        let proxy = proxy_service(config, edge, upkeep.live.clone(), &server.configuration);
+        let proxy = proxy_service(config, edge, &upkeep, &server.configuration);
         server.add_service(proxy).add_dependency(&placing);
         if let Some(settings) = &config.management {
             let management = management_service(config, settings, &upkeep);
@@ -236,29 +243,37 @@ fn server_conf(config: &Config) -> ServerConf {
 fn proxy_service(
     config: &Config,
     edge: Edge,
-    live: Arc<Live>,
+    upkeep: &Upkeep,
     conf: &Arc<ServerConf>,
-) -> Service<Tls<Lingering<HttpProxy<Edge>>>> {
+) -> Service<Guarded<Lingering<HttpProxy<Edge>>>> {
     let mut proxy = http_proxy(conf, edge);
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     proxy.server_options = Some(options);
-    let app = Tls::new(Lingering(Arc::new(proxy)), live);
+    let app = Lingering(Arc::new(proxy));
+    let app = Guarded::new(app, upkeep.live.clone(), upkeep.gates.clone());
     let mut service = Service::new("proxy".to_owned(), app);
     let management = config.management.as_ref().map(|settings| &settings.network);
     for network in &config.networks {
         if let (Bind::Tcp(_), true) = (&network.bind, management != Some(&network.name)) {
-            service.add_tcp(&sockets::address(&network.bind));
+            service.add_listener(listener(network));
         }
     }
     service
+}
+
+/// A listener without Pingora's buffer of 64 KiB for each connection: what is read goes where it is wanted. TLS comes in records, most of which fit.
+fn listener(network: &Network) -> ListenerConfig {
+    let buffer = if network.tls.is_some() { 16 * 1024 } else { 0 };
+    let settings = L4BufferSettings::default().read(buffer);
+    ListenerConfig::tcp(sockets::address(&network.bind)).l4_buffer(settings)
 }
 
 fn management_service(
     config: &Config,
     settings: &config::Management,
     upkeep: &Upkeep,
-) -> Service<Tls<HttpServer<ManagementApi>>> {
+) -> Service<Guarded<Lingering<HttpServer<Told>>>> {
     let protection = Protection {
         hosts: settings.hosts.clone(),
         allow_from: settings.allow_from.clone(),
@@ -277,13 +292,14 @@ fn management_service(
         upkeep.agent.clone(),
         upkeep.lifecycle.log.clone(),
     );
-    let app = Tls::new(HttpServer::new_app(api), upkeep.live.clone());
+    let app = Lingering(Arc::new(HttpServer::new_app(Told(api))));
+    let app = Guarded::new(app, upkeep.live.clone(), upkeep.gates.clone());
     let mut service = Service::new("management".to_owned(), app);
     service.threads = Some(1);
     for network in &config.networks {
         match &network.bind {
             _ if network.name != settings.network => {}
-            Bind::Tcp(_) => service.add_tcp(&sockets::address(&network.bind)),
+            Bind::Tcp(_) => service.add_listener(listener(network)),
             Bind::Unix(_) => {
                 let group = Permissions::from_mode(0o660);
                 service.add_uds(&sockets::address(&network.bind), Some(group));
@@ -293,11 +309,28 @@ fn management_service(
     service
 }
 
+/// The Management API, which lets the guard know when it was called.
+struct Told(ManagementApi);
+
+#[async_trait]
+impl ServeHttp for Told {
+    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        if let Some(connection) = Connection::of(session.digest())
+            && !session.is_http2()
+        {
+            connection.progress().head_is_complete();
+        }
+        session.set_write_timeout(Some(PATIENCE));
+        self.0.response(session).await
+    }
+}
+
 /// Everything that goes on beside the requests, and the end of it all.
 struct Upkeep {
     live: Arc<Live>,
     agent: Arc<Agent>,
     deadlines: Arc<Deadlines>,
+    gates: Arc<Gates>,
     lifecycle: Arc<Lifecycle>,
 }
 
@@ -325,6 +358,7 @@ impl BackgroundService for Upkeep {
             names,
             key_sets,
             self.deadlines.run(),
+            self.gates.run(&self.live),
             checks.run(stopping),
             watching,
             agent

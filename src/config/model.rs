@@ -94,6 +94,8 @@ pub struct Network {
     pub bind: Bind,
     /// TLS; `None`: plain.
     pub tls: Option<ListenerTls>,
+    /// `max_connections`: of clients, at a time. `None`: 10,000, on the management network 1,000.
+    pub max_connections: Option<usize>,
     /// `force_https`: everything is redirected to https at this port. Never beside `tls`.
     pub https_port: Option<u16>,
 }

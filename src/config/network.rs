@@ -82,22 +82,34 @@ fn read_one(name: &str, entry: &Entry<'_>) -> Option<(Network, Option<ForceHttps
     }
     let listener = listener.and_then(|listener| read_listener(&listener));
     reader.finish();
-    let (bind, tls, forced) = listener?;
+    let listener = listener?;
     let network = Network {
         name: name.into(),
-        bind,
-        tls,
+        bind: listener.bind,
+        tls: listener.tls,
+        max_connections: listener.max_connections,
         https_port: None,
     };
-    Some((network, forced))
+    Some((network, listener.forced))
 }
 
-/// Where it binds, and what it speaks.
-fn read_listener(listener: &Entry<'_>) -> Option<(Bind, Option<ListenerTls>, Option<ForceHttps>)> {
+/// Where it binds, what it speaks, and how many it takes.
+struct Listener {
+    bind: Bind,
+    tls: Option<ListenerTls>,
+    forced: Option<ForceHttps>,
+    max_connections: Option<usize>,
+}
+
+fn read_listener(listener: &Entry<'_>) -> Option<Listener> {
     let reader = listener.table()?;
     let bind = read_bind(&reader);
     let tls = listener_tls::read(&reader);
     let forced = listener_tls::force_https(&reader);
+    let max_connections = reader
+        .get("max_connections")
+        .and_then(|entry| entry.integer(1..=1_000_000))
+        .and_then(|number| usize::try_from(number).ok());
     reader.finish();
     if let (Some(Bind::Unix(_)), true) = (&bind, tls.is_some() || forced.is_some()) {
         listener.error_help(
@@ -105,7 +117,12 @@ fn read_listener(listener: &Entry<'_>) -> Option<(Bind, Option<ListenerTls>, Opt
             "remove the keys for TLS, or bind to an address and a port",
         );
     }
-    Some((bind?, tls, forced))
+    Some(Listener {
+        bind: bind?,
+        tls,
+        forced,
+        max_connections,
+    })
 }
 
 /// `bind_address` (default `0.0.0.0`) and `bind_port`, or `unix:/path`.

@@ -24,7 +24,7 @@ impl Edge {
         let tls = ctx.local.and_then(|local| gateway.tls(local));
         if let Some(ca) = tls.and_then(|tls| tls.client_ca.as_ref()) {
             ctx.certificate =
-                Connection::of(session.digest()).map(|connection| (connection, ca.clone()));
+                Connection::of(session.digest()).map(|connection| (connection.clone(), ca.clone()));
         }
         let head = Head::read(session)?;
         if session.req_header().method == Method::TRACE {

@@ -6,6 +6,7 @@ use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 use serde_json::{Map, Value, json};
 
+use super::PATIENCE;
 use super::context::Context;
 use super::headers;
 use super::respond::{self, Refusal};
@@ -43,7 +44,14 @@ pub(super) async fn answer(session: &mut Session, ctx: &mut Context) -> pingora:
         .map_or(0, |route| route.endpoint.max_body_size);
     let mut body = Vec::new();
     let mut total = 0;
-    while let Some(bytes) = session.read_request_body().await? {
+    loop {
+        // Over HTTP/2, Pingora would wait for ever.
+        let Ok(read) = tokio::time::timeout(PATIENCE, session.read_request_body()).await else {
+            return respond::refuse(session, ctx, Refusal::body_incomplete()).await;
+        };
+        let Some(bytes) = read? else {
+            break;
+        };
         total += bytes.len() as u64;
         if total > limit {
             return respond::refuse(session, ctx, Refusal::body_too_large()).await;

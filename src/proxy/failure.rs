@@ -61,8 +61,19 @@ pub(super) fn reason(error: &Error) -> String {
     }
 }
 
+/// Whether the upstream has said nothing because it still waits for the client's body: Pingora's clock for the answer begins with the request. That must not count against
+/// the upstream, or any client could have it ejected.
+pub(super) fn is_slow_client(error: &Error, ctx: &Context) -> bool {
+    let silent =
+        *error.esource() == ErrorSource::Upstream && *error.etype() == ErrorType::ReadTimedout;
+    silent && !ctx.sent && !ctx.answered
+}
+
 /// What the client is told of an error; `None` when there is no client to tell.
 pub(super) fn refusal_for(error: &Error, ctx: &Context) -> Option<Refusal> {
+    if is_slow_client(error, ctx) {
+        return Some(Refusal::body_incomplete());
+    }
     if ctx
         .deadline
         .as_ref()

@@ -14,6 +14,7 @@ mod failure;
 mod head;
 mod headers;
 mod probe;
+mod progress;
 mod record;
 mod respond;
 mod target;
@@ -38,10 +39,14 @@ use context::Context;
 use upstream::Connections;
 
 pub use checks::Checks;
-pub use connection::Connection;
+pub use connection::{Connection, Served};
 pub use explain::{End, Explanation};
 pub use probe::Probe;
+pub use progress::{Clock, Cut, Phase, Progress};
 pub use upstream::Deadlines;
+
+/// How long a client may take none of its answer, and send nothing of its body.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The edge: what Pingora calls for each request.
 #[derive(Debug)]
@@ -85,6 +90,12 @@ impl ProxyHttp for Edge {
         session: &mut Session,
         ctx: &mut Self::CTX,
     ) -> pingora::Result<bool> {
+        if session.as_http1().is_some()
+            && let Some(connection) = Connection::of(session.digest())
+        {
+            connection.progress().head_is_complete();
+        }
+        session.set_write_timeout(Some(PATIENCE));
         ctx.peer = headers::inet(session.client_addr()).or(ctx.peer);
         if let Some(probe) = &self.probe
             && let Some(asked) = probe.asked(session.req_header(), ctx.peer)
@@ -304,7 +315,8 @@ impl ProxyHttp for Edge {
             .deadline
             .as_ref()
             .is_some_and(|deadline| deadline.passed());
-        let upstream_failed = *e.esource() == ErrorSource::Upstream && !overdue;
+        let upstream_failed =
+            *e.esource() == ErrorSource::Upstream && !overdue && !failure::is_slow_client(&e, ctx);
         let repeatable = upstream_failed
             && session.req_header().method.is_idempotent()
             && !session.retry_buffer_truncated()

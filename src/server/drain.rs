@@ -2,6 +2,8 @@
 //!
 //! Pingora closes idle connections the moment it stops; a request that is on its way then fails. Here they stay open: a request on one of them is answered,
 //! with `Connection: close`, until the process ends.
+//!
+//! It is also where each request passes by before it is read, which the guard of the listeners wants to know.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +16,7 @@ use pingora::server::ShutdownWatch;
 use tokio::signal::unix::SignalKind;
 
 use super::signals::listen;
+use crate::proxy::Connection;
 
 /// How long nothing must have been in flight: a request whose head has just been read is not counted yet.
 const QUIET: Duration = Duration::from_millis(100);
@@ -31,6 +34,15 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Lingering<A> {
         session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
+        let connection = Connection::of(session.digest());
+        let _served = match connection {
+            Some(connection) if session.is_http2() => Some(connection.serve_stream()),
+            Some(connection) => {
+                connection.progress().awaits_request();
+                None
+            }
+            None => None,
+        };
         self.0.process_new_http(session, shutdown).await
     }
 

@@ -252,6 +252,7 @@ mod tests {
             name,
             bind,
             tls: None,
+            max_connections: None,
             https_port: None,
         }
     }

@@ -8,5 +8,7 @@ mod metrics;
 mod writer;
 
 pub use logger::{LogSettings, start};
-pub use metrics::{BOUNDS, BackendMetrics, Histogram, Metrics, Observed, PipelineMetrics};
+pub use metrics::{
+    BOUNDS, BackendMetrics, Histogram, Metrics, NetworkMetrics, Observed, PipelineMetrics,
+};
 pub use writer::LogWriter;

@@ -11,6 +11,7 @@ mod explain;
 mod forwarding;
 mod framing;
 mod harness;
+mod hostile;
 mod identity;
 mod key_sets;
 mod management;

@@ -14,6 +14,22 @@ const PAIR: &str = "cert_path = \"harmony.toml\"\nkey_path = \"reference.toml\"\
 const ASKS: &str = "cert_path = \"harmony.toml\"\nkey_path = \"reference.toml\"\nclient_ca_path = \"harmony.toml\"\n";
 
 #[test]
+fn how_many_connections_a_listener_takes() {
+    let with =
+        |value: &str| format!("{BASE}[network.x.http]\nbind_port = 1\nmax_connections = {value}\n");
+    let config = ok(&with("7"));
+    let limits = config.networks.iter().map(|it| it.max_connections);
+    assert_eq!(limits.collect::<Vec<_>>(), [None, None, Some(7)]);
+    for value in ["0", "1000001", "\"many\""] {
+        let errors = errors(&with(value));
+        assert!(
+            errors.len() == 1 && errors[0].contains("network.x.http.max_connections"),
+            "{errors:?}"
+        );
+    }
+}
+
+#[test]
 fn certificates_of_a_listener() {
     let text = format!(
         "{BASE}[network.x.http]\nbind_port = 1\n{ASKS}certificates = [{{ cert_path = \"reference.toml\", key_path = \"harmony.toml\" }}]\n"

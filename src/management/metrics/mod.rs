@@ -82,6 +82,29 @@ fn requests(all: &mut Families, live: &Live) {
             .iter()
             .map(|one| (vec![label(&one.name)], one.duration())),
     );
+    let networks = live.metrics().networks();
+    all.gauge(
+        "harmony_connections_open",
+        "Connections of clients that are open, by network.",
+        networks.iter().map(|one| {
+            let open = one.open.load(std::sync::atomic::Ordering::Relaxed);
+            (vec![("network", one.name.to_string())], size(open))
+        }),
+    );
+    all.counter(
+        "harmony_connections_closed_total",
+        "Connections of clients that were closed for the sake of a limit, by network and reason.",
+        networks.iter().flat_map(|one| {
+            let reasons = one.closed().into_iter();
+            reasons.map(|(reason, times)| {
+                let labels = vec![
+                    ("network", one.name.to_string()),
+                    ("reason", reason.to_owned()),
+                ];
+                (labels, count(times))
+            })
+        }),
+    );
     let in_flight = live
         .metrics()
         .in_flight()

@@ -28,6 +28,7 @@ pub struct Metrics {
     in_flight: Arc<AtomicUsize>,
     pipelines: Registry<PipelineMetrics>,
     backends: Registry<BackendMetrics>,
+    networks: Registry<NetworkMetrics>,
     unmatched: Arc<PipelineMetrics>,
 }
 
@@ -38,6 +39,7 @@ impl Default for Metrics {
             in_flight: Arc::default(),
             pipelines: Registry::default(),
             backends: Registry::default(),
+            networks: Registry::default(),
             unmatched: Arc::new(PipelineMetrics::new("".into())),
         }
     }
@@ -52,6 +54,11 @@ impl Metrics {
     /// The counters of a backend; the same ones for as long as somebody holds them.
     pub fn backend(&self, name: &Arc<str>) -> Arc<BackendMetrics> {
         self.backends.get(name, BackendMetrics::new)
+    }
+
+    /// The counters of a network; the same ones for as long as somebody holds them.
+    pub fn network(&self, name: &Arc<str>) -> Arc<NetworkMetrics> {
+        self.networks.get(name, NetworkMetrics::new)
     }
 
     /// The counters of requests that belong to no pipeline.
@@ -69,6 +76,11 @@ impl Metrics {
         let mut all = vec![self.unmatched.clone()];
         all.extend(self.pipelines.all());
         all
+    }
+
+    /// Every network, by name.
+    pub fn networks(&self) -> Vec<Arc<NetworkMetrics>> {
+        self.networks.all()
     }
 
     /// Every backend in use, by name.
@@ -159,6 +171,37 @@ impl BackendMetrics {
     /// Attempts that failed, by kind.
     pub fn failures(&self) -> Vec<(&'static str, u64)> {
         self.failures.counts()
+    }
+}
+
+/// The counters of one network.
+#[derive(Debug)]
+pub struct NetworkMetrics {
+    /// The network's name.
+    pub name: Arc<str>,
+    /// Connections of clients that are open.
+    pub open: AtomicUsize,
+    closed: ByLabel,
+}
+
+impl NetworkMetrics {
+    /// Those of a network where nothing has happened.
+    pub fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            open: AtomicUsize::new(0),
+            closed: ByLabel::default(),
+        }
+    }
+
+    /// Counts a connection that was closed for a limit's sake.
+    pub fn count_closed(&self, reason: &'static str) {
+        self.closed.count(reason);
+    }
+
+    /// Connections that were, by reason.
+    pub fn closed(&self) -> Vec<(&'static str, u64)> {
+        self.closed.counts()
     }
 }
 

@@ -97,9 +97,7 @@ fn a_blank_in_the_target_is_one_escape_for_everybody() {
     }
 }
 
-/// Pingora waits for as many bytes as the preface of HTTP/2 has before it looks at the first one.
 #[test]
-#[ignore = "Pingora's try_peek has no way around it"]
 fn a_request_shorter_than_the_preface_of_http2_is_answered() {
     let bench = Bench::start();
     let (responses, closed) = super::exchange(&bench.edge, b"GET / HTTP/1.0\r\n\r\n");

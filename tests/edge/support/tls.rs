@@ -103,7 +103,12 @@ impl Secure {
 
     pub fn request(&mut self, path: &str, fields: &[(&str, &str)]) -> io::Result<Response> {
         let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        self.stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n").as_bytes())?;
+        self.unfinished(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"))
+    }
+
+    /// Sends these bytes, whatever they are, and waits for an answer.
+    pub fn unfinished(&mut self, bytes: &str) -> io::Result<Response> {
+        self.stream.write_all(bytes.as_bytes())?;
         let head = Head::parse(&read_head(&mut self.stream)?);
         let status = head.first_line.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
         let length = head.field("content-length").map_or(0, |length| length.parse().expect("a length"));

@@ -237,6 +237,11 @@ impl Exchange {
         self.wire.some()
     }
 
+    /// Whether nothing has ended it that is known of.
+    pub fn is_open(&self) -> bool {
+        !self.closed
+    }
+
     /// Ends the connection in good order after what was written.
     pub fn close(&mut self) {
         self.closed = true;

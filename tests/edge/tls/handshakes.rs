@@ -119,6 +119,35 @@ fn who_does_not_shake_hands_is_cut_off_and_nobody_else_waits() {
 }
 
 #[test]
+fn at_the_cap_an_unfinished_handshake_makes_room_for_who_finishes() {
+    let listening = Listening::with().network("max_connections = 2").start();
+    // The start has tried the listener.
+    let open = |count: u32| {
+        let line = format!("harmony_connections_open{{network=\"tls\"}} {count}\n");
+        becomes_true(Duration::from_secs(20), || listening.edge.manage("/metrics").send().text().contains(&line))
+    };
+    assert!(open(0));
+    let mut kept = listening.offer().shake(listening.port(), "localhost");
+    assert_eq!(kept.get("/s").expect("an answer").status, 200);
+    let mut silent = TcpStream::connect(("127.0.0.1", listening.port())).unwrap();
+    assert!(open(2));
+    assert_eq!(listening.offer().get(listening.port(), "/s").expect("an answer").status, 200);
+    silent.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    assert!(matches!(silent.read(&mut [0; 100]), Ok(0)), "it was cut at once");
+    assert_eq!(kept.get("/s").expect("an answer").status, 200);
+}
+
+#[test]
+fn a_head_that_trickles_through_tls_is_cut_with_a_word() {
+    let listening = Listening::with().start();
+    let mut secure = listening.offer().shake(listening.port(), "localhost");
+    let started = Instant::now();
+    let answer = secure.unfinished("GET /s HTTP/1.1\r\nHost: h\r\n").expect("an answer");
+    assert_eq!(answer.status, 408);
+    assert!((9..35).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+}
+
+#[test]
 fn plain_http_and_a_foreign_authority_end_with_a_line_that_says_so() {
     let listening = Listening::with().start();
     let mut plain = TcpStream::connect(("127.0.0.1", listening.port())).unwrap();

@@ -1,0 +1,155 @@
+//! The frames of an HTTP/2 connection as they come in, as far as they tell whether it makes headway: blocks of header fields, and streams that are reset.
+//!
+//! Nothing is judged or changed here; the HTTP/2 of the proxy reads the same bytes. What is malformed is its business too.
+
+/// `PRI * HTTP/2.0 ...` (RFC 9113 section 3.4).
+pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+const HEADER: usize = 9;
+const HEADERS: u8 = 0x1;
+const RST_STREAM: u8 = 0x3;
+const CONTINUATION: u8 = 0x9;
+const END_HEADERS: u8 = 0x4;
+
+/// What some bytes brought.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// Blocks of header fields that began.
+    pub(super) begun: u32,
+    /// Blocks of header fields that are there as a whole.
+    pub(super) ended: u32,
+    /// Streams that the client reset.
+    pub(super) resets: u32,
+}
+
+/// Where in which frame the connection is.
+#[derive(Debug)]
+pub(super) struct Frames {
+    header: [u8; HEADER],
+    /// Bytes of `header` that are there.
+    have: usize,
+    /// Bytes of the payload, or of the preface, that are still to come.
+    rest: usize,
+    /// Whether the payload at hand ends a block.
+    ends_block: bool,
+    in_block: bool,
+}
+
+impl Frames {
+    /// Those of a connection whose next byte is the first one of the preface.
+    pub(super) fn new() -> Self {
+        Self {
+            header: [0; HEADER],
+            have: 0,
+            rest: PREFACE.len(),
+            ends_block: false,
+            in_block: false,
+        }
+    }
+
+    /// Goes on through these bytes.
+    pub(super) fn read(&mut self, mut bytes: &[u8]) -> Seen {
+        let mut seen = Seen::default();
+        while !bytes.is_empty() {
+            if self.rest > 0 {
+                let skipped = self.rest.min(bytes.len());
+                self.rest -= skipped;
+                bytes = &bytes[skipped..];
+            } else {
+                let taken = (HEADER - self.have).min(bytes.len());
+                self.header[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
+                self.have += taken;
+                bytes = &bytes[taken..];
+                if self.have < HEADER {
+                    break;
+                }
+                self.have = 0;
+                self.begin(&mut seen);
+            }
+            if self.rest == 0 && self.ends_block {
+                (self.ends_block, self.in_block) = (false, false);
+                seen.ended += 1;
+            }
+        }
+        seen
+    }
+
+    /// Whether a block of header fields has begun and not ended.
+    pub(super) fn are_in_block(&self) -> bool {
+        self.in_block
+    }
+
+    fn begin(&mut self, seen: &mut Seen) {
+        let [a, b, c, kind, flags, ..] = self.header;
+        self.rest = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        match kind {
+            HEADERS | CONTINUATION => {
+                if !self.in_block {
+                    self.in_block = true;
+                    seen.begun += 1;
+                }
+                self.ends_block = flags & END_HEADERS != 0;
+            }
+            RST_STREAM => seen.resets += 1,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let mut frame = length[1..].to_vec();
+        frame.extend([kind, flags, 0, 0, 0, 1]);
+        frame.extend(payload);
+        frame
+    }
+
+    fn conversation() -> Vec<u8> {
+        let mut bytes = PREFACE.to_vec();
+        bytes.extend(frame(4, 0, b""));
+        bytes.extend(frame(HEADERS, END_HEADERS, b"whole"));
+        bytes.extend(frame(HEADERS, 1, b"first part"));
+        bytes.extend(frame(CONTINUATION, 0, b""));
+        bytes.extend(frame(CONTINUATION, END_HEADERS, b""));
+        bytes.extend(frame(0, 0, &[7; 300]));
+        bytes.extend(frame(RST_STREAM, 0, &[0; 4]));
+        bytes.extend(frame(HEADERS, 0, b"no end"));
+        bytes
+    }
+
+    #[test]
+    fn it_does_not_matter_how_the_bytes_are_cut() {
+        let bytes = conversation();
+        let whole = Seen {
+            begun: 3,
+            ended: 2,
+            resets: 1,
+        };
+        for size in [1, 2, 7, 9, 10, 100, bytes.len()] {
+            let mut frames = Frames::new();
+            let mut sum = Seen::default();
+            for piece in bytes.chunks(size) {
+                let seen = frames.read(piece);
+                sum.begun += seen.begun;
+                sum.ended += seen.ended;
+                sum.resets += seen.resets;
+            }
+            assert_eq!(sum, whole, "in pieces of {size}");
+            assert!(frames.are_in_block());
+        }
+    }
+
+    #[test]
+    fn a_block_is_there_with_its_last_byte() {
+        let mut frames = Frames::new();
+        frames.read(PREFACE);
+        let bytes = frame(HEADERS, END_HEADERS, b"abc");
+        let (all_but_one, last) = bytes.split_at(bytes.len() - 1);
+        assert_eq!(frames.read(all_but_one).ended, 0);
+        assert_eq!(frames.read(last).ended, 1);
+    }
+}

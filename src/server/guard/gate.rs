@@ -1,0 +1,264 @@
+//! One listener's connections: how many there may be, and who goes when there are more.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::config::Bind;
+use crate::proxy::{Connection, Cut};
+use crate::telemetry::NetworkMetrics;
+
+/// How long a client may take to send a whole head, from its first byte (on a new connection: from the beginning), however it trickles.
+pub(super) const HEAD: Duration = Duration::from_secs(10);
+/// How long a kept connection may be idle. (Pingora holds HTTP/1 to the same.)
+const IDLE: Duration = Duration::from_secs(60);
+
+/// A listener's gate.
+#[derive(Debug)]
+pub(super) struct Gate {
+    bind: Bind,
+    limit: AtomicUsize,
+    metrics: Arc<NetworkMetrics>,
+    inside: Mutex<Inside>,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    /// Every connection, the oldest first, and some that are over.
+    all: Vec<Arc<Connection>>,
+    /// Those that may not have sent a whole head yet, the oldest first.
+    new: VecDeque<Arc<Connection>>,
+}
+
+/// While this lives, a connection counts.
+#[derive(Debug)]
+pub(super) struct Admission {
+    gate: Arc<Gate>,
+    connection: Arc<Connection>,
+}
+
+impl Gate {
+    pub(super) fn new(bind: Bind, limit: usize, metrics: Arc<NetworkMetrics>) -> Self {
+        Self {
+            bind,
+            limit: limit.into(),
+            metrics,
+            inside: Mutex::default(),
+        }
+    }
+
+    pub(super) fn network(&self) -> &str {
+        &self.metrics.name
+    }
+
+    pub(super) fn metrics(&self) -> &NetworkMetrics {
+        &self.metrics
+    }
+
+    pub(super) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_bound_to(&self, local: SocketAddr) -> bool {
+        self.bind == Bind::Tcp(local)
+    }
+
+    pub(super) fn is_unix(&self) -> bool {
+        matches!(self.bind, Bind::Unix(_))
+    }
+
+    /// Whether it is bound to every address, at this port.
+    pub(super) fn is_at_port(&self, port: u16) -> bool {
+        matches!(self.bind, Bind::Tcp(bind) if bind.ip().is_unspecified() && bind.port() == port)
+    }
+
+    /// Lets a connection in. If there are too many, the oldest one that has not sent a whole head goes; if all have, the one that has been idle for longest; if
+    /// all are busy, the new one.
+    pub(super) fn admit(self: &Arc<Self>, connection: &Arc<Connection>) -> Option<Admission> {
+        let open = self.metrics.open.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut inside = self.inside();
+        if open > self.limit.load(Ordering::Relaxed) {
+            let cut = inside.make_room();
+            match cut {
+                Some(cut) => self.has_cut(cut),
+                None => {
+                    self.metrics.open.fetch_sub(1, Ordering::Relaxed);
+                    self.metrics.count_closed("refused");
+                    return None;
+                }
+            }
+        }
+        inside.all.push(connection.clone());
+        inside.new.push_back(connection.clone());
+        drop(inside);
+        Some(Admission {
+            gate: self.clone(),
+            connection: connection.clone(),
+        })
+    }
+
+    /// Cuts what makes no headway, and forgets what is over.
+    pub(super) fn sweep(&self) {
+        let mut inside = self.inside();
+        let mut cuts = Vec::new();
+        inside.all.retain(|connection| {
+            let progress = connection.progress();
+            if let Some(cut) = progress.overdue(HEAD, IDLE)
+                && progress.cut(cut)
+            {
+                cuts.push(cut);
+            }
+            !progress.is_over()
+        });
+        inside.new.retain(|connection| {
+            let progress = connection.progress();
+            !progress.is_over() && !progress.has_sent_a_head()
+        });
+        // After a flood, its memory is not kept for the next one.
+        let Inside { all, new } = &mut *inside;
+        if all.capacity() > 4 * all.len() + 1024 {
+            all.shrink_to(2 * all.len());
+        }
+        if new.capacity() > 4 * new.len() + 1024 {
+            new.shrink_to(2 * new.len());
+        }
+        drop(inside);
+        for cut in cuts {
+            self.has_cut(cut);
+        }
+    }
+
+    /// A connection does not count any more.
+    fn has_cut(&self, cut: Cut) {
+        self.metrics.open.fetch_sub(1, Ordering::Relaxed);
+        self.metrics.count_closed(cut.label());
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inside {
+    fn make_room(&mut self) -> Option<Cut> {
+        while let Some(oldest) = self.new.pop_front() {
+            let progress = oldest.progress();
+            if !progress.has_sent_a_head() && progress.cut(Cut::Crowded) {
+                return Some(Cut::Crowded);
+            }
+        }
+        loop {
+            let idle = self.all.iter().filter(|one| !one.progress().is_over());
+            let since = idle.filter_map(|one| Some((one.progress().idle_since()?, one)));
+            let (_, longest) = since.min_by_key(|(since, _)| *since)?;
+            if longest.progress().cut(Cut::CrowdedIdle) {
+                return Some(Cut::CrowdedIdle);
+            }
+        }
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let progress = self.connection.progress();
+        match progress.was_cut() {
+            // By its own stream, which does not know the gate.
+            Some(Cut::Gone) => {
+                self.gate.metrics.open.fetch_sub(1, Ordering::Relaxed);
+            }
+            Some(Cut::Resets) => self.gate.has_cut(Cut::Resets),
+            _ if progress.ends() => {
+                self.gate.metrics.open.fetch_sub(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::Clock;
+
+    struct Bench {
+        gate: Arc<Gate>,
+        clock: Arc<Clock>,
+    }
+
+    impl Bench {
+        fn new(limit: usize) -> Self {
+            let bind = Bind::Tcp("127.0.0.1:80".parse().unwrap());
+            let metrics = Arc::new(NetworkMetrics::new("public".into()));
+            Self {
+                gate: Arc::new(Gate::new(bind, limit, metrics)),
+                clock: Arc::default(),
+            }
+        }
+
+        fn open(&self) -> Option<(Arc<Connection>, Admission)> {
+            let connection = Arc::new(Connection::new(self.clock.clone()));
+            let admission = self.gate.admit(&connection)?;
+            Some((connection, admission))
+        }
+
+        fn count(&self) -> usize {
+            self.gate.metrics.open.load(Ordering::Relaxed)
+        }
+    }
+
+    fn cut(connection: &(Arc<Connection>, Admission)) -> Option<Cut> {
+        connection.0.progress().was_cut()
+    }
+
+    #[test]
+    fn the_oldest_without_a_whole_head_goes() {
+        let bench = Bench::new(3);
+        let [kept, slow, new] = [(); 3].map(|()| bench.open().unwrap());
+        kept.0.progress().head_is_complete();
+        slow.0.progress().bytes_arrived(true);
+        let next = bench.open().unwrap();
+        assert_eq!(
+            [cut(&kept), cut(&slow), cut(&new), cut(&next)],
+            [None, Some(Cut::Crowded), None, None]
+        );
+        assert_eq!(bench.count(), 3);
+        drop(slow);
+        assert_eq!(bench.count(), 3, "it was taken off when it was cut");
+        drop((kept, new, next));
+        assert_eq!(bench.count(), 0);
+        bench.gate.sweep();
+        assert!(bench.gate.inside().all.is_empty() && bench.gate.inside().new.is_empty());
+    }
+
+    #[test]
+    fn among_those_that_have_sent_one_the_longest_idle_goes_and_a_busy_one_never() {
+        let bench = Bench::new(2);
+        let [busy, idle] = [(); 2].map(|()| bench.open().unwrap());
+        for connection in [&busy, &idle] {
+            connection.0.progress().head_is_complete();
+        }
+        assert!(bench.open().is_none(), "both are busy");
+        assert_eq!(bench.gate.metrics.closed(), [("refused", 1)]);
+        idle.0.progress().awaits_request();
+        let next = bench.open().unwrap();
+        assert_eq!(
+            [cut(&busy), cut(&idle), cut(&next)],
+            [None, Some(Cut::CrowdedIdle), None]
+        );
+        assert_eq!(bench.count(), 2);
+    }
+
+    #[test]
+    fn what_the_stream_cuts_itself_is_taken_off_once() {
+        let bench = Bench::new(2);
+        let [gone, resetting] = [(); 2].map(|()| bench.open().unwrap());
+        gone.0.progress().cut(Cut::Gone);
+        resetting.0.progress().cut(Cut::Resets);
+        bench.gate.sweep();
+        drop((gone, resetting));
+        assert_eq!(bench.count(), 0);
+        assert_eq!(bench.gate.metrics.closed(), [("resets", 1)]);
+    }
+}

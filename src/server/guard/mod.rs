@@ -1,0 +1,276 @@
+//! What stands between Pingora's accept and the application: limits on connections that Pingora has none for.
+//!
+//! A head has ten seconds however it trickles, an idle connection a minute, a listener a number of connections. Nothing here looks into a request: the stream takes
+//! note of what comes in, the application of what it makes of it, and a sweeper ends what makes no headway. A request costs no timer, no lock and no allocation.
+
+mod frames;
+mod gate;
+mod stream;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::apps::ServerApp;
+use pingora::http::ResponseHeader;
+use pingora::protocols::l4::stream::Stream as Socket;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::{GetProxyDigest, GetSocketDigest, Stream};
+use pingora::server::ShutdownWatch;
+
+use crate::config::Config;
+use crate::gateway::{Listener, Live};
+use crate::proxy::{Clock, Connection, Cut, Progress};
+
+use super::open_files;
+use super::tls;
+use gate::Gate;
+use stream::Watched;
+
+/// How often connections are looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// How often the log hears of a listener that closes connections.
+const REPORT: Duration = Duration::from_secs(10);
+
+/// Connections to a listener, unless it says otherwise; to the management network.
+const LIMIT: usize = 10_000;
+const MANAGEMENT_LIMIT: usize = 1_000;
+
+/// The gates of all listeners, and the clock that they go by.
+#[derive(Debug)]
+pub(super) struct Gates {
+    clock: Arc<Clock>,
+    all: Vec<Arc<Gate>>,
+    /// File descriptors that the process may have.
+    open_files: Option<u64>,
+}
+
+impl Gates {
+    /// One for each network.
+    pub(super) fn new(live: &Live) -> Self {
+        let config = live.config();
+        let open_files = open_files::raise();
+        let limits = limits(&config, open_files);
+        let gates = config.networks.iter().zip(limits).map(|(network, limit)| {
+            let metrics = live.metrics().network(&network.name);
+            Arc::new(Gate::new(network.bind.clone(), limit, metrics))
+        });
+        Self {
+            clock: Arc::default(),
+            all: gates.collect(),
+            open_files,
+        }
+    }
+
+    /// Ends what makes no headway, for as long as the process lives.
+    pub(super) async fn run(&self, live: &Live) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut config = live.config();
+        let mut reported = (0, self.closed());
+        loop {
+            tick.tick().await;
+            self.clock.turn();
+            let now = live.config();
+            if !Arc::ptr_eq(&config, &now) {
+                config = now;
+                self.adjust(&config);
+            }
+            for gate in &self.all {
+                gate.sweep();
+            }
+            if u128::from(self.clock.millis().saturating_sub(reported.0)) >= REPORT.as_millis() {
+                let closed = self.closed();
+                self.report(&reported.1, &closed);
+                reported = (self.clock.millis(), closed);
+            }
+        }
+    }
+
+    /// A reload may change how many connections a network takes.
+    fn adjust(&self, config: &Config) {
+        let limits = limits(config, self.open_files);
+        for (network, limit) in config.networks.iter().zip(limits) {
+            let gate = self
+                .all
+                .iter()
+                .find(|gate| *gate.network() == *network.name);
+            if let Some(gate) = gate {
+                gate.set_limit(limit);
+            }
+        }
+    }
+
+    fn of(&self, socket: &Socket) -> Option<&Arc<Gate>> {
+        let digest = socket.get_socket_digest();
+        let local = digest.as_ref().and_then(|digest| digest.local_addr());
+        match local.and_then(|local| local.as_inet()) {
+            Some(local) => {
+                let mut gates = self.all.iter();
+                let exact = gates.find(|gate| gate.is_bound_to(*local));
+                exact.or_else(|| self.all.iter().find(|gate| gate.is_at_port(local.port())))
+            }
+            // A Unix socket: only the management network may have one.
+            None => self.all.iter().find(|gate| gate.is_unix()),
+        }
+    }
+
+    fn closed(&self) -> Vec<Vec<(&'static str, u64)>> {
+        let closed = self.all.iter().map(|gate| gate.metrics().closed());
+        closed.collect()
+    }
+
+    fn report(&self, before: &[Vec<(&'static str, u64)>], after: &[Vec<(&'static str, u64)>]) {
+        for (place, gate) in self.all.iter().enumerate() {
+            let (Some(before), Some(after)) = (before.get(place), after.get(place)) else {
+                continue;
+            };
+            let fresh = after.iter().filter_map(|(label, count)| {
+                let known = before.iter().find(|(other, _)| other == label);
+                let more = count - known.map_or(0, |(_, count)| *count);
+                // That is how a quiet connection ends.
+                (more > 0 && *label != "idle").then(|| format!("{label} {more}"))
+            });
+            let fresh: Vec<String> = fresh.collect();
+            if !fresh.is_empty() {
+                let (network, seconds) = (gate.network(), REPORT.as_secs());
+                log::warn!(
+                    "network {network}: connections closed in the last {seconds} s: {}",
+                    fresh.join(", ")
+                );
+            }
+        }
+    }
+}
+
+/// How many connections each network takes: as configured, unless the process may not have that many files open.
+fn limits(config: &Config, open_files: Option<u64>) -> Vec<usize> {
+    let management = config.management.as_ref().map(|settings| &settings.network);
+    let wanted = config.networks.iter().map(|network| {
+        let of_management = management == Some(&network.name);
+        let default = if of_management {
+            MANAGEMENT_LIMIT
+        } else {
+            LIMIT
+        };
+        network.max_connections.unwrap_or(default)
+    });
+    open_files::fit(wanted.collect(), open_files)
+}
+
+/// An application behind gates, and behind TLS where the gateway says so.
+pub(super) struct Guarded<A> {
+    app: Arc<A>,
+    live: Arc<Live>,
+    gates: Arc<Gates>,
+    /// Whether any listener speaks TLS; fixed for the life of the process.
+    any_tls: bool,
+}
+
+impl<A> Guarded<A> {
+    pub(super) fn new(app: A, live: Arc<Live>, gates: Arc<Gates>) -> Self {
+        Self {
+            app: Arc::new(app),
+            any_tls: live.config().networks.iter().any(|it| it.tls.is_some()),
+            live,
+            gates,
+        }
+    }
+
+    fn listener(&self, socket: &Socket) -> Option<Listener> {
+        if !self.any_tls {
+            return None;
+        }
+        let digest = socket.get_socket_digest()?;
+        let local = *digest.local_addr()?.as_inet()?;
+        self.live.gateway().tls(local).cloned()
+    }
+}
+
+impl<A: ServerApp> Guarded<A> {
+    async fn serve(
+        &self,
+        mut socket: Box<Socket>,
+        connection: &Arc<Connection>,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        // The place that Pingora has for what a connection brings along; no proxy is involved.
+        let head = Box::new(ResponseHeader::build(200, Some(0)).ok()?);
+        let brought = Box::new(connection.clone());
+        socket.set_proxy_digest(ProxyDigest::new(head, Some(brought)));
+        let stream: Stream = match self.listener(&socket) {
+            None => {
+                let mut stream = Box::new(Watched::new(*socket, connection.clone()));
+                stream.first_head().await.ok()?;
+                stream
+            }
+            Some(listener) => {
+                connection.progress().handshakes();
+                // In a box of its own: most connections are long past it.
+                let stream = Box::pin(tls::handshake(*socket, listener, connection)).await?;
+                connection.progress().shook_hands();
+                let mut stream = Box::new(Watched::new(stream, connection.clone()));
+                stream.first_head().await.ok()?;
+                stream
+            }
+        };
+        self.app.process_new(stream, shutdown).await
+    }
+}
+
+#[async_trait]
+impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
+    async fn process_new(
+        self: &Arc<Self>,
+        session: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        let Ok(socket) = session.into_any().downcast::<Socket>() else {
+            log::error!("a connection that is no socket was closed");
+            return None;
+        };
+        let gate = self.gates.of(&socket)?;
+        let digest = socket.get_socket_digest();
+        let connection = Arc::new(Connection::new(self.gates.clock.clone()));
+        let Some(_admission) = gate.admit(&connection) else {
+            log::debug!("network {}: full of busy connections", gate.network());
+            return None;
+        };
+        let progress = connection.progress();
+        let stream = unless_cut(progress, self.serve(socket, &connection, shutdown)).await;
+        if let Some(cut) = progress.was_cut().filter(|cut| *cut != Cut::Gone) {
+            let peer = digest.as_ref().and_then(|digest| digest.peer_addr());
+            let peer = peer.map(ToString::to_string).unwrap_or_default();
+            log::debug!(
+                "network {}: connection of {peer} closed: {}",
+                gate.network(),
+                cut.label()
+            );
+        }
+        stream
+    }
+
+    async fn cleanup(&self) {
+        self.app.cleanup().await;
+    }
+}
+
+/// Drops what serves a connection once it is cut, after it had the chance to say a last word.
+async fn unless_cut<T>(progress: &Progress, serving: impl Future<Output = Option<T>>) -> Option<T> {
+    let mut serving = std::pin::pin!(serving);
+    let mut waker: Option<Waker> = None;
+    poll_fn(|context| {
+        let known = waker.as_ref();
+        if !known.is_some_and(|known| known.will_wake(context.waker())) {
+            progress.wakes(context.waker());
+            waker = Some(context.waker().clone());
+        }
+        match serving.as_mut().poll(context) {
+            Poll::Pending if progress.was_cut().is_some() => Poll::Ready(None),
+            polled => polled,
+        }
+    })
+    .await
+}

@@ -1,0 +1,362 @@
+//! A client's stream that takes note of how far its requests have come.
+//!
+//! It stands where Pingora expects the stream itself, as one type with it, so that a read costs one more look at an atomic and no further call through a table.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::{SslDigest, TlsRef};
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+use super::frames::{Frames, PREFACE};
+use crate::proxy::{Connection, Cut, Phase};
+
+/// A connection that resets so many streams in a [`WINDOW`], and at least half of those that it opens, is closed: each costs us more than it costs the client.
+const MAX_RESETS: u32 = 200;
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// Room for a usual first head, and the size from which on the application reads on itself: it has a limit.
+const FRONT: usize = 2 * 1024;
+const MAX_FRONT: usize = 16 * 1024;
+
+/// What a client is told whose head came too slowly: as every other refusal.
+const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nContent-Length: 81\r\nConnection: close\r\n\r\n\
+    {\"error\":\"Request Timeout\",\"message\":\"the head did not arrive within 10 seconds\"}";
+
+/// A stream, watched.
+#[derive(Debug)]
+pub(super) struct Watched<S> {
+    stream: S,
+    connection: Arc<Connection>,
+    /// What was read before anybody asked for it, and how much of it has been asked for since.
+    front: Vec<u8>,
+    taken: usize,
+    /// `None`: HTTP/1.
+    http2: Option<Http2>,
+    /// Whether the client was told that it is too slow.
+    told: bool,
+}
+
+#[derive(Debug)]
+struct Http2 {
+    frames: Frames,
+    /// When the counting began, by the guard's clock.
+    since: u64,
+    opened: u32,
+    resets: u32,
+}
+
+impl<S: IO> Watched<S> {
+    pub(super) fn new(stream: S, connection: Arc<Connection>) -> Self {
+        let http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2)).then(Http2::new);
+        Self {
+            stream,
+            connection,
+            front: Vec::new(),
+            taken: 0,
+            http2,
+            told: false,
+        }
+    }
+
+    /// Waits for the first head, or for the preface of HTTP/2. What serves requests takes five times the memory of this, so it begins only then.
+    pub(super) async fn first_head(&mut self) -> io::Result<()> {
+        if self.http2.is_some() {
+            return Ok(());
+        }
+        let mut head = Vec::with_capacity(FRONT);
+        loop {
+            let before = head.len();
+            let read = self.read_buf(&mut head).await?;
+            if read == 0 || is_enough(&head, before) || head.len() >= MAX_FRONT {
+                break;
+            }
+        }
+        if head.starts_with(PREFACE) && self.get_ssl_digest().is_none() {
+            self.http2 = Some(Http2::new());
+        }
+        self.front = head;
+        Ok(())
+    }
+
+    /// Hands out what was read before.
+    fn read_front(&mut self, buf: &mut ReadBuf<'_>) {
+        let rest = &self.front[self.taken..];
+        let rest = &rest[..rest.len().min(buf.remaining())];
+        buf.put_slice(rest);
+        self.taken += rest.len();
+        if let Some(http2) = &mut self.http2 {
+            http2.read(rest, &self.connection);
+        }
+        if self.taken == self.front.len() {
+            (self.front, self.taken) = (Vec::new(), 0);
+        }
+    }
+
+    /// Nothing more comes, and it was not enough: the end of it, about which no log needs to hear.
+    fn leave(&self) {
+        self.connection.progress().cut(Cut::Gone);
+    }
+
+    /// The last word to a client that has begun a head and was cut for not ending it.
+    fn tell(&mut self, context: &mut Context<'_>) {
+        let progress = self.connection.progress();
+        let heard = matches!(progress.phase().0, Phase::FirstHead | Phase::NextHead);
+        if self.told || self.http2.is_some() || !heard {
+            return;
+        }
+        self.told = true;
+        // One try: there is room for it, unless the client does not read either.
+        if let Poll::Ready(Ok(_)) = Pin::new(&mut self.stream).poll_write(context, TOO_SLOW) {
+            let _ = Pin::new(&mut self.stream).poll_flush(context);
+        }
+    }
+}
+
+/// Whether the application can make something of these bytes, of which those from `fresh` on are new: a whole head, the preface of HTTP/2, or what can be neither.
+fn is_enough(bytes: &[u8], fresh: usize) -> bool {
+    let common = bytes.len().min(PREFACE.len());
+    if bytes[..common] == PREFACE[..common] {
+        return common == PREFACE.len();
+    }
+    if !matches!(bytes.first(), Some(b'\r' | b'\n' | b'!'..=b'~')) {
+        return true;
+    }
+    // An empty line, in the laxest of readings.
+    let mut rest = &bytes[fresh.saturating_sub(2)..];
+    while let Some(end) = memchr::memchr(b'\n', rest) {
+        rest = &rest[end + 1..];
+        if matches!(rest, [b'\n', ..] | [b'\r', b'\n', ..]) {
+            return true;
+        }
+    }
+    false
+}
+
+impl Http2 {
+    fn new() -> Self {
+        Self {
+            frames: Frames::new(),
+            since: 0,
+            opened: 0,
+            resets: 0,
+        }
+    }
+
+    fn read(&mut self, bytes: &[u8], connection: &Connection) {
+        let (seen, progress) = (self.frames.read(bytes), connection.progress());
+        if seen.resets == 0 && seen.begun == 0 && seen.ended == 0 {
+            return;
+        }
+        if seen.ended > 0 {
+            progress.block_ends();
+        }
+        if seen.begun > 0 && self.frames.are_in_block() {
+            progress.block_begins();
+        }
+        let now = progress.now();
+        if u128::from(now.saturating_sub(self.since)) > WINDOW.as_millis() {
+            (self.since, self.opened, self.resets) = (now, 0, 0);
+        }
+        self.opened = self.opened.saturating_add(seen.begun);
+        self.resets = self.resets.saturating_add(seen.resets);
+        if self.resets >= MAX_RESETS && self.resets >= self.opened / 2 {
+            progress.cut(Cut::Resets);
+        }
+    }
+}
+
+impl<S: IO> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let this = &mut *self;
+        if !this.front.is_empty() {
+            this.read_front(buf);
+            return Poll::Ready(Ok(()));
+        }
+        match Pin::new(&mut this.stream).poll_read(context, buf) {
+            Poll::Pending => {
+                if this.connection.progress().was_cut() == Some(Cut::HeadTimeout) {
+                    this.tell(context);
+                }
+                Poll::Pending
+            }
+            Poll::Ready(Ok(())) if buf.filled().len() > before => {
+                let progress = this.connection.progress();
+                progress.bytes_arrived(this.http2.is_none());
+                if let Some(http2) = &mut this.http2 {
+                    http2.read(&buf.filled()[before..], &this.connection);
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(result) => {
+                let phase = this.connection.progress().phase().0;
+                let at_head = matches!(phase, Phase::Silent | Phase::FirstHead | Phase::NextHead);
+                if at_head && (buf.remaining() > 0 || result.is_err()) {
+                    this.leave();
+                    return Poll::Pending;
+                }
+                Poll::Ready(result)
+            }
+        }
+    }
+}
+
+impl<S: IO> AsyncWrite for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[async_trait]
+impl<S: IO> Peek for Watched<S> {
+    /// Pingora asks whether the connection begins with the preface of HTTP/2, and would wait for as many bytes. It has been read by now, or something else.
+    async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
+        let rest = &self.front[self.taken..];
+        let have = rest.len().min(buf.len());
+        buf[..have].copy_from_slice(&rest[..have]);
+        buf[have..].fill(0);
+        Ok(true)
+    }
+}
+
+#[async_trait]
+impl<S: IO> Shutdown for Watched<S> {
+    async fn shutdown(&mut self) {
+        self.stream.shutdown().await;
+    }
+}
+
+impl<S: IO> UniqueID for Watched<S> {
+    fn id(&self) -> UniqueIDType {
+        self.stream.id()
+    }
+}
+
+impl<S: IO> Ssl for Watched<S> {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.stream.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.stream.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.stream.selected_alpn_proto()
+    }
+}
+
+impl<S: IO> GetTimingDigest for Watched<S> {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.stream.get_timing_digest()
+    }
+
+    fn get_read_pending_time(&self) -> Duration {
+        self.stream.get_read_pending_time()
+    }
+
+    fn get_write_pending_time(&self) -> Duration {
+        self.stream.get_write_pending_time()
+    }
+}
+
+impl<S: IO> GetProxyDigest for Watched<S> {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.stream.get_proxy_digest()
+    }
+}
+
+impl<S: IO> GetSocketDigest for Watched<S> {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.stream.get_socket_digest()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_enough_with_its_last_byte_however_it_comes() {
+        for head in [
+            "GET / HTTP/1.0\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+            "GET / HTTP/1.1\nHost: h\n\n",
+            "GET / HTTP/1.1\r\nHost: h\n\r\n",
+            "\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "PRO * HTTP/1.1\r\n\r\n",
+        ] {
+            let bytes = head.as_bytes();
+            for step in 1..=bytes.len() {
+                let mut before = 0;
+                let enough = loop {
+                    let have = (before + step).min(bytes.len());
+                    if is_enough(&bytes[..have], before) || have == bytes.len() {
+                        break have;
+                    }
+                    before = have;
+                };
+                assert_eq!(enough, bytes.len(), "{head:?} in steps of {step}");
+                assert!(is_enough(bytes, before), "{head:?} in steps of {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_can_be_no_head_is_not_waited_for() {
+        assert!(is_enough(b"\x16\x03\x01", 0));
+        assert!(is_enough(b" GET", 0));
+        assert!(
+            !is_enough(b"G", 0) && !is_enough(b"\r", 0) && !is_enough(b"PRI * HTTP/2.0\r\n\r\n", 0)
+        );
+    }
+
+    #[test]
+    fn the_last_word_is_as_long_as_it_says() {
+        let text = std::str::from_utf8(TOO_SLOW).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.contains(&format!("Content-Length: {}\r\n", body.len())),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,57 @@
+//! Few open files: the listeners' limits shrink with them, and without any left nothing spins and nothing breaks for good.
+
+use std::fs;
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use super::sample;
+use crate::support::poll::becomes_true;
+use crate::support::{Edge, Upstream};
+
+/// CPU time of a process so far, in ticks of 10 ms.
+fn ticks(edge: &Edge) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", edge.id())).expect("a running process");
+    let after_name = stat.rsplit(')').next().expect("a name");
+    after_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
+}
+
+fn limited(upstream: &Upstream, limit: &str) -> Edge {
+    let script = format!("ulimit {limit} && exec \"$@\"");
+    Edge::open(upstream).under(&["sh", "-c", &script, "sh"]).start()
+}
+
+#[test]
+fn a_soft_limit_is_raised() {
+    let upstream = Upstream::start();
+    let edge = limited(&upstream, "-Sn 100");
+    assert!(sample(&edge, "process_max_fds") > 100.0);
+}
+
+#[test]
+fn with_few_files_the_listeners_take_fewer_connections() {
+    let upstream = Upstream::start();
+    let edge = limited(&upstream, "-n 400");
+    assert!(edge.log().contains("the process may have 400 files open, too few for the 11000 connections"), "{}", edge.log());
+    let _slow: Vec<TcpStream> = (0..600).map(|_| TcpStream::connect(("127.0.0.1", edge.port())).expect("a connection")).collect();
+    assert_eq!(edge.get("/api/x").send().status, 200);
+    assert!(super::closed_for(&edge, "crowded") >= 300.0);
+    assert!(!edge.log().contains("Accept() failed"), "{}", edge.log());
+}
+
+#[test]
+fn without_files_nothing_spins_and_nothing_breaks_for_good() {
+    let upstream = Upstream::start();
+    let edge = limited(&upstream, "-n 60");
+    let hoard: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(("127.0.0.1", edge.port())).expect("a connection")).collect();
+    let before = ticks(&edge);
+    thread::sleep(Duration::from_secs(3));
+    let spent = ticks(&edge) - before;
+    assert!(spent < 100, "{spent} ticks of CPU time in three seconds");
+    drop(hoard);
+    assert!(becomes_true(Duration::from_secs(30), || {
+        let mut client = edge.connect().patience(Duration::from_secs(5));
+        client.send("GET /api/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        matches!(client.try_response("GET"), Ok(Some(response)) if response.status == 200)
+    }));
+}

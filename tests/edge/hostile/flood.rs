@@ -1,0 +1,93 @@
+//! Ten thousand connections that each send a head by the byte: others are served as before, in little memory, which is given back.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use super::closed_for;
+use crate::support::poll::becomes_true;
+use crate::support::{Edge, Upstream};
+
+const CONNECTIONS: usize = 10_000;
+const MEMORY_KIB: u64 = 256 * 1024;
+/// Below that the machine, and what else runs on it, is what is measured.
+const NOISE: Duration = Duration::from_millis(20);
+
+fn memory_kib(edge: &Edge, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", edge.id())).expect("a running process");
+    let line = status.lines().find(|line| line.starts_with(name)).expect("the line");
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
+}
+
+/// The slowest but one percent of requests, half of them on new connections.
+fn p99(edge: &Edge, duration: Duration) -> Duration {
+    let started = Instant::now();
+    let mut kept = edge.connect();
+    let mut took = Vec::new();
+    while started.elapsed() < duration {
+        let began = Instant::now();
+        assert_eq!(kept.send("GET /api/x HTTP/1.1\r\nHost: h\r\n\r\n").response().status, 200);
+        took.push(began.elapsed());
+        let began = Instant::now();
+        assert_eq!(edge.get("/api/x").send().status, 200);
+        took.push(began.elapsed());
+        thread::sleep(Duration::from_millis(2));
+    }
+    took.sort_unstable();
+    took[took.len() * 99 / 100]
+}
+
+#[test]
+fn ten_thousand_slow_heads_harm_nobody() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit");
+    if hard < CONNECTIONS as u64 + 2_000 {
+        println!("skipped: {CONNECTIONS} connections need a higher limit of open files than {hard}");
+        return;
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("a higher limit");
+    let upstream = Upstream::start();
+    let edge = Edge::open(&upstream).quiet().start();
+    p99(&edge, Duration::from_secs(1));
+    let before = p99(&edge, Duration::from_secs(3));
+    let resident = memory_kib(&edge, "VmRSS:");
+
+    let mut slow: Vec<TcpStream> = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut stream = TcpStream::connect(("127.0.0.1", edge.port())).expect("a connection");
+        let _ = stream.write_all(b"GET /api/x HTTP/1.1\r\nHost: h\r\nX-A: ");
+        slow.push(stream);
+    }
+    let trickling = AtomicBool::new(true);
+    let during = thread::scope(|scope| {
+        scope.spawn(|| {
+            while trickling.load(Ordering::Relaxed) {
+                for mut stream in &slow {
+                    let _ = stream.write_all(b"a");
+                    thread::sleep(Duration::from_micros(200));
+                }
+            }
+        });
+        let during = p99(&edge, Duration::from_secs(4));
+        trickling.store(false, Ordering::Relaxed);
+        during
+    });
+    let peak = memory_kib(&edge, "VmHWM:");
+    println!("p99 {before:?} before, {during:?} during; resident {resident} KiB before, {peak} KiB at most");
+    assert!(during < 2 * before.max(NOISE), "p99 {before:?} before, {during:?} during");
+    assert!(peak < MEMORY_KIB, "{peak} KiB");
+
+    let all_cut = || closed_for(&edge, "head_timeout") + closed_for(&edge, "crowded") >= CONNECTIONS as f64;
+    assert!(becomes_true(Duration::from_secs(40), all_cut), "{} were cut", closed_for(&edge, "head_timeout"));
+    let given_back = || {
+        let _ = edge.get("/api/x").send();
+        memory_kib(&edge, "VmRSS:") < resident + (peak - resident) / 2
+    };
+    let back = becomes_true(Duration::from_secs(10), given_back);
+    println!("resident {} KiB after", memory_kib(&edge, "VmRSS:"));
+    assert!(back, "{} KiB are still resident, {resident} before", memory_kib(&edge, "VmRSS:"));
+    assert_eq!(edge.get("/api/x").send().status, 200);
+}

@@ -1,0 +1,78 @@
+//! HTTP/2: streams that are opened to be reset, and what the edge says that it takes.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::{END_HEADERS, END_STREAM, GET, HEADERS, Held, PREFACE, closed_for, frame};
+use crate::support::poll::becomes_true;
+use crate::support::{Edge, Upstream};
+
+const RST_STREAM: u8 = 3;
+const CANCEL: &[u8] = &[0, 0, 0, 8];
+
+fn opened_and_reset(number: u32) -> Vec<u8> {
+    let stream = 2 * number + 1;
+    [frame(HEADERS, END_STREAM | END_HEADERS, stream, GET), frame(RST_STREAM, 0, stream, CANCEL)].concat()
+}
+
+#[test]
+fn ten_thousand_streams_that_are_reset_cost_the_connection() {
+    let upstream = Upstream::with(|exchange| {
+        std::thread::sleep(Duration::from_millis(200));
+        exchange.echo_target();
+    });
+    let edge = Edge::open(&upstream).quiet().start();
+    let mut stream = TcpStream::connect(("127.0.0.1", edge.port())).unwrap();
+    stream.write_all(PREFACE).unwrap();
+    let mut sent = 0;
+    // A few at a time, so that each is accepted before it is reset.
+    let refused = (0..10_000).step_by(10).any(|first| {
+        std::thread::sleep(Duration::from_millis(2));
+        let bytes: Vec<u8> = (first..first + 10).flat_map(opened_and_reset).collect();
+        sent = first + 10;
+        stream.write_all(&bytes).is_err()
+    });
+    assert!(refused, "all {sent} streams were taken");
+    let closed = || closed_for(&edge, "resets") == 1.0;
+    let at_once = becomes_true(Duration::from_secs(20), || closed() || edge.log().contains("GOAWAY"));
+    assert!(at_once, "{sent} streams were sent");
+    assert!(upstream.count() <= 450, "{} requests at the upstream", upstream.count());
+    assert_eq!(edge.get("/api/x").http2().send().status, 200);
+}
+
+#[test]
+fn a_client_that_gives_up_now_and_then_is_left_alone() {
+    let upstream = Upstream::with(|exchange| {
+        std::thread::sleep(Duration::from_secs(2));
+        exchange.echo_target();
+    });
+    let edge = Edge::open(&upstream).quiet().start();
+    let mut stream = TcpStream::connect(("127.0.0.1", edge.port())).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    // As a browser does whose user goes elsewhere: everything is under way, then nothing of it is wanted.
+    let numbers = 0..50;
+    stream.write_all(PREFACE).unwrap();
+    stream.write_all(&numbers.clone().flat_map(|number| frame(HEADERS, END_STREAM | END_HEADERS, 2 * number + 1, GET)).collect::<Vec<_>>()).unwrap();
+    assert!(becomes_true(Duration::from_secs(20), || upstream.count() == 50), "{}", upstream.count());
+    stream.write_all(&numbers.flat_map(|number| frame(RST_STREAM, 0, 2 * number + 1, CANCEL)).collect::<Vec<_>>()).unwrap();
+    let mut buffer = [0; 4096];
+    let silent = loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => break false,
+            Ok(_) => {}
+            Err(error) => break error.kind() == std::io::ErrorKind::WouldBlock,
+        }
+    };
+    assert!(silent, "the connection is still there");
+    assert_eq!(closed_for(&edge, "resets"), 0.0);
+}
+
+#[test]
+fn the_edge_says_how_many_streams_and_how_large_a_head_it_takes() {
+    let upstream = Upstream::start();
+    let edge = Edge::open(&upstream).quiet().start();
+    let held = Held::on(edge.port(), PREFACE, &[b""], Duration::from_secs(2));
+    let settings = |id: u8| held.received.windows(6).find(|window| window[..2] == [0, id]).map(|window| u32::from_be_bytes(window[2..].try_into().unwrap()));
+    assert_eq!((settings(3), settings(6)), (Some(100), Some(65_536)), "{:?}", held.received);
+}
