@@ -5,10 +5,10 @@
 //!
 //! It is also where each request passes by before it is read, which the guard of the listeners wants to know.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
@@ -27,23 +27,30 @@ const STEP: Duration = Duration::from_millis(20);
 /// An HTTP application whose idle connections outlive its listeners.
 pub(super) struct Lingering<A>(pub(super) Arc<A>);
 
-#[async_trait]
+/// As `async_trait` would write it, but for one thing: an HTTP/1 request, which needs nothing afterwards, gets the application's own future rather than one around it.
 impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Lingering<A> {
-    async fn process_new_http(
-        self: &Arc<Self>,
+    fn process_new_http<'this, 'watch, 'served>(
+        self: &'this Arc<Self>,
         session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
+        shutdown: &'watch ShutdownWatch,
+    ) -> Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'served>>
+    where
+        'this: 'served,
+        'watch: 'served,
+        Self: 'served,
+    {
         let connection = Connection::of(session.digest());
-        let _served = match connection {
-            Some(connection) if session.is_http2() => Some(connection.serve_stream()),
-            Some(connection) => {
+        if !session.is_http2() {
+            if let Some(connection) = connection {
                 connection.progress().awaits_request();
-                None
             }
-            None => None,
-        };
-        self.0.process_new_http(session, shutdown).await
+            return self.0.process_new_http(session, shutdown);
+        }
+        let stream = connection.map(Connection::serve_stream);
+        Box::pin(async move {
+            let _served = stream;
+            self.0.process_new_http(session, shutdown).await
+        })
     }
 
     fn h2_options(&self) -> Option<H2Options> {
@@ -55,7 +62,15 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Lingering<A> {
     }
 
     /// Called when the listeners are closed. The application's own would close idle connections.
-    async fn http_cleanup(&self) {}
+    fn http_cleanup<'this, 'served>(
+        &'this self,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'served>>
+    where
+        'this: 'served,
+        Self: 'served,
+    {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// Waits until nothing is in flight any more, at most for `grace`, or until a second signal. Returns how many requests are left.
