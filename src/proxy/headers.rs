@@ -24,8 +24,23 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 /// `Proxy` would become `HTTP_PROXY` in a CGI environment behind us.
 const PROXY: HeaderName = HeaderName::from_static("proxy");
 
-/// What tells of a client's certificate behind a proxy that took it (RFC 9440): nobody but the certificate itself tells us or those behind us.
-const CLIENT_CERTIFICATE: [&[u8]; 2] = [b"client-cert", b"client-cert-chain"];
+/// What no client may set, in any spelling. `Client-Cert` tells of a certificate behind a proxy that took it (RFC 9440): nobody but the certificate itself tells us or
+/// those behind us. The other two name a path instead of the one that was authenticated, and some frameworks believe them.
+const RESERVED: [&[u8]; 4] = [
+    b"client-cert",
+    b"client-cert-chain",
+    b"x-original-url",
+    b"x-rewrite-url",
+];
+/// What is judged or replaced under its own name, so that no other spelling may get past.
+const DISGUISED: [&[u8]; 5] = [
+    b"content-length",
+    b"transfer-encoding",
+    b"x-real-ip",
+    b"x-request-id",
+    b"proxy-authorization",
+];
+const FORWARDED_FAMILY: &[u8] = b"x-forwarded-";
 
 /// Whether a field name is one that only we may set: `X-Auth-*`, in every spelling that a server behind us could take for it.
 pub(super) fn is_identity(name: &[u8]) -> bool {
@@ -44,12 +59,23 @@ fn spells(name: &[u8], canonical: &[u8]) -> bool {
             })
 }
 
-/// Removes what a client sent under a reserved name: `X-Auth-*`, `Client-Cert`, and the headers that some pipeline fills from claims. On every route.
+/// Whether a name is, to such a server, one that we judge or replace, without being it.
+fn is_disguised(name: &[u8]) -> bool {
+    if memchr::memchr2(b'_', b'.', name).is_none() {
+        return false;
+    }
+    let family = name.get(..FORWARDED_FAMILY.len());
+    family.is_some_and(|family| spells(family, FORWARDED_FAMILY))
+        || DISGUISED.iter().any(|field| spells(name, field))
+}
+
+/// Removes what a client sent under a reserved name: `X-Auth-*`, `Client-Cert`, disguises, and the headers that some pipeline fills from claims. On every route.
 pub(super) fn strip_reserved(header: &mut RequestHeader, from_claims: &[HeaderName]) {
     let reserved = |name: &HeaderName| {
         let name = name.as_str().as_bytes();
         is_identity(name)
-            || CLIENT_CERTIFICATE.iter().any(|field| spells(name, field))
+            || RESERVED.iter().any(|field| spells(name, field))
+            || is_disguised(name)
             || from_claims
                 .iter()
                 .any(|claim| spells(name, claim.as_str().as_bytes()))
@@ -147,6 +173,12 @@ pub(super) fn is_private(response: &ResponseHeader) -> bool {
         .any(|directive| matches!(directive.trim_ascii(), b"private" | b"no-store"))
 }
 
+/// Whether a response says its length more than once: even where both agree, a client may not take it.
+pub(super) fn has_two_lengths(response: &ResponseHeader) -> bool {
+    let lengths = response.headers.get_all(header::CONTENT_LENGTH);
+    lengths.iter().nth(1).is_some()
+}
+
 /// Removes what concerns only the connection to the upstream, and what its `Connection` names: it is meant for us alone (RFC 9110 section 7.6.1). Framing is not its to drop.
 pub(super) fn strip_hop_by_hop(response: &mut ResponseHeader) {
     let kept = [
@@ -198,6 +230,10 @@ fn forwarded(request: &mut RequestHeader, ctx: &Context) -> pingora::Result<()> 
     }
     request.remove_header(&header::FORWARDED);
     request.remove_header(&X_REAL_IP);
+    let claimed = |name: &&HeaderName| name.as_str().as_bytes().starts_with(FORWARDED_FAMILY);
+    while let Some(name) = request.headers.keys().find(claimed).cloned() {
+        request.remove_header(&name);
+    }
     if let Some(peer) = peer {
         request.insert_header(X_FORWARDED_FOR, value(&peer.to_string().into()))?;
     }
@@ -293,14 +329,20 @@ mod tests {
             "x_auth_subject",
             "X-Team",
             "x_team",
+            "X_Original_URL",
+            "Content_Length",
+            "x.forwarded.for",
+            "X-Forwarded_Port",
             "X-Other",
+            "X_Other",
+            "X-Forwarded-Port",
         ] {
             header.append_header(name, "1").unwrap();
             header.append_header(name, "2").unwrap();
         }
         strip_reserved(&mut header, &[HeaderName::from_static("x-team")]);
         let left: Vec<_> = header.headers.keys().map(HeaderName::as_str).collect();
-        assert_eq!(left, ["x-other"]);
+        assert_eq!(left, ["x-other", "x_other", "x-forwarded-port"]);
     }
 
     #[test]

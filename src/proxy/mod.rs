@@ -232,6 +232,13 @@ impl ProxyHttp for Edge {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> pingora::Result<()> {
+        if headers::has_two_lengths(response) {
+            return Err(Error::explain(
+                ErrorType::InvalidHTTPHeader,
+                "more than one content-length",
+            )
+            .into_up());
+        }
         let informational = response.status.is_informational()
             && response.status != StatusCode::SWITCHING_PROTOCOLS;
         if !informational {

@@ -55,11 +55,19 @@ fn the_length_of_a_body_is_said_once_and_plainly() {
         ("on a DELETE", "DELETE /api/x HTTP/1.1\r\n{H}Content-Length: 5\r\n\r\nhello", Forwarded("hello")),
         ("on a method of its own", "FROBNICATE /api/x HTTP/1.1\r\n{H}Content-Length: 5\r\n\r\nhello", Forwarded("hello")),
         ("in HTTP/1.0", "POST /api/x HTTP/1.0\r\n{H}Content-Length: 5\r\n\r\nhello", Forwarded("hello")),
-        ("a request as the body of a GET", "GET /api/x HTTP/1.1\r\n{H}Content-Length: 40\r\n\r\nGET /api/smuggled HTTP/1.1\r\nHost: evil\r\n", Forwarded("GET /api/smuggled HTTP/1.1\r\nHost: evil\r\n")),
+        (
+            "a request as the body of a GET",
+            "GET /api/x HTTP/1.1\r\n{H}Content-Length: 40\r\n\r\nGET /api/smuggled HTTP/1.1\r\nHost: evil\r\n",
+            Forwarded("GET /api/smuggled HTTP/1.1\r\nHost: evil\r\n"),
+        ),
         ("a request behind a length of 0", "GET /api/x HTTP/1.1\r\n{H}Content-Length: 0\r\nConnection: close\r\n\r\n{S}", Forwarded("")),
         ("underscored", "POST /api/x HTTP/1.1\r\n{H}Content_Length: 5\r\n\r\n", RefusedOrForwarded("")),
         ("underscored beside the real one", "POST /api/x HTTP/1.1\r\n{H}Content-Length: 5\r\nContent_Length: 0\r\n\r\nhello", RefusedOrForwarded("hello")),
-        ("underscored beside an encoding", "POST /api/x HTTP/1.1\r\n{H}Content_Length: 300\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", RefusedOrForwarded("")),
+        (
+            "underscored beside an encoding",
+            "POST /api/x HTTP/1.1\r\n{H}Content_Length: 300\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
         ("dotted beside the real one", "POST /api/x HTTP/1.1\r\n{H}Content.Length: 0\r\nContent-Length: 5\r\n\r\nhello", RefusedOrForwarded("hello")),
         ("nominated in Connection", "POST /api/x HTTP/1.1\r\n{H}Content-Length: 5\r\nConnection: Content-Length\r\n\r\nhello", RefusedOrForwarded("hello")),
         ("nominated on a GET", "GET /api/x HTTP/1.1\r\n{H}Content-Length: 5\r\nConnection: content-length\r\n\r\nhello", RefusedOrForwarded("hello")),
@@ -184,7 +192,17 @@ fn a_request_is_for_one_host() {
         ("two in two spellings", "GET /api/x HTTP/1.1\r\n{H}hOST: evil\r\n\r\n", Refused(400)),
         ("one more behind a fold", "GET /api/x HTTP/1.1\r\n{H}X-A: 1\r\n Host: evil\r\n\r\n", Refused(400)),
         ("two in HTTP/1.0", "GET /api/x HTTP/1.0\r\n{H}Host: evil\r\n\r\n", Refused(400)),
-        ("a name of 300 letters", concat!("GET /api/x HTTP/1.1\r\nHost: ", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "\r\n{T}\r\n"), Refused(400)),
+        (
+            "a name of 300 letters",
+            concat!(
+                "GET /api/x HTTP/1.1\r\nHost: ",
+                "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                "\r\n{T}\r\n"
+            ),
+            Refused(400),
+        ),
     ]);
 }
 

@@ -1,6 +1,6 @@
 //! Lines, names and methods.
 
-use super::{Bench, Forwarded, Refused, RefusedOrForwarded, RefusedSomehow};
+use super::{Answered, Bench, Forwarded, Refused, RefusedOrForwarded, RefusedSomehow};
 
 #[test]
 fn lines_end_in_crlf_and_are_not_folded() {
@@ -119,7 +119,7 @@ fn a_request_line_has_three_parts_and_two_blanks() {
         ("empty lines of LF in front", "\n\nGET /api/x HTTP/1.1\r\n{H}\r\n", RefusedOrForwarded("")),
         ("a CR in front", "\rGET /api/x HTTP/1.1\r\n{H}\r\n", RefusedOrForwarded("")),
         ("a NUL in front", "\x00GET /api/x HTTP/1.1\r\n{H}\r\n", RefusedSomehow),
-        ("the preface of HTTP/2 as a request of HTTP/1.1", "PRI * HTTP/1.1\r\n{H}\r\nSM\r\n\r\n", RefusedSomehow),
+        ("the preface of HTTP/2 as a request of HTTP/1.1", "PRI * HTTP/1.1\r\n{H}\r\n", Answered(404)),
         ("a part of the preface of HTTP/2", "PRI * HTTP/2.0\r\n{H}\r\nSM\r\n\r\n", RefusedSomehow),
         ("the preface of HTTP/2 in small letters", "pri * http/2.0\r\n\r\nsm\r\n\r\n", RefusedSomehow),
         ("another protocol", "SSH-2.0-OpenSSH_9.6 Debian-3\r\n\r\n", RefusedSomehow),

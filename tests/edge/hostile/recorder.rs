@@ -79,7 +79,8 @@ impl Recorder {
 
     fn news(&self, mark: &Mark) -> Vec<Tape> {
         let tapes = self.tapes.lock().unwrap();
-        let news = tapes.iter().enumerate().map(|(number, tape)| Tape { bytes: tape.bytes[mark.0.get(number).copied().unwrap_or(0)..].to_vec(), ended: tape.ended });
+        let news =
+            tapes.iter().enumerate().map(|(number, tape)| Tape { bytes: tape.bytes[mark.0.get(number).copied().unwrap_or(0)..].to_vec(), ended: tape.ended });
         news.filter(|tape| !tape.bytes.is_empty()).collect()
     }
 }

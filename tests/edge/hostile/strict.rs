@@ -1,8 +1,10 @@
 //! A reader of HTTP/1.1 requests that takes what RFC 9112 has a sender generate, and nothing else: the judge of what an upstream got. It shares no code with the edge or
 //! with the rest of the harness, and what it cannot read in exactly one way it calls unsound.
 
+use std::fmt;
+
 /// One request as an upstream has to understand it.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Request {
     pub method: String,
     pub target: String,
@@ -17,6 +19,12 @@ pub struct Request {
 impl Request {
     pub fn values(&self, name: &str) -> Vec<&str> {
         self.fields.iter().filter(|(field, _)| field == name).map(|(_, value)| value.as_str()).collect()
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {:?} (whole: {})", self.method, self.target, self.body, self.whole)
     }
 }
 

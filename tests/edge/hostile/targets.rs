@@ -41,7 +41,7 @@ fn a_target_has_one_form_and_one_meaning() {
         ("CONNECT with a length", "CONNECT h:443 HTTP/1.1\r\n{H}Content-Length: 5\r\n\r\nhello", Answered(405)),
         ("CONNECT with a path", "CONNECT /api/x HTTP/1.1\r\n{H}\r\n", Answered(405)),
         ("CONNECT with a URL", "CONNECT http://h/api/x HTTP/1.1\r\n{H}\r\n", Answered(405)),
-        ("CONNECT to the metadata of a cloud", "CONNECT 169.254.169.254:80 HTTP/1.1\r\n{H}\r\n", Answered(405)),
+        ("CONNECT to the metadata of a cloud", "CONNECT 169.254.169.254:80 HTTP/1.1\r\n{H}\r\n", Refused(400)),
         ("connect in small letters", "connect /api/x HTTP/1.1\r\n{H}\r\n", RefusedOrForwarded("")),
         ("TRACE", "TRACE /api/x HTTP/1.1\r\n{H}\r\n", Answered(405)),
         ("TRACE with a body", "TRACE /api/x HTTP/1.1\r\n{H}Content-Length: 5\r\n\r\nhello", Answered(405)),
