@@ -173,10 +173,18 @@ pub(super) fn is_private(response: &ResponseHeader) -> bool {
         .any(|directive| matches!(directive.trim_ascii(), b"private" | b"no-store"))
 }
 
-/// Whether a response says its length more than once: even where both agree, a client may not take it.
-pub(super) fn has_two_lengths(response: &ResponseHeader) -> bool {
-    let lengths = response.headers.get_all(header::CONTENT_LENGTH);
-    lengths.iter().nth(1).is_some()
+/// Whether nobody can take the end of a response for another place than we do: at most one plain length, and no encoding but `chunked`, which is all that we ask for.
+pub(super) fn is_framed_plainly(response: &ResponseHeader) -> bool {
+    let one = |name: HeaderName, is_plain: fn(&[u8]) -> bool| {
+        let mut values = response.headers.get_all(name).iter();
+        let plain = values.next().is_none_or(|value| is_plain(value.as_bytes()));
+        plain && values.next().is_none()
+    };
+    one(header::CONTENT_LENGTH, |length| {
+        !length.is_empty() && length.iter().all(u8::is_ascii_digit)
+    }) && one(header::TRANSFER_ENCODING, |encoding| {
+        encoding.eq_ignore_ascii_case(b"chunked")
+    })
 }
 
 /// Removes what concerns only the connection to the upstream, and what its `Connection` names: it is meant for us alone (RFC 9110 section 7.6.1). Framing is not its to drop.

@@ -228,16 +228,19 @@ impl ProxyHttp for Edge {
 
     async fn upstream_response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> pingora::Result<()> {
-        if headers::has_two_lengths(response) {
-            return Err(Error::explain(
-                ErrorType::InvalidHTTPHeader,
-                "more than one content-length",
-            )
-            .into_up());
+        if !headers::is_framed_plainly(response) {
+            return Err(invalid_response("framing"));
+        }
+        let asked = session.req_header().headers.contains_key(header::UPGRADE);
+        if response.status == StatusCode::SWITCHING_PROTOCOLS && !asked {
+            // The client would read on for another response: the upstream could make up whole ones.
+            return Err(invalid_response(
+                "a switch of protocols that nobody asked for",
+            ));
         }
         let informational = response.status.is_informational()
             && response.status != StatusCode::SWITCHING_PROTOCOLS;
@@ -394,4 +397,9 @@ impl ProxyHttp for Edge {
             record::finished(session, ctx, self.live.metrics());
         }
     }
+}
+
+/// What becomes a 502.
+fn invalid_response(why: &'static str) -> Box<Error> {
+    Error::explain(ErrorType::InvalidHTTPHeader, why).into_up()
 }

@@ -100,10 +100,14 @@ impl Bench {
     fn run(&self, bytes: &[u8]) -> Result<Outcome, String> {
         let row = self.rows.load(Ordering::Relaxed);
         let mark = self.upstream.mark();
+        let started = std::time::Instant::now();
         let next = format!("/next-{row}");
         let mut client = self.edge.connect().patience(PATIENCE);
         client.send([bytes, &self.canary(&next[1..], "Connection: close\r\n")].concat());
         let (responses, closed) = drain(&mut client, if bytes.starts_with(b"HEAD ") { "HEAD" } else { "GET" });
+        if started.elapsed() > Duration::from_secs(1) {
+            eprintln!("SLOW {:?} {:?}", started.elapsed(), String::from_utf8_lossy(bytes).chars().take(200).collect::<String>());
+        }
         self.edge_is_sane(row)?;
 
         let (seen, next_seen) = self.seen(&mark, row)?;

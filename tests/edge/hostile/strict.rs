@@ -59,7 +59,7 @@ impl Reader<'_> {
         let parts: Vec<&str> = line.split(' ').collect();
         let [method, target, "HTTP/1.1"] = parts[..] else { return Err(format!("request line {line:?}")) };
         let in_form = target.starts_with('/') || (target == "*" && method == "OPTIONS");
-        if !is_token(method) || !in_form || !target.bytes().all(|byte| byte.is_ascii_graphic()) || target.contains(['#', '\\']) {
+        if !is_token(method) || !in_form || !target.bytes().all(|byte| byte.is_ascii_graphic()) || target.contains('#') {
             return Err(format!("request line {line:?}"));
         }
         let mut request = Request { method: method.into(), target: target.into(), ..Request::default() };
