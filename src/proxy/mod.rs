@@ -233,12 +233,12 @@ impl ProxyHttp for Edge {
         ctx: &mut Context,
     ) -> pingora::Result<()> {
         if !headers::is_framed_plainly(response) {
-            return Err(invalid_response("framing"));
+            return Err(failure::invalid_response("framing"));
         }
         let asked = session.req_header().headers.contains_key(header::UPGRADE);
         if response.status == StatusCode::SWITCHING_PROTOCOLS && !asked {
             // The client would read on for another response: the upstream could make up whole ones.
-            return Err(invalid_response(
+            return Err(failure::invalid_response(
                 "a switch of protocols that nobody asked for",
             ));
         }
@@ -397,9 +397,4 @@ impl ProxyHttp for Edge {
             record::finished(session, ctx, self.live.metrics());
         }
     }
-}
-
-/// What becomes a 502.
-fn invalid_response(why: &'static str) -> Box<Error> {
-    Error::explain(ErrorType::InvalidHTTPHeader, why).into_up()
 }

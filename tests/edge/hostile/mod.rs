@@ -6,12 +6,15 @@
 
 mod chunks;
 mod fields;
+mod frames;
 mod heads;
 mod http2;
 mod lines;
+mod nginx;
 mod paths;
 mod recorder;
 mod responses;
+mod spellings;
 mod strict;
 mod targets;
 
@@ -76,7 +79,7 @@ impl Bench {
 
     fn in_front_of(upstream: Recorder) -> Self {
         let issuer = Issuer::start();
-        let edge = Edge::configured(crate::support::Settings::with_keys_to(&format!("jwks_url = \"{}\"", issuer.url()), upstream.port())).start();
+        let edge = Edge::configured(crate::support::Settings::with_keys_to(&format!("jwks_url = \"{}\"", issuer.url()), upstream.port())).quiet().start();
         let token = issuer.token().sign();
         Self { _issuer: issuer, upstream, edge, token, rows: AtomicUsize::new(0) }
     }
@@ -100,14 +103,10 @@ impl Bench {
     fn run(&self, bytes: &[u8]) -> Result<Outcome, String> {
         let row = self.rows.load(Ordering::Relaxed);
         let mark = self.upstream.mark();
-        let started = std::time::Instant::now();
         let next = format!("/next-{row}");
         let mut client = self.edge.connect().patience(PATIENCE);
         client.send([bytes, &self.canary(&next[1..], "Connection: close\r\n")].concat());
         let (responses, closed) = drain(&mut client, if bytes.starts_with(b"HEAD ") { "HEAD" } else { "GET" });
-        if started.elapsed() > Duration::from_secs(1) {
-            eprintln!("SLOW {:?} {:?}", started.elapsed(), String::from_utf8_lossy(bytes).chars().take(200).collect::<String>());
-        }
         self.edge_is_sane(row)?;
 
         let (seen, next_seen) = self.seen(&mark, row)?;

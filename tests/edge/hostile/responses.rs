@@ -162,6 +162,9 @@ impl Bench {
         if text.contains("stolen") || !own || next.as_ref().is_some_and(|(status, text)| *status != 200 || *text != format!("/next-{row}")) {
             return report();
         }
+        if status == 502 && !text.contains("\"error\":\"Bad Gateway\"") {
+            return report();
+        }
         let broken = status == 502 || !complete;
         let right = match told {
             Broken => broken,
