@@ -31,7 +31,7 @@ pub use fingerprint::{Fingerprint, Watched};
 pub use layer::LayerChange;
 pub use live::{Live, Reload, ReloadError, Reloads, Status};
 pub use names::{Addresses, Names};
-pub use path::{PathError, canonical};
+pub use path::{PathError, canonical, other_reading};
 pub use pipeline::{Backend, Pipeline, Target};
 pub use routes::{Match, RouteTable};
 pub use stage::Stage;

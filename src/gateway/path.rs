@@ -19,6 +19,12 @@ pub enum PathError {
     /// A `%` without two hexadecimal digits (RFC 3986 section 2.1).
     #[error("path holds a malformed percent-escape")]
     MalformedEscape,
+    /// `%25` in front of two hexadecimal digits: a server that decodes twice would see another path.
+    #[error("path holds an escaped escape")]
+    NestedEscape,
+    /// Servers that cut path parameters off, or that take an escaped `?` or `#` for the real one, would see it at the place of another route. See [`other_reading`].
+    #[error("path belongs to two places, depending on who reads it")]
+    TwoReadings,
     /// `..;` or `.;`: servers that cut path parameters off would see a dot segment.
     #[error("path holds a dot segment with a parameter")]
     DotParameter,
@@ -34,7 +40,28 @@ pub fn canonical(path: &str) -> Result<Cow<'_, str>, PathError> {
         return Ok(Cow::Borrowed(path));
     }
     let decoded = decode(path.as_bytes())?;
+    refuse_twisted(&decoded)?;
     resolve(&decoded).map(Cow::Owned)
+}
+
+/// What a server may make of a canonical path that cuts parameters (`;v=1`) off its segments, or that takes an escaped `?` or `#` for the real one. `None`: nothing else.
+pub fn other_reading(path: &str) -> Option<String> {
+    memchr::memchr2(b'%', b';', path.as_bytes())?;
+    let end = ["%3F", "%23"]
+        .iter()
+        .filter_map(|mark| path.find(mark))
+        .min();
+    let cut = &path[..end.unwrap_or(path.len())];
+    let name = |segment: &str| {
+        let end = [";", "%3B"]
+            .iter()
+            .filter_map(|mark| segment.find(mark))
+            .min();
+        segment[..end.unwrap_or(segment.len())].to_owned()
+    };
+    let named: Vec<String> = cut.split('/').map(name).collect();
+    let other = resolve(&named.join("/")).ok()?;
+    (other != path).then_some(other)
 }
 
 /// One pass over a path without escapes, doubled slashes, or segments that begin with a dot: the common case.
@@ -84,6 +111,25 @@ fn decode(path: &[u8]) -> Result<String, PathError> {
         rest = tail;
     }
     Ok(out)
+}
+
+/// Refuses escapes, already in upper case, that hold another one for a server that decodes twice, or that are overlong UTF-8 (RFC 3629 section 3).
+fn refuse_twisted(path: &str) -> Result<(), PathError> {
+    for (place, _) in path.match_indices('%') {
+        let escape = &path[place + 1..];
+        let digits = escape.as_bytes().get(2..4).unwrap_or_default();
+        if escape.starts_with("25") && digits.len() == 2 && digits.iter().all(u8::is_ascii_hexdigit)
+        {
+            return Err(PathError::NestedEscape);
+        }
+        if ["E0%8", "E0%9", "F0%8"]
+            .iter()
+            .any(|start| escape.starts_with(start))
+        {
+            return Err(PathError::ForbiddenEscape);
+        }
+    }
+    Ok(())
 }
 
 fn hex(digit: u8) -> Result<u8, PathError> {
@@ -162,7 +208,7 @@ mod tests {
             ("/a%20b/%3a", "/a%20b/%3A"),
             ("/.hidden/...", "/.hidden/..."),
             ("/a%3bb", "/a%3Bb"),
-            ("/%252e%252e/x", "/%252e%252e/x"),
+            ("/100%25/%25zz", "/100%25/%25zz"),
         ] {
             assert_eq!(canonical(path).as_deref(), Ok(expected), "{path}");
         }
@@ -199,12 +245,34 @@ mod tests {
             ("/a%zz", MalformedEscape),
             ("/a%u002f", MalformedEscape),
             ("/a%+1", MalformedEscape),
+            ("/%e0%80%af", ForbiddenEscape),
+            ("/%f0%80%80%af", ForbiddenEscape),
+            ("/%252e%252e/x", NestedEscape),
+            ("/%25%32%65", NestedEscape),
+            ("/%25252e", NestedEscape),
             ("/x/..;/api", DotParameter),
             ("/x/..;a=b/api", DotParameter),
             ("/x/.;/api", DotParameter),
             ("/x/%2e%2e%3b/api", DotParameter),
         ] {
             assert_eq!(canonical(path), Err(error), "{path}");
+        }
+    }
+
+    #[test]
+    fn other_readings_cut_parameters_and_queries_off() {
+        for (path, other) in [
+            ("/api/x", None),
+            ("/api/a%20b", None),
+            ("/api;x/y;z=1", Some("/api/y")),
+            ("/;/api", Some("/api")),
+            ("/;x/api/", Some("/api/")),
+            ("/api%3Bx", Some("/api")),
+            ("/api%3Fx/y", Some("/api")),
+            ("/api%23x", Some("/api")),
+            ("/x;a/api%3F;b", Some("/x/api")),
+        ] {
+            assert_eq!(other_reading(path).as_deref(), other, "{path}");
         }
     }
 }

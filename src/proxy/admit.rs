@@ -1,5 +1,7 @@
 //! Whether a request may go on to its backend: head, path, route, stages, limits, in this order.
 
+use std::sync::Arc;
+
 use http::Method;
 use http::header;
 use pingora_proxy::Session;
@@ -11,6 +13,7 @@ use super::respond::Refusal;
 use super::{Edge, headers};
 use crate::auth::{Chain, Identity};
 use crate::gateway::{self, Stage};
+use crate::policy::Facts;
 
 impl Edge {
     /// Decides what becomes of a request: `Ok` when it may go on to its backend.
@@ -46,12 +49,18 @@ impl Edge {
         let path = ctx.path.insert(gateway::canonical(path)?.into_owned());
 
         let request = session.req_header();
-        let found = ctx
-            .local
-            .and_then(|local| gateway.routes(local))
-            .and_then(|routes| routes.find(&head.host(), path, &request.method))
-            .ok_or_else(Refusal::no_route)?;
+        let routes = ctx.local.and_then(|local| gateway.routes(local));
+        let host = head.host();
+        let find = |path: &str| routes.and_then(|routes| routes.find(&host, path, &request.method));
+        let found = find(path).ok_or_else(Refusal::no_route)?;
         let route = found.route.clone();
+        let other = gateway::other_reading(path);
+        if let Some(other) = &other {
+            let same = find(other).is_some_and(|other| Arc::ptr_eq(other.route, &route));
+            if !same {
+                return Err(gateway::PathError::TwoReadings.into());
+            }
+        }
         ctx.route = Some(route.clone());
         ctx.head = Some(head);
 
@@ -62,11 +71,16 @@ impl Edge {
                     ctx.identity = ctx.identity.take().or(found);
                 }
                 Stage::Policies(rules) => {
-                    let facts = ctx.facts(session.req_header(), &route);
-                    rules.decide(&facts, self.live.limiters())?;
+                    for facts in readings(ctx.facts(session.req_header(), &route), other.as_deref())
+                    {
+                        rules.decide(&facts, self.live.limiters())?;
+                    }
                 }
                 Stage::PathFilter(filter) => {
-                    filter.decide(&ctx.facts(session.req_header(), &route))?;
+                    for facts in readings(ctx.facts(session.req_header(), &route), other.as_deref())
+                    {
+                        filter.decide(&facts)?;
+                    }
                 }
                 Stage::LogDump(dump) => dump.log(&ctx.facts(session.req_header(), &route)),
             }
@@ -102,6 +116,12 @@ impl Edge {
         };
         ctx.request_id = given.or_else(headers::new_request_id);
     }
+}
+
+/// The facts of a request for each way to read its path: a rule has to let all of them pass.
+fn readings<'a>(facts: Facts<'a>, other: Option<&'a str>) -> impl Iterator<Item = Facts<'a>> {
+    let other = other.map(|path| Facts { path, ..facts });
+    std::iter::once(facts).chain(other)
 }
 
 /// Who the request is from. While a password waits to be hashed, the client is watched: once it is gone, the work is withdrawn. (With a body on its way there is no telling.)

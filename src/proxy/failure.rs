@@ -113,6 +113,11 @@ pub(super) fn refusal_for(error: &Error, ctx: &Context) -> Option<Refusal> {
     })
 }
 
+/// An answer that no client may get: it becomes a 502.
+pub(super) fn invalid_response(why: &'static str) -> Box<Error> {
+    Error::explain(ErrorType::InvalidHTTPHeader, why).into_up()
+}
+
 /// What went wrong with an upstream: a stable label.
 pub(super) fn kind(error: &Error) -> &'static str {
     match error.etype() {

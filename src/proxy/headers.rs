@@ -18,7 +18,6 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// How the client came, towards the upstream.
 pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// The request's id, towards the upstream and back to the client.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The same as Pingora takes it without a copy.
@@ -28,8 +27,23 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 /// `Proxy` would become `HTTP_PROXY` in a CGI environment behind us.
 const PROXY: HeaderName = HeaderName::from_static("proxy");
 
-/// What tells of a client's certificate behind a proxy that took it (RFC 9440): nobody but the certificate itself tells us or those behind us.
-const CLIENT_CERTIFICATE: [&[u8]; 2] = [b"client-cert", b"client-cert-chain"];
+/// What no client may set, in any spelling. `Client-Cert` tells of a certificate behind a proxy that took it (RFC 9440): nobody but the certificate itself tells us or
+/// those behind us. The other two name a path instead of the one that was authenticated, and some frameworks believe them.
+const RESERVED: [&[u8]; 4] = [
+    b"client-cert",
+    b"client-cert-chain",
+    b"x-original-url",
+    b"x-rewrite-url",
+];
+/// What is judged or replaced under its own name, so that no other spelling may get past.
+const DISGUISED: [&[u8]; 5] = [
+    b"content-length",
+    b"transfer-encoding",
+    b"x-real-ip",
+    b"x-request-id",
+    b"proxy-authorization",
+];
+const FORWARDED_FAMILY: &[u8] = b"x-forwarded-";
 
 /// Whether a field name is one that only we may set: `X-Auth-*`, in every spelling that a server behind us could take for it.
 pub(super) fn is_identity(name: &[u8]) -> bool {
@@ -64,23 +78,34 @@ pub(super) fn take_response(response: &mut ResponseHeader) -> response::Parts {
     std::mem::replace(response, empty.into()).into()
 }
 
-/// Removes what no client may tell the upstream, on any route: `X-Auth-*`, `Client-Cert`, the headers that some pipeline fills from claims, `Proxy`, and what
-/// else tells of the way here unless the peer is trusted.
+/// Whether a name is, to such a server, one that we judge or replace, without being it.
+fn is_disguised(name: &[u8]) -> bool {
+    if memchr::memchr2(b'_', b'.', name).is_none() {
+        return false;
+    }
+    let family = name.get(..FORWARDED_FAMILY.len());
+    family.is_some_and(|family| spells(family, FORWARDED_FAMILY))
+        || DISGUISED.iter().any(|field| spells(name, field))
+}
+
+/// Whether a field says who came before, and by which way.
+fn tells_of_the_way(name: &[u8]) -> bool {
+    name.starts_with(FORWARDED_FAMILY) || name == b"x-real-ip" || name == b"forwarded"
+}
+
+/// Removes what no client may tell the upstream, on any route: `X-Auth-*`, `Client-Cert`, disguises, the headers that some pipeline fills from claims, `Proxy`, and
+/// what tells of the way here unless the peer is trusted.
 pub(super) fn strip_reserved(headers: &mut HeaderMap, from_claims: &[HeaderName], trusted: bool) {
     let reserved = |name: &HeaderName| {
-        if name == header::FORWARDED {
-            return !trusted;
-        }
         let name = name.as_str().as_bytes();
-        match name.first() {
-            Some(b'x') if is_identity(name) => true,
-            Some(b'x') if name == X_REAL_IP.as_str().as_bytes() => !trusted,
-            Some(b'c') if CLIENT_CERTIFICATE.iter().any(|field| spells(name, field)) => true,
-            Some(b'p') if name == PROXY.as_str().as_bytes() => true,
-            _ => from_claims
+        is_identity(name)
+            || RESERVED.iter().any(|field| spells(name, field))
+            || is_disguised(name)
+            || name == PROXY.as_str().as_bytes()
+            || (!trusted && tells_of_the_way(name))
+            || from_claims
                 .iter()
-                .any(|claim| spells(name, claim.as_str().as_bytes())),
-        }
+                .any(|claim| spells(name, claim.as_str().as_bytes()))
     };
     while let Some(name) = headers.keys().find(|name| reserved(name)).cloned() {
         headers.remove(name);
@@ -205,6 +230,20 @@ fn is_private(headers: &HeaderMap) -> bool {
         .iter()
         .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
         .any(|directive| matches!(directive.trim_ascii(), b"private" | b"no-store"))
+}
+
+/// Whether nobody can take the end of a response for another place than we do: at most one plain length, and no encoding but `chunked`, which is all that we ask for.
+pub(super) fn is_framed_plainly(headers: &HeaderMap) -> bool {
+    let one = |name: HeaderName, is_plain: fn(&[u8]) -> bool| {
+        let mut values = headers.get_all(name).iter();
+        let plain = values.next().is_none_or(|value| is_plain(value.as_bytes()));
+        plain && values.next().is_none()
+    };
+    one(header::CONTENT_LENGTH, |length| {
+        !length.is_empty() && length.iter().all(u8::is_ascii_digit)
+    }) && one(header::TRANSFER_ENCODING, |encoding| {
+        encoding.eq_ignore_ascii_case(b"chunked")
+    })
 }
 
 /// Removes what concerns only the connection to the upstream, and what its `Connection` names: it is meant for us alone (RFC 9110 section 7.6.1). Framing is not its to drop.
@@ -361,14 +400,26 @@ mod tests {
             "x_auth_subject",
             "x-team",
             "x_team",
+            "x_original_url",
+            "content_length",
+            "x.forwarded.for",
+            "x-forwarded_port",
             "x-other",
+            "x_other",
+            "x-forwarded-port",
         ] {
             headers.append(name, HeaderValue::from_static("1"));
             headers.append(name, HeaderValue::from_static("2"));
         }
-        strip_reserved(&mut headers, &[HeaderName::from_static("x-team")], false);
-        let left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
-        assert_eq!(left, ["x-other"]);
+        let left = |trusted| {
+            let mut headers = headers.clone();
+            strip_reserved(&mut headers, &[HeaderName::from_static("x-team")], trusted);
+            let mut left: Vec<_> = headers.keys().map(|name| name.to_string()).collect();
+            left.sort_unstable();
+            left
+        };
+        assert_eq!(left(true), ["x-forwarded-port", "x-other", "x_other"]);
+        assert_eq!(left(false), ["x-other", "x_other"]);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
@@ -253,10 +253,20 @@ impl ProxyHttp for Edge {
 
     async fn upstream_response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> pingora::Result<()> {
+        if !headers::is_framed_plainly(&response.headers) {
+            return Err(failure::invalid_response("framing"));
+        }
+        let asked = || session.req_header().headers.contains_key(header::UPGRADE);
+        if response.status == StatusCode::SWITCHING_PROTOCOLS && !asked() {
+            // The client would read on for another response: the upstream could make up whole ones.
+            return Err(failure::invalid_response(
+                "a switch of protocols that nobody asked for",
+            ));
+        }
         let informational = response.status.is_informational()
             && response.status != StatusCode::SWITCHING_PROTOCOLS;
         let mut parts = headers::take_response(response);

@@ -13,6 +13,7 @@ pub mod authority;
 pub mod client;
 pub mod cloud;
 pub mod edge;
+pub mod frames;
 pub mod http2;
 pub mod issuer;
 pub mod keys;

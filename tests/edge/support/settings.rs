@@ -35,8 +35,12 @@ impl Settings {
 
     /// The same, with another source of keys (and, where it is not RS256, another algorithm).
     pub fn with_keys(source: &str, upstream: &Upstream) -> Self {
+        Self::with_keys_to(source, upstream.port())
+    }
+
+    pub fn with_keys_to(source: &str, port: u16) -> Self {
         let step = vec![source.to_owned(), format!("issuer = \"{ISSUER}\""), format!("audience = \"{AUDIENCE}\"")];
-        Self { step: Some(step), ..Self::open(upstream) }
+        Self { step: Some(step), ..Self::open_to(port) }
     }
 
     /// The pipeline `api` without any step.
