@@ -15,8 +15,12 @@ mod cases;
 mod credentials;
 mod drive;
 mod idle;
+#[allow(dead_code, reason = "the soak needs other parts of it")]
+#[path = "../common/process.rs"]
 mod process;
 mod report;
+#[path = "../common/signing.rs"]
+mod signing;
 mod start;
 
 use anyhow::Context as _;

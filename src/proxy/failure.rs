@@ -9,6 +9,30 @@ use super::respond::Refusal;
 /// The kind of error for an upstream whose name has no address yet.
 pub(super) const UNRESOLVED: &str = "upstream name not resolved";
 
+/// The kind of error for a connection that this process has no descriptor for.
+pub(super) const NO_DESCRIPTOR: &str = "out of file descriptors";
+
+/// What a connection that could not be made says: nothing about the upstream, if it is this process that has no descriptors left.
+pub(super) fn kind_of_connect(error: &std::io::Error) -> ErrorType {
+    use rustix::io::Errno;
+    match (Errno::from_io_error(error), error.kind()) {
+        (Some(Errno::MFILE | Errno::NFILE), _) => ErrorType::Custom(NO_DESCRIPTOR),
+        (_, std::io::ErrorKind::ConnectionRefused) => ErrorType::ConnectRefused,
+        (_, std::io::ErrorKind::TimedOut) => ErrorType::ConnectTimedout,
+        _ => ErrorType::ConnectError,
+    }
+}
+
+/// Whether the attempt failed here, before the upstream had a part in it.
+pub(super) fn is_ours(error: &Error) -> bool {
+    is_kind_ours(error.etype())
+}
+
+/// The same, by the kind of the error.
+pub(super) fn is_kind_ours(kind: &ErrorType) -> bool {
+    *kind == ErrorType::Custom(NO_DESCRIPTOR)
+}
+
 /// How often a request may be tried again at the backend of the attempt at hand.
 pub(super) fn max_retries(ctx: &Context) -> usize {
     ctx.upstream()
@@ -73,6 +97,7 @@ pub(super) fn refusal_for(error: &Error, ctx: &Context) -> Option<Refusal> {
     Some(match (error.etype(), error.esource()) {
         (ErrorType::HTTPStatus(413), _) => Refusal::body_too_large(),
         (ErrorType::Custom(UNRESOLVED), _) => Refusal::unresolved(),
+        (ErrorType::Custom(NO_DESCRIPTOR), _) => Refusal::out_of_descriptors(),
         (ErrorType::ConnectTimedout, ErrorSource::Upstream) => {
             Refusal::too_slow("upstream_connect_timeout")
         }
@@ -140,6 +165,11 @@ pub(super) fn log_failure(ctx: &Context, error: &Error) {
                 "pipeline {pipeline}: upstream {name} failed on attempt {attempt}: TLS with {}:{}: {why}{hint}",
                 upstream.url.host,
                 upstream.url.port,
+            );
+        }
+        _ if is_ours(error) => {
+            log::warn!(
+                "pipeline {pipeline}: no connection to upstream {name}: out of file descriptors; give this process more (LimitNOFILE= under systemd, ulimit -n)"
             );
         }
         _ => {

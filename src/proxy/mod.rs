@@ -287,8 +287,13 @@ impl ProxyHttp for Edge {
         ctx: &mut Context,
         mut e: Box<Error>,
     ) -> Box<Error> {
-        failure::count(ctx, failure::kind(&e));
         failure::log_failure(ctx, &e);
+        if failure::is_ours(&e) {
+            // Another upstream would need a descriptor as well.
+            e.set_retry(false);
+            return e;
+        }
+        failure::count(ctx, failure::kind(&e));
         ctx.blame(&failure::reason(&e));
         let others_left = !failure::all_tried_but_this(ctx);
         e.set_retry(others_left || ctx.tried.len() < failure::max_retries(ctx));

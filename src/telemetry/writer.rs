@@ -41,6 +41,8 @@ impl LogWriter {
             reopen,
             dropped: dropped.clone(),
             reported: 0,
+            lost: 0,
+            torn: false,
         };
         thread::Builder::new()
             .name("log".to_owned())
@@ -74,7 +76,7 @@ impl LogWriter {
         let _ = self.queue.try_send(Message::Reopen);
     }
 
-    /// How many lines were dropped since the start, because the sink was slower than the log.
+    /// How many lines were dropped since the start, because the sink was slower than the log or could not be written.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -93,20 +95,22 @@ impl Write for LogWriter {
     }
 }
 
-/// The sink in the hands of its thread. An error has nowhere to go: this is the log.
+/// The sink in the hands of its thread. What goes wrong with it is told on standard error, once: that may be the same sink, and then nobody can be told.
 struct File {
     out: Sink,
     reopen: Option<Opener>,
     dropped: Arc<AtomicU64>,
     reported: u64,
+    /// Lines since the sink last took one.
+    lost: u64,
+    /// Whether the sink took the beginning of a line, and not its end.
+    torn: bool,
 }
 
 impl File {
     fn take(&mut self, message: Message) {
         match message {
-            Message::Line(line) => {
-                let _ = self.out.write_all(&line);
-            }
+            Message::Line(line) => self.write(&line),
             Message::Flush(done) => {
                 let _ = self.out.flush();
                 let _ = done.try_send(());
@@ -124,14 +128,62 @@ impl File {
         }
     }
 
+    fn write(&mut self, line: &[u8]) {
+        let result = match self.lost {
+            0 => self.put(line),
+            lost => self
+                .put(format!("{lost} log records lost: the log could not be written\n").as_bytes())
+                .and_then(|()| {
+                    self.lost = 0;
+                    eprint_line(&format!("the log is written again; {lost} records were lost"));
+                    self.put(line)
+                }),
+        };
+        if let Err(error) = result {
+            if self.lost == 0 {
+                eprint_line(&format!(
+                    "the log cannot be written, its records are lost until it can: {error}"
+                ));
+            }
+            self.lost += 1;
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.reported += 1;
+        }
+    }
+
+    /// Writes a whole line, on a line of its own.
+    fn put(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.out.write_all(b"\n")?;
+            self.torn = false;
+        }
+        let mut rest = line;
+        while !rest.is_empty() {
+            match self.out.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => rest = &rest[written..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.torn = rest.len() < line.len();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn open_anew(&mut self) {
         let Some(reopen) = &self.reopen else {
             return;
         };
         match reopen() {
-            Ok(out) => self.out = out,
+            Ok(out) => {
+                self.out = out;
+                self.torn = false;
+            }
             Err(error) => {
                 self.out = Box::new(io::stderr());
+                self.torn = false;
                 let _ = writeln!(
                     self.out,
                     "the log file cannot be opened anew, the log goes on here: {error}"
@@ -139,6 +191,11 @@ impl File {
             }
         }
     }
+}
+
+/// For whoever keeps standard error, when the log itself cannot be written.
+fn eprint_line(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 #[cfg(test)]
@@ -209,6 +266,45 @@ mod tests {
         let started = Instant::now();
         LogWriter::flush(&writer);
         assert!(started.elapsed() < 10 * FLUSH);
+    }
+
+    /// Takes so many bytes, and then none until there is room again.
+    #[derive(Clone, Default)]
+    struct Full(Arc<Mutex<usize>>, Kept);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut room = self.0.lock().unwrap();
+            let taken = bytes.len().min(*room);
+            if taken == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            *room -= taken;
+            self.1.write(&bytes[..taken])
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_full_sink_does_not_take_is_counted_and_told_when_there_is_room() {
+        let sink = Full::default();
+        let mut writer = LogWriter::start(Box::new(sink.clone()), None).unwrap();
+        *sink.0.lock().unwrap() = 6;
+        for line in ["one\n", "two\n", "three\n"] {
+            writer.write_all(line.as_bytes()).unwrap();
+        }
+        LogWriter::flush(&writer);
+        *sink.0.lock().unwrap() = 1000;
+        writer.write_all(b"four\n").unwrap();
+        LogWriter::flush(&writer);
+        assert_eq!(
+            String::from_utf8(sink.1.0.lock().unwrap().clone()).unwrap(),
+            "one\ntw\n2 log records lost: the log could not be written\nfour\n"
+        );
+        assert_eq!(writer.dropped(), 2);
     }
 
     #[test]

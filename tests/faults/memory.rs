@@ -1,0 +1,95 @@
+//! Memory: clients that never read, and a limit that is met by what is normal.
+
+use std::fs;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::row::{Row, metric};
+use crate::support::{Client, Edge, Issuer, Upstream};
+use crate::traffic::Traffic;
+use crate::can;
+
+const MEGABYTE: usize = 1_000_000;
+
+/// An upstream that answers `/api/large` with 10 MB, and `/api/stored` with how much it was sent.
+fn upstream() -> Upstream {
+    let large = vec![b'x'; 10 * MEGABYTE];
+    Upstream::with(move |exchange| {
+        let target = exchange.target().to_owned();
+        match target.as_str() {
+            "/api/large" => exchange.answer(200, &[], &large),
+            "/api/stored" => {
+                let mut length = 0;
+                exchange.read_body_into(&mut |piece| length += piece.len());
+                exchange.answer(200, &[], length.to_string().as_bytes());
+            }
+            _ => exchange.echo_target(),
+        }
+    })
+}
+
+#[test]
+fn two_hundred_clients_do_not_read_their_answers() {
+    const CLIENTS: usize = 200;
+    let (issuer, upstream) = (Issuer::start(), upstream());
+    let edge = Edge::with_jwt(&issuer, &upstream).quiet().start();
+    let request = edge.get("/api/large").bearer(&issuer.token().sign()).bytes();
+    let mut row = Row::begin("200 clients do not read their 10 MB", &edge, Traffic::with_tokens(&edge, &issuer, "/api/x"));
+    let clients: Vec<Client> = (0..CLIENTS)
+        .map(|_| {
+            let mut client = edge.connect();
+            client.send(&request);
+            client
+        })
+        .collect();
+    row.sees_metric("harmony_upstream_requests_in_flight", |value| value >= CLIENTS as f64);
+    // Whatever it would read ahead, it has read by now.
+    thread::sleep(Duration::from_secs(3));
+    row.sees(format!("{} descriptors", edge.descriptors()));
+    drop(clients);
+    row.recovers(|| metric(&edge, "harmony_upstream_requests_in_flight").is_some_and(|(_, value)| value < 10.0));
+    row.end(100);
+}
+
+#[test]
+fn mixed_traffic_in_256_mb() {
+    const LIMIT: usize = 256;
+    let Some(launcher) = limited_to(LIMIT) else { return };
+    let launcher: Vec<&str> = launcher.iter().map(String::as_str).collect();
+    let (issuer, upstream) = (Issuer::start(), upstream());
+    let edge = Edge::with_jwt(&issuer, &upstream).under(&launcher).start();
+    let token = issuer.token().sign();
+    let row = Row::begin("mixed traffic within 256 MB", &edge, Traffic::with_tokens(&edge, &issuer, "/api/x"));
+    let until = Instant::now() + Duration::from_secs(5);
+    thread::scope(|scope| {
+        for http2 in [false, false, true, true] {
+            let (edge, token) = (&edge, &token);
+            scope.spawn(move || {
+                let kind = |request: crate::support::request::Request| if http2 { request.http2() } else { request };
+                while Instant::now() < until {
+                    let large = kind(edge.get("/api/large").bearer(token)).send();
+                    assert_eq!((large.status, large.body.len(), large.complete), (200, 10 * MEGABYTE, true));
+                    let stored = kind(edge.post("/api/stored", vec![b'x'; 2 * MEGABYTE]).bearer(token)).send();
+                    assert_eq!((stored.status, stored.text()), (200, (2 * MEGABYTE).to_string()));
+                }
+            });
+        }
+    });
+    assert!(edge.peak_mib() < LIMIT as u64, "{} MiB", edge.peak_mib());
+    row.end(LIMIT as u64);
+}
+
+/// A program that starts another one within so many MB: in a control group if one can be made, else by the limit on its data.
+fn limited_to(megabytes: usize) -> Option<Vec<String>> {
+    let group = PathBuf::from(format!("/sys/fs/cgroup/memory/harmony-edge-faults-{}", std::process::id()));
+    if fs::create_dir(&group).is_ok() {
+        // Removed when its last process has gone, by the next run at the latest; the group itself costs nothing.
+        fs::write(group.join("memory.limit_in_bytes"), (megabytes * MEGABYTE).to_string()).ok()?;
+        fs::write(group.join("notify_on_release"), "0").ok()?;
+        let script = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", group.display());
+        return Some(["sh".to_owned(), "-c".to_owned(), script].to_vec());
+    }
+    let data = format!("--data={}", megabytes * MEGABYTE);
+    can("prlimit", &[&data, "true"]).then(|| vec!["prlimit".to_owned(), data, "--".to_owned()])
+}
