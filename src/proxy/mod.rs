@@ -330,9 +330,14 @@ impl ProxyHttp for Edge {
             if ctx.sent && !ctx.answered {
                 ctx.blame("no answer in time");
             }
-        } else if upstream_failed && !stale_connection {
-            failure::count(ctx, failure::kind(&e));
-            ctx.blame(&failure::reason(&e));
+        } else if upstream_failed {
+            // Where nobody may send it again, it has failed the client all the same.
+            if !stale_connection || !repeatable {
+                failure::count(ctx, failure::kind(&e));
+            }
+            if !stale_connection {
+                ctx.blame(&failure::reason(&e));
+            }
         }
         let tries_left = ctx.tried.len() < failure::max_retries(ctx);
         e.set_retry(repeatable && (stale_connection || tries_left));

@@ -28,11 +28,15 @@ fn the_clock_steps_by_two_hours() {
         ["env", &preload, "FAKETIME_TIMESTAMP_FILE={dir}/clock", "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1"];
     let open = "[pipelines.open]\nnetworks = [\"public\"]\nendpoints = [\"open\"]\nmiddleware = [\"limit\"]\nbackends = [\"app\"]\n\
          [endpoints.open]\nservice = \"http\"\noptions = { path_prefix = \"/open\" }\n\
-         [middleware.limit]\ntype = \"policies\"\nrules = [{ type = \"rate_limit\", options = { max_requests = 100000, window_seconds = 60 } }]";
+         [middleware.limit]\ntype = \"policies\"\nrules = [{ type = \"ip_allow\", options = { ip_addresses = [\"127.0.0.1/32\"] } }, { type = \"rate_limit\", options = { max_requests = 100000, window_seconds = 60 } }]";
     let edge = Edge::with_jwt(&issuer, &upstream).and(open).file("clock", "+0").under(&launcher).start();
     let step = |offset: i64| set(edge.directory(), offset);
     let other = RsaKey::number(3);
-    for (fault, offset, reason) in [("clock steps 2 h forward", 7200, "expired"), ("clock steps 2 h back", -7200, "not_yet_valid")] {
+    let rows = [
+        ("clock steps 2 h forward", 7200, "expired", "forward by 7200 s", "back by 7200 s"),
+        ("clock steps 2 h back", -7200, "not_yet_valid", "back by 7200 s", "forward by 7200 s"),
+    ];
+    for (fault, offset, reason, there_by, back_by) in rows {
         let here = issuer.token().sign();
         let there = issuer.token().claim("iat", now() + offset).claim("nbf", now() + offset - 5).claim("exp", now() + offset + 600).sign();
         let status = |token: &str| edge.get("/api/x").bearer(token).send().status;
@@ -41,7 +45,7 @@ fn the_clock_steps_by_two_hours() {
         let bad = vec![edge.get("/api/x").bearer(&issuer.token_of("k1", &other).sign()), edge.get("/api/x")];
         let mut row = Row::begin(fault, &edge, Traffic::start(vec![edge.get("/open/x")], bad));
         step(offset);
-        row.sees_line(&["WARN", "the system's clock", "7200 s"]);
+        row.sees_line(&["WARN", "the system's clock", there_by]);
         assert_eq!(status(&here), 401, "{fault}: a token that is remembered is judged by the clock");
         assert_eq!(status(&issuer.token().claim("jti", offset).sign()), 401, "{fault}: a new one");
         assert_eq!(status(&there), 200, "{fault}: a token of that time");
@@ -52,6 +56,7 @@ fn the_clock_steps_by_two_hours() {
         assert_eq!(edge.manage("/ready").send().status, 200);
         step(0);
         row.recovers(|| status(&here) == 200);
+        row.sees_line(&["WARN", "the system's clock", back_by]);
         assert_eq!(status(&there), 401, "{fault}: and that one no more");
         row.end(32);
     }

@@ -39,7 +39,7 @@ fn a_full_disk_and_a_read_only_state_directory() {
         // A machine token: refused, and the one before goes on.
         let answer = authorize(&edge, &cloud);
         assert_eq!(answer.status, 500, "{}", answer.text());
-        row.sees_line(&["machine token cannot be stored", words]);
+        row.sees_line(&["ERROR", "management: ", words]);
         assert_eq!(info(&edge)["state"], "authorized");
         // A change: what could not survive a restart is not put in service.
         cloud.add_change("c2", "pipeline", &echo("second"));

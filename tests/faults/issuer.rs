@@ -19,7 +19,7 @@ fn the_issuer_fails_in_every_way() {
         ("issuer hangs", Some(Answer::Silence), "no answer within 10 s"),
         ("issuer answers 1 GB", Some(Answer::Endless), "larger than 1 MiB"),
         ("issuer answers 500", Some(Answer::Status(500)), "the status is 500"),
-        ("issuer answers no JSON", Some(Answer::Garbage), "not JSON"),
+        ("issuer answers no JSON", Some(Answer::Garbage), "not a JSON object"),
         ("issuer answers 20 MB", Some(Answer::Huge), "larger than 1 MiB"),
     ];
     for (fault, answer, why) in rows {
@@ -58,7 +58,7 @@ fn a_rotation_during_an_outage_passes_after_it() {
     let new = issuer.token().sign();
     let get = || edge.get("/api/x").bearer(&new).send().status;
     assert_eq!(get(), 401);
-    row.sees_line(&["reason=unknown_key"]);
+    row.sees_line(&["reason=unknown_kid"]);
     thread::sleep(Duration::from_secs(1));
     assert_eq!(get(), 401);
     issuer.restart();

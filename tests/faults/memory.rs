@@ -12,14 +12,14 @@ use crate::can;
 
 const MEGABYTE: usize = 1_000_000;
 
-/// An upstream that answers `/api/large` with 10 MB, and `/api/stored` with how much it was sent.
+/// An upstream that answers `/large` with 10 MB, and `/stored` with how much it was sent.
 fn upstream() -> Upstream {
     let large = vec![b'x'; 10 * MEGABYTE];
     Upstream::with(move |exchange| {
         let target = exchange.target().to_owned();
         match target.as_str() {
-            "/api/large" => exchange.answer(200, &[], &large),
-            "/api/stored" => {
+            "/large" => exchange.answer(200, &[], &large),
+            "/stored" => {
                 let mut length = 0;
                 exchange.read_body_into(&mut |piece| length += piece.len());
                 exchange.answer(200, &[], length.to_string().as_bytes());
