@@ -73,15 +73,29 @@ pub(super) fn reason(error: &Error) -> String {
         ErrorType::ConnectionClosed => "connection closed before the answer".to_owned(),
         ErrorType::ReadTimedout => "no answer in time".to_owned(),
         ErrorType::WriteTimedout => "request not taken in time".to_owned(),
+        ErrorType::Custom(NO_DESCRIPTOR) => {
+            "no connection, since this process is out of file descriptors; give it more (LimitNOFILE= under systemd, ulimit -n)".to_owned()
+        }
+        ErrorType::InvalidHTTPHeader => {
+            with_cause("its answer is no valid HTTP, or its head is too large", error)
+        }
+        ErrorType::ConnectError | ErrorType::ConnectNoRoute => with_cause("no connection", error),
+        ErrorType::ReadError => with_cause("the connection broke before the end of the answer", error),
+        ErrorType::WriteError => with_cause("the connection broke before the end of the request", error),
         ErrorType::TLSHandshakeFailure => {
             let text = error.to_string();
             let (why, hint) = tls_trouble(&text);
             format!("TLS: {why}{hint}")
         }
-        kind => match &error.cause {
-            Some(cause) => format!("{}: {cause}", kind.as_str()),
-            None => kind.as_str().to_owned(),
-        },
+        kind => with_cause(kind.as_str(), error),
+    }
+}
+
+/// With what is at the bottom of it. What Pingora puts around that may hold what the upstream sent.
+fn with_cause(what: &str, error: &Error) -> String {
+    match error.root_cause() {
+        own if own.is::<Error>() => what.to_owned(),
+        cause => format!("{what}: {cause}"),
     }
 }
 
@@ -150,32 +164,41 @@ pub(super) fn count(ctx: &Context, kind: &'static str) {
     }
 }
 
-/// One line for the operator: which upstream, which attempt, why.
+/// One line for the operator: which upstream, which attempt, why. Nothing of what the upstream sent is in it: Pingora's own words for a head that is none hold all of
+/// it, cookies included.
 pub(super) fn log_failure(ctx: &Context, error: &Error) {
-    let (Some(route), Some(backend)) = (&ctx.route, ctx.backend()) else {
+    let why = match error.etype() {
+        ErrorType::ConnectionClosed if ctx.answered => {
+            "connection closed in the middle of the answer".to_owned()
+        }
+        _ => reason(error),
+    };
+    log_attempt(ctx, &why);
+}
+
+/// The same, for an attempt whose time is over.
+pub(super) fn log_overdue(ctx: &Context) {
+    let why = if ctx.answered {
+        "the answer stopped for too long, or took too long as a whole"
+    } else {
+        "no answer in time"
+    };
+    log_attempt(ctx, why);
+}
+
+fn log_attempt(ctx: &Context, why: &str) {
+    let (Some(route), Some(backend), Some(upstream)) = (&ctx.route, ctx.backend(), ctx.upstream())
+    else {
         return;
     };
-    let attempt = ctx.tried.len() + 1;
-    let (pipeline, name) = (&route.pipeline.name, &backend.name);
-    match ctx.upstream() {
-        Some(upstream) if *error.etype() == ErrorType::TLSHandshakeFailure => {
-            let text = error.to_string();
-            let (why, hint) = tls_trouble(&text);
-            log::warn!(
-                "pipeline {pipeline}: upstream {name} failed on attempt {attempt}: TLS with {}:{}: {why}{hint}",
-                upstream.url.host,
-                upstream.url.port,
-            );
-        }
-        _ if is_ours(error) => {
-            log::warn!(
-                "pipeline {pipeline}: no connection to upstream {name}: out of file descriptors; give this process more (LimitNOFILE= under systemd, ulimit -n)"
-            );
-        }
-        _ => {
-            log::warn!("pipeline {pipeline}: upstream {name} failed on attempt {attempt}: {error}");
-        }
-    }
+    log::warn!(
+        "pipeline {}: upstream {} failed on attempt {}: {}:{}: {why}",
+        route.pipeline.name,
+        backend.name,
+        ctx.tried.len() + 1,
+        upstream.url.host,
+        upstream.url.port,
+    );
 }
 
 /// What rustls says, without what Pingora puts around it, and what to do about it.

@@ -326,6 +326,7 @@ impl ProxyHttp for Edge {
             failure::log_failure(ctx, &e);
         }
         if overdue {
+            failure::log_overdue(ctx);
             failure::count(ctx, "timeout");
             if ctx.sent && !ctx.answered {
                 ctx.blame("no answer in time");

@@ -29,9 +29,10 @@ fn clients_take_every_descriptor() {
     let idle: Vec<TcpStream> = (0..400).map(|_| TcpStream::connect(("127.0.0.1", edge.port())).expect("the backlog takes it")).collect();
     row.sees_line(&["Too many open files"]);
     assert!(edge.descriptors() <= DESCRIPTORS);
-    // The kept connections to the upstream go; then a request needs a new one, for which there is no descriptor.
-    upstream.close_connections();
+    // The kept connections to the upstream go, and clients that wait get their descriptors; then a request needs a new one, for which there is none.
     let refused = eventually("an answer without an upstream", SOON, || {
+        upstream.close_connections();
+        thread::sleep(Duration::from_millis(300));
         let response = connected.send(edge.get("/api/x").bearer(&token).bytes()).try_response("GET").ok()??;
         (response.status != 200).then_some(response)
     });

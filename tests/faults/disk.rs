@@ -45,7 +45,7 @@ fn a_full_disk_and_a_read_only_state_directory() {
         cloud.add_change("c2", "pipeline", &echo("second"));
         row.sees_line(&["change c2", words]);
         assert_ne!(edge.get("/second/x").send().status, 200, "not in service");
-        println!("c2 is {:?}", cloud.change_status("c2"));
+        eventually("the cloud learns of it", SOON, || (cloud.change_status("c2").as_deref() == Some("failed")).then_some(()));
         assert_eq!(edge.get("/first/x").send().status, 200);
 
         mend_it();

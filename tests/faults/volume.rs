@@ -66,11 +66,14 @@ impl Volume {
         fs::remove_file(self.inside().join("filler")).expect("the filler");
     }
 
+    /// Puts a read-only view of the volume in front of it, or takes that away: files that are open would keep the volume itself from becoming read-only.
     pub fn read_only(&self, read_only: bool) {
+        let path = self.path();
+        let script =
+            if read_only { format!("mount --bind {path} {path} && mount -o remount,bind,ro {path}") } else { format!("umount -l {path}") };
         let words = self.nsenter();
-        let how = if read_only { "remount,ro" } else { "remount,rw" };
-        let status = Command::new(&words[0]).args(&words[1..]).args(["mount", "-o", how, &self.path()]).status().expect("mount");
-        assert!(status.success(), "mount -o {how}");
+        let status = Command::new(&words[0]).args(&words[1..]).args(["sh", "-c", &script]).status().expect("mount");
+        assert!(status.success(), "{script}");
     }
 
     fn nsenter(&self) -> Vec<String> {
