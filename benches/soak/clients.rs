@@ -71,7 +71,8 @@ pub fn start(rate: usize, target: Target, record: Arc<Record>) {
 
 impl Kind {
     fn any() -> Self {
-        let mut number = fastrand::u32(..MIX.iter().map(|(_, share)| share).sum());
+        let all: u32 = MIX.iter().map(|(_, share)| share).sum();
+        let mut number = fastrand::u32(..all);
         for (kind, share) in MIX {
             match number.checked_sub(share) {
                 Some(rest) => number = rest,

@@ -59,10 +59,10 @@ impl Upstream {
         let (answer, requests) = (self.answer.clone(), self.requests.clone());
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
-            let mut over = ended.clone();
+            let mut end_of_life = ended.clone();
             loop {
                 tokio::select! {
-                    _ = over.wait_for(|ended| *ended) => break,
+                    () = over(&mut end_of_life) => break,
                     accepted = listener.accept() => match accepted {
                         Ok((stream, _)) => drop(connections.spawn(serve(stream, answer.clone(), requests.clone(), ended.clone()))),
                         Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -84,7 +84,7 @@ async fn serve(stream: TcpStream, answer: Answer, requests: Arc<AtomicUsize>, mu
         let request = tokio::select! {
             biased;
             request = connection.read() => request,
-            _ = ended.wait_for(|ended| *ended) => return,
+            () = over(&mut ended) => return,
         };
         let Ok(Some(request)) = request else { return };
         requests.fetch_add(1, Ordering::Relaxed);
@@ -96,4 +96,10 @@ async fn serve(stream: TcpStream, answer: Answer, requests: Arc<AtomicUsize>, mu
             return;
         }
     }
+}
+
+/// Waits until the service ends.
+async fn over(ended: &mut watch::Receiver<bool>) {
+    // Without its sender it has ended too.
+    drop(ended.wait_for(|ended| *ended).await);
 }
