@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use jsonwebtoken::jwk::JwkSet;
 use ring::digest::{SHA256, digest};
 
-pub use crate::signing::{AUDIENCE, ISSUER};
 use crate::signing::SigningKey;
+pub use crate::signing::{AUDIENCE, ISSUER};
 
 /// Of the upstream's key; its hash stands in the configuration.
 pub const API_KEY: &str = "hk_7d1c5a0be2f94f6d8d0c3a51";

@@ -175,7 +175,8 @@ impl Client {
             }
         };
         let mut sender = sender.ready().await?;
-        let request = http::Request::builder().uri(format!("http://localhost:{}/api/small", self.target.port)).header("authorization", authorization).body(())?;
+        let request =
+            http::Request::builder().uri(format!("http://localhost:{}/api/small", self.target.port)).header("authorization", authorization).body(())?;
         let (response, _) = sender.send_request(request, true)?;
         let (head, mut body) = response.await?.into_parts();
         while let Some(piece) = body.data().await {

@@ -98,7 +98,10 @@ impl fmt::Display for Sample {
 /// The second minute beside the last, and how memory went in between.
 pub fn compare(samples: &[Sample]) {
     let [_, first, .., last] = samples else { return };
-    println!("memory {:.1} -> {:.1} MB, descriptors {} -> {}, threads {} -> {}", first.resident, last.resident, first.descriptors, last.descriptors, first.threads, last.threads);
+    println!(
+        "memory {:.1} -> {:.1} MB, descriptors {} -> {}, threads {} -> {}",
+        first.resident, last.resident, first.descriptors, last.descriptors, first.threads, last.threads
+    );
     println!("p50 {} -> {} µs, p99 {} -> {} µs, for small requests on kept connections", first.p50, last.p50, first.p99, last.p99);
     // Least squares.
     let points: Vec<(f64, f64)> = samples.iter().skip(1).map(|sample| (sample.minute as f64, sample.resident)).collect();

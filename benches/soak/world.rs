@@ -87,7 +87,10 @@ impl World {
     pub fn events(&mut self, record: Arc<Record>) -> impl Future<Output = ()> + use<> {
         let issuer = self.issuer.take();
         let mut upstreams = std::mem::take(&mut self.upstreams);
-        let texts: Vec<String> = issuer.iter().flat_map(|issuer| (0..2).map(|number| configuration(number, self.port, self.management, issuer, &upstreams, self.directory.path()))).collect();
+        let texts: Vec<String> = issuer
+            .iter()
+            .flat_map(|issuer| (0..2).map(|number| configuration(number, self.port, self.management, issuer, &upstreams, self.directory.path())))
+            .collect();
         let (file, keys, counts) = (file_in(self.directory.path()), self.keys.clone(), self.counts.clone());
         async move {
             let reloads = async {

@@ -169,12 +169,12 @@ impl Checker {
         let (path, host, credential) = match kind {
             CheckKind::Tcp => {
                 let connected = TcpStream::connect(address).await;
-                return connected
-                    .map(drop)
-                    .map_err(|error| match failure::kind_of_connect(&error) {
+                return connected.map(drop).map_err(|error| {
+                    match failure::kind_of_connect(&error) {
                         kind if failure::is_kind_ours(&kind) => Trouble::Here,
                         _ => error.to_string().into(),
-                    });
+                    }
+                });
             }
             CheckKind::Http {
                 path,

@@ -221,3 +221,35 @@ fn tls_trouble(text: &str) -> (&str, &'static str) {
     let hint = hints.iter().find(|(words, _)| why.contains(words));
     (why, hint.map_or("", |(_, hint)| hint))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_reason_holds_nothing_that_the_upstream_sent() {
+        let cause = io::Error::other("invalid header value");
+        let sent = "buf: HTTP/1.1 200 OK\r\nSet-Cookie: session=secret";
+        let error = Error::because(ErrorType::InvalidHTTPHeader, sent, cause).more_context(sent);
+        assert_eq!(
+            reason(&error),
+            "its answer is no valid HTTP, or its head is too large: invalid header value"
+        );
+        let error = Error::explain(ErrorType::InvalidHTTPHeader, sent).more_context(sent);
+        assert_eq!(
+            reason(&error),
+            "its answer is no valid HTTP, or its head is too large"
+        );
+    }
+
+    #[test]
+    fn a_lack_of_descriptors_is_ours() {
+        let kind = |code| kind_of_connect(&io::Error::from_raw_os_error(code));
+        // EMFILE, ENFILE, ECONNREFUSED, EHOSTUNREACH.
+        assert!(is_kind_ours(&kind(24)) && is_kind_ours(&kind(23)));
+        assert_eq!(kind(111), ErrorType::ConnectRefused);
+        assert_eq!(kind(113), ErrorType::ConnectError);
+    }
+}

@@ -50,6 +50,9 @@ mod tests {
         };
         assert!(step(17_201).unwrap().contains("forward by 7200 s"));
         assert!(step(2_801).unwrap().contains("back by 7200 s"));
-        assert_eq!((step(10_001), step(10_008), step(9_995)), (None, None, None));
+        assert_eq!(
+            (step(10_001), step(10_008), step(9_995)),
+            (None, None, None)
+        );
     }
 }

@@ -135,7 +135,9 @@ impl File {
                 .put(format!("{lost} log records lost: the log could not be written\n").as_bytes())
                 .and_then(|()| {
                     self.lost = 0;
-                    eprint_line(&format!("the log is written again; {lost} records were lost"));
+                    eprint_line(&format!(
+                        "the log is written again; {lost} records were lost"
+                    ));
                     self.put(line)
                 }),
         };

@@ -24,8 +24,7 @@ fn the_clock_steps_by_two_hours() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let preload = format!("LD_PRELOAD={}", library.display());
     // Only the time of day steps: the clock that time-outs run by never does.
-    let launcher =
-        ["env", &preload, "FAKETIME_TIMESTAMP_FILE={dir}/clock", "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1"];
+    let launcher = ["env", &preload, "FAKETIME_TIMESTAMP_FILE={dir}/clock", "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1"];
     let open = "[pipelines.open]\nnetworks = [\"public\"]\nendpoints = [\"open\"]\nmiddleware = [\"limit\"]\nbackends = [\"app\"]\n\
          [endpoints.open]\nservice = \"http\"\noptions = { path_prefix = \"/open\" }\n\
          [middleware.limit]\ntype = \"policies\"\nrules = [{ type = \"ip_allow\", options = { ip_addresses = [\"127.0.0.1/32\"] } }, { type = \"rate_limit\", options = { max_requests = 100000, window_seconds = 60 } }]";

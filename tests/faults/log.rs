@@ -2,11 +2,11 @@
 
 use std::fs;
 
+use crate::SOON;
 use crate::row::{Row, metric};
 use crate::support::{Edge, Issuer, Upstream, eventually};
 use crate::traffic::Traffic;
 use crate::volume::Volume;
-use crate::SOON;
 
 const DROPPED: &str = "harmony_log_records_dropped_total";
 

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::row::{Row, metric};
 use crate::SOON;
+use crate::row::{Row, metric};
 use crate::support::ports::Port;
 use crate::support::secrets;
 use crate::support::settings::Route;

@@ -69,8 +69,7 @@ impl Volume {
     /// Puts a read-only view of the volume in front of it, or takes that away: files that are open would keep the volume itself from becoming read-only.
     pub fn read_only(&self, read_only: bool) {
         let path = self.path();
-        let script =
-            if read_only { format!("mount --bind {path} {path} && mount -o remount,bind,ro {path}") } else { format!("umount -l {path}") };
+        let script = if read_only { format!("mount --bind {path} {path} && mount -o remount,bind,ro {path}") } else { format!("umount -l {path}") };
         let words = self.nsenter();
         let status = Command::new(&words[0]).args(&words[1..]).args(["sh", "-c", &script]).status().expect("mount");
         assert!(status.success(), "{script}");

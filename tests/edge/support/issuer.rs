@@ -61,7 +61,12 @@ impl Issuer {
     /// An issuer with the key of that number, so that two issuers have different keys.
     pub fn with_key(kid: &str, number: usize) -> Self {
         let key = RsaKey::number(number);
-        let state = Arc::new(State { keys: Mutex::new(vec![key.jwk(kid)]), answer: Mutex::new(Answer::Keys(Vec::new())), fetches: AtomicUsize::new(0), endless: AtomicUsize::new(0) });
+        let state = Arc::new(State {
+            keys: Mutex::new(vec![key.jwk(kid)]),
+            answer: Mutex::new(Answer::Keys(Vec::new())),
+            fetches: AtomicUsize::new(0),
+            endless: AtomicUsize::new(0),
+        });
         let mut issuer = Self { port: Port::claim(), state, server: None, signing: (kid.to_owned(), key) };
         issuer.restart();
         issuer
