@@ -164,6 +164,17 @@ pub(super) fn count(ctx: &Context, kind: &'static str) {
     }
 }
 
+/// Takes note of an attempt that failed with its upstream. A kept connection that the upstream had closed meanwhile says nothing about the upstream, so it is not
+/// blamed; but where nobody may send the request again, the client has been failed, and that counts.
+pub(super) fn note(ctx: &Context, error: &Error, stale_connection: bool, repeatable: bool) {
+    if !stale_connection || !repeatable {
+        count(ctx, kind(error));
+    }
+    if !stale_connection {
+        ctx.blame(&reason(error));
+    }
+}
+
 /// One line for the operator: which upstream, which attempt, why. Nothing of what the upstream sent is in it: Pingora's own words for a head that is none hold all of
 /// it, cookies included.
 pub(super) fn log_failure(ctx: &Context, error: &Error) {

@@ -319,7 +319,6 @@ impl ProxyHttp for Edge {
             && session.req_header().method.is_idempotent()
             && !session.retry_buffer_truncated()
             && session.response_written().is_none();
-        // A kept connection that the upstream had closed meanwhile says nothing about the upstream: it does not count.
         e.retry.decide_reuse(client_reused);
         let stale_connection = client_reused && e.retry();
         if upstream_failed {
@@ -332,13 +331,7 @@ impl ProxyHttp for Edge {
                 ctx.blame("no answer in time");
             }
         } else if upstream_failed {
-            // Where nobody may send it again, it has failed the client all the same.
-            if !stale_connection || !repeatable {
-                failure::count(ctx, failure::kind(&e));
-            }
-            if !stale_connection {
-                ctx.blame(&failure::reason(&e));
-            }
+            failure::note(ctx, &e, stale_connection, repeatable);
         }
         let tries_left = ctx.tried.len() < failure::max_retries(ctx);
         e.set_retry(repeatable && (stale_connection || tries_left));
