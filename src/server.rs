@@ -1,5 +1,6 @@
 //! The one composition root: a configuration becomes a Pingora server with its services.
 
+mod clock;
 mod drain;
 mod guard;
 mod handover;

@@ -18,8 +18,12 @@ mod credentials;
 mod drive;
 mod idle;
 mod instructions;
+#[allow(dead_code, reason = "the soak needs other parts of it")]
+#[path = "../common/process.rs"]
 mod process;
 mod report;
+#[path = "../common/signing.rs"]
+mod signing;
 mod start;
 
 use anyhow::Context as _;

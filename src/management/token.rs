@@ -143,7 +143,9 @@ fn of_order(error: &OrderError) -> Answer {
         }
         OrderError::Key(_) => bad(&error.to_string()),
         OrderError::Store(problem) => {
-            log::error!("management: {problem}");
+            log::error!(
+                "management: the new machine token is not taken, what was stored before is still there: {problem}"
+            );
             Answer::error(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the token cannot be stored; what was stored before is still there",

@@ -103,6 +103,19 @@ impl Checks {
     }
 }
 
+/// Why a check found no healthy upstream.
+enum Trouble {
+    /// This process could not ask. That says nothing about the upstream.
+    Here,
+    There(String),
+}
+
+impl From<String> for Trouble {
+    fn from(why: String) -> Self {
+        Self::There(why)
+    }
+}
+
 /// What all checks use.
 struct Checker {
     connections: Connections,
@@ -116,7 +129,15 @@ impl Checker {
         tokio::time::sleep(check.interval.min(FIRST).mul_f64(fastrand::f64())).await;
         loop {
             let now = upstream.borrow().clone();
-            now.health.checked(self.check(&now, &check).await);
+            match self.check(&now, &check).await {
+                Ok(()) => now.health.checked(Ok(())),
+                Err(Trouble::There(why)) => now.health.checked(Err(why)),
+                Err(Trouble::Here) => log::warn!(
+                    "upstream {} cannot be checked: {}",
+                    now.authority.to_str().unwrap_or_default(),
+                    failure::NO_DESCRIPTOR
+                ),
+            }
             drop(now);
             let spread = 0.9 + 0.2 * fastrand::f64();
             tokio::time::sleep(check.interval.mul_f64(spread)).await;
@@ -124,13 +145,13 @@ impl Checker {
     }
 
     /// Whether the upstream answers at one of its addresses at least, or why it did not at the last one.
-    async fn check(&self, upstream: &Upstream, check: &HealthCheck) -> Result<(), String> {
-        let mut outcome = Err("its name has no address yet".to_owned());
+    async fn check(&self, upstream: &Upstream, check: &HealthCheck) -> Result<(), Trouble> {
+        let mut outcome = Err("its name has no address yet".to_owned().into());
         for address in upstream.every_address() {
             let asked = self.ask(upstream, address, &check.kind);
             outcome = match tokio::time::timeout(check.timeout, asked).await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(format!("no answer within {} s", check.timeout.as_secs())),
+                Err(_) => Err(format!("no answer within {} s", check.timeout.as_secs()).into()),
             };
             if outcome.is_ok() {
                 break;
@@ -144,11 +165,16 @@ impl Checker {
         upstream: &Upstream,
         address: SocketAddr,
         kind: &CheckKind,
-    ) -> Result<(), String> {
+    ) -> Result<(), Trouble> {
         let (path, host, credential) = match kind {
             CheckKind::Tcp => {
                 let connected = TcpStream::connect(address).await;
-                return connected.map(drop).map_err(|error| error.to_string());
+                return connected.map(drop).map_err(|error| {
+                    match failure::kind_of_connect(&error) {
+                        kind if failure::is_kind_ours(&kind) => Trouble::Here,
+                        _ => error.to_string().into(),
+                    }
+                });
             }
             CheckKind::Http {
                 path,
@@ -164,9 +190,11 @@ impl Checker {
             }
         };
         let status = self.get(upstream, address, path, host, credential).await;
-        match status.map_err(|error| failure::reason(&error))? {
-            200..=399 => Ok(()),
-            status => Err(format!("it answered {status}")),
+        match status {
+            Ok(200..=399) => Ok(()),
+            Ok(status) => Err(format!("it answered {status}").into()),
+            Err(error) if failure::is_ours(&error) => Err(Trouble::Here),
+            Err(error) => Err(failure::reason(&error).into()),
         }
     }
 

@@ -9,6 +9,30 @@ use super::respond::Refusal;
 /// The kind of error for an upstream whose name has no address yet.
 pub(super) const UNRESOLVED: &str = "upstream name not resolved";
 
+/// The kind of error for a connection that this process has no descriptor for.
+pub(super) const NO_DESCRIPTOR: &str = "out of file descriptors";
+
+/// What a connection that could not be made says: nothing about the upstream, if it is this process that has no descriptors left.
+pub(super) fn kind_of_connect(error: &std::io::Error) -> ErrorType {
+    use rustix::io::Errno;
+    match (Errno::from_io_error(error), error.kind()) {
+        (Some(Errno::MFILE | Errno::NFILE), _) => ErrorType::Custom(NO_DESCRIPTOR),
+        (_, std::io::ErrorKind::ConnectionRefused) => ErrorType::ConnectRefused,
+        (_, std::io::ErrorKind::TimedOut) => ErrorType::ConnectTimedout,
+        _ => ErrorType::ConnectError,
+    }
+}
+
+/// Whether the attempt failed here, before the upstream had a part in it.
+pub(super) fn is_ours(error: &Error) -> bool {
+    is_kind_ours(error.etype())
+}
+
+/// The same, by the kind of the error.
+pub(super) fn is_kind_ours(kind: &ErrorType) -> bool {
+    *kind == ErrorType::Custom(NO_DESCRIPTOR)
+}
+
 /// How often a request may be tried again at the backend of the attempt at hand.
 pub(super) fn max_retries(ctx: &Context) -> usize {
     ctx.upstream()
@@ -49,15 +73,29 @@ pub(super) fn reason(error: &Error) -> String {
         ErrorType::ConnectionClosed => "connection closed before the answer".to_owned(),
         ErrorType::ReadTimedout => "no answer in time".to_owned(),
         ErrorType::WriteTimedout => "request not taken in time".to_owned(),
+        ErrorType::Custom(NO_DESCRIPTOR) => {
+            "no connection, since this process is out of file descriptors; give it more (LimitNOFILE= under systemd, ulimit -n)".to_owned()
+        }
+        ErrorType::InvalidHTTPHeader => {
+            with_cause("its answer is no valid HTTP, or its head is too large", error)
+        }
+        ErrorType::ConnectError | ErrorType::ConnectNoRoute => with_cause("no connection", error),
+        ErrorType::ReadError => with_cause("the connection broke before the end of the answer", error),
+        ErrorType::WriteError => with_cause("the connection broke before the end of the request", error),
         ErrorType::TLSHandshakeFailure => {
             let text = error.to_string();
             let (why, hint) = tls_trouble(&text);
             format!("TLS: {why}{hint}")
         }
-        kind => match &error.cause {
-            Some(cause) => format!("{}: {cause}", kind.as_str()),
-            None => kind.as_str().to_owned(),
-        },
+        kind => with_cause(kind.as_str(), error),
+    }
+}
+
+/// With what is at the bottom of it. What Pingora puts around that may hold what the upstream sent.
+fn with_cause(what: &str, error: &Error) -> String {
+    match error.root_cause() {
+        own if own.is::<Error>() => what.to_owned(),
+        cause => format!("{what}: {cause}"),
     }
 }
 
@@ -84,6 +122,7 @@ pub(super) fn refusal_for(error: &Error, ctx: &Context) -> Option<Refusal> {
     Some(match (error.etype(), error.esource()) {
         (ErrorType::HTTPStatus(413), _) => Refusal::body_too_large(),
         (ErrorType::Custom(UNRESOLVED), _) => Refusal::unresolved(),
+        (ErrorType::Custom(NO_DESCRIPTOR), _) => Refusal::out_of_descriptors(),
         (ErrorType::ConnectTimedout, ErrorSource::Upstream) => {
             Refusal::too_slow("upstream_connect_timeout")
         }
@@ -141,27 +180,52 @@ pub(super) fn count(ctx: &Context, kind: &'static str) {
     }
 }
 
-/// One line for the operator: which upstream, which attempt, why.
+/// Takes note of an attempt that failed with its upstream. A kept connection that the upstream had closed meanwhile says nothing about the upstream, so it is not
+/// blamed; but where nobody may send the request again, the client has been failed, and that counts.
+pub(super) fn note(ctx: &Context, error: &Error, stale_connection: bool, repeatable: bool) {
+    if !stale_connection || !repeatable {
+        count(ctx, kind(error));
+    }
+    if !stale_connection {
+        ctx.blame(&reason(error));
+    }
+}
+
+/// One line for the operator: which upstream, which attempt, why. Nothing of what the upstream sent is in it: Pingora's own words for a head that is none hold all of
+/// it, cookies included.
 pub(super) fn log_failure(ctx: &Context, error: &Error) {
-    let (Some(route), Some(backend)) = (&ctx.route, ctx.backend()) else {
+    let why = match error.etype() {
+        ErrorType::ConnectionClosed if ctx.answered => {
+            "connection closed in the middle of the answer".to_owned()
+        }
+        _ => reason(error),
+    };
+    log_attempt(ctx, &why);
+}
+
+/// The same, for an attempt whose time is over.
+pub(super) fn log_overdue(ctx: &Context) {
+    let why = if ctx.answered {
+        "the answer stopped for too long, or took too long as a whole"
+    } else {
+        "no answer in time"
+    };
+    log_attempt(ctx, why);
+}
+
+fn log_attempt(ctx: &Context, why: &str) {
+    let (Some(route), Some(backend), Some(upstream)) = (&ctx.route, ctx.backend(), ctx.upstream())
+    else {
         return;
     };
-    let attempt = ctx.tried.len() + 1;
-    let (pipeline, name) = (&route.pipeline.name, &backend.name);
-    match ctx.upstream() {
-        Some(upstream) if *error.etype() == ErrorType::TLSHandshakeFailure => {
-            let text = error.to_string();
-            let (why, hint) = tls_trouble(&text);
-            log::warn!(
-                "pipeline {pipeline}: upstream {name} failed on attempt {attempt}: TLS with {}:{}: {why}{hint}",
-                upstream.url.host,
-                upstream.url.port,
-            );
-        }
-        _ => {
-            log::warn!("pipeline {pipeline}: upstream {name} failed on attempt {attempt}: {error}");
-        }
-    }
+    log::warn!(
+        "pipeline {}: upstream {} failed on attempt {}: {}:{}: {why}",
+        route.pipeline.name,
+        backend.name,
+        ctx.tried.len() + 1,
+        upstream.url.host,
+        upstream.url.port,
+    );
 }
 
 /// What rustls says, without what Pingora puts around it, and what to do about it.
@@ -183,4 +247,36 @@ fn tls_trouble(text: &str) -> (&str, &'static str) {
     ];
     let hint = hints.iter().find(|(words, _)| why.contains(words));
     (why, hint.map_or("", |(_, hint)| hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_reason_holds_nothing_that_the_upstream_sent() {
+        let cause = io::Error::other("invalid header value");
+        let sent = "buf: HTTP/1.1 200 OK\r\nSet-Cookie: session=secret";
+        let error = Error::because(ErrorType::InvalidHTTPHeader, sent, cause).more_context(sent);
+        assert_eq!(
+            reason(&error),
+            "its answer is no valid HTTP, or its head is too large: invalid header value"
+        );
+        let error = Error::explain(ErrorType::InvalidHTTPHeader, sent).more_context(sent);
+        assert_eq!(
+            reason(&error),
+            "its answer is no valid HTTP, or its head is too large"
+        );
+    }
+
+    #[test]
+    fn a_lack_of_descriptors_is_ours() {
+        let kind = |code| kind_of_connect(&io::Error::from_raw_os_error(code));
+        // EMFILE, ENFILE, ECONNREFUSED, EHOSTUNREACH.
+        assert!(is_kind_ours(&kind(24)) && is_kind_ours(&kind(23)));
+        assert_eq!(kind(111), ErrorType::ConnectRefused);
+        assert_eq!(kind(113), ErrorType::ConnectError);
+    }
 }

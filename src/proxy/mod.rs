@@ -303,8 +303,13 @@ impl ProxyHttp for Edge {
         ctx: &mut Self::CTX,
         mut e: Box<Error>,
     ) -> Box<Error> {
-        failure::count(ctx, failure::kind(&e));
         failure::log_failure(ctx, &e);
+        if failure::is_ours(&e) {
+            // Another upstream would need a descriptor as well.
+            e.set_retry(false);
+            return e;
+        }
+        failure::count(ctx, failure::kind(&e));
         ctx.blame(&failure::reason(&e));
         let others_left = !failure::all_tried_but_this(ctx);
         e.set_retry(others_left || ctx.tried.len() < failure::max_retries(ctx));
@@ -331,20 +336,19 @@ impl ProxyHttp for Edge {
             && session.req_header().method.is_idempotent()
             && !session.retry_buffer_truncated()
             && session.response_written().is_none();
-        // A kept connection that the upstream had closed meanwhile says nothing about the upstream: it does not count.
         e.retry.decide_reuse(client_reused);
         let stale_connection = client_reused && e.retry();
         if upstream_failed {
             failure::log_failure(ctx, &e);
         }
         if overdue {
+            failure::log_overdue(ctx);
             failure::count(ctx, "timeout");
             if ctx.sent && !ctx.answered {
                 ctx.blame("no answer in time");
             }
-        } else if upstream_failed && !stale_connection {
-            failure::count(ctx, failure::kind(&e));
-            ctx.blame(&failure::reason(&e));
+        } else if upstream_failed {
+            failure::note(ctx, &e, stale_connection, repeatable);
         }
         let tries_left = ctx.tried.len() < failure::max_retries(ctx);
         e.set_retry(repeatable && (stale_connection || tries_left));

@@ -137,6 +137,13 @@ impl Refusal {
         }
     }
 
+    pub(super) fn out_of_descriptors() -> Self {
+        Self {
+            retry_after: Some(1),
+            ..Self::new(503, "out_of_descriptors", "too many connections")
+        }
+    }
+
     pub(super) fn too_slow(reason: &'static str) -> Self {
         Self::new(504, reason, "the upstream took too long")
     }

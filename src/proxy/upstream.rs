@@ -18,10 +18,11 @@ use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{Digest, GetProxyDigest};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType, OrErr};
+use pingora::{Error, ErrorType};
 use tokio::net::TcpStream;
 
 use super::authorities::Authorities;
+use super::failure;
 use crate::gateway::Upstream;
 
 /// How often overdue connections are looked for.
@@ -151,17 +152,13 @@ impl Connect for Connector {
             )
         })?;
         let tcp = TcpStream::connect(addr).await.map_err(|error| {
-            let kind = match error.kind() {
-                std::io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
-                std::io::ErrorKind::TimedOut => ErrorType::ConnectTimedout,
-                _ => ErrorType::ConnectError,
-            };
+            let kind = failure::kind_of_connect(&error);
             Error::because(kind, format!("connecting to {addr}"), error)
         })?;
-        let socket = socket2::SockRef::from(&tcp).try_clone().or_err(
-            ErrorType::SocketError,
-            "second handle of the upstream socket",
-        )?;
+        let socket = socket2::SockRef::from(&tcp).try_clone().map_err(|error| {
+            let kind = failure::kind_of_connect(&error);
+            Error::because(kind, "second handle of the upstream socket", error)
+        })?;
         let deadline = Arc::new(Deadline {
             socket,
             clock: Instant::now(),

@@ -11,7 +11,7 @@ use super::drain::drain;
 use super::handover::{Directory, Mark, TakenOver};
 use super::loopback::Loopback;
 use super::sockets::Sockets;
-use super::{notify, signals};
+use super::{clock, notify, signals};
 use crate::telemetry::LogWriter;
 
 /// How long one question to itself may take at the start.
@@ -43,6 +43,7 @@ impl Lifecycle {
         tokio::join!(
             signals::reopen_log(&self.log),
             signals::start_successor(),
+            clock::watch(),
             self.live_and_end(shutdown)
         );
     }

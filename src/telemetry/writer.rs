@@ -63,6 +63,8 @@ impl LogWriter {
             out,
             reopen,
             reported: 0,
+            lost: 0,
+            torn: false,
         };
         let writer = Self(shared.clone());
         thread::Builder::new()
@@ -113,7 +115,7 @@ impl LogWriter {
         self.0.wake(queue, true);
     }
 
-    /// How many lines were dropped since the start, because the sink was slower than the log.
+    /// How many lines were dropped since the start, because the sink was slower than the log or could not be written.
     pub fn dropped(&self) -> u64 {
         self.0.dropped.load(Ordering::Relaxed)
     }
@@ -162,11 +164,15 @@ impl Shared {
     }
 }
 
-/// The sink in the hands of its thread. An error has nowhere to go: this is the log.
+/// The sink in the hands of its thread. What goes wrong with it is told on standard error, once: that may be the same sink, and then nobody can be told.
 struct File {
     out: Sink,
     reopen: Option<Opener>,
     reported: u64,
+    /// Records since the sink last took one.
+    lost: u64,
+    /// Whether the sink took the beginning of a line, and not its end.
+    torn: bool,
 }
 
 impl File {
@@ -174,7 +180,7 @@ impl File {
     fn write(&mut self, taken: &mut Queue, dropped: &AtomicU64) {
         let mut written = 0;
         for (place, order) in taken.orders.drain(..) {
-            let _ = self.out.write_all(&taken.lines[written..place]);
+            self.write_lines(&taken.lines[written..place], dropped);
             written = place;
             match order {
                 Order::Flush(done) => {
@@ -184,7 +190,7 @@ impl File {
                 Order::Reopen => self.open_anew(),
             }
         }
-        let _ = self.out.write_all(&taken.lines[written..]);
+        self.write_lines(&taken.lines[written..], dropped);
         taken.lines.clear();
         let dropped = dropped.load(Ordering::Relaxed);
         if dropped != self.reported {
@@ -197,10 +203,65 @@ impl File {
         }
     }
 
+    fn write_lines(&mut self, lines: &[u8], dropped: &AtomicU64) {
+        let told = match self.lost {
+            0 => Ok(()),
+            lost => {
+                let text = format!("{lost} log records lost: the log could not be written\n");
+                self.put(text.as_bytes()).map(|()| {
+                    self.lost = 0;
+                    let text = format!("the log is written again; {lost} records were lost");
+                    eprint_line(&text);
+                })
+            }
+        };
+        let failed = match told {
+            Ok(()) => self.put(lines).err(),
+            Err((_, error)) => Some((lines.len(), error)),
+        };
+        if let Some((left, error)) = failed {
+            if self.lost == 0 {
+                eprint_line(&format!(
+                    "the log cannot be written, its records are lost until it can: {error}"
+                ));
+            }
+            let lost = records(&lines[lines.len() - left..]);
+            self.lost += lost;
+            dropped.fetch_add(lost, Ordering::Relaxed);
+            self.reported += lost;
+        }
+    }
+
+    /// Writes whole lines, beginning on a line of their own. On an error, says how many bytes are left.
+    fn put(&mut self, lines: &[u8]) -> Result<(), (usize, io::Error)> {
+        if self.torn && !lines.is_empty() {
+            let ended = self.out.write_all(b"\n");
+            ended.map_err(|error| (lines.len(), error))?;
+            self.torn = false;
+        }
+        let mut rest = lines;
+        while !rest.is_empty() {
+            let error = match self.out.write(rest) {
+                Ok(written @ 1..) => {
+                    rest = &rest[written..];
+                    continue;
+                }
+                Ok(0) => io::ErrorKind::WriteZero.into(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => error,
+            };
+            let (taken, left) = lines.split_at(lines.len() - rest.len());
+            self.torn = taken.last().is_some_and(|&byte| byte != b'\n');
+            return Err((left.len(), error));
+        }
+        Ok(())
+    }
+
     fn open_anew(&mut self) {
         let Some(reopen) = &self.reopen else {
             return;
         };
+        self.torn = false;
         match reopen() {
             Ok(out) => self.out = out,
             Err(error) => {
@@ -212,6 +273,18 @@ impl File {
             }
         }
     }
+}
+
+/// Records that end in these lines: a line that begins with a blank belongs to the record before it.
+fn records(lines: &[u8]) -> u64 {
+    let ends = memchr::memchr_iter(b'\n', lines);
+    let ends = ends.filter(|end| lines.get(end + 1) != Some(&b' '));
+    u64::try_from(ends.count()).unwrap_or(u64::MAX)
+}
+
+/// For whoever keeps standard error, when the log itself cannot be written.
+fn eprint_line(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 #[cfg(test)]
@@ -302,6 +375,45 @@ mod tests {
         let started = Instant::now();
         LogWriter::flush(&writer);
         assert!(started.elapsed() < 10 * FLUSH);
+    }
+
+    /// Takes so many bytes, and then none until there is room again.
+    #[derive(Clone, Default)]
+    struct Full(Arc<Mutex<usize>>, Kept);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut room = self.0.lock().unwrap();
+            let taken = bytes.len().min(*room);
+            if taken == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            *room -= taken;
+            self.1.write(&bytes[..taken])
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_full_sink_does_not_take_is_counted_and_told_when_there_is_room() {
+        let sink = Full::default();
+        let mut writer = LogWriter::start(Box::new(sink.clone()), None).unwrap();
+        *sink.0.lock().unwrap() = 6;
+        for line in ["one\n", "two\n", "three\n"] {
+            writer.write_all(line.as_bytes()).unwrap();
+        }
+        LogWriter::flush(&writer);
+        *sink.0.lock().unwrap() = 1000;
+        writer.write_all(b"four\n").unwrap();
+        LogWriter::flush(&writer);
+        assert_eq!(
+            String::from_utf8(sink.1.0.lock().unwrap().clone()).unwrap(),
+            "one\ntw\n2 log records lost: the log could not be written\nfour\n"
+        );
+        assert_eq!(writer.dropped(), 2);
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod reload;
 mod rooms;
 mod routing;
 mod runbeam_sdk;
+#[allow(dead_code, reason = "tests/faults shares the harness, and needs another part of it")]
 mod support;
 mod tls;
 mod token_store;

@@ -58,7 +58,7 @@ pub enum ReloadError {
     )]
     RestartRequired(Vec<String>),
     /// What the cloud sent cannot be kept, so a restart would lose it.
-    #[error("{} cannot be kept: {source}", .path.display())]
+    #[error("it cannot be kept in {}: {source}", .path.display())]
     NotKept {
         /// The directory.
         path: PathBuf,

@@ -39,7 +39,7 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> Answer {
     let dropped = log.dropped();
     all.counter(
         "harmony_log_records_dropped_total",
-        "Log records that were dropped because the log is written slower than it fills.",
+        "Log records that were dropped, because the log is written slower than it fills or cannot be written.",
         [(vec![], count(dropped))],
     );
     all.gauge(

@@ -24,7 +24,7 @@ pub use api::GATEWAY_ID;
 pub const KID: &str = "cloud-1";
 
 /// How many bytes an endless answer has.
-pub const ENDLESS: usize = 256 * 1024 * 1024;
+pub const ENDLESS: usize = 1_000_000_000;
 
 pub struct Cloud {
     port: Port,

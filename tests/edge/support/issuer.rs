@@ -16,6 +16,9 @@ use super::wire::Wire;
 /// The path of the key set.
 pub const JWKS_PATH: &str = "/.well-known/jwks.json";
 
+/// How many bytes an endless answer has.
+const ENDLESS: usize = 1_000_000_000;
+
 pub struct Issuer {
     port: Port,
     state: Arc<State>,
@@ -35,6 +38,8 @@ pub enum Answer {
     Garbage,
     /// 200 with far more than a key set may have.
     Huge,
+    /// 200 without a length, and 1 GB for whoever takes it.
+    Endless,
     /// Nothing, while the connection stays open.
     Silence,
     Redirect(String),
@@ -44,6 +49,7 @@ struct State {
     keys: Mutex<Vec<Value>>,
     answer: Mutex<Answer>,
     fetches: AtomicUsize,
+    endless: AtomicUsize,
 }
 
 impl Issuer {
@@ -55,7 +61,12 @@ impl Issuer {
     /// An issuer with the key of that number, so that two issuers have different keys.
     pub fn with_key(kid: &str, number: usize) -> Self {
         let key = RsaKey::number(number);
-        let state = Arc::new(State { keys: Mutex::new(vec![key.jwk(kid)]), answer: Mutex::new(Answer::Keys(Vec::new())), fetches: AtomicUsize::new(0) });
+        let state = Arc::new(State {
+            keys: Mutex::new(vec![key.jwk(kid)]),
+            answer: Mutex::new(Answer::Keys(Vec::new())),
+            fetches: AtomicUsize::new(0),
+            endless: AtomicUsize::new(0),
+        });
         let mut issuer = Self { port: Port::claim(), state, server: None, signing: (kid.to_owned(), key) };
         issuer.restart();
         issuer
@@ -102,6 +113,11 @@ impl Issuer {
         self.state.fetches.load(Ordering::SeqCst)
     }
 
+    /// How many bytes of endless answers were taken off its hands.
+    pub fn endless_written(&self) -> usize {
+        self.state.endless.load(Ordering::SeqCst)
+    }
+
     /// Nobody listens any more; the port stays reserved.
     pub fn stop(&mut self) {
         self.server = None;
@@ -135,6 +151,7 @@ impl State {
             Answer::Garbage => (200, Vec::new(), b"<html>not a key set</html>".to_vec()),
             Answer::Huge => (200, Vec::new(), self.huge_key_set()),
             Answer::Redirect(to) => (302, vec![("Location", to)], Vec::new()),
+            Answer::Endless => return self.serve_without_end(&mut wire),
             Answer::Silence => {
                 // Ends when the client gives up or the server is stopped.
                 let _ = wire.some();
@@ -147,6 +164,16 @@ impl State {
         }
         wire.write(format!("{head}\r\n").as_bytes())?;
         wire.write(&body)
+    }
+
+    fn serve_without_end(&self, wire: &mut Wire) -> std::io::Result<()> {
+        wire.write(b"HTTP/1.1 200 X\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{\"keys\": [")?;
+        let piece = [b' '; 64 * 1024];
+        for _ in 0..ENDLESS / piece.len() {
+            wire.write(&piece)?;
+            self.endless.fetch_add(piece.len(), Ordering::SeqCst);
+        }
+        Ok(())
     }
 
     fn key_set(&self) -> Vec<u8> {

@@ -23,6 +23,10 @@ impl Request {
         Self { port, method: method.into(), target: target.into(), host, fields: Vec::new(), body: None, chunked: false, http2: false }
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn host(mut self, host: &str) -> Self {
         self.host = host.into();
         self

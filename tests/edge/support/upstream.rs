@@ -242,6 +242,11 @@ impl Exchange {
         !self.closed
     }
 
+    /// Says that nothing more will be written, and goes on reading.
+    pub fn half_close(&self) {
+        self.wire.finish_writing();
+    }
+
     /// Ends the connection in good order after what was written.
     pub fn close(&mut self) {
         self.closed = true;

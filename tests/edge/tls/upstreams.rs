@@ -55,7 +55,7 @@ fn what_cannot_be_verified_is_502_and_the_log_says_why() {
         assert!(becomes_true(Duration::from_secs(10), || edge.log().contains("reason=upstream_tls")), "{what}: {}", edge.log());
         let log = edge.log();
         let line = log.lines().find(|line| line.contains("upstream app failed")).unwrap_or_else(|| panic!("{what}: {log}"));
-        assert!(line.contains(words) && line.contains(&format!("TLS with {host}:{}", upstream.port())), "{what}: {line}");
+        assert!(line.contains(words) && line.contains(&format!("{host}:{}: TLS: ", upstream.port())), "{what}: {line}");
         assert_eq!(upstream.handshakes(), 0, "{what}");
     }
 }

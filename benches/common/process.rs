@@ -58,6 +58,17 @@ impl Process {
         Ok(kib.context("no VmRSS")? / 1000.0)
     }
 
+    /// How many descriptors it has open, and how many threads it runs.
+    pub fn descriptors_and_threads(&self) -> anyhow::Result<(usize, usize)> {
+        let count = |what: &str| Ok::<_, std::io::Error>(std::fs::read_dir(format!("/proc/{}/{what}", self.child.id()))?.count());
+        Ok((count("fd")?, count("task")?))
+    }
+
+    /// Whether it has not ended.
+    pub fn is_alive(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
     pub fn signal_hangup(&self) -> anyhow::Result<()> {
         let id = nix::unistd::Pid::from_raw(i32::try_from(self.child.id())?);
         Ok(nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGHUP)?)
