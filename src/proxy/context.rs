@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, Version};
 use pingora::http::RequestHeader;
@@ -171,6 +171,33 @@ impl Context {
     pub(super) fn blame(&self, why: &str) {
         if let (Some(route), Some(pick)) = (&self.route, &self.pick) {
             pick.failed(why, route.pipeline.has_other(pick));
+        }
+    }
+
+    /// Whether the connection to the upstream was cut, because somebody took too long.
+    pub(super) fn is_overdue(&self) -> bool {
+        let deadline = self.deadline.as_ref();
+        deadline.is_some_and(|deadline| deadline.passed())
+    }
+
+    /// The next bytes of the body are the client's to send. A second more than writing to the upstream may take, which has an error of its own.
+    pub(super) fn await_body(&self) {
+        let pause = |upstream: &Upstream| upstream.settings.read_timeout + Duration::from_secs(1);
+        self.await_for(self.upstream().map(pause));
+    }
+
+    /// The request was sent whole: the head of the answer is the upstream's to send.
+    pub(super) fn await_head(&self) {
+        self.await_for(
+            self.upstream()
+                .map(|upstream| upstream.settings.head_timeout),
+        );
+    }
+
+    fn await_for(&self, time: Option<Duration>) {
+        if let Some(deadline) = &self.deadline {
+            let due = time.and_then(|time| Instant::now().checked_add(time));
+            deadline.set([due, self.total_deadline].into_iter().flatten().min());
         }
     }
 

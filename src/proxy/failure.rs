@@ -1,5 +1,7 @@
 //! What becomes of a request whose upstream, or whose client, failed.
 
+use std::time::Instant;
+
 use http::StatusCode;
 use pingora::{Error, ErrorSource, ErrorType};
 
@@ -99,24 +101,18 @@ fn with_cause(what: &str, error: &Error) -> String {
     }
 }
 
-/// Whether the upstream has said nothing because it still waits for the client's body: Pingora's clock for the answer begins with the request. That must not count against
-/// the upstream, or any client could have it ejected.
-pub(super) fn is_slow_client(error: &Error, ctx: &Context) -> bool {
-    let silent =
-        *error.esource() == ErrorSource::Upstream && *error.etype() == ErrorType::ReadTimedout;
-    silent && !ctx.sent && !ctx.answered
+/// Whether what took too long is the client's body, so that the upstream had nothing to answer yet.
+pub(super) fn is_slow_client(ctx: &Context) -> bool {
+    let total_is_over = ctx.total_deadline.is_some_and(|due| Instant::now() >= due);
+    ctx.is_overdue() && !total_is_over && !ctx.sent && !ctx.answered
 }
 
 /// What the client is told of an error; `None` when there is no client to tell.
 pub(super) fn refusal_for(error: &Error, ctx: &Context) -> Option<Refusal> {
-    if is_slow_client(error, ctx) {
+    if is_slow_client(ctx) {
         return Some(Refusal::body_incomplete());
     }
-    if ctx
-        .deadline
-        .as_ref()
-        .is_some_and(|deadline| deadline.passed())
-    {
+    if ctx.is_overdue() {
         return Some(Refusal::too_slow("upstream_timeout"));
     }
     Some(match (error.etype(), error.esource()) {

@@ -22,7 +22,7 @@ mod upstream;
 mod withheld;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -157,7 +157,7 @@ impl ProxyHttp for Edge {
 
     async fn connected_to_upstream(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         _reused: bool,
         _: &HttpPeer,
         _fd: std::os::unix::io::RawFd,
@@ -173,6 +173,9 @@ impl ProxyHttp for Edge {
         ctx.deadline = upstream::deadline_of(digest);
         if let Some(deadline) = &ctx.deadline {
             deadline.begin(ctx.total_deadline);
+        }
+        if !session.is_body_empty() {
+            ctx.await_body();
         }
         Ok(())
     }
@@ -238,15 +241,10 @@ impl ProxyHttp for Edge {
             );
         }
         ctx.sent |= end_of_stream;
-        if end_of_stream && !ctx.answered {
-            let head_timeout = ctx
-                .upstream()
-                .map_or(Duration::MAX, |upstream| upstream.settings.head_timeout);
-            let head_due = Instant::now().checked_add(head_timeout);
-            let due = [head_due, ctx.total_deadline].into_iter().flatten().min();
-            if let Some(deadline) = &ctx.deadline {
-                deadline.set(due);
-            }
+        match end_of_stream {
+            _ if ctx.answered => {}
+            true => ctx.await_head(),
+            false => ctx.await_body(),
         }
         Ok(())
     }
@@ -326,12 +324,9 @@ impl ProxyHttp for Edge {
         ctx: &mut Self::CTX,
         client_reused: bool,
     ) -> Box<Error> {
-        let overdue = ctx
-            .deadline
-            .as_ref()
-            .is_some_and(|deadline| deadline.passed());
-        let upstream_failed =
-            *e.esource() == ErrorSource::Upstream && !overdue && !failure::is_slow_client(&e, ctx);
+        let cut = ctx.is_overdue();
+        let overdue = cut && !failure::is_slow_client(ctx);
+        let upstream_failed = *e.esource() == ErrorSource::Upstream && !cut;
         let repeatable = upstream_failed
             && session.req_header().method.is_idempotent()
             && !session.retry_buffer_truncated()

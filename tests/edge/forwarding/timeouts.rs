@@ -41,6 +41,30 @@ fn the_time_for_the_head_begins_when_the_request_has_ended() {
 }
 
 #[test]
+fn an_upload_may_take_as_long_as_it_makes_headway() {
+    let upstream = Upstream::start();
+    let edge = Edge::open(&upstream).backend("timeout_secs = 1\nread_timeout_secs = 1").start();
+    let mut client = edge.connect();
+    client.send("POST /api/x HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\n");
+    for byte in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        std::thread::sleep(SECOND / 2);
+        client.send(byte);
+    }
+    assert_eq!(client.response().status, 200);
+    assert_eq!(upstream.only().body, b"abcdefgh");
+}
+
+#[test]
+fn a_body_that_does_not_go_on_is_408_and_not_the_upstreams_failure() {
+    let upstream = Upstream::start();
+    let edge = Edge::open(&upstream).backend("read_timeout_secs = 1").start();
+    let mut client = edge.connect();
+    client.send("POST /api/x HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nabc");
+    assert_eq!(client.response().status, 408);
+    assert!(edge.log().contains("status=408") && !edge.log().contains("no answer in time"), "{}", edge.log());
+}
+
+#[test]
 fn a_stream_may_pause_for_longer_than_a_head_may_take() {
     let upstream = Upstream::with(|exchange| {
         exchange.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
