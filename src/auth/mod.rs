@@ -16,6 +16,8 @@ mod chain;
 mod challenge;
 mod clock;
 mod error;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod identity;
 mod jwks;
 mod jwt;
