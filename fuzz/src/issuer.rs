@@ -5,10 +5,7 @@ use std::path::Path;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
-    RsaPublicKeyComponents,
-};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents};
 use aws_lc_rs::{encoding::AsDer, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -163,5 +160,4 @@ pub fn header(step: &str) -> String {
 }
 
 /// Claims that all steps take.
-pub const CLAIMS: &str =
-    r#"{"iss":"https://auth.example.com","aud":"harmony-api","sub":"alice","team":"blue","iat":1700000000,"exp":4102444800}"#;
+pub const CLAIMS: &str = r#"{"iss":"https://auth.example.com","aud":"harmony-api","sub":"alice","team":"blue","iat":1700000000,"exp":4102444800}"#;

@@ -85,11 +85,7 @@ mod tests {
             ("/%zz", None),
         ] {
             let found = resolve(target.as_bytes());
-            assert_eq!(
-                found.as_deref(),
-                expected.map(str::as_bytes),
-                "{target}"
-            );
+            assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{target}");
         }
     }
 }

@@ -17,8 +17,7 @@ pub struct Head {
 
 /// Reads the head of an HTTP/1 request; or says the status and the reason that it is refused with.
 pub fn request_head(raw: &Bytes) -> Result<Head, (u16, &'static str)> {
-    let head =
-        super::head::read_http1(raw).map_err(|error| (error.status(), error.reason()))?;
+    let head = super::head::read_http1(raw).map_err(|error| (error.status(), error.reason()))?;
     Ok(Head {
         host: head.host().into_owned(),
         authority: head.authority,
