@@ -29,7 +29,7 @@ mod presented;
 mod shared;
 mod strict_json;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod tokens;
 
 pub use certificate::{ClientCertificate, PresentedCertificate};
