@@ -1,5 +1,4 @@
-//! Keys, the steps that trust them, and tokens signed with them or with others. All made anew for each process, but for those of EdDSA and HS256: their signatures are the same
-//! every time, so that whole tokens can be kept as seeds.
+//! Keys, the steps that trust them, and tokens signed with them or with others. Those of RSA and ECDSA are made anew for each process.
 
 use std::path::Path;
 

@@ -1,6 +1,7 @@
 //! Tokens: none passes that the right key has not signed, and none whose claims do not say what the step asks for.
 //!
-//! The first byte of the input chooses: whole tokens as they come; a header and claims (with a line feed between) that the trusted keys sign; or that other keys sign.
+//! The first byte of the input chooses: a whole token as it comes; a header and claims (with a line feed between) that the trusted keys sign, or that other keys sign; or changes to a
+//! good token, each a place in two bytes and what to put there.
 
 #![no_main]
 
@@ -22,7 +23,7 @@ struct Edge {
     chains: Vec<Chain>,
     users: UserTokens,
     runtime: Runtime,
-    /// What the trusted keys have signed and a seed may hold: everything before the signature.
+    /// Good tokens, one for each step.
     issued: Vec<Vec<u8>>,
 }
 
@@ -38,16 +39,7 @@ fuzz_target!(|input: &[u8]| {
         None => (&b""[..], rest),
     };
     match mode & 3 {
-        0 => {
-            for chain in &edge.chains {
-                if edge.passes(chain, rest).is_some() {
-                    assert!(edge.is_issued(rest), "{}", String::from_utf8_lossy(rest));
-                }
-            }
-            if edge.user(rest) {
-                assert!(edge.is_issued(rest));
-            }
-        }
+        0 => as_it_comes(edge, rest),
         1 => {
             let token = edge.issuer.trusted.token(name, header, claims);
             if let Some(identity) = edge.passes(&edge.chains[step], &token) {
@@ -66,7 +58,7 @@ fuzz_target!(|input: &[u8]| {
                 }
             }
         }
-        _ => {
+        2 => {
             let token = edge.issuer.strange.token(name, header, claims);
             for (other, chain) in STEPS.iter().zip(&edge.chains) {
                 if let Some(identity) = edge.passes(chain, &token) {
@@ -78,8 +70,26 @@ fuzz_target!(|input: &[u8]| {
             }
             assert!(!edge.user(&token));
         }
+        _ => {
+            let mut token = edge.issued[step].clone();
+            for change in rest.chunks_exact(3) {
+                let at = usize::from(u16::from_be_bytes([change[0], change[1]])) % token.len();
+                token[at] = change[2];
+            }
+            as_it_comes(edge, &token);
+        }
     }
 });
+
+/// Whatever nobody signed, nobody takes.
+fn as_it_comes(edge: &Edge, token: &[u8]) {
+    for chain in &edge.chains {
+        if edge.passes(chain, token).is_some() {
+            assert!(edge.is_issued(token), "{}", String::from_utf8_lossy(token));
+        }
+    }
+    assert!(!edge.user(token) || edge.is_issued(token));
+}
 
 /// Says by itself, with another parser, whether a token with this header and these claims may pass.
 fn examine(step: &str, header: &[u8], claims: &[u8], identity: &Identity) {
@@ -166,10 +176,14 @@ impl Edge {
     }
 
     fn is_issued(&self, token: &[u8]) -> bool {
-        let token = token.trim_ascii();
-        let end = token.iter().rposition(|byte| *byte == b'.').unwrap_or(0);
-        self.issued.iter().any(|known| known == &token[..end])
+        self.issued.iter().any(|known| signed(known) == signed(token.trim_ascii()))
     }
+}
+
+/// Everything before the signature.
+fn signed(token: &[u8]) -> &[u8] {
+    let end = token.iter().rposition(|byte| *byte == b'.').unwrap_or(0);
+    &token[..end]
 }
 
 fn edge() -> &'static Edge {
@@ -196,11 +210,12 @@ fn edge() -> &'static Edge {
             assert!(!format!("{chain:?}").contains(SECRET));
             chain
         });
-        let issued = STEPS.iter().map(|step| {
-            let token = issuer.trusted.token(step, issuer::header(step).as_bytes(), issuer::CLAIMS.as_bytes());
-            let end = token.iter().rposition(|byte| *byte == b'.').expect("a dot");
-            token[..end].to_vec()
-        });
-        Edge { chains: chains.collect(), issued: issued.collect(), users, runtime, issuer }
+        let issued = STEPS.iter().map(|step| issuer.trusted.token(step, issuer::header(step).as_bytes(), issuer::CLAIMS.as_bytes()));
+        let edge = Edge { chains: chains.collect(), issued: issued.collect(), users, runtime, issuer };
+        // Else nothing that is refused would mean anything.
+        for (chain, token) in edge.chains.iter().zip(&edge.issued) {
+            assert!(edge.passes(chain, token).is_some());
+        }
+        edge
     })
 }
