@@ -2,7 +2,6 @@
 
 #![no_main]
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -97,7 +96,7 @@ fn local(text: &str) {
     // Where the secret is used as one, it is not shown.
     let uses = |form: &str| text.matches(form).count();
     let as_secret = ["secret = \"${SECRET}\"", "password = \"${SECRET}\"", "token = \"${SECRET}\"", "pepper = \"${SECRET}\""];
-    if uses("SECRET") == as_secret.into_iter().map(uses).sum() {
+    if uses("SECRET") == as_secret.into_iter().map(uses).sum::<usize>() {
         assert!(!format!("{config:?}").contains(SECRET), "{config:?}");
     }
     assert_eq!(parse(path, text, &Variables).as_ref(), Ok(&config), "the same twice");
