@@ -9,6 +9,9 @@ pub mod cli;
 pub mod config;
 mod demo;
 mod files;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 pub mod management;
 pub mod policy;

@@ -16,6 +16,8 @@ mod chain;
 mod challenge;
 mod clock;
 mod error;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod identity;
 mod jwks;
 mod jwt;
@@ -27,7 +29,7 @@ mod presented;
 mod shared;
 mod strict_json;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod tokens;
 
 pub use certificate::{ClientCertificate, PresentedCertificate};

@@ -7,6 +7,8 @@ mod answer;
 mod backends;
 mod body;
 mod cloud;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod guard;
 mod info;
 mod key_sets;

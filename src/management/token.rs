@@ -26,19 +26,8 @@ pub(super) async fn authorize(
         .await
         .map_err(|error| of_order(&error))?;
     let body = body::read(session).await?;
-    let fields = Fields::parse(&body)?;
-    let authorization = Authorization {
-        gateway_code: fields.text("gateway_code", MAX_NAME)?.to_owned(),
-        machine_public_key: fields
-            .optional_lines("machine_public_key", MAX_TOKEN)?
-            .map(str::to_owned),
-        metadata: fields.texts_or_pairs("metadata")?,
-        encryption_key: fields
-            .optional_lines("encryption_key", MAX_KEY)?
-            .map(|key| key.to_owned().into()),
-    };
     let taken = agent
-        .authorize(user, authorization)
+        .authorize(user, authorization(&Fields::parse(&body)?)?)
         .await
         .map_err(|error| of_order(&error))?;
     let body = json!({
@@ -57,18 +46,7 @@ pub(super) async fn authorize(
 pub(super) async fn take(agent: &Agent, session: &mut ServerSession) -> Result<Answer, Answer> {
     let body = body::read(session).await?;
     let fields = Fields::parse(&body)?;
-    let token = MachineToken::new(
-        fields.token("machine_token", MAX_TOKEN)?,
-        fields.token("expires_at", MAX_NAME)?,
-        fields.token("gateway_id", MAX_NAME)?,
-        fields.text("gateway_code", MAX_NAME)?,
-        fields.texts("abilities")?,
-    );
-    if token.expires().is_none() {
-        return Err(bad(
-            "expires_at must be a time such as 2026-12-31T23:59:59Z",
-        ));
-    }
+    let token = machine_token(&fields)?;
     let key = fields.optional_lines("encryption_key", MAX_KEY)?;
     let base = fields.optional_text("api_base_url", MAX_TOKEN)?;
     let code = token.gateway_code.clone();
@@ -96,6 +74,37 @@ pub(super) async fn forget(agent: &Agent) -> Answer {
         })),
         Err(error) => of_order(&error),
     }
+}
+
+/// What `/authorize` is told.
+pub(super) fn authorization(fields: &Fields) -> Result<Authorization, Answer> {
+    Ok(Authorization {
+        gateway_code: fields.text("gateway_code", MAX_NAME)?.to_owned(),
+        machine_public_key: fields
+            .optional_lines("machine_public_key", MAX_TOKEN)?
+            .map(str::to_owned),
+        metadata: fields.texts_or_pairs("metadata")?,
+        encryption_key: fields
+            .optional_lines("encryption_key", MAX_KEY)?
+            .map(|key| key.to_owned().into()),
+    })
+}
+
+/// The token that `/token` brings.
+pub(super) fn machine_token(fields: &Fields) -> Result<MachineToken, Answer> {
+    let token = MachineToken::new(
+        fields.token("machine_token", MAX_TOKEN)?,
+        fields.token("expires_at", MAX_NAME)?,
+        fields.token("gateway_id", MAX_NAME)?,
+        fields.text("gateway_code", MAX_NAME)?,
+        fields.texts("abilities")?,
+    );
+    if token.expires().is_none() {
+        return Err(bad(
+            "expires_at must be a time such as 2026-12-31T23:59:59Z",
+        ));
+    }
+    Ok(token)
 }
 
 /// The token of `Authorization: Bearer`, once and not empty.

@@ -95,7 +95,7 @@ impl Head {
     }
 }
 
-fn read_http1(raw: &Bytes) -> Result<Head, HeadError> {
+pub(super) fn read_http1(raw: &Bytes) -> Result<Head, HeadError> {
     if raw.len() > MAX_HEAD {
         return Err(HeadError::TooLarge);
     }

@@ -11,6 +11,8 @@ mod context;
 mod echo;
 mod explain;
 mod failure;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod head;
 mod headers;
 mod probe;

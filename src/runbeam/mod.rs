@@ -81,6 +81,8 @@ mod answers;
 mod client;
 mod error;
 mod fields;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod machine_token;
 mod origin;
 mod resources;

@@ -124,11 +124,8 @@ impl fmt::Display for Origin {
 pub(super) fn shown(address: &str) -> String {
     let rest = address.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = rest.split_once("://").unwrap_or(("", rest));
-    let authority = rest.split('/').next().unwrap_or_default();
-    let rest = match authority.rsplit_once('@') {
-        Some((user, _)) => &rest[user.len() + 1..],
-        None => rest,
-    };
+    // Wherever it stands: in a malformed address, it need not be in front of the first slash.
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
     let separator = if scheme.is_empty() { "" } else { "://" };
     printable(&format!("{scheme}{separator}{rest}"), 100)
 }
@@ -275,6 +272,11 @@ mod tests {
             "https://a.example/x"
         );
         assert_eq!(shown("u:secret@a.example"), "a.example");
+        assert_eq!(
+            shown("https:///u:secret@a.example/x"),
+            "https://a.example/x"
+        );
+        assert_eq!(shown("https://u:se/cret@a.example"), "https://a.example");
         assert_eq!(printable("a\r\n\u{1b}[31mb\u{202e}c", 6), "a[31mb");
     }
 }

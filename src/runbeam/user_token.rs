@@ -224,6 +224,9 @@ fn unavailable(keys: &DetachedKeys, retry_after: Option<Duration>) -> RunbeamErr
 }
 
 #[cfg(test)]
+mod signatures;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

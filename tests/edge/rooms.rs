@@ -23,8 +23,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("server", &["config", "telemetry", "files", "auth", "policy", "balance", "gateway", "proxy", "management", "runbeam"]),
 ];
 
-/// Argument parsing and the small commands.
-const TOP: &[&str] = &["main", "lib", "cli", "demo"];
+/// Argument parsing and the small commands; and what only cargo-fuzz builds.
+const TOP: &[&str] = &["main", "lib", "cli", "demo", "fuzzing"];
 
 /// Who may name Pingora; `balance` for its ring of consistent hashing.
 const NAMES_PINGORA: &[&str] = &["server", "proxy", "management", "runbeam/agent", "demo"];

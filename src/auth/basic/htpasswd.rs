@@ -35,7 +35,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<(String, Stored)>, BuildCause> {
 }
 
 /// The users of a text, or the first line that is wrong, counted from 1.
-fn parse(text: &str) -> Result<Vec<(String, Stored)>, (usize, HtpasswdError)> {
+pub(super) fn parse(text: &str) -> Result<Vec<(String, Stored)>, (usize, HtpasswdError)> {
     let lines = text.lines().enumerate();
     let written = lines.filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
     written

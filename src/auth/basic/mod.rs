@@ -100,5 +100,19 @@ impl Verifier {
     }
 }
 
+/// A credential taken apart, for `fuzz/`.
+#[cfg(fuzzing)]
+pub(crate) fn user_and_password(token: &[u8]) -> Option<(String, String)> {
+    let found = UserPass::decode(token).ok()?;
+    Some((found.user.to_string(), found.password.to_string()))
+}
+
+/// The names of an htpasswd file, for `fuzz/`.
+#[cfg(fuzzing)]
+pub(crate) fn htpasswd_names(text: &str) -> Result<Vec<String>, (usize, HtpasswdError)> {
+    let users = htpasswd::parse(text)?;
+    Ok(users.into_iter().map(|(name, _)| name).collect())
+}
+
 #[cfg(test)]
 mod tests;

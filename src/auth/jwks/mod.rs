@@ -29,6 +29,8 @@ use super::tokens::{TokenCache, TokenCacheStatus};
 use crate::config::JwksUrl;
 
 pub(crate) use lookup::{FetchedKeys, KeyTrouble};
+#[cfg(fuzzing)]
+pub(crate) use parse::to_json;
 pub(crate) use parse::{JwksError, parse};
 
 /// How long the background task sleeps at most.

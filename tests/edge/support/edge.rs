@@ -391,6 +391,8 @@ pub fn command(directory: &Path) -> Command {
     command.current_dir(directory).env_clear().env("HOME", directory.join("home")).env("PATH", std::env::var_os("PATH").unwrap_or_default());
     // Everything that can be logged is, so that a secret has no place to hide.
     command.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "1").stdin(Stdio::null());
+    // Where coverage is measured, this process's counts too.
+    command.envs(std::env::var_os("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file)));
     command
 }
 

@@ -1,0 +1,36 @@
+//! What `fuzz/` needs of this room: readers of what clients and issuers send.
+
+use http::HeaderMap;
+use serde_json::{Value, json};
+
+use super::{basic, bearer, jwks};
+
+/// The bearer token of `Authorization`: `None` for another scheme or none, `Some(None)` for a malformed one.
+pub fn bearer_token(headers: &HeaderMap) -> Option<Option<&[u8]>> {
+    match bearer::find(headers) {
+        bearer::Presented::Nothing => None,
+        bearer::Presented::Malformed => Some(None),
+        bearer::Presented::Token(token) => Some(Some(token)),
+    }
+}
+
+/// The user name and the password of a Basic credential.
+pub fn user_and_password(token: &[u8]) -> Option<(String, String)> {
+    basic::user_and_password(token)
+}
+
+/// The names of an htpasswd file; or the line that is wrong, and what is said of it.
+pub fn htpasswd(text: &str) -> Result<Vec<String>, (usize, String)> {
+    basic::htpasswd_names(text).map_err(|(line, error)| (line, error.to_string()))
+}
+
+/// The keys of a key set that are used, as a key set again, and what is said of each that is not.
+pub fn key_set(text: &[u8]) -> Result<(Value, Vec<String>), String> {
+    let set = jwks::parse(text).map_err(|error| error.to_string())?;
+    let refused = set.refused.iter();
+    let refused = refused.map(|(key, refusal)| format!("{key}: {refusal}"));
+    Ok((
+        json!({ "keys": jwks::to_json(&set.ring) }),
+        refused.collect(),
+    ))
+}

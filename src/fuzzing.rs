@@ -1,0 +1,8 @@
+//! What `fuzz/` needs of private functions. cargo-fuzz alone builds it, so the library's interface does not grow.
+//!
+//! Every room gives what it has in a `fuzzing` of its own; nothing is decided there.
+
+pub use crate::auth::fuzzing::{bearer_token, htpasswd, key_set, user_and_password};
+pub use crate::management::fuzzing::{authorize_body, token_body};
+pub use crate::proxy::fuzzing::{Head, request_head, upstream_target};
+pub use crate::runbeam::fuzzing::{exact_origin, named_origin, printable};
