@@ -26,7 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// Argument parsing and the small commands; and what only cargo-fuzz builds.
 const TOP: &[&str] = &["main", "lib", "cli", "demo", "fuzzing"];
 
-/// Who may name Pingora; `balance` for its ring of consistent hashing.
+/// Who may name Pingora.
 const NAMES_PINGORA: &[&str] = &["server", "proxy", "management", "runbeam/agent", "demo"];
 
 /// A source file without its tests.

@@ -193,7 +193,7 @@ mod tests {
         drop(waiting);
         let begun = Instant::now();
         while pool.run(check(4)).await != Ok(false) {
-            assert!(begun.elapsed() < Duration::from_secs(20));
+            assert!(begun.elapsed() < Duration::from_secs(120));
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

@@ -70,7 +70,7 @@ fn the_unit_allows_what_the_process_does() {
         return;
     }
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
-    let password = "[middleware.password]\ntype = \"basic-auth\"\nconfig = { username = \"a\", password_hash = \"$2b$12$x47zQBxnDIDtr8CrB.7P0Od7WQZ5pURJa4bPIGzrstXLp1P.YuBeG\" }\n\
+    let password = "[middleware.password]\ntype = \"basic-auth\"\nconfig = { username = \"a\", password_hash = \"$2b$10$x47zQBxnDIDtr8CrB.7P0Od7WQZ5pURJa4bPIGzrstXLp1P.YuBeG\" }\n\
         [pipelines.password]\nnetworks = [\"public\"]\nendpoints = [\"password\"]\nmiddleware = [\"password\"]\nbackends = [\"named\"]\n\
         [endpoints.password]\nservice = \"http\"\noptions = { path_prefix = \"/password\" }\n[backends.named]\nservice = \"http\"\noptions = { base_url = \"http://localhost:1\" }\n\
         [logging]\nlog_to_file = true\nlog_file_path = \"edge.log\"\n";
