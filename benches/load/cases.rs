@@ -238,15 +238,14 @@ impl Bench {
              [backends.app]\nservice = \"http\"\nbase_url = \"http://127.0.0.1:{upstream}\"\n\
              [middleware.jwt]\ntype = \"jwt-auth\"\nconfig = {{ jwks_url = \"http://127.0.0.1:{upstream}/jwks.json\", issuer = \"{ISSUER}\", audience = \"{AUDIENCE}\" }}\n\
              [middleware.key]\ntype = \"api-key\"\nconfig = {{ keys = [\"{hash}\"] }}\n\
-             [pipelines.api]\nnetworks = [\"public\"]\nendpoints = [\"api\"]\nmiddleware = {steps}\nbackends = [\"app\"]\n[endpoints.api]\nservice = \"{service}\"\npath_prefix = \"/api\"\n",
+             [pipelines.api]\nnetworks = [\"public\"]\nendpoints = [{endpoints}]\nmiddleware = {steps}\nbackends = [\"app\"]\n[endpoints.api]\nservice = \"{service}\"\npath_prefix = \"/api\"\n",
             state = self.directory.path().join(format!("state-{port}")),
             upstream = self.upstream,
             hash = self.credentials.key_hash,
+            endpoints = (1..edge.routes).fold("\"api\"".to_owned(), |all, route| all + &format!(", \"e{route}\"")),
         );
         for route in 1..edge.routes {
-            text += &format!(
-                "[pipelines.p{route}]\nnetworks = [\"public\"]\nendpoints = [\"e{route}\"]\nmiddleware = []\nbackends = [\"app\"]\n[endpoints.e{route}]\nservice = \"http\"\npath_prefix = \"/route{route}/x\"\n"
-            );
+            text += &format!("[endpoints.e{route}]\nservice = \"http\"\npath_prefix = \"/route{route}/x\"\n");
         }
         text
     }

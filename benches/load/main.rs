@@ -62,7 +62,10 @@ fn main() -> anyhow::Result<()> {
     }
     let mut report = Report::new(rounds, seconds, bench.missing());
     for case in bench.cases().into_iter().filter(|case| chosen(case.name)) {
-        report.add(bench.measure(&case, rounds, seconds)?);
+        match bench.measure(&case, rounds, seconds) {
+            Ok(measured) => report.add(measured),
+            Err(error) => report.add_lines(vec![format!("{}: not measured: {error:#}", case.name)]),
+        }
     }
     if chosen("idle connections") {
         report.add_lines(idle::measure(&bench)?);

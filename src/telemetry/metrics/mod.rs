@@ -207,29 +207,43 @@ impl NetworkMetrics {
 
 /// Counters by name. Forgets those that nobody holds.
 #[derive(Debug)]
-struct Registry<T>(Mutex<BTreeMap<Arc<str>, Weak<T>>>);
+struct Registry<T>(Mutex<Known<T>>);
+
+#[derive(Debug)]
+struct Known<T> {
+    counters: BTreeMap<Arc<str>, Weak<T>>,
+    /// How many there are when those that nobody holds are next looked for: a configuration of many pipelines is not to look at all of them for each.
+    full: usize,
+}
 
 impl<T> Default for Registry<T> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self(Mutex::new(Known {
+            counters: BTreeMap::new(),
+            full: 0,
+        }))
     }
 }
 
 impl<T> Registry<T> {
     fn get(&self, name: &Arc<str>, make: impl FnOnce(Arc<str>) -> T) -> Arc<T> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = known.get(name).and_then(Weak::upgrade) {
+        let Known { counters, full } = &mut *known;
+        if let Some(found) = counters.get(name).and_then(Weak::upgrade) {
             return found;
         }
-        known.retain(|_, counters| counters.strong_count() > 0);
+        if counters.len() >= *full {
+            counters.retain(|_, counters| counters.strong_count() > 0);
+            *full = 2 * counters.len() + 16;
+        }
         let made = Arc::new(make(name.clone()));
-        known.insert(name.clone(), Arc::downgrade(&made));
+        counters.insert(name.clone(), Arc::downgrade(&made));
         made
     }
 
     fn all(&self) -> Vec<Arc<T>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.values().filter_map(Weak::upgrade).collect()
+        known.counters.values().filter_map(Weak::upgrade).collect()
     }
 }
 
