@@ -1,5 +1,7 @@
 //! The settings of an `api-key` step. Keys are stored as digests; a key as it is would be one that a backup gives away.
 
+use std::collections::HashSet;
+
 use super::credential::{self, hex32};
 use super::entry::Entry;
 use super::fill::Text;
@@ -118,6 +120,7 @@ fn keys(entry: &Entry<'_>) -> Option<Vec<ApiKeyEntry>> {
     };
     let many = items.len();
     let mut keys: Vec<ApiKeyEntry> = Vec::new();
+    let mut digests = HashSet::new();
     for (index, item) in items.into_iter().enumerate() {
         let key = if item.is_table() {
             from_table(&item)
@@ -125,7 +128,7 @@ fn keys(entry: &Entry<'_>) -> Option<Vec<ApiKeyEntry>> {
             from_text(&item, index).map(|digest| named(None, digest))
         };
         let Some(key) = key else { continue };
-        if keys.iter().any(|other| other.digest == key.digest) {
+        if !digests.insert(key.digest.clone()) {
             item.error_help(
                 format!("key {} is there twice", index + 1),
                 "keep one of them",
