@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, response};
-use pingora::http::{RequestHeader, ResponseHeader};
+use http::{HeaderMap, Method, Request};
+use pingora::http::RequestHeader;
 
 use super::context::Context;
 use super::withheld;
@@ -22,8 +22,6 @@ pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forw
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The same as Pingora takes it without a copy.
 pub(super) const SPELLED_REQUEST_ID: &str = "X-Request-Id";
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 /// `Proxy` would become `HTTP_PROXY` in a CGI environment behind us.
 const PROXY: HeaderName = HeaderName::from_static("proxy");
 
@@ -70,12 +68,6 @@ const ADDED: usize = 8;
 pub(super) fn take(request: &mut RequestHeader) -> Parts {
     let empty = Request::new(()).into_parts().0;
     std::mem::replace(request, empty.into()).into()
-}
-
-/// The same for a response.
-pub(super) fn take_response(response: &mut ResponseHeader) -> response::Parts {
-    let empty = Response::new(()).into_parts().0;
-    std::mem::replace(response, empty.into()).into()
 }
 
 /// Whether a name is, to such a server, one that we judge or replace, without being it.
@@ -209,68 +201,6 @@ pub(super) fn prepare(request: &mut Parts, ctx: &Context, upstream: Option<&Upst
     }
     if ctx.version == http::Version::HTTP_2 {
         join_cookies(headers);
-    }
-}
-
-/// Adds to an upstream's answer what the client gets from us.
-pub(super) fn complete(headers: &mut HeaderMap, ctx: &Context) {
-    if let Some(id) = &ctx.request_id {
-        headers.insert(X_REQUEST_ID, id.clone());
-    }
-    if ctx.credential_in_query() && !is_private(headers) {
-        // RFC 6750 section 2.3: the URL holds the credential, so no shared cache may keep what it names.
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
-    }
-}
-
-/// Whether no shared cache may keep the response (RFC 9111 section 5.2.2).
-fn is_private(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(header::CACHE_CONTROL)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .any(|directive| matches!(directive.trim_ascii(), b"private" | b"no-store"))
-}
-
-/// Whether nobody can take the end of a response for another place than we do: at most one plain length, and no encoding but `chunked`, which is all that we ask for.
-pub(super) fn is_framed_plainly(headers: &HeaderMap) -> bool {
-    let one = |name: HeaderName, is_plain: fn(&[u8]) -> bool| {
-        let mut values = headers.get_all(name).iter();
-        let plain = values.next().is_none_or(|value| is_plain(value.as_bytes()));
-        plain && values.next().is_none()
-    };
-    one(header::CONTENT_LENGTH, |length| {
-        !length.is_empty() && length.iter().all(u8::is_ascii_digit)
-    }) && one(header::TRANSFER_ENCODING, |encoding| {
-        encoding.eq_ignore_ascii_case(b"chunked")
-    })
-}
-
-/// Removes what concerns only the connection to the upstream, and what its `Connection` names: it is meant for us alone (RFC 9110 section 7.6.1). Framing is not its to drop.
-pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let is_ours = |name: &HeaderName| [KEEP_ALIVE, PROXY_CONNECTION].contains(name);
-    while let Some(name) = headers.keys().find(|name| is_ours(name)).cloned() {
-        headers.remove(name);
-    }
-    let usual = |value: &HeaderValue| matches!(value.as_bytes(), b"keep-alive" | b"close");
-    if headers.get_all(header::CONNECTION).iter().all(usual) {
-        return;
-    }
-    let kept = [
-        header::CONNECTION,
-        header::UPGRADE,
-        header::CONTENT_LENGTH,
-        header::TRANSFER_ENCODING,
-    ];
-    let nominated: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .filter(|name| !kept.contains(name))
-        .collect();
-    for name in nominated {
-        headers.remove(name);
     }
 }
 

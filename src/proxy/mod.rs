@@ -4,6 +4,7 @@
 //! [`crate::policy`] whether it may pass.
 
 mod admit;
+mod answer;
 mod authorities;
 mod checks;
 mod connection;
@@ -257,7 +258,7 @@ impl ProxyHttp for Edge {
         response: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> pingora::Result<()> {
-        if !headers::is_framed_plainly(&response.headers) {
+        if !answer::is_framed_plainly(&response.headers) {
             return Err(failure::invalid_response("framing"));
         }
         let asked = || session.req_header().headers.contains_key(header::UPGRADE);
@@ -269,13 +270,13 @@ impl ProxyHttp for Edge {
         }
         let informational = response.status.is_informational()
             && response.status != StatusCode::SWITCHING_PROTOCOLS;
-        let mut parts = headers::take_response(response);
-        headers::strip_hop_by_hop(&mut parts.headers);
+        let mut parts = answer::take(response);
+        answer::strip_hop_by_hop(&mut parts.headers);
         if !informational {
             failure::judge(ctx, parts.status);
             ctx.answered = true;
             ctx.await_bytes();
-            headers::complete(&mut parts.headers, ctx);
+            answer::complete(&mut parts.headers, ctx);
         }
         *response = parts.into();
         Ok(())

@@ -15,7 +15,8 @@ use log::{Level, Log, Metadata, Record};
 use serde_json::{Map, json};
 
 use super::access;
-use super::writer::{LogWriter, Sink};
+use super::sink::Sink;
+use super::writer::LogWriter;
 
 /// Our own targets: the library, its binary, and everything below.
 const OURS: &str = "harmony";

@@ -5,6 +5,7 @@
 pub mod access;
 mod logger;
 mod metrics;
+mod sink;
 mod writer;
 
 pub use logger::{LogSettings, start};

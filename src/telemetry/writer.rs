@@ -9,6 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use super::sink::{File, Opener, Sink};
+
 /// Bytes that wait at the most; lines beyond are dropped and counted.
 const CAPACITY: usize = 2 * 1024 * 1024;
 
@@ -17,11 +19,6 @@ const GATHER: Duration = Duration::from_millis(20);
 
 /// How long a flush waits for a sink that does not take the lines: it keeps nobody from leaving.
 const FLUSH: Duration = Duration::from_secs(1);
-
-/// Where lines go.
-pub(super) type Sink = Box<dyn Write + Send>;
-/// Opens the sink anew.
-pub(super) type Opener = Box<dyn Fn() -> io::Result<Sink> + Send>;
 
 /// A handle of the buffer.
 #[derive(Clone)]
@@ -59,13 +56,7 @@ impl LogWriter {
             wake: Condvar::new(),
             dropped: AtomicU64::new(0),
         });
-        let mut file = File {
-            out,
-            reopen,
-            reported: 0,
-            lost: 0,
-            torn: false,
-        };
+        let mut file = File::new(out, reopen);
         let writer = Self(shared.clone());
         thread::Builder::new()
             .name("log".to_owned())
@@ -73,7 +64,7 @@ impl LogWriter {
                 let mut taken = Queue::default();
                 loop {
                     shared.take(&mut taken);
-                    file.write(&mut taken, &shared.dropped);
+                    taken.empty_into(&mut file, &shared.dropped);
                 }
             })?;
         Ok(writer)
@@ -164,127 +155,25 @@ impl Shared {
     }
 }
 
-/// The sink in the hands of its thread. What goes wrong with it is told on standard error, once: that may be the same sink, and then nobody can be told.
-struct File {
-    out: Sink,
-    reopen: Option<Opener>,
-    reported: u64,
-    /// Records since the sink last took one.
-    lost: u64,
-    /// Whether the sink took the beginning of a line, and not its end.
-    torn: bool,
-}
-
-impl File {
+impl Queue {
     /// Writes the lines, does what was ordered in between, and leaves the buffers empty for the next use.
-    fn write(&mut self, taken: &mut Queue, dropped: &AtomicU64) {
+    fn empty_into(&mut self, file: &mut File, dropped: &AtomicU64) {
         let mut written = 0;
-        for (place, order) in taken.orders.drain(..) {
-            self.write_lines(&taken.lines[written..place], dropped);
+        for (place, order) in self.orders.drain(..) {
+            file.write_lines(&self.lines[written..place], dropped);
             written = place;
             match order {
                 Order::Flush(done) => {
-                    let _ = self.out.flush();
+                    file.flush();
                     let _ = done.try_send(());
                 }
-                Order::Reopen => self.open_anew(),
+                Order::Reopen => file.open_anew(),
             }
         }
-        self.write_lines(&taken.lines[written..], dropped);
-        taken.lines.clear();
-        let dropped = dropped.load(Ordering::Relaxed);
-        if dropped != self.reported {
-            let count = dropped - self.reported;
-            self.reported = dropped;
-            let _ = writeln!(
-                self.out,
-                "{count} log records dropped: the log is written slower than it fills"
-            );
-        }
+        file.write_lines(&self.lines[written..], dropped);
+        self.lines.clear();
+        file.report(dropped);
     }
-
-    fn write_lines(&mut self, lines: &[u8], dropped: &AtomicU64) {
-        let told = match self.lost {
-            0 => Ok(()),
-            lost => {
-                let text = format!("{lost} log records lost: the log could not be written\n");
-                self.put(text.as_bytes()).map(|()| {
-                    self.lost = 0;
-                    let text = format!("the log is written again; {lost} records were lost");
-                    eprint_line(&text);
-                })
-            }
-        };
-        let failed = match told {
-            Ok(()) => self.put(lines).err(),
-            Err((_, error)) => Some((lines.len(), error)),
-        };
-        if let Some((left, error)) = failed {
-            if self.lost == 0 {
-                eprint_line(&format!(
-                    "the log cannot be written, its records are lost until it can: {error}"
-                ));
-            }
-            let lost = records(&lines[lines.len() - left..]);
-            self.lost += lost;
-            dropped.fetch_add(lost, Ordering::Relaxed);
-            self.reported += lost;
-        }
-    }
-
-    /// Writes whole lines, beginning on a line of their own. On an error, says how many bytes are left.
-    fn put(&mut self, lines: &[u8]) -> Result<(), (usize, io::Error)> {
-        if self.torn && !lines.is_empty() {
-            let ended = self.out.write_all(b"\n");
-            ended.map_err(|error| (lines.len(), error))?;
-            self.torn = false;
-        }
-        let mut rest = lines;
-        while !rest.is_empty() {
-            let error = match self.out.write(rest) {
-                Ok(written @ 1..) => {
-                    rest = &rest[written..];
-                    continue;
-                }
-                Ok(0) => io::ErrorKind::WriteZero.into(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => error,
-            };
-            let (taken, left) = lines.split_at(lines.len() - rest.len());
-            self.torn = taken.last().is_some_and(|&byte| byte != b'\n');
-            return Err((left.len(), error));
-        }
-        Ok(())
-    }
-
-    fn open_anew(&mut self) {
-        let Some(reopen) = &self.reopen else {
-            return;
-        };
-        self.torn = false;
-        match reopen() {
-            Ok(out) => self.out = out,
-            Err(error) => {
-                self.out = Box::new(io::stderr());
-                let _ = writeln!(
-                    self.out,
-                    "the log file cannot be opened anew, the log goes on here: {error}"
-                );
-            }
-        }
-    }
-}
-
-/// Records that end in these lines: a line that begins with a blank belongs to the record before it.
-fn records(lines: &[u8]) -> u64 {
-    let ends = memchr::memchr_iter(b'\n', lines);
-    let ends = ends.filter(|end| lines.get(end + 1) != Some(&b' '));
-    u64::try_from(ends.count()).unwrap_or(u64::MAX)
-}
-
-/// For whoever keeps standard error, when the log itself cannot be written.
-fn eprint_line(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
 }
 
 #[cfg(test)]

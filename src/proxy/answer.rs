@@ -1,0 +1,80 @@
+//! Header fields of an upstream's answer, on their way to the client.
+
+use http::header::{self, HeaderName, HeaderValue};
+use http::response::Parts;
+use http::{HeaderMap, Response};
+use pingora::http::ResponseHeader;
+
+use super::context::Context;
+use super::headers::X_REQUEST_ID;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Takes the parts out of a response, as `headers::take` does for a request.
+pub(super) fn take(response: &mut ResponseHeader) -> Parts {
+    let empty = Response::new(()).into_parts().0;
+    std::mem::replace(response, empty.into()).into()
+}
+
+/// Adds to an upstream's answer what the client gets from us.
+pub(super) fn complete(headers: &mut HeaderMap, ctx: &Context) {
+    if let Some(id) = &ctx.request_id {
+        headers.insert(X_REQUEST_ID, id.clone());
+    }
+    if ctx.credential_in_query() && !is_private(headers) {
+        // RFC 6750 section 2.3: the URL holds the credential, so no shared cache may keep what it names.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
+}
+
+/// Whether no shared cache may keep the response (RFC 9111 section 5.2.2).
+fn is_private(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::CACHE_CONTROL)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .any(|directive| matches!(directive.trim_ascii(), b"private" | b"no-store"))
+}
+
+/// Whether nobody can take the end of a response for another place than we do: at most one plain length, and no encoding but `chunked`, which is all that we ask for.
+pub(super) fn is_framed_plainly(headers: &HeaderMap) -> bool {
+    let one = |name: HeaderName, is_plain: fn(&[u8]) -> bool| {
+        let mut values = headers.get_all(name).iter();
+        let plain = values.next().is_none_or(|value| is_plain(value.as_bytes()));
+        plain && values.next().is_none()
+    };
+    one(header::CONTENT_LENGTH, |length| {
+        !length.is_empty() && length.iter().all(u8::is_ascii_digit)
+    }) && one(header::TRANSFER_ENCODING, |encoding| {
+        encoding.eq_ignore_ascii_case(b"chunked")
+    })
+}
+
+/// Removes what concerns only the connection to the upstream, and what its `Connection` names: it is meant for us alone (RFC 9110 section 7.6.1). Framing is not its to drop.
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let is_ours = |name: &HeaderName| [KEEP_ALIVE, PROXY_CONNECTION].contains(name);
+    while let Some(name) = headers.keys().find(|name| is_ours(name)).cloned() {
+        headers.remove(name);
+    }
+    let usual = |value: &HeaderValue| matches!(value.as_bytes(), b"keep-alive" | b"close");
+    if headers.get_all(header::CONNECTION).iter().all(usual) {
+        return;
+    }
+    let kept = [
+        header::CONNECTION,
+        header::UPGRADE,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+    ];
+    let nominated: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| !kept.contains(name))
+        .collect();
+    for name in nominated {
+        headers.remove(name);
+    }
+}
