@@ -118,9 +118,14 @@ fn a_second_signal_ends_it_at_once() {
 #[test]
 fn killed_and_started_again_it_serves_at_once_without_its_issuer() {
     let (mut issuer, upstream) = (Issuer::start(), Upstream::start());
-    let mut edge = Edge::with_jwt(&issuer, &upstream).start();
+    let mut edge = Edge::with_jwt(&issuer, &upstream).proxy("state_dir = \"{dir}/state\"").start();
     let token = issuer.token().sign();
     assert_eq!(edge.get("/api/x").bearer(&token).send().status, 200);
+    let kept = edge.directory().join("state/jwks");
+    eventually("the set on the disk", END, || {
+        let mut files = std::fs::read_dir(&kept).ok()?;
+        files.any(|file| file.is_ok_and(|file| file.path().extension().is_some_and(|it| it == "json"))).then_some(())
+    });
     issuer.stop();
     edge.signal(Signal::SIGKILL);
     edge.exit_status(END);
