@@ -63,7 +63,8 @@ fuzz_target!(init: { chains(); }, |input: &[u8]| {
             Ok(names) => assert!(names.iter().all(|name| !name.contains(':') && text.contains(&**name))),
             Err((line, said)) => {
                 let wrong = text.lines().nth(line - 1).expect("a line");
-                assert!(wrong.len() < 12 || !said.contains(wrong), "{said}");
+                // Shorter ones may be words of the message itself.
+                assert!(wrong.len() < 24 || wrong.contains(' ') || !said.contains(wrong), "{said}");
             }
         }
     }
