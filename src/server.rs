@@ -251,6 +251,7 @@ fn proxy_service(
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     proxy.server_options = Some(options);
+    proxy.h2_options = Some(guard::http2_options());
     let app = Lingering(Arc::new(proxy));
     let app = Guarded::new(app, upkeep.live.clone(), upkeep.gates.clone());
     let mut service = Service::new("proxy".to_owned(), app);

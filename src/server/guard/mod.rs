@@ -15,6 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora::apps::ServerApp;
 use pingora::http::ResponseHeader;
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::protocols::l4::stream::Stream as Socket;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{GetProxyDigest, GetSocketDigest, Stream};
@@ -27,7 +28,7 @@ use crate::proxy::{Clock, Connection, Cut, Progress};
 use super::open_files;
 use super::tls;
 use gate::Gate;
-use stream::Watched;
+use stream::{MAX_RESETS, Watched};
 
 /// How often connections are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -158,6 +159,14 @@ fn limits(config: &Config, open_files: Option<u64>) -> Vec<usize> {
         network.max_connections.unwrap_or(default)
     });
     open_files::fit(wanted.collect(), open_files)
+}
+
+/// What HTTP/2 itself holds connections to. It would close one, and say so to nobody, at 20 streams that are reset before they are looked at, which a browser may do
+/// whose user goes elsewhere; those count as every other reset does.
+pub(super) fn http2_options() -> H2Options {
+    let mut options = default_h2_options();
+    options.max_pending_accept_reset_streams(MAX_RESETS as usize);
+    options
 }
 
 /// An application behind gates, and behind TLS where the gateway says so.

@@ -21,7 +21,7 @@ use super::frames::{Frames, PREFACE};
 use crate::proxy::{Connection, Cut, Phase};
 
 /// A connection that resets so many streams in a [`WINDOW`], and at least half of those that it opens, is closed: each costs us more than it costs the client.
-const MAX_RESETS: u32 = 200;
+pub(super) const MAX_RESETS: u32 = 200;
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// Room for a usual first head, and the size from which on the application reads on itself: it has a limit.

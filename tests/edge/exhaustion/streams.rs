@@ -26,7 +26,7 @@ fn ten_thousand_streams_that_are_reset_cost_the_connection() {
     let mut stream = TcpStream::connect(("127.0.0.1", edge.port())).unwrap();
     stream.write_all(PREFACE).unwrap();
     let mut sent = 0;
-    // A few at a time, so that each is accepted before it is reset.
+    // A few at a time: what is sent after the end would hide why it came.
     let refused = (0..10_000).step_by(10).any(|first| {
         std::thread::sleep(Duration::from_millis(2));
         let bytes: Vec<u8> = (first..first + 10).flat_map(opened_and_reset).collect();
@@ -34,9 +34,7 @@ fn ten_thousand_streams_that_are_reset_cost_the_connection() {
         stream.write_all(&bytes).is_err()
     });
     assert!(refused, "all {sent} streams were taken");
-    let closed = || closed_for(&edge, "resets") == 1.0;
-    let at_once = becomes_true(Duration::from_secs(20), || closed() || edge.log().contains("GOAWAY"));
-    assert!(at_once, "{sent} streams were sent");
+    assert!(becomes_true(Duration::from_secs(20), || closed_for(&edge, "resets") == 1.0), "{sent} streams were sent");
     assert!(upstream.count() <= 450, "{} requests at the upstream", upstream.count());
     assert_eq!(edge.get("/api/x").http2().send().status, 200);
 }
@@ -56,6 +54,8 @@ fn a_client_that_gives_up_now_and_then_is_left_alone() {
     stream.write_all(&numbers.clone().flat_map(|number| frame(HEADERS, END_STREAM | END_HEADERS, 2 * number + 1, GET)).collect::<Vec<_>>()).unwrap();
     assert!(becomes_true(Duration::from_secs(20), || upstream.count() == 50), "{}", upstream.count());
     stream.write_all(&numbers.flat_map(|number| frame(RST_STREAM, 0, 2 * number + 1, CANCEL)).collect::<Vec<_>>()).unwrap();
+    // And once more all in one piece, so that most are reset before anybody looks at them.
+    stream.write_all(&(50..110).flat_map(opened_and_reset).collect::<Vec<_>>()).unwrap();
     let mut buffer = [0; 4096];
     let silent = loop {
         match stream.read(&mut buffer) {
