@@ -192,30 +192,7 @@ impl ProxyHttp for Edge {
         let upstream = ctx.upstream();
         let mut parts = headers::take(request);
         headers::prepare(&mut parts, ctx, upstream);
-        let target = match (upstream, &ctx.route, &ctx.path) {
-            (Some(upstream), Some(route), Some(path)) => Bytes::from(target::target(
-                &upstream.url.base_path,
-                &route.endpoint.path_prefix,
-                path,
-                ctx.forwarded_query().as_deref(),
-            )),
-            _ => {
-                *request = parts.into();
-                return Ok(());
-            }
-        };
-        match http::uri::PathAndQuery::from_maybe_shared(target.clone()) {
-            Ok(target) => {
-                parts.uri = target.into();
-                *request = parts.into();
-                Ok(())
-            }
-            // Not UTF-8, in its query: Pingora keeps such a one beside the URI.
-            Err(_) => {
-                *request = parts.into();
-                request.set_raw_path(&target)
-            }
-        }
+        target::send(parts, target::of(ctx, upstream), request)
     }
 
     async fn request_body_filter(

@@ -1,7 +1,50 @@
 //! The request target that the upstream gets.
 
+use bytes::Bytes;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use pingora::http::RequestHeader;
+
+use super::context::Context;
+use crate::gateway::Upstream;
+
+/// That of the attempt at hand; `None`: no upstream has one.
+pub(super) fn of(ctx: &Context, upstream: Option<&Upstream>) -> Option<Bytes> {
+    let (upstream, route, path) = (upstream?, ctx.route.as_ref()?, ctx.path.as_ref()?);
+    Some(Bytes::from(target(
+        &upstream.url.base_path,
+        &route.endpoint.path_prefix,
+        path,
+        ctx.forwarded_query().as_deref(),
+    )))
+}
+
+/// Makes a request of its parts and its target. Without one it keeps the client's.
+pub(super) fn send(
+    mut parts: Parts,
+    target: Option<Bytes>,
+    request: &mut RequestHeader,
+) -> pingora::Result<()> {
+    let Some(target) = target else {
+        *request = parts.into();
+        return Ok(());
+    };
+    match PathAndQuery::from_maybe_shared(target.clone()) {
+        Ok(target) => {
+            parts.uri = target.into();
+            *request = parts.into();
+            Ok(())
+        }
+        // Not UTF-8, in its query: Pingora keeps such a one beside the URI.
+        Err(_) => {
+            *request = parts.into();
+            request.set_raw_path(&target)
+        }
+    }
+}
+
 /// The backend's own path, what follows the prefix, and the query byte for byte.
-pub(super) fn target(base: &str, prefix: &str, path: &str, query: Option<&[u8]>) -> Vec<u8> {
+fn target(base: &str, prefix: &str, path: &str, query: Option<&[u8]>) -> Vec<u8> {
     let base = base.strip_suffix('/').unwrap_or(base);
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
     let rest = path.strip_prefix(prefix).unwrap_or(path);

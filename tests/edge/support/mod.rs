@@ -22,6 +22,7 @@ pub mod poll;
 pub mod ports;
 pub mod program;
 pub mod request;
+pub mod resources;
 pub mod response;
 pub mod secrets;
 pub mod server;

@@ -338,22 +338,6 @@ fn a_change_is_built_on_the_texts_that_serve() {
 }
 
 #[test]
-fn discarded_is_discarded() {
-    let house = House::new();
-    let live = house.start();
-    assert_eq!(live.discard_layer().unwrap(), Reload::Unchanged);
-    live.apply_change("1", one("a", &pipeline("a"))).unwrap();
-    assert!(matches!(live.discard_layer(), Ok(Reload::Reloaded(_))));
-    assert_eq!(
-        (names(&live), live.status().source),
-        (vec!["local".to_owned()], "file")
-    );
-    let again = house.start();
-    assert_eq!(names(&again), ["local"]);
-    assert!(again.has_applied("1"));
-}
-
-#[test]
 fn a_change_of_runbeam_takes_effect_at_once() {
     let house = House::new();
     let live = house.start();

@@ -99,3 +99,19 @@ fn its_size_has_an_end() {
     }
     assert!(layer.has_applied("1999") && layer.has_applied("976") && !layer.has_applied("975"));
 }
+
+#[test]
+fn discarded_is_discarded() {
+    let house = House::new();
+    let live = house.start();
+    assert_eq!(live.discard_layer().unwrap(), Reload::Unchanged);
+    live.apply_change("1", one("a", &pipeline("a"))).unwrap();
+    assert!(matches!(live.discard_layer(), Ok(Reload::Reloaded(_))));
+    assert_eq!(
+        (names(&live), live.status().source),
+        (vec!["local".to_owned()], "file")
+    );
+    let again = house.start();
+    assert_eq!(names(&again), ["local"]);
+    assert!(again.has_applied("1"));
+}
