@@ -96,6 +96,9 @@ impl Edge {
         if length.is_some_and(|length: u64| length > route.endpoint.max_body_size) {
             return Err(Refusal::body_too_large());
         }
+        if let (Some(length), Some(connection)) = (length, Connection::of(session.digest())) {
+            connection.progress().has_body(length);
+        }
         ctx.choose(&session.req_header().headers);
         Ok(())
     }

@@ -30,6 +30,13 @@ impl Clock {
         self.millis.store(millis, Ordering::Relaxed);
     }
 
+    /// Lets time pass.
+    #[cfg(test)]
+    pub fn advance(&self, by: Duration) {
+        let by = u64::try_from(by.as_millis()).unwrap();
+        self.millis.fetch_add(by, Ordering::Relaxed);
+    }
+
     /// Milliseconds since the clock was made.
     pub fn millis(&self) -> u64 {
         self.millis.load(Ordering::Relaxed)
@@ -106,6 +113,8 @@ pub struct Progress {
     state: AtomicU64,
     /// HTTP/2 streams that are being served.
     streams: AtomicU32,
+    /// HTTP/1: the length of the body of the request at hand.
+    body: AtomicU64,
     /// 0, or why it was cut.
     cut: AtomicU8,
     over: AtomicBool,
@@ -119,6 +128,7 @@ impl Progress {
             clock,
             state: AtomicU64::new(0),
             streams: AtomicU32::new(0),
+            body: AtomicU64::new(0),
             cut: AtomicU8::new(0),
             over: AtomicBool::new(false),
             waker: Mutex::new(None),
@@ -174,10 +184,22 @@ impl Progress {
         self.enter(Phase::Busy);
     }
 
-    /// HTTP/1: the connection is ready for a request; if it is not the first, the one before is over.
-    pub fn awaits_request(&self) {
+    /// HTTP/1: the request has a body of so many bytes.
+    pub fn has_body(&self, bytes: u64) {
+        self.body.store(bytes, Ordering::Relaxed);
+    }
+
+    /// HTTP/1: a request is over, and the connection is ready for another one. Returns what [`Self::has_body`] said of it, or 0.
+    pub fn awaits_request(&self) -> u64 {
         if self.phase().0 == Phase::Busy {
             self.enter(Phase::Idle);
+        }
+        match self.body.load(Ordering::Relaxed) {
+            0 => 0,
+            bytes => {
+                self.body.store(0, Ordering::Relaxed);
+                bytes
+            }
         }
     }
 
@@ -197,18 +219,28 @@ impl Progress {
         self.phase().0 >= Phase::NextHead
     }
 
-    /// Since when it has been kept without being asked for anything.
-    pub fn idle_since(&self) -> Option<u64> {
+    /// Since when a kept connection could be spared: first those that are at a later head for longer than `slow`, then those that are asked for nothing, the
+    /// longest of each first. `None`: it is busy.
+    pub fn spare_since(&self, slow: Duration) -> Option<(bool, u64)> {
         match self.phase() {
-            (Phase::Idle, since) if self.streams.load(Ordering::Relaxed) == 0 => Some(since),
+            (Phase::NextHead, since) if self.millis_since(since) >= slow.as_millis() => {
+                Some((false, since))
+            }
+            (Phase::Idle, since) if self.streams.load(Ordering::Relaxed) == 0 => {
+                Some((true, since))
+            }
             _ => None,
         }
+    }
+
+    fn millis_since(&self, since: u64) -> u128 {
+        u128::from(self.clock.millis().saturating_sub(since))
     }
 
     /// Whether it has made no headway for too long.
     pub fn overdue(&self, head: Duration, idle: Duration) -> Option<Cut> {
         let (phase, since) = self.phase();
-        let for_millis = u128::from(self.clock.millis().saturating_sub(since));
+        let for_millis = self.millis_since(since);
         match phase {
             Phase::Silent | Phase::FirstHead | Phase::NextHead => {
                 (for_millis >= head.as_millis()).then_some(Cut::HeadTimeout)
@@ -325,10 +357,18 @@ mod tests {
         progress.serve_stream();
         progress.end_stream();
         progress.bytes_arrived(false);
-        assert_eq!((at(&progress, 900), progress.idle_since()), (None, None));
+        let spare = || progress.spare_since(Duration::from_secs(1));
+        assert_eq!((at(&progress, 900), spare()), (None, None));
         progress.end_stream();
-        assert_eq!(progress.idle_since(), Some(900_000));
-        assert_eq!(at(&progress, 960), Some(Cut::Idle));
+        assert_eq!(spare(), Some((true, 900_000)));
+        progress.block_begins();
+        assert_eq!((at(&progress, 900), spare()), (None, None));
+        assert_eq!(
+            (at(&progress, 901), spare()),
+            (None, Some((false, 900_000)))
+        );
+        progress.block_ends();
+        assert_eq!(at(&progress, 961), Some(Cut::Idle));
     }
 
     #[test]

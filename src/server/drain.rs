@@ -3,7 +3,7 @@
 //! Pingora closes idle connections the moment it stops; a request that is on its way then fails. Here they stay open: a request on one of them is answered,
 //! with `Connection: close`, until the process ends.
 //!
-//! It is also where each request passes by before it is read, which the guard of the listeners wants to know.
+//! It is also where each stream of HTTP/2 passes by before it is read, which the guard of the listeners wants to know.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,14 +39,10 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Lingering<A> {
         'watch: 'served,
         Self: 'served,
     {
-        let connection = Connection::of(session.digest());
         if !session.is_http2() {
-            if let Some(connection) = connection {
-                connection.progress().awaits_request();
-            }
             return self.0.process_new_http(session, shutdown);
         }
-        let stream = connection.map(Connection::serve_stream);
+        let stream = Connection::of(session.digest()).map(Connection::serve_stream);
         Box::pin(async move {
             let _served = stream;
             self.0.process_new_http(session, shutdown).await

@@ -12,6 +12,8 @@ use crate::telemetry::NetworkMetrics;
 
 /// How long a client may take to send a whole head, from its first byte (on a new connection: from the beginning), however it trickles.
 pub(super) const HEAD: Duration = Duration::from_secs(10);
+/// A head that takes longer than this is no client in a hurry.
+const SLOW: Duration = Duration::from_secs(1);
 /// How long a kept connection may be idle. (Pingora holds HTTP/1 to the same.)
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -74,8 +76,8 @@ impl Gate {
         matches!(self.bind, Bind::Tcp(bind) if bind.ip().is_unspecified() && bind.port() == port)
     }
 
-    /// Lets a connection in. If there are too many, the oldest one that has not sent a whole head goes; if all have, the one that has been idle for longest; if
-    /// all are busy, the new one.
+    /// Lets a connection in. If there are too many, the oldest one that has not sent a whole head goes; if all have, the one that has been busy with a later head
+    /// for longest, or idle; if all are busy, the new one.
     pub(super) fn admit(self: &Arc<Self>, connection: &Arc<Connection>) -> Option<Admission> {
         let open = self.metrics.open.fetch_add(1, Ordering::Relaxed) + 1;
         let mut inside = self.inside();
@@ -150,11 +152,12 @@ impl Inside {
             }
         }
         loop {
-            let idle = self.all.iter().filter(|one| !one.progress().is_over());
-            let since = idle.filter_map(|one| Some((one.progress().idle_since()?, one)));
-            let (_, longest) = since.min_by_key(|(since, _)| *since)?;
-            if longest.progress().cut(Cut::CrowdedIdle) {
-                return Some(Cut::CrowdedIdle);
+            let waiting = self.all.iter().filter(|one| !one.progress().is_over());
+            let since = waiting.filter_map(|one| Some((one.progress().spare_since(SLOW)?, one)));
+            let ((idle, _), longest) = since.min_by_key(|(since, _)| *since)?;
+            let cut = if idle { Cut::CrowdedIdle } else { Cut::Crowded };
+            if longest.progress().cut(cut) {
+                return Some(cut);
             }
         }
     }
@@ -248,6 +251,28 @@ mod tests {
             [None, Some(Cut::CrowdedIdle), None]
         );
         assert_eq!(bench.count(), 2);
+    }
+
+    #[test]
+    fn a_slow_later_head_goes_before_what_is_idle_and_a_quick_one_stays() {
+        let bench = Bench::new(2);
+        let [idle, slow] = [(); 2].map(|()| bench.open().unwrap());
+        for connection in [&idle, &slow] {
+            connection.0.progress().head_is_complete();
+            connection.0.progress().awaits_request();
+        }
+        slow.0.progress().bytes_arrived(true);
+        let first = bench.open().unwrap();
+        assert_eq!(
+            (cut(&idle), cut(&slow)),
+            (Some(Cut::CrowdedIdle), None),
+            "it has just begun"
+        );
+        first.0.progress().head_is_complete();
+        first.0.progress().awaits_request();
+        bench.clock.advance(SLOW);
+        let _second = bench.open().unwrap();
+        assert_eq!((cut(&first), cut(&slow)), (None, Some(Cut::Crowded)));
     }
 
     #[test]

@@ -13,12 +13,14 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora::apps::ServerApp;
+use bytes::BytesMut;
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream, ServerApp};
 use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::protocols::l4::stream::Stream as Socket;
 use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::{GetProxyDigest, GetSocketDigest, Stream};
+use pingora::protocols::{GetProxyDigest, GetSocketDigest, IO, Stream};
 use pingora::server::ShutdownWatch;
 
 use crate::config::Config;
@@ -34,6 +36,9 @@ use stream::{MAX_RESETS, Watched};
 const TICK: Duration = Duration::from_millis(250);
 /// How often the log hears of a listener that closes connections.
 const REPORT: Duration = Duration::from_secs(10);
+
+/// What Pingora holds idle connections to, in seconds, where it awaits a head itself.
+const KEEP_ALIVE: u64 = 60;
 
 /// Connections to a listener, unless it says otherwise; to the management network.
 const LIMIT: usize = 10_000;
@@ -198,7 +203,7 @@ impl<A> Guarded<A> {
     }
 }
 
-impl<A: ServerApp> Guarded<A> {
+impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
     async fn serve(
         &self,
         mut socket: Box<Socket>,
@@ -209,28 +214,68 @@ impl<A: ServerApp> Guarded<A> {
         let head = Box::new(ResponseHeader::build(200, Some(0)).ok()?);
         let brought = Box::new(connection.clone());
         socket.set_proxy_digest(ProxyDigest::new(head, Some(brought)));
-        let stream: Stream = match self.listener(&socket) {
+        match self.listener(&socket) {
             None => {
-                let mut stream = Box::new(Watched::new(*socket, connection.clone()));
-                stream.first_head().await.ok()?;
-                stream
+                let stream = Watched::new(*socket, connection.clone());
+                self.requests(Box::new(stream), connection, shutdown).await
             }
             Some(listener) => {
                 connection.progress().handshakes();
                 // In a box of its own: most connections are long past it.
                 let stream = Box::pin(tls::handshake(*socket, listener, connection)).await?;
                 connection.progress().shook_hands();
-                let mut stream = Box::new(Watched::new(stream, connection.clone()));
-                stream.first_head().await.ok()?;
-                stream
+                let stream = Watched::new(stream, connection.clone());
+                self.requests(Box::new(stream), connection, shutdown).await
             }
+        }
+    }
+
+    /// Serves one request after the other. As Pingora would, but each head is awaited here, where it costs neither the memory of a request nor a timer.
+    async fn requests<S: IO + 'static>(
+        &self,
+        mut stream: Box<Watched<S>>,
+        connection: &Arc<Connection>,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        let Some(head) = stream.first_head().await.ok()? else {
+            return self.app.process_new(stream, shutdown).await;
         };
-        self.app.process_new(stream, shutdown).await
+        let mut reused = self.request(stream, None, Some(head), shutdown).await?;
+        loop {
+            let (stream, settings) = reused.consume();
+            let mut stream = stream.into_any().downcast::<Watched<S>>().ok()?;
+            let body = connection.progress().awaits_request();
+            let head = if stream.is_between_requests(body) {
+                Some(stream.next_head().await.ok()?)
+            } else {
+                None
+            };
+            reused = self.request(stream, settings, head, shutdown).await?;
+        }
+    }
+
+    /// Serves one request, of whose head this is the beginning. No `async fn`: the session is not to take its place in every connection that waits.
+    fn request<'a>(
+        &'a self,
+        stream: Stream,
+        settings: Option<HttpPersistentSettings>,
+        head: Option<BytesMut>,
+        shutdown: &'a ShutdownWatch,
+    ) -> impl Future<Output = Option<ReusedHttpStream>> + 'a {
+        let mut session = ServerSession::new_http1(stream);
+        match settings {
+            Some(settings) => settings.apply_to_session(&mut session),
+            None => session.set_keepalive((!*shutdown.borrow()).then_some(KEEP_ALIVE)),
+        }
+        if let Some(head) = head {
+            session.set_pipelined_prefix(head);
+        }
+        self.app.process_new_http(session, shutdown)
     }
 }
 
 #[async_trait]
-impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
+impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
     async fn process_new(
         self: &Arc<Self>,
         session: Stream,

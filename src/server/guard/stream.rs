@@ -2,13 +2,15 @@
 //!
 //! It stands where Pingora expects the stream itself, as one type with it, so that a read costs one more look at an atomic and no further call through a table.
 
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::BytesMut;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
@@ -24,9 +26,9 @@ use crate::proxy::{Connection, Cut, Phase};
 pub(super) const MAX_RESETS: u32 = 200;
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Room for a usual first head, and the size from which on the application reads on itself: it has a limit.
-const FRONT: usize = 2 * 1024;
-const MAX_FRONT: usize = 16 * 1024;
+/// Room for a usual head, and the size from which on the application reads on itself: it has a limit.
+const USUAL_HEAD: usize = 2 * 1024;
+const MAX_HEAD: usize = 16 * 1024;
 
 /// What a client is told whose head came too slowly: as every other refusal.
 const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nContent-Length: 81\r\nConnection: close\r\n\r\n\
@@ -37,9 +39,11 @@ const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Type: applicat
 pub(super) struct Watched<S> {
     stream: S,
     connection: Arc<Connection>,
-    /// What was read before anybody asked for it, and how much of it has been asked for since.
-    front: Vec<u8>,
-    taken: usize,
+    /// The beginning of HTTP/2, which was read before the application asked for it.
+    front: BytesMut,
+    /// HTTP/1: the bytes that came since the request at hand began, and those of its head; 0: unknown.
+    came: u64,
+    head: u64,
     /// `None`: HTTP/1.
     http2: Option<Http2>,
     /// Whether the client was told that it is too slow.
@@ -61,44 +65,77 @@ impl<S: IO> Watched<S> {
         Self {
             stream,
             connection,
-            front: Vec::new(),
-            taken: 0,
+            front: BytesMut::new(),
+            came: 0,
+            head: 0,
             http2,
             told: false,
         }
     }
 
-    /// Waits for the first head, or for the preface of HTTP/2. What serves requests takes five times the memory of this, so it begins only then.
-    pub(super) async fn first_head(&mut self) -> io::Result<()> {
+    /// Waits for the first head and returns it with what came behind it; `None`: this is HTTP/2. What serves a request takes many times the memory of this, so it
+    /// begins only then.
+    pub(super) async fn first_head(&mut self) -> io::Result<Option<BytesMut>> {
         if self.http2.is_some() {
-            return Ok(());
+            return Ok(None);
         }
-        let mut head = Vec::with_capacity(FRONT);
-        loop {
-            let before = head.len();
-            let read = self.read_buf(&mut head).await?;
-            if read == 0 || is_enough(&head, before) || head.len() >= MAX_FRONT {
-                break;
-            }
-        }
+        let head = self.next_head().await?;
         if head.starts_with(PREFACE) && self.get_ssl_digest().is_none() {
             self.http2 = Some(Http2::new());
+            self.front = head;
+            return Ok(None);
         }
-        self.front = head;
-        Ok(())
+        Ok(Some(head))
+    }
+
+    /// Waits for another head. Nothing of it may have been read before: see [`Self::is_between_requests`].
+    pub(super) async fn next_head(&mut self) -> io::Result<BytesMut> {
+        (self.came, self.head) = (0, 0);
+        let mut head = BytesMut::new();
+        loop {
+            let before = head.len();
+            let read = poll_fn(|context| self.poll_head(context, &mut head)).await?;
+            if let Some(end) = head_end(&head, before) {
+                self.head = end as u64;
+                return Ok(head);
+            }
+            if read == 0 || head.len() >= MAX_HEAD {
+                return Ok(head);
+            }
+        }
+    }
+
+    /// Reads on. While nothing has come, no room is held for it.
+    fn poll_head(
+        &mut self,
+        context: &mut Context<'_>,
+        head: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        if head.capacity() - head.len() < USUAL_HEAD / 4 {
+            head.reserve(USUAL_HEAD);
+        }
+        let polled = pin!(self.read_buf(head)).poll(context);
+        if polled.is_pending() && head.is_empty() {
+            *head = BytesMut::new();
+        }
+        polled
+    }
+
+    /// Whether the request at hand, which has been answered, is all that came: its head and `body` bytes. If not, whoever read it holds the beginning of the next one.
+    pub(super) fn is_between_requests(&self, body: u64) -> bool {
+        self.head > 0 && self.came == self.head.saturating_add(body)
     }
 
     /// Hands out what was read before.
     fn read_front(&mut self, buf: &mut ReadBuf<'_>) {
-        let rest = &self.front[self.taken..];
-        let rest = &rest[..rest.len().min(buf.remaining())];
-        buf.put_slice(rest);
-        self.taken += rest.len();
+        let length = self.front.len().min(buf.remaining());
+        let taken = self.front.split_to(length);
+        buf.put_slice(&taken);
         if let Some(http2) = &mut self.http2 {
-            http2.read(rest, &self.connection);
+            http2.read(&taken, &self.connection);
         }
-        if self.taken == self.front.len() {
-            (self.front, self.taken) = (Vec::new(), 0);
+        if self.front.is_empty() {
+            self.front = BytesMut::new();
         }
     }
 
@@ -122,24 +159,27 @@ impl<S: IO> Watched<S> {
     }
 }
 
-/// Whether the application can make something of these bytes, of which those from `fresh` on are new: a whole head, the preface of HTTP/2, or what can be neither.
-fn is_enough(bytes: &[u8], fresh: usize) -> bool {
+/// How many of these bytes, of which those from `fresh` on are new, the application can make something of: those of a whole head, of the preface of HTTP/2, or of what
+/// can be neither. `None`: more must come.
+fn head_end(bytes: &[u8], fresh: usize) -> Option<usize> {
     let common = bytes.len().min(PREFACE.len());
     if bytes[..common] == PREFACE[..common] {
-        return common == PREFACE.len();
+        return (common == PREFACE.len()).then_some(common);
     }
     if !matches!(bytes.first(), Some(b'\r' | b'\n' | b'!'..=b'~')) {
-        return true;
+        return (!bytes.is_empty()).then_some(1);
     }
-    // An empty line, in the laxest of readings.
-    let mut rest = &bytes[fresh.saturating_sub(2)..];
-    while let Some(end) = memchr::memchr(b'\n', rest) {
-        rest = &rest[end + 1..];
-        if matches!(rest, [b'\n', ..] | [b'\r', b'\n', ..]) {
-            return true;
+    // The first empty line, in the laxest of readings.
+    let from = fresh.saturating_sub(2);
+    for end in memchr::memchr_iter(b'\n', &bytes[from..]) {
+        let next = from + end + 1;
+        match &bytes[next..] {
+            [b'\n', ..] => return Some(next + 1),
+            [b'\r', b'\n', ..] => return Some(next + 2),
+            _ => {}
         }
     }
-    false
+    None
 }
 
 impl Http2 {
@@ -197,8 +237,10 @@ impl<S: IO> AsyncRead for Watched<S> {
             Poll::Ready(Ok(())) if buf.filled().len() > before => {
                 let progress = this.connection.progress();
                 progress.bytes_arrived(this.http2.is_none());
-                if let Some(http2) = &mut this.http2 {
-                    http2.read(&buf.filled()[before..], &this.connection);
+                let bytes = &buf.filled()[before..];
+                match &mut this.http2 {
+                    Some(http2) => http2.read(bytes, &this.connection),
+                    None => this.came = this.came.saturating_add(bytes.len() as u64),
                 }
                 Poll::Ready(Ok(()))
             }
@@ -249,9 +291,8 @@ impl<S: IO> AsyncWrite for Watched<S> {
 impl<S: IO> Peek for Watched<S> {
     /// Pingora asks whether the connection begins with the preface of HTTP/2, and would wait for as many bytes. It has been read by now, or something else.
     async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
-        let rest = &self.front[self.taken..];
-        let have = rest.len().min(buf.len());
-        buf[..have].copy_from_slice(&rest[..have]);
+        let have = self.front.len().min(buf.len());
+        buf[..have].copy_from_slice(&self.front[..have]);
         buf[have..].fill(0);
         Ok(true)
     }
@@ -328,26 +369,45 @@ mod tests {
             let bytes = head.as_bytes();
             for step in 1..=bytes.len() {
                 let mut before = 0;
-                let enough = loop {
+                let (have, end) = loop {
                     let have = (before + step).min(bytes.len());
-                    if is_enough(&bytes[..have], before) || have == bytes.len() {
-                        break have;
+                    let end = head_end(&bytes[..have], before);
+                    if end.is_some() || have == bytes.len() {
+                        break (have, end);
                     }
                     before = have;
                 };
-                assert_eq!(enough, bytes.len(), "{head:?} in steps of {step}");
-                assert!(is_enough(bytes, before), "{head:?} in steps of {step}");
+                assert_eq!(
+                    (have, end),
+                    (bytes.len(), Some(bytes.len())),
+                    "{head:?} in steps of {step}"
+                );
             }
+            let more = [bytes, b"GET / HTTP/1.1\r\n\r\n"].concat();
+            assert_eq!(
+                head_end(&more, 0),
+                Some(bytes.len()),
+                "{head:?} and the next one"
+            );
         }
     }
 
     #[test]
     fn what_can_be_no_head_is_not_waited_for() {
-        assert!(is_enough(b"\x16\x03\x01", 0));
-        assert!(is_enough(b" GET", 0));
-        assert!(
-            !is_enough(b"G", 0) && !is_enough(b"\r", 0) && !is_enough(b"PRI * HTTP/2.0\r\n\r\n", 0)
-        );
+        assert_eq!(head_end(b"\x16\x03\x01", 0), Some(1));
+        assert_eq!(head_end(b" GET", 0), Some(1));
+        for beginning in [
+            &b""[..],
+            b"G",
+            b"\r",
+            b"\n",
+            b"\r\n",
+            b"PRI * HTTP/2.0\r\n\r\n",
+        ] {
+            assert_eq!(head_end(beginning, 0), None, "{beginning:?}");
+        }
+        // Some take empty lines before a request for nothing. Here they are no head, so that what follows is not mistaken for a later request's.
+        assert_eq!(head_end(b"\r\n\r\nGET / HTTP/1.1\r\n\r\n", 0), Some(4));
     }
 
     #[test]

@@ -6,5 +6,6 @@ mod bodies;
 mod broken;
 mod fields;
 mod http2;
+mod kept;
 mod streams;
 mod timeouts;
