@@ -277,6 +277,9 @@ mod tests {
             "https://a.example/x"
         );
         assert_eq!(shown("https://u:se/cret@a.example"), "https://a.example");
-        assert_eq!(printable("a\r\n\u{1b}[31mb\u{202e}c", 6), "a[31mb");
+        assert_eq!(
+            printable("a\r\n\u{1b}[31m\u{202e}\u{200b}b\u{feff}c", 6),
+            "a[31mb"
+        );
     }
 }

@@ -61,3 +61,32 @@ fn is_accepted(typ: &str, accepted: &[String]) -> bool {
         .iter()
         .any(|known| known.eq_ignore_ascii_case(short) || known.eq_ignore_ascii_case(typ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_accepted;
+
+    #[test]
+    fn a_media_type_may_leave_out_application_and_nothing_else() {
+        let accepted = ["at+jwt".to_owned()];
+        for typ in [
+            "at+jwt",
+            "AT+JWT",
+            "application/at+jwt",
+            "Application/at+JWT",
+        ] {
+            assert!(is_accepted(typ, &accepted), "{typ}");
+        }
+        for typ in [
+            "",
+            "jwt",
+            "application/",
+            "application/jwt",
+            "applicatiom/at+jwt",
+            "application/application/at+jwt",
+            "at+jwt ",
+        ] {
+            assert!(!is_accepted(typ, &accepted), "{typ}");
+        }
+    }
+}

@@ -114,3 +114,42 @@ fn der_value(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     (found == tag).then_some(())?;
     rest.split_at_checked(length)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_rsa_public_key_is_two_numbers_and_nothing_more() {
+        let two: &[u8] = &[0x30, 6, 2, 1, 0x11, 2, 1, 3];
+        assert_eq!(rsa_public_key(two), Some((&[0x11][..], &[3][..])));
+        for wrong in [
+            &[0x30, 6, 2, 1, 0x11, 2, 1, 3, 0][..],
+            &[0x30, 9, 2, 1, 0x11, 2, 1, 3, 2, 1, 5],
+            &[0x30, 9, 2, 1, 0x11, 2, 1, 3, 2, 1, 5, 0],
+            &[0x30, 5, 2, 1, 0x11, 2, 1],
+            &[0x31, 6, 2, 1, 0x11, 2, 1, 3],
+            &[0x30, 3, 2, 1, 0x11],
+            &[],
+        ] {
+            assert_eq!(rsa_public_key(wrong), None, "{wrong:x?}");
+        }
+    }
+
+    #[test]
+    fn lengths_in_both_forms() {
+        assert_eq!(
+            der_value(&[4, 2, 7, 8, 9], 4),
+            Some((&[7, 8][..], &[9][..]))
+        );
+        assert_eq!(
+            der_value(&[4, 0x82, 0, 1, 7, 9], 4),
+            Some((&[7][..], &[9][..]))
+        );
+        assert_eq!(der_value(&[4, 0x89, 1, 1, 1, 1, 1, 1, 1, 1, 1], 4), None);
+        assert_eq!(der_value(&[4, 3, 7, 8], 4), None);
+        assert_eq!(number(&[1, 1]), Some(257));
+        assert_eq!(number(&[0xff, 0xff]), Some(65535));
+        assert_eq!(number(&[1; 9]), None);
+    }
+}

@@ -163,6 +163,12 @@ impl Inside {
     }
 }
 
+impl Admission {
+    pub(super) fn network(&self) -> &str {
+        self.gate.network()
+    }
+}
+
 impl Drop for Admission {
     fn drop(&mut self) {
         let progress = self.connection.progress();

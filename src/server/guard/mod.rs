@@ -5,6 +5,7 @@
 
 mod frames;
 mod gate;
+mod http2;
 mod stream;
 
 use std::future::poll_fn;
@@ -17,7 +18,6 @@ use bytes::BytesMut;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream, ServerApp};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::protocols::l4::stream::Stream as Socket;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{GetProxyDigest, GetSocketDigest, IO, Stream};
@@ -29,8 +29,10 @@ use crate::proxy::{Clock, Connection, Cut, Progress};
 
 use super::open_files;
 use super::tls;
-use gate::Gate;
-use stream::{MAX_RESETS, Watched};
+use gate::{Admission, Gate};
+use stream::Watched;
+
+pub(super) use http2::options as http2_options;
 
 /// How often connections are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -166,14 +168,6 @@ fn limits(config: &Config, open_files: Option<u64>) -> Vec<usize> {
     open_files::fit(wanted.collect(), open_files)
 }
 
-/// What HTTP/2 itself holds connections to. It would close one, and say so to nobody, at 20 streams that are reset before they are looked at, which a browser may do
-/// whose user goes elsewhere; those count as every other reset does.
-pub(super) fn http2_options() -> H2Options {
-    let mut options = default_h2_options();
-    options.max_pending_accept_reset_streams(MAX_RESETS as usize);
-    options
-}
-
 /// An application behind gates, and behind TLS where the gateway says so.
 pub(super) struct Guarded<A> {
     app: Arc<A>,
@@ -204,12 +198,31 @@ impl<A> Guarded<A> {
 }
 
 impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
+    /// Serves a connection to its end.
+    async fn connection(
+        &self,
+        socket: Box<Socket>,
+        connection: Arc<Connection>,
+        admission: Admission,
+        shutdown: ShutdownWatch,
+    ) {
+        let digest = socket.get_socket_digest();
+        let progress = connection.progress();
+        unless_cut(progress, self.serve(socket, &connection, &shutdown)).await;
+        if let Some(cut) = progress.was_cut().filter(|cut| *cut != Cut::Gone) {
+            let peer = digest.as_ref().and_then(|digest| digest.peer_addr());
+            let peer = peer.map(ToString::to_string).unwrap_or_default();
+            let (network, cut) = (admission.network(), cut.label());
+            log::debug!("network {network}: connection of {peer} closed: {cut}");
+        }
+    }
+
     async fn serve(
         &self,
         mut socket: Box<Socket>,
         connection: &Arc<Connection>,
         shutdown: &ShutdownWatch,
-    ) -> Option<Stream> {
+    ) -> Option<()> {
         // The place that Pingora has for what a connection brings along; no proxy is involved.
         let head = Box::new(ResponseHeader::build(200, Some(0)).ok()?);
         let brought = Box::new(connection.clone());
@@ -236,9 +249,10 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
         mut stream: Box<Watched<S>>,
         connection: &Arc<Connection>,
         shutdown: &ShutdownWatch,
-    ) -> Option<Stream> {
+    ) -> Option<()> {
         let Some(head) = stream.first_head().await.ok()? else {
-            return self.app.process_new(stream, shutdown).await;
+            self.app.process_new(stream, shutdown).await;
+            return None;
         };
         let mut reused = self.request(stream, None, Some(head), shutdown).await?;
         loop {
@@ -286,24 +300,18 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
             return None;
         };
         let gate = self.gates.of(&socket)?;
-        let digest = socket.get_socket_digest();
         let connection = Arc::new(Connection::new(self.gates.clock.clone()));
-        let Some(_admission) = gate.admit(&connection) else {
+        let Some(admission) = gate.admit(&connection) else {
             log::debug!("network {}: full of busy connections", gate.network());
             return None;
         };
-        let progress = connection.progress();
-        let stream = unless_cut(progress, self.serve(socket, &connection, shutdown)).await;
-        if let Some(cut) = progress.was_cut().filter(|cut| *cut != Cut::Gone) {
-            let peer = digest.as_ref().and_then(|digest| digest.peer_addr());
-            let peer = peer.map(ToString::to_string).unwrap_or_default();
-            log::debug!(
-                "network {}: connection of {peer} closed: {}",
-                gate.network(),
-                cut.label()
-            );
-        }
-        stream
+        let (this, shutdown) = (self.clone(), shutdown.clone());
+        // In a task of its own: Pingora's keeps room for a handshake, which is not made there, for as long as the connection lives.
+        tokio::spawn(async move {
+            this.connection(socket, connection, admission, shutdown)
+                .await
+        });
+        None
     }
 
     async fn cleanup(&self) {
@@ -312,7 +320,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
 }
 
 /// Drops what serves a connection once it is cut, after it had the chance to say a last word.
-async fn unless_cut<T>(progress: &Progress, serving: impl Future<Output = Option<T>>) -> Option<T> {
+async fn unless_cut(progress: &Progress, serving: impl Future<Output = Option<()>>) {
     let mut serving = std::pin::pin!(serving);
     let mut waker: Option<Waker> = None;
     poll_fn(|context| {
@@ -322,9 +330,9 @@ async fn unless_cut<T>(progress: &Progress, serving: impl Future<Output = Option
             waker = Some(context.waker().clone());
         }
         match serving.as_mut().poll(context) {
-            Poll::Pending if progress.was_cut().is_some() => Poll::Ready(None),
-            polled => polled,
+            Poll::Pending if progress.was_cut().is_none() => Poll::Pending,
+            _ => Poll::Ready(()),
         }
     })
-    .await
+    .await;
 }

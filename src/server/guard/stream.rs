@@ -19,12 +19,9 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use super::frames::{Frames, PREFACE};
+use super::frames::PREFACE;
+use super::http2::Http2;
 use crate::proxy::{Connection, Cut, Phase};
-
-/// A connection that resets so many streams in a [`WINDOW`], and at least half of those that it opens, is closed: each costs us more than it costs the client.
-pub(super) const MAX_RESETS: u32 = 200;
-const WINDOW: Duration = Duration::from_secs(10);
 
 /// Room for a usual head, and the size from which on the application reads on itself: it has a limit.
 const USUAL_HEAD: usize = 2 * 1024;
@@ -48,15 +45,6 @@ pub(super) struct Watched<S> {
     http2: Option<Http2>,
     /// Whether the client was told that it is too slow.
     told: bool,
-}
-
-#[derive(Debug)]
-struct Http2 {
-    frames: Frames,
-    /// When the counting began, by the guard's clock.
-    since: u64,
-    opened: u32,
-    resets: u32,
 }
 
 impl<S: IO> Watched<S> {
@@ -180,39 +168,6 @@ fn head_end(bytes: &[u8], fresh: usize) -> Option<usize> {
         }
     }
     None
-}
-
-impl Http2 {
-    fn new() -> Self {
-        Self {
-            frames: Frames::new(),
-            since: 0,
-            opened: 0,
-            resets: 0,
-        }
-    }
-
-    fn read(&mut self, bytes: &[u8], connection: &Connection) {
-        let (seen, progress) = (self.frames.read(bytes), connection.progress());
-        if seen.resets == 0 && seen.begun == 0 && seen.ended == 0 {
-            return;
-        }
-        if seen.ended > 0 {
-            progress.block_ends();
-        }
-        if seen.begun > 0 && self.frames.are_in_block() {
-            progress.block_begins();
-        }
-        let now = progress.now();
-        if u128::from(now.saturating_sub(self.since)) > WINDOW.as_millis() {
-            (self.since, self.opened, self.resets) = (now, 0, 0);
-        }
-        self.opened = self.opened.saturating_add(seen.begun);
-        self.resets = self.resets.saturating_add(seen.resets);
-        if self.resets >= MAX_RESETS && self.resets >= self.opened / 2 {
-            progress.cut(Cut::Resets);
-        }
-    }
 }
 
 impl<S: IO> AsyncRead for Watched<S> {

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use super::closed_for;
 use crate::support::poll::becomes_true;
 use crate::support::{Edge, Upstream};
+
+/// One flood at a time: the files of two are more than this process may have open.
+static ALONE: Mutex<()> = Mutex::new(());
 
 const CONNECTIONS: usize = 10_000;
 const MEMORY_KIB: u64 = 256 * 1024;
@@ -62,6 +66,7 @@ fn ten_thousand_slow_heads_after_a_request_harm_nobody() {
 
 /// Slow heads on connections with which `before` was done first.
 fn slow_heads(before: impl Fn(&mut TcpStream)) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit");
     if hard < CONNECTIONS as u64 + 2_000 {
         println!("skipped: {CONNECTIONS} connections need a higher limit of open files than {hard}");
