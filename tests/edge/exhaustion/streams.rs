@@ -76,3 +76,30 @@ fn the_edge_says_how_many_streams_and_how_large_a_head_it_takes() {
     let settings = |id: u8| held.received.windows(6).find(|window| window[..2] == [0, id]).map(|window| u32::from_be_bytes(window[2..].try_into().unwrap()));
     assert_eq!((settings(3), settings(6)), (Some(100), Some(65_536)), "{:?}", held.received);
 }
+
+/// Each wants an answer, and the client reads none.
+#[test]
+fn pings_and_settings_without_end_fill_no_memory() {
+    const PING: u8 = 6;
+    const SETTINGS: u8 = 4;
+    let upstream = Upstream::start();
+    let edge = Edge::open(&upstream).quiet().start();
+    assert_eq!(edge.get("/api/x").http2().send().status, 200);
+    let before = edge.resident_mib();
+    edge.forget_peak();
+    let flood = [frame(PING, 0, 0, &[7; 8]), frame(SETTINGS, 0, 0, &[])].concat().repeat(1000);
+    let mut sent = 0;
+    let mut clients: Vec<TcpStream> = (0..4).map(|_| TcpStream::connect(("127.0.0.1", edge.port())).unwrap()).collect();
+    for stream in &mut clients {
+        stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        stream.write_all(PREFACE).unwrap();
+        // Until the edge reads no more: an error, be it that it closed, or that it waits for the client to read.
+        while sent < 200 * 1024 * 1024 && stream.write_all(&flood).is_ok() {
+            sent += flood.len();
+        }
+    }
+    assert!(sent > flood.len() * 4, "{sent} bytes were taken");
+    let peak = edge.peak_mib();
+    assert!(peak < before + 32, "{before} MiB before, {peak} MiB at most, after {sent} bytes");
+    assert_eq!(edge.get("/api/x").http2().send().status, 200);
+}
