@@ -51,9 +51,9 @@ fuzz_target!(|address: &str| {
     assert_eq!(printable(&shown, 100), shown);
 });
 
-/// Whether a message about the address shows this part of it. Short parts may stand elsewhere in it, as may long ones once control characters between are left out; the message has quotation marks of its own.
+/// Whether a message about the address shows this part of it. Short parts may stand elsewhere in it, as may long ones once control characters between are left out; the message has quotation marks of its own, and doubles backslashes.
 fn shows(said: &str, part: &str, address: &str) -> bool {
-    let plain = |text: &str| text.chars().filter(|character| !character.is_control() && *character != '"').collect::<String>();
+    let plain = |text: &str| text.chars().filter(|character| !character.is_control() && !matches!(character, '"' | '\\')).collect::<String>();
     let part = plain(part);
     part.len() >= 24 && said.contains(&part) && plain(address).matches(&part).count() == 1
 }
