@@ -44,7 +44,7 @@ pub(super) fn send(
 }
 
 /// The backend's own path, what follows the prefix, and the query byte for byte.
-fn target(base: &str, prefix: &str, path: &str, query: Option<&[u8]>) -> Vec<u8> {
+pub(super) fn target(base: &str, prefix: &str, path: &str, query: Option<&[u8]>) -> Vec<u8> {
     let base = base.strip_suffix('/').unwrap_or(base);
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
     let rest = path.strip_prefix(prefix).unwrap_or(path);
