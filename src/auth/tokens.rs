@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::error::Unspecified;
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use moka::Expiry;
 use moka::sync::Cache;
-use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use ring::error::Unspecified;
-use ring::rand::{SecureRandom, SystemRandom};
 
 use super::clock::{self, UnixTime};
 use super::identity::Identity;

@@ -4,9 +4,10 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,7 +18,7 @@ use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frames::PREFACE;
 use super::http2::Http2;
@@ -99,14 +100,11 @@ impl<S: IO> Watched<S> {
         context: &mut Context<'_>,
         head: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
-        if head.capacity() - head.len() < USUAL_HEAD / 4 {
-            head.reserve(USUAL_HEAD);
-        }
-        let polled = pin!(self.read_buf(head)).poll(context);
-        if polled.is_pending() && head.is_empty() {
-            *head = BytesMut::new();
-        }
-        polled
+        let mut room = [MaybeUninit::uninit(); USUAL_HEAD];
+        let mut read = ReadBuf::uninit(&mut room);
+        ready!(Pin::new(self).poll_read(context, &mut read))?;
+        head.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
     }
 
     /// Whether the request at hand, which has been answered, is all that came: its head and `body` bytes. If not, whoever read it holds the beginning of the next one.
