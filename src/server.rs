@@ -320,7 +320,7 @@ impl ServeHttp for Told {
         if let Some(connection) = Connection::of(session.digest())
             && !session.is_http2()
         {
-            connection.progress().head_is_complete();
+            connection.progress().head_is_complete(None);
         }
         session.set_write_timeout(Some(PATIENCE));
         self.0.response(session).await

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use http::Method;
-use http::header;
 use pingora_proxy::Session;
 
 use super::connection::Connection;
 use super::context::Context;
-use super::head::Head;
+use super::head::{self, Head};
 use super::respond::Refusal;
 use super::{Edge, headers};
 use crate::auth::{Chain, Identity};
@@ -85,19 +84,11 @@ impl Edge {
                 Stage::LogDump(dump) => dump.log(&ctx.facts(session.req_header(), &route)),
             }
         }
-        let request = session.req_header();
         if let Some(allowed) = found.allowed {
             return Err(Refusal::method_not_allowed(&allowed));
         }
-        let length = request
-            .headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok()?.parse().ok());
-        if length.is_some_and(|length: u64| length > route.endpoint.max_body_size) {
+        if head::body_length(session).is_some_and(|length| length > route.endpoint.max_body_size) {
             return Err(Refusal::body_too_large());
-        }
-        if let (Some(length), Some(connection)) = (length, Connection::of(session.digest())) {
-            connection.progress().has_body(length);
         }
         ctx.choose(&session.req_header().headers);
         Ok(())

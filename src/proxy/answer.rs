@@ -2,7 +2,7 @@
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::response::Parts;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Method, Response, StatusCode};
 use pingora::http::ResponseHeader;
 
 use super::context::Context;
@@ -49,6 +49,19 @@ pub(super) fn is_framed_plainly(headers: &HeaderMap) -> bool {
     }) && one(header::TRANSFER_ENCODING, |encoding| {
         encoding.eq_ignore_ascii_case(b"chunked")
     })
+}
+
+/// Whether nothing follows the head of the response (RFC 9112 section 6.3).
+pub(super) fn is_bodiless(asked: &Method, response: &Parts) -> bool {
+    *asked == Method::HEAD
+        || matches!(
+            response.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        )
+        || response
+            .headers
+            .get(header::CONTENT_LENGTH)
+            .is_some_and(|length| length.as_bytes() == b"0")
 }
 
 /// Removes what concerns only the connection to the upstream, and what its `Connection` names: it is meant for us alone (RFC 9110 section 7.6.1). Framing is not its to drop.

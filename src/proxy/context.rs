@@ -208,6 +208,13 @@ impl Context {
         }
     }
 
+    /// The answer is there as a whole: nothing is awaited of the upstream any more, so nothing can be its fault.
+    pub(super) fn rest(&mut self) {
+        if let Some(deadline) = self.deadline.take() {
+            deadline.rest();
+        }
+    }
+
     /// Whether some step looks for its credential in the query.
     pub(super) fn credential_in_query(&self) -> bool {
         let withheld = self.route.as_ref().map(|route| route.pipeline.withheld());

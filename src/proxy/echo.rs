@@ -1,7 +1,7 @@
 //! The `echo` service: answers with the request as JSON, as an upstream would have got it, credentials left out.
 
-use http::HeaderName;
 use http::header;
+use http::{HeaderName, Version};
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 use serde_json::{Map, Value, json};
@@ -42,6 +42,9 @@ pub(super) async fn answer(session: &mut Session, ctx: &mut Context) -> pingora:
         .route
         .as_ref()
         .map_or(0, |route| route.endpoint.max_body_size);
+    if waits_to_send(session) {
+        session.write_continue_response().await?;
+    }
     let mut body = Vec::new();
     let mut total = 0;
     loop {
@@ -74,4 +77,12 @@ pub(super) async fn answer(session: &mut Session, ctx: &mut Context) -> pingora:
     text.push(b'\n');
     let response = ResponseHeader::build(200, Some(8))?;
     respond::json(session, ctx, response, text.into()).await
+}
+
+/// Whether the client sends its body only when it is told to (RFC 9110 section 10.1.1).
+fn waits_to_send(session: &mut Session) -> bool {
+    let expected = session.get_header(header::EXPECT);
+    expected.is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        && session.req_header().version >= Version::HTTP_11
+        && !session.is_body_empty()
 }

@@ -95,6 +95,15 @@ impl Head {
     }
 }
 
+/// How long the body of the request is; `None`: it does not say.
+pub(super) fn body_length(session: &mut Session) -> Option<u64> {
+    if session.is_body_empty() {
+        return Some(0);
+    }
+    let length = session.get_header(http::header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
 pub(super) fn read_http1(raw: &Bytes) -> Result<Head, HeadError> {
     if raw.len() > MAX_HEAD {
         return Err(HeadError::TooLarge);

@@ -9,6 +9,7 @@ mod authorities;
 mod checks;
 mod connection;
 mod context;
+mod cut;
 mod echo;
 mod explain;
 mod failure;
@@ -43,9 +44,10 @@ use upstream::Connections;
 
 pub use checks::Checks;
 pub use connection::{Connection, Served};
+pub use cut::Cut;
 pub use explain::{End, Explanation};
 pub use probe::Probe;
-pub use progress::{Clock, Cut, Phase, Progress};
+pub use progress::{Clock, Limits, Phase, Progress, Spare};
 pub use upstream::Deadlines;
 
 /// How long a client may take none of its answer, and send nothing of its body.
@@ -93,12 +95,15 @@ impl ProxyHttp for Edge {
         session: &mut Session,
         ctx: &mut Self::CTX,
     ) -> pingora::Result<bool> {
-        if session.as_http1().is_some()
-            && let Some(connection) = Connection::of(session.digest())
-        {
-            connection.progress().head_is_complete();
+        if session.as_http1().is_none() {
+            // One stream may stall while its connection does not.
+            session.set_write_timeout(Some(PATIENCE));
+        } else {
+            let body = head::body_length(session);
+            if let Some(connection) = Connection::of(session.digest()) {
+                connection.progress().head_is_complete(body);
+            }
         }
-        session.set_write_timeout(Some(PATIENCE));
         ctx.peer = headers::inet(session.client_addr()).or(ctx.peer);
         if let Some(probe) = &self.probe
             && let Some(asked) = probe.asked(session.req_header(), ctx.peer)
@@ -252,7 +257,11 @@ impl ProxyHttp for Edge {
         if !informational {
             failure::judge(ctx, parts.status);
             ctx.answered = true;
-            ctx.await_bytes();
+            if answer::is_bodiless(&session.req_header().method, &parts) {
+                ctx.rest();
+            } else {
+                ctx.await_bytes();
+            }
             answer::complete(&mut parts.headers, ctx);
         }
         *response = parts.into();
@@ -266,9 +275,10 @@ impl ProxyHttp for Edge {
         end_of_stream: bool,
         ctx: &mut Self::CTX,
     ) -> pingora::Result<Option<Duration>> {
-        match &ctx.deadline {
-            Some(deadline) if end_of_stream => deadline.rest(),
-            _ => ctx.await_bytes(),
+        if end_of_stream {
+            ctx.rest();
+        } else {
+            ctx.await_bytes();
         }
         Ok(None)
     }

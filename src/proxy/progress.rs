@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use super::cut::Cut;
+
 /// The time as the guard last saw it: as exact as its rounds are frequent, and a single load.
 #[derive(Debug)]
 pub struct Clock {
@@ -60,49 +62,29 @@ pub enum Phase {
     Idle,
 }
 
-/// Why a connection was ended from outside of its own doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Cut {
-    /// The head did not arrive whole in time.
-    HeadTimeout = 1,
-    /// It was kept, and nothing came any more.
-    Idle,
-    /// The listener was full, and it had not sent a whole head.
-    Crowded,
-    /// The listener was full of connections that had; it was the one that had been idle for longest.
-    CrowdedIdle,
-    /// It reset streams as fast as it opened them.
-    Resets,
-    /// The client left in the middle of a head.
-    Gone,
+/// The length of a body of which only its framing tells it.
+const UNKNOWN: u64 = u64::MAX;
+
+/// How long a connection may go without headway.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// From the first byte of a head (on a new connection: from the beginning) to its end.
+    pub head: Duration,
+    /// Between requests.
+    pub idle: Duration,
+    /// While it takes nothing of what is written to it.
+    pub write: Duration,
 }
 
-impl Cut {
-    /// Stable label for metrics.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::HeadTimeout => "head_timeout",
-            Self::Idle => "idle",
-            Self::Crowded => "crowded",
-            Self::CrowdedIdle => "crowded_idle",
-            Self::Resets => "resets",
-            Self::Gone => "gone",
-        }
-    }
-
-    fn of(value: u8) -> Option<Self> {
-        [
-            Self::HeadTimeout,
-            Self::Idle,
-            Self::Crowded,
-            Self::CrowdedIdle,
-            Self::Resets,
-            Self::Gone,
-        ]
-        .into_iter()
-        .find(|cut| *cut as u8 == value)
-    }
+/// A connection that is no great loss. The order is that in which they are given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Spare {
+    /// It takes its time with a later head.
+    SlowHead,
+    /// It asks for nothing.
+    Idle,
+    /// It does not take what it asked for.
+    Unread,
 }
 
 /// The progress of one connection.
@@ -113,8 +95,10 @@ pub struct Progress {
     state: AtomicU64,
     /// HTTP/2 streams that are being served.
     streams: AtomicU32,
-    /// HTTP/1: the length of the body of the request at hand.
+    /// HTTP/1: the length of the body of the request at hand, or [`UNKNOWN`].
     body: AtomicU64,
+    /// Since when a write has been waiting for the client, by the guard's clock, and 1; 0: none is.
+    blocked: AtomicU64,
     /// 0, or why it was cut.
     cut: AtomicU8,
     over: AtomicBool,
@@ -128,7 +112,8 @@ impl Progress {
             clock,
             state: AtomicU64::new(0),
             streams: AtomicU32::new(0),
-            body: AtomicU64::new(0),
+            body: AtomicU64::new(UNKNOWN),
+            blocked: AtomicU64::new(0),
             cut: AtomicU8::new(0),
             over: AtomicBool::new(false),
             waker: Mutex::new(None),
@@ -179,28 +164,24 @@ impl Progress {
         self.enter(Phase::Idle);
     }
 
-    /// HTTP/1: the head is there as a whole.
-    pub fn head_is_complete(&self) {
+    /// HTTP/1: the head is there as a whole, and behind it a body of so many bytes; `None`: only its framing tells.
+    pub fn head_is_complete(&self, body: Option<u64>) {
+        self.body.store(body.unwrap_or(UNKNOWN), Ordering::Relaxed);
         self.enter(Phase::Busy);
     }
 
-    /// HTTP/1: the request has a body of so many bytes.
-    pub fn has_body(&self, bytes: u64) {
-        self.body.store(bytes, Ordering::Relaxed);
-    }
-
-    /// HTTP/1: a request is over, and the connection is ready for another one. Returns what [`Self::has_body`] said of it, or 0.
-    pub fn awaits_request(&self) -> u64 {
+    /// HTTP/1: a request is over, and the connection is ready for another one. Returns what [`Self::head_is_complete`] said of its body.
+    pub fn awaits_request(&self) -> Option<u64> {
         if self.phase().0 == Phase::Busy {
             self.enter(Phase::Idle);
         }
-        match self.body.load(Ordering::Relaxed) {
-            0 => 0,
-            bytes => {
-                self.body.store(0, Ordering::Relaxed);
-                bytes
-            }
-        }
+        let body = self.body.load(Ordering::Relaxed);
+        (body != UNKNOWN).then_some(body)
+    }
+
+    /// HTTP/1: behind the request that is over, the next head has begun to arrive.
+    pub fn next_head_has_begun(&self) {
+        self.enter(Phase::NextHead);
     }
 
     /// HTTP/2: a stream is served until the guard is dropped.
@@ -219,15 +200,38 @@ impl Progress {
         self.phase().0 >= Phase::NextHead
     }
 
-    /// Since when a kept connection could be spared: first those that are at a later head for longer than `slow`, then those that are asked for nothing, the
-    /// longest of each first. `None`: it is busy.
-    pub fn spare_since(&self, slow: Duration) -> Option<(bool, u64)> {
+    /// A write waits for the client: its buffers are full, and ours.
+    pub fn write_waits(&self) {
+        if self.blocked.load(Ordering::Relaxed) == 0 {
+            self.blocked.store(self.now() + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// The client has taken something.
+    pub fn write_goes_on(&self) {
+        self.blocked.store(0, Ordering::Relaxed);
+    }
+
+    /// How long the client has taken nothing of what is written to it, in milliseconds; 0: nothing waits.
+    fn blocked_for(&self) -> u128 {
+        match self.blocked.load(Ordering::Relaxed) {
+            0 => 0,
+            since => self.millis_since(since - 1),
+        }
+    }
+
+    /// In what way a connection that has sent a whole head could be spared, and since when: at a later head for longer than `slow`, asking for nothing, or leaving its
+    /// answer for longer than `unread`. `None`: it is busy.
+    pub fn spare(&self, slow: Duration, unread: Duration) -> Option<(Spare, u64)> {
         match self.phase() {
             (Phase::NextHead, since) if self.millis_since(since) >= slow.as_millis() => {
-                Some((false, since))
+                Some((Spare::SlowHead, since))
             }
             (Phase::Idle, since) if self.streams.load(Ordering::Relaxed) == 0 => {
-                Some((true, since))
+                Some((Spare::Idle, since))
+            }
+            _ if self.blocked_for() >= unread.as_millis().max(1) => {
+                Some((Spare::Unread, self.blocked.load(Ordering::Relaxed)))
             }
             _ => None,
         }
@@ -238,15 +242,18 @@ impl Progress {
     }
 
     /// Whether it has made no headway for too long.
-    pub fn overdue(&self, head: Duration, idle: Duration) -> Option<Cut> {
+    pub fn overdue(&self, limits: &Limits) -> Option<Cut> {
+        if self.blocked_for() >= limits.write.as_millis().max(1) {
+            return Some(Cut::WriteTimeout);
+        }
         let (phase, since) = self.phase();
         let for_millis = self.millis_since(since);
         match phase {
             Phase::Silent | Phase::FirstHead | Phase::NextHead => {
-                (for_millis >= head.as_millis()).then_some(Cut::HeadTimeout)
+                (for_millis >= limits.head.as_millis()).then_some(Cut::HeadTimeout)
             }
             Phase::Idle if self.streams.load(Ordering::Relaxed) == 0 => {
-                (for_millis >= idle.as_millis()).then_some(Cut::Idle)
+                (for_millis >= limits.idle.as_millis()).then_some(Cut::Idle)
             }
             Phase::Handshake | Phase::Busy | Phase::Idle => None,
         }
@@ -315,15 +322,18 @@ fn taken_apart(state: u64) -> (Phase, u64) {
 mod tests {
     use super::*;
 
-    const HEAD: Duration = Duration::from_secs(10);
-    const IDLE: Duration = Duration::from_secs(60);
+    const LIMITS: Limits = Limits {
+        head: Duration::from_secs(10),
+        idle: Duration::from_secs(60),
+        write: Duration::from_secs(30),
+    };
 
     fn at(progress: &Progress, seconds: u64) -> Option<Cut> {
         progress
             .clock
             .millis
             .store(seconds * 1000, Ordering::Relaxed);
-        progress.overdue(HEAD, IDLE)
+        progress.overdue(&LIMITS)
     }
 
     #[test]
@@ -333,10 +343,10 @@ mod tests {
         progress.bytes_arrived(true);
         progress.bytes_arrived(true);
         assert_eq!(at(&progress, 10), Some(Cut::HeadTimeout));
-        progress.head_is_complete();
+        progress.head_is_complete(Some(3));
         assert!(progress.has_sent_a_head());
         assert_eq!(at(&progress, 1000), None, "a request may take its time");
-        progress.awaits_request();
+        assert_eq!(progress.awaits_request(), Some(3));
         assert_eq!(at(&progress, 1059), None);
         assert_eq!(at(&progress, 1060), Some(Cut::Idle));
         progress.bytes_arrived(true);
@@ -357,15 +367,15 @@ mod tests {
         progress.serve_stream();
         progress.end_stream();
         progress.bytes_arrived(false);
-        let spare = || progress.spare_since(Duration::from_secs(1));
+        let spare = || progress.spare(Duration::from_secs(1), Duration::MAX);
         assert_eq!((at(&progress, 900), spare()), (None, None));
         progress.end_stream();
-        assert_eq!(spare(), Some((true, 900_000)));
+        assert_eq!(spare(), Some((Spare::Idle, 900_000)));
         progress.block_begins();
         assert_eq!((at(&progress, 900), spare()), (None, None));
         assert_eq!(
             (at(&progress, 901), spare()),
-            (None, Some((false, 900_000)))
+            (None, Some((Spare::SlowHead, 900_000)))
         );
         progress.block_ends();
         assert_eq!(at(&progress, 961), Some(Cut::Idle));

@@ -7,15 +7,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::config::Bind;
-use crate::proxy::{Connection, Cut};
+use crate::proxy::{Connection, Cut, Limits, PATIENCE, Spare};
 use crate::telemetry::NetworkMetrics;
 
-/// How long a client may take to send a whole head, from its first byte (on a new connection: from the beginning), however it trickles.
-pub(super) const HEAD: Duration = Duration::from_secs(10);
-/// A head that takes longer than this is no client in a hurry.
+const LIMITS: Limits = Limits {
+    head: Duration::from_secs(10),
+    // Pingora holds HTTP/1 to the same.
+    idle: Duration::from_secs(60),
+    write: PATIENCE,
+};
+/// A later head that takes longer than this is no client in a hurry.
 const SLOW: Duration = Duration::from_secs(1);
-/// How long a kept connection may be idle. (Pingora holds HTTP/1 to the same.)
-const IDLE: Duration = Duration::from_secs(60);
+/// A client that has taken nothing of its answer for so long goes when there is no room.
+const UNREAD: Duration = Duration::from_secs(10);
 
 /// A listener's gate.
 #[derive(Debug)]
@@ -76,8 +80,8 @@ impl Gate {
         matches!(self.bind, Bind::Tcp(bind) if bind.ip().is_unspecified() && bind.port() == port)
     }
 
-    /// Lets a connection in. If there are too many, the oldest one that has not sent a whole head goes; if all have, the one that has been busy with a later head
-    /// for longest, or idle; if all are busy, the new one.
+    /// Lets a connection in. If there are too many, the oldest one that has not sent a whole head goes; if all have, the one that can best be
+    /// spared; if all are busy, the new one.
     pub(super) fn admit(self: &Arc<Self>, connection: &Arc<Connection>) -> Option<Admission> {
         let open = self.metrics.open.fetch_add(1, Ordering::Relaxed) + 1;
         let mut inside = self.inside();
@@ -107,7 +111,7 @@ impl Gate {
         let mut cuts = Vec::new();
         inside.all.retain(|connection| {
             let progress = connection.progress();
-            if let Some(cut) = progress.overdue(HEAD, IDLE)
+            if let Some(cut) = progress.overdue(&LIMITS)
                 && progress.cut(cut)
             {
                 cuts.push(cut);
@@ -153,9 +157,13 @@ impl Inside {
         }
         loop {
             let waiting = self.all.iter().filter(|one| !one.progress().is_over());
-            let since = waiting.filter_map(|one| Some((one.progress().spare_since(SLOW)?, one)));
-            let ((idle, _), longest) = since.min_by_key(|(since, _)| *since)?;
-            let cut = if idle { Cut::CrowdedIdle } else { Cut::Crowded };
+            let spare = waiting.filter_map(|one| Some((one.progress().spare(SLOW, UNREAD)?, one)));
+            let ((spare, _), longest) = spare.min_by_key(|(spare, _)| *spare)?;
+            let cut = match spare {
+                Spare::SlowHead => Cut::Crowded,
+                Spare::Idle => Cut::CrowdedIdle,
+                Spare::Unread => Cut::WriteTimeout,
+            };
             if longest.progress().cut(cut) {
                 return Some(cut);
             }
@@ -225,7 +233,7 @@ mod tests {
     fn the_oldest_without_a_whole_head_goes() {
         let bench = Bench::new(3);
         let [kept, slow, new] = [(); 3].map(|()| bench.open().unwrap());
-        kept.0.progress().head_is_complete();
+        kept.0.progress().head_is_complete(None);
         slow.0.progress().bytes_arrived(true);
         let next = bench.open().unwrap();
         assert_eq!(
@@ -246,7 +254,7 @@ mod tests {
         let bench = Bench::new(2);
         let [busy, idle] = [(); 2].map(|()| bench.open().unwrap());
         for connection in [&busy, &idle] {
-            connection.0.progress().head_is_complete();
+            connection.0.progress().head_is_complete(None);
         }
         assert!(bench.open().is_none(), "both are busy");
         assert_eq!(bench.gate.metrics.closed(), [("refused", 1)]);
@@ -264,7 +272,7 @@ mod tests {
         let bench = Bench::new(2);
         let [idle, slow] = [(); 2].map(|()| bench.open().unwrap());
         for connection in [&idle, &slow] {
-            connection.0.progress().head_is_complete();
+            connection.0.progress().head_is_complete(None);
             connection.0.progress().awaits_request();
         }
         slow.0.progress().bytes_arrived(true);
@@ -274,11 +282,29 @@ mod tests {
             (Some(Cut::CrowdedIdle), None),
             "it has just begun"
         );
-        first.0.progress().head_is_complete();
+        first.0.progress().head_is_complete(None);
         first.0.progress().awaits_request();
         bench.clock.advance(SLOW);
         let _second = bench.open().unwrap();
         assert_eq!((cut(&first), cut(&slow)), (None, Some(Cut::Crowded)));
+    }
+
+    #[test]
+    fn an_unread_answer_goes_last_and_only_after_a_while() {
+        let bench = Bench::new(2);
+        let [unread, idle] = [(); 2].map(|()| bench.open().unwrap());
+        for connection in [&unread, &idle] {
+            connection.0.progress().head_is_complete(None);
+        }
+        unread.0.progress().write_waits();
+        assert!(bench.open().is_none(), "it may still read");
+        bench.clock.advance(UNREAD);
+        idle.0.progress().awaits_request();
+        let next = bench.open().unwrap();
+        assert_eq!((cut(&unread), cut(&idle)), (None, Some(Cut::CrowdedIdle)));
+        next.0.progress().head_is_complete(None);
+        let _next = bench.open().unwrap();
+        assert_eq!(cut(&unread), Some(Cut::WriteTimeout));
     }
 
     #[test]

@@ -39,6 +39,9 @@ const TICK: Duration = Duration::from_millis(250);
 /// How often the log hears of a listener that closes connections.
 const REPORT: Duration = Duration::from_secs(10);
 
+/// What a request has to end in once its client is found not to read, record and all.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
 /// What Pingora holds idle connections to, in seconds, where it awaits a head itself.
 const KEEP_ALIVE: u64 = 60;
 
@@ -259,10 +262,13 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
             let (stream, settings) = reused.consume();
             let mut stream = stream.into_any().downcast::<Watched<S>>().ok()?;
             let body = connection.progress().awaits_request();
-            let head = if stream.is_between_requests(body) {
-                Some(stream.next_head().await.ok()?)
-            } else {
-                None
+            let head = match stream.came_behind(body) {
+                Some(0) => Some(stream.next_head().await.ok()?),
+                Some(_) => {
+                    connection.progress().next_head_has_begun();
+                    None
+                }
+                None => None,
             };
             reused = self.request(stream, settings, head, shutdown).await?;
         }
@@ -319,18 +325,23 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
     }
 }
 
-/// Drops what serves a connection once it is cut, after it had the chance to say a last word.
+/// Drops what serves a connection once it is cut, after it had the chance to say a last word. If the cut is for a request's sake, it has a moment to end the request.
 async fn unless_cut(progress: &Progress, serving: impl Future<Output = Option<()>>) {
     let mut serving = std::pin::pin!(serving);
     let mut waker: Option<Waker> = None;
+    let mut moment = None;
     poll_fn(|context| {
         let known = waker.as_ref();
         if !known.is_some_and(|known| known.will_wake(context.waker())) {
             progress.wakes(context.waker());
             waker = Some(context.waker().clone());
         }
-        match serving.as_mut().poll(context) {
-            Poll::Pending if progress.was_cut().is_none() => Poll::Pending,
+        match (serving.as_mut().poll(context), progress.was_cut()) {
+            (Poll::Pending, None) => Poll::Pending,
+            (Poll::Pending, Some(Cut::WriteTimeout)) => moment
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_MOMENT)))
+                .as_mut()
+                .poll(context),
             _ => Poll::Ready(()),
         }
     })

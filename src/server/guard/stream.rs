@@ -46,6 +46,17 @@ pub(super) struct Watched<S> {
     http2: Option<Http2>,
     /// Whether the client was told that it is too slow.
     told: bool,
+    /// What waits for the client to take what was written.
+    blocked: Option<Step>,
+}
+
+/// A step of writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Into the buffers.
+    Write,
+    /// Out of them.
+    Flush,
 }
 
 impl<S: IO> Watched<S> {
@@ -59,6 +70,7 @@ impl<S: IO> Watched<S> {
             head: 0,
             http2,
             told: false,
+            blocked: None,
         }
     }
 
@@ -77,7 +89,7 @@ impl<S: IO> Watched<S> {
         Ok(Some(head))
     }
 
-    /// Waits for another head. Nothing of it may have been read before: see [`Self::is_between_requests`].
+    /// Waits for another head. Nothing of it may have been read before: see [`Self::came_behind`].
     pub(super) async fn next_head(&mut self) -> io::Result<BytesMut> {
         (self.came, self.head) = (0, 0);
         let mut head = BytesMut::new();
@@ -107,9 +119,12 @@ impl<S: IO> Watched<S> {
         Poll::Ready(Ok(read.filled().len()))
     }
 
-    /// Whether the request at hand, which has been answered, is all that came: its head and `body` bytes. If not, whoever read it holds the beginning of the next one.
-    pub(super) fn is_between_requests(&self, body: u64) -> bool {
-        self.head > 0 && self.came == self.head.saturating_add(body)
+    /// How many bytes came behind the request at hand, which has been answered: its head and `body` bytes. Whoever read it holds them: they begin the next head.
+    /// `None`: there is no telling, since the body does not say how long it is, or the head was not awaited here but came behind another request.
+    pub(super) fn came_behind(&mut self, body: Option<u64>) -> Option<u64> {
+        let head = std::mem::take(&mut self.head);
+        let request = head.checked_add(body?).filter(|_| head > 0)?;
+        self.came.checked_sub(request)
     }
 
     /// Hands out what was read before.
@@ -128,6 +143,28 @@ impl<S: IO> Watched<S> {
     /// Nothing more comes, and it was not enough: the end of it, about which no log needs to hear.
     fn leave(&self) {
         self.connection.progress().cut(Cut::Gone);
+    }
+
+    /// Takes note of whether the client takes what is written to it, and fails if it has not for too long.
+    ///
+    /// Headway is a step that waited and then went on. That something can be written while a flush waits is none: it may have gone into a buffer.
+    fn wrote<T>(&mut self, step: Step, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match &polled {
+            Poll::Pending => {
+                let progress = self.connection.progress();
+                if progress.was_cut() == Some(Cut::WriteTimeout) {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                self.blocked = Some(step);
+                progress.write_waits();
+            }
+            Poll::Ready(_) if self.blocked == Some(step) => {
+                self.blocked = None;
+                self.connection.progress().write_goes_on();
+            }
+            Poll::Ready(_) => {}
+        }
+        polled
     }
 
     /// The last word to a client that has begun a head and was cut for not ending it.
@@ -216,15 +253,18 @@ impl<S: IO> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.wrote(Step::Write, polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let polled = Pin::new(&mut self.stream).poll_flush(context);
+        self.wrote(Step::Flush, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let polled = Pin::new(&mut self.stream).poll_shutdown(context);
+        self.wrote(Step::Flush, polled)
     }
 
     fn poll_write_vectored(
@@ -232,7 +272,8 @@ impl<S: IO> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.wrote(Step::Write, polled)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -29,11 +29,12 @@ fn a_head_that_trickles_is_cut_while_others_are_served() {
     let continuation = continuation.as_slice();
     let now_and_then: &[&[u8]] = &[continuation, b"", b"", b"", b"", b"", b"", b"", b"", continuation, b""];
     let silence: &[&[u8]] = &[b""];
-    let rows: [Row<'_>; 10] = [
+    let rows: [Row<'_>; 11] = [
         ("HTTP/1 by the byte", port, head, field, "408"),
         ("less of it than the preface of HTTP/2 has", port, b"PR", &[b""], "408"),
         ("nothing at all", port, b"", &[b""], ""),
         ("the head after a request", port, &kept, field, "200"),
+        ("the head that began behind a request, then silence", port, &kept, silence, "200"),
         ("the Management API", management, head, field, "408"),
         ("the preface of HTTP/2, then silence", port, PREFACE, &[b""], "h2"),
         ("half a frame of fields, by the byte", port, &cut_block, &[b"\0"], "h2"),
@@ -65,7 +66,7 @@ fn a_head_that_trickles_is_cut_while_others_are_served() {
             }
         }
     });
-    assert!(closed_for(&edge, "head_timeout") >= 9.0);
+    assert!(closed_for(&edge, "head_timeout") >= 10.0);
     // Told every ten seconds.
     let told = || edge.log().contains("network public: connections closed in the last 10 s: ");
     assert!(becomes_true(Duration::from_secs(30), told), "{}", edge.log());
@@ -93,12 +94,44 @@ fn a_request_may_take_its_time_once_its_head_is_there() {
 }
 
 #[test]
+fn a_body_or_a_request_behind_a_request_is_no_beginning_of_a_head() {
+    let upstream = Upstream::start();
+    let edge = Edge::open(&upstream).start();
+    let get = "GET /api/x HTTP/1.1\r\nHost: h\r\n\r\n";
+    let post = |framing: &str| format!("POST /api/x HTTP/1.1\r\nHost: h\r\n{framing}");
+    let rows = [
+        (post("Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"), 1),
+        (post("Content-Length: 3\r\n\r\nabc"), 1),
+        (get.repeat(3), 3),
+        (post("Content-Length: 3\r\n\r\nabc") + get, 2),
+        (post("Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n") + get, 2),
+    ];
+    let mut clients: Vec<_> = rows.iter().map(|_| edge.connect()).collect();
+    for (client, (requests, answers)) in clients.iter_mut().zip(&rows) {
+        client.send(requests);
+        for _ in 0..*answers {
+            assert_eq!(client.response().status, 200, "{requests}");
+        }
+    }
+    // Longer than a head may take.
+    thread::sleep(Duration::from_secs(12));
+    for (client, (requests, _)) in clients.iter_mut().zip(&rows) {
+        client.send(get);
+        assert_eq!(client.response().status, 200, "{requests}");
+    }
+}
+
+#[test]
 fn a_client_that_leaves_within_a_head_is_no_error() {
     let upstream = Upstream::start();
     let edge = Edge::open(&upstream).quiet().start();
     for first in ["GET /api/x HT", "", "PRI * HTTP/2.0\r\n\r\nSM", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
         edge.connect().send(first);
     }
+    let mut client = edge.connect();
+    client.send("GET /api/x HTTP/1.1\r\nHost: h\r\n\r\nGET /api/x HT");
+    assert_eq!(client.response().status, 200);
+    drop(client);
     assert_eq!(edge.get("/api/x").send().status, 200);
     let gone = || super::sample(&edge, "harmony_connections_open{network=\"public\"}") == 0.0;
     assert!(crate::support::poll::becomes_true(Duration::from_secs(20), gone));

@@ -51,6 +51,17 @@ fn after_a_minute_of_nothing_a_connection_ends() {
             let _ = stream.read_to_end(&mut rest);
             (ended, started.elapsed(), rest.len())
         });
+        // Answers without a body, as many as it takes until the edge waits for somebody to read them.
+        let reads_no_heads = scope.spawn(|| {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+            let requests = b"HEAD /api/x HTTP/1.1\r\nHost: h\r\n\r\n".repeat(1000);
+            while stream.write_all(&requests).is_ok() {}
+            becomes_true(WITHIN, || {
+                thread::sleep(Duration::from_millis(500));
+                super::closed_for(&edge, "write_timeout") >= 2.0
+            })
+        });
         let idle = idle.join().unwrap();
         assert!(idle.ended_between(58, 109), "idle: {:?}", idle.ended);
         let idle2 = idle2.join().unwrap();
@@ -62,9 +73,12 @@ fn after_a_minute_of_nothing_a_connection_ends() {
             body2.received.windows(3).any(|bytes| bytes == b"408") || body2.text().contains("the body did not arrive in time"),
             "a body over HTTP/2: {body2:?}"
         );
+        assert!(reads_no_heads.join().unwrap(), "the answers without a body were waited for: {}", edge.manage("/metrics").send().text());
         let (ended, after, length) = never_reads.join().unwrap();
         assert!(ended && after > Duration::from_secs(55) && length < 100_000_000, "never reads: {ended}, {after:?}, {length} bytes");
     });
     assert_eq!(edge.get("/api/x").send().status, 200);
     assert_eq!(super::sample(&edge, "harmony_upstream_failures_total{backend=\"app\",kind=\"timeout\"}"), 0.0, "a slow client is not the upstream's failure");
+    let log = edge.log();
+    assert!(!log.contains("ERROR") && !log.contains("the answer stopped"), "{log}");
 }

@@ -1,5 +1,7 @@
 //! Bodies: large ones, chunked ones, and those that are too large.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -179,4 +181,21 @@ fn a_body_keeps_its_bytes_and_one_frame() {
         assert_eq!((seen.body == body, seen.complete), (true, true), "{row}");
         assert!(matches!(seen.head.framing(), Framing::Length(50_000) | Framing::Chunked), "{row}: {:?}", seen.head);
     }
+}
+
+#[test]
+fn an_echo_asks_for_a_body_that_waits_to_be_asked_for() {
+    let upstream = Upstream::start();
+    let echo = "[pipelines.echo]\nnetworks = [\"public\"]\nendpoints = [\"echo\"]\n[endpoints.echo]\nservice = \"echo\"\npath_prefix = \"/echo\"";
+    let edge = Edge::open(&upstream).and(echo).start();
+    let mut client = TcpStream::connect(("127.0.0.1", edge.port())).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    client.write_all(b"POST /echo HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\nConnection: close\r\n\r\n").unwrap();
+    let mut first = [0; 25];
+    client.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 100 Continue\r\n\r\n");
+    client.write_all(b"hello").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"body\": \"hello\""), "{answer}");
 }
