@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use nix::sys::signal::Signal;
 
 /// A running server.
 pub struct Process {
@@ -70,13 +71,23 @@ impl Process {
     }
 
     pub fn signal_hangup(&self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGHUP)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         let id = nix::unistd::Pid::from_raw(i32::try_from(self.child.id())?);
-        Ok(nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGHUP)?)
+        Ok(nix::sys::signal::kill(id, signal)?)
     }
 }
 
+/// It has a moment to end by itself: a build that is instrumented writes its profile then.
 impl Drop for Process {
     fn drop(&mut self) {
+        let _ = self.signal(Signal::SIGTERM);
+        let begun = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < Duration::from_secs(3) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
