@@ -46,7 +46,7 @@ enum Command {
     /// A first run with nothing to set up: issuer, upstream and proxy in one, and four curl lines to try
     Demo {
         /// Port of the proxy on 127.0.0.1
-        #[arg(long, value_name = "N", default_value_t = demo::PORT)]
+        #[arg(long, value_name = "N", default_value_t = demo::PORT, value_parser = clap::value_parser!(u16).range(1..))]
         port: u16,
     },
     /// What would become of a request: the route, each step's outcome, and what the upstream would get

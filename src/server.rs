@@ -72,7 +72,8 @@ pub enum StartError {
     Roots(#[from] RootsError),
     /// A listener's address cannot be bound.
     #[error(
-        "network.{network}: cannot listen on {address}: {source}; is another process using it?"
+        "network.{network}: cannot listen on {address}: {source}{}",
+        sockets::hint(source)
     )]
     Bind {
         /// Name of the network.

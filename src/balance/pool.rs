@@ -140,7 +140,7 @@ impl Pool {
                 let Some(member) = self.member(index).filter(|_| fit(index)) else {
                     continue;
                 };
-                let load = member.health.in_flight.load(Ordering::Relaxed) as u64 + 1;
+                let load = member.health.in_flight.load(Ordering::Relaxed) as u64;
                 let weight = u64::from(member.weight);
                 if best.is_none_or(|(_, least, of)| load * of < least * weight) {
                     best = Some((index, load, weight));

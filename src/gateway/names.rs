@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -23,6 +23,8 @@ pub struct Addresses {
     port: u16,
     current: ArcSwap<Vec<SocketAddr>>,
     next: AtomicUsize,
+    /// Why the last look-up failed: said once.
+    trouble: Mutex<Option<String>>,
 }
 
 impl Addresses {
@@ -67,6 +69,7 @@ impl Names {
                         .collect(),
                 ),
                 next: AtomicUsize::new(0),
+                trouble: Mutex::default(),
             })
         };
         if literal.is_some() {
@@ -139,7 +142,8 @@ impl Addresses {
                 found.sort_unstable();
                 found.dedup();
                 if !found.is_empty() {
-                    if **self.current.load() != found {
+                    let again = self.trouble().take().is_some();
+                    if again || **self.current.load() != found {
                         log::info!("upstream {}: resolved to {found:?}", self.host);
                         self.current.store(Arc::new(found));
                     }
@@ -150,8 +154,16 @@ impl Addresses {
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no answer within {} s", LIMIT.as_secs()),
         };
-        log::warn!("upstream {}: name not resolved: {reason}", self.host);
+        let mut trouble = self.trouble();
+        if trouble.as_ref() != Some(&reason) {
+            log::warn!("upstream {}: name not resolved: {reason}", self.host);
+            *trouble = Some(reason);
+        }
         false
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

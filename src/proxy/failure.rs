@@ -237,6 +237,10 @@ fn tls_trouble(text: &str) -> (&str, &'static str) {
             "not valid for name",
             "; its certificate is for another name: the host of base_url must be one that it has",
         ),
+        (
+            "CaUsedAsEndEntity",
+            "; its certificate is one of an authority (CA:TRUE), which no server may show: give it one of its own (openssl req -x509 makes one with -addext basicConstraints=critical,CA:FALSE)",
+        ),
         ("expired", "; its certificate has expired"),
         ("not valid yet", "; its certificate is not valid yet"),
         ("InvalidContentType", "; it does not speak TLS at this port"),

@@ -241,6 +241,19 @@ impl ServiceWithDependents for Placing {
     }
 }
 
+/// What to do about a listener that cannot be bound.
+pub(super) fn hint(source: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind;
+    match source.kind() {
+        ErrorKind::AddrInUse => "; is another process using it?",
+        ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        ErrorKind::PermissionDenied => {
+            "; a port below 1024 needs CAP_NET_BIND_SERVICE, or a socket from systemd as in systemd/harmony-edge.socket"
+        }
+        _ => "",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

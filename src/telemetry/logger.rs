@@ -38,7 +38,7 @@ pub fn start(settings: LogSettings<'_>) -> io::Result<LogWriter> {
         Some(path) => {
             let path = path.to_owned();
             let out = open(&path)?;
-            LogWriter::start(out, Some(Box::new(move || open(&path))))?
+            LogWriter::start(out, Some(Box::new(move || reopen(&path))))?
         }
         None => LogWriter::start(Box::new(io::stderr()), None)?,
     };
@@ -76,6 +76,12 @@ fn open(path: &Path) -> io::Result<Sink> {
         options.create(true).append(true).mode(0o640);
     }
     Ok(Box::new(options.open(path)?))
+}
+
+fn reopen(path: &Path) -> io::Result<Sink> {
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    open(path).map_err(named)
 }
 
 struct Capped(Logger);

@@ -47,6 +47,8 @@ fn the_least_busy_one_is_so_for_its_weight() {
     let held: Vec<Pick> = (0..8).map(|_| any(&pool, b"")).collect();
     let of_first = held.iter().filter(|pick| pick.index() == 0).count();
     assert_eq!((of_first, held.len() - of_first), (6, 2));
+    drop(held);
+    assert_eq!(counts(&pool, 2, 60), [45, 15], "one after the other");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{Live, Parts, Reload, ReloadError};
-use crate::config::{self, Config, Error, Errors, Failed, Local, SetAside, Source};
+use crate::config::{self, Config, Error, Errors, Failed, Local, Pipeline, SetAside, Source};
 use crate::gateway::Gateway;
 use crate::gateway::diff::{Diff, fixed_changes};
 use crate::gateway::fingerprint::{Fingerprint, Watched};
@@ -117,6 +117,9 @@ impl Live {
                     log::warn!("{}", note.text);
                 }
             }
+            for name in opened(&applied.config, &config) {
+                log::warn!("pipeline {name} is open now: it has no authentication any more");
+            }
             warn(&gateway);
             self.gateway.store(Arc::new(gateway));
             applied.status.source = origin(&config);
@@ -154,7 +157,10 @@ impl Live {
                 "{what}: nothing has changed any more, generation {} goes on serving",
                 status.generation
             ),
-            Ok(Reload::Unchanged) => log::debug!("{what}: nothing has changed"),
+            Ok(Reload::Unchanged) => log::info!(
+                "{what}: nothing has changed, generation {} goes on serving",
+                status.generation
+            ),
             Ok(Reload::Reloaded(diff)) => log::info!(
                 "{what}: generation {} serves: {diff}",
                 applied.status.generation
@@ -171,6 +177,19 @@ impl Live {
             .unwrap_or_default();
         outcome
     }
+}
+
+/// The pipelines that authenticated before and do not any more: what a line that was lost would do.
+fn opened<'a>(before: &'a Config, after: &'a Config) -> impl Iterator<Item = &'a str> {
+    let authenticates = |pipeline: &Pipeline| {
+        let mut steps = pipeline.steps.iter();
+        steps.any(|step| step.kind.authenticates())
+    };
+    after.pipelines.iter().filter_map(move |pipeline| {
+        let mut known = before.pipelines.iter();
+        let known = known.find(|known| known.name == pipeline.name)?;
+        (authenticates(known) && !authenticates(pipeline)).then_some(&*pipeline.name)
+    })
 }
 
 pub(super) fn origin(config: &Config) -> &'static str {

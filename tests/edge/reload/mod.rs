@@ -33,6 +33,18 @@ fn a_change_serves_at_once_and_connections_stay() {
 }
 
 #[test]
+fn a_pipeline_that_loses_its_authentication_is_warned_of() {
+    let (issuer, upstream) = (Issuer::start(), Upstream::start());
+    let edge = Edge::with_jwt(&issuer, &upstream).start();
+    assert_eq!(edge.get("/api/x").send().status, 401);
+    edge.rewrite(|text| text.replace("middleware = [\"jwt\"]\n", ""));
+    assert_eq!(edge.steer("POST", "/admin/reload").send().status, 200);
+    assert_eq!(edge.get("/api/x").send().status, 200);
+    let warned = || edge.log().contains(" WARN  harmony::gateway::live::apply: pipeline api is open now: it has no authentication any more");
+    assert!(crate::support::poll::becomes_true(Duration::from_secs(10), warned), "{}", edge.log());
+}
+
+#[test]
 fn an_unchanged_file_is_unchanged_and_a_broken_one_is_refused_whole() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let edge = Edge::with_jwt(&issuer, &upstream).start();
