@@ -39,7 +39,7 @@ use crate::auth::{Shared, SharedError};
 use crate::config::{self, Bind, Config, Network, Source};
 use crate::gateway::{self, Live, RootsError};
 use crate::management::{ManagementApi, Protection};
-use crate::proxy::{Checks, Connection, Deadlines, Edge, PATIENCE, Probe};
+use crate::proxy::{Checks, Connection, Connections, Edge, PATIENCE, Probe};
 use crate::runbeam::agent::{Agent, Surroundings};
 use crate::telemetry::LogWriter;
 
@@ -52,11 +52,6 @@ use sockets::{Placing, Sockets};
 pub(crate) use handover::Directory;
 pub use handover::TakeOverError;
 pub use sockets::Inherited;
-
-/// Tries of Pingora's for one request. Ours are counted per backend; this only bounds how many dead kept connections one request may meet.
-const MAX_TRIES: usize = 16;
-/// Idle connections to upstreams that are kept.
-const KEPT_CONNECTIONS: usize = 1024;
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -186,12 +181,12 @@ impl EdgeServer {
         let upkeep = Upkeep {
             agent: Arc::new(Agent::new(live.clone(), start.surroundings)),
             live: live.clone(),
-            deadlines: Arc::default(),
+            connections: Arc::default(),
             gates: Arc::new(Gates::new(&live)),
             lifecycle: lifecycle.clone(),
         };
         let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
-        let edge = Edge::new(upkeep.live.clone(), upkeep.deadlines.clone());
+        let edge = Edge::new(upkeep.live.clone(), upkeep.connections.clone());
         let edge = edge.answering(probe);
         let placing = server.add_service(placing);
         let proxy = proxy_service(config, edge, &upkeep, &server.configuration);
@@ -232,8 +227,6 @@ fn server_conf(config: &Config) -> ServerConf {
         threads: config.threads,
         // Nobody is there to take work from.
         work_stealing: config.threads > 1,
-        max_retries: MAX_TRIES,
-        upstream_keepalive_pool_size: KEPT_CONNECTIONS,
         // Draining ends the process as soon as nothing is in flight; Pingora would sleep through the whole of it.
         grace_period_seconds: Some(config.grace.as_secs().saturating_add(5)),
         graceful_shutdown_timeout_seconds: Some(0),
@@ -332,7 +325,7 @@ impl ServeHttp for Told {
 struct Upkeep {
     live: Arc<Live>,
     agent: Arc<Agent>,
-    deadlines: Arc<Deadlines>,
+    connections: Arc<Connections>,
     gates: Arc<Gates>,
     lifecycle: Arc<Lifecycle>,
 }
@@ -342,7 +335,7 @@ impl BackgroundService for Upkeep {
     async fn start(&self, shutdown: ShutdownWatch) {
         let names = self.live.names().run(shutdown.clone());
         let key_sets = self.live.key_sets().run(shutdown.clone());
-        let checks = Checks::new(self.live.clone(), self.deadlines.clone());
+        let checks = Checks::new(self.live.clone(), self.connections.clone());
         let agent = self.agent.clone().run(shutdown.clone());
         let stopping = shutdown.clone();
         // First what a signal would end the process without; last what takes a moment before it first waits.
@@ -360,7 +353,7 @@ impl BackgroundService for Upkeep {
             async { self.lifecycle.listening.send_replace(true) },
             names,
             key_sets,
-            self.deadlines.run(),
+            self.connections.run(),
             self.gates.run(&self.live),
             checks.run(stopping),
             watching,

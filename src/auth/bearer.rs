@@ -38,7 +38,7 @@ pub(crate) fn find_of<'a>(wanted: &[u8], headers: &'a HeaderMap) -> Presented<'a
 }
 
 /// RFC 9110 section 5.6.2: what a scheme's name is made of.
-fn is_tchar(byte: u8) -> bool {
+pub(crate) fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

@@ -32,6 +32,7 @@ mod strict_json;
 pub(crate) mod testing;
 mod tokens;
 
+pub(crate) use bearer::is_tchar;
 pub use certificate::{ClientCertificate, PresentedCertificate};
 pub use chain::{Chain, StepOutcome};
 pub use error::BuildError;

@@ -5,18 +5,18 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderValue};
-use pingora::connectors::http::Connector as HttpConnector;
 use pingora::http::RequestHeader;
+use pingora::protocols::http::v1::client::HttpSession;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::failure;
-use super::upstream::{Connections, Deadlines};
+use super::upstream::Connections;
 use crate::gateway::{CheckKind, Gateway, HealthCheck, Live, Upstream};
 
 /// The first check of an upstream comes within this time.
@@ -39,11 +39,8 @@ struct Task {
 
 impl Checks {
     /// Checks for a live gateway.
-    pub fn new(live: Arc<Live>, deadlines: Arc<Deadlines>) -> Self {
-        let checker = Arc::new(Checker {
-            connections: Connections::new(deadlines),
-            http: OnceLock::new(),
-        });
+    pub fn new(live: Arc<Live>, connections: Arc<Connections>) -> Self {
+        let checker = Arc::new(Checker { connections });
         Self { live, checker }
     }
 
@@ -118,9 +115,7 @@ impl From<String> for Trouble {
 
 /// What all checks use.
 struct Checker {
-    connections: Connections,
-    /// One for all, and made when it is first needed: it holds the system's certificates.
-    http: OnceLock<HttpConnector>,
+    connections: Arc<Connections>,
 }
 
 impl Checker {
@@ -207,9 +202,8 @@ impl Checker {
         host: HeaderValue,
         credential: Option<HeaderValue>,
     ) -> pingora::Result<u16> {
-        let peer = self.connections.peer(upstream, address);
-        let http = self.http.get_or_init(|| HttpConnector::new(None));
-        let (mut session, _) = http.get_http_session(&*peer).await?;
+        let link = self.connections.open(upstream, address).await?;
+        let mut session = HttpSession::new(link.stream);
         let mut request = RequestHeader::build("GET", path.as_bytes(), Some(5))?;
         request.insert_header(header::HOST, host)?;
         request.insert_header(header::USER_AGENT, USER_AGENT)?;
@@ -219,10 +213,9 @@ impl Checker {
             request.insert_header(header::AUTHORIZATION, credential)?;
         }
         session.write_request_header(Box::new(request)).await?;
-        session.finish_request_body().await?;
         loop {
-            session.read_response_header().await?;
-            match session.response_header() {
+            session.read_response().await?;
+            match session.resp_header() {
                 Some(response) if response.status.is_informational() => {}
                 Some(response) => {
                     let status = response.status.as_u16();

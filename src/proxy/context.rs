@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, Version};
 use pingora::http::RequestHeader;
+use pingora::{Error, ErrorType};
 
 use super::connection::Connection;
+use super::deadline::Deadline;
 use super::head::Head;
 use super::headers::X_FORWARDED_PROTO;
-use super::upstream::Deadline;
+
 use super::withheld;
 use crate::auth::{CredentialPlace, Identity, Presented};
 use crate::balance::{Key, Pick};
@@ -59,7 +61,7 @@ pub struct Context {
     pub(super) answered: bool,
     /// When the whole exchange must be over.
     pub(super) total_deadline: Option<Instant>,
-    /// Bytes of request body so far.
+    /// Bytes of request body in the attempt at hand.
     pub(super) body_bytes: u64,
     /// Whether this is the process's question to itself.
     pub(super) probe: bool,
@@ -174,6 +176,39 @@ impl Context {
         }
     }
 
+    /// An attempt begins on a connection with this deadline.
+    pub(super) fn begin(&mut self, deadline: Arc<Deadline>, without_body: bool) {
+        let total = self.upstream().and_then(|it| it.settings.total_timeout);
+        self.total_deadline = total.map(|total| self.started + total);
+        self.sent = false;
+        self.answered = false;
+        self.body_bytes = 0;
+        deadline.begin(self.total_deadline);
+        self.deadline = Some(deadline);
+        if !without_body {
+            self.await_body();
+        }
+    }
+
+    /// A part of the body goes to the upstream. An error: it is one too many.
+    pub(super) fn count_body(&mut self, bytes: usize, last: bool) -> pingora::Result<()> {
+        self.body_bytes += bytes as u64;
+        let route = self.route.as_ref();
+        if self.body_bytes > route.map_or(0, |route| route.endpoint.max_body_size) {
+            return Error::e_explain(
+                ErrorType::HTTPStatus(413),
+                "request body over max_body_size",
+            );
+        }
+        self.sent |= last;
+        match last {
+            _ if self.answered => {}
+            true => self.await_head(),
+            false => self.await_body(),
+        }
+        Ok(())
+    }
+
     /// Whether the connection to the upstream was cut, because somebody took too long.
     pub(super) fn is_overdue(&self) -> bool {
         let deadline = self.deadline.as_ref();
@@ -181,13 +216,13 @@ impl Context {
     }
 
     /// The next bytes of the body are the client's to send. A second more than writing to the upstream may take, which has an error of its own.
-    pub(super) fn await_body(&self) {
+    fn await_body(&self) {
         let pause = |upstream: &Upstream| upstream.settings.read_timeout + Duration::from_secs(1);
         self.await_for(self.upstream().map(pause));
     }
 
     /// The request was sent whole: the head of the answer is the upstream's to send.
-    pub(super) fn await_head(&self) {
+    fn await_head(&self) {
         self.await_for(
             self.upstream()
                 .map(|upstream| upstream.settings.head_timeout),

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::Edge;
 use super::context::Context;
+use super::target;
 use crate::auth::{CredentialPlace, StepOutcome};
 use crate::gateway::{Route, Stage, Upstream};
 
@@ -63,7 +64,7 @@ impl Edge {
         ctx.local = Some(local);
         ctx.peer = Some(peer);
         ctx.tls = self.live.gateway().tls(local).is_some();
-        let answered = self.request_filter(&mut session, &mut ctx).await?;
+        let answered = self.answers(&mut session, &mut ctx).await?;
         let steps = match &ctx.route {
             Some(route) => outcomes(session.req_header(), &ctx, route).await,
             None => Vec::new(),
@@ -75,7 +76,7 @@ impl Edge {
                 reason: ctx.reason,
             }
         } else {
-            self.forwarded(&mut session, &mut ctx).await?
+            forwarded(&mut session, &ctx)?
         };
         Ok(Explanation {
             route: ctx.route.as_ref().map(|route| {
@@ -89,50 +90,44 @@ impl Edge {
             end,
         })
     }
+}
 
-    async fn forwarded(
-        &self,
-        session: &mut Session,
-        ctx: &mut Box<Context>,
-    ) -> pingora::Result<End> {
-        let mut request = session.req_header().clone();
-        self.upstream_request_filter(session, &mut request, ctx)
-            .await?;
-        let places = ctx
-            .route
-            .iter()
-            .flat_map(|route| route.pipeline.credential_places());
-        let mut secret: Vec<HeaderName> = vec![
-            header::AUTHORIZATION,
-            header::PROXY_AUTHORIZATION,
-            header::COOKIE,
-        ];
-        secret.extend(places.filter_map(|place| match place {
-            CredentialPlace::Header(name) => Some(name.clone()),
-            _ => None,
-        }));
-        let target = String::from_utf8_lossy(request.raw_path());
-        let path = target.split('?').next().unwrap_or_default();
-        let query = if target.contains('?') { "?[query]" } else { "" };
-        let mut head = vec![format!("{} {path}{query} HTTP/1.1", request.method)];
-        for (name, value) in &request.headers {
-            let value = match value.to_str() {
-                _ if secret.contains(name) => "[masked]",
-                Ok(value) => value,
-                Err(_) => "[not text]",
-            };
-            head.push(format!("{name}: {value}"));
-        }
-        let upstream = ctx
-            .backend()
-            .map_or_else(String::new, |backend| match ctx.upstream() {
-                Some(Upstream { url, .. }) => {
-                    format!("{} ({}:{})", backend.name, url.host, url.port)
-                }
-                None => backend.name.to_string(),
-            });
-        Ok(End::Forwarded { upstream, head })
+fn forwarded(session: &mut Session, ctx: &Context) -> pingora::Result<End> {
+    let request = target::request(session, ctx, ctx.upstream())?;
+    let places = ctx
+        .route
+        .iter()
+        .flat_map(|route| route.pipeline.credential_places());
+    let mut secret: Vec<HeaderName> = vec![
+        header::AUTHORIZATION,
+        header::PROXY_AUTHORIZATION,
+        header::COOKIE,
+    ];
+    secret.extend(places.filter_map(|place| match place {
+        CredentialPlace::Header(name) => Some(name.clone()),
+        _ => None,
+    }));
+    let target = String::from_utf8_lossy(request.raw_path());
+    let path = target.split('?').next().unwrap_or_default();
+    let query = if target.contains('?') { "?[query]" } else { "" };
+    let mut head = vec![format!("{} {path}{query} HTTP/1.1", request.method)];
+    for (name, value) in &request.headers {
+        let value = match value.to_str() {
+            _ if secret.contains(name) => "[masked]",
+            Ok(value) => value,
+            Err(_) => "[not text]",
+        };
+        head.push(format!("{name}: {value}"));
     }
+    let upstream = ctx
+        .backend()
+        .map_or_else(String::new, |backend| match ctx.upstream() {
+            Some(Upstream { url, .. }) => {
+                format!("{} ({}:{})", backend.name, url.host, url.port)
+            }
+            None => backend.name.to_string(),
+        });
+    Ok(End::Forwarded { upstream, head })
 }
 
 /// How each step ends, asked once more: nothing is counted.

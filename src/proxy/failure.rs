@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use http::StatusCode;
 use pingora::{Error, ErrorSource, ErrorType};
+use pingora_proxy::Session;
 
 use super::context::Context;
 use super::respond::Refusal;
@@ -36,7 +37,7 @@ pub(super) fn is_kind_ours(kind: &ErrorType) -> bool {
 }
 
 /// How often a request may be tried again at the backend of the attempt at hand.
-pub(super) fn max_retries(ctx: &Context) -> usize {
+fn max_retries(ctx: &Context) -> usize {
     ctx.upstream()
         .map_or(0, |upstream| upstream.settings.max_retries as usize)
 }
@@ -48,7 +49,7 @@ pub(super) fn all_tried(ctx: &Context) -> bool {
 }
 
 /// The same, with the attempt at hand failing too.
-pub(super) fn all_tried_but_this(ctx: &Context) -> bool {
+fn all_tried_but_this(ctx: &Context) -> bool {
     let pipeline = ctx.route.as_ref().map(|route| &route.pipeline);
     pipeline.is_none_or(|pipeline| ctx.tried.len() + 1 >= pipeline.upstreams())
 }
@@ -102,9 +103,63 @@ fn with_cause(what: &str, error: &Error) -> String {
 }
 
 /// Whether what took too long is the client's body, so that the upstream had nothing to answer yet.
-pub(super) fn is_slow_client(ctx: &Context) -> bool {
+fn is_slow_client(ctx: &Context) -> bool {
     let total_is_over = ctx.total_deadline.is_some_and(|due| Instant::now() >= due);
     ctx.is_overdue() && !total_is_over && !ctx.sent && !ctx.answered
+}
+
+/// An attempt got no connection. Nothing was sent, so any request may try the next upstream.
+pub(super) fn not_connected(ctx: &mut Context, error: Box<Error>) -> Box<Error> {
+    let mut error = error.into_up();
+    log_failure(ctx, &error);
+    if is_ours(&error) {
+        // Another upstream would need a descriptor as well.
+        error.set_retry(false);
+        return error;
+    }
+    count(ctx, kind(&error));
+    ctx.blame(&reason(&error));
+    let others_left = !all_tried_but_this(ctx);
+    error.set_retry(others_left || ctx.tried.len() < max_retries(ctx));
+    ctx.give_up();
+    error
+}
+
+/// An attempt failed on its connection; `kept`: one that was used before. Something may have been sent: only an idempotent request whose body is still at hand may be
+/// sent again, and only while no answer has begun.
+pub(super) fn broken_off(
+    session: &Session,
+    ctx: &mut Context,
+    mut error: Box<Error>,
+    kept: bool,
+) -> Box<Error> {
+    let cut = ctx.is_overdue();
+    let overdue = cut && !is_slow_client(ctx);
+    let upstream_failed = *error.esource() == ErrorSource::Upstream && !cut;
+    let repeatable = upstream_failed
+        && session.req_header().method.is_idempotent()
+        && !session.retry_buffer_truncated()
+        && session.response_written().is_none();
+    error.retry.decide_reuse(kept);
+    let stale_connection = kept && error.retry();
+    if upstream_failed {
+        log_failure(ctx, &error);
+    }
+    if overdue {
+        log_overdue(ctx);
+        count(ctx, "timeout");
+        if ctx.sent && !ctx.answered {
+            ctx.blame("no answer in time");
+        }
+    } else if upstream_failed {
+        note(ctx, &error, stale_connection, repeatable);
+    }
+    let tries_left = ctx.tried.len() < max_retries(ctx);
+    error.set_retry(repeatable && (stale_connection || tries_left));
+    if !stale_connection {
+        ctx.give_up();
+    }
+    error
 }
 
 /// What the client is told of an error; `None` when there is no client to tell.
@@ -178,7 +233,7 @@ pub(super) fn count(ctx: &Context, kind: &'static str) {
 
 /// Takes note of an attempt that failed with its upstream. A kept connection that the upstream had closed meanwhile says nothing about the upstream, so it is not
 /// blamed; but where nobody may send the request again, the client has been failed, and that counts.
-pub(super) fn note(ctx: &Context, error: &Error, stale_connection: bool, repeatable: bool) {
+fn note(ctx: &Context, error: &Error, stale_connection: bool, repeatable: bool) {
     if !stale_connection || !repeatable {
         count(ctx, kind(error));
     }
@@ -189,7 +244,7 @@ pub(super) fn note(ctx: &Context, error: &Error, stale_connection: bool, repeata
 
 /// One line for the operator: which upstream, which attempt, why. Nothing of what the upstream sent is in it: Pingora's own words for a head that is none hold all of
 /// it, cookies included.
-pub(super) fn log_failure(ctx: &Context, error: &Error) {
+fn log_failure(ctx: &Context, error: &Error) {
     let why = match error.etype() {
         ErrorType::ConnectionClosed if ctx.answered => {
             "connection closed in the middle of the answer".to_owned()
@@ -200,7 +255,7 @@ pub(super) fn log_failure(ctx: &Context, error: &Error) {
 }
 
 /// The same, for an attempt whose time is over.
-pub(super) fn log_overdue(ctx: &Context) {
+fn log_overdue(ctx: &Context) {
     let why = if ctx.answered {
         "the answer stopped for too long, or took too long as a whole"
     } else {

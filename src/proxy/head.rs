@@ -10,10 +10,22 @@ use http::Version;
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
+use crate::auth::is_tchar;
+
 /// Largest header block, bytes.
 const MAX_HEAD: usize = 64 * 1024;
 /// Most header fields.
 const MAX_FIELDS: usize = 100;
+/// Most fields that `Connection` may name.
+const MAX_NOMINATIONS: usize = 9;
+/// Fields that it may not name.
+const PROTECTED: [&[u8]; 5] = [
+    b"authorization",
+    b"host",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-proto",
+];
 
 /// Why a head is refused. Every one of them closes the connection: what follows such a head cannot be trusted either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +42,7 @@ pub(super) enum HeadError {
     Host,
     #[error("malformed request target")]
     Target,
-    #[error("connection nominates a field that must not be dropped")]
+    #[error("connection nominates a field that must not be dropped, what is none, or too many")]
     Nomination,
 }
 
@@ -317,18 +329,12 @@ fn refuse_nominations(header: &RequestHeader) -> Result<(), HeadError> {
     if header.version == Version::HTTP_2 {
         return Ok(());
     }
-    for value in header.headers.get_all(http::header::CONNECTION) {
-        for name in value
-            .as_bytes()
-            .split(|&byte| byte == b',')
-            .map(<[u8]>::trim_ascii)
-        {
-            let protected = name.eq_ignore_ascii_case(b"authorization")
-                || name.eq_ignore_ascii_case(b"host")
-                || super::headers::is_identity(name);
-            if protected {
-                return Err(HeadError::Nomination);
-            }
+    let names = super::headers::nominations(&header.headers);
+    for (place, name) in names.enumerate() {
+        let protected = PROTECTED.iter().any(|it| name.eq_ignore_ascii_case(it))
+            || super::headers::is_identity(name);
+        if protected || place >= MAX_NOMINATIONS || !name.iter().all(|&byte| is_tchar(byte)) {
+            return Err(HeadError::Nomination);
         }
     }
     Ok(())

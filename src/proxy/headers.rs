@@ -159,6 +159,7 @@ pub(super) fn prepare(request: &mut Parts, ctx: &Context, upstream: Option<&Upst
         method, headers, ..
     } = request;
     headers.reserve(ADDED);
+    strip_hop_by_hop(headers, ctx.version);
     // What the client asked for; the same value as in its own `Host`, as a rule.
     let authority = ctx.head.as_ref().map(|head| {
         let sent = headers.get(header::HOST);
@@ -202,6 +203,53 @@ pub(super) fn prepare(request: &mut Parts, ctx: &Context, upstream: Option<&Upst
     if ctx.version == http::Version::HTTP_2 {
         join_cookies(headers);
     }
+}
+
+/// Removes what concerns only the client's connection to us, and what its `Connection` names: it is meant for us alone (RFC 9110 section 7.6.1). An upgrade to
+/// WebSocket goes on (RFC 6455), no other does.
+fn strip_hop_by_hop(headers: &mut HeaderMap, version: http::Version) {
+    let websocket = version == http::Version::HTTP_11
+        && headers
+            .get(header::UPGRADE)
+            .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let nominated = nominations(headers).filter_map(|name| HeaderName::from_bytes(name).ok());
+    let nominated: Vec<HeaderName> = nominated.filter(|name| !is_hop_by_hop(name)).collect();
+    for name in nominated {
+        headers.remove(name);
+    }
+    while let Some(name) = headers.keys().find(|name| is_hop_by_hop(name)).cloned() {
+        headers.remove(name);
+    }
+    if websocket {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    }
+}
+
+/// Whether a field is about one connection, and no matter of the next one's.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
+
+/// The fields that `Connection` names.
+pub(super) fn nominations(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let values = headers.get_all(header::CONNECTION).iter();
+    values
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|name| !name.is_empty())
 }
 
 /// `X-Forwarded-*` and `Via`: replaced, or continued when the peer is trusted (RFC 9110 section 7.6.3).

@@ -10,13 +10,16 @@ mod checks;
 mod connection;
 mod context;
 mod cut;
+mod deadline;
 mod echo;
+mod exchange;
 mod explain;
 mod failure;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod head;
 mod headers;
+mod idle;
 mod probe;
 mod progress;
 mod record;
@@ -30,17 +33,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{StatusCode, header};
-use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::Digest;
+use http::StatusCode;
+use pingora::http::ResponseHeader;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType};
+use pingora::{Error, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use crate::gateway::{Live, Target};
 
 use context::Context;
-use upstream::Connections;
 
 pub use checks::Checks;
 pub use connection::{Connection, Served};
@@ -48,25 +49,24 @@ pub use cut::Cut;
 pub use explain::{End, Explanation};
 pub use probe::Probe;
 pub use progress::{Clock, Limits, Phase, Progress, Spare};
-pub use upstream::Deadlines;
+pub use upstream::Connections;
 
 /// How long a client may take none of its answer, and send nothing of its body.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The edge: what Pingora calls for each request.
-#[derive(Debug)]
 pub struct Edge {
     live: Arc<Live>,
-    connections: Connections,
+    connections: Arc<Connections>,
     probe: Option<Probe>,
 }
 
 impl Edge {
     /// An edge over a live gateway.
-    pub fn new(live: Arc<Live>, deadlines: Arc<Deadlines>) -> Self {
+    pub fn new(live: Arc<Live>, connections: Arc<Connections>) -> Self {
         Self {
             live,
-            connections: Connections::new(deadlines),
+            connections,
             probe: None,
         }
     }
@@ -76,25 +76,9 @@ impl Edge {
         self.probe = probe;
         self
     }
-}
 
-#[async_trait]
-impl ProxyHttp for Edge {
-    /// In a box: Pingora moves it from place to place.
-    type CTX = Box<Context>;
-
-    fn new_ctx(&self) -> Self::CTX {
-        Box::new(Context::new(self.live.metrics().in_flight()))
-    }
-
-    /// None: Pingora would compress nothing, at a cost for every request.
-    fn init_downstream_modules(&self, _: &mut pingora::modules::http::HttpModules) {}
-
-    async fn request_filter(
-        &self,
-        session: &mut Session,
-        ctx: &mut Self::CTX,
-    ) -> pingora::Result<bool> {
+    /// Answers a request that goes no further; `false`: it is to be forwarded.
+    async fn answers(&self, session: &mut Session, ctx: &mut Context) -> pingora::Result<bool> {
         if session.as_http1().is_none() {
             // One stream may stall while its connection does not.
             session.set_write_timeout(Some(PATIENCE));
@@ -137,210 +121,38 @@ impl ProxyHttp for Edge {
         }
         Ok(false)
     }
+}
 
+#[async_trait]
+impl ProxyHttp for Edge {
+    /// In a box: Pingora moves it from place to place.
+    type CTX = Box<Context>;
+
+    fn new_ctx(&self) -> Self::CTX {
+        Box::new(Context::new(self.live.metrics().in_flight()))
+    }
+
+    /// None: Pingora would compress nothing, at a cost for every request.
+    fn init_downstream_modules(&self, _: &mut pingora::modules::http::HttpModules) {}
+
+    async fn request_filter(
+        &self,
+        session: &mut Session,
+        ctx: &mut Self::CTX,
+    ) -> pingora::Result<bool> {
+        if !self.answers(session, ctx).await? {
+            self.forward(session, ctx).await?;
+        }
+        Ok(true)
+    }
+
+    /// Never asked: [`Edge::forward`] has been there before.
     async fn upstream_peer(
         &self,
-        session: &mut Session,
-        ctx: &mut Self::CTX,
+        _: &mut Session,
+        _: &mut Self::CTX,
     ) -> pingora::Result<Box<HttpPeer>> {
-        loop {
-            if ctx.moves_on {
-                ctx.choose(&session.req_header().headers);
-            }
-            let upstream = ctx.upstream().ok_or_else(|| {
-                Error::explain(ErrorType::InternalError, "no http backend to try")
-            })?;
-            if let Some(address) = upstream.address() {
-                return Ok(self.connections.peer(upstream, address));
-            }
-            let host = upstream.url.host.clone();
-            failure::count(ctx, "unresolved");
-            ctx.blame(failure::UNRESOLVED);
-            ctx.give_up();
-            if failure::all_tried(ctx) {
-                return Error::e_explain(ErrorType::Custom(failure::UNRESOLVED), host);
-            }
-        }
-    }
-
-    async fn connected_to_upstream(
-        &self,
-        session: &mut Session,
-        _reused: bool,
-        _: &HttpPeer,
-        _fd: std::os::unix::io::RawFd,
-        digest: Option<&Digest>,
-        ctx: &mut Self::CTX,
-    ) -> pingora::Result<()> {
-        let total = ctx
-            .upstream()
-            .and_then(|upstream| upstream.settings.total_timeout);
-        ctx.total_deadline = total.map(|total| ctx.started + total);
-        ctx.sent = false;
-        ctx.answered = false;
-        ctx.deadline = upstream::deadline_of(digest);
-        if let Some(deadline) = &ctx.deadline {
-            deadline.begin(ctx.total_deadline);
-        }
-        if !session.is_body_empty() {
-            ctx.await_body();
-        }
-        Ok(())
-    }
-
-    async fn upstream_request_filter(
-        &self,
-        _: &mut Session,
-        request: &mut RequestHeader,
-        ctx: &mut Self::CTX,
-    ) -> pingora::Result<()> {
-        let upstream = ctx.upstream();
-        let mut parts = headers::take(request);
-        headers::prepare(&mut parts, ctx, upstream);
-        target::send(parts, target::of(ctx, upstream), request)
-    }
-
-    async fn request_body_filter(
-        &self,
-        session: &mut Session,
-        body: &mut Option<Bytes>,
-        end_of_stream: bool,
-        ctx: &mut Self::CTX,
-    ) -> pingora::Result<()> {
-        if session.was_upgraded() {
-            return Ok(());
-        }
-        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
-            // HTTP/2 may end a body with an empty frame; Pingora would end the chunked body twice for it, the second time in front of the next request.
-            *body = None;
-        }
-        ctx.body_bytes += body.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        let limit = ctx
-            .route
-            .as_ref()
-            .map_or(0, |route| route.endpoint.max_body_size);
-        if ctx.body_bytes > limit {
-            return Error::e_explain(
-                ErrorType::HTTPStatus(413),
-                "request body over max_body_size",
-            );
-        }
-        ctx.sent |= end_of_stream;
-        match end_of_stream {
-            _ if ctx.answered => {}
-            true => ctx.await_head(),
-            false => ctx.await_body(),
-        }
-        Ok(())
-    }
-
-    async fn upstream_response_filter(
-        &self,
-        session: &mut Session,
-        response: &mut ResponseHeader,
-        ctx: &mut Self::CTX,
-    ) -> pingora::Result<()> {
-        if !answer::is_framed_plainly(&response.headers) {
-            return Err(failure::invalid_response("framing"));
-        }
-        let asked = || session.req_header().headers.contains_key(header::UPGRADE);
-        if response.status == StatusCode::SWITCHING_PROTOCOLS && !asked() {
-            // The client would read on for another response: the upstream could make up whole ones.
-            return Err(failure::invalid_response(
-                "a switch of protocols that nobody asked for",
-            ));
-        }
-        let informational = response.status.is_informational()
-            && response.status != StatusCode::SWITCHING_PROTOCOLS;
-        let mut parts = answer::take(response);
-        answer::strip_hop_by_hop(&mut parts.headers);
-        if !informational {
-            failure::judge(ctx, parts.status);
-            ctx.answered = true;
-            if answer::is_bodiless(&session.req_header().method, &parts) {
-                ctx.rest();
-            } else {
-                ctx.await_bytes();
-            }
-            answer::complete(&mut parts.headers, ctx);
-        }
-        *response = parts.into();
-        Ok(())
-    }
-
-    fn upstream_response_body_filter(
-        &self,
-        _: &mut Session,
-        _: &mut Option<Bytes>,
-        end_of_stream: bool,
-        ctx: &mut Self::CTX,
-    ) -> pingora::Result<Option<Duration>> {
-        if end_of_stream {
-            ctx.rest();
-        } else {
-            ctx.await_bytes();
-        }
-        Ok(None)
-    }
-
-    /// Nothing was sent, so any request may try the next upstream.
-    fn fail_to_connect(
-        &self,
-        _: &mut Session,
-        _: &HttpPeer,
-        ctx: &mut Self::CTX,
-        mut e: Box<Error>,
-    ) -> Box<Error> {
-        failure::log_failure(ctx, &e);
-        if failure::is_ours(&e) {
-            // Another upstream would need a descriptor as well.
-            e.set_retry(false);
-            return e;
-        }
-        failure::count(ctx, failure::kind(&e));
-        ctx.blame(&failure::reason(&e));
-        let others_left = !failure::all_tried_but_this(ctx);
-        e.set_retry(others_left || ctx.tried.len() < failure::max_retries(ctx));
-        ctx.give_up();
-        e
-    }
-
-    /// Something may have been sent: only an idempotent request whose body is still at hand, and only while no answer has begun.
-    fn error_while_proxy(
-        &self,
-        _: &HttpPeer,
-        session: &mut Session,
-        mut e: Box<Error>,
-        ctx: &mut Self::CTX,
-        client_reused: bool,
-    ) -> Box<Error> {
-        let cut = ctx.is_overdue();
-        let overdue = cut && !failure::is_slow_client(ctx);
-        let upstream_failed = *e.esource() == ErrorSource::Upstream && !cut;
-        let repeatable = upstream_failed
-            && session.req_header().method.is_idempotent()
-            && !session.retry_buffer_truncated()
-            && session.response_written().is_none();
-        e.retry.decide_reuse(client_reused);
-        let stale_connection = client_reused && e.retry();
-        if upstream_failed {
-            failure::log_failure(ctx, &e);
-        }
-        if overdue {
-            failure::log_overdue(ctx);
-            failure::count(ctx, "timeout");
-            if ctx.sent && !ctx.answered {
-                ctx.blame("no answer in time");
-            }
-        } else if upstream_failed {
-            failure::note(ctx, &e, stale_connection, repeatable);
-        }
-        let tries_left = ctx.tried.len() < failure::max_retries(ctx);
-        e.set_retry(repeatable && (stale_connection || tries_left));
-        if !stale_connection {
-            ctx.give_up();
-        }
-        e
+        Error::e_explain(ErrorType::InternalError, "a request that was not forwarded")
     }
 
     async fn fail_to_proxy(
@@ -371,21 +183,6 @@ impl ProxyHttp for Edge {
     /// Ours says more, and leaves the query out, which may hold a secret.
     fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
         true
-    }
-
-    fn suppress_proxy_warn_log(
-        &self,
-        _: &Session,
-        _: &Self::CTX,
-        _: &Error,
-        _: pingora_proxy::ProxyWarnLogContext,
-    ) -> bool {
-        true
-    }
-
-    fn request_summary(&self, session: &Session, ctx: &Self::CTX) -> String {
-        let path = ctx.path.as_deref().unwrap_or("-");
-        format!("{} {path}", session.req_header().method)
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Self::CTX) {

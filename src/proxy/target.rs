@@ -1,15 +1,50 @@
-//! The request target that the upstream gets.
+//! The request that the upstream gets, and its target.
 
 use bytes::Bytes;
-use http::request::Parts;
+use http::Version;
+use http::header::{self, HeaderValue};
 use http::uri::PathAndQuery;
 use pingora::http::RequestHeader;
+use pingora_proxy::Session;
 
 use super::context::Context;
+use super::headers;
 use crate::gateway::Upstream;
 
+/// The client's request as an upstream gets it. `None`: no upstream gets it, so it keeps its target.
+pub(super) fn request(
+    session: &mut Session,
+    ctx: &Context,
+    upstream: Option<&Upstream>,
+) -> pingora::Result<RequestHeader> {
+    let has_body = !session.is_body_empty();
+    // Pingora keeps the spelling of every field name in a second map, which costs a second look-up for each change; without it, names go out in lower case.
+    let mut parts = session.req_header().as_owned_parts();
+    headers::prepare(&mut parts, ctx, upstream);
+    if has_body && !parts.headers.contains_key(header::CONTENT_LENGTH) {
+        let chunked = HeaderValue::from_static("chunked");
+        parts.headers.insert(header::TRANSFER_ENCODING, chunked);
+    }
+    parts.version = Version::HTTP_11;
+    let Some(target) = of(ctx, upstream) else {
+        return Ok(parts.into());
+    };
+    match PathAndQuery::from_maybe_shared(target.clone()) {
+        Ok(target) => {
+            parts.uri = target.into();
+            Ok(parts.into())
+        }
+        // Not UTF-8, in its query: Pingora keeps such a one beside the URI.
+        Err(_) => {
+            let mut request = RequestHeader::from(parts);
+            request.set_raw_path(&target)?;
+            Ok(request)
+        }
+    }
+}
+
 /// That of the attempt at hand; `None`: no upstream has one.
-pub(super) fn of(ctx: &Context, upstream: Option<&Upstream>) -> Option<Bytes> {
+fn of(ctx: &Context, upstream: Option<&Upstream>) -> Option<Bytes> {
     let (upstream, route, path) = (upstream?, ctx.route.as_ref()?, ctx.path.as_ref()?);
     Some(Bytes::from(target(
         &upstream.url.base_path,
@@ -17,30 +52,6 @@ pub(super) fn of(ctx: &Context, upstream: Option<&Upstream>) -> Option<Bytes> {
         path,
         ctx.forwarded_query().as_deref(),
     )))
-}
-
-/// Makes a request of its parts and its target. Without one it keeps the client's.
-pub(super) fn send(
-    mut parts: Parts,
-    target: Option<Bytes>,
-    request: &mut RequestHeader,
-) -> pingora::Result<()> {
-    let Some(target) = target else {
-        *request = parts.into();
-        return Ok(());
-    };
-    match PathAndQuery::from_maybe_shared(target.clone()) {
-        Ok(target) => {
-            parts.uri = target.into();
-            *request = parts.into();
-            Ok(())
-        }
-        // Not UTF-8, in its query: Pingora keeps such a one beside the URI.
-        Err(_) => {
-            *request = parts.into();
-            request.set_raw_path(&target)
-        }
-    }
 }
 
 /// The backend's own path, what follows the prefix, and the query byte for byte.

@@ -1,139 +1,136 @@
-//! Connections to upstreams: the peer of an attempt, and the deadlines that Pingora has no setting for.
-//!
-//! Pingora knows one time-out for every read from an upstream, and registers a timer for each read. We need two: one until the response head, one between bytes. So
-//! each connection keeps a second handle of its socket, and a watcher shuts the socket down when the head, the next bytes or the whole exchange is overdue. Costs on
-//! a request: a few atomic stores.
+//! Connections to upstreams: opened for an attempt, and kept for the next one.
 
-use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use pingora::connectors::TransportConnector;
 use pingora::connectors::l4::Connect;
 use pingora::http::ResponseHeader;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddr;
-use pingora::protocols::l4::stream::Stream;
+use pingora::protocols::l4::stream::Stream as Socket;
 use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::{Digest, GetProxyDigest};
+use pingora::protocols::{GetProxyDigest, Stream};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use tokio::net::TcpStream;
 
 use super::authorities::Authorities;
+use super::deadline::{Deadline, Deadlines};
 use super::failure;
+use super::idle::Idle;
 use crate::gateway::Upstream;
 
 /// How often overdue connections are looked for.
 const TICK: Duration = Duration::from_millis(100);
-/// How long an idle connection is kept for the next request.
-const IDLE: Duration = Duration::from_secs(60);
+/// Every how many of these rounds the idle connections are looked through.
+const SWEEP: u32 = 10;
 
-/// When a connection is overdue.
-#[derive(Debug)]
-pub(super) struct Deadline {
-    socket: socket2::Socket,
-    clock: Instant,
-    /// Milliseconds since `clock`; 0: none.
-    due: AtomicU64,
-    /// Milliseconds between bytes; 0: `due` stands whatever arrives.
-    pause: AtomicU64,
-    passed: AtomicBool,
+/// A connection to an upstream.
+pub(super) struct Link {
+    pub(super) stream: Stream,
+    pub(super) deadline: Arc<Deadline>,
+    pub(super) purpose: Purpose,
 }
 
-impl Deadline {
-    /// Sets the time at which the connection is cut, or `None` for never.
-    pub(super) fn set(&self, due: Option<Instant>) {
-        self.pause.store(0, Ordering::Relaxed);
-        let due = due.map_or(0, |due| self.millis(due).max(1));
-        self.due.store(due, Ordering::Release);
-    }
+/// What a connection may be used for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Purpose {
+    pub(super) address: SocketAddr,
+    /// With TLS: whose certificate was shown, and the authorities that vouched for it; `None`: the system's.
+    pub(super) tls: Option<(String, Option<u64>)>,
+}
 
-    /// Another attempt has the connection now.
-    pub(super) fn begin(&self, due: Option<Instant>) {
-        self.passed.store(false, Ordering::Release);
-        self.set(due);
-    }
-
-    /// The answer is over; the connection is kept for the next request, but not for ever.
-    pub(super) fn rest(&self) {
-        self.set(Instant::now().checked_add(IDLE));
-    }
-
-    /// Bytes have arrived, and the next ones may take this long.
-    pub(super) fn set_pause(&self, pause: Duration, total: Option<Instant>) {
-        let next = Instant::now().checked_add(pause);
-        self.set([next, total].into_iter().flatten().min());
-        let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        self.pause.store(pause, Ordering::Relaxed);
-    }
-
-    /// Whether the connection was cut for being overdue.
-    pub(super) fn passed(&self) -> bool {
-        self.passed.load(Ordering::Acquire)
-    }
-
-    fn millis(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.clock).as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn has_unread(&self) -> bool {
-        let mut byte = [MaybeUninit::uninit()];
-        matches!(self.socket.peek(&mut byte), Ok(1..))
-    }
-
-    fn check(&self, now: Instant) {
-        let due = self.due.load(Ordering::Acquire);
-        if due == 0 || self.millis(now) < due {
-            return;
+impl Purpose {
+    fn new(upstream: &Upstream, address: SocketAddr) -> Self {
+        let roots = upstream.roots.as_ref().map(|roots| roots.id);
+        let url = &upstream.url;
+        Self {
+            address,
+            tls: url.tls.then(|| (url.host.clone(), roots)),
         }
-        // Bytes that nobody has read yet: it is the client that is slow, not the upstream.
-        let next = match self.pause.load(Ordering::Relaxed) {
-            pause @ 1.. if self.has_unread() => due.saturating_add(pause),
-            _ => 0,
+    }
+
+    /// Whether a connection to this upstream, at this address, would be the same.
+    pub(super) fn fits(&self, upstream: &Upstream, address: SocketAddr) -> bool {
+        let roots = upstream.roots.as_ref().map(|roots| roots.id);
+        let same_tls = match &self.tls {
+            Some((host, vouched)) => {
+                upstream.url.tls && *host == upstream.url.host && *vouched == roots
+            }
+            None => !upstream.url.tls,
         };
-        // What arrived just now has changed `due`: then it was in time.
-        let still = self
-            .due
-            .compare_exchange(due, next, Ordering::AcqRel, Ordering::Acquire);
-        if still.is_ok() && next == 0 {
-            self.passed.store(true, Ordering::Release);
-            if let Err(error) = self.socket.shutdown(std::net::Shutdown::Both) {
-                log::debug!("upstream connection was gone before it was cut: {error}");
-            }
-        }
+        same_tls && self.address == address
     }
 }
 
-/// Every open connection to an upstream.
-#[derive(Debug, Default)]
-pub struct Deadlines(Mutex<Vec<Weak<Deadline>>>);
+/// Every connection to an upstream, and how they are opened.
+#[derive(Default)]
+pub struct Connections {
+    deadlines: Arc<Deadlines>,
+    authorities: Authorities,
+    /// Made when it is first needed: it holds the system's certificates.
+    transport: OnceLock<TransportConnector>,
+    idle: Idle,
+}
 
-impl Deadlines {
-    fn watch(&self, deadline: &Arc<Deadline>) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push(Arc::downgrade(deadline));
+impl Connections {
+    /// One that was kept; `None`: there is none.
+    pub(super) fn kept(&self, upstream: &Upstream, address: SocketAddr) -> Option<Link> {
+        self.idle.take(upstream, address)
     }
 
-    fn check(&self) {
-        let now = Instant::now();
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|deadline| match deadline.upgrade() {
-            Some(deadline) => {
-                deadline.check(now);
-                true
-            }
-            None => false,
-        });
+    /// Keeps one for another request. Its exchange must be over, and it must be fit for another one.
+    pub(super) fn keep(&self, link: Link) {
+        self.idle.put(link);
     }
 
-    /// Cuts overdue connections for as long as the process lives: what is in flight during a shutdown has its deadlines too.
+    /// Opens one, TLS included.
+    pub(super) async fn open(
+        &self,
+        upstream: &Upstream,
+        address: SocketAddr,
+    ) -> pingora::Result<Link> {
+        let transport = self.transport.get_or_init(|| TransportConnector::new(None));
+        let stream = transport.new_stream(&self.peer(upstream, address)).await?;
+        let deadline = deadline_of(&stream).ok_or_else(|| {
+            Error::explain(ErrorType::InternalError, "a connection without a deadline")
+        })?;
+        Ok(Link {
+            stream,
+            deadline,
+            purpose: Purpose::new(upstream, address),
+        })
+    }
+
+    fn peer(&self, upstream: &Upstream, address: SocketAddr) -> HttpPeer {
+        let (settings, url) = (&upstream.settings, &upstream.url);
+        let server_name = if url.tls {
+            url.host.clone()
+        } else {
+            String::new()
+        };
+        let mut peer = HttpPeer::new(address, url.tls, server_name);
+        let options = &mut peer.options;
+        options.custom_l4 = Some(Arc::new(Connector(self.deadlines.clone())));
+        options.total_connection_timeout = Some(settings.connect_timeout);
+        options.connection_timeout = Some(settings.connect_timeout);
+        if let Some(roots) = &upstream.roots {
+            options.ca = Some(self.authorities.of(roots));
+        }
+        peer
+    }
+
+    /// Cuts overdue connections and closes idle ones for as long as the process lives: what is in flight during a shutdown has its deadlines too.
     pub async fn run(&self) {
         let mut tick = tokio::time::interval(TICK);
         loop {
-            tick.tick().await;
-            self.check();
+            for _ in 0..SWEEP {
+                tick.tick().await;
+                self.deadlines.check();
+            }
+            self.idle.sweep();
         }
     }
 }
@@ -144,7 +141,7 @@ struct Connector(Arc<Deadlines>);
 
 #[async_trait]
 impl Connect for Connector {
-    async fn connect(&self, addr: &PeerAddr) -> pingora::Result<Stream> {
+    async fn connect(&self, addr: &PeerAddr) -> pingora::Result<Socket> {
         let addr = addr.as_inet().ok_or_else(|| {
             Error::explain(
                 ErrorType::InternalError,
@@ -159,15 +156,9 @@ impl Connect for Connector {
             let kind = failure::kind_of_connect(&error);
             Error::because(kind, "second handle of the upstream socket", error)
         })?;
-        let deadline = Arc::new(Deadline {
-            socket,
-            clock: Instant::now(),
-            due: AtomicU64::new(0),
-            pause: AtomicU64::new(0),
-            passed: AtomicBool::new(false),
-        });
+        let deadline = Arc::new(Deadline::new(socket));
         self.0.watch(&deadline);
-        let mut stream = Stream::from(tcp);
+        let mut stream = Socket::from(tcp);
         // The place that Pingora has for what a connection brings along; no proxy is involved.
         let head = Box::new(ResponseHeader::build(200, Some(0))?);
         stream.set_proxy_digest(ProxyDigest::new(head, Some(Box::new(deadline))));
@@ -175,51 +166,7 @@ impl Connect for Connector {
     }
 }
 
-/// The deadline of the connection that an attempt got.
-pub(super) fn deadline_of(digest: Option<&Digest>) -> Option<Arc<Deadline>> {
-    digest?
-        .proxy_digest
-        .as_ref()?
-        .user_data
-        .as_ref()?
-        .downcast_ref::<Arc<Deadline>>()
-        .cloned()
-}
-
-/// How connections to upstreams are opened.
-#[derive(Debug)]
-pub(super) struct Connections {
-    connector: Arc<Connector>,
-    authorities: Authorities,
-}
-
-impl Connections {
-    pub(super) fn new(deadlines: Arc<Deadlines>) -> Self {
-        Self {
-            connector: Arc::new(Connector(deadlines)),
-            authorities: Authorities::default(),
-        }
-    }
-
-    /// The peer for one attempt.
-    pub(super) fn peer(&self, upstream: &Upstream, address: SocketAddr) -> Box<HttpPeer> {
-        let (settings, url) = (&upstream.settings, &upstream.url);
-        let server_name = if url.tls {
-            url.host.clone()
-        } else {
-            String::new()
-        };
-        let mut peer = HttpPeer::new(address, url.tls, server_name);
-        let options = &mut peer.options;
-        options.custom_l4 = Some(self.connector.clone());
-        options.total_connection_timeout = Some(settings.connect_timeout);
-        options.connection_timeout = Some(settings.connect_timeout);
-        options.write_timeout = Some(settings.read_timeout);
-        if let Some(roots) = &upstream.roots {
-            options.ca = Some(self.authorities.of(roots));
-            // Pingora tells kept connections apart by address and name, not by who vouched for them.
-            peer.group_key = roots.id;
-        }
-        Box::new(peer)
-    }
+fn deadline_of(stream: &Stream) -> Option<Arc<Deadline>> {
+    let digest = stream.get_proxy_digest()?;
+    digest.user_data.as_ref()?.downcast_ref().cloned()
 }

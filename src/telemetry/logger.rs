@@ -92,7 +92,7 @@ impl Log for Capped {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) && !is_no_news(record) {
+        if self.enabled(record.metadata()) {
             self.0.log(record);
         }
     }
@@ -100,12 +100,6 @@ impl Log for Capped {
     fn flush(&self) {
         self.0.flush();
     }
-}
-
-/// Pingora calls it an error when it looks at a kept connection at the moment at which its own watcher does: then it opens another one, and nothing is lost.
-fn is_no_news(record: &Record<'_>) -> bool {
-    record.args().as_str() == Some("failed to acquire reusable stream")
-        && record.target() == "pingora_core::connectors"
 }
 
 fn is_ours(target: &str) -> bool {
@@ -254,19 +248,5 @@ mod tests {
         assert!(!enabled("pingora_proxy", Level::Debug));
         assert!(!enabled("harmonyx", Level::Trace));
         assert!(!enabled("h2::codec", Level::Trace));
-    }
-
-    #[test]
-    fn a_lost_race_for_a_kept_connection_is_no_news() {
-        let is_no_news = |target: &str, args: fmt::Arguments<'_>| {
-            is_no_news(&Record::builder().target(target).args(args).build())
-        };
-        let words = format_args!("failed to acquire reusable stream");
-        assert!(is_no_news("pingora_core::connectors", words));
-        assert!(!is_no_news("harmony", words));
-        assert!(!is_no_news(
-            "pingora_core::connectors",
-            format_args!("failed")
-        ));
     }
 }
