@@ -16,7 +16,7 @@ use pingora_proxy::Session;
 
 use super::context::Context;
 use super::upstream::Link;
-use super::{Edge, answer, failure, head, target};
+use super::{Edge, answer, failure, head, respond, target};
 
 /// Attempts for one request. Those that count are bounded per backend; this bounds how many dead kept connections one request may meet.
 const MAX_ATTEMPTS: usize = 16;
@@ -143,8 +143,12 @@ impl Exchange {
                 }
             }
         }
-        if session.as_mut().finish_body().await.is_err() {
+        let finished = session.as_mut().finish_body().await;
+        if finished.is_err() || self.unsent.is_some() {
             session.set_keepalive(None);
+        }
+        if self.unsent.is_some() {
+            respond::drain(session).await;
         }
         Ok(())
     }

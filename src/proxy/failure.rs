@@ -7,7 +7,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
 
 use super::context::Context;
-use super::respond::Refusal;
+use super::respond::{self, Refusal};
 
 /// The kind of error for an upstream whose name has no address yet.
 pub(super) const UNRESOLVED: &str = "upstream name not resolved";
@@ -139,7 +139,7 @@ pub(super) fn broken_off(
     let repeatable = upstream_failed
         && session.req_header().method.is_idempotent()
         && !session.retry_buffer_truncated()
-        && session.response_written().is_none();
+        && !respond::has_begun(session);
     error.retry.decide_reuse(kept);
     let stale_connection = kept && error.retry();
     if upstream_failed {

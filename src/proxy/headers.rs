@@ -401,6 +401,48 @@ mod tests {
     }
 
     #[test]
+    fn what_concerns_one_connection_stays_on_it() {
+        let left = |fields: &[(&'static str, &'static str)], version| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            strip_hop_by_hop(&mut headers, version);
+            let field = |(name, value): (&HeaderName, &HeaderValue)| {
+                format!("{name}: {}", value.to_str().unwrap())
+            };
+            let mut left: Vec<_> = headers.iter().map(field).collect();
+            left.sort_unstable();
+            left
+        };
+        let fields = [
+            ("connection", "keep-alive, X-Hop"),
+            ("connection", "close,, x-other-hop"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("proxy-authorization", "Basic eDp5"),
+            ("te", "trailers"),
+            ("trailer", "x-sum"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABkAAQCAAAAAAIAAAAA"),
+            ("x-hop", "1"),
+            ("x-hop", "2"),
+            ("x-other-hop", "3"),
+            ("x-end", "4"),
+        ];
+        assert_eq!(left(&fields, http::Version::HTTP_11), ["x-end: 4"]);
+        let socket = [
+            ("connection", "upgrade, x-hop"),
+            ("upgrade", "WebSocket"),
+            ("x-hop", "1"),
+        ];
+        let switched = ["connection: Upgrade", "upgrade: websocket"];
+        assert_eq!(left(&socket, http::Version::HTTP_11), switched);
+        assert!(left(&socket, http::Version::HTTP_10).is_empty());
+    }
+
+    #[test]
     fn the_client_is_the_rightmost_address_that_is_not_trusted() {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         let trusts = |address: IpAddr| address.is_loopback();

@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
 use foldhash::fast::RandomState;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::AsyncReadExt;
+use tokio::task::coop::unconstrained;
 
-use super::upstream::Link;
-use crate::gateway::Upstream;
+use super::upstream::{Link, Purpose};
 
 /// Most connections that are kept.
 const LIMIT: usize = 1024;
@@ -27,9 +27,13 @@ struct Links {
 
 impl Idle {
     /// Takes one that fits and that the upstream has left alone: one that is closed, or has something to read, is none to send a request on.
-    pub(super) fn take(&self, upstream: &Upstream, address: SocketAddr) -> Option<Link> {
+    pub(super) fn take(
+        &self,
+        address: SocketAddr,
+        fits: impl Fn(&Purpose) -> bool,
+    ) -> Option<Link> {
         loop {
-            let mut link = self.links().take(upstream, address)?;
+            let mut link = self.links().take(address, &fits)?;
             if is_quiet(&mut link) {
                 return Some(link);
             }
@@ -66,10 +70,9 @@ impl Idle {
 }
 
 impl Links {
-    fn take(&mut self, upstream: &Upstream, address: SocketAddr) -> Option<Link> {
+    fn take(&mut self, address: SocketAddr, fits: impl Fn(&Purpose) -> bool) -> Option<Link> {
         let waiting = self.by_address.get_mut(&address)?;
-        let fits = |link: &Link| link.purpose.fits(upstream, address);
-        let at = waiting.iter().rposition(fits)?;
+        let at = waiting.iter().rposition(|link| fits(&link.purpose))?;
         self.count -= 1;
         Some(waiting.remove(at))
     }
@@ -78,8 +81,108 @@ impl Links {
 /// Whether nothing has come from the upstream, not even the end. Asks the system only after it has said that something has.
 fn is_quiet(link: &mut Link) -> bool {
     let mut byte = [0];
-    let mut byte = ReadBuf::new(&mut byte);
+    // Whatever else the task has read: otherwise all would be quiet once it has read its share.
+    let reading = pin!(unconstrained(link.stream.read(&mut byte)));
     let mut context = Context::from_waker(Waker::noop());
-    let read = Pin::new(&mut link.stream).poll_read(&mut context, &mut byte);
-    read.is_pending()
+    reading.poll(&mut context).is_pending()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+
+    use super::super::deadline::Deadline;
+    use super::*;
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    /// One to this port, and its other end.
+    fn link(port: u16, host: Option<&str>) -> (Link, DuplexStream) {
+        let (ours, theirs) = duplex(64);
+        // Nothing here is ever overdue.
+        let socket = UdpSocket::bind(address(0)).unwrap();
+        let link = Link {
+            stream: Box::new(ours),
+            deadline: Arc::new(Deadline::new(socket.into())),
+            purpose: Purpose {
+                address: address(port),
+                tls: host.map(|host| (host.to_owned(), None)),
+            },
+        };
+        (link, theirs)
+    }
+
+    fn taken(idle: &Idle, port: u16, host: Option<&str>) -> Option<Link> {
+        let name = |purpose: &Purpose| purpose.tls.as_ref().map(|(host, _)| host.clone());
+        idle.take(address(port), |purpose| name(purpose).as_deref() == host)
+    }
+
+    #[tokio::test]
+    async fn one_is_taken_for_its_own_purpose_only() {
+        let idle = Idle::default();
+        let (one, _one) = link(1, Some("a.example"));
+        let (other, _other) = link(1, None);
+        idle.put(one);
+        idle.put(other);
+        assert!(taken(&idle, 2, None).is_none());
+        assert!(taken(&idle, 1, Some("b.example")).is_none());
+        assert!(taken(&idle, 1, Some("a.example")).is_some());
+        assert!(taken(&idle, 1, Some("a.example")).is_none(), "it is in use");
+        assert!(taken(&idle, 1, None).is_some());
+        assert_eq!(idle.links().count, 0);
+    }
+
+    #[tokio::test]
+    async fn one_that_was_closed_or_says_something_is_not_used_again() {
+        let idle = Idle::default();
+        let (quiet, _quiet) = link(1, None);
+        let (closed, end) = link(1, None);
+        let (talking, mut mouth) = link(1, None);
+        for link in [quiet, closed, talking] {
+            idle.put(link);
+        }
+        drop(end);
+        mouth.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
+        assert!(taken(&idle, 1, None).is_some(), "the quiet one");
+        assert!(taken(&idle, 1, None).is_none());
+        assert_eq!(idle.links().count, 0);
+    }
+
+    #[tokio::test]
+    async fn a_sweep_closes_what_is_over_and_leaves_the_rest() {
+        let idle = Idle::default();
+        let (kept, _kept) = link(1, None);
+        let (closed, end) = link(1, None);
+        let (alone, its_end) = link(2, None);
+        for link in [kept, closed, alone] {
+            idle.put(link);
+        }
+        drop((end, its_end));
+        idle.sweep();
+        let links = idle.links();
+        assert_eq!((links.count, links.by_address.len()), (1, 1));
+        drop(links);
+        assert!(taken(&idle, 1, None).is_some());
+    }
+
+    #[tokio::test]
+    async fn there_is_an_end_to_how_many_are_kept() {
+        let idle = Idle::default();
+        let ends: Vec<_> = (0..LIMIT + 3)
+            .map(|_| {
+                let (link, end) = link(1, None);
+                idle.put(link);
+                end
+            })
+            .collect();
+        assert_eq!(idle.links().count, LIMIT);
+        drop(ends);
+        idle.sweep();
+        assert_eq!(idle.links().count, 0);
+    }
 }

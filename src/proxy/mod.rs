@@ -167,7 +167,7 @@ impl ProxyHttp for Edge {
             .map_or("client_gone", |refusal| refusal.reason);
         ctx.reason = Some(reason);
         let mut error_code = 0;
-        if let (Some(refusal), None) = (refusal, session.response_written()) {
+        if let Some(refusal) = refusal.filter(|_| !respond::has_begun(session)) {
             error_code = refusal.status;
             session.set_keepalive(None);
             if let Err(error) = respond::refuse(session, ctx, refusal).await {

@@ -284,8 +284,16 @@ async fn write(
     Ok(())
 }
 
-/// Reads what a refused client is still sending, within limits: closing at once would reset the connection, and the answer with it.
-async fn drain(session: &mut Session) {
+/// Whether the client has got the beginning of an answer. What merely informs it is none (RFC 9110 section 15.2), a switch of protocols is.
+pub(super) fn has_begun(session: &Session) -> bool {
+    session.response_written().is_some_and(|response| {
+        let status = response.status;
+        !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS
+    })
+}
+
+/// Reads what a client is still sending though it has been answered, within limits: closing at once would reset the connection, and the answer with it.
+pub(super) async fn drain(session: &mut Session) {
     let reading = async {
         let mut read = 0;
         while read < DRAIN_BYTES {

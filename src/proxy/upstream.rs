@@ -78,7 +78,8 @@ pub struct Connections {
 impl Connections {
     /// One that was kept; `None`: there is none.
     pub(super) fn kept(&self, upstream: &Upstream, address: SocketAddr) -> Option<Link> {
-        self.idle.take(upstream, address)
+        self.idle
+            .take(address, |purpose| purpose.fits(upstream, address))
     }
 
     /// Keeps one for another request. Its exchange must be over, and it must be fit for another one.

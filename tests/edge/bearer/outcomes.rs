@@ -124,7 +124,9 @@ fn connection_may_not_nominate_what_the_edge_decides_by() {
     let token = issuer.token().sign();
     let nominated =
         ["Authorization", "authorization", "Host", "host", "X-Auth-Subject", "x-auth-method", "X-Auth-Anything", "X_Auth_Subject", "x.auth.subject"];
-    for name in nominated {
+    let forwarded = ["X-Forwarded-For", "x-forwarded-host", "X-Forwarded-Proto"];
+    let no_names = ["\"x-something\"", ":path", "x something", "a, b, c, d, e, f, g, h, i, j"];
+    for name in nominated.into_iter().chain(forwarded).chain(no_names) {
         for value in [name.to_owned(), format!("keep-alive, {name}"), format!("close,{name}"), format!(" ,{name}, x")] {
             let response = edge.get("/api/x").bearer(&token).header("Connection", value.as_str()).send();
             assert_eq!(response.status, 400, "Connection: {value}");

@@ -61,3 +61,17 @@ fn a_body_that_ends_with_the_connection_arrives_whole() {
     let edge = Edge::open(&upstream).start();
     assert_eq!(edge.get("/api/x").send().text(), "from an old server");
 }
+
+#[test]
+fn an_upstream_that_asks_for_the_body_and_leaves_is_502() {
+    let upstream = Upstream::with(|exchange| {
+        exchange.write(b"HTTP/1.1 100 Continue\r\n\r\n");
+        exchange.read_body();
+        exchange.close();
+    });
+    let edge = Edge::open(&upstream).start();
+    let mut client = edge.connect();
+    client.send("POST /api/x HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody");
+    let response = client.response();
+    assert_eq!((response.interim.as_slice(), response.status), ([100].as_slice(), 502));
+}

@@ -1,5 +1,9 @@
 //! HTTP/2 from the client, with prior knowledge; HTTP/1.1 to the upstream.
 
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::support::frames::{Connection, DATA, END_HEADERS, END_STREAM, HEADERS, block, frame};
 use crate::support::{Edge, Framing, Upstream};
 
 #[test]
@@ -41,4 +45,22 @@ fn a_length_that_is_told_is_kept() {
     assert_eq!(edge.post("/api/x", "hello").header("Content-Length", "5").http2().send().status, 200);
     let seen = upstream.only();
     assert_eq!((seen.head.framing(), seen.body.as_slice()), (Framing::Length(5), b"hello".as_slice()));
+}
+
+#[test]
+fn a_body_is_whole_for_the_upstream_only_once_the_client_has_ended_it() {
+    // Its length is no end: more could come, or a reset that takes it all back.
+    let (whole, bodies) = mpsc::channel();
+    let upstream = Upstream::with(move |exchange| {
+        whole.send(exchange.read_body().to_vec()).unwrap();
+        exchange.answer(200, &[], b"taken");
+    });
+    let edge = Edge::open(&upstream).start();
+    let mut client = Connection::open(edge.port(), Duration::from_secs(5));
+    let head = block(&[(b":method", b"POST"), (b":scheme", b"http"), (b":authority", b"h"), (b":path", b"/api/x"), (b"content-length", b"5")]);
+    client.send(&[frame(HEADERS, END_HEADERS, 1, &head), frame(DATA, 0, 1, b"hel"), frame(DATA, 0, 1, b"lo")].concat());
+    assert_eq!(bodies.recv_timeout(Duration::from_millis(500)), Err(mpsc::RecvTimeoutError::Timeout));
+    client.send(&frame(DATA, END_STREAM, 1, b""));
+    assert_eq!(bodies.recv_timeout(Duration::from_secs(5)).as_deref(), Ok(b"hello".as_slice()));
+    assert_eq!(client.read_until(1).stream(1).status, Some(200));
 }
