@@ -1,7 +1,7 @@
 //! The proxy: Pingora's filters, thin. Route, authenticate, forward, log.
 //!
 //! Each filter translates between Pingora and the rooms that decide: [`crate::gateway`] knows where a request belongs, [`crate::auth`] who it is from,
-//! [`crate::policy`] whether it may pass.
+//! [`crate::policy`] whether it may pass. What may goes through `exchange`, between two sessions of Pingora's.
 
 mod admit;
 mod answer;
@@ -146,7 +146,7 @@ impl ProxyHttp for Edge {
         Ok(true)
     }
 
-    /// Never asked: [`Edge::forward`] has been there before.
+    /// Never asked: `request_filter` forwards what is to be forwarded.
     async fn upstream_peer(
         &self,
         _: &mut Session,
