@@ -1,7 +1,7 @@
 //! Connections to upstreams: opened for an attempt, and kept for the next one.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,8 +13,11 @@ use pingora::protocols::l4::stream::Stream as Socket;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{GetProxyDigest, Stream};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType};
+use pingora::{Error, ErrorType, OrErr};
 use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::authorities::Authorities;
 use super::deadline::{Deadline, Deadlines};
@@ -68,10 +71,9 @@ impl Purpose {
 /// Every connection to an upstream, and how they are opened.
 #[derive(Default)]
 pub struct Connections {
-    deadlines: Arc<Deadlines>,
+    connector: Arc<Connector>,
     authorities: Authorities,
-    /// Made when it is first needed: it holds the system's certificates.
-    transport: OnceLock<TransportConnector>,
+    transport: OnceCell<TransportConnector>,
     idle: Idle,
 }
 
@@ -93,8 +95,16 @@ impl Connections {
         upstream: &Upstream,
         address: SocketAddr,
     ) -> pingora::Result<Link> {
-        let transport = self.transport.get_or_init(|| TransportConnector::new(None));
-        let stream = transport.new_stream(&self.peer(upstream, address)).await?;
+        let stream = if upstream.url.tls {
+            let transport = self.transport().await?;
+            transport.new_stream(&self.peer(upstream, address)).await?
+        } else {
+            let connecting = self.connector.open(address);
+            match timeout(upstream.settings.connect_timeout, connecting).await {
+                Ok(socket) => Box::new(socket?),
+                Err(_) => return Error::err(ErrorType::ConnectTimedout),
+            }
+        };
         let deadline = deadline_of(&stream).ok_or_else(|| {
             Error::explain(ErrorType::InternalError, "a connection without a deadline")
         })?;
@@ -105,18 +115,22 @@ impl Connections {
         })
     }
 
-    fn peer(&self, upstream: &Upstream, address: SocketAddr) -> HttpPeer {
-        let (settings, url) = (&upstream.settings, &upstream.url);
-        let server_name = if url.tls {
-            url.host.clone()
-        } else {
-            String::new()
+    /// What speaks TLS. Made when it is first needed, and off the workers: it reads the system's certificates, which takes as long as a thousand requests.
+    async fn transport(&self) -> pingora::Result<&TransportConnector> {
+        let make = || async {
+            spawn_blocking(|| TransportConnector::new(None))
+                .await
+                .or_err(ErrorType::InternalError, "reading the certificates")
         };
-        let mut peer = HttpPeer::new(address, url.tls, server_name);
+        self.transport.get_or_try_init(make).await
+    }
+
+    fn peer(&self, upstream: &Upstream, address: SocketAddr) -> HttpPeer {
+        let settings = &upstream.settings;
+        let mut peer = HttpPeer::new(address, true, upstream.url.host.clone());
         let options = &mut peer.options;
-        options.custom_l4 = Some(Arc::new(Connector(self.deadlines.clone())));
+        options.custom_l4 = Some(self.connector.clone());
         options.total_connection_timeout = Some(settings.connect_timeout);
-        options.connection_timeout = Some(settings.connect_timeout);
         if let Some(roots) = &upstream.roots {
             options.ca = Some(self.authorities.of(roots));
         }
@@ -129,34 +143,27 @@ impl Connections {
         loop {
             for _ in 0..SWEEP {
                 tick.tick().await;
-                self.deadlines.check();
+                self.connector.0.check();
             }
             self.idle.sweep();
         }
     }
 }
 
-/// Opens connections that have a deadline.
-#[derive(Debug)]
-struct Connector(Arc<Deadlines>);
+/// Opens connections that have a deadline, without TLS.
+#[derive(Debug, Default)]
+struct Connector(Deadlines);
 
-#[async_trait]
-impl Connect for Connector {
-    async fn connect(&self, addr: &PeerAddr) -> pingora::Result<Socket> {
-        let addr = addr.as_inet().ok_or_else(|| {
-            Error::explain(
-                ErrorType::InternalError,
-                "upstream address is not an internet address",
-            )
-        })?;
-        let tcp = TcpStream::connect(addr).await.map_err(|error| {
-            let kind = failure::kind_of_connect(&error);
-            Error::because(kind, format!("connecting to {addr}"), error)
-        })?;
-        let socket = socket2::SockRef::from(&tcp).try_clone().map_err(|error| {
-            let kind = failure::kind_of_connect(&error);
-            Error::because(kind, "second handle of the upstream socket", error)
-        })?;
+impl Connector {
+    async fn open(&self, address: SocketAddr) -> pingora::Result<Socket> {
+        let failed = |context: &'static str| {
+            move |error| Error::because(failure::kind_of_connect(&error), context, error)
+        };
+        let tcp = TcpStream::connect(address).await;
+        let tcp = tcp.map_err(failed("connecting"))?;
+        tcp.set_nodelay(true).map_err(failed("setting it up"))?;
+        let socket = socket2::SockRef::from(&tcp).try_clone();
+        let socket = socket.map_err(failed("second handle of the upstream socket"))?;
         let deadline = Arc::new(Deadline::new(socket));
         self.0.watch(&deadline);
         let mut stream = Socket::from(tcp);
@@ -164,6 +171,19 @@ impl Connect for Connector {
         let head = Box::new(ResponseHeader::build(200, Some(0))?);
         stream.set_proxy_digest(ProxyDigest::new(head, Some(Box::new(deadline))));
         Ok(stream)
+    }
+}
+
+#[async_trait]
+impl Connect for Connector {
+    async fn connect(&self, address: &PeerAddr) -> pingora::Result<Socket> {
+        let address = address.as_inet().ok_or_else(|| {
+            Error::explain(
+                ErrorType::InternalError,
+                "upstream address is not an internet address",
+            )
+        })?;
+        self.open(*address).await
     }
 }
 
