@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::error::Unspecified;
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use moka::Expiry;
 use moka::sync::Cache;
+use ring::rand::{SecureRandom, SystemRandom};
 
 use super::clock::{self, UnixTime};
 use super::identity::Identity;
@@ -94,7 +94,10 @@ impl TokenCache {
     /// An empty cache that is switched off. Fails when the system gives no random numbers.
     pub(crate) fn off() -> Result<Self, Unspecified> {
         let mut secret = [0; 16];
-        SystemRandom::new().fill(&mut secret)?;
+        // The system's own random numbers: those of aws-lc take 30 ms to begin with.
+        SystemRandom::new()
+            .fill(&mut secret)
+            .map_err(|_| Unspecified)?;
         Ok(Self {
             entries: None,
             secret: Arc::new(LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &secret)?)),

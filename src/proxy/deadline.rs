@@ -54,6 +54,11 @@ impl Deadline {
         self.set(Instant::now().checked_add(IDLE));
     }
 
+    /// The connection is taken for another request; `false`: its time was over just now.
+    pub(super) fn wake(&self) -> bool {
+        self.due.swap(0, Ordering::AcqRel) != 0
+    }
+
     /// Bytes have arrived, and the next ones may take this long.
     pub(super) fn set_pause(&self, pause: Duration, total: Option<Instant>) {
         let next = Instant::now().checked_add(pause);

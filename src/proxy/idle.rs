@@ -34,7 +34,7 @@ impl Idle {
     ) -> Option<Link> {
         loop {
             let mut link = self.links().take(address, &fits)?;
-            if is_quiet(&mut link) {
+            if link.deadline.wake() && is_quiet(&mut link) {
                 return Some(link);
             }
         }
@@ -42,6 +42,7 @@ impl Idle {
 
     /// Keeps one, unless there are enough.
     pub(super) fn put(&self, link: Link) {
+        link.deadline.rest();
         let mut links = self.links();
         if links.count < LIMIT {
             links.count += 1;
@@ -151,6 +152,17 @@ mod tests {
         assert!(taken(&idle, 1, None).is_some(), "the quiet one");
         assert!(taken(&idle, 1, None).is_none());
         assert_eq!(idle.links().count, 0);
+    }
+
+    #[tokio::test]
+    async fn one_whose_time_is_over_is_not_used_again() {
+        let idle = Idle::default();
+        let (link, _end) = link(1, None);
+        let deadline = link.deadline.clone();
+        idle.put(link);
+        // As the watcher does, between its look at the clock and the end of the connection.
+        assert!(deadline.wake());
+        assert!(taken(&idle, 1, None).is_none());
     }
 
     #[tokio::test]
