@@ -1,8 +1,10 @@
 //! What a flood of wrong passwords does to everybody else: `cargo bench --bench flood`.
 //!
-//! Starts the real binary with an issuer and an upstream, sends 400 requests a second with a good token, and measures how long each takes from the moment it was due: alone, and while
-//! 200 wrong passwords a second come in for a user whose hash has cost 12, with `max_failures = 0` and with its default. The three take turns, and the
-//! medians of the rounds are compared. Fails when the flood more than doubles the 99th percentile. Takes about a minute and a half.
+//! Starts the real binary with an issuer and an upstream, sends 400 requests a second with a good
+//! token, and measures how long each takes from the moment it was due: alone, and while 200 wrong
+//! passwords a second come in for a user whose hash has cost 12, with `max_failures = 0` and with
+//! its default. The three take turns, and the medians of the rounds are compared. Fails when the
+//! flood more than doubles the 99th percentile. Takes about a minute and a half.
 
 #![allow(clippy::print_stdout, reason = "what a benchmark is for")]
 
@@ -131,7 +133,8 @@ fn shown(answers: &BTreeMap<u16, u64>) -> String {
     each.join(", ")
 }
 
-/// Sends tokens for a while, and passwords beside them; how long each token took, and how each password was answered.
+/// Sends tokens for a while, and passwords beside them; how long each token took, and how each
+/// password was answered.
 async fn measure(
     edge: SocketAddr,
     request: &str,
@@ -159,7 +162,8 @@ async fn measure(
     Ok((latencies, statuses))
 }
 
-/// One connection. A request that is late because the one before it was late counts from when it was due.
+/// One connection. A request that is late because the one before it was late counts from when it
+/// was due.
 async fn send_tokens(
     edge: SocketAddr,
     request: String,

@@ -1,6 +1,8 @@
-//! One million distinct valid tokens (EdDSA): what verifying and recalling one costs, and that resident memory stays within `token_cache_mb` plus 60 MB.
+//! One million distinct valid tokens (EdDSA): what verifying and recalling one costs, and that
+//! resident memory stays within `token_cache_mb` plus 60 MB.
 //!
-//! `cargo bench --bench tokens`, or `cargo bench --profile release-fast --bench tokens -- COUNT MEBIBYTES`. Exits with a failure when memory goes beyond the bound.
+//! `cargo bench --bench tokens`, or `cargo bench --profile release-fast --bench tokens -- COUNT
+//! MEBIBYTES`. Exits with a failure when memory goes beyond the bound.
 
 #![allow(
     clippy::unwrap_used,
@@ -190,7 +192,8 @@ fn pass(chain: &Chain, headers: &HeaderMap) {
     }
 }
 
-/// How long this thread has been on a processor, in nanoseconds: what others do meanwhile does not count.
+/// How long this thread has been on a processor, in nanoseconds: what others do meanwhile does not
+/// count.
 fn on_cpu() -> u64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     text.split_whitespace().next().unwrap().parse().unwrap()

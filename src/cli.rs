@@ -1,6 +1,7 @@
 //! The command line: arguments, exit codes, and the small commands.
 //!
-//! Exit status: 0 stopped as asked, 1 configuration or start-up error (on standard error, one line each), 2 wrong usage.
+//! Exit status: 0 stopped as asked, 1 configuration or start-up error (on standard error, one line
+//! each), 2 wrong usage.
 
 mod explain;
 mod secrets;
@@ -34,7 +35,8 @@ struct Arguments {
     /// Check the configuration, print every error, and exit
     #[arg(short = 't', long)]
     check: bool,
-    /// Take the listeners over from the running process, without refusing a connection, and go on in its place
+    /// Take the listeners over from the running process, without refusing a connection, and go on
+    /// in its place
     #[arg(long, conflicts_with = "check")]
     upgrade: bool,
     #[command(subcommand)]
@@ -43,15 +45,18 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// A first run with nothing to set up: issuer, upstream and proxy in one, and four curl lines to try
+    /// A first run with nothing to set up: issuer, upstream and proxy in one, and four curl lines
+    /// to try
     Demo {
         /// Port of the proxy on 127.0.0.1
         #[arg(long, value_name = "N", default_value_t = demo::PORT, value_parser = clap::value_parser!(u16).range(1..))]
         port: u16,
     },
-    /// What would become of a request: the route, each step's outcome, and what the upstream would get
+    /// What would become of a request: the route, each step's outcome, and what the upstream would
+    /// get
     Explain(explain::Arguments),
-    /// Read an API key (or the Management API's token) from standard input and print what goes into the file
+    /// Read an API key (or the Management API's token) from standard input and print what goes into
+    /// the file
     HashKey {
         /// Environment variable with the pepper of the api-key step
         #[arg(long, value_name = "NAME")]

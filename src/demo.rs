@@ -1,4 +1,5 @@
-//! `harmony-edge demo`: issuer, upstream and the real proxy in one process, for a first look. It keeps nothing and talks to loopback only.
+//! `harmony-edge demo`: issuer, upstream and the real proxy in one process, for a first look. It
+//! keeps nothing and talks to loopback only.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

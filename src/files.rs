@@ -1,4 +1,5 @@
-//! Files that only their owner may read, replaced whole: at any moment there is the old one or the new one.
+//! Files that only their owner may read, replaced whole: at any moment there is the old one or the
+//! new one.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -6,8 +7,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::process;
 
-/// Puts `content` at `path`, in a directory that is made if it is missing (mode 0700). The file has mode 0600 from the moment it exists, and is on the disk when
-/// this returns.
+/// Puts `content` at `path`, in a directory that is made if it is missing (mode 0700). The file has
+/// mode 0600 from the moment it exists, and is on the disk when this returns.
 ///
 /// # Errors
 ///

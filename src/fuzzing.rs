@@ -1,4 +1,5 @@
-//! What `fuzz/` needs of private functions. cargo-fuzz alone builds it, so the library's interface does not grow.
+//! What `fuzz/` needs of private functions. cargo-fuzz alone builds it, so the library's interface
+//! does not grow.
 //!
 //! Every room gives what it has in a `fuzzing` of its own; nothing is decided there.
 

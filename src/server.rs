@@ -113,7 +113,8 @@ impl StartError {
     }
 }
 
-/// What a start takes from its surroundings: where the listeners come from, who may get them, and what the environment says of the cloud.
+/// What a start takes from its surroundings: where the listeners come from, who may get them, and
+/// what the environment says of the cloud.
 #[derive(Debug, Default)]
 pub struct Start {
     /// Sockets of systemd's.
@@ -134,7 +135,8 @@ pub struct EdgeServer {
 }
 
 impl EdgeServer {
-    /// Builds everything, and opens the listeners last: what is wrong before leaves a running process alone. Fetches nothing. `config` is what `source` says.
+    /// Builds everything, and opens the listeners last: what is wrong before leaves a running
+    /// process alone. Fetches nothing. `config` is what `source` says.
     pub fn build(
         source: Source,
         config: &Config,
@@ -227,14 +229,16 @@ fn server_conf(config: &Config) -> ServerConf {
         threads: config.threads,
         // Nobody is there to take work from.
         work_stealing: config.threads > 1,
-        // Draining ends the process as soon as nothing is in flight; Pingora would sleep through the whole of it.
+        // Draining ends the process as soon as nothing is in flight; Pingora would sleep through
+        // the whole of it.
         grace_period_seconds: Some(config.grace.as_secs().saturating_add(5)),
         graceful_shutdown_timeout_seconds: Some(0),
         ..ServerConf::default()
     }
 }
 
-/// All networks but the management one, in one service: they share its threads and its connections to upstreams.
+/// All networks but the management one, in one service: they share its threads and its connections
+/// to upstreams.
 fn proxy_service(
     config: &Config,
     edge: Edge,
@@ -258,7 +262,8 @@ fn proxy_service(
     service
 }
 
-/// A listener without Pingora's buffer of 64 KiB for each connection: what is read goes where it is wanted. TLS comes in records, most of which fit.
+/// A listener without Pingora's buffer of 64 KiB for each connection: what is read goes where it is
+/// wanted. TLS comes in records, most of which fit.
 fn listener(network: &Network) -> ListenerConfig {
     let buffer = if network.tls.is_some() { 16 * 1024 } else { 0 };
     let settings = L4BufferSettings::default().read(buffer);
@@ -338,8 +343,8 @@ impl BackgroundService for Upkeep {
         let checks = Checks::new(self.live.clone(), self.connections.clone());
         let agent = self.agent.clone().run(shutdown.clone());
         let stopping = shutdown.clone();
-        // First what a signal would end the process without; last what takes a moment before it first waits.
-        // A process that others have taken over from follows no files any more.
+        // First what a signal would end the process without; last what takes a moment before it
+        // first waits. A process that others have taken over from follows no files any more.
         let mut stopped = shutdown.clone();
         let watching = async {
             tokio::select! {

@@ -1,4 +1,5 @@
-//! A server under measurement: started on a core of its own, accounted by the kernel, ended with its value.
+//! A server under measurement: started on a core of its own, accounted by the kernel, ended with
+//! its value.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -17,7 +18,12 @@ impl Process {
     /// Starts `command` on these cores, and waits until it listens.
     pub fn start(name: &str, cores: &str, command: &[String], port: u16) -> anyhow::Result<Self> {
         let mut taskset = Command::new("taskset");
-        taskset.args(["-c", cores]).args(command).env("RUST_LOG", "info").stdin(Stdio::null()).stdout(Stdio::null());
+        taskset
+            .args(["-c", cores])
+            .args(command)
+            .env("RUST_LOG", "info")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         // The access log is written, as it is where it counts, but nobody needs to see it.
         taskset.stderr(Stdio::null());
         let child = taskset.spawn().with_context(|| format!("cannot start {name}"))?;
@@ -43,11 +49,19 @@ impl Process {
     pub fn cpu(&self) -> anyhow::Result<Duration> {
         let mut nanoseconds = 0;
         for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let accounts = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-            nanoseconds += accounts.split(' ').next().and_then(|on_cpu| on_cpu.parse::<u64>().ok()).unwrap_or_default();
+            let accounts =
+                std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+            nanoseconds += accounts
+                .split(' ')
+                .next()
+                .and_then(|on_cpu| on_cpu.parse::<u64>().ok())
+                .unwrap_or_default();
         }
         if nanoseconds == 0 {
-            bail!("no accounts of {}: is it running, and does the kernel keep schedstat?", self.name);
+            bail!(
+                "no accounts of {}: is it running, and does the kernel keep schedstat?",
+                self.name
+            );
         }
         Ok(Duration::from_nanos(nanoseconds))
     }
@@ -55,13 +69,19 @@ impl Process {
     /// Resident memory in MB.
     pub fn resident(&self) -> anyhow::Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
+        let kib = status.lines().find_map(|line| {
+            line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok()
+        });
         Ok(kib.context("no VmRSS")? / 1000.0)
     }
 
     /// How many descriptors it has open, and how many threads it runs.
     pub fn descriptors_and_threads(&self) -> anyhow::Result<(usize, usize)> {
-        let count = |what: &str| Ok::<_, std::io::Error>(std::fs::read_dir(format!("/proc/{}/{what}", self.child.id()))?.count());
+        let count = |what: &str| {
+            Ok::<_, std::io::Error>(
+                std::fs::read_dir(format!("/proc/{}/{what}", self.child.id()))?.count(),
+            )
+        };
         Ok((count("fd")?, count("task")?))
     }
 
@@ -85,7 +105,8 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.signal(Signal::SIGTERM);
         let begun = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < Duration::from_secs(3) {
+        while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < Duration::from_secs(3)
+        {
             std::thread::sleep(Duration::from_millis(10));
         }
         let _ = self.child.kill();
@@ -104,6 +125,9 @@ pub fn program(name: &str) -> Option<String> {
         return Some(given);
     }
     let paths = std::env::var_os("PATH")?;
-    let found = std::env::split_paths(&paths).chain(["/usr/sbin".into()]).map(|directory| directory.join(name)).find(|path| path.is_file())?;
+    let found = std::env::split_paths(&paths)
+        .chain(["/usr/sbin".into()])
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file())?;
     found.to_str().map(str::to_owned)
 }

@@ -33,13 +33,13 @@ impl SigningKey {
         Ok(Self { kid: kid.to_owned(), key, jwk, public_pem: pem("PUBLIC KEY", public.as_ref()) })
     }
 
-    /// A token that is different for each `id`, and expires so many seconds from now (negative: it has).
+    /// A token that is different for each `id`, and expires so many seconds from now (negative: it
+    /// has).
     pub fn sign(&self, id: usize, expires_in: i64) -> anyhow::Result<String> {
         let mut header = Header::new(Algorithm::RS256);
         header.kid = Some(self.kid.clone());
         let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
-        let claims =
-            json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "jti": format!("{id:08}"), "iat": now, "exp": now + expires_in, "scope": "read write" });
+        let claims = json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "jti": format!("{id:08}"), "iat": now, "exp": now + expires_in, "scope": "read write" });
         Ok(jsonwebtoken::encode(&header, &claims, &self.key)?)
     }
 }

@@ -1,4 +1,5 @@
-//! Bare Pingora: the least that passes requests on. In this binary, so that its profile is that of the program under test.
+//! Bare Pingora: the least that passes requests on. In this binary, so that its profile is that of
+//! the program under test.
 
 use async_trait::async_trait;
 use pingora::server::Server;
@@ -31,12 +32,22 @@ pub fn serve(arguments: &[String]) -> anyhow::Result<()> {
     };
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let upstream = std::net::SocketAddr::from(([127, 0, 0, 1], upstream.parse()?));
-    let conf = ServerConf { threads: threads.parse()?, grace_period_seconds: Some(0), graceful_shutdown_timeout_seconds: Some(0), ..ServerConf::default() };
+    let conf = ServerConf {
+        threads: threads.parse()?,
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(0),
+        ..ServerConf::default()
+    };
     let mut server = Server::new_with_opt_and_conf(None, conf);
-    let mut service = http_proxy_service(&server.configuration, Bare(HttpPeer::new(upstream, false, String::new())));
+    let mut service = http_proxy_service(
+        &server.configuration,
+        Bare(HttpPeer::new(upstream, false, String::new())),
+    );
     let address = format!("127.0.0.1:{port}");
     match tls {
-        [certificate, key] => service.add_tls(&address, certificate, key).map_err(|error| anyhow::anyhow!("{error}"))?,
+        [certificate, key] => service
+            .add_tls(&address, certificate, key)
+            .map_err(|error| anyhow::anyhow!("{error}"))?,
         _ => service.add_tcp(&address),
     }
     server.add_service(service);

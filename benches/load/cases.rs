@@ -61,7 +61,8 @@ const OTHER_CORE: &str = "1";
 impl Bench {
     pub fn prepare() -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
-        let nginx = program("nginx").ok_or_else(|| anyhow::anyhow!("nginx is not installed; it is the upstream"))?;
+        let nginx = program("nginx")
+            .ok_or_else(|| anyhow::anyhow!("nginx is not installed; it is the upstream"))?;
         anyhow::ensure!(program("wrk").is_some(), "wrk is not installed; it is the client");
         println!("signing {} tokens", crate::credentials::TOKENS);
         let credentials = Credentials::make(directory.path())?;
@@ -75,9 +76,22 @@ impl Bench {
             dir = directory.path().display()
         );
         std::fs::write(&conf, text)?;
-        let command = [nginx, "-c".to_owned(), conf.display().to_string(), "-p".to_owned(), directory.path().display().to_string()];
+        let command = [
+            nginx,
+            "-c".to_owned(),
+            conf.display().to_string(),
+            "-p".to_owned(),
+            directory.path().display().to_string(),
+        ];
         let nginx = Process::start("nginx", OTHER_CORE, &command, upstream)?;
-        Ok(Self { directory, credentials, upstream, _nginx: nginx, haproxy: program("haproxy"), envoy: program("envoy") })
+        Ok(Self {
+            directory,
+            credentials,
+            upstream,
+            _nginx: nginx,
+            haproxy: program("haproxy"),
+            envoy: program("envoy"),
+        })
     }
 
     /// Peers that are not installed.
@@ -94,8 +108,13 @@ impl Bench {
 
     pub fn cases(&self) -> Vec<Case> {
         let none = |port: u16| self.load(port, None);
-        let token = |port: u16| self.load(port, Some(format!("Authorization: Bearer {}", self.credentials.token)));
-        let many = |port: u16| Load { tokens: Some(self.credentials.many.clone()), ..self.load(port, None) };
+        let token = |port: u16| {
+            self.load(port, Some(format!("Authorization: Bearer {}", self.credentials.token)))
+        };
+        let many = |port: u16| Load {
+            tokens: Some(self.credentials.many.clone()),
+            ..self.load(port, None)
+        };
         let key = |port: u16| self.load(port, Some(format!("X-API-Key: {API_KEY}")));
         let tls = |load: Load| Load { url: load.url.replacen("http:", "https:", 1), ..load };
         let close = |load: Load| Load { close: true, ..load };
@@ -112,7 +131,13 @@ impl Bench {
                 .flatten()
                 .collect(),
             },
-            Case { name: "echo", contestants: vec![self.edge(Edge { echo: true, ..Edge::default() }, none), self.bare(1, false, none)] },
+            Case {
+                name: "echo",
+                contestants: vec![
+                    self.edge(Edge { echo: true, ..Edge::default() }, none),
+                    self.bare(1, false, none),
+                ],
+            },
             Case {
                 name: "JWT seen before",
                 contestants: [
@@ -137,19 +162,28 @@ impl Bench {
                 .flatten()
                 .collect(),
             },
-            Case { name: "API key", contestants: vec![self.edge(Edge::with(KEY), key), self.bare(1, false, key)] },
+            Case {
+                name: "API key",
+                contestants: vec![self.edge(Edge::with(KEY), key), self.bare(1, false, key)],
+            },
             Case {
                 name: "routes",
                 contestants: vec![
                     self.edge(Edge { routes: 10, name: "10 routes", ..Edge::default() }, none),
-                    self.edge(Edge { routes: 100_000, name: "100,000 routes", ..Edge::default() }, none),
+                    self.edge(
+                        Edge { routes: 100_000, name: "100,000 routes", ..Edge::default() },
+                        none,
+                    ),
                 ],
             },
             Case {
                 name: "threads",
                 contestants: vec![
                     self.edge(Edge { name: "one worker", cores: "0,1", ..Edge::with(JWT) }, token),
-                    self.edge(Edge { name: "two workers", cores: "0,1", threads: 2, ..Edge::with(JWT) }, token),
+                    self.edge(
+                        Edge { name: "two workers", cores: "0,1", threads: 2, ..Edge::with(JWT) },
+                        token,
+                    ),
                 ],
             },
             Case {
@@ -166,7 +200,9 @@ impl Bench {
             Case {
                 name: "TLS handshake each time",
                 contestants: [
-                    Some(self.edge(Edge { tls: true, ..Edge::default() }, |port| close(tls(none(port))))),
+                    Some(self.edge(Edge { tls: true, ..Edge::default() }, |port| {
+                        close(tls(none(port)))
+                    })),
                     Some(self.bare(1, true, |port| close(tls(none(port))))),
                     self.haproxy("", true, |port| close(tls(none(port)))),
                 ]
@@ -181,7 +217,8 @@ impl Bench {
 
     /// All rounds of a case, its contestants taking turns.
     pub fn measure(&self, case: &Case, rounds: usize, seconds: usize) -> anyhow::Result<Measured> {
-        let mut contestants: Vec<(&'static str, Vec<Sample>)> = case.contestants.iter().map(|contestant| (contestant.name, Vec::new())).collect();
+        let mut contestants: Vec<(&'static str, Vec<Sample>)> =
+            case.contestants.iter().map(|contestant| (contestant.name, Vec::new())).collect();
         for round in 1..=rounds {
             println!("{}: round {round} of {rounds}", case.name);
             for (contestant, (_, samples)) in case.contestants.iter().zip(&mut contestants) {
@@ -193,26 +230,52 @@ impl Bench {
 
     fn turn(&self, contestant: &Contestant, seconds: usize) -> anyhow::Result<Sample> {
         const WARM_UP_TOKENS: usize = 10_000;
-        let process = Process::start(contestant.name, contestant.cores, &contestant.command, contestant.port)?;
-        let send = |duration, first| contestant.load.send(OTHER_CORE, self.directory.path(), duration, first);
+        let process = Process::start(
+            contestant.name,
+            contestant.cores,
+            &contestant.command,
+            contestant.port,
+        )?;
+        let send = |duration, first| {
+            contestant.load.send(OTHER_CORE, self.directory.path(), duration, first)
+        };
         std::thread::sleep(Duration::from_millis(300));
         send(Duration::from_secs(1), crate::credentials::TOKENS - WARM_UP_TOKENS)?;
         let before = process.cpu()?;
         let outcome = send(Duration::from_secs(seconds as u64), 0)?;
         let cpu = process.cpu()? - before;
-        Ok(Sample { outcome, cpu: cpu.as_secs_f64() * 1e6 / outcome.requests, memory: process.resident()? })
+        Ok(Sample {
+            outcome,
+            cpu: cpu.as_secs_f64() * 1e6 / outcome.requests,
+            memory: process.resident()?,
+        })
     }
 
     fn load(&self, port: u16, field: Option<String>) -> Load {
-        Load { url: format!("http://127.0.0.1:{port}/api/items/7?page=2"), field, tokens: None, connections: 64, close: false }
+        Load {
+            url: format!("http://127.0.0.1:{port}/api/items/7?page=2"),
+            field,
+            tokens: None,
+            connections: 64,
+            close: false,
+        }
     }
 
     fn bare(&self, threads: usize, tls: bool, load: impl Fn(u16) -> Load) -> Contestant {
         let port = free_port().unwrap_or_default();
         let program = std::env::current_exe().unwrap_or_default().display().to_string();
-        let mut command = vec![program, bare::ARGUMENT.to_owned(), port.to_string(), self.upstream.to_string(), threads.to_string()];
+        let mut command = vec![
+            program,
+            bare::ARGUMENT.to_owned(),
+            port.to_string(),
+            self.upstream.to_string(),
+            threads.to_string(),
+        ];
         if tls {
-            command.extend([&self.credentials.certificate, &self.credentials.certificate_key].map(|path| path.display().to_string()));
+            command.extend(
+                [&self.credentials.certificate, &self.credentials.certificate_key]
+                    .map(|path| path.display().to_string()),
+            );
         }
         Contestant { name: bare::NAME, cores: PROXY_CORE, port, command, load: load(port) }
     }
@@ -228,7 +291,10 @@ impl Bench {
     pub fn edge_configuration(&self, edge: &Edge, port: u16) -> String {
         let Edge { threads, steps, .. } = edge;
         let tls = if edge.tls {
-            format!("cert_path = {:?}\nkey_path = {:?}\n", self.credentials.certificate, self.credentials.certificate_key)
+            format!(
+                "cert_path = {:?}\nkey_path = {:?}\n",
+                self.credentials.certificate, self.credentials.certificate_key
+            )
         } else {
             String::new()
         };
@@ -242,24 +308,36 @@ impl Bench {
             state = self.directory.path().join(format!("state-{port}")),
             upstream = self.upstream,
             hash = self.credentials.key_hash,
-            endpoints = (1..edge.routes).fold("\"api\"".to_owned(), |all, route| all + &format!(", \"e{route}\"")),
+            endpoints = (1..edge.routes)
+                .fold("\"api\"".to_owned(), |all, route| all + &format!(", \"e{route}\"")),
         );
         for route in 1..edge.routes {
-            text += &format!("[endpoints.e{route}]\nservice = \"http\"\npath_prefix = \"/route{route}/x\"\n");
+            text += &format!(
+                "[endpoints.e{route}]\nservice = \"http\"\npath_prefix = \"/route{route}/x\"\n"
+            );
         }
         text
     }
 
     fn haproxy(&self, rules: &str, tls: bool, load: impl Fn(u16) -> Load) -> Option<Contestant> {
         let port = free_port().ok()?;
-        let bind = if tls { format!("ssl crt {} alpn h2,http/1.1", self.credentials.certificate_with_key.display()) } else { String::new() };
+        let bind = if tls {
+            format!("ssl crt {} alpn h2,http/1.1", self.credentials.certificate_with_key.display())
+        } else {
+            String::new()
+        };
         let text = format!(
             "global\n nbthread 1\n no strict-limits\n maxconn 12000\n ssl-default-bind-options ssl-min-ver TLSv1.2\ndefaults\n mode http\n timeout client 60s\n timeout server 60s\n timeout connect 5s\n option forwardfor\n http-reuse always\n\
              frontend f\n bind 127.0.0.1:{port} {bind}\n{rules} default_backend b\nbackend b\n server u 127.0.0.1:{}\n",
             self.upstream
         );
         let file = self.file(&format!("haproxy-{port}.cfg"), &text);
-        let command = vec![self.haproxy.clone()?, "-db".to_owned(), "-f".to_owned(), file.display().to_string()];
+        let command = vec![
+            self.haproxy.clone()?,
+            "-db".to_owned(),
+            "-f".to_owned(),
+            file.display().to_string(),
+        ];
         Some(Contestant { name: "HAProxy", cores: PROXY_CORE, port, command, load: load(port) })
     }
 
@@ -283,7 +361,11 @@ impl Bench {
 
     fn envoy(&self, jwt: Jwt, load: impl Fn(u16) -> Load) -> Option<Contestant> {
         let port = free_port().ok()?;
-        let cache = if matches!(jwt, Jwt::Remembered) { "\n              jwt_cache_config: { jwt_cache_size: 1000 }" } else { "" };
+        let cache = if matches!(jwt, Jwt::Remembered) {
+            "\n              jwt_cache_config: { jwt_cache_size: 1000 }"
+        } else {
+            ""
+        };
         let filter = match jwt {
             Jwt::None => String::new(),
             _ => format!(
@@ -375,7 +457,15 @@ pub struct Edge {
 
 impl Default for Edge {
     fn default() -> Self {
-        Self { name: "harmony-edge", cores: PROXY_CORE, threads: 1, steps: "[]", routes: 1, tls: false, echo: false }
+        Self {
+            name: "harmony-edge",
+            cores: PROXY_CORE,
+            threads: 1,
+            steps: "[]",
+            routes: 1,
+            tls: false,
+            echo: false,
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! What the clients bring: one token, many tokens, an API key; and the keys and certificates that go with them.
+//! What the clients bring: one token, many tokens, an API key; and the keys and certificates that
+//! go with them.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,8 @@ pub use crate::signing::{AUDIENCE, ISSUER};
 /// Of the upstream's key; its hash stands in the configuration.
 pub const API_KEY: &str = "hk_7d1c5a0be2f94f6d8d0c3a51";
 
-/// Distinct tokens: about as many as a proxy that verifies each can take in a turn on one core. A turn ends when they are used up.
+/// Distinct tokens: about as many as a proxy that verifies each can take in a turn on one core. A
+/// turn ends when they are used up.
 pub const TOKENS: usize = 60_000;
 
 /// Everything that stands in files for the proxies and the clients.
@@ -36,14 +38,19 @@ impl Credentials {
         for id in 1..=TOKENS {
             writeln!(many, "{}", sign(id)?)?;
         }
-        let tls = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
+        let tls =
+            rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
         let (certificate, certificate_key) = (tls.cert.pem(), tls.signing_key.serialize_pem());
         let file = |name: &str, text: &str| -> anyhow::Result<PathBuf> {
             let path = directory.join(name);
             std::fs::write(&path, text)?;
             Ok(path)
         };
-        let key_hash = digest(&SHA256, API_KEY.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let key_hash = digest(&SHA256, API_KEY.as_bytes())
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         Ok(Self {
             key_set: serde_json::to_string(&JwkSet { keys: vec![issuer.jwk.clone()] })?,
             public_pem: file("issuer.pem", &issuer.public_pem)?,

@@ -51,15 +51,28 @@ end
 "#;
 
 impl Load {
-    /// Sends for this long from these cores, beginning with the token of this number. Fails when a request did.
-    pub fn send(&self, cores: &str, directory: &Path, duration: Duration, first_token: usize) -> anyhow::Result<Outcome> {
+    /// Sends for this long from these cores, beginning with the token of this number. Fails when a
+    /// request did.
+    pub fn send(
+        &self,
+        cores: &str,
+        directory: &Path,
+        duration: Duration,
+        first_token: usize,
+    ) -> anyhow::Result<Outcome> {
         let script = directory.join("load.lua");
-        // A script makes wrk build each request anew, so that nobody has an advantage by not needing one.
+        // A script makes wrk build each request anew, so that nobody has an advantage by not
+        // needing one.
         std::fs::write(&script, SCRIPT)?;
         let mut wrk = Command::new("taskset");
         wrk.args(["-c", cores, "wrk", "-t1", "--latency", "--timeout", "10s"]);
-        wrk.arg(format!("-c{}", self.connections)).arg(format!("-d{}s", duration.as_secs())).arg("-s").arg(&script);
-        for field in self.field.iter().cloned().chain(self.close.then(|| "Connection: close".to_owned())) {
+        wrk.arg(format!("-c{}", self.connections))
+            .arg(format!("-d{}s", duration.as_secs()))
+            .arg("-s")
+            .arg(&script);
+        for field in
+            self.field.iter().cloned().chain(self.close.then(|| "Connection: close".to_owned()))
+        {
             wrk.args(["-H", &field]);
         }
         wrk.arg(&self.url);
@@ -68,13 +81,19 @@ impl Load {
         }
         let output = wrk.output().context("cannot run wrk")?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("OUTCOME "))
-            .with_context(|| format!("wrk said nothing: {text}{}", String::from_utf8_lossy(&output.stderr)))?;
+        let line =
+            text.lines().find_map(|line| line.strip_prefix("OUTCOME ")).with_context(|| {
+                format!("wrk said nothing: {text}{}", String::from_utf8_lossy(&output.stderr))
+            })?;
         let numbers: Vec<f64> = line.split(' ').filter_map(|number| number.parse().ok()).collect();
-        let [requests, microseconds, p50, p99, p999, errors] = numbers[..] else { anyhow::bail!("wrk said: {line}") };
-        ensure!(errors == 0.0 && requests > 0.0, "{errors} of {requests} requests to {} failed", self.url);
+        let [requests, microseconds, p50, p99, p999, errors] = numbers[..] else {
+            anyhow::bail!("wrk said: {line}")
+        };
+        ensure!(
+            errors == 0.0 && requests > 0.0,
+            "{errors} of {requests} requests to {} failed",
+            self.url
+        );
         Ok(Outcome { requests, seconds: microseconds / 1e6, latency: [p50, p99, p999] })
     }
 }

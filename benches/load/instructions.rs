@@ -1,6 +1,8 @@
-//! Instructions for a request, counted by callgrind: repeatable to a fraction of a per cent where times are not, so small differences are judged by them, and CI holds them to a bound.
+//! Instructions for a request, counted by callgrind: repeatable to a fraction of a per cent where
+//! times are not, so small differences are judged by them, and CI holds them to a bound.
 //!
-//! What the kernel does is not counted, nor how long an instruction takes. Valgrind's processor has no SHA extensions, so a SHA-256 counts for much more than it costs.
+//! What the kernel does is not counted, nor how long an instruction takes. Valgrind's processor has
+//! no SHA extensions, so a SHA-256 counts for much more than it costs.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,8 +16,10 @@ use crate::process::{Process, program};
 const WARM_UP: usize = 400;
 const CONNECTIONS: usize = 8;
 
-/// What harmony-edge may take at most, as a multiple of bare Pingora: what it took when this was last changed, and two per cent for other compilers.
-const BOUNDS: [(&str, f64); 3] = [("no authentication", 0.94), ("JWT seen before", 1.04), ("API key", 1.02)];
+/// What harmony-edge may take at most, as a multiple of bare Pingora: what it took when this was
+/// last changed, and two per cent for other compilers.
+const BOUNDS: [(&str, f64); 3] =
+    [("no authentication", 0.94), ("JWT seen before", 1.04), ("API key", 1.02)];
 
 /// Counts the chosen cases, and fails if one is over its bound.
 pub fn check(bench: &Bench, chosen: impl Fn(&str) -> bool, requests: usize) -> anyhow::Result<()> {
@@ -26,7 +30,9 @@ pub fn check(bench: &Bench, chosen: impl Fn(&str) -> bool, requests: usize) -> a
     println!("|---|---|---:|---:|---:|");
     let mut over = Vec::new();
     for case in bench.cases().iter().filter(|case| chosen(case.name)) {
-        let Some((_, bound)) = BOUNDS.iter().find(|(name, _)| *name == case.name) else { continue };
+        let Some((_, bound)) = BOUNDS.iter().find(|(name, _)| *name == case.name) else {
+            continue;
+        };
         let (ours, bare) = pair(case)?;
         let bare = count(bench, bare, requests)?;
         let ours = count(bench, ours, requests)?;
@@ -50,7 +56,12 @@ fn pair(case: &Case) -> anyhow::Result<(&Contestant, &Contestant)> {
 /// Instructions for one request of this contestant's load.
 fn count(bench: &Bench, contestant: &Contestant, requests: usize) -> anyhow::Result<f64> {
     let file = bench.directory.path().join(format!("callgrind-{}", contestant.port));
-    let mut command = vec!["valgrind".to_owned(), "--quiet".to_owned(), "--tool=callgrind".to_owned(), format!("--callgrind-out-file={}", file.display())];
+    let mut command = vec![
+        "valgrind".to_owned(),
+        "--quiet".to_owned(),
+        "--tool=callgrind".to_owned(),
+        format!("--callgrind-out-file={}", file.display()),
+    ];
     command.extend(contestant.command.iter().cloned());
     let process = Process::start(contestant.name, "0,1", &command, contestant.port)?;
     // Every dump has what was counted since the last one.
@@ -60,7 +71,14 @@ fn count(bench: &Bench, contestant: &Contestant, requests: usize) -> anyhow::Res
     dump(&process)?;
     let counted = total(&file.with_extension("2"))?;
     if let Ok(kept) = std::env::var("KEEP_COUNTS") {
-        std::fs::copy(file.with_extension("2"), Path::new(&kept).join(format!("{}.{}", contestant.name.replace(' ', "-"), contestant.port)))?;
+        std::fs::copy(
+            file.with_extension("2"),
+            Path::new(&kept).join(format!(
+                "{}.{}",
+                contestant.name.replace(' ', "-"),
+                contestant.port
+            )),
+        )?;
     }
     #[allow(clippy::cast_precision_loss, reason = "a ratio is made of them")]
     Ok(counted as f64 / requests as f64)
@@ -74,18 +92,28 @@ fn send(contestant: &Contestant, requests: usize) -> anyhow::Result<()> {
     }
     let output = h2load.arg(&contestant.load.url).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(text.contains(&format!(" {requests} 2xx")), "{}: not every request succeeded: {text}", contestant.name);
+    ensure!(
+        text.contains(&format!(" {requests} 2xx")),
+        "{}: not every request succeeded: {text}",
+        contestant.name
+    );
     Ok(())
 }
 
 fn dump(process: &Process) -> anyhow::Result<()> {
-    let status = Command::new("callgrind_control").arg("--dump").arg(process.id().to_string()).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+    let status = Command::new("callgrind_control")
+        .arg("--dump")
+        .arg(process.id().to_string())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()?;
     ensure!(status.success(), "callgrind_control: {status}");
     Ok(())
 }
 
 fn total(file: &Path) -> anyhow::Result<u64> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let line = text.lines().rev().find_map(|line| line.strip_prefix("totals: "));
     match line.and_then(|total| total.trim().parse().ok()) {
         Some(total) => Ok(total),

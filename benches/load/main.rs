@@ -1,13 +1,18 @@
-//! harmony-edge beside bare Pingora, HAProxy and Envoy, under load: `cargo bench --bench load`, or with the release profile `cargo bench --profile release --bench load`.
+//! harmony-edge beside bare Pingora, HAProxy and Envoy, under load: `cargo bench --bench load`, or
+//! with the release profile `cargo bench --profile release --bench load`.
 //!
-//! Each proxy runs on one core; nginx (the upstream) and wrk share another. The contestants of a case take turns, round after round, each time in a fresh process, and medians of
-//! the rounds are compared. What is compared is the CPU time that the proxy took for a request, from the kernel's accounts: on a shared machine, requests a second
-//! tell more about the neighbours. Needs `wrk`, `nginx` and `taskset`; HAProxy and Envoy (`ENVOY`, or `envoy` on the path) take part where they are installed.
+//! Each proxy runs on one core; nginx (the upstream) and wrk share another. The contestants of a
+//! case take turns, round after round, each time in a fresh process, and medians of the rounds are
+//! compared. What is compared is the CPU time that the proxy took for a request, from the kernel's
+//! accounts: on a shared machine, requests a second tell more about the neighbours. Needs `wrk`,
+//! `nginx` and `taskset`; HAProxy and Envoy (`ENVOY`, or `envoy` on the path) take part where they
+//! are installed.
 //!
-//! `-- --instructions` counts instructions with callgrind instead, beside bare Pingora alone, and fails if there are too many (`REQUESTS`).
+//! `-- --instructions` counts instructions with callgrind instead, beside bare Pingora alone, and
+//! fails if there are too many (`REQUESTS`).
 //!
-//! `-- CASE ...` runs the cases whose names contain one of the words; `ROUNDS` and `SECONDS` (of each turn) are taken from the environment; `--plot FILE` writes
-//! an SVG.
+//! `-- CASE ...` runs the cases whose names contain one of the words; `ROUNDS` and `SECONDS` (of
+//! each turn) are taken from the environment; `--plot FILE` writes an SVG.
 
 #![allow(clippy::print_stdout, reason = "what a benchmark is for")]
 #![allow(unreachable_pub, reason = "a binary of several files")]
@@ -36,7 +41,8 @@ use report::Report;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> anyhow::Result<()> {
-    let mut arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let mut arguments: Vec<String> =
+        std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     if arguments.first().is_some_and(|first| first == bare::ARGUMENT) {
         return bare::serve(&arguments[1..]);
     }
@@ -52,7 +58,9 @@ fn main() -> anyhow::Result<()> {
     if let Some(at) = counting {
         arguments.remove(at);
     }
-    let chosen = |name: &str| arguments.is_empty() || arguments.iter().any(|word| name.contains(word.as_str()));
+    let chosen = |name: &str| {
+        arguments.is_empty() || arguments.iter().any(|word| name.contains(word.as_str()))
+    };
     let rounds = from_environment("ROUNDS", 5)?;
     let seconds = from_environment("SECONDS", 4)?;
 

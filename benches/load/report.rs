@@ -30,8 +30,13 @@ impl Report {
     }
 
     pub fn add(&mut self, measured: Measured) {
-        let first = measured.contestants.first().map(|(_, samples)| samples.clone()).unwrap_or_default();
-        let rows = measured.contestants.iter().map(|(name, samples)| Row::of(name, samples, &first)).collect();
+        let first =
+            measured.contestants.first().map(|(_, samples)| samples.clone()).unwrap_or_default();
+        let rows = measured
+            .contestants
+            .iter()
+            .map(|(name, samples)| Row::of(name, samples, &first))
+            .collect();
         self.cases.push((measured.case, rows));
     }
 
@@ -44,8 +49,12 @@ impl Report {
             "\nMedians of {} rounds of {} s, contestants taking turns; the proxy on one core, client and upstream on another. 64 keep-alive connections.",
             self.rounds, self.seconds
         );
-        println!("The last column is harmony-edge's (the first contestant's) CPU time a request over this one's: the median of the rounds' ratios.\n");
-        println!("| case | proxy | requests/s | CPU us/request | p50 ms | p99 ms | p99.9 ms | MB | ratio |");
+        println!(
+            "The last column is harmony-edge's (the first contestant's) CPU time a request over this one's: the median of the rounds' ratios.\n"
+        );
+        println!(
+            "| case | proxy | requests/s | CPU us/request | p50 ms | p99 ms | p99.9 ms | MB | ratio |"
+        );
         println!("|---|---|---:|---:|---:|---:|---:|---:|---:|");
         for (case, rows) in &self.cases {
             for row in rows {
@@ -70,16 +79,39 @@ impl Report {
         const LEFT: f64 = 250.0;
         const WIDTH: f64 = 460.0;
         const ROW: f64 = 20.0;
-        let most = self.cases.iter().flat_map(|(_, rows)| rows).map(|row| row.cpu).fold(1.0, f64::max);
+        let most =
+            self.cases.iter().flat_map(|(_, rows)| rows).map(|row| row.cpu).fold(1.0, f64::max);
         let (mut body, mut y) = (String::new(), 40.0);
         for (case, rows) in &self.cases {
-            let _ = writeln!(body, "<text x=\"10\" y=\"{:.0}\" class=\"case\">{case}</text>", y + 14.0);
+            let _ =
+                writeln!(body, "<text x=\"10\" y=\"{:.0}\" class=\"case\">{case}</text>", y + 14.0);
             for row in rows {
-                let ours = if row.name == "bare Pingora" || row.name == "HAProxy" || row.name == "Envoy" { "peer" } else { "ours" };
+                let ours =
+                    if row.name == "bare Pingora" || row.name == "HAProxy" || row.name == "Envoy" {
+                        "peer"
+                    } else {
+                        "ours"
+                    };
                 let length = row.cpu / most * WIDTH;
-                let _ = writeln!(body, "<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"end\">{}</text>", LEFT - 8.0, y + 14.0, row.name);
-                let _ = writeln!(body, "<rect x=\"{LEFT}\" y=\"{:.0}\" width=\"{length:.1}\" height=\"14\" class=\"{ours}\"/>", y + 3.0);
-                let _ = writeln!(body, "<text x=\"{:.0}\" y=\"{:.0}\">{:.1}</text>", LEFT + length + 6.0, y + 14.0, row.cpu);
+                let _ = writeln!(
+                    body,
+                    "<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"end\">{}</text>",
+                    LEFT - 8.0,
+                    y + 14.0,
+                    row.name
+                );
+                let _ = writeln!(
+                    body,
+                    "<rect x=\"{LEFT}\" y=\"{:.0}\" width=\"{length:.1}\" height=\"14\" class=\"{ours}\"/>",
+                    y + 3.0
+                );
+                let _ = writeln!(
+                    body,
+                    "<text x=\"{:.0}\" y=\"{:.0}\">{:.1}</text>",
+                    LEFT + length + 6.0,
+                    y + 14.0,
+                    row.cpu
+                );
                 y += ROW;
             }
             y += 10.0;
@@ -102,7 +134,9 @@ impl Row {
             cpu: of(&|sample| sample.cpu),
             latency: [0, 1, 2].map(|index| of(&|sample| sample.outcome.latency[index])),
             memory: of(&|sample| sample.memory),
-            first_to_this: median(first.iter().zip(samples).map(|(first, this)| first.cpu / this.cpu).collect()),
+            first_to_this: median(
+                first.iter().zip(samples).map(|(first, this)| first.cpu / this.cpu).collect(),
+            ),
         }
     }
 }

@@ -13,8 +13,9 @@ use crate::process::{Process, free_port};
 
 const PIPELINES: usize = 1000;
 
-/// The load under which reloads are felt: this many connections, each with this many requests at this pace. Far from what the machine can do, so that it is the reload
-/// that is seen and not the queue.
+/// The load under which reloads are felt: this many connections, each with this many requests at
+/// this pace. Far from what the machine can do, so that it is the reload that is seen and not the
+/// queue.
 const CONNECTIONS: usize = 16;
 const REQUESTS: u32 = 200;
 const PACE: Duration = Duration::from_millis(20);
@@ -24,7 +25,8 @@ const RELOAD_EVERY: Duration = Duration::from_millis(500);
 /// Medians, as lines of the report.
 pub fn measure(rounds: usize) -> anyhow::Result<Vec<String>> {
     let directory = tempfile::tempdir()?;
-    let (mut starts, mut reloads, mut calm, mut reloading) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut starts, mut reloads, mut calm, mut reloading) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 1..=rounds {
         println!("start and reload: round {round} of {rounds}");
         let (port, management) = (free_port()?, free_port()?);
@@ -43,7 +45,15 @@ pub fn measure(rounds: usize) -> anyhow::Result<Vec<String>> {
         calm.push(p99(port, || Ok(()))?);
         let mut marker = ["one", "two"].into_iter().cycle();
         reloading.push(p99(port, || {
-            std::fs::write(&file, configuration(port, management, marker.next().unwrap_or_default(), directory.path()))?;
+            std::fs::write(
+                &file,
+                configuration(
+                    port,
+                    management,
+                    marker.next().unwrap_or_default(),
+                    directory.path(),
+                ),
+            )?;
             process.signal_hangup()
         })?);
     }
@@ -53,8 +63,14 @@ pub fn measure(rounds: usize) -> anyhow::Result<Vec<String>> {
     };
     let (calm, reloading) = (median(calm), median(reloading));
     Ok(vec![
-        format!("{PIPELINES} pipelines: {:.0} ms from the start to the first answer (looked for every 10 ms)", median(starts)),
-        format!("{PIPELINES} pipelines: {:.0} ms from the signal to the first answer of the new configuration", median(reloads)),
+        format!(
+            "{PIPELINES} pipelines: {:.0} ms from the start to the first answer (looked for every 10 ms)",
+            median(starts)
+        ),
+        format!(
+            "{PIPELINES} pipelines: {:.0} ms from the signal to the first answer of the new configuration",
+            median(reloads)
+        ),
         format!(
             "{PIPELINES} pipelines: p99 {calm:.2} ms without reloads, {reloading:.2} ms ({:.2} times as much) with one every {} ms, at {} requests a second",
             reloading / calm,
@@ -67,7 +83,11 @@ pub fn measure(rounds: usize) -> anyhow::Result<Vec<String>> {
 /// The 99th percentile of the time to an answer, while `disturb` is called again and again.
 fn p99(port: u16, mut disturb: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<Duration> {
     std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..CONNECTIONS).map(|number| scope.spawn(move || client(port, PACE * number as u32 / CONNECTIONS as u32))).collect();
+        let clients: Vec<_> = (0..CONNECTIONS)
+            .map(|number| {
+                scope.spawn(move || client(port, PACE * number as u32 / CONNECTIONS as u32))
+            })
+            .collect();
         while !clients.iter().all(|client| client.is_finished()) {
             disturb()?;
             std::thread::sleep(RELOAD_EVERY);
@@ -93,7 +113,11 @@ fn client(port: u16, offset: Duration) -> anyhow::Result<Vec<Duration>> {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         connection.write_all(b"GET /route500/x HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
         let read = connection.read(&mut buffer)?;
-        anyhow::ensure!(buffer[..read].starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&buffer[..read]));
+        anyhow::ensure!(
+            buffer[..read].starts_with(b"HTTP/1.1 200"),
+            "{}",
+            String::from_utf8_lossy(&buffer[..read])
+        );
         // From when it was due: one that waited behind another counts, too.
         times.push(due.elapsed());
     }

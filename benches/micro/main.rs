@@ -1,4 +1,5 @@
-//! What the parts of a request cost, each alone and without a socket: `cargo bench --bench micro`, or `cargo bench --bench micro -- PART` for those whose names contain the word.
+//! What the parts of a request cost, each alone and without a socket: `cargo bench --bench micro`,
+//! or `cargo bench --bench micro -- PART` for those whose names contain the word.
 //!
 //! Not here: what a request costs under load (`load`), and a million tokens (`tokens`).
 
@@ -71,7 +72,8 @@ fn algorithms(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A key found by `kid` among 1 and 100, which is as many as a set may have. An unknown one is refused before a signature is checked: there the look-up shows.
+/// A key found by `kid` among 1 and 100, which is as many as a set may have. An unknown one is
+/// refused before a signature is checked: there the look-up shows.
 fn key_sets(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("key set");
     for count in [1, 100] {
@@ -79,7 +81,9 @@ fn key_sets(criterion: &mut Criterion) {
         let pairs: Vec<_> = (0..count).map(|_| Ed25519KeyPair::generate().unwrap()).collect();
         let keys = pairs.iter().enumerate().map(|(number, pair)| {
             let x = URL_SAFE_NO_PAD.encode(pair.public_key());
-            format!(r#"{{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","kid":"key-{number:03}","x":"{x}"}}"#)
+            format!(
+                r#"{{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","kid":"key-{number:03}","x":"{x}"}}"#
+            )
         });
         let set = format!(r#"{{"keys":[{}]}}"#, keys.collect::<Vec<_>>().join(","));
         std::fs::write(dir.path().join("jwks.json"), set).unwrap();
@@ -121,7 +125,11 @@ fn chains(criterion: &mut Criterion, runtime: &Runtime) {
     let mut group = criterion.benchmark_group("chain");
     for (name, chain, headers) in [
         ("token or password or key/key", either(r#"["jwt", "password", "key"]"#), key),
-        ("token or key or password/remembered password", either(r#"["jwt", "key", "password"]"#), basic),
+        (
+            "token or key or password/remembered password",
+            either(r#"["jwt", "key", "password"]"#),
+            basic,
+        ),
         ("token and key/remembered token", both_must, both),
     ] {
         // A password is hashed once, by a thread of its own.
@@ -158,7 +166,9 @@ fn routes(criterion: &mut Criterion) {
             let numbers = (0..count).step_by((count / 1_000).max(1));
             numbers.map(|number| format!("/tenants/{number:06}/{kind}/7")).collect()
         };
-        for (name, paths, hits) in [("hit", paths("orders"), true), ("miss", paths("others"), false)] {
+        for (name, paths, hits) in
+            [("hit", paths("orders"), true), ("miss", paths("others"), false)]
+        {
             let mut turns = paths.iter().cycle();
             group.bench_function(format!("{name}/{count}"), |bencher| {
                 bencher.iter(|| {
@@ -185,8 +195,10 @@ fn paths(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A whole request through the filters of the proxy, from the bytes of its head to the head that the upstream would get, over a stream in memory. It runs the chain twice, the
-/// second time for the explanation, whose making counts too: compare with `open`, rather than with what a request costs.
+/// A whole request through the filters of the proxy, from the bytes of its head to the head that
+/// the upstream would get, over a stream in memory. It runs the chain twice, the second time for
+/// the explanation, whose making counts too: compare with `open`, rather than with what a request
+/// costs.
 fn requests(criterion: &mut Criterion, runtime: &Runtime) {
     let mut group = criterion.benchmark_group("request");
     for (name, mebibytes) in [("verified token, twice", 0), ("remembered token, twice", 64)] {

@@ -8,7 +8,8 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING,
+    ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
     RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
 };
 use base64::Engine;
@@ -21,7 +22,10 @@ pub type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
 pub fn token(algorithm: &str, kid: &str, sign: &Sign) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let header = format!(r#"{{"alg":"{algorithm}","typ":"JWT","kid":"{kid}"}}"#);
-    let claims = format!(r#"{{"iss":"https://auth.example.com","aud":"harmony-api","sub":"alice","scope":"read write","iat":{now},"exp":{}}}"#, now + 3600);
+    let claims = format!(
+        r#"{{"iss":"https://auth.example.com","aud":"harmony-api","sub":"alice","scope":"read write","iat":{now},"exp":{}}}"#,
+        now + 3600
+    );
     let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let signature = URL_SAFE_NO_PAD.encode(sign(input.as_bytes()));
     format!("{input}.{signature}")

@@ -1,4 +1,5 @@
-//! The clients: a few tasks, each with a connection of each kind, that send one request after the other at a fixed rate.
+//! The clients: a few tasks, each with a connection of each kind, that send one request after the
+//! other at a fixed rate.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,9 +50,17 @@ const MIX: [(Kind, u32); 9] = [
 pub fn start(rate: usize, target: Target, record: Arc<Record>) {
     let numbers = Arc::new(AtomicUsize::new(0));
     for _ in 0..CLIENTS {
-        let mut client = Client { target: target.clone(), numbers: numbers.clone(), kept: None, http2: None, seen: None };
+        let mut client = Client {
+            target: target.clone(),
+            numbers: numbers.clone(),
+            kept: None,
+            http2: None,
+            seen: None,
+        };
         let record = record.clone();
-        let mut tick = tokio::time::interval(Duration::from_secs(CLIENTS as u64) / u32::try_from(rate).unwrap_or(1).max(1));
+        let mut tick = tokio::time::interval(
+            Duration::from_secs(CLIENTS as u64) / u32::try_from(rate).unwrap_or(1).max(1),
+        );
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         tokio::spawn(async move {
             // So that they do not send all at once.
@@ -61,8 +70,12 @@ pub fn start(rate: usize, target: Target, record: Arc<Record>) {
                 let kind = Kind::any();
                 match tokio::time::timeout(PATIENCE, client.send(kind)).await {
                     Ok(Ok(took)) => record.well(kind.is_compared(), took),
-                    Ok(Err(error)) => record.failed(kind.is_repeatable(), format!("{kind:?}: {error:#}")),
-                    Err(_) => record.failed(false, format!("{kind:?}: no answer within {PATIENCE:?}")),
+                    Ok(Err(error)) => {
+                        record.failed(kind.is_repeatable(), format!("{kind:?}: {error:#}"))
+                    }
+                    Err(_) => {
+                        record.failed(false, format!("{kind:?}: no answer within {PATIENCE:?}"))
+                    }
                 }
             }
         });
@@ -118,7 +131,10 @@ impl Client {
         }
         let closes = kind == Kind::NewConnection;
         let close = if closes { "Connection: close\r\n" } else { "" };
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{}: {}\r\nContent-Length: {length}\r\n{close}\r\n", field.0, field.1);
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{}: {}\r\nContent-Length: {length}\r\n{close}\r\n",
+            field.0, field.1
+        );
         let mut connection = match self.kept.take().filter(|_| !closes) {
             Some(connection) => connection,
             None => Connection::open(self.target.port).await?,
@@ -129,7 +145,12 @@ impl Client {
         if !answer.closes {
             self.kept = Some(connection);
         }
-        let status: u16 = answer.first_line.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no status")?;
+        let status: u16 = answer
+            .first_line
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .context("no status")?;
         ensure!(status == expected, "status {status}");
         ensure!(kind != Kind::Download || answer.length == LARGE, "{} bytes", answer.length);
         Ok(took)
@@ -155,7 +176,9 @@ impl Client {
             _ => {
                 // A token is used for a while, as clients do, but never beyond its key.
                 let token = match self.seen.take() {
-                    Some((token, of)) if Arc::ptr_eq(&of, &key) && !number.is_multiple_of(50) => token,
+                    Some((token, of)) if Arc::ptr_eq(&of, &key) && !number.is_multiple_of(50) => {
+                        token
+                    }
                     _ => key.sign(number, 600)?,
                 };
                 self.seen = Some((token.clone(), key));
@@ -175,8 +198,10 @@ impl Client {
             }
         };
         let mut sender = sender.ready().await?;
-        let request =
-            http::Request::builder().uri(format!("http://localhost:{}/api/small", self.target.port)).header("authorization", authorization).body(())?;
+        let request = http::Request::builder()
+            .uri(format!("http://localhost:{}/api/small", self.target.port))
+            .header("authorization", authorization)
+            .body(())?;
         let (response, _) = sender.send_request(request, true)?;
         let (head, mut body) = response.await?.into_parts();
         while let Some(piece) = body.data().await {

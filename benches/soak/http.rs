@@ -34,7 +34,8 @@ impl Connection {
         self.stream.write_all(&bytes).await.context("write")
     }
 
-    /// The next message, whose body is counted and thrown away; `None` when the peer closed before it began.
+    /// The next message, whose body is counted and thrown away; `None` when the peer closed before
+    /// it began.
     pub async fn read(&mut self) -> anyhow::Result<Option<Message>> {
         let end = loop {
             if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -61,7 +62,10 @@ impl Connection {
         let mut left = length;
         while left > 0 {
             if self.buffer.is_empty() {
-                ensure!(self.fill().await? > 0, "closed within a body, {left} of {length} bytes before its end");
+                ensure!(
+                    self.fill().await? > 0,
+                    "closed within a body, {left} of {length} bytes before its end"
+                );
             }
             let taken = left.min(self.buffer.len());
             self.buffer.drain(..taken);
@@ -74,7 +78,11 @@ impl Connection {
 
     /// The body of the answer to a `GET`, on a connection that ends with it.
     pub async fn get_text(mut self, target: &str) -> anyhow::Result<String> {
-        self.write(&format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"), b"").await?;
+        self.write(
+            &format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
+            b"",
+        )
+        .await?;
         let mut answer = Vec::new();
         self.stream.read_to_end(&mut answer).await?;
         Ok(String::from_utf8_lossy(&answer).into_owned())

@@ -1,9 +1,12 @@
-//! Half an hour of everything at once: `cargo bench --bench soak`, for less `MINUTES=5`. Tokens seen before and new ones, API keys, wrong credentials, small and large bodies in
-//! both directions, HTTP/1.1 and HTTP/2, new connections; the configuration is reloaded every few seconds, the issuer changes its key, the upstreams are started
-//! anew. It tells what grows: memory, descriptors, threads, latency; and which requests failed.
+//! Half an hour of everything at once: `cargo bench --bench soak`, for less `MINUTES=5`. Tokens
+//! seen before and new ones, API keys, wrong credentials, small and large bodies in both
+//! directions, HTTP/1.1 and HTTP/2, new connections; the configuration is reloaded every few
+//! seconds, the issuer changes its key, the upstreams are started anew. It tells what grows:
+//! memory, descriptors, threads, latency; and which requests failed.
 //!
-//! The rate is gentle (`RATE`, 300 requests a second in all), so that it can run beside other work; it measures no speed.
-//! What is excused: an upload or a `POST` that met an upstream within two seconds of its restart. It may have been sent whole, so nobody may send it again.
+//! The rate is gentle (`RATE`, 300 requests a second in all), so that it can run beside other work;
+//! it measures no speed. What is excused: an upload or a `POST` that met an upstream within two
+//! seconds of its restart. It may have been sent whole, so nobody may send it again.
 
 #![allow(clippy::print_stdout, reason = "what a benchmark is for")]
 #![allow(unreachable_pub, reason = "a binary of several files")]
@@ -33,8 +36,12 @@ const MINUTE: Duration = Duration::from_secs(60);
 fn main() -> anyhow::Result<()> {
     let minutes = from_environment("MINUTES", 30)?;
     let rate = from_environment("RATE", 300)?;
-    ensure!(minutes >= 3, "MINUTES: the first one warms up, and the second is compared with the last");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    ensure!(
+        minutes >= 3,
+        "MINUTES: the first one warms up, and the second is compared with the last"
+    );
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let failed = runtime.block_on(soak(minutes, rate))?;
     ensure!(failed == 0, "{failed} requests failed that should not have");
     Ok(())

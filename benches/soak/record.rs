@@ -67,10 +67,26 @@ impl Record {
         let mut state = self.state();
         let mut small = std::mem::take(&mut state.small);
         small.sort_unstable();
-        let at = |percent: usize| small.get((small.len() * percent / 100).min(small.len().saturating_sub(1))).copied().unwrap_or_default();
+        let at = |percent: usize| {
+            small
+                .get((small.len() * percent / 100).min(small.len().saturating_sub(1)))
+                .copied()
+                .unwrap_or_default()
+        };
         let take = std::mem::take::<usize>;
-        let (requests, failed, excused) = (take(&mut state.requests), take(&mut state.failed), take(&mut state.excused));
-        Ok(Sample { minute, resident, descriptors, threads, p50: at(50), p99: at(99), requests, failed, excused })
+        let (requests, failed, excused) =
+            (take(&mut state.requests), take(&mut state.failed), take(&mut state.excused));
+        Ok(Sample {
+            minute,
+            resident,
+            descriptors,
+            threads,
+            p50: at(50),
+            p99: at(99),
+            requests,
+            failed,
+            excused,
+        })
     }
 
     pub fn print_failures(&self) {
@@ -90,24 +106,40 @@ impl Sample {
 
 impl fmt::Display for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { minute, resident, descriptors, threads, p50, p99, requests, failed, excused } = self;
-        write!(f, "{minute:>6} | {resident:>9.1} | {descriptors:>11} | {threads:>7} | {p50:>6} | {p99:>6} | {requests:>8} | {failed:>6} | {excused:>7}")
+        let Self { minute, resident, descriptors, threads, p50, p99, requests, failed, excused } =
+            self;
+        write!(
+            f,
+            "{minute:>6} | {resident:>9.1} | {descriptors:>11} | {threads:>7} | {p50:>6} | {p99:>6} | {requests:>8} | {failed:>6} | {excused:>7}"
+        )
     }
 }
 
 /// The second minute beside the last, and how memory went in between.
 pub fn compare(samples: &[Sample]) {
-    let [_, first, .., last] = samples else { return };
+    let [_, first, .., last] = samples else {
+        return;
+    };
     println!(
         "memory {:.1} -> {:.1} MB, descriptors {} -> {}, threads {} -> {}",
-        first.resident, last.resident, first.descriptors, last.descriptors, first.threads, last.threads
+        first.resident,
+        last.resident,
+        first.descriptors,
+        last.descriptors,
+        first.threads,
+        last.threads
     );
-    println!("p50 {} -> {} µs, p99 {} -> {} µs, for small requests on kept connections", first.p50, last.p50, first.p99, last.p99);
+    println!(
+        "p50 {} -> {} µs, p99 {} -> {} µs, for small requests on kept connections",
+        first.p50, last.p50, first.p99, last.p99
+    );
     // Least squares.
-    let points: Vec<(f64, f64)> = samples.iter().skip(1).map(|sample| (sample.minute as f64, sample.resident)).collect();
+    let points: Vec<(f64, f64)> =
+        samples.iter().skip(1).map(|sample| (sample.minute as f64, sample.resident)).collect();
     let count = points.len() as f64;
     let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
     let (x, y) = (mean(|point| point.0), mean(|point| point.1));
-    let slope = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum::<f64>() / points.iter().map(|point| (point.0 - x).powi(2)).sum::<f64>();
+    let slope = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum::<f64>()
+        / points.iter().map(|point| (point.0 - x).powi(2)).sum::<f64>();
     println!("memory grows by {slope:.2} MB a minute after the first");
 }

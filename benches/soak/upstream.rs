@@ -1,4 +1,5 @@
-//! A service that answers what it is asked for, and can be started anew as a good one is: it finishes what it began, then it is gone for a moment.
+//! A service that answers what it is asked for, and can be started anew as a good one is: it
+//! finishes what it began, then it is gone for a moment.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,7 +35,12 @@ struct Life {
 impl Upstream {
     pub async fn start(answer: Answer) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let mut upstream = Self { port: listener.local_addr()?.port(), answer, life: None, requests: Arc::default() };
+        let mut upstream = Self {
+            port: listener.local_addr()?.port(),
+            answer,
+            life: None,
+            requests: Arc::default(),
+        };
         upstream.live(listener);
         Ok(upstream)
     }
@@ -49,7 +55,9 @@ impl Upstream {
             let _ = tokio::time::timeout(GRACE, task).await;
         }
         tokio::time::sleep(GONE).await;
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.context("the port of an upstream is taken")?;
+        let listener = TcpListener::bind(("127.0.0.1", self.port))
+            .await
+            .context("the port of an upstream is taken")?;
         self.live(listener);
         Ok(())
     }
@@ -78,7 +86,12 @@ impl Upstream {
 }
 
 /// One connection, until it is closed or the service ends: then after the request at hand.
-async fn serve(stream: TcpStream, answer: Answer, requests: Arc<AtomicUsize>, mut ended: watch::Receiver<bool>) {
+async fn serve(
+    stream: TcpStream,
+    answer: Answer,
+    requests: Arc<AtomicUsize>,
+    mut ended: watch::Receiver<bool>,
+) {
     let mut connection = Connection::new(stream);
     loop {
         let request = tokio::select! {

@@ -21,7 +21,8 @@ const EDGE: &str = env!("CARGO_BIN_EXE_harmony-edge");
 
 const RELOAD_EVERY: Duration = Duration::from_secs(5);
 const ROTATE_EVERY: Duration = Duration::from_secs(60);
-/// From a key's place in the key set to its first token: unknown keys of bad tokens make the edge fetch long before.
+/// From a key's place in the key set to its first token: unknown keys of bad tokens make the edge
+/// fetch long before.
 const PUBLISHED_AHEAD: Duration = Duration::from_secs(15);
 const RESTART_EVERY: Duration = Duration::from_secs(40);
 
@@ -60,23 +61,45 @@ struct Counts {
 impl World {
     pub async fn start() -> anyhow::Result<Self> {
         let first = Arc::new(SigningKey::make("k1")?);
-        let keys = Arc::new(Keys { published: Mutex::new(vec![first.clone()]), signing: Mutex::new(first) });
+        let keys = Arc::new(Keys {
+            published: Mutex::new(vec![first.clone()]),
+            signing: Mutex::new(first),
+        });
         let published = keys.clone();
         let issuer = Upstream::start(Arc::new(move |_: &str| published.set())).await?;
         let large = vec![b'x'; 1_000_000];
-        let answer: Answer = Arc::new(move |target| if target.contains("large") { large.clone() } else { b"hello\n".to_vec() });
-        let upstreams = vec![Upstream::start(answer.clone()).await?, Upstream::start(answer).await?];
+        let answer: Answer =
+            Arc::new(
+                move |target| {
+                    if target.contains("large") { large.clone() } else { b"hello\n".to_vec() }
+                },
+            );
+        let upstreams =
+            vec![Upstream::start(answer.clone()).await?, Upstream::start(answer).await?];
         let directory = tempfile::tempdir()?;
         let (port, management) = (free_port()?, free_port()?);
         let counts = Arc::new(Counts { fetches: issuer.requests(), ..Counts::default() });
         let file = file_in(directory.path());
-        let configuration = configuration(0, port, management, &issuer, &upstreams, directory.path());
+        let configuration =
+            configuration(0, port, management, &issuer, &upstreams, directory.path());
         std::fs::write(&file, &configuration)?;
         let cores = format!("0-{}", std::thread::available_parallelism()?.get() - 1);
         let command = [EDGE.to_owned(), "-c".to_owned(), file.display().to_string()];
-        let edge = tokio::task::spawn_blocking(move || Process::start("harmony-edge", &cores, &command, port)).await??;
+        let edge = tokio::task::spawn_blocking(move || {
+            Process::start("harmony-edge", &cores, &command, port)
+        })
+        .await??;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        Ok(Self { edge, port, management, directory, keys, issuer: Some(issuer), upstreams, counts })
+        Ok(Self {
+            edge,
+            port,
+            management,
+            directory,
+            keys,
+            issuer: Some(issuer),
+            upstreams,
+            counts,
+        })
     }
 
     pub fn target(&self) -> Target {
@@ -89,15 +112,30 @@ impl World {
         let mut upstreams = std::mem::take(&mut self.upstreams);
         let texts: Vec<String> = issuer
             .iter()
-            .flat_map(|issuer| (0..2).map(|number| configuration(number, self.port, self.management, issuer, &upstreams, self.directory.path())))
+            .flat_map(|issuer| {
+                (0..2).map(|number| {
+                    configuration(
+                        number,
+                        self.port,
+                        self.management,
+                        issuer,
+                        &upstreams,
+                        self.directory.path(),
+                    )
+                })
+            })
             .collect();
-        let (file, keys, counts) = (file_in(self.directory.path()), self.keys.clone(), self.counts.clone());
+        let (file, keys, counts) =
+            (file_in(self.directory.path()), self.keys.clone(), self.counts.clone());
         async move {
             let reloads = async {
                 for text in texts.iter().cycle() {
                     tokio::time::sleep(RELOAD_EVERY).await;
                     let new = file.with_extension("new");
-                    if std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, &file)).is_ok() {
+                    if std::fs::write(&new, text)
+                        .and_then(|()| std::fs::rename(&new, &file))
+                        .is_ok()
+                    {
                         counts.reloads.fetch_add(1, Ordering::Relaxed);
                     }
                 }
@@ -105,7 +143,10 @@ impl World {
             let rotations = async {
                 for number in 2.. {
                     tokio::time::sleep(ROTATE_EVERY - PUBLISHED_AHEAD).await;
-                    let made = tokio::task::spawn_blocking(move || SigningKey::make(&format!("k{number}"))).await;
+                    let made = tokio::task::spawn_blocking(move || {
+                        SigningKey::make(&format!("k{number}"))
+                    })
+                    .await;
                     let Ok(Ok(key)) = made else { continue };
                     let key = Arc::new(key);
                     keys.publish(key.clone());
@@ -169,7 +210,8 @@ impl Keys {
 
     fn set(&self) -> Vec<u8> {
         let published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-        serde_json::to_vec(&JwkSet { keys: published.iter().map(|key| key.jwk.clone()).collect() }).unwrap_or_default()
+        serde_json::to_vec(&JwkSet { keys: published.iter().map(|key| key.jwk.clone()).collect() })
+            .unwrap_or_default()
     }
 }
 
@@ -185,9 +227,21 @@ fn file_in(directory: &Path) -> PathBuf {
 }
 
 /// Each number is another configuration, with a pipeline of its own.
-fn configuration(number: usize, port: u16, management: u16, issuer: &Upstream, upstreams: &[Upstream], directory: &Path) -> String {
-    let hash: String = digest(&SHA256, API_KEY.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    let urls: Vec<String> = upstreams.iter().map(|upstream| format!("http://127.0.0.1:{}", upstream.port)).collect();
+fn configuration(
+    number: usize,
+    port: u16,
+    management: u16,
+    issuer: &Upstream,
+    upstreams: &[Upstream],
+    directory: &Path,
+) -> String {
+    let hash: String = digest(&SHA256, API_KEY.as_bytes())
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let urls: Vec<String> =
+        upstreams.iter().map(|upstream| format!("http://127.0.0.1:{}", upstream.port)).collect();
     let (state, issuer) = (directory.join("state"), issuer.port);
     format!(
         "[proxy]\nid = \"soak\"\nstate_dir = {state:?}\n\

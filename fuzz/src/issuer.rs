@@ -1,10 +1,14 @@
-//! Keys, the steps that trust them, and tokens signed with them or with others. Those of RSA and ECDSA are made anew for each process.
+//! Keys, the steps that trust them, and tokens signed with them or with others. Those of RSA and
+//! ECDSA are made anew for each process.
 
 use std::path::Path;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
+    RsaKeyPair, RsaPublicKeyComponents,
+};
 use aws_lc_rs::{encoding::AsDer, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -67,7 +71,9 @@ impl Keys {
             "hs" => hmac::sign(&self.hs, message).as_ref().to_vec(),
             "rs" => {
                 let mut signature = vec![0; self.rs.public_modulus_len()];
-                self.rs.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).expect("a signature");
+                self.rs
+                    .sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)
+                    .expect("a signature");
                 signature
             }
             _ => self.ed.sign(message).as_ref().to_vec(),
@@ -104,13 +110,16 @@ impl Issuer {
         let trusted = Keys::new(1, SECRET);
         // The public key is no secret: who takes it for one has not signed.
         let strange = Keys::new(2, &trusted.pem());
-        for (name, text) in [("a.pem", trusted.pem()), ("b.pem", strange.pem()), ("keys.json", trusted.key_set())] {
+        for (name, text) in
+            [("a.pem", trusted.pem()), ("b.pem", strange.pem()), ("keys.json", trusted.key_set())]
+        {
             std::fs::write(home.path().join(name), text).expect("a file");
         }
         Self { trusted, strange, home }
     }
 
-    /// A file with the steps. `two` trusts two issuers: [`ISSUER`] with the key of `ed`, and `https://b.example` with the strange one's.
+    /// A file with the steps. `two` trusts two issuers: [`ISSUER`] with the key of `ed`, and
+    /// `https://b.example` with the strange one's.
     pub fn configuration(&self) -> String {
         let mut text = "[proxy]\nid = \"f\"\n[network.n.http]\nbind_port = 1\n".to_owned();
         for step in STEPS {

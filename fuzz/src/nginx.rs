@@ -1,4 +1,5 @@
-//! What nginx makes of a request path before it looks for a `location` (with `merge_slashes`, its default): decode once, merge slashes, resolve dot segments.
+//! What nginx makes of a request path before it looks for a `location` (with `merge_slashes`, its
+//! default): decode once, merge slashes, resolve dot segments.
 //!
 //! Written from its documentation and behaviour, and independent of the edge: the two are compared.
 

@@ -1,4 +1,5 @@
-//! `Authorization`, cookies and queries: what is found there is what was written, and only the right key lets in.
+//! `Authorization`, cookies and queries: what is found there is what was written, and only the
+//! right key lets in.
 //!
 //! The input: the value of `Authorization`, then, after line feeds, that of `Cookie` and the query.
 
@@ -95,13 +96,23 @@ fn bearer(headers: &HeaderMap, value: &[u8]) {
             let start = value.len() - token.len();
             assert!(value.ends_with(token) && value[..6].eq_ignore_ascii_case(b"bearer"));
             assert!(start > 6 && value[6..start].iter().all(|byte| *byte == b' '));
-            assert!(!token.iter().any(|byte| byte.is_ascii_whitespace() || *byte == b',' || *byte == b'"'));
+            assert!(
+                !token
+                    .iter()
+                    .any(|byte| byte.is_ascii_whitespace() || *byte == b',' || *byte == b'"')
+            );
             assert!(token.is_ascii() && token[0] != b'=');
         }
         Some(None) => assert!(value[..6].eq_ignore_ascii_case(b"bearer")),
         None => {
-            let rest = value.split_at_checked(6).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer"));
-            assert!(rest.is_none_or(|(_, rest)| rest.first().is_some_and(|byte| byte.is_ascii_graphic())));
+            let rest = value
+                .split_at_checked(6)
+                .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer"));
+            assert!(
+                rest.is_none_or(|(_, rest)| rest
+                    .first()
+                    .is_some_and(|byte| byte.is_ascii_graphic()))
+            );
         }
     }
 }
@@ -109,7 +120,11 @@ fn bearer(headers: &HeaderMap, value: &[u8]) {
 fn basic(value: &[u8]) {
     for token in [value, STANDARD.encode(value).as_bytes()] {
         if let Some((user, password)) = user_and_password(token) {
-            assert_eq!(STANDARD.encode(format!("{user}:{password}")).as_bytes(), token, "only one spelling");
+            assert_eq!(
+                STANDARD.encode(format!("{user}:{password}")).as_bytes(),
+                token,
+                "only one spelling"
+            );
             assert!(!user.contains(':') && password.len() <= 72);
             assert!(!user.contains(char::is_control) && !password.contains(char::is_control));
         }
@@ -119,7 +134,9 @@ fn basic(value: &[u8]) {
 /// One key, and the right one: in. Several: 400, whatever they are. Else 401.
 fn judge(verdict: &Result<Option<HeaderValue>, u16>, values: Vec<Vec<u8>>) {
     match &*values {
-        [one] if one == KEY.as_bytes() => assert_eq!(*verdict, Ok(Some(HeaderValue::from_static("one")))),
+        [one] if one == KEY.as_bytes() => {
+            assert_eq!(*verdict, Ok(Some(HeaderValue::from_static("one"))))
+        }
         [] | [_] => assert_eq!(*verdict, Err(401)),
         _ => assert_eq!(*verdict, Err(400)),
     }
@@ -131,7 +148,9 @@ fn url_parameters(query: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut out = Vec::new();
         let mut rest = text.as_bytes();
         while let [first, tail @ ..] = rest {
-            let digits = tail.get(..2).filter(|digits| *first == b'%' && digits.iter().all(u8::is_ascii_hexdigit));
+            let digits = tail
+                .get(..2)
+                .filter(|digits| *first == b'%' && digits.iter().all(u8::is_ascii_hexdigit));
             let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
             match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
                 Some(byte) => {
@@ -146,7 +165,11 @@ fn url_parameters(query: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
         }
         out
     };
-    query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(name, value)| (decode(name), decode(value))).collect()
+    query
+        .split('&')
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (decode(name), decode(value)))
+        .collect()
 }
 
 fn chains() -> &'static ([Chain; 2], Runtime) {
@@ -157,13 +180,19 @@ fn chains() -> &'static ([Chain; 2], Runtime) {
         let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, KEY.as_bytes());
         let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         let text = CONFIG.replace("HASH", &hash);
-        let config = config::parse(Path::new("h.toml"), &text, &BTreeMap::new()).unwrap_or_else(|errors| panic!("{errors}"));
+        let config = config::parse(Path::new("h.toml"), &text, &BTreeMap::new())
+            .unwrap_or_else(|errors| panic!("{errors}"));
         let shared = Shared::new(None).expect("random numbers");
         let chain = |name: &str| {
-            let pipeline = config.pipelines.iter().find(|pipeline| &*pipeline.name == name).expect("a pipeline");
+            let pipeline = config
+                .pipelines
+                .iter()
+                .find(|pipeline| &*pipeline.name == name)
+                .expect("a pipeline");
             Chain::build(&pipeline.steps, &shared).unwrap_or_else(|errors| panic!("{errors:?}"))
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         ([chain("cookie"), chain("query")], runtime)
     })
 }

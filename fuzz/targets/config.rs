@@ -1,4 +1,5 @@
-//! Configuration text: from the operator, or, after a line `# cloud`, from Runbeam Cloud on top of a fixed local file.
+//! Configuration text: from the operator, or, after a line `# cloud`, from Runbeam Cloud on top of
+//! a fixed local file.
 
 #![no_main]
 
@@ -54,7 +55,8 @@ impl Environment for Variables {
 }
 
 fuzz_target!(|text: &str| {
-    // Files that never end are nothing that the loader promises to survive: the operator names them.
+    // Files that never end are nothing that the loader promises to survive: the operator names
+    // them.
     if text.contains("/dev") || text.contains("/proc") || text.contains("\\u") {
         return;
     }
@@ -95,7 +97,12 @@ fn local(text: &str) {
     }
     // Where the secret is used as one, it is not shown.
     let uses = |form: &str| text.matches(form).count();
-    let as_secret = ["secret = \"${SECRET}\"", "password = \"${SECRET}\"", "token = \"${SECRET}\"", "pepper = \"${SECRET}\""];
+    let as_secret = [
+        "secret = \"${SECRET}\"",
+        "password = \"${SECRET}\"",
+        "token = \"${SECRET}\"",
+        "pepper = \"${SECRET}\"",
+    ];
     if uses("SECRET") == as_secret.into_iter().map(uses).sum::<usize>() {
         assert!(!format!("{config:?}").contains(SECRET), "{config:?}");
     }
@@ -135,7 +142,10 @@ fn from_the_cloud(text: &str) {
         // What is local is as it was; what was added is of the cloud.
         assert_eq!(config.pipelines[..1], alone.pipelines[..]);
         assert_eq!((&config.networks, &config.management), (&alone.networks, &alone.management));
-        assert_eq!((&config.files, &config.id, &config.runbeam), (&alone.files, &alone.id, &alone.runbeam));
+        assert_eq!(
+            (&config.files, &config.id, &config.runbeam),
+            (&alone.files, &alone.id, &alone.runbeam)
+        );
         assert_eq!(config.pipelines.len(), 1 + config.cloud.pipelines.len());
         for set_aside in &config.cloud.set_aside {
             assert!(set_aside.follows || !set_aside.errors.is_empty());

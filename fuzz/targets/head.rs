@@ -1,4 +1,5 @@
-//! The head of an HTTP/1 request: what passes reads in one way only, and any other parser reads it so too.
+//! The head of an HTTP/1 request: what passes reads in one way only, and any other parser reads it
+//! so too.
 
 #![no_main]
 
@@ -18,7 +19,10 @@ fuzz_target!(|raw: &[u8]| {
     assert!(raw.len() <= 64 * 1024);
     assert!(!head.path.iter().any(|byte| matches!(byte, b'?' | b'#' | b' ' | b'\r' | b'\n' | 0)));
     assert!(head.host.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase()));
-    assert!(!head.host.contains(['/', '@', '?', '#', '\\', '%', '[', ']']) && !head.authority.is_empty());
+    assert!(
+        !head.host.contains(['/', '@', '?', '#', '\\', '%', '[', ']'])
+            && !head.authority.is_empty()
+    );
 
     // Another parser: the one below Pingora, told to be strict.
     let mut fields = [httparse::EMPTY_HEADER; 128];
@@ -45,7 +49,8 @@ fuzz_target!(|raw: &[u8]| {
         named.map(|field| field.value).collect()
     };
     assert!(other.headers.len() <= 100);
-    let (lengths, codings, hosts) = (values("content-length"), values("transfer-encoding"), values("host"));
+    let (lengths, codings, hosts) =
+        (values("content-length"), values("transfer-encoding"), values("host"));
     assert!(lengths.len() + codings.len() <= 1, "one framing");
     assert!(lengths.iter().all(|value| !value.is_empty() && value.iter().all(u8::is_ascii_digit)));
     assert!(codings.iter().all(|value| value.eq_ignore_ascii_case(b"chunked")));

@@ -39,7 +39,10 @@ fuzz_target!(|text: &[u8]| {
                 let modulus = bytes("n");
                 assert!(modulus.first().is_some_and(|first| *first != 0), "no leading zeros");
                 let bits = modulus.len() * 8 - modulus[0].leading_zeros() as usize;
-                assert!((2048..=8192).contains(&bits) && modulus.last().is_some_and(|last| last % 2 == 1));
+                assert!(
+                    (2048..=8192).contains(&bits)
+                        && modulus.last().is_some_and(|last| last % 2 == 1)
+                );
                 assert_ne!(bytes("e"), [1]);
             }
             Some("EC") => {
@@ -51,7 +54,9 @@ fuzz_target!(|text: &[u8]| {
                 };
                 assert_eq!((bytes("x").len(), bytes("y").len()), (length, length));
             }
-            Some("OKP") => assert_eq!((key["crv"].as_str(), bytes("x").len()), (Some("Ed25519"), 32)),
+            Some("OKP") => {
+                assert_eq!((key["crv"].as_str(), bytes("x").len()), (Some("Ed25519"), 32))
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -1,10 +1,13 @@
-//! `RUNBEAM_ENCRYPTION_KEY` and token documents: every form reads as what it says, and nothing of it is shown.
+//! `RUNBEAM_ENCRYPTION_KEY` and token documents: every form reads as what it says, and nothing of
+//! it is shown.
 
 #![no_main]
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use harmony::runbeam::{EncryptionKeys, EnvironmentToken, MachineToken, environment_token, is_sanctum_token};
+use harmony::runbeam::{
+    EncryptionKeys, EnvironmentToken, MachineToken, environment_token, is_sanctum_token,
+};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -36,11 +39,16 @@ fuzz_target!(|text: &str| {
                     assert!(token.machine_token.bytes().all(|byte| byte.is_ascii_graphic()));
                     assert!(!token.machine_token.is_empty() && !token.gateway_id.is_empty());
                     let others = [&token.expires_at, &token.gateway_id, &token.gateway_code];
-                    let mut elsewhere = others.into_iter().chain(&token.abilities).chain(&token.issued_at);
+                    let mut elsewhere =
+                        others.into_iter().chain(&token.abilities).chain(&token.issued_at);
                     let secret = &*token.machine_token;
                     // A word of the program's own, or of another field, may stand there.
-                    let own = secret.len() < 12 || !secret.bytes().all(|byte| byte.is_ascii_alphanumeric());
-                    if !own && !"MachineToken".contains(secret) && !elsewhere.any(|other| other.contains(secret)) {
+                    let own = secret.len() < 12
+                        || !secret.bytes().all(|byte| byte.is_ascii_alphanumeric());
+                    if !own
+                        && !"MachineToken".contains(secret)
+                        && !elsewhere.any(|other| other.contains(secret))
+                    {
                         assert!(!shown.contains(secret), "{shown}");
                     }
                     round_trip(&token);
@@ -71,7 +79,8 @@ fn round_trip(token: &MachineToken) {
     assert!(token.expires().is_some() || !token.is_valid() || token.expires_at.trim().is_empty());
 }
 
-/// No word of the input that is long enough to be a secret, and that the program does not say by itself.
+/// No word of the input that is long enough to be a secret, and that the program does not say by
+/// itself.
 fn no_part_of(text: &str, said: &str) {
     for word in text.split(|c: char| !c.is_ascii_alphanumeric()) {
         assert!(word.len() < 16 || !said.contains(word), "{said}");

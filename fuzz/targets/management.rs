@@ -7,7 +7,16 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
 /// Names of fields may be told; what is not on this list may not.
-const OWN: &[&str] = &["machine_public_key", "encryption_key", "gateway_code", "machine_token", "expires_at", "gateway_id", "abilities", "metadata"];
+const OWN: &[&str] = &[
+    "machine_public_key",
+    "encryption_key",
+    "gateway_code",
+    "machine_token",
+    "expires_at",
+    "gateway_id",
+    "abilities",
+    "metadata",
+];
 
 fuzz_target!(|body: &[u8]| {
     let plain = |text: &str| !text.contains(char::is_control);

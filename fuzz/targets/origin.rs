@@ -9,7 +9,8 @@ use url::Url;
 fuzz_target!(|address: &str| {
     if let Some(origin) = exact_origin(address) {
         assert_eq!(exact_origin(&origin).as_deref(), Some(&*origin), "a fixed point");
-        // A parser of URLs that repairs what it reads finds the same host, or refuses the rest of it.
+        // A parser of URLs that repairs what it reads finds the same host, or refuses the rest of
+        // it.
         if let Ok(url) = Url::parse(&origin) {
             assert_eq!(url.origin().ascii_serialization(), origin);
         }
@@ -51,7 +52,8 @@ fuzz_target!(|address: &str| {
     assert_eq!(printable(&shown, 100), shown);
 });
 
-/// Whether a message about the address shows this part of it. Only parts that no escaping changes tell; they may stand elsewhere in it, once what is not printed is left out.
+/// Whether a message about the address shows this part of it. Only parts that no escaping changes
+/// tell; they may stand elsewhere in it, once what is not printed is left out.
 fn shows(said: &str, part: &str, address: &str) -> bool {
     let plain: String = address.chars().filter(char::is_ascii_alphanumeric).collect();
     let tells = part.len() >= 24 && part.chars().all(|character| character.is_ascii_alphanumeric());

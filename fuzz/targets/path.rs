@@ -1,4 +1,5 @@
-//! The canonical path: what is matched is what is forwarded is what a server behind the edge resolves.
+//! The canonical path: what is matched is what is forwarded is what a server behind the edge
+//! resolves.
 
 #![no_main]
 
@@ -29,7 +30,8 @@ fuzz_target!(|path: &str| {
         assert_eq!(direct, behind, "{path} {found}");
     }
 
-    // The prefix that matched is where nginx finds it too, and the forwarded target stays below the base.
+    // The prefix that matched is where nginx finds it too, and the forwarded target stays below the
+    // base.
     let mut routes = RouteTable::default();
     for prefix in PREFIXES {
         routes.insert(&[], prefix, &[], prefix);

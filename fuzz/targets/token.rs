@@ -1,7 +1,9 @@
-//! Tokens: none passes that the right key has not signed, and none whose claims do not say what the step asks for.
+//! Tokens: none passes that the right key has not signed, and none whose claims do not say what the
+//! step asks for.
 //!
-//! The first byte of the input chooses: a whole token as it comes; a header and claims (with a line feed between) that the trusted keys sign, or that other keys sign; or changes to a
-//! good token, each a place in two bytes and what to put there.
+//! The first byte of the input chooses: a whole token as it comes; a header and claims (with a line
+//! feed between) that the trusted keys sign, or that other keys sign; or changes to a good token,
+//! each a place in two bytes and what to put there.
 
 #![no_main]
 
@@ -100,7 +102,9 @@ fn examine(step: &str, header: &[u8], claims: &[u8], identity: &Identity) {
         assert!(header.get(name).is_none(), "{name}");
     }
     let typ = header.get("typ").map(|typ| typ.as_str().expect("a string").to_ascii_lowercase());
-    assert!(typ.is_none_or(|typ| ["jwt", "at+jwt"].contains(&typ.trim_start_matches("application/"))));
+    assert!(
+        typ.is_none_or(|typ| ["jwt", "at+jwt"].contains(&typ.trim_start_matches("application/")))
+    );
     let kid = header.get("kid").map(|kid| kid.as_str().expect("a string"));
     match step {
         "rs" => assert!(matches!(kid, None | Some("r"))),
@@ -130,7 +134,8 @@ fn examine(step: &str, header: &[u8], claims: &[u8], identity: &Identity) {
         (Some(subject), Value::String(of_claims)) => assert_eq!(subject, of_claims.as_str()),
         (Some(_), other) => panic!("{other}"),
     }
-    let values = identity.subject().into_iter().chain(identity.headers().iter().map(|(_, value)| value));
+    let values =
+        identity.subject().into_iter().chain(identity.headers().iter().map(|(_, value)| value));
     for value in values {
         assert!(value.as_bytes().iter().all(|byte| (b' '..=b'~').contains(byte)), "{value:?}");
     }
@@ -151,13 +156,15 @@ impl Edge {
     /// Whether a token passes; and passes again, out of what is remembered.
     fn passes(&self, chain: &Chain, token: &[u8]) -> Option<Identity> {
         let value = [b"Bearer ", token].concat();
-        let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_bytes(&value).ok()?)]);
+        let headers =
+            HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_bytes(&value).ok()?)]);
         let presented = Presented::of(&headers);
         let verdict = self.runtime.block_on(chain.authenticate(&presented));
         let again = self.runtime.block_on(chain.authenticate(&presented));
         match (verdict, again) {
             (Ok(identity), Ok(again)) => {
-                let (identity, again) = (identity.expect("no anonymous"), again.expect("no anonymous"));
+                let (identity, again) =
+                    (identity.expect("no anonymous"), again.expect("no anonymous"));
                 assert_eq!(identity.subject(), again.subject());
                 assert_eq!(identity.headers(), again.headers());
                 Some(identity)
@@ -173,7 +180,8 @@ impl Edge {
     }
 
     fn user(&self, token: &[u8]) -> bool {
-        std::str::from_utf8(token).is_ok_and(|token| self.runtime.block_on(self.users.validate(token)).is_ok())
+        std::str::from_utf8(token)
+            .is_ok_and(|token| self.runtime.block_on(self.users.validate(token)).is_ok())
     }
 
     fn is_issued(&self, token: &[u8]) -> bool {
@@ -201,18 +209,28 @@ fn edge() -> &'static Edge {
         let issuer = Issuer::new();
         let path = issuer.home().join("h.toml");
         let environment = std::collections::BTreeMap::new();
-        let config = config::parse(&path, &issuer.configuration(), &environment).unwrap_or_else(|errors| panic!("{errors}"));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let config = config::parse(&path, &issuer.configuration(), &environment)
+            .unwrap_or_else(|errors| panic!("{errors}"));
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let shared = Shared::new(None).expect("random numbers");
         shared.key_sets().remember_tokens(1 << 20);
         let chains = STEPS.iter().map(|step| {
-            let pipeline = config.pipelines.iter().find(|pipeline| &*pipeline.name == *step).expect("a pipeline");
-            let chain = Chain::build(&pipeline.steps, &shared).unwrap_or_else(|errors| panic!("{errors:?}"));
+            let pipeline = config
+                .pipelines
+                .iter()
+                .find(|pipeline| &*pipeline.name == *step)
+                .expect("a pipeline");
+            let chain = Chain::build(&pipeline.steps, &shared)
+                .unwrap_or_else(|errors| panic!("{errors:?}"));
             assert!(!format!("{chain:?}").contains(SECRET));
             chain
         });
-        let issued = STEPS.iter().map(|step| issuer.trusted.token(step, issuer::header(step).as_bytes(), issuer::CLAIMS.as_bytes()));
-        let edge = Edge { chains: chains.collect(), issued: issued.collect(), users, runtime, issuer };
+        let issued = STEPS.iter().map(|step| {
+            issuer.trusted.token(step, issuer::header(step).as_bytes(), issuer::CLAIMS.as_bytes())
+        });
+        let edge =
+            Edge { chains: chains.collect(), issued: issued.collect(), users, runtime, issuer };
         // Else nothing that is refused would mean anything.
         for (chain, token) in edge.chains.iter().zip(&edge.issued) {
             assert!(edge.passes(chain, token).is_some());

@@ -1,6 +1,7 @@
 //! API keys: the presented one is hashed and looked up. The keys themselves are known nowhere here.
 //!
-//! A key is long and random, or it should be: one round of SHA-256 is enough to store it, unlike a password.
+//! A key is long and random, or it should be: one round of SHA-256 is enough to store it, unlike a
+//! password.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -95,7 +96,8 @@ impl Verifier {
         }
     }
 
-    /// A client cannot steer the digest of what it guesses, so the table gives nothing away; the comparison that counts takes constant time all the same.
+    /// A client cannot steer the digest of what it guesses, so the table gives nothing away; the
+    /// comparison that counts takes constant time all the same.
     fn look_up(&self, presented: &[u8]) -> Option<&Key> {
         let plain = self
             .plain

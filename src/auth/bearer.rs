@@ -1,4 +1,5 @@
-//! Finding the bearer token, or the credential of another scheme, in `Authorization` (RFC 6750 section 2.1, RFC 9110 section 11.6.2).
+//! Finding the bearer token, or the credential of another scheme, in `Authorization` (RFC 6750
+//! section 2.1, RFC 9110 section 11.6.2).
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -19,7 +20,8 @@ pub(crate) fn find(headers: &HeaderMap) -> Presented<'_> {
     find_of(b"bearer", headers)
 }
 
-/// Looks for the credential of a scheme, which is given in lower case. The scheme's case does not matter; one or more spaces, then a token68 (RFC 9110 section 11.4).
+/// Looks for the credential of a scheme, which is given in lower case. The scheme's case does not
+/// matter; one or more spaces, then a token68 (RFC 9110 section 11.4).
 pub(crate) fn find_of<'a>(wanted: &[u8], headers: &'a HeaderMap) -> Presented<'a> {
     let Some(value) = headers.get(AUTHORIZATION).map(|value| value.as_bytes()) else {
         return Presented::Nothing;

@@ -1,6 +1,7 @@
 //! The certificate that a client showed in the TLS handshake of its connection, taken apart once.
 //!
-//! Not here: verifying it (the handshake does, and whoever holds the authority), and deciding whom it lets in (`mutual_tls`).
+//! Not here: verifying it (the handshake does, and whoever holds the authority), and deciding whom
+//! it lets in (`mutual_tls`).
 
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
@@ -30,12 +31,14 @@ pub struct ClientCertificate {
 pub struct PresentedCertificate<'a> {
     /// The certificate.
     pub certificate: &'a ClientCertificate,
-    /// Whether it is good by the authority that counts now, which a reload may have changed since the handshake.
+    /// Whether it is good by the authority that counts now, which a reload may have changed since
+    /// the handshake.
     pub trusted: bool,
 }
 
 impl ClientCertificate {
-    /// Takes a chain apart whose first certificate is the client's. `None`: it is not to be understood.
+    /// Takes a chain apart whose first certificate is the client's. `None`: it is not to be
+    /// understood.
     pub fn parse(chain: &[CertificateDer<'_>]) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(chain.first()?).ok()?;
         let names = match certificate.subject_alternative_name().ok()? {
@@ -66,7 +69,8 @@ impl ClientCertificate {
         &self.chain
     }
 
-    /// Whether an authority vouches for it. `verify` is asked once for each authority: on all but the first request after a reload this costs nothing.
+    /// Whether an authority vouches for it. `verify` is asked once for each authority: on all but
+    /// the first request after a reload this costs nothing.
     pub fn is_verified_by(&self, authority: [u8; 32], verify: impl FnOnce(&Self) -> bool) -> bool {
         let mut verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
         match *verdict {

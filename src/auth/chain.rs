@@ -1,7 +1,9 @@
 //! The authentication steps of a pipeline, joined into groups.
 //!
-//! Steps marked `optional` and the step after them form a group: the first step that authenticates satisfies it. Groups are ANDed. A rejected credential ends the
-//! request at once, also in an optional step, unless the step says `fallback_on = "failed"`: then the rest of its group may try, but the group never passes as anonymous.
+//! Steps marked `optional` and the step after them form a group: the first step that authenticates
+//! satisfies it. Groups are ANDed. A rejected credential ends the request at once, also in an
+//! optional step, unless the step says `fallback_on = "failed"`: then the rest of its group may
+//! try, but the group never passes as anonymous.
 
 mod explain;
 
@@ -33,7 +35,8 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// Compiles the steps: reads key files, and registers key sets with `shared`, which fetches them later. Every step's error is reported.
+    /// Compiles the steps: reads key files, and registers key sets with `shared`, which fetches
+    /// them later. Every step's error is reported.
     pub fn build(steps: &[Step], shared: &Shared) -> Result<Self, Vec<BuildError>> {
         let mut members = Vec::new();
         let mut errors = Vec::new();
@@ -77,7 +80,8 @@ impl Chain {
         self.groups.is_empty()
     }
 
-    /// The credentials that must not travel to the upstream: those of every step that says `forward_credential = false`, also of one that was skipped.
+    /// The credentials that must not travel to the upstream: those of every step that says
+    /// `forward_credential = false`, also of one that was skipped.
     pub fn withheld(&self) -> &[CredentialPlace] {
         &self.withheld
     }
@@ -87,13 +91,15 @@ impl Chain {
         &self.places
     }
 
-    /// Lets a request in, or says why not. `Ok(None)`: it passes as anonymous. The identity is that of the first group that yields one.
+    /// Lets a request in, or says why not. `Ok(None)`: it passes as anonymous. The identity is that
+    /// of the first group that yields one.
     pub async fn authenticate(&self, request: &Presented<'_>) -> Result<Option<Identity>, Denial> {
         self.authenticate_at(request, clock::now()).await
     }
 
-    /// Whether [`Chain::authenticate`] may take long for this request, because a password has to be hashed. Meanwhile it is worth watching whether the client still waits:
-    /// dropping the future withdraws the work.
+    /// Whether [`Chain::authenticate`] may take long for this request, because a password has to be
+    /// hashed. Meanwhile it is worth watching whether the client still waits: dropping the future
+    /// withdraws the work.
     pub fn may_wait(&self, request: &Presented<'_>) -> bool {
         let mut members = self.groups.iter().flat_map(|group| &group.members);
         members.any(|member| member.authenticator.may_wait(request))
@@ -191,7 +197,8 @@ impl Group {
                     if gravest.is_none_or(|known| known.reason.class() < refusal.reason.class()) {
                         gravest = Some(refusal);
                     }
-                    // A credential that came twice could mean either: no other step makes that good.
+                    // A credential that came twice could mean either: no other step makes that
+                    // good.
                     if !member.fallback_on_failed || refusal.reason == Reason::Repeated {
                         break;
                     }
@@ -288,7 +295,8 @@ impl Authenticator {
         }
     }
 
-    /// Where in the request it looks for its credential; `None`: a certificate is no part of a request.
+    /// Where in the request it looks for its credential; `None`: a certificate is no part of a
+    /// request.
     fn place(&self) -> Option<&CredentialPlace> {
         match self {
             Self::Jwt(verifier) => Some(verifier.place()),

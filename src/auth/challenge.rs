@@ -1,4 +1,5 @@
-//! The values of `WWW-Authenticate`, made once per group of steps (RFC 9110 section 11.6.1, RFC 6750 section 3).
+//! The values of `WWW-Authenticate`, made once per group of steps (RFC 9110 section 11.6.1, RFC
+//! 6750 section 3).
 
 use std::sync::Arc;
 
@@ -30,7 +31,8 @@ pub(crate) struct Challenges {
 }
 
 impl Challenges {
-    /// The challenges of the schemes that a group offers, each scheme once (with the realm that comes first). `None`: a realm that no header can carry.
+    /// The challenges of the schemes that a group offers, each scheme once (with the realm that
+    /// comes first). `None`: a realm that no header can carry.
     pub(crate) fn new<'a>(offers: impl Iterator<Item = (Scheme, &'a str)>) -> Option<Self> {
         let mut schemes: Vec<(Scheme, &str)> = Vec::new();
         for (scheme, realm) in offers {

@@ -1,11 +1,13 @@
-//! What time it is, for claims: seconds since 1970, fractions included (RFC 7519 section 2, NumericDate).
+//! What time it is, for claims: seconds since 1970, fractions included (RFC 7519 section 2,
+//! NumericDate).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A moment in seconds since 1970.
 pub(crate) type UnixTime = f64;
 
-/// Now, by the system's clock. A clock that stands before 1970 is broken: then it is the end of time, and every token has expired.
+/// Now, by the system's clock. A clock that stands before 1970 is broken: then it is the end of
+/// time, and every token has expired.
 pub(crate) fn now() -> UnixTime {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::{basic, bearer, jwks};
 
-/// The bearer token of `Authorization`: `None` for another scheme or none, `Some(None)` for a malformed one.
+/// The bearer token of `Authorization`: `None` for another scheme or none, `Some(None)` for a
+/// malformed one.
 pub fn bearer_token(headers: &HeaderMap) -> Option<Option<&[u8]>> {
     match bearer::find(headers) {
         bearer::Presented::Nothing => None,

@@ -90,7 +90,8 @@ impl Identity {
                 .sum::<usize>()
     }
 
-    /// The moment, in seconds since 1970, from which the credential behind it is no longer good, leeway included. `None`: it does not expire.
+    /// The moment, in seconds since 1970, from which the credential behind it is no longer good,
+    /// leeway included. `None`: it does not expire.
     pub fn valid_until(&self) -> Option<f64> {
         self.0.valid_until
     }

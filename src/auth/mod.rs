@@ -1,12 +1,15 @@
 //! Authentication: header values in, an identity or a denial out.
 //!
-//! A pipeline's authentication steps become one [`Chain`] when its configuration is built; a request asks [`Chain::authenticate`]. What it gets is an
+//! A pipeline's authentication steps become one [`Chain`] when its configuration is built; a
+//! request asks [`Chain::authenticate`]. What it gets is an
 //! [`Identity`], nothing (anonymous), or a [`Denial`]. Deciding ends there: this room neither reads a request beyond its headers nor writes a response, and it
 //! knows nothing of the server that calls it.
 //!
-//! In reading order: `outcome` and `identity` are the vocabulary, `chain` joins steps into groups, `bearer` finds the token, `jwt` verifies it with a
-//! `key`, and `jwks` fetches and keeps the key sets of the process ([`KeySets`]), as do the `tokens` that verified; `basic` checks passwords, `api_key` keys,
-//! which `place` finds; `mutual_tls` looks at the client's `certificate`. What outlives any one configuration is [`Shared`].
+//! In reading order: `outcome` and `identity` are the vocabulary, `chain` joins steps into groups,
+//! `bearer` finds the token, `jwt` verifies it with a `key`, and `jwks` fetches and keeps the key
+//! sets of the process ([`KeySets`]), as do the `tokens` that verified; `basic` checks passwords,
+//! `api_key` keys, which `place` finds; `mutual_tls` looks at the client's `certificate`. What
+//! outlives any one configuration is [`Shared`].
 
 mod api_key;
 mod basic;

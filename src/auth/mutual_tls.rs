@@ -1,4 +1,5 @@
-//! `mutual-tls`: the certificate of the connection, verified in its handshake, says who a request is from. Never a header.
+//! `mutual-tls`: the certificate of the connection, verified in its handshake, says who a request
+//! is from. Never a header.
 
 use std::sync::Arc;
 
@@ -41,7 +42,8 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<Identity, Reason> {
         let certificate = presented.certificate;
-        // The handshake has seen to both; but a connection may live longer than its certificate, and than an authority.
+        // The handshake has seen to both; but a connection may live longer than its certificate,
+        // and than an authority.
         let (begin, end) = certificate.validity();
         if now >= end {
             return Err(Reason::Expired);

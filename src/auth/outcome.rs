@@ -1,6 +1,7 @@
 //! How an authentication step ends, and what a denied request is told.
 //!
-//! The reason of a denial is for the log and a metric; the answer depends on its [`Class`] alone, so that no client can tell one bad token from another.
+//! The reason of a denial is for the log and a metric; the answer depends on its [`Class`] alone,
+//! so that no client can tell one bad token from another.
 
 use std::sync::Arc;
 
@@ -153,7 +154,8 @@ pub enum Class {
     InvalidCredential,
     /// 403; Bearer says `insufficient_scope` (RFC 6750 section 3.1).
     InsufficientScope,
-    /// 429 with `Retry-After`, and no challenge (RFC 6585 section 4). Weighs more than a verdict: this credential was not looked at.
+    /// 429 with `Retry-After`, and no challenge (RFC 6585 section 4). Weighs more than a verdict:
+    /// this credential was not looked at.
     TooManyRequests,
     /// 503 with `Retry-After`, and no challenge: a better credential would not help.
     Unavailable,

@@ -1,4 +1,5 @@
-//! Looking for a credential at the place where a step expects it (RFC 9110 section 5, RFC 6265 section 5.4, RFC 3986 section 3.4).
+//! Looking for a credential at the place where a step expects it (RFC 9110 section 5, RFC 6265
+//! section 5.4, RFC 3986 section 3.4).
 
 use std::borrow::Cow;
 
@@ -20,7 +21,8 @@ pub(crate) enum Found<'a> {
     One(Cow<'a, [u8]>),
 }
 
-/// Looks for a credential. Names are compared exactly; that of a query's parameter after percent-decoding.
+/// Looks for a credential. Names are compared exactly; that of a query's parameter after
+/// percent-decoding.
 pub(crate) fn find<'a>(place: &CredentialPlace, request: &Presented<'a>) -> Found<'a> {
     let headers = request.headers;
     match place {
@@ -44,7 +46,8 @@ fn in_field<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item
     values.map(|value| value.as_bytes().into())
 }
 
-/// `name=value`, with `;` between. Several `Cookie` fields count as one list (RFC 9113 section 8.2.3).
+/// `name=value`, with `;` between. Several `Cookie` fields count as one list (RFC 9113 section
+/// 8.2.3).
 fn in_cookie<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = Cow<'a, [u8]>> {
     headers
         .get_all(COOKIE)

@@ -15,7 +15,8 @@ pub struct Presented<'a> {
     pub query: Option<&'a str>,
     /// The client's address, behind trusted proxies; `None` when it is not known.
     pub client: Option<IpAddr>,
-    /// The certificate that the client showed when it connected; `None`: none, or nobody asked for one.
+    /// The certificate that the client showed when it connected; `None`: none, or nobody asked for
+    /// one.
     pub certificate: Option<PresentedCertificate<'a>>,
 }
 

@@ -25,7 +25,8 @@ pub struct PasswordsStatus {
     pub waiting: u64,
 }
 
-/// Key sets, and what is known of passwords. Made once; a clone is the same. A reload builds its chains over it, so that nothing has to be fetched or hashed again.
+/// Key sets, and what is known of passwords. Made once; a clone is the same. A reload builds its
+/// chains over it, so that nothing has to be fetched or hashed again.
 #[derive(Debug, Clone)]
 pub struct Shared {
     pub(super) key_sets: KeySets,

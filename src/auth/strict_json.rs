@@ -1,14 +1,16 @@
 //! JSON in which no object names a member twice.
 //!
-//! RFC 7515 section 4 and RFC 7519 section 4 let a parser choose between refusing such an object and taking the last member; two parsers that choose differently see
-//! two different tokens. serde_json takes the last one; this refuses, at every depth.
+//! RFC 7515 section 4 and RFC 7519 section 4 let a parser choose between refusing such an object
+//! and taking the last member; two parsers that choose differently see two different tokens.
+//! serde_json takes the last one; this refuses, at every depth.
 
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// Parses one JSON object (RFC 8259) without duplicate members. `None`: it is something else. The reason is not told: it could quote the text.
+/// Parses one JSON object (RFC 8259) without duplicate members. `None`: it is something else. The
+/// reason is not told: it could quote the text.
 pub(crate) fn object(text: &[u8]) -> Option<Map<String, Value>> {
     match serde_json::from_slice(text) {
         Ok(Strict(Value::Object(object))) => Some(object),

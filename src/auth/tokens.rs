@@ -1,7 +1,9 @@
-//! Tokens that verified, remembered so that the next request with one costs a short hash instead of a signature.
+//! Tokens that verified, remembered so that the next request with one costs a short hash instead of
+//! a signature.
 //!
-//! One cache for the process; it survives reloads. What a verdict belongs to is its caller's business: here it is a text, of which 16 bytes are kept ([`TokenKey`]).
-//! Only successes are kept, no token is, and whether a token counts at a moment is asked on every hit ([`Validity`]).
+//! One cache for the process; it survives reloads. What a verdict belongs to is its caller's
+//! business: here it is a text, of which 16 bytes are kept ([`TokenKey`]). Only successes are kept,
+//! no token is, and whether a token counts at a moment is asked on every hit ([`Validity`]).
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,8 +20,9 @@ use super::clock::{self, UnixTime};
 use super::identity::Identity;
 use super::outcome::Reason;
 
-/// What an entry takes besides its identity, in bytes: its key, its places in the cache's table, queues and timer, its share of the frequency sketch, and what the allocator
-/// adds. Measured by `benches/tokens.rs`.
+/// What an entry takes besides its identity, in bytes: its key, its places in the cache's table,
+/// queues and timer, its share of the frequency sketch, and what the allocator adds. Measured by
+/// `benches/tokens.rs`.
 const OVERHEAD: usize = 600;
 
 /// No entry is kept longer, however late its token expires.
@@ -54,7 +57,8 @@ impl Validity {
     }
 }
 
-/// What a verdict belongs to: a hash, under a secret of the process, of a token and of everything else that the verdict depends on.
+/// What a verdict belongs to: a hash, under a secret of the process, of a token and of everything
+/// else that the verdict depends on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TokenKey([u8; 16]);
 
@@ -106,7 +110,8 @@ impl TokenCache {
         })
     }
 
-    /// This cache; or an empty one that goes on counting, if the limit in bytes is another. 0 switches it off.
+    /// This cache; or an empty one that goes on counting, if the limit in bytes is another. 0
+    /// switches it off.
     pub(crate) fn limited_to(&self, limit: u64) -> Self {
         if limit == self.limit {
             return self.clone();
@@ -128,9 +133,11 @@ impl TokenCache {
 
     /// The key of a text. `None`: it cannot be had, so nothing is remembered of it.
     ///
-    /// It is the authentication tag of AES-GCM: several times as fast as a SHA-256 where the processor has no instructions for that. To whoever knows neither the secret nor
-    /// a tag, two texts have the same one with a probability of their length in blocks over 2^128 (McGrew and Viega, "The Security and Performance of the Galois/Counter
-    /// Mode", 2004); no tag leaves the process, so one nonce will do.
+    /// It is the authentication tag of AES-GCM: several times as fast as a SHA-256 where the
+    /// processor has no instructions for that. To whoever knows neither the secret nor a tag, two
+    /// texts have the same one with a probability of their length in blocks over 2^128 (McGrew and
+    /// Viega, "The Security and Performance of the Galois/Counter Mode", 2004); no tag leaves the
+    /// process, so one nonce will do.
     pub(crate) fn key(&self, text: &[u8]) -> Option<TokenKey> {
         let nonce = Nonce::assume_unique_for_key([0; 12]);
         let tag = self

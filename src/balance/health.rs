@@ -1,6 +1,8 @@
-//! What is known of one upstream: what active checks say, what became of requests, and whether it is left alone for a while.
+//! What is known of one upstream: what active checks say, what became of requests, and whether it
+//! is left alone for a while.
 //!
-//! The state of a request's path is in atomics; a lock is taken only when something failed or the state changes, and for a status.
+//! The state of a request's path is in atomics; a lock is taken only when something failed or the
+//! state changes, and for a status.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,7 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 use super::state::{Fitness, State, Status};
 use crate::config::{Ejection, HealthCheck};
 
-/// An upstream that goes on failing is left alone for at most this long at a time, or as long as it was configured, if that is longer.
+/// An upstream that goes on failing is left alone for at most this long at a time, or as long as it
+/// was configured, if that is longer.
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// The health of one upstream.
@@ -19,7 +22,8 @@ pub struct Health {
     ejection: Ejection,
     check: Option<HealthCheck>,
     clock: Instant,
-    /// What checks say, or that a request succeeded: [`State::Unchecked`], [`State::Healthy`] or [`State::Unhealthy`].
+    /// What checks say, or that a request succeeded: [`State::Unchecked`], [`State::Healthy`] or
+    /// [`State::Unhealthy`].
     verdict: AtomicU8,
     /// Milliseconds since `clock` until which it is left alone; 0: it is not.
     ejected_until: AtomicU64,
@@ -145,7 +149,8 @@ impl Health {
         }
     }
 
-    /// Claims the trial that is due. Only one of several who try gets it; if nothing comes of it, the next one is due after the same time.
+    /// Claims the trial that is due. Only one of several who try gets it; if nothing comes of it,
+    /// the next one is due after the same time.
     pub(super) fn claim_trial(&self) -> bool {
         let until = self.ejected_until.load(Ordering::Relaxed);
         let now = self.now();
@@ -164,7 +169,8 @@ impl Health {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// An attempt that was made while the upstream was in service, or `after_ejection`, was answered.
+    /// An attempt that was made while the upstream was in service, or `after_ejection`, was
+    /// answered.
     pub(super) fn succeeded(&self, after_ejection: bool) {
         if self.failed_in_a_row.load(Ordering::Relaxed) != 0 {
             self.failed_in_a_row.store(0, Ordering::Relaxed);
@@ -187,7 +193,8 @@ impl Health {
         self.changed(&mut notes, before, "a request to it succeeded");
     }
 
-    /// An attempt failed. `trial`: it was the one that tried an ejected upstream; `others`: whether another upstream can take the load.
+    /// An attempt failed. `trial`: it was the one that tried an ejected upstream; `others`: whether
+    /// another upstream can take the load.
     pub(super) fn failed(&self, why: &str, trial: bool, others: bool) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         let mut notes = self.notes();

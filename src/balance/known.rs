@@ -1,4 +1,5 @@
-//! The health of every upstream in use. It outlives configurations, so a reload keeps what is known.
+//! The health of every upstream in use. It outlives configurations, so a reload keeps what is
+//! known.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -8,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use super::health::Health;
 use crate::config::{Ejection, HealthCheck};
 
-/// What the health of an upstream depends on. Upstreams that agree in it share one, whichever backend they are of.
+/// What the health of an upstream depends on. Upstreams that agree in it share one, whichever
+/// backend they are of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Subject {
     /// `http://HOST:PORT`.
@@ -19,7 +21,8 @@ pub struct Subject {
     pub ejection: Ejection,
     /// Whom it is trusted by: with another authority it may be another server.
     pub ca_cert_path: Option<PathBuf>,
-    /// A listener that it must not be: what pipelines from the cloud find out is nothing to those of the local files.
+    /// A listener that it must not be: what pipelines from the cloud find out is nothing to those
+    /// of the local files.
     pub guarded: Option<SocketAddr>,
     /// The backend, if its checks carry a credential of its own.
     pub credential_of: Option<Arc<str>>,

@@ -44,7 +44,8 @@ impl Pick {
         self.health.succeeded(self.reason != Reason::InService);
     }
 
-    /// The upstream failed. `others`: whether another one can take the load, so that this one may be left alone.
+    /// The upstream failed. `others`: whether another one can take the load, so that this one may
+    /// be left alone.
     pub fn failed(&self, why: &str, others: bool) {
         self.health
             .failed(why, self.reason == Reason::Trial, others);

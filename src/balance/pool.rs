@@ -67,8 +67,9 @@ impl Pool {
         }
     }
 
-    /// Chooses among the members that are `allowed`: one in service, or one whose trial is due. If none of them is, health counts for nothing: to try is better than
-    /// to refuse. `None`: no member is allowed.
+    /// Chooses among the members that are `allowed`: one in service, or one whose trial is due. If
+    /// none of them is, health counts for nothing: to try is better than to refuse. `None`: no
+    /// member is allowed.
     pub fn choose(&self, key: Key<'_>, allowed: impl Fn(usize) -> bool) -> Option<Pick> {
         if let [only] = self.members.as_slice() {
             return allowed(0).then(|| Pick::new(0, only.health.clone(), Reason::NoOther));
@@ -126,7 +127,8 @@ impl Pool {
         }
     }
 
-    /// The member with the fewest requests in flight for its weight. Of several equals, the one whose turn it is.
+    /// The member with the fewest requests in flight for its weight. Of several equals, the one
+    /// whose turn it is.
     fn least_busy(
         &self,
         fit: &impl Fn(usize) -> bool,

@@ -1,13 +1,16 @@
-//! Consistent hashing: the same key goes to the same member, and when one is gone only its keys move.
+//! Consistent hashing: the same key goes to the same member, and when one is gone only its keys
+//! move.
 //!
-//! Every member has many points on a ring of 64-bit numbers; a key belongs to the first point at or after its own. Points come from SHA-256 of the member's name, so
-//! that all processes with the same members agree, whatever their versions.
+//! Every member has many points on a ring of 64-bit numbers; a key belongs to the first point at or
+//! after its own. Points come from SHA-256 of the member's name, so that all processes with the
+//! same members agree, whatever their versions.
 
 use std::collections::HashMap;
 
 use ring::digest::{SHA256, digest};
 
-/// Points of a member for each unit of its weight: the shares of equal members then differ by a few per cent.
+/// Points of a member for each unit of its weight: the shares of equal members then differ by a few
+/// per cent.
 const POINTS: u32 = 160;
 
 /// A ring of members.
@@ -18,7 +21,8 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    /// A ring of members with these names and weights. A member's place depends on nothing but its name: not on what the name resolves to, nor on the others.
+    /// A ring of members with these names and weights. A member's place depends on nothing but its
+    /// name: not on what the name resolves to, nor on the others.
     pub(super) fn new<'a>(members: impl IntoIterator<Item = (&'a str, u32)>) -> Self {
         let mut points = Vec::new();
         let mut named: HashMap<&str, u32> = HashMap::new();

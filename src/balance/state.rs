@@ -48,7 +48,8 @@ pub struct Status {
     pub in_flight: usize,
     /// Attempts that were sent there, since the upstream is known.
     pub requests: u64,
-    /// Those of them that failed: no connection, too slow, broken off, or answered with 502, 503 or 504.
+    /// Those of them that failed: no connection, too slow, broken off, or answered with 502, 503 or
+    /// 504.
     pub failures: u64,
 }
 

@@ -1,4 +1,5 @@
-//! Weighted round robin: an order of turns in which each member comes as often as its weight says, spread evenly.
+//! Weighted round robin: an order of turns in which each member comes as often as its weight says,
+//! spread evenly.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -19,7 +20,8 @@ impl Turns {
             .collect();
         let total: i64 = weights.iter().sum();
         let mut credit = vec![0; weights.len()];
-        // Each gains its weight in every round; who has most goes, and pays for all (nginx calls it smooth).
+        // Each gains its weight in every round; who has most goes, and pays for all (nginx calls it
+        // smooth).
         let order = (0..total)
             .filter_map(|_| {
                 for (credit, weight) in credit.iter_mut().zip(&weights) {
@@ -37,7 +39,8 @@ impl Turns {
         }
     }
 
-    /// The member whose turn it is, until one is accepted. A turn that is not accepted is lost, so that the others share it evenly.
+    /// The member whose turn it is, until one is accepted. A turn that is not accepted is lost, so
+    /// that the others share it evenly.
     pub(super) fn find(&self, mut accept: impl FnMut(usize) -> bool) -> Option<usize> {
         for _ in 0..self.order.len() {
             let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.order.len();

@@ -1,4 +1,5 @@
-//! `harmony-edge explain`: one request through the real chain, without a client and without an upstream.
+//! `harmony-edge explain`: one request through the real chain, without a client and without an
+//! upstream.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

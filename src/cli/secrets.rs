@@ -1,6 +1,8 @@
-//! The commands that make what goes into a configuration file: hashes of keys and passwords, and an identity for the token store.
+//! The commands that make what goes into a configuration file: hashes of keys and passwords, and an
+//! identity for the token store.
 //!
-//! A secret comes from standard input, or from a prompt that does not show it; never from an argument, which every user of the machine can see.
+//! A secret comes from standard input, or from a prompt that does not show it; never from an
+//! argument, which every user of the machine can see.
 
 use std::io::{self, IsTerminal, Read};
 

@@ -1,4 +1,5 @@
-//! The settings of an `api-key` step. Keys are stored as digests; a key as it is would be one that a backup gives away.
+//! The settings of an `api-key` step. Keys are stored as digests; a key as it is would be one that
+//! a backup gives away.
 
 use std::collections::HashSet;
 

@@ -1,6 +1,7 @@
 //! `[authentications.*]`: named once, referred to as `authentication = "authentications.NAME"`.
 //!
-//! On an endpoint or a middleware it is inbound and means a step; on a backend or a target it is outbound: the credential that the upstream gets.
+//! On an endpoint or a middleware it is inbound and means a step; on a backend or a target it is
+//! outbound: the credential that the upstream gets.
 
 use std::time::Duration;
 
@@ -25,7 +26,8 @@ pub(super) struct Authentications {
 enum Authentication {
     /// A step.
     Inbound(StepKind),
-    /// A user name and a password: a step where it is inbound (or why it cannot be one), a credential where it is outbound.
+    /// A user name and a password: a step where it is inbound (or why it cannot be one), a
+    /// credential where it is outbound.
     Either(Result<StepKind, ErrorKind>, OutboundCredential),
     /// A credential for the upstream, and the method's name.
     Outbound(OutboundCredential, &'static str),
@@ -72,7 +74,8 @@ impl Authentications {
         }
     }
 
-    /// The credential that a reference on a backend or a target means; the outer `None` after an error.
+    /// The credential that a reference on a backend or a target means; the outer `None` after an
+    /// error.
     pub(super) fn outbound(&self, reference: &Entry<'_>) -> Option<Option<OutboundCredential>> {
         match self.resolve(reference)? {
             Authentication::Outbound(credential, _) | Authentication::Either(_, credential) => {

@@ -1,6 +1,7 @@
 //! `[backends.*]` and `[targets.*]`: where requests go.
 //!
-//! A backend may say everything itself, or take a target's word for what it does not say (`target_ref`).
+//! A backend may say everything itself, or take a target's word for what it does not say
+//! (`target_ref`).
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! How a backend's upstreams share its load: `balance`, `health_check`, and when one of them is ejected.
+//! How a backend's upstreams share its load: `balance`, `health_check`, and when one of them is
+//! ejected.
 
 use http::HeaderName;
 use http::uri::{Authority, PathAndQuery};

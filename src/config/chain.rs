@@ -1,6 +1,8 @@
-//! What holds for the steps of a pipeline as a chain: groups are whole, and their last step is the last.
+//! What holds for the steps of a pipeline as a chain: groups are whole, and their last step is the
+//! last.
 //!
-//! A group is a run of authentication steps with `optional = true` and the authentication step after them.
+//! A group is a run of authentication steps with `optional = true` and the authentication step
+//! after them.
 
 use super::entry::Entry;
 use super::{Step, StepKind};

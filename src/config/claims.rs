@@ -6,7 +6,8 @@ use super::RequiredClaim;
 use super::entry::Entry;
 use super::reader::Reader;
 
-/// Headers that carry neither a claim nor a token: they steer connections, say where a request goes or who vouches for it, or are set by the edge itself.
+/// Headers that carry neither a claim nor a token: they steer connections, say where a request goes
+/// or who vouches for it, or are set by the edge itself.
 pub(super) const RESERVED: &[&str] = &[
     "authorization",
     "connection",

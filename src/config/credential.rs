@@ -1,4 +1,5 @@
-//! The forms of stored credentials: hashes of passwords and digests of keys, and names that go to an upstream. Only forms: nothing is hashed here.
+//! The forms of stored credentials: hashes of passwords and digests of keys, and names that go to
+//! an upstream. Only forms: nothing is hashed here.
 
 use http::HeaderName;
 use zeroize::Zeroizing;
@@ -11,16 +12,19 @@ const DIGITS: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 /// Costs that bcrypt has.
 const COSTS: std::ops::RangeInclusive<u32> = 4..=31;
 
-/// Whether a name can be a subject: visible ASCII and inner spaces, so that a header carries it unchanged.
+/// Whether a name can be a subject: visible ASCII and inner spaces, so that a header carries it
+/// unchanged.
 pub(crate) fn is_subject(name: &str) -> bool {
     !name.is_empty()
         && name.bytes().all(|byte| matches!(byte, b' '..=b'~'))
         && name.trim_ascii() == name
 }
 
-/// A bcrypt hash of a version that is taken (`$2a$`, `$2b$` or `$2y$`), and its cost. `None`: it is none.
+/// A bcrypt hash of a version that is taken (`$2a$`, `$2b$` or `$2y$`), and its cost. `None`: it is
+/// none.
 ///
-/// The last digits of salt and hash hold bits that mean nothing. Some programs leave them set, and the hash comes without them.
+/// The last digits of salt and hash hold bits that mean nothing. Some programs leave them set, and
+/// the hash comes without them.
 pub(crate) fn bcrypt_hash(text: &str) -> Option<(Secret, u32)> {
     let versions = ["$2a$", "$2b$", "$2y$"];
     let rest = versions
@@ -52,7 +56,8 @@ pub(super) fn hex32(text: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-/// A header that may carry a credential: none that the edge takes away or reads itself before a step sees it.
+/// A header that may carry a credential: none that the edge takes away or reads itself before a
+/// step sees it.
 pub(super) fn header(entry: &Entry<'_>) -> Option<HeaderName> {
     let text = entry.text()?;
     let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {

@@ -1,4 +1,5 @@
-//! TOML as written, each value with the file and line that it came from; and the main file merged with its pipelines directory.
+//! TOML as written, each value with the file and line that it came from; and the main file merged
+//! with its pipelines directory.
 //!
 //! Not here: what the values mean (the readers), or filling in references (`fill`).
 

@@ -1,6 +1,7 @@
 //! One value as written, read as the type that it should have.
 //!
-//! Every getter reports what is wrong at the value's own line and answers `None`. Not here: which keys a table has (`reader`).
+//! Every getter reports what is wrong at the value's own line and answers `None`. Not here: which
+//! keys a table has (`reader`).
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, where, and what to do about it.
 //!
-//! Not here: how errors are found (the readers) or shown (the command line). An error never holds the value of a secret or of a filled-in reference.
+//! Not here: how errors are found (the readers) or shown (the command line). An error never holds
+//! the value of a secret or of a filled-in reference.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -97,7 +98,8 @@ impl From<&str> for ErrorKind {
 }
 
 impl Error {
-    /// An error at a key path (`pipelines.api.networks`; may be empty), with no place in a file yet.
+    /// An error at a key path (`pipelines.api.networks`; may be empty), with no place in a file
+    /// yet.
     pub fn new(key: impl Into<String>, kind: impl Into<ErrorKind>) -> Self {
         Self {
             file: None,
@@ -168,7 +170,8 @@ impl std::error::Error for Error {}
 
 /// Every error of one run. Shown one per line, without a newline at the end.
 ///
-/// What [`load`](super::load) returns is never empty; who collects their own says [`Errors::into_result`].
+/// What [`load`](super::load) returns is never empty; who collects their own says
+/// [`Errors::into_result`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Errors(Vec<Error>);
 

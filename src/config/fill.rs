@@ -1,6 +1,7 @@
 //! References inside strings: `${NAME}`, `${NAME:-default}`, `${file:/path}`, `${credential:NAME}`.
 //!
-//! They are filled in after parsing, once: what comes out is not looked at again. A message names the reference, never what it stands for.
+//! They are filled in after parsing, once: what comes out is not looked at again. A message names
+//! the reference, never what it stands for.
 
 use std::fs;
 use std::ops::Deref;
@@ -45,7 +46,8 @@ impl Deref for Text {
     }
 }
 
-/// Fills every reference of `written` in. `base` is what relative paths are relative to; `file` hears of each file that is read.
+/// Fills every reference of `written` in. `base` is what relative paths are relative to; `file`
+/// hears of each file that is read.
 ///
 /// # Errors
 ///

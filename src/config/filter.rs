@@ -6,7 +6,8 @@ use super::entry::Entry;
 use super::reader::Reader;
 use super::{Effect, LogDump, PathFilter, PathPattern, StepKind, TextPattern, pattern};
 
-/// `path-filter`: `rules`, each a pattern that is allowed, or `{ allow = PATTERN }`, or `{ deny = PATTERN }`.
+/// `path-filter`: `rules`, each a pattern that is allowed, or `{ allow = PATTERN }`, or `{ deny =
+/// PATTERN }`.
 pub(super) fn path_filter(reader: &Reader<'_>) -> Option<PathFilter> {
     let Some(entry) = reader.get("rules") else {
         reader.missing("rules", "add rules = [\"/status\", \"/users/{id}\"]");
@@ -47,7 +48,8 @@ fn path_rule(item: &Entry<'_>) -> Option<(Effect, PathPattern)> {
     rule
 }
 
-/// `log_dump`; nothing at all for one that is about the response. `sensitive`: `proxy.sensitive_field_patterns`.
+/// `log_dump`; nothing at all for one that is about the response. `sensitive`:
+/// `proxy.sensitive_field_patterns`.
 pub(super) fn log_dump(
     name: &str,
     reader: &Reader<'_>,

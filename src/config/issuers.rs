@@ -1,4 +1,5 @@
-//! Whom a `jwt-auth` step trusts: one issuer in the plain form, or several under `issuers`, each bound to keys of its own.
+//! Whom a `jwt-auth` step trusts: one issuer in the plain form, or several under `issuers`, each
+//! bound to keys of its own.
 //!
 //! Not here: where keys may come from (`key_source`).
 

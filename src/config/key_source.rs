@@ -1,4 +1,5 @@
-//! Where the keys of a `jwt-auth` step come from: a key set by URL or in a file, a public key, or a secret.
+//! Where the keys of a `jwt-auth` step come from: a key set by URL or in a file, a public key, or a
+//! secret.
 //!
 //! Not here: parsing key files or fetching key sets (the auth room).
 

@@ -21,7 +21,8 @@ pub(super) enum ForceHttps {
     Port(u16),
 }
 
-/// Reads `cert_path`, `key_path`, `certificates` and `client_ca_path`; `None` without a certificate.
+/// Reads `cert_path`, `key_path`, `certificates` and `client_ca_path`; `None` without a
+/// certificate.
 pub(super) fn read(reader: &Reader<'_>) -> Option<ListenerTls> {
     let mut certificates: Vec<CertificateFiles> = pair(reader).into_iter().collect();
     let first = reader.has("cert_path") || reader.has("key_path");
@@ -62,7 +63,8 @@ pub(super) fn force_https(reader: &Reader<'_>) -> Option<ForceHttps> {
     entry.boolean()?.then_some(ForceHttps::Found)
 }
 
-/// Finds out what port `force_https = true` leads to: that of the listeners with TLS, or 443 when there is none here.
+/// Finds out what port `force_https = true` leads to: that of the listeners with TLS, or 443 when
+/// there is none here.
 pub(super) fn settle(networks: &mut Networks<'_>, management: Option<&Arc<str>>) {
     let mut ports: Vec<u16> = networks
         .all

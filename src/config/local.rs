@@ -1,6 +1,7 @@
 //! The local files: where they are, and their texts as they were read.
 //!
-//! A change from the cloud is built on the texts that serve, so that a file that an operator is just editing neither fails it nor goes live with it.
+//! A change from the cloud is built on the texts that serve, so that a file that an operator is
+//! just editing neither fails it nor goes live with it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -74,8 +75,8 @@ impl Source {
             .map_err(|failed| failed.errors)
     }
 
-    /// The local files as they are now, with what the cloud adds, and their texts. Entries of the cloud that cannot serve are set aside
-    /// ([`Config::cloud`]).
+    /// The local files as they are now, with what the cloud adds, and their texts. Entries of the
+    /// cloud that cannot serve are set aside ([`Config::cloud`]).
     ///
     /// # Errors
     ///
@@ -102,7 +103,8 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// The key path of every secret that stands in the files as it is, and of what one text cannot hold.
+    /// The key path of every secret that stands in the files as it is, and of what one text cannot
+    /// hold.
     pub fn upload(&self, local: &Local) -> Result<Upload, Errors> {
         upload::text(&self.path, &*self.env, local.clone())
     }

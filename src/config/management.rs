@@ -94,7 +94,8 @@ fn token_hash(entry: &Entry<'_>) -> Option<[u8; 32]> {
     hash
 }
 
-/// It can replace the credentials and the configuration, so it stays on this machine unless something else protects it.
+/// It can replace the credentials and the configuration, so it stays on this machine unless
+/// something else protects it.
 fn refuse_unprotected(networks: &Networks<'_>, name: &str) {
     let Some((network, entry)) = networks
         .all

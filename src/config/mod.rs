@@ -1,9 +1,12 @@
 //! Configuration: text, then what the user wrote with its place, then what the program uses.
 //!
-//! Reading in order: [`load`] parses the main file and its pipelines directory (`document`), then one reader for each group of tables builds its part of [`Config`]
-//! (`proxy`, `network`, `management`, `runbeam`, `authentication`, `policies`, `step`, `endpoint`, `backend`, `pipeline`), and what holds between them is checked (`chain`, `exposure`, `routes`).
-//! `local` holds the texts of the files, `cloud` adds what Runbeam Cloud sent, `upload` is the way back.
-//! Every error is collected; nothing stops at the first one. Not here: key files and key sets (the auth room), and anything that listens.
+//! Reading in order: [`load`] parses the main file and its pipelines directory (`document`), then
+//! one reader for each group of tables builds its part of [`Config`] (`proxy`, `network`,
+//! `management`, `runbeam`, `authentication`, `policies`, `step`, `endpoint`, `backend`,
+//! `pipeline`), and what holds between them is checked (`chain`, `exposure`, `routes`). `local`
+//! holds the texts of the files, `cloud` adds what Runbeam Cloud sent, `upload` is the way back.
+//! Every error is collected; nothing stops at the first one. Not here: key files and key sets (the
+//! auth room), and anything that listens.
 
 mod address;
 mod api_key;
@@ -96,7 +99,8 @@ impl Environment for BTreeMap<String, String> {
 ///
 /// # Errors
 ///
-/// Every error in them, in the order of files and lines. A file that is not TOML counts by its syntax errors only.
+/// Every error in them, in the order of files and lines. A file that is not TOML counts by its
+/// syntax errors only.
 pub fn load(path: &Path, env: &dyn Environment) -> Result<Config, Errors> {
     load_with(path, env, Local::default())
 }

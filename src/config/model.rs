@@ -1,7 +1,9 @@
 //! The typed configuration: what the program uses.
 //!
-//! A value that is wrong cannot be built: everything here has been checked by the loader, and nothing is validated again later. Values are in their final units
-//! (`Duration`, bytes, `SocketAddr`); references between tables are resolved, so a [`Pipeline`] holds its steps and backends rather than their names.
+//! A value that is wrong cannot be built: everything here has been checked by the loader, and
+//! nothing is validated again later. Values are in their final units (`Duration`, bytes,
+//! `SocketAddr`); references between tables are resolved, so a [`Pipeline`] holds its steps and
+//! backends rather than their names.
 
 mod algorithm;
 mod balance;
@@ -32,7 +34,8 @@ pub use step::*;
 pub struct Config {
     /// `proxy.id` (or `proxy.name`): letters, digits, `-` and `_`.
     pub id: String,
-    /// `proxy.threads`: worker threads of the proxy service. Never 0: the default, one per core, is resolved.
+    /// `proxy.threads`: worker threads of the proxy service. Never 0: the default, one per core, is
+    /// resolved.
     pub threads: usize,
     /// `proxy.trusted_proxies`: peers whose `X-Forwarded-*` is believed. Default: none.
     pub trusted_proxies: Vec<IpNet>,
@@ -40,7 +43,8 @@ pub struct Config {
     pub grace: Duration,
     /// `proxy.token_cache_mb`, in bytes. Default 64 MiB.
     pub token_cache_bytes: u64,
-    /// `proxy.state_dir`, else `$STATE_DIRECTORY`, else `$HOME/.runbeam/<id>`; `None` when none of them is to be had.
+    /// `proxy.state_dir`, else `$STATE_DIRECTORY`, else `$HOME/.runbeam/<id>`; `None` when none of
+    /// them is to be had.
     pub state_dir: Option<PathBuf>,
     /// `proxy.watch_files`: reload when a file changes. Default true.
     pub watch_files: bool,
@@ -58,7 +62,8 @@ pub struct Config {
     pub notes: Vec<Note>,
     /// Every file that was read or that the configuration names, for the watcher.
     pub files: Vec<PathBuf>,
-    /// The pipelines directory, or where it would be; `None` where the main file holds the pipelines.
+    /// The pipelines directory, or where it would be; `None` where the main file holds the
+    /// pipelines.
     pub pipelines_dir: Option<PathBuf>,
     /// What the cloud added.
     pub cloud: Cloud,
@@ -103,9 +108,11 @@ pub struct Network {
 /// TLS on a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerTls {
-    /// `cert_path` with `key_path`, then `certificates`: at least one. The first is shown to who asks for no name, or for one that none is for.
+    /// `cert_path` with `key_path`, then `certificates`: at least one. The first is shown to who
+    /// asks for no name, or for one that none is for.
     pub certificates: Vec<CertificateFiles>,
-    /// `client_ca_path`: clients may show a certificate of one of these authorities; on the management network they must.
+    /// `client_ca_path`: clients may show a certificate of one of these authorities; on the
+    /// management network they must.
     pub client_ca_path: Option<PathBuf>,
 }
 
@@ -164,7 +171,8 @@ pub struct Management {
 /// `[runbeam]`, enabled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Runbeam {
-    /// `cloud_api_base_url`: https, or http to loopback; no trailing slash. Default `https://api.runbeam.cloud`.
+    /// `cloud_api_base_url`: https, or http to loopback; no trailing slash. Default
+    /// `https://api.runbeam.cloud`.
     pub cloud_api_base_url: String,
     /// `api_base_urls`: further bases that count as the same cloud; same form.
     pub api_base_urls: Vec<String>,
@@ -236,9 +244,11 @@ pub struct Pipeline {
     pub networks: Vec<Arc<str>>,
     /// `endpoints`: where requests come in; at least one.
     pub endpoints: Vec<Endpoint>,
-    /// The request side of `middleware`, or the main file's `[[middleware]]` entries, in order. Empty: the pipeline is open.
+    /// The request side of `middleware`, or the main file's `[[middleware]]` entries, in order.
+    /// Empty: the pipeline is open.
     pub steps: Vec<Step>,
-    /// `backends`: where requests go, sharing the load; empty only when every endpoint answers by itself (`echo`). Those that name a `balance` name the same one.
+    /// `backends`: where requests go, sharing the load; empty only when every endpoint answers by
+    /// itself (`echo`). Those that name a `balance` name the same one.
     pub backends: Vec<Backend>,
 }
 
@@ -257,7 +267,8 @@ pub struct Endpoint {
     pub name: Arc<str>,
     /// `service`.
     pub service: Service,
-    /// `path_prefix`: begins with `/`, canonical, no trailing slash unless it is `/` alone. Default `/`.
+    /// `path_prefix`: begins with `/`, canonical, no trailing slash unless it is `/` alone. Default
+    /// `/`.
     pub path_prefix: String,
     /// `hosts`, in lower case, without ports. Empty: any host.
     pub hosts: Vec<String>,
@@ -309,7 +320,8 @@ pub enum BackendTarget {
 pub struct HttpBackend {
     /// `upstreams`, in their order, or the one of `base_url`. At least one.
     pub upstreams: Vec<UpstreamUrl>,
-    /// `balance` and `consistent_by`; `None`: as the other backends of the pipeline have it, else [`Balance::RoundRobin`].
+    /// `balance` and `consistent_by`; `None`: as the other backends of the pipeline have it, else
+    /// [`Balance::RoundRobin`].
     pub balance: Option<Balance>,
     /// `health_check`. Default: none; what becomes of requests tells.
     pub health_check: Option<HealthCheck>,

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::entry::Entry;
 use super::fill::Text;
 
-/// What stands under each name; `None` for a table that is wrong, which was reported where it stands.
+/// What stands under each name; `None` for a table that is wrong, which was reported where it
+/// stands.
 pub(super) struct Named<T> {
     what: &'static str,
     items: BTreeMap<String, Option<T>>,

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-/// The canonical form of a path prefix: begins with `/`, no trailing slash unless it is `/` alone. Empty means `/`.
+/// The canonical form of a path prefix: begins with `/`, no trailing slash unless it is `/` alone.
+/// Empty means `/`.
 ///
 /// # Errors
 ///

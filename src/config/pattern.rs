@@ -1,4 +1,5 @@
-//! Patterns as written: regular expressions, paths, and globs over field names. Compiled here, once, within limits.
+//! Patterns as written: regular expressions, paths, and globs over field names. Compiled here,
+//! once, within limits.
 
 use regex::RegexBuilder;
 
@@ -21,7 +22,8 @@ pub(super) fn regex(entry: &Entry<'_>) -> Option<TextPattern> {
     compiled(entry, expression, flags, false)
 }
 
-/// Names of fields: globs (`*_key`), or expressions as `/EXPRESSION/`. Case does not count; in a glob, `-`, `_` and `.` are one.
+/// Names of fields: globs (`*_key`), or expressions as `/EXPRESSION/`. Case does not count; in a
+/// glob, `-`, `_` and `.` are one.
 pub(super) fn names(reader: &Reader<'_>, key: &'static str) -> Vec<TextPattern> {
     let Some(entry) = reader.get(key) else {
         return Vec::new();
@@ -144,7 +146,8 @@ pub(super) fn path(entry: &Entry<'_>) -> Option<PathPattern> {
     }
 }
 
-/// A pattern with a letter for each `{name}`, to be looked at as a path. A brace that has no other stays.
+/// A pattern with a letter for each `{name}`, to be looked at as a path. A brace that has no other
+/// stays.
 fn without_names(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

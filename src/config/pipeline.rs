@@ -217,7 +217,8 @@ fn response_side<'a>(middleware: &Entry<'a>) -> Option<Entry<'a>> {
     }
 }
 
-/// The one check of all endpoints. A pipeline has one chain, so endpoints that differ in it cannot share one.
+/// The one check of all endpoints. A pipeline has one chain, so endpoints that differ in it cannot
+/// share one.
 fn guard<'e>(endpoints: &'e [GuardedEndpoint], entry: &Entry<'_>) -> Option<&'e Guard> {
     let mut guards = endpoints.iter().map(|endpoint| endpoint.guard.as_ref());
     let first = guards.next().flatten();

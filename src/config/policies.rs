@@ -1,4 +1,5 @@
-//! `[policies.*]` and `[rules.*]`, and the `policies` step that refers to them or holds them itself.
+//! `[policies.*]` and `[rules.*]`, and the `policies` step that refers to them or holds them
+//! itself.
 
 use std::collections::BTreeSet;
 use std::mem::discriminant;
@@ -152,7 +153,8 @@ impl Tables {
                 };
                 let known = self.rules.names();
                 if defined && !self.rules.contains(&name) && near(&name, &known).is_none() {
-                    // The public examples have such names, and the older Harmony passes over them. What looks like a typo is an error below.
+                    // The public examples have such names, and the older Harmony passes over them.
+                    // What looks like a typo is an error below.
                     item.warning(&format!(
                         "rule {} is defined nowhere: nothing checks it; add [rules.NAME], or remove the name",
                         name.shown()

@@ -39,7 +39,8 @@ pub(super) struct Proxy<'a> {
 
 /// The directory whose files join the main one: `pipelines_path`, and what names it.
 ///
-/// Without the key: `pipelines` beside the main file, if it is there and the main file has no pipelines itself.
+/// Without the key: `pipelines` beside the main file, if it is there and the main file has no
+/// pipelines itself.
 pub(super) fn pipelines_directory(
     document: &Document,
     loading: &Loading<'_>,

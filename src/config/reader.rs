@@ -1,7 +1,8 @@
 //! Reading a table key by key: what is asked for is known, what nobody asked for is an unknown key.
 //!
-//! A [`Reader`] may stand on several tables at once, since settings may be written directly in a table or in its `options` or `config`.
-//! Every getter reports what is wrong and answers `None`, so that reading goes on; the caller falls back to a default that is never used.
+//! A [`Reader`] may stand on several tables at once, since settings may be written directly in a
+//! table or in its `options` or `config`. Every getter reports what is wrong and answers `None`, so
+//! that reading goes on; the caller falls back to a default that is never used.
 
 use std::cell::RefCell;
 use std::ops::RangeInclusive;
@@ -256,7 +257,8 @@ pub(super) fn join(path: &str, key: &str) -> String {
     }
 }
 
-/// Reports the tables at the top that another program uses, and takes note of those that nothing uses.
+/// Reports the tables at the top that another program uses, and takes note of those that nothing
+/// uses.
 pub(super) fn tables_of_others(root: &Reader<'_>) {
     root.ignore(foreign::IGNORED_TABLES);
     for (name, instead) in foreign::TABLES {

@@ -1,5 +1,5 @@
-//! No two pipelines claim one place: the same network, host and path prefix with a method in common. And none from the cloud takes requests that one of the
-//! local files would get.
+//! No two pipelines claim one place: the same network, host and path prefix with a method in
+//! common. And none from the cloud takes requests that one of the local files would get.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -53,7 +53,8 @@ pub(super) fn check(pipelines: &[(Pipeline, Entry<'_>)]) {
     }
 }
 
-/// Whether some request that `local` would get goes to `cloud` instead. What is open at `/` is there for what nobody else takes; what checks anything is not.
+/// Whether some request that `local` would get goes to `cloud` instead. What is open at `/` is
+/// there for what nobody else takes; what checks anything is not.
 fn takes_from(cloud: &Pipeline, local: &Pipeline) -> bool {
     let guarded = |step: &Step| step.kind.authenticates() || step.kind.restricts();
     let guarded = local.steps.iter().any(guarded);
@@ -68,7 +69,8 @@ fn takes_from(cloud: &Pipeline, local: &Pipeline) -> bool {
         })
 }
 
-/// Whether `one` is preferred to `other` for some request: a named host beats none, then the longest prefix counts.
+/// Whether `one` is preferred to `other` for some request: a named host beats none, then the
+/// longest prefix counts.
 fn wins(one: &Endpoint, other: &Endpoint) -> bool {
     let below = is_below(&one.path_prefix, &other.path_prefix);
     if other.hosts.is_empty() && !one.hosts.is_empty() {

@@ -13,7 +13,8 @@ const DAY: u64 = 86_400;
 
 /// Reads both tables; `None` when the cloud is off or something is wrong.
 ///
-/// `[runbeam].enabled` decides where that table is there; else `[provider.runbeam]` with `primary_provider` absent or `"runbeam"`.
+/// `[runbeam].enabled` decides where that table is there; else `[provider.runbeam]` with
+/// `primary_provider` absent or `"runbeam"`.
 pub(super) fn read(root: &Reader<'_>, proxy: Option<&Proxy<'_>>) -> Option<Runbeam> {
     let providers = root.group("provider");
     let primary = proxy.and_then(|proxy| proxy.primary_provider.as_ref());

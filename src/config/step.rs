@@ -42,7 +42,8 @@ pub(super) struct Shared<'s> {
 pub(super) struct Steps<'a> {
     /// By name.
     pub(super) named: Named<Step>,
-    /// `[[middleware]]`: what pipelines get that have no `middleware` of their own, and where it stands.
+    /// `[[middleware]]`: what pipelines get that have no `middleware` of their own, and where it
+    /// stands.
     pub(super) chain: Option<(Vec<Step>, Entry<'a>)>,
 }
 
@@ -92,7 +93,8 @@ pub(super) fn read<'a>(
     Steps { named, chain }
 }
 
-/// A step that this version refuses is reported by its type alone, and nothing else in it is looked at.
+/// A step that this version refuses is reported by its type alone, and nothing else in it is looked
+/// at.
 fn read_one(name: &str, entry: &Entry<'_>, shared: &Shared<'_>) -> Option<Step> {
     let mut reader = entry.table()?;
     reader.know(&["name", "description"]);

@@ -1,4 +1,5 @@
-//! `token_header`, `token_cookie` and `token_query` of a `jwt-auth` step: the one place where its token stands.
+//! `token_header`, `token_cookie` and `token_query` of a `jwt-auth` step: the one place where its
+//! token stands.
 
 use http::HeaderName;
 

@@ -1,4 +1,5 @@
-//! The local files as one text for the cloud: everything that has an effect here, references as they are written, and no secret.
+//! The local files as one text for the cloud: everything that has an effect here, references as
+//! they are written, and no secret.
 
 use std::path::Path;
 
@@ -11,7 +12,8 @@ use super::local::Local;
 use super::reader::join;
 use super::{Environment, Errors, foreign, local_document};
 
-/// Keys that hold a secret. Hashes of passwords and digests of keys are none: they are what the files hold so that the secret need not be there.
+/// Keys that hold a secret. Hashes of passwords and digests of keys are none: they are what the
+/// files hold so that the secret need not be there.
 const SECRETS: &[&str] = &["secret", "password", "token", "pepper", "private_key"];
 /// Tables whose keys the user chooses.
 const CHOSEN: &[&str] = &["claims_to_headers", "required_claims"];

@@ -1,4 +1,5 @@
-//! The address of a backend or a target: `base_url`, or `connection.{host, port, protocol, base_path}`; and the addresses of `upstreams`.
+//! The address of a backend or a target: `base_url`, or `connection.{host, port, protocol,
+//! base_path}`; and the addresses of `upstreams`.
 
 use std::path::PathBuf;
 
@@ -27,7 +28,8 @@ impl Upstream {
         self.tls.is_none() && self.host.is_none() && self.port.is_none() && self.path.is_none()
     }
 
-    /// This one, with what it does not say taken from `other`. One that names a host by URL takes nothing.
+    /// This one, with what it does not say taken from `other`. One that names a host by URL takes
+    /// nothing.
     pub(super) fn over(self, other: Self) -> Self {
         if self.host.is_some() && self.tls.is_some() {
             return self;

@@ -14,7 +14,8 @@ pub struct Diff {
     pub removed: Vec<String>,
     /// Names of pipelines that have other settings.
     pub changed: Vec<String>,
-    /// What else changed: a table, or `files` for the content of files that the configuration names.
+    /// What else changed: a table, or `files` for the content of files that the configuration
+    /// names.
     pub others: Vec<&'static str>,
 }
 
@@ -104,8 +105,9 @@ pub(super) fn fixed_changes(before: &Config, after: &Config) -> Vec<String> {
     changes
 }
 
-/// Whether a listener can go on as it is. Its certificates, and whom it redirects, are read anew for each connection; whether it speaks TLS is not, since kept
-/// connections would go on in the other way, nor whether the management network asks for certificates.
+/// Whether a listener can go on as it is. Its certificates, and whom it redirects, are read anew
+/// for each connection; whether it speaks TLS is not, since kept connections would go on in the
+/// other way, nor whether the management network asks for certificates.
 fn is_same_listener(config: &Config, before: &config::Network, after: &config::Network) -> bool {
     let asks = |network: &config::Network| {
         let of_management = config

@@ -23,7 +23,8 @@ pub struct Watched {
 }
 
 impl Fingerprint {
-    /// Of these files; of those that were read, as they were read. One that is gone counts as empty; whether it matters, building tells.
+    /// Of these files; of those that were read, as they were read. One that is gone counts as
+    /// empty; whether it matters, building tells.
     pub(super) fn of(files: &[PathBuf], local: &Local) -> Self {
         let mut context = Context::new(&SHA256);
         for file in files {

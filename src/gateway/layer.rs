@@ -1,6 +1,8 @@
-//! What the cloud sent, as it is kept in the state directory, so that a node starts with the last good configuration while the cloud cannot be reached.
+//! What the cloud sent, as it is kept in the state directory, so that a node starts with the last
+//! good configuration while the cloud cannot be reached.
 //!
-//! One file holds the texts and the ids of the changes that were applied: both change in one write. Not here: what the texts mean (the configuration room).
+//! One file holds the texts and the ids of the changes that were applied: both change in one write.
+//! Not here: what the texts mean (the configuration room).
 
 use std::collections::VecDeque;
 use std::fs;
@@ -38,7 +40,8 @@ pub enum LayerChange {
     },
     /// One pipeline with what belongs to it.
     Pipeline {
-        /// The cloud's id of the pipeline; without one, the names of the pipelines in the text stand for it.
+        /// The cloud's id of the pipeline; without one, the names of the pipelines in the text
+        /// stand for it.
         id: Option<String>,
         /// Its text.
         toml: String,

@@ -1,7 +1,8 @@
 //! The gateway that serves now, and the only way in for another one.
 //!
-//! SIGHUP, a change of the files, the Management API and a change from the cloud build a whole gateway beside the old one and swap one pointer. On any error the
-//! old one stays, untouched, and the error is kept for whoever asks.
+//! SIGHUP, a change of the files, the Management API and a change from the cloud build a whole
+//! gateway beside the old one and swap one pointer. On any error the old one stays, untouched, and
+//! the error is kept for whoever asks.
 
 mod apply;
 mod outcome;
@@ -62,8 +63,8 @@ struct Applied {
 }
 
 impl Live {
-    /// Reads the files and what was kept of the cloud's, and builds the first gateway. Whatever is wrong with the cloud's part is set aside
-    /// ([`Live::set_aside`]). Writes nothing.
+    /// Reads the files and what was kept of the cloud's, and builds the first gateway. Whatever is
+    /// wrong with the cloud's part is set aside ([`Live::set_aside`]). Writes nothing.
     ///
     /// # Errors
     ///
@@ -195,24 +196,28 @@ impl Live {
         set_aside.chain(&applied.broken).cloned().collect()
     }
 
-    /// What a change of which is to be followed by [`Live::reload`]: what serves and what the last try named.
+    /// What a change of which is to be followed by [`Live::reload`]: what serves and what the last
+    /// try named.
     pub fn watched(&self) -> Watched {
         let applied = self.applied();
         let config = &applied.config;
         watched(&config.files, config.pipelines_dir.as_ref()).and(&applied.tried)
     }
 
-    /// SHA-256, in hexadecimal, of the files that the configuration was read from and of those that it names.
+    /// SHA-256, in hexadecimal, of the files that the configuration was read from and of those that
+    /// it names.
     pub fn fingerprint(&self) -> String {
         self.applied().fingerprint.hex()
     }
 
-    /// Whether a change from the cloud was applied, before a restart or after it. The last 1024 are remembered. May wait for a change that is under way.
+    /// Whether a change from the cloud was applied, before a restart or after it. The last 1024 are
+    /// remembered. May wait for a change that is under way.
     pub fn has_applied(&self, change: &str) -> bool {
         self.parts().layer.has_applied(change)
     }
 
-    /// Reads the local files again and puts them in service together with what the cloud sent. Reads files: not for a worker that serves requests.
+    /// Reads the local files again and puts them in service together with what the cloud sent.
+    /// Reads files: not for a worker that serves requests.
     ///
     /// # Errors
     ///
@@ -236,8 +241,9 @@ impl Live {
         }
     }
 
-    /// Puts a change from the cloud in service beside the local texts that serve, and keeps it for the next start. `id` is remembered as applied in the
-    /// same write. A change that was applied before is `Unchanged`. Without a state directory it serves until the process ends.
+    /// Puts a change from the cloud in service beside the local texts that serve, and keeps it for
+    /// the next start. `id` is remembered as applied in the same write. A change that was applied
+    /// before is `Unchanged`. Without a state directory it serves until the process ends.
     ///
     /// # Errors
     ///
@@ -248,7 +254,8 @@ impl Live {
         self.tell(&config::change_name(id), outcome)
     }
 
-    /// Takes everything that the cloud sent out of service and forgets it, but for which changes were applied.
+    /// Takes everything that the cloud sent out of service and forgets it, but for which changes
+    /// were applied.
     ///
     /// # Errors
     ///
@@ -264,7 +271,8 @@ impl Live {
         self.tell("discard of what the cloud sent", outcome)
     }
 
-    /// The local configuration that serves, as a text for the cloud: references as they are written.
+    /// The local configuration that serves, as a text for the cloud: references as they are
+    /// written.
     ///
     /// # Errors
     ///

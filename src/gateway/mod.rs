@@ -1,7 +1,9 @@
 //! The immutable runtime built from a configuration: routes, pipelines, backends.
 //!
-//! A request takes one `Arc` of the [`Gateway`] and keeps it to its end, so it never sees half of one configuration and half of another. What outlives a
-//! configuration (key sets, what is known of passwords, resolved names, the health of upstreams, counts of requests) is held beside it, in [`Live`]. Nothing here speaks HTTP or touches a socket, but for the look-up of names.
+//! A request takes one `Arc` of the [`Gateway`] and keeps it to its end, so it never sees half of
+//! one configuration and half of another. What outlives a configuration (key sets, what is known of
+//! passwords, resolved names, the health of upstreams, counts of requests) is held beside it, in
+//! [`Live`]. Nothing here speaks HTTP or touches a socket, but for the look-up of names.
 
 mod diff;
 mod fingerprint;
@@ -81,7 +83,8 @@ impl Route {
 }
 
 impl Gateway {
-    /// Builds a gateway beside the one that serves. Reads key files and certificates; fetches nothing.
+    /// Builds a gateway beside the one that serves. Reads key files and certificates; fetches
+    /// nothing.
     pub fn build(
         config: &Config,
         shared: &Shared,
@@ -186,7 +189,8 @@ impl Gateway {
         self.listeners().flat_map(|tls| &tls.certificates)
     }
 
-    /// What deserves a word in the files of the listeners: certificates that expired, keys that anybody can read.
+    /// What deserves a word in the files of the listeners: certificates that expired, keys that
+    /// anybody can read.
     pub fn warnings(&self) -> impl Iterator<Item = &str> {
         self.listeners()
             .flat_map(|tls| &tls.warnings)

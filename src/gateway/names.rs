@@ -9,7 +9,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 
-/// How often a name is looked up again. The system's resolver does not tell how long an answer holds.
+/// How often a name is looked up again. The system's resolver does not tell how long an answer
+/// holds.
 const REFRESH: Duration = Duration::from_secs(30);
 /// How soon a look-up that failed is tried again, while the last addresses go on serving.
 const RETRY: Duration = Duration::from_secs(2);
@@ -46,7 +47,8 @@ impl Addresses {
     }
 }
 
-/// Every name in use. Cheap to share; it outlives configurations, so a reload keeps what is resolved.
+/// Every name in use. Cheap to share; it outlives configurations, so a reload keeps what is
+/// resolved.
 #[derive(Debug, Default)]
 pub struct Names {
     known: Mutex<HashMap<(String, u16), Weak<Addresses>>>,

@@ -1,4 +1,5 @@
-//! The one canonical form of a request path: what is matched is what is authenticated is what is forwarded.
+//! The one canonical form of a request path: what is matched is what is authenticated is what is
+//! forwarded.
 //!
 //! Nothing here knows of routes. The query is not looked at; it travels as it came.
 
@@ -19,10 +20,12 @@ pub enum PathError {
     /// A `%` without two hexadecimal digits (RFC 3986 section 2.1).
     #[error("path holds a malformed percent-escape")]
     MalformedEscape,
-    /// `%25` in front of two hexadecimal digits: a server that decodes twice would see another path.
+    /// `%25` in front of two hexadecimal digits: a server that decodes twice would see another
+    /// path.
     #[error("path holds an escaped escape")]
     NestedEscape,
-    /// Servers that cut path parameters off, or that take an escaped `?` or `#` for the real one, would see it at the place of another route. See [`other_reading`].
+    /// Servers that cut path parameters off, or that take an escaped `?` or `#` for the real one,
+    /// would see it at the place of another route. See [`other_reading`].
     #[error("path belongs to two places, depending on who reads it")]
     TwoReadings,
     /// `..;` or `.;`: servers that cut path parameters off would see a dot segment.
@@ -30,8 +33,9 @@ pub enum PathError {
     DotParameter,
 }
 
-/// Brings a path into canonical form: unreserved escapes decoded and the others in upper case, repeated slashes merged, dot segments resolved
-/// (RFC 3986 sections 6.2.2 and 5.2.4). A path that is canonical already is not copied.
+/// Brings a path into canonical form: unreserved escapes decoded and the others in upper case,
+/// repeated slashes merged, dot segments resolved (RFC 3986 sections 6.2.2 and 5.2.4). A path that
+/// is canonical already is not copied.
 pub fn canonical(path: &str) -> Result<Cow<'_, str>, PathError> {
     if !path.starts_with('/') {
         return Err(PathError::NotAbsolute);
@@ -44,7 +48,8 @@ pub fn canonical(path: &str) -> Result<Cow<'_, str>, PathError> {
     resolve(&decoded).map(Cow::Owned)
 }
 
-/// What a server may make of a canonical path that cuts parameters (`;v=1`) off its segments, or that takes an escaped `?` or `#` for the real one. `None`: nothing else.
+/// What a server may make of a canonical path that cuts parameters (`;v=1`) off its segments, or
+/// that takes an escaped `?` or `#` for the real one. `None`: nothing else.
 pub fn other_reading(path: &str) -> Option<String> {
     memchr::memchr2(b'%', b';', path.as_bytes())?;
     let end = ["%3F", "%23"]
@@ -64,7 +69,8 @@ pub fn other_reading(path: &str) -> Option<String> {
     (other != path).then_some(other)
 }
 
-/// One pass over a path without escapes, doubled slashes, or segments that begin with a dot: the common case.
+/// One pass over a path without escapes, doubled slashes, or segments that begin with a dot: the
+/// common case.
 fn is_canonical(path: &[u8]) -> Result<bool, PathError> {
     let mut plain = true;
     let mut previous = 0;
@@ -82,7 +88,8 @@ fn is_forbidden(byte: u8) -> bool {
     !byte.is_ascii_graphic() || matches!(byte, b'\\' | b'#' | b'?')
 }
 
-/// Decodes the escapes of unreserved characters (RFC 3986 section 2.3); the others stay, in upper case.
+/// Decodes the escapes of unreserved characters (RFC 3986 section 2.3); the others stay, in upper
+/// case.
 fn decode(path: &[u8]) -> Result<String, PathError> {
     let mut out = String::with_capacity(path.len());
     let mut rest = path;
@@ -113,7 +120,8 @@ fn decode(path: &[u8]) -> Result<String, PathError> {
     Ok(out)
 }
 
-/// Refuses escapes, already in upper case, that hold another one for a server that decodes twice, or that are overlong UTF-8 (RFC 3629 section 3).
+/// Refuses escapes, already in upper case, that hold another one for a server that decodes twice,
+/// or that are overlong UTF-8 (RFC 3629 section 3).
 fn refuse_twisted(path: &str) -> Result<(), PathError> {
     for (place, _) in path.match_indices('%') {
         let escape = &path[place + 1..];
@@ -139,7 +147,8 @@ fn hex(digit: u8) -> Result<u8, PathError> {
         .ok_or(PathError::MalformedEscape)
 }
 
-/// Merges slashes and resolves dot segments of a decoded path. Slashes first, as servers behind us do: `/a//../b` is `/b`.
+/// Merges slashes and resolves dot segments of a decoded path. Slashes first, as servers behind us
+/// do: `/a//../b` is `/b`.
 fn resolve(path: &str) -> Result<String, PathError> {
     let mut out = String::with_capacity(path.len());
     let mut segments = path.split('/').skip(1).peekable();

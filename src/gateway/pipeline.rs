@@ -27,7 +27,8 @@ pub struct Pipeline {
     pool: Pool,
 }
 
-/// Where a request may go: a backend, at one of its upstreams. All upstreams of all backends of a pipeline are one pool.
+/// Where a request may go: a backend, at one of its upstreams. All upstreams of all backends of a
+/// pipeline are one pool.
 #[derive(Debug)]
 pub struct Backend {
     /// The table's name.
@@ -146,7 +147,8 @@ impl Pipeline {
         self.pool.choose(key, |_| true)
     }
 
-    /// Chooses an HTTP upstream for a request that failed at others: one that was not `tried`, while there is one.
+    /// Chooses an HTTP upstream for a request that failed at others: one that was not `tried`,
+    /// while there is one.
     pub fn choose_again(&self, key: Key<'_>, tried: &[usize]) -> Option<Pick> {
         let fresh = |index: usize| self.is_http(index) && !tried.contains(&index);
         let choose = || self.pool.choose(key, fresh);

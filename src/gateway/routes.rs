@@ -1,7 +1,8 @@
 //! The route table of one network: host, longest whole-segment prefix, method.
 //!
-//! A look-up costs one hash for each segment of the path, up to the deepest prefix there is, however many routes there are. The hash may be a quick one: no
-//! client puts anything into the table.
+//! A look-up costs one hash for each segment of the path, up to the deepest prefix there is,
+//! however many routes there are. The hash may be a quick one: no client puts anything into the
+//! table.
 
 use foldhash::HashMap;
 use http::Method;
@@ -16,7 +17,8 @@ struct Place<T> {
 #[derive(Debug)]
 struct Prefixes<T> {
     places: HashMap<Box<str>, Place<T>>,
-    /// Segments of the deepest prefix: no look-up goes further, so a path of a million slashes costs no more.
+    /// Segments of the deepest prefix: no look-up goes further, so a path of a million slashes
+    /// costs no more.
     depth: usize,
 }
 
@@ -30,7 +32,8 @@ pub struct RouteTable<T> {
 /// What a look-up found.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Match<'a, T> {
-    /// The route; where the method is not served, the first route of the place, whose steps decide before a 405 says so.
+    /// The route; where the method is not served, the first route of the place, whose steps decide
+    /// before a 405 says so.
     pub route: &'a T,
     /// The methods of the place, when the one asked for is not among them.
     pub allowed: Option<Vec<&'a Method>>,
@@ -55,8 +58,9 @@ impl<T> Default for RouteTable<T> {
 }
 
 impl<T: Clone> RouteTable<T> {
-    /// Adds a route. `prefix` is canonical and, unless it is `/` alone, has no trailing slash; no `hosts` or no `methods` means any. The configuration
-    /// has made sure that no two routes claim the same.
+    /// Adds a route. `prefix` is canonical and, unless it is `/` alone, has no trailing slash; no
+    /// `hosts` or no `methods` means any. The configuration has made sure that no two routes claim
+    /// the same.
     pub fn insert(&mut self, hosts: &[String], prefix: &str, methods: &[Method], route: T) {
         if hosts.is_empty() {
             self.any_host.insert(prefix, methods, route);

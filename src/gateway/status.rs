@@ -17,7 +17,8 @@ pub struct BackendStatus {
     pub pipelines: Vec<Arc<str>>,
     /// Its counters.
     pub metrics: Arc<BackendMetrics>,
-    /// How the load is shared: `round_robin`, `least_conn` or `consistent`. Of several pipelines, the first one's.
+    /// How the load is shared: `round_robin`, `least_conn` or `consistent`. Of several pipelines,
+    /// the first one's.
     pub balance: Balance,
     /// Its upstreams; none for an echo.
     pub upstreams: Vec<UpstreamStatus>,
@@ -34,7 +35,8 @@ pub struct UpstreamStatus {
     pub weight: u32,
     /// Whether active checks are configured.
     pub checked: bool,
-    /// Its state and its counts. Upstreams of several backends at one host and port with the same checks have them in common.
+    /// Its state and its counts. Upstreams of several backends at one host and port with the same
+    /// checks have them in common.
     pub health: Status,
 }
 

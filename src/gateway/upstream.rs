@@ -1,4 +1,5 @@
-//! An upstream at run time, with everything that a request needs made ready, and what is kept of upstreams from one configuration to the next.
+//! An upstream at run time, with everything that a request needs made ready, and what is kept of
+//! upstreams from one configuration to the next.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -33,7 +34,8 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// An address to connect to; `None` while the name is not resolved, and where it is that of a listener which this upstream must not be.
+    /// An address to connect to; `None` while the name is not resolved, and where it is that of a
+    /// listener which this upstream must not be.
     pub fn address(&self) -> Option<SocketAddr> {
         let address = self.addresses.next()?;
         self.may_be_at(address).then_some(address)

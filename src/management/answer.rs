@@ -11,7 +11,8 @@ pub(super) struct Answer {
     fields: Vec<(HeaderName, HeaderValue)>,
     kind: &'static str,
     body: Vec<u8>,
-    /// What went wrong, for the log; empty when nothing did. Holds no secret, and neither does the body.
+    /// What went wrong, for the log; empty when nothing did. Holds no secret, and neither does the
+    /// body.
     pub(super) message: String,
 }
 

@@ -16,11 +16,13 @@ use super::answer::Answer;
 const MAX_BODY: usize = 1024 * 1024;
 /// How long the whole body may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How much of a refused body is read and dropped, so that its sender reads the answer rather than a reset.
+/// How much of a refused body is read and dropped, so that its sender reads the answer rather than
+/// a reset.
 const MAX_DROPPED: usize = 16 * MAX_BODY;
 const MAX_DROPPING: Duration = Duration::from_secs(2);
 
-/// Reads the body within its limit; one that is there must say that it is JSON, which no form on a web page can.
+/// Reads the body within its limit; one that is there must say that it is JSON, which no form on a
+/// web page can.
 pub(super) async fn read(session: &mut ServerSession) -> Result<Zeroizing<Vec<u8>>, Answer> {
     let too_large = || Answer::error(StatusCode::PAYLOAD_TOO_LARGE, "the body is over 1 MiB");
     let announced = session
@@ -186,7 +188,8 @@ impl Fields {
         }
     }
 
-    /// An array of strings, or an object, whose members become `name=value`; absent or null: `None`.
+    /// An array of strings, or an object, whose members become `name=value`; absent or null:
+    /// `None`.
     pub(super) fn texts_or_pairs(&self, name: &str) -> Result<Option<Vec<String>>, Answer> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(None),

@@ -1,4 +1,5 @@
-//! `POST /update` and `POST /cloud/discard`: the local configuration goes up, the cloud's is dropped.
+//! `POST /update` and `POST /cloud/discard`: the local configuration goes up, the cloud's is
+//! dropped.
 
 use std::sync::Arc;
 
@@ -61,7 +62,8 @@ pub(super) async fn discard(live: Arc<Live>) -> Answer {
     }
 }
 
-/// An error of the cloud, as the caller gets it: the status where it is the caller's matter, and none of the cloud's words.
+/// An error of the cloud, as the caller gets it: the status where it is the caller's matter, and
+/// none of the cloud's words.
 pub(super) fn of_cloud(error: &RunbeamError) -> Answer {
     log::warn!("management: {error}");
     let (status, message) = match error.status() {

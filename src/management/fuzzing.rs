@@ -4,7 +4,8 @@ use super::body::Fields;
 use super::token;
 use crate::runbeam::MachineToken;
 
-/// The gateway code, the metadata and the encryption key of a body of `/authorize`; or what the caller is told.
+/// The gateway code, the metadata and the encryption key of a body of `/authorize`; or what the
+/// caller is told.
 #[allow(clippy::type_complexity, reason = "read in one place only")]
 pub fn authorize_body(
     body: &[u8],

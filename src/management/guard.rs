@@ -1,7 +1,7 @@
 //! Who may call the Management API: checks that come before any route looks at the request.
 //!
-//! A browser on the operator's machine can reach loopback, so being on loopback is not enough: a foreign `Host` (DNS rebinding) and a foreign page
-//! (`Origin`, `Sec-Fetch-Site`) are turned away.
+//! A browser on the operator's machine can reach loopback, so being on loopback is not enough: a
+//! foreign `Host` (DNS rebinding) and a foreign page (`Origin`, `Sec-Fetch-Site`) are turned away.
 
 use std::net::IpAddr;
 
@@ -27,7 +27,8 @@ pub struct Protection {
 type Refused = (StatusCode, &'static str);
 
 impl Protection {
-    /// Lets a call on, or says why not. `peer` is `None` on a Unix socket, whose file permissions have decided.
+    /// Lets a call on, or says why not. `peer` is `None` on a Unix socket, whose file permissions
+    /// have decided.
     pub(super) fn check(
         &self,
         headers: &HeaderMap,

@@ -8,7 +8,8 @@ use super::answer::Answer;
 use crate::gateway::{Live, Service, SetAside};
 use crate::runbeam::agent::Agent;
 
-/// The process and its connection to the cloud. Times are Unix seconds; the expiry is as the cloud wrote it.
+/// The process and its connection to the cloud. Times are Unix seconds; the expiry is as the cloud
+/// wrote it.
 pub(super) fn info(live: &Live, agent: &Agent, started_at: SystemTime) -> Answer {
     let status = agent.status();
     let mut runbeam = json!({

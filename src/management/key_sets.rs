@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 use crate::gateway::{KeySetStatus, Live};
 
-/// Fetches all, and tells how each of them stands then. One that cannot be fetched goes on serving what it had, and says why; then
-/// the answer is a 502, so that nobody takes it for done.
+/// Fetches all, and tells how each of them stands then. One that cannot be fetched goes on serving
+/// what it had, and says why; then the answer is a 502, so that nobody takes it for done.
 pub(super) async fn refresh(live: &Live) -> Answer {
     let sets = live.key_sets().refresh_all().await;
     let failed = sets.iter().filter(|set| set.last_error.is_some()).count();

@@ -1,7 +1,10 @@
-//! The Management API, on its own network: what a supervisor asks (`/health`, `/ready`, `/metrics`), what an operator looks at, and what an operator steers with.
+//! The Management API, on its own network: what a supervisor asks (`/health`, `/ready`,
+//! `/metrics`), what an operator looks at, and what an operator steers with.
 //!
-//! `guard` decides who may call, `routes` what is called; each group of routes has a file of its own. Answers are JSON, and an error is `{ "error", "message" }`.
-//! State changes only by POST, and every change is logged. The order of checks: Host, Origin and management credential; 403 where Runbeam is off; 401; 413, 415, 400.
+//! `guard` decides who may call, `routes` what is called; each group of routes has a file of its
+//! own. Answers are JSON, and an error is `{ "error", "message" }`. State changes only by POST, and
+//! every change is logged. The order of checks: Host, Origin and management credential; 403 where
+//! Runbeam is off; 401; 413, 415, 400.
 
 mod answer;
 mod backends;
@@ -55,7 +58,8 @@ pub struct ManagementApi {
 }
 
 impl ManagementApi {
-    /// A service over a live gateway and its connection to the cloud, under `base_path`. `log` tells what it dropped.
+    /// A service over a live gateway and its connection to the cloud, under `base_path`. `log`
+    /// tells what it dropped.
     pub fn new(
         base_path: String,
         protection: Protection,
@@ -152,7 +156,8 @@ impl ManagementApi {
         answer.unwrap_or_else(|refused| refused)
     }
 
-    /// The routes that ask for nothing but themselves: whatever stands in a body that passed its checks is not looked at.
+    /// The routes that ask for nothing but themselves: whatever stands in a body that passed its
+    /// checks is not looked at.
     async fn carry_out_without_body(&self, route: Route) -> Answer {
         match route {
             Route::Info => info::info(&self.live, &self.agent, self.started_at),

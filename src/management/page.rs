@@ -1,6 +1,8 @@
-//! `GET /`: the status page, for a browser. One file that asks nobody else for anything; what it shows, it fetches from `/status`.
+//! `GET /`: the status page, for a browser. One file that asks nobody else for anything; what it
+//! shows, it fetches from `/status`.
 //!
-//! Its policy lets in this style and this script and nothing else, by their hashes. The page puts text into the document as text only.
+//! Its policy lets in this style and this script and nothing else, by their hashes. The page puts
+//! text into the document as text only.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,5 @@
-//! The table of what the Management API answers to. Which route does what stands in `mod`; who may call, in `guard`.
+//! The table of what the Management API answers to. Which route does what stands in `mod`; who may
+//! call, in `guard`.
 
 use http::Method;
 

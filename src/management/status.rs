@@ -1,4 +1,5 @@
-//! `GET /status`: everything that the status page shows, in one JSON object. Counts only grow; rates are for whoever asks twice.
+//! `GET /status`: everything that the status page shows, in one JSON object. Counts only grow;
+//! rates are for whoever asks twice.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -141,7 +142,8 @@ fn counts(metrics: &PipelineMetrics) -> Value {
     })
 }
 
-/// What `/backends` tells, what failed, and all of its URLs and addresses at a glance; `addresses` is `null` for an echo.
+/// What `/backends` tells, what failed, and all of its URLs and addresses at a glance; `addresses`
+/// is `null` for an echo.
 fn backend(status: &BackendStatus) -> Value {
     let failures: BTreeMap<&str, u64> = status.metrics.failures().into_iter().collect();
     let urls: Vec<&str> = status

@@ -1,4 +1,5 @@
-//! `POST /authorize`, `/token` and `/deauthorize`: how a gateway comes by its machine token, and loses it. No answer and no log line holds one.
+//! `POST /authorize`, `/token` and `/deauthorize`: how a gateway comes by its machine token, and
+//! loses it. No answer and no log line holds one.
 
 use http::{StatusCode, header};
 use pingora::protocols::http::ServerSession;
@@ -15,7 +16,8 @@ const MAX_NAME: usize = 255;
 const MAX_TOKEN: usize = 8192;
 const MAX_KEY: usize = 64 * 1024;
 
-/// Exchanges a user's token for a machine token. The user's token is checked before the body is read.
+/// Exchanges a user's token for a machine token. The user's token is checked before the body is
+/// read.
 pub(super) async fn authorize(
     agent: &Agent,
     session: &mut ServerSession,

@@ -1,6 +1,7 @@
 //! One rule against one request.
 //!
-//! What comes more than once (a header, a parameter) is ambiguous: then every value has to match for a rule to allow, and any one suffices to deny.
+//! What comes more than once (a header, a parameter) is ambiguous: then every value has to match
+//! for a rule to allow, and any one suffices to deny.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -165,7 +166,8 @@ fn inside(window: &TimeWindow, facts: &Facts<'_>) -> bool {
         && window.last_day.is_none_or(|last| now.date() <= last)
 }
 
-/// The address that a client is counted under: IPv6 by its /64, since a single client has that many.
+/// The address that a client is counted under: IPv6 by its /64, since a single client has that
+/// many.
 pub(super) fn counted(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),

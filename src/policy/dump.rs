@@ -14,7 +14,8 @@ use crate::config::{Check, CredentialPlace, LogDump, Step, StepKind};
 const TARGET: &str = "harmony::log_dump";
 const REDACTED: &str = "[redacted]";
 
-/// Parts of names, in lower case and without separators, whose values are never shown, whatever the configuration says.
+/// Parts of names, in lower case and without separators, whose values are never shown, whatever the
+/// configuration says.
 const SENSITIVE_PARTS: &[&str] = &[
     "authoriz",
     "cookie",
@@ -60,7 +61,8 @@ struct Record<'a> {
 }
 
 impl Dump {
-    /// The step of this name among the others of its pipeline: what their rules compare is not shown.
+    /// The step of this name among the others of its pipeline: what their rules compare is not
+    /// shown.
     pub fn build(step: &Arc<str>, settings: &Arc<LogDump>, steps: &[Step]) -> Self {
         let mut dump = Self {
             step: step.clone(),

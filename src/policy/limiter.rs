@@ -1,7 +1,7 @@
 //! How many requests each client has made: the one state that policies have.
 //!
-//! A process has one, and a reload keeps it: counts go on under the name of their policy and rule. It is bounded: at its bound, the client that was quiet for the
-//! longest time is forgotten.
+//! A process has one, and a reload keeps it: counts go on under the name of their policy and rule.
+//! It is bounded: at its bound, the client that was quiet for the longest time is forgotten.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -55,7 +55,8 @@ impl Limiters {
         Self(cache)
     }
 
-    /// Counts a request, or says for how long there is no room for it. One without room is not counted.
+    /// Counts a request, or says for how long there is no room for it. One without room is not
+    /// counted.
     pub(super) fn take(
         &self,
         limit: &Arc<str>,

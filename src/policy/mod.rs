@@ -1,7 +1,9 @@
-//! Policies: what is known of a request in, pass or refusal out. Also the filter of paths, and the record of a request in the log.
+//! Policies: what is known of a request in, pass or refusal out. Also the filter of paths, and the
+//! record of a request in the log.
 //!
-//! Everything that a rule compares with was compiled when the configuration was read. What counts across requests is in [`Limiters`], of which a process has
-//! one. Not here: who the request is from (the auth room), and what the refused client is told (the proxy).
+//! Everything that a rule compares with was compiled when the configuration was read. What counts
+//! across requests is in [`Limiters`], of which a process has one. Not here: who the request is
+//! from (the auth room), and what the refused client is told (the proxy).
 
 mod check;
 mod dump;

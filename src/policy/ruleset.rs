@@ -85,7 +85,8 @@ impl Ruleset {
         &self.step
     }
 
-    /// Passes what at least one rule allows and none denies, as long as there is room under every limit. Only what the other rules let pass is counted.
+    /// Passes what at least one rule allows and none denies, as long as there is room under every
+    /// limit. Only what the other rules let pass is counted.
     pub fn decide(&self, facts: &Facts<'_>, limiters: &Limiters) -> Result<(), Refused> {
         if let Err(denied) = self.verdict(facts) {
             log::debug!("{}: {denied}", self.step);
@@ -169,7 +170,8 @@ impl Filter {
         &self.step
     }
 
-    /// Passes a request if the first rule that matches what follows the endpoint's prefix allows it.
+    /// Passes a request if the first rule that matches what follows the endpoint's prefix allows
+    /// it.
     pub fn decide(&self, facts: &Facts<'_>) -> Result<(), Refused> {
         match self.first(facts) {
             Some((Effect::Allow, _)) => Ok(()),

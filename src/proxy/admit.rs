@@ -118,7 +118,8 @@ fn readings<'a>(facts: Facts<'a>, other: Option<&'a str>) -> impl Iterator<Item 
     std::iter::once(facts).chain(other)
 }
 
-/// Who the request is from. While a password waits to be hashed, the client is watched: once it is gone, the work is withdrawn. (With a body on its way there is no telling.)
+/// Who the request is from. While a password waits to be hashed, the client is watched: once it is
+/// gone, the work is withdrawn. (With a body on its way there is no telling.)
 async fn authenticate(
     session: &mut Session,
     ctx: &Context,

@@ -12,7 +12,8 @@ use super::headers::X_REQUEST_ID;
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// Makes the head of an upstream's answer what the client gets, and takes note of it. `last`: no body follows. `switches`: both sides asked for another protocol.
+/// Makes the head of an upstream's answer what the client gets, and takes note of it. `last`: no
+/// body follows. `switches`: both sides asked for another protocol.
 pub(super) fn pass(
     head: &mut ResponseHeader,
     last: bool,
@@ -66,7 +67,8 @@ fn complete(headers: &mut HeaderMap, ctx: &Context) {
         headers.insert(X_REQUEST_ID, id.clone());
     }
     if ctx.credential_in_query() && !is_private(headers) {
-        // RFC 6750 section 2.3: the URL holds the credential, so no shared cache may keep what it names.
+        // RFC 6750 section 2.3: the URL holds the credential, so no shared cache may keep what it
+        // names.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
     }
 }
@@ -80,7 +82,8 @@ fn is_private(headers: &HeaderMap) -> bool {
         .any(|directive| matches!(directive.trim_ascii(), b"private" | b"no-store"))
 }
 
-/// Whether nobody can take the end of a response for another place than we do: at most one plain length, and no encoding but `chunked`, which is all that we ask for.
+/// Whether nobody can take the end of a response for another place than we do: at most one plain
+/// length, and no encoding but `chunked`, which is all that we ask for.
 fn is_framed_plainly(headers: &HeaderMap) -> bool {
     let one = |name: HeaderName, is_plain: fn(&[u8]) -> bool| {
         let mut values = headers.get_all(name).iter();
@@ -107,7 +110,8 @@ fn is_bodiless(asked: &Method, response: &Parts) -> bool {
             .is_some_and(|length| length.as_bytes() == b"0")
 }
 
-/// Removes what concerns only the connection to the upstream, and what its `Connection` names: it is meant for us alone (RFC 9110 section 7.6.1). Framing is not its to drop.
+/// Removes what concerns only the connection to the upstream, and what its `Connection` names: it
+/// is meant for us alone (RFC 9110 section 7.6.1). Framing is not its to drop.
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let is_ours = |name: &HeaderName| [KEEP_ALIVE, PROXY_CONNECTION].contains(name);
     while let Some(name) = headers.keys().find(|name| is_ours(name)).cloned() {

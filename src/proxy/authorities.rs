@@ -19,7 +19,8 @@ impl Authorities {
         if let Some((_, authorities)) = made.iter().find(|(known, _)| known.as_ptr() == wanted) {
             return authorities.clone();
         }
-        // A pointer cannot come back while its entry is here: the entry holds on to the place, if not to the content.
+        // A pointer cannot come back while its entry is here: the entry holds on to the place, if
+        // not to the content.
         made.retain(|(known, _)| known.strong_count() > 0);
         let authorities: Arc<CaType> = roots
             .certificates

@@ -1,7 +1,8 @@
 //! Active checks of upstreams: each has a task of its own, so a slow one keeps no other waiting.
 //!
-//! A check goes the way that a request goes (the same peer, so the same TLS settings and limits), but on a connection of its own each time. What its outcome means is
-//! decided in [`crate::balance`].
+//! A check goes the way that a request goes (the same peer, so the same TLS settings and limits),
+//! but on a connection of its own each time. What its outcome means is decided in
+//! [`crate::balance`].
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -44,7 +45,8 @@ impl Checks {
         Self { live, checker }
     }
 
-    /// Checks until shutdown. A new configuration begins the checks that are new in it, ends those that are gone, and leaves the others alone.
+    /// Checks until shutdown. A new configuration begins the checks that are new in it, ends those
+    /// that are gone, and leaves the others alone.
     pub async fn run(&self, mut shutdown: watch::Receiver<bool>) {
         let mut swaps = self.live.changes();
         let mut tasks = HashMap::new();
@@ -119,7 +121,8 @@ struct Checker {
 }
 
 impl Checker {
-    /// Checks one upstream again and again. Up to a tenth more or less than the interval lies in between, so that checks which began together do not stay together.
+    /// Checks one upstream again and again. Up to a tenth more or less than the interval lies in
+    /// between, so that checks which began together do not stay together.
     async fn watch(self: Arc<Self>, upstream: watch::Receiver<Arc<Upstream>>, check: HealthCheck) {
         tokio::time::sleep(check.interval.min(FIRST).mul_f64(fastrand::f64())).await;
         loop {
@@ -139,7 +142,8 @@ impl Checker {
         }
     }
 
-    /// Whether the upstream answers at one of its addresses at least, or why it did not at the last one.
+    /// Whether the upstream answers at one of its addresses at least, or why it did not at the last
+    /// one.
     async fn check(&self, upstream: &Upstream, check: &HealthCheck) -> Result<(), Trouble> {
         let mut outcome = Err("its name has no address yet".to_owned().into());
         for address in upstream.every_address() {

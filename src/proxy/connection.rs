@@ -1,4 +1,5 @@
-//! What a connection brings along for its requests: how far it has come, and the client's certificate.
+//! What a connection brings along for its requests: how far it has come, and the client's
+//! certificate.
 
 use std::sync::{Arc, OnceLock};
 
@@ -49,7 +50,8 @@ impl Connection {
         self.certificate.get()
     }
 
-    /// The one that a request came on, where the server has put it: in the place that Pingora has for what a connection brings along.
+    /// The one that a request came on, where the server has put it: in the place that Pingora has
+    /// for what a connection brings along.
     pub fn of(digest: Option<&Digest>) -> Option<&Arc<Self>> {
         digest?
             .proxy_digest

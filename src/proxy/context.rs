@@ -1,6 +1,7 @@
 //! What one request carries from filter to filter.
 //!
-//! Everything is optional: `logging` also runs for requests that never reached a filter, and a request that is refused early never gets a route.
+//! Everything is optional: `logging` also runs for requests that never reached a filter, and a
+//! request that is refused early never gets a route.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -98,7 +99,8 @@ impl Context {
         }
     }
 
-    /// Where to send a client that should have come by https; `None`: it may stay, or it has told a trusted proxy by https.
+    /// Where to send a client that should have come by https; `None`: it may stay, or it has told a
+    /// trusted proxy by https.
     pub(super) fn https_port(&self, gateway: &Gateway, headers: &HeaderMap) -> Option<u16> {
         let port = gateway.https_port(self.local?)?;
         let by_proxy = self.peer_is_trusted
@@ -143,7 +145,8 @@ impl Context {
         pipeline.backend(self.pick.as_ref()?)
     }
 
-    /// Chooses the upstream of the first attempt, or of the one after [`Self::give_up`]. `headers` are the client's.
+    /// Chooses the upstream of the first attempt, or of the one after [`Self::give_up`]. `headers`
+    /// are the client's.
     pub(super) fn choose(&mut self, headers: &HeaderMap) {
         let Some(route) = &self.route else { return };
         let pipeline = &route.pipeline;
@@ -215,7 +218,8 @@ impl Context {
         deadline.is_some_and(|deadline| deadline.passed())
     }
 
-    /// The next bytes of the body are the client's to send. A second more than writing to the upstream may take, which has an error of its own.
+    /// The next bytes of the body are the client's to send. A second more than writing to the
+    /// upstream may take, which has an error of its own.
     fn await_body(&self) {
         let pause = |upstream: &Upstream| upstream.settings.read_timeout + Duration::from_secs(1);
         self.await_for(self.upstream().map(pause));
@@ -243,7 +247,8 @@ impl Context {
         }
     }
 
-    /// The answer is there as a whole: nothing is awaited of the upstream any more, so nothing can be its fault.
+    /// The answer is there as a whole: nothing is awaited of the upstream any more, so nothing can
+    /// be its fault.
     pub(super) fn rest(&mut self) {
         if let Some(deadline) = self.deadline.take() {
             deadline.rest();

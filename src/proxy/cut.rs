@@ -10,7 +10,8 @@ pub enum Cut {
     Idle,
     /// The listener was full, and it had not sent a whole head.
     Crowded,
-    /// The listener was full of connections that had; it was the one that had been idle for longest.
+    /// The listener was full of connections that had; it was the one that had been idle for
+    /// longest.
     CrowdedIdle,
     /// It reset streams as fast as it opened them.
     Resets,

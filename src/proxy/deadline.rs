@@ -1,8 +1,9 @@
 //! When a connection to an upstream is overdue.
 //!
-//! Pingora knows one time-out for every read from an upstream, and registers a timer for each read. We need two: one until the response head, one between bytes. So
-//! each connection keeps a second handle of its socket, and a watcher shuts the socket down when the head, the next bytes or the whole exchange is overdue. Costs on
-//! a request: a few atomic stores.
+//! Pingora knows one time-out for every read from an upstream, and registers a timer for each read.
+//! We need two: one until the response head, one between bytes. So each connection keeps a second
+//! handle of its socket, and a watcher shuts the socket down when the head, the next bytes or the
+//! whole exchange is overdue. Costs on a request: a few atomic stores.
 
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

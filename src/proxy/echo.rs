@@ -1,4 +1,5 @@
-//! The `echo` service: answers with the request as JSON, as an upstream would have got it, credentials left out.
+//! The `echo` service: answers with the request as JSON, as an upstream would have got it,
+//! credentials left out.
 
 use http::header;
 use http::{HeaderName, Version};

@@ -1,7 +1,8 @@
 //! One request on its way to an upstream, and its answer on the way back.
 //!
-//! Pingora would do this as well, in two halves with channels between them and room for a cache, at a third of all that a request costs. Both ends are sessions of
-//! Pingora's nevertheless: what is a head, where a body ends, and whether a connection can be used again is theirs to say.
+//! Pingora would do this as well, in two halves with channels between them and room for a cache, at
+//! a third of all that a request costs. Both ends are sessions of Pingora's nevertheless: what is a
+//! head, where a body ends, and whether a connection can be used again is theirs to say.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -18,13 +19,15 @@ use super::context::Context;
 use super::upstream::Link;
 use super::{Edge, answer, failure, head, respond, target};
 
-/// Attempts for one request. Those that count are bounded per backend; this bounds how many dead kept connections one request may meet.
+/// Attempts for one request. Those that count are bounded per backend; this bounds how many dead
+/// kept connections one request may meet.
 const MAX_ATTEMPTS: usize = 16;
 /// As many parts of an answer are written in one go, if they are there already.
 const BATCH: usize = 4;
 
 impl Edge {
-    /// Forwards a request: to the upstream that was chosen for it, and to others while that fails and it may be sent again.
+    /// Forwards a request: to the upstream that was chosen for it, and to others while that fails
+    /// and it may be sent again.
     pub(super) async fn forward(
         &self,
         session: &mut Session,
@@ -106,7 +109,8 @@ struct Exchange {
     answered: bool,
     /// How long the body is, if its head says so.
     length: Option<u64>,
-    /// The end of the body by its length, when the client has not ended it yet: over HTTP/2 it could send more, or take all of it back.
+    /// The end of the body by its length, when the client has not ended it yet: over HTTP/2 it
+    /// could send more, or take all of it back.
     held: Option<Bytes>,
     /// Why the upstream did not get all of the request. It may have answered nevertheless.
     unsent: Option<Box<Error>>,
@@ -153,7 +157,8 @@ impl Exchange {
         Ok(())
     }
 
-    /// Sends a part of the body. What keeps the upstream from taking it ends the request's way, but not that of an answer.
+    /// Sends a part of the body. What keeps the upstream from taking it ends the request's way, but
+    /// not that of an answer.
     async fn send(
         &mut self,
         part: Option<Bytes>,

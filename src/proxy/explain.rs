@@ -1,4 +1,5 @@
-//! What the proxy would make of a request, without a client and without an upstream: the real filters over a stream in memory.
+//! What the proxy would make of a request, without a client and without an upstream: the real
+//! filters over a stream in memory.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -48,7 +49,8 @@ pub enum End {
 }
 
 impl Edge {
-    /// Explains a request that came in at `local` from `peer`. `head` is a whole HTTP/1.1 request head.
+    /// Explains a request that came in at `local` from `peer`. `head` is a whole HTTP/1.1 request
+    /// head.
     pub async fn explain(
         &self,
         head: &[u8],

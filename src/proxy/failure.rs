@@ -15,7 +15,8 @@ pub(super) const UNRESOLVED: &str = "upstream name not resolved";
 /// The kind of error for a connection that this process has no descriptor for.
 pub(super) const NO_DESCRIPTOR: &str = "out of file descriptors";
 
-/// What a connection that could not be made says: nothing about the upstream, if it is this process that has no descriptors left.
+/// What a connection that could not be made says: nothing about the upstream, if it is this process
+/// that has no descriptors left.
 pub(super) fn kind_of_connect(error: &std::io::Error) -> ErrorType {
     use rustix::io::Errno;
     match (Errno::from_io_error(error), error.kind()) {
@@ -54,7 +55,8 @@ fn all_tried_but_this(ctx: &Context) -> bool {
     pipeline.is_none_or(|pipeline| ctx.tried.len() + 1 >= pipeline.upstreams())
 }
 
-/// Takes note of what an answer says about its upstream. What a gateway would say counts as a failure: something behind the upstream is gone, or it is too busy.
+/// Takes note of what an answer says about its upstream. What a gateway would say counts as a
+/// failure: something behind the upstream is gone, or it is too busy.
 pub(super) fn judge(ctx: &Context, status: StatusCode) {
     match status {
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
@@ -125,8 +127,9 @@ pub(super) fn not_connected(ctx: &mut Context, error: Box<Error>) -> Box<Error> 
     error
 }
 
-/// An attempt failed on its connection; `kept`: one that was used before. Something may have been sent: only an idempotent request whose body is still at hand may be
-/// sent again, and only while no answer has begun.
+/// An attempt failed on its connection; `kept`: one that was used before. Something may have been
+/// sent: only an idempotent request whose body is still at hand may be sent again, and only while
+/// no answer has begun.
 pub(super) fn broken_off(
     session: &Session,
     ctx: &mut Context,
@@ -231,8 +234,9 @@ pub(super) fn count(ctx: &Context, kind: &'static str) {
     }
 }
 
-/// Takes note of an attempt that failed with its upstream. A kept connection that the upstream had closed meanwhile says nothing about the upstream, so it is not
-/// blamed; but where nobody may send the request again, the client has been failed, and that counts.
+/// Takes note of an attempt that failed with its upstream. A kept connection that the upstream had
+/// closed meanwhile says nothing about the upstream, so it is not blamed; but where nobody may send
+/// the request again, the client has been failed, and that counts.
 fn note(ctx: &Context, error: &Error, stale_connection: bool, repeatable: bool) {
     if !stale_connection || !repeatable {
         count(ctx, kind(error));
@@ -242,8 +246,8 @@ fn note(ctx: &Context, error: &Error, stale_connection: bool, repeatable: bool) 
     }
 }
 
-/// One line for the operator: which upstream, which attempt, why. Nothing of what the upstream sent is in it: Pingora's own words for a head that is none hold all of
-/// it, cookies included.
+/// One line for the operator: which upstream, which attempt, why. Nothing of what the upstream sent
+/// is in it: Pingora's own words for a head that is none hold all of it, cookies included.
 fn log_failure(ctx: &Context, error: &Error) {
     let why = match error.etype() {
         ErrorType::ConnectionClosed if ctx.answered => {

@@ -1,4 +1,5 @@
-//! What `fuzz/` needs of this room: the request head as it came, and the target that an upstream gets.
+//! What `fuzz/` needs of this room: the request head as it came, and the target that an upstream
+//! gets.
 
 use bytes::Bytes;
 

@@ -1,7 +1,9 @@
-//! The request head as it came: what HTTP itself forbids, refused before anything is matched or forwarded.
+//! The request head as it came: what HTTP itself forbids, refused before anything is matched or
+//! forwarded.
 //!
-//! Pingora reads leniently (it takes bare line feeds, drops a `Content-Length` beside a `Transfer-Encoding`, forwards a missing `Host`), so the raw bytes
-//! are judged here. Routes and credentials are other modules' business.
+//! Pingora reads leniently (it takes bare line feeds, drops a `Content-Length` beside a
+//! `Transfer-Encoding`, forwards a missing `Host`), so the raw bytes are judged here. Routes and
+//! credentials are other modules' business.
 
 use std::borrow::Cow;
 
@@ -27,7 +29,8 @@ const PROTECTED: [&[u8]; 5] = [
     b"x-forwarded-proto",
 ];
 
-/// Why a head is refused. Every one of them closes the connection: what follows such a head cannot be trusted either.
+/// Why a head is refused. Every one of them closes the connection: what follows such a head cannot
+/// be trusted either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum HeadError {
     #[error("header block over {MAX_HEAD} bytes or {MAX_FIELDS} fields")]
@@ -69,7 +72,8 @@ impl HeadError {
 /// What routing and forwarding need of a head that is sound.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    /// Host and port as the client named them: from an absolute-form target if there is one (RFC 9112 section 3.2.2), else from `Host` or `:authority`.
+    /// Host and port as the client named them: from an absolute-form target if there is one (RFC
+    /// 9112 section 3.2.2), else from `Host` or `:authority`.
     pub(super) authority: Bytes,
     /// The path as it came.
     pub(super) path: Bytes,
@@ -182,7 +186,8 @@ pub(super) fn read_http1(raw: &Bytes) -> Result<Head, HeadError> {
     })
 }
 
-/// HTTP/2 has framing of its own; what is left is the authority, which `:authority` and `Host` must agree on (RFC 9113 section 8.3.1).
+/// HTTP/2 has framing of its own; what is left is the authority, which `:authority` and `Host` must
+/// agree on (RFC 9113 section 8.3.1).
 fn read_http2(header: &RequestHeader) -> Result<Head, HeadError> {
     if header.headers.len() > MAX_FIELDS {
         return Err(HeadError::TooLarge);
@@ -223,7 +228,8 @@ fn read_http2(header: &RequestHeader) -> Result<Head, HeadError> {
     })
 }
 
-/// Lines that end in CR LF and hold neither of them nor NUL; a line that begins with white space is a folded one (RFC 9112 section 5.2).
+/// Lines that end in CR LF and hold neither of them nor NUL; a line that begins with white space is
+/// a folded one (RFC 9112 section 5.2).
 struct Lines<'a>(&'a [u8]);
 
 impl<'a> Iterator for Lines<'a> {
@@ -297,7 +303,8 @@ fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// A host name, an IPv4 address or a bracketed IPv6 address, with an optional port. No user information.
+/// A host name, an IPv4 address or a bracketed IPv6 address, with an optional port. No user
+/// information.
 fn is_authority(authority: &[u8]) -> bool {
     let (host, port) = split_port(authority);
     port.is_none_or(is_port)
@@ -324,7 +331,8 @@ fn is_name(host: &[u8]) -> bool {
     (1..=253).contains(&host.len()) && host.iter().all(is_sound)
 }
 
-/// `Connection` drops what it names before a request goes on: not what decides who the request is from or for (RFC 9110 section 7.6.1).
+/// `Connection` drops what it names before a request goes on: not what decides who the request is
+/// from or for (RFC 9110 section 7.6.1).
 fn refuse_nominations(header: &RequestHeader) -> Result<(), HeadError> {
     if header.version == Version::HTTP_2 {
         return Ok(());

@@ -1,4 +1,5 @@
-//! Header fields on their way to the upstream: what the client must not set, what only we know, and what must not travel.
+//! Header fields on their way to the upstream: what the client must not set, what only we know, and
+//! what must not travel.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -25,8 +26,10 @@ pub(super) const SPELLED_REQUEST_ID: &str = "X-Request-Id";
 /// `Proxy` would become `HTTP_PROXY` in a CGI environment behind us.
 const PROXY: HeaderName = HeaderName::from_static("proxy");
 
-/// What no client may set, in any spelling. `Client-Cert` tells of a certificate behind a proxy that took it (RFC 9440): nobody but the certificate itself tells us or
-/// those behind us. The other two name a path instead of the one that was authenticated, and some frameworks believe them.
+/// What no client may set, in any spelling. `Client-Cert` tells of a certificate behind a proxy
+/// that took it (RFC 9440): nobody but the certificate itself tells us or those behind us. The
+/// other two name a path instead of the one that was authenticated, and some frameworks believe
+/// them.
 const RESERVED: [&[u8]; 4] = [
     b"client-cert",
     b"client-cert-chain",
@@ -43,7 +46,8 @@ const DISGUISED: [&[u8]; 5] = [
 ];
 const FORWARDED_FAMILY: &[u8] = b"x-forwarded-";
 
-/// Whether a field name is one that only we may set: `X-Auth-*`, in every spelling that a server behind us could take for it.
+/// Whether a field name is one that only we may set: `X-Auth-*`, in every spelling that a server
+/// behind us could take for it.
 pub(super) fn is_identity(name: &[u8]) -> bool {
     name.len() > 7 && spells(&name[..7], b"x-auth-")
 }
@@ -63,8 +67,9 @@ fn spells(name: &[u8], canonical: &[u8]) -> bool {
 /// As many fields as we add to a request.
 const ADDED: usize = 8;
 
-/// Takes the parts out of a request, to be put back as `RequestHeader::from(parts)`. Pingora keeps the spelling of every field name in a second map, which costs
-/// a second look-up for each change and is copied for each attempt; without it, names go out in lower case.
+/// Takes the parts out of a request, to be put back as `RequestHeader::from(parts)`. Pingora keeps
+/// the spelling of every field name in a second map, which costs a second look-up for each change
+/// and is copied for each attempt; without it, names go out in lower case.
 pub(super) fn take(request: &mut RequestHeader) -> Parts {
     let empty = Request::new(()).into_parts().0;
     std::mem::replace(request, empty.into()).into()
@@ -85,8 +90,9 @@ fn tells_of_the_way(name: &[u8]) -> bool {
     name.starts_with(FORWARDED_FAMILY) || name == b"x-real-ip" || name == b"forwarded"
 }
 
-/// Removes what no client may tell the upstream, on any route: `X-Auth-*`, `Client-Cert`, disguises, the headers that some pipeline fills from claims, `Proxy`, and
-/// what tells of the way here unless the peer is trusted.
+/// Removes what no client may tell the upstream, on any route: `X-Auth-*`, `Client-Cert`,
+/// disguises, the headers that some pipeline fills from claims, `Proxy`, and what tells of the way
+/// here unless the peer is trusted.
 pub(super) fn strip_reserved(headers: &mut HeaderMap, from_claims: &[HeaderName], trusted: bool) {
     let reserved = |name: &HeaderName| {
         let name = name.as_str().as_bytes();
@@ -104,7 +110,8 @@ pub(super) fn strip_reserved(headers: &mut HeaderMap, from_claims: &[HeaderName]
     }
 }
 
-/// The client behind the trusted proxies: the rightmost address of `X-Forwarded-For` that none of them has, or the peer itself.
+/// The client behind the trusted proxies: the rightmost address of `X-Forwarded-For` that none of
+/// them has, or the peer itself.
 pub(super) fn client(headers: &HeaderMap, peer: IpAddr, trusts: impl Fn(IpAddr) -> bool) -> IpAddr {
     if !trusts(peer) {
         return peer;
@@ -153,7 +160,8 @@ pub(super) fn new_request_id() -> Option<HeaderValue> {
     HeaderValue::from_bytes(&text).ok()
 }
 
-/// Makes a request that passed its steps into the one that the upstream gets. `upstream` is `None` for an echo, which shows what one would get.
+/// Makes a request that passed its steps into the one that the upstream gets. `upstream` is `None`
+/// for an echo, which shows what one would get.
 pub(super) fn prepare(request: &mut Parts, ctx: &Context, upstream: Option<&Upstream>) {
     let Parts {
         method, headers, ..
@@ -205,8 +213,9 @@ pub(super) fn prepare(request: &mut Parts, ctx: &Context, upstream: Option<&Upst
     }
 }
 
-/// Removes what concerns only the client's connection to us, and what its `Connection` names: it is meant for us alone (RFC 9110 section 7.6.1). An upgrade to
-/// WebSocket goes on (RFC 6455), no other does.
+/// Removes what concerns only the client's connection to us, and what its `Connection` names: it is
+/// meant for us alone (RFC 9110 section 7.6.1). An upgrade to WebSocket goes on (RFC 6455), no
+/// other does.
 fn strip_hop_by_hop(headers: &mut HeaderMap, version: http::Version) {
     let websocket = version == http::Version::HTTP_11
         && headers
@@ -252,7 +261,8 @@ pub(super) fn nominations(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
         .filter(|name| !name.is_empty())
 }
 
-/// `X-Forwarded-*` and `Via`: replaced, or continued when the peer is trusted (RFC 9110 section 7.6.3).
+/// `X-Forwarded-*` and `Via`: replaced, or continued when the peer is trusted (RFC 9110 section
+/// 7.6.3).
 fn forwarded(headers: &mut HeaderMap, ctx: &Context, authority: Option<&HeaderValue>) {
     let version = match ctx.version {
         http::Version::HTTP_2 => "2 harmony-edge",
@@ -309,7 +319,8 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// One hop less for `OPTIONS` (RFC 9110 section 7.6.2); at zero, [`hops_are_spent`] has answered already.
+/// One hop less for `OPTIONS` (RFC 9110 section 7.6.2); at zero, [`hops_are_spent`] has answered
+/// already.
 fn count_hop(headers: &mut HeaderMap) {
     if let Some(hops @ 1..) = max_forwards(headers) {
         headers.insert(header::MAX_FORWARDS, HeaderValue::from(hops - 1));

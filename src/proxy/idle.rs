@@ -15,7 +15,8 @@ use super::upstream::{Link, Purpose};
 /// Most connections that are kept.
 const LIMIT: usize = 1024;
 
-/// Those that wait, by address. The one that has waited least goes first, so that what is too many dries up.
+/// Those that wait, by address. The one that has waited least goes first, so that what is too many
+/// dries up.
 #[derive(Default)]
 pub(super) struct Idle(Mutex<Links>);
 
@@ -26,7 +27,8 @@ struct Links {
 }
 
 impl Idle {
-    /// Takes one that fits and that the upstream has left alone: one that is closed, or has something to read, is none to send a request on.
+    /// Takes one that fits and that the upstream has left alone: one that is closed, or has
+    /// something to read, is none to send a request on.
     pub(super) fn take(
         &self,
         address: SocketAddr,
@@ -79,7 +81,8 @@ impl Links {
     }
 }
 
-/// Whether nothing has come from the upstream, not even the end. Asks the system only after it has said that something has.
+/// Whether nothing has come from the upstream, not even the end. Asks the system only after it has
+/// said that something has.
 fn is_quiet(link: &mut Link) -> bool {
     let mut byte = [0];
     // Whatever else the task has read: otherwise all would be quiet once it has read its share.

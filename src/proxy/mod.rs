@@ -1,6 +1,7 @@
 //! The proxy: Pingora's filters, thin. Route, authenticate, forward, log.
 //!
-//! Each filter translates between Pingora and the rooms that decide: [`crate::gateway`] knows where a request belongs, [`crate::auth`] who it is from,
+//! Each filter translates between Pingora and the rooms that decide: [`crate::gateway`] knows where
+//! a request belongs, [`crate::auth`] who it is from,
 //! [`crate::policy`] whether it may pass. What may goes through `exchange`, between two sessions of Pingora's.
 
 mod admit;
@@ -96,7 +97,8 @@ impl Edge {
             return Ok(true);
         }
         session.set_pipelining_enabled(true);
-        // A client that has said all it has to say may close its half and wait for the answer (RFC 9112 section 9.6).
+        // A client that has said all it has to say may close its half and wait for the answer (RFC
+        // 9112 section 9.6).
         session.set_abort_on_close(false);
         ctx.local = headers::inet(session.server_addr()).or(ctx.local);
         ctx.tls |= session

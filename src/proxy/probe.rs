@@ -1,6 +1,7 @@
 //! The one request that this process answers to itself alone: whether it serves.
 //!
-//! During a hand-over two processes accept on one socket, so the answer must show whose it is, and a question that reaches the other one must go no further.
+//! During a hand-over two processes accept on one socket, so the answer must show whose it is, and
+//! a question that reaches the other one must go no further.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -53,7 +54,8 @@ impl Probe {
         &self.answer
     }
 
-    /// Whom a request asks, if it is such a question. From another machine, it is a request like any other.
+    /// Whom a request asks, if it is such a question. From another machine, it is a request like
+    /// any other.
     pub(super) fn asked(&self, request: &RequestHeader, peer: Option<SocketAddr>) -> Option<Asked> {
         let path = request.raw_path();
         if !path.starts_with(PREFIX.as_bytes()) {

@@ -1,6 +1,8 @@
-//! How far a client connection has come with the request at hand, so that one that makes no headway can be ended.
+//! How far a client connection has come with the request at hand, so that one that makes no headway
+//! can be ended.
 //!
-//! What a request costs here: three plain stores and one load. Nothing is decided here; the guard of the listeners looks at it four times a second.
+//! What a request costs here: three plain stores and one load. Nothing is decided here; the guard
+//! of the listeners looks at it four times a second.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -164,13 +166,15 @@ impl Progress {
         self.enter(Phase::Idle);
     }
 
-    /// HTTP/1: the head is there as a whole, and behind it a body of so many bytes; `None`: only its framing tells.
+    /// HTTP/1: the head is there as a whole, and behind it a body of so many bytes; `None`: only
+    /// its framing tells.
     pub fn head_is_complete(&self, body: Option<u64>) {
         self.body.store(body.unwrap_or(UNKNOWN), Ordering::Relaxed);
         self.enter(Phase::Busy);
     }
 
-    /// HTTP/1: a request is over, and the connection is ready for another one. Returns what [`Self::head_is_complete`] said of its body.
+    /// HTTP/1: a request is over, and the connection is ready for another one. Returns what
+    /// [`Self::head_is_complete`] said of its body.
     pub fn awaits_request(&self) -> Option<u64> {
         if self.phase().0 == Phase::Busy {
             self.enter(Phase::Idle);
@@ -212,7 +216,8 @@ impl Progress {
         self.blocked.store(0, Ordering::Relaxed);
     }
 
-    /// How long the client has taken nothing of what is written to it, in milliseconds; 0: nothing waits.
+    /// How long the client has taken nothing of what is written to it, in milliseconds; 0: nothing
+    /// waits.
     fn blocked_for(&self) -> u128 {
         match self.blocked.load(Ordering::Relaxed) {
             0 => 0,
@@ -220,8 +225,9 @@ impl Progress {
         }
     }
 
-    /// In what way a connection that has sent a whole head could be spared, and since when: at a later head for longer than `slow`, asking for nothing, or leaving its
-    /// answer for longer than `unread`. `None`: it is busy.
+    /// In what way a connection that has sent a whole head could be spared, and since when: at a
+    /// later head for longer than `slow`, asking for nothing, or leaving its answer for longer than
+    /// `unread`. `None`: it is busy.
     pub fn spare(&self, slow: Duration, unread: Duration) -> Option<(Spare, u64)> {
         match self.phase() {
             (Phase::NextHead, since) if self.millis_since(since) >= slow.as_millis() => {
@@ -259,7 +265,8 @@ impl Progress {
         }
     }
 
-    /// Ends the connection; `false`: it was over already. Whoever serves it sees [`Progress::was_cut`].
+    /// Ends the connection; `false`: it was over already. Whoever serves it sees
+    /// [`Progress::was_cut`].
     pub fn cut(&self, why: Cut) -> bool {
         if self.over.swap(true, Ordering::AcqRel) {
             return false;

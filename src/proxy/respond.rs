@@ -1,4 +1,5 @@
-//! Answers that this process gives itself. Every refusal becomes a response in [`refuse`], and nowhere else.
+//! Answers that this process gives itself. Every refusal becomes a response in [`refuse`], and
+//! nowhere else.
 
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use crate::auth::Denial;
 use crate::gateway::PathError;
 use crate::policy::Refused;
 
-/// How much of a refused request's body is read before its connection is closed, so that the client gets to read the answer.
+/// How much of a refused request's body is read before its connection is closed, so that the client
+/// gets to read the answer.
 const DRAIN_BYTES: usize = 256 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
@@ -206,7 +208,8 @@ struct ErrorBody<'a> {
     message: &'a str,
 }
 
-/// Answers a refused request and leaves its connection in a defined state. Nothing of the request is echoed.
+/// Answers a refused request and leaves its connection in a defined state. Nothing of the request
+/// is echoed.
 pub(super) async fn refuse(
     session: &mut Session,
     ctx: &mut Context,
@@ -284,7 +287,8 @@ async fn write(
     Ok(())
 }
 
-/// Whether the client has got the beginning of an answer. What merely informs it is none (RFC 9110 section 15.2), a switch of protocols is.
+/// Whether the client has got the beginning of an answer. What merely informs it is none (RFC 9110
+/// section 15.2), a switch of protocols is.
 pub(super) fn has_begun(session: &Session) -> bool {
     session.response_written().is_some_and(|response| {
         let status = response.status;
@@ -292,7 +296,8 @@ pub(super) fn has_begun(session: &Session) -> bool {
     })
 }
 
-/// Reads what a client is still sending though it has been answered, within limits: closing at once would reset the connection, and the answer with it.
+/// Reads what a client is still sending though it has been answered, within limits: closing at once
+/// would reset the connection, and the answer with it.
 pub(super) async fn drain(session: &mut Session) {
     let reading = async {
         let mut read = 0;

@@ -11,14 +11,16 @@ use super::context::Context;
 use super::headers;
 use crate::gateway::Upstream;
 
-/// The client's request as an upstream gets it. `None`: no upstream gets it, so it keeps its target.
+/// The client's request as an upstream gets it. `None`: no upstream gets it, so it keeps its
+/// target.
 pub(super) fn request(
     session: &mut Session,
     ctx: &Context,
     upstream: Option<&Upstream>,
 ) -> pingora::Result<RequestHeader> {
     let has_body = !session.is_body_empty();
-    // Pingora keeps the spelling of every field name in a second map, which costs a second look-up for each change; without it, names go out in lower case.
+    // Pingora keeps the spelling of every field name in a second map, which costs a second look-up
+    // for each change; without it, names go out in lower case.
     let mut parts = session.req_header().as_owned_parts();
     headers::prepare(&mut parts, ctx, upstream);
     if has_body && !parts.headers.contains_key(header::CONTENT_LENGTH) {

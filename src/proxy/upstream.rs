@@ -41,7 +41,8 @@ pub(super) struct Link {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Purpose {
     pub(super) address: SocketAddr,
-    /// With TLS: whose certificate was shown, and the authorities that vouched for it; `None`: the system's.
+    /// With TLS: whose certificate was shown, and the authorities that vouched for it; `None`: the
+    /// system's.
     pub(super) tls: Option<(String, Option<u64>)>,
 }
 
@@ -84,7 +85,8 @@ impl Connections {
             .take(address, |purpose| purpose.fits(upstream, address))
     }
 
-    /// Keeps one for another request. Its exchange must be over, and it must be fit for another one.
+    /// Keeps one for another request. Its exchange must be over, and it must be fit for another
+    /// one.
     pub(super) fn keep(&self, link: Link) {
         self.idle.put(link);
     }
@@ -115,7 +117,8 @@ impl Connections {
         })
     }
 
-    /// What speaks TLS. Made when it is first needed, and off the workers: it reads the system's certificates, which takes as long as a thousand requests.
+    /// What speaks TLS. Made when it is first needed, and off the workers: it reads the system's
+    /// certificates, which takes as long as a thousand requests.
     async fn transport(&self) -> pingora::Result<&TransportConnector> {
         let make = || async {
             spawn_blocking(|| TransportConnector::new(None))
@@ -137,7 +140,8 @@ impl Connections {
         peer
     }
 
-    /// Cuts overdue connections and closes idle ones for as long as the process lives: what is in flight during a shutdown has its deadlines too.
+    /// Cuts overdue connections and closes idle ones for as long as the process lives: what is in
+    /// flight during a shutdown has its deadlines too.
     pub async fn run(&self) {
         let mut tick = tokio::time::interval(TICK);
         loop {

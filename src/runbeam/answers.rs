@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::fields::Fields;
 
-/// What an answer becomes; an error is the end of a sentence about the answer, without any value of it.
+/// What an answer becomes; an error is the end of a sentence about the answer, without any value of
+/// it.
 pub(super) trait Answer: Sized {
     fn read(answer: Value) -> Result<Self, String>;
 }
@@ -20,7 +21,8 @@ pub struct AuthorizeResponse {
     pub machine_token: String,
     /// For how many seconds it counts; 0 if the cloud did not say.
     pub expires_in: f64,
-    /// When it expires, in RFC 3339. Made from `expires_in` if the cloud left it out; empty if nothing is known.
+    /// When it expires, in RFC 3339. Made from `expires_in` if the cloud left it out; empty if
+    /// nothing is known.
     pub expires_at: String,
     /// The gateway that it is for.
     pub gateway: AuthorizedGateway,

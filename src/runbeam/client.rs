@@ -40,22 +40,28 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 
 /// A client of the API. A clone is the same client.
 ///
-/// Every call takes the token that it is to be made with; the client keeps none. The token goes into the `Authorization` header and nowhere else
-/// ([`Self::authorize_gateway`] also has it in the body, as the cloud wants it), and only to the scheme, host and port of the base address.
+/// Every call takes the token that it is to be made with; the client keeps none. The token goes
+/// into the `Authorization` header and nowhere else ([`Self::authorize_gateway`] also has it in the
+/// body, as the cloud wants it), and only to the scheme, host and port of the base address.
 ///
-/// Where the API begins is asked of the cloud at the first call (`/api/harmony/base-url`, then `/harmony/base-url`), kept, and asked again after a failure. What the
-/// cloud answers is used only if it is on the same host; else, and if it answers nothing usable, the API is taken to begin at `{base}/api`.
+/// Where the API begins is asked of the cloud at the first call (`/api/harmony/base-url`, then
+/// `/harmony/base-url`), kept, and asked again after a failure. What the cloud answers is used only
+/// if it is on the same host; else, and if it answers nothing usable, the API is taken to begin at
+/// `{base}/api`.
 ///
 /// # Limits
 ///
-/// A call with everything that belongs to it (finding the API, further tries, the pauses between them) ends within [`ClientOptions::timeout`]. An answer of more than
-/// 1 MiB is not read. A redirect is followed within the host only.
+/// A call with everything that belongs to it (finding the API, further tries, the pauses between
+/// them) ends within [`ClientOptions::timeout`]. An answer of more than 1 MiB is not read. A
+/// redirect is followed within the host only.
 ///
 /// # Further tries
 ///
-/// After network errors, 429 (when `Retry-After` says, if that is soon) and 5xx, up to [`ClientOptions::attempts`], with growing pauses; never after another 4xx. The
-/// calls that create something ([`Self::authorize_gateway`], [`Self::store_config`], [`Self::create_gateway`], [`Self::create_service`]) are tried again only if
-/// the cloud cannot have carried them out: the connection never stood, or the answer was 429 or 503.
+/// After network errors, 429 (when `Retry-After` says, if that is soon) and 5xx, up to
+/// [`ClientOptions::attempts`], with growing pauses; never after another 4xx. The calls that create
+/// something ([`Self::authorize_gateway`], [`Self::store_config`], [`Self::create_gateway`],
+/// [`Self::create_service`]) are tried again only if the cloud cannot have carried them out: the
+/// connection never stood, or the answer was 429 or 503.
 #[derive(Clone)]
 pub struct RunbeamClient(Arc<Inner>);
 
@@ -65,7 +71,8 @@ struct Inner {
 }
 
 impl RunbeamClient {
-    /// A client with default options for the API at an address, with or without `/api` at its end. An address that cannot be used is an error of the first call.
+    /// A client with default options for the API at an address, with or without `/api` at its end.
+    /// An address that cannot be used is an error of the first call.
     pub fn new(base_url: impl Into<String>) -> Self {
         Self::build(base_url.into(), &ClientOptions::default())
     }
@@ -97,7 +104,8 @@ impl RunbeamClient {
         &self.0.base_url
     }
 
-    /// Exchanges a user's token for a machine token of the gateway with this code, which the cloud makes if there is none.
+    /// Exchanges a user's token for a machine token of the gateway with this code, which the cloud
+    /// makes if there is none.
     ///
     /// `machine_public_key` and `metadata` are passed on as they are.
     pub async fn authorize_gateway(
@@ -131,7 +139,8 @@ impl RunbeamClient {
         Ok(answer)
     }
 
-    /// The changes that wait for a gateway, of all pages, in the order of the cloud. They do not hold their configuration.
+    /// The changes that wait for a gateway, of all pages, in the order of the cloud. They do not
+    /// hold their configuration.
     pub async fn list_changes(
         &self,
         token: impl AsRef<str>,
@@ -192,7 +201,8 @@ impl RunbeamClient {
         self.answer(&request, token.as_ref()).await
     }
 
-    /// Stores a configuration in the cloud: `config_type` is `gateway` or `pipeline`, `id` that of what it replaces, `config` TOML.
+    /// Stores a configuration in the cloud: `config_type` is `gateway` or `pipeline`, `id` that of
+    /// what it replaces, `config` TOML.
     pub async fn store_config(
         &self,
         token: impl AsRef<str>,
@@ -208,7 +218,8 @@ impl RunbeamClient {
         self.answer(&request, token.as_ref()).await
     }
 
-    /// Tells the cloud how a gateway stands. A cloud that does not know the call answers 404 or 405.
+    /// Tells the cloud how a gateway stands. A cloud that does not know the call answers 404 or
+    /// 405.
     pub async fn report_status(
         &self,
         token: impl AsRef<str>,

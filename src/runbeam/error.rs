@@ -1,6 +1,7 @@
 //! What can go wrong: one error for the whole SDK.
 //!
-//! Its text is for a log or an operator. A service that answers clients of its own decides by the methods, not by the text.
+//! Its text is for a log or an operator. A service that answers clients of its own decides by the
+//! methods, not by the text.
 
 use std::error::Error;
 use std::time::Duration;
@@ -54,7 +55,8 @@ pub enum RunbeamError {
         call: &'static str,
         /// The status code.
         status: u16,
-        /// What the cloud said about it, in at most 300 characters, none of them a control character. Empty: nothing. Not for third parties.
+        /// What the cloud said about it, in at most 300 characters, none of them a control
+        /// character. Empty: nothing. Not for third parties.
         message: String,
         /// `Retry-After`, at most an hour.
         retry_after: Option<Duration>,
@@ -117,7 +119,8 @@ pub enum UserTokenProblem {
     /// Anything else.
     #[error("{0}")]
     Invalid(
-        /// A stable label in snake case: `malformed`, `wrong_algorithm`, `bad_signature`, `expired`, `not_yet_valid`, `unknown_kid`, `claim_missing`, ...
+        /// A stable label in snake case: `malformed`, `wrong_algorithm`, `bad_signature`,
+        /// `expired`, `not_yet_valid`, `unknown_kid`, `claim_missing`, ...
         &'static str,
     ),
 }
@@ -136,7 +139,8 @@ impl RunbeamError {
         matches!(self.status(), Some(401 | 403))
     }
 
-    /// Whether a user's token was refused here, without the cloud: the answer to whoever presented it is 401.
+    /// Whether a user's token was refused here, without the cloud: the answer to whoever presented
+    /// it is 401.
     pub fn is_bad_user_token(&self) -> bool {
         matches!(
             self,

@@ -1,4 +1,5 @@
-//! Reading what the cloud answers: tolerant of what may vary (an id as a number, a member that is missing), exact about what is needed. No error quotes a value.
+//! Reading what the cloud answers: tolerant of what may vary (an id as a number, a member that is
+//! missing), exact about what is needed. No error quotes a value.
 
 use serde_json::{Map, Value};
 
@@ -59,7 +60,8 @@ impl Fields {
         }
     }
 
-    /// Takes an array of texts; elements that are objects count as their `id`, and other ones not at all.
+    /// Takes an array of texts; elements that are objects count as their `id`, and other ones not
+    /// at all.
     pub(super) fn texts(&mut self, name: &str) -> Vec<String> {
         match self.take(name) {
             Some(Value::Array(elements)) => elements

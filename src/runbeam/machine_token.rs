@@ -10,7 +10,8 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-/// What the cloud gave a gateway, so that it can act on its own. In JSON, with exactly these names; unknown members are passed over.
+/// What the cloud gave a gateway, so that it can act on its own. In JSON, with exactly these names;
+/// unknown members are passed over.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineToken {
     /// The token itself: a secret. `mt_...`
@@ -48,12 +49,14 @@ impl MachineToken {
         }
     }
 
-    /// Whether it is there and has not expired. Whether the cloud has revoked it, only the cloud knows.
+    /// Whether it is there and has not expired. Whether the cloud has revoked it, only the cloud
+    /// knows.
     pub fn is_valid(&self) -> bool {
         !self.machine_token.is_empty() && !self.is_expired()
     }
 
-    /// Whether its time is over. A token of unknown expiry is not; one whose `expires_at` is no time is, since nothing says how long it counts.
+    /// Whether its time is over. A token of unknown expiry is not; one whose `expires_at` is no
+    /// time is, since nothing says how long it counts.
     pub fn is_expired(&self) -> bool {
         match self.expires() {
             Some(expires) => expires <= SystemTime::now(),

@@ -1,10 +1,12 @@
 //! The SDK for Runbeam Cloud: a client for its API, user tokens, machine tokens.
 //!
-//! It needs neither the proxy nor its configuration; a program of its own may use it as a library. Everything here is asynchronous and runs inside a Tokio runtime.
+//! It needs neither the proxy nor its configuration; a program of its own may use it as a library.
+//! Everything here is asynchronous and runs inside a Tokio runtime.
 //!
 //! # Authorizing a gateway
 //!
-//! A user's token is exchanged for a machine token, with which a gateway acts on its own for about 30 days.
+//! A user's token is exchanged for a machine token, with which a gateway acts on its own for about
+//! 30 days.
 //!
 //! ```no_run
 //! use harmony::runbeam::{MachineToken, RunbeamClient, validate_jwt_token};
@@ -26,7 +28,8 @@
 //! # }
 //! ```
 //!
-//! A Sanctum token (`{id}|{text}`, [`is_sanctum_token`]) cannot be examined here: it is passed to the cloud as it is, and the cloud decides.
+//! A Sanctum token (`{id}|{text}`, [`is_sanctum_token`]) cannot be examined here: it is passed to
+//! the cloud as it is, and the cloud decides.
 //!
 //! # Calling the API
 //!
@@ -47,7 +50,8 @@
 //! # Keeping the token
 //!
 //! [`save_token`], [`load_token`] and [`clear_token`] keep the token of an instance in the keyring of the operating system, or in a file encrypted with age, in
-//! `~/.runbeam/<instance>/`; never unencrypted. [`TokenStore`] is the same for a program that says where and how.
+//! `~/.runbeam/<instance>/`; never unencrypted. [`TokenStore`] is the same for a program that says
+//! where and how.
 //!
 //! ```no_run
 //! use harmony::runbeam::{MachineToken, load_token, save_token};
@@ -62,18 +66,23 @@
 //!
 //! # Whom it trusts
 //!
-//! A JWT is verified only against a *trusted issuer*: the scheme, host and port of its `iss` are exactly those of an address that the caller named. Without options that is
-//! `RUNBEAM_API_URL`, else [`DEFAULT_BASE_URL`]. No key set is fetched from anywhere else. RS256 alone is accepted, and HS256 only while a secret is given
-//! (`RUNBEAM_JWT_SECRET`). More under [`ValidationOptions`]; a program that lives long keeps a [`UserTokens`].
+//! A JWT is verified only against a *trusted issuer*: the scheme, host and port of its `iss` are
+//! exactly those of an address that the caller named. Without options that is `RUNBEAM_API_URL`,
+//! else [`DEFAULT_BASE_URL`]. No key set is fetched from anywhere else. RS256 alone is accepted,
+//! and HS256 only while a secret is given (`RUNBEAM_JWT_SECRET`). More under [`ValidationOptions`];
+//! a program that lives long keeps a [`UserTokens`].
 //!
 //! # What a call may cost
 //!
-//! A call ends within its time limit (30 s with everything that belongs to it), reads at most 1 MiB, never leaves the host it was given, and speaks https unless that host is
-//! this machine. It is tried again after network errors, 429 and 5xx, when a second time can do no harm; see [`RunbeamClient`].
+//! A call ends within its time limit (30 s with everything that belongs to it), reads at most 1
+//! MiB, never leaves the host it was given, and speaks https unless that host is this machine. It
+//! is tried again after network errors, 429 and 5xx, when a second time can do no harm; see
+//! [`RunbeamClient`].
 //!
 //! # Errors
 //!
-//! All are [`RunbeamError`]. Its text is for a log; what a program does about it, it decides by [`RunbeamError::status`], [`RunbeamError::is_rejected`],
+//! All are [`RunbeamError`]. Its text is for a log; what a program does about it, it decides by
+//! [`RunbeamError::status`], [`RunbeamError::is_rejected`],
 //! [`RunbeamError::is_timeout`] and their like. No token is in any error, log line or `Debug` of this module.
 
 pub mod agent;

@@ -1,6 +1,7 @@
 //! Where a token may go: the scheme, host and port of an address, compared exactly.
 //!
-//! Read by hand and strictly, not by a URL parser: a parser repairs what it reads (`https:\\host`, upper case, `%2e`, an IDN), and what is compared must be what is written.
+//! Read by hand and strictly, not by a URL parser: a parser repairs what it reads (`https:\\host`,
+//! upper case, `%2e`, an IDN), and what is compared must be what is written.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -17,7 +18,8 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// Takes the origin of an address that somebody else wrote. `None`: it is not of the exact form, in which nothing can be misread.
+    /// Takes the origin of an address that somebody else wrote. `None`: it is not of the exact
+    /// form, in which nothing can be misread.
     pub(super) fn exact(address: &str) -> Option<Self> {
         let (tls, rest) = match address.split_once("://")? {
             ("https", rest) => (true, rest),
@@ -54,7 +56,8 @@ impl Origin {
         })
     }
 
-    /// Takes the origin of an address that the operator or the program named, in which case does not matter.
+    /// Takes the origin of an address that the operator or the program named, in which case does
+    /// not matter.
     ///
     /// # Errors
     ///
@@ -130,7 +133,8 @@ pub(super) fn shown(address: &str) -> String {
     printable(&format!("{scheme}{separator}{rest}"), 100)
 }
 
-/// A text from elsewhere as a log may show it: at most so many characters, none of them a control character.
+/// A text from elsewhere as a log may show it: at most so many characters, none of them a control
+/// character.
 pub(super) fn printable(text: &str, most: usize) -> String {
     text.chars()
         .filter(|c| !c.is_control() && !is_invisible(*c))
@@ -147,7 +151,8 @@ fn default_port(tls: bool) -> u16 {
     if tls { 443 } else { 80 }
 }
 
-/// A name of lower-case labels, or an IPv4 address in its usual form; no dot at the end, and nothing that a resolver might take for a number.
+/// A name of lower-case labels, or an IPv4 address in its usual form; no dot at the end, and
+/// nothing that a resolver might take for a number.
 fn is_host(host: &str) -> bool {
     if host.parse::<std::net::Ipv4Addr>().is_ok() {
         return true;

@@ -1,6 +1,7 @@
 //! What the cloud knows of a team's gateways: the resources that can be listed, read and changed.
 //!
-//! Members that have no field of their own are kept in `other`, so that what was read can be changed and written back whole.
+//! Members that have no field of their own are kept in `other`, so that what was read can be
+//! changed and written back whole.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -22,7 +23,8 @@ pub struct ResourceList<T> {
     pub data: Vec<T>,
 }
 
-/// A resource: its common fields, further ones of its own, and how both are read from and written as JSON.
+/// A resource: its common fields, further ones of its own, and how both are read from and written
+/// as JSON.
 macro_rules! resource {
     ($(#[$doc:meta])* $name:ident, $what:literal $(, $(#[$field_doc:meta])* $field:ident or $other_name:literal)?) => {
         $(#[$doc])*

@@ -1,11 +1,14 @@
-//! Where the machine token lives: the keyring of the operating system, an encrypted file, or memory. Never unencrypted on a disk.
+//! Where the machine token lives: the keyring of the operating system, an encrypted file, or
+//! memory. Never unencrypted on a disk.
 //!
 //! [`TokenStore::open`] chooses a store and says so once; [`TokenStore::load`] reads every store, as the choice may have been another one last time. Of two tokens the
-//! one that was issued later counts (if that is not known of both, the one that expires later; else the one in the chosen store), and whatever is saved removes what the
-//! other stores hold.
+//! one that was issued later counts (if that is not known of both, the one that expires later; else
+//! the one in the chosen store), and whatever is saved removes what the other stores hold.
 //!
-//! In reading order: `choice` chooses, `loading` and `saving` are what their names say; `keys` is what encrypts, `permissions` who may read, `file` the encrypted file and `keyring` the keyring; `environment` reads
-//! `RUNBEAM_MACHINE_TOKEN`, and `shorthand` has the three functions for those who need no more.
+//! In reading order: `choice` chooses, `loading` and `saving` are what their names say; `keys` is
+//! what encrypts, `permissions` who may read, `file` the encrypted file and `keyring` the keyring;
+//! `environment` reads `RUNBEAM_MACHINE_TOKEN`, and `shorthand` has the three functions for those
+//! who need no more.
 
 use std::env;
 use std::fmt;
@@ -49,7 +52,8 @@ use seen::Seen;
 /// `token_store`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StoreKind {
-    /// The encrypted file if a key was given; else the keyring, if it answers; else the encrypted file with a key of its own; else memory.
+    /// The encrypted file if a key was given; else the keyring, if it answers; else the encrypted
+    /// file with a key of its own; else memory.
     #[default]
     Auto,
     /// The keyring of the operating system.
@@ -73,7 +77,8 @@ pub struct StoreSettings {
     pub encryption_key: Option<Zeroizing<String>>,
 }
 
-/// The store of one instance's machine token. Safe to use from several tasks, threads and processes: the last save wins, whole.
+/// The store of one instance's machine token. Safe to use from several tasks, threads and
+/// processes: the last save wins, whole.
 #[derive(Debug)]
 pub struct TokenStore {
     kind: StoreKind,
@@ -92,7 +97,8 @@ impl TokenStore {
     ///
     /// # Errors
     ///
-    /// A malformed `RUNBEAM_ENCRYPTION_KEY` or instance name; a `kind` that cannot be had: no keyring answers within 2 s, or there is no directory.
+    /// A malformed `RUNBEAM_ENCRYPTION_KEY` or instance name; a `kind` that cannot be had: no
+    /// keyring answers within 2 s, or there is no directory.
     pub async fn open(settings: StoreSettings) -> Result<Self, StoreError> {
         let keyring = Keyring::of(&settings.instance);
         Self::open_with(settings, keyring, env::home_dir()).await
@@ -131,7 +137,8 @@ impl TokenStore {
         })
     }
 
-    /// Where the token is kept, for people: `encrypted file /var/lib/edge/auth.json`, `keyring`, `memory`.
+    /// Where the token is kept, for people: `encrypted file /var/lib/edge/auth.json`, `keyring`,
+    /// `memory`.
     pub fn description(&self) -> String {
         choice::describe(self.chosen(), self.file.as_deref())
     }
@@ -141,13 +148,15 @@ impl TokenStore {
         self.chosen() != Chosen::Memory
     }
 
-    /// Whether `RUNBEAM_ENCRYPTION_KEY` encrypts the token: only then is one from `RUNBEAM_MACHINE_TOKEN` stored.
+    /// Whether `RUNBEAM_ENCRYPTION_KEY` encrypts the token: only then is one from
+    /// `RUNBEAM_MACHINE_TOKEN` stored.
     pub fn uses_variable(&self) -> bool {
         self.chosen() == Chosen::File && self.file.as_ref().is_some_and(|file| file.has_variable())
     }
 
-    /// Whether another process has stored or removed a token since the last [`load`](Self::load), [`save`](Self::save) or [`clear`](Self::clear) of this store: then
-    /// `load` has something new. Costs a look at a file's metadata; for the keyring, one reading at most every 30 s.
+    /// Whether another process has stored or removed a token since the last [`load`](Self::load),
+    /// [`save`](Self::save) or [`clear`](Self::clear) of this store: then `load` has something new.
+    /// Costs a look at a file's metadata; for the keyring, one reading at most every 30 s.
     pub async fn changed(&self) -> bool {
         if self.kind == StoreKind::Memory {
             return false;

@@ -22,7 +22,8 @@ const JWKS_PATH: &str = "/api/.well-known/jwks.json";
 /// A key set is not fetched again sooner, however short it is to be kept.
 const LEAST_FRESH: Duration = Duration::from_secs(60);
 
-/// Verifies a user's JWT with [`ValidationOptions::from_env`], and keeps key sets for that many hours (at least a minute) before they are fetched again.
+/// Verifies a user's JWT with [`ValidationOptions::from_env`], and keeps key sets for that many
+/// hours (at least a minute) before they are fetched again.
 ///
 /// # Errors
 ///
@@ -38,11 +39,13 @@ pub async fn validate_jwt_token(
     validate_jwt_token_with(token, &options).await
 }
 
-/// Verifies a user's JWT. The key sets are kept for the life of the process, whatever the options of the next call are.
+/// Verifies a user's JWT. The key sets are kept for the life of the process, whatever the options
+/// of the next call are.
 ///
 /// # Errors
 ///
-/// Those of [`validate_jwt_token`], and [`RunbeamError::Address`] if an option names an address that cannot be used.
+/// Those of [`validate_jwt_token`], and [`RunbeamError::Address`] if an option names an address
+/// that cannot be used.
 pub async fn validate_jwt_token_with(
     token: impl AsRef<str>,
     options: &ValidationOptions,
@@ -59,7 +62,8 @@ pub async fn validate_jwt_token_with(
     tokens.validate(token).await
 }
 
-/// Whether a token has the form of a Sanctum token, `{id}|{text}`: only the cloud can say more about it.
+/// Whether a token has the form of a Sanctum token, `{id}|{text}`: only the cloud can say more
+/// about it.
 pub fn is_sanctum_token(token: &str) -> bool {
     token.split_once('|').is_some_and(|(id, text)| {
         !id.is_empty()
@@ -69,7 +73,8 @@ pub fn is_sanctum_token(token: &str) -> bool {
     })
 }
 
-/// Verifies users' tokens under fixed options, with key sets of its own: for a program that lives long.
+/// Verifies users' tokens under fixed options, with key sets of its own: for a program that lives
+/// long.
 ///
 /// Nothing is fetched before the first token that a trusted issuer seems to have signed.
 pub struct UserTokens {

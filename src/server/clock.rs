@@ -1,4 +1,5 @@
-//! A look at the system's clock: tokens and certificates count by it, so a step of it explains what nothing else does. It changes nothing.
+//! A look at the system's clock: tokens and certificates count by it, so a step of it explains what
+//! nothing else does. It changes nothing.
 
 use std::time::{Duration, Instant, SystemTime};
 

@@ -1,9 +1,12 @@
-//! The end of a process: what is in flight is finished, and nobody who comes on a kept connection is cut off.
+//! The end of a process: what is in flight is finished, and nobody who comes on a kept connection
+//! is cut off.
 //!
-//! Pingora closes idle connections the moment it stops; a request that is on its way then fails. Here they stay open: a request on one of them is answered,
-//! with `Connection: close`, until the process ends.
+//! Pingora closes idle connections the moment it stops; a request that is on its way then fails.
+//! Here they stay open: a request on one of them is answered, with `Connection: close`, until the
+//! process ends.
 //!
-//! It is also where each stream of HTTP/2 passes by before it is read, which the guard of the listeners wants to know.
+//! It is also where each stream of HTTP/2 passes by before it is read, which the guard of the
+//! listeners wants to know.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,16 +21,19 @@ use tokio::signal::unix::SignalKind;
 use super::signals::listen;
 use crate::proxy::Connection;
 
-/// How long nothing must have been in flight: a request whose head has just been read is not counted yet.
+/// How long nothing must have been in flight: a request whose head has just been read is not
+/// counted yet.
 const QUIET: Duration = Duration::from_millis(100);
-/// How long a process that gave its listeners away stays for idle connections: nobody waits for its end.
+/// How long a process that gave its listeners away stays for idle connections: nobody waits for its
+/// end.
 const LINGER: Duration = Duration::from_secs(2);
 const STEP: Duration = Duration::from_millis(20);
 
 /// An HTTP application whose idle connections outlive its listeners.
 pub(super) struct Lingering<A>(pub(super) Arc<A>);
 
-/// As `async_trait` would write it, but for one thing: an HTTP/1 request, which needs nothing afterwards, gets the application's own future rather than one around it.
+/// As `async_trait` would write it, but for one thing: an HTTP/1 request, which needs nothing
+/// afterwards, gets the application's own future rather than one around it.
 impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Lingering<A> {
     fn process_new_http<'this, 'watch, 'served>(
         self: &'this Arc<Self>,
@@ -69,7 +75,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Lingering<A> {
     }
 }
 
-/// Waits until nothing is in flight any more, at most for `grace`, or until a second signal. Returns how many requests are left.
+/// Waits until nothing is in flight any more, at most for `grace`, or until a second signal.
+/// Returns how many requests are left.
 pub(super) async fn drain(in_flight: impl Fn() -> usize, gave: bool, grace: Duration) -> usize {
     let started = Instant::now();
     let stay = if gave { LINGER } else { QUIET };

@@ -1,8 +1,11 @@
-//! How a new process takes the listeners over from the one that runs, so that no connection is refused.
+//! How a new process takes the listeners over from the one that runs, so that no connection is
+//! refused.
 //!
-//! The two meet in a private directory. The one that runs has its process id there, in a file that it holds locked while it may be asked. The new one, once it
-//! is built, listens on a socket there and sends SIGQUIT; the old one connects, sends its listeners, and waits. Only when the new one says that it serves does
-//! the old one begin to drain; if the new one ends without a word, the old one goes on as if nothing had been.
+//! The two meet in a private directory. The one that runs has its process id there, in a file that
+//! it holds locked while it may be asked. The new one, once it is built, listens on a socket there
+//! and sends SIGQUIT; the old one connects, sends its listeners, and waits. Only when the new one
+//! says that it serves does the old one begin to drain; if the new one ends without a word, the old
+//! one goes on as if nothing had been.
 
 mod failure;
 
@@ -23,7 +26,8 @@ pub use failure::TakeOverError;
 
 /// How long the new process waits for the old one's sockets.
 const ANSWER: Duration = Duration::from_secs(10);
-/// How long the old process looks for the new one: whoever sends SIGQUIT by hand may be a little early.
+/// How long the old process looks for the new one: whoever sends SIGQUIT by hand may be a little
+/// early.
 const SEARCH: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_millis(20);
 /// What the new process says when it serves.
@@ -33,7 +37,8 @@ const SERVING: &[u8] = b"serving\n";
 #[derive(Debug, Clone)]
 pub(crate) struct Directory(PathBuf);
 
-/// The mark of a process that may be asked for its listeners. It ends with the value, or with the process.
+/// The mark of a process that may be asked for its listeners. It ends with the value, or with the
+/// process.
 #[derive(Debug)]
 pub(super) struct Mark(#[allow(dead_code, reason = "held for its lock")] File);
 
@@ -47,7 +52,9 @@ pub(super) struct TakenOver {
 }
 
 impl Directory {
-    /// `$RUNTIME_DIRECTORY`, else the state directory, else `$XDG_RUNTIME_DIR`, else one of this user's own among the temporary files. `None`, and a line in the log, if it cannot be had or others could get in.
+    /// `$RUNTIME_DIRECTORY`, else the state directory, else `$XDG_RUNTIME_DIR`, else one of this
+    /// user's own among the temporary files. `None`, and a line in the log, if it cannot be had or
+    /// others could get in.
     pub(crate) fn choose(state_dir: Option<&Path>) -> Option<Self> {
         let env = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let given = env("RUNTIME_DIRECTORY").and_then(|list| {
@@ -144,7 +151,8 @@ impl Directory {
         }
     }
 
-    /// Gives the listeners to the process that waits for them. Returns when that one serves; an error means that this process goes on.
+    /// Gives the listeners to the process that waits for them. Returns when that one serves; an
+    /// error means that this process goes on.
     pub(super) async fn give(&self, sockets: &Sockets) -> io::Result<()> {
         let deadline = Instant::now() + SEARCH;
         let stream = loop {
@@ -191,7 +199,8 @@ impl Drop for TakenOver {
     }
 }
 
-/// Makes the directory, readable by this user only; one that is there must be this user's, and nobody else may write in it.
+/// Makes the directory, readable by this user only; one that is there must be this user's, and
+/// nobody else may write in it.
 fn make_private(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let found = std::fs::metadata(path)?;

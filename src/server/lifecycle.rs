@@ -1,4 +1,5 @@
-//! The life of the process as others see it: when it serves and says so, who may take over from it, and how it ends.
+//! The life of the process as others see it: when it serves and says so, who may take over from it,
+//! and how it ends.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +17,8 @@ use crate::telemetry::LogWriter;
 
 /// How long one question to itself may take at the start.
 const FIRST_ANSWER: Duration = Duration::from_millis(500);
-/// After this long without one, it is taken to serve all the same: the watchdog, where there is one, knows better.
+/// After this long without one, it is taken to serve all the same: the watchdog, where there is
+/// one, knows better.
 const FIRST_ANSWERS: Duration = Duration::from_secs(30);
 
 /// What the parts of the life share.
@@ -91,7 +93,8 @@ impl Lifecycle {
         let _ = self.armed.subscribe().wait_for(|armed| *armed).await;
         if let Some(loopback) = &self.loopback {
             let answers = async {
-                // Right after a hand-over the question may reach the other process, which does not know the answer.
+                // Right after a hand-over the question may reach the other process, which does not
+                // know the answer.
                 while !loopback.answers(FIRST_ANSWER).await {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
@@ -106,7 +109,8 @@ impl Lifecycle {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         let took_over = taken_over.is_some();
-        // Before the word to the old process: the service manager must know this one when that one ends.
+        // Before the word to the old process: the service manager must know this one when that one
+        // ends.
         notify::ready("serving", took_over);
         let mark = self.mark(took_over);
         if let Some(Err(error)) = taken_over.map(TakenOver::confirm) {

@@ -1,4 +1,5 @@
-//! A request of this process to itself, through a real listener: whether it serves. Needs nothing of the configuration, leaves no access record.
+//! A request of this process to itself, through a real listener: whether it serves. Needs nothing
+//! of the configuration, leaves no access record.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -96,7 +97,8 @@ fn tls_client(address: SocketAddr) -> Option<reqwest::Client> {
     client.build().ok()
 }
 
-/// A listener on every address is also on the loopback one, of one family at least: systemd may have opened the other one.
+/// A listener on every address is also on the loopback one, of one family at least: systemd may
+/// have opened the other one.
 fn reachable(address: SocketAddr) -> Vec<SocketAddr> {
     if !address.ip().is_unspecified() {
         return vec![address];

@@ -1,8 +1,10 @@
-//! How many files the process may have open. A connection is one, so the system's limit decides whether the listeners' limits can be met.
+//! How many files the process may have open. A connection is one, so the system's limit decides
+//! whether the listeners' limits can be met.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What is kept for everything but connections of clients: upstreams (two for each connection), key sets, logs, listeners.
+/// What is kept for everything but connections of clients: upstreams (two for each connection), key
+/// sets, logs, listeners.
 const RESERVE: u64 = 1_000;
 
 /// Raises the limit as far as the system lets us. The one that holds; `None`: there is none.

@@ -1,5 +1,6 @@
-//! What the process does on each signal, but for SIGHUP, which is a reload: end at once (SIGINT), drain and end (SIGTERM), give the listeners to the process
-//! that waits for them (SIGQUIT), start such a process (SIGUSR2), open the log file anew (SIGUSR1).
+//! What the process does on each signal, but for SIGHUP, which is a reload: end at once (SIGINT),
+//! drain and end (SIGTERM), give the listeners to the process that waits for them (SIGQUIT), start
+//! such a process (SIGUSR2), open the log file anew (SIGUSR1).
 
 use std::ffi::OsString;
 use std::io;

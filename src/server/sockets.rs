@@ -1,6 +1,8 @@
-//! The sockets that the listeners accept from: inherited from systemd or from the process before, else bound here.
+//! The sockets that the listeners accept from: inherited from systemd or from the process before,
+//! else bound here.
 //!
-//! They are opened before Pingora runs, so that an address that is taken is an error with a name, and kept, so that they can be handed over. Pingora gets copies.
+//! They are opened before Pingora runs, so that an address that is taken is an error with a name,
+//! and kept, so that they can be handed over. Pingora gets copies.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
@@ -21,7 +23,8 @@ use crate::gateway::Live;
 
 /// How long an address may still be taken by a process that is just ending.
 const BIND_PATIENCE: Duration = Duration::from_secs(1);
-/// How long a process that takes over waits for its first key sets and upstream names before it accepts anything.
+/// How long a process that takes over waits for its first key sets and upstream names before it
+/// accepts anything.
 const WARM_UP: Duration = Duration::from_secs(10);
 
 /// A listening socket that came from elsewhere.
@@ -35,7 +38,8 @@ pub struct Inherited {
 }
 
 impl Inherited {
-    /// Those that systemd passed (`LISTEN_FDS`). Call first of all, in the one thread there is: it takes the variables out of the environment.
+    /// Those that systemd passed (`LISTEN_FDS`). Call first of all, in the one thread there is: it
+    /// takes the variables out of the environment.
     pub fn from_systemd() -> io::Result<Vec<Self>> {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':').map(str::to_owned);
@@ -80,7 +84,8 @@ impl Inherited {
         Ok(Self { bind, name, fd })
     }
 
-    /// Whether this is the socket of a network: by what it is bound to. `0.0.0.0` and `::` count as the same, since systemd binds to the latter by default.
+    /// Whether this is the socket of a network: by what it is bound to. `0.0.0.0` and `::` count as
+    /// the same, since systemd binds to the latter by default.
     fn is_for(&self, network: &Network) -> bool {
         match (&self.bind, &network.bind) {
             (Bind::Tcp(own), Bind::Tcp(wanted)) => {
@@ -203,7 +208,8 @@ fn bind_tcp(address: &SocketAddr) -> io::Result<OwnedFd> {
 /// Puts the sockets where Pingora's listeners look for theirs. The listeners depend on it.
 pub(super) struct Placing {
     pub(super) sockets: Arc<Sockets>,
-    /// What must be warm before the first connection: for a process that takes over, whose forerunner serves on meanwhile.
+    /// What must be warm before the first connection: for a process that takes over, whose
+    /// forerunner serves on meanwhile.
     pub(super) warm: Option<Arc<Live>>,
     /// Whether the signals that have a meaning are listened for.
     pub(super) listening: watch::Receiver<bool>,
@@ -218,7 +224,8 @@ impl ServiceWithDependents for Placing {
         _: usize,
         ready: ServiceReadyNotifier,
     ) {
-        // Whoever is answered may send a signal, which would end a process that does not listen for it.
+        // Whoever is answered may send a signal, which would end a process that does not listen for
+        // it.
         let _ = self.listening.wait_for(|listening| *listening).await;
         if let Some(live) = &self.warm {
             let deadline = Instant::now() + WARM_UP;

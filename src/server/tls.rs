@@ -1,7 +1,8 @@
 //! The TLS handshake of a new connection.
 //!
-//! Pingora would make the settings of a listener once, when it starts. Here every new connection takes those of the gateway that serves at that moment, so that
-//! certificates change with a reload like all the rest, and connections that are there already do not notice.
+//! Pingora would make the settings of a listener once, when it starts. Here every new connection
+//! takes those of the gateway that serves at that moment, so that certificates change with a reload
+//! like all the rest, and connections that are there already do not notice.
 
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ use crate::proxy::Connection;
 /// How long a handshake may take. (Pingora's own limit is a minute.)
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// The stream after its handshake; `None` after telling the log why there is none. Clients can provoke that at will, so it is no warning.
+/// The stream after its handshake; `None` after telling the log why there is none. Clients can
+/// provoke that at will, so it is no warning.
 pub(super) async fn handshake(
     socket: Socket,
     listener: Listener,
@@ -59,7 +61,8 @@ pub(super) async fn handshake(
     Some(stream)
 }
 
-/// Keeps the client's certificate for the requests to come; `None`: there is one, and it cannot be understood.
+/// Keeps the client's certificate for the requests to come; `None`: there is one, and it cannot be
+/// understood.
 fn note_certificate(
     stream: &TlsStream<Socket>,
     ca: &ClientCa,

@@ -1,6 +1,7 @@
 //! Sockets on their way from one process to the next, over a connected Unix socket.
 //!
-//! One message: a first line with the version of the format, the addresses, one a line, and an empty line; the sockets ride along in the same order.
+//! One message: a first line with the version of the format, the addresses, one a line, and an
+//! empty line; the sockets ride along in the same order.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;

@@ -1,7 +1,9 @@
 //! Reload when a file changes that the configuration was read from or names.
 //!
-//! Directories are watched, not files: an editor or an orchestrator puts another file, or another directory, in the place of the old one. The content decides
-//! whether anything changed. Where the system gives no notice (no more watches to be had, no permission), the content is looked at every two seconds.
+//! Directories are watched, not files: an editor or an orchestrator puts another file, or another
+//! directory, in the place of the old one. The content decides whether anything changed. Where the
+//! system gives no notice (no more watches to be had, no permission), the content is looked at
+//! every two seconds.
 
 mod interest;
 
@@ -121,7 +123,8 @@ impl Look {
         let now = watched.fingerprint();
         let changed = match &self.seen {
             Some((before, content)) if *before == watched => *content != now,
-            // Others are watched since the last reload; were the files that were watched then changed, too?
+            // Others are watched since the last reload; were the files that were watched then
+            // changed, too?
             Some((before, content)) => *content != before.fingerprint(),
             None => true,
         };

@@ -1,7 +1,8 @@
-//! The access log: one record a request, at `info` under the target `harmony::access`. No query, no header, no credential.
+//! The access log: one record a request, at `info` under the target `harmony::access`. No query, no
+//! header, no credential.
 //!
-//! It has the form of every other record, but is put together here: there is one for each request, and the way through `log` costs as much as half of the
-//! proxying.
+//! It has the form of every other record, but is put together here: there is one for each request,
+//! and the way through `log` costs as much as half of the proxying.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -188,7 +189,8 @@ impl Line {
         self.text.push_str(if self.json { "\"" } else { "" });
     }
 
-    /// A word without any character that means something to somebody: a token of HTTP or a label of ours.
+    /// A word without any character that means something to somebody: a token of HTTP or a label of
+    /// ours.
     fn word(&mut self, key: [&str; 2], value: Option<&str>) {
         self.key(key);
         self.text.push_str(if self.json { "\"" } else { "" });
@@ -251,7 +253,8 @@ impl Line {
     }
 }
 
-/// Whether a text is printable ASCII without quotes and backslashes, as most of what is logged: then it is written as it is.
+/// Whether a text is printable ASCII without quotes and backslashes, as most of what is logged:
+/// then it is written as it is.
 fn is_plain(text: &str) -> bool {
     // Without a way out in the middle, several bytes are looked at at once.
     text.bytes().fold(true, |plain, byte| {

@@ -1,6 +1,7 @@
 //! The logger: `log` and `env_logger`, filtered by `RUST_LOG`, as text or JSON.
 //!
-//! Other crates are held at `info` whatever the filter says: at `debug` and `trace`, HTTP libraries write request heads, and those hold credentials.
+//! Other crates are held at `info` whatever the filter says: at `debug` and `trace`, HTTP libraries
+//! write request heads, and those hold credentials.
 
 use std::fmt::{self, Write as _};
 use std::fs::OpenOptions;
@@ -66,7 +67,8 @@ pub fn start(settings: LogSettings<'_>) -> io::Result<LogWriter> {
     Ok(writer)
 }
 
-/// Opens a log file. A pipe is opened for reading too: else this would wait until somebody reads it.
+/// Opens a log file. A pipe is opened for reading too: else this would wait until somebody reads
+/// it.
 fn open(path: &Path) -> io::Result<Sink> {
     let is_pipe = std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo());
     let mut options = OpenOptions::new();
@@ -126,7 +128,8 @@ fn write_text(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     writeln!(out)
 }
 
-/// Text as it is written, but for what could pass as another line or move the cursor: names and messages come from files, the cloud and clients.
+/// Text as it is written, but for what could pass as another line or move the cursor: names and
+/// messages come from files, the cloud and clients.
 struct Plain<'a> {
     out: &'a mut Formatter,
     /// Whether a further line is indented rather than escaped: no record begins with a blank.

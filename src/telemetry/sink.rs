@@ -8,7 +8,8 @@ pub(super) type Sink = Box<dyn Write + Send>;
 /// Opens the sink anew.
 pub(super) type Opener = Box<dyn Fn() -> io::Result<Sink> + Send>;
 
-/// The sink in the hands of its thread. What goes wrong with it is told on standard error, once: that may be the same sink, and then nobody can be told.
+/// The sink in the hands of its thread. What goes wrong with it is told on standard error, once:
+/// that may be the same sink, and then nobody can be told.
 pub(super) struct File {
     out: Sink,
     reopen: Option<Opener>,
@@ -77,7 +78,8 @@ impl File {
         }
     }
 
-    /// Writes whole lines, beginning on a line of their own. On an error, says how many bytes are left.
+    /// Writes whole lines, beginning on a line of their own. On an error, says how many bytes are
+    /// left.
     fn put(&mut self, lines: &[u8]) -> Result<(), (usize, io::Error)> {
         if self.torn && !lines.is_empty() {
             let ended = self.out.write_all(b"\n");
@@ -121,7 +123,8 @@ impl File {
     }
 }
 
-/// Records that end in these lines: a line that begins with a blank belongs to the record before it.
+/// Records that end in these lines: a line that begins with a blank belongs to the record before
+/// it.
 fn records(lines: &[u8]) -> u64 {
     let ends = memchr::memchr_iter(b'\n', lines);
     let ends = ends.filter(|end| lines.get(end + 1) != Some(&b' '));

@@ -1,5 +1,6 @@
-//! The way of log lines out of the process: a bounded buffer that everybody fills and one thread empties, so that a full pipe or a slow disk never holds up a
-//! request, and a busy second costs a few writes rather than thousands.
+//! The way of log lines out of the process: a bounded buffer that everybody fills and one thread
+//! empties, so that a full pipe or a slow disk never holds up a request, and a busy second costs a
+//! few writes rather than thousands.
 
 use std::io::{self, Write};
 use std::mem;
@@ -48,8 +49,8 @@ enum Order {
 }
 
 impl LogWriter {
-    /// Starts the thread that writes to `out`; it lives as long as the process. `reopen` makes another sink of the same name; without it, there is nothing to
-    /// open anew.
+    /// Starts the thread that writes to `out`; it lives as long as the process. `reopen` makes
+    /// another sink of the same name; without it, there is nothing to open anew.
     pub(super) fn start(out: Sink, reopen: Option<Opener>) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
@@ -94,7 +95,8 @@ impl LogWriter {
         let _ = written.recv_timeout(FLUSH);
     }
 
-    /// Opens the file anew, for one that was moved away. What cannot be opened is told on standard error, where the log then goes.
+    /// Opens the file anew, for one that was moved away. What cannot be opened is told on standard
+    /// error, where the log then goes.
     pub fn reopen(&self) {
         self.order(Order::Reopen);
     }
@@ -106,7 +108,8 @@ impl LogWriter {
         self.0.wake(queue, true);
     }
 
-    /// How many lines were dropped since the start, because the sink was slower than the log or could not be written.
+    /// How many lines were dropped since the start, because the sink was slower than the log or
+    /// could not be written.
     pub fn dropped(&self) -> u64 {
         self.0.dropped.load(Ordering::Relaxed)
     }
@@ -156,7 +159,8 @@ impl Shared {
 }
 
 impl Queue {
-    /// Writes the lines, does what was ordered in between, and leaves the buffers empty for the next use.
+    /// Writes the lines, does what was ordered in between, and leaves the buffers empty for the
+    /// next use.
     fn empty_into(&mut self, file: &mut File, dropped: &AtomicU64) {
         let mut written = 0;
         for (place, order) in self.orders.drain(..) {

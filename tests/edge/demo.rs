@@ -13,7 +13,8 @@ use crate::support::edge::{command, signal_process};
 use crate::support::ports::Port;
 use crate::support::{eventually, secrets};
 
-/// Every demonstration would like the same port for its management, and looks whether it is free a moment before it takes it.
+/// Every demonstration would like the same port for its management, and looks whether it is free a
+/// moment before it takes it.
 static ONE_TEST_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
@@ -29,9 +30,15 @@ struct Demo {
 impl Demo {
     fn start(port: &Port) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let file = |name: &str| File::create(directory.path().join(name)).expect("a file for the output");
+        let file =
+            |name: &str| File::create(directory.path().join(name)).expect("a file for the output");
         let mut command = command(directory.path());
-        let process = command.args(["demo", "--port", &port.to_string()]).stdout(file("stdout")).stderr(file("stderr")).spawn().expect("the binary starts");
+        let process = command
+            .args(["demo", "--port", &port.to_string()])
+            .stdout(file("stdout"))
+            .stderr(file("stderr"))
+            .spawn()
+            .expect("the binary starts");
         Self { directory, process }
     }
 
@@ -48,7 +55,9 @@ impl Demo {
                 .filter(|line| line.starts_with("curl "))
                 .collect::<Vec<_>>()
         };
-        eventually("four curl lines", Duration::from_secs(30), || Some(lines()).filter(|lines| lines.len() >= 4))
+        eventually("four curl lines", Duration::from_secs(30), || {
+            Some(lines()).filter(|lines| lines.len() >= 4)
+        })
     }
 }
 
@@ -87,11 +96,17 @@ fn the_four_lines_give_what_they_say() {
     for token in lines.iter().filter_map(|line| line.split("Bearer ").nth(1)) {
         secrets::remember(token.split(['\'', '"']).next().unwrap_or_default());
     }
-    assert_eq!(secrets::leak_in(demo.printed("stderr").as_bytes()), None, "tokens are printed where they are asked for, and logged nowhere");
+    assert_eq!(
+        secrets::leak_in(demo.printed("stderr").as_bytes()),
+        None,
+        "tokens are printed where they are asked for, and logged nowhere"
+    );
 
     let started = Instant::now();
     signal_process(&demo.process, Signal::SIGTERM);
-    let status = eventually("the end of the demonstration", Duration::from_secs(10), || demo.process.try_wait().expect("the status of a child"));
+    let status = eventually("the end of the demonstration", Duration::from_secs(10), || {
+        demo.process.try_wait().expect("the status of a child")
+    });
     assert_eq!(status.code(), Some(0));
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
@@ -100,7 +115,8 @@ fn the_four_lines_give_what_they_say() {
 fn two_demonstrations_run_side_by_side() {
     let _alone = alone();
     let ports = [Port::claim(), Port::claim()];
-    // One after the other: only the proxy's port is the user's to choose, and the rest has to get out of its own way.
+    // One after the other: only the proxy's port is the user's to choose, and the rest has to get
+    // out of its own way.
     let demos = ports.each_ref().map(|port| {
         let demo = Demo::start(port);
         assert_eq!(demo.curl_lines().len(), 4);
@@ -113,14 +129,19 @@ fn two_demonstrations_run_side_by_side() {
 fn a_port_that_is_taken_is_said() {
     let _alone = alone();
     let port = Port::claim();
-    let _listener = std::net::TcpListener::bind(("127.0.0.1", port.number())).expect("a port of our own");
+    let _listener =
+        std::net::TcpListener::bind(("127.0.0.1", port.number())).expect("a port of our own");
     let mut demo = Demo::start(&port);
-    let status = eventually("the end of the demonstration", Duration::from_secs(30), || demo.process.try_wait().expect("the status of a child"));
+    let status = eventually("the end of the demonstration", Duration::from_secs(30), || {
+        demo.process.try_wait().expect("the status of a child")
+    });
     assert_eq!(status.code(), Some(1));
     assert!(demo.printed("stderr").contains(&port.to_string()), "{}", demo.printed("stderr"));
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|directory| directory.join(program)).find(|file: &PathBuf| Path::is_file(file))
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(program))
+        .find(|file: &PathBuf| Path::is_file(file))
 }

@@ -17,12 +17,32 @@ fn it_tells_route_steps_and_what_the_upstream_gets() {
     let issuer = Issuer::start();
     let token = issuer.token().sign();
     let field = format!("Authorization: Bearer {token}");
-    let told = explain(&issuer, &["--request", "GET /api/x?secret=1", "--header", &field, "--header", "X-Auth-Subject: root", "--from", "192.0.2.7"]);
-    for line in ["pipeline api, endpoint api at /api", "jwt: authenticated as alice", "forwarded to app", "x-auth-subject: alice", "x-forwarded-for: 192.0.2.7"]
-    {
+    let told = explain(
+        &issuer,
+        &[
+            "--request",
+            "GET /api/x?secret=1",
+            "--header",
+            &field,
+            "--header",
+            "X-Auth-Subject: root",
+            "--from",
+            "192.0.2.7",
+        ],
+    );
+    for line in [
+        "pipeline api, endpoint api at /api",
+        "jwt: authenticated as alice",
+        "forwarded to app",
+        "x-auth-subject: alice",
+        "x-forwarded-for: 192.0.2.7",
+    ] {
         assert!(told.contains(line), "{line}: {told}");
     }
-    assert!(!told.contains(&token) && !told.contains("secret=1") && !told.contains("root"), "{told}");
+    assert!(
+        !told.contains(&token) && !told.contains("secret=1") && !told.contains("root"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -30,8 +50,18 @@ fn it_tells_why_not_and_what_the_client_gets() {
     let issuer = Issuer::start();
     let expired = format!("Authorization: Bearer {}", issuer.token().expired().sign());
     for (arguments, lines) in [
-        (&["--request", "GET /api/x"] as &[&str], ["jwt: nothing presented", "answered  by the edge itself: missing", "HTTP/1.1 401 Unauthorized"]),
-        (&["--request", "GET /api/x", "--header", &expired], ["jwt: rejected: expired", "error=\"invalid_token\"", "HTTP/1.1 401 Unauthorized"]),
+        (
+            &["--request", "GET /api/x"] as &[&str],
+            [
+                "jwt: nothing presented",
+                "answered  by the edge itself: missing",
+                "HTTP/1.1 401 Unauthorized",
+            ],
+        ),
+        (
+            &["--request", "GET /api/x", "--header", &expired],
+            ["jwt: rejected: expired", "error=\"invalid_token\"", "HTTP/1.1 401 Unauthorized"],
+        ),
         (&["--request", "GET /nowhere"], ["route     none", "no_route", "HTTP/1.1 404 Not Found"]),
         (&["--request", "GET /api/%2f"], ["route     none", "path", "HTTP/1.1 400 Bad Request"]),
     ] {

@@ -9,11 +9,24 @@ use crate::support::{Framing, Issuer, Upstream};
 #[test]
 fn the_client_reads_what_the_upstream_answers_and_the_upstream_records_what_the_client_sent() {
     let upstream = Upstream::start();
-    let response = Request::new(upstream.port(), "POST", "/a/b?c").header("X-One", "1").body("hello").chunked().send();
-    assert_eq!((response.status, response.text().as_str(), response.complete), (200, "/a/b?c", true));
+    let response = Request::new(upstream.port(), "POST", "/a/b?c")
+        .header("X-One", "1")
+        .body("hello")
+        .chunked()
+        .send();
+    assert_eq!(
+        (response.status, response.text().as_str(), response.complete),
+        (200, "/a/b?c", true)
+    );
     let request = upstream.only();
-    assert_eq!((request.method(), request.target(), request.head.field("x-one")), ("POST", "/a/b?c", Some("1")));
-    assert_eq!((request.head.framing(), request.body.as_slice(), request.complete), (Framing::Chunked, b"hello".as_slice(), true));
+    assert_eq!(
+        (request.method(), request.target(), request.head.field("x-one")),
+        ("POST", "/a/b?c", Some("1"))
+    );
+    assert_eq!(
+        (request.head.framing(), request.body.as_slice(), request.complete),
+        (Framing::Chunked, b"hello".as_slice(), true)
+    );
 }
 
 #[test]
@@ -37,7 +50,12 @@ fn an_upstream_that_resets_is_seen_as_a_body_that_did_not_end() {
 #[test]
 fn the_issuer_serves_its_keys_and_counts() {
     let mut issuer = Issuer::start();
-    let port = issuer.url().split(':').nth(2).and_then(|rest| rest.split('/').next()?.parse().ok()).unwrap();
+    let port = issuer
+        .url()
+        .split(':')
+        .nth(2)
+        .and_then(|rest| rest.split('/').next()?.parse().ok())
+        .unwrap();
     let keys = Request::new(port, "GET", JWKS_PATH).send().json();
     assert_eq!((keys["keys"][0]["kid"].as_str(), issuer.fetches()), (Some("k1"), 1));
     issuer.stop();

@@ -26,7 +26,8 @@ const SPOOFED: [&str; 14] = [
 fn identity(request: &Received) -> Vec<(String, String)> {
     let canonical = |name: &str| name.to_ascii_lowercase().replace(['_', '.'], "-");
     let fields = request.head.fields.iter().map(|(name, value)| (canonical(name), value.clone()));
-    let mut fields: Vec<_> = fields.filter(|(name, _)| name.starts_with("x-auth") || name == "x-tenant").collect();
+    let mut fields: Vec<_> =
+        fields.filter(|(name, _)| name.starts_with("x-auth") || name == "x-tenant").collect();
     fields.sort();
     fields
 }
@@ -47,7 +48,11 @@ fn identity_fields_are_the_edges_own_on_every_route() {
     );
     let open = Route::to("open", &upstream).prefix("/open");
     let edge = Edge::configured(
-        Settings::with_jwt(&issuer, &upstream).jwt("claims_to_headers = { tenant = \"X-Tenant\" }").and(&maybe.text()).and(&step).and(&open.text()),
+        Settings::with_jwt(&issuer, &upstream)
+            .jwt("claims_to_headers = { tenant = \"X-Tenant\" }")
+            .and(&maybe.text())
+            .and(&step)
+            .and(&open.text()),
     )
     .start();
     let with_tenant = issuer.token().claim("tenant", "blue").sign();
@@ -67,11 +72,17 @@ fn identity_fields_are_the_edges_own_on_every_route() {
             let clean = edge.get(path);
             let clean = if http2 { clean.http2() } else { clean };
             let clean = token.map_or(clean.clone(), |token| clean.bearer(token));
-            let all = SPOOFED.iter().fold(clean.clone(), |request, name| request.header(name, "root"));
-            let requests = SPOOFED.iter().map(|name| (*name, clean.clone().header(name, "root"))).chain([("nothing", clean.clone()), ("all at once", all)]);
+            let all =
+                SPOOFED.iter().fold(clean.clone(), |request, name| request.header(name, "root"));
+            let requests = SPOOFED
+                .iter()
+                .map(|name| (*name, clean.clone().header(name, "root")))
+                .chain([("nothing", clean.clone()), ("all at once", all)]);
             for (spoofed, request) in requests {
                 // An open route has no claims to carry, so `X-Tenant` is an ordinary field there.
-                let ordinary = path == "/open/x" && (spoofed == "all at once" || spoofed.to_ascii_lowercase().ends_with("tenant"));
+                let ordinary = path == "/open/x"
+                    && (spoofed == "all at once"
+                        || spoofed.to_ascii_lowercase().ends_with("tenant"));
                 upstream.clear();
                 assert_eq!(request.send().status, 200, "{row}: {spoofed}");
                 let mut seen = identity(&upstream.only());
@@ -88,7 +99,10 @@ fn identity_fields_are_the_edges_own_on_every_route() {
 fn a_token_without_a_subject_has_no_subject_field() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let edge = Edge::with_jwt(&issuer, &upstream).start();
-    edge.get("/api/x").bearer(&issuer.token().without("sub").sign()).header("X-Auth-Subject", "root").send();
+    edge.get("/api/x")
+        .bearer(&issuer.token().without("sub").sign())
+        .header("X-Auth-Subject", "root")
+        .send();
     assert_eq!(identity(&upstream.only()), named(&[("x-auth-method", "jwt")]));
 }
 
@@ -97,13 +111,18 @@ fn a_subject_that_is_not_visible_ascii_is_401() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let edge = Edge::with_jwt(&issuer, &upstream).start();
     for subject in ["alice\r\nX-Evil: 1", "alice\n", "\0", "älice", "ali\u{7f}ce", "😀", "\t"] {
-        let response = edge.get("/api/x").bearer(&issuer.token().claim("sub", subject).sign()).send();
+        let response =
+            edge.get("/api/x").bearer(&issuer.token().claim("sub", subject).sign()).send();
         assert_eq!(response.status, 401, "{subject:?}");
     }
     assert_eq!(upstream.connections(), 0);
     for subject in ["auth0|1234567890", "alice@example.com", "https://id.example.com/u/1?x=%20"] {
         upstream.clear();
-        assert_eq!(edge.get("/api/x").bearer(&issuer.token().claim("sub", subject).sign()).send().status, 200, "{subject:?}");
+        assert_eq!(
+            edge.get("/api/x").bearer(&issuer.token().claim("sub", subject).sign()).send().status,
+            200,
+            "{subject:?}"
+        );
         assert_eq!(upstream.only().head.field("x-auth-subject"), Some(subject));
     }
 }
@@ -111,14 +130,25 @@ fn a_subject_that_is_not_visible_ascii_is_401() {
 #[test]
 fn a_claim_that_is_not_visible_ascii_is_percent_encoded() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
-    let edge = Edge::with_jwt(&issuer, &upstream).jwt("claims_to_headers = { tenant = \"X-Tenant\" }").start();
-    for (claim, field) in [("blue\r\nX-Evil: 1", "blue%0D%0AX-Evil:"), ("bläu", "bl%C3%A4u"), ("\0", "%00")] {
+    let edge = Edge::with_jwt(&issuer, &upstream)
+        .jwt("claims_to_headers = { tenant = \"X-Tenant\" }")
+        .start();
+    for (claim, field) in
+        [("blue\r\nX-Evil: 1", "blue%0D%0AX-Evil:"), ("bläu", "bl%C3%A4u"), ("\0", "%00")]
+    {
         upstream.clear();
-        assert_eq!(edge.get("/api/x").bearer(&issuer.token().claim("tenant", claim).sign()).send().status, 200, "{claim:?}");
+        assert_eq!(
+            edge.get("/api/x").bearer(&issuer.token().claim("tenant", claim).sign()).send().status,
+            200,
+            "{claim:?}"
+        );
         let request = upstream.only();
         assert!(!request.head.has("x-evil"), "{claim:?}");
         let seen = request.head.field("x-tenant").unwrap_or_default();
-        assert!(seen.to_uppercase().starts_with(&field.to_uppercase()), "{claim:?} became {seen:?}");
+        assert!(
+            seen.to_uppercase().starts_with(&field.to_uppercase()),
+            "{claim:?} became {seen:?}"
+        );
         assert!(seen.bytes().all(|byte| byte.is_ascii_graphic()), "{seen:?}");
     }
 }
@@ -128,12 +158,18 @@ fn the_token_travels_on_unless_it_is_told_not_to() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let token = issuer.token().sign();
     let bearer = format!("Bearer {token}");
-    for (setting, forwarded) in [("", true), ("forward_credential = true", true), ("forward_credential = false", false)] {
+    for (setting, forwarded) in
+        [("", true), ("forward_credential = true", true), ("forward_credential = false", false)]
+    {
         upstream.clear();
         let edge = Edge::with_jwt(&issuer, &upstream).jwt(setting).start();
         assert_eq!(edge.get("/api/x").bearer(&token).send().status, 200);
         let request = upstream.only();
-        assert_eq!(request.head.field("authorization"), forwarded.then_some(bearer.as_str()), "{setting:?}");
+        assert_eq!(
+            request.head.field("authorization"),
+            forwarded.then_some(bearer.as_str()),
+            "{setting:?}"
+        );
     }
 }
 
@@ -147,7 +183,13 @@ fn a_credential_that_must_not_travel_does_not_when_an_earlier_step_took_it() {
             issuer.url()
         )
     };
-    let edge = Edge::configured(Settings::bare().and(&route.text()).and(&step("one", "optional = true", true)).and(&step("two", "", false))).start();
+    let edge = Edge::configured(
+        Settings::bare()
+            .and(&route.text())
+            .and(&step("one", "optional = true", true))
+            .and(&step("two", "", false)),
+    )
+    .start();
     assert_eq!(edge.get("/api/x").bearer(&issuer.token().sign()).send().status, 200);
     assert!(!upstream.only().head.has("authorization"), "the skipped step's setting holds too");
 }

@@ -27,9 +27,17 @@ fn known_keys_go_on_when_the_issuer_dies() {
     issuer.stop();
     for row in 0..20 {
         assert_eq!(status(&edge, &token), 200, "request {row} after the issuer's end");
-        assert_eq!(status(&edge, &issuer.token().claim("jti", row).sign()), 200, "a token that no cache has seen");
+        assert_eq!(
+            status(&edge, &issuer.token().claim("jti", row).sign()),
+            200,
+            "a token that no cache has seen"
+        );
     }
-    assert_eq!(status(&edge, &issuer.token().kid("unknown").sign()), 401, "an unknown key while the issuer is dead");
+    assert_eq!(
+        status(&edge, &issuer.token().kid("unknown").sign()),
+        401,
+        "an unknown key while the issuer is dead"
+    );
     assert_eq!(status(&edge, &token), 200, "and still");
 }
 
@@ -38,14 +46,28 @@ fn known_keys_go_on_whatever_the_issuer_answers() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let edge = Edge::with_jwt(&issuer, &upstream).jwt("jwks_cooldown_secs = 1").start();
     let token = issuer.token().sign();
-    for answer in [Answer::Status(500), Answer::Status(404), Answer::Garbage, Answer::Huge, Answer::Keys(Vec::new())] {
+    for answer in [
+        Answer::Status(500),
+        Answer::Status(404),
+        Answer::Garbage,
+        Answer::Huge,
+        Answer::Keys(Vec::new()),
+    ] {
         // A set without a usable key counts as a failed fetch.
-        issuer.publish(if matches!(answer, Answer::Keys(_)) { Vec::new() } else { vec![issuer.signing_key().jwk("k1")] });
+        issuer.publish(if matches!(answer, Answer::Keys(_)) {
+            Vec::new()
+        } else {
+            vec![issuer.signing_key().jwk("k1")]
+        });
         let before = issuer.fetches();
         issuer.answer(answer.clone());
         // An unknown key makes the edge fetch, as soon as the cool-down lets it.
         eventually(&format!("a fetch: {answer:?}"), SOON, || {
-            assert_eq!(status(&edge, &issuer.token().kid("unknown").sign()), 401, "{answer:?}: an unknown key");
+            assert_eq!(
+                status(&edge, &issuer.token().kid("unknown").sign()),
+                401,
+                "{answer:?}: an unknown key"
+            );
             (issuer.fetches() > before).then_some(())
         });
         assert_eq!(status(&edge, &token), 200, "{answer:?}: the known key");
@@ -77,12 +99,18 @@ fn many_requests_for_a_new_key_share_one_fetch() {
     issuer.publish(vec![RsaKey::number(0).jwk("k1"), RsaKey::number(1).jwk("k2")]);
     issuer.answer(Answer::Slowly(Duration::from_secs(1)));
     let before = issuer.fetches();
-    let new: Vec<String> = (0..20).map(|number| issuer.token().claim("jti", number).sign()).collect();
+    let new: Vec<String> =
+        (0..20).map(|number| issuer.token().claim("jti", number).sign()).collect();
     thread::scope(|scope| {
-        let waiting: Vec<_> = new.iter().map(|token| scope.spawn(|| status(&edge, token))).collect();
+        let waiting: Vec<_> =
+            new.iter().map(|token| scope.spawn(|| status(&edge, token))).collect();
         let started = Instant::now();
         assert_eq!(status(&edge, &known), 200);
-        assert!(started.elapsed() < Duration::from_millis(800), "a known key never waits for a fetch: {:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_millis(800),
+            "a known key never waits for a fetch: {:?}",
+            started.elapsed()
+        );
         for thread in waiting {
             assert_eq!(thread.join().unwrap(), 200);
         }
@@ -96,10 +124,18 @@ fn ten_thousand_unknown_keys_cause_one_fetch() {
     let edge = Edge::with_jwt(&issuer, &upstream).quiet().start();
     let before = issuer.fetches();
     let known = issuer.token().sign();
-    // Only the header differs: that saves 10,000 signatures, and an unknown key is never tried on one.
+    // Only the header differs: that saves 10,000 signatures, and an unknown key is never tried on
+    // one.
     let rest = known.split_once('.').map(|(_, rest)| rest).unwrap();
     let flood: Vec<String> = (0..10_000)
-        .map(|number| format!("{}.{rest}", crate::support::keys::base64url(json!({ "alg": "RS256", "kid": format!("no-{number}") }).to_string())))
+        .map(|number| {
+            format!(
+                "{}.{rest}",
+                crate::support::keys::base64url(
+                    json!({ "alg": "RS256", "kid": format!("no-{number}") }).to_string()
+                )
+            )
+        })
         .collect();
     thread::scope(|scope| {
         for part in flood.chunks(flood.len() / 4) {
@@ -134,7 +170,11 @@ fn an_unknown_key_waits_no_longer_than_five_seconds() {
         for _ in 0..20 {
             let started = Instant::now();
             assert_eq!(status(&edge, &known), 200);
-            assert!(started.elapsed() < Duration::from_secs(2), "a known key meanwhile: {:?}", started.elapsed());
+            assert!(
+                started.elapsed() < Duration::from_secs(2),
+                "a known key meanwhile: {:?}",
+                started.elapsed()
+            );
         }
         let (status, waited) = waiting.join().unwrap();
         assert_eq!(status, 401);
@@ -150,7 +190,9 @@ fn after_the_cool_down_an_unknown_key_is_fetched_again() {
     issuer.rotate("k2", 1);
     let token = issuer.token().sign();
     assert_eq!(status(&edge, &token), 401, "within the cool-down");
-    eventually("the new key after the cool-down", SOON, || (status(&edge, &token) == 200).then_some(()));
+    eventually("the new key after the cool-down", SOON, || {
+        (status(&edge, &token) == 200).then_some(())
+    });
 }
 
 #[test]
@@ -165,7 +207,9 @@ fn a_start_without_keys_is_503_until_they_come() {
         assert_eq!(upstream.connections(), 0, "{answer:?}");
         issuer.publish(vec![issuer.signing_key().jwk("k1")]);
         issuer.answer_well();
-        eventually(&format!("recovery by itself: {answer:?}"), SOON, || (status(&edge, &token) == 200).then_some(()));
+        eventually(&format!("recovery by itself: {answer:?}"), SOON, || {
+            (status(&edge, &token) == 200).then_some(())
+        });
     }
 }
 
@@ -188,8 +232,14 @@ fn the_start_does_not_wait_for_a_silent_issuer() {
     let edge = Edge::with_jwt(&issuer, &upstream).start_listening();
     assert_eq!(edge.get("/api/x").send().status, 401, "who presents nothing");
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
-    assert_ne!(edge.manage("/ready").send().status, 200, "not ready before the first key set was tried");
-    eventually("ready after 10 s, keys or not", Duration::from_secs(20), || (edge.manage("/ready").send().status == 200).then_some(()));
+    assert_ne!(
+        edge.manage("/ready").send().status,
+        200,
+        "not ready before the first key set was tried"
+    );
+    eventually("ready after 10 s, keys or not", Duration::from_secs(20), || {
+        (edge.manage("/ready").send().status == 200).then_some(())
+    });
 }
 
 #[test]
@@ -199,7 +249,9 @@ fn the_last_good_set_survives_a_restart() {
     let token = issuer.token().sign();
     assert_eq!(status(&edge, &token), 200);
     let state = edge.directory().join("state");
-    eventually("the set on the disk", SOON, || files_below(&state).iter().any(|text| text.contains("\"k1\"")).then_some(()));
+    eventually("the set on the disk", SOON, || {
+        files_below(&state).iter().any(|text| text.contains("\"k1\"")).then_some(())
+    });
     for text in files_below(&state) {
         for private in ["\"d\"", "\"p\"", "\"q\"", "\"k\":"] {
             assert!(!text.contains(private), "public keys only: {private}");
@@ -208,10 +260,15 @@ fn the_last_good_set_survives_a_restart() {
     issuer.stop();
     edge.restart();
     assert_eq!(status(&edge, &token), 200, "with the issuer dead");
-    assert_eq!(status(&edge, &issuer.token_of("k1", &RsaKey::number(1)).sign()), 401, "another key");
+    assert_eq!(
+        status(&edge, &issuer.token_of("k1", &RsaKey::number(1)).sign()),
+        401,
+        "another key"
+    );
 }
 
-/// Files that are there to stay: a write ends with a rename, and its sync may take a while on a busy disk.
+/// Files that are there to stay: a write ends with a rename, and its sync may take a while on a
+/// busy disk.
 fn files_below(directory: &std::path::Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(directory) else {
         return Vec::new();
@@ -219,7 +276,15 @@ fn files_below(directory: &std::path::Path) -> Vec<String> {
     let paths = entries.map(|entry| entry.unwrap().path());
     paths
         .filter(|path| path.extension().is_none_or(|extension| extension != "tmp"))
-        .flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![String::from_utf8_lossy(&std::fs::read(&path).unwrap_or_default()).into_owned()] })
+        .flat_map(|path| {
+            if path.is_dir() {
+                files_below(&path)
+            } else {
+                vec![
+                    String::from_utf8_lossy(&std::fs::read(&path).unwrap_or_default()).into_owned(),
+                ]
+            }
+        })
         .collect()
 }
 
@@ -261,15 +326,26 @@ fn no_redirect_leads_to_another_host() {
 #[test]
 fn steps_that_name_one_url_share_its_set() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
-    let second = crate::support::settings::Route::to("second", &upstream).prefix("/second").steps(&["other"]);
+    let second = crate::support::settings::Route::to("second", &upstream)
+        .prefix("/second")
+        .steps(&["other"]);
     let step = format!(
         "[middleware.other]\ntype = \"jwt-auth\"\nconfig = {{ jwks_url = \"{}\", issuer = \"https://auth.example.com\", audience = \"other\" }}",
         issuer.url()
     );
-    let edge = Edge::configured(Settings::with_jwt(&issuer, &upstream).and(&second.text()).and(&step)).start();
+    let edge =
+        Edge::configured(Settings::with_jwt(&issuer, &upstream).and(&second.text()).and(&step))
+            .start();
     assert_eq!(status(&edge, &issuer.token().sign()), 200);
-    assert_eq!(edge.get("/second/x").bearer(&issuer.token().claim("aud", "other").sign()).send().status, 200);
-    assert_eq!(edge.get("/second/x").bearer(&issuer.token().sign()).send().status, 401, "a verdict of one step is none of the other's");
+    assert_eq!(
+        edge.get("/second/x").bearer(&issuer.token().claim("aud", "other").sign()).send().status,
+        200
+    );
+    assert_eq!(
+        edge.get("/second/x").bearer(&issuer.token().sign()).send().status,
+        401,
+        "a verdict of one step is none of the other's"
+    );
     assert_eq!(issuer.fetches(), 1);
 }
 

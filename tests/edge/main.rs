@@ -1,6 +1,16 @@
-//! The edge from outside: the real binary, real sockets, real keys. `support` is the harness; every other module holds the rules of one subject.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::print_stdout, reason = "a test that cannot go on should say where, and stop")]
-#![allow(unreachable_pub, reason = "nothing of a test is public; `pub` marks what a module offers to the others")]
+//! The edge from outside: the real binary, real sockets, real keys. `support` is the harness; every
+//! other module holds the rules of one subject.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a test that cannot go on should say where, and stop"
+)]
+#![allow(
+    unreachable_pub,
+    reason = "nothing of a test is public; `pub` marks what a module offers to the others"
+)]
 
 mod bearer;
 mod chain;

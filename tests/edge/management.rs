@@ -9,7 +9,11 @@ fn health_and_readiness_are_told_without_a_credential() {
     let edge = Edge::with_jwt(&issuer, &upstream).start();
     for path in ["/health", "/ready", "/admin/health", "/admin/ready"] {
         assert_eq!(edge.manage(path).send().status, 200, "{path}");
-        assert_eq!(edge.manage(path).host("any.example").send().status, 200, "{path} needs no Host of its own");
+        assert_eq!(
+            edge.manage(path).host("any.example").send().status,
+            200,
+            "{path} needs no Host of its own"
+        );
     }
     assert_eq!(upstream.connections(), 0);
 }

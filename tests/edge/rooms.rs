@@ -1,4 +1,5 @@
-//! The house rules of the sources: which room may know which, and what no room may do. Read token by token, so that comments and strings do not count.
+//! The house rules of the sources: which room may know which, and what no room may do. Read token
+//! by token, so that comments and strings do not count.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +8,8 @@ use std::str::FromStr;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// A room and the rooms that it may use. What is not here is the top: it may use everything, and nobody may use it.
+/// A room and the rooms that it may use. What is not here is the top: it may use everything, and
+/// nobody may use it.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("telemetry", &[]),
@@ -20,7 +22,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("runbeam", &["auth", "files"]),
     ("runbeam/agent", &["gateway", "runbeam", "telemetry"]),
     ("management", &["gateway", "runbeam", "telemetry"]),
-    ("server", &["config", "telemetry", "files", "auth", "policy", "balance", "gateway", "proxy", "management", "runbeam"]),
+    (
+        "server",
+        &[
+            "config",
+            "telemetry",
+            "files",
+            "auth",
+            "policy",
+            "balance",
+            "gateway",
+            "proxy",
+            "management",
+            "runbeam",
+        ],
+    ),
 ];
 
 /// Argument parsing and the small commands; and what only cargo-fuzz builds.
@@ -40,12 +56,17 @@ struct Source {
 impl Source {
     fn read(path: &Path, root: &Path) -> Self {
         let text = fs::read_to_string(path).unwrap();
-        let stream = TokenStream::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let stream = TokenStream::from_str(&text)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let mut tokens = Vec::new();
         flatten(stream, &mut tokens);
         let inside = path.strip_prefix(root).unwrap().with_extension("");
         let inside = inside.to_str().unwrap();
-        let room = if inside.starts_with("runbeam/agent") { "runbeam/agent" } else { inside.split('/').next().unwrap() };
+        let room = if inside.starts_with("runbeam/agent") {
+            "runbeam/agent"
+        } else {
+            inside.split('/').next().unwrap()
+        };
         Self { path: path.to_owned(), room: room.to_owned(), text, tokens: without_tests(tokens) }
     }
 
@@ -94,7 +115,10 @@ impl Source {
 
     fn places(&self, pattern: &[&str]) -> Vec<usize> {
         let windows = self.tokens.windows(pattern.len()).enumerate();
-        windows.filter(|(_, window)| window.iter().zip(pattern).all(|(token, wanted)| token == wanted)).map(|(place, _)| place).collect()
+        windows
+            .filter(|(_, window)| window.iter().zip(pattern).all(|(token, wanted)| token == wanted))
+            .map(|(place, _)| place)
+            .collect()
     }
 }
 
@@ -125,7 +149,9 @@ fn without_tests(tokens: Vec<String>) -> Vec<String> {
     let mut out = Vec::new();
     let mut rest = tokens.as_slice();
     while let Some(token) = rest.first() {
-        if !(rest.len() > TESTS.len() && rest.iter().zip(TESTS).all(|(token, wanted)| token == wanted)) {
+        if !(rest.len() > TESTS.len()
+            && rest.iter().zip(TESTS).all(|(token, wanted)| token == wanted))
+        {
             out.push(token.clone());
             rest = &rest[1..];
             continue;
@@ -166,16 +192,25 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Whether the module above declares this file, or a directory that it lies in, under `#[cfg(test)]`.
+/// Whether the module above declares this file, or a directory that it lies in, under
+/// `#[cfg(test)]`.
 fn is_for_tests_only(path: &Path) -> bool {
     let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
     let directory = path.parent().unwrap();
-    let (name, directory) = if name == "mod" { (directory.file_name().unwrap().to_str().unwrap(), directory.parent().unwrap()) } else { (name, directory) };
-    let above = [directory.join("mod.rs"), directory.join("lib.rs"), directory.with_extension("rs")].into_iter().find(|above| above.is_file() && above != path);
-    let declared = above
-        .as_ref()
-        .and_then(|above| fs::read_to_string(above).ok())
-        .is_some_and(|text| text.contains(&format!("#[cfg(test)]\nmod {name};")) || text.contains(&format!("#[cfg(test)]\npub(crate) mod {name};")));
+    let (name, directory) = if name == "mod" {
+        (directory.file_name().unwrap().to_str().unwrap(), directory.parent().unwrap())
+    } else {
+        (name, directory)
+    };
+    let above =
+        [directory.join("mod.rs"), directory.join("lib.rs"), directory.with_extension("rs")]
+            .into_iter()
+            .find(|above| above.is_file() && above != path);
+    let declared =
+        above.as_ref().and_then(|above| fs::read_to_string(above).ok()).is_some_and(|text| {
+            text.contains(&format!("#[cfg(test)]\nmod {name};"))
+                || text.contains(&format!("#[cfg(test)]\npub(crate) mod {name};"))
+        });
     declared || above.is_some_and(|above| is_for_tests_only(&above))
 }
 
@@ -191,7 +226,11 @@ fn a_room_uses_only_the_rooms_below_it() {
         for used in source.uses() {
             let own = source.room == used || source.room.starts_with(&format!("{used}/"));
             if !own && !allowed.contains(&used.as_str()) {
-                wrong.push(format!("{}: {} may not use {used}", source.path.display(), source.room));
+                wrong.push(format!(
+                    "{}: {} may not use {used}",
+                    source.path.display(),
+                    source.room
+                ));
             }
         }
     }
@@ -238,7 +277,11 @@ fn nothing_gives_up_or_steps_outside_the_language() {
 #[test]
 fn every_file_says_what_it_is_for() {
     for source in sources() {
-        assert!(source.text.starts_with("//! "), "{} begins with what it is for", source.path.display());
+        assert!(
+            source.text.starts_with("//! "),
+            "{} begins with what it is for",
+            source.path.display()
+        );
     }
 }
 
@@ -249,14 +292,27 @@ fn the_reader_of_sources_is_right() {
         flatten(TokenStream::from_str(text).unwrap(), &mut tokens);
         without_tests(tokens)
     };
-    let source = |text: &str| Source { path: PathBuf::new(), room: "auth".into(), text: text.into(), tokens: tokens(text) };
+    let source = |text: &str| Source {
+        path: PathBuf::new(),
+        room: "auth".into(),
+        text: text.into(),
+        tokens: tokens(text),
+    };
     assert_eq!(
         source("use crate::config; use crate::{gateway::{Live, x}, proxy}; fn f() { crate::server::g() }").uses(),
         ["config", "gateway", "proxy", "server"]
     );
-    assert!(source("// crate::proxy\nconst A: &str = \"crate::proxy .unwrap()\";").uses().is_empty());
-    let tested = source("fn a() {} #[cfg(test)] mod tests { use crate::proxy; fn b() { c().unwrap() } } fn d() {}");
-    assert!(tested.uses().is_empty() && !tested.has(&[".", "unwrap", "(", ")"]) && tested.has(&["fn", "d"]));
+    assert!(
+        source("// crate::proxy\nconst A: &str = \"crate::proxy .unwrap()\";").uses().is_empty()
+    );
+    let tested = source(
+        "fn a() {} #[cfg(test)] mod tests { use crate::proxy; fn b() { c().unwrap() } } fn d() {}",
+    );
+    assert!(
+        tested.uses().is_empty()
+            && !tested.has(&[".", "unwrap", "(", ")"])
+            && tested.has(&["fn", "d"])
+    );
     let declared = source("#[cfg(test)] mod tests; use crate::proxy;");
     assert_eq!(declared.uses(), ["proxy"]);
 }

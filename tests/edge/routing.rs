@@ -11,7 +11,10 @@ fn route(upstream: &Upstream, name: &str, endpoint: &str) -> Route {
 }
 
 fn edge_with(routes: &[Route]) -> Edge {
-    Edge::configured(routes.iter().fold(Settings::bare(), |settings, route| settings.and(&route.text()))).start()
+    Edge::configured(
+        routes.iter().fold(Settings::bare(), |settings, route| settings.and(&route.text())),
+    )
+    .start()
 }
 
 #[test]
@@ -21,7 +24,11 @@ fn the_best_match_wins() {
         route(&upstream, "rest", "path_prefix = \"/\""),
         route(&upstream, "a", "path_prefix = \"/a\""),
         route(&upstream, "ab", "path_prefix = \"/a/b\""),
-        route(&upstream, "hosted", "path_prefix = \"/\"\nhosts = [\"One.example\", \"two.example\"]"),
+        route(
+            &upstream,
+            "hosted",
+            "path_prefix = \"/\"\nhosts = [\"One.example\", \"two.example\"]",
+        ),
         route(&upstream, "hosted-a", "path_prefix = \"/a\"\nhosts = [\"one.example\"]"),
         route(&upstream, "partly", "path_prefix = \"/only\"\nhosts = [\"three.example\"]"),
     ]);
@@ -51,7 +58,11 @@ fn the_best_match_wins() {
         for http2 in [false, true] {
             upstream.clear();
             let request = edge.get(path).host(host);
-            assert_eq!(if http2 { request.http2() } else { request }.send().status, 200, "{host}{path}");
+            assert_eq!(
+                if http2 { request.http2() } else { request }.send().status,
+                200,
+                "{host}{path}"
+            );
             assert_eq!(upstream.only().target(), target, "{host}{path} (HTTP/2: {http2})");
         }
     }
@@ -66,9 +77,24 @@ fn methods_tell_routes_of_one_place_apart() {
     );
     let edge = Edge::configured(
         Settings::bare()
-            .and(&route(&upstream, "read", "path_prefix = \"/x\"\nmethods = [\"GET\", \"HEAD\"]").text())
-            .and(&route(&upstream, "write", "path_prefix = \"/x\"\nmethods = [\"POST\"]").steps(&["jwt"]).text())
-            .and(&route(&upstream, "locked", "path_prefix = \"/locked\"\nmethods = [\"GET\", \"PUT\"]").steps(&["jwt"]).text())
+            .and(
+                &route(&upstream, "read", "path_prefix = \"/x\"\nmethods = [\"GET\", \"HEAD\"]")
+                    .text(),
+            )
+            .and(
+                &route(&upstream, "write", "path_prefix = \"/x\"\nmethods = [\"POST\"]")
+                    .steps(&["jwt"])
+                    .text(),
+            )
+            .and(
+                &route(
+                    &upstream,
+                    "locked",
+                    "path_prefix = \"/locked\"\nmethods = [\"GET\", \"PUT\"]",
+                )
+                .steps(&["jwt"])
+                .text(),
+            )
             .and(&step),
     )
     .start();
@@ -84,18 +110,26 @@ fn methods_tell_routes_of_one_place_apart() {
     assert_eq!(edge.post("/x/1", "").send().status, 401, "the route of that method has a step");
 
     upstream.clear();
-    assert_eq!(edge.request("DELETE", "/locked/1").send().status, 401, "another method: first of all a token");
+    assert_eq!(
+        edge.request("DELETE", "/locked/1").send().status,
+        401,
+        "another method: first of all a token"
+    );
     let refused = edge.request("DELETE", "/locked/1").bearer(&token).send();
     assert_eq!(refused.status, 405);
     assert_eq!(allowed(refused.field("allow")), ["GET", "PUT"]);
     assert_eq!(refused.json()["error"], "Method Not Allowed");
     let refused = edge.request("DELETE", "/x/1").bearer(&token).send();
-    assert_eq!((refused.status, allowed(refused.field("allow"))), (405, ["GET", "HEAD", "POST"].map(str::to_owned).to_vec()));
+    assert_eq!(
+        (refused.status, allowed(refused.field("allow"))),
+        (405, ["GET", "HEAD", "POST"].map(str::to_owned).to_vec())
+    );
     assert_eq!(upstream.count(), 0);
 }
 
 fn allowed(allow: Option<&str>) -> Vec<String> {
-    let mut methods: Vec<String> = allow.unwrap_or_default().split(',').map(|method| method.trim().to_owned()).collect();
+    let mut methods: Vec<String> =
+        allow.unwrap_or_default().split(',').map(|method| method.trim().to_owned()).collect();
     methods.sort();
     methods
 }
@@ -103,8 +137,18 @@ fn allowed(allow: Option<&str>) -> Vec<String> {
 #[test]
 fn what_nobody_serves_is_404_in_json() {
     let upstream = Upstream::start();
-    let edge = edge_with(&[route(&upstream, "a", "path_prefix = \"/a\""), route(&upstream, "h", "path_prefix = \"/\"\nhosts = [\"h.example\"]")]);
-    for (method, path) in [("GET", "/"), ("GET", "/ax"), ("POST", "/b"), ("OPTIONS", "/b"), ("HEAD", "/b"), ("GET", "/A")] {
+    let edge = edge_with(&[
+        route(&upstream, "a", "path_prefix = \"/a\""),
+        route(&upstream, "h", "path_prefix = \"/\"\nhosts = [\"h.example\"]"),
+    ]);
+    for (method, path) in [
+        ("GET", "/"),
+        ("GET", "/ax"),
+        ("POST", "/b"),
+        ("OPTIONS", "/b"),
+        ("HEAD", "/b"),
+        ("GET", "/A"),
+    ] {
         for http2 in [false, true] {
             let request = edge.request(method, path);
             let response = if http2 { request.http2() } else { request }.send();
@@ -122,14 +166,23 @@ fn what_nobody_serves_is_404_in_json() {
 fn a_pipeline_belongs_to_its_networks() {
     let upstream = Upstream::start();
     let second = Port::claim();
-    let network = format!("[network.inner.http]\nbind_address = \"127.0.0.1\"\nbind_port = {second}\n");
+    let network =
+        format!("[network.inner.http]\nbind_address = \"127.0.0.1\"\nbind_port = {second}\n");
     let edge = Edge::configured(
         Settings::bare()
             .and(&network)
             .and(&route(&upstream, "outer", "path_prefix = \"/x\"").text())
             .and(&route(&upstream, "inner", "path_prefix = \"/x\"").networks(&["inner"]).text())
-            .and(&route(&upstream, "secret", "path_prefix = \"/secret\"").networks(&["inner"]).text())
-            .and(&route(&upstream, "both", "path_prefix = \"/both\"").networks(&["public", "inner"]).text()),
+            .and(
+                &route(&upstream, "secret", "path_prefix = \"/secret\"")
+                    .networks(&["inner"])
+                    .text(),
+            )
+            .and(
+                &route(&upstream, "both", "path_prefix = \"/both\"")
+                    .networks(&["public", "inner"])
+                    .text(),
+            ),
     )
     .start();
     let (outer, inner) = (edge.port(), second.number());
@@ -144,7 +197,11 @@ fn a_pipeline_belongs_to_its_networks() {
         upstream.clear();
         let status = Request::new(port, "GET", path).send().status;
         let seen = upstream.requests().first().map(|request| request.target().to_owned());
-        assert_eq!((status, seen.as_deref()), (if target.is_some() { 200 } else { 404 }, target), "{path} at port {port}");
+        assert_eq!(
+            (status, seen.as_deref()),
+            (if target.is_some() { 200 } else { 404 }, target),
+            "{path} at port {port}"
+        );
     }
     assert_eq!(edge.manage("/x/1").send().status, 404, "no pipeline on the management network");
 }
@@ -171,13 +228,21 @@ fn the_upstream_sees_its_own_path_and_what_follows_the_prefix() {
         // The query goes on byte for byte, whatever it holds.
         ("/api", "/base", "/api/x?", "/base/x?"),
         ("/api", "/base", "/api/x??", "/base/x??"),
-        ("/api", "/base", "/api/x?a=%2F..//../%zz%00&b=+&&=;'()*", "/base/x?a=%2F..//../%zz%00&b=+&&=;'()*"),
+        (
+            "/api",
+            "/base",
+            "/api/x?a=%2F..//../%zz%00&b=+&&=;'()*",
+            "/base/x?a=%2F..//../%zz%00&b=+&&=;'()*",
+        ),
         ("/api", "/base", "/api/x?[]{}|^`\\~", "/base/x?[]{}|^`\\~"),
         ("/api", "/base", "/api/x?u=http://h/api?x", "/base/x?u=http://h/api?x"),
     ];
     for (prefix, base, target, forwarded) in rows {
         upstream.clear();
-        let edge = Edge::configured(Settings::bare().and(&Route::to_url("r", &url(base)).prefix(prefix).text())).start();
+        let edge = Edge::configured(
+            Settings::bare().and(&Route::to_url("r", &url(base)).prefix(prefix).text()),
+        )
+        .start();
         assert_eq!(edge.get(target).send().status, 200, "{target}");
         assert_eq!(upstream.only().target(), forwarded, "{prefix} to {base}: {target}");
     }

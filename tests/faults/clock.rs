@@ -1,4 +1,5 @@
-//! The system's clock steps: tokens are judged by what it says, everything else goes on, and when it is right again, so is everything.
+//! The system's clock steps: tokens are judged by what it says, everything else goes on, and when
+//! it is right again, so is everything.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,11 @@ use crate::traffic::Traffic;
 
 /// From Debian's package `libfaketime`.
 fn library() -> Option<PathBuf> {
-    let places = fs::read_dir("/usr/lib").ok()?.flatten().map(|entry| entry.path()).chain(["/usr/lib".into(), "/usr/local/lib".into()]);
+    let places = fs::read_dir("/usr/lib")
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path())
+        .chain(["/usr/lib".into(), "/usr/local/lib".into()]);
     places.map(|place| place.join("faketime/libfaketimeMT.so.1")).find(|path| path.exists())
 }
 
@@ -24,11 +29,19 @@ fn the_clock_steps_by_two_hours() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let preload = format!("LD_PRELOAD={}", library.display());
     // Only the time of day steps: the clock that time-outs run by never does.
-    let launcher = ["env", &preload, "FAKETIME_TIMESTAMP_FILE={dir}/clock", "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1"];
+    let launcher = [
+        "env",
+        &preload,
+        "FAKETIME_TIMESTAMP_FILE={dir}/clock",
+        "FAKETIME_NO_CACHE=1",
+        "FAKETIME_DONT_FAKE_MONOTONIC=1",
+        "DONT_FAKE_MONOTONIC=1",
+    ];
     let open = "[pipelines.open]\nnetworks = [\"public\"]\nendpoints = [\"open\"]\nmiddleware = [\"limit\"]\nbackends = [\"app\"]\n\
          [endpoints.open]\nservice = \"http\"\noptions = { path_prefix = \"/open\" }\n\
          [middleware.limit]\ntype = \"policies\"\nrules = [{ type = \"ip_allow\", options = { ip_addresses = [\"127.0.0.1/32\"] } }, { type = \"rate_limit\", options = { max_requests = 100000, window_seconds = 60 } }]";
-    let edge = Edge::with_jwt(&issuer, &upstream).and(open).file("clock", "+0").under(&launcher).start();
+    let edge =
+        Edge::with_jwt(&issuer, &upstream).and(open).file("clock", "+0").under(&launcher).start();
     let step = |offset: i64| set(edge.directory(), offset);
     let other = RsaKey::number(3);
     let rows = [
@@ -37,15 +50,27 @@ fn the_clock_steps_by_two_hours() {
     ];
     for (fault, offset, reason, there_by, back_by) in rows {
         let here = issuer.token().sign();
-        let there = issuer.token().claim("iat", now() + offset).claim("nbf", now() + offset - 5).claim("exp", now() + offset + 600).sign();
+        let there = issuer
+            .token()
+            .claim("iat", now() + offset)
+            .claim("nbf", now() + offset - 5)
+            .claim("exp", now() + offset + 600)
+            .sign();
         let status = |token: &str| edge.get("/api/x").bearer(token).send().status;
         assert_eq!(status(&here), 200, "it is remembered from now on");
         assert_eq!(status(&there), 401);
-        let bad = vec![edge.get("/api/x").bearer(&issuer.token_of("k1", &other).sign()), edge.get("/api/x")];
+        let bad = vec![
+            edge.get("/api/x").bearer(&issuer.token_of("k1", &other).sign()),
+            edge.get("/api/x"),
+        ];
         let mut row = Row::begin(fault, &edge, Traffic::start(vec![edge.get("/open/x")], bad));
         step(offset);
         row.sees_line(&["WARN", "the system's clock", there_by]);
-        assert_eq!(status(&here), 401, "{fault}: a token that is remembered is judged by the clock");
+        assert_eq!(
+            status(&here),
+            401,
+            "{fault}: a token that is remembered is judged by the clock"
+        );
         assert_eq!(status(&issuer.token().claim("jti", offset).sign()), 401, "{fault}: a new one");
         assert_eq!(status(&there), 200, "{fault}: a token of that time");
         row.sees_line(&[&format!("reason={reason}")]);

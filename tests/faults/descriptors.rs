@@ -1,4 +1,5 @@
-//! The process has 256 descriptors, and clients take them all: who is connected is served, nobody else is blamed, and it ends with the clients.
+//! The process has 256 descriptors, and clients take them all: who is connected is served, nobody
+//! else is blamed, and it ends with the clients.
 
 use std::net::TcpStream;
 use std::thread;
@@ -18,27 +19,45 @@ fn clients_take_every_descriptor() {
     }
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let limit = format!("--nofile={DESCRIPTORS}");
-    let edge = Edge::with_jwt(&issuer, &upstream).backend("eject_after = 1").under(&["prlimit", &limit, "--"]).start();
-    let good = (0..20).map(|number| edge.get("/api/x").bearer(&issuer.token().claim("jti", number).sign()));
+    let edge = Edge::with_jwt(&issuer, &upstream)
+        .backend("eject_after = 1")
+        .under(&["prlimit", &limit, "--"])
+        .start();
+    let good = (0..20)
+        .map(|number| edge.get("/api/x").bearer(&issuer.token().claim("jti", number).sign()));
     let token = issuer.token().sign();
-    let mut row = Row::begin("256 descriptors, 400 idle clients", &edge, Traffic::start(good.collect(), Vec::new()));
+    let mut row = Row::begin(
+        "256 descriptors, 400 idle clients",
+        &edge,
+        Traffic::start(good.collect(), Vec::new()),
+    );
     // One that is connected, and whose request will need a connection to the upstream.
     let mut connected = edge.connect();
     connected.send(edge.get("/api/x").bearer(&token).bytes());
     assert_eq!(connected.response().status, 200);
     assert!(edge.log().contains("the process may have 256 files open, too few"), "{}", edge.log());
-    let idle: Vec<TcpStream> = (0..400).map(|_| TcpStream::connect(("127.0.0.1", edge.port())).expect("the backlog takes it")).collect();
-    row.sees_metric("harmony_connections_closed_total{network=\"public\",reason=\"crowded\"}", |count| count >= 200.0);
+    let idle: Vec<TcpStream> = (0..400)
+        .map(|_| TcpStream::connect(("127.0.0.1", edge.port())).expect("the backlog takes it"))
+        .collect();
+    row.sees_metric(
+        "harmony_connections_closed_total{network=\"public\",reason=\"crowded\"}",
+        |count| count >= 200.0,
+    );
     assert!(edge.descriptors() <= DESCRIPTORS);
-    // The kept connections to the upstream go, and clients that wait get their descriptors; then a request needs a new one. The cap on connections leaves it one, unless
-    // others were quicker.
+    // The kept connections to the upstream go, and clients that wait get their descriptors; then a
+    // request needs a new one. The cap on connections leaves it one, unless others were quicker.
     let mut refused = false;
     for _ in 0..10 {
         upstream.close_connections();
         thread::sleep(Duration::from_millis(300));
         let response = connected.send(edge.get("/api/x").bearer(&token).bytes()).response();
         if response.status != 200 {
-            assert_eq!((response.status, response.field("retry-after").is_some()), (503, true), "{}", response.text());
+            assert_eq!(
+                (response.status, response.field("retry-after").is_some()),
+                (503, true),
+                "{}",
+                response.text()
+            );
             refused = true;
         }
     }
@@ -54,7 +73,10 @@ fn clients_take_every_descriptor() {
     drop(idle);
     row.recovers(|| {
         let mut client = edge.connect().patience(Duration::from_secs(1));
-        client.send(edge.get("/api/x").bearer(&token).bytes()).try_response("GET").is_ok_and(|answer| answer.is_some_and(|answer| answer.status == 200))
+        client
+            .send(edge.get("/api/x").bearer(&token).bytes())
+            .try_response("GET")
+            .is_ok_and(|answer| answer.is_some_and(|answer| answer.status == 200))
     });
     let healthy = metric(&edge, "harmony_upstream_healthy").expect("the metric");
     assert_eq!(healthy.1, 1.0, "the upstream is not blamed: {}", healthy.0);

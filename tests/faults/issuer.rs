@@ -30,7 +30,13 @@ fn the_issuer_fails_in_every_way() {
         }
         thread::scope(|scope| {
             scope.spawn(|| edge.steer("POST", "/admin/keys/refresh").send());
-            row.sees_line(&["WARN", "key set", "cannot be fetched", why, "the last good keys go on serving"]);
+            row.sees_line(&[
+                "WARN",
+                "key set",
+                "cannot be fetched",
+                why,
+                "the last good keys go on serving",
+            ]);
         });
         row.sees_metric(FETCHED, |value| value == 0.0);
         row.sees_metric("harmony_jwks_keys", |value| value == 1.0);
@@ -40,17 +46,26 @@ fn the_issuer_fails_in_every_way() {
         }
         row.recovers(|| metric(&edge, FETCHED).is_some_and(|(_, value)| value == 1.0));
         row.sees_line(&["key set", "fetched again"]);
-        assert!(issuer.endless_written() < 64 << 20, "{} bytes were taken of 1 GB", issuer.endless_written());
+        assert!(
+            issuer.endless_written() < 64 << 20,
+            "{} bytes were taken of 1 GB",
+            issuer.endless_written()
+        );
         row.end(32);
     }
 }
 
-/// A new key comes while the issuer cannot be reached: its tokens wait for the issuer, and pass then.
+/// A new key comes while the issuer cannot be reached: its tokens wait for the issuer, and pass
+/// then.
 #[test]
 fn a_rotation_during_an_outage_passes_after_it() {
     let (mut issuer, upstream) = (Issuer::start(), Upstream::start());
     let edge = Edge::with_jwt(&issuer, &upstream).jwt("jwks_cooldown_secs = 1").quiet().start();
-    let mut row = Row::begin("keys rotate while the issuer is dead", &edge, Traffic::with_tokens(&edge, &issuer, "/api/x"));
+    let mut row = Row::begin(
+        "keys rotate while the issuer is dead",
+        &edge,
+        Traffic::with_tokens(&edge, &issuer, "/api/x"),
+    );
     issuer.stop();
     let old = issuer.signing_key();
     issuer.rotate("k2", 1);

@@ -35,7 +35,11 @@ fn two_hundred_clients_do_not_read_their_answers() {
     let (issuer, upstream) = (Issuer::start(), upstream());
     let edge = Edge::with_jwt(&issuer, &upstream).quiet().start();
     let request = edge.get("/api/large").bearer(&issuer.token().sign()).bytes();
-    let mut row = Row::begin("200 clients do not read their 10 MB", &edge, Traffic::with_tokens(&edge, &issuer, "/api/x"));
+    let mut row = Row::begin(
+        "200 clients do not read their 10 MB",
+        &edge,
+        Traffic::with_tokens(&edge, &issuer, "/api/x"),
+    );
     let clients: Vec<Client> = (0..CLIENTS)
         .map(|_| {
             let mut client = edge.connect();
@@ -53,7 +57,9 @@ fn two_hundred_clients_do_not_read_their_answers() {
     });
     row.sees(format!("{before} MiB, {} descriptors", edge.descriptors()));
     drop(clients);
-    row.recovers(|| metric(&edge, "harmony_upstream_requests_in_flight").is_some_and(|(_, value)| value < 10.0));
+    row.recovers(|| {
+        metric(&edge, "harmony_upstream_requests_in_flight").is_some_and(|(_, value)| value < 10.0)
+    });
     // Pingora reads ahead by some pieces of 64 KiB for each; the answers as a whole have 2 GB.
     row.end(256);
 }
@@ -61,22 +67,35 @@ fn two_hundred_clients_do_not_read_their_answers() {
 #[test]
 fn mixed_traffic_in_256_mb() {
     const LIMIT: usize = 256;
-    let Some(limit) = Limit::of(LIMIT) else { return };
+    let Some(limit) = Limit::of(LIMIT) else {
+        return;
+    };
     let launcher: Vec<&str> = limit.launcher.iter().map(String::as_str).collect();
     let (issuer, upstream) = (Issuer::start(), upstream());
     let edge = Edge::with_jwt(&issuer, &upstream).under(&launcher).start();
     let token = issuer.token().sign();
-    let row = Row::begin("mixed traffic within 256 MB", &edge, Traffic::with_tokens(&edge, &issuer, "/api/x"));
+    let row = Row::begin(
+        "mixed traffic within 256 MB",
+        &edge,
+        Traffic::with_tokens(&edge, &issuer, "/api/x"),
+    );
     let until = Instant::now() + Duration::from_secs(5);
     thread::scope(|scope| {
         for http2 in [false, false, true, true] {
             let (edge, token) = (&edge, &token);
             scope.spawn(move || {
-                let kind = |request: crate::support::request::Request| if http2 { request.http2() } else { request };
+                let kind = |request: crate::support::request::Request| {
+                    if http2 { request.http2() } else { request }
+                };
                 while Instant::now() < until {
                     let large = kind(edge.get("/api/large").bearer(token)).send();
-                    assert_eq!((large.status, large.body.len(), large.complete), (200, 10 * MEGABYTE, true));
-                    let stored = kind(edge.post("/api/stored", vec![b'x'; 2 * MEGABYTE]).bearer(token)).send();
+                    assert_eq!(
+                        (large.status, large.body.len(), large.complete),
+                        (200, 10 * MEGABYTE, true)
+                    );
+                    let stored =
+                        kind(edge.post("/api/stored", vec![b'x'; 2 * MEGABYTE]).bearer(token))
+                            .send();
                     assert_eq!((stored.status, stored.text()), (200, (2 * MEGABYTE).to_string()));
                 }
             });
@@ -86,7 +105,8 @@ fn mixed_traffic_in_256_mb() {
     row.end(LIMIT as u64);
 }
 
-/// A limit on memory: a control group, removed when this is dropped, or a limit on the data of a process.
+/// A limit on memory: a control group, removed when this is dropped, or a limit on the data of a
+/// process.
 struct Limit {
     group: Option<PathBuf>,
     launcher: Vec<String>,
@@ -96,19 +116,30 @@ impl Limit {
     /// `None`, and a word about it, where there is neither.
     fn of(megabytes: usize) -> Option<Self> {
         let bytes = megabytes * MEGABYTE;
-        for (hierarchy, file) in [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")] {
-            let group = PathBuf::from(hierarchy).join(format!("harmony-edge-faults-{}", std::process::id()));
+        for (hierarchy, file) in
+            [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]
+        {
+            let group = PathBuf::from(hierarchy)
+                .join(format!("harmony-edge-faults-{}", std::process::id()));
             if fs::create_dir(&group).is_ok() {
-                let script = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", group.display());
-                let limited = group.join(file).exists() && fs::write(group.join(file), bytes.to_string()).is_ok();
-                let limit = Self { group: Some(group), launcher: ["sh", "-c", &script].map(str::to_owned).to_vec() };
+                let script =
+                    format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", group.display());
+                let limited = group.join(file).exists()
+                    && fs::write(group.join(file), bytes.to_string()).is_ok();
+                let limit = Self {
+                    group: Some(group),
+                    launcher: ["sh", "-c", &script].map(str::to_owned).to_vec(),
+                };
                 if limited {
                     return Some(limit);
                 }
             }
         }
         let data = format!("--data={bytes}");
-        can("prlimit", &[&data, "true"]).then(|| Self { group: None, launcher: vec!["prlimit".to_owned(), data, "--".to_owned()] })
+        can("prlimit", &[&data, "true"]).then(|| Self {
+            group: None,
+            launcher: vec!["prlimit".to_owned(), data, "--".to_owned()],
+        })
     }
 }
 

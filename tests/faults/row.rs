@@ -1,4 +1,5 @@
-//! One row of the bench: a fault, watched from before it begins until all is well again, and then judged and printed.
+//! One row of the bench: a fault, watched from before it begins until all is well again, and then
+//! judged and printed.
 
 use std::time::{Duration, Instant};
 
@@ -23,14 +24,26 @@ impl<'a> Row<'a> {
     pub fn begin(fault: &str, edge: &'a Edge, traffic: Traffic) -> Self {
         traffic.await_requests(20);
         edge.forget_peak();
-        Self { fault: fault.to_owned(), edge, traffic, resident: edge.resident_mib(), log: edge.log().len(), recovery: Duration::ZERO, seen: Vec::new() }
+        Self {
+            fault: fault.to_owned(),
+            edge,
+            traffic,
+            resident: edge.resident_mib(),
+            log: edge.log().len(),
+            recovery: Duration::ZERO,
+            seen: Vec::new(),
+        }
     }
 
-    /// Waits for a line in the log that was not there when the row began, and holds all these words.
+    /// Waits for a line in the log that was not there when the row began, and holds all these
+    /// words.
     #[track_caller]
     pub fn sees_line(&mut self, words: &[&str]) {
-        let line = eventually(&format!("{}: a line with {words:?}", self.fault), SOON, || self.line(words));
-        self.seen.push(line.split_once(' ').map_or(line.clone(), |(_, rest)| rest.trim().to_owned()));
+        let line = eventually(&format!("{}: a line with {words:?}", self.fault), SOON, || {
+            self.line(words)
+        });
+        self.seen
+            .push(line.split_once(' ').map_or(line.clone(), |(_, rest)| rest.trim().to_owned()));
     }
 
     /// How many such lines there are.
@@ -38,10 +51,13 @@ impl<'a> Row<'a> {
         self.new_log().lines().filter(|line| words.iter().all(|word| line.contains(word))).count()
     }
 
-    /// Waits until the metric, named with its labels as far as they matter, has a value that will do.
+    /// Waits until the metric, named with its labels as far as they matter, has a value that will
+    /// do.
     #[track_caller]
     pub fn sees_metric(&mut self, name: &str, will_do: impl Fn(f64) -> bool) {
-        let found = eventually(&format!("{}: {name}", self.fault), SOON, || metric(self.edge, name).filter(|(_, value)| will_do(*value)));
+        let found = eventually(&format!("{}: {name}", self.fault), SOON, || {
+            metric(self.edge, name).filter(|(_, value)| will_do(*value))
+        });
         self.seen.push(format!("{} {}", found.0, found.1));
     }
 
@@ -57,7 +73,8 @@ impl<'a> Row<'a> {
         self.recovery = ended.elapsed();
     }
 
-    /// Prints the row and fails if requests were lost or admitted wrongly, or if memory grew by more than this.
+    /// Prints the row and fails if requests were lost or admitted wrongly, or if memory grew by
+    /// more than this.
     #[track_caller]
     pub fn end(self, growth_mib: u64) {
         self.end_with_losses(growth_mib, 0);
@@ -83,7 +100,10 @@ impl<'a> Row<'a> {
     }
 
     fn line(&self, words: &[&str]) -> Option<String> {
-        self.new_log().lines().find(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned)
+        self.new_log()
+            .lines()
+            .find(|line| words.iter().all(|word| line.contains(word)))
+            .map(str::to_owned)
     }
 
     fn new_log(&self) -> String {
@@ -94,7 +114,9 @@ impl<'a> Row<'a> {
 /// The first sample that begins with `name` (`metric`, `metric{label="value"`), and its value.
 pub fn metric(edge: &Edge, name: &str) -> Option<(String, f64)> {
     let text = edge.manage("/metrics").send().text();
-    let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ', ',', '}'])))?;
+    let line = text.lines().find(|line| {
+        line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ', ',', '}']))
+    })?;
     let (sample, value) = line.rsplit_once(' ')?;
     Some((sample.to_owned(), value.parse().ok()?))
 }

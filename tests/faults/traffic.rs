@@ -1,4 +1,5 @@
-//! Requests that go on beside a fault: good ones, each of which counts as lost unless it is answered 200, and bad ones, which nothing may admit.
+//! Requests that go on beside a fault: good ones, each of which counts as lost unless it is
+//! answered 200, and bad ones, which nothing may admit.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -35,24 +36,33 @@ pub struct Outcome {
 }
 
 impl Traffic {
-    /// To a `path` behind a `jwt` step: tokens that were seen and tokens that were not, on a kept connection and on new ones; and tokens that are expired, of an unknown
-    /// key, or signed by another one.
+    /// To a `path` behind a `jwt` step: tokens that were seen and tokens that were not, on a kept
+    /// connection and on new ones; and tokens that are expired, of an unknown key, or signed by
+    /// another one.
     pub fn with_tokens(edge: &Edge, issuer: &Issuer, path: &str) -> Self {
         let request = |token: String| edge.get(path).bearer(&token);
-        let good = (0..40).map(|number| request(issuer.token().claim("jti", number).sign())).collect();
+        let good =
+            (0..40).map(|number| request(issuer.token().claim("jti", number).sign())).collect();
         let other = crate::support::keys::RsaKey::number(3);
-        let bad = [issuer.token().expired(), issuer.token().kid("unknown"), issuer.token_of("k1", &other)].map(|token| request(token.sign()));
+        let bad = [
+            issuer.token().expired(),
+            issuer.token().kid("unknown"),
+            issuer.token_of("k1", &other),
+        ]
+        .map(|token| request(token.sign()));
         Self::start(good, bad.to_vec())
     }
 
-    /// `good` requests on a kept connection; and, unless there are no `bad` ones, both on new connections too.
+    /// `good` requests on a kept connection; and, unless there are no `bad` ones, both on new
+    /// connections too.
     pub fn start(good: Vec<Request>, bad: Vec<Request>) -> Self {
         let (stop, counts) = (Arc::new(AtomicBool::new(false)), Arc::new(Counts::default()));
         let client = |requests: Vec<Request>, step: fn(&Counts, &mut Option<Client>, &Request)| {
             let (stop, counts) = (Arc::clone(&stop), Arc::clone(&counts));
             thread::spawn(move || {
                 let mut kept = None;
-                for request in requests.iter().cycle().take_while(|_| !stop.load(Ordering::Relaxed)) {
+                for request in requests.iter().cycle().take_while(|_| !stop.load(Ordering::Relaxed))
+                {
                     step(&counts, &mut kept, request);
                     thread::sleep(PAUSE);
                 }
@@ -69,14 +79,20 @@ impl Traffic {
     /// Waits until so many more were answered.
     pub fn await_requests(&self, number: usize) {
         let so_far = self.counts.requests.load(Ordering::Relaxed);
-        eventually("traffic", SOON, || (self.counts.requests.load(Ordering::Relaxed) >= so_far + number).then_some(()));
+        eventually("traffic", SOON, || {
+            (self.counts.requests.load(Ordering::Relaxed) >= so_far + number).then_some(())
+        });
     }
 
     pub fn stop(self) -> Outcome {
         self.stop.store(true, Ordering::Relaxed);
         self.clients.into_iter().for_each(|client| client.join().expect("a client"));
         let lost = std::mem::take(&mut *self.counts.lost.lock().unwrap());
-        Outcome { requests: self.counts.requests.load(Ordering::Relaxed), lost, admitted: self.counts.admitted.load(Ordering::Relaxed) }
+        Outcome {
+            requests: self.counts.requests.load(Ordering::Relaxed),
+            lost,
+            admitted: self.counts.admitted.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -109,9 +125,15 @@ impl Counts {
 fn answer(kept: &mut Option<Client>, request: &Request) -> Result<u16, String> {
     let mut client = kept.take().unwrap_or_else(|| Client::connect(request.port()));
     match client.send(request.bytes()).try_response("GET") {
-        Ok(Some(response)) if !response.complete => Err(format!("status {} and half a body", response.status)),
+        Ok(Some(response)) if !response.complete => {
+            Err(format!("status {} and half a body", response.status))
+        }
         Ok(Some(response)) => {
-            if !response.fields("connection").iter().any(|value| value.eq_ignore_ascii_case("close")) {
+            if !response
+                .fields("connection")
+                .iter()
+                .any(|value| value.eq_ignore_ascii_case("close"))
+            {
                 *kept = Some(client);
             }
             Ok(response.status)

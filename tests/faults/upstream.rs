@@ -1,4 +1,5 @@
-//! An upstream fails for some requests: the others do not notice, and what failed is told from what is slow.
+//! An upstream fails for some requests: the others do not notice, and what failed is told from what
+//! is slow.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -36,12 +37,36 @@ fn an_upstream_fails_in_every_way() {
     // The status of the answer, and whether it was whole.
     type Told = (u16, bool);
     let rows: [(&str, Script, Told, &str, &str); 6] = [
-        ("upstream resets in the middle of a body", reset, (200, false), "error", "Connection reset"),
-        ("upstream half-closes in the middle of a body", half_close, (200, false), "error", "connection closed in the middle of the answer"),
-        ("upstream half-closes before the answer", half_close_early, (502, true), "error", "connection closed before the answer"),
+        (
+            "upstream resets in the middle of a body",
+            reset,
+            (200, false),
+            "error",
+            "Connection reset",
+        ),
+        (
+            "upstream half-closes in the middle of a body",
+            half_close,
+            (200, false),
+            "error",
+            "connection closed in the middle of the answer",
+        ),
+        (
+            "upstream half-closes before the answer",
+            half_close_early,
+            (502, true),
+            "error",
+            "connection closed before the answer",
+        ),
         ("upstream never answers", silence, (504, true), "timeout", "no answer in time"),
         ("upstream answers garbage", garbage, (502, true), "error", "its answer is no valid HTTP"),
-        ("upstream answers a head without end", endless_head, (502, true), "error", "its head is too large"),
+        (
+            "upstream answers a head without end",
+            endless_head,
+            (502, true),
+            "error",
+            "its head is too large",
+        ),
     ];
     for (fault, faulty, told, kind, words) in rows {
         let mut row = Row::begin(fault, &edge, Traffic::with_tokens(&edge, &issuer, "/api/x"));
@@ -110,10 +135,15 @@ fn kept_connections_that_are_half_closed_cost_nothing() {
         exchange.half_close();
     });
     let edge = Edge::with_jwt(&issuer, &upstream).quiet().start();
-    let row = Row::begin("upstream half-closes kept connections", &edge, Traffic::with_tokens(&edge, &issuer, "/api/x"));
+    let row = Row::begin(
+        "upstream half-closes kept connections",
+        &edge,
+        Traffic::with_tokens(&edge, &issuer, "/api/x"),
+    );
     let token = issuer.token().sign();
     for _ in 0..50 {
-        // Not a `POST`: one that meets the moment of the end, beside the traffic, may have been sent, so that nobody may send it again.
+        // Not a `POST`: one that meets the moment of the end, beside the traffic, may have been
+        // sent, so that nobody may send it again.
         assert_eq!(edge.get("/api/x").bearer(&token).send().status, 200);
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -126,10 +156,15 @@ fn one_of_two_upstreams_dies_and_comes_back() {
     let settings = Settings::with_jwt(&issuer, &one).and(&Route::to("second", &two).text());
     // Both backends serve the pipeline `api`, as one pool.
     let text = settings.text().replace("backends = [\"app\"]", "backends = [\"app\", \"second\"]");
-    let text = text.replace("[backends.second.options]\n", "[backends.second.options]\neject_secs = 1\n");
+    let text =
+        text.replace("[backends.second.options]\n", "[backends.second.options]\neject_secs = 1\n");
     let (public, management) = (Port::claim(), Port::claim());
     let edge = Edge::of_text(&text, public, management).quiet().start();
-    let mut row = Row::begin("one of two upstreams dies", &edge, Traffic::with_tokens(&edge, &issuer, "/api/x"));
+    let mut row = Row::begin(
+        "one of two upstreams dies",
+        &edge,
+        Traffic::with_tokens(&edge, &issuer, "/api/x"),
+    );
     let (port, _) = two.stop();
     let healthy = "harmony_upstream_healthy{backend=\"second\"";
     row.sees_line(&["upstream", "ejected", "connection refused"]);

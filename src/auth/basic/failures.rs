@@ -1,7 +1,9 @@
 //! Wrong passwords, counted by step and client address, so that nobody gets to try many.
 //!
-//! A window of a minute has as many places as wrong passwords are allowed. An attempt takes a place and gives it back, unless the password was wrong. When none is left, the
-//! window is closed until the minute is over. So attempts that come at the same time cannot slip past the count, and those that turn out right do not use it up.
+//! A window of a minute has as many places as wrong passwords are allowed. An attempt takes a place
+//! and gives it back, unless the password was wrong. When none is left, the window is closed until
+//! the minute is over. So attempts that come at the same time cannot slip past the count, and those
+//! that turn out right do not use it up.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -33,7 +35,8 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    /// Clients whose address is not known share one. So do those of one IPv6 network of 64 bits, since a single client has all of its addresses.
+    /// Clients whose address is not known share one. So do those of one IPv6 network of 64 bits,
+    /// since a single client has all of its addresses.
     pub(super) fn new(step: &Arc<str>, most: u32, client: Option<IpAddr>) -> Self {
         let client = match client.map(|client| client.to_canonical()) {
             Some(IpAddr::V6(client)) => {
@@ -76,7 +79,8 @@ impl Failures {
         }
     }
 
-    /// Takes a place; waits for one if the attempts under way may yet give one back, unless too many wait.
+    /// Takes a place; waits for one if the attempts under way may yet give one back, unless too
+    /// many wait.
     pub(super) async fn attempt(&self, limit: &Limit) -> Result<Attempt, Refusal> {
         if limit.most == 0 {
             return Ok(Attempt(None));

@@ -1,4 +1,5 @@
-//! htpasswd files: a user and a bcrypt hash on each line, as `htpasswd -B` writes them. Empty lines and lines that begin with `#` do not count.
+//! htpasswd files: a user and a bcrypt hash on each line, as `htpasswd -B` writes them. Empty lines
+//! and lines that begin with `#` do not count.
 
 use std::path::Path;
 

@@ -1,9 +1,12 @@
 //! HTTP Basic authentication (RFC 7617): a user name and a password, checked against bcrypt hashes.
 //!
-//! In reading order: [`user_pass`] takes the header apart; `users` holds the users of a step, some of them from [`htpasswd`] files; [`passwords`] decides, with what it remembers
-//! for the life of the process, whether and when something is hashed; `failures` counts those that went wrong; `pool` hashes, off the workers; [`stored`] is what it compares with.
+//! In reading order: [`user_pass`] takes the header apart; `users` holds the users of a step, some
+//! of them from [`htpasswd`] files; [`passwords`] decides, with what it remembers for the life of
+//! the process, whether and when something is hashed; `failures` counts those that went wrong;
+//! `pool` hashes, off the workers; [`stored`] is what it compares with.
 //!
-//! Nobody learns from the time of an answer whether a user exists: every wrong password of a step takes the time of its costliest hash.
+//! Nobody learns from the time of an answer whether a user exists: every wrong password of a step
+//! takes the time of its costliest hash.
 
 mod failures;
 mod htpasswd;

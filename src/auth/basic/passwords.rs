@@ -1,4 +1,5 @@
-//! What is known of passwords, for the life of the process: which were right a moment ago, which are being hashed, and whose were wrong too often.
+//! What is known of passwords, for the life of the process: which were right a moment ago, which
+//! are being hashed, and whose were wrong too often.
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,7 +38,8 @@ struct Inner {
     pool: Pool,
 }
 
-/// Stands for a user, a password, and what that was compared with: when one of them changes, so does the mark.
+/// Stands for a user, a password, and what that was compared with: when one of them changes, so
+/// does the mark.
 type Mark = [u8; 32];
 
 /// Why a comparison came to nothing.
@@ -84,7 +86,8 @@ impl Passwords {
         self.0.sign(&[b"password", password.as_bytes()])
     }
 
-    /// Whether the password is the right one. `ceiling` is the cost of the step's costliest hash. Hashes only what was not right a moment ago and is within the limit.
+    /// Whether the password is the right one. `ceiling` is the cost of the step's costliest hash.
+    /// Hashes only what was not right a moment ago and is within the limit.
     pub(super) async fn verify(
         &self,
         stored: &Stored,

@@ -1,5 +1,6 @@
-//! Threads that hash, so that no worker does. Few of them, at the lowest priority, behind a short queue: whoever sends many passwords waits or is turned away, and tokens are
-//! verified as fast as ever.
+//! Threads that hash, so that no worker does. Few of them, at the lowest priority, behind a short
+//! queue: whoever sends many passwords waits or is turned away, and tokens are verified as fast as
+//! ever.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -35,7 +36,8 @@ enum Job {
 }
 
 impl Pool {
-    /// Starts the threads, unless they run, and logs the time of one hash of this cost, unless a costlier one has been expected.
+    /// Starts the threads, unless they run, and logs the time of one hash of this cost, unless a
+    /// costlier one has been expected.
     pub(super) fn expect(&self, cost: u32) {
         let jobs = self
             .jobs
@@ -56,7 +58,8 @@ impl Pool {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Makes a comparison, or refuses to when too many wait. Dropping the future withdraws it, if it has not begun.
+    /// Makes a comparison, or refuses to when too many wait. Dropping the future withdraws it, if
+    /// it has not begun.
     pub(super) async fn run(&self, check: Check) -> Result<bool, Refusal> {
         let (verdict, answer) = oneshot::channel();
         let jobs = self.jobs.get().ok_or(FULL)?;

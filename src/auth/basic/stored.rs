@@ -1,4 +1,5 @@
-//! What a password is compared with, and the comparison itself. It may take long: not for an async worker.
+//! What a password is compared with, and the comparison itself. It may take long: not for an async
+//! worker.
 
 use std::fmt;
 use std::hint::black_box;
@@ -14,7 +15,8 @@ use crate::config::{self, Secret};
 pub(super) enum Stored {
     /// A bcrypt hash, and the cost that it was made with.
     Bcrypt { hash: Arc<Secret>, cost: u32 },
-    /// The digest of a password that stood in the configuration as it is, under a key that lives as long as the process.
+    /// The digest of a password that stood in the configuration as it is, under a key that lives as
+    /// long as the process.
     Digest([u8; 32]),
 }
 
@@ -26,12 +28,14 @@ impl Stored {
         Some(Self::Bcrypt { hash, cost })
     }
 
-    /// What an unknown user's password is compared with: nothing passes, and it takes as long as the costliest hash of the step.
+    /// What an unknown user's password is compared with: nothing passes, and it takes as long as
+    /// the costliest hash of the step.
     pub(super) fn decoy(ceiling: Option<u32>) -> Self {
         let Some(cost) = ceiling else {
             return Self::Digest([0; 32]);
         };
-        // Any salt and any result do. That a password has this very one is no more likely than finding a hash's password by chance, and the decoy has no identity to give.
+        // Any salt and any result do. That a password has this very one is no more likely than
+        // finding a hash's password by chance, and the decoy has no identity to give.
         let (salt, result) = (".".repeat(22), ".".repeat(31));
         let hash = Arc::new(Secret::new(format!("$2b${cost:02}${salt}{result}")));
         Self::Bcrypt { hash, cost }
@@ -71,7 +75,8 @@ pub(super) struct Check {
 }
 
 impl Check {
-    /// Whether the password is the one. A wrong one takes as long as it would against the costliest hash of the step.
+    /// Whether the password is the one. A wrong one takes as long as it would against the costliest
+    /// hash of the step.
     pub(super) fn run(&self) -> bool {
         let passed = match &self.stored {
             Stored::Bcrypt { hash, .. } => {
@@ -101,7 +106,8 @@ mod tests {
 
     use super::*;
 
-    /// By the core's own clock, which other work on the machine does not disturb: medians over 200 tries differ by less than 5 %.
+    /// By the core's own clock, which other work on the machine does not disturb: medians over 200
+    /// tries differ by less than 5 %.
     #[test]
     fn every_wrong_password_takes_the_same_work() {
         let hash = |cost| Stored::bcrypt(&bcrypt::hash("right", cost).unwrap()).unwrap();

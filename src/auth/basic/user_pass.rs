@@ -6,7 +6,8 @@ use zeroize::Zeroizing;
 
 use crate::auth::outcome::Reason;
 
-/// bcrypt looks at no more than this; a longer password is refused, since cutting it would let others in.
+/// bcrypt looks at no more than this; a longer password is refused, since cutting it would let
+/// others in.
 pub(super) const MAX_PASSWORD: usize = 72;
 
 /// What the client sent. Zeroed when dropped.
@@ -16,7 +17,8 @@ pub(super) struct UserPass {
 }
 
 impl UserPass {
-    /// Strict base64 with its padding, of UTF-8 without control characters, split at the first colon.
+    /// Strict base64 with its padding, of UTF-8 without control characters, split at the first
+    /// colon.
     pub(super) fn decode(token: &[u8]) -> Result<Self, Reason> {
         // Room for all of it: growing would leave a copy behind.
         let mut decoded = Zeroizing::new(Vec::with_capacity(token.len()));

@@ -16,7 +16,8 @@ pub struct StepOutcome {
 }
 
 impl Chain {
-    /// Runs the steps as [`Chain::authenticate`] does, and tells how each of them ended. Returns whether the request goes on.
+    /// Runs the steps as [`Chain::authenticate`] does, and tells how each of them ended. Returns
+    /// whether the request goes on.
     pub async fn explain(&self, request: &Presented<'_>, outcomes: &mut Vec<StepOutcome>) -> bool {
         let mut passes = true;
         for group in &self.groups {

@@ -1,4 +1,5 @@
-//! Tests: groups of different kinds of credentials, as the documentation shows them: a token first, then a key or a password.
+//! Tests: groups of different kinds of credentials, as the documentation shows them: a token first,
+//! then a key or a password.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -44,7 +44,8 @@ pub(super) struct Fetched {
 
 /// The HTTP clients.
 pub(super) struct Fetcher {
-    /// For https: the system's roots, by way of the proxy that the environment names. Why there is none, on a machine without roots.
+    /// For https: the system's roots, by way of the proxy that the environment names. Why there is
+    /// none, on a machine without roots.
     https: Result<Client, String>,
     /// For http, which the configuration allows to loopback above all: direct, and without TLS.
     http: Client,

@@ -38,14 +38,16 @@ impl FetchedKeys {
         Self { set, settings }
     }
 
-    /// The generation of the keys that serve: it grows whenever they change. `None`: there are none, or a request has to wait for the first fetch.
+    /// The generation of the keys that serve: it grows whenever they change. `None`: there are
+    /// none, or a request has to wait for the first fetch.
     pub(crate) fn generation(&self) -> Option<u64> {
         self.set
             .is_settled()
             .then(|| self.set.generation(self.settings.max_stale))?
     }
 
-    /// Fetches the set if that is due: for those who have no background task. A request waits for it only if there are no keys that may serve.
+    /// Fetches the set if that is due: for those who have no background task. A request waits for
+    /// it only if there are no keys that may serve.
     pub(crate) async fn refresh_if_due(&self) {
         if self.set.due() > Instant::now() {
             return;
@@ -73,7 +75,8 @@ impl FetchedKeys {
         }
     }
 
-    /// The key for a token. A known key is found without waiting. At a start the request waits for the first fetch; an unknown `kid` waits for one fetch, if the cool-down allows one.
+    /// The key for a token. A known key is found without waiting. At a start the request waits for
+    /// the first fetch; an unknown `kid` waits for one fetch, if the cool-down allows one.
     pub(crate) async fn key(
         &self,
         kid: Option<&str>,

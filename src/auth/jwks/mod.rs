@@ -1,7 +1,9 @@
-//! The key sets of the process (RFC 7517): fetched ahead of need, kept across reloads, and kept through an outage of their issuer.
+//! The key sets of the process (RFC 7517): fetched ahead of need, kept across reloads, and kept
+//! through an outage of their issuer.
 //!
 //! [`KeySets`] holds one [`set::KeySet`] per URL and refreshes them in the background. A step holds [`FetchedKeys`], which looks a key up without waiting, unless the key is unknown
-//! or nothing was ever fetched. [`fetch`] speaks HTTP, [`parse`] decides which keys are used, [`store`] keeps the last good sets on the disk.
+//! or nothing was ever fetched. [`fetch`] speaks HTTP, [`parse`] decides which keys are used,
+//! [`store`] keeps the last good sets on the disk.
 
 mod fetch;
 mod lookup;
@@ -68,7 +70,8 @@ pub struct KeySetStatus {
     pub fetches: (u64, u64),
 }
 
-/// The key sets of the process, by URL. A clone is the same sets. Made once; it outlives every configuration.
+/// The key sets of the process, by URL. A clone is the same sets. Made once; it outlives every
+/// configuration.
 #[derive(Clone)]
 pub struct KeySets {
     sets: Cache<Arc<str>, Arc<KeySet>>,
@@ -90,7 +93,8 @@ struct Tools {
 }
 
 impl KeySets {
-    /// Makes the HTTP client, for which the process must have installed a TLS provider. Good sets are also kept under `state_dir`. Nothing is fetched before [`KeySets::run`].
+    /// Makes the HTTP client, for which the process must have installed a TLS provider. Good sets
+    /// are also kept under `state_dir`. Nothing is fetched before [`KeySets::run`].
     pub fn new(state_dir: Option<PathBuf>) -> Result<Self, KeySetError> {
         let tokens = TokenCache::off().map_err(|_| KeySetError::NoRandomNumbers)?;
         Ok(Self {
@@ -106,7 +110,8 @@ impl KeySets {
         })
     }
 
-    /// Sets how many bytes of verified tokens are remembered, for chains that are built from now on; 0, as at first, remembers none. Another limit than before begins anew.
+    /// Sets how many bytes of verified tokens are remembered, for chains that are built from now
+    /// on; 0, as at first, remembers none. Another limit than before begins anew.
     pub fn remember_tokens(&self, bytes: u64) {
         let tokens = self.tokens().limited_to(bytes);
         self.tokens.store(Arc::new(tokens));
@@ -122,7 +127,8 @@ impl KeySets {
         (**self.tokens.load()).clone()
     }
 
-    /// The background task: fetches every registered set at once, and again whenever it is due. Returns on shutdown only.
+    /// The background task: fetches every registered set at once, and again whenever it is due.
+    /// Returns on shutdown only.
     pub async fn run(&self, mut shutdown: watch::Receiver<bool>) {
         let _ = self.tools.runtime.set(Handle::current());
         let mut changes = self.tools.changes.subscribe();
@@ -161,7 +167,8 @@ impl KeySets {
         self.in_use().all(|set| set.is_tried())
     }
 
-    /// Fetches every set now, and tells how each of them stands then. A fetch that is under way does not count: it may have begun too early.
+    /// Fetches every set now, and tells how each of them stands then. A fetch that is under way
+    /// does not count: it may have begun too early.
     pub async fn refresh_all(&self) -> Vec<KeySetStatus> {
         let sets: Vec<_> = self.in_use().collect();
         let fetches: Vec<_> = sets
@@ -191,7 +198,8 @@ impl KeySets {
         status
     }
 
-    /// Takes a user of a set, which lives as long as what it gets. The first user of a URL brings the set into being; the set lives while it has users.
+    /// Takes a user of a set, which lives as long as what it gets. The first user of a URL brings
+    /// the set into being; the set lives while it has users.
     pub(crate) fn register(&self, settings: &JwksUrl) -> FetchedKeys {
         let settings = Arc::new(settings.clone());
         let url: Arc<str> = settings.url.as_str().into();

@@ -48,7 +48,8 @@ impl fmt::Display for KeyLabel {
     }
 }
 
-/// Reads a key set, whose keys may be of several families. A bad key is left out; a set in which nothing is left is an error.
+/// Reads a key set, whose keys may be of several families. A bad key is left out; a set in which
+/// nothing is left is an error.
 pub(crate) fn parse(text: &[u8]) -> Result<ParsedSet, JwksError> {
     let mut set = strict_json::object(text).ok_or(JwksError::NotAnObject)?;
     let Some(Value::Array(keys)) = set.remove("keys") else {

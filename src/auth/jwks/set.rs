@@ -71,7 +71,8 @@ impl KeySet {
         }
     }
 
-    /// Finds a key, without waiting and without a lock. `NoKeys`: no set at hand, or one older than `max_stale`.
+    /// Finds a key, without waiting and without a lock. `NoKeys`: no set at hand, or one older than
+    /// `max_stale`.
     pub(super) fn find(
         &self,
         kid: Option<&str>,
@@ -86,14 +87,16 @@ impl KeySet {
         }
     }
 
-    /// The generation of the keys that serve. `None`: no set at hand, or one older than `max_stale`.
+    /// The generation of the keys that serve. `None`: no set at hand, or one older than
+    /// `max_stale`.
     pub(super) fn generation(&self, max_stale: Duration) -> Option<u64> {
         let current = self.current.load();
         let current = current.as_ref()?;
         (current.age() <= max_stale).then_some(current.generation)
     }
 
-    /// Whether what serves came out of the first fetch or a later one; or the first fetch has failed, and there is nothing better.
+    /// Whether what serves came out of the first fetch or a later one; or the first fetch has
+    /// failed, and there is nothing better.
     pub(super) fn is_settled(&self) -> bool {
         self.is_tried()
             || self

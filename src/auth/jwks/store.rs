@@ -1,4 +1,5 @@
-//! Last good key sets on the disk, for a start at which their issuer cannot be reached. Public keys only, re-written from the keys that were accepted.
+//! Last good key sets on the disk, for a start at which their issuer cannot be reached. Public keys
+//! only, re-written from the keys that were accepted.
 
 use std::fs::File;
 use std::io::Read;

@@ -1,8 +1,12 @@
-//! What of a token's claims travels to the upstream, in header values that cannot be misread (RFC 9110 section 5.5).
+//! What of a token's claims travels to the upstream, in header values that cannot be misread (RFC
+//! 9110 section 5.5).
 //!
-//! - A string goes as it is, when it is made of visible ASCII and spaces, none of them first or last. Else every other byte, `%` and every space in it is percent-encoded.
-//! - An array of strings goes as its elements with a comma between; a comma inside an element is percent-encoded.
-//! - Any other value goes as its JSON text, under the rule for strings. `null` goes like an absent claim: no header.
+//! - A string goes as it is, when it is made of visible ASCII and spaces, none of them first or
+//!   last. Else every other byte, `%` and every space in it is percent-encoded.
+//! - An array of strings goes as its elements with a comma between; a comma inside an element is
+//!   percent-encoded.
+//! - Any other value goes as its JSON text, under the rule for strings. `null` goes like an absent
+//!   claim: no header.
 
 use http::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -13,7 +17,8 @@ use crate::auth::outcome::Reason;
 const UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 const UNSAFE_IN_LIST: &AsciiSet = &UNSAFE.add(b',');
 
-/// The subject, which is never rewritten: two subjects must not become one. The empty string counts as no subject.
+/// The subject, which is never rewritten: two subjects must not become one. The empty string counts
+/// as no subject.
 pub(super) fn subject(subject: &str) -> Result<Option<HeaderValue>, Reason> {
     match subject {
         "" => Ok(None),

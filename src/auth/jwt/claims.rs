@@ -18,7 +18,8 @@ pub(super) fn parse(text: &[u8]) -> Result<Claims, Reason> {
     strict_json::object(text).ok_or(Reason::Malformed)
 }
 
-/// Examines the claims of a token that the issuer's keys have verified, and makes the identity of those that pass.
+/// Examines the claims of a token that the issuer's keys have verified, and makes the identity of
+/// those that pass.
 pub(super) fn examine(
     claims: &Claims,
     issuer: &Trusted,
@@ -78,7 +79,8 @@ fn number(claims: &Claims, name: &str) -> Result<Option<f64>, Reason> {
     }
 }
 
-/// `aud`: a string, or an array of nothing but strings (RFC 7519 section 4.1.3, RFC 8725 section 3.9).
+/// `aud`: a string, or an array of nothing but strings (RFC 7519 section 4.1.3, RFC 8725 section
+/// 3.9).
 pub(super) fn check_audience(claims: &Claims, accepted: &[String]) -> Result<(), Reason> {
     let named = match claims.get("aud") {
         None if accepted.is_empty() => return Ok(()),
@@ -100,7 +102,8 @@ pub(super) fn check_audience(claims: &Claims, accepted: &[String]) -> Result<(),
     }
 }
 
-/// Whether a required claim is there, with an accepted value if it needs one: itself, or one element of an array.
+/// Whether a required claim is there, with an accepted value if it needs one: itself, or one
+/// element of an array.
 fn is_met(required: &RequiredClaim, claims: &Claims) -> bool {
     let Some(claim) = claims.get(&required.name) else {
         return false;
@@ -126,7 +129,8 @@ fn is_equal(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// Whether `scope` (RFC 8693 section 4.2) or `scp` holds a scope: in a list with spaces between, or in an array.
+/// Whether `scope` (RFC 8693 section 4.2) or `scp` holds a scope: in a list with spaces between, or
+/// in an array.
 fn is_granted(scope: &str, claims: &Claims) -> bool {
     ["scope", "scp"]
         .iter()

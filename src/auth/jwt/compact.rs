@@ -18,7 +18,8 @@ pub(super) struct Compact<'a> {
 }
 
 impl<'a> Compact<'a> {
-    /// Splits a token of exactly three segments. The alphabet is strict: no padding, no white space, no bits left over.
+    /// Splits a token of exactly three segments. The alphabet is strict: no padding, no white
+    /// space, no bits left over.
     pub(super) fn split(token: &'a [u8]) -> Result<Self, Reason> {
         if token.len() > MAX_TOKEN {
             return Err(Reason::TooLong);

@@ -1,4 +1,5 @@
-//! A token outside any chain: for those who need its claims, and who choose the keys by what it says of its issuer.
+//! A token outside any chain: for those who need its claims, and who choose the keys by what it
+//! says of its issuer.
 //!
 //! As strict as a step, and made of the same parts; only the identity is left out.
 
@@ -53,7 +54,8 @@ impl<'a> Unverified<'a> {
         self.claims.get("iss")?.as_str()
     }
 
-    /// The claims, once the keys have verified the token and it counts now. `audiences`: accepted values of `aud`; empty: not checked.
+    /// The claims, once the keys have verified the token and it counts now. `audiences`: accepted
+    /// values of `aud`; empty: not checked.
     pub(crate) async fn verify(
         self,
         keys: &DetachedKeys,

@@ -1,4 +1,5 @@
-//! The token's header (RFC 7515 section 4). It may name a key by its id; nothing else in it decides anything.
+//! The token's header (RFC 7515 section 4). It may name a key by its id; nothing else in it decides
+//! anything.
 
 use serde_json::Value;
 
@@ -15,8 +16,9 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Reads a decoded header. `jku`, `x5u`, `jwk` and `x5c` are passed over: they never lead to a connection or a key (RFC 8725 section 3.10).
-    /// `algorithms` and `types` are those that are accepted.
+    /// Reads a decoded header. `jku`, `x5u`, `jwk` and `x5c` are passed over: they never lead to a
+    /// connection or a key (RFC 8725 section 3.10). `algorithms` and `types` are those that are
+    /// accepted.
     pub(super) fn read(
         text: &[u8],
         algorithms: &[JwtAlgorithm],
@@ -28,8 +30,9 @@ impl Header {
             _ => None,
         };
         let algorithm = *algorithm.ok_or(Reason::WrongAlgorithm)?;
-        // `crit` (RFC 7515 section 4.1.11) and `b64` (RFC 7797) change what the signature means, `zip` and `enc` (RFC 7516) belong to encryption, and `cty` to a nested
-        // token (RFC 8725 section 3.6). None of them is understood here, whatever its value.
+        // `crit` (RFC 7515 section 4.1.11) and `b64` (RFC 7797) change what the signature means,
+        // `zip` and `enc` (RFC 7516) belong to encryption, and `cty` to a nested token (RFC 8725
+        // section 3.6). None of them is understood here, whatever its value.
         if ["crit", "b64", "zip", "enc", "cty"]
             .iter()
             .any(|name| header.contains_key(*name))
@@ -50,7 +53,8 @@ impl Header {
     }
 }
 
-/// RFC 7515 section 4.1.9: a media type, in which case does not matter and `application/` may be left out. `accepted` is in lower case.
+/// RFC 7515 section 4.1.9: a media type, in which case does not matter and `application/` may be
+/// left out. `accepted` is in lower case.
 fn is_accepted(typ: &str, accepted: &[String]) -> bool {
     const PREFIX: &str = "application/";
     let short = match typ.split_at_checked(PREFIX.len()) {

@@ -1,7 +1,8 @@
 //! What one step remembers of tokens that verified, in the cache of the process.
 //!
-//! A verdict is found only under the settings and the keys that it was reached with: both are part of what its key is a hash of. A change of either, by a reload or
-//! by a refresh of a key set, leaves it unreachable.
+//! A verdict is found only under the settings and the keys that it was reached with: both are part
+//! of what its key is a hash of. A change of either, by a reload or by a refresh of a key set,
+//! leaves it unreachable.
 
 use std::hash::{Hash, Hasher};
 
@@ -28,7 +29,8 @@ pub(super) struct Place {
 }
 
 impl Memory {
-    /// Takes in everything that a verdict depends on, but for the tokens and the keys that are fetched.
+    /// Takes in everything that a verdict depends on, but for the tokens and the keys that are
+    /// fetched.
     pub(super) fn new(settings: &Jwt, issuers: &[Trusted], cache: TokenCache) -> Self {
         // Without `..`: a setting that is added later has to be taken in too.
         let Jwt {
@@ -88,7 +90,8 @@ impl Memory {
         self.cache.get(&place.key)
     }
 
-    /// Keeps the verdict on a token of the issuer with this index, unless that issuer's keys arrived only after the place was asked for.
+    /// Keeps the verdict on a token of the issuer with this index, unless that issuer's keys
+    /// arrived only after the place was asked for.
     pub(super) fn keep(&self, place: &Place, issuer: usize, verified: &Verified) {
         if place.settled & bit(issuer) != 0 {
             self.cache.insert(place.key, verified.clone());

@@ -1,11 +1,14 @@
 //! Verifying a JSON Web Token: RFC 7519, signed as RFC 7515 says, as strictly as RFC 8725 asks.
 //!
-//! In this order, and nothing later is looked at before what comes earlier has passed: the compact form, the header, the key, the signature, the claims. The token chooses
-//! neither the algorithm nor where a key comes from; among several issuers it says whose keys are to verify it, and what it says is checked with the rest. Whatever is wrong,
-//! the client gets one and the same answer.
+//! In this order, and nothing later is looked at before what comes earlier has passed: the compact
+//! form, the header, the key, the signature, the claims. The token chooses neither the algorithm
+//! nor where a key comes from; among several issuers it says whose keys are to verify it, and what
+//! it says is checked with the rest. Whatever is wrong, the client gets one and the same answer.
 //!
-//! In reading order: `place` finds the token, `memory` knows it from an earlier request, `compact` and `header` take it apart, `trust` and `source` have the keys, `claims`
-//! and `carried` make an identity of it. `detached` does the same for those who need the claims themselves, outside any chain.
+//! In reading order: `place` finds the token, `memory` knows it from an earlier request, `compact`
+//! and `header` take it apart, `trust` and `source` have the keys, `claims` and `carried` make an
+//! identity of it. `detached` does the same for those who need the claims themselves, outside any
+//! chain.
 
 mod carried;
 mod claims;
@@ -83,7 +86,8 @@ impl Verifier {
         if let (Some(place), Ok((issuer, verified))) = (&place, &verified) {
             self.memory.keep(place, *issuer, verified);
         }
-        // A verification takes as long as a whole request: now it is the others' turn. What they and this one send next then goes out together, and wakes upstreams once.
+        // A verification takes as long as a whole request: now it is the others' turn. What they
+        // and this one send next then goes out together, and wakes upstreams once.
         tokio::task::yield_now().await;
         Ok(verified?.1.identity)
     }

@@ -35,8 +35,9 @@ pub(super) enum Generation {
 }
 
 impl Source {
-    /// Loads what is on the disk, registers what is to be fetched. A secret goes with HMAC alone, everything else with the other algorithms alone, so that no public key is
-    /// ever taken for a secret (RFC 8725 section 2.1).
+    /// Loads what is on the disk, registers what is to be fetched. A secret goes with HMAC alone,
+    /// everything else with the other algorithms alone, so that no public key is ever taken for a
+    /// secret (RFC 8725 section 2.1).
     pub(super) fn build(
         algorithm: JwtAlgorithm,
         source: &KeySource,
@@ -66,7 +67,8 @@ impl Source {
         }
     }
 
-    /// Whether a signature verifies under the key for `kid`. Waits for that key only when it is not at hand.
+    /// Whether a signature verifies under the key for `kid`. Waits for that key only when it is not
+    /// at hand.
     pub(super) async fn verifies(
         &self,
         algorithm: JwtAlgorithm,
@@ -97,7 +99,8 @@ impl Source {
         }
     }
 
-    /// Tells this source from every other one: keys that are always the same by what they are, a fetched set by where it is from. `settings` are what it was built from.
+    /// Tells this source from every other one: keys that are always the same by what they are, a
+    /// fetched set by where it is from. `settings` are what it was built from.
     pub(super) fn tell_apart(&self, settings: &KeySource, hasher: &mut impl Hasher) {
         std::mem::discriminant(self).hash(hasher);
         match (self, settings) {

@@ -44,7 +44,8 @@ impl Trusted {
     }
 }
 
-/// The issuer, by index, whom claims that nobody has verified name. What they say counts only once that issuer's keys have verified it.
+/// The issuer, by index, whom claims that nobody has verified name. What they say counts only once
+/// that issuer's keys have verified it.
 pub(super) fn select(issuers: &[Trusted], claims: &Claims) -> Result<usize, Reason> {
     issuers
         .iter()

@@ -24,7 +24,8 @@ type Verifiers = Vec<(JwtAlgorithm, ParsedPublicKey)>;
 /// How a `SubjectPublicKeyInfo` of an Ed25519 key begins (RFC 8410 section 4); the key follows.
 const ED25519_PREFIX: &[u8] = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00";
 
-/// The y-coordinates, little-endian, of the points of order 1, 2, 4 and 8 of Ed25519, in every encoding: with such a key, everybody can make signatures.
+/// The y-coordinates, little-endian, of the points of order 1, 2, 4 and 8 of Ed25519, in every
+/// encoding: with such a key, everybody can make signatures.
 const SMALL_ORDER: [[u8; 32]; 7] = [
     low(0x00),
     low(0x01),
@@ -61,7 +62,8 @@ impl Curve {
         }
     }
 
-    /// The one algorithm of this curve; its signatures are `r` and `s` of fixed length (RFC 7518 section 3.4), never DER.
+    /// The one algorithm of this curve; its signatures are `r` and `s` of fixed length (RFC 7518
+    /// section 3.4), never DER.
     fn algorithm(self) -> (JwtAlgorithm, &'static EcdsaVerificationAlgorithm) {
         match self {
             Self::P256 => (JwtAlgorithm::Es256, &ECDSA_P256_SHA256_FIXED),
@@ -70,7 +72,8 @@ impl Curve {
         }
     }
 
-    /// How a `SubjectPublicKeyInfo` begins that names this curve and holds an uncompressed point (RFC 5480 section 2); `x` and `y` follow.
+    /// How a `SubjectPublicKeyInfo` begins that names this curve and holds an uncompressed point
+    /// (RFC 5480 section 2); `x` and `y` follow.
     fn prefix(self) -> &'static [u8] {
         match self {
             Self::P256 => b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\x00\x04",
@@ -115,7 +118,8 @@ pub(super) fn ed25519_verifiers(
     Ok(vec![(JwtAlgorithm::EdDsa, key)])
 }
 
-/// Reads a PEM file. `None`: it holds no key of these curves, or one in another form than the usual one (a compressed point, say).
+/// Reads a PEM file. `None`: it holds no key of these curves, or one in another form than the usual
+/// one (a compressed point, say).
 pub(super) fn from_pem(pem: &[u8]) -> Option<Material> {
     let der = SubjectPublicKeyInfoDer::from_pem_slice(pem).ok()?;
     if let Some(point) = der.strip_prefix(ED25519_PREFIX) {

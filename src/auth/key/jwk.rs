@@ -1,4 +1,5 @@
-//! One key in JSON (RFC 7517 section 4; RFC 7518 section 6 and RFC 8037 section 2 for the families).
+//! One key in JSON (RFC 7517 section 4; RFC 7518 section 6 and RFC 8037 section 2 for the
+//! families).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,7 +13,8 @@ use crate::config::JwtAlgorithm;
 type Jwk = Map<String, Value>;
 
 impl PublicKey {
-    /// Reads a key. Every member that says what it is for must allow verifying, and `alg` must be an algorithm of its family.
+    /// Reads a key. Every member that says what it is for must allow verifying, and `alg` must be
+    /// an algorithm of its family.
     pub(crate) fn from_jwk(jwk: &Jwk) -> Result<Self, KeyRefusal> {
         let read = match text(jwk, "kty")? {
             Some("RSA") => rsa,

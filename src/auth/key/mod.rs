@@ -1,4 +1,5 @@
-//! Keys that verify a signature. Each is examined and parsed once, when it is loaded, and serves the algorithms of its own family only.
+//! Keys that verify a signature. Each is examined and parsed once, when it is loaded, and serves
+//! the algorithms of its own family only.
 
 mod curve;
 mod hmac;

@@ -30,7 +30,8 @@ pub(crate) enum Material {
 }
 
 impl PublicKey {
-    /// Examines a key. With `only`, it serves that algorithm alone, which must be one of its family.
+    /// Examines a key. With `only`, it serves that algorithm alone, which must be one of its
+    /// family.
     pub(crate) fn new(material: Material, only: Option<JwtAlgorithm>) -> Result<Self, KeyRefusal> {
         let verifiers = match &material {
             Material::Rsa { modulus, exponent } => rsa::verifiers(modulus, exponent, only)?,
@@ -43,7 +44,8 @@ impl PublicKey {
         })
     }
 
-    /// Reads a PEM file with one key for one algorithm: `PUBLIC KEY` (RFC 5280 section 4.1.2.7), or `RSA PUBLIC KEY` (RFC 8017 appendix A.1.1).
+    /// Reads a PEM file with one key for one algorithm: `PUBLIC KEY` (RFC 5280 section 4.1.2.7), or
+    /// `RSA PUBLIC KEY` (RFC 8017 appendix A.1.1).
     pub(crate) fn from_pem(pem: &[u8], algorithm: JwtAlgorithm) -> Result<Self, KeyRefusal> {
         if String::from_utf8_lossy(pem).contains("PRIVATE KEY-----") {
             return Err(KeyRefusal::Private);
@@ -64,7 +66,8 @@ impl PublicKey {
         self.verifiers.iter().map(|(algorithm, _)| *algorithm)
     }
 
-    /// Whether `signature` is a signature of `message` by this key, in the form of RFC 7518 section 3 and RFC 8037 section 3.1.
+    /// Whether `signature` is a signature of `message` by this key, in the form of RFC 7518 section
+    /// 3 and RFC 8037 section 3.1.
     pub(crate) fn verifies(
         &self,
         algorithm: JwtAlgorithm,

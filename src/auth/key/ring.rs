@@ -20,7 +20,8 @@ impl KeyRing {
         Self(keys.into())
     }
 
-    /// The one key for a token under an algorithm: the one of that `kid`, if it serves the algorithm; without a `kid`, the only one of the set that does.
+    /// The one key for a token under an algorithm: the one of that `kid`, if it serves the
+    /// algorithm; without a `kid`, the only one of the set that does.
     pub(crate) fn select(
         &self,
         kid: Option<&str>,

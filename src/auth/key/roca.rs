@@ -1,6 +1,7 @@
 //! The test for keys of a faulty generator (ROCA, CVE-2017-15361), which can be factored.
 //!
-//! Their modulus is, modulo every small prime, a power of 65537. An honest modulus passes for one with a chance below 1 in 10^27.
+//! Their modulus is, modulo every small prime, a power of 65537. An honest modulus passes for one
+//! with a chance below 1 in 10^27.
 
 const PRIMES: [u32; 38] = [
     3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97,
@@ -39,7 +40,8 @@ mod tests {
     use super::*;
     use crate::auth::key::{KeyRefusal, Material, PublicKey};
 
-    /// A power of 65537, big-endian. It has the mark by definition: it is a power of it modulo everything.
+    /// A power of 65537, big-endian. It has the mark by definition: it is a power of it modulo
+    /// everything.
     fn marked(exponent: u32) -> Vec<u8> {
         let mut number = vec![1_u8];
         for _ in 0..exponent {

@@ -71,7 +71,8 @@ pub(super) fn verifiers(
     Ok(verifiers)
 }
 
-/// Reads a PEM file: `PUBLIC KEY` (RFC 5280) or `RSA PUBLIC KEY` (RFC 8017). `None`: it holds no RSA public key.
+/// Reads a PEM file: `PUBLIC KEY` (RFC 5280) or `RSA PUBLIC KEY` (RFC 8017). `None`: it holds no
+/// RSA public key.
 pub(super) fn from_pem(pem: &[u8]) -> Option<Material> {
     let key = DecodingKey::from_rsa_pem(pem).ok()?;
     let (modulus, exponent) = rsa_public_key(key.try_get_as_bytes().ok()?)?;
@@ -92,7 +93,8 @@ fn number(bytes: &[u8]) -> Option<u64> {
     })
 }
 
-/// `RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER }` (RFC 8017, appendix A.1.1), whole.
+/// `RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER }` (RFC 8017, appendix
+/// A.1.1), whole.
 fn rsa_public_key(der: &[u8]) -> Option<(&[u8], &[u8])> {
     const INTEGER: u8 = 0x02;
     const SEQUENCE: u8 = 0x30;

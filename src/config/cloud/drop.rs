@@ -1,7 +1,8 @@
 //! What of the cloud's texts was set aside, and what goes with it.
 //!
-//! A table that is set aside takes along what refers to its name: the name may mean something else in the local files or in another text, and a pipeline must
-//! not get another check than it was sent with.
+//! A table that is set aside takes along what refers to its name: the name may mean something else
+//! in the local files or in another text, and a pipeline must not get another check than it was
+//! sent with.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,7 +12,8 @@ use super::super::{Error, Errors};
 use super::vet::Kept;
 use super::{Parsed, SetAside};
 
-/// A text, a group and a name in it. An empty group is the whole text, an empty name the whole group.
+/// A text, a group and a name in it. An empty group is the whole text, an empty name the whole
+/// group.
 type Key = (String, String, String);
 
 #[derive(Default)]
@@ -78,7 +80,8 @@ impl Dropped {
             .collect()
     }
 
-    /// Sets aside what refers to something that is, until nothing more does. Each string is looked at once, however long the chains are.
+    /// Sets aside what refers to something that is, until nothing more does. Each string is looked
+    /// at once, however long the chains are.
     fn follow(&mut self, kept: &[Kept<'_>]) {
         let mut mentioned_by: HashMap<&str, Vec<usize>> = HashMap::new();
         // How many texts have a table of a name that still stands.
@@ -105,7 +108,8 @@ impl Dropped {
             if group == "pipelines" || name.is_empty() {
                 continue;
             }
-            // Another text may have a table of that name, which what is not of the same text means as well.
+            // Another text may have a table of that name, which what is not of the same text means
+            // as well.
             let stands = standing
                 .get(&(group.as_str(), name.as_str()))
                 .is_some_and(|count| *count > 0);

@@ -1,7 +1,9 @@
-//! What Runbeam Cloud adds to the local files: pipelines and what belongs to them, as texts that are merged into the local document.
+//! What Runbeam Cloud adds to the local files: pipelines and what belongs to them, as texts that
+//! are merged into the local document.
 //!
-//! The local files win. What cannot serve beside them is set aside with its reasons, together with what refers to it, and the rest serves.
-//! `vet` says what a text may hold, `reach` what its pipelines may get at. Not here: keeping the texts (the gateway room).
+//! The local files win. What cannot serve beside them is set aside with its reasons, together with
+//! what refers to it, and the rest serves. `vet` says what a text may hold, `reach` what its
+//! pipelines may get at. Not here: keeping the texts (the gateway room).
 
 mod drop;
 mod reach;
@@ -28,7 +30,8 @@ const ROUNDS: usize = 32;
 pub struct CloudText<'a> {
     /// The change that brought it; errors name it.
     pub change: &'a str,
-    /// Whether it is a whole gateway. What single pipelines bring replaces what bears the same name there.
+    /// Whether it is a whole gateway. What single pipelines bring replaces what bears the same name
+    /// there.
     pub whole: bool,
     /// The text.
     pub toml: &'a str,

@@ -1,6 +1,8 @@
-//! What pipelines from the cloud may get at: no credential of the local files, and not the Management API.
+//! What pipelines from the cloud may get at: no credential of the local files, and not the
+//! Management API.
 //!
-//! The cloud may send requests anywhere, so whatever an upstream gets with them must be the cloud's own.
+//! The cloud may send requests anywhere, so whatever an upstream gets with them must be the cloud's
+//! own.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -62,7 +64,8 @@ pub(in super::super) fn check(
     }
 }
 
-/// Whether a connection to `address` ends at the listener `management`, as far as the two say by themselves.
+/// Whether a connection to `address` ends at the listener `management`, as far as the two say by
+/// themselves.
 pub fn reaches(address: SocketAddr, management: SocketAddr) -> bool {
     let ip = plain(address.ip());
     let listens = plain(management.ip());

@@ -1,7 +1,9 @@
-//! What a text from the cloud may hold: pipelines and what belongs to them, under names that the local files do not have.
+//! What a text from the cloud may hold: pipelines and what belongs to them, under names that the
+//! local files do not have.
 //!
-//! A table that says what the local files say is theirs and is passed over, which is how an uploaded configuration comes back. That a text names no file and
-//! refers to no secret is seen to where values are read (`Entry::path`, `Loading::fill`).
+//! A table that says what the local files say is theirs and is passed over, which is how an
+//! uploaded configuration comes back. That a text names no file and refers to no secret is seen to
+//! where values are read (`Entry::path`, `Loading::fill`).
 
 use std::sync::Arc;
 

@@ -73,7 +73,8 @@ impl JwtAlgorithm {
         Self::ALL.into_iter().find(|known| known.name() == name)
     }
 
-    /// The least length of a shared secret: that of the hash (RFC 7518 section 3.2). `None`: the keys are public.
+    /// The least length of a shared secret: that of the hash (RFC 7518 section 3.2). `None`: the
+    /// keys are public.
     pub fn secret_bytes(self) -> Option<usize> {
         match self {
             Self::Hs256 => Some(32),

@@ -13,7 +13,8 @@ pub struct UpstreamUrl {
     pub host: String,
     /// Port; the scheme's own by default.
     pub port: u16,
-    /// The path of the URL followed by `path_prefix`: begins with `/`, canonical, no trailing slash unless it is `/` alone.
+    /// The path of the URL followed by `path_prefix`: begins with `/`, canonical, no trailing slash
+    /// unless it is `/` alone.
     pub base_path: String,
     /// `weight`, 1 to 100: its share of the load. Default 1.
     pub weight: u32,
@@ -104,11 +105,13 @@ pub enum CheckKind {
     },
 }
 
-/// `eject_after` and `eject_secs`: when an upstream is left alone for a while because requests to it failed.
+/// `eject_after` and `eject_secs`: when an upstream is left alone for a while because requests to
+/// it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ejection {
     /// So many failures in a row; 0: never. Default 3.
     pub after: u32,
-    /// For how long the first time; each time that it fails again at once, twice as long. Default 10 s.
+    /// For how long the first time; each time that it fails again at once, twice as long. Default
+    /// 10 s.
     pub time: Duration,
 }

@@ -1,4 +1,5 @@
-//! Patterns, compiled when the configuration is read: what a request is compared with costs nothing to prepare.
+//! Patterns, compiled when the configuration is read: what a request is compared with costs nothing
+//! to prepare.
 
 use std::fmt;
 
@@ -35,7 +36,8 @@ impl fmt::Debug for TextPattern {
     }
 }
 
-/// A pattern of paths in `matchit` syntax: `/users/{id}`, `/files/{*path}`; or `*`, every path. A slash at the end of a path counts for nothing.
+/// A pattern of paths in `matchit` syntax: `/users/{id}`, `/files/{*path}`; or `*`, every path. A
+/// slash at the end of a path counts for nothing.
 #[derive(Clone)]
 pub struct PathPattern {
     text: String,
@@ -74,8 +76,9 @@ impl PathPattern {
             .is_none_or(|router| router.at(path).is_ok())
     }
 
-    /// The same for a pattern that denies, for what servers behind us may take for a match: `/files/{*path}` takes `/files` and `/files/` too, and what
-    /// follows a semicolon in a segment counts for nothing.
+    /// The same for a pattern that denies, for what servers behind us may take for a match:
+    /// `/files/{*path}` takes `/files` and `/files/` too, and what follows a semicolon in a segment
+    /// counts for nothing.
     pub fn covers(&self, path: &str) -> bool {
         let covers =
             |path: &str| self.is_match(path) || self.stem.as_deref() == Some(trimmed(path));

@@ -10,7 +10,8 @@ use jiff::tz::TimeZone;
 
 use super::{PathPattern, Secret, TextPattern};
 
-/// Settings of `policies`. A request passes when at least one rule of all of them allows it, and none denies it.
+/// Settings of `policies`. A request passes when at least one rule of all of them allows it, and
+/// none denies it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policies {
     /// The policies of `policies` that are enabled.
@@ -31,7 +32,8 @@ pub struct Policy {
 pub struct Rule {
     /// The table's name, or `id`. Unique in its policy. Rate limits count under it.
     pub name: Arc<str>,
-    /// `weight`: the greater, the earlier. Every rule is looked at, so it only orders rate limits and the log. -1000 to 1000. Default 100.
+    /// `weight`: the greater, the earlier. Every rule is looked at, so it only orders rate limits
+    /// and the log. -1000 to 1000. Default 100.
     pub weight: i64,
     /// `type` and its options.
     pub check: Check,
@@ -110,7 +112,8 @@ pub enum Check {
         effect: Effect,
         /// `country_codes`: two letters each, in upper case; at least one.
         countries: Vec<String>,
-        /// `header`: what names the country; believed of a peer in `trusted_proxies` only. Default `X-Geo-Country`.
+        /// `header`: what names the country; believed of a peer in `trusted_proxies` only. Default
+        /// `X-Geo-Country`.
         header: HeaderName,
     },
 }
@@ -183,7 +186,8 @@ pub struct TimeWindow {
     pub allow_inside: bool,
     /// `timezone`, of the IANA database. Default UTC.
     pub timezone: TimeZone,
-    /// `start_time` (inside) and `end_time` (outside again), in minutes since midnight. The first may be the later one: then it goes over midnight.
+    /// `start_time` (inside) and `end_time` (outside again), in minutes since midnight. The first
+    /// may be the later one: then it goes over midnight.
     pub times: Option<(u16, u16)>,
     /// `days_of_week`, of the moment itself. Empty: every day.
     pub days: Vec<Weekday>,
@@ -193,7 +197,8 @@ pub struct TimeWindow {
     pub last_day: Option<Date>,
 }
 
-/// Settings of `path-filter`: the first rule that matches what follows the endpoint's prefix decides; none: 404.
+/// Settings of `path-filter`: the first rule that matches what follows the endpoint's prefix
+/// decides; none: 404.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathFilter {
     /// `rules`: at least one.
@@ -209,7 +214,8 @@ pub struct LogDump {
     pub label: String,
     /// `pretty`: JSON over several lines. Default true.
     pub pretty: bool,
-    /// `redact_headers`, `redact_metadata`, `redact_data_fields` and `proxy.sensitive_field_patterns`: names whose values are not shown,
-    /// besides those that never are.
+    /// `redact_headers`, `redact_metadata`, `redact_data_fields` and
+    /// `proxy.sensitive_field_patterns`: names whose values are not shown, besides those that never
+    /// are.
     pub redact: Vec<TextPattern>,
 }

@@ -84,9 +84,11 @@ impl StepKind {
 pub struct AuthStep<T> {
     /// `optional`: the step after it belongs to the same group. Default false.
     pub optional: bool,
-    /// `fallback_on = "failed"`: a rejection here lets the rest of the group try. Default false (`"missing"`).
+    /// `fallback_on = "failed"`: a rejection here lets the rest of the group try. Default false
+    /// (`"missing"`).
     pub fallback_on_failed: bool,
-    /// `forward_credential`: the upstream gets the credential too. Default true for JWT, false for the others. A credential in the query never travels.
+    /// `forward_credential`: the upstream gets the credential too. Default true for JWT, false for
+    /// the others. A credential in the query never travels.
     pub forward_credential: bool,
     /// `realm` of the challenge: visible ASCII without `"` and `\`. Default `harmony`.
     pub realm: String,
@@ -112,7 +114,8 @@ pub enum CredentialPlace {
 pub struct Jwt {
     /// `algorithm`: the one algorithm that is accepted. Default RS256.
     pub algorithm: JwtAlgorithm,
-    /// Who is trusted, each with keys of its own: one entry in the plain form, 1 to 64 under `issuers`.
+    /// Who is trusted, each with keys of its own: one entry in the plain form, 1 to 64 under
+    /// `issuers`.
     pub issuers: Vec<JwtIssuer>,
     /// `audience`: accepted values of `aud`. Empty: not checked (a warning was noted).
     pub audiences: Vec<String>,
@@ -124,16 +127,19 @@ pub struct Jwt {
     pub required_scopes: Vec<String>,
     /// `claims_to_headers`: claim name and the header that carries it to the upstream.
     pub claims_to_headers: Vec<(String, HeaderName)>,
-    /// `typ`: accepted values of the header's `typ`, in lower case. Default `jwt` and `at+jwt`; an absent `typ` always passes.
+    /// `typ`: accepted values of the header's `typ`, in lower case. Default `jwt` and `at+jwt`; an
+    /// absent `typ` always passes.
     pub accepted_types: Vec<String>,
-    /// `token_header`, `token_cookie` or `token_query`: the one place where the token is looked for. Default [`CredentialPlace::Authorization`].
+    /// `token_header`, `token_cookie` or `token_query`: the one place where the token is looked
+    /// for. Default [`CredentialPlace::Authorization`].
     pub place: CredentialPlace,
 }
 
 /// Whose tokens a `jwt-auth` step takes, and the keys that they are signed with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JwtIssuer {
-    /// `issuer`: accepted values of `iss`; no two entries share one. Empty, in the plain form only: not checked (a warning was noted).
+    /// `issuer`: accepted values of `iss`; no two entries share one. Empty, in the plain form only:
+    /// not checked (a warning was noted).
     pub names: Vec<String>,
     /// Where the keys come from. Never a secret in one of several entries.
     pub keys: KeySource,
@@ -157,7 +163,8 @@ pub enum KeySource {
 pub struct JwksUrl {
     /// https; or http to a loopback address or with `jwks_allow_http = true`.
     pub url: String,
-    /// `jwks_cache_secs`: how long a set is fresh; at least 60 s. Default `proxy.jwks_cache_duration_hours`, else 1 h.
+    /// `jwks_cache_secs`: how long a set is fresh; at least 60 s. Default
+    /// `proxy.jwks_cache_duration_hours`, else 1 h.
     pub fresh: Duration,
     /// `jwks_max_stale_secs`: how long the last good set serves when fetches fail. Default 24 h.
     pub max_stale: Duration,
@@ -170,7 +177,8 @@ pub struct JwksUrl {
 pub struct RequiredClaim {
     /// The claim's name.
     pub name: String,
-    /// Accepted values; the claim (or one element, if it is an array) equals one of them. Empty: it only has to be there.
+    /// Accepted values; the claim (or one element, if it is an array) equals one of them. Empty: it
+    /// only has to be there.
     pub values: Vec<serde_json::Value>,
 }
 
@@ -179,11 +187,13 @@ impl Eq for RequiredClaim {}
 /// Settings of `basic-auth`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Basic {
-    /// `username` with `password_hash` (or `password`), and `users`. Names are unique and hold no colon.
+    /// `username` with `password_hash` (or `password`), and `users`. Names are unique and hold no
+    /// colon.
     pub users: Vec<BasicUser>,
     /// `htpasswd_path`: a file that exists; further users, bcrypt only.
     pub htpasswd_path: Option<PathBuf>,
-    /// `max_failures`: failures of one client address in a minute before it is answered 429. 0: no limit. Default 10.
+    /// `max_failures`: failures of one client address in a minute before it is answered 429. 0: no
+    /// limit. Default 10.
     pub max_failures: u32,
 }
 
@@ -208,7 +218,8 @@ pub enum StoredPassword {
 /// Settings of `api-key`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
-    /// `header` (default `X-API-Key`), `query` or `cookie`. Never [`CredentialPlace::Authorization`].
+    /// `header` (default `X-API-Key`), `query` or `cookie`. Never
+    /// [`CredentialPlace::Authorization`].
     pub place: CredentialPlace,
     /// `keys`: at least one; no digest twice.
     pub keys: Vec<ApiKeyEntry>,
@@ -255,10 +266,12 @@ impl std::fmt::Debug for KeyDigest {
     }
 }
 
-/// Settings of `mutual-tls`. The certificate itself is verified in the handshake, against the `client_ca_path` of the network.
+/// Settings of `mutual-tls`. The certificate itself is verified in the handshake, against the
+/// `client_ca_path` of the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MutualTls {
-    /// `subject_from`: what of the certificate is the subject. Default [`CertificateSubject::CommonName`].
+    /// `subject_from`: what of the certificate is the subject. Default
+    /// [`CertificateSubject::CommonName`].
     pub subject: CertificateSubject,
     /// `subjects`: who may pass. Empty: whoever has a certificate of the authority.
     pub subjects: Vec<String>,
@@ -266,7 +279,8 @@ pub struct MutualTls {
     pub names: Vec<AlternativeName>,
 }
 
-/// What of a certificate is the subject. A certificate that has none of it, or several, does not pass.
+/// What of a certificate is the subject. A certificate that has none of it, or several, does not
+/// pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CertificateSubject {
     /// `common_name` of the subject.

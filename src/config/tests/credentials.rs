@@ -1,4 +1,5 @@
-//! `basic-auth`: every form, every default, and what is refused without being shown; and what it shares with `api-key`.
+//! `basic-auth`: every form, every default, and what is refused without being shown; and what it
+//! shares with `api-key`.
 
 use super::*;
 

@@ -185,7 +185,8 @@ fn what_an_edge_has_not_is_named_used_or_not() {
     }
 }
 
-/// What the public examples that are HTTP only have in common: policies by name, a target, an empty table of options.
+/// What the public examples that are HTTP only have in common: policies by name, a target, an empty
+/// table of options.
 const EXAMPLE: &str = r#"
 [pipelines.p]
 networks = ["http_net"]

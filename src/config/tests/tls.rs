@@ -1,4 +1,5 @@
-//! TLS on listeners and to upstreams, and the step `mutual-tls`. What is in the files does not count here: any file does.
+//! TLS on listeners and to upstreams, and the step `mutual-tls`. What is in the files does not
+//! count here: any file does.
 
 use super::*;
 

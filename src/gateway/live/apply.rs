@@ -1,4 +1,5 @@
-//! Building another configuration beside the one that serves, and putting it in its place, whole or not at all.
+//! Building another configuration beside the one that serves, and putting it in its place, whole or
+//! not at all.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,7 +57,8 @@ impl Live {
         self.put_layer(parts, layer, Some(id))
     }
 
-    /// Builds with another layer, keeps it and puts it in service. Nothing that `id` brought may be set aside, nor anything because of it.
+    /// Builds with another layer, keeps it and puts it in service. Nothing that `id` brought may be
+    /// set aside, nor anything because of it.
     pub(super) fn put_layer(
         &self,
         parts: &mut Parts,

@@ -1,4 +1,5 @@
-//! Stages in the order of the file, what they withhold together, and counts that outlive a configuration.
+//! Stages in the order of the file, what they withhold together, and counts that outlive a
+//! configuration.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

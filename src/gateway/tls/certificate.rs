@@ -37,7 +37,8 @@ pub(super) struct Certificate {
 }
 
 impl Certificate {
-    /// Reads both files. The error names the one that is wrong, and whether it is that of `key_path`.
+    /// Reads both files. The error names the one that is wrong, and whether it is that of
+    /// `key_path`.
     pub(super) fn load(files: &CertificateFiles) -> Result<Self, (&'static str, String)> {
         let wrong_cert =
             |why: String| ("cert_path", format!("{}: {why}", files.cert_path.display()));

@@ -47,7 +47,8 @@ impl ClientCa {
         Ok(Self { verifier, id })
     }
 
-    /// The certificate as a request on its connection presents it. It was verified in the handshake; if the authorities changed since, it is verified once more.
+    /// The certificate as a request on its connection presents it. It was verified in the
+    /// handshake; if the authorities changed since, it is verified once more.
     pub fn present<'c>(&self, certificate: &'c ClientCertificate) -> PresentedCertificate<'c> {
         let trusted = certificate.is_verified_by(self.id, |certificate| {
             let (client, others) = match certificate.chain() {

@@ -1,4 +1,5 @@
-//! TLS of one listener: its certificates by the name that a client asks for, and the settings of its handshakes.
+//! TLS of one listener: its certificates by the name that a client asks for, and the settings of
+//! its handshakes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +24,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Reads the files of a network. Every error is reported. On the management network (`management`), clients must have a certificate if any authority is named.
+    /// Reads the files of a network. Every error is reported. On the management network
+    /// (`management`), clients must have a certificate if any authority is named.
     pub(in crate::gateway) fn build(
         network: &Arc<str>,
         settings: &config::ListenerTls,
@@ -91,7 +93,8 @@ fn server_config(
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     if client_ca.is_some() {
-        // A resumed session would bring its certificate along unverified: every handshake is a whole one.
+        // A resumed session would bring its certificate along unverified: every handshake is a
+        // whole one.
         config.send_tls13_tickets = 0;
     } else {
         config.ticketer = tickets.of(network)?;
@@ -128,7 +131,8 @@ impl ByName {
         by_name
     }
 
-    /// Those for a name: exact before a wildcard, which stands for one label; for no name, and for one that none is for, all in their order.
+    /// Those for a name: exact before a wildcard, which stands for one label; for no name, and for
+    /// one that none is for, all in their order.
     pub(super) fn candidates(&self, name: Option<&str>) -> &[Arc<CertifiedKey>] {
         let Some(name) = name.map(str::to_ascii_lowercase) else {
             return &self.all;
@@ -142,7 +146,8 @@ impl ByName {
 }
 
 impl ResolvesServerCert for ByName {
-    /// The first that the client can verify the signature of. If there is none, the first: the handshake then says what is wrong.
+    /// The first that the client can verify the signature of. If there is none, the first: the
+    /// handshake then says what is wrong.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let candidates = self.candidates(hello.server_name());
         let schemes = hello.signature_schemes();

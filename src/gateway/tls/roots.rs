@@ -60,7 +60,8 @@ impl Roots {
     }
 }
 
-/// How many authorities the system trusts. `SSL_CERT_FILE` and `SSL_CERT_DIR` say where they are, if they are set.
+/// How many authorities the system trusts. `SSL_CERT_FILE` and `SSL_CERT_DIR` say where they are,
+/// if they are set.
 ///
 /// # Errors
 ///

@@ -1,4 +1,5 @@
-//! Keys of session tickets (RFC 8446 section 4.6.1, RFC 5077): made at start, changed every 6 hours, kept through reloads, never written anywhere.
+//! Keys of session tickets (RFC 8446 section 4.6.1, RFC 5077): made at start, changed every 6
+//! hours, kept through reloads, never written anywhere.
 
 use std::collections::HashMap;
 use std::fmt;

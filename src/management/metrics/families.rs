@@ -1,4 +1,5 @@
-//! Metric families in the making. The text is the encoder's of the `prometheus` crate, which knows what must be escaped.
+//! Metric families in the making. The text is the encoder's of the `prometheus` crate, which knows
+//! what must be escaped.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -107,7 +108,8 @@ impl Families {
         let mut text = String::new();
         for family in self.0 {
             if family.get_metric().is_empty() {
-                // The encoder refuses it; the format does not. Neither name nor help comes from outside.
+                // The encoder refuses it; the format does not. Neither name nor help comes from
+                // outside.
                 let kind = format!("{:?}", family.get_field_type()).to_lowercase();
                 let (name, help) = (family.name(), family.help());
                 let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");

@@ -1,6 +1,8 @@
-//! `GET /metrics`: what is counted and how things stand, in the Prometheus text format, version 0.0.4.
+//! `GET /metrics`: what is counted and how things stand, in the Prometheus text format, version
+//! 0.0.4.
 //!
-//! Everything is asked for at the scrape; nothing is kept here. A metric without a sample still has its `HELP` and `TYPE`, so that one scrape shows all there are.
+//! Everything is asked for at the scrape; nothing is kept here. A metric without a sample still has
+//! its `HELP` and `TYPE`, so that one scrape shows all there are.
 
 mod families;
 

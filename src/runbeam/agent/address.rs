@@ -1,4 +1,5 @@
-//! Addresses of the cloud: which ones mean the configured one, and how one is shown. Nothing is ever sent to an address that somebody else names.
+//! Addresses of the cloud: which ones mean the configured one, and how one is shown. Nothing is
+//! ever sent to an address that somebody else names.
 
 use crate::gateway::Runbeam;
 

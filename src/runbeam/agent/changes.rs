@@ -1,4 +1,5 @@
-//! Pulling changes: oldest first, each one fetched, acknowledged and put in service before the cloud is told so, and none twice.
+//! Pulling changes: oldest first, each one fetched, acknowledged and put in service before the
+//! cloud is told so, and none twice.
 
 use std::collections::HashSet;
 
@@ -182,7 +183,8 @@ fn sort_by_age(changes: &mut Vec<ConfigChange>) {
     changes.sort_by_cached_key(|change| change.created_at.trim().parse::<Timestamp>().ok());
 }
 
-/// Whether the cloud's error says nothing about the next call: it refused this one, and not for the token or the rate of calls.
+/// Whether the cloud's error says nothing about the next call: it refused this one, and not for the
+/// token or the rate of calls.
 fn is_about_one_change(error: &RunbeamError) -> bool {
     match error.status() {
         Some(429) => false,

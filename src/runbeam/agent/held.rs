@@ -1,4 +1,5 @@
-//! The machine token that is in use, what is known about it, and which one to take where there are two.
+//! The machine token that is in use, what is known about it, and which one to take where there are
+//! two.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -103,8 +104,9 @@ impl fmt::Debug for Held {
     }
 }
 
-/// Whether the store's token is to be used rather than the environment's: it is of the same gateway and lives longer (it was renewed, or the operator has authorized
-/// anew). Nothing is known of a bare token's end, so a stored one of the same gateway that has not expired is the later one.
+/// Whether the store's token is to be used rather than the environment's: it is of the same gateway
+/// and lives longer (it was renewed, or the operator has authorized anew). Nothing is known of a
+/// bare token's end, so a stored one of the same gateway that has not expired is the later one.
 pub(super) fn store_wins(environment: &MachineToken, stored: &MachineToken) -> bool {
     if stored.gateway_id != environment.gateway_id || stored.is_expired() {
         return false;
@@ -116,7 +118,8 @@ pub(super) fn store_wins(environment: &MachineToken, stored: &MachineToken) -> b
     }
 }
 
-/// Which token to begin with. Whose a bare token is the cloud has to say first; then the store is looked at again.
+/// Which token to begin with. Whose a bare token is the cloud has to say first; then the store is
+/// looked at again.
 pub(super) fn choose(
     environment: Option<MachineToken>,
     stored: Option<MachineToken>,

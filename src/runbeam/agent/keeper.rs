@@ -1,4 +1,5 @@
-//! Where the agent keeps its token: the store that the configuration asks for, opened when it is needed.
+//! Where the agent keeps its token: the store that the configuration asks for, opened when it is
+//! needed.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -27,7 +28,8 @@ impl Keeper {
         }
     }
 
-    /// The store that the configuration asks for. Without one (Runbeam is off): the one that was open last, else whichever there is.
+    /// The store that the configuration asks for. Without one (Runbeam is off): the one that was
+    /// open last, else whichever there is.
     pub(super) async fn store(
         &self,
         settings: Option<&Runbeam>,

@@ -1,7 +1,9 @@
-//! The gateway's own connection to the cloud: obtains, renews and watches the machine token, pulls configuration, tells how things stand.
+//! The gateway's own connection to the cloud: obtains, renews and watches the machine token, pulls
+//! configuration, tells how things stand.
 //!
 //! [`Agent`] is what the rest of the process sees: the Management API hands tokens over and asks how things stand. [`Agent::run`] is one task that never ends before
-//! shutdown; `service` is its loop, `poll`, `changes` and `renewal` are what it does, `keeper` is where it keeps its token. The proxy serves, whatever happens here.
+//! shutdown; `service` is its loop, `poll`, `changes` and `renewal` are what it does, `keeper` is
+//! where it keeps its token. The proxy serves, whatever happens here.
 
 mod address;
 mod backoff;
@@ -51,7 +53,8 @@ pub struct Agent {
     users: Users,
     /// Held by whoever replaces the token, so that memory and store agree.
     turn: tokio::sync::Mutex<()>,
-    /// Held while a change is put in service, so that a poll that was broken off and the next one do not both apply it.
+    /// Held while a change is put in service, so that a poll that was broken off and the next one
+    /// do not both apply it.
     applying: Arc<tokio::sync::Mutex<()>>,
     /// Whether the upload at start (`RUNBEAM_PUSH_CONFIG_ON_STARTUP`) is still to be made.
     push: AtomicBool,

@@ -1,4 +1,5 @@
-//! What an operator asks of the agent: to exchange a user's token, to take a machine token, to forget it.
+//! What an operator asks of the agent: to exchange a user's token, to take a machine token, to
+//! forget it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -74,7 +75,8 @@ pub enum OrderError {
 }
 
 impl Agent {
-    /// Checks a user's token. A JWT must be of a trusted issuer: the configured cloud, and nobody else is asked anything. A Sanctum token only the cloud can check.
+    /// Checks a user's token. A JWT must be of a trusted issuer: the configured cloud, and nobody
+    /// else is asked anything. A Sanctum token only the cloud can check.
     pub async fn check_user(&self, token: &str) -> Result<UserToken, OrderError> {
         let settings = self.live.runbeam().ok_or(OrderError::Disabled)?;
         if !is_sanctum_token(token) {
@@ -130,7 +132,8 @@ impl Agent {
         Ok(taken)
     }
 
-    /// Takes a machine token that somebody else has obtained. `base` is the cloud that it was obtained from, as far as that is known.
+    /// Takes a machine token that somebody else has obtained. `base` is the cloud that it was
+    /// obtained from, as far as that is known.
     pub async fn take(
         &self,
         token: MachineToken,

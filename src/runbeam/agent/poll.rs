@@ -1,4 +1,5 @@
-//! One poll: whose token it is (if nobody has said so), the upload at start, the changes that wait, the status report.
+//! One poll: whose token it is (if nobody has said so), the upload at start, the changes that wait,
+//! the status report.
 
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
@@ -10,7 +11,8 @@ use crate::gateway::Runbeam;
 use crate::runbeam::{Gateway, RunbeamClient, RunbeamError};
 
 impl Agent {
-    /// Asks the cloud once, and does what it says. An error of the cloud ends the poll; a change that does not pass does not.
+    /// Asks the cloud once, and does what it says. An error of the cloud ends the poll; a change
+    /// that does not pass does not.
     pub(super) async fn poll(
         &self,
         client: &RunbeamClient,
@@ -78,7 +80,8 @@ impl Agent {
         Ok(())
     }
 
-    /// Finds the gateway of a bare token: the one named like this instance, else the only one there is. What then serves is the token in use.
+    /// Finds the gateway of a bare token: the one named like this instance, else the only one there
+    /// is. What then serves is the token in use.
     async fn identify(
         &self,
         client: &RunbeamClient,
@@ -107,7 +110,8 @@ impl Agent {
         Ok(self.held().filter(Held::is_whole))
     }
 
-    /// Tells the cloud how things stand. That it does not know the call switches this off, quietly; other errors are no matter of the poll's.
+    /// Tells the cloud how things stand. That it does not know the call switches this off, quietly;
+    /// other errors are no matter of the poll's.
     async fn report(&self, client: &RunbeamClient, held: &Held) {
         let configuration = self.live.status();
         let counters = self.status().counters;

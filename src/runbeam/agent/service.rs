@@ -1,4 +1,5 @@
-//! The loop of the background task: what is due when, and what interrupts it. What is done then stands in the other files.
+//! The loop of the background task: what is due when, and what interrupts it. What is done then
+//! stands in the other files.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +19,14 @@ const FIRST_BETWEEN_RENEWALS: Duration = Duration::from_secs(60);
 const MOST_BETWEEN_RENEWALS: Duration = Duration::from_secs(3600);
 /// How long a token that the cloud has just renewed is let be, however short it lives.
 const LEAST_BETWEEN_RENEWALS: Duration = Duration::from_secs(60);
-/// How often the store is looked into for a token that another process put there: with a token in use, and without.
+/// How often the store is looked into for a token that another process put there: with a token in
+/// use, and without.
 const LOOK: Duration = Duration::from_secs(30);
 const LOOK_WITHOUT_TOKEN: Duration = Duration::from_secs(5);
 
 impl Agent {
-    /// The background task: returns on shutdown only. `[runbeam]` is followed as it is switched on and off, and a token that is handed over is used at once.
+    /// The background task: returns on shutdown only. `[runbeam]` is followed as it is switched on
+    /// and off, and a token that is handed over is used at once.
     pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
         let stop = async {
             if shutdown.wait_for(|stop| *stop).await.is_err() {
@@ -44,7 +47,8 @@ impl Agent {
                     () = &mut stop => return,
                     () = &mut serving => {}
                     _ = news.changed() => break,
-                    // Most changes of the configuration, those from the cloud too, are no matter of the connection.
+                    // Most changes of the configuration, those from the cloud too, are no matter of
+                    // the connection.
                     _ = configurations.changed() => if self.live.runbeam() != settings {
                         break;
                     },
@@ -126,7 +130,8 @@ impl Work {
     async fn renew(&mut self, held: Held) {
         let (agent, client) = (self.agent.clone(), self.client.clone());
         let settings = self.settings.clone();
-        // In a task of its own: a token that the cloud has given must not be lost because something else happens meanwhile.
+        // In a task of its own: a token that the cloud has given must not be lost because something
+        // else happens meanwhile.
         let renewal = tokio::spawn(async move { agent.renew(&client, &settings, &held).await });
         let pause = match renewal.await {
             Ok(Ok(())) => {

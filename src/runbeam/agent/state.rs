@@ -1,4 +1,5 @@
-//! How the connection to the cloud stands, for `/info`, the metrics and the log. Plain values, no secret.
+//! How the connection to the cloud stands, for `/info`, the metrics and the log. Plain values, no
+//! secret.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -58,9 +59,11 @@ pub struct Status {
     pub enabled: bool,
     /// Where it is in its life.
     pub state: State,
-    /// The gateway that the token is for; `None` without a token, and before the cloud has said whose a bare token is.
+    /// The gateway that the token is for; `None` without a token, and before the cloud has said
+    /// whose a bare token is.
     pub gateway_id: Option<String>,
-    /// When the token expires, as the cloud wrote it; `None` without a token, and where that is unknown.
+    /// When the token expires, as the cloud wrote it; `None` without a token, and where that is
+    /// unknown.
     pub token_expires_at: Option<String>,
     /// The same as a time.
     pub token_expires: Option<SystemTime>,

@@ -1,4 +1,5 @@
-//! What the agent takes from the process's environment, read once at the start. None of it is ever shown.
+//! What the agent takes from the process's environment, read once at the start. None of it is ever
+//! shown.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -35,7 +36,8 @@ pub enum SurroundingsError {
 }
 
 impl Surroundings {
-    /// Reads the variables. `instance` is `proxy.id`; tokens are kept in `state_dir`, where there is one.
+    /// Reads the variables. `instance` is `proxy.id`; tokens are kept in `state_dir`, where there
+    /// is one.
     ///
     /// # Errors
     ///

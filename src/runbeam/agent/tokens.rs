@@ -1,4 +1,5 @@
-//! Which machine token is in use: that of the environment, of the store, or one that was handed over; and when another one takes its place.
+//! Which machine token is in use: that of the environment, of the store, or one that was handed
+//! over; and when another one takes its place.
 
 use zeroize::Zeroizing;
 
@@ -77,7 +78,8 @@ impl Agent {
         wanted
     }
 
-    /// After the cloud has refused a token: the other one, if there is one that it has not refused; whether there is.
+    /// After the cloud has refused a token: the other one, if there is one that it has not refused;
+    /// whether there is.
     pub(super) async fn take_the_other_token(&self, settings: &Runbeam, refused: &Held) -> bool {
         let stored = self.stored(settings).await;
         let environment = self.environment_token().map(|mut token| {
@@ -115,7 +117,8 @@ impl Agent {
         true
     }
 
-    /// The same for a bare token whose gateway is known now: the store may hold a later one of the same gateway.
+    /// The same for a bare token whose gateway is known now: the store may hold a later one of the
+    /// same gateway.
     pub(super) async fn settle_identified(&self, settings: &Runbeam, bare: &Held, whole: Held) {
         let stored = self.stored(settings).await;
         let next = match stored {
@@ -129,7 +132,8 @@ impl Agent {
         self.settle(settings, bare, next).await;
     }
 
-    /// Puts a token in the place of the one in use, and in the store where it belongs there. Where the store fails, it serves from memory, and is stored later.
+    /// Puts a token in the place of the one in use, and in the store where it belongs there. Where
+    /// the store fails, it serves from memory, and is stored later.
     pub(super) async fn settle(&self, settings: &Runbeam, before: &Held, next: Held) {
         let _turn = self.turn.lock().await;
         let in_use = self.held();

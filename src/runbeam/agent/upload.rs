@@ -1,4 +1,5 @@
-//! The local configuration goes to the cloud, references as they stand in the files. A literal secret keeps it here.
+//! The local configuration goes to the cloud, references as they stand in the files. A literal
+//! secret keeps it here.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -69,7 +70,8 @@ impl Agent {
         Ok(uploaded)
     }
 
-    /// The upload that `RUNBEAM_PUSH_CONFIG_ON_STARTUP` asks for: tried until the cloud has decided about it.
+    /// The upload that `RUNBEAM_PUSH_CONFIG_ON_STARTUP` asks for: tried until the cloud has decided
+    /// about it.
     pub(super) async fn push_at_start(
         &self,
         client: &RunbeamClient,

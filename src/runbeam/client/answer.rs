@@ -42,7 +42,8 @@ pub(super) async fn read(request: &Request, mut answer: Response) -> Result<Vec<
     Ok(body)
 }
 
-/// What the cloud says about an error, fit for a log: without the token, should it be repeated there.
+/// What the cloud says about an error, fit for a log: without the token, should it be repeated
+/// there.
 pub(super) fn message(body: &[u8], authorization: &HeaderValue) -> String {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     let said = answer

@@ -13,7 +13,8 @@ pub struct ClientOptions {
     pub connect_timeout: Duration,
     /// How often a call is tried at most, at least once. Default 3.
     pub attempts: u32,
-    /// Whether any certificate will do. Only for a cloud on this machine (`localhost`, `127.0.0.0/8`, `::1`); with another address it is an error. Default false.
+    /// Whether any certificate will do. Only for a cloud on this machine (`localhost`,
+    /// `127.0.0.0/8`, `::1`); with another address it is an error. Default false.
     pub accept_invalid_certs: bool,
 }
 

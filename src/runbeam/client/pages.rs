@@ -49,7 +49,8 @@ fn read<T: Answer>(answer: Value) -> Result<(Vec<T>, Option<String>), String> {
     Ok((elements?, next))
 }
 
-/// Of the link to the next page only the query is used, so that no answer leads to another place. Else the numbers of the pages tell.
+/// Of the link to the next page only the query is used, so that no answer leads to another place.
+/// Else the numbers of the pages tell.
 fn next(fields: &mut Fields) -> Option<String> {
     let links = fields
         .take("links")

@@ -1,4 +1,5 @@
-//! The calls for resources: gateways and services to be read and changed; endpoints, backends and pipelines to be read.
+//! The calls for resources: gateways and services to be read and changed; endpoints, backends and
+//! pipelines to be read.
 
 use http::Method;
 

@@ -12,7 +12,8 @@ const LAST_PAUSE: Duration = Duration::from_secs(5);
 /// A longer `Retry-After` is the caller's business.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// The pause before another try of a call that failed for the `tried`th time. `None`: it is not tried again.
+/// The pause before another try of a call that failed for the `tried`th time. `None`: it is not
+/// tried again.
 pub(super) fn pause(request: &Request, error: &RunbeamError, tried: u32) -> Option<Duration> {
     let pause = FIRST_PAUSE
         .saturating_mul(1 << tried.saturating_sub(1).min(10))

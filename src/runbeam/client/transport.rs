@@ -46,7 +46,8 @@ impl Transport {
         let mut builder = Client::builder()
             .user_agent(concat!("harmony-edge/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(options.connect_timeout)
-            // A connection that the cloud is just closing would lose a call that must not be made twice.
+            // A connection that the cloud is just closing would lose a call that must not be made
+            // twice.
             .pool_max_idle_per_host(0)
             .referer(false)
             .redirect(Policy::none())

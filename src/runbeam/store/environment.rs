@@ -18,7 +18,8 @@ const MAX_TEXT: usize = 64 * 1024;
 pub enum EnvironmentToken {
     /// The JSON object: everything is known.
     Whole(MachineToken),
-    /// The token alone, as `runbeam token:get --raw` prints it: the cloud has to tell the gateway, and the expiry is unknown.
+    /// The token alone, as `runbeam token:get --raw` prints it: the cloud has to tell the gateway,
+    /// and the expiry is unknown.
     Bare(Zeroizing<String>),
 }
 
@@ -50,7 +51,8 @@ pub enum EnvironmentTokenError {
     NotAToken,
 }
 
-/// Reads `RUNBEAM_MACHINE_TOKEN`. White space around it is trimmed; empty is unset. Whether the token has expired is not looked at.
+/// Reads `RUNBEAM_MACHINE_TOKEN`. White space around it is trimmed; empty is unset. Whether the
+/// token has expired is not looked at.
 ///
 /// # Errors
 ///

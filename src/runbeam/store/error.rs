@@ -8,7 +8,8 @@ use thiserror::Error;
 use super::keyring::KeyringError;
 use super::keys::KeyError;
 
-/// Why a machine token could not be kept, found or forgotten. The old token, if there is one, is as it was.
+/// Why a machine token could not be kept, found or forgotten. The old token, if there is one, is as
+/// it was.
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The name is used in a path and in the keyring.

@@ -1,6 +1,8 @@
-//! The encrypted file: `auth.json` in age's format and, where no variable holds the key, `encryption.key` beside it.
+//! The encrypted file: `auth.json` in age's format and, where no variable holds the key,
+//! `encryption.key` beside it.
 //!
-//! Everything here blocks, for as long as a disk takes. Writers take turns by a lock on the directory, so that two of them that come first do not make two keys.
+//! Everything here blocks, for as long as a disk takes. Writers take turns by a lock on the
+//! directory, so that two of them that come first do not make two keys.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::ErrorKind;
@@ -85,7 +87,8 @@ impl EncryptedFile {
         self.open(path, Some(directory))
     }
 
-    /// Replaces the token. A key that is `given` becomes the instance's; the caller sees to it that the variable is not set then.
+    /// Replaces the token. A key that is `given` becomes the instance's; the caller sees to it that
+    /// the variable is not set then.
     pub(super) fn save(
         &self,
         plain: &[u8],
@@ -190,7 +193,8 @@ impl EncryptedFile {
         written
     }
 
-    /// The keys of the key file. A file that holds none is set aside: nothing can be read with it, and a new token must not fail for it.
+    /// The keys of the key file. A file that holds none is set aside: nothing can be read with it,
+    /// and a new token must not fail for it.
     fn key_or_aside(&self) -> Result<Option<EncryptionKeys>, StoreError> {
         let path = self.directory.join(KEY);
         match read_key(&path) {
@@ -250,7 +254,8 @@ impl EncryptedFile {
                         seconds: PATIENCE.as_secs(),
                     });
                 }
-                // A file system without locks (NFS, for a directory): each write is whole all the same.
+                // A file system without locks (NFS, for a directory): each write is whole all the
+                // same.
                 Err(TryLockError::Error(error)) => {
                     log::debug!("{}: no lock: {error}", path.display());
                     return Ok(None);

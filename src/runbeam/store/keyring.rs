@@ -1,4 +1,5 @@
-//! The keyring of the operating system. Nothing here waits longer than [`PATIENCE`], and nothing here makes it ask a person.
+//! The keyring of the operating system. Nothing here waits longer than [`PATIENCE`], and nothing
+//! here makes it ask a person.
 //!
 //! Linux and the BSDs are tested, with gnome-keyring; macOS is built behind `cfg` and is not.
 

@@ -1,4 +1,5 @@
-//! The keys of the encrypted file: every form in which `RUNBEAM_ENCRYPTION_KEY` may come, and what is done with them. Where they are kept is `key_file`'s business.
+//! The keys of the encrypted file: every form in which `RUNBEAM_ENCRYPTION_KEY` may come, and what
+//! is done with them. Where they are kept is `key_file`'s business.
 
 use std::fmt;
 use std::io::Read;
@@ -25,7 +26,8 @@ const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
-/// One or more age X25519 identities: the first encrypts, all decrypt. Wiped when dropped; `Debug` shows only how many there are.
+/// One or more age X25519 identities: the first encrypts, all decrypt. Wiped when dropped; `Debug`
+/// shows only how many there are.
 #[derive(Clone)]
 pub struct EncryptionKeys {
     /// Never empty.
@@ -93,8 +95,9 @@ pub(super) enum Sealed {
 }
 
 impl EncryptionKeys {
-    /// Reads keys in any of their forms: `AGE-SECRET-KEY-1...`, the output of `age-keygen` with its comments, base64 of either, once or twice, in one line or
-    /// several, padded or not; several keys separated by commas, in mixed forms.
+    /// Reads keys in any of their forms: `AGE-SECRET-KEY-1...`, the output of `age-keygen` with its
+    /// comments, base64 of either, once or twice, in one line or several, padded or not; several
+    /// keys separated by commas, in mixed forms.
     ///
     /// # Errors
     ///
@@ -187,7 +190,8 @@ fn secret(identity: &Identity) -> Zeroizing<String> {
     Zeroizing::new(identity.to_string().expose_secret().to_owned())
 }
 
-/// Neither a key nor base64 has a `#`; a comment may have a comma. `Public key:` is what `age-keygen` says on its standard error.
+/// Neither a key nor base64 has a `#`; a comment may have a comma. `Public key:` is what
+/// `age-keygen` says on its standard error.
 fn without_comments(text: &str) -> Zeroizing<String> {
     let mut kept = Zeroizing::new(String::with_capacity(text.len()));
     for line in text.trim_start_matches('\u{feff}').lines() {

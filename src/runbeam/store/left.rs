@@ -1,4 +1,5 @@
-//! The token that the published Runbeam library left: `~/.runbeam/<instance>/runbeam/auth.json`, with the same keys.
+//! The token that the published Runbeam library left: `~/.runbeam/<instance>/runbeam/auth.json`,
+//! with the same keys.
 
 use std::path::{Path, PathBuf};
 
@@ -50,7 +51,8 @@ impl Left {
         token::from_json(&self.with_code(&opened.plain), &place).map(Some)
     }
 
-    /// The library's later releases do not write `gateway_code`; the gateway's code is the instance's name.
+    /// The library's later releases do not write `gateway_code`; the gateway's code is the
+    /// instance's name.
     fn with_code(&self, plain: &[u8]) -> Zeroizing<Vec<u8>> {
         let mut json = plain.to_vec();
         if let Ok(Value::Object(mut members)) = serde_json::from_slice(plain) {

@@ -9,7 +9,8 @@ impl TokenStore {
     ///
     /// # Errors
     ///
-    /// No store has a token that can be read, and one of them could have: its key is missing, it is damaged, the chosen store cannot be reached.
+    /// No store has a token that can be read, and one of them could have: its key is missing, it is
+    /// damaged, the chosen store cannot be reached.
     pub async fn load(&self) -> Result<Option<MachineToken>, StoreError> {
         let chosen = self.chosen();
         if chosen == Chosen::Memory {

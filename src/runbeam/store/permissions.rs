@@ -1,4 +1,5 @@
-//! Who may read the store: what is ours is made ours alone; what is not ours is refused, except what a Kubernetes fsGroup lends us.
+//! Who may read the store: what is ours is made ours alone; what is not ours is refused, except
+//! what a Kubernetes fsGroup lends us.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};

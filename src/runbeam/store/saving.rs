@@ -8,8 +8,9 @@ use super::keys::EncryptionKeys;
 use super::{MachineToken, StoreKind, TokenStore, blocking, file, locked, token};
 
 impl TokenStore {
-    /// Replaces the token, in every store. A `key` that came with it (`encryption_key` of `/authorize` and `/token`) becomes the instance's, unless
-    /// `RUNBEAM_ENCRYPTION_KEY` is set: then that one wins, with a warning.
+    /// Replaces the token, in every store. A `key` that came with it (`encryption_key` of
+    /// `/authorize` and `/token`) becomes the instance's, unless `RUNBEAM_ENCRYPTION_KEY` is set:
+    /// then that one wins, with a warning.
     ///
     /// # Errors
     ///
@@ -97,7 +98,8 @@ impl TokenStore {
         Ok(())
     }
 
-    /// A renewed token must not be lost because the keyring was locked meanwhile: the file takes it then, unless `token_store` says otherwise.
+    /// A renewed token must not be lost because the keyring was locked meanwhile: the file takes it
+    /// then, unless `token_store` says otherwise.
     async fn save_keyring(&self, plain: Zeroizing<Vec<u8>>) -> Result<Chosen, StoreError> {
         let error = match self.keyring.set(&plain).await {
             Ok(()) => {
@@ -117,7 +119,8 @@ impl TokenStore {
         Ok(Chosen::File)
     }
 
-    /// What is left in another store must not come back. If it cannot be removed, the order of [`token::newest`] still decides.
+    /// What is left in another store must not come back. If it cannot be removed, the order of
+    /// [`token::newest`] still decides.
     async fn forget_elsewhere(&self, stored: Chosen) {
         if stored == Chosen::Memory {
             return;

@@ -1,4 +1,5 @@
-//! The store in three functions, for a program that needs no more: `~/.runbeam/<instance>/`, the keyring where there is one, `RUNBEAM_ENCRYPTION_KEY` from the environment.
+//! The store in three functions, for a program that needs no more: `~/.runbeam/<instance>/`, the
+//! keyring where there is one, `RUNBEAM_ENCRYPTION_KEY` from the environment.
 
 use std::env;
 

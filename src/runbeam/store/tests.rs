@@ -1,4 +1,5 @@
-//! The choice of a store, and what becomes of the others. The keyring is a fake here; the real one is in `tests/edge`.
+//! The choice of a store, and what becomes of the others. The keyring is a fake here; the real one
+//! is in `tests/edge`.
 
 mod copies;
 mod given_keys;

@@ -23,7 +23,8 @@ pub(super) fn from_json(json: &[u8], place: &str) -> Result<MachineToken, StoreE
     serde_json::from_slice(json).map_err(damaged)
 }
 
-/// The token that was issued later; else the one that expires later; else the one of the chosen store.
+/// The token that was issued later; else the one that expires later; else the one of the chosen
+/// store.
 pub(super) fn newest(
     file: Option<MachineToken>,
     keyring: MachineToken,

@@ -81,7 +81,8 @@ impl UserClaims {
         }
     }
 
-    /// Where the API is that the token is for: the scheme, host and port of `iss`, which are those of a trusted issuer.
+    /// Where the API is that the token is for: the scheme, host and port of `iss`, which are those
+    /// of a trusted issuer.
     pub fn api_base_url(&self) -> String {
         self.origin.clone()
     }

@@ -10,22 +10,28 @@ use crate::runbeam::DEFAULT_BASE_URL;
 /// What is asked of a user's token, and where the keys come from.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ValidationOptions {
-    /// Whose tokens are accepted: addresses of which the scheme, host and port count. https, or http on this machine. `iss` has to have exactly the same, though its path may
-    /// be any. Default: [`DEFAULT_BASE_URL`]. None: no token passes.
+    /// Whose tokens are accepted: addresses of which the scheme, host and port count. https, or
+    /// http on this machine. `iss` has to have exactly the same, though its path may be any.
+    /// Default: [`DEFAULT_BASE_URL`]. None: no token passes.
     pub trusted_issuers: Vec<String>,
-    /// Where the keys of all of them are, instead of `/api/.well-known/jwks.json` at each. https, or http on this machine.
+    /// Where the keys of all of them are, instead of `/api/.well-known/jwks.json` at each. https,
+    /// or http on this machine.
     pub jwks_url: Option<String>,
-    /// The accepted algorithms with public keys. Default: RS256. Those with a shared secret do not count here.
+    /// The accepted algorithms with public keys. Default: RS256. Those with a shared secret do not
+    /// count here.
     pub algorithms: Vec<JwtAlgorithm>,
     /// Claims that have to be there, besides `exp` and `iss`. Default: none.
     pub required_claims: Vec<String>,
-    /// Accepted values of `aud`, of which one has to be there. Default: none, and `aud` is not looked at: the cloud's tokens seldom have it.
+    /// Accepted values of `aud`, of which one has to be there. Default: none, and `aud` is not
+    /// looked at: the cloud's tokens seldom have it.
     pub audiences: Vec<String>,
     /// How far the clocks may be apart. Default 60 s.
     pub leeway: Duration,
-    /// The secret, of at least 32 bytes, that the cloud signs HS256 tokens with. Default: none, and HS256 is refused.
+    /// The secret, of at least 32 bytes, that the cloud signs HS256 tokens with. Default: none, and
+    /// HS256 is refused.
     pub jwt_secret: Option<String>,
-    /// For how many hours a key set serves before it is fetched again; at least a minute. Default 24. When it cannot be fetched, the old one serves for a day.
+    /// For how many hours a key set serves before it is fetched again; at least a minute. Default
+    /// 24. When it cannot be fetched, the old one serves for a day.
     pub cache_hours: u64,
 }
 
@@ -45,7 +51,8 @@ impl Default for ValidationOptions {
 }
 
 impl ValidationOptions {
-    /// The defaults, but for `RUNBEAM_API_URL` (the one trusted issuer) and `RUNBEAM_JWT_SECRET` (the secret for HS256). Empty counts as unset.
+    /// The defaults, but for `RUNBEAM_API_URL` (the one trusted issuer) and `RUNBEAM_JWT_SECRET`
+    /// (the secret for HS256). Empty counts as unset.
     pub fn from_env() -> Self {
         Self::from_variables(|name| env::var(name).ok())
     }

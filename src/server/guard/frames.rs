@@ -1,6 +1,8 @@
-//! The frames of an HTTP/2 connection as they come in, as far as they tell whether it makes headway: blocks of header fields, and streams that are reset.
+//! The frames of an HTTP/2 connection as they come in, as far as they tell whether it makes
+//! headway: blocks of header fields, and streams that are reset.
 //!
-//! Nothing is judged or changed here; the HTTP/2 of the proxy reads the same bytes. What is malformed is its business too.
+//! Nothing is judged or changed here; the HTTP/2 of the proxy reads the same bytes. What is
+//! malformed is its business too.
 
 /// `PRI * HTTP/2.0 ...` (RFC 9113 section 3.4).
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -80,8 +80,8 @@ impl Gate {
         matches!(self.bind, Bind::Tcp(bind) if bind.ip().is_unspecified() && bind.port() == port)
     }
 
-    /// Lets a connection in. If there are too many, the oldest one that has not sent a whole head goes; if all have, the one that can best be
-    /// spared; if all are busy, the new one.
+    /// Lets a connection in. If there are too many, the oldest one that has not sent a whole head
+    /// goes; if all have, the one that can best be spared; if all are busy, the new one.
     pub(super) fn admit(self: &Arc<Self>, connection: &Arc<Connection>) -> Option<Admission> {
         let open = self.metrics.open.fetch_add(1, Ordering::Relaxed) + 1;
         let mut inside = self.inside();

@@ -7,12 +7,14 @@ use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use super::frames::Frames;
 use crate::proxy::{Connection, Cut};
 
-/// A connection that resets so many streams in a [`WINDOW`], and at least half of those that it opens, is closed: each costs us more than it costs the client.
+/// A connection that resets so many streams in a [`WINDOW`], and at least half of those that it
+/// opens, is closed: each costs us more than it costs the client.
 const MAX_RESETS: u32 = 200;
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// What HTTP/2 itself holds connections to. It would close one, and say so to nobody, at 20 streams that are reset before they are looked at, which a browser may do
-/// whose user goes elsewhere; those count as every other reset does.
+/// What HTTP/2 itself holds connections to. It would close one, and say so to nobody, at 20 streams
+/// that are reset before they are looked at, which a browser may do whose user goes elsewhere;
+/// those count as every other reset does.
 pub(in crate::server) fn options() -> H2Options {
     let mut options = default_h2_options();
     options.max_pending_accept_reset_streams(MAX_RESETS as usize);

@@ -1,7 +1,10 @@
-//! What stands between Pingora's accept and the application: limits on connections that Pingora has none for.
+//! What stands between Pingora's accept and the application: limits on connections that Pingora has
+//! none for.
 //!
-//! A head has ten seconds however it trickles, an idle connection a minute, a listener a number of connections. Nothing here looks into a request: the stream takes
-//! note of what comes in, the application of what it makes of it, and a sweeper ends what makes no headway. A request costs no timer, no lock and no allocation.
+//! A head has ten seconds however it trickles, an idle connection a minute, a listener a number of
+//! connections. Nothing here looks into a request: the stream takes note of what comes in, the
+//! application of what it makes of it, and a sweeper ends what makes no headway. A request costs no
+//! timer, no lock and no allocation.
 
 mod frames;
 mod gate;
@@ -156,7 +159,8 @@ impl Gates {
     }
 }
 
-/// How many connections each network takes: as configured, unless the process may not have that many files open.
+/// How many connections each network takes: as configured, unless the process may not have that
+/// many files open.
 fn limits(config: &Config, open_files: Option<u64>) -> Vec<usize> {
     let management = config.management.as_ref().map(|settings| &settings.network);
     let wanted = config.networks.iter().map(|network| {
@@ -246,7 +250,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
         }
     }
 
-    /// Serves one request after the other. As Pingora would, but each head is awaited here, where it costs neither the memory of a request nor a timer.
+    /// Serves one request after the other. As Pingora would, but each head is awaited here, where
+    /// it costs neither the memory of a request nor a timer.
     async fn requests<S: IO + 'static>(
         &self,
         mut stream: Box<Watched<S>>,
@@ -274,7 +279,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
         }
     }
 
-    /// Serves one request, of whose head this is the beginning. No `async fn`: the session is not to take its place in every connection that waits.
+    /// Serves one request, of whose head this is the beginning. No `async fn`: the session is not
+    /// to take its place in every connection that waits.
     fn request<'a>(
         &'a self,
         stream: Stream,
@@ -312,7 +318,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
             return None;
         };
         let (this, shutdown) = (self.clone(), shutdown.clone());
-        // In a task of its own: Pingora's keeps room for a handshake, which is not made there, for as long as the connection lives.
+        // In a task of its own: Pingora's keeps room for a handshake, which is not made there, for
+        // as long as the connection lives.
         tokio::spawn(async move {
             this.connection(socket, connection, admission, shutdown)
                 .await
@@ -325,7 +332,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
     }
 }
 
-/// Drops what serves a connection once it is cut, after it had the chance to say a last word. If the cut is for a request's sake, it has a moment to end the request.
+/// Drops what serves a connection once it is cut, after it had the chance to say a last word. If
+/// the cut is for a request's sake, it has a moment to end the request.
 async fn unless_cut(progress: &Progress, serving: impl Future<Output = Option<()>>) {
     let mut serving = std::pin::pin!(serving);
     let mut waker: Option<Waker> = None;

@@ -1,6 +1,7 @@
 //! A client's stream that takes note of how far its requests have come.
 //!
-//! It stands where Pingora expects the stream itself, as one type with it, so that a read costs one more look at an atomic and no further call through a table.
+//! It stands where Pingora expects the stream itself, as one type with it, so that a read costs one
+//! more look at an atomic and no further call through a table.
 
 use std::future::poll_fn;
 use std::io;
@@ -24,7 +25,8 @@ use super::frames::PREFACE;
 use super::http2::Http2;
 use crate::proxy::{Connection, Cut, Phase};
 
-/// Room for a usual head, and the size from which on the application reads on itself: it has a limit.
+/// Room for a usual head, and the size from which on the application reads on itself: it has a
+/// limit.
 const USUAL_HEAD: usize = 2 * 1024;
 const MAX_HEAD: usize = 16 * 1024;
 
@@ -39,7 +41,8 @@ pub(super) struct Watched<S> {
     connection: Arc<Connection>,
     /// The beginning of HTTP/2, which was read before the application asked for it.
     front: BytesMut,
-    /// HTTP/1: the bytes that came since the request at hand began, and those of its head; 0: unknown.
+    /// HTTP/1: the bytes that came since the request at hand began, and those of its head; 0:
+    /// unknown.
     came: u64,
     head: u64,
     /// `None`: HTTP/1.
@@ -74,8 +77,8 @@ impl<S: IO> Watched<S> {
         }
     }
 
-    /// Waits for the first head and returns it with what came behind it; `None`: this is HTTP/2. What serves a request takes many times the memory of this, so it
-    /// begins only then.
+    /// Waits for the first head and returns it with what came behind it; `None`: this is HTTP/2.
+    /// What serves a request takes many times the memory of this, so it begins only then.
     pub(super) async fn first_head(&mut self) -> io::Result<Option<BytesMut>> {
         if self.http2.is_some() {
             return Ok(None);
@@ -119,8 +122,10 @@ impl<S: IO> Watched<S> {
         Poll::Ready(Ok(read.filled().len()))
     }
 
-    /// How many bytes came behind the request at hand, which has been answered: its head and `body` bytes. Whoever read it holds them: they begin the next head.
-    /// `None`: there is no telling, since the body does not say how long it is, or the head was not awaited here but came behind another request.
+    /// How many bytes came behind the request at hand, which has been answered: its head and `body`
+    /// bytes. Whoever read it holds them: they begin the next head. `None`: there is no telling,
+    /// since the body does not say how long it is, or the head was not awaited here but came behind
+    /// another request.
     pub(super) fn came_behind(&mut self, body: Option<u64>) -> Option<u64> {
         let head = std::mem::take(&mut self.head);
         let request = head.checked_add(body?).filter(|_| head > 0)?;
@@ -145,9 +150,11 @@ impl<S: IO> Watched<S> {
         self.connection.progress().cut(Cut::Gone);
     }
 
-    /// Takes note of whether the client takes what is written to it, and fails if it has not for too long.
+    /// Takes note of whether the client takes what is written to it, and fails if it has not for
+    /// too long.
     ///
-    /// Headway is a step that waited and then went on. That something can be written while a flush waits is none: it may have gone into a buffer.
+    /// Headway is a step that waited and then went on. That something can be written while a flush
+    /// waits is none: it may have gone into a buffer.
     fn wrote<T>(&mut self, step: Step, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match &polled {
             Poll::Pending => {
@@ -182,8 +189,9 @@ impl<S: IO> Watched<S> {
     }
 }
 
-/// How many of these bytes, of which those from `fresh` on are new, the application can make something of: those of a whole head, of the preface of HTTP/2, or of what
-/// can be neither. `None`: more must come.
+/// How many of these bytes, of which those from `fresh` on are new, the application can make
+/// something of: those of a whole head, of the preface of HTTP/2, or of what can be neither.
+/// `None`: more must come.
 fn head_end(bytes: &[u8], fresh: usize) -> Option<usize> {
     let common = bytes.len().min(PREFACE.len());
     if bytes[..common] == PREFACE[..common] {
@@ -283,7 +291,8 @@ impl<S: IO> AsyncWrite for Watched<S> {
 
 #[async_trait]
 impl<S: IO> Peek for Watched<S> {
-    /// Pingora asks whether the connection begins with the preface of HTTP/2, and would wait for as many bytes. It has been read by now, or something else.
+    /// Pingora asks whether the connection begins with the preface of HTTP/2, and would wait for as
+    /// many bytes. It has been read by now, or something else.
     async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
         let have = self.front.len().min(buf.len());
         buf[..have].copy_from_slice(&self.front[..have]);
@@ -400,7 +409,8 @@ mod tests {
         ] {
             assert_eq!(head_end(beginning, 0), None, "{beginning:?}");
         }
-        // Some take empty lines before a request for nothing. Here they are no head, so that what follows is not mistaken for a later request's.
+        // Some take empty lines before a request for nothing. Here they are no head, so that what
+        // follows is not mistaken for a later request's.
         assert_eq!(head_end(b"\r\n\r\nGET / HTTP/1.1\r\n\r\n", 0), Some(4));
     }
 

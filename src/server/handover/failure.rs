@@ -3,7 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-/// Why nothing was taken over. Except for the last three, the running process has noticed nothing; and it goes on serving after all of them.
+/// Why nothing was taken over. Except for the last three, the running process has noticed nothing;
+/// and it goes on serving after all of them.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeOverError {
     /// There is no place to meet.

@@ -1,4 +1,5 @@
-//! Which names in which directories matter: those of the files, of every symbolic link on the way to them, and of what is missing on the way.
+//! Which names in which directories matter: those of the files, of every symbolic link on the way
+//! to them, and of what is missing on the way.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const PLACES: usize = 64;
 const OTHER: &str = "other";
 
-/// A list of labels in the order in which they first occurred. Finding one is a walk over those before it, mostly by comparing addresses.
+/// A list of labels in the order in which they first occurred. Finding one is a walk over those
+/// before it, mostly by comparing addresses.
 #[derive(Debug)]
 pub(super) struct ByLabel {
     places: Box<[Place]>,

@@ -1,7 +1,9 @@
 //! What is counted of requests: by pipeline and by backend, for the life of the process.
 //!
-//! A pipeline gets its counters once, when a gateway is built, and a reload gives a pipeline of the same name the same ones. A request then costs a few relaxed
-//! additions: no look-up by name, no lock, no allocation. A pipeline that a reload removed takes its counters with it, once its last request has ended.
+//! A pipeline gets its counters once, when a gateway is built, and a reload gives a pipeline of the
+//! same name the same ones. A request then costs a few relaxed additions: no look-up by name, no
+//! lock, no allocation. A pipeline that a reload removed takes its counters with it, once its last
+//! request has ended.
 
 mod by_label;
 mod histogram;
@@ -71,7 +73,8 @@ impl Metrics {
         &self.in_flight
     }
 
-    /// Every pipeline in use, by name; the one without a name, for requests that belong to none, comes first.
+    /// Every pipeline in use, by name; the one without a name, for requests that belong to none,
+    /// comes first.
     pub fn pipelines(&self) -> Vec<Arc<PipelineMetrics>> {
         let mut all = vec![self.unmatched.clone()];
         all.extend(self.pipelines.all());
@@ -89,7 +92,8 @@ impl Metrics {
     }
 }
 
-/// The counters of one pipeline. On cache lines of their own, so that two pipelines on two workers do not slow each other down.
+/// The counters of one pipeline. On cache lines of their own, so that two pipelines on two workers
+/// do not slow each other down.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct PipelineMetrics {
@@ -112,7 +116,8 @@ impl PipelineMetrics {
         }
     }
 
-    /// Counts a request that has ended. `code`: what the client got; `None`: it was gone before. `reason`: why the request was refused or failed.
+    /// Counts a request that has ended. `code`: what the client got; `None`: it was gone before.
+    /// `reason`: why the request was refused or failed.
     pub fn count(&self, code: Option<u16>, duration: Duration, reason: Option<&'static str>) {
         let place =
             code.and_then(|code| self.codes.get(usize::from(code.wrapping_sub(FIRST_CODE))));
@@ -212,7 +217,8 @@ struct Registry<T>(Mutex<Known<T>>);
 #[derive(Debug)]
 struct Known<T> {
     counters: BTreeMap<Arc<str>, Weak<T>>,
-    /// How many there are when those that nobody holds are next looked for: a configuration of many pipelines is not to look at all of them for each.
+    /// How many there are when those that nobody holds are next looked for: a configuration of many
+    /// pipelines is not to look at all of them for each.
     full: usize,
 }
 

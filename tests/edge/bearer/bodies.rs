@@ -1,4 +1,5 @@
-//! A denied request that has a body: the connection stays in a defined state, and the body is never taken for a request.
+//! A denied request that has a body: the connection stays in a defined state, and the body is never
+//! taken for a request.
 
 use std::time::Duration;
 
@@ -9,7 +10,11 @@ use crate::support::{Client, Edge, Issuer, Upstream};
 fn assert_next_is_answered_or_closed(row: &str, client: &mut Client, next: &[u8]) {
     client.send(next);
     if let Ok(Some(response)) = client.try_response("GET") {
-        assert_eq!((response.status, response.text().as_str()), (200, "/next"), "{row}: the next request");
+        assert_eq!(
+            (response.status, response.text().as_str()),
+            (200, "/next"),
+            "{row}: the next request"
+        );
     }
 }
 
@@ -23,7 +28,10 @@ fn the_next_request_on_the_connection_is_answered_or_the_connection_ends() {
         ("a small body", edge.post("/api/x", "x".repeat(100)).bytes()),
         ("a small chunked body", edge.post("/api/x", "x".repeat(5000)).chunked().bytes()),
         ("a body that looks like a request", edge.post("/api/x", hidden.clone()).bytes()),
-        ("a chunked body that looks like a request", edge.post("/api/x", hidden.clone()).chunked().bytes()),
+        (
+            "a chunked body that looks like a request",
+            edge.post("/api/x", hidden.clone()).chunked().bytes(),
+        ),
         ("a large body", edge.post("/api/x", "x".repeat(5_000_000)).bytes()),
         ("a large chunked body", edge.post("/api/x", "x".repeat(2_000_000)).chunked().bytes()),
         ("a bad token and a body", edge.post("/api/x", hidden.clone()).bearer("abc").bytes()),
@@ -32,13 +40,18 @@ fn the_next_request_on_the_connection_is_answered_or_the_connection_ends() {
     for (row, denied) in rows {
         let mut client = edge.connect().patience(Duration::from_secs(5));
         client.send(denied);
-        // A connection that the edge resets while the client still writes may lose the answer; what counts is that nothing passes.
+        // A connection that the edge resets while the client still writes may lose the answer; what
+        // counts is that nothing passes.
         if let Ok(Some(response)) = client.try_response("POST") {
             assert!(matches!(response.status, 401 | 404), "{row}: {}", response.status);
             assert_next_is_answered_or_closed(row, &mut client, &next);
         }
         for request in upstream.requests() {
-            assert_eq!(request.target(), "/next", "{row}: only the next request may reach the upstream");
+            assert_eq!(
+                request.target(),
+                "/next",
+                "{row}: only the next request may reach the upstream"
+            );
         }
         upstream.clear();
     }
@@ -48,11 +61,19 @@ fn the_next_request_on_the_connection_is_answered_or_the_connection_ends() {
 fn the_denial_does_not_wait_for_the_body() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let edge = Edge::with_jwt(&issuer, &upstream).start();
-    for framing in ["Content-Length: 1000000", "Transfer-Encoding: chunked", "Content-Length: 1000\r\nExpect: 100-continue"] {
+    for framing in [
+        "Content-Length: 1000000",
+        "Transfer-Encoding: chunked",
+        "Content-Length: 1000\r\nExpect: 100-continue",
+    ] {
         let mut client = edge.connect().patience(Duration::from_secs(5));
         client.send(format!("POST /api/x HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n"));
         let response = client.response();
-        assert_eq!((response.status, response.interim.as_slice()), (401, [].as_slice()), "{framing}");
+        assert_eq!(
+            (response.status, response.interim.as_slice()),
+            (401, [].as_slice()),
+            "{framing}"
+        );
     }
     assert_eq!(upstream.connections(), 0);
 }

@@ -12,7 +12,8 @@ fn a_good_token_passes_in_every_spelling_of_the_scheme() {
     let edge = Edge::with_jwt(&issuer, &upstream).start();
     let token = issuer.token().sign();
     for scheme in ["Bearer ", "bearer ", "BEARER ", "BeArEr ", "Bearer  ", "Bearer    "] {
-        let response = edge.get("/api/x").header("Authorization", format!("{scheme}{token}")).send();
+        let response =
+            edge.get("/api/x").header("Authorization", format!("{scheme}{token}")).send();
         assert_eq!(response.status, 200, "{scheme:?}");
     }
     assert_eq!(upstream.count(), 6);
@@ -25,13 +26,32 @@ fn without_a_token_the_challenge_has_no_error() {
     let token = issuer.token().sign();
     let rows: [(&str, Request); 8] = [
         ("nothing", edge.get("/api/x")),
-        ("another scheme", edge.get("/api/x").header("Authorization", "Basic dXNlcjpwYXNzd29yZA==")),
-        ("a scheme that begins alike", edge.get("/api/x").header("Authorization", format!("Bearers {token}"))),
-        ("no space after the scheme", edge.get("/api/x").header("Authorization", format!("Bearer{token}"))),
-        ("a token in another field", edge.get("/api/x").header("X-Authorization", format!("Bearer {token}"))),
-        ("a token in Proxy-Authorization", edge.get("/api/x").header("Proxy-Authorization", format!("Bearer {token}"))),
+        (
+            "another scheme",
+            edge.get("/api/x").header("Authorization", "Basic dXNlcjpwYXNzd29yZA=="),
+        ),
+        (
+            "a scheme that begins alike",
+            edge.get("/api/x").header("Authorization", format!("Bearers {token}")),
+        ),
+        (
+            "no space after the scheme",
+            edge.get("/api/x").header("Authorization", format!("Bearer{token}")),
+        ),
+        (
+            "a token in another field",
+            edge.get("/api/x").header("X-Authorization", format!("Bearer {token}")),
+        ),
+        (
+            "a token in Proxy-Authorization",
+            edge.get("/api/x").header("Proxy-Authorization", format!("Bearer {token}")),
+        ),
         ("a token in the query", edge.get(&format!("/api/x?access_token={token}"))),
-        ("a token in a form", edge.post("/api/x", format!("access_token={token}")).header("Content-Type", "application/x-www-form-urlencoded")),
+        (
+            "a token in a form",
+            edge.post("/api/x", format!("access_token={token}"))
+                .header("Content-Type", "application/x-www-form-urlencoded"),
+        ),
     ];
     for (row, request) in rows {
         let response = request.send();
@@ -68,7 +88,13 @@ fn every_refused_token_gets_the_same_bytes() {
         ("wrong issuer", issuer.token().claim("iss", "https://evil.example.com").sign()),
         ("no expiry", issuer.token().without("exp").sign()),
         ("tampered signature", format!("{message}.{}", crate::support::keys::base64url([7; 256]))),
-        ("tampered claims", format!("{header}.{}.{signature}", crate::support::keys::base64url(issuer.token().claim("sub", "root").claims_text()))),
+        (
+            "tampered claims",
+            format!(
+                "{header}.{}.{signature}",
+                crate::support::keys::base64url(issuer.token().claim("sub", "root").claims_text())
+            ),
+        ),
         ("signed by another key", issuer.token_of("k1", &RsaKey::number(1)).sign()),
         ("unknown key id", issuer.token().kid("unknown").sign()),
         ("no token at all", "abc".to_owned()),
@@ -86,7 +112,11 @@ fn every_refused_token_gets_the_same_bytes() {
             assert_eq!(response.fields("www-authenticate"), [INVALID], "{row}");
             assert_generic_denial(row, &response);
             let bytes = response.without_date_and_id();
-            assert_eq!(&bytes, first.get_or_insert(bytes.clone()), "{row}: byte for byte as the first row (HTTP/2: {http2})");
+            assert_eq!(
+                &bytes,
+                first.get_or_insert(bytes.clone()),
+                "{row}: byte for byte as the first row (HTTP/2: {http2})"
+            );
         }
     }
     assert_eq!(upstream.connections(), 0);
@@ -107,10 +137,15 @@ fn one_credential_twice_is_400() {
     ];
     for http2 in [false, true] {
         for (row, [first, second]) in rows {
-            let request = edge.get("/api/x").header("Authorization", first).header("Authorization", second);
+            let request =
+                edge.get("/api/x").header("Authorization", first).header("Authorization", second);
             let response = if http2 { request.http2() } else { request }.send();
             assert_eq!(response.status, 400, "{row}");
-            assert_eq!(response.fields("www-authenticate"), [r#"Bearer realm="harmony", error="invalid_request""#], "{row}");
+            assert_eq!(
+                response.fields("www-authenticate"),
+                [r#"Bearer realm="harmony", error="invalid_request""#],
+                "{row}"
+            );
             assert_generic_denial(row, &response);
         }
     }
@@ -122,17 +157,37 @@ fn connection_may_not_nominate_what_the_edge_decides_by() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let edge = Edge::with_jwt(&issuer, &upstream).start();
     let token = issuer.token().sign();
-    let nominated =
-        ["Authorization", "authorization", "Host", "host", "X-Auth-Subject", "x-auth-method", "X-Auth-Anything", "X_Auth_Subject", "x.auth.subject"];
+    let nominated = [
+        "Authorization",
+        "authorization",
+        "Host",
+        "host",
+        "X-Auth-Subject",
+        "x-auth-method",
+        "X-Auth-Anything",
+        "X_Auth_Subject",
+        "x.auth.subject",
+    ];
     let forwarded = ["X-Forwarded-For", "x-forwarded-host", "X-Forwarded-Proto"];
     let no_names = ["\"x-something\"", ":path", "x something", "a, b, c, d, e, f, g, h, i, j"];
     for name in nominated.into_iter().chain(forwarded).chain(no_names) {
-        for value in [name.to_owned(), format!("keep-alive, {name}"), format!("close,{name}"), format!(" ,{name}, x")] {
-            let response = edge.get("/api/x").bearer(&token).header("Connection", value.as_str()).send();
+        for value in [
+            name.to_owned(),
+            format!("keep-alive, {name}"),
+            format!("close,{name}"),
+            format!(" ,{name}, x"),
+        ] {
+            let response =
+                edge.get("/api/x").bearer(&token).header("Connection", value.as_str()).send();
             assert_eq!(response.status, 400, "Connection: {value}");
             assert_generic_denial(&value, &response);
         }
-        let split = edge.get("/api/x").bearer(&token).header("Connection", "keep-alive").header("Connection", name).send();
+        let split = edge
+            .get("/api/x")
+            .bearer(&token)
+            .header("Connection", "keep-alive")
+            .header("Connection", name)
+            .send();
         assert_eq!(split.status, 400, "{name} in a second Connection field");
     }
     assert_eq!(upstream.connections(), 0);
@@ -146,7 +201,11 @@ fn a_missing_scope_or_claim_value_is_403() {
     let edge = Edge::with_jwt(&issuer, &upstream)
         .jwt("required_scopes = [\"read\", \"write\"]\nrequired_claims = { tenant = [\"blue\", \"green\"], level = 3 }")
         .start();
-    let complete = issuer.token().claim("scope", "openid write read").claim("tenant", "green").claim("level", 3);
+    let complete = issuer
+        .token()
+        .claim("scope", "openid write read")
+        .claim("tenant", "green")
+        .claim("level", 3);
     let passing = [
         ("all there", complete.clone()),
         ("scp as a list", complete.clone().without("scope").claim("scp", vec!["read", "write"])),
@@ -172,7 +231,11 @@ fn a_missing_scope_or_claim_value_is_403() {
         let response = edge.get("/api/x").bearer(&token.sign()).send();
         assert_eq!(response.status, 403, "{row}");
         let challenge = response.field("www-authenticate").unwrap_or_default();
-        assert!(challenge.starts_with(r#"Bearer realm="harmony""#) && challenge.contains(r#"error="insufficient_scope""#), "{row}: {challenge}");
+        assert!(
+            challenge.starts_with(r#"Bearer realm="harmony""#)
+                && challenge.contains(r#"error="insufficient_scope""#),
+            "{row}: {challenge}"
+        );
         assert_generic_denial(row, &response);
     }
     let bad = edge.get("/api/x").bearer(&complete.expired().sign()).send();
@@ -184,7 +247,10 @@ fn a_missing_scope_or_claim_value_is_403() {
 fn a_required_claim_by_name_has_only_to_be_there() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let edge = Edge::with_jwt(&issuer, &upstream).jwt("required_claims = [\"tenant\"]").start();
-    assert_eq!(edge.get("/api/x").bearer(&issuer.token().claim("tenant", "any").sign()).send().status, 200);
+    assert_eq!(
+        edge.get("/api/x").bearer(&issuer.token().claim("tenant", "any").sign()).send().status,
+        200
+    );
     assert_eq!(edge.get("/api/x").bearer(&issuer.token().sign()).send().status, 403);
     assert_eq!(upstream.count(), 1);
 }
@@ -195,7 +261,11 @@ fn without_keys_a_token_is_503_and_nobody_is_let_through() {
     issuer.answer(Answer::Status(500));
     let edge = Edge::with_jwt(&issuer, &upstream).start();
     for http2 in [false, true] {
-        for (row, token) in [("good", issuer.token()), ("expired", issuer.token().expired()), ("unknown key id", issuer.token().kid("other"))] {
+        for (row, token) in [
+            ("good", issuer.token()),
+            ("expired", issuer.token().expired()),
+            ("unknown key id", issuer.token().kid("other")),
+        ] {
             let request = edge.get("/api/x").bearer(&token.sign());
             let response = if http2 { request.http2() } else { request }.send();
             assert_eq!(response.status, 503, "{row}");
@@ -204,7 +274,11 @@ fn without_keys_a_token_is_503_and_nobody_is_let_through() {
             assert_generic_denial(row, &response);
         }
     }
-    assert_eq!(edge.get("/api/x").send().status, 401, "who presents nothing is asked for a token all the same");
+    assert_eq!(
+        edge.get("/api/x").send().status,
+        401,
+        "who presents nothing is asked for a token all the same"
+    );
     assert_eq!(upstream.connections(), 0);
 }
 
@@ -212,14 +286,26 @@ fn without_keys_a_token_is_503_and_nobody_is_let_through() {
 fn the_realm_is_the_one_configured() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let edge = Edge::with_jwt(&issuer, &upstream).jwt("realm = \"the vault\"").start();
-    assert_eq!(edge.get("/api/x").send().fields("www-authenticate"), [r#"Bearer realm="the vault""#]);
+    assert_eq!(
+        edge.get("/api/x").send().fields("www-authenticate"),
+        [r#"Bearer realm="the vault""#]
+    );
 }
 
 #[test]
 fn a_body_echoes_nothing_of_the_request() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let edge = Edge::with_jwt(&issuer, &upstream).start();
-    let response = edge.get("/api/needle-path?needle-query").bearer("needle-token").header("X-Needle", "needle-field").host("needle-host").send();
+    let response = edge
+        .get("/api/needle-path?needle-query")
+        .bearer("needle-token")
+        .header("X-Needle", "needle-field")
+        .host("needle-host")
+        .send();
     assert_eq!(response.status, 401);
-    assert!(!response.without_date_and_id().contains("needle"), "{}", response.without_date_and_id());
+    assert!(
+        !response.without_date_and_id().contains("needle"),
+        "{}",
+        response.without_date_and_id()
+    );
 }

@@ -6,7 +6,11 @@ use crate::support::edge::EdgeBuilder;
 use crate::support::{Edge, Response, Upstream, secrets};
 
 /// Outside ASCII, and with the separator in it.
-const ZOE: User = User { name: "zoe", password: "zoë:has:colons-in-her-password", hash: "$2b$04$QwaN2mlk0fFQyiCLJYgVQe/3PAl0/kzUvvRrFVCNBo9OXA9Hmt7Zq" };
+const ZOE: User = User {
+    name: "zoe",
+    password: "zoë:has:colons-in-her-password",
+    hash: "$2b$04$QwaN2mlk0fFQyiCLJYgVQe/3PAl0/kzUvvRrFVCNBo9OXA9Hmt7Zq",
+};
 
 fn edge(upstream: &Upstream, flags: &str, config: &str) -> EdgeBuilder {
     let config = format!("users = [{}, {}, {}]\n{config}", ALICE.entry(), BOB.entry(), ZOE.entry());
@@ -42,18 +46,47 @@ fn every_row_in_every_form() {
     ];
     for form in forms(&edge) {
         let missing = form.assert_denied("missing", &[], 401, &[BASIC]);
-        form.assert_denied("another scheme", &[("Authorization", &format!("Bearer {encoded}"))], 401, &[BASIC]);
-        form.assert_denied("another field", &[("X-Authorization", &good), ("Proxy-Authorization", &good)], 401, &[BASIC]);
+        form.assert_denied(
+            "another scheme",
+            &[("Authorization", &format!("Bearer {encoded}"))],
+            401,
+            &[BASIC],
+        );
+        form.assert_denied(
+            "another field",
+            &[("X-Authorization", &good), ("Proxy-Authorization", &good)],
+            401,
+            &[BASIC],
+        );
         for (row, credential) in &rejected {
             let bytes = form.assert_denied(row, &[("Authorization", credential)], 401, &[BASIC]);
-            assert_eq!(bytes, missing, "{row}; {}: byte for byte as if nothing was presented", form.name);
+            assert_eq!(
+                bytes, missing,
+                "{row}; {}: byte for byte as if nothing was presented",
+                form.name
+            );
         }
-        form.assert_denied("twice", &[("Authorization", &good), ("Authorization", &good)], 400, &[BASIC]);
-        form.assert_denied("good and bad", &[("Authorization", &good), ("Authorization", "Basic YWxpY2U=")], 400, &[BASIC]);
+        form.assert_denied(
+            "twice",
+            &[("Authorization", &good), ("Authorization", &good)],
+            400,
+            &[BASIC],
+        );
+        form.assert_denied(
+            "good and bad",
+            &[("Authorization", &good), ("Authorization", "Basic YWxpY2U=")],
+            400,
+            &[BASIC],
+        );
         assert_eq!(upstream.count(), 0, "{}: nothing reaches the upstream", form.name);
-        let received = form.assert_passes("good", &[("Authorization", &good)], &upstream, ("basic", "alice"));
+        let received =
+            form.assert_passes("good", &[("Authorization", &good)], &upstream, ("basic", "alice"));
         assert_absent(&form.name, &received, encoded);
-        assert!(!received.head.has("authorization"), "{}: Authorization at the upstream", form.name);
+        assert!(
+            !received.head.has("authorization"),
+            "{}: Authorization at the upstream",
+            form.name
+        );
     }
 }
 
@@ -62,7 +95,11 @@ fn connection_may_not_nominate_the_credential() {
     let upstream = Upstream::start();
     let edge = edge(&upstream, "", "").start();
     for nominated in ["Authorization", "keep-alive, authorization", "X-Auth-Subject", "Host"] {
-        let response = edge.get("/api/x").header("Authorization", ALICE.credential()).header("Connection", nominated).send();
+        let response = edge
+            .get("/api/x")
+            .header("Authorization", ALICE.credential())
+            .header("Connection", nominated)
+            .send();
         assert_eq!(response.status, 400, "{nominated}");
     }
     assert_eq!(upstream.count(), 0);
@@ -76,7 +113,12 @@ fn good_passwords_in_every_spelling() {
         let credential = user.credential();
         let encoded = credential.strip_prefix("Basic ").unwrap();
         for scheme in ["Basic ", "basic ", "BASIC ", "bAsIc   "] {
-            assert_eq!(log_in(&edge, &format!("{scheme}{encoded}")).status, 200, "{}, {scheme:?}", user.name);
+            assert_eq!(
+                log_in(&edge, &format!("{scheme}{encoded}")).status,
+                200,
+                "{}, {scheme:?}",
+                user.name
+            );
             let received = upstream.only();
             assert_eq!(identity_of(&received), (Some("basic"), Some(user.name)), "{scheme:?}");
             assert_absent(scheme, &received, encoded);
@@ -100,7 +142,8 @@ fn users_may_stand_in_three_places() {
     ] {
         let edge = edge_of(&upstream, &["password"], &step("password", "basic-auth", "", &config));
         let edge = edge.file("htpasswd", &format!("{}:{}\n", BOB.name, BOB.hash)).start();
-        let passes = [ALICE.credential(), BOB.credential()].map(|credential| log_in(&edge, &credential).status == 200);
+        let passes = [ALICE.credential(), BOB.credential()]
+            .map(|credential| log_in(&edge, &credential).status == 200);
         assert_eq!(passes, knows, "{row}: alice, bob");
     }
 }
@@ -118,7 +161,10 @@ fn a_credential_travels_where_that_is_said() {
 fn the_realm_is_the_one_configured() {
     let upstream = Upstream::start();
     let edge = edge(&upstream, "realm = \"the vault\"", "").start();
-    assert_eq!(edge.get("/api/x").send().fields("www-authenticate"), [r#"Basic realm="the vault", charset="UTF-8""#]);
+    assert_eq!(
+        edge.get("/api/x").send().fields("www-authenticate"),
+        [r#"Basic realm="the vault", charset="UTF-8""#]
+    );
 }
 
 /// The answer of one who has guessed too often.
@@ -126,7 +172,10 @@ fn the_realm_is_the_one_configured() {
 fn assert_limited(row: &str, response: &Response) {
     assert_eq!(response.status, 429, "{row}");
     let seconds = response.field("retry-after").and_then(|value| value.parse::<u32>().ok());
-    assert!(seconds.is_some_and(|seconds| (1..=60).contains(&seconds)), "{row}: Retry-After {seconds:?}");
+    assert!(
+        seconds.is_some_and(|seconds| (1..=60).contains(&seconds)),
+        "{row}: Retry-After {seconds:?}"
+    );
     assert!(!response.head.has("www-authenticate"), "{row}: no challenge");
     assert_generic_denial(row, response);
 }
@@ -138,18 +187,40 @@ fn too_many_failures_are_429_except_for_who_was_let_in_before() {
         let edge = edge(&upstream, "", config).start();
         let good = ALICE.credential();
         assert_eq!(log_in(&edge, &good).status, 200, "{config:?}");
-        let wrong = |number: usize| basic("alice", &format!("wrong-password-{number:02}-wrong-password"));
+        let wrong =
+            |number: usize| basic("alice", &format!("wrong-password-{number:02}-wrong-password"));
         for number in 0..most {
             assert_eq!(log_in(&edge, &wrong(number)).status, 401, "{config:?}: guess {number}");
         }
         assert_limited("one more guess", &log_in(&edge, &wrong(most)));
-        assert_limited("over HTTP/2", &edge.get("/api/x").http2().header("Authorization", wrong(most + 1)).send());
+        assert_limited(
+            "over HTTP/2",
+            &edge.get("/api/x").http2().header("Authorization", wrong(most + 1)).send(),
+        );
         assert_limited("a guess that was made before", &log_in(&edge, &wrong(0)));
-        assert_limited("the right password of a user who was not here yet", &log_in(&edge, &BOB.credential()));
-        assert_limited("an unknown user", &log_in(&edge, &basic("mallory", "whatever-whatever-whatever")));
-        assert_eq!(log_in(&edge, &good).status, 200, "{config:?}: the credential that was accepted before");
-        assert_eq!(edge.get("/api/x").http2().header("Authorization", &good).send().status, 200, "{config:?}: the same over HTTP/2");
-        assert_eq!(edge.get("/api/x").send().status, 401, "{config:?}: who presents nothing does not guess");
+        assert_limited(
+            "the right password of a user who was not here yet",
+            &log_in(&edge, &BOB.credential()),
+        );
+        assert_limited(
+            "an unknown user",
+            &log_in(&edge, &basic("mallory", "whatever-whatever-whatever")),
+        );
+        assert_eq!(
+            log_in(&edge, &good).status,
+            200,
+            "{config:?}: the credential that was accepted before"
+        );
+        assert_eq!(
+            edge.get("/api/x").http2().header("Authorization", &good).send().status,
+            200,
+            "{config:?}: the same over HTTP/2"
+        );
+        assert_eq!(
+            edge.get("/api/x").send().status,
+            401,
+            "{config:?}: who presents nothing does not guess"
+        );
         assert_eq!(upstream.count(), 3, "{config:?}");
     }
 }
@@ -157,13 +228,26 @@ fn too_many_failures_are_429_except_for_who_was_let_in_before() {
 #[test]
 fn failures_count_for_each_client_address() {
     let upstream = Upstream::start();
-    let edge = edge(&upstream, "", "max_failures = 2").proxy("trusted_proxies = [\"127.0.0.0/8\"]").start();
-    let status = |client: &str, credential: &str| edge.get("/api/x").header("X-Forwarded-For", client).header("Authorization", credential).send().status;
-    let wrong = |number: usize| basic("alice", &format!("wrong-password-{number:02}-wrong-password"));
+    let edge = edge(&upstream, "", "max_failures = 2")
+        .proxy("trusted_proxies = [\"127.0.0.0/8\"]")
+        .start();
+    let status = |client: &str, credential: &str| {
+        edge.get("/api/x")
+            .header("X-Forwarded-For", client)
+            .header("Authorization", credential)
+            .send()
+            .status
+    };
+    let wrong =
+        |number: usize| basic("alice", &format!("wrong-password-{number:02}-wrong-password"));
     assert_eq!([1, 2, 3].map(|number| status("192.0.2.1", &wrong(number))), [401, 401, 429]);
     assert_eq!(status("192.0.2.1", &ALICE.credential()), 429, "the right password, too late");
     assert_eq!(status("192.0.2.2", &ALICE.credential()), 200, "another client");
-    assert_eq!(status("192.0.2.2, 192.0.2.1", &wrong(4)), 429, "the rightmost address that is not trusted counts, whatever stands before it");
+    assert_eq!(
+        status("192.0.2.2, 192.0.2.1", &wrong(4)),
+        429,
+        "the rightmost address that is not trusted counts, whatever stands before it"
+    );
     assert_eq!(status("192.0.2.1, 192.0.2.2", &wrong(5)), 401, "and here it is the other one");
 }
 
@@ -172,7 +256,12 @@ fn without_a_limit_every_guess_is_401() {
     let upstream = Upstream::start();
     let edge = edge(&upstream, "", "max_failures = 0").start();
     for number in 0..15 {
-        assert_eq!(log_in(&edge, &basic("alice", &format!("wrong-password-{number:02}-wrong-password"))).status, 401, "guess {number}");
+        assert_eq!(
+            log_in(&edge, &basic("alice", &format!("wrong-password-{number:02}-wrong-password")))
+                .status,
+            401,
+            "guess {number}"
+        );
     }
     assert_eq!(log_in(&edge, &ALICE.credential()).status, 200);
 }

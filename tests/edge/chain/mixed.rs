@@ -1,6 +1,9 @@
 //! The seeds' chain: a token first, and a key for those who have none.
 
-use super::{ALICE, API_KEY, BASIC, BEARER, BILLING, assert_absent, edge_of, forms, identity_of, secret, step};
+use super::{
+    ALICE, API_KEY, BASIC, BEARER, BILLING, assert_absent, edge_of, forms, identity_of, secret,
+    step,
+};
 use crate::bearer::assert_generic_denial;
 use crate::support::edge::EdgeBuilder;
 use crate::support::token::{AUDIENCE, ISSUER};
@@ -18,7 +21,15 @@ fn token_then_key(issuer: &Issuer, upstream: &Upstream, flags: &str) -> EdgeBuil
 }
 
 fn jwt(issuer: &Issuer, flags: &str) -> String {
-    step("jwt", "jwt-auth", flags, &format!("jwks_url = \"{}\"\nissuer = \"{ISSUER}\"\naudience = \"{AUDIENCE}\"", issuer.url()))
+    step(
+        "jwt",
+        "jwt-auth",
+        flags,
+        &format!(
+            "jwks_url = \"{}\"\nissuer = \"{ISSUER}\"\naudience = \"{AUDIENCE}\"",
+            issuer.url()
+        ),
+    )
 }
 
 fn key(flags: &str) -> String {
@@ -58,7 +69,10 @@ fn assert_outcomes(edge: &Edge, upstream: &Upstream, rows: &[Row<'_>]) {
 fn a_token_or_else_a_key() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let edge = token_then_key(&issuer, &upstream, "optional = true").start();
-    let (good, bad) = (format!("Bearer {}", issuer.token().sign()), format!("Bearer {}", issuer.token().expired().sign()));
+    let (good, bad) = (
+        format!("Bearer {}", issuer.token().sign()),
+        format!("Bearer {}", issuer.token().expired().sign()),
+    );
     let (good, bad) = (("Authorization", good.as_str()), ("Authorization", bad.as_str()));
     let (key, unknown) = (("X-API-Key", BILLING.key()), ("X-API-Key", secret(UNKNOWN_KEY)));
     let password = ALICE.credential();
@@ -71,12 +85,24 @@ fn a_token_or_else_a_key() {
             ("a good key", &[key], As("api-key", "billing")),
             ("both", &[good, key], As("jwt", "alice")),
             ("a bad token", &[bad], Denied(401, &[INVALID, API_KEY])),
-            ("a bad token never falls back to a key", &[bad, key], Denied(401, &[INVALID, API_KEY])),
-            ("an empty token never falls back either", &[("Authorization", "Bearer"), key], Denied(401, &[INVALID, API_KEY])),
+            (
+                "a bad token never falls back to a key",
+                &[bad, key],
+                Denied(401, &[INVALID, API_KEY]),
+            ),
+            (
+                "an empty token never falls back either",
+                &[("Authorization", "Bearer"), key],
+                Denied(401, &[INVALID, API_KEY]),
+            ),
             ("an unknown key", &[unknown], Denied(401, &[INVALID, API_KEY])),
             ("a bad token and an unknown key", &[bad, unknown], Denied(401, &[INVALID, API_KEY])),
             ("a good token, whatever the key", &[good, unknown], As("jwt", "alice")),
-            ("another scheme and a key", &[("Authorization", &password), key], As("api-key", "billing")),
+            (
+                "another scheme and a key",
+                &[("Authorization", &password), key],
+                As("api-key", "billing"),
+            ),
             ("two tokens", &[good, good], Denied(400, &[REPEATED, API_KEY])),
             ("two keys", &[key, key], Denied(400, &[REPEATED, API_KEY])),
             ("a good token and two keys", &[good, key, key], Denied(400, &[REPEATED, API_KEY])),
@@ -88,8 +114,12 @@ fn a_token_or_else_a_key() {
 #[test]
 fn with_fallback_on_failed_a_key_makes_up_for_a_bad_token() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
-    let edge = token_then_key(&issuer, &upstream, "optional = true\nfallback_on = \"failed\"").start();
-    let (good, bad) = (format!("Bearer {}", issuer.token().sign()), format!("Bearer {}", issuer.token().expired().sign()));
+    let edge =
+        token_then_key(&issuer, &upstream, "optional = true\nfallback_on = \"failed\"").start();
+    let (good, bad) = (
+        format!("Bearer {}", issuer.token().sign()),
+        format!("Bearer {}", issuer.token().expired().sign()),
+    );
     let (good, bad) = (("Authorization", good.as_str()), ("Authorization", bad.as_str()));
     let (key, unknown) = (("X-API-Key", BILLING.key()), ("X-API-Key", secret(UNKNOWN_KEY)));
     assert_outcomes(
@@ -111,10 +141,15 @@ fn with_fallback_on_failed_a_key_makes_up_for_a_bad_token() {
 #[test]
 fn where_all_steps_are_optional_a_bad_credential_is_no_anonymous_one() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
-    let tables = jwt(&issuer, "optional = true\nfallback_on = \"failed\"") + &key("optional = true");
+    let tables =
+        jwt(&issuer, "optional = true\nfallback_on = \"failed\"") + &key("optional = true");
     let edge = edge_of(&upstream, &["jwt", "key"], &tables).start();
     let bad = issuer.token().expired().sign();
-    assert_eq!(edge.get("/api/x").header("X-Auth-Subject", "root").send().status, 200, "nothing presented");
+    assert_eq!(
+        edge.get("/api/x").header("X-Auth-Subject", "root").send().status,
+        200,
+        "nothing presented"
+    );
     assert_eq!(identity_of(&upstream.only()), (None, None), "anonymous");
     upstream.clear();
     for (row, request) in [
@@ -130,10 +165,15 @@ fn where_all_steps_are_optional_a_bad_credential_is_no_anonymous_one() {
 #[test]
 fn three_kinds_have_three_challenges() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
-    let password = step("password", "basic-auth", "optional = true", &format!("users = [{}]", ALICE.entry()));
+    let password =
+        step("password", "basic-auth", "optional = true", &format!("users = [{}]", ALICE.entry()));
     let tables = jwt(&issuer, "optional = true") + &password + &key("");
     let edge = edge_of(&upstream, &["jwt", "password", "key"], &tables).start();
-    let (good, right, wrong) = (format!("Bearer {}", issuer.token().sign()), ALICE.credential(), super::basic("alice", "wrong-wrong-wrong-wrong-wrong"));
+    let (good, right, wrong) = (
+        format!("Bearer {}", issuer.token().sign()),
+        ALICE.credential(),
+        super::basic("alice", "wrong-wrong-wrong-wrong-wrong"),
+    );
     let key = ("X-API-Key", BILLING.key());
     assert_outcomes(
         &edge,
@@ -173,9 +213,14 @@ fn a_token_without_a_usable_key_set_is_503_whatever_the_key() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     issuer.answer(crate::support::issuer::Answer::Status(500));
     let edge = token_then_key(&issuer, &upstream, "optional = true").start();
-    let response = edge.get("/api/x").bearer(&issuer.token().sign()).header("X-API-Key", BILLING.key()).send();
+    let response =
+        edge.get("/api/x").bearer(&issuer.token().sign()).header("X-API-Key", BILLING.key()).send();
     assert_eq!(response.status, 503);
     assert!(response.field("retry-after").is_some(), "Retry-After");
     assert_eq!(upstream.count(), 0);
-    assert_eq!(edge.get("/api/x").header("X-API-Key", BILLING.key()).send().status, 200, "a key alone needs no key set");
+    assert_eq!(
+        edge.get("/api/x").header("X-API-Key", BILLING.key()).send().status,
+        200,
+        "a key alone needs no key set"
+    );
 }

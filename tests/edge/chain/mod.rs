@@ -22,18 +22,28 @@ const BEARER: &str = r#"Bearer realm="harmony""#;
 const BASIC: &str = r#"Basic realm="harmony", charset="UTF-8""#;
 const API_KEY: &str = r#"ApiKey realm="harmony""#;
 
-/// A user of a Basic step. The hashes are of `harmony-edge hash-password --cost 4`: quick, and good enough for a test.
+/// A user of a Basic step. The hashes are of `harmony-edge hash-password --cost 4`: quick, and good
+/// enough for a test.
 struct User {
     name: &'static str,
     password: &'static str,
     hash: &'static str,
 }
 
-const ALICE: User = User { name: "alice", password: "correcthorsebatterystaplealice", hash: "$2b$04$n8S8NFpb9wwCa50UMUTBK.K2.8lfkIUeiPIxY2EZK7BLlw6SGO/VC" };
-const BOB: User = User { name: "bob", password: "wronghorsewronghorsewrongbobby00", hash: "$2b$04$1vb2dK28fNKKuqqPQgMPVuKMtoSuhORWAfrEgagMQPr8dWx1rnOPu" };
+const ALICE: User = User {
+    name: "alice",
+    password: "correcthorsebatterystaplealice",
+    hash: "$2b$04$n8S8NFpb9wwCa50UMUTBK.K2.8lfkIUeiPIxY2EZK7BLlw6SGO/VC",
+};
+const BOB: User = User {
+    name: "bob",
+    password: "wronghorsewronghorsewrongbobby00",
+    hash: "$2b$04$1vb2dK28fNKKuqqPQgMPVuKMtoSuhORWAfrEgagMQPr8dWx1rnOPu",
+};
 
 impl User {
-    /// The member of `users = [...]`. Neither the hash nor the password may be seen in the log from here on.
+    /// The member of `users = [...]`. Neither the hash nor the password may be seen in the log from
+    /// here on.
     fn entry(&self) -> String {
         secrets::remember(self.hash);
         format!("{{ username = \"{}\", password_hash = \"{}\" }}", self.name, self.hash)
@@ -51,15 +61,25 @@ struct Key {
     digest: &'static str,
 }
 
-const BILLING: Key =
-    Key { id: "billing", key: "hk_goodkeygoodkeygoodkeygood0001", digest: "sha256:0ebdb30199e3bbb6301173e87cc4e5448e6249d7dc3a9043b41718255002f943" };
-const REPORTS: Key =
-    Key { id: "reports", key: "hk_secondkeysecondkeysecond00002", digest: "sha256:8b17d8e70557eabe71c832e2cb65017d573e3f013c0719bea2eb169e5d459e75" };
-const BYGONE: Key =
-    Key { id: "bygone", key: "hk_expiredkeyexpiredkeyexpired03", digest: "sha256:0b2387276a5f99c0214247b128a6c21170e4ef71e945fe4ad5ba44da9aae4cb4" };
+const BILLING: Key = Key {
+    id: "billing",
+    key: "hk_goodkeygoodkeygoodkeygood0001",
+    digest: "sha256:0ebdb30199e3bbb6301173e87cc4e5448e6249d7dc3a9043b41718255002f943",
+};
+const REPORTS: Key = Key {
+    id: "reports",
+    key: "hk_secondkeysecondkeysecond00002",
+    digest: "sha256:8b17d8e70557eabe71c832e2cb65017d573e3f013c0719bea2eb169e5d459e75",
+};
+const BYGONE: Key = Key {
+    id: "bygone",
+    key: "hk_expiredkeyexpiredkeyexpired03",
+    digest: "sha256:0b2387276a5f99c0214247b128a6c21170e4ef71e945fe4ad5ba44da9aae4cb4",
+};
 
 impl Key {
-    /// The member of `keys = [...]`, with these further settings. The key may not be seen in the log from here on.
+    /// The member of `keys = [...]`, with these further settings. The key may not be seen in the
+    /// log from here on.
     fn entry(&self, further: &str) -> String {
         format!("{{ id = \"{}\", hash = \"{}\"{further} }}", self.id, self.digest)
     }
@@ -76,7 +96,8 @@ fn secret(text: &str) -> &str {
     text
 }
 
-/// The value of `Authorization` for this user and password, which may not be seen in the log from here on, in either form.
+/// The value of `Authorization` for this user and password, which may not be seen in the log from
+/// here on, in either form.
 fn basic(user: &str, password: &str) -> String {
     let encoded = STANDARD.encode(format!("{user}:{password}"));
     secrets::remember(password);
@@ -86,12 +107,18 @@ fn basic(user: &str, password: &str) -> String {
 
 /// A step as it stands in the file.
 fn step(name: &str, kind: &str, flags: &str, config: &str) -> String {
-    format!("[middleware.{name}]\ntype = \"{kind}\"\n{flags}\n[middleware.{name}.config]\n{config}\n")
+    format!(
+        "[middleware.{name}]\ntype = \"{kind}\"\n{flags}\n[middleware.{name}.config]\n{config}\n"
+    )
 }
 
 /// `/api` with these steps, whose tables follow.
 fn edge_of(upstream: &Upstream, steps: &[&str], tables: &str) -> EdgeBuilder {
-    Edge::configured(Settings::bare().and(&Route::to("api", upstream).prefix("/api").steps(steps).text()).and(tables))
+    Edge::configured(
+        Settings::bare()
+            .and(&Route::to("api", upstream).prefix("/api").steps(steps).text())
+            .and(tables),
+    )
 }
 
 /// A request in one of the shapes that all have to authenticate.
@@ -113,7 +140,11 @@ fn forms(edge: &Edge) -> Vec<Form> {
             forms.push(Form { name: format!("{method}, HTTP/2: {http2}"), method, body, request });
         }
     }
-    let upgrade = edge.get("/api/x").header("Connection", "Upgrade").header("Upgrade", "websocket").header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
+    let upgrade = edge
+        .get("/api/x")
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "websocket")
+        .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
     forms.push(Form { name: "an upgrade".into(), method: "GET", body: "", request: upgrade });
     forms
 }
@@ -121,13 +152,22 @@ fn forms(edge: &Edge) -> Vec<Form> {
 impl Form {
     /// Sends it with these fields besides; the response, and what it is called in assertions.
     fn send(&self, row: &str, fields: &[(&str, &str)]) -> (String, Response) {
-        let request = fields.iter().fold(self.request.clone(), |request, (name, value)| request.header(name, *value));
+        let request = fields
+            .iter()
+            .fold(self.request.clone(), |request, (name, value)| request.header(name, *value));
         (format!("{row}; {}", self.name), request.send())
     }
 
-    /// Denied with this status and exactly these challenges. The bytes of the answer, for those that have to be the same.
+    /// Denied with this status and exactly these challenges. The bytes of the answer, for those
+    /// that have to be the same.
     #[track_caller]
-    fn assert_denied(&self, row: &str, fields: &[(&str, &str)], status: u16, challenges: &[&str]) -> String {
+    fn assert_denied(
+        &self,
+        row: &str,
+        fields: &[(&str, &str)],
+        status: u16,
+        challenges: &[&str],
+    ) -> String {
         let (row, response) = self.send(row, fields);
         assert_eq!(response.status, status, "{row}");
         assert_eq!(response.fields("www-authenticate"), challenges, "{row}");
@@ -142,12 +182,22 @@ impl Form {
 
     /// Let through, once, as this subject by this method.
     #[track_caller]
-    fn assert_passes(&self, row: &str, fields: &[(&str, &str)], upstream: &Upstream, identity: (&str, &str)) -> Received {
+    fn assert_passes(
+        &self,
+        row: &str,
+        fields: &[(&str, &str)],
+        upstream: &Upstream,
+        identity: (&str, &str),
+    ) -> Received {
         upstream.clear();
         let (row, response) = self.send(row, fields);
         assert_eq!(response.status, 200, "{row}");
         let received = upstream.only();
-        assert_eq!((received.method(), received.body.as_slice()), (self.method, self.body.as_bytes()), "{row}");
+        assert_eq!(
+            (received.method(), received.body.as_slice()),
+            (self.method, self.body.as_bytes()),
+            "{row}"
+        );
         assert_eq!(identity_of(&received), (Some(identity.0), Some(identity.1)), "{row}");
         upstream.clear();
         received

@@ -11,7 +11,8 @@ pub const TRUSTED: &str = "trusted_proxies = [\"127.0.0.0/8\"]";
 
 /// The step `access` with these rules, each a table inside the list.
 pub fn access(rules: &[&str]) -> String {
-    step("access", "policies", "", "policies = [\"main\"]") + &format!("[policies.main]\nrules = [{}]\n", rules.join(", "))
+    step("access", "policies", "", "policies = [\"main\"]")
+        + &format!("[policies.main]\nrules = [{}]\n", rules.join(", "))
 }
 
 pub fn ip(kind: &str, ranges: &[&str]) -> String {
@@ -19,14 +20,26 @@ pub fn ip(kind: &str, ranges: &[&str]) -> String {
 }
 
 pub fn paths() -> String {
-    step("paths", "path-filter", "", "rules = [\"/status\", { deny = \"/users/root\" }, { allow = \"/users/{id}\" }, { allow = \"/files/{*rest}\" }]")
+    step(
+        "paths",
+        "path-filter",
+        "",
+        "rules = [\"/status\", { deny = \"/users/root\" }, { allow = \"/users/{id}\" }, { allow = \"/files/{*rest}\" }]",
+    )
 }
 
 fn limited(upstream: &Upstream, most: u32, seconds: u32) -> EdgeBuilder {
     let rules = "[policies.main]\nrules = [\"all\", \"often\", \"no-delete\"]\n[rules.all]\ntype = \"allow_all\"\n\
                  [rules.no-delete]\ntype = \"method\"\nmode = \"deny\"\nmethods = [\"DELETE\"]\n";
-    let limit = format!("[rules.often]\ntype = \"rate_limit\"\nmax_requests = {most}\nwindow_seconds = {seconds}\n");
-    edge_of(upstream, &["access"], &(step("access", "policies", "", "policies = [\"main\"]") + rules + &limit)).proxy(TRUSTED)
+    let limit = format!(
+        "[rules.often]\ntype = \"rate_limit\"\nmax_requests = {most}\nwindow_seconds = {seconds}\n"
+    );
+    edge_of(
+        upstream,
+        &["access"],
+        &(step("access", "policies", "", "policies = [\"main\"]") + rules + &limit),
+    )
+    .proxy(TRUSTED)
 }
 
 fn from(edge: &Edge, client: &str) -> Request {
@@ -44,7 +57,10 @@ fn assert_forbidden(row: &str, response: &Response) {
 fn assert_limited(row: &str, response: &Response, at_most: u32) {
     assert_eq!(response.status, 429, "{row}");
     let seconds = response.field("retry-after").and_then(|value| value.parse::<u32>().ok());
-    assert!(seconds.is_some_and(|seconds| (1..=at_most).contains(&seconds)), "{row}: Retry-After {seconds:?}");
+    assert!(
+        seconds.is_some_and(|seconds| (1..=at_most).contains(&seconds)),
+        "{row}: Retry-After {seconds:?}"
+    );
     assert_generic_denial(row, response);
 }
 
@@ -56,7 +72,8 @@ fn assert_filtered(row: &str, response: &Response) {
 #[test]
 fn addresses_are_those_behind_the_trusted_proxies() {
     let upstream = Upstream::start();
-    let (allow, deny) = (ip("ip_allow", &["10.0.0.0/8", "2001:db8::/32"]), ip("ip_deny", &["10.6.6.0/24"]));
+    let (allow, deny) =
+        (ip("ip_allow", &["10.0.0.0/8", "2001:db8::/32"]), ip("ip_deny", &["10.6.6.0/24"]));
     let rows = [
         ("10.1.1.1", true),
         ("2001:db8::1", true),
@@ -89,7 +106,11 @@ fn addresses_are_those_behind_the_trusted_proxies() {
                 assert_eq!(upstream.count(), usize::from(passes), "{row}");
             }
         }
-        let split = edge.get("/api/x").header("X-Forwarded-For", "10.1.1.1").header("X-Forwarded-For", "192.0.2.1").send();
+        let split = edge
+            .get("/api/x")
+            .header("X-Forwarded-For", "10.1.1.1")
+            .header("X-Forwarded-For", "192.0.2.1")
+            .send();
         assert_forbidden("the last of two fields counts", &split);
         assert_forbidden("the peer itself", &edge.get("/api/x").send());
     }
@@ -98,9 +119,15 @@ fn addresses_are_those_behind_the_trusted_proxies() {
 #[test]
 fn a_peer_that_is_not_trusted_is_itself() {
     let upstream = Upstream::start();
-    let edge = edge_of(&upstream, &["access"], &access(&[&ip("ip_allow", &["10.0.0.0/8"])])).start();
+    let edge =
+        edge_of(&upstream, &["access"], &access(&[&ip("ip_allow", &["10.0.0.0/8"])])).start();
     assert_forbidden("an address that anybody could write", &from(&edge, "10.1.1.1").send());
-    let edge = edge_of(&upstream, &["access"], &access(&["{ type = \"allow_all\" }", &ip("ip_deny", &["127.0.0.1"])])).start();
+    let edge = edge_of(
+        &upstream,
+        &["access"],
+        &access(&["{ type = \"allow_all\" }", &ip("ip_deny", &["127.0.0.1"])]),
+    )
+    .start();
     assert_forbidden("nor does it hide the peer", &from(&edge, "10.1.1.1").send());
     assert_eq!(upstream.count(), 0);
 }
@@ -121,7 +148,13 @@ fn deny_wins_and_nothing_said_is_denied() {
         ("an allow that matches", &[reading, no_admin], "GET", "/api/x", true),
         ("an allow that does not match", &[reading, no_admin], "POST", "/api/x", false),
         ("a deny that matches", &[reading, no_admin], "GET", "/api/admin/x", false),
-        ("a deny that matches, in another spelling", &[reading, no_admin], "GET", "/api/y/..//%61dmin/x", false),
+        (
+            "a deny that matches, in another spelling",
+            &[reading, no_admin],
+            "GET",
+            "/api/y/..//%61dmin/x",
+            false,
+        ),
         ("a deny that matches, without an end", &[reading, no_admin], "GET", "/api/admin", false),
     ] {
         upstream.clear();
@@ -144,7 +177,10 @@ fn a_rate_limit_counts_each_client_and_survives_a_reload() {
     let upstream = Upstream::start();
     let edge = limited(&upstream, 2, 3600).start();
     for _ in 0..3 {
-        assert_forbidden("what is denied is not counted", &edge.request("DELETE", "/api/x").header("X-Forwarded-For", "192.0.2.1").send());
+        assert_forbidden(
+            "what is denied is not counted",
+            &edge.request("DELETE", "/api/x").header("X-Forwarded-For", "192.0.2.1").send(),
+        );
     }
     assert_eq!(from(&edge, "192.0.2.1").send().status, 200);
     assert_eq!(from(&edge, "192.0.2.1").http2().send().status, 200);
@@ -156,7 +192,11 @@ fn a_rate_limit_counts_each_client_and_survives_a_reload() {
 
     edge.rewrite(|text| text.replace("[\"DELETE\"]", "[\"PATCH\"]"));
     reload(&edge);
-    assert_eq!(edge.request("DELETE", "/api/x").header("X-Forwarded-For", "192.0.2.9").send().status, 200, "the new rules serve");
+    assert_eq!(
+        edge.request("DELETE", "/api/x").header("X-Forwarded-For", "192.0.2.9").send().status,
+        200,
+        "the new rules serve"
+    );
     assert_limited("after the reload", &from(&edge, "192.0.2.1").send(), 3600);
     assert_eq!(from(&edge, "192.0.2.2").send().status, 200, "its second request");
     assert_limited("its third", &from(&edge, "192.0.2.2").send(), 3600);
@@ -168,7 +208,11 @@ fn a_window_ends() {
     let edge = limited(&upstream, 1, 2).start();
     assert_eq!(from(&edge, "192.0.2.1").send().status, 200);
     assert_limited("the second", &from(&edge, "192.0.2.1").send(), 2);
-    assert!(becomes_true(std::time::Duration::from_secs(10), || from(&edge, "192.0.2.1").send().status == 200), "after the window");
+    assert!(
+        becomes_true(std::time::Duration::from_secs(10), || from(&edge, "192.0.2.1").send().status
+            == 200),
+        "after the window"
+    );
 }
 
 #[test]

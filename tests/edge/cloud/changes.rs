@@ -1,10 +1,13 @@
-//! Pulled changes: oldest first, each in service before the cloud is told so, none twice, and none that reaches beyond what the cloud may decide.
+//! Pulled changes: oldest first, each in service before the cloud is told so, none twice, and none
+//! that reaches beyond what the cloud may decide.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::{SOON, authorize, await_log, await_state, await_status, echo, edge, info, post, reports, runbeam};
+use super::{
+    SOON, authorize, await_log, await_state, await_status, echo, edge, info, post, reports, runbeam,
+};
 use crate::support::cloud::Fault;
 use crate::support::{Cloud, Edge, Upstream, eventually};
 
@@ -14,7 +17,11 @@ fn three_changes_the_middle_one_broken_and_a_restart_without_the_cloud() {
     let mut edge = edge(&cloud, &upstream).start();
     cloud.page_size(2);
     cloud.add_change("c1", "pipeline", &echo("one"));
-    cloud.add_change("c2", "pipeline", &echo("two").replace("\"echo\"", "\"dicom\"").replace("path_prefix", "path_prefiks"));
+    cloud.add_change(
+        "c2",
+        "pipeline",
+        &echo("two").replace("\"echo\"", "\"dicom\"").replace("path_prefix", "path_prefiks"),
+    );
     cloud.add_change("c3", "pipeline", &echo("three"));
     cloud.add_change("c4", "transform", "[transforms.x]\nname = \"x\"\n");
     // The first report is lost: the change is not applied again, only reported again.
@@ -30,18 +37,32 @@ fn three_changes_the_middle_one_broken_and_a_restart_without_the_cloud() {
     assert_eq!(log.matches("change c1 serves").count(), 1);
     let (_, failed) = reports(&cloud, "c2").pop().unwrap();
     let details = failed["details"].as_array().unwrap();
-    assert!(details.len() >= 2 && details.iter().any(|detail| detail.as_str().unwrap().contains("path_prefiks")), "{failed}");
+    assert!(
+        details.len() >= 2
+            && details.iter().any(|detail| detail.as_str().unwrap().contains("path_prefiks")),
+        "{failed}"
+    );
     let (_, transform) = reports(&cloud, "c4").pop().unwrap();
     assert!(transform["error"].as_str().unwrap().contains("transform"), "{transform}");
     // Fetched, acknowledged, put in service, and only then reported.
-    let steps: Vec<String> =
-        cloud.requests().into_iter().map(|request| request.path).filter(|path| path.contains("c3") || path.contains("acknowledge")).collect();
+    let steps: Vec<String> = cloud
+        .requests()
+        .into_iter()
+        .map(|request| request.path)
+        .filter(|path| path.contains("c3") || path.contains("acknowledge"))
+        .collect();
     let place = |part: &str| steps.iter().position(|path| path.ends_with(part)).unwrap();
     assert!(place("/change/c3") < place("/change/c3/applied"), "{steps:?}");
-    let generation = edge.manage("/admin/info").send().json()["config_generation"].as_u64().unwrap();
+    let generation =
+        edge.manage("/admin/info").send().json()["config_generation"].as_u64().unwrap();
     assert_eq!(generation, 3, "two changes were put in service");
     let pipelines = edge.manage("/admin/pipelines").send().text();
-    assert!(pipelines.contains("\"one\"") && pipelines.contains("\"three\"") && !pipelines.contains("\"two\""), "{pipelines}");
+    assert!(
+        pipelines.contains("\"one\"")
+            && pipelines.contains("\"three\"")
+            && !pipelines.contains("\"two\""),
+        "{pipelines}"
+    );
 
     cloud.stop();
     edge.restart();
@@ -50,7 +71,9 @@ fn three_changes_the_middle_one_broken_and_a_restart_without_the_cloud() {
     eventually("an error", SOON, || info(&edge)["last_error"].as_str().map(|_| ()));
     cloud.forget_requests();
     cloud.restart();
-    eventually("a poll that succeeds", SOON, || Some(info(&edge)).filter(|info| info["last_poll"].is_u64() && info["last_error"].is_null()));
+    eventually("a poll that succeeds", SOON, || {
+        Some(info(&edge)).filter(|info| info["last_poll"].is_u64() && info["last_error"].is_null())
+    });
     assert!(cloud.requests_to("/applied").is_empty(), "applied once");
 
     let answer = edge.steer("POST", "/admin/cloud/discard").send();
@@ -64,15 +87,41 @@ fn the_cloud_decides_about_pipelines_and_nothing_else() {
     let secret = "correct-horse-battery-staple-1234";
     crate::support::secrets::remember(secret);
     let edge = edge(&cloud, &upstream).env("EDGE_SECRET", secret).start();
-    let to = |name: &str, url: &str| echo(name).replace("service = \"echo\"", &format!("service = \"http\"\noptions = {{ base_url = \"{url}\" }}"));
+    let to = |name: &str, url: &str| {
+        echo(name).replace(
+            "service = \"echo\"",
+            &format!("service = \"http\"\noptions = {{ base_url = \"{url}\" }}"),
+        )
+    };
     let listener = "[network.evil.http]\nbind_address = \"0.0.0.0\"\nbind_port = 18099\n";
     let management = format!("http://127.0.0.1:{}/admin", edge.management_port());
     for (id, what, kind, toml) in [
         ("x1", "a listener", "gateway", echo("x1") + listener),
-        ("x2", "management", "gateway", echo("x2") + "[management]\nenabled = true\nallow_from = [\"0.0.0.0/0\"]\n"),
-        ("x3", "runbeam", "pipeline", echo("x3") + "[runbeam]\nenabled = true\ncloud_api_base_url = \"https://evil.example\"\n"),
-        ("x4", "a secret", "pipeline", to("x4", &format!("http://127.0.0.1:{}/${{EDGE_SECRET}}", secret_taker.port()))),
-        ("x5", "a secret file", "pipeline", to("x5", &format!("http://127.0.0.1:{}/${{file:/etc/passwd}}", secret_taker.port()))),
+        (
+            "x2",
+            "management",
+            "gateway",
+            echo("x2") + "[management]\nenabled = true\nallow_from = [\"0.0.0.0/0\"]\n",
+        ),
+        (
+            "x3",
+            "runbeam",
+            "pipeline",
+            echo("x3")
+                + "[runbeam]\nenabled = true\ncloud_api_base_url = \"https://evil.example\"\n",
+        ),
+        (
+            "x4",
+            "a secret",
+            "pipeline",
+            to("x4", &format!("http://127.0.0.1:{}/${{EDGE_SECRET}}", secret_taker.port())),
+        ),
+        (
+            "x5",
+            "a secret file",
+            "pipeline",
+            to("x5", &format!("http://127.0.0.1:{}/${{file:/etc/passwd}}", secret_taker.port())),
+        ),
         ("x6", "the management listener", "pipeline", to("x6", &management)),
         ("x7", "a name of the local files", "pipeline", echo("api")),
         ("x8", "a place of the local files", "pipeline", echo("x8").replace("\"/x8\"", "\"/api\"")),
@@ -90,7 +139,11 @@ fn the_cloud_decides_about_pipelines_and_nothing_else() {
     }
     assert_eq!(edge.get("/api/x").send().status, 200);
     assert!(secret_taker.requests().is_empty());
-    let told: Vec<String> = cloud.requests().into_iter().map(|request| request.body.to_string() + &request.head).collect();
+    let told: Vec<String> = cloud
+        .requests()
+        .into_iter()
+        .map(|request| request.body.to_string() + &request.head)
+        .collect();
     assert!(!told.iter().any(|text| text.contains(secret)), "no secret leaves");
     assert!(std::net::TcpStream::connect("127.0.0.1:18099").is_err());
 }
@@ -98,7 +151,8 @@ fn the_cloud_decides_about_pipelines_and_nothing_else() {
 #[test]
 fn a_frozen_layer_leaves_changes_pending() {
     let (cloud, upstream) = (Cloud::start(), Upstream::start());
-    let edge = Edge::open(&upstream).and(&format!("{}\napply_changes = false", runbeam(&cloud))).start();
+    let edge =
+        Edge::open(&upstream).and(&format!("{}\napply_changes = false", runbeam(&cloud))).start();
     cloud.add_change("c1", "pipeline", &echo("one"));
     assert_eq!(authorize(&edge, &cloud).status, 201);
     eventually("a poll", SOON, || Some(info(&edge)).filter(|info| info["pending_changes"] == 1));
@@ -116,7 +170,10 @@ fn the_cloud_hears_how_things_stand_unless_it_does_not_listen() {
     let edge = edge(&cloud, &upstream).start();
     assert_eq!(authorize(&edge, &cloud).status, 201);
     let status = eventually("a status", SOON, || cloud.requests_to("/harmony/status").pop());
-    assert_eq!((&status.body["version"], &status.body["config_generation"]), (&env!("CARGO_PKG_VERSION").into(), &1.into()));
+    assert_eq!(
+        (&status.body["version"], &status.body["config_generation"]),
+        (&env!("CARGO_PKG_VERSION").into(), &1.into())
+    );
     await_state(&edge, "authorized");
     cloud.fail_at("/harmony/status", usize::MAX, Fault::status(404));
     let again = || {

@@ -1,4 +1,5 @@
-//! The published client, `runbeam` 0.9: the program itself where it is installed, and its calls byte for byte everywhere.
+//! The published client, `runbeam` 0.9: the program itself where it is installed, and its calls
+//! byte for byte everywhere.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -32,7 +33,9 @@ fn token(port: u16, machine_token: &str, base: &str) -> String {
 }
 
 fn send(edge: &Edge, bytes: &str) -> Response {
-    Client::connect(edge.management_port()).send(bytes).response_to(bytes.split(' ').next().unwrap())
+    Client::connect(edge.management_port())
+        .send(bytes)
+        .response_to(bytes.split(' ').next().unwrap())
 }
 
 #[test]
@@ -54,13 +57,22 @@ fn its_calls_byte_for_byte() {
         (&"/api".into(), &"api".into(), &"http".into(), &"api".into())
     );
 
-    assert_eq!(send(&edge, &bare_post("/admin/update", port)).status, 401, "nothing to upload with yet");
+    assert_eq!(
+        send(&edge, &bare_post("/admin/update", port)).status,
+        401,
+        "nothing to upload with yet"
+    );
     let machine_token = "mt_1f3b17cab6774d2386dc51c36e41dea8";
     secrets::remember(machine_token);
     // With and without `/api` at its end.
     for base in [cloud.url(), format!("{}/api", cloud.url()), format!("{}/", cloud.url())] {
         let answer = send(&edge, &token(port, machine_token, &base));
-        assert_eq!((answer.status, &answer.json()["success"]), (200, &Value::Bool(true)), "{base}: {}", answer.text());
+        assert_eq!(
+            (answer.status, &answer.json()["success"]),
+            (200, &Value::Bool(true)),
+            "{base}: {}",
+            answer.text()
+        );
     }
     await_state(&edge, "authorized");
     let reload = send(&edge, &bare_post("/api/reload", port));
@@ -68,7 +80,11 @@ fn its_calls_byte_for_byte() {
     let update = send(&edge, &bare_post("/admin/update", port));
     assert_eq!(update.status, 200, "{}", update.text());
     let update = update.json();
-    assert!(update["config_size"].as_u64().is_some_and(|size| size > 0) && update["pipeline_count"] == 1, "{update}");
+    assert!(
+        update["config_size"].as_u64().is_some_and(|size| size > 0)
+            && update["pipeline_count"] == 1,
+        "{update}"
+    );
     assert_eq!((&update["transform_count"], &update["mesh_count"]), (&0.into(), &0.into()));
 }
 
@@ -77,10 +93,15 @@ fn it_understands_why_it_is_refused_where_runbeam_is_off() {
     let upstream = Upstream::start();
     let edge = Edge::open(&upstream).start();
     let port = edge.management_port();
-    for bytes in [token(port, "mt_x", "http://app.runbeam.io/api"), bare_post("/admin/update", port), bare_post("/admin/authorize", port)] {
+    for bytes in [
+        token(port, "mt_x", "http://app.runbeam.io/api"),
+        bare_post("/admin/update", port),
+        bare_post("/admin/authorize", port),
+    ] {
         let answer = send(&edge, &bytes);
         assert_eq!(answer.status, 403);
-        let expected = "Runbeam Cloud integration is disabled. Set runbeam.enabled=true in the configuration.";
+        let expected =
+            "Runbeam Cloud integration is disabled. Set runbeam.enabled=true in the configuration.";
         assert_eq!(answer.json(), serde_json::json!({ "error": "Forbidden", "message": expected }));
     }
     assert_eq!(info(&edge)["state"], "disabled");
@@ -89,7 +110,9 @@ fn it_understands_why_it_is_refused_where_runbeam_is_off() {
 #[test]
 fn the_program_itself() {
     let Some(program) = program() else {
-        println!("skipped: the published client is not installed (RUNBEAM_BIN, or `runbeam` in PATH): its recorded calls are tested");
+        println!(
+            "skipped: the published client is not installed (RUNBEAM_BIN, or `runbeam` in PATH): its recorded calls are tested"
+        );
         return;
     };
     let (cloud, upstream) = (Cloud::start(), Upstream::start());
@@ -120,17 +143,31 @@ fn the_program_itself() {
     let port = off.management_port().to_string();
     run(&["harmony:add", "-i", "127.0.0.1", "-p", &port, "-l", "off"]);
     let said = run(&["harmony:authorize", "-l", "off", "-y"]);
-    assert!(said.contains("Runbeam Cloud integration is disabled on the Harmony instance"), "{said}");
+    assert!(
+        said.contains("Runbeam Cloud integration is disabled on the Harmony instance"),
+        "{said}"
+    );
 }
 
 fn program() -> Option<PathBuf> {
     let named = std::env::var_os("RUNBEAM_BIN").map(PathBuf::from);
-    let in_path = || std::env::split_paths(&std::env::var_os("PATH")?).map(|directory| directory.join("runbeam")).find(|path| path.is_file());
+    let in_path = || {
+        std::env::split_paths(&std::env::var_os("PATH")?)
+            .map(|directory| directory.join("runbeam"))
+            .find(|path| path.is_file())
+    };
     named.or_else(in_path).filter(|path| path.is_file())
 }
 
 fn run(program: &PathBuf, home: &TempDir, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
-    let output = command.arg("-q").args(arguments).env("HOME", home.path()).env_remove("RUNBEAM_API_URL").stdin(Stdio::null()).output().unwrap();
+    let output = command
+        .arg("-q")
+        .args(arguments)
+        .env("HOME", home.path())
+        .env_remove("RUNBEAM_API_URL")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }

@@ -34,14 +34,25 @@ fn is_stored(edge: &Edge) -> bool {
 fn the_whole_token_is_used_and_stored_only_with_a_key() {
     let (cloud, upstream) = (Cloud::start(), Upstream::start());
     let text = payload("mt_abcdefabcdefabcdef1234", &in_days(20));
-    let edge_without = edge(&cloud, &upstream).env("RUNBEAM_MACHINE_TOKEN", &format!(" {text}\n")).start();
+    let edge_without =
+        edge(&cloud, &upstream).env("RUNBEAM_MACHINE_TOKEN", &format!(" {text}\n")).start();
     let told = await_state(&edge_without, "authorized");
-    assert_eq!((&told["gateway_id"], &told["token_source"]), (&GATEWAY_ID.into(), &"environment".into()));
-    let used = |request: crate::support::cloud::Recorded| request.authorization.as_deref() == Some("Bearer mt_abcdefabcdefabcdef1234");
-    eventually("a poll with it", SOON, || cloud.requests_to("/harmony/changes/").pop().filter(|request| used(request.clone())));
+    assert_eq!(
+        (&told["gateway_id"], &told["token_source"]),
+        (&GATEWAY_ID.into(), &"environment".into())
+    );
+    let used = |request: crate::support::cloud::Recorded| {
+        request.authorization.as_deref() == Some("Bearer mt_abcdefabcdefabcdef1234")
+    };
+    eventually("a poll with it", SOON, || {
+        cloud.requests_to("/harmony/changes/").pop().filter(|request| used(request.clone()))
+    });
     assert!(!is_stored(&edge_without));
 
-    let edge_with = edge(&cloud, &upstream).env("RUNBEAM_MACHINE_TOKEN", &text).env("RUNBEAM_ENCRYPTION_KEY", &key()).start();
+    let edge_with = edge(&cloud, &upstream)
+        .env("RUNBEAM_MACHINE_TOKEN", &text)
+        .env("RUNBEAM_ENCRYPTION_KEY", &key())
+        .start();
     await_state(&edge_with, "authorized");
     eventually("the stored token", SOON, || is_stored(&edge_with).then_some(()));
 }
@@ -58,8 +69,13 @@ fn the_cloud_says_whose_a_bare_token_is_once_it_can_be_asked() {
     assert_eq!(edge.get("/api/x").send().status, 200);
     cloud.restart();
     // The only entry: none bears this instance's name.
-    let told = eventually("the gateway", SOON, || Some(info(&edge)).filter(|info| info["gateway_id"] == "gw-1"));
-    assert_eq!((&told["state"], &told["token_expires_at"]), (&"authorized".into(), &serde_json::Value::Null));
+    let told = eventually("the gateway", SOON, || {
+        Some(info(&edge)).filter(|info| info["gateway_id"] == "gw-1")
+    });
+    assert_eq!(
+        (&told["state"], &told["token_expires_at"]),
+        (&"authorized".into(), &serde_json::Value::Null)
+    );
     eventually("a poll", SOON, || cloud.requests_to("/harmony/changes/gw-1").pop());
     assert!(!is_stored(&edge));
 }
@@ -68,7 +84,9 @@ fn the_cloud_says_whose_a_bare_token_is_once_it_can_be_asked() {
 fn an_expired_one_does_not_stop_the_node() {
     let (cloud, upstream) = (Cloud::start(), Upstream::start());
     cloud.allow_renewal(false);
-    let edge = edge(&cloud, &upstream).env("RUNBEAM_MACHINE_TOKEN", &payload("mt_0ldabcdefabcdefabcdef", "2025-12-31T23:59:59Z")).start();
+    let edge = edge(&cloud, &upstream)
+        .env("RUNBEAM_MACHINE_TOKEN", &payload("mt_0ldabcdefabcdefabcdef", "2025-12-31T23:59:59Z"))
+        .start();
     let told = await_state(&edge, "expired");
     assert_eq!(told["token_expires_at"], "2025-12-31T23:59:59Z");
     await_log(&edge, "RUNBEAM_MACHINE_TOKEN has expired");
@@ -80,11 +98,17 @@ fn an_expired_one_does_not_stop_the_node() {
 fn a_renewed_token_in_the_store_outlives_it() {
     let (cloud, upstream) = (Cloud::start(), Upstream::start());
     let text = payload("mt_s00nabcdefabcdefabcde", &in_days(3));
-    let mut edge = edge(&cloud, &upstream).env("RUNBEAM_MACHINE_TOKEN", &text).env("RUNBEAM_ENCRYPTION_KEY", &key()).start();
+    let mut edge = edge(&cloud, &upstream)
+        .env("RUNBEAM_MACHINE_TOKEN", &text)
+        .env("RUNBEAM_ENCRYPTION_KEY", &key())
+        .start();
     let renewed = eventually("the renewal", SOON, || cloud.issued_tokens().pop());
     eventually("a poll with the renewed token", SOON, || {
         let with = format!("Bearer {renewed}");
-        cloud.requests_to("/harmony/changes/").into_iter().find(|request| request.authorization.as_ref() == Some(&with))
+        cloud
+            .requests_to("/harmony/changes/")
+            .into_iter()
+            .find(|request| request.authorization.as_ref() == Some(&with))
     });
     edge.restart();
     let told = await_state(&edge, "authorized");
@@ -92,7 +116,10 @@ fn a_renewed_token_in_the_store_outlives_it() {
     cloud.forget_requests();
     eventually("a poll after the restart", SOON, || {
         let with = format!("Bearer {renewed}");
-        cloud.requests_to("/harmony/changes/").into_iter().find(|request| request.authorization.as_ref() == Some(&with))
+        cloud
+            .requests_to("/harmony/changes/")
+            .into_iter()
+            .find(|request| request.authorization.as_ref() == Some(&with))
     });
     assert_eq!(cloud.issued_tokens().len(), 1, "it is not renewed again");
 }
@@ -100,7 +127,10 @@ fn a_renewed_token_in_the_store_outlives_it() {
 #[test]
 fn a_malformed_one_is_a_start_up_error_that_names_the_field() {
     for (value, named) in [
-        ("{\"machine_token\":\"mt_x\",\"expires_at\":\"soon\",\"gateway_id\":\"g\",\"gateway_code\":\"c\"}", "expires_at"),
+        (
+            "{\"machine_token\":\"mt_x\",\"expires_at\":\"soon\",\"gateway_id\":\"g\",\"gateway_code\":\"c\"}",
+            "expires_at",
+        ),
         ("{\"expires_at\":\"2099-01-01T00:00:00Z\"}", "machine_token"),
         ("{mt_x", "not JSON"),
     ] {
@@ -109,11 +139,17 @@ fn a_malformed_one_is_a_start_up_error_that_names_the_field() {
         assert_eq!(ran.status, Some(1), "{value}");
         let line = ran.error_with(&["RUNBEAM_MACHINE_TOKEN", named]);
         assert!(!line.contains("mt_x") && !line.contains("soon"), "{line}");
-        let ran = Program::with(&["-c", "harmony.toml"]).file("harmony.toml", &text).env("RUNBEAM_MACHINE_TOKEN", value).run();
+        let ran = Program::with(&["-c", "harmony.toml"])
+            .file("harmony.toml", &text)
+            .env("RUNBEAM_MACHINE_TOKEN", value)
+            .run();
         assert_eq!(ran.status, Some(1), "{value}");
     }
-    let ran =
-        Program::check(&Settings::bare().text().replace("{port}", "18080").replace("{mport}", "19090")).env("RUNBEAM_ENCRYPTION_KEY", "a passphrase").run();
+    let ran = Program::check(
+        &Settings::bare().text().replace("{port}", "18080").replace("{mport}", "19090"),
+    )
+    .env("RUNBEAM_ENCRYPTION_KEY", "a passphrase")
+    .run();
     assert_eq!(ran.status, Some(1));
     ran.error_with(&["RUNBEAM_ENCRYPTION_KEY"]);
 }

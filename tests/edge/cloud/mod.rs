@@ -1,4 +1,5 @@
-//! The connection to Runbeam Cloud, from outside: the real binary, a stand-in cloud, and the bytes that the published client sends.
+//! The connection to Runbeam Cloud, from outside: the real binary, a stand-in cloud, and the bytes
+//! that the published client sends.
 
 mod changes;
 mod client;
@@ -26,7 +27,10 @@ fn edge(cloud: &Cloud, upstream: &Upstream) -> EdgeBuilder {
 }
 
 fn runbeam(cloud: &Cloud) -> String {
-    format!("[runbeam]\nenabled = true\ncloud_api_base_url = \"{}\"\npoll_interval_secs = 5", cloud.url())
+    format!(
+        "[runbeam]\nenabled = true\ncloud_api_base_url = \"{}\"\npoll_interval_secs = 5",
+        cloud.url()
+    )
 }
 
 fn post(edge: &Edge, path: &str, body: &Value) -> crate::support::request::Request {
@@ -51,7 +55,9 @@ fn info(edge: &Edge) -> Value {
 
 #[track_caller]
 fn await_state(edge: &Edge, state: &str) -> Value {
-    eventually(&format!("state {state}"), SOON, || Some(info(edge)).filter(|info| info["state"] == state))
+    eventually(&format!("state {state}"), SOON, || {
+        Some(info(edge)).filter(|info| info["state"] == state)
+    })
 }
 
 /// A pipeline that echoes at `/NAME`.
@@ -73,5 +79,7 @@ fn reports(cloud: &Cloud, id: &str) -> Vec<(String, Value)> {
 
 #[track_caller]
 fn await_status(cloud: &Cloud, id: &str, status: &str) {
-    eventually(&format!("change {id} {status}"), SOON, || (cloud.change_status(id).as_deref() == Some(status)).then_some(()));
+    eventually(&format!("change {id} {status}"), SOON, || {
+        (cloud.change_status(id).as_deref() == Some(status)).then_some(())
+    });
 }

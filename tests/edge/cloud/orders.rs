@@ -1,4 +1,5 @@
-//! `/authorize`, `/token`, `/deauthorize`, `/keys/refresh`: what is done, and what is refused before anything happens.
+//! `/authorize`, `/token`, `/deauthorize`, `/keys/refresh`: what is done, and what is refused
+//! before anything happens.
 
 use std::time::Duration;
 
@@ -13,42 +14,75 @@ fn a_user_token_becomes_a_machine_token() {
     let (cloud, upstream) = (Cloud::start(), Upstream::start());
     let edge = edge(&cloud, &upstream).start();
     let unauthorized = info(&edge);
-    assert_eq!((&unauthorized["enabled"], &unauthorized["state"]), (&true.into(), &"unauthorized".into()));
+    assert_eq!(
+        (&unauthorized["enabled"], &unauthorized["state"]),
+        (&true.into(), &"unauthorized".into())
+    );
     let user_token = cloud.user_token().sign();
     let body = json!({ "gateway_code": "edge-1", "machine_public_key": "-----BEGIN\nx", "metadata": { "version": "1", "up": true } });
     let answer = post(&edge, "/admin/authorize", &body).bearer(&user_token).send();
     assert_eq!(answer.status, 201, "{}", answer.text());
     let told = answer.json();
-    assert_eq!(told["gateway"], json!({ "id": GATEWAY_ID, "code": "edge-1", "name": "Gateway edge-1" }));
+    assert_eq!(
+        told["gateway"],
+        json!({ "id": GATEWAY_ID, "code": "edge-1", "name": "Gateway edge-1" })
+    );
     assert_eq!(told["success"], true);
-    assert!(told["expires_in"].as_f64().is_some_and(|left| left > 86_400.0) && told["expires_at"].is_string(), "{told}");
+    assert!(
+        told["expires_in"].as_f64().is_some_and(|left| left > 86_400.0)
+            && told["expires_at"].is_string(),
+        "{told}"
+    );
     assert!(!answer.text().contains("mt_"), "no machine token leaves");
     let sent = &cloud.requests_to("/harmony/authorize")[0];
     assert_eq!(sent.authorization, Some(format!("Bearer {user_token}")));
     assert_eq!(sent.body["metadata"], json!(["up=true", "version=1"]));
 
     // It is used at once.
-    let request = eventually("a poll with the machine token", Duration::from_secs(10), || cloud.requests_to("/harmony/changes/").pop());
+    let request = eventually("a poll with the machine token", Duration::from_secs(10), || {
+        cloud.requests_to("/harmony/changes/").pop()
+    });
     assert_eq!(request.authorization, Some(format!("Bearer {}", cloud.issued_tokens()[0])));
-    let authorized = eventually("a poll that ended", Duration::from_secs(10), || Some(info(&edge)).filter(|info| info["last_poll"].is_u64()));
-    assert_eq!((&authorized["state"], &authorized["gateway_id"]), (&"authorized".into(), &GATEWAY_ID.into()));
-    assert!(authorized["token_expires_at"].is_string() && authorized["last_error"].is_null(), "{authorized}");
+    let authorized = eventually("a poll that ended", Duration::from_secs(10), || {
+        Some(info(&edge)).filter(|info| info["last_poll"].is_u64())
+    });
+    assert_eq!(
+        (&authorized["state"], &authorized["gateway_id"]),
+        (&"authorized".into(), &GATEWAY_ID.into())
+    );
+    assert!(
+        authorized["token_expires_at"].is_string() && authorized["last_error"].is_null(),
+        "{authorized}"
+    );
     let metrics = edge.manage("/metrics").send().text();
-    for line in ["harmony_runbeam_state{state=\"authorized\"} 1", "harmony_runbeam_state{state=\"rejected\"} 0", "harmony_runbeam_polls_total{result=\"ok\"} 1"]
-    {
+    for line in [
+        "harmony_runbeam_state{state=\"authorized\"} 1",
+        "harmony_runbeam_state{state=\"rejected\"} 0",
+        "harmony_runbeam_polls_total{result=\"ok\"} 1",
+    ] {
         assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
     }
-    assert!(metrics.lines().any(|line| line.starts_with("harmony_machine_token_expiry_timestamp_seconds 1")), "{metrics}");
+    assert!(
+        metrics
+            .lines()
+            .any(|line| line.starts_with("harmony_machine_token_expiry_timestamp_seconds 1")),
+        "{metrics}"
+    );
 
     // A Sanctum token is passed on unseen.
     secrets::remember("17|qwertyuiopasdfghjklzxcvbnm12");
-    let answer = post(&edge, "/admin/authorize", &json!({ "gateway_code": "edge-1" })).bearer("17|qwertyuiopasdfghjklzxcvbnm12").send();
+    let answer = post(&edge, "/admin/authorize", &json!({ "gateway_code": "edge-1" }))
+        .bearer("17|qwertyuiopasdfghjklzxcvbnm12")
+        .send();
     assert_eq!(answer.status, 201, "{}", answer.text());
 
     assert_eq!(edge.steer("POST", "/admin/deauthorize").send().status, 200);
     assert_eq!(info(&edge)["state"], "unauthorized");
     assert!(cloud.requests_to("deauthorize").is_empty(), "here only");
-    for line in ["management: POST /admin/authorize from 127.0.0.1: 201: gateway \"edge-1\"", "management: POST /admin/deauthorize from 127.0.0.1: 200"] {
+    for line in [
+        "management: POST /admin/authorize from 127.0.0.1: 201: gateway \"edge-1\"",
+        "management: POST /admin/deauthorize from 127.0.0.1: 200",
+    ] {
         await_log(&edge, line);
     }
 }
@@ -81,7 +115,11 @@ fn what_is_wrong_is_refused_and_named() {
         let answer = post(&edge, "/admin/token", &body).send();
         assert_eq!(answer.status, 400, "{body}");
         let told = answer.json();
-        assert!(told["error"] == "Bad Request" && told["message"].as_str().is_some_and(|message| message.contains(named)), "{body}: {told}");
+        assert!(
+            told["error"] == "Bad Request"
+                && told["message"].as_str().is_some_and(|message| message.contains(named)),
+            "{body}: {told}"
+        );
     }
     let authorize = |body: &Value| post(&edge, "/admin/authorize", body).bearer(&user_token).send();
     for (body, named) in [
@@ -93,9 +131,17 @@ fn what_is_wrong_is_refused_and_named() {
     ] {
         let answer = authorize(&body);
         assert_eq!(answer.status, 400, "{body}");
-        assert!(answer.json()["message"].as_str().is_some_and(|message| message.contains(named)), "{body}: {}", answer.text());
+        assert!(
+            answer.json()["message"].as_str().is_some_and(|message| message.contains(named)),
+            "{body}: {}",
+            answer.text()
+        );
     }
-    let not_json = edge.steer("POST", "/admin/token").header("Content-Type", "application/json").body("{\"machine_token\": \"mt_x").send();
+    let not_json = edge
+        .steer("POST", "/admin/token")
+        .header("Content-Type", "application/json")
+        .body("{\"machine_token\": \"mt_x")
+        .send();
     assert!(not_json.status == 400 && !not_json.text().contains("mt_x"), "{}", not_json.text());
     assert!(cloud.requests_to("/harmony/authorize").is_empty());
     assert_eq!(info(&edge)["state"], "unauthorized");
@@ -110,17 +156,54 @@ fn checks_come_in_their_order_and_before_the_body() {
     let kind = ("Content-Type", "application/json");
     let large = vec![b' '; 2 << 20];
     for (what, request, expected) in [
-        ("a page, though all else is right", ask("/admin/authorize").header("Origin", "https://evil.example").bearer(&good), 403),
-        ("a rebound name", ask("/admin/token").host("evil.example").header(kind.0, kind.1).body("{}"), 403),
-        ("no token, and a body that is wrong in every way", ask("/admin/authorize").header("Content-Type", "text/plain").body(large.clone()), 401),
+        (
+            "a page, though all else is right",
+            ask("/admin/authorize").header("Origin", "https://evil.example").bearer(&good),
+            403,
+        ),
+        (
+            "a rebound name",
+            ask("/admin/token").host("evil.example").header(kind.0, kind.1).body("{}"),
+            403,
+        ),
+        (
+            "no token, and a body that is wrong in every way",
+            ask("/admin/authorize").header("Content-Type", "text/plain").body(large.clone()),
+            401,
+        ),
         ("two tokens", ask("/admin/authorize").bearer(&good).bearer(&good), 400),
-        ("another scheme", ask("/admin/authorize").header("Authorization", format!("Basic {good}")), 401),
-        ("a large body of the wrong kind", ask("/admin/authorize").bearer(&good).header("Content-Type", "text/plain").body(large.clone()), 413),
-        ("a large body in chunks", ask("/admin/token").header(kind.0, kind.1).body(large).chunked(), 413),
-        ("the wrong kind", ask("/admin/token").header("Content-Type", "text/plain").body("{}"), 415),
+        (
+            "another scheme",
+            ask("/admin/authorize").header("Authorization", format!("Basic {good}")),
+            401,
+        ),
+        (
+            "a large body of the wrong kind",
+            ask("/admin/authorize")
+                .bearer(&good)
+                .header("Content-Type", "text/plain")
+                .body(large.clone()),
+            413,
+        ),
+        (
+            "a large body in chunks",
+            ask("/admin/token").header(kind.0, kind.1).body(large).chunked(),
+            413,
+        ),
+        (
+            "the wrong kind",
+            ask("/admin/token").header("Content-Type", "text/plain").body("{}"),
+            415,
+        ),
         ("no kind", ask("/admin/update").body("{}"), 415),
         ("no body", ask("/admin/token"), 400),
-        ("a form", ask("/admin/deauthorize").header("Content-Type", "application/x-www-form-urlencoded").body("a=b"), 415),
+        (
+            "a form",
+            ask("/admin/deauthorize")
+                .header("Content-Type", "application/x-www-form-urlencoded")
+                .body("a=b"),
+            415,
+        ),
         ("GET", edge.manage("/admin/token"), 405),
         ("GET", edge.manage("/admin/cloud/discard"), 405),
     ] {
@@ -135,14 +218,22 @@ fn checks_come_in_their_order_and_before_the_body() {
     }
     // Whoever asks for leave to send a body gets it only where the body is wanted.
     let body = json!({ "gateway_code": "g", "metadata": 7 }).to_string();
-    let polite = |request: crate::support::request::Request| request.header(kind.0, kind.1).header("Expect", "100-continue").bearer(&good).body(body.clone());
+    let polite = |request: crate::support::request::Request| {
+        request
+            .header(kind.0, kind.1)
+            .header("Expect", "100-continue")
+            .bearer(&good)
+            .body(body.clone())
+    };
     let answer = polite(ask("/admin/authorize")).send();
     assert_eq!((answer.status, answer.interim), (400, vec![100]));
     let answer = polite(ask("/admin/authorize").header("Origin", "https://evil.example")).send();
     assert_eq!((answer.status, answer.interim), (403, vec![]));
     // A connection goes on after a body that was refused.
     let mut kept = crate::support::Client::connect(edge.management_port());
-    kept.send(ask("/admin/token").header("Content-Type", "text/plain").body(vec![b' '; 4096]).bytes());
+    kept.send(
+        ask("/admin/token").header("Content-Type", "text/plain").body(vec![b' '; 4096]).bytes(),
+    );
     assert_eq!(kept.response().status, 415);
     kept.send(edge.manage("/admin/info").bytes());
     assert_eq!(kept.response().status, 200);
@@ -212,5 +303,9 @@ fn key_sets_are_fetched_when_asked() {
     issuer.stop();
     let answer = edge.steer("POST", "/admin/keys/refresh").send();
     assert_eq!((answer.status, &answer.json()["failed"]), (502, &1.into()));
-    assert_eq!(edge.get("/api/x").bearer(&issuer.token().sign()).send().status, 200, "what was known goes on serving");
+    assert_eq!(
+        edge.get("/api/x").bearer(&issuer.token().sign()).send().status,
+        200,
+        "what was known goes on serving"
+    );
 }

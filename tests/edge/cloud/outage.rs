@@ -1,4 +1,5 @@
-//! Whatever the cloud does, the proxy serves, `/info` says what is wrong, and all is well again without a restart. `tests/faults` has the ways in which it can fail.
+//! Whatever the cloud does, the proxy serves, `/info` says what is wrong, and all is well again
+//! without a restart. `tests/faults` has the ways in which it can fail.
 
 use std::time::Duration;
 
@@ -16,13 +17,17 @@ fn poll_now(edge: &Edge, cloud: &Cloud) {
 
 #[track_caller]
 fn await_error(edge: &Edge, part: &str) -> Value {
-    let holds = |info: &Value| info["last_error"].as_str().is_some_and(|error| error.contains(part));
+    let holds =
+        |info: &Value| info["last_error"].as_str().is_some_and(|error| error.contains(part));
     eventually(&format!("an error with {part:?}"), SOON, || Some(info(edge)).filter(holds))
 }
 
 #[track_caller]
 fn await_health(edge: &Edge) {
-    eventually("no error any more", SOON, || Some(info(edge)).filter(|info| info["last_error"].is_null() && info["state"] == "authorized"));
+    eventually("no error any more", SOON, || {
+        Some(info(edge))
+            .filter(|info| info["last_error"].is_null() && info["state"] == "authorized")
+    });
 }
 
 #[test]

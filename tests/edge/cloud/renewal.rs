@@ -12,15 +12,24 @@ fn it_is_granted_and_refused() {
     assert_eq!(authorize(&edge, &cloud).status, 201);
     let told = await_state(&edge, "expiring");
     let asked = cloud.requests_to("/harmony/authorize").pop().unwrap();
-    assert_eq!(asked.authorization, Some(format!("Bearer {}", cloud.issued_tokens()[0])), "with the machine token itself");
+    assert_eq!(
+        asked.authorization,
+        Some(format!("Bearer {}", cloud.issued_tokens()[0])),
+        "with the machine token itself"
+    );
     assert_eq!(asked.body["gateway_code"], "edge-1");
     assert!(told["token_expires_at"].is_string());
     await_log(&edge, "was not renewed");
     let warnings = || edge.log().matches("was not renewed").count();
     assert_eq!(warnings(), 1, "once a day");
     let metrics = edge.manage("/metrics").send().text();
-    assert!(metrics.lines().any(|line| line == "harmony_runbeam_state{state=\"expiring\"} 1"), "{metrics}");
-    eventually("polls go on", SOON, || (cloud.requests_to("/harmony/changes/").len() >= 2).then_some(()));
+    assert!(
+        metrics.lines().any(|line| line == "harmony_runbeam_state{state=\"expiring\"} 1"),
+        "{metrics}"
+    );
+    eventually("polls go on", SOON, || {
+        (cloud.requests_to("/harmony/changes/").len() >= 2).then_some(())
+    });
 
     // The operator authorizes anew.
     cloud.token_ttl(30 * 86_400);
@@ -38,7 +47,10 @@ fn it_is_granted_and_refused() {
     let renewal = cloud.requests_to("/harmony/authorize").pop().unwrap();
     assert_eq!(renewal.authorization, Some(format!("Bearer {}", cloud.issued_tokens()[2])));
     eventually("a poll with the renewed token", SOON, || {
-        cloud.requests_to("/harmony/changes/").into_iter().find(|request| request.authorization.as_ref() == Some(&last))
+        cloud
+            .requests_to("/harmony/changes/")
+            .into_iter()
+            .find(|request| request.authorization.as_ref() == Some(&last))
     });
     edge.restart();
     await_state(&edge, "authorized");

@@ -1,4 +1,5 @@
-//! The token outlives the process, in every store that promises so, and is never readable on the disk.
+//! The token outlives the process, in every store that promises so, and is never readable on the
+//! disk.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -33,7 +34,11 @@ fn the_encrypted_file() {
     let (cloud, upstream) = (Cloud::start(), Upstream::start());
     let key = harmony::runbeam::EncryptionKeys::generate().first();
     secrets::remember(&key);
-    for (what, kind, key) in [("of its own", "auto", None), ("of its own, asked for", "file", None), ("given", "auto", Some(&key))] {
+    for (what, kind, key) in [
+        ("of its own", "auto", None),
+        ("of its own, asked for", "file", None),
+        ("given", "auto", Some(&key)),
+    ] {
         let mut builder = edge(&cloud, &upstream).and(&format!("token_store = \"{kind}\""));
         if let Some(key) = key {
             builder = builder.env("RUNBEAM_ENCRYPTION_KEY", key);
@@ -46,12 +51,19 @@ fn the_encrypted_file() {
         let token = cloud.issued_tokens().pop().unwrap();
         for file in files(edge.directory()) {
             let content = fs::read(&file).unwrap();
-            assert!(!content.windows(token.len()).any(|window| window == token.as_bytes()), "{what}: {}", file.display());
+            assert!(
+                !content.windows(token.len()).any(|window| window == token.as_bytes()),
+                "{what}: {}",
+                file.display()
+            );
         }
         edge.restart();
         let told = await_state(&edge, "authorized");
         assert_eq!(told["token_source"], "store", "{what}: {told}");
-        assert!(told["token_store"].as_str().is_some_and(|store| store.contains("auth.json")), "{told}");
+        assert!(
+            told["token_store"].as_str().is_some_and(|store| store.contains("auth.json")),
+            "{told}"
+        );
         assert_eq!(edge.steer("POST", "/admin/deauthorize").send().status, 200);
         assert!(token_file(&edge).is_none(), "{what}: forgotten");
     }
@@ -77,21 +89,42 @@ impl Desktop {
         let home = tempfile::tempdir().unwrap();
         let quiet = |program: &str| {
             let mut command = Command::new(program);
-            command.env("HOME", home.path()).env("XDG_RUNTIME_DIR", home.path()).env("XDG_DATA_HOME", home.path()).stderr(Stdio::null());
+            command
+                .env("HOME", home.path())
+                .env("XDG_RUNTIME_DIR", home.path())
+                .env("XDG_DATA_HOME", home.path())
+                .stderr(Stdio::null());
             command
         };
-        let mut bus = quiet("dbus-daemon").args(["--session", "--nofork", "--print-address"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut bus = quiet("dbus-daemon")
+            .args(["--session", "--nofork", "--print-address"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut address = String::new();
         BufReader::new(bus.stdout.take().unwrap()).read_line(&mut address).unwrap();
         let address = address.trim().to_owned();
         let mut keyring = quiet("gnome-keyring-daemon");
-        keyring.args(["--unlock", "--foreground", "--components=secrets"]).env("DBUS_SESSION_BUS_ADDRESS", &address);
+        keyring
+            .args(["--unlock", "--foreground", "--components=secrets"])
+            .env("DBUS_SESSION_BUS_ADDRESS", &address);
         let mut keyring = keyring.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         keyring.stdin.take().unwrap().write_all(b"pw").unwrap();
         eventually("an unlocked keyring", SOON, || {
             let mut asked = quiet("dbus-send");
-            asked.env("DBUS_SESSION_BUS_ADDRESS", &address).args(["--session", "--print-reply", "--dest=org.freedesktop.secrets"]);
-            let asked = asked.args(["/org/freedesktop/secrets", "org.freedesktop.Secret.Service.ReadAlias", "string:default"]).output().unwrap();
+            asked.env("DBUS_SESSION_BUS_ADDRESS", &address).args([
+                "--session",
+                "--print-reply",
+                "--dest=org.freedesktop.secrets",
+            ]);
+            let asked = asked
+                .args([
+                    "/org/freedesktop/secrets",
+                    "org.freedesktop.Secret.Service.ReadAlias",
+                    "string:default",
+                ])
+                .output()
+                .unwrap();
             String::from_utf8_lossy(&asked.stdout).contains("object path \"/org").then_some(())
         });
         Some(Self { bus, keyring, address, _home: home })
@@ -109,15 +142,24 @@ impl Drop for Desktop {
 
 #[test]
 fn the_keyring() {
-    let Some(desktop) = Desktop::start() else { return };
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
     let (cloud, upstream) = (Cloud::start(), Upstream::start());
     for kind in ["auto", "keyring"] {
-        let mut edge = edge(&cloud, &upstream).and(&format!("token_store = \"{kind}\"")).env("DBUS_SESSION_BUS_ADDRESS", &desktop.address).start();
+        let mut edge = edge(&cloud, &upstream)
+            .and(&format!("token_store = \"{kind}\""))
+            .env("DBUS_SESSION_BUS_ADDRESS", &desktop.address)
+            .start();
         assert_eq!(authorize(&edge, &cloud).status, 201, "{kind}");
         assert!(token_file(&edge).is_none(), "{kind}: nowhere else");
         edge.restart();
         let told = await_state(&edge, "authorized");
-        assert_eq!((&told["token_source"], &told["token_store"]), (&"store".into(), &"keyring".into()), "{kind}: {told}");
+        assert_eq!(
+            (&told["token_source"], &told["token_store"]),
+            (&"store".into(), &"keyring".into()),
+            "{kind}: {told}"
+        );
         assert_eq!(edge.steer("POST", "/admin/deauthorize").send().status, 200);
         edge.restart();
         assert_eq!(info(&edge)["state"], "unauthorized", "{kind}: forgotten");
@@ -162,7 +204,10 @@ fn a_key_that_comes_with_the_token_is_kept_for_the_restart() {
     let key = harmony::runbeam::EncryptionKeys::generate().first();
     secrets::remember(&key);
     let body = serde_json::json!({ "gateway_code": "edge-1", "encryption_key": key.as_str() });
-    assert_eq!(post(&edge, "/admin/authorize", &body).bearer(&cloud.user_token().sign()).send().status, 201);
+    assert_eq!(
+        post(&edge, "/admin/authorize", &body).bearer(&cloud.user_token().sign()).send().status,
+        201
+    );
     edge.restart();
     assert_eq!(await_state(&edge, "authorized")["token_source"], "store");
 }
@@ -180,8 +225,16 @@ fn a_token_that_another_process_stores_is_picked_up() {
         kind: StoreKind::File,
         encryption_key: Some(Zeroizing::new(key.to_string())),
     };
-    let token = MachineToken::new("mt_elsewhere", "2099-01-01T00:00:00Z", "gateway-9", "edge-1", Vec::new());
+    let token = MachineToken::new(
+        "mt_elsewhere",
+        "2099-01-01T00:00:00Z",
+        "gateway-9",
+        "edge-1",
+        Vec::new(),
+    );
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async { TokenStore::open(settings).await.unwrap().save(&token, None).await.unwrap() });
+    runtime.block_on(async {
+        TokenStore::open(settings).await.unwrap().save(&token, None).await.unwrap()
+    });
     assert_eq!(await_state(&edge, "authorized")["gateway_id"], "gateway-9");
 }

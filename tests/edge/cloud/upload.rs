@@ -39,14 +39,19 @@ fn references_go_up_and_come_back() {
     let sent = cloud.requests_to("/harmony/update").pop().unwrap();
     let text = sent.body["config"].as_str().unwrap().to_owned();
     assert_eq!(told["config_size"], text.len());
-    assert_eq!((&sent.body["type"], &sent.body["id"]), (&"gateway".into(), &crate::support::cloud::GATEWAY_ID.into()));
+    assert_eq!(
+        (&sent.body["type"], &sent.body["id"]),
+        (&"gateway".into(), &crate::support::cloud::GATEWAY_ID.into())
+    );
     assert!(text.contains("${KEY_HASH}") && !text.contains(PEPPER), "{text}");
 
     // What was uploaded comes back as it was, and serves unchanged.
     let status = || edge.get("/keyed/x").header("X-API-Key", "wrong").send().status;
     assert_eq!(status(), 401);
     cloud.add_change("back", "gateway", &text);
-    eventually("the change is decided", SOON, || cloud.change_status("back").filter(|status| status != "pending" && status != "acknowledged"));
+    eventually("the change is decided", SOON, || {
+        cloud.change_status("back").filter(|status| status != "pending" && status != "acknowledged")
+    });
     await_status(&cloud, "back", "applied");
     assert_eq!((status(), edge.get("/api/x").send().status), (401, 200));
 }
@@ -56,16 +61,25 @@ fn a_literal_secret_stays_here() {
     let (cloud, upstream) = (Cloud::start(), Upstream::start());
     let secret = "a-literal-secret-of-thirty-two-bytes-and-more";
     secrets::remember(secret);
-    let literal = KEYED
-        .replace("type = \"api-key\"", "type = \"jwt-auth\"")
-        .replace("keys = [\"${KEY_HASH}\"]", &format!("algorithm = \"HS256\", secret = \"{secret}\", issuer = \"i\", audience = \"a\""));
+    let literal = KEYED.replace("type = \"api-key\"", "type = \"jwt-auth\"").replace(
+        "keys = [\"${KEY_HASH}\"]",
+        &format!("algorithm = \"HS256\", secret = \"{secret}\", issuer = \"i\", audience = \"a\""),
+    );
     let edge = edge(&cloud, &upstream).and(&literal).start();
     assert_eq!(authorize(&edge, &cloud).status, 201);
     let answer = edge.steer("POST", "/admin/update").send();
     assert_eq!(answer.status, 422, "{}", answer.text());
-    assert!(answer.text().contains("middleware.key.config.secret") && !answer.text().contains(secret), "{}", answer.text());
+    assert!(
+        answer.text().contains("middleware.key.config.secret") && !answer.text().contains(secret),
+        "{}",
+        answer.text()
+    );
     assert!(cloud.requests_to("/harmony/update").is_empty());
-    assert_eq!(edge.steer("POST", "/admin/update").bearer("x").send().status, 422, "the token is the gateway's, not the caller's");
+    assert_eq!(
+        edge.steer("POST", "/admin/update").bearer("x").send().status,
+        422,
+        "the token is the gateway's, not the caller's"
+    );
 }
 
 #[test]

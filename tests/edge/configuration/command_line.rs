@@ -12,10 +12,14 @@ fn a_good_file_is_ok_by_both_names_of_the_check_and_nothing_is_opened_or_fetched
     let text = with("http://127.0.0.1:1/jwks.json", &issuer.url());
     // Both ports are taken: a check that listened would fail.
     let (public, management) = (Port::claim(), Port::claim());
-    let listeners = [&public, &management].map(|port| TcpListener::bind(("127.0.0.1", port.number())).unwrap());
+    let listeners =
+        [&public, &management].map(|port| TcpListener::bind(("127.0.0.1", port.number())).unwrap());
     let text = text.replace("18080", &public.to_string()).replace("19090", &management.to_string());
     for check in ["--check", "-t"] {
-        Program::with(&["-c", "harmony.toml", check]).file("harmony.toml", &text).run().assert_ok(check);
+        Program::with(&["-c", "harmony.toml", check])
+            .file("harmony.toml", &text)
+            .run()
+            .assert_ok(check);
     }
     assert_eq!(issuer.fetches(), 0);
     drop(listeners);
@@ -42,7 +46,10 @@ fn wrong_usage_is_2() {
 fn version_and_help_are_on_standard_output() {
     for arguments in [["--version"], ["-V"]] {
         let ran = Program::with(&arguments).run();
-        assert_eq!((ran.status, ran.stdout.trim()), (Some(0), concat!("harmony-edge ", env!("CARGO_PKG_VERSION"))));
+        assert_eq!(
+            (ran.status, ran.stdout.trim()),
+            (Some(0), concat!("harmony-edge ", env!("CARGO_PKG_VERSION")))
+        );
     }
     let ran = Program::with(&["--help"]).run();
     assert_eq!(ran.status, Some(0));
@@ -90,8 +97,11 @@ fn a_stop_with_nothing_in_flight_is_prompt_and_0() {
 #[test]
 fn paths_are_relative_to_the_file_that_names_them() {
     let key = crate::support::keys::RsaKey::number(0);
-    let text = with("jwks_url = \"http://127.0.0.1:1/jwks.json\",", "public_key_path = \"keys/key.pem\",");
-    let program = Program::with(&["-c", "etc/harmony.toml", "--check"]).file("etc/harmony.toml", &text).file("etc/keys/key.pem", &key.public_pem());
+    let text =
+        with("jwks_url = \"http://127.0.0.1:1/jwks.json\",", "public_key_path = \"keys/key.pem\",");
+    let program = Program::with(&["-c", "etc/harmony.toml", "--check"])
+        .file("etc/harmony.toml", &text)
+        .file("etc/keys/key.pem", &key.public_pem());
     program.run().assert_ok("a key beside the file");
 }
 
@@ -103,5 +113,8 @@ fn the_start_says_what_it_serves() {
     for word in ["edge-1", "public", "management", "/api", "jwt", "unguarded"] {
         assert!(log.contains(word), "{word}:\n{log}");
     }
-    assert!(log.lines().any(|line| line.contains("unguarded") && line.contains("open")), "an open pipeline is named as open:\n{log}");
+    assert!(
+        log.lines().any(|line| line.contains("unguarded") && line.contains("open")),
+        "an open pipeline is named as open:\n{log}"
+    );
 }

@@ -1,4 +1,5 @@
-//! The spellings that load: tables and arrays, the older names, the pipelines directory, and what is read and ignored.
+//! The spellings that load: tables and arrays, the older names, the pipelines directory, and what
+//! is read and ignored.
 
 use super::{GOOD, with};
 use crate::support::settings::Route;
@@ -12,7 +13,10 @@ fn the_published_snippets_load() {
     let rs256 = "[[middleware]]\ntype = \"jwt-auth\"\nconfig = {\n  algorithm = \"RS256\",\n  jwks_url = \"https://auth.example.com/.well-known/jwks.json\",\n  issuer = \"https://auth.example.com\",\n  audience = \"harmony-api\"\n}\n";
     let hs256 = "[[middleware]]\ntype = \"jwt-auth\"\nconfig = {\n  algorithm = \"HS256\",\n  secret = \"${JWT_SECRET}\",  # Use environment variable\n  issuer = \"harmony\",\n  audience = \"api\"\n}\n";
     Program::check(&format!("{CHAINLESS}{rs256}")).run().assert_ok("RS256");
-    Program::check(&format!("{CHAINLESS}{hs256}")).env("JWT_SECRET", "0123456789abcdef0123456789abcdef").run().assert_ok("HS256");
+    Program::check(&format!("{CHAINLESS}{hs256}"))
+        .env("JWT_SECRET", "0123456789abcdef0123456789abcdef")
+        .run()
+        .assert_ok("HS256");
 }
 
 #[test]
@@ -21,8 +25,14 @@ fn names_have_their_older_spellings() {
         ("\"jwt-auth\"", "\"jwt_auth\""),
         ("\"jwt-auth\"", "\"jwtauth\""),
         ("jwks_url", "jwks_uri"),
-        ("issuer = \"https://auth.example.com\"", "issuer = [\"https://auth.example.com\", \"https://other.example.com\"]"),
-        ("issuer = \"https://auth.example.com\"", "trusted_issuers = [\"https://auth.example.com\"]"),
+        (
+            "issuer = \"https://auth.example.com\"",
+            "issuer = [\"https://auth.example.com\", \"https://other.example.com\"]",
+        ),
+        (
+            "issuer = \"https://auth.example.com\"",
+            "trusted_issuers = [\"https://auth.example.com\"]",
+        ),
         ("audience = \"harmony-api\"", "audience = [\"harmony-api\", \"other\"]"),
         ("audience = \"harmony-api\"", "audience = \"harmony-api\", leeway_seconds = 30"),
         ("algorithm = \"RS256\"", "algorithms = [\"RS256\"]"),
@@ -42,9 +52,12 @@ fn names_have_their_older_spellings() {
 fn what_an_edge_has_no_use_for_is_read_and_ignored() {
     let tables = "[storage]\nbackend = \"filesystem\"\noptions = { path = \"./data\" }\n[services.http]\nmodule = \"\"\n[middleware_types.jwt]\nmodule = \"\"\n[peers.p]\nx = 1\n";
     Program::check(&format!("{GOOD}\n{tables}")).run().assert_ok("tables of the public language");
-    Program::check(&with("id = \"edge-1\"", "id = \"edge-1\"\ntransforms_path = \"t\"\nmesh_path = \"m\"\nstore_dir = \"/tmp\""))
-        .run()
-        .assert_ok("keys of [proxy]");
+    Program::check(&with(
+        "id = \"edge-1\"",
+        "id = \"edge-1\"\ntransforms_path = \"t\"\nmesh_path = \"m\"\nstore_dir = \"/tmp\"",
+    ))
+    .run()
+    .assert_ok("keys of [proxy]");
 }
 
 #[test]
@@ -104,7 +117,12 @@ fn an_echo_answers_with_the_request_and_without_its_credentials() {
     let token = issuer.token().sign();
     for path in ["/echo/x?y=1", "/self/x?y=1"] {
         assert_eq!(edge.get(path).send().status, 401, "{path}");
-        let response = edge.get(path).bearer(&token).header("Cookie", "session=secret-of-the-client").header("X-Seen", "yes").send();
+        let response = edge
+            .get(path)
+            .bearer(&token)
+            .header("Cookie", "session=secret-of-the-client")
+            .header("X-Seen", "yes")
+            .send();
         assert_eq!(response.status, 200, "{path}");
         let text = response.text();
         response.json();

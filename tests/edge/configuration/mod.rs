@@ -57,5 +57,8 @@ pub fn with(piece: &str, other: &str) -> String {
 /// The number of the line that holds this piece, from 1.
 #[track_caller]
 fn line_of(text: &str, piece: &str) -> usize {
-    1 + text.lines().position(|line| line.contains(piece)).unwrap_or_else(|| panic!("{piece} stands in the text"))
+    1 + text
+        .lines()
+        .position(|line| line.contains(piece))
+        .unwrap_or_else(|| panic!("{piece} stands in the text"))
 }

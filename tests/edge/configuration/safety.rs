@@ -18,15 +18,43 @@ fn a_step_that_could_not_tell_a_good_token_refuses_to_start() {
     let rows: [(&str, &str, &[&str]); 13] = [
         ("RS256 without keys", "algorithm = \"RS256\",", &["jwks_url"]),
         ("no algorithm and no keys", "", &["jwks_url"]),
-        ("a secret without its algorithm", "secret = \"0123456789abcdef0123456789abcdef\",", &["HS256"]),
+        (
+            "a secret without its algorithm",
+            "secret = \"0123456789abcdef0123456789abcdef\",",
+            &["HS256"],
+        ),
         ("HS256 without a secret", "algorithm = \"HS256\",", &["secret"]),
-        ("HS256 with a key set", "algorithm = \"HS256\", jwks_url = \"http://127.0.0.1:1/j\",", &["secret"]),
+        (
+            "HS256 with a key set",
+            "algorithm = \"HS256\", jwks_url = \"http://127.0.0.1:1/j\",",
+            &["secret"],
+        ),
         ("a short secret", "algorithm = \"HS256\", secret = \"tooShortToBeASecret\",", &["32"]),
-        ("no algorithm at all", "algorithm = \"none\", secret = \"0123456789abcdef0123456789abcdef\",", &["algorithm"]),
-        ("algorithms of two families", "algorithms = [\"RS256\", \"HS256\"], jwks_url = \"http://127.0.0.1:1/j\",", &["algorithms"]),
-        ("expiry not looked at", "jwks_url = \"http://127.0.0.1:1/j\", validate_expiry = false,", &["validate_expiry"]),
-        ("keys over plain http from elsewhere", "jwks_url = \"http://keys.example.com/j\",", &["jwks_url", "http"]),
-        ("too much leeway", "jwks_url = \"http://127.0.0.1:1/j\", leeway_secs = 301,", &["leeway_secs", "300"]),
+        (
+            "no algorithm at all",
+            "algorithm = \"none\", secret = \"0123456789abcdef0123456789abcdef\",",
+            &["algorithm"],
+        ),
+        (
+            "algorithms of two families",
+            "algorithms = [\"RS256\", \"HS256\"], jwks_url = \"http://127.0.0.1:1/j\",",
+            &["algorithms"],
+        ),
+        (
+            "expiry not looked at",
+            "jwks_url = \"http://127.0.0.1:1/j\", validate_expiry = false,",
+            &["validate_expiry"],
+        ),
+        (
+            "keys over plain http from elsewhere",
+            "jwks_url = \"http://keys.example.com/j\",",
+            &["jwks_url", "http"],
+        ),
+        (
+            "too much leeway",
+            "jwks_url = \"http://127.0.0.1:1/j\", leeway_secs = 301,",
+            &["leeway_secs", "300"],
+        ),
         ("a key file that is not there", "public_key_path = \"absent.pem\",", &["absent.pem"]),
         ("a key set that is not there", "jwks_path = \"absent.json\",", &["absent.json"]),
     ];
@@ -34,8 +62,12 @@ fn a_step_that_could_not_tell_a_good_token_refuses_to_start() {
         let ran = Program::check(&keys(lines)).run();
         assert_eq!(ran.status, Some(1), "{row}:\n{}{}", ran.stdout, ran.stderr);
         ran.error_with(words);
-        assert!(!ran.stderr.contains("tooShortToBeASecret") && !ran.stderr.contains(LONG), "{row}: the secret is not said");
-        let started = Program::with(&["-c", "harmony.toml"]).file("harmony.toml", &keys(lines)).run();
+        assert!(
+            !ran.stderr.contains("tooShortToBeASecret") && !ran.stderr.contains(LONG),
+            "{row}: the secret is not said"
+        );
+        let started =
+            Program::with(&["-c", "harmony.toml"]).file("harmony.toml", &keys(lines)).run();
         assert_eq!(started.status, Some(1), "{row}: started all the same");
     }
 }
@@ -46,15 +78,24 @@ fn what_is_stated_starts() {
         ("HS256", "algorithm = \"HS256\", secret = \"${JWT_SECRET}\","),
         ("use_hs256", "use_hs256 = true, hs256_secret = \"${JWT_SECRET}\","),
         ("RS256 by default", "jwks_uri = \"https://auth.example.com/j\","),
-        ("one algorithm in a list", "algorithms = [\"RS256\"], jwks_url = \"https://auth.example.com/j\","),
-        ("plain http where it is allowed", "jwks_url = \"http://keys.example.com/j\", jwks_allow_http = true,"),
+        (
+            "one algorithm in a list",
+            "algorithms = [\"RS256\"], jwks_url = \"https://auth.example.com/j\",",
+        ),
+        (
+            "plain http where it is allowed",
+            "jwks_url = \"http://keys.example.com/j\", jwks_allow_http = true,",
+        ),
         ("a key file", "public_key_path = \"key.pem\","),
         ("a key set in a file", "jwks_path = \"keys.json\","),
     ];
     let key = RsaKey::number(0);
     let set = format!("{{\"keys\": [{}]}}", key.jwk("k1"));
     for (row, lines) in rows {
-        let program = Program::check(&keys(lines)).env("JWT_SECRET", LONG).file("key.pem", &key.public_pem()).file("keys.json", &set);
+        let program = Program::check(&keys(lines))
+            .env("JWT_SECRET", LONG)
+            .file("key.pem", &key.public_pem())
+            .file("keys.json", &set);
         program.run().assert_ok(row);
     }
 }
@@ -81,7 +122,8 @@ fn key_files_that_hold_no_good_key_refuse_to_start() {
         ("no JSON", "keys.json", "nonsense", "jwks_path"),
         ("no keys", "keys.json", "{\"keys\": []}", "jwks_path"),
     ] {
-        let ran = Program::check(&keys(&format!("{setting} = \"{name}\","))).file(name, content).run();
+        let ran =
+            Program::check(&keys(&format!("{setting} = \"{name}\","))).file(name, content).run();
         assert_eq!(ran.status, Some(1), "{row}:\n{}{}", ran.stdout, ran.stderr);
         ran.error_with(&[name]);
     }
@@ -89,14 +131,21 @@ fn key_files_that_hold_no_good_key_refuse_to_start() {
 
 #[test]
 fn a_last_step_has_nothing_to_fall_back_on() {
-    let ran = Program::check(&with("type = \"jwt-auth\"", "type = \"jwt-auth\"\nfallback_on = \"failed\"")).run();
+    let ran = Program::check(&with(
+        "type = \"jwt-auth\"",
+        "type = \"jwt-auth\"\nfallback_on = \"failed\"",
+    ))
+    .run();
     assert_eq!(ran.status, Some(1));
     ran.error_with(&["fallback_on"]);
 }
 
 #[test]
 fn the_management_stays_on_loopback() {
-    let text = GOOD.replace("bind_address = \"127.0.0.1\"\nbind_port = 19090", "bind_address = \"0.0.0.0\"\nbind_port = 19090");
+    let text = GOOD.replace(
+        "bind_address = \"127.0.0.1\"\nbind_port = 19090",
+        "bind_address = \"0.0.0.0\"\nbind_port = 19090",
+    );
     let ran = Program::check(&text).run();
     assert_eq!(ran.status, Some(1));
     ran.error_with(&["management"]);
@@ -121,7 +170,8 @@ fn what_is_allowed_but_deserves_a_word_gets_one() {
 fn the_check_never_prints_a_secret() {
     let secret = "anUpstreamPasswordNobodyMaySee0123456789";
     secrets::remember(secret);
-    let text = keys(&format!("algorithm = \"HS256\", secret = \"{secret}\", nonsense = \"{secret}\","));
+    let text =
+        keys(&format!("algorithm = \"HS256\", secret = \"{secret}\", nonsense = \"{secret}\","));
     let ran = Program::check(&text).env("RUST_LOG", "trace").run();
     assert_eq!(ran.status, Some(1));
     assert_eq!(secrets::leak_in(ran.stderr.as_bytes()), None);

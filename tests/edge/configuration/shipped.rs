@@ -39,10 +39,16 @@ fn the_example_starts_on_a_fresh_machine_and_keeps_its_route_shut_without_keys()
         .replace("bind_port = 8080", &format!("bind_port = {public}"))
         .replace("bind_port = 9090", &format!("bind_port = {management}"));
     let issuer = Issuer::start();
-    let edge = crate::support::edge::Edge::of_text(&text, public, management).env("HARMONY_JWKS_URL", "http://127.0.0.1:1/jwks.json").start_listening();
+    let edge = crate::support::edge::Edge::of_text(&text, public, management)
+        .env("HARMONY_JWKS_URL", "http://127.0.0.1:1/jwks.json")
+        .start_listening();
     let status = |request: Request| request.send().status;
     assert_eq!(status(edge.get("/api/x")), 401);
-    assert_eq!(status(edge.get("/api/x").bearer(&issuer.token().sign())), 503, "unreachable keys mean 503, not a failed start");
+    assert_eq!(
+        status(edge.get("/api/x").bearer(&issuer.token().sign())),
+        503,
+        "unreachable keys mean 503, not a failed start"
+    );
     assert_eq!(status(edge.manage("/health")), 200);
 }
 
@@ -52,7 +58,11 @@ fn the_unit_starts_the_binary_with_a_configuration() {
     let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).expect("ExecStart");
     let words: Vec<&str> = start.split_whitespace().collect();
     assert!(words[0].starts_with('/') && words[0].ends_with("/harmony-edge"), "{start}");
-    let config = words.iter().position(|word| *word == "-c").and_then(|place| words.get(place + 1)).expect("-c FILE");
+    let config = words
+        .iter()
+        .position(|word| *word == "-c")
+        .and_then(|place| words.get(place + 1))
+        .expect("-c FILE");
     assert!(config.starts_with('/') && config.ends_with(".toml"), "{start}");
     for section in ["[Unit]", "[Service]", "[Install]"] {
         assert!(unit.contains(section), "{section}");
@@ -63,16 +73,20 @@ fn the_unit_starts_the_binary_with_a_configuration() {
 #[test]
 fn the_readme_shows_configurations_that_load() {
     let readme = read("README.md");
-    let pieces: Vec<&str> = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let pieces: Vec<&str> =
+        readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(pieces.len() >= 4, "{} pieces", pieces.len());
     let authority = Authority::new("an authority");
-    let (one, other, root) = (authority.server(&["a.example"]), authority.server(&["b.example"]), authority.pem());
+    let (one, other, root) =
+        (authority.server(&["a.example"]), authority.server(&["b.example"]), authority.pem());
     // What stands in somebody's Cargo.toml is no configuration.
     for piece in pieces.into_iter().filter(|piece| !piece.contains("[dependencies]")) {
         let mut text = piece.to_owned();
         if !piece.contains("[proxy]") {
             text.push_str("[proxy]\nid = \"x\"\n[network.public.http]\nbind_address = \"127.0.0.1\"\nbind_port = 8080\n");
-            text.push_str("[endpoints.api]\nservice = \"echo\"\noptions = { path_prefix = \"/api\" }\n");
+            text.push_str(
+                "[endpoints.api]\nservice = \"echo\"\noptions = { path_prefix = \"/api\" }\n",
+            );
         }
         if !piece.contains("[backends.app") && !piece.contains("[proxy]") {
             text.push_str("[backends.app]\nservice = \"echo\"\n");
@@ -90,7 +104,10 @@ fn the_readme_shows_configurations_that_load() {
             .file("tls/clients.pem", &root)
             .file("tls/internal.pem", &root)
             .env("BILLING_KEY_HASH", &"ab".repeat(32))
-            .env("ADMIN_PASSWORD_HASH", "$2b$12$x47zQBxnDIDtr8CrB.7P0Od7WQZ5pURJa4bPIGzrstXLp1P.YuBeG")
+            .env(
+                "ADMIN_PASSWORD_HASH",
+                "$2b$12$x47zQBxnDIDtr8CrB.7P0Od7WQZ5pURJa4bPIGzrstXLp1P.YuBeG",
+            )
             .run();
         ran.assert_ok(piece);
     }

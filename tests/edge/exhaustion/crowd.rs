@@ -15,7 +15,11 @@ const REQUEST: &str = "GET /api/x HTTP/1.1\r\nHost: h\r\n\r\n";
 #[track_caller]
 fn open_becomes(edge: &Edge, count: u32) {
     let name = "harmony_connections_open{network=\"public\"}";
-    assert!(becomes_true(SOON, || sample(edge, name) == f64::from(count)), "{} connections instead of {count}", sample(edge, name));
+    assert!(
+        becomes_true(SOON, || sample(edge, name) == f64::from(count)),
+        "{} connections instead of {count}",
+        sample(edge, name)
+    );
 }
 
 fn is_open(client: &mut Client) -> bool {
@@ -76,7 +80,12 @@ fn among_those_that_have_sent_one_the_longest_idle_goes_and_a_busy_one_never() {
     for client in [&mut second, &mut third] {
         client.send(REQUEST.replace("/api/x", "/api/busy"));
     }
-    assert!(becomes_true(SOON, || upstream.requests().iter().filter(|request| request.target() == "/busy").count() == 3));
+    assert!(becomes_true(SOON, || upstream
+        .requests()
+        .iter()
+        .filter(|request| request.target() == "/busy")
+        .count()
+        == 3));
     let mut refused = short(&edge);
     assert!(refused.send(REQUEST).is_closed(), "all are busy");
     assert_eq!(closed_for(&edge, "refused"), 1.0);

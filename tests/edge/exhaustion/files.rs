@@ -1,4 +1,5 @@
-//! Few open files: the listeners' limits shrink with them, and without any left nothing spins and nothing breaks for good.
+//! Few open files: the listeners' limits shrink with them, and without any left nothing spins and
+//! nothing breaks for good.
 
 use std::fs;
 use std::net::TcpStream;
@@ -13,7 +14,12 @@ use crate::support::{Edge, Upstream};
 fn ticks(edge: &Edge) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{}/stat", edge.id())).expect("a running process");
     let after_name = stat.rsplit(')').next().expect("a name");
-    after_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
+    after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|ticks| ticks.parse::<u64>().ok())
+        .sum()
 }
 
 fn limited(upstream: &Upstream, limit: &str) -> Edge {
@@ -32,13 +38,26 @@ fn a_soft_limit_is_raised() {
 fn with_few_files_the_listeners_take_fewer_connections() {
     let upstream = Upstream::start();
     let edge = limited(&upstream, "-n 400");
-    assert!(edge.log().contains("the process may have 400 files open, too few for the 11000 connections"), "{}", edge.log());
+    assert!(
+        edge.log()
+            .contains("the process may have 400 files open, too few for the 11000 connections"),
+        "{}",
+        edge.log()
+    );
     let mut slow: Vec<TcpStream> = Vec::new();
     for _ in 0..30 {
-        slow.extend((0..20).map(|_| TcpStream::connect(("127.0.0.1", edge.port())).expect("a connection")));
+        slow.extend(
+            (0..20).map(|_| TcpStream::connect(("127.0.0.1", edge.port())).expect("a connection")),
+        );
         // Who is let in makes another one go, whose file is closed a moment later.
-        let made_room = || closed_for(&edge, "crowded") + 200.0 >= slow.len() as f64 && edge.descriptors() < 300;
-        assert!(becomes_true(Duration::from_secs(20), made_room), "{} files are open", edge.descriptors());
+        let made_room = || {
+            closed_for(&edge, "crowded") + 200.0 >= slow.len() as f64 && edge.descriptors() < 300
+        };
+        assert!(
+            becomes_true(Duration::from_secs(20), made_room),
+            "{} files are open",
+            edge.descriptors()
+        );
     }
     assert_eq!(edge.get("/api/x").send().status, 200);
     assert!(closed_for(&edge, "crowded") >= 300.0);
@@ -49,7 +68,9 @@ fn with_few_files_the_listeners_take_fewer_connections() {
 fn without_files_nothing_spins_and_nothing_breaks_for_good() {
     let upstream = Upstream::start();
     let edge = limited(&upstream, "-n 60");
-    let hoard: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(("127.0.0.1", edge.port())).expect("a connection")).collect();
+    let hoard: Vec<TcpStream> = (0..100)
+        .map(|_| TcpStream::connect(("127.0.0.1", edge.port())).expect("a connection"))
+        .collect();
     let before = ticks(&edge);
     thread::sleep(Duration::from_secs(3));
     let spent = ticks(&edge) - before;

@@ -1,4 +1,5 @@
-//! Ten thousand connections that each send a head by the byte, the first or a later one: others are served as before, in little memory, which is given back.
+//! Ten thousand connections that each send a head by the byte, the first or a later one: others are
+//! served as before, in little memory, which is given back.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -22,7 +23,8 @@ const MEMORY_KIB: u64 = 256 * 1024;
 const NOISE: Duration = Duration::from_millis(20);
 
 fn memory_kib(edge: &Edge, name: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", edge.id())).expect("a running process");
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", edge.id())).expect("a running process");
     let line = status.lines().find(|line| line.starts_with(name)).expect("the line");
     line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
 }
@@ -69,7 +71,9 @@ fn slow_heads(before: impl Fn(&mut TcpStream)) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit");
     if hard < CONNECTIONS as u64 + 2_000 {
-        println!("skipped: {CONNECTIONS} connections need a higher limit of open files than {hard}");
+        println!(
+            "skipped: {CONNECTIONS} connections need a higher limit of open files than {hard}"
+        );
         return;
     }
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("a higher limit");
@@ -101,12 +105,19 @@ fn slow_heads(before: impl Fn(&mut TcpStream)) {
         during.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
     let peak = memory_kib(&edge, "VmHWM:");
-    println!("p99 {undisturbed:?} before, {during:?} during; resident {resident} KiB before, {peak} KiB at most");
+    println!(
+        "p99 {undisturbed:?} before, {during:?} during; resident {resident} KiB before, {peak} KiB at most"
+    );
     assert!(during < 2 * undisturbed.max(NOISE), "p99 {undisturbed:?} before, {during:?} during");
     assert!(peak < MEMORY_KIB, "{peak} KiB");
 
-    let all_cut = || closed_for(&edge, "head_timeout") + closed_for(&edge, "crowded") >= CONNECTIONS as f64;
-    assert!(becomes_true(Duration::from_secs(40), all_cut), "{} were cut", closed_for(&edge, "head_timeout"));
+    let all_cut =
+        || closed_for(&edge, "head_timeout") + closed_for(&edge, "crowded") >= CONNECTIONS as f64;
+    assert!(
+        becomes_true(Duration::from_secs(40), all_cut),
+        "{} were cut",
+        closed_for(&edge, "head_timeout")
+    );
     // A thread gives back what it does not need any more as it goes on working.
     let given_back = || {
         p99(&edge, Duration::from_millis(500));

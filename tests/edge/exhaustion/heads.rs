@@ -3,7 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{CONTINUATION, END_HEADERS, END_STREAM, GET, HEADERS, Held, PREFACE, closed_for, frame};
+use super::{
+    CONTINUATION, END_HEADERS, END_STREAM, GET, HEADERS, Held, PREFACE, closed_for, frame,
+};
 use crate::support::poll::becomes_true;
 use crate::support::{Edge, Upstream};
 
@@ -23,11 +25,18 @@ fn a_head_that_trickles_is_cut_while_others_are_served() {
     let head = b"GET /api/x HTTP/1.1\r\nHost: h\r\n".as_slice();
     let kept = [request, head].concat();
     let block = [PREFACE, &frame(HEADERS, END_STREAM, 1, GET)].concat();
-    let cut_block = [PREFACE, &frame(HEADERS, END_STREAM | END_HEADERS, 1, &[0; 100])[..50]].concat();
-    let second_block = [PREFACE, &frame(HEADERS, END_STREAM | END_HEADERS, 1, GET), &frame(HEADERS, END_STREAM, 3, GET)].concat();
+    let cut_block =
+        [PREFACE, &frame(HEADERS, END_STREAM | END_HEADERS, 1, &[0; 100])[..50]].concat();
+    let second_block = [
+        PREFACE,
+        &frame(HEADERS, END_STREAM | END_HEADERS, 1, GET),
+        &frame(HEADERS, END_STREAM, 3, GET),
+    ]
+    .concat();
     let continuation = frame(CONTINUATION, 0, 1, b"");
     let continuation = continuation.as_slice();
-    let now_and_then: &[&[u8]] = &[continuation, b"", b"", b"", b"", b"", b"", b"", b"", continuation, b""];
+    let now_and_then: &[&[u8]] =
+        &[continuation, b"", b"", b"", b"", b"", b"", b"", b"", continuation, b""];
     let silence: &[&[u8]] = &[b""];
     let rows: [Row<'_>; 11] = [
         ("HTTP/1 by the byte", port, head, field, "408"),
@@ -43,8 +52,12 @@ fn a_head_that_trickles_is_cut_while_others_are_served() {
         ("a second block without end", port, &second_block, silence, "h2"),
     ];
     thread::scope(|scope| {
-        let held: Vec<_> =
-            rows.iter().map(|(name, port, first, pieces, says)| (name, says, scope.spawn(move || Held::on(*port, first, pieces, WITHIN)))).collect();
+        let held: Vec<_> = rows
+            .iter()
+            .map(|(name, port, first, pieces, says)| {
+                (name, says, scope.spawn(move || Held::on(*port, first, pieces, WITHIN)))
+            })
+            .collect();
         let started = Instant::now();
         while started.elapsed() < Duration::from_secs(8) {
             assert_eq!(edge.get("/api/x").send().status, 200);
@@ -56,13 +69,27 @@ fn a_head_that_trickles_is_cut_while_others_are_served() {
             let text = held.text();
             match *says {
                 "h2" => {}
-                "" => assert_eq!(text, "", "{name}: a connection that was never used is closed without a word"),
+                "" => assert_eq!(
+                    text, "",
+                    "{name}: a connection that was never used is closed without a word"
+                ),
                 "408" => {
-                    assert!(text.starts_with("HTTP/1.1 408 Request Timeout\r\n") && text.contains("Connection: close\r\n"), "{name}: {text}");
+                    assert!(
+                        text.starts_with("HTTP/1.1 408 Request Timeout\r\n")
+                            && text.contains("Connection: close\r\n"),
+                        "{name}: {text}"
+                    );
                     let (head, body) = text.split_once("\r\n\r\n").expect("a whole head");
-                    assert!(head.contains(&format!("Content-Length: {}", body.len())) && body.ends_with('}'), "{name}: {text}");
+                    assert!(
+                        head.contains(&format!("Content-Length: {}", body.len()))
+                            && body.ends_with('}'),
+                        "{name}: {text}"
+                    );
                 }
-                _ => assert!(text.starts_with("HTTP/1.1 200 ") && text.contains("HTTP/1.1 408 "), "{name}: {text}"),
+                _ => assert!(
+                    text.starts_with("HTTP/1.1 200 ") && text.contains("HTTP/1.1 408 "),
+                    "{name}: {text}"
+                ),
             }
         }
     });
@@ -125,7 +152,9 @@ fn a_body_or_a_request_behind_a_request_is_no_beginning_of_a_head() {
 fn a_client_that_leaves_within_a_head_is_no_error() {
     let upstream = Upstream::start();
     let edge = Edge::open(&upstream).quiet().start();
-    for first in ["GET /api/x HT", "", "PRI * HTTP/2.0\r\n\r\nSM", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+    for first in
+        ["GET /api/x HT", "", "PRI * HTTP/2.0\r\n\r\nSM", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
+    {
         edge.connect().send(first);
     }
     let mut client = edge.connect();

@@ -1,4 +1,5 @@
-//! Clients that mean harm, or are broken: they trickle, hang, hoard connections and streams, and never read. Others are served all the while.
+//! Clients that mean harm, or are broken: they trickle, hang, hoard connections and streams, and
+//! never read. Others are served all the while.
 
 mod crowd;
 mod files;
@@ -46,7 +47,10 @@ fn sample(edge: &Edge, name: &str) -> f64 {
 }
 
 fn closed_for(edge: &Edge, reason: &str) -> f64 {
-    sample(edge, &format!("harmony_connections_closed_total{{network=\"public\",reason=\"{reason}\"}}"))
+    sample(
+        edge,
+        &format!("harmony_connections_closed_total{{network=\"public\",reason=\"{reason}\"}}"),
+    )
 }
 
 /// What came of a connection that was held on to: when it ended, if it did, and what the edge sent.
@@ -57,7 +61,8 @@ struct Held {
 }
 
 impl Held {
-    /// Sends `first`, then one of `pieces` every 400 ms (the last one again and again), until the edge closes or `within` is over.
+    /// Sends `first`, then one of `pieces` every 400 ms (the last one again and again), until the
+    /// edge closes or `within` is over.
     fn on(port: u16, first: &[u8], pieces: &[&[u8]], within: Duration) -> Self {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
         stream.set_read_timeout(Some(Duration::from_millis(400))).expect("a read timeout");
@@ -73,7 +78,11 @@ impl Held {
                     held.received.extend_from_slice(&buffer[..length]);
                     continue;
                 }
-                Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                    ) => {}
                 Err(_) => gone = true,
             }
             if gone {
@@ -89,7 +98,9 @@ impl Held {
     }
 
     fn ended_between(&self, from: u64, to: u64) -> bool {
-        self.ended.is_some_and(|ended| (Duration::from_secs(from)..Duration::from_secs(to)).contains(&ended))
+        self.ended.is_some_and(|ended| {
+            (Duration::from_secs(from)..Duration::from_secs(to)).contains(&ended)
+        })
     }
 
     fn text(&self) -> String {

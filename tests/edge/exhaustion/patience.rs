@@ -1,4 +1,5 @@
-//! What a minute of nothing ends: an idle connection, an answer that nobody reads, a body that does not come. One test, so that the minute is waited for once.
+//! What a minute of nothing ends: an idle connection, an answer that nobody reads, a body that does
+//! not come. One test, so that the minute is waited for once.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -35,7 +36,14 @@ fn after_a_minute_of_nothing_a_connection_ends() {
     thread::scope(|scope| {
         let idle = scope.spawn(|| Held::on(port, request, &[], WITHIN));
         let idle2 = scope.spawn(|| Held::on(port, &whole, &[], WITHIN));
-        let body = scope.spawn(|| Held::on(port, b"POST /api/x HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nx", &[], WITHIN));
+        let body = scope.spawn(|| {
+            Held::on(
+                port,
+                b"POST /api/x HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nx",
+                &[],
+                WITHIN,
+            )
+        });
         let body2 = scope.spawn(|| Held::on(port, &bodiless, &[], Duration::from_secs(80)));
         let never_reads = scope.spawn(|| {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -51,7 +59,8 @@ fn after_a_minute_of_nothing_a_connection_ends() {
             let _ = stream.read_to_end(&mut rest);
             (ended, started.elapsed(), rest.len())
         });
-        // Answers without a body, as many as it takes until the edge waits for somebody to read them.
+        // Answers without a body, as many as it takes until the edge waits for somebody to read
+        // them.
         let reads_no_heads = scope.spawn(|| {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
             stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -67,18 +76,35 @@ fn after_a_minute_of_nothing_a_connection_ends() {
         let idle2 = idle2.join().unwrap();
         assert!(idle2.ended_between(58, 109), "idle over HTTP/2: {:?}", idle2.ended);
         let body = body.join().unwrap();
-        assert!(body.ended_between(58, 109) && body.text().starts_with("HTTP/1.1 408 "), "a body: {:?} {}", body.ended, body.text());
+        assert!(
+            body.ended_between(58, 109) && body.text().starts_with("HTTP/1.1 408 "),
+            "a body: {:?} {}",
+            body.ended,
+            body.text()
+        );
         let body2 = body2.join().unwrap();
         assert!(
-            body2.received.windows(3).any(|bytes| bytes == b"408") || body2.text().contains("the body did not arrive in time"),
+            body2.received.windows(3).any(|bytes| bytes == b"408")
+                || body2.text().contains("the body did not arrive in time"),
             "a body over HTTP/2: {body2:?}"
         );
-        assert!(reads_no_heads.join().unwrap(), "the answers without a body were waited for: {}", edge.manage("/metrics").send().text());
+        assert!(
+            reads_no_heads.join().unwrap(),
+            "the answers without a body were waited for: {}",
+            edge.manage("/metrics").send().text()
+        );
         let (ended, after, length) = never_reads.join().unwrap();
-        assert!(ended && after > Duration::from_secs(55) && length < 100_000_000, "never reads: {ended}, {after:?}, {length} bytes");
+        assert!(
+            ended && after > Duration::from_secs(55) && length < 100_000_000,
+            "never reads: {ended}, {after:?}, {length} bytes"
+        );
     });
     assert_eq!(edge.get("/api/x").send().status, 200);
-    assert_eq!(super::sample(&edge, "harmony_upstream_failures_total{backend=\"app\",kind=\"timeout\"}"), 0.0, "a slow client is not the upstream's failure");
+    assert_eq!(
+        super::sample(&edge, "harmony_upstream_failures_total{backend=\"app\",kind=\"timeout\"}"),
+        0.0,
+        "a slow client is not the upstream's failure"
+    );
     let log = edge.log();
     assert!(!log.contains("ERROR") && !log.contains("the answer stopped"), "{log}");
 }

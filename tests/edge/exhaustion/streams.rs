@@ -13,7 +13,8 @@ const CANCEL: &[u8] = &[0, 0, 0, 8];
 
 fn opened_and_reset(number: u32) -> Vec<u8> {
     let stream = 2 * number + 1;
-    [frame(HEADERS, END_STREAM | END_HEADERS, stream, GET), frame(RST_STREAM, 0, stream, CANCEL)].concat()
+    [frame(HEADERS, END_STREAM | END_HEADERS, stream, GET), frame(RST_STREAM, 0, stream, CANCEL)]
+        .concat()
 }
 
 #[test]
@@ -34,7 +35,10 @@ fn ten_thousand_streams_that_are_reset_cost_the_connection() {
         stream.write_all(&bytes).is_err()
     });
     assert!(refused, "all {sent} streams were taken");
-    assert!(becomes_true(Duration::from_secs(20), || closed_for(&edge, "resets") == 1.0), "{sent} streams were sent");
+    assert!(
+        becomes_true(Duration::from_secs(20), || closed_for(&edge, "resets") == 1.0),
+        "{sent} streams were sent"
+    );
     assert!(upstream.count() <= 450, "{} requests at the upstream", upstream.count());
     assert_eq!(edge.get("/api/x").http2().send().status, 200);
 }
@@ -48,12 +52,30 @@ fn a_client_that_gives_up_now_and_then_is_left_alone() {
     let edge = Edge::open(&upstream).quiet().start();
     let mut stream = TcpStream::connect(("127.0.0.1", edge.port())).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
-    // As a browser does whose user goes elsewhere: everything is under way, then nothing of it is wanted.
+    // As a browser does whose user goes elsewhere: everything is under way, then nothing of it is
+    // wanted.
     let numbers = 0..50;
     stream.write_all(PREFACE).unwrap();
-    stream.write_all(&numbers.clone().flat_map(|number| frame(HEADERS, END_STREAM | END_HEADERS, 2 * number + 1, GET)).collect::<Vec<_>>()).unwrap();
-    assert!(becomes_true(Duration::from_secs(20), || upstream.count() == 50), "{}", upstream.count());
-    stream.write_all(&numbers.flat_map(|number| frame(RST_STREAM, 0, 2 * number + 1, CANCEL)).collect::<Vec<_>>()).unwrap();
+    stream
+        .write_all(
+            &numbers
+                .clone()
+                .flat_map(|number| frame(HEADERS, END_STREAM | END_HEADERS, 2 * number + 1, GET))
+                .collect::<Vec<_>>(),
+        )
+        .unwrap();
+    assert!(
+        becomes_true(Duration::from_secs(20), || upstream.count() == 50),
+        "{}",
+        upstream.count()
+    );
+    stream
+        .write_all(
+            &numbers
+                .flat_map(|number| frame(RST_STREAM, 0, 2 * number + 1, CANCEL))
+                .collect::<Vec<_>>(),
+        )
+        .unwrap();
     // And once more all in one piece, so that most are reset before anybody looks at them.
     stream.write_all(&(50..110).flat_map(opened_and_reset).collect::<Vec<_>>()).unwrap();
     let mut buffer = [0; 4096];
@@ -73,7 +95,12 @@ fn the_edge_says_how_many_streams_and_how_large_a_head_it_takes() {
     let upstream = Upstream::start();
     let edge = Edge::open(&upstream).quiet().start();
     let held = Held::on(edge.port(), PREFACE, &[b""], Duration::from_secs(2));
-    let settings = |id: u8| held.received.windows(6).find(|window| window[..2] == [0, id]).map(|window| u32::from_be_bytes(window[2..].try_into().unwrap()));
+    let settings = |id: u8| {
+        held.received
+            .windows(6)
+            .find(|window| window[..2] == [0, id])
+            .map(|window| u32::from_be_bytes(window[2..].try_into().unwrap()))
+    };
     assert_eq!((settings(3), settings(6)), (Some(100), Some(65_536)), "{:?}", held.received);
 }
 
@@ -89,11 +116,13 @@ fn pings_and_settings_without_end_fill_no_memory() {
     edge.forget_peak();
     let flood = [frame(PING, 0, 0, &[7; 8]), frame(SETTINGS, 0, 0, &[])].concat().repeat(1000);
     let mut sent = 0;
-    let mut clients: Vec<TcpStream> = (0..4).map(|_| TcpStream::connect(("127.0.0.1", edge.port())).unwrap()).collect();
+    let mut clients: Vec<TcpStream> =
+        (0..4).map(|_| TcpStream::connect(("127.0.0.1", edge.port())).unwrap()).collect();
     for stream in &mut clients {
         stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
         stream.write_all(PREFACE).unwrap();
-        // Until the edge reads no more: an error, be it that it closed, or that it waits for the client to read.
+        // Until the edge reads no more: an error, be it that it closed, or that it waits for the
+        // client to read.
         while sent < 200 * 1024 * 1024 && stream.write_all(&flood).is_ok() {
             sent += flood.len();
         }

@@ -8,12 +8,17 @@ use std::time::Duration;
 /// `/` in front of these ports, in this order.
 fn edge_to(ports: &[u16], backend: &str) -> Edge {
     let names: Vec<String> = (0..ports.len()).map(|number| format!("b{number}")).collect();
-    let pipeline = format!("[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nbackends = {names:?}\n[endpoints.e]\nservice = \"http\"\n");
+    let pipeline = format!(
+        "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nbackends = {names:?}\n[endpoints.e]\nservice = \"http\"\n"
+    );
     let backends = names
         .iter()
         .zip(ports)
         .map(|(name, port)| format!("[backends.{name}]\nservice = \"http\"\n[backends.{name}.options]\nbase_url = \"http://127.0.0.1:{port}\"\n{backend}\n"));
-    Edge::configured(backends.fold(Settings::bare().and(&pipeline), |settings, backend| settings.and(&backend))).start()
+    Edge::configured(
+        backends.fold(Settings::bare().and(&pipeline), |settings, backend| settings.and(&backend)),
+    )
+    .start()
 }
 
 /// Reads the request and hangs up instead of answering.
@@ -55,7 +60,11 @@ fn a_request_that_is_not_idempotent_is_never_sent_twice() {
             let before = broken.count() + other.count();
             let status = edge.request(method, "/x").body("once").send().status;
             assert!(matches!(status, 200 | 502), "{method} {number}: {status}");
-            assert_eq!(broken.count() + other.count(), before + 1, "{method} {number}: sent once, answered {status}");
+            assert_eq!(
+                broken.count() + other.count(),
+                before + 1,
+                "{method} {number}: sent once, answered {status}"
+            );
         }
     }
 }
@@ -95,7 +104,10 @@ fn a_connection_that_went_stale_is_replaced_without_sending_a_post_twice() {
     assert_eq!(edge.get("/first").send().status, 200);
     let status = edge.post("/second", "once").send().status;
     assert_eq!(status, 502);
-    assert_eq!(upstream.requests().iter().filter(|request| request.target() == "/second").count(), 1);
+    assert_eq!(
+        upstream.requests().iter().filter(|request| request.target() == "/second").count(),
+        1
+    );
 }
 
 #[test]
@@ -105,7 +117,8 @@ fn an_idle_connection_that_the_upstream_closed_costs_no_request() {
     for number in 0..5 {
         assert_eq!(edge.post("/x", "body").send().status, 200, "request {number}");
         upstream.close_connections();
-        // The edge may need a moment to notice; a request that meets the closing is not what this is about.
+        // The edge may need a moment to notice; a request that meets the closing is not what this
+        // is about.
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(upstream.count(), 5);
@@ -118,7 +131,8 @@ fn connections_to_the_upstream_are_used_again() {
     for _ in 0..20 {
         assert_eq!(edge.get("/x").send().status, 200);
     }
-    // A connection is kept only once the client has its answer, so the next request may be a moment too early.
+    // A connection is kept only once the client has its answer, so the next request may be a moment
+    // too early.
     assert!(upstream.connections() <= 5, "{} connections for 20 requests", upstream.connections());
 }
 
@@ -145,7 +159,10 @@ fn nobody_there_is_502_in_json() {
             let response = if http2 { request.http2() } else { request }.send();
             assert_eq!(response.status, 502, "{method}");
             assert_eq!(response.json()["error"], "Bad Gateway", "{method}");
-            assert_eq!(response.field("content-length"), Some(response.body.len().to_string().as_str()));
+            assert_eq!(
+                response.field("content-length"),
+                Some(response.body.len().to_string().as_str())
+            );
         }
     }
 }
@@ -155,11 +172,19 @@ fn an_upstream_named_by_its_name_is_found() {
     let upstream = Upstream::start();
     let edge = Edge::configured(Settings::open_to(upstream.port())).start();
     assert_eq!(edge.get("/api/x").send().status, 200);
-    let named = crate::support::settings::Route::to_url("named", &format!("http://localhost:{}", upstream.port())).prefix("/named");
+    let named = crate::support::settings::Route::to_url(
+        "named",
+        &format!("http://localhost:{}", upstream.port()),
+    )
+    .prefix("/named");
     let edge = Edge::configured(Settings::bare().and(&named.text())).start();
     // Names are resolved in the background: right after a start the answer may not be there.
-    eventually("an answer of localhost", Duration::from_secs(10), || (edge.get("/named/x").send().status == 200).then_some(()));
-    let unknown = crate::support::settings::Route::to_url("unknown", "http://does-not-exist.invalid:80").prefix("/unknown");
+    eventually("an answer of localhost", Duration::from_secs(10), || {
+        (edge.get("/named/x").send().status == 200).then_some(())
+    });
+    let unknown =
+        crate::support::settings::Route::to_url("unknown", "http://does-not-exist.invalid:80")
+            .prefix("/unknown");
     let edge = Edge::configured(Settings::bare().and(&unknown.text())).start();
     let status = edge.get("/unknown/x").send().status;
     assert!(matches!(status, 502 | 503), "{status}");

@@ -17,7 +17,9 @@ const TOTAL: u64 = PIECE as u64 * PIECES;
 const MEMORY: u64 = 30;
 
 fn piece(number: u64) -> Vec<u8> {
-    (0..PIECE as u64).map(|index| (index.wrapping_mul(31) ^ number.wrapping_mul(0x9e37_79b9)) as u8).collect()
+    (0..PIECE as u64)
+        .map(|index| (index.wrapping_mul(31) ^ number.wrapping_mul(0x9e37_79b9)) as u8)
+        .collect()
 }
 
 fn hash_of_all() -> Vec<u8> {
@@ -73,7 +75,11 @@ fn a_hundred_megabytes_up_arrive_byte_for_byte_in_little_memory() {
     let before = edge.resident_mib();
     for chunked in [false, true] {
         let mut client = edge.connect();
-        let framing = if chunked { "Transfer-Encoding: chunked".to_owned() } else { format!("Content-Length: {TOTAL}") };
+        let framing = if chunked {
+            "Transfer-Encoding: chunked".to_owned()
+        } else {
+            format!("Content-Length: {TOTAL}")
+        };
         client.send(format!("POST /api/large HTTP/1.1\r\nHost: h\r\n{framing}\r\n\r\n"));
         let mut most = 0;
         for number in 0..PIECES {
@@ -129,9 +135,15 @@ fn a_body_over_the_limit_is_413() {
         assert_eq!(refused.status, 413, "HTTP/2: {http2}");
         assert_eq!(refused.json()["error"], "Payload Too Large", "HTTP/2: {http2}");
     }
-    let told = edge.connect().send("POST /api/told HTTP/1.1\r\nHost: h\r\nContent-Length: 1001\r\n\r\n").response();
+    let told = edge
+        .connect()
+        .send("POST /api/told HTTP/1.1\r\nHost: h\r\nContent-Length: 1001\r\n\r\n")
+        .response();
     assert_eq!(told.status, 413);
-    assert!(upstream.requests().iter().all(|request| request.target() != "/told"), "a length that says too much is refused before the upstream hears of it");
+    assert!(
+        upstream.requests().iter().all(|request| request.target() != "/told"),
+        "a length that says too much is refused before the upstream hears of it"
+    );
 }
 
 #[test]
@@ -145,7 +157,9 @@ fn a_chunked_body_over_the_limit_never_becomes_whole() {
         let (responses, closed) = client.drain("POST");
         assert_eq!(responses.first().map(|response| response.status), Some(413), "{length}");
         assert!(closed, "{length}: what follows such a body cannot be trusted");
-        eventually("the end at the upstream", Duration::from_secs(5), || upstream.requests().iter().all(|request| request.ended).then_some(()));
+        eventually("the end at the upstream", Duration::from_secs(5), || {
+            upstream.requests().iter().all(|request| request.ended).then_some(())
+        });
         assert!(upstream.requests().iter().all(|request| !request.complete), "{length}");
     }
 }
@@ -179,7 +193,11 @@ fn a_body_keeps_its_bytes_and_one_frame() {
         assert_eq!(request.send().status, 200, "{row}");
         let seen = upstream.only();
         assert_eq!((seen.body == body, seen.complete), (true, true), "{row}");
-        assert!(matches!(seen.head.framing(), Framing::Length(50_000) | Framing::Chunked), "{row}: {:?}", seen.head);
+        assert!(
+            matches!(seen.head.framing(), Framing::Length(50_000) | Framing::Chunked),
+            "{row}: {:?}",
+            seen.head
+        );
     }
 }
 
@@ -197,5 +215,8 @@ fn an_echo_asks_for_a_body_that_waits_to_be_asked_for() {
     client.write_all(b"hello").unwrap();
     let mut answer = String::new();
     client.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"body\": \"hello\""), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"body\": \"hello\""),
+        "{answer}"
+    );
 }

@@ -1,4 +1,5 @@
-//! Upstreams whose answers have no end of their own, or break off. Those that answer what is no HTTP: [`crate::hostile`].
+//! Upstreams whose answers have no end of their own, or break off. Those that answer what is no
+//! HTTP: [`crate::hostile`].
 
 use crate::support::{Edge, Upstream};
 
@@ -33,7 +34,10 @@ fn a_body_that_is_reset_never_looks_whole() {
 
 #[test]
 fn answers_without_a_body_have_none() {
-    for (status, answer) in [(204, "HTTP/1.1 204 No Content\r\n\r\n"), (304, "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\nContent-Length: 10\r\n\r\n")] {
+    for (status, answer) in [
+        (204, "HTTP/1.1 204 No Content\r\n\r\n"),
+        (304, "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\nContent-Length: 10\r\n\r\n"),
+    ] {
         let upstream = Upstream::answering(answer);
         let edge = Edge::open(&upstream).start();
         for http2 in [false, true] {
@@ -45,17 +49,25 @@ fn answers_without_a_body_have_none() {
     let upstream = Upstream::start();
     let edge = Edge::open(&upstream).start();
     let head = edge.request("HEAD", "/api/four").send();
-    assert_eq!((head.status, head.field("content-length"), head.body.len()), (200, Some("5"), 0), "HEAD tells the length of what GET would give");
+    assert_eq!(
+        (head.status, head.field("content-length"), head.body.len()),
+        (200, Some("5"), 0),
+        "HEAD tells the length of what GET would give"
+    );
 }
 
 #[test]
 fn a_body_that_ends_with_the_connection_arrives_whole() {
-    let upstream = Upstream::answering("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nuntil the end");
+    let upstream =
+        Upstream::answering("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nuntil the end");
     let edge = Edge::open(&upstream).start();
     for http2 in [false, true] {
         let request = edge.get("/api/x");
         let response = if http2 { request.http2() } else { request }.send();
-        assert_eq!((response.status, response.text().as_str(), response.complete), (200, "until the end", true));
+        assert_eq!(
+            (response.status, response.text().as_str(), response.complete),
+            (200, "until the end", true)
+        );
     }
     let upstream = Upstream::answering("HTTP/1.0 200 OK\r\n\r\nfrom an old server");
     let edge = Edge::open(&upstream).start();
@@ -71,7 +83,9 @@ fn an_upstream_that_asks_for_the_body_and_leaves_is_502() {
     });
     let edge = Edge::open(&upstream).start();
     let mut client = edge.connect();
-    client.send("POST /api/x HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody");
+    client.send(
+        "POST /api/x HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody",
+    );
     let response = client.response();
     assert_eq!((response.interim.as_slice(), response.status), ([100].as_slice(), 502));
 }

@@ -27,17 +27,27 @@ fn what_an_untrusted_peer_says_of_the_way_it_came_is_replaced() {
 #[test]
 fn what_a_trusted_peer_says_is_kept_and_added_to() {
     let upstream = Upstream::start();
-    for (trusted, believed) in [("127.0.0.0/8", true), ("127.0.0.1/32", true), ("10.0.0.0/8", false)] {
+    for (trusted, believed) in
+        [("127.0.0.0/8", true), ("127.0.0.1/32", true), ("10.0.0.0/8", false)]
+    {
         upstream.clear();
-        let edge = Edge::open(&upstream).proxy(&format!("trusted_proxies = [\"{trusted}\"]")).start();
-        let request =
-            edge.get("/api/x").header("X-Forwarded-For", "6.6.6.6, 10.1.1.1").header("X-Forwarded-Proto", "https").header("X-Forwarded-Host", "public.example");
+        let edge =
+            Edge::open(&upstream).proxy(&format!("trusted_proxies = [\"{trusted}\"]")).start();
+        let request = edge
+            .get("/api/x")
+            .header("X-Forwarded-For", "6.6.6.6, 10.1.1.1")
+            .header("X-Forwarded-Proto", "https")
+            .header("X-Forwarded-Host", "public.example");
         assert_eq!(request.send().status, 200);
         let seen = upstream.only();
         let way = seen.head.fields("x-forwarded-for").join(", ");
         if believed {
             assert_eq!(way, "6.6.6.6, 10.1.1.1, 127.0.0.1", "{trusted}");
-            assert_eq!((seen.head.field("x-forwarded-proto"), seen.head.field("x-forwarded-host")), (Some("https"), Some("public.example")), "{trusted}");
+            assert_eq!(
+                (seen.head.field("x-forwarded-proto"), seen.head.field("x-forwarded-host")),
+                (Some("https"), Some("public.example")),
+                "{trusted}"
+            );
         } else {
             assert_eq!(way, "127.0.0.1", "{trusted}");
             assert_eq!(seen.head.field("x-forwarded-proto"), Some("http"), "{trusted}");
@@ -66,9 +76,12 @@ fn via_names_the_protocol_and_goes_behind_what_is_there() {
 fn the_host_is_the_clients_unless_the_backend_wants_its_own() {
     let upstream = Upstream::start();
     let own = format!("127.0.0.1:{}", upstream.port());
-    for (setting, http2, host) in
-        [("", false, "public.example"), ("", true, "public.example"), ("host = \"upstream\"", false, own.as_str()), ("host = \"upstream\"", true, own.as_str())]
-    {
+    for (setting, http2, host) in [
+        ("", false, "public.example"),
+        ("", true, "public.example"),
+        ("host = \"upstream\"", false, own.as_str()),
+        ("host = \"upstream\"", true, own.as_str()),
+    ] {
         upstream.clear();
         let edge = Edge::open(&upstream).backend(setting).start();
         let request = edge.get("/api/x").host("public.example");
@@ -83,17 +96,38 @@ fn the_host_is_the_clients_unless_the_backend_wants_its_own() {
 fn fields_of_one_connection_stay_on_it() {
     let upstream = Upstream::with(|exchange| {
         exchange.read_body();
-        exchange.answer(200, &[("Connection", "X-Back"), ("X-Back", "1"), ("Keep-Alive", "timeout=5"), ("X-Kept", "1")], b"ok");
+        exchange.answer(
+            200,
+            &[
+                ("Connection", "X-Back"),
+                ("X-Back", "1"),
+                ("Keep-Alive", "timeout=5"),
+                ("X-Kept", "1"),
+            ],
+            b"ok",
+        );
     });
     let edge = Edge::open(&upstream).start();
-    let request = edge.get("/api/x").header("Connection", "keep-alive, X-Hop, X-Other").header("X-Hop", "1").header("X-Other", "2").header("X-Kept", "3");
-    let response = request.header("Keep-Alive", "timeout=5").header("Proxy-Connection", "keep-alive").header("TE", "gzip").send();
+    let request = edge
+        .get("/api/x")
+        .header("Connection", "keep-alive, X-Hop, X-Other")
+        .header("X-Hop", "1")
+        .header("X-Other", "2")
+        .header("X-Kept", "3");
+    let response = request
+        .header("Keep-Alive", "timeout=5")
+        .header("Proxy-Connection", "keep-alive")
+        .header("TE", "gzip")
+        .send();
     let seen = upstream.only();
     for name in ["x-hop", "x-other", "keep-alive", "proxy-connection", "te"] {
         assert!(!seen.head.has(name), "{name} at the upstream: {:?}", seen.head.fields(name));
     }
     assert_eq!(seen.head.field("x-kept"), Some("3"));
-    assert_eq!((response.status, response.text().as_str(), response.field("x-kept")), (200, "ok", Some("1")));
+    assert_eq!(
+        (response.status, response.text().as_str(), response.field("x-kept")),
+        (200, "ok", Some("1"))
+    );
     for name in ["x-back", "keep-alive"] {
         assert!(!response.head.has(name), "{name} at the client: {:?}", response.fields(name));
     }
@@ -119,7 +153,9 @@ fn every_request_has_an_id_that_both_sides_see() {
     ids.dedup();
     assert_eq!(ids.len(), count, "no two are the same");
     let id = denied.field("x-request-id").unwrap();
-    eventually("the same id in the log", Duration::from_secs(5), || edge.log().contains(id).then_some(()));
+    eventually("the same id in the log", Duration::from_secs(5), || {
+        edge.log().contains(id).then_some(())
+    });
 }
 
 #[test]
@@ -135,7 +171,10 @@ fn the_upstream_gets_the_credential_that_is_meant_for_it() {
     .env("UPSTREAM_TOKEN", secret)
     .start();
     assert_eq!(edge.get("/api/x").bearer(&issuer.token().sign()).send().status, 200);
-    assert_eq!(upstream.only().head.field("authorization"), Some(format!("Bearer {secret}").as_str()));
+    assert_eq!(
+        upstream.only().head.field("authorization"),
+        Some(format!("Bearer {secret}").as_str())
+    );
     upstream.clear();
 
     let edge = Edge::open(&upstream)
@@ -143,10 +182,22 @@ fn the_upstream_gets_the_credential_that_is_meant_for_it() {
         .and("[authentications.basic]\nmethod = \"basic\"\noptions = { username = \"edge\", password = \"${PASSWORD}\" }")
         .env("PASSWORD", secret)
         .start();
-    assert_eq!(edge.get("/api/x").header("Authorization", "Basic of-the-client").send().status, 200);
+    assert_eq!(
+        edge.get("/api/x").header("Authorization", "Basic of-the-client").send().status,
+        200
+    );
     let basic = upstream.only().head.field("authorization").unwrap_or_default().to_owned();
     secrets::remember(basic.trim_start_matches("Basic "));
-    assert_eq!(basic, format!("Basic {}", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("edge:{secret}"))));
+    assert_eq!(
+        basic,
+        format!(
+            "Basic {}",
+            base64::Engine::encode(
+                &base64::engine::general_purpose::STANDARD,
+                format!("edge:{secret}")
+            )
+        )
+    );
 }
 
 #[test]
@@ -155,7 +206,13 @@ fn other_fields_travel_as_they_are() {
         exchange.read_body();
         exchange.answer(
             299,
-            &[("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"), ("X-Odd", "~!@#$%^&*()"), ("Server", "upstream/1"), ("Content-Encoding", "br")],
+            &[
+                ("Set-Cookie", "a=1"),
+                ("Set-Cookie", "b=2"),
+                ("X-Odd", "~!@#$%^&*()"),
+                ("Server", "upstream/1"),
+                ("Content-Encoding", "br"),
+            ],
             b"ok",
         );
     });
@@ -169,8 +226,14 @@ fn other_fields_travel_as_they_are() {
         .header("X-Twice", "2")
         .send();
     let seen = upstream.only();
-    assert_eq!((seen.head.field("cookie"), seen.head.field("accept-encoding"), seen.head.field("x-odd")), (Some("c=3; d=4"), Some("br"), Some("a  b\tc")));
+    assert_eq!(
+        (seen.head.field("cookie"), seen.head.field("accept-encoding"), seen.head.field("x-odd")),
+        (Some("c=3; d=4"), Some("br"), Some("a  b\tc"))
+    );
     assert_eq!(seen.head.fields("x-twice"), ["1", "2"]);
-    assert_eq!((response.status, response.fields("set-cookie"), response.field("x-odd")), (299, vec!["a=1", "b=2"], Some("~!@#$%^&*()")));
+    assert_eq!(
+        (response.status, response.fields("set-cookie"), response.field("x-odd")),
+        (299, vec!["a=1", "b=2"], Some("~!@#$%^&*()"))
+    );
     assert_eq!(response.field("content-encoding"), Some("br"));
 }

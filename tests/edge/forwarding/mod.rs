@@ -1,4 +1,5 @@
-//! What the upstream gets, what the client gets back, and what happens when either of them is slow, gone or wrong.
+//! What the upstream gets, what the client gets back, and what happens when either of them is slow,
+//! gone or wrong.
 
 mod backends;
 mod balance;

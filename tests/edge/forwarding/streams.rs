@@ -1,4 +1,5 @@
-//! What is more than a request and a response: WebSockets, events, clients that have said all they had to say.
+//! What is more than a request and a response: WebSockets, events, clients that have said all they
+//! had to say.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,8 @@ fn echoing() -> Upstream {
 }
 
 fn handshake(token: Option<&str>) -> String {
-    let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let authorization =
+        token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
     format!(
         "GET /api/socket HTTP/1.1\r\nHost: h\r\n{authorization}Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
@@ -32,15 +34,25 @@ fn a_websocket_passes_through_a_protected_route() {
     let (issuer, upstream) = (Issuer::start(), echoing());
     let edge = Edge::with_jwt(&issuer, &upstream).start();
     let denied = edge.connect().send(handshake(None)).response();
-    assert_eq!((denied.status, upstream.connections()), (401, 0), "without a token nobody asks the upstream");
+    assert_eq!(
+        (denied.status, upstream.connections()),
+        (401, 0),
+        "without a token nobody asks the upstream"
+    );
 
     let mut client = edge.connect();
     let switched = client.send(handshake(Some(&issuer.token().sign()))).response();
     assert_eq!(switched.status, 101);
-    assert_eq!(switched.field("upgrade").map(str::to_ascii_lowercase).as_deref(), Some("websocket"));
+    assert_eq!(
+        switched.field("upgrade").map(str::to_ascii_lowercase).as_deref(),
+        Some("websocket")
+    );
     assert_eq!(switched.field("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     let seen = upstream.only();
-    assert_eq!((seen.head.field("upgrade"), seen.head.field("x-auth-subject")), (Some("websocket"), Some("alice")));
+    assert_eq!(
+        (seen.head.field("upgrade"), seen.head.field("x-auth-subject")),
+        (Some("websocket"), Some("alice"))
+    );
     assert_eq!(seen.head.field("sec-websocket-key"), Some("dGhlIHNhbXBsZSBub25jZQ=="));
 
     // A text frame, masked as a client's are; the upstream sends it back as it came.

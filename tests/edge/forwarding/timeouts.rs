@@ -15,7 +15,11 @@ fn a_head_that_takes_too_long_is_504() {
         exchange.answer(200, &[], b"too late");
     });
     let edge = Edge::open(&upstream).backend("timeout_secs = 1").start();
-    for (row, request) in [("GET", edge.get("/api/x")), ("POST", edge.post("/api/x", "body")), ("HTTP/2", edge.get("/api/x").http2())] {
+    for (row, request) in [
+        ("GET", edge.get("/api/x")),
+        ("POST", edge.post("/api/x", "body")),
+        ("HTTP/2", edge.get("/api/x").http2()),
+    ] {
         upstream.clear();
         let started = Instant::now();
         let response = request.send();
@@ -85,13 +89,18 @@ fn a_stream_may_pause_for_longer_than_a_head_may_take() {
     assert_eq!(head.status, 200);
     let started = Instant::now();
     let mut arrivals: Vec<(String, Duration)> = Vec::new();
-    let complete = client.read_body(&head, "GET", &mut |piece| arrivals.push((String::from_utf8_lossy(piece).into_owned(), started.elapsed())));
+    let complete = client.read_body(&head, "GET", &mut |piece| {
+        arrivals.push((String::from_utf8_lossy(piece).into_owned(), started.elapsed()))
+    });
     assert!(complete);
     let events: Vec<&str> = arrivals.iter().map(|(event, _)| event.as_str()).collect();
     assert_eq!(events, ["data: 0\n\n", "data: 1\n\n", "data: 2\n\n"], "event by event");
     for (number, (_, at)) in (0u32..).zip(&arrivals) {
         let sent = SECOND * 2 * number;
-        assert!(*at + SECOND / 2 > sent && *at < sent + SECOND * 3 / 2, "event {number} came after {at:?}");
+        assert!(
+            *at + SECOND / 2 > sent && *at < sent + SECOND * 3 / 2,
+            "event {number} came after {at:?}"
+        );
     }
 }
 
@@ -109,7 +118,11 @@ fn a_stream_that_is_silent_for_too_long_is_cut() {
         let started = Instant::now();
         let request = edge.get("/api/x");
         let response = if http2 { request.http2() } else { request }.send();
-        assert_eq!((response.status, response.text().as_str(), response.complete), (200, "first", false), "HTTP/2: {http2}");
+        assert_eq!(
+            (response.status, response.text().as_str(), response.complete),
+            (200, "first", false),
+            "HTTP/2: {http2}"
+        );
         assert!(started.elapsed() < SECOND * 5, "{:?}", started.elapsed());
     }
 }
@@ -130,6 +143,10 @@ fn a_total_ends_even_a_busy_stream_and_there_is_none_by_default() {
         scope.spawn(|| assert!(endless.get("/api/x").send().complete, "without a total"));
         let started = Instant::now();
         assert!(!cut.get("/api/x").send().complete, "with a total of 2 s");
-        assert!(started.elapsed() > SECOND * 3 / 2 && started.elapsed() < SECOND * 7 / 2, "{:?}", started.elapsed());
+        assert!(
+            started.elapsed() > SECOND * 3 / 2 && started.elapsed() < SECOND * 7 / 2,
+            "{:?}",
+            started.elapsed()
+        );
     });
 }

@@ -12,13 +12,22 @@ fn chunks_that_are_none_never_become_a_whole_request() {
     let bench = Bench::start();
     let rows = [
         ("two chunks", "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n", Forwarded("hello world")),
-        ("hexadecimal in both cases", "A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n", Forwarded("01234567890123456789")),
+        (
+            "hexadecimal in both cases",
+            "A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n",
+            Forwarded("01234567890123456789"),
+        ),
         ("an extension", "5;a=b\r\nhello\r\n0\r\n\r\n", ForwardedOrNeverWhole("hello")),
         ("a trailer", "5\r\nhello\r\n0\r\nX-Trailer: 1\r\n\r\n", Forwarded("hello")),
         ("several zeros", "000\r\n\r\n", ForwardedOrNeverWhole("")),
-        // Pingora takes no size for 0, and a line feed for a part of an extension; what it sends on is well framed.
+        // Pingora takes no size for 0, and a line feed for a part of an extension; what it sends on
+        // is well framed.
         ("no size", "\r\nhello\r\n0\r\n\r\n", ForwardedOrNeverWhole("")),
-        ("an extension that hides a line", "5;a\nb\r\nhello\r\n0\r\n\r\n", ForwardedOrNeverWhole("hello")),
+        (
+            "an extension that hides a line",
+            "5;a\nb\r\nhello\r\n0\r\n\r\n",
+            ForwardedOrNeverWhole("hello"),
+        ),
         ("a size of letters", "g\r\nhello\r\n0\r\n\r\n", NeverWhole),
         ("a size with 0x", "0x5\r\nhello\r\n0\r\n\r\n", NeverWhole),
         ("a plus sign", "+5\r\nhello\r\n0\r\n\r\n", NeverWhole),
@@ -35,18 +44,46 @@ fn chunks_that_are_none_never_become_a_whole_request() {
         ("nine digits of zeros", "000000005\r\nhello\r\n0\r\n\r\n", ForwardedOrNeverWhole("hello")),
         ("many zeros for the last", "0000000000000000000000000\r\n\r\n", ForwardedOrNeverWhole("")),
         ("a quoted extension", "5;a=\"b;c\"\r\nhello\r\n0\r\n\r\n", ForwardedOrNeverWhole("hello")),
-        ("a quoted extension with an escape", "5;a=\"\\\"\"\r\nhello\r\n0\r\n\r\n", ForwardedOrNeverWhole("hello")),
-        ("an extension on the last chunk", "5\r\nhello\r\n0;a=b\r\n\r\n", ForwardedOrNeverWhole("hello")),
+        (
+            "a quoted extension with an escape",
+            "5;a=\"\\\"\"\r\nhello\r\n0\r\n\r\n",
+            ForwardedOrNeverWhole("hello"),
+        ),
+        (
+            "an extension on the last chunk",
+            "5\r\nhello\r\n0;a=b\r\n\r\n",
+            ForwardedOrNeverWhole("hello"),
+        ),
         ("an extension without a name", "5;\r\nhello\r\n0\r\n\r\n", ForwardedOrNeverWhole("hello")),
-        ("blanks around an extension", "5 ; a = b\r\nhello\r\n0\r\n\r\n", ForwardedOrNeverWhole("hello")),
+        (
+            "blanks around an extension",
+            "5 ; a = b\r\nhello\r\n0\r\n\r\n",
+            ForwardedOrNeverWhole("hello"),
+        ),
         ("blanks behind the size", "5  \r\nhello\r\n0\r\n\r\n", ForwardedOrNeverWhole("hello")),
         ("a tab behind the size", "5\t\r\nhello\r\n0\r\n\r\n", ForwardedOrNeverWhole("hello")),
-        ("a quoted CR LF in an extension", "5;a=\"\r\nhello\r\n0\r\n\r\n", ForwardedOrNeverWhole("hello")),
-        ("an extension of control bytes", "5;\x01\x7f\r\nhello\r\n0\r\n\r\n", ForwardedOrNeverWhole("hello")),
+        (
+            "a quoted CR LF in an extension",
+            "5;a=\"\r\nhello\r\n0\r\n\r\n",
+            ForwardedOrNeverWhole("hello"),
+        ),
+        (
+            "an extension of control bytes",
+            "5;\x01\x7f\r\nhello\r\n0\r\n\r\n",
+            ForwardedOrNeverWhole("hello"),
+        ),
         ("an extension of NUL", "5;\x00\r\nhello\r\n0\r\n\r\n", ForwardedOrNeverWhole("hello")),
         ("LF behind an extension", "5;a\nhello\r\n0\r\n\r\n{S}", NeverWhole),
-        ("TERM.EXT: LF in the extension of a chunk of 2", "2;\nxx\r\nhi\r\n0\r\n\r\n", ForwardedOrNeverWhole("hi")),
-        ("EXT.TERM: a request behind LF in an extension", "45;\n00\r\n0\r\n\r\nGET /api/smuggled HTTP/1.1\r\n\r\n", NeverWhole),
+        (
+            "TERM.EXT: LF in the extension of a chunk of 2",
+            "2;\nxx\r\nhi\r\n0\r\n\r\n",
+            ForwardedOrNeverWhole("hi"),
+        ),
+        (
+            "EXT.TERM: a request behind LF in an extension",
+            "45;\n00\r\n0\r\n\r\nGET /api/smuggled HTTP/1.1\r\n\r\n",
+            NeverWhole,
+        ),
         ("CR alone in an extension", "5;a\rb\r\nhello\r\n0\r\n\r\n", NeverWhole),
         ("LF alone for the last line", "5\r\nhello\r\n0\r\n\n{S}", NeverWhole),
         ("LF alone behind the last chunk", "5\r\nhello\r\n0\n\n{S}", NeverWhole),
@@ -66,20 +103,65 @@ fn chunks_that_are_none_never_become_a_whole_request() {
         ("two sizes", "5 5\r\nhello\r\n0\r\n\r\n", NeverWhole),
         ("0x0 for the last", "5\r\nhello\r\n0x0\r\n\r\n", NeverWhole),
         ("minus 0 for the last", "5\r\nhello\r\n-0\r\n\r\n{S}", NeverWhole),
-        ("no last chunk, but an empty line", "5\r\nhello\r\n\r\n{S}", ForwardedOrNeverWhole("hello")),
+        (
+            "no last chunk, but an empty line",
+            "5\r\nhello\r\n\r\n{S}",
+            ForwardedOrNeverWhole("hello"),
+        ),
         ("a request where a chunk should be", "{S}0\r\n\r\n", NeverWhole),
-        ("a request where the last line should be", "5\r\nhello\r\n0\r\n{S}\r\n", ForwardedOrNeverWhole("hello")),
-        ("a folded trailer", "5\r\nhello\r\n0\r\nX-A: 1\r\n 2\r\n\r\n", ForwardedOrNeverWhole("hello")),
-        ("a trailer without a colon", "5\r\nhello\r\n0\r\nX-A\r\n\r\n", ForwardedOrNeverWhole("hello")),
-        ("a trailer with a blank before the colon", "5\r\nhello\r\n0\r\nContent-Length : 9\r\n\r\n", ForwardedOrNeverWhole("hello")),
+        (
+            "a request where the last line should be",
+            "5\r\nhello\r\n0\r\n{S}\r\n",
+            ForwardedOrNeverWhole("hello"),
+        ),
+        (
+            "a folded trailer",
+            "5\r\nhello\r\n0\r\nX-A: 1\r\n 2\r\n\r\n",
+            ForwardedOrNeverWhole("hello"),
+        ),
+        (
+            "a trailer without a colon",
+            "5\r\nhello\r\n0\r\nX-A\r\n\r\n",
+            ForwardedOrNeverWhole("hello"),
+        ),
+        (
+            "a trailer with a blank before the colon",
+            "5\r\nhello\r\n0\r\nContent-Length : 9\r\n\r\n",
+            ForwardedOrNeverWhole("hello"),
+        ),
         ("a trailer with LF", "5\r\nhello\r\n0\r\nX-A: 1\n\r\n", ForwardedOrNeverWhole("hello")),
-        ("a trailer with CR", "5\r\nhello\r\n0\r\nX-A: 1\rX-B: 2\r\n\r\n", ForwardedOrNeverWhole("hello")),
-        ("a trailer with NUL", "5\r\nhello\r\n0\r\nX-A: \x00\r\n\r\n", ForwardedOrNeverWhole("hello")),
-        ("a trailer of framing", "5\r\nhello\r\n0\r\nTransfer-Encoding: chunked\r\nContent-Length: 300\r\n\r\n", ForwardedOrNeverWhole("hello")),
-        ("a trailer of identity", "5\r\nhello\r\n0\r\nX-Auth-Subject: root\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n", ForwardedOrNeverWhole("hello")),
-        ("a trailer of credentials", "5\r\nhello\r\n0\r\nAuthorization: Bearer evil\r\nHost: evil\r\nCookie: a=b\r\n\r\n", ForwardedOrNeverWhole("hello")),
+        (
+            "a trailer with CR",
+            "5\r\nhello\r\n0\r\nX-A: 1\rX-B: 2\r\n\r\n",
+            ForwardedOrNeverWhole("hello"),
+        ),
+        (
+            "a trailer with NUL",
+            "5\r\nhello\r\n0\r\nX-A: \x00\r\n\r\n",
+            ForwardedOrNeverWhole("hello"),
+        ),
+        (
+            "a trailer of framing",
+            "5\r\nhello\r\n0\r\nTransfer-Encoding: chunked\r\nContent-Length: 300\r\n\r\n",
+            ForwardedOrNeverWhole("hello"),
+        ),
+        (
+            "a trailer of identity",
+            "5\r\nhello\r\n0\r\nX-Auth-Subject: root\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n",
+            ForwardedOrNeverWhole("hello"),
+        ),
+        (
+            "a trailer of credentials",
+            "5\r\nhello\r\n0\r\nAuthorization: Bearer evil\r\nHost: evil\r\nCookie: a=b\r\n\r\n",
+            ForwardedOrNeverWhole("hello"),
+        ),
     ];
-    let wrong: Vec<String> = rows.iter().filter_map(|(name, chunks, expected)| bench.judge(name, &bench.fill(&chunked(chunks)), *expected)).collect();
+    let wrong: Vec<String> = rows
+        .iter()
+        .filter_map(|(name, chunks, expected)| {
+            bench.judge(name, &bench.fill(&chunked(chunks)), *expected)
+        })
+        .collect();
     assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
 }
 
@@ -87,12 +169,33 @@ fn chunks_that_are_none_never_become_a_whole_request() {
 fn what_is_very_long_ends_somewhere() {
     let bench = Bench::start();
     let rows = [
-        ("an extension of 100 KB", format!("5;{}\r\nhello\r\n0\r\n\r\n", "a".repeat(100_000)), NeverWhole),
-        ("a size of 100 KB of zeros", format!("{}5\r\nhello\r\n0\r\n\r\n", "0".repeat(100_000)), NeverWhole),
-        ("a trailer of 2 MB", format!("5\r\nhello\r\n0\r\nX-A: {}\r\n\r\n", "a".repeat(2_000_000)), NeverWhole),
-        ("trailers of 20 KB", format!("5\r\nhello\r\n0\r\n{}\r\n", "X-A: 1\r\n".repeat(2500)), ForwardedOrNeverWhole("hello")),
+        (
+            "an extension of 100 KB",
+            format!("5;{}\r\nhello\r\n0\r\n\r\n", "a".repeat(100_000)),
+            NeverWhole,
+        ),
+        (
+            "a size of 100 KB of zeros",
+            format!("{}5\r\nhello\r\n0\r\n\r\n", "0".repeat(100_000)),
+            NeverWhole,
+        ),
+        (
+            "a trailer of 2 MB",
+            format!("5\r\nhello\r\n0\r\nX-A: {}\r\n\r\n", "a".repeat(2_000_000)),
+            NeverWhole,
+        ),
+        (
+            "trailers of 20 KB",
+            format!("5\r\nhello\r\n0\r\n{}\r\n", "X-A: 1\r\n".repeat(2500)),
+            ForwardedOrNeverWhole("hello"),
+        ),
     ];
-    let wrong: Vec<String> = rows.iter().filter_map(|(name, chunks, expected)| bench.judge(name, &bench.fill(&chunked(chunks)), *expected)).collect();
+    let wrong: Vec<String> = rows
+        .iter()
+        .filter_map(|(name, chunks, expected)| {
+            bench.judge(name, &bench.fill(&chunked(chunks)), *expected)
+        })
+        .collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
@@ -130,9 +233,17 @@ fn several_requests_at_once_are_answered_one_by_one_and_in_order() {
     let bytes = "GET /api/1 HTTP/1.1\r\n{H}\r\nPOST /api/2 HTTP/1.1\r\n{H}Content-Length: 5\r\n\r\nhelloPOST /api/3 HTTP/1.1\r\n{H}Transfer-Encoding: chunked\r\n\r\n5\r\nworld\r\n0\r\n\r\nGET /api/4 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
     let (responses, closed) = super::exchange(&bench.edge, &bench.fill(bytes));
     let texts: Vec<String> = responses.iter().take(3).map(crate::support::Response::text).collect();
-    assert_eq!((texts.as_slice(), closed), (["/1".to_owned(), "/2".to_owned(), "/3".to_owned()].as_slice(), true));
-    assert_eq!(responses.get(3).map(|response| response.status), Some(401), "the last one has no token");
-    let bodies: Vec<String> = bench.upstream.since(&start).unwrap().into_iter().map(|request| request.body).collect();
+    assert_eq!(
+        (texts.as_slice(), closed),
+        (["/1".to_owned(), "/2".to_owned(), "/3".to_owned()].as_slice(), true)
+    );
+    assert_eq!(
+        responses.get(3).map(|response| response.status),
+        Some(401),
+        "the last one has no token"
+    );
+    let bodies: Vec<String> =
+        bench.upstream.since(&start).unwrap().into_iter().map(|request| request.body).collect();
     assert_eq!(bodies, ["", "hello", "world"]);
 }
 
@@ -143,7 +254,9 @@ fn a_body_that_looks_like_a_request_is_a_body() {
     let length = hidden.len();
     for request in [
         format!("POST /api/x HTTP/1.1\r\n{{H}}Content-Length: {length}\r\n\r\n{hidden}"),
-        format!("POST /api/x HTTP/1.1\r\n{{H}}Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{hidden}\r\n0\r\n\r\n"),
+        format!(
+            "POST /api/x HTTP/1.1\r\n{{H}}Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{hidden}\r\n0\r\n\r\n"
+        ),
     ] {
         assert_eq!(bench.forwarded(&request).body, hidden);
     }
@@ -174,8 +287,14 @@ fn continue_comes_after_the_decision() {
     let bench = Bench::start();
     let start = bench.upstream.mark();
     let mut denied = bench.edge.connect();
-    denied.send("POST /api/x HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    denied.send(
+        "POST /api/x HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+    );
     let response = denied.response();
-    assert_eq!((response.status, response.interim.as_slice()), (401, [].as_slice()), "no 100 before a 401");
+    assert_eq!(
+        (response.status, response.interim.as_slice()),
+        (401, [].as_slice()),
+        "no 100 before a 401"
+    );
     assert!(bench.upstream.since(&start).unwrap().is_empty());
 }

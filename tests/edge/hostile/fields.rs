@@ -1,4 +1,5 @@
-//! Fields that claim what is not the client's to claim, or that try to have something dropped. What the upstream may not get is in [`super::breach`].
+//! Fields that claim what is not the client's to claim, or that try to have something dropped. What
+//! the upstream may not get is in [`super::breach`].
 
 use super::{Answered, Bench, Forwarded, Refused, RefusedOrForwarded};
 
@@ -46,61 +47,241 @@ fn connection_drops_nothing_that_matters() {
 #[test]
 fn what_concerns_one_connection_stays_on_it() {
     Bench::start().judge_all(&[
-        ("Keep-Alive", "GET /api/x HTTP/1.1\r\n{H}Keep-Alive: timeout=5, max=1000\r\n\r\n", Forwarded("")),
-        ("Proxy-Connection", "GET /api/x HTTP/1.1\r\n{H}Proxy-Connection: keep-alive\r\n\r\n", Forwarded("")),
-        ("Proxy-Connection: close", "GET /api/x HTTP/1.1\r\n{H}Proxy-Connection: close\r\n\r\n", Forwarded("")),
+        (
+            "Keep-Alive",
+            "GET /api/x HTTP/1.1\r\n{H}Keep-Alive: timeout=5, max=1000\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "Proxy-Connection",
+            "GET /api/x HTTP/1.1\r\n{H}Proxy-Connection: keep-alive\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "Proxy-Connection: close",
+            "GET /api/x HTTP/1.1\r\n{H}Proxy-Connection: close\r\n\r\n",
+            Forwarded(""),
+        ),
         ("TE", "GET /api/x HTTP/1.1\r\n{H}TE: gzip\r\n\r\n", Forwarded("")),
         ("TE: trailers", "GET /api/x HTTP/1.1\r\n{H}TE: trailers\r\n\r\n", Forwarded("")),
-        ("TE nominated", "GET /api/x HTTP/1.1\r\n{H}Connection: TE\r\nTE: trailers\r\n\r\n", Forwarded("")),
-        ("Trailer", "GET /api/x HTTP/1.1\r\n{H}Trailer: X-Auth-Subject\r\n\r\n", RefusedOrForwarded("")),
-        ("Proxy-Authorization", "GET /api/x HTTP/1.1\r\n{H}Proxy-Authorization: Basic YTpi\r\n\r\n", RefusedOrForwarded("")),
-        ("Proxy-Authenticate", "GET /api/x HTTP/1.1\r\n{H}Proxy-Authenticate: Basic\r\n\r\n", RefusedOrForwarded("")),
+        (
+            "TE nominated",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: TE\r\nTE: trailers\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "Trailer",
+            "GET /api/x HTTP/1.1\r\n{H}Trailer: X-Auth-Subject\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "Proxy-Authorization",
+            "GET /api/x HTTP/1.1\r\n{H}Proxy-Authorization: Basic YTpi\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "Proxy-Authenticate",
+            "GET /api/x HTTP/1.1\r\n{H}Proxy-Authenticate: Basic\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
         ("Proxy", "GET /api/x HTTP/1.1\r\n{H}Proxy: http://evil\r\n\r\n", Forwarded("")),
-        ("HTTP2-Settings", "GET /api/x HTTP/1.1\r\n{H}HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n", RefusedOrForwarded("")),
-        ("an own field, nominated", "GET /api/x HTTP/1.1\r\n{H}Connection: X-Own\r\nX-Own: 1\r\n\r\n", Forwarded("")),
+        (
+            "HTTP2-Settings",
+            "GET /api/x HTTP/1.1\r\n{H}HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "an own field, nominated",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: X-Own\r\nX-Own: 1\r\n\r\n",
+            Forwarded(""),
+        ),
     ]);
 }
 
 #[test]
 fn nobody_else_says_who_the_client_is() {
     Bench::start().judge_all(&[
-        ("X-Auth-Subject: root", "GET /api/x HTTP/1.1\r\n{H}X-Auth-Subject: root\r\n\r\n", Forwarded("")),
-        ("X_Auth_Subject: root", "GET /api/x HTTP/1.1\r\n{H}X_Auth_Subject: root\r\n\r\n", Forwarded("")),
-        ("x.auth.subject: root", "GET /api/x HTTP/1.1\r\n{H}x.auth.subject: root\r\n\r\n", Forwarded("")),
-        ("X-AUTH-SUBJECT: root", "GET /api/x HTTP/1.1\r\n{H}X-AUTH-SUBJECT: root\r\n\r\n", Forwarded("")),
-        ("X-Auth_Subject: root", "GET /api/x HTTP/1.1\r\n{H}X-Auth_Subject: root\r\n\r\n", Forwarded("")),
-        ("X-Auth-Subject: root, X-Auth-Subject: admin", "GET /api/x HTTP/1.1\r\n{H}X-Auth-Subject: root\r\nX-Auth-Subject: admin\r\n\r\n", Forwarded("")),
-        ("X-Auth-Method: none", "GET /api/x HTTP/1.1\r\n{H}X-Auth-Method: none\r\n\r\n", Forwarded("")),
-        ("x_auth_method: none", "GET /api/x HTTP/1.1\r\n{H}x_auth_method: none\r\n\r\n", Forwarded("")),
-        ("X-Auth-Roles: admin", "GET /api/x HTTP/1.1\r\n{H}X-Auth-Roles: admin\r\n\r\n", Forwarded("")),
-        ("x_auth_anything: 1", "GET /api/x HTTP/1.1\r\n{H}x_auth_anything: 1\r\n\r\n", Forwarded("")),
-        ("X-Auth--Subject: root", "GET /api/x HTTP/1.1\r\n{H}X-Auth--Subject: root\r\n\r\n", Forwarded("")),
-        ("Client-Cert: :YQ==:", "GET /api/x HTTP/1.1\r\n{H}Client-Cert: :YQ==:\r\n\r\n", Forwarded("")),
-        ("client_cert: :YQ==:", "GET /api/x HTTP/1.1\r\n{H}client_cert: :YQ==:\r\n\r\n", Forwarded("")),
-        ("Client-Cert-Chain: :YQ==:", "GET /api/x HTTP/1.1\r\n{H}Client-Cert-Chain: :YQ==:\r\n\r\n", Forwarded("")),
-        ("X-Forwarded-For: 6.6.6.6", "GET /api/x HTTP/1.1\r\n{H}X-Forwarded-For: 6.6.6.6\r\n\r\n", Forwarded("")),
-        ("X_Forwarded_For: 6.6.6.6", "GET /api/x HTTP/1.1\r\n{H}X_Forwarded_For: 6.6.6.6\r\n\r\n", Forwarded("")),
-        ("x.forwarded.for: 6.6.6.6", "GET /api/x HTTP/1.1\r\n{H}x.forwarded.for: 6.6.6.6\r\n\r\n", Forwarded("")),
-        ("X-Forwarded_For: 6.6.6.6", "GET /api/x HTTP/1.1\r\n{H}X-Forwarded_For: 6.6.6.6\r\n\r\n", Forwarded("")),
-        ("X-Forwarded-Proto: https", "GET /api/x HTTP/1.1\r\n{H}X-Forwarded-Proto: https\r\n\r\n", Forwarded("")),
-        ("X_Forwarded_Proto: https", "GET /api/x HTTP/1.1\r\n{H}X_Forwarded_Proto: https\r\n\r\n", Forwarded("")),
-        ("X-Forwarded-Host: evil", "GET /api/x HTTP/1.1\r\n{H}X-Forwarded-Host: evil\r\n\r\n", Forwarded("")),
-        ("X_Forwarded_Host: evil", "GET /api/x HTTP/1.1\r\n{H}X_Forwarded_Host: evil\r\n\r\n", Forwarded("")),
-        ("X-Forwarded-Port: 443", "GET /api/x HTTP/1.1\r\n{H}X-Forwarded-Port: 443\r\n\r\n", Forwarded("")),
-        ("X-Forwarded-Prefix: /evil", "GET /api/x HTTP/1.1\r\n{H}X-Forwarded-Prefix: /evil\r\n\r\n", Forwarded("")),
-        ("X-Forwarded-Server: evil", "GET /api/x HTTP/1.1\r\n{H}X-Forwarded-Server: evil\r\n\r\n", Forwarded("")),
-        ("X-Forwarded-Scheme: https", "GET /api/x HTTP/1.1\r\n{H}X-Forwarded-Scheme: https\r\n\r\n", Forwarded("")),
-        ("X-Forwarded-Ssl: on", "GET /api/x HTTP/1.1\r\n{H}X-Forwarded-Ssl: on\r\n\r\n", Forwarded("")),
-        ("X-Forwarded-User: root", "GET /api/x HTTP/1.1\r\n{H}X-Forwarded-User: root\r\n\r\n", Forwarded("")),
-        ("x_forwarded_user: root", "GET /api/x HTTP/1.1\r\n{H}x_forwarded_user: root\r\n\r\n", Forwarded("")),
-        ("Forwarded: for=6.6.6.6;host=evil", "GET /api/x HTTP/1.1\r\n{H}Forwarded: for=6.6.6.6;host=evil\r\n\r\n", Forwarded("")),
-        ("X-Real-IP: 6.6.6.6", "GET /api/x HTTP/1.1\r\n{H}X-Real-IP: 6.6.6.6\r\n\r\n", Forwarded("")),
-        ("X_Real_IP: 6.6.6.6", "GET /api/x HTTP/1.1\r\n{H}X_Real_IP: 6.6.6.6\r\n\r\n", Forwarded("")),
-        ("X-Original-URL: /admin", "GET /api/x HTTP/1.1\r\n{H}X-Original-URL: /admin\r\n\r\n", Forwarded("")),
-        ("X_Original_URL: /admin", "GET /api/x HTTP/1.1\r\n{H}X_Original_URL: /admin\r\n\r\n", Forwarded("")),
-        ("X-Rewrite-URL: /admin", "GET /api/x HTTP/1.1\r\n{H}X-Rewrite-URL: /admin\r\n\r\n", Forwarded("")),
+        (
+            "X-Auth-Subject: root",
+            "GET /api/x HTTP/1.1\r\n{H}X-Auth-Subject: root\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X_Auth_Subject: root",
+            "GET /api/x HTTP/1.1\r\n{H}X_Auth_Subject: root\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "x.auth.subject: root",
+            "GET /api/x HTTP/1.1\r\n{H}x.auth.subject: root\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X-AUTH-SUBJECT: root",
+            "GET /api/x HTTP/1.1\r\n{H}X-AUTH-SUBJECT: root\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X-Auth_Subject: root",
+            "GET /api/x HTTP/1.1\r\n{H}X-Auth_Subject: root\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X-Auth-Subject: root, X-Auth-Subject: admin",
+            "GET /api/x HTTP/1.1\r\n{H}X-Auth-Subject: root\r\nX-Auth-Subject: admin\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X-Auth-Method: none",
+            "GET /api/x HTTP/1.1\r\n{H}X-Auth-Method: none\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "x_auth_method: none",
+            "GET /api/x HTTP/1.1\r\n{H}x_auth_method: none\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X-Auth-Roles: admin",
+            "GET /api/x HTTP/1.1\r\n{H}X-Auth-Roles: admin\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "x_auth_anything: 1",
+            "GET /api/x HTTP/1.1\r\n{H}x_auth_anything: 1\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X-Auth--Subject: root",
+            "GET /api/x HTTP/1.1\r\n{H}X-Auth--Subject: root\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "Client-Cert: :YQ==:",
+            "GET /api/x HTTP/1.1\r\n{H}Client-Cert: :YQ==:\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "client_cert: :YQ==:",
+            "GET /api/x HTTP/1.1\r\n{H}client_cert: :YQ==:\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "Client-Cert-Chain: :YQ==:",
+            "GET /api/x HTTP/1.1\r\n{H}Client-Cert-Chain: :YQ==:\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X-Forwarded-For: 6.6.6.6",
+            "GET /api/x HTTP/1.1\r\n{H}X-Forwarded-For: 6.6.6.6\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X_Forwarded_For: 6.6.6.6",
+            "GET /api/x HTTP/1.1\r\n{H}X_Forwarded_For: 6.6.6.6\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "x.forwarded.for: 6.6.6.6",
+            "GET /api/x HTTP/1.1\r\n{H}x.forwarded.for: 6.6.6.6\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X-Forwarded_For: 6.6.6.6",
+            "GET /api/x HTTP/1.1\r\n{H}X-Forwarded_For: 6.6.6.6\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X-Forwarded-Proto: https",
+            "GET /api/x HTTP/1.1\r\n{H}X-Forwarded-Proto: https\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X_Forwarded_Proto: https",
+            "GET /api/x HTTP/1.1\r\n{H}X_Forwarded_Proto: https\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X-Forwarded-Host: evil",
+            "GET /api/x HTTP/1.1\r\n{H}X-Forwarded-Host: evil\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X_Forwarded_Host: evil",
+            "GET /api/x HTTP/1.1\r\n{H}X_Forwarded_Host: evil\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X-Forwarded-Port: 443",
+            "GET /api/x HTTP/1.1\r\n{H}X-Forwarded-Port: 443\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X-Forwarded-Prefix: /evil",
+            "GET /api/x HTTP/1.1\r\n{H}X-Forwarded-Prefix: /evil\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X-Forwarded-Server: evil",
+            "GET /api/x HTTP/1.1\r\n{H}X-Forwarded-Server: evil\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X-Forwarded-Scheme: https",
+            "GET /api/x HTTP/1.1\r\n{H}X-Forwarded-Scheme: https\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X-Forwarded-Ssl: on",
+            "GET /api/x HTTP/1.1\r\n{H}X-Forwarded-Ssl: on\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X-Forwarded-User: root",
+            "GET /api/x HTTP/1.1\r\n{H}X-Forwarded-User: root\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "x_forwarded_user: root",
+            "GET /api/x HTTP/1.1\r\n{H}x_forwarded_user: root\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "Forwarded: for=6.6.6.6;host=evil",
+            "GET /api/x HTTP/1.1\r\n{H}Forwarded: for=6.6.6.6;host=evil\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X-Real-IP: 6.6.6.6",
+            "GET /api/x HTTP/1.1\r\n{H}X-Real-IP: 6.6.6.6\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X_Real_IP: 6.6.6.6",
+            "GET /api/x HTTP/1.1\r\n{H}X_Real_IP: 6.6.6.6\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X-Original-URL: /admin",
+            "GET /api/x HTTP/1.1\r\n{H}X-Original-URL: /admin\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X_Original_URL: /admin",
+            "GET /api/x HTTP/1.1\r\n{H}X_Original_URL: /admin\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "X-Rewrite-URL: /admin",
+            "GET /api/x HTTP/1.1\r\n{H}X-Rewrite-URL: /admin\r\n\r\n",
+            Forwarded(""),
+        ),
         ("Host_: evil", "GET /api/x HTTP/1.1\r\n{H}Host_: evil\r\n\r\n", Forwarded("")),
-        ("X-Request-Id: mine", "GET /api/x HTTP/1.1\r\n{H}X-Request-Id: mine\r\n\r\n", Forwarded("")),
+        (
+            "X-Request-Id: mine",
+            "GET /api/x HTTP/1.1\r\n{H}X-Request-Id: mine\r\n\r\n",
+            Forwarded(""),
+        ),
     ]);
 }
 
@@ -109,16 +290,33 @@ fn hops_are_counted_down() {
     Bench::start().judge_all(&[
         ("none left", "OPTIONS /api/x HTTP/1.1\r\n{H}Max-Forwards: 0\r\n\r\n", Answered(204)),
         ("one left", "OPTIONS /api/x HTTP/1.1\r\n{H}Max-Forwards: 1\r\n\r\n", Forwarded("")),
-        ("a negative number", "OPTIONS /api/x HTTP/1.1\r\n{H}Max-Forwards: -1\r\n\r\n", RefusedOrForwarded("")),
-        ("a huge number", "OPTIONS /api/x HTTP/1.1\r\n{H}Max-Forwards: 99999999999999999999999\r\n\r\n", RefusedOrForwarded("")),
-        ("no number", "OPTIONS /api/x HTTP/1.1\r\n{H}Max-Forwards: x\r\n\r\n", RefusedOrForwarded("")),
+        (
+            "a negative number",
+            "OPTIONS /api/x HTTP/1.1\r\n{H}Max-Forwards: -1\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "a huge number",
+            "OPTIONS /api/x HTTP/1.1\r\n{H}Max-Forwards: 99999999999999999999999\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "no number",
+            "OPTIONS /api/x HTTP/1.1\r\n{H}Max-Forwards: x\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
         ("on a GET", "GET /api/x HTTP/1.1\r\n{H}Max-Forwards: 0\r\n\r\n", Forwarded("")),
         ("TRACE", "TRACE /api/x HTTP/1.1\r\n{H}Max-Forwards: 0\r\n\r\n", Answered(405)),
-        ("with a body", "OPTIONS /api/x HTTP/1.1\r\n{H}Max-Forwards: 0\r\nContent-Length: 5\r\n\r\nhello", Answered(204)),
+        (
+            "with a body",
+            "OPTIONS /api/x HTTP/1.1\r\n{H}Max-Forwards: 0\r\nContent-Length: 5\r\n\r\nhello",
+            Answered(204),
+        ),
     ]);
 }
 
-/// The upstream of these rows switches to nothing: whatever is behind the request must not become a request of its own that nobody looked at.
+/// The upstream of these rows switches to nothing: whatever is behind the request must not become a
+/// request of its own that nobody looked at.
 #[test]
 fn an_upgrade_that_is_not_taken_hides_nothing() {
     Bench::start().judge_all(&[

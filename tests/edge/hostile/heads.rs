@@ -210,23 +210,33 @@ fn a_request_is_for_one_host() {
 fn a_head_has_a_size() {
     let bench = Bench::start();
     let with = |fields: String| format!("GET /api/x HTTP/1.1\r\n{{H}}{fields}\r\n");
-    let fields = |count: usize| (0..count).map(|number| format!("X-{number}: {number}\r\n")).collect::<String>();
+    let fields = |count: usize| {
+        (0..count).map(|number| format!("X-{number}: {number}\r\n")).collect::<String>()
+    };
     let large = |bytes: usize| format!("X-Large: {}\r\n", "x".repeat(bytes));
     // Host and Authorization count too.
     let rows = [
         ("100 fields", with(fields(98)), Forwarded("")),
         ("101 fields", with(fields(99)), Refused(431)),
         ("200 fields", with(fields(198)), Refused(431)),
-        // From 256 fields on, and for single pieces beyond 64 KiB, it is Pingora's own parser that refuses.
+        // From 256 fields on, and for single pieces beyond 64 KiB, it is Pingora's own parser that
+        // refuses.
         ("1000 fields", with(fields(998)), RefusedSomehow),
         ("60 KiB", with(large(60 * 1024)), Forwarded("")),
         ("64 KiB and more", with(large(64 * 1024)), Refused(431)),
         ("200 KiB", with(large(200 * 1024)), Refused(431)),
         ("2 MiB", with(large(2 * 1024 * 1024)), RefusedSomehow),
         ("a name of 70,000 bytes", with(format!("{}: x\r\n", "x".repeat(70_000))), RefusedSomehow),
-        ("a target of 70,000 bytes", format!("GET /api/{} HTTP/1.1\r\n{{H}}\r\n", "x".repeat(70_000)), RefusedSomehow),
+        (
+            "a target of 70,000 bytes",
+            format!("GET /api/{} HTTP/1.1\r\n{{H}}\r\n", "x".repeat(70_000)),
+            RefusedSomehow,
+        ),
     ];
-    let wrong: Vec<String> = rows.iter().filter_map(|(name, request, expected)| bench.judge(name, &bench.fill(request), *expected)).collect();
+    let wrong: Vec<String> = rows
+        .iter()
+        .filter_map(|(name, request, expected)| bench.judge(name, &bench.fill(request), *expected))
+        .collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
@@ -234,7 +244,10 @@ fn a_head_has_a_size() {
 fn a_head_too_large_for_http2_is_refused_too() {
     let bench = Bench::start();
     let start = bench.upstream.mark();
-    let many = (0..150).fold(bench.edge.get("/api/x").bearer(&bench.token).http2(), |request, number| request.header(&format!("x-{number}"), "1"));
+    let many = (0..150)
+        .fold(bench.edge.get("/api/x").bearer(&bench.token).http2(), |request, number| {
+            request.header(&format!("x-{number}"), "1")
+        });
     assert_eq!(many.send().status, 431, "150 fields");
     assert!(bench.upstream.since(&start).is_ok_and(|seen| seen.is_empty()));
 }

@@ -1,10 +1,13 @@
-//! Fields of HTTP/2 that must not become HTTP/1.1 on their way to the upstream (RFC 9113 sections 8.2 and 8.3). Its frames are in [`super::frames`].
+//! Fields of HTTP/2 that must not become HTTP/1.1 on their way to the upstream (RFC 9113 sections
+//! 8.2 and 8.3). Its frames are in [`super::frames`].
 
 use std::sync::atomic::Ordering;
 
 use super::Expected::{self, Forwarded, NeverWhole, RefusedOrForwarded, RefusedSomehow};
 use super::{Bench, PATIENCE};
-use crate::support::frames::{Connection, END_HEADERS, END_STREAM, HEADERS, Stream, block as literals, frame};
+use crate::support::frames::{
+    Connection, END_HEADERS, END_STREAM, HEADERS, Stream, block as literals, frame,
+};
 
 /// How a row's fields differ from those of a good request.
 #[derive(Debug, Clone, Copy)]
@@ -22,18 +25,25 @@ use Change::{Add, Front, Set, Without};
 type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
 impl Bench {
-    /// The header block of the next row; `/api/x` is a path of its own. A character up to U+00FF stands for that byte.
+    /// The header block of the next row; `/api/x` is a path of its own. A character up to U+00FF
+    /// stands for that byte.
     pub fn block(&self, changes: &[Change]) -> Vec<u8> {
         let row = self.rows.fetch_add(1, Ordering::Relaxed) + 1;
         let mut fields = self.good(&format!("/api/row-{row}"));
         let bytes = |text: &str| -> Vec<u8> {
-            text.replace("/api/x", &format!("/api/row-{row}")).chars().map(|letter| u8::try_from(u32::from(letter)).expect("a byte")).collect()
+            text.replace("/api/x", &format!("/api/row-{row}"))
+                .chars()
+                .map(|letter| u8::try_from(u32::from(letter)).expect("a byte"))
+                .collect()
         };
         for change in changes {
             match change {
                 Add(name, value) => fields.push((bytes(name), bytes(value))),
                 Front(name, value) => fields.insert(0, (bytes(name), bytes(value))),
-                Set(name, value) => fields.iter_mut().filter(|(field, _)| field == name.as_bytes()).for_each(|(_, field)| *field = bytes(value)),
+                Set(name, value) => fields
+                    .iter_mut()
+                    .filter(|(field, _)| field == name.as_bytes())
+                    .for_each(|(_, field)| *field = bytes(value)),
                 Without(name) => fields.retain(|(field, _)| field != name.as_bytes()),
             }
         }
@@ -42,12 +52,19 @@ impl Bench {
 
     fn good(&self, path: &str) -> Fields {
         let authorization = format!("Bearer {}", self.token);
-        [(":method", "GET"), (":scheme", "http"), (":authority", "h"), (":path", path), ("authorization", &authorization)]
-            .map(|(name, value)| (name.into(), value.into()))
-            .to_vec()
+        [
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":authority", "h"),
+            (":path", path),
+            ("authorization", &authorization),
+        ]
+        .map(|(name, value)| (name.into(), value.into()))
+        .to_vec()
     }
 
-    /// Sends frames of stream 1, a canary as stream 3, and another one elsewhere; what is wrong with what came of them.
+    /// Sends frames of stream 1, a canary as stream 3, and another one elsewhere; what is wrong
+    /// with what came of them.
     pub fn judge_frames(&self, name: &str, frames: &[u8], expected: Expected) -> Option<String> {
         let row = self.rows.load(Ordering::Relaxed);
         let mark = self.upstream.mark();
@@ -58,7 +75,12 @@ impl Bench {
         if !matches!(expected, NeverWhole) {
             connection.read_until(1);
         }
-        connection.send(&frame(HEADERS, END_STREAM | END_HEADERS, 3, &encode(&self.good(&format!("/api{next}")))));
+        connection.send(&frame(
+            HEADERS,
+            END_STREAM | END_HEADERS,
+            3,
+            &encode(&self.good(&format!("/api{next}"))),
+        ));
         let answers = connection.read_until(3);
         let (first, canary, closed) = (answers.stream(1), answers.stream(3), answers.closed);
         drop(connection);
@@ -69,18 +91,27 @@ impl Bench {
         let text = |stream: &Stream| String::from_utf8_lossy(&stream.body).into_owned();
         let served = next_seen && canary.status == Some(200) && text(&canary) == next;
         let goes_on = served || (!next_seen && canary.status.is_none() && (closed || canary.reset));
-        let refused = seen.is_empty() && first.status.is_none_or(|status| status >= 400) && (first.status.is_some() || first.reset || closed);
+        let refused = seen.is_empty()
+            && first.status.is_none_or(|status| status >= 400)
+            && (first.status.is_some() || first.reset || closed);
         let forwarded = |body: &str| {
             first.status == Some(200)
                 && first.ended
-                && seen.first().is_some_and(|request| request.whole && request.body == body && request.target == text(&first))
+                && seen.first().is_some_and(|request| {
+                    request.whole && request.body == body && request.target == text(&first)
+                })
         };
         let right = goes_on
             && match expected {
                 RefusedSomehow => refused,
                 Forwarded(body) => forwarded(body),
                 RefusedOrForwarded(body) => refused || forwarded(body),
-                _ => first.status != Some(200) && seen.iter().all(|request| !request.whole || request.values("content-length") == ["0"]),
+                _ => {
+                    first.status != Some(200)
+                        && seen.iter().all(|request| {
+                            !request.whole || request.values("content-length") == ["0"]
+                        })
+                }
             };
         (!right)
             .then(|| format!("{name}: {first:?}, canary: {:?} {}, closed: {closed}, upstream: {seen:?}, expected {expected:?}", canary.status, text(&canary)))
@@ -89,7 +120,11 @@ impl Bench {
     #[track_caller]
     fn judge_fields(&self, rows: &[(&str, &[Change], Expected)]) {
         let judge = |(name, changes, expected): &(&str, &[Change], Expected)| {
-            self.judge_frames(name, &frame(HEADERS, END_STREAM | END_HEADERS, 1, &self.block(changes)), *expected)
+            self.judge_frames(
+                name,
+                &frame(HEADERS, END_STREAM | END_HEADERS, 1, &self.block(changes)),
+                *expected,
+            )
         };
         let wrong: Vec<String> = rows.iter().filter_map(judge).collect();
         assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
@@ -97,7 +132,8 @@ impl Bench {
 }
 
 fn encode(fields: &Fields) -> Vec<u8> {
-    let fields: Vec<(&[u8], &[u8])> = fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
+    let fields: Vec<(&[u8], &[u8])> =
+        fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
     literals(&fields)
 }
 
@@ -119,13 +155,25 @@ fn pseudo_fields_make_one_request() {
         ("two schemes", &[Front(":scheme", "https")], RefusedSomehow),
         ("two paths", &[Front(":path", "/api/smuggled")], RefusedSomehow),
         ("two authorities", &[Front(":authority", "evil")], RefusedSomehow),
-        ("a pseudo field behind a field", &[Without(":path"), Add(":path", "/api/x")], RefusedSomehow),
+        (
+            "a pseudo field behind a field",
+            &[Without(":path"), Add(":path", "/api/x")],
+            RefusedSomehow,
+        ),
         ("an unknown pseudo field", &[Front(":evil", "1")], RefusedSomehow),
         ("a status", &[Front(":status", "200")], RefusedSomehow),
         ("a protocol", &[Front(":protocol", "websocket")], RefusedSomehow),
         ("a pseudo field without a name", &[Front(":", "1")], RefusedSomehow),
-        ("extended CONNECT", &[Set(":method", "CONNECT"), Front(":protocol", "websocket")], RefusedSomehow),
-        ("CONNECT", &[Set(":method", "CONNECT"), Without(":path"), Without(":scheme")], RefusedSomehow),
+        (
+            "extended CONNECT",
+            &[Set(":method", "CONNECT"), Front(":protocol", "websocket")],
+            RefusedSomehow,
+        ),
+        (
+            "CONNECT",
+            &[Set(":method", "CONNECT"), Without(":path"), Without(":scheme")],
+            RefusedSomehow,
+        ),
         ("CONNECT with a path", &[Set(":method", "CONNECT")], RefusedSomehow),
         ("TRACE", &[Set(":method", "TRACE")], RefusedSomehow),
         ("an empty path", &[Set(":path", "")], RefusedSomehow),
@@ -133,7 +181,11 @@ fn pseudo_fields_make_one_request() {
         ("an asterisk", &[Set(":path", "*")], RefusedSomehow),
         ("a URL for a path", &[Set(":path", "http://evil/api/x")], RefusedSomehow),
         ("a blank in the path", &[Set(":path", "/api/x y")], RefusedSomehow),
-        ("a request line in the path", &[Set(":path", "/api/x HTTP/1.1\r\nHost: evil\r\n\r\n")], RefusedSomehow),
+        (
+            "a request line in the path",
+            &[Set(":path", "/api/x HTTP/1.1\r\nHost: evil\r\n\r\n")],
+            RefusedSomehow,
+        ),
         ("LF in the path", &[Set(":path", "/api/x\ny")], RefusedSomehow),
         ("CR in the path", &[Set(":path", "/api/x\ry")], RefusedSomehow),
         ("NUL in the path", &[Set(":path", "/api/x\0")], RefusedSomehow),
@@ -145,7 +197,11 @@ fn pseudo_fields_make_one_request() {
         ("an escaped line in the path", &[Set(":path", "/api/x%0d%0aX-A:%201")], RefusedSomehow),
         ("a line in the query", &[Set(":path", "/api/x?y=\r\nX-A: 1")], RefusedSomehow),
         ("a blank in the method", &[Set(":method", "GET /api/smuggled HTTP/1.1")], RefusedSomehow),
-        ("a line in the method", &[Set(":method", "GET / HTTP/1.1\r\nHost: evil\r\n\r\nGET")], RefusedSomehow),
+        (
+            "a line in the method",
+            &[Set(":method", "GET / HTTP/1.1\r\nHost: evil\r\n\r\nGET")],
+            RefusedSomehow,
+        ),
         ("an empty method", &[Set(":method", "")], RefusedSomehow),
         ("a colon in the method", &[Set(":method", "GET:")], RefusedSomehow),
         ("a NUL in the method", &[Set(":method", "G\0ET")], RefusedSomehow),
@@ -172,13 +228,21 @@ fn fields_of_http2_make_sound_fields_of_http1() {
         ("a colon in a name", &[Add("x:a", "1")], RefusedSomehow),
         ("a blank in a name", &[Add("x a", "1")], RefusedSomehow),
         ("a blank behind a name", &[Add("transfer-encoding ", "chunked")], RefusedSomehow),
-        ("a whole field in a name", &[Add("x-a: 1\r\ntransfer-encoding", "chunked")], RefusedSomehow),
+        (
+            "a whole field in a name",
+            &[Add("x-a: 1\r\ntransfer-encoding", "chunked")],
+            RefusedSomehow,
+        ),
         ("LF in a name", &[Add("x\na", "1")], RefusedSomehow),
         ("NUL in a name", &[Add("x\0a", "1")], RefusedSomehow),
         ("a byte outside ASCII in a name", &[Add("xÿ", "1")], RefusedSomehow),
         ("no name", &[Add("", "1")], RefusedSomehow),
         ("CR LF in a value", &[Add("x-a", "1\r\nx-b: 2")], RefusedSomehow),
-        ("a request in a value", &[Add("x-a", "1\r\n\r\nGET /api/smuggled HTTP/1.1\r\nHost: h\r\n\r\n")], RefusedSomehow),
+        (
+            "a request in a value",
+            &[Add("x-a", "1\r\n\r\nGET /api/smuggled HTTP/1.1\r\nHost: h\r\n\r\n")],
+            RefusedSomehow,
+        ),
         ("LF in a value", &[Add("x-a", "1\nx-b: 2")], RefusedSomehow),
         ("CR in a value", &[Add("x-a", "1\rx-b: 2")], RefusedSomehow),
         ("NUL in a value", &[Add("x-a", "1\x002")], RefusedSomehow),
@@ -195,16 +259,28 @@ fn fields_of_http2_make_sound_fields_of_http1() {
         ("Proxy-Connection", &[Add("proxy-connection", "close")], RefusedSomehow),
         ("TE", &[Add("te", "gzip")], RefusedSomehow),
         ("TE: trailers", &[Add("te", "trailers")], RefusedOrForwarded("")),
-        ("HTTP2-Settings", &[Add("http2-settings", "AAMAAABkAAQCAAAAAAIAAAAA")], RefusedOrForwarded("")),
+        (
+            "HTTP2-Settings",
+            &[Add("http2-settings", "AAMAAABkAAQCAAAAAAIAAAAA")],
+            RefusedOrForwarded(""),
+        ),
         ("Transfer_Encoding", &[Add("transfer_encoding", "chunked")], RefusedOrForwarded("")),
         ("Content_Length", &[Add("content_length", "5")], RefusedOrForwarded("")),
         ("a length without a body", &[Add("content-length", "5")], RefusedSomehow),
         ("a length of 0", &[Add("content-length", "0")], Forwarded("")),
-        ("two lengths of 0", &[Add("content-length", "0"), Add("content-length", "0")], RefusedSomehow),
+        (
+            "two lengths of 0",
+            &[Add("content-length", "0"), Add("content-length", "0")],
+            RefusedSomehow,
+        ),
         ("a length with a plus sign", &[Add("content-length", "+0")], RefusedSomehow),
         ("an empty length", &[Add("content-length", "")], RefusedSomehow),
         ("a list of lengths", &[Add("content-length", "0, 0")], RefusedSomehow),
-        ("a length beyond 64 bits", &[Add("content-length", "18446744073709551616")], RefusedSomehow),
+        (
+            "a length beyond 64 bits",
+            &[Add("content-length", "18446744073709551616")],
+            RefusedSomehow,
+        ),
         ("the subject", &[Add("x-auth-subject", "root")], Forwarded("")),
         ("the subject with underscores", &[Add("x_auth_subject", "root")], Forwarded("")),
         ("X-Forwarded-For", &[Add("x-forwarded-for", "6.6.6.6")], Forwarded("")),
@@ -219,8 +295,16 @@ fn fields_of_http2_make_sound_fields_of_http1() {
 fn crumbs_of_a_cookie_are_joined() {
     let bench = Bench::start();
     let start = bench.upstream.mark();
-    let crumbs = [Add("cookie", "a=1"), Add("x-a", "1"), Add("cookie", "b=2"), Add("cookie", "c=3; d=4")];
-    assert_eq!(bench.judge_frames("crumbs", &frame(HEADERS, END_STREAM | END_HEADERS, 1, &bench.block(&crumbs)), Forwarded("")), None);
+    let crumbs =
+        [Add("cookie", "a=1"), Add("x-a", "1"), Add("cookie", "b=2"), Add("cookie", "c=3; d=4")];
+    assert_eq!(
+        bench.judge_frames(
+            "crumbs",
+            &frame(HEADERS, END_STREAM | END_HEADERS, 1, &bench.block(&crumbs)),
+            Forwarded("")
+        ),
+        None
+    );
     let seen = bench.upstream.since(&start).unwrap();
     assert_eq!(seen[0].values("cookie"), ["a=1; b=2; c=3; d=4"]);
 }

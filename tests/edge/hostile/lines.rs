@@ -18,30 +18,86 @@ fn lines_end_in_crlf_and_are_not_folded() {
         ("a NUL in the target", "GET /api/\x00x HTTP/1.1\r\n{H}\r\n", Refused(400)),
         ("a folded value", "GET /api/x HTTP/1.1\r\n{H}X-A: 1\r\n 2\r\n\r\n", Refused(400)),
         ("folded with a tab", "GET /api/x HTTP/1.1\r\n{H}X-A: 1\r\n\t2\r\n\r\n", Refused(400)),
-        ("a folded length", "POST /api/x HTTP/1.1\r\n{H}Content-Length:\r\n 5\r\n\r\nhello", Refused(400)),
-        ("a folded encoding", "POST /api/x HTTP/1.1\r\n{H}Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n{S}", Refused(400)),
-        ("a blank before the first field", "GET /api/x HTTP/1.1\r\n X-A: 1\r\n{H}\r\n", Refused(400)),
+        (
+            "a folded length",
+            "POST /api/x HTTP/1.1\r\n{H}Content-Length:\r\n 5\r\n\r\nhello",
+            Refused(400),
+        ),
+        (
+            "a folded encoding",
+            "POST /api/x HTTP/1.1\r\n{H}Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n{S}",
+            Refused(400),
+        ),
+        (
+            "a blank before the first field",
+            "GET /api/x HTTP/1.1\r\n X-A: 1\r\n{H}\r\n",
+            Refused(400),
+        ),
         ("a line of blanks", "GET /api/x HTTP/1.1\r\n{H} \r\n\r\n", Refused(400)),
-        ("another control byte in a value", "GET /api/x HTTP/1.1\r\n{H}X-A: \x01\r\n\r\n", RefusedOrForwarded("")),
-        ("a byte of Latin-1 in a value", "GET /api/x HTTP/1.1\r\n{H}X-A: é\r\n\r\n", RefusedOrForwarded("")),
+        (
+            "another control byte in a value",
+            "GET /api/x HTTP/1.1\r\n{H}X-A: \x01\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "a byte of Latin-1 in a value",
+            "GET /api/x HTTP/1.1\r\n{H}X-A: é\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
         ("0xFF in a value", "GET /api/x HTTP/1.1\r\n{H}X-A: ÿ\r\n\r\n", RefusedOrForwarded("")),
-        ("overlong UTF-8 of CR LF in a value", "GET /api/x HTTP/1.1\r\n{H}X-A: 1À\u{8d}À\u{8a}X-B: 2\r\n\r\n", RefusedOrForwarded("")),
-        ("a letter whose low byte is LF in a value", "GET /api/x HTTP/1.1\r\n{H}X-A: 1Ä\u{8a}X-B: 2\r\n\r\n", RefusedOrForwarded("")),
+        (
+            "overlong UTF-8 of CR LF in a value",
+            "GET /api/x HTTP/1.1\r\n{H}X-A: 1À\u{8d}À\u{8a}X-B: 2\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "a letter whose low byte is LF in a value",
+            "GET /api/x HTTP/1.1\r\n{H}X-A: 1Ä\u{8a}X-B: 2\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
         ("0x7F in a value", "GET /api/x HTTP/1.1\r\n{H}X-A: 1\x7f\r\n\r\n", RefusedSomehow),
-        ("an escape byte in a value", "GET /api/x HTTP/1.1\r\n{H}X-A: \x1b[31m\r\n\r\n", RefusedSomehow),
+        (
+            "an escape byte in a value",
+            "GET /api/x HTTP/1.1\r\n{H}X-A: \x1b[31m\r\n\r\n",
+            RefusedSomehow,
+        ),
         ("a tab in a value", "GET /api/x HTTP/1.1\r\n{H}X-A: 1\t2\r\n\r\n", Forwarded("")),
         ("LF CR instead of CR LF", "GET /api/x HTTP/1.1\n\rHost: h\n\r{T}\n\r\n\r", RefusedSomehow),
-        ("CR CR LF at the end of the request line", "GET /api/x HTTP/1.1\r\r\n{H}\r\n", Refused(400)),
+        (
+            "CR CR LF at the end of the request line",
+            "GET /api/x HTTP/1.1\r\r\n{H}\r\n",
+            Refused(400),
+        ),
         ("CR CR LF at the end of the head", "GET /api/x HTTP/1.1\r\n{H}\r\r\n", RefusedSomehow),
         ("LF LF at the end of the head", "GET /api/x HTTP/1.1\r\n{H}\n", RefusedSomehow),
         ("LF LF, then a request", "GET /api/x HTTP/1.1\r\n{H}X-A: 1\n\n{S}", RefusedSomehow),
-        ("a field hidden behind a CR", "GET /api/x HTTP/1.1\r\n{H}X-A: 1\rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", Refused(400)),
-        ("a length hidden behind an LF", "POST /api/x HTTP/1.1\r\n{H}X-A: 1\nContent-Length: 5\r\n\r\nhello", Refused(400)),
-        ("an encoding hidden behind a NUL", "POST /api/x HTTP/1.1\r\n{H}X-A: 1\x00Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", Refused(400)),
+        (
+            "a field hidden behind a CR",
+            "GET /api/x HTTP/1.1\r\n{H}X-A: 1\rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            Refused(400),
+        ),
+        (
+            "a length hidden behind an LF",
+            "POST /api/x HTTP/1.1\r\n{H}X-A: 1\nContent-Length: 5\r\n\r\nhello",
+            Refused(400),
+        ),
+        (
+            "an encoding hidden behind a NUL",
+            "POST /api/x HTTP/1.1\r\n{H}X-A: 1\x00Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            Refused(400),
+        ),
         ("a folded first field", "GET /api/x HTTP/1.1\r\n\tX-A: 1\r\n{H}\r\n", Refused(400)),
-        ("a folded encoding before the first field", "POST /api/x HTTP/1.1\r\n Transfer-Encoding: chunked\r\n{H}\r\n0\r\n\r\n", Refused(400)),
+        (
+            "a folded encoding before the first field",
+            "POST /api/x HTTP/1.1\r\n Transfer-Encoding: chunked\r\n{H}\r\n0\r\n\r\n",
+            Refused(400),
+        ),
         ("a folded host", "GET /api/x HTTP/1.1\r\nHost:\r\n h\r\n{T}\r\n", Refused(400)),
-        ("a folded empty line", "GET /api/x HTTP/1.1\r\n{H}X-A: 1\r\n \r\nX-B: 2\r\n\r\n", Refused(400)),
+        (
+            "a folded empty line",
+            "GET /api/x HTTP/1.1\r\n{H}X-A: 1\r\n \r\nX-B: 2\r\n\r\n",
+            Refused(400),
+        ),
     ]);
 }
 
@@ -50,14 +106,26 @@ fn a_field_has_a_name_and_a_colon_behind_it() {
     Bench::start().judge_all(&[
         ("a blank before the colon", "GET /api/x HTTP/1.1\r\n{H}X-A : 1\r\n\r\n", Refused(400)),
         ("a tab before the colon", "GET /api/x HTTP/1.1\r\n{H}X-A\t: 1\r\n\r\n", Refused(400)),
-        ("a blank before the length's colon", "POST /api/x HTTP/1.1\r\n{H}Content-Length : 5\r\n\r\nhello", Refused(400)),
-        ("a blank before the host's colon", "GET /api/x HTTP/1.1\r\nHost : h\r\n{T}\r\n", Refused(400)),
+        (
+            "a blank before the length's colon",
+            "POST /api/x HTTP/1.1\r\n{H}Content-Length : 5\r\n\r\nhello",
+            Refused(400),
+        ),
+        (
+            "a blank before the host's colon",
+            "GET /api/x HTTP/1.1\r\nHost : h\r\n{T}\r\n",
+            Refused(400),
+        ),
         ("no colon", "GET /api/x HTTP/1.1\r\n{H}X-A 1\r\n\r\n", Refused(400)),
         ("no name", "GET /api/x HTTP/1.1\r\n{H}: 1\r\n\r\n", Refused(400)),
         ("a blank in the name", "GET /api/x HTTP/1.1\r\n{H}X A: 1\r\n\r\n", Refused(400)),
         ("an at sign in the name", "GET /api/x HTTP/1.1\r\n{H}X@A: 1\r\n\r\n", Refused(400)),
         ("a bracket in the name", "GET /api/x HTTP/1.1\r\n{H}X(A): 1\r\n\r\n", Refused(400)),
-        ("a letter outside ASCII in the name", "GET /api/x HTTP/1.1\r\n{H}X-é: 1\r\n\r\n", Refused(400)),
+        (
+            "a letter outside ASCII in the name",
+            "GET /api/x HTTP/1.1\r\n{H}X-é: 1\r\n\r\n",
+            Refused(400),
+        ),
         ("an empty value", "GET /api/x HTTP/1.1\r\n{H}X-A:\r\n\r\n", Forwarded("")),
         ("a NUL for a name", "GET /api/x HTTP/1.1\r\n{H}\x00: 1\r\n\r\n", Refused(400)),
         ("0x7F in a name", "GET /api/x HTTP/1.1\r\n{H}X\x7fA: 1\r\n\r\n", Refused(400)),
@@ -65,14 +133,42 @@ fn a_field_has_a_name_and_a_colon_behind_it() {
         ("a quote in a name", "GET /api/x HTTP/1.1\r\n{H}\"X-A\": 1\r\n\r\n", Refused(400)),
         ("a slash in a name", "GET /api/x HTTP/1.1\r\n{H}X/A: 1\r\n\r\n", Refused(400)),
         ("a semicolon in a name", "GET /api/x HTTP/1.1\r\n{H}X;A: 1\r\n\r\n", Refused(400)),
-        ("an equals sign for the colon", "POST /api/x HTTP/1.1\r\n{H}Content-Length=5\r\n\r\nhello", Refused(400)),
-        ("a vertical tab before the colon", "POST /api/x HTTP/1.1\r\n{H}Transfer-Encoding\x0b: chunked\r\n\r\n0\r\n\r\n", Refused(400)),
-        ("0xA0 before the colon", "POST /api/x HTTP/1.1\r\n{H}Transfer-Encoding\u{a0}: chunked\r\n\r\n0\r\n\r\n", Refused(400)),
-        ("0x85 before the name", "POST /api/x HTTP/1.1\r\n{H}\u{85}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", Refused(400)),
-        ("a byte order mark before the name", "POST /api/x HTTP/1.1\r\n{H}ï»¿Content-Length: 5\r\n\r\nhello", Refused(400)),
+        (
+            "an equals sign for the colon",
+            "POST /api/x HTTP/1.1\r\n{H}Content-Length=5\r\n\r\nhello",
+            Refused(400),
+        ),
+        (
+            "a vertical tab before the colon",
+            "POST /api/x HTTP/1.1\r\n{H}Transfer-Encoding\x0b: chunked\r\n\r\n0\r\n\r\n",
+            Refused(400),
+        ),
+        (
+            "0xA0 before the colon",
+            "POST /api/x HTTP/1.1\r\n{H}Transfer-Encoding\u{a0}: chunked\r\n\r\n0\r\n\r\n",
+            Refused(400),
+        ),
+        (
+            "0x85 before the name",
+            "POST /api/x HTTP/1.1\r\n{H}\u{85}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            Refused(400),
+        ),
+        (
+            "a byte order mark before the name",
+            "POST /api/x HTTP/1.1\r\n{H}ï»¿Content-Length: 5\r\n\r\nhello",
+            Refused(400),
+        ),
         ("two colons", "POST /api/x HTTP/1.1\r\n{H}Content-Length:: 5\r\n\r\nhello", Refused(400)),
-        ("a colon in front", "POST /api/x HTTP/1.1\r\n{H}:Content-Length: 5\r\n\r\nhello", Refused(400)),
-        ("a request line among the fields", "GET /api/x HTTP/1.1\r\n{H}GET /api/smuggled HTTP/1.1\r\n\r\n", Refused(400)),
+        (
+            "a colon in front",
+            "POST /api/x HTTP/1.1\r\n{H}:Content-Length: 5\r\n\r\nhello",
+            Refused(400),
+        ),
+        (
+            "a request line among the fields",
+            "GET /api/x HTTP/1.1\r\n{H}GET /api/smuggled HTTP/1.1\r\n\r\n",
+            Refused(400),
+        ),
     ]);
 }
 
@@ -98,7 +194,11 @@ fn a_request_line_has_three_parts_and_two_blanks() {
         ("a colon in the method", "GET: /api/x HTTP/1.1\r\n{H}\r\n", Refused(400)),
         ("an empty line in front", "\r\nGET /api/x HTTP/1.1\r\n{H}\r\n", RefusedOrForwarded("")),
         ("HTTP/1.0", "GET /api/x HTTP/1.0\r\n{H}\r\n", Forwarded("")),
-        ("three blanks and a version more", "GET /api/x HTTP/1.1 HTTP/1.1\r\n{H}\r\n", RefusedOrForwarded("")),
+        (
+            "three blanks and a version more",
+            "GET /api/x HTTP/1.1 HTTP/1.1\r\n{H}\r\n",
+            RefusedOrForwarded(""),
+        ),
         ("a form feed after the method", "GET\x0c/api/x HTTP/1.1\r\n{H}\r\n", Refused(400)),
         ("a vertical tab before the version", "GET /api/x\x0bHTTP/1.1\r\n{H}\r\n", Refused(400)),
         ("a version with a sign", "GET /api/x HTTP/+1.1\r\n{H}\r\n", Refused(400)),
@@ -115,15 +215,35 @@ fn a_request_line_has_three_parts_and_two_blanks() {
         ("0xFF in the method", "GÿT /api/x HTTP/1.1\r\n{H}\r\n", Refused(400)),
         ("a method in small letters", "get /api/x HTTP/1.1\r\n{H}\r\n", RefusedOrForwarded("")),
         ("a method of its own", "FROBNICATE /api/x HTTP/1.1\r\n{H}\r\n", Forwarded("")),
-        ("three empty lines in front", "\r\n\r\n\r\nGET /api/x HTTP/1.1\r\n{H}\r\n", RefusedOrForwarded("")),
-        ("empty lines of LF in front", "\n\nGET /api/x HTTP/1.1\r\n{H}\r\n", RefusedOrForwarded("")),
+        (
+            "three empty lines in front",
+            "\r\n\r\n\r\nGET /api/x HTTP/1.1\r\n{H}\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "empty lines of LF in front",
+            "\n\nGET /api/x HTTP/1.1\r\n{H}\r\n",
+            RefusedOrForwarded(""),
+        ),
         ("a CR in front", "\rGET /api/x HTTP/1.1\r\n{H}\r\n", RefusedOrForwarded("")),
         ("a NUL in front", "\x00GET /api/x HTTP/1.1\r\n{H}\r\n", RefusedSomehow),
-        ("the preface of HTTP/2 as a request of HTTP/1.1", "PRI * HTTP/1.1\r\n{H}\r\n", Answered(404)),
+        (
+            "the preface of HTTP/2 as a request of HTTP/1.1",
+            "PRI * HTTP/1.1\r\n{H}\r\n",
+            Answered(404),
+        ),
         ("a part of the preface of HTTP/2", "PRI * HTTP/2.0\r\n{H}\r\nSM\r\n\r\n", RefusedSomehow),
-        ("the preface of HTTP/2 in small letters", "pri * http/2.0\r\n\r\nsm\r\n\r\n", RefusedSomehow),
+        (
+            "the preface of HTTP/2 in small letters",
+            "pri * http/2.0\r\n\r\nsm\r\n\r\n",
+            RefusedSomehow,
+        ),
         ("another protocol", "SSH-2.0-OpenSSH_9.6 Debian-3\r\n\r\n", RefusedSomehow),
-        ("a TLS hello", "\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\nand so on and so on", RefusedSomehow),
+        (
+            "a TLS hello",
+            "\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\nand so on and so on",
+            RefusedSomehow,
+        ),
     ]);
 }
 
@@ -139,11 +259,24 @@ fn a_target_has_no_blank() {
 #[test]
 fn a_blank_in_the_target_is_one_escape_for_everybody() {
     let bench = Bench::start();
-    for (target, forwarded) in [("/api/y z", "/y%20z"), ("/api/y  z", "/y%20%20z"), ("/api/y /../z", "/z"), ("/x /../api/y", "/y")] {
-        let without = bench.fill(&format!("GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
+    for (target, forwarded) in [
+        ("/api/y z", "/y%20z"),
+        ("/api/y  z", "/y%20%20z"),
+        ("/api/y /../z", "/z"),
+        ("/x /../api/y", "/y"),
+    ] {
+        let without =
+            bench.fill(&format!("GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
         let (responses, _) = super::exchange(&bench.edge, &without);
-        assert!(responses.iter().all(|response| response.status >= 400), "{target}: no token, no way in");
-        assert_eq!(bench.forwarded(&format!("GET {target} HTTP/1.1\r\n{{H}}\r\n")).target, forwarded, "{target}");
+        assert!(
+            responses.iter().all(|response| response.status >= 400),
+            "{target}: no token, no way in"
+        );
+        assert_eq!(
+            bench.forwarded(&format!("GET {target} HTTP/1.1\r\n{{H}}\r\n")).target,
+            forwarded,
+            "{target}"
+        );
     }
 }
 
@@ -169,9 +302,16 @@ fn refusals_are_json_and_name_no_version() {
         if !response.body.is_empty() {
             assert!(response.json()["error"].is_string(), "{request}: {}", response.text());
         }
-        assert_eq!(response.field("content-length"), Some(response.body.len().to_string().as_str()), "{request}");
+        assert_eq!(
+            response.field("content-length"),
+            Some(response.body.len().to_string().as_str()),
+            "{request}"
+        );
         assert!(response.head.has("date"), "{request}: Date");
         let server = response.field("server").unwrap_or_default();
-        assert!(!server.contains(|letter: char| letter.is_ascii_digit()), "{request}: Server: {server}");
+        assert!(
+            !server.contains(|letter: char| letter.is_ascii_digit()),
+            "{request}: Server: {server}"
+        );
     }
 }

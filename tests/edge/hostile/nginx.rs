@@ -18,10 +18,15 @@ fn nginx_behind_the_edge_is_not_deceived() {
     let open = Route::to_url("open", &format!("http://127.0.0.1:{}", nginx.port)).prefix("/");
     let edge = Edge::configured(Settings::with_jwt(&issuer, &protected).and(&open.text())).start();
     let status = |target: &str| {
-        let (responses, _) = edge.raw(format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"));
+        let (responses, _) = edge
+            .raw(format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"));
         responses.first().map_or(0, |response| response.status)
     };
-    let reached: Vec<&str> = SPELLINGS.iter().map(|(target, _)| *target).filter(|target| status(target) == Nginx::PROTECTED).collect();
+    let reached: Vec<&str> = SPELLINGS
+        .iter()
+        .map(|(target, _)| *target)
+        .filter(|target| status(target) == Nginx::PROTECTED)
+        .collect();
     assert!(reached.is_empty(), "{reached:?}");
     assert_eq!((status("/x"), protected.connections()), (200, 0));
     // The judge itself: without the edge, nginx is where it is said to be.
@@ -43,20 +48,32 @@ impl Nginx {
     fn start() -> Option<Self> {
         let (claim, directory) = (Port::claim(), tempfile::tempdir().unwrap());
         let (port, status) = (claim.number(), Self::PROTECTED);
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].iter().map(|kind| format!("{kind}_temp_path {kind};\n")).collect();
+        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .iter()
+            .map(|kind| format!("{kind}_temp_path {kind};\n"))
+            .collect();
         let settings = format!(
             "daemon off;\nmaster_process off;\npid pid;\nerror_log error.log;\nevents {{}}\nhttp {{\n{temporary}access_log off;\nserver {{\nlisten 127.0.0.1:{port};\n\
              location = /api {{ return {status} protected; }}\nlocation /api/ {{ return {status} protected; }}\nlocation / {{ return 200 open; }}\n}}\n}}\n"
         );
         std::fs::write(directory.path().join("nginx.conf"), settings).unwrap();
         let mut command = Command::new("nginx");
-        command.arg("-p").arg(directory.path()).args(["-c", "nginx.conf", "-e", "error.log"]).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .arg("-p")
+            .arg(directory.path())
+            .args(["-c", "nginx.conf", "-e", "error.log"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let Ok(process) = command.spawn() else {
             eprintln!("skipped: nginx is not installed");
             return None;
         };
         let nginx = Self { port, process, _claim: claim, _directory: directory };
-        assert!(becomes_true(Duration::from_secs(20), || TcpStream::connect(("127.0.0.1", port)).is_ok()), "nginx listens");
+        assert!(
+            becomes_true(Duration::from_secs(20), || TcpStream::connect(("127.0.0.1", port))
+                .is_ok()),
+            "nginx listens"
+        );
         Some(nginx)
     }
 }

@@ -1,5 +1,6 @@
-//! One canonical path: what is matched is what is authenticated is what is forwarded. `/api` wants a token, and everything else is open: the worst case for a path
-//! that the edge reads in one way and an upstream in another.
+//! One canonical path: what is matched is what is authenticated is what is forwarded. `/api` wants
+//! a token, and everything else is open: the worst case for a path that the edge reads in one way
+//! and an upstream in another.
 
 use super::PATIENCE;
 use super::spellings::Expected::{self, Harmless, Open, Protected, Refused};
@@ -19,7 +20,11 @@ struct Place {
 impl Place {
     fn start() -> Self {
         let (issuer, protected, open) = (Issuer::start(), Upstream::start(), Upstream::start());
-        let edge = Edge::configured(Settings::with_jwt(&issuer, &protected).and(&Route::to("open", &open).prefix("/").text())).start();
+        let edge = Edge::configured(
+            Settings::with_jwt(&issuer, &protected)
+                .and(&Route::to("open", &open).prefix("/").text()),
+        )
+        .start();
         Self { issuer, protected, open, edge }
     }
 
@@ -27,16 +32,25 @@ impl Place {
     fn judge(&self, target: &str, expected: &Expected, http2: bool) -> Option<String> {
         self.open.clear();
         let status = if http2 {
-            let fields: [(&[u8], &[u8]); 4] = [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"127.0.0.1"), (b":path", target.as_bytes())];
+            let fields: [(&[u8], &[u8]); 4] = [
+                (b":method", b"GET"),
+                (b":scheme", b"http"),
+                (b":authority", b"127.0.0.1"),
+                (b":path", target.as_bytes()),
+            ];
             let mut connection = Connection::open(self.edge.port(), PATIENCE);
             connection.send(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &block(&fields)));
             connection.read_until(1).stream(1).status.unwrap_or(0)
         } else {
-            let (responses, _) = self.edge.raw(format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"));
+            let (responses, _) = self.edge.raw(format!(
+                "GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+            ));
             responses.first().map_or(0, |response| response.status)
         };
-        let forwarded: Vec<String> = self.open.requests().iter().map(|request| request.target().to_owned()).collect();
-        let seen = format!("{target:?} (HTTP/2: {http2}): {status}, the open upstream got {forwarded:?}");
+        let forwarded: Vec<String> =
+            self.open.requests().iter().map(|request| request.target().to_owned()).collect();
+        let seen =
+            format!("{target:?} (HTTP/2: {http2}): {status}, the open upstream got {forwarded:?}");
         if self.protected.connections() > 0 {
             return Some(format!("{seen}, and the protected upstream was asked"));
         }
@@ -58,7 +72,10 @@ impl Place {
 fn no_spelling_of_a_protected_place_gets_around_the_token() {
     assert!(SPELLINGS.len() >= 250, "{}", SPELLINGS.len());
     let place = Place::start();
-    let wrong: Vec<String> = SPELLINGS.iter().filter_map(|(target, expected)| place.judge(target, expected, false)).collect();
+    let wrong: Vec<String> = SPELLINGS
+        .iter()
+        .filter_map(|(target, expected)| place.judge(target, expected, false))
+        .collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
@@ -66,8 +83,10 @@ fn no_spelling_of_a_protected_place_gets_around_the_token() {
 fn nor_over_http2() {
     let place = Place::start();
     // The library of the edge cuts fragments off before anybody else sees them.
-    let sayable = SPELLINGS.iter().filter(|(target, _)| target.starts_with('/') && !target.contains('#'));
-    let wrong: Vec<String> = sayable.filter_map(|(target, expected)| place.judge(target, expected, true)).collect();
+    let sayable =
+        SPELLINGS.iter().filter(|(target, _)| target.starts_with('/') && !target.contains('#'));
+    let wrong: Vec<String> =
+        sayable.filter_map(|(target, expected)| place.judge(target, expected, true)).collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
@@ -76,7 +95,12 @@ fn nor_over_http2() {
 fn a_rule_about_paths_holds_for_every_reading() {
     let upstream = Upstream::start();
     let filter = "[middleware.filter]\ntype = \"path-filter\"\nrules = [{ deny = \"/admin\" }, { deny = \"/admin/{*rest}\" }, \"/{*rest}\"]\n";
-    let edge = Edge::configured(Settings::bare().and(&Route::to("open", &upstream).prefix("/").steps(&["filter"]).text()).and(filter)).start();
+    let edge = Edge::configured(
+        Settings::bare()
+            .and(&Route::to("open", &upstream).prefix("/").steps(&["filter"]).text())
+            .and(filter),
+    )
+    .start();
     for (target, status) in [
         ("/x", 200),
         ("/x;y/z", 200),
@@ -113,7 +137,9 @@ fn what_is_matched_is_what_is_forwarded() {
         ("/x/../api/y?q=%2f../..//&%zz", "/y?q=%2f../..//&%zz"),
     ];
     for (target, forwarded) in rows {
-        let request = format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n");
+        let request = format!(
+            "GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+        );
         let (responses, _) = place.edge.raw(request);
         assert_eq!(responses.first().map(|response| response.status), Some(200), "{target}");
         assert_eq!(place.protected.only().target(), forwarded, "{target}");
@@ -122,15 +148,18 @@ fn what_is_matched_is_what_is_forwarded() {
     assert_eq!(place.open.connections(), 0);
 }
 
-/// Whether some server takes this target for `/api` or something below it: nginx, which decodes once, merges slashes and resolves dots, or one that decodes again, takes a
-/// backslash for a slash, cuts parameters off, or takes an escaped `?` or `#` for the real one.
+/// Whether some server takes this target for `/api` or something below it: nginx, which decodes
+/// once, merges slashes and resolves dots, or one that decodes again, takes a backslash for a
+/// slash, cuts parameters off, or takes an escaped `?` or `#` for the real one.
 fn is_protected_for_a_server(target: &str) -> bool {
     let mut path = target.split(['?', '#']).next().unwrap_or_default().as_bytes().to_vec();
     for _ in 0..4 {
         path = percent_decoded(&path);
         let text = String::from_utf8_lossy(&path).into_owned();
         let text = [text.clone(), text.replace('\\', "/")];
-        let cut = text.iter().flat_map(|text| [text.as_str(), text.split(['?', '#', '\0']).next().unwrap_or_default()]);
+        let cut = text.iter().flat_map(|text| {
+            [text.as_str(), text.split(['?', '#', '\0']).next().unwrap_or_default()]
+        });
         if cut.into_iter().any(|text| is_below_api(text, false) || is_below_api(text, true)) {
             return true;
         }
@@ -155,7 +184,9 @@ fn percent_decoded(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = path;
     while let [first, tail @ ..] = rest {
-        let escape = tail.get(..2).and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        let escape = tail
+            .get(..2)
+            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
         match escape {
             Some(byte) if *first == b'%' => {
                 out.push(byte);

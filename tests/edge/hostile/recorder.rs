@@ -1,4 +1,5 @@
-//! An upstream that keeps every byte that it gets: a tape for each connection, from which nothing is taken away. It answers only what the strict reader understands.
+//! An upstream that keeps every byte that it gets: a tape for each connection, from which nothing
+//! is taken away. It answers only what the strict reader understands.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -67,20 +68,27 @@ impl Recorder {
         Mark(self.tapes.lock().unwrap().iter().map(|tape| tape.bytes.len()).collect())
     }
 
-    /// The requests since the mark, once nothing is half there on a connection that is still open; or how they can be misread.
+    /// The requests since the mark, once nothing is half there on a connection that is still open;
+    /// or how they can be misread.
     pub fn since(&self, mark: &Mark) -> Result<Vec<Request>, String> {
         becomes_true(SETTLING, || self.news(mark).iter().all(is_settled));
         let mut seen = Vec::new();
         for tape in self.news(mark) {
-            seen.extend(strict::requests(&tape.bytes).map_err(|why| format!("{why} in {:?}", String::from_utf8_lossy(&tape.bytes)))?);
+            seen.extend(
+                strict::requests(&tape.bytes).map_err(|why| {
+                    format!("{why} in {:?}", String::from_utf8_lossy(&tape.bytes))
+                })?,
+            );
         }
         Ok(seen)
     }
 
     fn news(&self, mark: &Mark) -> Vec<Tape> {
         let tapes = self.tapes.lock().unwrap();
-        let news =
-            tapes.iter().enumerate().map(|(number, tape)| Tape { bytes: tape.bytes[mark.0.get(number).copied().unwrap_or(0)..].to_vec(), ended: tape.ended });
+        let news = tapes.iter().enumerate().map(|(number, tape)| Tape {
+            bytes: tape.bytes[mark.0.get(number).copied().unwrap_or(0)..].to_vec(),
+            ended: tape.ended,
+        });
         news.filter(|tape| !tape.bytes.is_empty()).collect()
     }
 }
@@ -90,7 +98,12 @@ fn is_settled(tape: &Tape) -> bool {
     tape.ended || strict::requests(&tape.bytes).is_ok_and(ends_whole)
 }
 
-fn record(tapes: &Mutex<Vec<Tape>>, number: usize, mut stream: TcpStream, script: &impl Fn(&Request) -> Reply) {
+fn record(
+    tapes: &Mutex<Vec<Tape>>,
+    number: usize,
+    mut stream: TcpStream,
+    script: &impl Fn(&Request) -> Reply,
+) {
     let (mut used, mut piece) = (0, [0; 64 * 1024]);
     while let Ok(read @ 1..) = stream.read(&mut piece) {
         let bytes = {
@@ -119,5 +132,6 @@ fn record(tapes: &Mutex<Vec<Tape>>, number: usize, mut stream: TcpStream, script
 /// 200, with the target as the body.
 pub fn own_answer(request: &Request) -> Vec<u8> {
     let body = if request.method == "HEAD" { "" } else { &request.target };
-    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", request.target.len()).into_bytes()
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", request.target.len())
+        .into_bytes()
 }

@@ -9,7 +9,8 @@ pub enum Expected {
     Refused,
     /// It is another place, and the open upstream gets exactly this target.
     Open(&'static str),
-    /// The specification leaves it open; what an upstream gets must still not be the protected place.
+    /// The specification leaves it open; what an upstream gets must still not be the protected
+    /// place.
     Harmless,
 }
 

@@ -1,4 +1,5 @@
-//! `--upgrade`, SIGQUIT and SIGUSR2: a new process takes the listeners over, or the old one goes on.
+//! `--upgrade`, SIGQUIT and SIGUSR2: a new process takes the listeners over, or the old one goes
+//! on.
 
 use std::fs;
 use std::net::TcpStream;
@@ -15,8 +16,7 @@ use crate::support::ports::Port;
 use crate::support::{Edge, Program, Settings, Upstream};
 
 pub fn echoing() -> EdgeBuilder {
-    let route =
-        "[pipelines.echo]\nnetworks = [\"public\"]\nendpoints = [\"echo\"]\n[endpoints.echo]\nservice = \"echo\"\noptions = { path_prefix = \"/echo\" }\n";
+    let route = "[pipelines.echo]\nnetworks = [\"public\"]\nendpoints = [\"echo\"]\n[endpoints.echo]\nservice = \"echo\"\noptions = { path_prefix = \"/echo\" }\n";
     Edge::configured(Settings::bare().and(route)).quiet()
 }
 
@@ -37,9 +37,19 @@ fn five_upgrades_under_load_lose_nothing() {
     }
     eprintln!("five upgrades in {:?}", started.elapsed());
     let (fresh, kept, flood) = (fresh.stop(), kept.stop(), wrk_result(flood));
-    eprintln!("answered: {} on new connections, {} on kept ones, {} of wrk's", fresh.0, kept.0, flood.0);
-    for (who, failures) in [("new connections", &fresh.1), ("kept connections", &kept.1), ("wrk", &flood.1)] {
-        assert!(failures.is_empty(), "{who}: {} failures: {:?}", failures.len(), &failures[..failures.len().min(5)]);
+    eprintln!(
+        "answered: {} on new connections, {} on kept ones, {} of wrk's",
+        fresh.0, kept.0, flood.0
+    );
+    for (who, failures) in
+        [("new connections", &fresh.1), ("kept connections", &kept.1), ("wrk", &flood.1)]
+    {
+        assert!(
+            failures.is_empty(),
+            "{who}: {} failures: {:?}",
+            failures.len(),
+            &failures[..failures.len().min(5)]
+        );
     }
     assert!(fresh.0 > 100 && kept.0 > 100 && flood.0 > 1000);
 }
@@ -53,7 +63,10 @@ fn an_idle_connection_stays_until_the_drain_and_its_next_request_is_answered() {
     let mut old = edge.upgrade();
     idle.send(edge.get("/echo").bytes());
     let answer = idle.response();
-    assert_eq!((answer.status, answer.field("connection").map(str::to_ascii_lowercase).as_deref()), (200, Some("close")));
+    assert_eq!(
+        (answer.status, answer.field("connection").map(str::to_ascii_lowercase).as_deref()),
+        (200, Some("close"))
+    );
     assert_eq!(ended(&mut old).code(), Some(0));
     assert_eq!(edge.get("/echo").send().status, 200);
 }
@@ -72,7 +85,11 @@ fn what_a_process_asks_itself_goes_to_no_upstream_and_into_no_log() {
     }
     assert_eq!(upstream.count(), 0);
     assert!(!edge.log().contains("harmony::access"), "{}", edge.log());
-    assert_eq!(edge.get("/.harmony-edge/0123456789abcdef0123456789abcdef").send().status, 503, "what only another process may answer");
+    assert_eq!(
+        edge.get("/.harmony-edge/0123456789abcdef0123456789abcdef").send().status,
+        503,
+        "what only another process may answer"
+    );
     assert_eq!(edge.get("/.harmony-edge/else").send().status, 200);
 }
 
@@ -82,16 +99,31 @@ fn listeners_change_with_an_upgrade_management_included() {
     let (other, socket) = (Port::claim(), edge.directory().join("admin.sock"));
     let before = edge.port();
     edge.rewrite(|text| {
-        let public = text.replacen(&format!("bind_port = {before}"), &format!("bind_port = {other}"), 1);
+        let public =
+            text.replacen(&format!("bind_port = {before}"), &format!("bind_port = {other}"), 1);
         let management = public.find("[network.management.http]").expect("the management network");
         let (head, tail) = public.split_at(management);
-        format!("{head}{}", tail.replacen("bind_address = \"127.0.0.1\"", &format!("bind_address = \"unix:{}\"", socket.display()), 1))
+        format!(
+            "{head}{}",
+            tail.replacen(
+                "bind_address = \"127.0.0.1\"",
+                &format!("bind_address = \"unix:{}\"", socket.display()),
+                1
+            )
+        )
     });
     let answer = edge.steer("POST", "/admin/reload").send();
     assert_eq!(answer.status, 422);
-    assert!(answer.text().contains("--upgrade"), "a refused reload says what to do: {}", answer.text());
+    assert!(
+        answer.text().contains("--upgrade"),
+        "a refused reload says what to do: {}",
+        answer.text()
+    );
     let mut old = edge.upgrade();
-    assert_eq!(crate::support::request::Request::new(other.number(), "GET", "/echo").send().status, 200);
+    assert_eq!(
+        crate::support::request::Request::new(other.number(), "GET", "/echo").send().status,
+        200
+    );
     assert!(std::os::unix::net::UnixStream::connect(&socket).is_ok());
     assert_eq!(ended(&mut old).code(), Some(0));
     assert!(TcpStream::connect(("127.0.0.1", before)).is_err(), "the old listener is closed");
@@ -117,9 +149,13 @@ fn a_new_process_that_fails_midway_is_forgotten() {
     let mut edge = echoing().start();
     let taken = Port::claim();
     let _listener = std::net::TcpListener::bind(("127.0.0.1", taken.number())).unwrap();
-    edge.rewrite(|text| format!("{text}\n[network.more.http]\nbind_address = \"127.0.0.1\"\nbind_port = {taken}\n"));
+    edge.rewrite(|text| {
+        format!("{text}\n[network.more.http]\nbind_address = \"127.0.0.1\"\nbind_port = {taken}\n")
+    });
     assert_eq!(ended(&mut edge.launch(&["--upgrade"])).code(), Some(1));
-    eventually("a word of the old process", END, || edge.log().contains("hand-over failed, this process goes on").then_some(()));
+    eventually("a word of the old process", END, || {
+        edge.log().contains("hand-over failed, this process goes on").then_some(())
+    });
     assert!(edge.log().contains("network.more: cannot listen on"), "{}", edge.log());
     assert_eq!(edge.get("/echo").send().status, 200);
 
@@ -134,7 +170,9 @@ fn a_new_process_that_fails_midway_is_forgotten() {
 #[test]
 fn without_a_running_process_an_upgrade_is_an_error() {
     let port = Port::claim();
-    let text = format!("[proxy]\nid = \"t\"\n[network.public.http]\nbind_address = \"127.0.0.1\"\nbind_port = {port}\n");
+    let text = format!(
+        "[proxy]\nid = \"t\"\n[network.public.http]\nbind_address = \"127.0.0.1\"\nbind_port = {port}\n"
+    );
     let ran = Program::with(&["-c", "harmony.toml", "--upgrade"]).file("harmony.toml", &text).run();
     assert_eq!(ran.status, Some(1));
     ran.error_with(&["--upgrade", "no running process"]);
@@ -144,7 +182,9 @@ fn without_a_running_process_an_upgrade_is_an_error() {
 fn a_lone_sigquit_ends_nothing() {
     let mut edge = echoing().start();
     edge.signal(Signal::SIGQUIT);
-    eventually("a word about it", END, || edge.log().contains("hand-over failed, this process goes on: nobody waits").then_some(()));
+    eventually("a word about it", END, || {
+        edge.log().contains("hand-over failed, this process goes on: nobody waits").then_some(())
+    });
     assert_eq!(edge.get("/echo").send().status, 200);
     edge.signal(Signal::SIGTERM);
     assert_eq!(edge.exit_status(END).code(), Some(0));
@@ -155,7 +195,8 @@ fn sigusr2_starts_the_new_process() {
     let mut edge = echoing().start();
     edge.signal(Signal::SIGUSR2);
     assert_eq!(edge.exit_status(END).code(), Some(0));
-    let mark = fs::read_to_string(edge.state().join("harmony-edge.pid")).expect("the mark of the new process");
+    let mark = fs::read_to_string(edge.state().join("harmony-edge.pid"))
+        .expect("the mark of the new process");
     let new: i32 = mark.trim().parse().expect("a process id");
     assert_ne!(u32::try_from(new).unwrap(), edge.id());
     assert_eq!(edge.get("/echo").send().status, 200);
@@ -180,7 +221,10 @@ fn a_long_download_outlives_the_hand_over_within_the_grace() {
     let head = client.head();
     let mut old = edge.upgrade();
     let mut bytes = 0;
-    assert!(client.read_body(&head, "GET", &mut |piece| bytes += piece.len()), "the download came to its end");
+    assert!(
+        client.read_body(&head, "GET", &mut |piece| bytes += piece.len()),
+        "the download came to its end"
+    );
     assert_eq!(bytes, 60);
     assert_eq!(ended(&mut old).code(), Some(0));
 }

@@ -1,4 +1,5 @@
-//! Load on an edge, from clients that count every failure: `wrk`, one connection for each request, and connections that are kept.
+//! Load on an edge, from clients that count every failure: `wrk`, one connection for each request,
+//! and connections that are kept.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -32,7 +33,8 @@ impl Load {
         })
     }
 
-    /// `number` connections, each with a request every `pause`, until one is answered with `Connection: close`: then comes the next connection.
+    /// `number` connections, each with a request every `pause`, until one is answered with
+    /// `Connection: close`: then comes the next connection.
     pub fn of_kept_connections(port: u16, number: u32, pause: Duration) -> Self {
         Self::with_state(number, move |kept: &mut Option<Kept>| {
             let mut connection = match kept.take() {
@@ -51,8 +53,12 @@ impl Load {
         Self::with_state(threads, move |(): &mut ()| step())
     }
 
-    fn with_state<S: Default>(threads: u32, step: impl Fn(&mut S) -> Result<(), String> + Send + Sync + 'static) -> Self {
-        let (stop, count, step) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), Arc::new(step));
+    fn with_state<S: Default>(
+        threads: u32,
+        step: impl Fn(&mut S) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        let (stop, count, step) =
+            (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), Arc::new(step));
         let clients = (0..threads).map(|_| {
             let (stop, count, step) = (Arc::clone(&stop), Arc::clone(&count), Arc::clone(&step));
             thread::spawn(move || {
@@ -73,7 +79,8 @@ impl Load {
     /// How many requests were answered, and what failed.
     pub fn stop(self) -> (usize, Vec<String>) {
         self.stop.store(true, Ordering::Relaxed);
-        let failures = self.clients.into_iter().flat_map(|client| client.join().expect("a client")).collect();
+        let failures =
+            self.clients.into_iter().flat_map(|client| client.join().expect("a client")).collect();
         (self.count.load(Ordering::Relaxed), failures)
     }
 }
@@ -83,7 +90,8 @@ struct Kept(TcpStream);
 
 impl Kept {
     fn connect(port: u16) -> Result<Self, String> {
-        let stream = TcpStream::connect(("127.0.0.1", port)).map_err(|error| format!("connect: {error}"))?;
+        let stream =
+            TcpStream::connect(("127.0.0.1", port)).map_err(|error| format!("connect: {error}"))?;
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
         Ok(Self(stream))
     }
@@ -127,7 +135,13 @@ pub fn wrk_result(process: Child) -> (u64, Vec<String>) {
     signal_process(&process, Signal::SIGINT);
     let output = process.wait_with_output().expect("wrk's report");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let requests = text.lines().find_map(|line| line.split(" requests in").next().filter(|number| *number != line)?.trim().parse().ok());
-    let failures = text.lines().filter(|line| line.contains("Socket errors") || line.contains("Non-2xx")).map(str::to_owned).collect();
+    let requests = text.lines().find_map(|line| {
+        line.split(" requests in").next().filter(|number| *number != line)?.trim().parse().ok()
+    });
+    let failures = text
+        .lines()
+        .filter(|line| line.contains("Socket errors") || line.contains("Non-2xx"))
+        .map(str::to_owned)
+        .collect();
     (requests.unwrap_or_else(|| panic!("wrk says:\n{text}")), failures)
 }

@@ -15,8 +15,11 @@ const TO_FILE: &str = "[logging]\nlog_to_file = true\nlog_file_path = \"logs/edg
 #[test]
 fn a_moved_file_is_opened_anew_on_sigusr1() {
     let edge = echoing().and(TO_FILE).file("logs/keep", "").start();
-    let (file, moved) = (edge.directory().join("logs/edge.log"), edge.directory().join("logs/edge.log.1"));
-    let holds = |path: &std::path::Path, word: &str| fs::read_to_string(path).is_ok_and(|text| text.contains(word));
+    let (file, moved) =
+        (edge.directory().join("logs/edge.log"), edge.directory().join("logs/edge.log.1"));
+    let holds = |path: &std::path::Path, word: &str| {
+        fs::read_to_string(path).is_ok_and(|text| text.contains(word))
+    };
     assert_eq!(edge.get("/echo/before").send().status, 200);
     eventually("the first line", END, || holds(&file, "/echo/before").then_some(()));
     fs::rename(&file, &moved).unwrap();
@@ -32,13 +35,19 @@ fn a_directory_that_is_gone_sends_the_log_to_standard_error() {
     let edge = echoing().and(TO_FILE).file("logs/keep", "").start();
     fs::remove_dir_all(edge.directory().join("logs")).unwrap();
     edge.signal(Signal::SIGUSR1);
-    eventually("a word on standard error", END, || edge.log().contains("the log file cannot be opened anew").then_some(()));
+    eventually("a word on standard error", END, || {
+        edge.log().contains("the log file cannot be opened anew").then_some(())
+    });
     assert_eq!(edge.get("/echo/after").send().status, 200);
-    eventually("the log on standard error", END, || edge.log().contains("/echo/after").then_some(()));
+    eventually("the log on standard error", END, || {
+        edge.log().contains("/echo/after").then_some(())
+    });
 
     fs::create_dir(edge.directory().join("logs")).unwrap();
     edge.signal(Signal::SIGUSR1);
-    eventually("the file again", END, || edge.directory().join("logs/edge.log").exists().then_some(()));
+    eventually("the file again", END, || {
+        edge.directory().join("logs/edge.log").exists().then_some(())
+    });
 }
 
 #[test]
@@ -46,7 +55,8 @@ fn a_pipe_that_nobody_reads_slows_no_request() {
     let directory = tempfile::tempdir().unwrap();
     let pipe = directory.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let logging = format!("[logging]\nlog_to_file = true\nlog_file_path = {:?}\n", pipe.to_str().unwrap());
+    let logging =
+        format!("[logging]\nlog_to_file = true\nlog_file_path = {:?}\n", pipe.to_str().unwrap());
     let measure = |edge: &crate::support::Edge| {
         let mut client = edge.connect();
         let mut times: Vec<Duration> = (0..12_000)

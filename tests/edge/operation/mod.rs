@@ -1,4 +1,5 @@
-//! Operation: how a process begins, hands over, reloads under a service manager, writes its log, and ends.
+//! Operation: how a process begins, hands over, reloads under a service manager, writes its log,
+//! and ends.
 
 mod handover;
 mod load;
@@ -25,7 +26,13 @@ fn ended(process: &mut Child) -> ExitStatus {
 
 /// Whether a program is installed; says so if it is not, and the test may go.
 fn has(program: &str) -> bool {
-    let found = Command::new(program).arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    let found = Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok();
     if !found {
         eprintln!("skipped: {program} is not installed");
     }

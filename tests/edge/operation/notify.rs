@@ -81,7 +81,13 @@ fn start_reload_and_stop_are_told() {
     edge.signal(Signal::SIGHUP);
     manager.await_line("RELOADING=1");
     let heard = manager.await_line("READY=1");
-    let status = heard.last().unwrap().lines().find(|line| line.starts_with("STATUS=")).expect("a status").to_owned();
+    let status = heard
+        .last()
+        .unwrap()
+        .lines()
+        .find(|line| line.starts_with("STATUS="))
+        .expect("a status")
+        .to_owned();
     assert!(status.contains("reload refused") && status.contains("path_prefx"), "{status}");
 
     edge.signal(Signal::SIGTERM);
@@ -112,7 +118,9 @@ fn the_watchdog_is_fed_only_while_the_process_answers_itself() {
 
     // Nothing more can be accepted: all descriptors are in use.
     let limit = |number: &str| {
-        let status = Command::new("prlimit").args(["--pid", &edge.id().to_string(), &format!("--nofile={number}:4096")]).status();
+        let status = Command::new("prlimit")
+            .args(["--pid", &edge.id().to_string(), &format!("--nofile={number}:4096")])
+            .status();
         assert!(status.is_ok_and(|status| status.success()), "prlimit");
     };
     limit("4");

@@ -30,7 +30,8 @@ fn reloads_under_load_lose_nothing_and_close_nothing() {
     let flood = wrk(edge.port());
     let fresh = Load::of_new_connections(edge.port(), 200);
     let kept = Load::of_kept_connections(edge.port(), 10, Duration::from_millis(300));
-    let generation = || edge.manage("/admin/config/status").send().json()["generation"].as_u64().unwrap();
+    let generation =
+        || edge.manage("/admin/config/status").send().json()["generation"].as_u64().unwrap();
     let mut early = 0;
     let started = Instant::now();
     for round in 0..RELOADS {
@@ -45,7 +46,9 @@ fn reloads_under_load_lose_nothing_and_close_nothing() {
         } else {
             edge.signal(Signal::SIGHUP);
         }
-        eventually("the next generation", Duration::from_secs(30), || (generation() > before).then_some(()));
+        eventually("the next generation", Duration::from_secs(30), || {
+            (generation() > before).then_some(())
+        });
         assert_eq!(edge.get(&format!("/p{round}")).send().status, 200);
         std::thread::sleep(Duration::from_millis(60));
         if round == 9 {
@@ -53,10 +56,20 @@ fn reloads_under_load_lose_nothing_and_close_nothing() {
         }
     }
     let late = edge.resident_mib();
-    println!("{RELOADS} reloads in {:?}, {early} MiB after ten, {late} MiB at the end", started.elapsed());
+    println!(
+        "{RELOADS} reloads in {:?}, {early} MiB after ten, {late} MiB at the end",
+        started.elapsed()
+    );
     let (fresh, kept, flood) = (fresh.stop(), kept.stop(), wrk_result(flood));
-    for (who, failures) in [("new connections", &fresh.1), ("kept connections", &kept.1), ("wrk", &flood.1)] {
-        assert!(failures.is_empty(), "{who}: {} failures: {:?}", failures.len(), &failures[..failures.len().min(5)]);
+    for (who, failures) in
+        [("new connections", &fresh.1), ("kept connections", &kept.1), ("wrk", &flood.1)]
+    {
+        assert!(
+            failures.is_empty(),
+            "{who}: {} failures: {:?}",
+            failures.len(),
+            &failures[..failures.len().min(5)]
+        );
     }
     idle.iter_mut().for_each(ask);
     assert!(late <= early + MEMORY, "{early} MiB after ten reloads, {late} MiB after {RELOADS}");

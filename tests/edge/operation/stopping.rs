@@ -48,7 +48,10 @@ fn what_is_in_flight_finishes_and_kept_connections_are_answered() {
     eventually("the drain", END, || edge.log().contains("requests in flight").then_some(()));
     idle.send(edge.get("/nowhere").bytes());
     let answer = idle.response();
-    assert_eq!((answer.status, answer.field("connection").map(str::to_ascii_lowercase).as_deref()), (404, Some("close")));
+    assert_eq!(
+        (answer.status, answer.field("connection").map(str::to_ascii_lowercase).as_deref()),
+        (404, Some("close"))
+    );
     for client in &mut busy {
         assert_eq!(client.response().text(), "finished");
     }
@@ -84,7 +87,9 @@ fn a_websocket_gets_the_grace_and_no_more() {
     });
     let mut edge = Edge::open(&upstream).proxy("grace_secs = 5").start();
     let mut client = edge.connect();
-    client.send("GET /api/socket HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    client.send(
+        "GET /api/socket HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
     assert_eq!(client.response().status, 101);
     let started = Instant::now();
     edge.signal(Signal::SIGTERM);
@@ -124,14 +129,22 @@ fn killed_and_started_again_it_serves_at_once_without_its_issuer() {
     let kept = edge.directory().join("state/jwks");
     eventually("the set on the disk", END, || {
         let mut files = std::fs::read_dir(&kept).ok()?;
-        files.any(|file| file.is_ok_and(|file| file.path().extension().is_some_and(|it| it == "json"))).then_some(())
+        files
+            .any(|file| {
+                file.is_ok_and(|file| file.path().extension().is_some_and(|it| it == "json"))
+            })
+            .then_some(())
     });
     issuer.stop();
     edge.signal(Signal::SIGKILL);
     edge.exit_status(END);
     let started = Instant::now();
     edge.restart();
-    assert_eq!(edge.get("/api/x").bearer(&token).send().status, 200, "the last good key set serves");
+    assert_eq!(
+        edge.get("/api/x").bearer(&token).send().status,
+        200,
+        "the last good key set serves"
+    );
     eprintln!("serving after {:?}", started.elapsed());
     // A second on a machine of its own; here others work too, and the build is not optimized.
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());

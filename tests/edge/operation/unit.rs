@@ -1,4 +1,5 @@
-//! The shipped unit: how much it lets the process do, by systemd's own measure, and whether that is enough for what the process does.
+//! The shipped unit: how much it lets the process do, by systemd's own measure, and whether that is
+//! enough for what the process does.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +17,10 @@ const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/harmony-edge.se
 /// The values of a setting, in the order of the unit.
 fn values(setting: &str) -> Vec<String> {
     let unit = fs::read_to_string(UNIT).expect("the unit");
-    unit.lines().filter_map(|line| line.strip_prefix(setting)?.strip_prefix('=')).map(str::to_owned).collect()
+    unit.lines()
+        .filter_map(|line| line.strip_prefix(setting)?.strip_prefix('='))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -24,18 +28,33 @@ fn the_unit_is_closed_tight() {
     if !has("systemd-analyze") {
         return;
     }
-    let output = Command::new("systemd-analyze").args(["security", "--offline=yes", "--no-pager", "--threshold=15", UNIT]).output().unwrap();
+    let output = Command::new("systemd-analyze")
+        .args(["security", "--offline=yes", "--no-pager", "--threshold=15", UNIT])
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "over 1.5:\n{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "over 1.5:\n{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(text.contains("Overall exposure level"), "{text}");
 }
 
 /// The system calls of a set, with those of the sets in it.
 fn set(name: &str) -> BTreeSet<String> {
-    let output = Command::new("systemd-analyze").args(["syscall-filter", "--no-pager", name]).output().unwrap();
+    let output = Command::new("systemd-analyze")
+        .args(["syscall-filter", "--no-pager", name])
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut calls = BTreeSet::new();
-    for line in text.lines().skip(1).map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    for line in text
+        .lines()
+        .skip(1)
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
         if line.starts_with('@') {
             calls.extend(set(line));
         } else {
@@ -50,9 +69,11 @@ fn set(name: &str) -> BTreeSet<String> {
 fn allowed() -> BTreeSet<String> {
     let mut allowed = set("@default");
     for value in values("SystemCallFilter") {
-        let (taken, names) = value.strip_prefix('~').map_or((false, value.as_str()), |rest| (true, rest));
+        let (taken, names) =
+            value.strip_prefix('~').map_or((false, value.as_str()), |rest| (true, rest));
         for name in names.split_whitespace() {
-            let calls = if name.starts_with('@') { set(name) } else { BTreeSet::from([name.to_owned()]) };
+            let calls =
+                if name.starts_with('@') { set(name) } else { BTreeSet::from([name.to_owned()]) };
             if taken {
                 allowed.retain(|call| !calls.contains(call));
             } else {
@@ -74,8 +95,12 @@ fn the_unit_allows_what_the_process_does() {
         [pipelines.password]\nnetworks = [\"public\"]\nendpoints = [\"password\"]\nmiddleware = [\"password\"]\nbackends = [\"named\"]\n\
         [endpoints.password]\nservice = \"http\"\noptions = { path_prefix = \"/password\" }\n[backends.named]\nservice = \"http\"\noptions = { base_url = \"http://localhost:1\" }\n\
         [logging]\nlog_to_file = true\nlog_file_path = \"edge.log\"\n";
-    let launcher = ["strace", "-D", "-f", "-qq", "-s", "0", "-e", "signal=none", "-o", "{dir}/trace"];
-    let mut edge = Edge::configured(Settings::with_jwt(&issuer, &upstream).and(password)).quiet().under(&launcher).start();
+    let launcher =
+        ["strace", "-D", "-f", "-qq", "-s", "0", "-e", "signal=none", "-o", "{dir}/trace"];
+    let mut edge = Edge::configured(Settings::with_jwt(&issuer, &upstream).and(password))
+        .quiet()
+        .under(&launcher)
+        .start();
     assert_eq!(edge.get("/api/x").bearer(&issuer.token().sign()).send().status, 200);
     assert_eq!(edge.get("/password").header("Authorization", "Basic YTpi").send().status, 401);
     edge.signal(Signal::SIGUSR1);
@@ -84,7 +109,8 @@ fn the_unit_allows_what_the_process_does() {
     eventually("the mark", END, || edge.state().join("harmony-edge.pid").exists().then_some(()));
     edge.signal(Signal::SIGUSR2);
     assert_eq!(edge.exit_status(END).code(), Some(0));
-    let mark = fs::read_to_string(edge.state().join("harmony-edge.pid")).expect("the mark of the new process");
+    let mark = fs::read_to_string(edge.state().join("harmony-edge.pid"))
+        .expect("the mark of the new process");
     let new = Pid::from_raw(mark.trim().parse().expect("a process id"));
     assert_eq!(edge.get("/api/x").bearer(&issuer.token().sign()).send().status, 200);
     kill(new, Signal::SIGTERM).expect("a signal to the new process");
@@ -94,7 +120,9 @@ fn the_unit_allows_what_the_process_does() {
     let (allowed, families) = (allowed(), values("RestrictAddressFamilies").join(" "));
     let (mut calls, mut refused) = (BTreeSet::new(), BTreeSet::new());
     for line in trace.lines() {
-        let Some((call, arguments)) = line.split_once(' ').and_then(|(_, rest)| rest.trim_start().split_once('(')) else {
+        let Some((call, arguments)) =
+            line.split_once(' ').and_then(|(_, rest)| rest.trim_start().split_once('('))
+        else {
             continue;
         };
         if !call.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
@@ -105,7 +133,9 @@ fn the_unit_allows_what_the_process_does() {
             refused.insert(call.to_owned());
         }
         let family = arguments.split(',').next().unwrap_or_default();
-        if matches!(call, "socket" | "socketpair") && !families.split(' ').any(|allowed| allowed == family) {
+        if matches!(call, "socket" | "socketpair")
+            && !families.split(' ').any(|allowed| allowed == family)
+        {
             refused.insert(format!("{call}({family})"));
         }
         if arguments.contains("PROT_WRITE|PROT_EXEC") || arguments.contains("CLONE_NEW") {
@@ -113,8 +143,12 @@ fn the_unit_allows_what_the_process_does() {
         }
     }
     eprintln!("{} system calls: {calls:?}", calls.len());
-    assert!(calls.len() > 40 && calls.contains("execve") && calls.contains("setpriority"), "{calls:?}");
-    // The resolver asks the kernel for its addresses to sort what it found; refused, it does without.
+    assert!(
+        calls.len() > 40 && calls.contains("execve") && calls.contains("setpriority"),
+        "{calls:?}"
+    );
+    // The resolver asks the kernel for its addresses to sort what it found; refused, it does
+    // without.
     refused.remove("socket(AF_NETLINK)");
     assert!(refused.is_empty(), "the unit refuses {refused:?}");
 }

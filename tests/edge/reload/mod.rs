@@ -28,7 +28,10 @@ fn a_change_serves_at_once_and_connections_stay() {
     kept.send(edge.get("/api/x").bearer(&token).bytes());
     assert_eq!(kept.response().status, 401, "the same connection, the new audience");
     let fetches = issuer.fetches();
-    assert_eq!(edge.get("/api/x").bearer(&issuer.token().claim("aud", "another-api").sign()).send().status, 200);
+    assert_eq!(
+        edge.get("/api/x").bearer(&issuer.token().claim("aud", "another-api").sign()).send().status,
+        200
+    );
     assert_eq!(issuer.fetches(), fetches, "the key set stayed warm");
 }
 
@@ -40,7 +43,9 @@ fn a_pipeline_that_loses_its_authentication_is_warned_of() {
     edge.rewrite(|text| text.replace("middleware = [\"jwt\"]\n", ""));
     assert_eq!(edge.steer("POST", "/admin/reload").send().status, 200);
     assert_eq!(edge.get("/api/x").send().status, 200);
-    let warned = || edge.log().contains(" WARN  harmony::gateway::live::apply: pipeline api is open now: it has no authentication any more");
+    let warned = || {
+        edge.log().contains(" WARN  harmony::gateway::live::apply: pipeline api is open now: it has no authentication any more")
+    };
     assert!(crate::support::poll::becomes_true(Duration::from_secs(10), warned), "{}", edge.log());
 }
 
@@ -60,7 +65,10 @@ fn an_unchanged_file_is_unchanged_and_a_broken_one_is_refused_whole() {
     assert_eq!(edge.get("/api/x").bearer(&token).send().status, 200);
     let status = edge.manage("/admin/config/status").send().json();
     assert_eq!(status["generation"], 1);
-    assert!(status["last_error"].as_str().is_some_and(|error| error.contains("audiance")), "{status}");
+    assert!(
+        status["last_error"].as_str().is_some_and(|error| error.contains("audiance")),
+        "{status}"
+    );
 }
 
 #[test]
@@ -80,7 +88,9 @@ fn hang_up_is_reload() {
     let edge = Edge::open(&upstream).start();
     edge.rewrite(|text| text.replace("\"/api\"", "\"/moved\""));
     edge.signal(Signal::SIGHUP);
-    eventually("the new route", Duration::from_secs(10), || (edge.get("/moved/x").send().status == 200).then_some(()));
+    eventually("the new route", Duration::from_secs(10), || {
+        (edge.get("/moved/x").send().status == 200).then_some(())
+    });
     assert_eq!(edge.get("/api/x").send().status, 404);
 }
 
@@ -96,7 +106,11 @@ fn only_the_operator_may() {
         ("a form", ask().header("Content-Type", "text/plain").body("{}"), 415),
         ("a body without a type", ask().body("{}"), 415),
         ("json", ask().header("Content-Type", "application/json").body("{}"), 200),
-        ("a large body", ask().header("Content-Type", "application/json").body(vec![b' '; 2 << 20]), 413),
+        (
+            "a large body",
+            ask().header("Content-Type", "application/json").body(vec![b' '; 2 << 20]),
+            413,
+        ),
         ("GET", edge.manage("/admin/reload"), 405),
         ("the root", edge.steer("POST", "/reload"), 404),
     ] {

@@ -1,4 +1,5 @@
-//! A change of the files is a reload: whoever makes it, however it is made, and as often as the content changes.
+//! A change of the files is a reload: whoever makes it, however it is made, and as often as the
+//! content changes.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -21,7 +22,9 @@ fn generation(edge: &Edge) -> u64 {
 /// Waits until requests for `path` get `status`.
 #[track_caller]
 fn becomes(edge: &Edge, path: &str, status: u16) {
-    eventually(&format!("{path}: {status}"), SOON, || (edge.get(path).send().status == status).then_some(()));
+    eventually(&format!("{path}: {status}"), SOON, || {
+        (edge.get(path).send().status == status).then_some(())
+    });
 }
 
 fn file(edge: &Edge) -> PathBuf {
@@ -52,7 +55,9 @@ fn a_file_that_is_written_replaced_or_made_anew_serves() {
     replace(&file(&edge), &text.replace("/written", "/again"));
     becomes(&edge, "/again", 200);
     fs::rename(file(&edge), edge.directory().join("harmony.toml~")).unwrap();
-    eventually("a word about the missing file", SOON, || edge.log().contains("cannot be read").then_some(()));
+    eventually("a word about the missing file", SOON, || {
+        edge.log().contains("cannot be read").then_some(())
+    });
     assert_eq!(edge.get("/again").send().status, 200);
     fs::write(file(&edge), text.replace("/written", "/anew")).unwrap();
     becomes(&edge, "/anew", 200);
@@ -80,7 +85,9 @@ fn a_burst_is_one_reload_and_the_same_content_is_none() {
 fn a_broken_file_changes_nothing_until_it_is_mended() {
     let upstream = Upstream::start();
     let edge = open(&upstream).start();
-    edge.rewrite(|text| text.replace("\"/api\"", "\"/mended\"").replace("[endpoints", "[[endpoints"));
+    edge.rewrite(|text| {
+        text.replace("\"/api\"", "\"/mended\"").replace("[endpoints", "[[endpoints")
+    });
     let status = eventually("the error", SOON, || {
         let status = edge.manage("/admin/config/status").send().json();
         status["last_error"].is_string().then_some(status)
@@ -94,7 +101,9 @@ fn a_broken_file_changes_nothing_until_it_is_mended() {
 #[test]
 fn files_of_the_pipelines_directory_come_and_go() {
     let upstream = Upstream::start();
-    let edge = Edge::configured(Settings::bare().watching()).file("pipelines/a.toml", &Route::to("a", &upstream).prefix("/a").text()).start();
+    let edge = Edge::configured(Settings::bare().watching())
+        .file("pipelines/a.toml", &Route::to("a", &upstream).prefix("/a").text())
+        .start();
     let directory = edge.directory().join("pipelines");
     fs::write(directory.join("b.toml"), Route::to("b", &upstream).prefix("/b").text()).unwrap();
     becomes(&edge, "/b", 200);
@@ -121,7 +130,11 @@ fn a_directory_that_is_swapped_behind_links_serves() {
     let version = |number: u32, prefix: &str| {
         let directory = home.join(format!("..{number}"));
         fs::create_dir(&directory).unwrap();
-        fs::write(directory.join("harmony.toml"), text.replace("\"/api\"", &format!("\"{prefix}\""))).unwrap();
+        fs::write(
+            directory.join("harmony.toml"),
+            text.replace("\"/api\"", &format!("\"{prefix}\"")),
+        )
+        .unwrap();
         symlink(format!("..{number}"), home.join("..data_tmp")).unwrap();
         fs::rename(home.join("..data_tmp"), home.join("..data")).unwrap();
     };
@@ -147,7 +160,9 @@ fn a_file_that_the_configuration_names_counts_too() {
     becomes(&edge, "/second", 200);
     // Named by a configuration that failed because it was not there.
     edge.rewrite(|text| text.replace("file:prefix", "file:deep/other"));
-    eventually("the error", SOON, || edge.log().contains("deep/other cannot be read").then_some(()));
+    eventually("the error", SOON, || {
+        edge.log().contains("deep/other cannot be read").then_some(())
+    });
     fs::create_dir(edge.directory().join("deep")).unwrap();
     fs::write(edge.directory().join("deep/other"), "/third\n").unwrap();
     becomes(&edge, "/third", 200);
@@ -176,7 +191,9 @@ fn it_can_be_switched_off_and_on() {
     let edge = open(&upstream).start();
     edge.rewrite(|text| text.replacen("[proxy]", "[proxy]\nwatch_files = false", 1));
     eventually("the reload", SOON, || (generation(&edge) == 2).then_some(()));
-    edge.rewrite(|text| text.replace("\"/api\"", "\"/moved\"").replace("watch_files = false", "watch_files = true"));
+    edge.rewrite(|text| {
+        text.replace("\"/api\"", "\"/moved\"").replace("watch_files = false", "watch_files = true")
+    });
     thread::sleep(Duration::from_millis(800));
     assert_eq!(edge.get("/api").send().status, 200);
     assert_eq!(edge.steer("POST", "/admin/reload").send().status, 200);

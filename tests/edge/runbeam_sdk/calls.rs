@@ -11,20 +11,32 @@ async fn authorizing_sends_what_the_cloud_wants() {
     let cloud = Cloud::start();
     let user_token = cloud.user_token().sign();
     let client = RunbeamClient::new(cloud.url());
-    let answer = client.authorize_gateway(&user_token, "g-1", Some("key".into()), Some(vec!["a=b".into()])).await.unwrap();
+    let answer = client
+        .authorize_gateway(&user_token, "g-1", Some("key".into()), Some(vec!["a=b".into()]))
+        .await
+        .unwrap();
     assert_eq!(answer.machine_token, cloud.issued_tokens()[0]);
     assert_eq!((answer.expires_in, answer.abilities.len()), (2_591_999.75, 2));
-    assert_eq!((&*answer.gateway.id, &*answer.gateway.code, &*answer.gateway.name), (GATEWAY_ID, "g-1", "Gateway g-1"));
+    assert_eq!(
+        (&*answer.gateway.id, &*answer.gateway.code, &*answer.gateway.name),
+        (GATEWAY_ID, "g-1", "Gateway g-1")
+    );
     let requests = cloud.requests();
     let paths: Vec<&str> = requests.iter().map(|request| request.path.as_str()).collect();
     assert_eq!(paths, ["/api/harmony/base-url", "/api/harmony/authorize"]);
     for request in &requests {
         assert_eq!(request.authorization, Some(format!("Bearer {user_token}")));
-        assert_eq!(request.user_agent.as_deref(), Some(concat!("harmony-edge/", env!("CARGO_PKG_VERSION"))));
+        assert_eq!(
+            request.user_agent.as_deref(),
+            Some(concat!("harmony-edge/", env!("CARGO_PKG_VERSION")))
+        );
         assert_eq!(request.head.matches(&user_token).count(), 1, "the token is in no other field");
     }
     let expected = json!({ "token": user_token, "gateway_code": "g-1", "machine_public_key": "key", "metadata": ["a=b"] });
-    assert_eq!((&requests[1].body, requests[1].content_type.as_deref()), (&expected, Some("application/json")));
+    assert_eq!(
+        (&requests[1].body, requests[1].content_type.as_deref()),
+        (&expected, Some("application/json"))
+    );
     // What is not given is not sent.
     client.authorize_gateway(user_token.clone(), String::from("g-2"), None, None).await.unwrap();
     assert_eq!(cloud.requests()[2].body, json!({ "token": user_token, "gateway_code": "g-2" }));
@@ -40,10 +52,22 @@ async fn a_machine_token_renews_itself_if_the_cloud_lets_it() {
     cloud.token_ttl(60);
     let token = client.authorize_gateway("1|abc", "g", None, None).await.unwrap();
     let second = client.authorize_gateway(&token.machine_token, "g", None, None).await.unwrap();
-    let token = MachineToken::new(second.machine_token, second.expires_at, second.gateway.id, second.gateway.code, second.abilities);
+    let token = MachineToken::new(
+        second.machine_token,
+        second.expires_at,
+        second.gateway.id,
+        second.gateway.code,
+        second.abilities,
+    );
     assert!(token.is_valid());
     cloud.allow_renewal(false);
-    assert!(client.authorize_gateway(&token.machine_token, "g", None, None).await.unwrap_err().is_rejected());
+    assert!(
+        client
+            .authorize_gateway(&token.machine_token, "g", None, None)
+            .await
+            .unwrap_err()
+            .is_rejected()
+    );
 }
 
 #[tokio::test]
@@ -59,17 +83,31 @@ async fn the_life_of_a_change() {
     let ids: Vec<&str> = changes.iter().map(|change| change.id.as_str()).collect();
     assert_eq!(ids, ["c1", "c2", "c3", "c4", "c5"]);
     assert_eq!(cloud.requests_to("/changes/").len(), 3, "one a page");
-    assert!(changes.iter().all(|change| change.toml_config.is_none() && change.status == "pending" && change.change_type == "gateway"));
+    assert!(changes.iter().all(|change| change.toml_config.is_none()
+        && change.status == "pending"
+        && change.change_type == "gateway"));
     assert!(changes[0].created_at < changes[4].created_at);
     let change = client.get_change(&token, "c2").await.unwrap();
     assert_eq!(change.toml_config.as_deref(), Some("number = 2"));
     assert!(!format!("{change:?}").contains("number"), "a configuration may hold secrets");
     let answer = client.acknowledge_changes(&token, ["c2", "c3", "none"]).await.unwrap();
-    assert_eq!((answer.acknowledged, answer.failed), (vec!["c2".to_owned(), "c3".to_owned()], vec!["none".to_owned()]));
+    assert_eq!(
+        (answer.acknowledged, answer.failed),
+        (vec!["c2".to_owned(), "c3".to_owned()], vec!["none".to_owned()])
+    );
     assert!(client.mark_change_applied(&token, "c2").await.unwrap().success);
-    client.mark_change_failed(&token, "c3", "no such key", Some(vec!["a".into(), "b".into()])).await.unwrap();
-    assert_eq!(cloud.requests_to("/failed")[0].body, json!({ "error": "no such key", "details": ["a", "b"] }));
-    assert_eq!(["c1", "c2", "c3"].map(|id| cloud.change_status(id).unwrap()), ["pending", "applied", "failed"]);
+    client
+        .mark_change_failed(&token, "c3", "no such key", Some(vec!["a".into(), "b".into()]))
+        .await
+        .unwrap();
+    assert_eq!(
+        cloud.requests_to("/failed")[0].body,
+        json!({ "error": "no such key", "details": ["a", "b"] })
+    );
+    assert_eq!(
+        ["c1", "c2", "c3"].map(|id| cloud.change_status(id).unwrap()),
+        ["pending", "applied", "failed"]
+    );
     assert_eq!(client.list_changes(&token, GATEWAY_ID).await.unwrap().len(), 3);
 }
 
@@ -90,7 +128,11 @@ async fn resources_are_made_read_changed_and_deleted() {
     client.delete_gateway(token, &read.id).await.unwrap();
     assert_eq!(client.get_gateway(token, "east").await.unwrap_err().status(), Some(404));
 
-    let mut service = client.create_service(token, &Service { service_type: "http".into(), ..Service::new("s", "S") }).await.unwrap().data;
+    let mut service = client
+        .create_service(token, &Service { service_type: "http".into(), ..Service::new("s", "S") })
+        .await
+        .unwrap()
+        .data;
     service.description = Some("new".into());
     client.update_service(token, &service.id, &service).await.unwrap();
     assert_eq!(client.get_service(token, &service.id).await.unwrap().data, service);
@@ -115,8 +157,15 @@ async fn configuration_and_status_are_sent() {
     let data = stored.data.unwrap();
     assert_eq!((&*data.id, &*data.config_type, &*data.action), ("01k9", "gateway", "updated"));
     client.store_config("1|abc", "pipeline", None, "b = 2").await.unwrap();
-    let bodies: Vec<_> = cloud.requests_to("/update").into_iter().map(|request| request.body).collect();
-    assert_eq!(bodies, [json!({ "type": "gateway", "id": "g1", "config": "a = 1" }), json!({ "type": "pipeline", "config": "b = 2" })]);
+    let bodies: Vec<_> =
+        cloud.requests_to("/update").into_iter().map(|request| request.body).collect();
+    assert_eq!(
+        bodies,
+        [
+            json!({ "type": "gateway", "id": "g1", "config": "a = 1" }),
+            json!({ "type": "pipeline", "config": "b = 2" })
+        ]
+    );
     client.report_status("1|abc", &json!({ "version": "1" })).await.unwrap();
     assert_eq!(cloud.requests_to("/status")[0].body, json!({ "version": "1" }));
 }
@@ -130,7 +179,11 @@ async fn an_id_is_one_segment_of_the_path() {
         assert!(client.get_gateway(token, id).await.is_err(), "{id:?}");
     }
     assert!(cloud.requests().is_empty());
-    for (id, path) in [("a/../b?c#d", "/api/gateways/a%2F..%2Fb%3Fc%23d"), ("%2e%2e", "/api/gateways/%252e%252e"), ("ä b", "/api/gateways/%C3%A4%20b")] {
+    for (id, path) in [
+        ("a/../b?c#d", "/api/gateways/a%2F..%2Fb%3Fc%23d"),
+        ("%2e%2e", "/api/gateways/%252e%252e"),
+        ("ä b", "/api/gateways/%C3%A4%20b"),
+    ] {
         client.get_gateway(token, id).await.unwrap_err();
         assert_eq!(cloud.requests().last().unwrap().path, path, "{id}");
     }

@@ -48,7 +48,11 @@ async fn what_is_tried_again_and_what_is_not() {
         (Fault::Body(String::new()), 1, (1, false), (1, false)),
     ];
     for (fault, times, listing, authorizing) in cases {
-        assert_eq!(tries(fault.clone(), times).await, (listing, authorizing), "{times} times {fault:?}");
+        assert_eq!(
+            tries(fault.clone(), times).await,
+            (listing, authorizing),
+            "{times} times {fault:?}"
+        );
     }
 }
 
@@ -70,8 +74,13 @@ async fn retry_after_is_waited_for() {
 async fn a_call_that_never_reached_the_cloud_is_tried_again_whatever_it_is() {
     let mut cloud = Cloud::start();
     cloud.stop();
-    let client = RunbeamClient::with_options(cloud.url(), ClientOptions { attempts: 20, ..ClientOptions::default() }).unwrap();
-    let call = tokio::spawn(async move { client.create_gateway(TOKEN, &Gateway::new("g", "G")).await });
+    let client = RunbeamClient::with_options(
+        cloud.url(),
+        ClientOptions { attempts: 20, ..ClientOptions::default() },
+    )
+    .unwrap();
+    let call =
+        tokio::spawn(async move { client.create_gateway(TOKEN, &Gateway::new("g", "G")).await });
     thread::sleep(Duration::from_millis(50));
     cloud.restart();
     assert_eq!(call.await.unwrap().unwrap().data.code, "g");
@@ -89,7 +98,10 @@ async fn errors_tell_what_a_program_needs() {
     let error = client.authorize_gateway(TOKEN, "foreign", None, None).await.unwrap_err();
     assert!(error.is_rejected() && error.status() == Some(403), "{error}");
     assert_eq!(error.cloud_message(), Some("This gateway belongs to a different team"));
-    assert_eq!(error.to_string(), "authorize: the cloud answered 403: This gateway belongs to a different team");
+    assert_eq!(
+        error.to_string(),
+        "authorize: the cloud answered 403: This gateway belongs to a different team"
+    );
     let error = client.authorize_gateway(TOKEN, "", None, None).await.unwrap_err();
     assert!(!error.is_rejected() && error.status() == Some(422), "{error}");
     let token = client.authorize_gateway(TOKEN, "g", None, None).await.unwrap().machine_token;
@@ -106,7 +118,9 @@ async fn errors_tell_what_a_program_needs() {
 async fn no_token_is_in_an_error_or_a_debug() {
     let cloud = Cloud::start();
     let client = RunbeamClient::new(cloud.url());
-    let echo = json!({ "message": format!("token {TOKEN} is bad\r\n\u{1b}[31m{}", "x".repeat(5000)) }).to_string();
+    let echo =
+        json!({ "message": format!("token {TOKEN} is bad\r\n\u{1b}[31m{}", "x".repeat(5000)) })
+            .to_string();
     let reflecting = [
         Fault::status(401),
         Fault::status(500),
@@ -139,13 +153,19 @@ async fn answers_may_vary() {
         client.authorize_gateway(TOKEN, "asked", None, None).await
     };
     let least = answered(json!({ "machine_token": "mt_1", "gateway": { "id": 7 } })).await.unwrap();
-    assert_eq!((&*least.gateway.id, &*least.gateway.code, &*least.expires_at, least.expires_in), ("7", "asked", "", 0.0));
+    assert_eq!(
+        (&*least.gateway.id, &*least.gateway.code, &*least.expires_at, least.expires_in),
+        ("7", "asked", "", 0.0)
+    );
     let seconds = answered(json!({ "machine_token": "mt_1", "expires_in": "3600.5", "gateway": { "id": "7" }, "abilities": null })).await.unwrap();
     assert!(seconds.expires_in == 3600.5 && seconds.expires_at.ends_with('Z'), "{seconds:?}");
     let full = json!({ "machine_token": "mt_1", "expires_in": 3600, "expires_at": "2099-01-01T00:00:00+00:00", "new": {}, "abilities": ["a"],
         "gateway": { "id": "7", "code": "c", "name": null, "authorized_by": { "id": 3, "name": "Op", "email": "op@example.com" } } });
     let full = answered(full).await.unwrap();
-    assert_eq!((&*full.expires_at, &*full.gateway.code, &*full.gateway.authorized_by.unwrap().id), ("2099-01-01T00:00:00+00:00", "c", "3"));
+    assert_eq!(
+        (&*full.expires_at, &*full.gateway.code, &*full.gateway.authorized_by.unwrap().id),
+        ("2099-01-01T00:00:00+00:00", "c", "3")
+    );
     for bad in [
         json!({}),
         json!({ "machine_token": "", "gateway": { "id": 7 } }),

@@ -15,7 +15,8 @@ use crate::support::server::Server;
 const TOKEN: &str = "1|abc";
 
 fn with_timeout(base_url: &str, timeout: Duration) -> RunbeamClient {
-    RunbeamClient::with_options(base_url, ClientOptions { timeout, ..ClientOptions::default() }).unwrap()
+    RunbeamClient::with_options(base_url, ClientOptions { timeout, ..ClientOptions::default() })
+        .unwrap()
 }
 
 #[tokio::test]
@@ -27,7 +28,10 @@ async fn a_call_ends_with_its_time_limit() {
         let client = with_timeout(&cloud.url(), Duration::from_millis(400));
         let begun = Instant::now();
         let error = client.authorize_gateway(TOKEN, "g", None, None).await.unwrap_err();
-        assert!(error.is_timeout() && !error.is_unreachable() && !error.is_rejected(), "{part}: {error}");
+        assert!(
+            error.is_timeout() && !error.is_unreachable() && !error.is_rejected(),
+            "{part}: {error}"
+        );
         assert!(begun.elapsed() < Duration::from_secs(10), "{part}: {:?}", begun.elapsed());
     }
     // The limit is that of the whole call: further tries do not add to it.
@@ -37,7 +41,11 @@ async fn a_call_ends_with_its_time_limit() {
     let begun = Instant::now();
     let error = client.list_gateways(TOKEN).await.unwrap_err();
     assert_eq!((error.status(), error.retry_after()), (Some(429), Some(Duration::from_secs(2))));
-    assert!(begun.elapsed() < Duration::from_secs(2), "no pause that ends too late: {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(2),
+        "no pause that ends too late: {:?}",
+        begun.elapsed()
+    );
 }
 
 #[tokio::test]
@@ -55,7 +63,10 @@ async fn an_answer_that_is_too_large_is_not_read() {
         cloud.recover();
         cloud.fail_at("/gateways", 1, fault);
         let error = client.list_gateways(TOKEN).await.unwrap_err();
-        assert!(matches!(&error, RunbeamError::Answer { problem, .. } if problem.contains("1 MiB")), "{error}");
+        assert!(
+            matches!(&error, RunbeamError::Answer { problem, .. } if problem.contains("1 MiB")),
+            "{error}"
+        );
     }
     // What the sockets hold counts as taken too.
     assert!(cloud.endless_written() < ENDLESS / 4, "{}", cloud.endless_written());
@@ -87,8 +98,14 @@ async fn a_redirect_leads_to_no_other_host() {
             cloud.recover();
             cloud.fail_at("", usize::MAX, Fault::Redirect(status, place.clone()));
             cloud.forget_requests();
-            for error in [client.list_gateways(TOKEN).await.unwrap_err(), client.authorize_gateway(TOKEN, "g", None, None).await.unwrap_err()] {
-                assert!(matches!(&error, RunbeamError::Answer { problem, .. } if problem.contains("redirect")), "{status} {place}: {error}");
+            for error in [
+                client.list_gateways(TOKEN).await.unwrap_err(),
+                client.authorize_gateway(TOKEN, "g", None, None).await.unwrap_err(),
+            ] {
+                assert!(
+                    matches!(&error, RunbeamError::Answer { problem, .. } if problem.contains("redirect")),
+                    "{status} {place}: {error}"
+                );
             }
         }
     }
@@ -145,25 +162,39 @@ async fn only_this_machine_is_spoken_to_in_the_clear() {
 
 #[tokio::test]
 async fn a_certificate_is_checked_unless_the_cloud_is_on_this_machine_and_that_is_switched_off() {
-    let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    let certificate =
+        rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])
+            .unwrap();
     let key = PrivateKeyDer::try_from(certificate.signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth();
     let tls = Arc::new(tls.with_single_cert(vec![certificate.cert.der().clone()], key).unwrap());
     let port = Port::claim();
     let _server = Server::start(port.number(), move |_, stream| {
-        let mut stream = rustls::StreamOwned::new(rustls::ServerConnection::new(Arc::clone(&tls)).unwrap(), stream);
+        let mut stream = rustls::StreamOwned::new(
+            rustls::ServerConnection::new(Arc::clone(&tls)).unwrap(),
+            stream,
+        );
         let mut head = [0; 4096];
         if stream.read(&mut head).is_ok_and(|length| length > 0) {
-            let _ = stream.write_all(b"HTTP/1.1 200 X\r\nContent-Length: 11\r\nConnection: close\r\n\r\n{\"data\":[]}");
+            let _ = stream.write_all(
+                b"HTTP/1.1 200 X\r\nContent-Length: 11\r\nConnection: close\r\n\r\n{\"data\":[]}",
+            );
             let _ = stream.flush();
         }
     });
     let base = format!("https://127.0.0.1:{port}");
-    let options = ClientOptions { attempts: 1, accept_invalid_certs: true, ..ClientOptions::default() };
+    let options =
+        ClientOptions { attempts: 1, accept_invalid_certs: true, ..ClientOptions::default() };
     let trusting = RunbeamClient::with_options(&base, options.clone()).unwrap();
     assert!(trusting.list_gateways(TOKEN).await.unwrap().data.is_empty());
-    match RunbeamClient::with_options(&base, ClientOptions { accept_invalid_certs: false, ..options.clone() }) {
+    match RunbeamClient::with_options(
+        &base,
+        ClientOptions { accept_invalid_certs: false, ..options.clone() },
+    ) {
         Ok(client) => {
             let error = client.list_gateways(TOKEN).await.unwrap_err();
             assert!(error.is_unreachable(), "{error}");

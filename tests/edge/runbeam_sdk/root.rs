@@ -27,7 +27,10 @@ async fn it_is_asked_for_once() {
     // With `/api` at the end of the base, the second question is the right one.
     let client = RunbeamClient::new(format!("{}/api", cloud.url()));
     client.list_gateways(TOKEN).await.unwrap();
-    assert_eq!(paths(&cloud), ["/api/api/harmony/base-url", "/api/harmony/base-url", "/api/gateways"]);
+    assert_eq!(
+        paths(&cloud),
+        ["/api/api/harmony/base-url", "/api/harmony/base-url", "/api/gateways"]
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,11 @@
-//! The programs of the SDK's documentation, as they stand there but for addresses and tokens: they compile, and they run.
+//! The programs of the SDK's documentation, as they stand there but for addresses and tokens: they
+//! compile, and they run.
 
-#![allow(clippy::print_stdout, clippy::collapsible_if, reason = "what the documentation shows is shown here as it is there")]
+#![allow(
+    clippy::print_stdout,
+    clippy::collapsible_if,
+    reason = "what the documentation shows is shown here as it is there"
+)]
 
 use std::process::Command;
 
@@ -84,7 +89,13 @@ async fn using_jwt_tokens(user_token: &str) -> Outcome {
 
     // Save machine token securely (automatic storage selection)
     let instance_id = "my-gateway"; // Unique identifier for this instance
-    let machine_token = MachineToken::new(response.machine_token, response.expires_at, response.gateway.id, response.gateway.code, response.abilities);
+    let machine_token = MachineToken::new(
+        response.machine_token,
+        response.expires_at,
+        response.gateway.id,
+        response.gateway.code,
+        response.abilities,
+    );
 
     save_token(instance_id, &machine_token).await?;
 
@@ -112,7 +123,13 @@ async fn using_runbeam_tokens(url: &str) -> Outcome {
 
     // Save machine token securely (automatic storage selection)
     let instance_id = "my-gateway"; // Unique identifier for this instance
-    let machine_token = MachineToken::new(response.machine_token, response.expires_at, response.gateway.id, response.gateway.code, response.abilities);
+    let machine_token = MachineToken::new(
+        response.machine_token,
+        response.expires_at,
+        response.gateway.id,
+        response.gateway.code,
+        response.abilities,
+    );
 
     save_token(instance_id, &machine_token).await?;
     Ok(())
@@ -152,7 +169,8 @@ async fn the_programs_about_resources_run() {
     }
 }
 
-/// They read the environment, which a test must not change: so this very test runs once more in a process of its own.
+/// They read the environment, which a test must not change: so this very test runs once more in a
+/// process of its own.
 #[test]
 fn the_programs_with_a_token_store_run() {
     const TOKEN: &str = "HARMONY_TEST_USER_TOKEN";
@@ -164,21 +182,38 @@ fn the_programs_with_a_token_store_run() {
     let cloud = Cloud::start();
     let home = tempfile::tempdir().unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "runbeam_sdk::seed::the_programs_with_a_token_store_run", "--nocapture"]);
-    child.env("RUNBEAM_API_URL", format!("{}/api", cloud.url())).env(TOKEN, cloud.user_token().sign());
+    child.args([
+        "--exact",
+        "runbeam_sdk::seed::the_programs_with_a_token_store_run",
+        "--nocapture",
+    ]);
+    child
+        .env("RUNBEAM_API_URL", format!("{}/api", cloud.url()))
+        .env(TOKEN, cloud.user_token().sign());
     // Nobody's keyring, and nobody's files.
-    child.env("HOME", home.path()).env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere").env_remove("XDG_RUNTIME_DIR");
+    child
+        .env("HOME", home.path())
+        .env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere")
+        .env_remove("XDG_RUNTIME_DIR");
     for name in ["RUNBEAM_ENCRYPTION_KEY", "RUNBEAM_MACHINE_TOKEN", "RUNBEAM_JWT_SECRET"] {
         child.env_remove(name);
     }
     let output = child.output().unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}{err}");
-    assert!(out.contains("Token valid until: ") && out.contains("Loaded token for gateway: gateway-123"), "{out}");
+    assert!(
+        out.contains("Token valid until: ")
+            && out.contains("Loaded token for gateway: gateway-123"),
+        "{out}"
+    );
     assert_eq!((cloud.issued_tokens().len(), cloud.requests_to("jwks").len()), (2, 1));
     assert_eq!(secrets::leak_in(&output.stdout).or(secrets::leak_in(&output.stderr)), None);
     let kept = std::fs::read(home.path().join(".runbeam/my-gateway/auth.json")).unwrap();
-    assert!(cloud.issued_tokens().iter().all(|token| find(&kept, token.as_bytes()).is_none()), "never unencrypted on disk");
+    assert!(
+        cloud.issued_tokens().iter().all(|token| find(&kept, token.as_bytes()).is_none()),
+        "never unencrypted on disk"
+    );
 }
 
 async fn run_with_a_token_store(url: &str, user_token: &str) {

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use harmony::runbeam::{JwtAlgorithm, RunbeamError, UserTokenProblem, UserTokens, ValidationOptions, validate_jwt_token, validate_jwt_token_with};
+use harmony::runbeam::{
+    JwtAlgorithm, RunbeamError, UserTokenProblem, UserTokens, ValidationOptions,
+    validate_jwt_token, validate_jwt_token_with,
+};
 
 use crate::support::Cloud;
 use crate::support::cloud::Fault;
@@ -32,9 +35,17 @@ async fn a_token_of_a_trusted_issuer_passes() {
     assert!(cloud.requests().is_empty(), "nothing is fetched before it is needed");
     let claims = tokens.validate(cloud.user_token().sign()).await.unwrap();
     assert_eq!(claims.api_base_url(), cloud.url());
-    assert!(claims.iss.ends_with("/api/cli/check-login/xyz") && claims.aud.is_empty() && claims.exp > 1e9 && claims.iat.is_some());
+    assert!(
+        claims.iss.ends_with("/api/cli/check-login/xyz")
+            && claims.aud.is_empty()
+            && claims.exp > 1e9
+            && claims.iat.is_some()
+    );
     let (user, team) = (claims.user.unwrap(), claims.team.unwrap());
-    assert_eq!((&*claims.sub, &*user.id, &*user.email, &*user.name), ("user-1", "u1", "op@example.com", "Op"));
+    assert_eq!(
+        (&*claims.sub, &*user.id, &*user.email, &*user.name),
+        ("user-1", "u1", "op@example.com", "Op")
+    );
     assert_eq!((&*team.id, &*team.name), ("t1", "Team"));
     for variant in [
         cloud.user_token().claim("aud", "runbeam-cli"),
@@ -47,11 +58,27 @@ async fn a_token_of_a_trusted_issuer_passes() {
     assert_eq!((requests.len(), &*requests[0].path), (1, "/api/.well-known/jwks.json"));
     assert_eq!(requests[0].authorization, None, "no token goes where keys come from");
     // The same sets under other options.
-    let strict = tokens.with_options(ValidationOptions { required_claims: vec!["tenant".into()], ..trusting(&cloud) }).unwrap();
-    assert_eq!(problem(strict.validate(cloud.user_token().sign()).await.unwrap_err()), UserTokenProblem::Invalid("claim_missing"));
+    let strict = tokens
+        .with_options(ValidationOptions {
+            required_claims: vec!["tenant".into()],
+            ..trusting(&cloud)
+        })
+        .unwrap();
+    assert_eq!(
+        problem(strict.validate(cloud.user_token().sign()).await.unwrap_err()),
+        UserTokenProblem::Invalid("claim_missing")
+    );
     strict.validate(cloud.user_token().claim("tenant", 1).sign()).await.unwrap();
-    let audience = tokens.with_options(ValidationOptions { audiences: vec!["runbeam-cli".into()], ..trusting(&cloud) }).unwrap();
-    assert_eq!(problem(audience.validate(cloud.user_token().sign()).await.unwrap_err()), UserTokenProblem::Invalid("wrong_audience"));
+    let audience = tokens
+        .with_options(ValidationOptions {
+            audiences: vec!["runbeam-cli".into()],
+            ..trusting(&cloud)
+        })
+        .unwrap();
+    assert_eq!(
+        problem(audience.validate(cloud.user_token().sign()).await.unwrap_err()),
+        UserTokenProblem::Invalid("wrong_audience")
+    );
     audience.validate(cloud.user_token().claim("aud", "runbeam-cli").sign()).await.unwrap();
     assert_eq!(cloud.requests().len(), 1);
 }
@@ -91,19 +118,31 @@ async fn nobody_else_is_trusted_or_even_asked() {
         String::new(),
     ];
     for issuer in issuers {
-        let error = tokens.validate(cloud.user_token().claim("iss", issuer.clone()).sign()).await.unwrap_err();
+        let error = tokens
+            .validate(cloud.user_token().claim("iss", issuer.clone()).sign())
+            .await
+            .unwrap_err();
         assert!(!error.to_string().contains('\n'), "{error}");
         assert!(matches!(problem(error), UserTokenProblem::UntrustedIssuer { .. }), "{issuer:?}");
     }
-    for token in [cloud.user_token().without("iss"), cloud.user_token().claim("iss", 7), cloud.user_token().claim("iss", vec![own.clone()])] {
+    for token in [
+        cloud.user_token().without("iss"),
+        cloud.user_token().claim("iss", 7),
+        cloud.user_token().claim("iss", vec![own.clone()]),
+    ] {
         let error = tokens.validate(token.sign()).await.unwrap_err();
         assert!(matches!(problem(error), UserTokenProblem::UntrustedIssuer { .. }));
     }
     // Where the header points, nobody goes either.
-    let token = cloud.user_token().header("jku", format!("http://127.0.0.1:{port}/jwks.json")).header("x5u", format!("http://127.0.0.1:{port}/x"));
+    let token = cloud
+        .user_token()
+        .header("jku", format!("http://127.0.0.1:{port}/jwks.json"))
+        .header("x5u", format!("http://127.0.0.1:{port}/x"));
     tokens.validate(token.sign()).await.unwrap();
     assert_eq!((elsewhere.accepted(), cloud.requests().len()), (0, 1));
-    let nobody = tokens.with_options(ValidationOptions { trusted_issuers: Vec::new(), ..trusting(&cloud) }).unwrap();
+    let nobody = tokens
+        .with_options(ValidationOptions { trusted_issuers: Vec::new(), ..trusting(&cloud) })
+        .unwrap();
     nobody.validate(cloud.user_token().sign()).await.unwrap_err();
 }
 
@@ -111,9 +150,15 @@ async fn nobody_else_is_trusted_or_even_asked() {
 async fn the_letters_of_a_trusted_address_may_be_of_either_case() {
     let cloud = Cloud::start();
     let named = cloud.url().replace("http://127.0.0.1", "HTTP://LocalHost") + "/api/";
-    let options = ValidationOptions { trusted_issuers: vec![named], ..ValidationOptions::default() };
+    let options =
+        ValidationOptions { trusted_issuers: vec![named], ..ValidationOptions::default() };
     let issuer = cloud.url().replace("127.0.0.1", "localhost");
-    let claims = validate_jwt_token_with(cloud.user_token().claim("iss", format!("{issuer}/x")).sign(), &options).await.unwrap();
+    let claims = validate_jwt_token_with(
+        cloud.user_token().claim("iss", format!("{issuer}/x")).sign(),
+        &options,
+    )
+    .await
+    .unwrap();
     assert_eq!(claims.api_base_url(), issuer);
 }
 
@@ -128,9 +173,22 @@ async fn bad_tokens_are_refused() {
         ("wrong_algorithm", good.clone().header("alg", "NONE").signed_by(Signer::Nothing)),
         ("wrong_algorithm", good.clone().header("alg", "rs256")),
         ("wrong_algorithm", good.clone().without_header("alg")),
-        ("wrong_algorithm", good.clone().header("alg", "RS384").signed_by(Signer::Rsa(key.clone(), &OtherRsa::Rs384))),
-        ("wrong_algorithm", good.clone().header("alg", "PS256").signed_by(Signer::Rsa(key.clone(), &OtherRsa::Ps256))),
-        ("wrong_algorithm", good.clone().header("alg", "HS512").signed_by(Signer::Hs512(SECRET.into()))),
+        (
+            "wrong_algorithm",
+            good.clone()
+                .header("alg", "RS384")
+                .signed_by(Signer::Rsa(key.clone(), &OtherRsa::Rs384)),
+        ),
+        (
+            "wrong_algorithm",
+            good.clone()
+                .header("alg", "PS256")
+                .signed_by(Signer::Rsa(key.clone(), &OtherRsa::Ps256)),
+        ),
+        (
+            "wrong_algorithm",
+            good.clone().header("alg", "HS512").signed_by(Signer::Hs512(SECRET.into())),
+        ),
         ("bad_signature", good.clone().signed_by(Signer::Rs256(RsaKey::number(0)))),
         ("bad_signature", good.clone().signed_by(Signer::Nothing)),
         ("bad_signature", good.clone().signed_by(Signer::Hs512(key.public_pem().into_bytes()))),
@@ -148,36 +206,65 @@ async fn bad_tokens_are_refused() {
         let error = tokens.validate(token.sign()).await.unwrap_err();
         assert_eq!(problem(error), UserTokenProblem::Invalid(reason), "{token:?}");
     }
-    for bad in ["", "1|abc", "mt_abc", "a.b.c", "a.b", &format!("{}x", good.sign()), &"a".repeat(100_000)] {
+    for bad in
+        ["", "1|abc", "mt_abc", "a.b.c", "a.b", &format!("{}x", good.sign()), &"a".repeat(100_000)]
+    {
         let error = tokens.validate(bad).await.unwrap_err();
         let shown = format!("{error} {error:?} {tokens:?}");
         assert!(error.is_bad_user_token() && shown.len() < 2000, "{shown}");
     }
-    let wider =
-        tokens.with_options(ValidationOptions { algorithms: vec![JwtAlgorithm::Rs256, JwtAlgorithm::Rs384, JwtAlgorithm::Hs256], ..trusting(&cloud) }).unwrap();
-    let hs256 = good.clone().header("alg", "HS256").signed_by(Signer::Hs256(key.public_pem().into_bytes()));
-    assert_eq!(problem(wider.validate(hs256.sign()).await.unwrap_err()), UserTokenProblem::NoSecret);
+    let wider = tokens
+        .with_options(ValidationOptions {
+            algorithms: vec![JwtAlgorithm::Rs256, JwtAlgorithm::Rs384, JwtAlgorithm::Hs256],
+            ..trusting(&cloud)
+        })
+        .unwrap();
+    let hs256 =
+        good.clone().header("alg", "HS256").signed_by(Signer::Hs256(key.public_pem().into_bytes()));
+    assert_eq!(
+        problem(wider.validate(hs256.sign()).await.unwrap_err()),
+        UserTokenProblem::NoSecret
+    );
     wider.validate(good.sign()).await.unwrap();
 }
 
 #[tokio::test]
 async fn hs256_needs_a_secret() {
     let cloud = Cloud::start();
-    let signed = |secret: &str| cloud.user_token().header("alg", "HS256").signed_by(Signer::Hs256(secret.into())).sign();
+    let signed = |secret: &str| {
+        cloud.user_token().header("alg", "HS256").signed_by(Signer::Hs256(secret.into())).sign()
+    };
     let validate = async |token: String, secret: Option<&str>| {
-        let options = ValidationOptions { jwt_secret: secret.map(str::to_owned), ..trusting(&cloud) };
+        let options =
+            ValidationOptions { jwt_secret: secret.map(str::to_owned), ..trusting(&cloud) };
         UserTokens::new(options).unwrap().validate(token).await
     };
     let error = validate(signed(SECRET), None).await.unwrap_err();
     assert!(error.to_string().contains("RUNBEAM_JWT_SECRET"), "{error}");
     assert_eq!(problem(error), UserTokenProblem::NoSecret);
     assert_eq!(validate(signed(SECRET), Some(SECRET)).await.unwrap().sub, "user-1");
-    assert_eq!(problem(validate(signed("another-secret-that-is-long-enough"), Some(SECRET)).await.unwrap_err()), UserTokenProblem::Invalid("bad_signature"));
+    assert_eq!(
+        problem(
+            validate(signed("another-secret-that-is-long-enough"), Some(SECRET)).await.unwrap_err()
+        ),
+        UserTokenProblem::Invalid("bad_signature")
+    );
     let error = validate(signed("short"), Some("short")).await.unwrap_err();
-    assert!(error.is_bad_user_token() && matches!(error, RunbeamError::ShortSecret { length: 5, least: 32 }), "{error}");
+    assert!(
+        error.is_bad_user_token()
+            && matches!(error, RunbeamError::ShortSecret { length: 5, least: 32 }),
+        "{error}"
+    );
     // The issuer has to be trusted all the same: its address is where tokens will go.
-    let elsewhere = cloud.user_token().claim("iss", "https://evil.example").header("alg", "HS256").signed_by(Signer::Hs256(SECRET.into()));
-    assert!(matches!(problem(validate(elsewhere.sign(), Some(SECRET)).await.unwrap_err()), UserTokenProblem::UntrustedIssuer { .. }));
+    let elsewhere = cloud
+        .user_token()
+        .claim("iss", "https://evil.example")
+        .header("alg", "HS256")
+        .signed_by(Signer::Hs256(SECRET.into()));
+    assert!(matches!(
+        problem(validate(elsewhere.sign(), Some(SECRET)).await.unwrap_err()),
+        UserTokenProblem::UntrustedIssuer { .. }
+    ));
     assert!(cloud.requests().is_empty(), "a secret needs no key set");
     validate(cloud.user_token().sign(), Some(SECRET)).await.unwrap();
 }
@@ -186,11 +273,20 @@ async fn hs256_needs_a_secret() {
 async fn without_keys_nothing_is_said_about_a_token() {
     let mut cloud = Cloud::start();
     let token = cloud.user_token().sign();
-    for fault in [Fault::status(500), Fault::Garbage(100), Fault::Garbage(5_000_000), Fault::Down, Fault::Redirect(302, "http://192.0.2.1/".into())] {
+    for fault in [
+        Fault::status(500),
+        Fault::Garbage(100),
+        Fault::Garbage(5_000_000),
+        Fault::Down,
+        Fault::Redirect(302, "http://192.0.2.1/".into()),
+    ] {
         cloud.recover();
         cloud.fail(fault.clone());
         let error = UserTokens::new(trusting(&cloud)).unwrap().validate(&token).await.unwrap_err();
-        assert!(error.is_unreachable() && !error.is_bad_user_token() && !error.is_timeout(), "{fault:?}: {error}");
+        assert!(
+            error.is_unreachable() && !error.is_bad_user_token() && !error.is_timeout(),
+            "{fault:?}: {error}"
+        );
     }
     cloud.recover();
     cloud.stop();
@@ -213,14 +309,21 @@ async fn without_keys_nothing_is_said_about_a_token() {
 async fn a_key_set_that_is_slow_is_a_matter_of_time() {
     let cloud = Cloud::start();
     cloud.fail(Fault::Silence);
-    let error = UserTokens::new(trusting(&cloud)).unwrap().validate(cloud.user_token().sign()).await.unwrap_err();
+    let error = UserTokens::new(trusting(&cloud))
+        .unwrap()
+        .validate(cloud.user_token().sign())
+        .await
+        .unwrap_err();
     assert!(error.is_timeout() && !error.is_unreachable() && !error.is_bad_user_token(), "{error}");
 }
 
 #[tokio::test]
 async fn keys_may_come_from_a_place_of_the_operators() {
     let (cloud, keys) = (Cloud::start(), Cloud::start());
-    let options = ValidationOptions { jwks_url: Some(format!("{}/api/.well-known/jwks.json", keys.url())), ..trusting(&cloud) };
+    let options = ValidationOptions {
+        jwks_url: Some(format!("{}/api/.well-known/jwks.json", keys.url())),
+        ..trusting(&cloud)
+    };
     UserTokens::new(options).unwrap().validate(cloud.user_token().sign()).await.unwrap();
     assert_eq!((cloud.requests().len(), keys.requests().len()), (0, 1));
 }
@@ -245,6 +348,8 @@ fn the_keys_of_the_process_outlive_a_runtime() {
     // Without options only the default issuer is trusted: see `seed` for the variable.
     if std::env::var_os("RUNBEAM_API_URL").is_none() {
         let error = run().block_on(validate_jwt_token(&token, 24)).unwrap_err();
-        assert!(matches!(problem(error), UserTokenProblem::UntrustedIssuer { trusted, .. } if trusted == ["https://api.runbeam.cloud"]));
+        assert!(
+            matches!(problem(error), UserTokenProblem::UntrustedIssuer { trusted, .. } if trusted == ["https://api.runbeam.cloud"])
+        );
     }
 }

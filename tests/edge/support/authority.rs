@@ -1,6 +1,9 @@
 //! A certificate authority of the test's own, and what it issues.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
+};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -59,10 +62,17 @@ impl Authority {
         self.issue(params, change)
     }
 
-    fn issue(&self, mut params: CertificateParams, change: impl FnOnce(&mut CertificateParams)) -> Pair {
+    fn issue(
+        &self,
+        mut params: CertificateParams,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Pair {
         change(&mut params);
         let key = KeyPair::generate().unwrap();
-        let pair = Pair { certificate: params.signed_by(&key, &self.issuer).unwrap().pem(), key: key.serialize_pem() };
+        let pair = Pair {
+            certificate: params.signed_by(&key, &self.issuer).unwrap().pem(),
+            key: key.serialize_pem(),
+        };
         secrets::remember(&pair.key);
         pair
     }

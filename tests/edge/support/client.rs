@@ -1,4 +1,5 @@
-//! A small HTTP/1.1 client: exact bytes out, parsed responses in, one connection for as long as the test wants.
+//! A small HTTP/1.1 client: exact bytes out, parsed responses in, one connection for as long as the
+//! test wants.
 
 use std::io;
 use std::net::TcpStream;
@@ -18,7 +19,8 @@ pub struct Client {
 
 impl Client {
     pub fn connect(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap_or_else(|error| panic!("connect to port {port}: {error}"));
+        let stream = TcpStream::connect(("127.0.0.1", port))
+            .unwrap_or_else(|error| panic!("connect to port {port}: {error}"));
         let wire = Wire::new(stream);
         wire.set_patience(PATIENCE);
         Self { wire }
@@ -30,7 +32,8 @@ impl Client {
         self
     }
 
-    /// Sends what it can: the edge may have answered and closed before the end, which is for the test to judge.
+    /// Sends what it can: the edge may have answered and closed before the end, which is for the
+    /// test to judge.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let _ = self.wire.write(bytes.as_ref());
         self
@@ -62,7 +65,8 @@ impl Client {
             return Ok(None);
         };
         let mut body = Vec::new();
-        response.complete = self.read_body(&response, method, &mut |piece| body.extend_from_slice(piece));
+        response.complete =
+            self.read_body(&response, method, &mut |piece| body.extend_from_slice(piece));
         response.body = body;
         Ok(Some(response))
     }
@@ -81,7 +85,12 @@ impl Client {
             };
             let head = Head::parse(&raw);
             let status = head.first_line.split(' ').nth(1).and_then(|status| status.parse().ok());
-            let status = status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("not a status line: {:?}", head.first_line)))?;
+            let status = status.ok_or_else(|| {
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("not a status line: {:?}", head.first_line),
+                )
+            })?;
             if (100..200).contains(&status) && status != 101 {
                 interim.push(status);
                 continue;
@@ -91,7 +100,12 @@ impl Client {
     }
 
     /// Reads the body of `response`; whether it came to the end that its frame promised.
-    pub fn read_body(&mut self, response: &Response, method: &str, sink: &mut dyn FnMut(&[u8])) -> bool {
+    pub fn read_body(
+        &mut self,
+        response: &Response,
+        method: &str,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> bool {
         if method == "HEAD" || matches!(response.status, 101 | 204 | 304) {
             return true;
         }
@@ -108,7 +122,12 @@ impl Client {
     #[track_caller]
     pub fn raw_exactly(&mut self, length: usize) -> Vec<u8> {
         let bytes = self.wire.up_to(length).expect("bytes");
-        assert_eq!(bytes.len(), length, "the connection ended early: {:?}", String::from_utf8_lossy(&bytes));
+        assert_eq!(
+            bytes.len(),
+            length,
+            "the connection ended early: {:?}",
+            String::from_utf8_lossy(&bytes)
+        );
         bytes
     }
 
@@ -128,7 +147,13 @@ impl Client {
                 Ok(Some(response)) => responses.push(response),
                 Ok(None) => return (responses, true),
                 Err(error) => {
-                    return (responses, !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut));
+                    return (
+                        responses,
+                        !matches!(
+                            error.kind(),
+                            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                        ),
+                    );
                 }
             }
         }

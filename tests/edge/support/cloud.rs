@@ -1,4 +1,5 @@
-//! A stand-in for Runbeam Cloud on loopback: it speaks the wire of the real one, records every request, and can be made to fail in every way.
+//! A stand-in for Runbeam Cloud on loopback: it speaks the wire of the real one, records every
+//! request, and can be made to fail in every way.
 //!
 //! `api` holds what it answers when all is well.
 
@@ -99,10 +100,19 @@ impl Cloud {
         let port = Port::claim();
         let key = RsaKey::number(5);
         // Made here, since only the test's own thread can remember a secret.
-        let tokens: Vec<String> = (0..16).map(|number| format!("mt_{:016x}{:016x}{number:04}", fastrand::u64(..), fastrand::u64(..))).collect();
+        let tokens: Vec<String> = (0..16)
+            .map(|number| {
+                format!("mt_{:016x}{:016x}{number:04}", fastrand::u64(..), fastrand::u64(..))
+            })
+            .collect();
         tokens.iter().for_each(|token| secrets::remember(token));
         let api = api::Api::new(format!("http://127.0.0.1:{port}"), key.jwk(KID), tokens);
-        let shared = Arc::new(Shared { requests: Mutex::default(), faults: Mutex::default(), api: Mutex::new(api), endless: AtomicUsize::new(0) });
+        let shared = Arc::new(Shared {
+            requests: Mutex::default(),
+            faults: Mutex::default(),
+            api: Mutex::new(api),
+            endless: AtomicUsize::new(0),
+        });
         let mut cloud = Self { port, key, shared, server: None };
         cloud.restart();
         cloud
@@ -147,9 +157,14 @@ impl Cloud {
         self.fail_at("", usize::MAX, fault);
     }
 
-    /// The next `times` requests whose path holds `part` meet this fault. Faults that were planned earlier come first.
+    /// The next `times` requests whose path holds `part` meet this fault. Faults that were planned
+    /// earlier come first.
     pub fn fail_at(&self, part: &str, times: usize, fault: Fault) {
-        self.shared.faults.lock().unwrap().push(Planned { part: part.to_owned(), fault, left: times });
+        self.shared.faults.lock().unwrap().push(Planned {
+            part: part.to_owned(),
+            fault,
+            left: times,
+        });
     }
 
     /// All is well again.
@@ -215,7 +230,8 @@ impl Cloud {
         self.api().base_url = answer;
     }
 
-    /// Puts a resource into a collection: `gateways`, `services`, `endpoints`, `backends` or `pipelines`.
+    /// Puts a resource into a collection: `gateways`, `services`, `endpoints`, `backends` or
+    /// `pipelines`.
     pub fn add(&self, collection: &str, resource: Value) {
         self.api().add(collection, resource);
     }
@@ -233,7 +249,9 @@ impl Cloud {
 impl Shared {
     fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
         let mut wire = Wire::new(stream);
-        let Some(head) = wire.head()? else { return Ok(()) };
+        let Some(head) = wire.head()? else {
+            return Ok(());
+        };
         let head = String::from_utf8_lossy(&head).into_owned();
         let field = |name: &str| {
             head.lines().find_map(|line| {
@@ -251,14 +269,20 @@ impl Shared {
             authorization: field("authorization"),
             user_agent: field("user-agent"),
             content_type: field("content-type"),
-            body: serde_json::from_slice(&body).unwrap_or_else(|_| String::from_utf8_lossy(&body).into()),
+            body: serde_json::from_slice(&body)
+                .unwrap_or_else(|_| String::from_utf8_lossy(&body).into()),
             head: head.clone(),
         };
-        let request = if body.is_empty() { Recorded { body: Value::Null, ..request } } else { request };
+        let request =
+            if body.is_empty() { Recorded { body: Value::Null, ..request } } else { request };
         self.requests.lock().unwrap().push(request.clone());
         let well = || {
             let (status, answer) = self.api.lock().unwrap().answer(&request);
-            (status, Vec::new(), if answer.is_null() { Vec::new() } else { answer.to_string().into_bytes() })
+            (
+                status,
+                Vec::new(),
+                if answer.is_null() { Vec::new() } else { answer.to_string().into_bytes() },
+            )
         };
         let (status, fields, body) = match self.fault(&request.path) {
             None => well(),
@@ -273,12 +297,23 @@ impl Shared {
                 std::thread::sleep(pause);
                 well()
             }
-            Some(Fault::Garbage(bytes)) => (200, Vec::new(), format!("<html>{}", "A".repeat(bytes.saturating_sub(6))).into_bytes()),
+            Some(Fault::Garbage(bytes)) => (
+                200,
+                Vec::new(),
+                format!("<html>{}", "A".repeat(bytes.saturating_sub(6))).into_bytes(),
+            ),
             Some(Fault::Body(body)) => (200, Vec::new(), body.into_bytes()),
-            Some(Fault::Status(status, fields)) => (status, fields, json!({ "message": format!("The cloud says {status}.") }).to_string().into_bytes()),
+            Some(Fault::Status(status, fields)) => (
+                status,
+                fields,
+                json!({ "message": format!("The cloud says {status}.") }).to_string().into_bytes(),
+            ),
             Some(Fault::Redirect(status, to)) => (status, vec![("Location", to)], Vec::new()),
         };
-        let mut head = format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n", body.len());
+        let mut head = format!(
+            "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n",
+            body.len()
+        );
         for (name, value) in fields {
             head += &format!("{name}: {value}\r\n");
         }
@@ -287,7 +322,9 @@ impl Shared {
     }
 
     fn serve_without_end(&self, wire: &mut Wire) -> std::io::Result<()> {
-        wire.write(b"HTTP/1.1 200 X\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n[")?;
+        wire.write(
+            b"HTTP/1.1 200 X\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n[",
+        )?;
         let piece = [b' '; 64 * 1024];
         while self.endless.load(Ordering::SeqCst) < ENDLESS {
             wire.write(&piece)?;
@@ -298,7 +335,8 @@ impl Shared {
 
     fn fault(&self, path: &str) -> Option<Fault> {
         let mut faults = self.faults.lock().unwrap();
-        let planned = faults.iter_mut().find(|planned| planned.left > 0 && path.contains(&planned.part))?;
+        let planned =
+            faults.iter_mut().find(|planned| planned.left > 0 && path.contains(&planned.part))?;
         planned.left -= 1;
         Some(planned.fault.clone())
     }

@@ -25,7 +25,8 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_harmony-edge");
 /// How long a start may take on a busy machine. `/ready` itself may wait 10 s for a key set.
 const START: Duration = Duration::from_secs(30);
 
-/// A running edge. When it is dropped, its process is ended and all that it wrote is searched for the secrets of the test.
+/// A running edge. When it is dropped, its process is ended and all that it wrote is searched for
+/// the secrets of the test.
 pub struct Edge {
     place: Place,
     process: Child,
@@ -61,12 +62,21 @@ impl Edge {
     }
 
     pub fn configured(settings: Settings) -> EdgeBuilder {
-        EdgeBuilder { settings, ports: None, environment: Vec::new(), files: Vec::new(), launcher: Vec::new() }
+        EdgeBuilder {
+            settings,
+            ports: None,
+            environment: Vec::new(),
+            files: Vec::new(),
+            launcher: Vec::new(),
+        }
     }
 
     /// A whole configuration, which names these ports itself.
     pub fn of_text(text: &str, public: Port, management: Port) -> EdgeBuilder {
-        EdgeBuilder { ports: Some((public, management)), ..Self::configured(Settings::of_text(text)) }
+        EdgeBuilder {
+            ports: Some((public, management)),
+            ..Self::configured(Settings::of_text(text))
+        }
     }
 
     pub fn port(&self) -> u16 {
@@ -115,7 +125,8 @@ impl Edge {
         Client::connect(self.port())
     }
 
-    /// Sends exactly these bytes; the responses until the edge closes or is silent for a second, and whether it closed.
+    /// Sends exactly these bytes; the responses until the edge closes or is silent for a second,
+    /// and whether it closed.
     pub fn raw(&self, bytes: impl AsRef<[u8]>) -> (Vec<Response>, bool) {
         let mut client = self.connect().patience(Duration::from_secs(1));
         client.send(bytes);
@@ -137,7 +148,9 @@ impl Edge {
 
     #[track_caller]
     pub fn exit_status(&mut self, within: Duration) -> ExitStatus {
-        eventually("the end of the edge", within, || self.process.try_wait().expect("the status of a child"))
+        eventually("the end of the edge", within, || {
+            self.process.try_wait().expect("the status of a child")
+        })
     }
 
     pub fn id(&self) -> u32 {
@@ -154,13 +167,15 @@ impl Edge {
         self.place.launch(arguments)
     }
 
-    /// Lets a new process take over, and goes on with that one. The old one is the caller's, to see it end.
+    /// Lets a new process take over, and goes on with that one. The old one is the caller's, to see
+    /// it end.
     #[track_caller]
     pub fn upgrade(&mut self) -> Child {
         let words = || self.log().matches(": took over").count();
         let before = words();
         let mut new = self.launch(&["--upgrade"]);
-        let took_over = becomes_true(START, || words() > before || matches!(new.try_wait(), Ok(Some(_))));
+        let took_over =
+            becomes_true(START, || words() > before || matches!(new.try_wait(), Ok(Some(_))));
         assert!(took_over && words() > before, "the new process did not take over\n{}", self.log());
         std::mem::replace(&mut self.process, new)
     }
@@ -176,7 +191,9 @@ impl Edge {
     #[track_caller]
     fn await_listening(&mut self) {
         let port = self.port();
-        self.await_start("a listener", move |_| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        self.await_start("a listener", move |_| {
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
     }
 
     #[track_caller]
@@ -184,7 +201,8 @@ impl Edge {
         self.await_listening();
         let port = self.place.management.number();
         self.await_start("200 from /ready", move |_| {
-            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() && Request::new(port, "GET", "/ready").send().status == 200
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+                && Request::new(port, "GET", "/ready").send().status == 200
         });
     }
 
@@ -195,10 +213,15 @@ impl Edge {
             ended = self.process.try_wait().expect("the status of a child");
             ended.is_some() || ready(self)
         });
-        assert!(started && ended.is_none(), "the edge did not start: no {what}; ended: {ended:?}\n{}", self.log());
+        assert!(
+            started && ended.is_none(),
+            "the edge did not start: no {what}; ended: {ended:?}\n{}",
+            self.log()
+        );
     }
 
-    /// Waits until nothing more is written: the log is, beside the answers, and the last lines are as telling as the first.
+    /// Waits until nothing more is written: the log is, beside the answers, and the last lines are
+    /// as telling as the first.
     fn settle(&self) {
         let mut before = None;
         becomes_true(Duration::from_secs(1), || {
@@ -262,13 +285,15 @@ impl EdgeBuilder {
         self
     }
 
-    /// Starts the binary by another program, whose arguments these are; `{port}` and `{mport}` in them are filled in.
+    /// Starts the binary by another program, whose arguments these are; `{port}` and `{mport}` in
+    /// them are filled in.
     pub fn under(mut self, launcher: &[&str]) -> Self {
         self.launcher = launcher.iter().map(|&word| word.into()).collect();
         self
     }
 
-    /// A file in the edge's directory, for configurations that name one (as `{dir}/name`, or by the name alone).
+    /// A file in the edge's directory, for configurations that name one (as `{dir}/name`, or by the
+    /// name alone).
     pub fn file(mut self, name: &str, content: &str) -> Self {
         self.files.push((name.into(), content.into()));
         self
@@ -304,14 +329,21 @@ impl EdgeBuilder {
     fn spawn(self) -> Edge {
         let (port, management) = self.ports.unwrap_or_else(|| (Port::claim(), Port::claim()));
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let place = Place { directory, port, management, environment: self.environment, launcher: self.launcher };
+        let place = Place {
+            directory,
+            port,
+            management,
+            environment: self.environment,
+            launcher: self.launcher,
+        };
         fs::create_dir(place.path("home")).expect("a home directory");
         for (name, content) in &self.files {
             let path = place.path(name);
             fs::create_dir_all(path.parent().expect("a directory")).expect("the file's directory");
             fs::write(path, place.fill(content)).expect("a file in the temporary directory");
         }
-        fs::write(place.path("harmony.toml"), place.fill(&self.settings.text())).expect("the configuration");
+        fs::write(place.path("harmony.toml"), place.fill(&self.settings.text()))
+            .expect("the configuration");
         let process = place.spawn();
         Edge { place, process }
     }
@@ -329,7 +361,9 @@ impl Place {
 
     fn fill(&self, text: &str) -> String {
         let directory = self.directory.path().to_str().expect("a directory in UTF-8");
-        text.replace("{port}", &self.port.to_string()).replace("{mport}", &self.management.to_string()).replace("{dir}", directory)
+        text.replace("{port}", &self.port.to_string())
+            .replace("{mport}", &self.management.to_string())
+            .replace("{dir}", directory)
     }
 
     fn spawn(&self) -> Child {
@@ -337,7 +371,11 @@ impl Place {
             return self.launch(&[]);
         };
         let mut command = Command::new(program);
-        command.current_dir(self.directory.path()).env_clear().env("HOME", self.path("home")).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+            .current_dir(self.directory.path())
+            .env_clear()
+            .env("HOME", self.path("home"))
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.args(arguments.iter().map(|argument| self.fill(argument))).arg(BINARY);
         self.spawn_with_log(command)
     }
@@ -350,7 +388,11 @@ impl Place {
     }
 
     fn spawn_with_log(&self, mut command: Command) -> Child {
-        let log = OpenOptions::new().create(true).append(true).open(self.path("log")).expect("the log file");
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path("log"))
+            .expect("the log file");
         command.args(["-c", "harmony.toml"]);
         command.stdout(clone(&log)).stderr(clone(&log)).spawn().expect("the binary starts")
     }
@@ -363,7 +405,11 @@ impl Place {
 /// The binary in `directory`, with its home there and nothing of the machine's own settings.
 pub fn command(directory: &Path) -> Command {
     let mut command = Command::new(BINARY);
-    command.current_dir(directory).env_clear().env("HOME", directory.join("home")).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+        .current_dir(directory)
+        .env_clear()
+        .env("HOME", directory.join("home"))
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
     // Everything that can be logged is, so that a secret has no place to hide.
     command.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "1").stdin(Stdio::null());
     // Where coverage is measured, this process's counts too.

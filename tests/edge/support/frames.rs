@@ -1,5 +1,6 @@
-//! HTTP/2 frames as bytes, for what no client library would send: every name and value goes out as it is, literally and without Huffman coding (RFC 7541 section 6.2.2).
-//! What comes back is read only as far as a test needs it: statuses, bodies, and how a stream or the connection ended.
+//! HTTP/2 frames as bytes, for what no client library would send: every name and value goes out as
+//! it is, literally and without Huffman coding (RFC 7541 section 6.2.2). What comes back is read
+//! only as far as a test needs it: statuses, bodies, and how a stream or the connection ended.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
@@ -111,7 +112,8 @@ impl Connection {
         self
     }
 
-    /// Reads until the stream has ended in one way or another, the connection too, or there is silence.
+    /// Reads until the stream has ended in one way or another, the connection too, or there is
+    /// silence.
     pub fn read_until(&mut self, number: u32) -> &Answers {
         while !self.answers.is_settled(number) {
             if !self.read_frame() {
@@ -141,7 +143,10 @@ impl Connection {
                     continue;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => self.answers.closed |= !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+                Err(error) => {
+                    self.answers.closed |=
+                        !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+                }
             }
             return false;
         }
@@ -149,7 +154,9 @@ impl Connection {
 
     fn take(&mut self, kind: u8, flags: u8, number: u32, payload: &[u8]) {
         match kind {
-            SETTINGS if flags & ACK == 0 => drop(self.stream.write_all(&frame(SETTINGS, ACK, 0, &[]))),
+            SETTINGS if flags & ACK == 0 => {
+                drop(self.stream.write_all(&frame(SETTINGS, ACK, 0, &[])))
+            }
             PING if flags & ACK == 0 => drop(self.stream.write_all(&frame(PING, ACK, 0, payload))),
             // Error 0 lets the streams that are open go on.
             GOAWAY => self.answers.closed |= payload.get(4..8) != Some(&[0; 4]),
@@ -167,7 +174,8 @@ impl Connection {
     }
 }
 
-/// The status at the beginning of a header block, by its index (RFC 7541 appendix A) or by its digits, in Huffman code (appendix B).
+/// The status at the beginning of a header block, by its index (RFC 7541 appendix A) or by its
+/// digits, in Huffman code (appendix B).
 fn status(block: &[u8]) -> Option<u16> {
     let mut block = block;
     // Changes of the table's size.
@@ -175,7 +183,9 @@ fn status(block: &[u8]) -> Option<u16> {
         block = rest;
     }
     match *block {
-        [first @ 0x88..=0x8e, ..] => Some([200, 204, 206, 304, 400, 404, 500][usize::from(first - 0x88)]),
+        [first @ 0x88..=0x8e, ..] => {
+            Some([200, 204, 206, 304, 400, 404, 500][usize::from(first - 0x88)])
+        }
         [0x48 | 0x08 | 0x18, length, ref rest @ ..] => {
             let text = rest.get(..usize::from(length & 0x7f))?;
             let digits = if length & 0x80 == 0 { text.to_vec() } else { huffman_digits(text) };
@@ -186,7 +196,8 @@ fn status(block: &[u8]) -> Option<u16> {
 }
 
 fn huffman_digits(text: &[u8]) -> Vec<u8> {
-    let bits: Vec<u8> = text.iter().flat_map(|byte| (0..8).rev().map(move |place| byte >> place & 1)).collect();
+    let bits: Vec<u8> =
+        text.iter().flat_map(|byte| (0..8).rev().map(move |place| byte >> place & 1)).collect();
     let number = |bits: &[u8]| bits.iter().fold(0, |number, bit| number << 1 | bit);
     let (mut at, mut digits) = (0, Vec::new());
     while at + 5 <= bits.len() {
@@ -209,7 +220,12 @@ fn huffman_digits(text: &[u8]) -> Vec<u8> {
 fn blocks_and_statuses_are_as_the_rfc_has_them() {
     assert_eq!(block(&[(b"a", b"bc")]), [0x10, 1, b'a', 2, b'b', b'c']);
     assert_eq!(block(&[(b"a", &[b'x'; 300])])[3..6], [127, 0xad, 0x01]);
-    for (block, expected) in [(&[0x88][..], 200), (&[0x20, 0x8c], 400), (&[0x48, 0x03, b'5', b'0', b'2'], 502), (&[0x48, 0x82, 0x68, 0x01], 401)] {
+    for (block, expected) in [
+        (&[0x88][..], 200),
+        (&[0x20, 0x8c], 400),
+        (&[0x48, 0x03, b'5', b'0', b'2'], 502),
+        (&[0x48, 0x82, 0x68, 0x01], 401),
+    ] {
         assert_eq!(status(block), Some(expected), "{block:x?}");
     }
 }

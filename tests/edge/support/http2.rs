@@ -24,8 +24,10 @@ async fn exchange(request: &Request) -> Result<Response, Box<dyn Error>> {
     // Its end is no error of the request: the response tells.
     tokio::spawn(async move { drop(connection.await) });
 
-    let mut head =
-        http::Request::builder().version(http::Version::HTTP_2).method(request.method.as_str()).uri(format!("http://{}{}", request.host, request.target));
+    let mut head = http::Request::builder()
+        .version(http::Version::HTTP_2)
+        .method(request.method.as_str())
+        .uri(format!("http://{}{}", request.host, request.target));
     for (name, value) in &request.fields {
         head = head.header(name.to_ascii_lowercase(), value);
     }
@@ -53,7 +55,9 @@ async fn exchange(request: &Request) -> Result<Response, Box<dyn Error>> {
 async fn upload(mut stream: h2::SendStream<Bytes>, mut body: Bytes) -> Result<(), h2::Error> {
     while !body.is_empty() {
         stream.reserve_capacity(body.len());
-        let Some(capacity) = std::future::poll_fn(|context| stream.poll_capacity(context)).await.transpose()? else {
+        let Some(capacity) =
+            std::future::poll_fn(|context| stream.poll_capacity(context)).await.transpose()?
+        else {
             return Ok(());
         };
         stream.send_data(body.split_to(capacity.min(body.len())), false)?;
@@ -62,31 +66,51 @@ async fn upload(mut stream: h2::SendStream<Bytes>, mut body: Bytes) -> Result<()
 }
 
 fn as_response(parts: &http::response::Parts, body: Vec<u8>, complete: bool) -> Response {
-    let fields: Vec<(String, String)> =
-        parts.headers.iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect();
+    let fields: Vec<(String, String)> = parts
+        .headers
+        .iter()
+        .map(|(name, value)| {
+            (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        })
+        .collect();
     let head = Head { first_line: format!("HTTP/2 {}", parts.status.as_str()), fields };
     Response { status: parts.status.as_u16(), head, body, complete, interim: Vec::new() }
 }
 
-/// The statuses of `GET`s for `path` on one connection, all under way at once; each with its `Authorization`, or none.
+/// The statuses of `GET`s for `path` on one connection, all under way at once; each with its
+/// `Authorization`, or none.
 pub fn statuses(port: u16, path: &str, authorizations: &[Option<&str>]) -> Vec<u16> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("a connection");
         let (mut sender, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
         tokio::spawn(async move { drop(connection.await) });
         let mut responses = Vec::new();
         for authorization in authorizations {
-            let mut request = http::Request::builder().uri(format!("http://127.0.0.1:{port}{path}"));
+            let mut request =
+                http::Request::builder().uri(format!("http://127.0.0.1:{port}{path}"));
             if let Some(authorization) = authorization {
                 request = request.header("authorization", *authorization);
             }
             sender = sender.ready().await.expect("room for another stream");
-            responses.push(sender.send_request(request.body(()).expect("a request"), true).expect("a stream").0);
+            responses.push(
+                sender
+                    .send_request(request.body(()).expect("a request"), true)
+                    .expect("a stream")
+                    .0,
+            );
         }
         let mut statuses = Vec::new();
         for response in responses {
-            statuses.push(tokio::time::timeout(PATIENCE, response).await.expect("a response in time").expect("a response").status().as_u16());
+            statuses.push(
+                tokio::time::timeout(PATIENCE, response)
+                    .await
+                    .expect("a response in time")
+                    .expect("a response")
+                    .status()
+                    .as_u16(),
+            );
         }
         statuses
     })

@@ -1,4 +1,5 @@
-//! An issuer of tokens: real RSA keys, served as a JWKS over HTTP on loopback. It can rotate and withdraw keys, stop, come back, and answer in every wrong way.
+//! An issuer of tokens: real RSA keys, served as a JWKS over HTTP on loopback. It can rotate and
+//! withdraw keys, stop, come back, and answer in every wrong way.
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -67,7 +68,8 @@ impl Issuer {
             fetches: AtomicUsize::new(0),
             endless: AtomicUsize::new(0),
         });
-        let mut issuer = Self { port: Port::claim(), state, server: None, signing: (kid.to_owned(), key) };
+        let mut issuer =
+            Self { port: Port::claim(), state, server: None, signing: (kid.to_owned(), key) };
         issuer.restart();
         issuer
     }
@@ -158,7 +160,10 @@ impl State {
                 return Ok(());
             }
         };
-        let mut head = format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n", body.len());
+        let mut head = format!(
+            "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n",
+            body.len()
+        );
         for (name, value) in fields {
             head += &format!("{name}: {value}\r\n");
         }
@@ -180,7 +185,8 @@ impl State {
         json!({ "keys": *self.keys.lock().unwrap() }).to_string().into_bytes()
     }
 
-    /// The real keys, and 20 MB that JSON allows after them: only a limit on the size can refuse it.
+    /// The real keys, and 20 MB that JSON allows after them: only a limit on the size can refuse
+    /// it.
     fn huge_key_set(&self) -> Vec<u8> {
         let mut body = self.key_set();
         body.resize(body.len() + 20_000_000, b' ');

@@ -23,18 +23,23 @@ impl RsaKey {
     /// The key of that number: always the same within a process.
     pub fn number(number: usize) -> Arc<Self> {
         static KEYS: [OnceLock<Arc<RsaKey>>; 6] = [const { OnceLock::new() }; 6];
-        let key = KEYS[number].get_or_init(|| Arc::new(Self(KeyPair::generate(KeySize::Rsa2048).expect("an RSA key"))));
+        let key = KEYS[number].get_or_init(|| {
+            Arc::new(Self(KeyPair::generate(KeySize::Rsa2048).expect("an RSA key")))
+        });
         Arc::clone(key)
     }
 
     pub fn sign(&self, padding: &'static dyn RsaEncoding, message: &[u8]) -> Vec<u8> {
         let mut signature = vec![0; self.0.public_modulus_len()];
-        self.0.sign(padding, &SystemRandom::new(), message, &mut signature).expect("an RSA signature");
+        self.0
+            .sign(padding, &SystemRandom::new(), message, &mut signature)
+            .expect("an RSA signature");
         signature
     }
 
     pub fn modulus(&self) -> Vec<u8> {
-        // RSAPublicKey of a 2048-bit key: a sequence of two integers, whose headers have fixed lengths.
+        // RSAPublicKey of a 2048-bit key: a sequence of two integers, whose headers have fixed
+        // lengths.
         let der = self.0.public_key().as_ref();
         assert_eq!(der.len(), 270, "an RSAPublicKey of 2048 bits and e = 65537");
         der[9..265].to_vec()
@@ -53,7 +58,8 @@ impl RsaKey {
     /// `-----BEGIN PUBLIC KEY-----` and so on, with a newline at the end.
     pub fn public_pem(&self) -> String {
         let body = STANDARD.encode(self.public_der());
-        let lines: Vec<&str> = body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        let lines: Vec<&str> =
+            body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
         format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
     }
 }
@@ -84,8 +90,12 @@ impl Signer {
             Self::Rsa(key, OtherRsa::Rs384) => key.sign(&signature::RSA_PKCS1_SHA384, message),
             Self::Rsa(key, OtherRsa::Rs512) => key.sign(&signature::RSA_PKCS1_SHA512, message),
             Self::Rsa(key, OtherRsa::Ps256) => key.sign(&signature::RSA_PSS_SHA256, message),
-            Self::Hs256(secret) => hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message).as_ref().to_vec(),
-            Self::Hs512(secret) => hmac::sign(&hmac::Key::new(hmac::HMAC_SHA512, secret), message).as_ref().to_vec(),
+            Self::Hs256(secret) => {
+                hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message).as_ref().to_vec()
+            }
+            Self::Hs512(secret) => {
+                hmac::sign(&hmac::Key::new(hmac::HMAC_SHA512, secret), message).as_ref().to_vec()
+            }
             Self::Nothing => Vec::new(),
         }
     }

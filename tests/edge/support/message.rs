@@ -8,7 +8,8 @@ pub struct Head {
 }
 
 impl Head {
-    /// Reads what a well-behaved peer sends. Bytes outside UTF-8 are kept readable rather than exact; whoever needs them exact has the raw bytes.
+    /// Reads what a well-behaved peer sends. Bytes outside UTF-8 are kept readable rather than
+    /// exact; whoever needs them exact has the raw bytes.
     pub fn parse(raw: &[u8]) -> Self {
         let text = String::from_utf8_lossy(raw);
         let mut lines = text.split("\r\n");
@@ -23,7 +24,8 @@ impl Head {
         Self { first_line, fields }
     }
 
-    /// The only value of the field; `None` when it is absent. More than one is a failure of the test.
+    /// The only value of the field; `None` when it is absent. More than one is a failure of the
+    /// test.
     #[track_caller]
     pub fn field(&self, name: &str) -> Option<&str> {
         let values = self.fields(name);
@@ -32,7 +34,11 @@ impl Head {
     }
 
     pub fn fields(&self, name: &str) -> Vec<&str> {
-        self.fields.iter().filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect()
+        self.fields
+            .iter()
+            .filter(|(field, _)| field.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 
     pub fn has(&self, name: &str) -> bool {

@@ -3,7 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Asks `probe` again and again until it has an answer; panics, naming `what`, when it has none `within` the time.
+/// Asks `probe` again and again until it has an answer; panics, naming `what`, when it has none
+/// `within` the time.
 #[track_caller]
 pub fn eventually<T>(what: &str, within: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + within;

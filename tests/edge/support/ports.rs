@@ -1,7 +1,9 @@
 //! Ports for programs that must be told theirs.
 //!
-//! Pingora cannot report which port it got for port 0, and a test has to stop a server and start another one in the same place. So a port is claimed first: outside the
-//! range that the kernel gives to outgoing connections, under a lock file that keeps other test processes away, and only after a trial bind.
+//! Pingora cannot report which port it got for port 0, and a test has to stop a server and start
+//! another one in the same place. So a port is claimed first: outside the range that the kernel
+//! gives to outgoing connections, under a lock file that keeps other test processes away, and only
+//! after a trial bind.
 
 use std::fmt;
 use std::fs::{self, File};

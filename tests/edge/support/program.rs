@@ -33,7 +33,11 @@ impl Program {
     pub fn with(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(directory.path().join("home")).expect("a home directory");
-        Self { directory, arguments: arguments.iter().map(|&argument| argument.into()).collect(), environment: Vec::new() }
+        Self {
+            directory,
+            arguments: arguments.iter().map(|&argument| argument.into()).collect(),
+            environment: Vec::new(),
+        }
     }
 
     /// `-c harmony.toml --check` with this text in the file.
@@ -45,7 +49,11 @@ impl Program {
     pub fn file(self, name: &str, content: &str) -> Self {
         let path = self.directory.path().join(name);
         fs::create_dir_all(path.parent().expect("a directory")).expect("the file's directory");
-        fs::write(path, content.replace("{dir}", self.directory().to_str().expect("a directory in UTF-8"))).expect("a file");
+        fs::write(
+            path,
+            content.replace("{dir}", self.directory().to_str().expect("a directory in UTF-8")),
+        )
+        .expect("a file");
         self
     }
 
@@ -64,14 +72,24 @@ impl Program {
         let create = |name: &str| fs::File::create(path(name)).expect("a file for the output");
         let mut command = command(self.directory.path());
         command.env_remove("RUST_LOG").args(&self.arguments).envs(self.environment.iter().cloned());
-        let mut process = command.stdout(Stdio::from(create("stdout"))).stderr(Stdio::from(create("stderr"))).spawn().expect("the binary starts");
+        let mut process = command
+            .stdout(Stdio::from(create("stdout")))
+            .stderr(Stdio::from(create("stderr")))
+            .spawn()
+            .expect("the binary starts");
         let mut status = None;
         let ended = becomes_true(PATIENCE, || {
             status = process.try_wait().expect("the status of a child");
             status.is_some()
         });
-        let read = |name: &str| String::from_utf8_lossy(&fs::read(path(name)).unwrap_or_default()).into_owned();
-        let ran = Ran { status: status.and_then(|status| status.code()), stdout: read("stdout"), stderr: read("stderr") };
+        let read = |name: &str| {
+            String::from_utf8_lossy(&fs::read(path(name)).unwrap_or_default()).into_owned()
+        };
+        let ran = Ran {
+            status: status.and_then(|status| status.code()),
+            stdout: read("stdout"),
+            stderr: read("stderr"),
+        };
         if !ended {
             let _ = process.kill();
             let _ = process.wait();
@@ -92,6 +110,10 @@ impl Ran {
     #[track_caller]
     pub fn assert_ok(&self, row: &str) {
         assert_eq!(self.status, Some(0), "{row}:\n{}{}", self.stdout, self.stderr);
-        assert!(self.stdout.lines().any(|line| line == "configuration ok"), "{row}: {}", self.stdout);
+        assert!(
+            self.stdout.lines().any(|line| line == "configuration ok"),
+            "{row}: {}",
+            self.stdout
+        );
     }
 }

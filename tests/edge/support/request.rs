@@ -20,7 +20,16 @@ pub struct Request {
 impl Request {
     pub fn new(port: u16, method: &str, target: &str) -> Self {
         let host = format!("127.0.0.1:{port}");
-        Self { port, method: method.into(), target: target.into(), host, fields: Vec::new(), body: None, chunked: false, http2: false }
+        Self {
+            port,
+            method: method.into(),
+            target: target.into(),
+            host,
+            fields: Vec::new(),
+            body: None,
+            chunked: false,
+            http2: false,
+        }
     }
 
     pub fn port(&self) -> u16 {
@@ -60,19 +69,23 @@ impl Request {
     #[track_caller]
     pub fn send(self) -> Response {
         if self.http2 {
-            return http2::send(&self).unwrap_or_else(|error| panic!("{} {} over HTTP/2: {error}", self.method, self.target));
+            return http2::send(&self).unwrap_or_else(|error| {
+                panic!("{} {} over HTTP/2: {error}", self.method, self.target)
+            });
         }
         Client::connect(self.port).send(self.bytes()).response_to(&self.method)
     }
 
-    /// The same over HTTP/2, for requests that a library may refuse to send or that the edge may cut off.
+    /// The same over HTTP/2, for requests that a library may refuse to send or that the edge may
+    /// cut off.
     pub fn try_send(&self) -> Result<Response, Box<dyn std::error::Error>> {
         http2::send(self)
     }
 
     /// The request as HTTP/1.1 has it.
     pub fn bytes(&self) -> Vec<u8> {
-        let mut head = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", self.method, self.target, self.host);
+        let mut head =
+            format!("{} {} HTTP/1.1\r\nHost: {}\r\n", self.method, self.target, self.host);
         for (name, value) in &self.fields {
             head += &format!("{name}: {value}\r\n");
         }

@@ -21,12 +21,20 @@ impl Edge {
 
     /// How many descriptors it has open.
     pub fn descriptors(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.id())).expect("the descriptors of a running process").count()
+        fs::read_dir(format!("/proc/{}/fd", self.id()))
+            .expect("the descriptors of a running process")
+            .count()
     }
 
     fn memory_mib(&self, name: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("the status of a running process");
-        let line = status.lines().find(|line| line.starts_with(name)).expect("the line of that name");
-        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number of kB") / 1024
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id()))
+            .expect("the status of a running process");
+        let line =
+            status.lines().find(|line| line.starts_with(name)).expect("the line of that name");
+        line.split_whitespace()
+            .nth(1)
+            .and_then(|kib| kib.parse::<u64>().ok())
+            .expect("a number of kB")
+            / 1024
     }
 }

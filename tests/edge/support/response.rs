@@ -31,13 +31,18 @@ impl Response {
 
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not JSON ({error}): {:?}", self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("not JSON ({error}): {:?}", self.text()))
     }
 
     /// All of it except what has to differ from one response to the next.
     pub fn without_date_and_id(&self) -> String {
         let own = ["date", "x-request-id"];
-        let fields = self.head.fields.iter().filter(|(name, _)| !own.contains(&name.to_ascii_lowercase().as_str()));
+        let fields = self
+            .head
+            .fields
+            .iter()
+            .filter(|(name, _)| !own.contains(&name.to_ascii_lowercase().as_str()));
         let fields: Vec<String> = fields.map(|(name, value)| format!("{name}: {value}")).collect();
         format!("{}\n{}\n\n{}", self.head.first_line, fields.join("\n"), self.text())
     }

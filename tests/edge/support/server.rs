@@ -1,4 +1,5 @@
-//! A listening socket with one thread a connection: what the issuer, the upstream and the traps are made of.
+//! A listening socket with one thread a connection: what the issuer, the upstream and the traps are
+//! made of.
 
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -25,14 +26,21 @@ struct Shared {
 }
 
 impl Server {
-    /// Listens on loopback and gives every connection, with its number, to `serve` in a thread of its own.
+    /// Listens on loopback and gives every connection, with its number, to `serve` in a thread of
+    /// its own.
     pub fn start(port: u16, serve: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> Self {
         Self::start_on(SocketAddr::from(([127, 0, 0, 1], port)), serve)
     }
 
-    pub fn start_on(address: SocketAddr, serve: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> Self {
-        // A process that another test is just starting may hold a copy of the claim's trial socket until it runs its program.
-        let listener = eventually("a listener of the test's own", Duration::from_secs(5), || TcpListener::bind(address).ok());
+    pub fn start_on(
+        address: SocketAddr,
+        serve: impl Fn(usize, TcpStream) + Send + Sync + 'static,
+    ) -> Self {
+        // A process that another test is just starting may hold a copy of the claim's trial socket
+        // until it runs its program.
+        let listener = eventually("a listener of the test's own", Duration::from_secs(5), || {
+            TcpListener::bind(address).ok()
+        });
         let shared = Arc::new(Shared::default());
         let serve = Arc::new(serve);
         let acceptor = thread::spawn({

@@ -4,7 +4,8 @@ use super::issuer::Issuer;
 use super::token::{AUDIENCE, ISSUER};
 use super::upstream::Upstream;
 
-/// The text of a configuration to be. `{port}`, `{mport}` and `{dir}` in it are filled in at the start.
+/// The text of a configuration to be. `{port}`, `{mport}` and `{dir}` in it are filled in at the
+/// start.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     proxy: Vec<String>,
@@ -28,7 +29,8 @@ impl Settings {
         Self { whole: Some(text.into()), ..Self::default() }
     }
 
-    /// The pipeline `api`: `/api` with one `jwt-auth` step whose keys come from `issuer`, in front of `upstream`.
+    /// The pipeline `api`: `/api` with one `jwt-auth` step whose keys come from `issuer`, in front
+    /// of `upstream`.
     pub fn with_jwt(issuer: &Issuer, upstream: &Upstream) -> Self {
         Self::with_keys(&format!("jwks_url = \"{}\"", issuer.url()), upstream)
     }
@@ -39,7 +41,11 @@ impl Settings {
     }
 
     pub fn with_keys_to(source: &str, port: u16) -> Self {
-        let step = vec![source.to_owned(), format!("issuer = \"{ISSUER}\""), format!("audience = \"{AUDIENCE}\"")];
+        let step = vec![
+            source.to_owned(),
+            format!("issuer = \"{ISSUER}\""),
+            format!("audience = \"{AUDIENCE}\""),
+        ];
         Self { step: Some(step), ..Self::open_to(port) }
     }
 
@@ -49,7 +55,10 @@ impl Settings {
     }
 
     pub fn open_to(port: u16) -> Self {
-        Self { backend: Some(vec![format!("base_url = \"http://127.0.0.1:{port}\"")]), ..Self::default() }
+        Self {
+            backend: Some(vec![format!("base_url = \"http://127.0.0.1:{port}\"")]),
+            ..Self::default()
+        }
     }
 
     /// Lines in `[proxy]`.
@@ -100,15 +109,28 @@ impl Settings {
             return whole.clone();
         }
         let watch = if self.watching { "" } else { "watch_files = false\n" };
-        let mut text = format!("[proxy]\nid = \"edge-1\"\n{watch}{}\n{NETWORKS}", self.proxy.join("\n"));
+        let mut text =
+            format!("[proxy]\nid = \"edge-1\"\n{watch}{}\n{NETWORKS}", self.proxy.join("\n"));
         if let Some(backend) = &self.backend {
             let middleware = if self.step.is_some() { "middleware = [\"jwt\"]\n" } else { "" };
-            text += &format!("\n[pipelines.api]\nnetworks = [\"public\"]\nendpoints = [\"api\"]\nbackends = [\"app\"]\n{middleware}");
-            text += &format!("\n[endpoints.api]\nservice = \"http\"\n[endpoints.api.options]\npath_prefix = \"/api\"\n{}\n", self.endpoint.join("\n"));
-            text += &format!("\n[backends.app]\nservice = \"http\"\n[backends.app.options]\n{}\n", backend.join("\n"));
+            text += &format!(
+                "\n[pipelines.api]\nnetworks = [\"public\"]\nendpoints = [\"api\"]\nbackends = [\"app\"]\n{middleware}"
+            );
+            text += &format!(
+                "\n[endpoints.api]\nservice = \"http\"\n[endpoints.api.options]\npath_prefix = \"/api\"\n{}\n",
+                self.endpoint.join("\n")
+            );
+            text += &format!(
+                "\n[backends.app]\nservice = \"http\"\n[backends.app.options]\n{}\n",
+                backend.join("\n")
+            );
         }
         if let Some(step) = &self.step {
-            text += &format!("\n[middleware.jwt]\ntype = \"jwt-auth\"\n{}\n[middleware.jwt.config]\n{}\n", self.step_flags.join("\n"), step.join("\n"));
+            text += &format!(
+                "\n[middleware.jwt]\ntype = \"jwt-auth\"\n{}\n[middleware.jwt.config]\n{}\n",
+                self.step_flags.join("\n"),
+                step.join("\n")
+            );
         }
         text + "\n" + &self.rest
     }
@@ -129,7 +151,8 @@ base_path = "admin"
 network = "management"
 "#;
 
-/// A pipeline with one endpoint and one backend, all three of the same name: for configurations with several.
+/// A pipeline with one endpoint and one backend, all three of the same name: for configurations
+/// with several.
 #[derive(Debug, Clone)]
 pub struct Route {
     name: String,
@@ -145,7 +168,13 @@ impl Route {
     }
 
     pub fn to_url(name: &str, url: &str) -> Self {
-        Self { name: name.into(), networks: vec!["public".into()], steps: Vec::new(), endpoint: Vec::new(), backend: vec![format!("base_url = \"{url}\"")] }
+        Self {
+            name: name.into(),
+            networks: vec!["public".into()],
+            steps: Vec::new(),
+            endpoint: Vec::new(),
+            backend: vec![format!("base_url = \"{url}\"")],
+        }
     }
 
     pub fn prefix(self, prefix: &str) -> Self {

@@ -1,4 +1,5 @@
-//! TLS from both sides: a client that says exactly what it offers, and a server for the edge to connect to.
+//! TLS from both sides: a client that says exactly what it offers, and a server for the edge to
+//! connect to.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -8,7 +9,8 @@ use std::time::Duration;
 
 use rustls::client::Resumption;
 use rustls::{
-    ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion,
+    ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig,
+    ServerConnection, StreamOwned, SupportedProtocolVersion,
 };
 use rustls_pki_types::{CertificateDer, ServerName};
 
@@ -48,10 +50,17 @@ impl Offer {
         Self::built(authority, &[version], None)
     }
 
-    fn built(authority: &Authority, versions: &[&'static SupportedProtocolVersion], pair: Option<&Pair>) -> Self {
+    fn built(
+        authority: &Authority,
+        versions: &[&'static SupportedProtocolVersion],
+        pair: Option<&Pair>,
+    ) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(authority.der()).unwrap();
-        let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(versions).unwrap().with_root_certificates(roots);
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(roots);
         let mut config = match pair {
             Some(pair) => builder.with_client_auth_cert(pair.chain(), pair.private_key()).unwrap(),
             None => builder.with_no_client_auth(),
@@ -62,7 +71,8 @@ impl Offer {
     }
 
     pub fn protocols(mut self, protocols: &[&str]) -> Self {
-        self.config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        self.config.alpn_protocols =
+            protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         self
     }
 
@@ -78,7 +88,8 @@ impl Offer {
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_nodelay(true)?;
         let name = ServerName::try_from(name.to_owned()).expect("a server name");
-        let mut session = ClientConnection::new(Arc::new(self.config.clone()), name).expect("a session");
+        let mut session =
+            ClientConnection::new(Arc::new(self.config.clone()), name).expect("a session");
         while session.is_handshaking() {
             session.complete_io(&mut socket)?;
         }
@@ -102,7 +113,8 @@ impl Secure {
     }
 
     pub fn request(&mut self, path: &str, fields: &[(&str, &str)]) -> io::Result<Response> {
-        let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let fields: String =
+            fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         self.unfinished(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"))
     }
 
@@ -110,8 +122,14 @@ impl Secure {
     pub fn unfinished(&mut self, bytes: &str) -> io::Result<Response> {
         self.stream.write_all(bytes.as_bytes())?;
         let head = Head::parse(&read_head(&mut self.stream)?);
-        let status = head.first_line.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        let length = head.field("content-length").map_or(0, |length| length.parse().expect("a length"));
+        let status = head
+            .first_line
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .expect("a status");
+        let length =
+            head.field("content-length").map_or(0, |length| length.parse().expect("a length"));
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body)?;
         Ok(Response { status, head, body, complete: true, interim: Vec::new() })
@@ -144,8 +162,15 @@ pub struct SecureUpstream {
 
 impl SecureUpstream {
     pub fn start(pair: &Pair) -> Self {
-        let config = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
-        let config = Arc::new(config.with_no_client_auth().with_single_cert(pair.chain(), pair.private_key()).unwrap());
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let config = Arc::new(
+            config
+                .with_no_client_auth()
+                .with_single_cert(pair.chain(), pair.private_key())
+                .unwrap(),
+        );
         let port = Port::claim();
         let (handshakes, names) = (Arc::new(AtomicUsize::new(0)), Arc::default());
         let server = Server::start(port.number(), {
@@ -173,7 +198,12 @@ impl SecureUpstream {
     }
 }
 
-fn serve(config: Arc<ServerConfig>, mut socket: TcpStream, handshakes: &AtomicUsize, names: &Mutex<Vec<Option<String>>>) -> io::Result<()> {
+fn serve(
+    config: Arc<ServerConfig>,
+    mut socket: TcpStream,
+    handshakes: &AtomicUsize,
+    names: &Mutex<Vec<Option<String>>>,
+) -> io::Result<()> {
     let mut session = ServerConnection::new(config).map_err(io::Error::other)?;
     while session.is_handshaking() {
         session.complete_io(&mut socket)?;
@@ -183,8 +213,14 @@ fn serve(config: Arc<ServerConfig>, mut socket: TcpStream, handshakes: &AtomicUs
     let mut stream = StreamOwned::new(session, socket);
     loop {
         let head = Head::parse(&read_head(&mut stream)?);
-        let body = head.fields.iter().map(|(name, value)| format!("{}: {value}\n", name.to_ascii_lowercase())).collect::<String>();
-        stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes())?;
+        let body = head
+            .fields
+            .iter()
+            .map(|(name, value)| format!("{}: {value}\n", name.to_ascii_lowercase()))
+            .collect::<String>();
+        stream.write_all(
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes(),
+        )?;
     }
 }
 

@@ -31,7 +31,9 @@ impl Token {
         let now = now();
         Self {
             header: Segment::members(json!({ "alg": algorithm, "typ": "JWT" })),
-            claims: Segment::members(json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "iat": now, "nbf": now - 5, "exp": now + 600 })),
+            claims: Segment::members(
+                json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "iat": now, "nbf": now - 5, "exp": now + 600 }),
+            ),
             signer,
         }
     }
@@ -97,7 +99,8 @@ impl Token {
 
     /// The token's text. From here on it must not be seen in the log of an edge of this test.
     pub fn sign(&self) -> String {
-        let message = format!("{}.{}", base64url(self.header.bytes()), base64url(self.claims.bytes()));
+        let message =
+            format!("{}.{}", base64url(self.header.bytes()), base64url(self.claims.bytes()));
         let token = format!("{message}.{}", base64url(self.signer.sign(message.as_bytes())));
         secrets::remember(&token);
         token
@@ -136,5 +139,6 @@ impl Segment {
 }
 
 pub fn now() -> i64 {
-    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()).expect("before the end of time")
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs())
+        .expect("before the end of time")
 }

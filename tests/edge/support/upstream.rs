@@ -1,4 +1,5 @@
-//! The service behind the edge: it records every request byte for byte as it was received, and answers as its script says.
+//! The service behind the edge: it records every request byte for byte as it was received, and
+//! answers as its script says.
 
 use std::io;
 use std::net::TcpStream;
@@ -75,7 +76,8 @@ impl Upstream {
         Self { port, server, received }
     }
 
-    /// Ends it, with every connection: from now on nobody is there. Its place, and what it received.
+    /// Ends it, with every connection: from now on nobody is there. Its place, and what it
+    /// received.
     pub fn stop(self) -> (Port, Vec<Received>) {
         let Self { port, server, received } = self;
         drop(server);
@@ -116,7 +118,10 @@ impl Upstream {
             requests.len(),
             1,
             "requests at the upstream: {:?}",
-            requests.iter().map(|request| String::from_utf8_lossy(&request.raw).into_owned()).collect::<Vec<_>>()
+            requests
+                .iter()
+                .map(|request| String::from_utf8_lossy(&request.raw).into_owned())
+                .collect::<Vec<_>>()
         );
         requests.into_iter().next().unwrap()
     }
@@ -138,14 +143,33 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    fn serve(connection: usize, stream: TcpStream, received: &Arc<Mutex<Vec<Received>>>, script: &impl Fn(&mut Self)) {
+    fn serve(
+        connection: usize,
+        stream: TcpStream,
+        received: &Arc<Mutex<Vec<Received>>>,
+        script: &impl Fn(&mut Self),
+    ) {
         let mut wire = Wire::new(stream);
         while let Ok(Some(raw)) = wire.head() {
             let head = Head::parse(&raw);
             let complete = head.framing() == Framing::None;
-            let request = Received { connection, raw, head, body: Vec::new(), trailers: Vec::new(), complete, ended: complete };
+            let request = Received {
+                connection,
+                raw,
+                head,
+                body: Vec::new(),
+                trailers: Vec::new(),
+                complete,
+                ended: complete,
+            };
             received.lock().unwrap().push(request.clone());
-            let mut exchange = Self { wire, received: Arc::clone(received), request, body_read: complete, closed: false };
+            let mut exchange = Self {
+                wire,
+                received: Arc::clone(received),
+                request,
+                body_read: complete,
+                closed: false,
+            };
             script(&mut exchange);
             // What the script left of the body would else be taken for the next request.
             exchange.read_body();
@@ -178,7 +202,8 @@ impl Exchange {
         &self.request.body
     }
 
-    /// Reads the body to its end, piece by piece, and records only how it ended: for bodies that are too large to keep.
+    /// Reads the body to its end, piece by piece, and records only how it ended: for bodies that
+    /// are too large to keep.
     pub fn read_body_into(&mut self, sink: &mut dyn FnMut(&[u8])) {
         if self.body_read || self.closed {
             return;
@@ -260,7 +285,9 @@ impl Exchange {
 
     fn record(&self) {
         let mut received = self.received.lock().unwrap();
-        let same = |other: &&mut Received| other.connection == self.request.connection && other.raw == self.request.raw;
+        let same = |other: &&mut Received| {
+            other.connection == self.request.connection && other.raw == self.request.raw
+        };
         if let Some(entry) = received.iter_mut().rev().find(same) {
             *entry = self.request.clone();
         }

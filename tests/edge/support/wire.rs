@@ -1,4 +1,5 @@
-//! One side of an HTTP/1.1 connection as bytes: what both the client and the upstream read with. It judges nothing and hides nothing.
+//! One side of an HTTP/1.1 connection as bytes: what both the client and the upstream read with. It
+//! judges nothing and hides nothing.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -42,7 +43,11 @@ impl Wire {
                 return Ok(Some(self.take(end + 4)));
             }
             if !self.fill()? {
-                return if self.buffer.is_empty() { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+                return if self.buffer.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(io::ErrorKind::UnexpectedEof.into())
+                };
             }
         }
     }
@@ -53,7 +58,8 @@ impl Wire {
             if self.buffer.is_empty() && !self.fill()? {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            let piece = self.take(self.buffer.len().min(usize::try_from(length).unwrap_or(usize::MAX)));
+            let piece =
+                self.take(self.buffer.len().min(usize::try_from(length).unwrap_or(usize::MAX)));
             length -= piece.len() as u64;
             sink(&piece);
         }
@@ -64,16 +70,24 @@ impl Wire {
     pub fn chunked(&mut self, sink: &mut dyn FnMut(&[u8])) -> io::Result<Vec<u8>> {
         loop {
             let line = self.line()?;
-            let size = std::str::from_utf8(&line).ok().and_then(|text| u64::from_str_radix(text.split(';').next()?.trim(), 16).ok());
+            let size = std::str::from_utf8(&line)
+                .ok()
+                .and_then(|text| u64::from_str_radix(text.split(';').next()?.trim(), 16).ok());
             match size {
                 None => {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a chunk size that is none"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "a chunk size that is none",
+                    ));
                 }
                 Some(0) => return self.trailers(),
                 Some(size) => {
                     self.exactly(size, sink)?;
                     if !self.line()?.is_empty() {
-                        return Err(io::Error::new(io::ErrorKind::InvalidData, "a chunk that goes on after its size"));
+                        return Err(io::Error::new(
+                            io::ErrorKind::InvalidData,
+                            "a chunk that goes on after its size",
+                        ));
                     }
                 }
             }

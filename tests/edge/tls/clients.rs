@@ -13,7 +13,12 @@ use crate::support::tls::Offer;
 const ASKS: &str = "client_ca_path = \"clients.pem\"";
 
 fn asking(clients: &Authority, steps: &str, tables: &str) -> Listening {
-    Listening::with().network(ASKS).file("clients.pem", &clients.pem()).pipeline(&format!("middleware = {steps}")).and(tables).start()
+    Listening::with()
+        .network(ASKS)
+        .file("clients.pem", &clients.pem())
+        .pipeline(&format!("middleware = {steps}"))
+        .and(tables)
+        .start()
 }
 
 #[test]
@@ -30,8 +35,13 @@ fn none_right_foreign_and_expired() {
     let answer = with(&clients.client("alice")).get(listening.port(), "/s").expect("an answer");
     assert_eq!(answer.status, 200);
     let headers = &answer.json()["headers"];
-    assert_eq!((&headers["x-auth-method"], &headers["x-auth-subject"]), (&"mutual-tls".into(), &"alice".into()));
-    let logged = |words: &str| becomes_true(Duration::from_secs(10), || listening.edge.log().contains(words));
+    assert_eq!(
+        (&headers["x-auth-method"], &headers["x-auth-subject"]),
+        (&"mutual-tls".into(), &"alice".into())
+    );
+    let logged = |words: &str| {
+        becomes_true(Duration::from_secs(10), || listening.edge.log().contains(words))
+    };
     assert!(logged("auth=mutual-tls subject=\"alice\""));
 
     for (what, pair) in [
@@ -46,7 +56,10 @@ fn none_right_foreign_and_expired() {
     ] {
         assert!(with(&pair).get(listening.port(), "/s").is_err(), "{what}");
     }
-    for words in ["failed: invalid peer certificate: UnknownIssuer", "failed: invalid peer certificate: certificate expired"] {
+    for words in [
+        "failed: invalid peer certificate: UnknownIssuer",
+        "failed: invalid peer certificate: certificate expired",
+    ] {
         assert!(logged(words), "{words}\n{}", listening.edge.log());
     }
 }
@@ -67,7 +80,8 @@ fn no_header_stands_for_a_certificate() {
     ];
     let mut nobody = listening.offer().shake(listening.port(), "localhost");
     assert_eq!(nobody.request("/s", &spoofed).expect("an answer").status, 401);
-    let mut somebody = Offer::with_certificate(&listening.authority, &alice).shake(listening.port(), "localhost");
+    let mut somebody =
+        Offer::with_certificate(&listening.authority, &alice).shake(listening.port(), "localhost");
     let answer = somebody.request("/s", &spoofed).expect("an answer").json();
     assert_eq!(answer["headers"]["x-auth-subject"], "alice");
     assert_eq!(answer["headers"]["x_auth_subject"], serde_json::Value::Null);
@@ -79,14 +93,21 @@ fn lists_and_other_names() {
     let clients = Authority::new("clients");
     let tables = "[middleware.m]\ntype = \"mutual-tls\"\nconfig = { subject_from = \"uri\", subjects = [\"spiffe://x/billing\", \"spiffe://x/audit\"] }\n";
     let listening = asking(&clients, "[\"m\"]", tables);
-    let get = |pair| Offer::with_certificate(&listening.authority, &pair).get(listening.port(), "/s").expect("an answer");
+    let get = |pair| {
+        Offer::with_certificate(&listening.authority, &pair)
+            .get(listening.port(), "/s")
+            .expect("an answer")
+    };
     let answer = get(clients.client_with("billing", with_uri("spiffe://x/billing")));
     assert_eq!(answer.json()["headers"]["x-auth-subject"], "spiffe://x/billing");
     let other = get(clients.client_with("billing", with_uri("spiffe://x/other")));
     assert_eq!((other.status, other.json()["error"].as_str()), (403, Some("Forbidden")));
     assert_eq!(get(clients.client("billing")).status, 401, "without such a name, nobody is named");
     for words in ["reason=subject_not_allowed", "reason=unsafe_subject"] {
-        assert!(becomes_true(Duration::from_secs(10), || listening.edge.log().contains(words)), "{words}");
+        assert!(
+            becomes_true(Duration::from_secs(10), || listening.edge.log().contains(words)),
+            "{words}"
+        );
     }
 }
 
@@ -98,12 +119,19 @@ fn in_a_group_with_a_key() {
     let listening = asking(&clients, "[\"m\", \"k\"]", tables);
     let mut nobody = listening.offer().shake(listening.port(), "localhost");
     let refused = nobody.get("/s").expect("an answer");
-    assert_eq!(refused.fields("www-authenticate"), ["ClientCertificate realm=\"harmony\"", "ApiKey realm=\"harmony\""]);
+    assert_eq!(
+        refused.fields("www-authenticate"),
+        ["ClientCertificate realm=\"harmony\"", "ApiKey realm=\"harmony\""]
+    );
     let key = nobody.request("/s", &[("X-API-Key", "foo")]).expect("an answer");
     assert_eq!(key.json()["headers"]["x-auth-subject"], "k1");
-    let mut alice = Offer::with_certificate(&listening.authority, &clients.client("alice")).shake(listening.port(), "localhost");
+    let mut alice = Offer::with_certificate(&listening.authority, &clients.client("alice"))
+        .shake(listening.port(), "localhost");
     let both = alice.request("/s", &[("X-API-Key", "foo")]).expect("an answer").json();
-    assert_eq!((&both["headers"]["x-auth-subject"], &both["headers"]["x-api-key"]), (&"alice".into(), &serde_json::Value::Null));
+    assert_eq!(
+        (&both["headers"]["x-auth-subject"], &both["headers"]["x-api-key"]),
+        (&"alice".into(), &serde_json::Value::Null)
+    );
 }
 
 #[test]
@@ -129,12 +157,25 @@ fn the_management_api_behind_certificates() {
          client_ca_path = \"clients.pem\"\n[management]\nenabled = true\nnetwork = \"management\"\n"
     );
     let number = management.number();
-    let edge = Edge::configured(Settings::of_text(&text)).file("cert.pem", &pair.certificate).file("key.pem", &pair.key).file("clients.pem", &clients.pem());
+    let edge = Edge::configured(Settings::of_text(&text))
+        .file("cert.pem", &pair.certificate)
+        .file("key.pem", &pair.key)
+        .file("clients.pem", &clients.pem());
     let edge = edge.on_ports(public, management).start_listening();
     let operator = Offer::with_certificate(&authority, &clients.client("operator"));
-    let answer = crate::support::eventually("the management network", Duration::from_secs(20), || operator.get(number, "/admin/config/status").ok());
+    let answer =
+        crate::support::eventually("the management network", Duration::from_secs(20), || {
+            operator.get(number, "/admin/config/status").ok()
+        });
     assert_eq!(answer.status, 200);
-    assert!(Offer::trusting(&authority).get(number, "/health").is_err(), "without a certificate there is no request");
-    assert!(Offer::with_certificate(&authority, &Authority::new("x").client("operator")).get(number, "/health").is_err());
+    assert!(
+        Offer::trusting(&authority).get(number, "/health").is_err(),
+        "without a certificate there is no request"
+    );
+    assert!(
+        Offer::with_certificate(&authority, &Authority::new("x").client("operator"))
+            .get(number, "/health")
+            .is_err()
+    );
     drop(edge);
 }

@@ -15,7 +15,9 @@ use crate::support::tls::Offer;
 #[test]
 fn both_versions_and_the_upstream_hears_of_https() {
     let listening = Listening::with().start();
-    for (version, expected) in [(&TLS12, ProtocolVersion::TLSv1_2), (&TLS13, ProtocolVersion::TLSv1_3)] {
+    for (version, expected) in
+        [(&TLS12, ProtocolVersion::TLSv1_2), (&TLS13, ProtocolVersion::TLSv1_3)]
+    {
         let offer = Offer::of_version(&listening.authority, version);
         let mut secure = offer.shake(listening.port(), "localhost");
         assert_eq!(secure.version(), expected);
@@ -23,7 +25,11 @@ fn both_versions_and_the_upstream_hears_of_https() {
             let answer = secure.get("/s/x").expect("an answer");
             assert_eq!(answer.status, 200);
             assert_eq!(answer.json()["headers"]["x-forwarded-proto"], "https");
-            assert_eq!(answer.field("strict-transport-security"), None, "nothing is promised that nobody asked for");
+            assert_eq!(
+                answer.field("strict-transport-security"),
+                None,
+                "nothing is promised that nobody asked for"
+            );
         }
     }
 }
@@ -31,11 +37,18 @@ fn both_versions_and_the_upstream_hears_of_https() {
 #[test]
 fn the_protocol_is_agreed_on() {
     let listening = Listening::with().start();
-    for (offered, expected) in [(&["h2", "http/1.1"][..], Some("h2")), (&["http/1.1", "h2"], Some("h2")), (&["http/1.1"], Some("http/1.1")), (&[], None)] {
+    for (offered, expected) in [
+        (&["h2", "http/1.1"][..], Some("h2")),
+        (&["http/1.1", "h2"], Some("h2")),
+        (&["http/1.1"], Some("http/1.1")),
+        (&[], None),
+    ] {
         let secure = listening.offer().protocols(offered).shake(listening.port(), "localhost");
         assert_eq!(secure.protocol(), expected, "{offered:?}");
     }
-    assert!(listening.offer().protocols(&["spdy/3"]).connect(listening.port(), "localhost").is_err());
+    assert!(
+        listening.offer().protocols(&["spdy/3"]).connect(listening.port(), "localhost").is_err()
+    );
     // Without any, it is HTTP/1.1.
     let mut old = listening.offer().protocols(&[]).shake(listening.port(), "localhost");
     assert_eq!(old.get("/s").expect("an answer").status, 200);
@@ -44,7 +57,10 @@ fn the_protocol_is_agreed_on() {
 #[test]
 fn the_name_chooses_the_certificate() {
     let builder = Listening::with();
-    let (second, wild) = (builder.authority().server(&["second.example"]), builder.authority().server(&["*.wild.example"]));
+    let (second, wild) = (
+        builder.authority().server(&["second.example"]),
+        builder.authority().server(&["*.wild.example"]),
+    );
     let certificates = "certificates = [{ cert_path = \"second.pem\", key_path = \"second.key\" }, { cert_path = \"wild.pem\", key_path = \"wild.key\" }]";
     let listening = builder
         .network(certificates)
@@ -53,31 +69,67 @@ fn the_name_chooses_the_certificate() {
         .file("wild.pem", &wild.certificate)
         .file("wild.key", &wild.key)
         .start();
-    for (name, pair) in [("localhost", &listening.pair), ("first.example", &listening.pair), ("second.example", &second), ("a.wild.example", &wild)] {
-        assert_eq!(listening.offer().shake(listening.port(), name).certificate(), pair.chain()[0], "{name}");
+    for (name, pair) in [
+        ("localhost", &listening.pair),
+        ("first.example", &listening.pair),
+        ("second.example", &second),
+        ("a.wild.example", &wild),
+    ] {
+        assert_eq!(
+            listening.offer().shake(listening.port(), name).certificate(),
+            pair.chain()[0],
+            "{name}"
+        );
     }
-    // No name, and one that none is for: the first, which a client that checks refuses in the second case.
-    assert_eq!(listening.offer().nameless().shake(listening.port(), "first.example").certificate(), listening.pair.chain()[0]);
+    // No name, and one that none is for: the first, which a client that checks refuses in the
+    // second case.
+    assert_eq!(
+        listening.offer().nameless().shake(listening.port(), "first.example").certificate(),
+        listening.pair.chain()[0]
+    );
     for name in ["other.example", "b.a.wild.example"] {
-        let refused = listening.offer().connect(listening.port(), name).err().expect("no certificate for it").to_string();
+        let refused = listening
+            .offer()
+            .connect(listening.port(), name)
+            .err()
+            .expect("no certificate for it")
+            .to_string();
         assert!(refused.contains("not valid for name"), "{name}: {refused}");
     }
 }
 
 #[test]
 fn keys_in_every_form() {
-    let Some(pkcs1) = openssl(&["genrsa", "-traditional", "2048"]) else { return };
-    let Some(sec1) = openssl(&["ecparam", "-name", "prime256v1", "-genkey"]) else { return };
+    let Some(pkcs1) = openssl(&["genrsa", "-traditional", "2048"]) else {
+        return;
+    };
+    let Some(sec1) = openssl(&["ecparam", "-name", "prime256v1", "-genkey"]) else {
+        return;
+    };
     assert!(pkcs1.contains("BEGIN RSA PRIVATE KEY") && sec1.contains("BEGIN EC PRIVATE KEY"));
     for key in [pkcs1, sec1] {
         crate::support::secrets::remember(&key);
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key");
         std::fs::write(&path, &key).unwrap();
-        let arguments = ["req", "-x509", "-key", path.to_str().unwrap(), "-subj", "/CN=x", "-addext", "subjectAltName=DNS:localhost", "-days", "2"];
+        let arguments = [
+            "req",
+            "-x509",
+            "-key",
+            path.to_str().unwrap(),
+            "-subj",
+            "/CN=x",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-days",
+            "2",
+        ];
         let certificate = openssl(&arguments).expect("a certificate");
         let text = "[proxy]\nid = \"x\"\n[network.public.http]\nbind_port = 1\ncert_path = \"c.pem\"\nkey_path = \"k.pem\"\n";
-        let ran = crate::support::Program::check(text).file("c.pem", &certificate).file("k.pem", &key).run();
+        let ran = crate::support::Program::check(text)
+            .file("c.pem", &certificate)
+            .file("k.pem", &key)
+            .run();
         ran.assert_ok("a key");
         ran.error_with(&["warning", "k.pem", "everybody on this machine can read the key"]);
     }
@@ -104,7 +156,8 @@ fn a_session_is_resumed_also_after_a_reload() {
 fn who_does_not_shake_hands_is_cut_off_and_nobody_else_waits() {
     let listening = Listening::with().start();
     let started = Instant::now();
-    let silent: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(("127.0.0.1", listening.port())).unwrap()).collect();
+    let silent: Vec<TcpStream> =
+        (0..20).map(|_| TcpStream::connect(("127.0.0.1", listening.port())).unwrap()).collect();
     let mut slow = TcpStream::connect(("127.0.0.1", listening.port())).unwrap();
     slow.write_all(&[22, 3, 1, 2, 0, 1]).unwrap();
     assert_eq!(listening.offer().get(listening.port(), "/s").expect("an answer").status, 200);
@@ -115,7 +168,10 @@ fn who_does_not_shake_hands_is_cut_off_and_nobody_else_waits() {
     }
     let waited = started.elapsed();
     assert!((9..35).contains(&waited.as_secs()), "{waited:?}");
-    assert!(becomes_true(Duration::from_secs(10), || listening.edge.log().contains("failed: not over after 10 s")));
+    assert!(becomes_true(Duration::from_secs(10), || listening
+        .edge
+        .log()
+        .contains("failed: not over after 10 s")));
 }
 
 #[test]
@@ -124,7 +180,9 @@ fn at_the_cap_an_unfinished_handshake_makes_room_for_who_finishes() {
     // The start has tried the listener.
     let open = |count: u32| {
         let line = format!("harmony_connections_open{{network=\"tls\"}} {count}\n");
-        becomes_true(Duration::from_secs(20), || listening.edge.manage("/metrics").send().text().contains(&line))
+        becomes_true(Duration::from_secs(20), || {
+            listening.edge.manage("/metrics").send().text().contains(&line)
+        })
     };
     assert!(open(0));
     let mut kept = listening.offer().shake(listening.port(), "localhost");
@@ -156,8 +214,12 @@ fn plain_http_and_a_foreign_authority_end_with_a_line_that_says_so() {
     let mut answer = Vec::new();
     let _ = plain.read_to_end(&mut answer);
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
-    assert!(Offer::trusting(&Authority::new("another")).connect(listening.port(), "localhost").is_err());
-    let told = |words: &str| becomes_true(Duration::from_secs(10), || listening.edge.log().contains(words));
+    assert!(
+        Offer::trusting(&Authority::new("another")).connect(listening.port(), "localhost").is_err()
+    );
+    let told = |words: &str| {
+        becomes_true(Duration::from_secs(10), || listening.edge.log().contains(words))
+    };
     assert!(told("failed: received corrupt message"), "{}", listening.edge.log());
     assert!(told("failed: received fatal alert"), "{}", listening.edge.log());
 }

@@ -109,7 +109,11 @@ impl Builder {
              [pipelines.secure]\nnetworks = [\"tls\"]\nendpoints = [\"secure\"]\n{pipeline}\n\
              [endpoints.secure]\nservice = \"echo\"\noptions = {{ path_prefix = \"/s\" }}\n"
         );
-        let edge = edge.file("tls/cert.pem", &pair.certificate).file("tls/key.pem", &pair.key).and(&tables).start();
+        let edge = edge
+            .file("tls/cert.pem", &pair.certificate)
+            .file("tls/key.pem", &pair.key)
+            .and(&tables)
+            .start();
         Listening { edge, authority, pair, port }
     }
 }

@@ -1,4 +1,5 @@
-//! TLS: what a listener shows and asks for, what a reload changes of it, and what an upstream must show.
+//! TLS: what a listener shows and asks for, what a reload changes of it, and what an upstream must
+//! show.
 
 mod clients;
 mod handshakes;

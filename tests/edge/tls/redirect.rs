@@ -21,21 +21,36 @@ fn everything_goes_to_the_same_place_by_https_and_reaches_nothing() {
     );
     let listening = Listening::with().and(&tables).start();
     let secure = listening.port();
-    let request = |method: &str, target: &str| Request::new(plain.number(), method, target).host("edge.example");
+    let request = |method: &str, target: &str| {
+        Request::new(plain.number(), method, target).host("edge.example")
+    };
     for (request, expected) in [
         (request("GET", "/a/b?c=d%20e&f"), format!("https://edge.example:{secure}/a/b?c=d%20e&f")),
         (request("GET", "/").host("edge.example:8080"), format!("https://edge.example:{secure}/")),
         (request("GET", "/").host("[::1]:8080"), format!("https://[::1]:{secure}/")),
-        (request("GET", "//evil.example/x"), format!("https://edge.example:{secure}//evil.example/x")),
+        (
+            request("GET", "//evil.example/x"),
+            format!("https://edge.example:{secure}//evil.example/x"),
+        ),
         (request("POST", "/a").body("secret"), format!("https://edge.example:{secure}/a")),
         (request("HEAD", "/a"), format!("https://edge.example:{secure}/a")),
         (request("OPTIONS", "/a"), format!("https://edge.example:{secure}/a")),
-        (request("GET", "/a").header("X-API-Key", "foo"), format!("https://edge.example:{secure}/a")),
-        (request("GET", "/a").header("X-Forwarded-Proto", "https"), format!("https://edge.example:{secure}/a")),
+        (
+            request("GET", "/a").header("X-API-Key", "foo"),
+            format!("https://edge.example:{secure}/a"),
+        ),
+        (
+            request("GET", "/a").header("X-Forwarded-Proto", "https"),
+            format!("https://edge.example:{secure}/a"),
+        ),
         (request("GET", "/a").http2(), format!("https://edge.example:{secure}/a")),
     ] {
         let answer = request.clone().send();
-        assert_eq!((answer.status, answer.field("location")), (301, Some(&*expected)), "{request:?}");
+        assert_eq!(
+            (answer.status, answer.field("location")),
+            (301, Some(&*expected)),
+            "{request:?}"
+        );
         assert_eq!(answer.body, b"");
         assert_eq!(answer.field("cache-control"), Some("no-store"));
     }
@@ -44,7 +59,10 @@ fn everything_goes_to_the_same_place_by_https_and_reaches_nothing() {
     }
     assert_eq!(request("TRACE", "/").send().status, 405);
     assert_eq!(upstream.count(), 0);
-    assert!(becomes_true(Duration::from_secs(10), || listening.edge.log().contains("reason=force_https")));
+    assert!(becomes_true(Duration::from_secs(10), || listening
+        .edge
+        .log()
+        .contains("reason=force_https")));
 }
 
 #[test]
@@ -54,17 +72,31 @@ fn a_port_as_clients_see_it_and_what_a_trusted_proxy_saw() {
     assert_eq!(edge.get("/api/x").send().status, 200);
     let force = |port: &str| {
         edge.rewrite(|text| {
-            let text: String = text.lines().filter(|line| !line.starts_with("force_https")).map(|line| format!("{line}\n")).collect();
-            text.replacen("[network.public.http]\n", &format!("[network.public.http]\nforce_https = {port}\n"), 1)
+            let text: String = text
+                .lines()
+                .filter(|line| !line.starts_with("force_https"))
+                .map(|line| format!("{line}\n"))
+                .collect();
+            text.replacen(
+                "[network.public.http]\n",
+                &format!("[network.public.http]\nforce_https = {port}\n"),
+                1,
+            )
         });
         let answer = edge.steer("POST", "/admin/reload").send();
         assert_eq!(answer.status, 200, "{}", answer.text());
     };
-    for (port, expected) in [("8443", "https://h:8443/api/x"), ("443", "https://h/api/x"), ("true", "https://h/api/x")] {
+    for (port, expected) in
+        [("8443", "https://h:8443/api/x"), ("443", "https://h/api/x"), ("true", "https://h/api/x")]
+    {
         force(port);
         let answer = edge.get("/api/x").host("h").send();
         assert_eq!((answer.status, answer.field("location")), (301, Some(expected)), "{port}");
     }
-    let by_proxy = |proto: &str| edge.get("/api/x").header("X-Forwarded-Proto", proto).send().status;
-    assert_eq!([by_proxy("https"), by_proxy("HTTPS"), by_proxy("http"), by_proxy("http, https")], [200, 200, 301, 301]);
+    let by_proxy =
+        |proto: &str| edge.get("/api/x").header("X-Forwarded-Proto", proto).send().status;
+    assert_eq!(
+        [by_proxy("https"), by_proxy("HTTPS"), by_proxy("http"), by_proxy("http, https")],
+        [200, 200, 301, 301]
+    );
 }

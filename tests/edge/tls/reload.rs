@@ -1,4 +1,5 @@
-//! What a reload changes of TLS: everything, for new connections; nothing, for those that are there; nothing at all, when a file is wrong.
+//! What a reload changes of TLS: everything, for new connections; nothing, for those that are
+//! there; nothing at all, when a file is wrong.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,10 @@ fn a_certificate_that_was_replaced_is_shown_to_new_connections_and_old_ones_live
     let renewed = listening.authority.server(&["localhost"]);
     listening.replace(&renewed);
     assert_eq!(listening.reload().0, 200);
-    assert_eq!(listening.offer().shake(listening.port(), "localhost").certificate(), renewed.chain()[0]);
+    assert_eq!(
+        listening.offer().shake(listening.port(), "localhost").certificate(),
+        renewed.chain()[0]
+    );
     assert_eq!(kept.get("/s").expect("an answer on the old connection").status, 200);
     assert_eq!(kept.certificate(), listening.pair.chain()[0]);
 
@@ -27,7 +31,9 @@ fn a_certificate_that_was_replaced_is_shown_to_new_connections_and_old_ones_live
     let again = listening.authority.server(&["localhost"]);
     listening.write("tls/new.pem", &again.certificate);
     listening.write("tls/new.key", &again.key);
-    listening.edge.rewrite(|text| text.replace("tls/cert.pem", "tls/new.pem").replace("tls/key.pem", "tls/new.key"));
+    listening.edge.rewrite(|text| {
+        text.replace("tls/cert.pem", "tls/new.pem").replace("tls/key.pem", "tls/new.key")
+    });
     listening.edge.signal(Signal::SIGHUP);
     eventually("the third certificate", Duration::from_secs(10), || {
         let shown = listening.offer().shake(listening.port(), "localhost").certificate();
@@ -41,7 +47,8 @@ fn the_watcher_sees_to_it_by_itself() {
     let listening = Listening::with().watching().start();
     let mut kept = listening.offer().shake(listening.port(), "localhost");
     let shown = || listening.offer().shake(listening.port(), "localhost").certificate();
-    // Written in place, key first or certificate first; and put in place of the old ones, as most programs do that renew.
+    // Written in place, key first or certificate first; and put in place of the old ones, as most
+    // programs do that renew.
     for round in 0..3 {
         let renewed = listening.authority.server(&["localhost"]);
         let files = [("tls/cert.pem", &renewed.certificate), ("tls/key.pem", &renewed.key)];
@@ -51,10 +58,16 @@ fn the_watcher_sees_to_it_by_itself() {
             1 => files.iter().rev().for_each(|(name, content)| listening.write(name, content)),
             _ => files.iter().for_each(|(name, content)| {
                 listening.write("tls/next", content);
-                std::fs::rename(listening.edge.directory().join("tls/next"), listening.edge.directory().join(name)).unwrap();
+                std::fs::rename(
+                    listening.edge.directory().join("tls/next"),
+                    listening.edge.directory().join(name),
+                )
+                .unwrap();
             }),
         }
-        eventually("the new certificate", Duration::from_secs(20), || (shown() == renewed.chain()[0]).then_some(()));
+        eventually("the new certificate", Duration::from_secs(20), || {
+            (shown() == renewed.chain()[0]).then_some(())
+        });
         let took = started.elapsed();
         eprintln!("a new handshake saw the new certificate after {took:?}");
         // 2 s on a machine that has time for it.
@@ -79,20 +92,31 @@ fn a_wrong_file_keeps_the_old_certificate() {
         listening.write(name, content);
         let (status, answer) = listening.reload();
         assert_eq!(status, 422, "{name}: {answer}");
-        assert!(answer.contains(expected) && answer.contains("network.tls.") && answer.contains(name), "{answer}");
-        assert_eq!(listening.offer().shake(listening.port(), "localhost").certificate(), listening.pair.chain()[0]);
+        assert!(
+            answer.contains(expected) && answer.contains("network.tls.") && answer.contains(name),
+            "{answer}"
+        );
+        assert_eq!(
+            listening.offer().shake(listening.port(), "localhost").certificate(),
+            listening.pair.chain()[0]
+        );
     }
     std::fs::remove_file(listening.edge.directory().join("tls/cert.pem")).unwrap();
     assert_eq!(listening.reload().0, 422);
     listening.replace(&other);
     assert_eq!(listening.reload().0, 200);
-    assert_eq!(listening.offer().shake(listening.port(), "localhost").certificate(), other.chain()[0]);
+    assert_eq!(
+        listening.offer().shake(listening.port(), "localhost").certificate(),
+        other.chain()[0]
+    );
 }
 
 #[test]
 fn whether_a_listener_speaks_tls_needs_a_restart() {
     let mut listening = Listening::with().start();
-    listening.edge.rewrite(|text| text.replace("cert_path = \"tls/cert.pem\"\nkey_path = \"tls/key.pem\"\n", ""));
+    listening.edge.rewrite(|text| {
+        text.replace("cert_path = \"tls/cert.pem\"\nkey_path = \"tls/key.pem\"\n", "")
+    });
     let (status, answer) = listening.reload();
     assert_eq!(status, 422);
     assert!(answer.contains("restart required: network.tls"), "{answer}");
@@ -113,7 +137,8 @@ fn where_every_listener_speaks_tls_a_process_answers_itself_and_hands_over() {
     );
     let number = public.number();
     let edge = Edge::configured(Settings::of_text(&text)).on_ports(public, management);
-    let mut edge = edge.file("cert.pem", &pair.certificate).file("key.pem", &pair.key).start_listening();
+    let mut edge =
+        edge.file("cert.pem", &pair.certificate).file("key.pem", &pair.key).start_listening();
     let offer = Offer::trusting(&authority);
     let mut kept = offer.shake(number, "localhost");
     assert_eq!(kept.get("/s").expect("an answer").status, 200);
@@ -123,7 +148,9 @@ fn where_every_listener_speaks_tls_a_process_answers_itself_and_hands_over() {
     let mut old = edge.upgrade();
     assert_eq!(kept.get("/s").expect("an answer of the old process").status, 200);
     assert_eq!(offer.shake(number, "localhost").certificate(), renewed.chain()[0]);
-    let ended = eventually("the end of the old process", Duration::from_secs(60), || old.try_wait().expect("a status"));
+    let ended = eventually("the end of the old process", Duration::from_secs(60), || {
+        old.try_wait().expect("a status")
+    });
     assert_eq!(ended.code(), Some(0));
     assert!(!edge.log().contains("does not answer itself"), "{}", edge.log());
 }
@@ -133,10 +160,13 @@ fn clients_are_asked_for_certificates_from_a_reload_on() {
     let builder = Listening::with();
     let (old, new) = (Authority::new("old clients"), Authority::new("new clients"));
     let (alice, bob) = (old.client("alice"), new.client("bob"));
-    let listening = builder.network("# asks").file("old.pem", &old.pem()).file("new.pem", &new.pem()).start();
+    let listening =
+        builder.network("# asks").file("old.pem", &old.pem()).file("new.pem", &new.pem()).start();
     let step = "[middleware.m]\ntype = \"mutual-tls\"\n";
     listening.edge.rewrite(|text| {
-        text.replace("# asks", "client_ca_path = \"old.pem\"").replace("endpoints = [\"secure\"]", "endpoints = [\"secure\"]\nmiddleware = [\"m\"]") + step
+        text.replace("# asks", "client_ca_path = \"old.pem\"")
+            .replace("endpoints = [\"secure\"]", "endpoints = [\"secure\"]\nmiddleware = [\"m\"]")
+            + step
     });
     let mut nobody = listening.offer().shake(listening.port(), "localhost");
     assert_eq!(nobody.get("/s").expect("an answer").status, 200);
@@ -157,5 +187,8 @@ fn clients_are_asked_for_certificates_from_a_reload_on() {
     assert_eq!(listening.reload().0, 200);
     assert_eq!(kept.get("/s").expect("an answer").status, 401);
     assert!(with(&alice).get(listening.port(), "/s").is_err());
-    assert!(becomes_true(Duration::from_secs(10), || listening.edge.log().contains("untrusted_certificate")));
+    assert!(becomes_true(Duration::from_secs(10), || listening
+        .edge
+        .log()
+        .contains("untrusted_certificate")));
 }

@@ -1,11 +1,14 @@
-//! The programs `age` and `age-keygen` against the store: the documented commands make keys that it takes, and each opens the other's files.
+//! The programs `age` and `age-keygen` against the store: the documented commands make keys that it
+//! takes, and each opens the other's files.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use harmony::runbeam::{EncryptionKeys, MachineToken, StoreError, StoreKind, StoreSettings, TokenStore};
+use harmony::runbeam::{
+    EncryptionKeys, MachineToken, StoreError, StoreKind, StoreSettings, TokenStore,
+};
 use tempfile::TempDir;
 
 use super::child::token;
@@ -33,7 +36,10 @@ struct Desk {
 impl Desk {
     /// `None`, after saying so, on a machine without age.
     fn with_age() -> Option<Self> {
-        if ["age", "age-keygen"].iter().any(|program| Command::new(program).arg("--version").output().is_err()) {
+        if ["age", "age-keygen"]
+            .iter()
+            .any(|program| Command::new(program).arg("--version").output().is_err())
+        {
             eprintln!("skipped: age and age-keygen are not installed");
             return None;
         }
@@ -44,7 +50,11 @@ impl Desk {
 
     #[track_caller]
     fn sh(&self, script: &str) -> String {
-        let ran = Command::new("bash").args(["-euo", "pipefail", "-c", script]).current_dir(self.directory.path()).output().unwrap();
+        let ran = Command::new("bash")
+            .args(["-euo", "pipefail", "-c", script])
+            .current_dir(self.directory.path())
+            .output()
+            .unwrap();
         assert!(ran.status.success(), "{script}: {}", String::from_utf8_lossy(&ran.stderr));
         // As the shell does for `$(...)`.
         String::from_utf8(ran.stdout).unwrap().trim_end_matches('\n').to_owned()
@@ -66,7 +76,8 @@ impl Desk {
     }
 
     fn save(&self, key: Option<&str>, token: &MachineToken) {
-        block_on(async { open(&self.state(), key).await.unwrap().save(token, None).await }).unwrap();
+        block_on(async { open(&self.state(), key).await.unwrap().save(token, None).await })
+            .unwrap();
     }
 
     fn load(&self, key: Option<&str>) -> Result<Option<MachineToken>, StoreError> {
@@ -76,7 +87,13 @@ impl Desk {
 
 async fn open(directory: &Path, key: Option<&str>) -> Result<TokenStore, StoreError> {
     let encryption_key = key.map(|key| key.to_owned().into());
-    TokenStore::open(StoreSettings { instance: "edge".into(), directory: Some(directory.to_owned()), kind: StoreKind::File, encryption_key }).await
+    TokenStore::open(StoreSettings {
+        instance: "edge".into(),
+        directory: Some(directory.to_owned()),
+        kind: StoreKind::File,
+        encryption_key,
+    })
+    .await
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -90,8 +107,16 @@ fn the_documented_commands_make_keys_that_are_taken() {
         let key = desk.sh(command);
         desk.save(Some(&key), &token(&command.len().to_string()));
         let opened = desk.sh("age -d -i id state/auth.json");
-        assert_eq!(serde_json::from_str::<MachineToken>(&opened).unwrap(), token(&command.len().to_string()), "{command}");
-        assert_eq!(desk.load(Some(&key)).unwrap(), Some(token(&command.len().to_string())), "{command}");
+        assert_eq!(
+            serde_json::from_str::<MachineToken>(&opened).unwrap(),
+            token(&command.len().to_string()),
+            "{command}"
+        );
+        assert_eq!(
+            desk.load(Some(&key)).unwrap(),
+            Some(token(&command.len().to_string())),
+            "{command}"
+        );
     }
     assert!(!desk.state().join("encryption.key").exists());
 }
@@ -110,9 +135,18 @@ fn age_opens_what_is_encrypted_with_a_key_of_its_own() {
 #[test]
 fn files_made_by_age_open() {
     let Some(desk) = Desk::with_age() else { return };
-    fs::write(desk.directory.path().join("token.json"), serde_json::to_string(&token("one")).unwrap()).unwrap();
+    fs::write(
+        desk.directory.path().join("token.json"),
+        serde_json::to_string(&token("one")).unwrap(),
+    )
+    .unwrap();
     desk.sh("age-keygen > other 2>/dev/null");
-    for arguments in ["-r $(age-keygen -y id)", "-a -r $(age-keygen -y id)", "-r $(age-keygen -y other) -r $(age-keygen -y id)", "-i id"] {
+    for arguments in [
+        "-r $(age-keygen -y id)",
+        "-a -r $(age-keygen -y id)",
+        "-r $(age-keygen -y other) -r $(age-keygen -y id)",
+        "-i id",
+    ] {
         desk.sh(&format!("rm -f made; age -e {arguments} -o made token.json"));
         desk.put("made");
         assert_eq!(desk.load(Some(&desk.sh("cat id"))).unwrap(), Some(token("one")), "{arguments}");
@@ -141,9 +175,18 @@ fn keys_are_rotated_without_authorizing_again() {
 fn keys_that_are_not_supported_say_so() {
     let Some(desk) = Desk::with_age() else { return };
     let public = desk.sh("age-keygen -y id");
-    for (key, word) in [(public.as_str(), "public key"), ("AGE-SECRET-KEY-PQ-1ABC", "post-quantum"), ("correct horse battery staple", "passphrase")] {
+    for (key, word) in [
+        (public.as_str(), "public key"),
+        ("AGE-SECRET-KEY-PQ-1ABC", "post-quantum"),
+        ("correct horse battery staple", "passphrase"),
+    ] {
         let error = desk.load(Some(key)).unwrap_err().to_string();
-        assert!(error.starts_with("RUNBEAM_ENCRYPTION_KEY: ") && error.contains(word) && !error.contains(key), "{error}");
+        assert!(
+            error.starts_with("RUNBEAM_ENCRYPTION_KEY: ")
+                && error.contains(word)
+                && !error.contains(key),
+            "{error}"
+        );
     }
 }
 

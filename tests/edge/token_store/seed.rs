@@ -1,4 +1,5 @@
-//! The documentation's lines about the token store, as they stand there. They run in a child: where the token goes depends on the environment.
+//! The documentation's lines about the token store, as they stand there. They run in a child: where
+//! the token goes depends on the environment.
 
 use harmony::runbeam as runbeam_sdk;
 
@@ -59,5 +60,10 @@ fn tasks_may_share_an_instance() {
     let home = tempfile::tempdir().unwrap();
     let ran = super::child::run(&mut super::child::command(home.path(), "at-once"));
     assert_eq!(ran.outcome, "done", "{}", ran.log);
-    assert_eq!(ran.log.matches("the machine token is kept in").count(), 2, "once for each place: {}", ran.log);
+    assert_eq!(
+        ran.log.matches("the machine token is kept in").count(),
+        2,
+        "once for each place: {}",
+        ran.log
+    );
 }

@@ -1,4 +1,5 @@
-//! A strict reader of the Prometheus text format, version 0.0.4: what a scraper would only shrug at is an error here.
+//! A strict reader of the Prometheus text format, version 0.0.4: what a scraper would only shrug at
+//! is an error here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,17 +18,26 @@ impl Exposition {
         for line in text.lines() {
             if let Some(help) = line.strip_prefix("# HELP ") {
                 let (name, help) = help.split_once(' ').unwrap_or_else(|| panic!("{line}"));
-                assert!(is_name(name) && !help.is_empty() && helped.insert(name.to_owned()), "{line}");
+                assert!(
+                    is_name(name) && !help.is_empty() && helped.insert(name.to_owned()),
+                    "{line}"
+                );
             } else if let Some(kind) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = kind.split_once(' ').unwrap_or_else(|| panic!("{line}"));
-                assert!(helped.contains(name) && ["counter", "gauge", "histogram"].contains(&kind), "{line}");
+                assert!(
+                    helped.contains(name) && ["counter", "gauge", "histogram"].contains(&kind),
+                    "{line}"
+                );
                 assert_eq!(name.ends_with("_total"), kind == "counter", "{line}");
                 assert_eq!(types.insert(name.to_owned(), kind.to_owned()), None, "{line}");
                 current = name.to_owned();
             } else {
-                let (name, labels, value) = sample(line).unwrap_or_else(|| panic!("not a sample: {line}"));
+                let (name, labels, value) =
+                    sample(line).unwrap_or_else(|| panic!("not a sample: {line}"));
                 let own = match types[&current].as_str() {
-                    "histogram" => ["_bucket", "_sum", "_count"].iter().any(|end| name.strip_suffix(end) == Some(&current)),
+                    "histogram" => ["_bucket", "_sum", "_count"]
+                        .iter()
+                        .any(|end| name.strip_suffix(end) == Some(&current)),
                     _ => name == current,
                 };
                 assert!(own, "{line} stands under {current}");
@@ -40,7 +50,8 @@ impl Exposition {
         all
     }
 
-    /// The value of a sample, written as it stands in the text, but with labels in the order of the alphabet; 0 where it is absent.
+    /// The value of a sample, written as it stands in the text, but with labels in the order of the
+    /// alphabet; 0 where it is absent.
     pub fn value(&self, sample: &str) -> f64 {
         self.samples.get(sample).copied().unwrap_or_default()
     }
@@ -68,29 +79,46 @@ impl Exposition {
         for (name, _) in self.types.iter().filter(|(_, kind)| *kind == "histogram") {
             let mut series: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
             for (sample, value) in &self.samples {
-                let Some(rest) = sample.strip_prefix(&format!("{name}_bucket{{")) else { continue };
-                let (bound, others) = rest.trim_end_matches('}').split(',').partition::<Vec<&str>, _>(|label| label.starts_with("le="));
+                let Some(rest) = sample.strip_prefix(&format!("{name}_bucket{{")) else {
+                    continue;
+                };
+                let (bound, others) = rest
+                    .trim_end_matches('}')
+                    .split(',')
+                    .partition::<Vec<&str>, _>(|label| label.starts_with("le="));
                 let bound = bound[0].trim_start_matches("le=\"").trim_end_matches('"');
-                series.entry(others.join(",")).or_default().push((bound.parse().unwrap_or(f64::INFINITY), *value));
+                series
+                    .entry(others.join(","))
+                    .or_default()
+                    .push((bound.parse().unwrap_or(f64::INFINITY), *value));
             }
             for (labels, mut buckets) in series {
                 buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
-                assert!(buckets.windows(2).all(|pair| pair[0].1 <= pair[1].1), "{name} {labels}: {buckets:?}");
+                assert!(
+                    buckets.windows(2).all(|pair| pair[0].1 <= pair[1].1),
+                    "{name} {labels}: {buckets:?}"
+                );
                 let last = buckets.last().unwrap();
-                assert_eq!((last.0, last.1), (f64::INFINITY, self.value(&format!("{name}_count{{{labels}}}"))), "{name} {labels}");
+                assert_eq!(
+                    (last.0, last.1),
+                    (f64::INFINITY, self.value(&format!("{name}_count{{{labels}}}"))),
+                    "{name} {labels}"
+                );
             }
         }
     }
 }
 
 fn key(name: &str, labels: &BTreeMap<String, String>) -> String {
-    let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+    let labels: Vec<String> =
+        labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
     if labels.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", labels.join(",")) }
 }
 
 fn is_name(name: &str) -> bool {
     let mut bytes = name.bytes();
-    bytes.next().is_some_and(|first| first.is_ascii_lowercase()) && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    bytes.next().is_some_and(|first| first.is_ascii_lowercase())
+        && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
 /// Takes a line apart; `None` where it is no sample. Values of labels keep their escapes.

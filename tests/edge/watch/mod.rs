@@ -1,4 +1,5 @@
-//! What the operator watches: the metrics, what is shipped to read them, and the status page in a real browser.
+//! What the operator watches: the metrics, what is shipped to read them, and the status page in a
+//! real browser.
 
 mod exposition;
 mod metrics;

@@ -1,4 +1,5 @@
-//! The status page: in chromium, against the real binary. What it shows, that it asks nobody else, and that nothing in the configuration becomes markup.
+//! The status page: in chromium, against the real binary. What it shows, that it asks nobody else,
+//! and that nothing in the configuration becomes markup.
 
 use std::fs;
 use std::process::Command;
@@ -24,11 +25,34 @@ fn look_at(url: &str) -> Seen {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let output = Command::new(CHROMIUM)
-        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"])
-        .args(["--disable-sync", "--disable-default-apps", "--disable-extensions", "--disable-dev-shm-usage", "--enable-logging=stderr", "--v=0"])
-        .args([format!("--user-data-dir={}", path("profile")), format!("--log-net-log={}", path("net.json")), "--password-store=basic".to_owned()])
+        .args([
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+        ])
+        .args([
+            "--disable-sync",
+            "--disable-default-apps",
+            "--disable-extensions",
+            "--disable-dev-shm-usage",
+            "--enable-logging=stderr",
+            "--v=0",
+        ])
+        .args([
+            format!("--user-data-dir={}", path("profile")),
+            format!("--log-net-log={}", path("net.json")),
+            "--password-store=basic".to_owned(),
+        ])
         // Nothing but loopback has an address.
-        .args(["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--virtual-time-budget=7000", "--dump-dom", url])
+        .args([
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            "--virtual-time-budget=7000",
+            "--dump-dom",
+            url,
+        ])
         .env("HOME", directory.path())
         .output()
         .expect("chromium");
@@ -41,7 +65,11 @@ fn look_at(url: &str) -> Seen {
         document: String::from_utf8_lossy(&output.stdout).into_owned(),
         console: log.lines().filter(|line| line.contains(":CONSOLE")).map(str::to_owned).collect(),
         asked: events
-            .filter(|event| event["params"]["initiator"].as_str().is_some_and(|initiator| initiator != "not an origin"))
+            .filter(|event| {
+                event["params"]["initiator"]
+                    .as_str()
+                    .is_some_and(|initiator| initiator != "not an origin")
+            })
             .filter_map(|event| Some(event["params"]["url"].as_str()?.to_owned()))
             .collect(),
     }
@@ -61,7 +89,11 @@ impl Seen {
     fn text(&self) -> String {
         let body = self.document.split("<main>").nth(1).unwrap_or_default();
         let body = body.split("<script>").next().unwrap_or_default();
-        body.split('<').filter_map(|part| Some(part.split_once('>')?.1.trim())).filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
+        body.split('<')
+            .filter_map(|part| Some(part.split_once('>')?.1.trim()))
+            .filter(|text| !text.is_empty())
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     #[track_caller]
@@ -78,7 +110,11 @@ fn it_shows_what_goes_on_and_what_is_wrong() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let foul = r#"<script>document.title = "taken"</script><img src=x onerror="document.title = 'taken'">"#;
     let open = "[pipelines.open-door]\nnetworks = [\"public\"]\nendpoints = [\"door\"]\n[endpoints.door]\nservice = \"echo\"\n[endpoints.door.options]\npath_prefix = \"/door\"\n";
-    let text = Settings::with_jwt(&issuer, &upstream).and(open).text().replacen("[pipelines.api]", &format!("[pipelines.api]\ndescription = '''{foul}'''"), 1);
+    let text = Settings::with_jwt(&issuer, &upstream).and(open).text().replacen(
+        "[pipelines.api]",
+        &format!("[pipelines.api]\ndescription = '''{foul}'''"),
+        1,
+    );
     let edge = Edge::configured(Settings::of_text(&text)).start();
     let origin = edge.management_origin();
     let token = issuer.token().sign();
@@ -91,7 +127,19 @@ fn it_shows_what_goes_on_and_what_is_wrong() {
 
     let seen = look_at(&format!("{origin}/admin/"));
     seen.assert_quiet(&origin);
-    for text in ["All well", "api", "/api", "2xx 7", "4xx 5", "open-door", "OPEN", "missing", issuer.url().as_str(), "jwt", "app"] {
+    for text in [
+        "All well",
+        "api",
+        "/api",
+        "2xx 7",
+        "4xx 5",
+        "open-door",
+        "OPEN",
+        "missing",
+        issuer.url().as_str(),
+        "jwt",
+        "app",
+    ] {
         seen.assert_shows(text);
     }
     seen.assert_shows("&lt;script&gt;document.title");
@@ -125,21 +173,33 @@ fn it_shows_each_upstream_and_which_of_them_is_down() {
     let origin = edge.management_origin();
     let seen = look_at(&format!("{origin}/admin/"));
     seen.assert_quiet(&origin);
-    seen.assert_shows(&format!("Upstream app is down at http://127.0.0.1:{dead} (ejected: connection refused)."));
-    for text in [format!("127.0.0.1:{dead} ejected"), format!("127.0.0.1:{} healthy", good.port())] {
+    seen.assert_shows(&format!(
+        "Upstream app is down at http://127.0.0.1:{dead} (ejected: connection refused)."
+    ));
+    for text in [format!("127.0.0.1:{dead} ejected"), format!("127.0.0.1:{} healthy", good.port())]
+    {
         seen.assert_shows(&text);
     }
 }
 
 #[test]
 fn with_a_token_it_asks_for_it_and_shows_nothing_before() {
-    let hash: String = digest(&SHA256, b"open sesame").as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    let text = Settings::bare().text().replace("[management]", &format!("[management]\ntoken_hash = \"sha256:{hash}\""));
+    let hash: String =
+        digest(&SHA256, b"open sesame").as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = Settings::bare()
+        .text()
+        .replace("[management]", &format!("[management]\ntoken_hash = \"sha256:{hash}\""));
     let edge = Edge::configured(Settings::of_text(&text)).start();
     let page = edge.manage("/admin/").send();
-    assert_eq!((page.status, page.head.field("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert_eq!(
+        (page.status, page.head.field("content-type")),
+        (200, Some("text/html; charset=utf-8"))
+    );
     assert_eq!(edge.manage("/admin/status").send().status, 401);
-    assert_eq!(edge.manage("/admin/status").header("X-Management-Token", "open sesame").send().status, 200);
+    assert_eq!(
+        edge.manage("/admin/status").header("X-Management-Token", "open sesame").send().status,
+        200
+    );
     if !has(CHROMIUM, "--version") {
         return;
     }
@@ -153,11 +213,21 @@ fn it_lets_no_other_page_near() {
     let edge = Edge::configured(Settings::bare()).start();
     let page = edge.manage("/admin/").send();
     let policy = page.head.field("content-security-policy").expect("a policy");
-    for part in ["default-src 'none'", "script-src 'sha256-", "style-src 'sha256-", "connect-src 'self'", "frame-ancestors 'none'", "form-action 'none'"] {
+    for part in [
+        "default-src 'none'",
+        "script-src 'sha256-",
+        "style-src 'sha256-",
+        "connect-src 'self'",
+        "frame-ancestors 'none'",
+        "form-action 'none'",
+    ] {
         assert!(policy.contains(part), "{part}: {policy}");
     }
     assert!(!policy.contains("unsafe"), "{policy}");
-    assert_eq!((page.head.field("x-frame-options"), page.head.field("cache-control")), (Some("DENY"), Some("no-store")));
+    assert_eq!(
+        (page.head.field("x-frame-options"), page.head.field("cache-control")),
+        (Some("DENY"), Some("no-store"))
+    );
     for path in ["/admin/", "/admin", "/admin/status"] {
         let ask = || edge.manage(path);
         assert_eq!(ask().host("evil.example").send().status, 403, "{path}");
@@ -180,7 +250,16 @@ fn the_status_has_what_the_page_shows_and_no_secret() {
     assert_eq!(pipeline["steps"][0]["type"], "jwt-auth");
     assert_eq!(pipeline["endpoints"][0]["path_prefix"], "/api");
     assert_eq!(pipeline["backends"][0]["target"], format!("http://127.0.0.1:{}", upstream.port()));
-    assert_eq!((status["config"]["generation"].as_u64(), status["config"]["last_error"].is_null()), (Some(1), true));
-    assert_eq!((status["key_sets"][0]["url"].as_str(), status["key_sets"][0]["keys"].as_u64()), (Some(issuer.url().as_str()), Some(1)));
-    assert_eq!(status["duration_bounds"].as_array().unwrap().len() + 1, pipeline["duration"]["cumulative"].as_array().unwrap().len());
+    assert_eq!(
+        (status["config"]["generation"].as_u64(), status["config"]["last_error"].is_null()),
+        (Some(1), true)
+    );
+    assert_eq!(
+        (status["key_sets"][0]["url"].as_str(), status["key_sets"][0]["keys"].as_u64()),
+        (Some(issuer.url().as_str()), Some(1))
+    );
+    assert_eq!(
+        status["duration_bounds"].as_array().unwrap().len() + 1,
+        pipeline["duration"]["cumulative"].as_array().unwrap().len()
+    );
 }

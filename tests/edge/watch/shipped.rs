@@ -21,8 +21,12 @@ fn dashboard() -> Value {
 
 /// Words of a query that begin as our metrics do.
 fn metrics_in(text: &str) -> BTreeSet<String> {
-    let words = text.split(|character: char| !(character.is_ascii_alphanumeric() || character == '_'));
-    words.filter(|word| word.starts_with("harmony_") || word.starts_with("process_")).map(str::to_owned).collect()
+    let words =
+        text.split(|character: char| !(character.is_ascii_alphanumeric() || character == '_'));
+    words
+        .filter(|word| word.starts_with("harmony_") || word.starts_with("process_"))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Every string at any depth under a key of this name.
@@ -50,7 +54,8 @@ fn what_they_ask_for_is_there() {
     let mut queries = Vec::new();
     strings(&dashboard(), "expr", &mut queries);
     strings(&dashboard(), "query", &mut queries);
-    let asked: BTreeSet<String> = queries.iter().chain([&rules]).flat_map(|text| metrics_in(text)).collect();
+    let asked: BTreeSet<String> =
+        queries.iter().chain([&rules]).flat_map(|text| metrics_in(text)).collect();
     assert!(asked.len() > 20, "{asked:?}");
     assert_eq!(asked.difference(&there).collect::<Vec<_>>(), Vec::<&String>::new());
 }
@@ -58,19 +63,30 @@ fn what_they_ask_for_is_there() {
 #[test]
 fn the_dashboard_has_the_form_that_grafana_imports() {
     let dashboard = dashboard();
-    assert!(dashboard["schemaVersion"].as_u64() >= Some(36) && dashboard["uid"] == "harmony-edge" && dashboard["id"].is_null());
+    assert!(
+        dashboard["schemaVersion"].as_u64() >= Some(36)
+            && dashboard["uid"] == "harmony-edge"
+            && dashboard["id"].is_null()
+    );
     let variables = dashboard["templating"]["list"].as_array().unwrap();
-    assert!(variables.iter().any(|variable| variable["name"] == "datasource" && variable["type"] == "datasource" && variable["query"] == "prometheus"));
+    assert!(variables.iter().any(|variable| variable["name"] == "datasource"
+        && variable["type"] == "datasource"
+        && variable["query"] == "prometheus"));
     let panels = dashboard["panels"].as_array().unwrap();
     let (mut ids, mut places) = (BTreeSet::new(), Vec::new());
     for panel in panels {
         let title = panel["title"].as_str().unwrap();
         assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}: its id is taken");
-        let at = |name: &str| panel["gridPos"][name].as_u64().unwrap_or_else(|| panic!("{title}: gridPos.{name}"));
+        let at = |name: &str| {
+            panel["gridPos"][name].as_u64().unwrap_or_else(|| panic!("{title}: gridPos.{name}"))
+        };
         let place = (at("x"), at("y"), at("w"), at("h"));
         assert!(place.2 > 0 && place.3 > 0 && place.0 + place.2 <= 24, "{title}");
         for (other, (x, y, w, h)) in &places {
-            let apart = place.0 >= x + w || x >= &(place.0 + place.2) || place.1 >= y + h || y >= &(place.1 + place.3);
+            let apart = place.0 >= x + w
+                || x >= &(place.0 + place.2)
+                || place.1 >= y + h
+                || y >= &(place.1 + place.3);
             assert!(apart, "{title} lies over {other}");
         }
         places.push((title, place));
@@ -79,9 +95,13 @@ fn the_dashboard_has_the_form_that_grafana_imports() {
         }
         assert_eq!(panel["datasource"]["uid"], "${datasource}", "{title}");
         let targets = panel["targets"].as_array().unwrap();
-        let names: BTreeSet<&str> = targets.iter().map(|target| target["refId"].as_str().unwrap()).collect();
+        let names: BTreeSet<&str> =
+            targets.iter().map(|target| target["refId"].as_str().unwrap()).collect();
         assert!(!targets.is_empty() && names.len() == targets.len(), "{title}");
-        assert!(targets.iter().all(|target| target["datasource"]["uid"] == "${datasource}"), "{title}");
+        assert!(
+            targets.iter().all(|target| target["datasource"]["uid"] == "${datasource}"),
+            "{title}"
+        );
     }
     assert!(panels.len() > 20);
 }
@@ -93,12 +113,18 @@ fn promtool_takes_the_rules_and_they_fire_when_they_should() {
     }
     let run = |arguments: &[&str]| {
         let output = Command::new("promtool").args(arguments).output().expect("promtool");
-        assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
     };
     let rules = shipped("alerts.yml");
     run(&["check", "rules", rules.to_str().unwrap()]);
     let directory = tempfile::tempdir().unwrap();
     let test = directory.path().join("test.yml");
-    fs::write(&test, include_str!("alerts.test.yml").replace("{rules}", rules.to_str().unwrap())).unwrap();
+    fs::write(&test, include_str!("alerts.test.yml").replace("{rules}", rules.to_str().unwrap()))
+        .unwrap();
     run(&["test", "rules", test.to_str().unwrap()]);
 }

@@ -22,7 +22,8 @@ async fn a_good_password_is_hashed_once() {
     let other = testing::shared();
     assert_eq!(word(&build(&other, vec![user], 10), "a:b").await, "a");
     assert_eq!(other.passwords_hashed(), 1);
-    // The same password under another hash is another credential, and a wrong one is hashed every time.
+    // The same password under another hash is another credential, and a wrong one is hashed every
+    // time.
     let chain = build(&shared, vec![hashed("a", "b", 4)], 10);
     assert_eq!(word(&chain, "a:b").await, "a");
     assert_eq!(shared.passwords_hashed(), 2);
@@ -98,7 +99,8 @@ async fn too_many_failures() {
     for index in 0..3 {
         assert_eq!(word(&chain, &format!("a:{index}")).await, "wrong_password");
     }
-    // Over the limit: an unknown user, a wrong password and a good one that was not seen before get the same.
+    // Over the limit: an unknown user, a wrong password and a good one that was not seen before get
+    // the same.
     for user_pass in ["x:y", "a:z", "c:d"] {
         let denial = ask(&chain, user_pass).await.unwrap_err();
         assert_eq!(

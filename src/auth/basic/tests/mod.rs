@@ -204,7 +204,8 @@ async fn a_file_of_users() {
     );
 }
 
-/// Medians over 200 tries: an unknown user, a wrong password, a user with a cheaper hash, and one whose password stands in the clear, differ by less than 5 %.
+/// Medians over 200 tries: an unknown user, a wrong password, a user with a cheaper hash, and one
+/// whose password stands in the clear, differ by less than 5 %.
 #[tokio::test]
 async fn nobody_learns_who_exists() {
     let users = vec![
@@ -214,7 +215,8 @@ async fn nobody_learns_who_exists() {
     ];
     let chain = build(&testing::shared(), users, 0);
     let names = ["nobody", "costly", "cheap", "plain"];
-    // The machine may have other work to do, and hashing gives way to it: three rounds to be undisturbed.
+    // The machine may have other work to do, and hashing gives way to it: three rounds to be
+    // undisturbed.
     let mut spread = Vec::new();
     for _ in 0..3 {
         let mut times = [const { Vec::new() }; 4];

@@ -1,4 +1,5 @@
-//! When a set is fetched, and what comes of it. At most one fetch of a set is under way at any time.
+//! When a set is fetched, and what comes of it. At most one fetch of a set is under way at any
+//! time.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -95,7 +96,8 @@ impl KeySet {
             .min(60)
     }
 
-    /// Begins a fetch, or joins the one under way. `None`: not so soon after the last one for an unknown `kid`. The fetch goes on whoever stops waiting for it.
+    /// Begins a fetch, or joins the one under way. `None`: not so soon after the last one for an
+    /// unknown `kid`. The fetch goes on whoever stops waiting for it.
     pub(in super::super) fn take_off(self: &Arc<Self>, purpose: Purpose) -> Option<Flight> {
         let now = Instant::now();
         let mut state = self.state();
@@ -206,7 +208,8 @@ impl KeySet {
         }
     }
 
-    /// How long a set is fresh: what the configuration says (the shortest, if several steps do), or a shorter `max-age`.
+    /// How long a set is fresh: what the configuration says (the shortest, if several steps do), or
+    /// a shorter `max-age`.
     fn fresh(&self, max_age: Option<Duration>) -> Duration {
         let configured = self
             .users()

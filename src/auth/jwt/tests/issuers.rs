@@ -127,7 +127,8 @@ async fn an_issuer_in_trouble_is_no_trouble_for_another() {
         assert_eq!(status(&chain, &b).await, 200);
         assert_eq!(status(&chain, &as_b).await, 401);
     }
-    // Once it is withdrawn, it is refused although it is remembered; the other's tokens are verified anew.
+    // Once it is withdrawn, it is refused although it is remembered; the other's tokens are
+    // verified anew.
     server.say(keys(&[Pair::new(EdDsa).jwk("k")]));
     key_sets.refresh_all().await;
     assert_eq!(status(&chain, &a).await, 401);

@@ -1,4 +1,5 @@
-//! Tokens that are remembered: under their settings and keys only, no longer than they are good, and within bounds.
+//! Tokens that are remembered: under their settings and keys only, no longer than they are good,
+//! and within bounds.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Project Wycheproof's vectors, where they are at hand. Their payloads are no claims, so they go to the layers below: compact form, header, key, signature.
+//! Project Wycheproof's vectors, where they are at hand. Their payloads are no claims, so they go
+//! to the layers below: compact form, header, key, signature.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +15,8 @@ use crate::auth::key::{HmacKey, KeyRefusal};
 use crate::auth::testing;
 use crate::config::{Jwt, JwtAlgorithm, KeySource, Secret};
 
-/// Labelled valid, but for reasons that do not hold here: 346, 347, 350 and 351 leave the algorithm to the token, 372 and 373 have a `?` inside base64url.
+/// Labelled valid, but for reasons that do not hold here: 346, 347, 350 and 351 leave the algorithm
+/// to the token, 372 and 373 have a `?` inside base64url.
 const REFUSED_THOUGH_VALID: [u64; 6] = [346, 347, 350, 351, 372, 373];
 /// Labelled invalid, but equal to 357, which is valid.
 const ACCEPTED_THOUGH_INVALID: [u64; 2] = [367, 370];
@@ -54,7 +56,8 @@ fn settings(algorithm: JwtAlgorithm) -> Jwt {
     settings
 }
 
-/// Whether a JWS passes all layers below the claims, with the keys as a key set for an algorithm, or with the one symmetric key for a secret.
+/// Whether a JWS passes all layers below the claims, with the keys as a key set for an algorithm,
+/// or with the one symmetric key for a secret.
 fn passes(keys: &[Value], algorithm: JwtAlgorithm, jws: &str) -> bool {
     let Ok(compact) = Compact::split(jws.as_bytes()) else {
         return false;
@@ -84,7 +87,8 @@ fn passes(keys: &[Value], algorithm: JwtAlgorithm, jws: &str) -> bool {
     key.is_ok_and(|key| key.verifies(algorithm, compact.signing_input, &compact.signature))
 }
 
-/// A vector whose label says valid passes under the algorithm of its one key, and under no other; nothing else passes.
+/// A vector whose label says valid passes under the algorithm of its one key, and under no other;
+/// nothing else passes.
 fn check(file: &str) -> BTreeMap<&'static str, [usize; 2]> {
     let mut counts = BTreeMap::<_, [usize; 2]>::new();
     for group in groups(file) {

@@ -1,4 +1,5 @@
-//! Changes from the cloud: applied whole or not at all, kept across a restart, and never at the cost of the local files.
+//! Changes from the cloud: applied whole or not at all, kept across a restart, and never at the
+//! cost of the local files.
 
 mod kept;
 

@@ -1,6 +1,7 @@
 //! The Keychain of macOS, by the `keyring` crate. Not tested.
 //!
-//! Its calls block, perhaps until a person answers; each has a thread of its own that nobody waits for.
+//! Its calls block, perhaps until a person answers; each has a thread of its own that nobody waits
+//! for.
 
 use std::thread;
 

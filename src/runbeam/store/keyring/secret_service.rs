@@ -1,6 +1,8 @@
-//! The Secret Service of the freedesktop.org, on the session bus. Each call has a connection of its own: the service may be restarted between two of them.
+//! The Secret Service of the freedesktop.org, on the session bus. Each call has a connection of its
+//! own: the service may be restarted between two of them.
 //!
-//! The attributes are those of the `keyring` crate, so that other programs that use it find the entry.
+//! The attributes are those of the `keyring` crate, so that other programs that use it find the
+//! entry.
 
 use std::collections::HashMap;
 
@@ -79,7 +81,8 @@ async fn connect() -> Result<SecretService<'static>, KeyringError> {
         .map_err(unavailable)
 }
 
-/// Where new entries go; not one that is locked, as using it would open a window that asks for its password.
+/// Where new entries go; not one that is locked, as using it would open a window that asks for its
+/// password.
 async fn default_collection<'a>(
     service: &'a SecretService<'a>,
 ) -> Result<Collection<'a>, KeyringError> {

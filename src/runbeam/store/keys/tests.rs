@@ -1,4 +1,5 @@
-//! Every form of a key, and every text that is none. What the real `age-keygen` prints is tested in `tests/edge`.
+//! Every form of a key, and every text that is none. What the real `age-keygen` prints is tested in
+//! `tests/edge`.
 
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE};
 

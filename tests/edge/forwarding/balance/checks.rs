@@ -72,8 +72,17 @@ fn an_upstream_that_says_it_is_ill_gets_no_requests_until_it_is_well() {
     let log = edge.log();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("its checks")).collect();
     assert_eq!(lines.len(), 2, "changes only: {lines:#?}");
-    assert!(lines[0].contains("WARN") && lines[0].contains("unhealthy, its checks fail: it answered 503"), "{}", lines[0]);
-    assert!(lines[1].contains("INFO") && lines[1].contains("healthy again, its checks succeed"), "{}", lines[1]);
+    assert!(
+        lines[0].contains("WARN")
+            && lines[0].contains("unhealthy, its checks fail: it answered 503"),
+        "{}",
+        lines[0]
+    );
+    assert!(
+        lines[1].contains("INFO") && lines[1].contains("healthy again, its checks succeed"),
+        "{}",
+        lines[1]
+    );
 }
 
 #[test]
@@ -87,7 +96,10 @@ fn a_check_says_who_it_asks_for_and_brings_its_credential_when_told_to() {
     .start();
     await_state(&edge, upstream.port(), "healthy");
     let check = upstream.requests().into_iter().find(is_check).unwrap();
-    assert_eq!((check.head.field("host"), check.head.field("authorization")), (Some("app.example"), Some("Bearer upstream-secret-2")));
+    assert_eq!(
+        (check.head.field("host"), check.head.field("authorization")),
+        (Some("app.example"), Some("Bearer upstream-secret-2"))
+    );
 }
 
 #[test]
@@ -116,7 +128,11 @@ fn a_slow_check_fails_and_keeps_no_other_waiting() {
         exchange.echo_target();
     });
     let dead = Port::claim();
-    let edge = in_front_of(&[slow.port(), dead.number()], "health_check = { interval_secs = 1, timeout_secs = 1, unhealthy_after = 1 }").start();
+    let edge = in_front_of(
+        &[slow.port(), dead.number()],
+        "health_check = { interval_secs = 1, timeout_secs = 1, unhealthy_after = 1 }",
+    )
+    .start();
     let told = await_state(&edge, slow.port(), "unhealthy");
     assert_eq!(told["last_error"], "no answer within 1 s");
     assert_eq!(await_state(&edge, dead.number(), "unhealthy")["last_error"], "connection refused");
@@ -128,16 +144,24 @@ fn a_slow_check_fails_and_keeps_no_other_waiting() {
 fn a_reload_keeps_what_is_known_and_ends_checks_of_what_is_gone() {
     let health = Arc::new(AtomicU16::new(500));
     let (ill, gone) = (with_health(&health), with_health(&Arc::new(AtomicU16::new(200))));
-    let check = "health_check = { path = \"/healthz?deep\", interval_secs = 1, unhealthy_after = 1 }";
+    let check =
+        "health_check = { path = \"/healthz?deep\", interval_secs = 1, unhealthy_after = 1 }";
     let two = format!("\"http://127.0.0.1:{}\", \"http://127.0.0.1:{}\"", ill.port(), gone.port());
     let edge = configured(&format!("upstreams = [{two}]\n{check}")).start();
     let before = await_state(&edge, ill.port(), "unhealthy");
     await_state(&edge, gone.port(), "healthy");
     let one = format!("\"http://127.0.0.1:{}\"", ill.port());
-    edge.rewrite(|text| text.replace(&two, &one).replace("[backends.app.options]", "[backends.app.options]\nread_timeout_secs = 7"));
+    edge.rewrite(|text| {
+        text.replace(&two, &one)
+            .replace("[backends.app.options]", "[backends.app.options]\nread_timeout_secs = 7")
+    });
     assert_eq!(edge.steer("POST", "/admin/reload").send().status, 200);
     let after = status(&edge, ill.port());
-    assert_eq!((&after["state"], &after["since"]), (&before["state"], &before["since"]), "still warm");
+    assert_eq!(
+        (&after["state"], &after["since"]),
+        (&before["state"], &before["since"]),
+        "still warm"
+    );
     let backends = edge.manage("/admin/backends").send().json();
     assert_eq!(backends["backends"][0]["upstreams"].as_array().unwrap().len(), 1);
 
@@ -160,15 +184,26 @@ fn a_reload_keeps_what_is_known_and_ends_checks_of_what_is_gone() {
 #[test]
 fn a_check_over_tls_trusts_whom_requests_trust() {
     let (authority, other) = (Authority::new("upstreams"), Authority::new("others"));
-    let (known, unknown) = (SecureUpstream::start(&authority.server(&["localhost"])), SecureUpstream::start(&other.server(&["localhost"])));
+    let (known, unknown) = (
+        SecureUpstream::start(&authority.server(&["localhost"])),
+        SecureUpstream::start(&other.server(&["localhost"])),
+    );
     let urls = [known.port(), unknown.port()].map(|port| format!("https://localhost:{port}"));
-    let options = format!("upstreams = {urls:?}\nca_cert_path = \"ca.pem\"\nhealth_check = {{ interval_secs = 1, unhealthy_after = 1 }}");
+    let options = format!(
+        "upstreams = {urls:?}\nca_cert_path = \"ca.pem\"\nhealth_check = {{ interval_secs = 1, unhealthy_after = 1 }}"
+    );
     let edge = configured(&options).file("ca.pem", &authority.pem()).start();
     let told = || edge.manage("/admin/backends").send().json()["backends"][0]["upstreams"].clone();
-    eventually("both states", PATIENCE, || (told()[0]["state"] == "healthy" && told()[1]["state"] == "unhealthy").then_some(()));
+    eventually("both states", PATIENCE, || {
+        (told()[0]["state"] == "healthy" && told()[1]["state"] == "unhealthy").then_some(())
+    });
     let why = told()[1]["last_error"].as_str().unwrap().to_owned();
     assert!(why.contains("UnknownIssuer") && why.contains("ca_cert_path"), "{why}");
-    assert!(known.names().iter().all(|name| name.as_deref() == Some("localhost")), "{:?}", known.names());
+    assert!(
+        known.names().iter().all(|name| name.as_deref() == Some("localhost")),
+        "{:?}",
+        known.names()
+    );
     for _ in 0..4 {
         assert_eq!(edge.get("/x").send().status, 200);
     }

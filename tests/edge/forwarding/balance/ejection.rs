@@ -1,4 +1,5 @@
-//! What requests themselves tell: an upstream that fails is left alone, tried after a while, and comes back.
+//! What requests themselves tell: an upstream that fails is left alone, tried after a while, and
+//! comes back.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,7 +31,8 @@ impl Traffic {
                     let number = sent.fetch_add(1, Ordering::SeqCst);
                     let request = if number % 3 == 0 { &post } else { &get };
                     let method = if number % 3 == 0 { "POST" } else { "GET" };
-                    let status = request.clone().header("X-Number", number.to_string()).send().status;
+                    let status =
+                        request.clone().header("X-Number", number.to_string()).send().status;
                     if status != 200 {
                         failed.push((method.to_owned(), status));
                     }
@@ -44,7 +46,9 @@ impl Traffic {
 
     fn await_more(&self, requests: usize) {
         let from = self.sent.load(Ordering::SeqCst);
-        eventually("more requests", PATIENCE, || (self.sent.load(Ordering::SeqCst) >= from + requests).then_some(()));
+        eventually("more requests", PATIENCE, || {
+            (self.sent.load(Ordering::SeqCst) >= from + requests).then_some(())
+        });
     }
 
     /// The requests that were not answered with 200.
@@ -79,18 +83,39 @@ fn one_of_three_is_killed_under_traffic_and_comes_back() {
     assert!(again.count() > before, "it gets requests again");
 
     let failed = traffic.end();
-    assert!(failed.iter().all(|(method, _)| method == "POST"), "idempotent requests were tried again: {failed:?}");
+    assert!(
+        failed.iter().all(|(method, _)| method == "POST"),
+        "idempotent requests were tried again: {failed:?}"
+    );
     assert!(failed.len() <= CLIENTS, "no more than were in flight: {failed:?}");
     let log = edge.log();
-    assert_eq!(log.matches(&format!("upstream http://127.0.0.1:{port}: ejected, left alone for 1 s")).count(), 1, "logged once");
-    assert_eq!(log.matches(&format!("upstream http://127.0.0.1:{port}: healthy again, a request to it succeeded")).count(), 1, "logged once");
+    assert_eq!(
+        log.matches(&format!("upstream http://127.0.0.1:{port}: ejected, left alone for 1 s"))
+            .count(),
+        1,
+        "logged once"
+    );
+    assert_eq!(
+        log.matches(&format!(
+            "upstream http://127.0.0.1:{port}: healthy again, a request to it succeeded"
+        ))
+        .count(),
+        1,
+        "logged once"
+    );
 
     let mut times: HashMap<String, usize> = HashMap::new();
-    let all: Vec<Received> = received.into_iter().chain([&one, &three, &again].into_iter().flat_map(Upstream::requests)).collect();
+    let all: Vec<Received> = received
+        .into_iter()
+        .chain([&one, &three, &again].into_iter().flat_map(Upstream::requests))
+        .collect();
     for request in all.iter().filter(|request| request.method() == "POST") {
         *times.entry(request.head.field("x-number").unwrap().to_owned()).or_default() += 1;
     }
-    assert!(times.len() > 30 && times.values().all(|&times| times == 1), "no POST arrived twice: {times:?}");
+    assert!(
+        times.len() > 30 && times.values().all(|&times| times == 1),
+        "no POST arrived twice: {times:?}"
+    );
 }
 
 #[test]
@@ -104,11 +129,19 @@ fn answers_of_a_broken_gateway_count_as_failures() {
         })
     };
     let good = Upstream::start();
-    let edge = in_front_of(&[broken.port(), good.port()], "eject_after = 2\neject_secs = 1").start();
+    let edge =
+        in_front_of(&[broken.port(), good.port()], "eject_after = 2\neject_secs = 1").start();
     let statuses: Vec<u16> = (0..8).map(|_| edge.get("/x").send().status).collect();
-    assert_eq!(statuses.iter().filter(|status| **status == 503).count(), 2, "an answer is an answer, until it is ejected: {statuses:?}");
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 503).count(),
+        2,
+        "an answer is an answer, until it is ejected: {statuses:?}"
+    );
     let told = status(&edge, broken.port());
-    assert_eq!((&told["state"], &told["last_error"]), (&"ejected".into(), &"it answered 503".into()));
+    assert_eq!(
+        (&told["state"], &told["last_error"]),
+        (&"ejected".into(), &"it answered 503".into())
+    );
     // An application's own error says nothing about the upstream.
     answer.store(500, Ordering::SeqCst);
     eventually("its return", PATIENCE, || {
@@ -124,11 +157,18 @@ fn one_that_does_not_answer_in_time_is_ejected() {
         exchange.echo_target();
     });
     let good = Upstream::start();
-    let edge = in_front_of(&[slow.port(), good.port()], "timeout_secs = 1\neject_after = 1\neject_secs = 60").start();
+    let edge = in_front_of(
+        &[slow.port(), good.port()],
+        "timeout_secs = 1\neject_after = 1\neject_secs = 60",
+    )
+    .start();
     let statuses: Vec<u16> = (0..6).map(|_| edge.post("/x", "body").send().status).collect();
     assert_eq!(statuses, [504, 200, 200, 200, 200, 200]);
     let told = status(&edge, slow.port());
-    assert_eq!((&told["state"], &told["last_error"], &told["requests"]), (&"ejected".into(), &"no answer in time".into(), &1.into()));
+    assert_eq!(
+        (&told["state"], &told["last_error"], &told["requests"]),
+        (&"ejected".into(), &"no answer in time".into(), &1.into())
+    );
 }
 
 #[test]
@@ -142,9 +182,15 @@ fn a_client_that_goes_away_is_no_failure() {
     for _ in 0..4 {
         let mut client = edge.connect();
         client.send(edge.get("/x").bytes());
-        eventually("the request", PATIENCE, || (status(&edge, slow.port())["in_flight"] != 0 || status(&edge, good.port())["requests"] != 0).then_some(()));
+        eventually("the request", PATIENCE, || {
+            (status(&edge, slow.port())["in_flight"] != 0
+                || status(&edge, good.port())["requests"] != 0)
+                .then_some(())
+        });
     }
-    eventually("nothing in flight", PATIENCE, || (status(&edge, slow.port())["in_flight"] == 0).then_some(()));
+    eventually("nothing in flight", PATIENCE, || {
+        (status(&edge, slow.port())["in_flight"] == 0).then_some(())
+    });
     let told = status(&edge, slow.port());
     assert_eq!((&told["state"], &told["failures"]), (&"healthy".into(), &0.into()), "{told}");
 }
@@ -168,7 +214,8 @@ fn ejection_can_be_switched_off_and_leaves_the_last_one_alone() {
     for _ in 0..20 {
         assert_eq!(edge.get("/x").send().status, 502);
     }
-    let mut states = [status(&edge, one.port())["state"].clone(), status(&edge, two.port())["state"].clone()];
+    let mut states =
+        [status(&edge, one.port())["state"].clone(), status(&edge, two.port())["state"].clone()];
     states.sort_by_key(ToString::to_string);
     assert_eq!(states, ["ejected", "unchecked"]);
 }
@@ -176,13 +223,22 @@ fn ejection_can_be_switched_off_and_leaves_the_last_one_alone() {
 #[test]
 fn several_backends_of_one_upstream_each_are_no_different() {
     let (good, dead) = (Upstream::start(), crate::support::ports::Port::claim());
-    let backend = |name: &str, port: u16| format!("[backends.{name}]\nservice = \"http\"\nbase_url = \"http://127.0.0.1:{port}\"\n");
+    let backend = |name: &str, port: u16| {
+        format!("[backends.{name}]\nservice = \"http\"\nbase_url = \"http://127.0.0.1:{port}\"\n")
+    };
     let tables = "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nbackends = [\"a\", \"b\"]\n[endpoints.e]\nservice = \"http\"\n";
-    let settings = crate::support::Settings::bare().and(tables).and(&backend("a", dead.number())).and(&backend("b", good.port()));
+    let settings = crate::support::Settings::bare()
+        .and(tables)
+        .and(&backend("a", dead.number()))
+        .and(&backend("b", good.port()));
     let edge = Edge::configured(settings).start();
     for _ in 0..8 {
         assert_eq!(edge.post("/x", "body").send().status, 200);
     }
     let told = status(&edge, dead.number());
-    assert_eq!((&told["state"], &told["failures"]), (&"ejected".into(), &3.into()), "then it was left alone");
+    assert_eq!(
+        (&told["state"], &told["failures"]),
+        (&"ejected".into(), &3.into()),
+        "then it was left alone"
+    );
 }

@@ -1,4 +1,5 @@
-//! Several upstreams of one backend: how they share the load, what happens when one of them dies, and how it is seen.
+//! Several upstreams of one backend: how they share the load, what happens when one of them dies,
+//! and how it is seen.
 
 mod checks;
 mod ejection;
@@ -36,8 +37,16 @@ fn status(edge: &Edge, port: u16) -> Value {
     assert_eq!(answer.status, 200);
     let answer = answer.json();
     let url = format!("http://127.0.0.1:{port}");
-    let upstreams = answer["backends"].as_array().unwrap().iter().flat_map(|backend| backend["upstreams"].as_array().unwrap());
-    upstreams.clone().find(|upstream| upstream["url"] == url.as_str()).unwrap_or_else(|| panic!("{url} in {answer}")).clone()
+    let upstreams = answer["backends"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|backend| backend["upstreams"].as_array().unwrap());
+    upstreams
+        .clone()
+        .find(|upstream| upstream["url"] == url.as_str())
+        .unwrap_or_else(|| panic!("{url} in {answer}"))
+        .clone()
 }
 
 #[track_caller]

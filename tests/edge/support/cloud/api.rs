@@ -38,7 +38,9 @@ type Answer = (u16, Value);
 
 impl Api {
     pub(super) fn new(url: String, jwk: Value, tokens: Vec<String>) -> Self {
-        let base_url = Some(json!({ "base_url": format!("{url}/api"), "changes_path": "/", "full_url": format!("{url}/api") }));
+        let base_url = Some(
+            json!({ "base_url": format!("{url}/api"), "changes_path": "/", "full_url": format!("{url}/api") }),
+        );
         let collections = ["gateways", "services", "endpoints", "backends", "pipelines"];
         Self {
             url,
@@ -57,7 +59,12 @@ impl Api {
     }
 
     pub(super) fn add_change(&mut self, id: &str, change_type: &str, toml: &str) {
-        self.changes.push(Change { id: id.into(), change_type: change_type.into(), toml: toml.into(), status: "pending".into() });
+        self.changes.push(Change {
+            id: id.into(),
+            change_type: change_type.into(),
+            toml: toml.into(),
+            status: "pending".into(),
+        });
     }
 
     pub(super) fn change_status(&self, id: &str) -> Option<String> {
@@ -90,37 +97,57 @@ impl Api {
                 },
             );
         }
-        let token = request.authorization.as_deref().and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        let token = request
+            .authorization
+            .as_deref()
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .unwrap_or_default();
         if token.is_empty() || self.issued[..self.revoked].iter().any(|revoked| revoked == token) {
             return (401, json!({ "message": "Unauthenticated." }));
         }
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
         match (request.method.as_str(), segments.as_slice()) {
-            ("GET", ["harmony", "base-url"]) => self.base_url.clone().map_or_else(not_found, |answer| (200, answer)),
+            ("GET", ["harmony", "base-url"]) => {
+                self.base_url.clone().map_or_else(not_found, |answer| (200, answer))
+            }
             ("POST", ["harmony", "authorize"]) => self.authorize(token, &request.body),
             ("GET", ["harmony", "changes", _]) => {
-                let waiting = self.changes.iter().enumerate().filter(|(_, change)| !["applied", "failed"].contains(&change.status.as_str()));
-                let waiting: Vec<Value> = waiting.map(|(age, change)| change.json(age, false)).collect();
+                let waiting =
+                    self.changes.iter().enumerate().filter(|(_, change)| {
+                        !["applied", "failed"].contains(&change.status.as_str())
+                    });
+                let waiting: Vec<Value> =
+                    waiting.map(|(age, change)| change.json(age, false)).collect();
                 self.page(path, query, &waiting)
             }
             ("POST", ["harmony", "changes", "acknowledge"]) => self.acknowledge(&request.body),
             ("GET", ["harmony", "change", id]) => {
                 let found = self.changes.iter().enumerate().find(|(_, change)| change.id == *id);
-                found.map_or_else(not_found, |(age, change)| (200, json!({ "data": change.json(age, true) })))
+                found.map_or_else(not_found, |(age, change)| {
+                    (200, json!({ "data": change.json(age, true) }))
+                })
             }
-            ("POST", ["harmony", "change", id, status @ ("applied" | "failed")]) => match self.changes.iter_mut().find(|change| change.id == *id) {
-                Some(change) => {
-                    change.status = (*status).to_owned();
-                    (200, json!({ "success": true, "message": format!("Change marked as {status}") }))
+            ("POST", ["harmony", "change", id, status @ ("applied" | "failed")]) => {
+                match self.changes.iter_mut().find(|change| change.id == *id) {
+                    Some(change) => {
+                        change.status = (*status).to_owned();
+                        (
+                            200,
+                            json!({ "success": true, "message": format!("Change marked as {status}") }),
+                        )
+                    }
+                    None => not_found(),
                 }
-                None => not_found(),
-            },
+            }
             ("POST", ["harmony", "update"]) => {
-                let stored = json!({ "id": "01k9", "type": request.body["type"], "action": "updated" });
+                let stored =
+                    json!({ "id": "01k9", "type": request.body["type"], "action": "updated" });
                 (200, json!({ "success": true, "message": "stored", "data": stored }))
             }
             ("POST", ["harmony", "status"]) => (200, json!({ "success": true })),
-            (method, [collection, rest @ ..]) if rest.len() <= 1 && self.resources.contains_key(*collection) => {
+            (method, [collection, rest @ ..])
+                if rest.len() <= 1 && self.resources.contains_key(*collection) =>
+            {
                 self.resource(method, path, query, collection, rest.first().copied(), &request.body)
             }
             _ => not_found(),
@@ -166,9 +193,19 @@ impl Api {
         (200, json!({ "acknowledged": acknowledged, "failed": failed }))
     }
 
-    fn resource(&mut self, method: &str, path: &str, query: &str, collection: &str, id: Option<&str>, body: &Value) -> Answer {
+    fn resource(
+        &mut self,
+        method: &str,
+        path: &str,
+        query: &str,
+        collection: &str,
+        id: Option<&str>,
+        body: &Value,
+    ) -> Answer {
         let all = &self.resources[collection];
-        let place = id.and_then(|id| all.iter().position(|resource| resource["id"] == id || resource["code"] == id));
+        let place = id.and_then(|id| {
+            all.iter().position(|resource| resource["id"] == id || resource["code"] == id)
+        });
         match (method, id, place) {
             ("GET", None, _) => self.page(path, query, all),
             ("GET", Some(_), Some(place)) => (200, json!({ "data": all[place] })),
@@ -191,21 +228,30 @@ impl Api {
         }
     }
 
-    /// One page, with links like those of the real cloud: behind a proxy it calls itself by another name.
+    /// One page, with links like those of the real cloud: behind a proxy it calls itself by another
+    /// name.
     fn page(&self, path: &str, query: &str, all: &[Value]) -> Answer {
         let size = self.page_size.min(all.len().max(1));
         let last = all.len().div_ceil(size).max(1);
-        let page = query.split('&').find_map(|pair| pair.strip_prefix("page=")?.parse().ok()).unwrap_or(1_usize);
+        let page = query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("page=")?.parse().ok())
+            .unwrap_or(1_usize);
         let data: Vec<&Value> = all.iter().skip((page - 1) * size).take(size).collect();
-        let next = (page < last).then(|| format!("http://cloud.internal.invalid/api{path}?page={}", page + 1));
+        let next = (page < last)
+            .then(|| format!("http://cloud.internal.invalid/api{path}?page={}", page + 1));
         let meta = json!({ "current_page": page, "last_page": last, "per_page": size, "total": all.len(), "path": format!("{}{path}", self.url) });
-        (200, json!({ "data": data, "links": { "first": null, "last": null, "prev": null, "next": next }, "meta": meta }))
+        (
+            200,
+            json!({ "data": data, "links": { "first": null, "last": null, "prev": null, "next": next }, "meta": meta }),
+        )
     }
 }
 
 impl Change {
     fn json(&self, age: usize, whole: bool) -> Value {
-        let created_at = Timestamp::from_second(1_795_000_000 + i64::try_from(age).unwrap()).unwrap();
+        let created_at =
+            Timestamp::from_second(1_795_000_000 + i64::try_from(age).unwrap()).unwrap();
         let mut json = json!({ "id": self.id, "status": self.status, "type": self.change_type, "gateway_id": GATEWAY_ID, "created_at": created_at.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string() });
         if whole {
             json["toml_config"] = self.toml.clone().into();
