@@ -29,7 +29,8 @@ const MOST: u64 = 50_000;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Limit {
     step: Arc<str>,
-    client: IpAddr,
+    /// `None`: of all clients whose address is not known.
+    client: Option<IpAddr>,
     /// 0: no limit.
     most: u32,
 }
@@ -38,18 +39,27 @@ impl Limit {
     /// Clients whose address is not known share one. So do those of one IPv6 network of 64 bits,
     /// since a single client has all of its addresses.
     pub(super) fn new(step: &Arc<str>, most: u32, client: Option<IpAddr>) -> Self {
-        let client = match client.map(|client| client.to_canonical()) {
-            Some(IpAddr::V6(client)) => {
+        let client = client.map(|client| match client.to_canonical() {
+            IpAddr::V6(client) => {
                 Ipv6Addr::from_bits(client.to_bits() & !u128::from(u64::MAX)).into()
             }
-            Some(client) => client,
-            None => Ipv6Addr::UNSPECIFIED.into(),
-        };
+            client => client,
+        });
         Self {
             step: step.clone(),
             client,
             most,
         }
+    }
+
+    /// Whose failures count; `None`: those of all whose address is not known.
+    pub(super) fn client(&self) -> Option<IpAddr> {
+        self.client
+    }
+
+    /// Whether any number of failures is allowed.
+    pub(super) fn is_none(&self) -> bool {
+        self.most == 0
     }
 }
 
@@ -82,8 +92,8 @@ impl Failures {
     /// Takes a place; waits for one if the attempts under way may yet give one back, unless too
     /// many wait.
     pub(super) async fn attempt(&self, limit: &Limit) -> Result<Attempt, Refusal> {
-        if limit.most == 0 {
-            return Ok(Attempt(None));
+        if limit.is_none() {
+            return Ok(Attempt::uncounted());
         }
         let window = self.windows.get_with_by_ref(limit, || {
             let places = (limit.most as usize).min(Semaphore::MAX_PERMITS - WAITING);
@@ -141,6 +151,11 @@ struct Taken {
 }
 
 impl Attempt {
+    /// One that takes no place.
+    pub(super) fn uncounted() -> Self {
+        Self(None)
+    }
+
     /// The password was wrong.
     pub(super) fn failed(self) {
         if let Some(taken) = self.0 {
@@ -242,6 +257,9 @@ mod tests {
         assert_eq!(limit(1, "2001:db8::1"), limit(1, "2001:db8::ffff:0:0:1"));
         assert_ne!(limit(1, "2001:db8::1"), limit(1, "2001:db8:0:1::1"));
         assert_ne!(limit(1, "192.0.2.1"), limit(1, "192.0.2.2"));
+        let unknown = || Limit::new(&"step".into(), 1, None);
+        assert_eq!(unknown(), unknown());
+        assert_ne!(limit(1, "::"), unknown(), "no client can be taken for them");
     }
 
     #[tokio::test]

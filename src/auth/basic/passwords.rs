@@ -1,7 +1,8 @@
-//! What is known of passwords, for the life of the process: which were right a moment ago, which
-//! are being hashed, and whose were wrong too often.
+//! What is known of passwords, for the life of the process: which were right a moment ago, who used
+//! them, which are being hashed, and whose were wrong too often.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use ring::hmac;
 use ring::rand::SystemRandom;
 use zeroize::Zeroizing;
 
-use super::failures::{Failures, Limit, WINDOW};
+use super::failures::{Attempt, Failures, Limit, WINDOW};
 use super::pool::{FULL, Pool};
 use super::stored::{Check, Stored};
 use super::user_pass::UserPass;
@@ -19,7 +20,11 @@ use crate::auth::outcome::Refusal;
 
 /// How long a password that was right is not hashed again.
 const REMEMBERED: Duration = Duration::from_secs(300);
-/// Credentials remembered at most, about 100 bytes each.
+/// How long an address that has used a credential may use it whatever else comes from there. Longer
+/// than the above, so that who works behind a guesser's address is not locked out by him between
+/// two hashes.
+const USED: Duration = Duration::from_secs(3600);
+/// Credentials remembered at most, and uses of them, about 100 bytes each.
 const MOST: u64 = 100_000;
 /// How long a request waits for its verdict.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,6 +37,9 @@ struct Inner {
     /// Random, so that what is remembered means nothing outside this process.
     key: hmac::Key,
     verified: sync::Cache<Mark, ()>,
+    /// Which address has used which credential. What others used must not be looked up for an
+    /// address that fails too often: the answers would tell it what is right.
+    used: sync::Cache<(IpAddr, Mark), ()>,
     /// Comparisons under way: requests that come together with one credential wait for one hash.
     flights: future::Cache<(Limit, Mark), ()>,
     failures: Failures,
@@ -56,6 +64,10 @@ impl Passwords {
             verified: sync::Cache::builder()
                 .max_capacity(MOST)
                 .time_to_live(REMEMBERED)
+                .build(),
+            used: sync::Cache::builder()
+                .max_capacity(MOST)
+                .time_to_idle(USED)
                 .build(),
             flights: future::Cache::builder()
                 .max_capacity(1024)
@@ -87,7 +99,8 @@ impl Passwords {
     }
 
     /// Whether the password is the right one. `ceiling` is the cost of the step's costliest hash.
-    /// Hashes only what was not right a moment ago and is within the limit.
+    /// Hashes only what was not right a moment ago. Beyond the limit, nothing is looked up or hashed
+    /// but what the same address has used before, so the refusal is the same for right and wrong.
     pub(super) async fn verify(
         &self,
         stored: &Stored,
@@ -103,7 +116,14 @@ impl Passwords {
             stored.bytes(),
             password.as_bytes(),
         ]);
-        if inner.verified.contains_key(&mark) {
+        let use_of_it = limit.client().map(|client| (client, mark));
+        let exempt = match &use_of_it {
+            _ if limit.is_none() => true,
+            Some(use_of_it) => inner.used.contains_key(use_of_it),
+            // Nobody knows whether it is the same client again.
+            None => false,
+        };
+        if exempt && inner.verified.contains_key(&mark) {
             return Ok(true);
         }
         let check = Check {
@@ -114,14 +134,21 @@ impl Passwords {
         };
         let flight = (limit.clone(), mark);
         let hashing = async move {
-            let attempt = inner.failures.attempt(&limit).await?;
-            if inner.compare(check).await? {
+            let attempt = match exempt {
+                true => Attempt::uncounted(),
+                false => inner.failures.attempt(&limit).await?,
+            };
+            if !inner.verified.contains_key(&mark) {
+                if !inner.compare(check).await? {
+                    attempt.failed();
+                    return Err(Failure::Wrong);
+                }
                 inner.verified.insert(mark, ());
-                Ok(())
-            } else {
-                attempt.failed();
-                Err(Failure::Wrong)
             }
+            if let Some(use_of_it) = use_of_it.filter(|_| !limit.is_none()) {
+                inner.used.insert(use_of_it, ());
+            }
+            Ok(())
         };
         let landing = inner.flights.try_get_with(flight, hashing);
         match tokio::time::timeout(PATIENCE, landing).await {

@@ -244,11 +244,56 @@ fn failures_count_for_each_client_address() {
     assert_eq!(status("192.0.2.1", &ALICE.credential()), 429, "the right password, too late");
     assert_eq!(status("192.0.2.2", &ALICE.credential()), 200, "another client");
     assert_eq!(
+        status("192.0.2.1", &ALICE.credential()),
+        429,
+        "what another client used is not looked up for one who guesses"
+    );
+    assert_eq!(status("192.0.2.2", &ALICE.credential()), 200, "who used it goes on");
+    assert_eq!(
         status("192.0.2.2, 192.0.2.1", &wrong(4)),
         429,
         "the rightmost address that is not trusted counts, whatever stands before it"
     );
     assert_eq!(status("192.0.2.1, 192.0.2.2", &wrong(5)), 401, "and here it is the other one");
+}
+
+#[test]
+fn over_the_limit_the_right_password_gets_the_answer_of_a_wrong_one() {
+    let upstream = Upstream::start();
+    secrets::remember(ALICE.hash);
+    let config = "htpasswd_path = \"htpasswd\"\nmax_failures = 3";
+    let edge = edge_of(&upstream, &["password"], &step("password", "basic-auth", "", config))
+        .file("htpasswd", &format!("{}:{}\n{}:{}\n", ALICE.name, ALICE.hash, BOB.name, BOB.hash))
+        .proxy("trusted_proxies = [\"127.0.0.1\"]")
+        .start();
+    let ask = |client: &str, credential: &str| {
+        edge.get("/api/x")
+            .header("X-Forwarded-For", client)
+            .header("Authorization", credential)
+            .send()
+    };
+    assert_eq!(ask("192.0.2.1", &ALICE.credential()).status, 200, "the user logs in");
+    // Each guess for another user, from another address of one network.
+    for (number, name) in ["alice", "bob", "mallory"].iter().enumerate() {
+        let client = format!("2001:db8::{number}");
+        let wrong = basic(name, &format!("wrong-password-{number:02}-wrong-password"));
+        assert_eq!(ask(&client, &wrong).status, 401, "{name}");
+    }
+    let answer = |row: &str, credential: &str| {
+        let response = ask("2001:db8::99", credential);
+        assert_limited(row, &response);
+        let fields = response.head.fields.iter();
+        let fields = fields.filter(|(name, _)| {
+            !["x-request-id", "retry-after", "date"].contains(&name.to_ascii_lowercase().as_str())
+        });
+        (fields.cloned().collect::<Vec<_>>(), response.body.clone())
+    };
+    let wrong = answer("wrong", &basic("alice", "another-wrong-password-another-one"));
+    assert_eq!(answer("right, and used by somebody else", &ALICE.credential()), wrong);
+    assert_eq!(answer("right, and never used", &BOB.credential()), wrong);
+    assert_eq!(answer("right again", &ALICE.credential()), wrong);
+    assert_eq!(ask("192.0.2.1", &ALICE.credential()).status, 200, "the user goes on");
+    assert_eq!(upstream.count(), 2);
 }
 
 #[test]

@@ -110,10 +110,11 @@ async fn too_many_failures() {
         assert!(denial.challenges().is_empty());
         assert!((1..=60).contains(&denial.retry_after().unwrap()));
     }
-    // A good one that was seen passes, and so does another client.
+    // A good one that this address used passes, and so does another client. What that one used is
+    // still unknown here.
     assert_eq!(word(&chain, "a:b").await, "a");
     assert_eq!(ask_from(&chain, "c:d", "192.0.2.2").await.unwrap(), "c");
-    assert_eq!(word(&chain, "c:d").await, "c");
+    assert_eq!(word(&chain, "c:d").await, "too_many_failures");
     // What cannot be a credential is not counted, nor does it get in anyone's way.
     assert_eq!(word(&chain, "nonsense").await, "malformed");
     // A reload forgives nothing.
@@ -129,6 +130,65 @@ async fn too_many_failures() {
             "wrong_password"
         );
     }
+}
+
+#[tokio::test]
+async fn over_the_limit_right_and_wrong_are_one() {
+    let shared = testing::shared();
+    let chain = build(&shared, vec![hashed("a", "b", 4), plain("c", "d")], 3);
+    let (user, guesser) = ("192.0.2.1", "2001:db8::1");
+    for user_pass in ["a:b", "c:d"] {
+        assert!(ask_from(&chain, user_pass, user).await.is_ok());
+    }
+    // Spread over users, and over addresses of one network of 64 bits.
+    for (user_pass, client) in [
+        ("a:0", guesser),
+        ("c:1", "2001:db8::2"),
+        ("x:2", "2001:db8::ffff:0:0:3"),
+    ] {
+        assert!(ask_from(&chain, user_pass, client).await.is_err());
+    }
+    let hashed_before = shared.passwords_hashed();
+    for user_pass in ["a:b", "c:d", "a:0", "a:9", "x:y"] {
+        let denial = ask_from(&chain, user_pass, guesser).await.unwrap_err();
+        assert_eq!(denial.reason(), Reason::TooManyFailures, "{user_pass}");
+    }
+    assert_eq!(shared.passwords_hashed(), hashed_before);
+    assert!(ask_from(&chain, "a:b", user).await.is_ok());
+    assert!(ask_from(&chain, "a:b", "2001:db8:0:1::1").await.is_ok());
+    assert_eq!(
+        shared.passwords_hashed(),
+        hashed_before,
+        "what is right is hashed once, whoever uses it"
+    );
+    // Who used it may go on even where others guess behind the same address.
+    for user_pass in ["a:7", "a:8", "a:9"] {
+        assert!(ask_from(&chain, user_pass, user).await.is_err());
+    }
+    assert!(ask_from(&chain, "a:b", user).await.is_ok(), "used before");
+    assert!(ask_from(&chain, "c:d", user).await.is_ok(), "used before");
+}
+
+#[tokio::test]
+async fn clients_without_an_address_are_counted_together_and_not_remembered() {
+    let chain = build(&testing::shared(), vec![plain("a", "b")], 2);
+    let ask = async |user_pass: &str| {
+        let headers = basic(user_pass);
+        let request = Presented::of(&headers);
+        chain.authenticate(&request).await.map(|_| ())
+    };
+    assert!(ask("a:b").await.is_ok());
+    for index in 0..2 {
+        assert!(ask(&format!("a:{index}")).await.is_err());
+    }
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let denial = ask("a:b").await.unwrap_err();
+    assert_eq!(denial.reason(), Reason::TooManyFailures);
+    assert_eq!(
+        word(&chain, "a:b").await,
+        "a",
+        "who has one is not among them"
+    );
 }
 
 #[tokio::test]
