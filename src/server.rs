@@ -180,11 +180,12 @@ impl EdgeServer {
             grace: config.grace,
             log,
         });
+        let connections = Arc::<Connections>::default();
         let upkeep = Upkeep {
             agent: Arc::new(Agent::new(live.clone(), start.surroundings)),
             live: live.clone(),
-            connections: Arc::default(),
-            gates: Arc::new(Gates::new(&live)),
+            gates: Arc::new(Gates::new(&live, connections.clone())),
+            connections,
             lifecycle: lifecycle.clone(),
         };
         let mut server = Server::new_with_opt_and_conf(None, server_conf(config));

@@ -46,6 +46,7 @@ const HTTP_ONLY: &[&str] = &[
     "read_timeout_secs",
     "total_timeout_secs",
     "max_retries",
+    "max_connections",
 ];
 
 /// Reads both groups.
@@ -111,6 +112,7 @@ fn read_http(
     let below = address::path_prefix(reader.get("path_prefix").as_ref());
     let connect_timeout = reader.seconds("connect_timeout_secs", 1..=300, 5);
     let read_timeout = reader.seconds("read_timeout_secs", 1..=86_400, 60);
+    let max_connections = reader.connections("max_connections");
     let total_timeout = reader.seconds("total_timeout_secs", 0..=86_400, 0);
     let send_upstream_host = reader
         .get("host")
@@ -181,6 +183,7 @@ fn read_http(
         read_timeout,
         total_timeout: Some(total_timeout).filter(|timeout| !timeout.is_zero()),
         max_retries: own.max_retries.or(target.max_retries).unwrap_or(1),
+        max_connections,
         credential,
     })
 }

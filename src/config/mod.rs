@@ -208,6 +208,7 @@ fn assemble(document: &Document, loading: &Loading<'_>) -> Option<Config> {
         threads: proxy.threads,
         trusted_proxies: proxy.trusted_proxies,
         grace: proxy.grace,
+        max_upstream_connections: proxy.max_upstream_connections,
         token_cache_bytes: proxy.token_cache_bytes,
         state_dir: proxy.state_dir,
         watch_files: proxy.watch_files,

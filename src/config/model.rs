@@ -41,6 +41,9 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// `proxy.grace_secs`: at most this long for what is in flight when stopping. Default 15 s.
     pub grace: Duration,
+    /// `proxy.max_upstream_connections`: to all upstreams at a time, idle ones included. Default
+    /// 15,000.
+    pub max_upstream_connections: usize,
     /// `proxy.token_cache_mb`, in bytes. Default 64 MiB.
     pub token_cache_bytes: u64,
     /// `proxy.state_dir`, else `$STATE_DIRECTORY`, else `$HOME/.runbeam/<id>`; `None` when none of
@@ -341,6 +344,9 @@ pub struct HttpBackend {
     pub total_timeout: Option<Duration>,
     /// `max_retries`: how often an idempotent request is tried again. Default 1.
     pub max_retries: u32,
+    /// `max_connections`: to its upstreams at a time, idle ones included. `None`: three quarters of
+    /// [`Config::max_upstream_connections`].
+    pub max_connections: Option<usize>,
     /// `authentication = "authentications.NAME"`: the credential that the upstream gets.
     pub credential: Option<OutboundCredential>,
 }

@@ -106,10 +106,7 @@ fn read_listener(listener: &Entry<'_>) -> Option<Listener> {
     let bind = read_bind(&reader);
     let tls = listener_tls::read(&reader);
     let forced = listener_tls::force_https(&reader);
-    let max_connections = reader
-        .get("max_connections")
-        .and_then(|entry| entry.integer(1..=1_000_000))
-        .and_then(|number| usize::try_from(number).ok());
+    let max_connections = reader.connections("max_connections");
     reader.finish();
     if let (Some(Bind::Unix(_)), true) = (&bind, tls.is_some() || forced.is_some()) {
         listener.error_help(

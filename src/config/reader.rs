@@ -151,6 +151,12 @@ impl<'a> Reader<'a> {
             .map_or(default, i64::unsigned_abs)
     }
 
+    /// How many connections there may be at a time.
+    pub(super) fn connections(&self, key: &'static str) -> Option<usize> {
+        let limit = self.get(key)?.integer(1..=1_000_000)?;
+        usize::try_from(limit).ok()
+    }
+
     /// A number of seconds in a range, or its default.
     pub(super) fn seconds(
         &self,

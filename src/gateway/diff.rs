@@ -28,7 +28,8 @@ impl Diff {
         let mut diff = Self::default();
         let proxy = before.trusted_proxies != after.trusted_proxies
             || before.token_cache_bytes != after.token_cache_bytes
-            || before.watch_files != after.watch_files;
+            || before.watch_files != after.watch_files
+            || before.max_upstream_connections != after.max_upstream_connections;
         let others = [
             ("proxy", proxy),
             ("network", before.networks != after.networks),

@@ -8,6 +8,7 @@ use http::HeaderValue;
 use http::header::InvalidHeaderValue;
 
 use super::names::{Addresses, Names};
+use super::open_connections::{Backends, OpenConnections};
 use super::tls::Roots;
 use crate::balance::{Health, Known, Subject};
 use crate::config::{self, CheckKind, Ejection, HttpBackend, UpstreamUrl};
@@ -15,6 +16,8 @@ use crate::config::{self, CheckKind, Ejection, HttpBackend, UpstreamUrl};
 /// An HTTP upstream.
 #[derive(Debug)]
 pub struct Upstream {
+    /// The name of its backend.
+    pub backend: Arc<str>,
     /// The settings of its backend.
     pub settings: Arc<HttpBackend>,
     /// Where it is.
@@ -27,6 +30,8 @@ pub struct Upstream {
     pub credential: Option<HeaderValue>,
     /// Whose certificates are trusted, if not the system's.
     pub roots: Option<Arc<Roots>>,
+    /// Connections that are open to the upstreams of its backend.
+    pub connections: Arc<OpenConnections>,
     /// What is known of its health.
     pub health: Arc<Health>,
     /// The listener of the Management API, for pipelines from the cloud.
@@ -67,11 +72,13 @@ fn is_here(address: SocketAddr, listener: SocketAddr) -> bool {
     all && UdpSocket::bind((address.ip(), 0)).is_ok()
 }
 
-/// What outlives a configuration: resolved names, and the health of upstreams.
+/// What outlives a configuration: resolved names, the health of upstreams, and how many connections
+/// are open to them.
 #[derive(Debug, Default)]
 pub struct Upstreams {
     names: Names,
     known: Known,
+    backends: Backends,
 }
 
 impl Upstreams {
@@ -102,12 +109,15 @@ impl Upstreams {
             None => None,
         };
         let settings = Arc::new(settings.clone());
+        let connections = self.backends.of(backend);
         let build = |url: &UpstreamUrl| {
             Ok(Upstream {
+                backend: backend.clone(),
                 addresses: self.names.addresses(&url.host, url.port),
                 authority: HeaderValue::from_str(&url.authority()).map_err(unfit)?,
                 credential: credential.clone(),
                 roots: roots.clone(),
+                connections: connections.clone(),
                 health: self.known.health(subject(backend, &settings, url, guarded)),
                 guarded,
                 url: url.clone(),

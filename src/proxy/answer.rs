@@ -41,7 +41,6 @@ pub(super) fn pass(
         if last || is_bodiless(asked, &parts) {
             ctx.rest();
         } else {
-            ctx.await_bytes();
             frame(&mut parts);
         }
         complete(&mut parts.headers, ctx);

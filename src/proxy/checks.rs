@@ -206,8 +206,7 @@ impl Checker {
         host: HeaderValue,
         credential: Option<HeaderValue>,
     ) -> pingora::Result<u16> {
-        let link = self.connections.open(upstream, address).await?;
-        let mut session = HttpSession::new(link.stream);
+        let mut session = HttpSession::new(self.connections.connect(upstream, address).await?);
         let mut request = RequestHeader::build("GET", path.as_bytes(), Some(5))?;
         request.insert_header(header::HOST, host)?;
         request.insert_header(header::USER_AGENT, USER_AGENT)?;

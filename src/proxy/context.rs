@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Version};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType};
@@ -62,6 +63,8 @@ pub struct Context {
     pub(super) answered: bool,
     /// When the whole exchange must be over.
     pub(super) total_deadline: Option<Instant>,
+    /// The first part of the body, until an attempt sends it: see `Edge::forward`.
+    pub(super) first_part: Option<Bytes>,
     /// Bytes of request body in the attempt at hand.
     pub(super) body_bytes: u64,
     /// Whether this is the process's question to itself.
@@ -93,6 +96,7 @@ impl Context {
             sent: false,
             answered: false,
             total_deadline: None,
+            first_part: None,
             body_bytes: 0,
             probe: false,
             _in_flight: InFlight::enter(in_flight),
@@ -212,7 +216,7 @@ impl Context {
         Ok(())
     }
 
-    /// Whether the connection to the upstream was cut, because somebody took too long.
+    /// Whether the exchange with the upstream was ended, because somebody took too long.
     pub(super) fn is_overdue(&self) -> bool {
         let deadline = self.deadline.as_ref();
         deadline.is_some_and(|deadline| deadline.passed())
@@ -240,18 +244,41 @@ impl Context {
         }
     }
 
-    /// The answer has begun: from now on, the upstream may pause for so long between bytes.
-    pub(super) fn await_bytes(&self) {
-        if let (Some(deadline), Some(upstream)) = (&self.deadline, self.upstream()) {
-            deadline.set_pause(upstream.settings.read_timeout, self.total_deadline);
+    /// The answer has begun: the upstream may pause for so long before its next bytes.
+    fn await_bytes(&self) {
+        self.await_for(
+            self.upstream()
+                .map(|upstream| upstream.settings.read_timeout),
+        );
+    }
+
+    /// A part of the answer is being written to the client: what takes long until
+    /// [`Self::client_took`] is not the upstream's fault.
+    pub(super) fn await_client(&self) {
+        if let Some(deadline) = &self.deadline {
+            if self.answered {
+                deadline.set(self.total_deadline);
+            }
+            deadline.hold();
+        }
+    }
+
+    /// The client has taken a part of the answer.
+    pub(super) fn client_took(&self) {
+        match &self.deadline {
+            Some(_) if self.answered => self.await_bytes(),
+            Some(deadline) => deadline.release(),
+            None => {}
         }
     }
 
     /// The answer is there as a whole: nothing is awaited of the upstream any more, so nothing can
-    /// be its fault.
+    /// be its fault. A request that is still being sent has the time of an idle connection.
     pub(super) fn rest(&mut self) {
-        if let Some(deadline) = self.deadline.take() {
-            deadline.rest();
+        match self.deadline.take() {
+            Some(deadline) if self.sent => deadline.set(None),
+            Some(deadline) => deadline.rest(),
+            None => {}
         }
     }
 

@@ -1,13 +1,16 @@
-//! When a connection to an upstream is overdue.
+//! When an exchange with an upstream is overdue.
 //!
 //! Pingora knows one time-out for every read from an upstream, and registers a timer for each read.
-//! We need two: one until the response head, one between bytes. So each connection keeps a second
-//! handle of its socket, and a watcher shuts the socket down when the head, the next bytes or the
-//! whole exchange is overdue. Costs on a request: a few atomic stores.
+//! We need two: one until the response head, one between bytes. So each connection has a deadline,
+//! and a watcher wakes the exchange on it when the head, the next bytes or the whole is overdue.
+//! Costs on a request: a few atomic stores, and no descriptor beside the connection's own.
 
-use std::mem::MaybeUninit;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::ptr::from_ref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// How long an idle connection is kept for the next request.
@@ -16,30 +19,31 @@ const IDLE: Duration = Duration::from_secs(60);
 /// The deadline of one connection.
 #[derive(Debug)]
 pub(super) struct Deadline {
-    socket: socket2::Socket,
     clock: Instant,
     /// Milliseconds since `clock`; 0: none.
     due: AtomicU64,
-    /// Milliseconds between bytes; 0: `due` stands whatever arrives.
-    pause: AtomicU64,
     passed: AtomicBool,
+    /// Whether what is waited for is the client's to do, which has deadlines of its own.
+    held: AtomicBool,
+    /// The task of the exchange.
+    task: Mutex<Option<Waker>>,
 }
 
 impl Deadline {
-    /// Of a connection that is new. Takes a second handle of its socket.
-    pub(super) fn new(socket: socket2::Socket) -> Self {
+    /// Of a connection that is new.
+    pub(super) fn new() -> Self {
         Self {
-            socket,
             clock: Instant::now(),
             due: AtomicU64::new(0),
-            pause: AtomicU64::new(0),
             passed: AtomicBool::new(false),
+            held: AtomicBool::new(false),
+            task: Mutex::new(None),
         }
     }
 
-    /// Sets the time at which the connection is cut, or `None` for never.
+    /// Sets the time at which the exchange ends, or `None` for never.
     pub(super) fn set(&self, due: Option<Instant>) {
-        self.pause.store(0, Ordering::Relaxed);
+        self.release();
         let due = due.map_or(0, |due| self.millis(due).max(1));
         self.due.store(due, Ordering::Release);
     }
@@ -50,7 +54,7 @@ impl Deadline {
         self.set(due);
     }
 
-    /// The answer is over; the connection is kept for the next request, but not for ever.
+    /// The connection is kept for the next request, but not for ever.
     pub(super) fn rest(&self) {
         self.set(Instant::now().checked_add(IDLE));
     }
@@ -60,26 +64,55 @@ impl Deadline {
         self.due.swap(0, Ordering::AcqRel) != 0
     }
 
-    /// Bytes have arrived, and the next ones may take this long.
-    pub(super) fn set_pause(&self, pause: Duration, total: Option<Instant>) {
-        let next = Instant::now().checked_add(pause);
-        self.set([next, total].into_iter().flatten().min());
-        let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        self.pause.store(pause, Ordering::Relaxed);
+    /// When its time is over; of idle connections, the one that has waited longest comes first.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let due = Duration::from_millis(self.due.load(Ordering::Acquire));
+        self.clock.checked_add(due)
     }
 
-    /// Whether the connection was cut for being overdue.
+    /// Until [`Self::release`] or [`Self::set`], the exchange is not ended: a part of the answer is
+    /// written to the client, and what is half written cannot be taken back.
+    pub(super) fn hold(&self) {
+        self.held.store(true, Ordering::Relaxed);
+    }
+
+    /// The client has taken it.
+    pub(super) fn release(&self) {
+        self.held.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the exchange was ended for being overdue, or the idle connection is to be closed.
     pub(super) fn passed(&self) -> bool {
         self.passed.load(Ordering::Acquire)
     }
 
-    fn millis(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.clock).as_millis()).unwrap_or(u64::MAX)
+    /// Goes through with an exchange until it is overdue: then it is dropped where it waits, and
+    /// `None` returned.
+    pub(super) async fn bound<F: Future>(&self, exchange: F) -> Option<F::Output> {
+        let mut exchange = pin!(exchange);
+        let _forgotten = Forgotten(self);
+        let mut known = None;
+        poll_fn(|context| {
+            let waker = context.waker();
+            let waker = (waker.data().addr(), from_ref(waker.vtable()).addr());
+            if known != Some(waker) {
+                // Before the exchange is polled: what passes from now on wakes it.
+                *self.task() = Some(context.waker().clone());
+                known = Some(waker);
+            }
+            match exchange.as_mut().poll(context) {
+                Poll::Ready(output) => Poll::Ready(Some(output)),
+                Poll::Pending if self.passed() && !self.held.load(Ordering::Relaxed) => {
+                    Poll::Ready(None)
+                }
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
     }
 
-    fn has_unread(&self) -> bool {
-        let mut byte = [MaybeUninit::uninit()];
-        matches!(self.socket.peek(&mut byte), Ok(1..))
+    fn millis(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.clock).as_millis()).unwrap_or(u64::MAX)
     }
 
     fn check(&self, now: Instant) {
@@ -87,21 +120,30 @@ impl Deadline {
         if due == 0 || self.millis(now) < due {
             return;
         }
-        // Bytes that nobody has read yet: it is the client that is slow, not the upstream.
-        let next = match self.pause.load(Ordering::Relaxed) {
-            pause @ 1.. if self.has_unread() => due.saturating_add(pause),
-            _ => 0,
-        };
         // What arrived just now has changed `due`: then it was in time.
         let still = self
             .due
-            .compare_exchange(due, next, Ordering::AcqRel, Ordering::Acquire);
-        if still.is_ok() && next == 0 {
+            .compare_exchange(due, 0, Ordering::AcqRel, Ordering::Acquire);
+        if still.is_ok() {
             self.passed.store(true, Ordering::Release);
-            if let Err(error) = self.socket.shutdown(std::net::Shutdown::Both) {
-                log::debug!("upstream connection was gone before it was cut: {error}");
+            let task = self.task().clone();
+            if let Some(task) = task {
+                task.wake();
             }
         }
+    }
+
+    fn task(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An idle connection keeps no task alive.
+struct Forgotten<'a>(&'a Deadline);
+
+impl Drop for Forgotten<'_> {
+    fn drop(&mut self) {
+        *self.0.task() = None;
     }
 }
 
@@ -116,7 +158,7 @@ impl Deadlines {
         all.push(Arc::downgrade(deadline));
     }
 
-    /// Cuts what is overdue.
+    /// Ends what is overdue.
     pub(super) fn check(&self) {
         let now = Instant::now();
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,5 +169,85 @@ impl Deadlines {
             }
             None => false,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(5);
+
+    fn soon() -> Option<Instant> {
+        Instant::now().checked_add(SOON)
+    }
+
+    fn watched() -> (Arc<Deadline>, Deadlines) {
+        let (deadline, all) = (Arc::new(Deadline::new()), Deadlines::default());
+        all.watch(&deadline);
+        (deadline, all)
+    }
+
+    /// Looks at the deadlines until the exchange has ended, or gives up.
+    async fn ends(all: &Deadlines, exchange: impl Future<Output = Option<()>>) -> bool {
+        let watching = async {
+            loop {
+                sleep(SOON).await;
+                all.check();
+            }
+        };
+        let ended = async {
+            tokio::select! {
+                outcome = exchange => outcome.is_none(),
+                () = watching => false,
+            }
+        };
+        timeout(Duration::from_millis(200), ended).await == Ok(true)
+    }
+
+    #[tokio::test]
+    async fn an_exchange_that_is_overdue_is_woken_and_ends_and_no_other() {
+        let (deadline, all) = watched();
+        assert_eq!(deadline.bound(ready(7)).await, Some(7));
+        assert!(deadline.task().is_none(), "nobody is kept");
+        deadline.begin(None);
+        assert!(!ends(&all, deadline.bound(pending::<()>())).await);
+        deadline.begin(soon());
+        assert!(ends(&all, deadline.bound(pending::<()>())).await);
+        assert!(deadline.passed() && deadline.task().is_none());
+        deadline.begin(None);
+        assert!(!deadline.passed(), "another attempt begins");
+    }
+
+    #[tokio::test]
+    async fn what_is_written_to_the_client_is_not_broken_off() {
+        let (deadline, all) = watched();
+        deadline.begin(soon());
+        deadline.hold();
+        assert!(!ends(&all, deadline.bound(pending::<()>())).await);
+        assert!(
+            deadline.passed(),
+            "it is known when the client has taken it"
+        );
+        deadline.release();
+        assert!(ends(&all, deadline.bound(pending::<()>())).await);
+    }
+
+    #[test]
+    fn an_idle_connection_is_either_taken_or_closed() {
+        let (deadline, all) = watched();
+        deadline.rest();
+        all.check();
+        assert!(!deadline.passed() && deadline.wake() && !deadline.wake());
+        deadline.set(deadline.clock.checked_sub(SOON));
+        all.check();
+        assert!(deadline.passed() && !deadline.wake());
+        drop(deadline);
+        all.check();
+        assert!(all.0.lock().unwrap().is_empty());
     }
 }

@@ -5,15 +5,18 @@
 //! head, where a body ends, and whether a connection can be used again is theirs to say.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
+use http::header;
 use pingora::protocols::Stream;
 use pingora::protocols::http::HttpTask;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::{Error, ErrorType};
 use pingora_proxy::Session;
+use tokio::time::timeout;
 
 use super::context::Context;
 use super::upstream::Link;
@@ -24,6 +27,8 @@ use super::{Edge, answer, failure, head, respond, target};
 const MAX_ATTEMPTS: usize = 16;
 /// As many parts of an answer are written in one go, if they are there already.
 const BATCH: usize = 4;
+/// How long the upstream is not connected to while nothing of the body has come.
+const BODY_PATIENCE: Duration = Duration::from_millis(100);
 
 impl Edge {
     /// Forwards a request: to the upstream that was chosen for it, and to others while that fails
@@ -33,6 +38,7 @@ impl Edge {
         session: &mut Session,
         ctx: &mut Context,
     ) -> pingora::Result<()> {
+        await_body(session, ctx).await?;
         let mut attempts = 1;
         loop {
             match self.attempt(session, ctx).await {
@@ -74,6 +80,7 @@ impl Edge {
             stream,
             deadline,
             purpose,
+            permit,
         } = link;
         ctx.begin(deadline.clone(), session.is_body_empty());
         let mut client = HttpSession::new(stream);
@@ -86,7 +93,9 @@ impl Edge {
             held: None,
             unsent: None,
         };
-        if let Err(error) = exchange.run(session, ctx).await {
+        let outcome = deadline.bound(exchange.run(session, ctx)).await;
+        let outcome = outcome.unwrap_or_else(|| Err(failure::overdue(ctx)));
+        if let Err(error) = outcome {
             return Err(failure::broken_off(session, ctx, error, kept));
         }
         if let Some(stream) = exchange.leftover().await {
@@ -94,10 +103,43 @@ impl Edge {
                 stream,
                 deadline,
                 purpose,
+                permit,
             });
         }
         Ok(())
     }
+}
+
+/// Waits for the first part of a body: until then, or for a moment, nobody upstream needs to know of
+/// the request. Who switches protocols, or expects to be told to go on, has none to send yet.
+async fn await_body(session: &mut Session, ctx: &mut Context) -> pingora::Result<()> {
+    let head = session.req_header();
+    let waits = session.is_upgrade_req() || head.headers.contains_key(header::EXPECT);
+    if waits || session.is_body_done() {
+        return Ok(());
+    }
+    // An attempt that fails leaves it to the next one.
+    session.enable_retry_buffering();
+    let mut reading = pin!(session.downstream_session.read_body_or_idle(false));
+    // Mostly it has come with the head, and there is nothing to register a timer for.
+    let part = match at_once(reading.as_mut()).await {
+        Some(part) => part,
+        None => match timeout(BODY_PATIENCE, reading).await {
+            Ok(part) => part,
+            Err(_) => return Ok(()),
+        },
+    };
+    ctx.first_part = part.map_err(|error| error.into_down())?;
+    Ok(())
+}
+
+/// What is there without waiting.
+async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 /// An attempt under way.
@@ -121,8 +163,11 @@ impl Exchange {
         let request = target::request(session, ctx, ctx.upstream())?;
         let written = self.upstream.write_request_header(Box::new(request)).await;
         written.map_err(|error| error.into_up())?;
-        // What an earlier attempt has read of the body.
-        let read = session.get_retry_buffer();
+        // What was read of the body before, by the first attempt or for it.
+        let read = match ctx.first_part.take() {
+            Some(part) => Some(part),
+            None => session.get_retry_buffer(),
+        };
         if session.is_body_empty() {
             self.asked = true;
         } else {
@@ -232,28 +277,20 @@ impl Exchange {
             end = part.is_end();
             parts.push(part);
             if !end && parts.len() < BATCH {
-                next = self.arrived().await;
+                next = at_once(pin!(self.upstream.read_response_task())).await;
             }
         }
         let upgraded = session.was_upgraded();
+        ctx.await_client();
         let written = session.downstream_session.response_duplex_vec(parts);
         self.answered = written.await? || end;
+        ctx.client_took();
         if !upgraded && session.was_upgraded() {
             // From now on, the client may send what it likes.
             self.asked = false;
         }
         self.asked |= session.is_body_done();
         Ok(())
-    }
-
-    /// What is there of the answer without waiting.
-    async fn arrived(&mut self) -> Option<pingora::Result<HttpTask>> {
-        let mut part = pin!(self.upstream.read_response_task());
-        poll_fn(|context| match part.as_mut().poll(context) {
-            Poll::Ready(part) => Poll::Ready(Some(part)),
-            Poll::Pending => Poll::Ready(None),
-        })
-        .await
     }
 
     /// Takes note of a part of the answer, and makes it what the client gets.
@@ -268,8 +305,6 @@ impl Exchange {
             answer::pass(head, *end, switches, &session.req_header().method, ctx)?;
         } else if part.is_end() {
             ctx.rest();
-        } else {
-            ctx.await_bytes();
         }
         Ok(part)
     }

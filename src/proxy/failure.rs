@@ -15,6 +15,9 @@ pub(super) const UNRESOLVED: &str = "upstream name not resolved";
 /// The kind of error for a connection that this process has no descriptor for.
 pub(super) const NO_DESCRIPTOR: &str = "out of file descriptors";
 
+/// The kind of error for a connection that would be one more than there may be.
+pub(super) const AT_LIMIT: &str = "too many connections to upstreams";
+
 /// What a connection that could not be made says: nothing about the upstream, if it is this process
 /// that has no descriptors left.
 pub(super) fn kind_of_connect(error: &std::io::Error) -> ErrorType {
@@ -34,7 +37,7 @@ pub(super) fn is_ours(error: &Error) -> bool {
 
 /// The same, by the kind of the error.
 pub(super) fn is_kind_ours(kind: &ErrorType) -> bool {
-    *kind == ErrorType::Custom(NO_DESCRIPTOR)
+    matches!(kind, ErrorType::Custom(NO_DESCRIPTOR | AT_LIMIT))
 }
 
 /// How often a request may be tried again at the backend of the attempt at hand.
@@ -113,6 +116,12 @@ fn is_slow_client(ctx: &Context) -> bool {
 /// An attempt got no connection. Nothing was sent, so any request may try the next upstream.
 pub(super) fn not_connected(ctx: &mut Context, error: Box<Error>) -> Box<Error> {
     let mut error = error.into_up();
+    if *error.etype() == ErrorType::Custom(AT_LIMIT) {
+        // Another backend may have room, or a connection that is idle.
+        error.set_retry(!all_tried_but_this(ctx));
+        ctx.give_up();
+        return error;
+    }
     log_failure(ctx, &error);
     if is_ours(&error) {
         // Another upstream would need a descriptor as well.
@@ -165,6 +174,16 @@ pub(super) fn broken_off(
     error
 }
 
+/// An exchange whose time was over. Once the answer is whole, it is the client that has not sent its
+/// request whole.
+pub(super) fn overdue(ctx: &Context) -> Box<Error> {
+    let error = Error::explain(ErrorType::ReadTimedout, "overdue");
+    match ctx.deadline {
+        Some(_) => error.into_up(),
+        None => error.into_down(),
+    }
+}
+
 /// What the client is told of an error; `None` when there is no client to tell.
 pub(super) fn refusal_for(error: &Error, ctx: &Context) -> Option<Refusal> {
     if is_slow_client(ctx) {
@@ -177,6 +196,7 @@ pub(super) fn refusal_for(error: &Error, ctx: &Context) -> Option<Refusal> {
         (ErrorType::HTTPStatus(413), _) => Refusal::body_too_large(),
         (ErrorType::Custom(UNRESOLVED), _) => Refusal::unresolved(),
         (ErrorType::Custom(NO_DESCRIPTOR), _) => Refusal::out_of_descriptors(),
+        (ErrorType::Custom(AT_LIMIT), _) => Refusal::upstream_connections(),
         (ErrorType::ConnectTimedout, ErrorSource::Upstream) => {
             Refusal::too_slow("upstream_connect_timeout")
         }

@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use tokio::io::AsyncReadExt;
 use tokio::task::coop::unconstrained;
 
-use super::upstream::{Link, Purpose};
+use super::upstream::Link;
 
 /// Most connections that are kept.
 const LIMIT: usize = 1024;
@@ -29,11 +29,7 @@ struct Links {
 impl Idle {
     /// Takes one that fits and that the upstream has left alone: one that is closed, or has
     /// something to read, is none to send a request on.
-    pub(super) fn take(
-        &self,
-        address: SocketAddr,
-        fits: impl Fn(&Purpose) -> bool,
-    ) -> Option<Link> {
+    pub(super) fn take(&self, address: SocketAddr, fits: impl Fn(&Link) -> bool) -> Option<Link> {
         loop {
             let mut link = self.links().take(address, &fits)?;
             if link.deadline.wake() && is_quiet(&mut link) {
@@ -53,12 +49,32 @@ impl Idle {
         }
     }
 
+    /// Closes the one that has waited longest of those that may go; `false`: there is none.
+    pub(super) fn close_one(&self, may_go: impl Fn(&Link) -> bool) -> bool {
+        let mut links = self.links();
+        let longest = |(address, waiting): (&SocketAddr, &Vec<Link>)| {
+            // The last one has come last.
+            let at = waiting.iter().position(&may_go)?;
+            Some((waiting.get(at)?.deadline.due(), *address, at))
+        };
+        let of_each = links.by_address.iter().filter_map(longest);
+        let Some((_, address, at)) = of_each.min() else {
+            return false;
+        };
+        let link = links.by_address.get_mut(&address).map(|it| it.remove(at));
+        links.count -= usize::from(link.is_some());
+        // Closing takes its time.
+        drop(links);
+        link.is_some()
+    }
+
     /// Closes those that the upstream has closed, or that have waited for too long.
     pub(super) fn sweep(&self) {
         let mut over = Vec::new();
         let mut links = self.links();
         for waiting in links.by_address.values_mut() {
-            over.extend(waiting.extract_if(.., |link| !is_quiet(link)));
+            let is_over = |link: &mut Link| link.deadline.passed() || !is_quiet(link);
+            over.extend(waiting.extract_if(.., is_over));
         }
         links.by_address.retain(|_, waiting| !waiting.is_empty());
         links.count -= over.len();
@@ -73,9 +89,9 @@ impl Idle {
 }
 
 impl Links {
-    fn take(&mut self, address: SocketAddr, fits: impl Fn(&Purpose) -> bool) -> Option<Link> {
+    fn take(&mut self, address: SocketAddr, fits: impl Fn(&Link) -> bool) -> Option<Link> {
         let waiting = self.by_address.get_mut(&address)?;
-        let at = waiting.iter().rposition(|link| fits(&link.purpose))?;
+        let at = waiting.iter().rposition(fits)?;
         self.count -= 1;
         Some(waiting.remove(at))
     }
@@ -93,12 +109,13 @@ fn is_quiet(link: &mut Link) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::UdpSocket;
     use std::sync::Arc;
 
     use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 
     use super::super::deadline::Deadline;
+    use super::super::limit::Permit;
+    use super::super::upstream::Purpose;
     use super::*;
 
     fn address(port: u16) -> SocketAddr {
@@ -108,22 +125,21 @@ mod tests {
     /// One to this port, and its other end.
     fn link(port: u16, host: Option<&str>) -> (Link, DuplexStream) {
         let (ours, theirs) = duplex(64);
-        // Nothing here is ever overdue.
-        let socket = UdpSocket::bind(address(0)).unwrap();
         let link = Link {
             stream: Box::new(ours),
-            deadline: Arc::new(Deadline::new(socket.into())),
+            deadline: Arc::new(Deadline::new()),
             purpose: Purpose {
                 address: address(port),
                 tls: host.map(|host| (host.to_owned(), None)),
             },
+            permit: Permit::uncounted(),
         };
         (link, theirs)
     }
 
     fn taken(idle: &Idle, port: u16, host: Option<&str>) -> Option<Link> {
-        let name = |purpose: &Purpose| purpose.tls.as_ref().map(|(host, _)| host.clone());
-        idle.take(address(port), |purpose| name(purpose).as_deref() == host)
+        let name = |link: &Link| link.purpose.tls.as_ref().map(|(host, _)| host.clone());
+        idle.take(address(port), |link| name(link).as_deref() == host)
     }
 
     #[tokio::test]
@@ -183,6 +199,26 @@ mod tests {
         assert_eq!((links.count, links.by_address.len()), (1, 1));
         drop(links);
         assert!(taken(&idle, 1, None).is_some());
+    }
+
+    #[tokio::test]
+    async fn the_one_that_has_waited_longest_makes_room() {
+        let idle = Idle::default();
+        let mut ends = Vec::new();
+        for (port, host) in [(2, None), (1, Some("old")), (1, None), (2, Some("new"))] {
+            let (link, end) = link(port, host);
+            idle.put(link);
+            ends.push(end);
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        assert!(idle.close_one(|link| link.purpose.tls.is_some()));
+        assert!(taken(&idle, 1, Some("old")).is_none());
+        assert!(idle.close_one(|_| true));
+        assert!(taken(&idle, 2, None).is_none());
+        assert!(!idle.close_one(|link| link.purpose.address.port() == 3));
+        assert!(taken(&idle, 1, None).is_some() && taken(&idle, 2, Some("new")).is_some());
+        assert!(!idle.close_one(|_| true));
+        assert_eq!(idle.links().count, 0);
     }
 
     #[tokio::test]

@@ -21,6 +21,7 @@ pub(crate) mod fuzzing;
 mod head;
 mod headers;
 mod idle;
+mod limit;
 mod probe;
 mod progress;
 mod record;

@@ -146,6 +146,13 @@ impl Refusal {
         }
     }
 
+    pub(super) fn upstream_connections() -> Self {
+        Self {
+            retry_after: Some(1),
+            ..Self::new(503, "upstream_connections", "too many connections")
+        }
+    }
+
     pub(super) fn too_slow(reason: &'static str) -> Self {
         Self::new(504, reason, "the upstream took too long")
     }

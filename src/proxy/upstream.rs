@@ -7,11 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora::connectors::TransportConnector;
 use pingora::connectors::l4::Connect;
-use pingora::http::ResponseHeader;
+use pingora::protocols::Stream;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddr;
 use pingora::protocols::l4::stream::Stream as Socket;
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::{GetProxyDigest, Stream};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, OrErr};
 use tokio::net::TcpStream;
@@ -23,9 +21,10 @@ use super::authorities::Authorities;
 use super::deadline::{Deadline, Deadlines};
 use super::failure;
 use super::idle::Idle;
+use super::limit::{Full, Limit, Permit};
 use crate::gateway::Upstream;
 
-/// How often overdue connections are looked for.
+/// How often overdue exchanges are looked for.
 const TICK: Duration = Duration::from_millis(100);
 /// Every how many of these rounds the idle connections are looked through.
 const SWEEP: u32 = 10;
@@ -35,6 +34,14 @@ pub(super) struct Link {
     pub(super) stream: Stream,
     pub(super) deadline: Arc<Deadline>,
     pub(super) purpose: Purpose,
+    pub(super) permit: Permit,
+}
+
+impl Link {
+    /// Whether another one to this upstream, at this address, would be the same.
+    pub(super) fn fits(&self, upstream: &Upstream, address: SocketAddr) -> bool {
+        self.permit.is_of(upstream) && self.purpose.fits(upstream, address)
+    }
 }
 
 /// What a connection may be used for.
@@ -56,8 +63,7 @@ impl Purpose {
         }
     }
 
-    /// Whether a connection to this upstream, at this address, would be the same.
-    pub(super) fn fits(&self, upstream: &Upstream, address: SocketAddr) -> bool {
+    fn fits(&self, upstream: &Upstream, address: SocketAddr) -> bool {
         let roots = upstream.roots.as_ref().map(|roots| roots.id);
         let same_tls = match &self.tls {
             Some((host, vouched)) => {
@@ -72,7 +78,8 @@ impl Purpose {
 /// Every connection to an upstream, and how they are opened.
 #[derive(Default)]
 pub struct Connections {
-    connector: Arc<Connector>,
+    deadlines: Deadlines,
+    limit: Limit,
     authorities: Authorities,
     transport: OnceCell<TransportConnector>,
     idle: Idle,
@@ -81,8 +88,7 @@ pub struct Connections {
 impl Connections {
     /// One that was kept; `None`: there is none.
     pub(super) fn kept(&self, upstream: &Upstream, address: SocketAddr) -> Option<Link> {
-        self.idle
-            .take(address, |purpose| purpose.fits(upstream, address))
+        self.idle.take(address, |link| link.fits(upstream, address))
     }
 
     /// Keeps one for another request. Its exchange must be over, and it must be fit for another
@@ -97,24 +103,55 @@ impl Connections {
         upstream: &Upstream,
         address: SocketAddr,
     ) -> pingora::Result<Link> {
-        let stream = if upstream.url.tls {
-            let transport = self.transport().await?;
-            transport.new_stream(&self.peer(upstream, address)).await?
-        } else {
-            let connecting = self.connector.open(address);
-            match timeout(upstream.settings.connect_timeout, connecting).await {
-                Ok(socket) => Box::new(socket?),
-                Err(_) => return Error::err(ErrorType::ConnectTimedout),
-            }
-        };
-        let deadline = deadline_of(&stream).ok_or_else(|| {
-            Error::explain(ErrorType::InternalError, "a connection without a deadline")
-        })?;
+        let permit = self.permit(upstream)?;
+        let stream = self.connect(upstream, address).await?;
+        let deadline = Arc::new(Deadline::new());
+        self.deadlines.watch(&deadline);
         Ok(Link {
             stream,
             deadline,
             purpose: Purpose::new(upstream, address),
+            permit,
         })
+    }
+
+    /// Opens one that is neither counted nor kept.
+    pub(super) async fn connect(
+        &self,
+        upstream: &Upstream,
+        address: SocketAddr,
+    ) -> pingora::Result<Stream> {
+        if upstream.url.tls {
+            let transport = self.transport().await?;
+            return transport.new_stream(&self.peer(upstream, address)).await;
+        }
+        match timeout(upstream.settings.connect_timeout, connect(address)).await {
+            Ok(socket) => Ok(Box::new(socket?)),
+            Err(_) => Error::e_explain(ErrorType::ConnectTimedout, "connecting"),
+        }
+    }
+
+    /// Sets how many connections there may be in all. Those that are open stay.
+    pub fn set_limit(&self, most: usize) {
+        self.limit.set(most);
+    }
+
+    /// Leave to open one more. Idle ones go, if need be.
+    fn permit(&self, upstream: &Upstream) -> pingora::Result<Permit> {
+        loop {
+            let full = match self.limit.enter(upstream) {
+                Ok(permit) => return Ok(permit),
+                Err(full) => full,
+            };
+            let closed = self.idle.close_one(|link| match full {
+                Full::Backend => link.permit.is_of(upstream),
+                Full::All => true,
+            });
+            if !closed {
+                self.limit.tell(full, upstream);
+                return Err(Error::new(ErrorType::Custom(failure::AT_LIMIT)));
+            }
+        }
     }
 
     /// What speaks TLS. Made when it is first needed, and off the workers: it reads the system's
@@ -132,7 +169,7 @@ impl Connections {
         let settings = &upstream.settings;
         let mut peer = HttpPeer::new(address, true, upstream.url.host.clone());
         let options = &mut peer.options;
-        options.custom_l4 = Some(self.connector.clone());
+        options.custom_l4 = Some(Arc::new(Connector));
         options.total_connection_timeout = Some(settings.connect_timeout);
         if let Some(roots) = &upstream.roots {
             options.ca = Some(self.authorities.of(roots));
@@ -140,43 +177,34 @@ impl Connections {
         peer
     }
 
-    /// Cuts overdue connections and closes idle ones for as long as the process lives: what is in
+    /// Ends overdue exchanges and closes idle ones for as long as the process lives: what is in
     /// flight during a shutdown has its deadlines too.
     pub async fn run(&self) {
         let mut tick = tokio::time::interval(TICK);
         loop {
             for _ in 0..SWEEP {
                 tick.tick().await;
-                self.connector.0.check();
+                self.deadlines.check();
             }
             self.idle.sweep();
         }
     }
 }
 
-/// Opens connections that have a deadline, without TLS.
-#[derive(Debug, Default)]
-struct Connector(Deadlines);
-
-impl Connector {
-    async fn open(&self, address: SocketAddr) -> pingora::Result<Socket> {
-        let failed = |context: &'static str| {
-            move |error| Error::because(failure::kind_of_connect(&error), context, error)
-        };
-        let tcp = TcpStream::connect(address).await;
-        let tcp = tcp.map_err(failed("connecting"))?;
-        tcp.set_nodelay(true).map_err(failed("setting it up"))?;
-        let socket = socket2::SockRef::from(&tcp).try_clone();
-        let socket = socket.map_err(failed("second handle of the upstream socket"))?;
-        let deadline = Arc::new(Deadline::new(socket));
-        self.0.watch(&deadline);
-        let mut stream = Socket::from(tcp);
-        // The place that Pingora has for what a connection brings along; no proxy is involved.
-        let head = Box::new(ResponseHeader::build(200, Some(0))?);
-        stream.set_proxy_digest(ProxyDigest::new(head, Some(Box::new(deadline))));
-        Ok(stream)
-    }
+/// Opens a connection, without TLS.
+async fn connect(address: SocketAddr) -> pingora::Result<Socket> {
+    let failed = |context: &'static str| {
+        move |error| Error::because(failure::kind_of_connect(&error), context, error)
+    };
+    let tcp = TcpStream::connect(address).await;
+    let tcp = tcp.map_err(failed("connecting"))?;
+    tcp.set_nodelay(true).map_err(failed("setting it up"))?;
+    Ok(Socket::from(tcp))
 }
+
+/// The same, for Pingora's TLS.
+#[derive(Debug)]
+struct Connector;
 
 #[async_trait]
 impl Connect for Connector {
@@ -187,11 +215,6 @@ impl Connect for Connector {
                 "upstream address is not an internet address",
             )
         })?;
-        self.open(*address).await
+        connect(*address).await
     }
-}
-
-fn deadline_of(stream: &Stream) -> Option<Arc<Deadline>> {
-    let digest = stream.get_proxy_digest()?;
-    digest.user_data.as_ref()?.downcast_ref().cloned()
 }

@@ -1,11 +1,11 @@
-//! How many files the process may have open. A connection is one, so the system's limit decides
-//! whether the listeners' limits can be met.
+//! How many files the process may have open. A connection is one, be it a client's or to an
+//! upstream, so the system's limit decides whether the limits of connections can be met.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What is kept for everything but connections of clients: upstreams (two for each connection), key
-/// sets, logs, listeners.
-const RESERVE: u64 = 1_000;
+/// What is kept for everything but connections of clients and to upstreams: those that are accepted
+/// to be refused, health checks, key sets, logs, listeners.
+const RESERVE: u64 = 500;
 
 /// Raises the limit as far as the system lets us. The one that holds; `None`: there is none.
 pub(super) fn raise() -> Option<u64> {
@@ -23,28 +23,43 @@ pub(super) fn raise() -> Option<u64> {
     limit.current
 }
 
-/// Makes the listeners' limits as much smaller as it takes to keep to that of the process.
-pub(super) fn fit(mut limits: Vec<usize>, open_files: Option<u64>) -> Vec<usize> {
-    let Some(open_files) = open_files else {
-        return limits;
-    };
-    // Of a very low limit, half.
-    let room = open_files.saturating_sub(RESERVE).max(open_files / 2);
-    let wanted: u64 = limits.iter().map(|limit| *limit as u64).sum();
-    if wanted <= room {
-        return limits;
+/// How many connections there may be at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Of clients, by network.
+    pub(super) networks: Vec<usize>,
+    /// To upstreams, in all.
+    pub(super) upstreams: usize,
+}
+
+impl Limits {
+    /// Made as much smaller as it takes to keep to the limit of open files: however many connections
+    /// there are, one more can be accepted.
+    pub(super) fn within(mut self, open_files: Option<u64>) -> Self {
+        let Some(open_files) = open_files else {
+            return self;
+        };
+        // Of a very low limit, a quarter.
+        let room = open_files - RESERVE.min(open_files / 4);
+        let clients: u64 = self.networks.iter().map(|limit| *limit as u64).sum();
+        let wanted = clients + self.upstreams as u64;
+        if wanted <= room {
+            return self;
+        }
+        for limit in self.networks.iter_mut().chain([&mut self.upstreams]) {
+            let share = u128::from(room) * (*limit as u128) / u128::from(wanted);
+            *limit = usize::try_from(share).unwrap_or(*limit).max(1);
+        }
+        log::warn!(
+            "the process may have {open_files} files open, too few for the {clients} connections that the networks take and the {} to upstreams: they take {}, and there are {} to upstreams; \
+             raise the limit (LimitNOFILE=, ulimit -n) above {}, or lower max_connections of the networks and max_upstream_connections",
+            wanted - clients,
+            self.networks.iter().sum::<usize>(),
+            self.upstreams,
+            wanted + RESERVE
+        );
+        self
     }
-    for limit in &mut limits {
-        let share = u128::from(room) * (*limit as u128) / u128::from(wanted);
-        *limit = usize::try_from(share).unwrap_or(*limit).max(1);
-    }
-    log::warn!(
-        "the process may have {open_files} files open, too few for the {wanted} connections that the networks take: they take {} in all; raise the limit \
-         (LimitNOFILE=, ulimit -n) above {}, or lower max_connections",
-        limits.iter().sum::<usize>(),
-        wanted + RESERVE
-    );
-    limits
 }
 
 #[cfg(test)]
@@ -53,10 +68,26 @@ mod tests {
 
     #[test]
     fn limits_fit_into_that_of_the_process() {
-        assert_eq!(fit(vec![10_000, 1_000], None), [10_000, 1_000]);
-        assert_eq!(fit(vec![10_000, 1_000], Some(12_000)), [10_000, 1_000]);
-        assert_eq!(fit(vec![10_000, 1_000], Some(6_500)), [5_000, 500]);
-        assert_eq!(fit(vec![10_000, 1_000], Some(1_100)), [500, 50]);
-        assert_eq!(fit(vec![10_000, 1], Some(4)), [1, 1]);
+        let fit = |networks: &[usize], upstreams, open_files| {
+            let networks = networks.to_vec();
+            let limits = Limits {
+                networks,
+                upstreams,
+            }
+            .within(open_files);
+            (limits.networks, limits.upstreams)
+        };
+        let all = |of_clients: usize, of_management: usize, upstreams: usize| {
+            (vec![of_clients, of_management], upstreams)
+        };
+        let wanted = &[10_000, 1_000];
+        assert_eq!(fit(wanted, 15_000, None), all(10_000, 1_000, 15_000));
+        assert_eq!(
+            fit(wanted, 15_000, Some(27_000)),
+            all(10_000, 1_000, 15_000)
+        );
+        assert_eq!(fit(wanted, 15_000, Some(13_500)), all(5_000, 500, 7_500));
+        assert_eq!(fit(wanted, 15_000, Some(1_024)), all(295, 29, 443));
+        assert_eq!(fit(&[10_000, 1], 15_000, Some(4)), all(1, 1, 1));
     }
 }

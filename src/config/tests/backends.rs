@@ -80,10 +80,15 @@ fn addresses_of_backends() {
             got.head_timeout.as_secs(),
             got.read_timeout.as_secs(),
             got.total_timeout,
-            got.max_retries
+            got.max_retries,
+            got.max_connections
         ),
-        (5, 30, 60, None, 1)
+        (5, 30, 60, None, 1, None)
     );
+    let got = backend(&http_backend(
+        "base_url = \"http://h\"\nmax_connections = 7",
+    ));
+    assert_eq!(got.max_connections, Some(7));
     assert!(got.credential.is_none() && got.ca_cert_path.is_none() && !got.send_upstream_host);
 }
 
@@ -91,6 +96,10 @@ fn addresses_of_backends() {
 fn backend_refusals() {
     for (keys, want) in [
         ("", "19: backends.b.base_url: is missing"),
+        (
+            "base_url = \"http://h\"\nmax_connections = 0",
+            "23: backends.b.max_connections: must be",
+        ),
         (
             "base_url = \"10.0.0.5:3000\"",
             "22: backends.b.base_url: must begin with",

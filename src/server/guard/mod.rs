@@ -28,9 +28,9 @@ use pingora::server::ShutdownWatch;
 
 use crate::config::Config;
 use crate::gateway::{Listener, Live};
-use crate::proxy::{Clock, Connection, Cut, Progress};
+use crate::proxy::{Clock, Connection, Connections, Cut, Progress};
 
-use super::open_files;
+use super::open_files::{self, Limits};
 use super::tls;
 use gate::{Admission, Gate};
 use stream::Watched;
@@ -53,20 +53,25 @@ const LIMIT: usize = 10_000;
 const MANAGEMENT_LIMIT: usize = 1_000;
 
 /// The gates of all listeners, and the clock that they go by.
-#[derive(Debug)]
 pub(super) struct Gates {
     clock: Arc<Clock>,
     all: Vec<Arc<Gate>>,
+    /// Those to upstreams, which share the descriptors with the clients'.
+    upstreams: Arc<Connections>,
     /// File descriptors that the process may have.
     open_files: Option<u64>,
 }
 
 impl Gates {
     /// One for each network.
-    pub(super) fn new(live: &Live) -> Self {
+    pub(super) fn new(live: &Live, upstreams: Arc<Connections>) -> Self {
         let config = live.config();
         let open_files = open_files::raise();
-        let limits = limits(&config, open_files);
+        let Limits {
+            networks: limits,
+            upstreams: most,
+        } = limits(&config, open_files);
+        upstreams.set_limit(most);
         let gates = config.networks.iter().zip(limits).map(|(network, limit)| {
             let metrics = live.metrics().network(&network.name);
             Arc::new(Gate::new(network.bind.clone(), limit, metrics))
@@ -74,6 +79,7 @@ impl Gates {
         Self {
             clock: Arc::default(),
             all: gates.collect(),
+            upstreams,
             open_files,
         }
     }
@@ -103,10 +109,11 @@ impl Gates {
         }
     }
 
-    /// A reload may change how many connections a network takes.
+    /// A reload may change how many connections there may be.
     fn adjust(&self, config: &Config) {
         let limits = limits(config, self.open_files);
-        for (network, limit) in config.networks.iter().zip(limits) {
+        self.upstreams.set_limit(limits.upstreams);
+        for (network, limit) in config.networks.iter().zip(limits.networks) {
             let gate = self
                 .all
                 .iter()
@@ -159,9 +166,9 @@ impl Gates {
     }
 }
 
-/// How many connections each network takes: as configured, unless the process may not have that
-/// many files open.
-fn limits(config: &Config, open_files: Option<u64>) -> Vec<usize> {
+/// How many connections each network takes, and how many there may be to upstreams: as configured,
+/// unless the process may not have that many files open.
+fn limits(config: &Config, open_files: Option<u64>) -> Limits {
     let management = config.management.as_ref().map(|settings| &settings.network);
     let wanted = config.networks.iter().map(|network| {
         let of_management = management == Some(&network.name);
@@ -172,7 +179,11 @@ fn limits(config: &Config, open_files: Option<u64>) -> Vec<usize> {
         };
         network.max_connections.unwrap_or(default)
     });
-    open_files::fit(wanted.collect(), open_files)
+    let limits = Limits {
+        networks: wanted.collect(),
+        upstreams: config.max_upstream_connections,
+    };
+    limits.within(open_files)
 }
 
 /// An application behind gates, and behind TLS where the gateway says so.

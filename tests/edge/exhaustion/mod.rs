@@ -7,6 +7,7 @@ mod flood;
 mod heads;
 mod patience;
 mod streams;
+mod upstreams;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -191,6 +191,12 @@ impl Route {
         self
     }
 
+    /// Lines in the backend's options.
+    pub fn backend(mut self, lines: &str) -> Self {
+        self.backend.push(lines.into());
+        self
+    }
+
     /// Lines in the endpoint's options.
     pub fn endpoint(mut self, lines: &str) -> Self {
         self.endpoint.push(lines.into());

@@ -1,0 +1,85 @@
+//! Connections to upstreams that are open, by backend. The counts outlive configurations: what a
+//! reload finds open still counts.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// How often the log hears that a limit is reached.
+const REPORT: Duration = Duration::from_secs(10);
+
+/// How many connections are open.
+#[derive(Debug, Default)]
+pub struct OpenConnections {
+    count: AtomicUsize,
+    told: Mutex<Option<Instant>>,
+}
+
+impl OpenConnections {
+    /// One more; how many there are with it.
+    pub fn enter(&self) -> usize {
+        self.count.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// One less.
+    pub fn leave(&self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether it is time to say again that there are too many.
+    pub fn may_tell(&self) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = told.is_none_or(|told| told.elapsed() >= REPORT);
+        if may {
+            *told = Some(Instant::now());
+        }
+        may
+    }
+}
+
+/// The counts of all backends that are in use.
+#[derive(Debug, Default)]
+pub(super) struct Backends(Mutex<HashMap<Arc<str>, Weak<OpenConnections>>>);
+
+impl Backends {
+    /// The count of a backend: the one that is known, else a new one.
+    pub(super) fn of(&self, backend: &Arc<str>) -> Arc<OpenConnections> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = known.get(backend).and_then(Weak::upgrade) {
+            return count;
+        }
+        known.retain(|_, count| count.strong_count() > 0);
+        let count = Arc::default();
+        known.insert(backend.clone(), Arc::downgrade(&count));
+        count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_lives_as_long_as_a_connection() {
+        let backends = Backends::default();
+        let (one, other) = (backends.of(&"one".into()), backends.of(&"other".into()));
+        assert_eq!((one.enter(), one.enter(), other.enter()), (1, 2, 1));
+        // A reload builds the backend anew.
+        let again = backends.of(&"one".into());
+        one.leave();
+        drop((one, other));
+        assert_eq!(again.enter(), 2);
+        assert_eq!(
+            backends.of(&"other".into()).enter(),
+            1,
+            "nobody had it any more"
+        );
+    }
+
+    #[test]
+    fn the_log_is_not_flooded() {
+        let open = OpenConnections::default();
+        assert!(open.may_tell() && !open.may_tell());
+    }
+}
