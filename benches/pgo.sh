@@ -1,9 +1,9 @@
 #!/bin/bash
 # Builds harmony-edge with profile-guided optimization: builds it with counters, trains it with the load bench, and builds it again for what was counted.
-# The binary is target/pgo/TRIPLE/PROFILE/harmony-edge, where PROFILE is release, or what the variable says. Needs nginx, wrk, and `rustup component add llvm-tools`.
+# The binary is target/pgo/TRIPLE/PROFILE/harmony-edge, where PROFILE is dist, or what the variable says. Needs nginx, wrk, and `rustup component add llvm-tools`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-profile=${PROFILE:-release}
+profile=${PROFILE:-dist}
 triple=$(rustc -vV | sed -n 's/^host: //p')
 merge=$(rustc --print sysroot)/lib/rustlib/$triple/bin/llvm-profdata
 [ -x "$merge" ] || { echo "pgo.sh: no llvm-profdata: rustup component add llvm-tools" >&2; exit 1; }

@@ -1,7 +1,7 @@
 //! One million distinct valid tokens (EdDSA): what verifying and recalling one costs, and that
 //! resident memory stays within `token_cache_mb` plus 60 MB.
 //!
-//! `cargo bench --bench tokens`, or `cargo bench --profile release-fast --bench tokens -- COUNT
+//! `cargo bench --bench tokens`, or `cargo bench --profile dist --bench tokens -- COUNT
 //! MEBIBYTES`. Exits with a failure when memory goes beyond the bound.
 
 #![allow(

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::auth::Shared;
 use crate::config::{Config, Environment, LogFormat, ProcessEnvironment, Source, Step};
@@ -70,6 +71,13 @@ enum Command {
     },
     /// Print a new key for RUNBEAM_ENCRYPTION_KEY: an age identity in base64
     Keygen,
+    /// Send SIGHUP to a running process, which reads its configuration again: for a unit's
+    /// ExecReload=, which should need no other program
+    Reload {
+        /// Process id of the running harmony-edge
+        #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(2..))]
+        pid: i32,
+    },
 }
 
 /// Runs the program to its end.
@@ -84,6 +92,7 @@ pub fn run() -> ExitCode {
             secrets::keygen();
             Ok(())
         }
+        Some(Command::Reload { pid }) => reload(pid),
         None if arguments.check => check(&arguments.config),
         None => serve(&arguments.config, arguments.upgrade),
     });
@@ -120,6 +129,13 @@ fn serve(path: &std::path::Path, take_over: bool) -> anyhow::Result<()> {
     server.run();
     log.flush();
     Ok(())
+}
+
+fn reload(pid: i32) -> anyhow::Result<()> {
+    Pid::from_raw(pid)
+        .ok_or(rustix::io::Errno::SRCH)
+        .and_then(|process| kill_process(process, Signal::HUP))
+        .map_err(|error| anyhow::anyhow!("process {pid} cannot be told to reload: {error}"))
 }
 
 fn demonstrate(port: u16) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -24,7 +24,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::config::{Config, Source};
-use crate::server::{EdgeServer, Start, free_loopback_address};
+use crate::server::{EdgeServer, Start};
 use crate::telemetry::LogWriter;
 
 /// The proxy's port, unless another is asked for.
@@ -41,20 +41,26 @@ pub(crate) struct Demo {
     pub(crate) config: Config,
     source: Source,
     issuer: Issuer,
-    issuer_address: SocketAddr,
-    upstream_address: SocketAddr,
+    issuer_listener: TcpListener,
+    upstream_listener: TcpListener,
     proxy: SocketAddr,
     management: SocketAddr,
 }
 
 impl Demo {
-    /// Makes a key and chooses addresses.
+    /// Makes a key and chooses addresses. Issuer and upstream listen from here on, so that the
+    /// proxy's first fetch of the key set finds a listener whichever service starts first.
     pub(crate) fn new(port: u16) -> anyhow::Result<Self> {
         let proxy = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let management = management_address()?;
-        let issuer_address = free_loopback_address()?;
-        let upstream_address = free_loopback_address()?;
-        let text = configuration(proxy, management, upstream_address, issuer_address);
+        let issuer_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let upstream_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let text = configuration(
+            proxy,
+            management,
+            upstream_listener.local_addr()?,
+            issuer_listener.local_addr()?,
+        );
         // Nothing of the environment: it keeps nothing, not even below $HOME.
         let nothing = BTreeMap::<String, String>::new();
         let source = Source::text("demo.toml", &text).with_environment(nothing);
@@ -62,8 +68,8 @@ impl Demo {
             config: source.load()?,
             source,
             issuer: Issuer::new()?,
-            issuer_address,
-            upstream_address,
+            issuer_listener,
+            upstream_listener,
             proxy,
             management,
         })
@@ -75,37 +81,34 @@ impl Demo {
             config,
             source,
             issuer,
+            issuer_listener,
+            upstream_listener,
             proxy,
             management,
-            ..
         } = self;
-        let good_token = issuer.sign(3600)?;
-        let lines = issuer.curl_lines(proxy, &good_token)?;
+        let lines = issuer.curl_lines(proxy)?;
         let mut server = EdgeServer::build(source, &config, log, Start::default())?;
-        server.add_service(service("issuer", issuer, self.issuer_address));
-        server.add_service(service("upstream", Upstream, self.upstream_address));
-        thread::spawn(move || introduce(proxy, management, &lines, &good_token));
+        server.add_service(service("issuer", issuer), issuer_listener)?;
+        server.add_service(service("upstream", Upstream), upstream_listener)?;
+        thread::spawn(move || introduce(proxy, management, &lines));
         server.run();
         Ok(())
     }
 }
 
-fn service<T>(name: &str, app: T, address: SocketAddr) -> Service<HttpServer<T>>
+fn service<T>(name: &str, app: T) -> Service<HttpServer<T>>
 where
     T: ServeHttp + Send + Sync + 'static,
 {
     let mut service = Service::new(name.to_owned(), HttpServer::new_app(app));
     service.threads = Some(1);
-    service.add_tcp(&address.to_string());
     service
 }
 
-fn management_address() -> std::io::Result<SocketAddr> {
-    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, MANAGEMENT_PORT));
-    match TcpListener::bind(usual) {
-        Ok(_) => Ok(usual),
-        Err(_) => free_loopback_address(),
-    }
+fn management_address() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, MANAGEMENT_PORT))
+        .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?
+        .local_addr()
 }
 
 fn configuration(
@@ -155,29 +158,28 @@ options = {{ base_url = "http://{upstream}" }}
 }
 
 #[allow(clippy::print_stdout, reason = "what the demonstration is for")]
-fn introduce(proxy: SocketAddr, management: SocketAddr, lines: &str, good_token: &str) {
-    while !lets_in(proxy, good_token) {
+fn introduce(proxy: SocketAddr, management: SocketAddr, lines: &str) {
+    while !is_ready(management).unwrap_or(false) {
         thread::sleep(Duration::from_millis(20));
     }
     println!("harmony-edge demo: http://{proxy}/api lets in only requests with a valid token.");
+    println!("Status page: http://{management}/admin/");
     println!("Health and readiness: http://{management}/health and /ready. Stop with Ctrl-C.\n");
     println!("{lines}");
 }
 
-/// Whether the proxy listens and has its keys.
-fn lets_in(proxy: SocketAddr, token: &str) -> bool {
-    let ask = || -> std::io::Result<bool> {
-        let mut stream = TcpStream::connect_timeout(&proxy, Duration::from_secs(1))?;
-        stream.set_read_timeout(Some(Duration::from_secs(6)))?;
-        write!(
-            stream,
-            "HEAD /api/ready HTTP/1.1\r\nHost: {proxy}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
-        )?;
-        let mut status = [0; 12];
-        stream.read_exact(&mut status)?;
-        Ok(&status == b"HTTP/1.1 200")
-    };
-    ask().unwrap_or(false)
+/// Whether the key set has been fetched, and the listeners are open. Asked of the Management API:
+/// a request through the proxy would come before the banner in the access log.
+fn is_ready(management: SocketAddr) -> io::Result<bool> {
+    let mut stream = TcpStream::connect_timeout(&management, Duration::from_secs(1))?;
+    stream.set_read_timeout(Some(Duration::from_secs(6)))?;
+    write!(
+        stream,
+        "GET /ready HTTP/1.1\r\nHost: {management}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut status = [0; 12];
+    stream.read_exact(&mut status)?;
+    Ok(&status == b"HTTP/1.1 200")
 }
 
 /// A key that was made a moment ago, and what it signs.
@@ -210,24 +212,27 @@ impl Issuer {
         Ok(jsonwebtoken::encode(&header, &claims, &self.key)?)
     }
 
-    fn curl_lines(&self, proxy: SocketAddr, good: &str) -> anyhow::Result<String> {
+    /// Four requests and what each is answered. The expected answer stands above its line, not
+    /// behind it: an interactive zsh takes no comments.
+    fn curl_lines(&self, proxy: SocketAddr) -> anyhow::Result<String> {
+        let good = self.sign(3600)?;
         let url = format!("http://{proxy}/api/hello");
-        let expired = self.sign(-600)?;
-        let tampered = tamper(good)?;
         let with = |token: &str| format!("curl -i {url} -H 'Authorization: Bearer {token}'");
-        Ok([
-            format!("{}  # 200: a valid token", with(good)),
-            format!("curl -i {url}  # 401: no token"),
-            format!(
-                "{}  # 401: a token that expired ten minutes ago",
-                with(&expired)
+        let requests = [
+            ("A valid token: 200", with(&good)),
+            ("No token: 401", format!("curl -i {url}")),
+            (
+                "A token that expired ten minutes ago: 401",
+                with(&self.sign(-600)?),
             ),
-            format!(
-                "{}  # 401: the same token, with another subject written into it",
-                with(&tampered)
+            (
+                "The valid token with its subject changed: 401",
+                with(&tamper(&good)?),
             ),
-        ]
-        .join("\n\n"))
+        ];
+        Ok(requests
+            .map(|(expected, line)| format!("{expected}\n{line}"))
+            .join("\n\n"))
     }
 }
 

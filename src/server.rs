@@ -15,20 +15,20 @@ mod transfer;
 mod watcher;
 
 use std::fs::Permissions;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use http::Response;
-use pingora::apps::HttpServerOptions;
 use pingora::apps::http_app::{HttpServer, ServeHttp};
+use pingora::apps::{HttpServerOptions, ServerApp};
 use pingora::listeners::ListenerConfig;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownWatch};
-use pingora::services::ServiceWithDependents;
+use pingora::services::ServiceHandle;
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
 use pingora_proxy::{HttpProxy, http_proxy};
@@ -130,6 +130,8 @@ pub struct Start {
 /// A server that is ready to run.
 pub struct EdgeServer {
     server: Server,
+    /// What puts the sockets where the listeners look for them.
+    placing: ServiceHandle,
     live: Arc<Live>,
     lifecycle: Arc<Lifecycle>,
 }
@@ -203,6 +205,7 @@ impl EdgeServer {
         server.add_service(upkeep);
         Ok(Self {
             server,
+            placing,
             live,
             lifecycle,
         })
@@ -213,9 +216,20 @@ impl EdgeServer {
         self.live.config()
     }
 
-    /// Adds a service of the demonstration's.
-    pub(crate) fn add_service(&mut self, service: impl ServiceWithDependents + 'static) {
-        self.server.add_service(service);
+    /// Adds a service of the demonstration's, which accepts from this socket.
+    pub(crate) fn add_service<A>(
+        &mut self,
+        mut service: Service<A>,
+        listener: TcpListener,
+    ) -> std::io::Result<()>
+    where
+        A: ServerApp + Send + Sync + 'static,
+    {
+        service.add_tcp(&self.lifecycle.sockets.add(listener)?);
+        self.server
+            .add_service(service)
+            .add_dependency(&self.placing);
+        Ok(())
     }
 
     /// Serves until told to stop.
@@ -385,9 +399,4 @@ impl Upkeep {
             }
         }
     }
-}
-
-/// A free loopback address for a listener that has no configured one.
-pub fn free_loopback_address() -> std::io::Result<SocketAddr> {
-    TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }

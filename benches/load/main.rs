@@ -1,5 +1,5 @@
 //! harmony-edge beside bare Pingora, HAProxy and Envoy, under load: `cargo bench --bench load`, or
-//! with the release profile `cargo bench --profile release --bench load`.
+//! as it is installed `cargo bench --profile dist --bench load`.
 //!
 //! Each proxy runs on one core; nginx (the upstream) and wrk share another. The contestants of a
 //! case take turns, round after round, each time in a fresh process, and medians of the rounds are

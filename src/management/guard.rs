@@ -28,16 +28,18 @@ type Refused = (StatusCode, &'static str);
 
 impl Protection {
     /// Lets a call on, or says why not. `peer` is `None` on a Unix socket, whose file permissions
-    /// have decided.
+    /// have decided. `scraped`: for a scraper, whose token may come as `Authorization: Bearer`, the
+    /// only way that many of them have; elsewhere that field holds a user's token.
     pub(super) fn check(
         &self,
         headers: &HeaderMap,
         authority: Option<&str>,
         peer: Option<IpAddr>,
+        scraped: bool,
     ) -> Result<(), Refused> {
         self.check_origin(headers, authority, peer)?;
         match self.token_hash {
-            Some(hash) if !has_token(headers, &hash) => Err((
+            Some(hash) if !has_token(headers, &hash, scraped) => Err((
                 StatusCode::UNAUTHORIZED,
                 "X-Management-Token is missing or wrong",
             )),
@@ -92,10 +94,26 @@ impl Protection {
     }
 }
 
-fn has_token(headers: &HeaderMap, hash: &[u8; 32]) -> bool {
-    headers.get("x-management-token").is_some_and(|token| {
-        verify_slices_are_equal(digest(&SHA256, token.as_bytes()).as_ref(), hash).is_ok()
-    })
+fn has_token(headers: &HeaderMap, hash: &[u8; 32], scraped: bool) -> bool {
+    let token = match headers.get("x-management-token") {
+        Some(token) => Some(token.as_bytes()),
+        None if scraped => bearer(headers),
+        None => None,
+    };
+    token
+        .is_some_and(|token| verify_slices_are_equal(digest(&SHA256, token).as_ref(), hash).is_ok())
+}
+
+/// The token of the one `Authorization: Bearer` (RFC 6750 section 2.1).
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut fields = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(field), None) = (fields.next(), fields.next()) else {
+        return None;
+    };
+    let (scheme, token) = field.as_bytes().split_at_checked(b"Bearer ".len())?;
+    scheme
+        .eq_ignore_ascii_case(b"Bearer ")
+        .then(|| token.trim_ascii_start())
 }
 
 #[cfg(test)]
@@ -108,7 +126,7 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        match protection.check(&headers, None, peer.parse().ok()) {
+        match protection.check(&headers, None, peer.parse().ok(), false) {
             Ok(()) => 200,
             Err((status, _)) => status.as_u16(),
         }
@@ -195,5 +213,37 @@ mod tests {
             "the page that asks for it needs no token"
         );
         assert!(!page(&with_token, "evil.example") && !page(&open, host.1));
+    }
+
+    #[test]
+    fn a_scraper_may_send_the_token_as_bearer() {
+        let hash: [u8; 32] = digest(&SHA256, b"token").as_ref().try_into().unwrap();
+        let protection = Protection {
+            token_hash: Some(hash),
+            ..Protection::default()
+        };
+        let check = |fields: &[(&'static str, &'static str)], scraped| {
+            let mut headers = HeaderMap::new();
+            headers.insert("host", HeaderValue::from_static("localhost"));
+            for (name, value) in fields {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            protection.check(&headers, None, None, scraped).is_ok()
+        };
+        let right = [("authorization", "Bearer token")];
+        assert!(check(&right, true));
+        assert!(!check(&right, false), "elsewhere it is a user's token");
+        assert!(check(&[("authorization", "bearer  token")], true));
+        for wrong in [
+            &[("authorization", "Bearer tokem")][..],
+            &[("authorization", "Bearer")],
+            &[("authorization", "Bearer ")],
+            &[("authorization", "Basic token")],
+            &[("authorization", "token")],
+            &[right[0], right[0]],
+            &[right[0], ("x-management-token", "tokem")],
+        ] {
+            assert!(!check(wrong, true), "{wrong:?}");
+        }
     }
 }

@@ -93,12 +93,15 @@ impl ManagementApi {
             .map(|addr| addr.ip());
         let authority = request.uri.authority().map(|authority| authority.as_str());
         let route = routes::find(&self.base_path, &path, &method);
+        let is_scraped = matches!(route, Ok(Route::Metrics));
         let checked = match route {
             // It holds nothing, and it is what asks for the token.
             Ok(Route::Page) => self
                 .protection
                 .check_origin(&request.headers, authority, peer),
-            _ => self.protection.check(&request.headers, authority, peer),
+            _ => self
+                .protection
+                .check(&request.headers, authority, peer, is_scraped),
         };
         if let Err((status, message)) = checked {
             log::warn!(
@@ -107,6 +110,9 @@ impl ManagementApi {
             );
             let answer = Answer::error(status, message);
             return match status {
+                StatusCode::UNAUTHORIZED if is_scraped => answer
+                    .with(header::WWW_AUTHENTICATE, "Management-Token")
+                    .with(header::WWW_AUTHENTICATE, "Bearer realm=\"management\""),
                 StatusCode::UNAUTHORIZED => {
                     answer.with(header::WWW_AUTHENTICATE, "Management-Token")
                 }

@@ -51,6 +51,8 @@ pub struct Context {
     pub(super) reason: Option<&'static str>,
     /// The upstream of the attempt at hand, once the request was admitted.
     pub(super) pick: Option<Pick>,
+    /// The address that the last attempt went to.
+    pub(super) upstream_address: Option<SocketAddr>,
     /// The upstreams of the attempts that failed, by their numbers in the pool.
     pub(super) tried: Vec<usize>,
     /// Whether the next attempt needs another upstream.
@@ -90,6 +92,7 @@ impl Context {
             identity: None,
             reason: None,
             pick: None,
+            upstream_address: None,
             tried: Vec::new(),
             moves_on: false,
             deadline: None,

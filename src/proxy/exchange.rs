@@ -68,6 +68,7 @@ impl Edge {
                 return Error::e_explain(ErrorType::Custom(failure::UNRESOLVED), host);
             }
         };
+        ctx.upstream_address = Some(address);
         let (link, kept) = match self.connections.kept(&upstream, address) {
             Some(link) => (link, true),
             // In a box: most requests need no room for it.

@@ -1,8 +1,11 @@
 //! What is kept of a request that is over: its counts and its access record.
 
+use std::borrow::Cow;
+
 use pingora_proxy::Session;
 
 use super::context::Context;
+use super::head::Head;
 use crate::telemetry::{Metrics, access};
 
 /// Counts it, and writes its record.
@@ -20,16 +23,22 @@ pub(super) fn finished(session: &Session, ctx: &Context, metrics: &Metrics) {
         return;
     }
     let request = session.req_header();
+    let path = match &ctx.path {
+        Some(path) => Some(Cow::Borrowed(path.as_str())),
+        None => refused_path(request.raw_path()).map(String::from_utf8_lossy),
+    };
     access::write(&access::Record {
         client: ctx.client,
+        host: ctx.head.as_ref().map(Head::written_host),
         method: request.method.as_str(),
-        path: ctx.path.as_deref(),
+        path: path.as_deref(),
         version: ctx.version,
         status,
         bytes: session.body_bytes_sent(),
         duration,
         pipeline: ctx.route.as_ref().map(|route| &*route.pipeline.name),
-        upstream: ctx.backend().map(|backend| &*backend.name),
+        backend: ctx.backend().map(|backend| &*backend.name),
+        upstream: ctx.upstream_address,
         auth: ctx
             .identity
             .as_ref()
@@ -41,4 +50,42 @@ pub(super) fn finished(session: &Session, ctx: &Context, metrics: &Metrics) {
         reason: ctx.reason,
         request_id: ctx.request_id.as_ref().and_then(|id| id.to_str().ok()),
     });
+}
+
+/// The path of a target that was refused before it had a canonical one: as it came, without its
+/// query and, of an absolute-form target, without its authority, either of which may hold a secret.
+fn refused_path(target: &[u8]) -> Option<&[u8]> {
+    let path = match memchr::memmem::find(target, b"://") {
+        Some(at) if !target.starts_with(b"/") => {
+            let rest = &target[at + 3..];
+            &rest[memchr::memchr3(b'/', b'?', b'#', rest)?..]
+        }
+        _ => target,
+    };
+    let end = memchr::memchr2(b'?', b'#', path).unwrap_or(path.len());
+    path.starts_with(b"/").then(|| &path[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_path_is_shown_without_what_may_be_secret() {
+        for (target, path) in [
+            ("/a/..%2fb", Some("/a/..%2fb")),
+            ("/a b?token=x", Some("/a b")),
+            ("/a#?x", Some("/a")),
+            ("/a?u=http://h/x", Some("/a")),
+            ("http://user:pw@h/a?x", Some("/a")),
+            ("http://user:pw@h?x=/y", None),
+            ("http://user:pw@h", None),
+            ("user:pw@h", None),
+            ("*", None),
+            ("", None),
+        ] {
+            let found = refused_path(target.as_bytes());
+            assert_eq!(found, path.map(str::as_bytes), "{target}");
+        }
+    }
 }

@@ -141,6 +141,19 @@ impl Sockets {
         Ok(Self(Mutex::new(sockets)))
     }
 
+    /// Adds one that no network names; returns what Pingora calls it.
+    pub(super) fn add(&self, listener: TcpListener) -> io::Result<String> {
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?.to_string();
+        let copy = Some(listener.try_clone()?.into());
+        self.lock().push(Socket {
+            address: address.clone(),
+            fd: listener.into(),
+            copy,
+        });
+        Ok(address)
+    }
+
     /// Copies of all, with their addresses, for the process after this one.
     pub(super) fn copies(&self) -> io::Result<Vec<(String, OwnedFd)>> {
         let copy = |socket: &Socket| Ok((socket.address.clone(), socket.fd.try_clone()?));

@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
@@ -30,9 +30,11 @@ struct Log {
 pub struct Record<'a> {
     /// The client behind trusted proxies.
     pub client: Option<IpAddr>,
+    /// The host that the request names, without port.
+    pub host: Option<&'a str>,
     /// The method.
     pub method: &'a str,
-    /// The canonical path; `None` when the request had none.
+    /// The canonical path, or the one that was refused as it came. Never a query.
     pub path: Option<&'a str>,
     /// The client's version of HTTP.
     pub version: Version,
@@ -45,7 +47,9 @@ pub struct Record<'a> {
     /// The pipeline.
     pub pipeline: Option<&'a str>,
     /// The backend.
-    pub upstream: Option<&'a str>,
+    pub backend: Option<&'a str>,
+    /// The address of the upstream that the last attempt went to.
+    pub upstream: Option<SocketAddr>,
     /// The method of authentication.
     pub auth: Option<&'a str>,
     /// Who authenticated.
@@ -105,17 +109,25 @@ macro_rules! key {
 impl Record<'_> {
     /// Shows every field, in the order of the log.
     fn visit(&self, line: &mut Line) {
-        line.address(key!("client"), self.client);
+        line.address(key!("client"), self.client, None);
+        line.text(key!("host"), self.host);
         line.word(key!("method"), Some(self.method));
         line.text(key!("path"), self.path);
         line.word(key!("version"), Some(version(self.version)));
-        line.number(key!("status"), self.status.unwrap_or(0).into());
-        let bytes = u64::try_from(self.bytes).unwrap_or(u64::MAX);
-        line.number(key!("bytes"), bytes);
-        let duration = u64::try_from(self.duration.as_micros()).unwrap_or(u64::MAX);
-        line.number(key!("duration_us"), duration);
+        line.number(key!("status"), self.status.map(u64::from));
+        line.number(key!("bytes"), u64::try_from(self.bytes).ok());
+        let duration = u64::try_from(self.duration.as_micros());
+        line.number(key!("duration_us"), duration.ok());
         line.text(key!("pipeline"), self.pipeline);
-        line.text(key!("upstream"), self.upstream);
+        line.text(key!("backend"), self.backend);
+        let upstream = self
+            .upstream
+            .map(|upstream| (upstream.ip(), upstream.port()));
+        line.address(
+            key!("upstream"),
+            upstream.map(|(ip, _)| ip),
+            upstream.map(|(_, port)| port),
+        );
         line.word(key!("auth"), self.auth);
         line.quoted(key!("subject"), self.subject);
         line.word(key!("reason"), self.reason);
@@ -174,61 +186,89 @@ impl Line {
         self.text.push_str(key[usize::from(self.json)]);
     }
 
-    fn number(&mut self, key: [&str; 2], value: u64) {
-        self.key(key);
-        self.text.push_str(itoa::Buffer::new().format(value));
+    /// What is not known: `-` in text, `null` in JSON.
+    fn absent(&mut self) {
+        self.text.push_str(if self.json { "null" } else { "-" });
     }
 
-    fn address(&mut self, key: [&str; 2], value: Option<IpAddr>) {
-        let Some(value) = value else {
-            return self.text(key, None);
-        };
+    fn number(&mut self, key: [&str; 2], value: Option<u64>) {
         self.key(key);
-        self.text.push_str(if self.json { "\"" } else { "" });
+        match value {
+            Some(value) => self.text.push_str(itoa::Buffer::new().format(value)),
+            None => self.absent(),
+        }
+    }
+
+    /// An address, in brackets where it is IPv6 and has a port (RFC 3986 section 3.2.2).
+    fn address(&mut self, key: [&str; 2], value: Option<IpAddr>, port: Option<u16>) {
+        self.key(key);
+        let Some(value) = value else {
+            return self.absent();
+        };
+        let quote = if self.json { "\"" } else { "" };
+        let brackets = if port.is_some() && value.is_ipv6() {
+            ["[", "]"]
+        } else {
+            ["", ""]
+        };
+        self.text.push_str(quote);
+        self.text.push_str(brackets[0]);
         push_address(&mut self.text, value);
-        self.text.push_str(if self.json { "\"" } else { "" });
+        self.text.push_str(brackets[1]);
+        if let Some(port) = port {
+            self.text.push(':');
+            self.text.push_str(itoa::Buffer::new().format(port));
+        }
+        self.text.push_str(quote);
     }
 
     /// A word without any character that means something to somebody: a token of HTTP or a label of
     /// ours.
     fn word(&mut self, key: [&str; 2], value: Option<&str>) {
         self.key(key);
-        self.text.push_str(if self.json { "\"" } else { "" });
-        self.text.push_str(value.unwrap_or("-"));
-        self.text.push_str(if self.json { "\"" } else { "" });
+        match value {
+            Some(value) if self.json => self.in_quotes(value),
+            Some(value) => self.text.push_str(value),
+            None => self.absent(),
+        }
     }
 
+    /// In text, without quotes: a blank in it is escaped, so that it cannot pass as the end of the
+    /// value, and what follows as a field of its own.
     fn text(&mut self, key: [&str; 2], value: Option<&str>) {
         self.key(key);
-        let value = value.unwrap_or("-");
-        if self.json {
-            self.json(value);
-        } else if is_plain(value) {
-            self.text.push_str(value);
-        } else {
-            self.escaped(value);
+        match value {
+            None => self.absent(),
+            Some(value) if self.json => self.json(value),
+            Some(value) if is_plain(value) && !value.contains(' ') => self.text.push_str(value),
+            Some(value) => {
+                for c in value.chars() {
+                    match c {
+                        ' ' => self.text.push_str("\\u{20}"),
+                        '"' | '\\' => self.text.extend(['\\', c]),
+                        _ if is_harmful(c) => self.text.extend(c.escape_default()),
+                        _ => self.text.push(c),
+                    }
+                }
+            }
         }
     }
 
     /// In text, what may hold blanks stands in quotes.
     fn quoted(&mut self, key: [&str; 2], value: Option<&str>) {
         self.key(key);
-        let value = value.unwrap_or("-");
-        if self.json {
-            self.json(value);
-        } else if is_plain(value) {
-            self.in_quotes(value);
-        } else {
-            self.escaped(&format!("{value:?}"));
-        }
-    }
-
-    fn escaped(&mut self, value: &str) {
-        for c in value.chars() {
-            if is_harmful(c) {
-                self.text.extend(c.escape_default());
-            } else {
-                self.text.push(c);
+        match value {
+            None => self.absent(),
+            Some(value) if self.json => self.json(value),
+            Some(value) if is_plain(value) => self.in_quotes(value),
+            Some(value) => {
+                for c in format!("{value:?}").chars() {
+                    if is_harmful(c) {
+                        self.text.extend(c.escape_default());
+                    } else {
+                        self.text.push(c);
+                    }
+                }
             }
         }
     }
@@ -269,6 +309,7 @@ mod tests {
     fn record() -> Record<'static> {
         Record {
             client: Some([192, 0, 2, 7].into()),
+            host: Some("edge.example"),
             method: "GET",
             path: Some("/api/é\u{202e}"),
             version: Version::HTTP_2,
@@ -276,7 +317,8 @@ mod tests {
             bytes: 12,
             duration: Duration::from_micros(1500),
             pipeline: Some("api"),
-            upstream: None,
+            backend: Some("app"),
+            upstream: Some(([10, 0, 0, 5], 3000).into()),
             auth: Some("jwt"),
             subject: Some("al\"ice\u{1b}"),
             reason: None,
@@ -296,8 +338,10 @@ mod tests {
         let now = Duration::from_millis(1_795_000_000_047);
         assert_eq!(
             line(&record(), now, false),
-            "2026-11-18T11:06:40.047Z INFO  harmony::access: request client=192.0.2.7 method=GET path=/api/é\\u{202e} version=HTTP/2.0 status=200 \
-             bytes=12 duration_us=1500 pipeline=api upstream=- auth=jwt subject=\"al\\\"ice\\u{1b}\" reason=- id=id-1\n"
+            "2026-11-18T11:06:40.047Z INFO  harmony::access: request client=192.0.2.7 \
+             host=edge.example method=GET path=/api/é\\u{202e} version=HTTP/2.0 status=200 bytes=12 \
+             duration_us=1500 pipeline=api backend=app upstream=10.0.0.5:3000 auth=jwt \
+             subject=\"al\\\"ice\\u{1b}\" reason=- id=id-1\n"
         );
     }
 
@@ -305,16 +349,112 @@ mod tests {
     fn a_record_in_json() {
         let now = Duration::from_millis(1_795_000_001_999);
         let client = Some("2001:db8::1".parse().unwrap());
-        let text = line(&Record { client, ..record() }, now, true);
+        let upstream = Some("[2001:db8::2]:80".parse().unwrap());
+        let text = line(
+            &Record {
+                client,
+                upstream,
+                ..record()
+            },
+            now,
+            true,
+        );
         let found: serde_json::Value = serde_json::from_str(&text).unwrap();
         let expected = serde_json::json!({
-            "time": "2026-11-18T11:06:41.999Z", "level": "INFO", "target": TARGET, "message": "request",
-            "client": "2001:db8::1", "method": "GET", "path": "/api/é\u{202e}", "version": "HTTP/2.0", "status": 200,
-            "bytes": 12, "duration_us": 1500, "pipeline": "api", "upstream": "-", "auth": "jwt", "subject": "al\"ice\u{1b}",
-            "reason": "-", "id": "id-1"
+            "time": "2026-11-18T11:06:41.999Z",
+            "level": "INFO",
+            "target": TARGET,
+            "message": "request",
+            "client": "2001:db8::1",
+            "host": "edge.example",
+            "method": "GET",
+            "path": "/api/é\u{202e}",
+            "version": "HTTP/2.0",
+            "status": 200,
+            "bytes": 12,
+            "duration_us": 1500,
+            "pipeline": "api",
+            "backend": "app",
+            "upstream": "[2001:db8::2]:80",
+            "auth": "jwt",
+            "subject": "al\"ice\u{1b}",
+            "reason": null,
+            "id": "id-1"
         });
         assert_eq!(found, expected);
         assert_eq!(text.matches('\n').count(), 1);
+    }
+
+    fn nothing() -> Record<'static> {
+        Record {
+            client: None,
+            host: None,
+            path: None,
+            status: None,
+            pipeline: None,
+            backend: None,
+            upstream: None,
+            auth: None,
+            subject: None,
+            request_id: None,
+            ..record()
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_a_dash_or_null() {
+        let now = Duration::from_secs(1_795_000_000);
+        let text = line(&nothing(), now, false);
+        assert!(text.contains(" client=- host=- "), "{text}");
+        assert!(text.contains(" status=- bytes=12 "), "{text}");
+        assert!(text.contains(" subject=- reason=- "), "{text}");
+        let json: serde_json::Value = serde_json::from_str(&line(&nothing(), now, true)).unwrap();
+        for key in [
+            "client", "host", "path", "status", "pipeline", "backend", "upstream", "auth",
+            "subject", "reason", "id",
+        ] {
+            assert_eq!(json.get(key), Some(&serde_json::Value::Null), "{key}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_a_client_sends_passes_as_a_field_of_its_own() {
+        let now = Duration::from_secs(1_795_000_000);
+        for blank in [
+            " ", "\t", "\n", "\r", "\u{a0}", "\u{2003}", "\u{2028}", "\u{3000}",
+        ] {
+            let forged = format!("/x{blank}status=200{blank}subject=\"root\"");
+            let record = Record {
+                host: Some(&forged),
+                path: Some(&forged),
+                subject: Some(&forged),
+                request_id: Some(&forged),
+                status: Some(400),
+                ..record()
+            };
+            let text = line(&record, now, false);
+            let outside: String = without_quoted(&text);
+            let named = |key: &str| {
+                let fields = outside.split_whitespace();
+                fields.filter(|field| field.starts_with(key)).count()
+            };
+            assert_eq!((named("status="), named("subject=")), (1, 1), "{text}");
+            assert!(outside.contains(" status=400 "), "{text}");
+            assert_eq!(text.matches('\n').count(), 1, "{text}");
+        }
+    }
+
+    /// A line without what stands in quotes, as a parser of `key=value` reads it.
+    fn without_quoted(line: &str) -> String {
+        let (mut quoted, mut escaped) = (false, false);
+        line.chars()
+            .filter(|&c| {
+                let ends = c == '"' && !escaped;
+                escaped = c == '\\' && !escaped;
+                quoted ^= ends;
+                !quoted && !ends
+            })
+            .collect()
     }
 
     #[test]

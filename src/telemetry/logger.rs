@@ -154,15 +154,21 @@ impl fmt::Write for Plain<'_> {
     }
 }
 
-/// Control characters, line separators, and marks that turn the direction of writing.
+/// Control characters, every separator but the blank, and marks that turn the direction of writing.
 pub(super) fn is_harmful(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || c != ' ' && c.is_whitespace()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl<'kvs> VisitSource<'kvs> for Plain<'_> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), KvError> {
-        write!(self, " {key}={value}")?;
+        let value = value.to_string();
+        if value.contains([' ', '"', '\\', '=']) {
+            write!(self, " {key}={value:?}")?;
+        } else {
+            write!(self, " {key}={value}")?;
+        }
         Ok(())
     }
 }

@@ -82,11 +82,24 @@ fn the_four_lines_give_what_they_say() {
     let mut demo = Demo::start(&port);
     let lines = demo.curl_lines();
     assert_eq!(lines.len(), 4, "{lines:?}");
+    assert_eq!(demo.printed("stderr"), "", "nothing before the banner");
+    let banner = demo.printed("stdout");
+    assert!(banner.starts_with("harmony-edge demo: "), "{banner}");
+    let page = banner
+        .lines()
+        .find_map(|line| line.strip_prefix("Status page: "))
+        .expect("the status page's address");
+    let status = Command::new(&curl)
+        .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", page])
+        .env("no_proxy", "*")
+        .output()
+        .expect("curl");
+    assert_eq!(String::from_utf8_lossy(&status.stdout), "200", "{page}");
+    assert!(!banner.contains('#'), "an interactive zsh takes no comments: {banner}");
     for (line, expected) in lines.iter().zip(["200", "401", "401", "401"]) {
         assert!(line.contains(&format!(":{port}/")), "{line}");
-        let command = line.split(" #").next().unwrap_or(line);
         let output = Command::new("sh")
-            .args(["-c", &format!("{command} -s -o /dev/null -w '%{{http_code}}'")])
+            .args(["-c", &format!("{line} -s -o /dev/null -w '%{{http_code}}'")])
             .env("PATH", curl.parent().unwrap())
             .env("no_proxy", "*")
             .output()

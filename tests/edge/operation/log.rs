@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use super::END;
 use super::handover::echoing;
 use crate::support::poll::eventually;
+use crate::support::{Edge, Upstream};
 
 const TO_FILE: &str = "[logging]\nlog_to_file = true\nlog_file_path = \"logs/edge.log\"\n";
 
@@ -79,4 +80,75 @@ fn a_pipe_that_nobody_reads_slows_no_request() {
     let free = measure(&echoing().start());
     eprintln!("median of a request: {stuck:?} with a stuck log, {free:?} with a free one");
     assert!(stuck < 3 * free + Duration::from_millis(5), "{stuck:?} against {free:?}");
+}
+
+/// The access record of the request that was refused or answered last, as JSON.
+fn record(edge: &Edge, path: &str) -> serde_json::Value {
+    eventually("the access record", END, || {
+        edge.log().lines().rev().find_map(|line| {
+            let record: serde_json::Value = serde_json::from_str(line).ok()?;
+            (record["target"] == "harmony::access" && record["path"] == path).then_some(record)
+        })
+    })
+}
+
+#[test]
+fn a_record_tells_the_host_the_upstream_and_the_path_that_was_refused() {
+    let upstream = Upstream::start();
+    let edge = Edge::open(&upstream).and("[logging]\nformat = \"json\"\n").start();
+    assert_eq!(edge.get("/api/x").host("edge.example:81").send().status, 200);
+    let passed = record(&edge, "/api/x");
+    let address = format!("127.0.0.1:{}", upstream.port());
+    for (field, expected) in [
+        ("host", serde_json::json!("edge.example")),
+        ("upstream", address.into()),
+        ("status", 200.into()),
+        ("reason", serde_json::Value::Null),
+        ("subject", serde_json::Value::Null),
+    ] {
+        assert_eq!(passed[field], expected, "{field}: {passed}");
+    }
+    assert!(passed["bytes"].is_u64() && passed["duration_us"].is_u64(), "{passed}");
+
+    let (answers, _) = edge.raw("GET /api/..;/x%00?token=hidden HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(answers[0].status, 400);
+    let refused = record(&edge, "/api/..;/x%00");
+    assert_eq!(refused["status"], 400, "{refused}");
+    assert_eq!(refused["upstream"], serde_json::Value::Null, "{refused}");
+    assert!(!edge.log().contains("hidden"), "a query stands in no log");
+}
+
+#[test]
+fn no_request_forges_a_field() {
+    let upstream = Upstream::start();
+    let edge = Edge::open(&upstream).start();
+    let targets = [
+        "/api/x status=200",
+        "/api/x\tstatus=200",
+        "/api/x%20status=200%0astatus=200",
+        "/api/x\"status=200",
+        "/api/x\u{a0}status=200",
+        "/api/x\u{3000}status=200",
+        "http://h/api/x status=200",
+        "/api/last",
+    ];
+    for target in targets {
+        for host in ["h", "h status=200", "h\" status=200"] {
+            edge.raw(format!(
+                "GET {target} HTTP/1.1\r\nHost: {host}\r\nX-Request-Id: a status=200\r\n\
+                 Connection: close\r\n\r\n"
+            ));
+        }
+    }
+    let log = eventually("the last record", END, || {
+        Some(edge.log()).filter(|log| log.contains("path=/api/last "))
+    });
+    let records: Vec<_> = log.lines().filter(|line| line.contains("harmony::access")).collect();
+    assert!(records.len() > targets.len(), "{log}");
+    for record in records {
+        // What stands in quotes is a value, whatever it looks like.
+        let outside: String = record.replace("\\\"", "").split('"').step_by(2).collect();
+        let count = |key: &str| outside.split_whitespace().filter(|it| it.starts_with(key)).count();
+        assert_eq!((count("status="), count("path=")), (1, 1), "{record}");
+    }
 }

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::handover::echoing;
-use super::has;
 use super::load::{Load, wrk, wrk_result};
+use super::{END, ended, has};
+use crate::support::edge::command;
 use crate::support::eventually;
 
 const RELOADS: usize = 100;
@@ -74,4 +75,22 @@ fn reloads_under_load_lose_nothing_and_close_nothing() {
     idle.iter_mut().for_each(ask);
     assert!(late <= early + MEMORY, "{early} MiB after ten reloads, {late} MiB after {RELOADS}");
     assert!(fresh.0 > 100 && kept.0 > 50 && flood.0 > 1000, "{} {} {}", fresh.0, kept.0, flood.0);
+}
+
+/// What `ExecReload=` of the unit runs.
+#[test]
+fn a_process_is_told_to_reload_by_the_binary_itself() {
+    let edge = echoing().start();
+    edge.rewrite(|text| text.replace("/echo", "/moved"));
+    let reload = |id: &str| {
+        let mut reload = command(edge.directory());
+        ended(&mut reload.args(["reload", id]).spawn().expect("the binary starts")).code()
+    };
+    assert_eq!(reload(&edge.id().to_string()), Some(0));
+    eventually("the reload", END, || (edge.get("/moved").send().status == 200).then_some(()));
+
+    let nobody = i32::MAX.to_string();
+    for (id, status) in [(nobody.as_str(), 1), ("0", 2), ("-1", 2), ("1", 2), ("x", 2)] {
+        assert_eq!(reload(id), Some(status), "{id}");
+    }
 }

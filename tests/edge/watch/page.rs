@@ -200,6 +200,15 @@ fn with_a_token_it_asks_for_it_and_shows_nothing_before() {
         edge.manage("/admin/status").header("X-Management-Token", "open sesame").send().status,
         200
     );
+    for (path, expected) in [("/metrics", 200), ("/admin/metrics", 200), ("/admin/status", 401)] {
+        let answer = edge.manage(path).header("Authorization", "Bearer open sesame").send();
+        assert_eq!(answer.status, expected, "{path}");
+    }
+    let refused = edge.manage("/metrics").header("Authorization", "Bearer wrong").send();
+    assert_eq!(
+        (refused.status, refused.head.fields("www-authenticate")),
+        (401, vec!["Management-Token", "Bearer realm=\"management\""])
+    );
     if !has(CHROMIUM, "--version") {
         return;
     }
