@@ -82,7 +82,10 @@ fn the_four_lines_give_what_they_say() {
     let mut demo = Demo::start(&port);
     let lines = demo.curl_lines();
     assert_eq!(lines.len(), 4, "{lines:?}");
-    assert_eq!(demo.printed("stderr"), "", "nothing before the banner");
+    let before = demo.printed("stderr");
+    for unwanted in [" WARN ", " ERROR ", "harmony::access"] {
+        assert!(!before.contains(unwanted), "{unwanted} before the banner: {before}");
+    }
     let banner = demo.printed("stdout");
     assert!(banner.starts_with("harmony-edge demo: "), "{banner}");
     let page = banner
