@@ -338,7 +338,7 @@ pub struct HttpBackend {
     pub connect_timeout: Duration,
     /// `timeout_secs`: from the end of the request to the response head. Default 30 s.
     pub head_timeout: Duration,
-    /// `read_timeout_secs`: between bytes. Default 60 s.
+    /// `read_timeout_secs`: without a word from either side. Default 60 s.
     pub read_timeout: Duration,
     /// `total_timeout_secs`: the whole exchange; `None` for 0. Default none.
     pub total_timeout: Option<Duration>,

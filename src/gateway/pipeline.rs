@@ -155,6 +155,12 @@ impl Pipeline {
         choose().or_else(|| self.pool.choose(key, |index| self.is_http(index)))
     }
 
+    /// Chooses a backend that is `wanted`. `None`: there is none.
+    pub fn choose_one(&self, wanted: impl Fn(&Backend) -> bool) -> Option<Pick> {
+        let allowed = |index: usize| self.backends.get(index).is_some_and(&wanted);
+        self.pool.choose(Key::Nothing, allowed)
+    }
+
     /// What a pick stands for.
     pub fn backend(&self, pick: &Pick) -> Option<&Backend> {
         self.backends.get(pick.index())

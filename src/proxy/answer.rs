@@ -3,14 +3,25 @@
 use http::header::{self, HeaderName, HeaderValue};
 use http::response::Parts;
 use http::{HeaderMap, Method, Response, StatusCode, Version};
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::context::Context;
 use super::failure;
-use super::headers::X_REQUEST_ID;
+use super::headers::{X_REQUEST_ID, is_hop_by_hop, nominations};
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+/// How many interim responses of one answer reach the client. More would inform nobody.
+const MAX_INTERIM: u8 = 16;
+
+/// What becomes of the head of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passed {
+    /// It goes no further: an interim response that this client did not ask for, or cannot read.
+    Dropped,
+    /// It informs; the answer is still to come.
+    Interim,
+    /// It is the answer's. `closes`: its body has no other end than that of the connection.
+    Final { closes: bool },
+}
 
 /// Makes the head of an upstream's answer what the client gets, and takes note of it. `last`: no
 /// body follows. `switches`: both sides asked for another protocol.
@@ -18,46 +29,78 @@ pub(super) fn pass(
     head: &mut ResponseHeader,
     last: bool,
     switches: bool,
-    asked: &Method,
+    asked: &RequestHeader,
     ctx: &mut Context,
-) -> pingora::Result<()> {
-    if !is_framed_plainly(&head.headers) {
-        return Err(failure::invalid_response("framing"));
-    }
+) -> pingora::Result<Passed> {
     let switch = head.status == StatusCode::SWITCHING_PROTOCOLS;
     if switch && !(switches && head.version == Version::HTTP_11) {
         // The client would read on for another response: the upstream could make up whole ones.
         return Err(failure::invalid_response(
-            "a switch of protocols that nobody asked for",
+            "its answer switches protocols, which nobody asked for",
         ));
+    }
+    let interim = head.status.is_informational() && !switch;
+    // What has no body has no end either that two could see in different places.
+    if !head.status.is_informational()
+        && let Some(fault) = framing_fault(&head.headers)
+    {
+        return Err(failure::invalid_response(fault));
+    }
+    // One with a frame breaks RFC 9110 section 8.6, and who knows how the client would read it.
+    if interim && (is_framed(&head.headers) || !is_heard(head.status, asked, ctx)) {
+        return Ok(Passed::Dropped);
     }
     // Without the spellings that Pingora keeps of every name, as in `target::request`.
     let empty = Response::new(()).into_parts().0;
     let mut parts: Parts = std::mem::replace(head, empty.into()).into();
-    strip_hop_by_hop(&mut parts.headers);
-    if switch || !parts.status.is_informational() {
+    strip_hop_by_hop(&mut parts);
+    // Whatever the upstream speaks: the version is that of our own message (RFC 9110 section 2.5).
+    parts.version = Version::HTTP_11;
+    let mut passed = Passed::Interim;
+    if !interim {
         failure::judge(ctx, parts.status);
         ctx.answered = true;
-        if last || is_bodiless(asked, &parts) {
+        let mut closes = false;
+        if switch {
+            let upgrade = HeaderValue::from_static("upgrade");
+            parts.headers.insert(header::CONNECTION, upgrade);
+        } else if last || is_bodiless(&asked.method, parts.status) {
             ctx.rest();
         } else {
-            frame(&mut parts);
+            closes = !frame(&mut parts.headers, asked.version);
         }
         complete(&mut parts.headers, ctx);
+        passed = Passed::Final { closes };
     }
     *head = parts.into();
-    Ok(())
+    Ok(passed)
 }
 
-/// A body that ends with its connection has a frame on ours, which goes on.
-fn frame(parts: &mut Parts) {
-    let framed = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
-    let framed = framed.iter().any(|name| parts.headers.contains_key(name));
-    if !framed && parts.status != StatusCode::SWITCHING_PROTOCOLS {
-        parts.version = Version::HTTP_11;
-        let chunked = HeaderValue::from_static("chunked");
-        parts.headers.insert(header::TRANSFER_ENCODING, chunked);
+/// Whether the client gets this interim response: a client of HTTP/1.0 would take it for the answer
+/// (RFC 9110 section 15.2), and 100 is for those that wait for it.
+fn is_heard(status: StatusCode, asked: &RequestHeader, ctx: &mut Context) -> bool {
+    let expects = || {
+        let mut expected = asked.headers.get_all(header::EXPECT).iter();
+        expected.any(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    };
+    ctx.interim = ctx.interim.saturating_add(1);
+    asked.version == Version::HTTP_11
+        && ctx.interim <= MAX_INTERIM
+        && (status != StatusCode::CONTINUE || expects())
+}
+
+/// Gives a body that ends with the upstream's connection, or in its chunks, a frame on ours.
+/// `false`: there is none that this client knows, so that it ends with the connection too.
+fn frame(headers: &mut HeaderMap, client: Version) -> bool {
+    if headers.contains_key(header::CONTENT_LENGTH) {
+        return true;
     }
+    if client < Version::HTTP_11 {
+        return false;
+    }
+    let chunked = HeaderValue::from_static("chunked");
+    headers.insert(header::TRANSFER_ENCODING, chunked);
+    true
 }
 
 /// Adds to an upstream's answer what the client gets from us.
@@ -81,59 +124,175 @@ fn is_private(headers: &HeaderMap) -> bool {
         .any(|directive| matches!(directive.trim_ascii(), b"private" | b"no-store"))
 }
 
-/// Whether nobody can take the end of a response for another place than we do: at most one plain
-/// length, and no encoding but `chunked`, which is all that we ask for.
-fn is_framed_plainly(headers: &HeaderMap) -> bool {
-    let one = |name: HeaderName, is_plain: fn(&[u8]) -> bool| {
-        let mut values = headers.get_all(name).iter();
-        let plain = values.next().is_none_or(|value| is_plain(value.as_bytes()));
-        plain && values.next().is_none()
-    };
-    one(header::CONTENT_LENGTH, |length| {
-        !length.is_empty() && length.iter().all(u8::is_ascii_digit)
-    }) && one(header::TRANSFER_ENCODING, |encoding| {
-        encoding.eq_ignore_ascii_case(b"chunked")
+/// Whether a head says how its body ends.
+fn is_framed(headers: &HeaderMap) -> bool {
+    let framing = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+    framing.iter().any(|name| headers.contains_key(name))
+}
+
+/// Why somebody could take the end of a response for another place than we do: more than one plain
+/// length, or an encoding other than `chunked`, which is all that we ask for. `None`: nobody could.
+fn framing_fault(headers: &HeaderMap) -> Option<&'static str> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    if let Some(length) = lengths.next() {
+        if lengths.next().is_some() {
+            return Some("its answer has more than one Content-Length");
+        }
+        if length.is_empty() || !length.as_bytes().iter().all(u8::is_ascii_digit) {
+            return Some(failure::BAD_LENGTH);
+        }
+    }
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let encoding = encodings.next()?;
+    if encodings.next().is_some() {
+        return Some("its answer has more than one Transfer-Encoding");
+    }
+    let plain = encoding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    (!plain).then_some("its answer has a Transfer-Encoding other than chunked")
+}
+
+/// Whether a head names a length, also where Pingora has taken it out because a `Transfer-Encoding`
+/// is beside it: whoever is between could read it the other way (RFC 9112 section 6.3).
+pub(super) fn names_length(raw: &[u8]) -> bool {
+    raw.split(|&byte| byte == b'\n').any(|line| {
+        let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+        name.trim_ascii().eq_ignore_ascii_case(b"content-length")
     })
 }
 
-/// Whether nothing follows the head of the response (RFC 9112 section 6.3).
-fn is_bodiless(asked: &Method, response: &Parts) -> bool {
-    *asked == Method::HEAD
-        || matches!(
-            response.status,
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-        )
-        || response
-            .headers
-            .get(header::CONTENT_LENGTH)
-            .is_some_and(|length| length.as_bytes() == b"0")
+/// Whether nothing follows the head of the response, whatever it says (RFC 9112 section 6.3).
+pub(super) fn is_bodiless(asked: &Method, status: StatusCode) -> bool {
+    *asked == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// Whether the upstream closes the connection behind this answer.
+pub(super) fn closes(headers: &HeaderMap) -> bool {
+    nominations(headers).any(|option| option.eq_ignore_ascii_case(b"close"))
 }
 
 /// Removes what concerns only the connection to the upstream, and what its `Connection` names: it
-/// is meant for us alone (RFC 9110 section 7.6.1). Framing is not its to drop.
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let is_ours = |name: &HeaderName| [KEEP_ALIVE, PROXY_CONNECTION].contains(name);
-    while let Some(name) = headers.keys().find(|name| is_ours(name)).cloned() {
-        headers.remove(name);
-    }
+/// is meant for us alone (RFC 9110 section 7.6.1). The frame of a body is ours to make; its length
+/// stays, except where there is no body that it could be of (RFC 9110 section 8.6). `Upgrade` stays
+/// in a switch of protocols, and where it says what the client should ask for (RFC 9110 section
+/// 15.5.22).
+fn strip_hop_by_hop(parts: &mut Parts) {
+    let (status, headers) = (parts.status, &mut parts.headers);
+    let upgrades = matches!(
+        status,
+        StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED
+    );
     let usual = |value: &HeaderValue| matches!(value.as_bytes(), b"keep-alive" | b"close");
-    if headers.get_all(header::CONNECTION).iter().all(usual) {
-        return;
+    if !headers.get_all(header::CONNECTION).iter().all(usual) {
+        let named = nominations(headers).filter_map(|name| HeaderName::from_bytes(name).ok());
+        let named: Vec<HeaderName> = named
+            .filter(|name| !is_hop_by_hop(name) && *name != header::CONTENT_LENGTH)
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
     }
-    let kept = [
-        header::CONNECTION,
-        header::UPGRADE,
-        header::CONTENT_LENGTH,
-        header::TRANSFER_ENCODING,
-    ];
-    let nominated: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .filter(|name| !kept.contains(name))
-        .collect();
-    for name in nominated {
+    let goes = |name: &HeaderName| is_hop_by_hop(name) && !(upgrades && *name == header::UPGRADE);
+    while let Some(name) = headers.keys().find(|name| goes(name)).cloned() {
         headers.remove(name);
+    }
+    if status.is_informational() || status == StatusCode::NO_CONTENT {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let fields = fields.iter().map(|(name, value)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        });
+        let mut headers = HeaderMap::new();
+        fields.for_each(|(name, value)| {
+            headers.append(name, value);
+        });
+        headers
+    }
+
+    #[test]
+    fn what_two_could_read_differently_is_named() {
+        let fault = |fields: &[(&'static str, &'static str)]| framing_fault(&map(fields));
+        assert_eq!(fault(&[]), None);
+        assert_eq!(fault(&[("content-length", "5")]), None);
+        assert_eq!(fault(&[("transfer-encoding", "Chunked")]), None);
+        for value in ["", "+5", "5, 5", "0x5", "-1"] {
+            assert_eq!(
+                fault(&[("content-length", value)]),
+                Some(failure::BAD_LENGTH),
+                "{value}"
+            );
+        }
+        for (name, named) in [
+            ("content-length", "Content-Length"),
+            ("transfer-encoding", "Transfer-Encoding"),
+        ] {
+            let value = if name == "content-length" {
+                "5"
+            } else {
+                "chunked"
+            };
+            let told = fault(&[(name, value), (name, value)]);
+            assert!(told.is_some_and(|told| told.contains(named)), "{told:?}");
+        }
+        let told = fault(&[("transfer-encoding", "gzip, chunked")]);
+        assert!(
+            told.is_some_and(|told| told.contains("Transfer-Encoding")),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn a_length_is_found_in_every_spelling_of_a_head() {
+        for head in [
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: b\r\ncontent-length : 1\r\n\r\n",
+            "HTTP/1.1 200 OK\nCONTENT-LENGTH:1\n\n",
+        ] {
+            assert!(names_length(head.as_bytes()), "{head:?}");
+        }
+        let other = "HTTP/1.1 200 OK\r\nX-Content-Length: 1\r\nA: Content-Length: 1\r\n\r\n";
+        assert!(!names_length(other.as_bytes()));
+    }
+
+    #[test]
+    fn only_what_goes_on_is_left() {
+        let fields = [
+            ("connection", "Upgrade, X-Mine"),
+            ("upgrade", "h2c"),
+            ("x-mine", "1"),
+            ("keep-alive", "max=1"),
+            ("proxy-connection", "close"),
+            ("te", "x"),
+            ("trailer", "x"),
+            ("transfer-encoding", "chunked"),
+            ("content-length", "1"),
+            ("x-other", "1"),
+        ];
+        for (status, left) in [
+            (101, &["upgrade", "x-other"][..]),
+            (103, &["x-other"]),
+            (200, &["content-length", "x-other"]),
+            (204, &["x-other"]),
+            (304, &["content-length", "x-other"]),
+            (426, &["content-length", "upgrade", "x-other"]),
+            (502, &["content-length", "x-other"]),
+        ] {
+            let mut parts = Response::new(()).into_parts().0;
+            parts.status = StatusCode::from_u16(status).unwrap();
+            parts.headers = map(&fields);
+            strip_hop_by_hop(&mut parts);
+            let mut names: Vec<_> = parts.headers.keys().map(HeaderName::as_str).collect();
+            names.sort_unstable();
+            assert_eq!(names, left, "{status}");
+        }
     }
 }

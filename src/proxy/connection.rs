@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use pingora::protocols::Digest;
 
+use super::bound::Bound;
 use super::progress::{Clock, Progress};
 use crate::auth::ClientCertificate;
 
@@ -13,6 +14,8 @@ use crate::auth::ClientCertificate;
 pub struct Connection {
     progress: Progress,
     certificate: OnceLock<ClientCertificate>,
+    /// A connection to an upstream that nobody else may use.
+    bound: Bound,
 }
 
 /// While this lives, a stream of an HTTP/2 connection is being served.
@@ -25,6 +28,7 @@ impl Connection {
         Self {
             progress: Progress::new(clock),
             certificate: OnceLock::new(),
+            bound: Bound::default(),
         }
     }
 
@@ -48,6 +52,11 @@ impl Connection {
     /// The certificate; `None`: the client showed none.
     pub(super) fn certificate(&self) -> Option<&ClientCertificate> {
         self.certificate.get()
+    }
+
+    /// The connection to an upstream that belongs to this one.
+    pub(super) fn bound(&self) -> &Bound {
+        &self.bound
     }
 
     /// The one that a request came on, where the server has put it: in the place that Pingora has

@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Version};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType};
 
+use super::bound::Bound;
 use super::connection::Connection;
 use super::deadline::Deadline;
 use super::head::Head;
@@ -61,12 +62,18 @@ pub struct Context {
     pub(super) deadline: Option<Arc<Deadline>>,
     /// Whether the attempt's request was sent whole.
     pub(super) sent: bool,
+    /// Whether the upstream has to take something before more is read of the request.
+    pub(super) taking: bool,
     /// Whether the attempt's response head has arrived.
     pub(super) answered: bool,
+    /// Interim responses that have come from the upstream.
+    pub(super) interim: u8,
     /// When the whole exchange must be over.
     pub(super) total_deadline: Option<Instant>,
     /// The first part of the body, until an attempt sends it: see `Edge::forward`.
     pub(super) first_part: Option<Bytes>,
+    /// Whether the client may still be sending what nobody wants any more.
+    pub(super) lingers: bool,
     /// Bytes of request body in the attempt at hand.
     pub(super) body_bytes: u64,
     /// Whether this is the process's question to itself.
@@ -97,9 +104,12 @@ impl Context {
             moves_on: false,
             deadline: None,
             sent: false,
+            taking: false,
             answered: false,
+            interim: 0,
             total_deadline: None,
             first_part: None,
+            lingers: false,
             body_bytes: 0,
             probe: false,
             _in_flight: InFlight::enter(in_flight),
@@ -173,6 +183,23 @@ impl Context {
         };
     }
 
+    /// Chooses the upstream that the client's connection is bound to, if it is one of the pipeline's.
+    pub(super) fn choose_bound(&mut self, bound: &Bound) {
+        let fits = |backend: &Backend| backend.upstream().is_some_and(|it| bound.is_to(it));
+        let chosen = self
+            .route
+            .as_ref()
+            .and_then(|route| route.pipeline.choose_one(fits));
+        if chosen.is_some() {
+            self.pick = chosen;
+        }
+    }
+
+    /// Whether others than one client may send requests on the client's connection.
+    pub(super) fn shares_connection(&self) -> bool {
+        self.version == Version::HTTP_2 || self.peer_is_trusted
+    }
+
     /// The attempt at hand is over: the next one, if there is one, goes elsewhere.
     pub(super) fn give_up(&mut self) {
         self.tried.extend(self.pick.as_ref().map(Pick::index));
@@ -191,7 +218,9 @@ impl Context {
         let total = self.upstream().and_then(|it| it.settings.total_timeout);
         self.total_deadline = total.map(|total| self.started + total);
         self.sent = false;
+        self.taking = false;
         self.answered = false;
+        self.interim = 0;
         self.body_bytes = 0;
         deadline.begin(self.total_deadline);
         self.deadline = Some(deadline);
@@ -201,7 +230,7 @@ impl Context {
     }
 
     /// A part of the body goes to the upstream. An error: it is one too many.
-    pub(super) fn count_body(&mut self, bytes: usize, last: bool) -> pingora::Result<()> {
+    pub(super) fn count_body(&mut self, bytes: usize) -> pingora::Result<()> {
         self.body_bytes += bytes as u64;
         let route = self.route.as_ref();
         if self.body_bytes > route.map_or(0, |route| route.endpoint.max_body_size) {
@@ -209,12 +238,6 @@ impl Context {
                 ErrorType::HTTPStatus(413),
                 "request body over max_body_size",
             );
-        }
-        self.sent |= last;
-        match last {
-            _ if self.answered => {}
-            true => self.await_head(),
-            false => self.await_body(),
         }
         Ok(())
     }
@@ -225,15 +248,23 @@ impl Context {
         deadline.is_some_and(|deadline| deadline.passed())
     }
 
-    /// The next bytes of the body are the client's to send. A second more than writing to the
-    /// upstream may take, which has an error of its own.
-    fn await_body(&self) {
+    /// The next bytes of the body are the client's to send. A second more than the upstream may
+    /// take for them, which is another's fault.
+    pub(super) fn await_body(&self) {
         let pause = |upstream: &Upstream| upstream.settings.read_timeout + Duration::from_secs(1);
         self.await_for(self.upstream().map(pause));
     }
 
+    /// What the client has sent is the upstream's to take.
+    pub(super) fn await_taking(&self) {
+        self.await_for(
+            self.upstream()
+                .map(|upstream| upstream.settings.read_timeout),
+        );
+    }
+
     /// The request was sent whole: the head of the answer is the upstream's to send.
-    fn await_head(&self) {
+    pub(super) fn await_head(&self) {
         self.await_for(
             self.upstream()
                 .map(|upstream| upstream.settings.head_timeout),
@@ -247,8 +278,8 @@ impl Context {
         }
     }
 
-    /// The answer has begun: the upstream may pause for so long before its next bytes.
-    fn await_bytes(&self) {
+    /// The answer has begun: so long may pass without a word from either side.
+    pub(super) fn await_bytes(&self) {
         self.await_for(
             self.upstream()
                 .map(|upstream| upstream.settings.read_timeout),
@@ -276,12 +307,10 @@ impl Context {
     }
 
     /// The answer is there as a whole: nothing is awaited of the upstream any more, so nothing can
-    /// be its fault. A request that is still being sent has the time of an idle connection.
+    /// be its fault.
     pub(super) fn rest(&mut self) {
-        match self.deadline.take() {
-            Some(deadline) if self.sent => deadline.set(None),
-            Some(deadline) => deadline.rest(),
-            None => {}
+        if let Some(deadline) = self.deadline.take() {
+            deadline.set(None);
         }
     }
 

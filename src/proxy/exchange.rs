@@ -6,27 +6,27 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header;
-use pingora::protocols::Stream;
-use pingora::protocols::http::HttpTask;
-use pingora::protocols::http::v1::client::HttpSession;
 use pingora::{Error, ErrorType};
 use pingora_proxy::Session;
 use tokio::time::timeout;
 
+use super::connection::Connection;
 use super::context::Context;
+use super::relay::Exchange;
 use super::upstream::Link;
-use super::{Edge, answer, failure, head, respond, target};
+use super::{Edge, failure};
 
 /// Attempts for one request. Those that count are bounded per backend; this bounds how many dead
 /// kept connections one request may meet.
 const MAX_ATTEMPTS: usize = 16;
-/// As many parts of an answer are written in one go, if they are there already.
-const BATCH: usize = 4;
+/// How long a connection waits for a body behind an answer that has none. Some servers send one,
+/// and nobody else may take it for an answer.
+const SUSPICION: Duration = Duration::from_millis(250);
 /// How long the upstream is not connected to while nothing of the body has come.
 const BODY_PATIENCE: Duration = Duration::from_millis(100);
 
@@ -39,6 +39,9 @@ impl Edge {
         ctx: &mut Context,
     ) -> pingora::Result<()> {
         await_body(session, ctx).await?;
+        if let Some(client) = binding(session, ctx).filter(|client| client.bound().is_held()) {
+            ctx.choose_bound(client.bound());
+        }
         let mut attempts = 1;
         loop {
             match self.attempt(session, ctx).await {
@@ -69,7 +72,15 @@ impl Edge {
             }
         };
         ctx.upstream_address = Some(address);
-        let (link, kept) = match self.connections.kept(&upstream, address) {
+        let client = binding(session, ctx);
+        let bound = client
+            .as_ref()
+            .and_then(|client| client.bound().take(&upstream));
+        let is_bound = bound.is_some();
+        if let Some(link) = &bound {
+            ctx.upstream_address = Some(link.purpose.address);
+        }
+        let (link, kept) = match bound.or_else(|| self.connections.kept(&upstream, address)) {
             Some(link) => (link, true),
             // In a box: most requests need no room for it.
             None => match Box::pin(self.connections.open(&upstream, address)).await {
@@ -84,30 +95,45 @@ impl Edge {
             permit,
         } = link;
         ctx.begin(deadline.clone(), session.is_body_empty());
-        let mut client = HttpSession::new(stream);
-        client.write_timeout = Some(upstream.settings.read_timeout);
-        let mut exchange = Exchange {
-            upstream: client,
-            asked: session.is_body_done(),
-            answered: false,
-            length: head::body_length(session),
-            held: None,
-            unsent: None,
-        };
+        let patience = upstream.settings.read_timeout;
+        let mut exchange = Exchange::new(stream, session, patience);
         let outcome = deadline.bound(exchange.run(session, ctx)).await;
         let outcome = outcome.unwrap_or_else(|| Err(failure::overdue(ctx)));
         if let Err(error) = outcome {
             return Err(failure::broken_off(session, ctx, error, kept));
         }
-        if let Some(stream) = exchange.leftover().await {
-            self.connections.keep(Link {
-                stream,
-                deadline,
-                purpose,
-                permit,
-            });
+        ctx.lingers = exchange.stopped;
+        let (suspicious, binds) = (exchange.suspicious, exchange.binds || is_bound);
+        let Some(stream) = exchange.leftover().await else {
+            return Ok(());
+        };
+        let link = Link {
+            stream,
+            deadline,
+            purpose,
+            permit,
+        };
+        match client {
+            Some(client) if binds => client.bound().hold(link, &upstream),
+            _ if binds => {}
+            _ => self.keep(link, suspicious),
         }
         Ok(())
+    }
+
+    /// Keeps a connection for the next request; a suspicious one not before it has shown that
+    /// nothing more comes.
+    fn keep(&self, link: Link, suspicious: bool) {
+        if !suspicious {
+            self.connections.keep(link);
+            return;
+        }
+        let connections = self.connections.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(SUSPICION).await;
+            // Nobody gets it from there if there is something to read.
+            connections.keep(link);
+        });
     }
 }
 
@@ -135,7 +161,7 @@ async fn await_body(session: &mut Session, ctx: &mut Context) -> pingora::Result
 }
 
 /// What is there without waiting.
-async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+pub(super) async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(|context| match future.as_mut().poll(context) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => Poll::Ready(None),
@@ -143,179 +169,8 @@ async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     .await
 }
 
-/// An attempt under way.
-struct Exchange {
-    upstream: HttpSession,
-    /// Whether all of the request was read.
-    asked: bool,
-    /// Whether all of the answer was written.
-    answered: bool,
-    /// How long the body is, if its head says so.
-    length: Option<u64>,
-    /// The end of the body by its length, when the client has not ended it yet: over HTTP/2 it
-    /// could send more, or take all of it back.
-    held: Option<Bytes>,
-    /// Why the upstream did not get all of the request. It may have answered nevertheless.
-    unsent: Option<Box<Error>>,
-}
-
-impl Exchange {
-    async fn run(&mut self, session: &mut Session, ctx: &mut Context) -> pingora::Result<()> {
-        let request = target::request(session, ctx, ctx.upstream())?;
-        let written = self.upstream.write_request_header(Box::new(request)).await;
-        written.map_err(|error| error.into_up())?;
-        // What was read of the body before, by the first attempt or for it.
-        let read = match ctx.first_part.take() {
-            Some(part) => Some(part),
-            None => session.get_retry_buffer(),
-        };
-        if session.is_body_empty() {
-            self.asked = true;
-        } else {
-            session.enable_retry_buffering();
-        }
-        if self.asked || read.is_some() {
-            self.send(read, self.asked, false, ctx).await?;
-        }
-        while !(self.asked && self.answered) {
-            tokio::select! {
-                biased;
-                part = self.upstream.read_response_task(), if !self.answered => {
-                    self.receive(part, session, ctx).await?;
-                }
-                // Once the body is read, this waits for the client to leave.
-                part = session.downstream_session.read_body_or_idle(self.asked), if self.unsent.is_none() => {
-                    let part = part.map_err(|error| error.into_down())?;
-                    let upgraded = session.was_upgraded();
-                    self.answered |= part.is_none() && upgraded;
-                    self.asked = part.is_none() || session.is_body_done();
-                    self.send(part, self.asked, upgraded, ctx).await?;
-                }
-            }
-        }
-        let finished = session.as_mut().finish_body().await;
-        if finished.is_err() || self.unsent.is_some() {
-            session.set_keepalive(None);
-        }
-        if self.unsent.is_some() {
-            respond::drain(session).await;
-        }
-        Ok(())
-    }
-
-    /// Sends a part of the body. What keeps the upstream from taking it ends the request's way, but
-    /// not that of an answer.
-    async fn send(
-        &mut self,
-        part: Option<Bytes>,
-        last: bool,
-        upgraded: bool,
-        ctx: &mut Context,
-    ) -> pingora::Result<()> {
-        // An empty chunk would be the last one.
-        let mut part = part.filter(|part| !part.is_empty());
-        if !upgraded {
-            ctx.count_body(part.as_ref().map_or(0, Bytes::len), last)?;
-            if let Some(held) = self.held.take() {
-                if part.is_some() {
-                    let error = "request body over its content-length";
-                    return Err(Error::explain(ErrorType::InvalidHTTPHeader, error).into_down());
-                }
-                part = Some(held);
-            }
-            if !last && self.length == Some(ctx.body_bytes) {
-                self.held = part;
-                return Ok(());
-            }
-        }
-        if let Err(error) = self.write(part, last, upgraded).await {
-            log::debug!("the upstream takes no more of the request: {error}");
-            self.asked = true;
-            self.unsent = Some(error.into_up());
-        }
-        Ok(())
-    }
-
-    async fn write(
-        &mut self,
-        part: Option<Bytes>,
-        last: bool,
-        upgraded: bool,
-    ) -> pingora::Result<()> {
-        if upgraded {
-            self.upstream.maybe_upgrade_body_writer();
-        }
-        if let Some(part) = part {
-            self.upstream.write_body(&part).await?;
-        }
-        if last {
-            self.upstream.finish_body().await?;
-        }
-        Ok(())
-    }
-
-    /// Passes on a part of the answer, and what else has arrived by now.
-    async fn receive(
-        &mut self,
-        first: pingora::Result<HttpTask>,
-        session: &mut Session,
-        ctx: &mut Context,
-    ) -> pingora::Result<()> {
-        let mut parts = Vec::with_capacity(BATCH);
-        let mut next = Some(first);
-        let mut end = false;
-        while let Some(part) = next.take() {
-            let part = match part {
-                Ok(part) => self.judge(part, session, ctx)?,
-                Err(error) => {
-                    let error = self.unsent.take().unwrap_or(error).into_up();
-                    if parts.is_empty() {
-                        return Err(error);
-                    }
-                    HttpTask::Failed(error)
-                }
-            };
-            end = part.is_end();
-            parts.push(part);
-            if !end && parts.len() < BATCH {
-                next = at_once(pin!(self.upstream.read_response_task())).await;
-            }
-        }
-        let upgraded = session.was_upgraded();
-        ctx.await_client();
-        let written = session.downstream_session.response_duplex_vec(parts);
-        self.answered = written.await? || end;
-        ctx.client_took();
-        if !upgraded && session.was_upgraded() {
-            // From now on, the client may send what it likes.
-            self.asked = false;
-        }
-        self.asked |= session.is_body_done();
-        Ok(())
-    }
-
-    /// Takes note of a part of the answer, and makes it what the client gets.
-    fn judge(
-        &self,
-        mut part: HttpTask,
-        session: &Session,
-        ctx: &mut Context,
-    ) -> pingora::Result<HttpTask> {
-        if let HttpTask::Header(head, end) = &mut part {
-            let switches = session.is_upgrade_req() && self.upstream.is_upgrade_req();
-            answer::pass(head, *end, switches, &session.req_header().method, ctx)?;
-        } else if part.is_end() {
-            ctx.rest();
-        }
-        Ok(part)
-    }
-
-    /// The connection, if it can be used for another request.
-    async fn leftover(mut self) -> Option<Stream> {
-        if self.unsent.is_some() {
-            return None;
-        }
-        self.upstream.respect_keepalive();
-        self.upstream.reuse().await
-    }
+/// The client's connection, if one to an upstream may be bound to it.
+fn binding(session: &Session, ctx: &Context) -> Option<Arc<Connection>> {
+    let connection = Connection::of(session.digest())?;
+    (!ctx.shares_connection()).then(|| connection.clone())
 }

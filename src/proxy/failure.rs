@@ -17,6 +17,14 @@ pub(super) const NO_DESCRIPTOR: &str = "out of file descriptors";
 
 /// The kind of error for a connection that would be one more than there may be.
 pub(super) const AT_LIMIT: &str = "too many connections to upstreams";
+/// The kind of error for an authentication of a connection that others use too.
+pub(super) const SHARED: &str = "authentication of a shared connection";
+
+/// The kind of error for an answer whose length is not to be understood.
+pub(super) const BAD_LENGTH: &str = "its answer has a Content-Length that is no single number";
+
+/// What Pingora says of such an answer, which it refuses by itself.
+const REFUSED_LENGTH: &str = "invalid Content-Length";
 
 /// What a connection that could not be made says: nothing about the upstream, if it is this process
 /// that has no descriptors left.
@@ -84,6 +92,7 @@ pub(super) fn reason(error: &Error) -> String {
         ErrorType::Custom(NO_DESCRIPTOR) => {
             "no connection, since this process is out of file descriptors; give it more (LimitNOFILE= under systemd, ulimit -n)".to_owned()
         }
+        ErrorType::InvalidHTTPHeader if says(error, REFUSED_LENGTH) => BAD_LENGTH.to_owned(),
         ErrorType::InvalidHTTPHeader => {
             with_cause("its answer is no valid HTTP, or its head is too large", error)
         }
@@ -99,6 +108,12 @@ pub(super) fn reason(error: &Error) -> String {
     }
 }
 
+/// Whether Pingora explains an error in these words.
+fn says(error: &Error, words: &str) -> bool {
+    let context = error.context.as_ref();
+    context.is_some_and(|context| context.as_str().starts_with(words))
+}
+
 /// With what is at the bottom of it. What Pingora puts around that may hold what the upstream sent.
 fn with_cause(what: &str, error: &Error) -> String {
     match error.root_cause() {
@@ -107,10 +122,11 @@ fn with_cause(what: &str, error: &Error) -> String {
     }
 }
 
-/// Whether what took too long is the client's body, so that the upstream had nothing to answer yet.
+/// Whether what took too long is the client's body, so that the upstream may have had nothing to
+/// answer yet.
 fn is_slow_client(ctx: &Context) -> bool {
     let total_is_over = ctx.total_deadline.is_some_and(|due| Instant::now() >= due);
-    ctx.is_overdue() && !total_is_over && !ctx.sent && !ctx.answered
+    ctx.is_overdue() && !total_is_over && !ctx.sent && !ctx.taking
 }
 
 /// An attempt got no connection. Nothing was sent, so any request may try the next upstream.
@@ -146,7 +162,8 @@ pub(super) fn broken_off(
     kept: bool,
 ) -> Box<Error> {
     let cut = ctx.is_overdue();
-    let overdue = cut && !is_slow_client(ctx);
+    // Nobody has failed if neither side had anything to say.
+    let overdue = cut && !is_slow_client(ctx) && !session.was_upgraded();
     let upstream_failed = *error.esource() == ErrorSource::Upstream && !cut;
     let repeatable = upstream_failed
         && session.req_header().method.is_idempotent()
@@ -157,10 +174,13 @@ pub(super) fn broken_off(
     if upstream_failed {
         log_failure(ctx, &error);
     }
+    if *error.etype() == ErrorType::Custom(SHARED) {
+        log_shared(ctx);
+    }
     if overdue {
         log_overdue(ctx);
         count(ctx, "timeout");
-        if ctx.sent && !ctx.answered {
+        if (ctx.sent || ctx.taking) && !ctx.answered {
             ctx.blame("no answer in time");
         }
     } else if upstream_failed {
@@ -194,6 +214,7 @@ pub(super) fn refusal_for(error: &Error, ctx: &Context) -> Option<Refusal> {
     }
     Some(match (error.etype(), error.esource()) {
         (ErrorType::HTTPStatus(413), _) => Refusal::body_too_large(),
+        (ErrorType::Custom(SHARED), _) => Refusal::unreachable("shared_connection"),
         (ErrorType::Custom(UNRESOLVED), _) => Refusal::unresolved(),
         (ErrorType::Custom(NO_DESCRIPTOR), _) => Refusal::out_of_descriptors(),
         (ErrorType::Custom(AT_LIMIT), _) => Refusal::upstream_connections(),
@@ -226,9 +247,9 @@ pub(super) fn refusal_for(error: &Error, ctx: &Context) -> Option<Refusal> {
     })
 }
 
-/// An answer that no client may get: it becomes a 502.
+/// An answer that no client may get: it becomes a 502. `why` is what the log says.
 pub(super) fn invalid_response(why: &'static str) -> Box<Error> {
-    Error::explain(ErrorType::InvalidHTTPHeader, why).into_up()
+    Error::new(ErrorType::Custom(why)).into_up()
 }
 
 /// What went wrong with an upstream: a stable label.
@@ -282,10 +303,24 @@ fn log_failure(ctx: &Context, error: &Error) {
 fn log_overdue(ctx: &Context) {
     let why = if ctx.answered {
         "the answer stopped for too long, or took too long as a whole"
+    } else if ctx.taking {
+        "request not taken in time"
     } else {
         "no answer in time"
     };
     log_attempt(ctx, why);
+}
+
+/// The same, for a request or an answer that would make the connection somebody's.
+fn log_shared(ctx: &Context) {
+    let (Some(route), Some(backend)) = (&ctx.route, ctx.backend()) else {
+        return;
+    };
+    log::info!(
+        "pipeline {}: upstream {}: NTLM and Negotiate authenticate a connection, and this client's (HTTP/2, or from trusted_proxies) may be that of many; it gets 502",
+        route.pipeline.name,
+        backend.name,
+    );
 }
 
 fn log_attempt(ctx: &Context, why: &str) {

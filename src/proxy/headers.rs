@@ -236,7 +236,7 @@ fn strip_hop_by_hop(headers: &mut HeaderMap, version: http::Version) {
 }
 
 /// Whether a field is about one connection, and no matter of the next one's.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
+pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
         "connection"

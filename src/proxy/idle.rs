@@ -99,7 +99,7 @@ impl Links {
 
 /// Whether nothing has come from the upstream, not even the end. Asks the system only after it has
 /// said that something has.
-fn is_quiet(link: &mut Link) -> bool {
+pub(super) fn is_quiet(link: &mut Link) -> bool {
     let mut byte = [0];
     // Whatever else the task has read: otherwise all would be quiet once it has read its share.
     let reading = pin!(unconstrained(link.stream.read(&mut byte)));

@@ -7,11 +7,13 @@
 mod admit;
 mod answer;
 mod authorities;
+mod bound;
 mod checks;
 mod connection;
 mod context;
 mod cut;
 mod deadline;
+mod duplex;
 mod echo;
 mod exchange;
 mod explain;
@@ -25,6 +27,7 @@ mod limit;
 mod probe;
 mod progress;
 mod record;
+mod relay;
 mod respond;
 mod target;
 mod upstream;
@@ -168,7 +171,12 @@ impl ProxyHttp for Edge {
         let reason = refusal
             .as_ref()
             .map_or("client_gone", |refusal| refusal.reason);
-        ctx.reason = Some(reason);
+        let ends_tunnel = session.was_upgraded() && ctx.is_overdue();
+        ctx.reason = Some(if ends_tunnel {
+            "tunnel_timeout"
+        } else {
+            reason
+        });
         let mut error_code = 0;
         if let Some(refusal) = refusal.filter(|_| !respond::has_begun(session)) {
             error_code = refusal.status;
@@ -191,6 +199,11 @@ impl ProxyHttp for Edge {
     async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Self::CTX) {
         if !ctx.probe {
             record::finished(session, ctx, self.live.metrics());
+        }
+        if ctx.lingers {
+            // The upstream has no part in it.
+            ctx.pick = None;
+            respond::linger(session).await;
         }
     }
 }

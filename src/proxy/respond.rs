@@ -7,8 +7,10 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
 use pingora_proxy::Session;
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::context::Context;
 use super::head::{Head, HeadError};
@@ -17,10 +19,11 @@ use crate::auth::Denial;
 use crate::gateway::PathError;
 use crate::policy::Refused;
 
-/// How much of a refused request's body is read before its connection is closed, so that the client
-/// gets to read the answer.
-const DRAIN_BYTES: usize = 256 * 1024;
-const DRAIN_TIME: Duration = Duration::from_secs(1);
+/// How long a client may go on with a body that nobody wants, so that it gets to read its answer:
+/// many read only when they have sent all, and a connection that is closed with something unread is
+/// reset, and the answer lost. As a whole, and between two parts of it.
+const LINGER: Duration = Duration::from_secs(30);
+const LINGER_PAUSE: Duration = Duration::from_secs(2);
 
 /// Why a request is not proxied: everything that the answer depends on.
 #[derive(Debug)]
@@ -251,9 +254,7 @@ pub(super) async fn refuse(
     } else {
         json(session, ctx, response, body.into()).await?;
     }
-    if unread {
-        drain(session).await;
-    }
+    ctx.lingers |= unread;
     Ok(())
 }
 
@@ -303,17 +304,15 @@ pub(super) fn has_begun(session: &Session) -> bool {
     })
 }
 
-/// Reads what a client is still sending though it has been answered, within limits: closing at once
-/// would reset the connection, and the answer with it.
-pub(super) async fn drain(session: &mut Session) {
+/// Takes leave of a client that may still be sending though it has been answered: it is told that
+/// nothing more will come, and what it sends is read and thrown away, within limits. Behind them, a
+/// stream of HTTP/2 is reset without an error.
+pub(super) async fn linger(session: &mut Session) {
     let reading = async {
-        let mut read = 0;
-        while read < DRAIN_BYTES {
-            match session.read_request_body().await {
-                Ok(Some(bytes)) => read += bytes.len(),
-                Ok(None) | Err(_) => break,
-            }
+        if let ServerSession::H1(client) = &mut *session.downstream_session {
+            client.shutdown().await;
         }
+        while let Ok(Ok(Some(_))) = timeout(LINGER_PAUSE, session.read_request_body()).await {}
     };
-    let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
+    let _ = timeout(LINGER, reading).await;
 }

@@ -51,6 +51,8 @@ pub(super) struct Watched<S> {
     told: bool,
     /// What waits for the client to take what was written.
     blocked: Option<Step>,
+    /// HTTP/1: whether something was written that may still be in a buffer.
+    unflushed: bool,
 }
 
 /// A step of writing.
@@ -74,6 +76,7 @@ impl<S: IO> Watched<S> {
             http2,
             told: false,
             blocked: None,
+            unflushed: false,
         }
     }
 
@@ -230,6 +233,10 @@ impl<S: IO> AsyncRead for Watched<S> {
                 if this.connection.progress().was_cut() == Some(Cut::HeadTimeout) {
                     this.tell(context);
                 }
+                if this.unflushed {
+                    // While nothing comes from it, the client may be waiting for just that.
+                    let _ = Pin::new(this).poll_flush(context);
+                }
                 Poll::Pending
             }
             Poll::Ready(Ok(())) if buf.filled().len() > before => {
@@ -262,11 +269,13 @@ impl<S: IO> AsyncWrite for Watched<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.unflushed |= self.http2.is_none();
         self.wrote(Step::Write, polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_flush(context);
+        self.unflushed &= polled.is_pending();
         self.wrote(Step::Flush, polled)
     }
 
@@ -281,6 +290,7 @@ impl<S: IO> AsyncWrite for Watched<S> {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.unflushed |= self.http2.is_none();
         self.wrote(Step::Write, polled)
     }
 

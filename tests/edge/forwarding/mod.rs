@@ -1,12 +1,16 @@
 //! What the upstream gets, what the client gets back, and what happens when either of them is slow,
 //! gone or wrong.
 
+mod answers;
 mod backends;
 mod balance;
 mod bodies;
+mod bound;
 mod broken;
+mod early;
 mod fields;
 mod http2;
 mod kept;
 mod streams;
 mod timeouts;
+mod tunnels;

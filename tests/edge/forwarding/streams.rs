@@ -101,6 +101,28 @@ fn events_arrive_one_by_one() {
     assert!(arrivals[4] - arrivals[0] > Duration::from_millis(600), "not held back: {arrivals:?}");
 }
 
+/// That the end is known is no reason to keep what is there.
+#[test]
+fn parts_of_known_length_are_not_held_back_either() {
+    let upstream = Upstream::with(|exchange| {
+        // Each part is sent once the other side has got the one before.
+        exchange.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n");
+        for _ in 0..3 {
+            let bytes = exchange.read_raw().unwrap();
+            exchange.write(&bytes);
+        }
+        exchange.close();
+    });
+    let edge = Edge::open(&upstream).start();
+    let mut client = edge.connect().patience(Duration::from_secs(5));
+    client.send("POST /api/x HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\n");
+    assert_eq!(client.head().status, 200, "the head alone");
+    for part in ["ab", "cd", "ef"] {
+        client.send(part);
+        assert_eq!(client.raw_exactly(2), part.as_bytes());
+    }
+}
+
 #[test]
 fn a_client_that_has_said_all_still_gets_its_answer() {
     let upstream = Upstream::with(|exchange| {

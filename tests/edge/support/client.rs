@@ -44,6 +44,11 @@ impl Client {
         self
     }
 
+    /// Another hand that writes on the same connection, for a thread of its own.
+    pub fn writer(&self) -> TcpStream {
+        self.wire.stream().try_clone().expect("another handle")
+    }
+
     /// The response to a request of any method but `HEAD`.
     #[track_caller]
     pub fn response(&mut self) -> Response {
@@ -116,6 +121,11 @@ impl Client {
             // No reader can know.
             Framing::Ambiguous => false,
         }
+    }
+
+    /// Everything up to the end of the connection, outside any frame.
+    pub fn rest(&mut self, sink: &mut dyn FnMut(&[u8])) {
+        self.wire.rest(sink).expect("bytes up to the end");
     }
 
     /// Exactly that many bytes, outside any frame.

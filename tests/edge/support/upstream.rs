@@ -184,6 +184,16 @@ impl Exchange {
         self.request.target()
     }
 
+    /// The number of the connection that it came on.
+    pub fn connection(&self) -> usize {
+        self.request.connection
+    }
+
+    /// The only value of a field.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.request.head.field(name)
+    }
+
     /// The script of [`Upstream::start`].
     pub fn echo_target(&mut self) {
         self.read_body();
@@ -224,6 +234,20 @@ impl Exchange {
         }
         self.request.ended = true;
         self.record();
+    }
+
+    /// Reads the body to its end and writes each piece back as a chunk before it reads the next.
+    pub fn echo_body(&mut self) {
+        let mut other = self.writer();
+        self.read_body_into(&mut |piece| {
+            let size = format!("{:x}\r\n", piece.len());
+            let _ = io::Write::write_all(&mut other, &[size.as_bytes(), piece, b"\r\n"].concat());
+        });
+    }
+
+    /// Another hand that writes on the same connection.
+    pub fn writer(&self) -> TcpStream {
+        self.wire.stream().try_clone().expect("another handle")
     }
 
     /// A whole answer with its length; without a body for `HEAD`.

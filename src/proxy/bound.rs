@@ -1,0 +1,123 @@
+//! Connections to upstreams that authenticate themselves: with NTLM, and with Negotiate as many
+//! servers take it, who has once authenticated on a connection is who sends every later request on
+//! it (RFC 4559 section 6). Nobody but that client may ever use it.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+
+use super::idle::is_quiet;
+use super::upstream::Link;
+use crate::gateway::Upstream;
+
+/// Whether a request or an answer has to do with an authentication of the connection.
+pub(super) fn authenticates(headers: &HeaderMap) -> bool {
+    let is_scheme = |challenge: &[u8]| {
+        let mut words = challenge.split(|byte| byte.is_ascii_whitespace());
+        let scheme = words.find(|word| !word.is_empty()).unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
+    };
+    let values = [AUTHORIZATION, WWW_AUTHENTICATE];
+    let mut values = values.iter().flat_map(|name| headers.get_all(name));
+    values.any(|value| value.as_bytes().split(|&byte| byte == b',').any(is_scheme))
+}
+
+/// The connection to an upstream that belongs to one client's connection, and is closed with it.
+#[derive(Default)]
+pub(super) struct Bound(Mutex<Option<Held>>);
+
+struct Held {
+    link: Link,
+    host: String,
+    port: u16,
+}
+
+impl Bound {
+    /// Whether there is one to this upstream.
+    pub(super) fn is_to(&self, upstream: &Upstream) -> bool {
+        self.held()
+            .as_ref()
+            .is_some_and(|held| held.is_to(upstream))
+    }
+
+    /// Whether there is any.
+    pub(super) fn is_held(&self) -> bool {
+        self.held().is_some()
+    }
+
+    /// Takes the one to this upstream; `None`: there is none, or it is of no more use.
+    pub(super) fn take(&self, upstream: &Upstream) -> Option<Link> {
+        let held = self.held().take_if(|held| held.is_to(upstream));
+        let mut link = held?.link;
+        (link.deadline.wake() && is_quiet(&mut link)).then_some(link)
+    }
+
+    /// Holds this one, until it is taken or the client's connection ends.
+    pub(super) fn hold(&self, link: Link, upstream: &Upstream) {
+        link.deadline.rest();
+        let url = &upstream.url;
+        let (host, port) = (url.host.clone(), url.port);
+        let before = self.held().replace(Held { link, host, port });
+        // Closing takes its time.
+        drop(before);
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn is_to(&self, upstream: &Upstream) -> bool {
+        let (url, address) = (&upstream.url, self.link.purpose.address);
+        (&url.host, url.port) == (&self.host, self.port) && self.link.fits(upstream, address)
+    }
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Bound").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    #[test]
+    fn the_schemes_that_authenticate_a_connection_are_known_in_every_spelling() {
+        let has = |name: HeaderName, values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(&name, HeaderValue::from_static(value));
+            }
+            authenticates(&headers)
+        };
+        for values in [
+            &["NTLM"][..],
+            &["ntlm TlRMTVNTUAAB"],
+            &["Negotiate"],
+            &["  negotiate YII="],
+            &["Basic realm=\"x\"", "NTLM"],
+            &["Basic realm=\"x\", Negotiate"],
+            &["Basic realm=\"x\",NTLM"],
+            &["Negotiate\tx"],
+        ] {
+            assert!(has(WWW_AUTHENTICATE, values), "{values:?}");
+            assert!(has(AUTHORIZATION, values), "{values:?}");
+        }
+        for values in [
+            &["Basic realm=\"NTLM\""][..],
+            &["Bearer Negotiate"],
+            &["NTLM2"],
+            &[""],
+            &[","],
+        ] {
+            assert!(!has(WWW_AUTHENTICATE, values), "{values:?}");
+        }
+    }
+}
