@@ -22,7 +22,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use criterion::Criterion;
 use harmony::auth::{Chain, Denial, Identity, Presented, Reason, Shared};
 use harmony::config::Source;
-use harmony::gateway::{Live, RouteTable, canonical};
+use harmony::gateway::{Claim, Live, RouteTable, canonical};
 use harmony::proxy::{Edge, End};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method};
@@ -160,7 +160,8 @@ fn routes(criterion: &mut Criterion) {
     for count in [10, 1_000, 100_000] {
         let mut table = RouteTable::default();
         for number in 0..count {
-            table.insert(&[], &format!("/tenants/{number:06}/orders"), &[], number);
+            let prefix = &format!("/tenants/{number:06}/orders");
+            table.insert(&Claim { prefix, ..Claim::default() }, number);
         }
         let paths = |kind: &str| -> Vec<String> {
             let numbers = (0..count).step_by((count / 1_000).max(1));

@@ -4,7 +4,7 @@
 #![no_main]
 
 use harmony::fuzzing::upstream_target;
-use harmony::gateway::{RouteTable, canonical};
+use harmony::gateway::{Claim, RouteTable, canonical, has_encoded_slash, other_readings};
 use harmony_fuzz::nginx;
 use http::Method;
 use libfuzzer_sys::fuzz_target;
@@ -20,10 +20,19 @@ fuzz_target!(|path: &str| {
     assert_eq!(again, found);
     assert!(matches!(again, std::borrow::Cow::Borrowed(_)) || found.contains(['%', '.']));
 
-    // nginx finds nothing to resolve in it: all that it does is decode.
+    // nginx finds nothing to resolve in it: all that it does is decode, escaped slashes too.
     let behind = nginx::resolve(found.as_bytes()).expect("nginx takes it");
     let slashes = |path: &[u8]| path.iter().filter(|byte| **byte == b'/').count();
-    assert_eq!(slashes(&behind), slashes(found.as_bytes()));
+    let slashed = found.replace("%2F", "/").replace("%2f", "/");
+    assert_eq!(slashes(&behind), slashes(slashed.as_bytes()));
+    // How it reads them is known to be a reading, which is canonical itself.
+    assert_eq!(has_encoded_slash(&found), slashed != found);
+    let others = other_readings(&found);
+    assert!(slashed == found || others.contains(&slashed), "{slashed} {others:?}");
+    for other in &others {
+        assert!(has_encoded_slash(other) || canonical(other).is_ok(), "{other}");
+        assert!(*other != found && !other.contains("//"), "{other}");
+    }
     assert!(behind.is_ascii() || found.contains('%'));
     // And where nginx takes the path as it came, it is the same place.
     if let Some(direct) = nginx::resolve(path.as_bytes()) {
@@ -34,7 +43,7 @@ fuzz_target!(|path: &str| {
     // base.
     let mut routes = RouteTable::default();
     for prefix in PREFIXES {
-        routes.insert(&[], prefix, &[], prefix);
+        routes.insert(&Claim { prefix, ..Claim::default() }, prefix);
     }
     let prefix = routes.find("", &found, &Method::GET).map(|found| *found.route);
     let prefix = prefix.expect("`/` takes everything");

@@ -8,7 +8,7 @@ use super::entry::Entry;
 use super::fill::Text;
 use super::named::Named;
 use super::reader::Reader;
-use super::{Endpoint, Service, StepKind, foreign};
+use super::{Endpoint, PrefixBoundary, Service, StepKind, foreign};
 
 /// An endpoint, and the check that its `authentication` means.
 #[derive(Clone)]
@@ -49,6 +49,10 @@ fn read_one(
     reader.ignore(&["id", "name", "tags", "peer_ref", "connection"]);
     reader.flatten("options");
     let prefix = address::path_prefix(reader.get("path_prefix").as_ref());
+    let boundary = match reader.get("prefix_boundary") {
+        None => Some(PrefixBoundary::default()),
+        Some(entry) => prefix_boundary(&entry),
+    };
     let hosts = reader
         .get("hosts")
         .filter(Entry::is_not_empty)
@@ -73,11 +77,24 @@ fn read_one(
         name: name.into(),
         service,
         path_prefix: prefix?,
+        prefix_boundary: boundary?,
         hosts,
         methods,
         max_body_size,
     };
     Some(GuardedEndpoint { endpoint, guard })
+}
+
+fn prefix_boundary(entry: &Entry<'_>) -> Option<PrefixBoundary> {
+    let text = entry.text()?;
+    match &*text {
+        "segment" => Some(PrefixBoundary::Segment),
+        "word" => Some(PrefixBoundary::Word),
+        _ => {
+            entry.unknown("boundary", &text, &["segment", "word"]);
+            None
+        }
+    }
 }
 
 fn guard(reference: &Entry<'_>, authentications: &Authentications) -> Option<Guard> {

@@ -7,6 +7,7 @@
 
 mod algorithm;
 mod balance;
+mod boundary;
 mod pattern;
 mod policy;
 mod step;
@@ -25,6 +26,7 @@ use super::cloud::Cloud;
 
 pub use algorithm::JwtAlgorithm;
 pub use balance::*;
+pub use boundary::PrefixBoundary;
 pub use pattern::*;
 pub use policy::*;
 pub use step::*;
@@ -253,6 +255,11 @@ pub struct Pipeline {
     /// `backends`: where requests go, sharing the load; empty only when every endpoint answers by
     /// itself (`echo`). Those that name a `balance` name the same one.
     pub backends: Vec<Backend>,
+    /// `case_sensitive_paths`: whether its servers tell upper case from lower case in paths, so
+    /// that another pipeline may serve what differs from its paths in case only. Default false.
+    pub case_sensitive_paths: bool,
+    /// `encoded_slashes = "reject"`: a path with `%2F` is always 400. Default: `"keep"`.
+    pub reject_encoded_slashes: bool,
 }
 
 impl Pipeline {
@@ -273,6 +280,8 @@ pub struct Endpoint {
     /// `path_prefix`: begins with `/`, canonical, no trailing slash unless it is `/` alone. Default
     /// `/`.
     pub path_prefix: String,
+    /// `prefix_boundary`. Default [`PrefixBoundary::Segment`].
+    pub prefix_boundary: PrefixBoundary,
     /// `hosts`, in lower case, without ports. Empty: any host.
     pub hosts: Vec<String>,
     /// `methods`. Empty: every method.

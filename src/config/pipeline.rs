@@ -53,6 +53,8 @@ fn read_one<'a>(name: &str, entry: &Entry<'a>, parts: &Parts<'a, '_>) -> Option<
             .all(|endpoint| endpoint.endpoint.service == Service::Echo);
     let backends = backends(&reader, !answered, parts);
     let (steps, origin) = steps(&reader, entry, &endpoints, parts.steps);
+    let case_sensitive_paths = reader.flag("case_sensitive_paths", false);
+    let reject_encoded_slashes = rejects_encoded_slashes(&reader);
     exposure::check(&steps, parts.networks.among(&networks), &origin);
     mutual_tls::check(&steps, parts.networks.among(&networks), &origin);
     reader.finish();
@@ -67,7 +69,25 @@ fn read_one<'a>(name: &str, entry: &Entry<'a>, parts: &Parts<'a, '_>) -> Option<
         endpoints,
         steps,
         backends,
+        case_sensitive_paths,
+        reject_encoded_slashes,
     })
+}
+
+/// `encoded_slashes`.
+fn rejects_encoded_slashes(reader: &Reader<'_>) -> bool {
+    let Some(entry) = reader.get("encoded_slashes") else {
+        return false;
+    };
+    let Some(text) = entry.text() else {
+        return false;
+    };
+    match &*text {
+        "reject" => return true,
+        "keep" => {}
+        _ => entry.unknown("choice", &text, &["keep", "reject"]),
+    }
+    false
 }
 
 /// The names under a key, each once.

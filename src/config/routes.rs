@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::entry::Entry;
-use super::{Endpoint, Pipeline, Step};
+use super::{Endpoint, Pipeline, PrefixBoundary, Step};
 
 /// A network, a host (`None`: any) and a path prefix.
 type Place<'p> = (&'p str, Option<&'p str>, &'p str);
@@ -72,20 +72,25 @@ fn takes_from(cloud: &Pipeline, local: &Pipeline) -> bool {
 /// Whether `one` is preferred to `other` for some request: a named host beats none, then the
 /// longest prefix counts.
 fn wins(one: &Endpoint, other: &Endpoint) -> bool {
-    let below = is_below(&one.path_prefix, &other.path_prefix);
+    let below = is_below(one, other);
     if other.hosts.is_empty() && !one.hosts.is_empty() {
-        return below || is_below(&other.path_prefix, &one.path_prefix);
+        return below || is_below(other, one);
     }
     let same_host = |host| other.hosts.contains(host);
     below && (other.hosts.is_empty() || one.hosts.iter().any(same_host))
 }
 
-/// Whole segments.
-fn is_below(path: &str, prefix: &str) -> bool {
-    prefix == "/"
-        || path
-            .strip_prefix(prefix)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+/// Whether some path that begins with `prefix` belongs to `path`, or is refused because of it: a
+/// path that two prefixes could be meant by is, where the one of the other spelling is longer.
+fn is_below(path: &Endpoint, prefix: &Endpoint) -> bool {
+    let below = |boundary: PrefixBoundary| {
+        let mut segments = path.path_prefix.split('/');
+        let mut wanted = prefix.path_prefix.split('/');
+        let takes = |(of_prefix, of_path)| boundary.takes(of_prefix, of_path, false);
+        let all = wanted.all(|of_prefix| segments.next().is_some_and(|it| takes((of_prefix, it))));
+        all && (boundary == PrefixBoundary::Segment || segments.next().is_some())
+    };
+    prefix.path_prefix == "/" || below(PrefixBoundary::Segment) || below(path.prefix_boundary)
 }
 
 fn places<'p>(pipeline: &'p Pipeline, endpoint: &'p Endpoint) -> Vec<Place<'p>> {

@@ -5,6 +5,7 @@
 //! passwords, resolved names, the health of upstreams, counts of requests) is held beside it, in
 //! [`Live`]. Nothing here speaks HTTP or touches a socket, but for the look-up of names.
 
+mod alike;
 mod diff;
 mod fingerprint;
 mod layer;
@@ -13,6 +14,7 @@ mod names;
 mod open_connections;
 mod path;
 mod pipeline;
+mod readings;
 mod routes;
 mod stage;
 mod status;
@@ -35,9 +37,10 @@ pub use layer::LayerChange;
 pub use live::{Live, Reload, ReloadError, Reloads, Status};
 pub use names::{Addresses, Names};
 pub use open_connections::OpenConnections;
-pub use path::{PathError, canonical, other_reading};
+pub use path::{PathError, canonical};
 pub use pipeline::{Backend, Pipeline, Target};
-pub use routes::{Match, RouteTable};
+pub use readings::{has_encoded_slash, other_readings};
+pub use routes::{Claim, Match, RouteTable};
 pub use stage::Stage;
 pub use status::{BackendStatus, UpstreamStatus};
 pub use tls::{CertificateStatus, ClientCa, Listener, Roots, RootsError, Tickets, system_roots};
@@ -138,13 +141,14 @@ impl Gateway {
                 });
                 for (name, network) in &mut networks {
                     if settings.networks.contains(name) {
-                        let Route { endpoint, .. } = &*route;
-                        network.routes.insert(
-                            &endpoint.hosts,
-                            &endpoint.path_prefix,
-                            &endpoint.methods,
-                            route.clone(),
-                        );
+                        let claim = Claim {
+                            hosts: &endpoint.hosts,
+                            prefix: &endpoint.path_prefix,
+                            methods: &endpoint.methods,
+                            case_sensitive: settings.case_sensitive_paths,
+                            boundary: endpoint.prefix_boundary,
+                        };
+                        network.routes.insert(&claim, route.clone());
                     }
                 }
             }

@@ -14,9 +14,13 @@ pub enum PathError {
     /// A control byte, a space, a backslash, a `#` or a byte outside ASCII, as such.
     #[error("path holds a byte that must not stand there")]
     ForbiddenByte,
-    /// `%2f`, `%5c`, an escaped control byte, or one that no UTF-8 text holds.
+    /// `%5c`, an escaped control byte, or one that no UTF-8 text holds.
     #[error("path holds an escape that must not stand there")]
     ForbiddenEscape,
+    /// `%2f` where the path, read with a slash instead, has an empty segment or a dot segment; or
+    /// any, in a pipeline with `encoded_slashes = "reject"`.
+    #[error("path holds an escaped slash that must not stand there")]
+    EncodedSlash,
     /// A `%` without two hexadecimal digits (RFC 3986 section 2.1).
     #[error("path holds a malformed percent-escape")]
     MalformedEscape,
@@ -24,8 +28,9 @@ pub enum PathError {
     /// path.
     #[error("path holds an escaped escape")]
     NestedEscape,
-    /// Servers that cut path parameters off, or that take an escaped `?` or `#` for the real one,
-    /// would see it at the place of another route. See [`other_reading`].
+    /// Servers that fold case, decode `%2f`, cut path parameters off, or take an escaped `?` or `#`
+    /// for the real one, would see it at the place of another route. See
+    /// [`other_readings`](super::other_readings) and [`Match::folded`](super::Match::folded).
     #[error("path belongs to two places, depending on who reads it")]
     TwoReadings,
     /// `..;` or `.;`: servers that cut path parameters off would see a dot segment.
@@ -34,8 +39,9 @@ pub enum PathError {
 }
 
 /// Brings a path into canonical form: unreserved escapes decoded and the others in upper case,
-/// repeated slashes merged, dot segments resolved (RFC 3986 sections 6.2.2 and 5.2.4). A path that
-/// is canonical already is not copied.
+/// repeated slashes merged, dot segments resolved (RFC 3986 sections 6.2.2 and 5.2.4). An escaped
+/// slash within a segment keeps its spelling; nothing is resolved beside one. A path that is
+/// canonical already is not copied.
 pub fn canonical(path: &str) -> Result<Cow<'_, str>, PathError> {
     if !path.starts_with('/') {
         return Err(PathError::NotAbsolute);
@@ -45,28 +51,46 @@ pub fn canonical(path: &str) -> Result<Cow<'_, str>, PathError> {
     }
     let decoded = decode(path.as_bytes())?;
     refuse_twisted(&decoded)?;
+    if let Some(slashed) = decode_slashes(&decoded) {
+        refuse_unresolved(&slashed, &decoded)?;
+    }
     resolve(&decoded).map(Cow::Owned)
 }
 
-/// What a server may make of a canonical path that cuts parameters (`;v=1`) off its segments, or
-/// that takes an escaped `?` or `#` for the real one. `None`: nothing else.
-pub fn other_reading(path: &str) -> Option<String> {
-    memchr::memchr2(b'%', b';', path.as_bytes())?;
-    let end = ["%3F", "%23"]
-        .iter()
-        .filter_map(|mark| path.find(mark))
-        .min();
-    let cut = &path[..end.unwrap_or(path.len())];
-    let name = |segment: &str| {
-        let end = [";", "%3B"]
-            .iter()
-            .filter_map(|mark| segment.find(mark))
-            .min();
-        segment[..end.unwrap_or(segment.len())].to_owned()
+/// Where the escaped slashes of a path are.
+pub(super) fn encoded_slashes(path: &str) -> impl Iterator<Item = usize> {
+    memchr::memchr_iter(b'%', path.as_bytes()).filter(|&place| {
+        let digits = path.as_bytes().get(place + 1..place + 3);
+        digits.is_some_and(|digits| digits.eq_ignore_ascii_case(b"2f"))
+    })
+}
+
+/// A path with slashes for its escaped ones; `None` when it has none.
+pub(super) fn decode_slashes(path: &str) -> Option<String> {
+    let mut places = encoded_slashes(path).peekable();
+    places.peek()?;
+    let mut out = String::with_capacity(path.len());
+    let mut done = 0;
+    for place in places {
+        out.push_str(&path[done..place]);
+        out.push('/');
+        done = place + 3;
+    }
+    Some(out + &path[done..])
+}
+
+/// Refuses what would have to be resolved in a path whose escaped slashes were decoded: whoever
+/// decodes first resolves to another place. A slash at the very end is none that was decoded.
+fn refuse_unresolved(slashed: &str, path: &str) -> Result<(), PathError> {
+    let whole = match path.ends_with('/') {
+        true => slashed.strip_suffix('/').unwrap_or(slashed),
+        false => slashed,
     };
-    let named: Vec<String> = cut.split('/').map(name).collect();
-    let other = resolve(&named.join("/")).ok()?;
-    (other != path).then_some(other)
+    let sound = |name: &str| !matches!(name, "" | "." | "..") && !has_dot_parameter(name);
+    match whole.split('/').skip(1).all(sound) {
+        true => Ok(()),
+        false => Err(PathError::EncodedSlash),
+    }
 }
 
 /// One pass over a path without escapes, doubled slashes, or segments that begin with a dot: the
@@ -104,10 +128,11 @@ fn decode(path: &[u8]) -> Result<String, PathError> {
         };
         let byte = hex(*high)? << 4 | hex(*low)?;
         match byte {
-            b'/' | b'\\' | 0..=0x1f | 0x7f | 0xc0 | 0xc1 | 0xf5..=0xff => {
+            b'\\' | 0..=0x1f | 0x7f | 0xc0 | 0xc1 | 0xf5..=0xff => {
                 return Err(PathError::ForbiddenEscape);
             }
             b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            b'/' => out.extend(['%', char::from(*high), char::from(*low)]),
             _ if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
             _ => {
                 out.push('%');
@@ -149,7 +174,7 @@ fn hex(digit: u8) -> Result<u8, PathError> {
 
 /// Merges slashes and resolves dot segments of a decoded path. Slashes first, as servers behind us
 /// do: `/a//../b` is `/b`.
-fn resolve(path: &str) -> Result<String, PathError> {
+pub(super) fn resolve(path: &str) -> Result<String, PathError> {
     let mut out = String::with_capacity(path.len());
     let mut segments = path.split('/').skip(1).peekable();
     while let Some(segment) = segments.next() {
@@ -186,102 +211,4 @@ fn has_dot_parameter(segment: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn canonical_paths_are_borrowed() {
-        for path in ["/", "/api", "/api/", "/a/b.c/d..e/~f", "/a;v=1/b", "/a:b@c"] {
-            assert!(
-                matches!(canonical(path), Ok(Cow::Borrowed(same)) if same == path),
-                "{path}"
-            );
-        }
-    }
-
-    #[test]
-    fn spellings_of_one_place_become_one() {
-        for (path, expected) in [
-            ("//api//x", "/api/x"),
-            ("/./api/./x", "/api/x"),
-            ("/%61pi/x", "/api/x"),
-            ("/x/../api", "/api"),
-            ("/x/%2e%2E/api", "/api"),
-            ("/x/.%2e/api/.", "/api/"),
-            ("/api/x/..", "/api/"),
-            ("/api/x/../", "/api/"),
-            ("/../../api", "/api"),
-            ("/a//../b", "/b"),
-            ("/..", "/"),
-            ("/%7euser/%c3%a4", "/~user/%C3%A4"),
-            ("/a%20b/%3a", "/a%20b/%3A"),
-            ("/.hidden/...", "/.hidden/..."),
-            ("/a%3bb", "/a%3Bb"),
-            ("/100%25/%25zz", "/100%25/%25zz"),
-        ] {
-            assert_eq!(canonical(path).as_deref(), Ok(expected), "{path}");
-        }
-    }
-
-    #[test]
-    fn canonical_form_is_a_fixed_point() {
-        for path in ["/a/%2E%2e/./b//c/%41%3f", "/x/y/../..//z/.", "/%2e/%2e%2e/"] {
-            let once = canonical(path).unwrap().into_owned();
-            assert_eq!(canonical(&once).unwrap(), once, "{path}");
-        }
-    }
-
-    #[test]
-    fn ambiguous_paths_have_no_canonical_form() {
-        use PathError::*;
-        for (path, error) in [
-            ("api", NotAbsolute),
-            ("*", NotAbsolute),
-            ("", NotAbsolute),
-            ("/a\\b", ForbiddenByte),
-            ("/a b", ForbiddenByte),
-            ("/a#b", ForbiddenByte),
-            ("/a\tb", ForbiddenByte),
-            ("/a\u{e4}", ForbiddenByte),
-            ("/a%2fb", ForbiddenEscape),
-            ("/a%2Fb", ForbiddenEscape),
-            ("/a%5cb", ForbiddenEscape),
-            ("/a%00", ForbiddenEscape),
-            ("/a%0d%0a", ForbiddenEscape),
-            ("/%c0%af", ForbiddenEscape),
-            ("/a%", MalformedEscape),
-            ("/a%2", MalformedEscape),
-            ("/a%zz", MalformedEscape),
-            ("/a%u002f", MalformedEscape),
-            ("/a%+1", MalformedEscape),
-            ("/%e0%80%af", ForbiddenEscape),
-            ("/%f0%80%80%af", ForbiddenEscape),
-            ("/%252e%252e/x", NestedEscape),
-            ("/%25%32%65", NestedEscape),
-            ("/%25252e", NestedEscape),
-            ("/x/..;/api", DotParameter),
-            ("/x/..;a=b/api", DotParameter),
-            ("/x/.;/api", DotParameter),
-            ("/x/%2e%2e%3b/api", DotParameter),
-        ] {
-            assert_eq!(canonical(path), Err(error), "{path}");
-        }
-    }
-
-    #[test]
-    fn other_readings_cut_parameters_and_queries_off() {
-        for (path, other) in [
-            ("/api/x", None),
-            ("/api/a%20b", None),
-            ("/api;x/y;z=1", Some("/api/y")),
-            ("/;/api", Some("/api")),
-            ("/;x/api/", Some("/api/")),
-            ("/api%3Bx", Some("/api")),
-            ("/api%3Fx/y", Some("/api")),
-            ("/api%23x", Some("/api")),
-            ("/x;a/api%3F;b", Some("/x/api")),
-        ] {
-            assert_eq!(other_reading(path).as_deref(), other, "{path}");
-        }
-    }
-}
+mod tests;

@@ -2,15 +2,41 @@
 //!
 //! A look-up costs one hash for each segment of the path, up to the deepest prefix there is,
 //! however many routes there are. The hash may be a quick one: no client puts anything into the
-//! table.
+//! table. What servers that read a path in another way would take it for is looked for only where a
+//! longer prefix could be found that way.
 
 use foldhash::HashMap;
 use http::Method;
 
+use super::alike::Alike;
+use crate::config::PrefixBoundary;
+
+/// What a route claims of a network.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Claim<'a> {
+    /// In lower case, without ports; none: any host.
+    pub hosts: &'a [String],
+    /// Canonical and, unless it is `/` alone, without a slash at its end.
+    pub prefix: &'a str,
+    /// None: every method.
+    pub methods: &'a [Method],
+    /// Whether its servers tell upper case from lower case in paths.
+    pub case_sensitive: bool,
+    /// Where they take the prefix to end.
+    pub boundary: PrefixBoundary,
+}
+
 /// One place in the table: its routes differ only in their methods.
 #[derive(Debug)]
-struct Place<T> {
-    routes: Vec<(Vec<Method>, T)>,
+pub(super) struct Place<T> {
+    routes: Vec<Entry<T>>,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    methods: Vec<Method>,
+    case_sensitive: bool,
+    route: T,
 }
 
 /// The prefixes that one host (or any host) claims.
@@ -20,6 +46,7 @@ struct Prefixes<T> {
     /// Segments of the deepest prefix: no look-up goes further, so a path of a million slashes
     /// costs no more.
     depth: usize,
+    alike: Alike,
 }
 
 /// Routes of one network.
@@ -37,6 +64,10 @@ pub struct Match<'a, T> {
     pub route: &'a T,
     /// The methods of the place, when the one asked for is not among them.
     pub allowed: Option<Vec<&'a Method>>,
+    /// Another route, which a server would take the request for that folds case in the path or in
+    /// the method, or that ends prefixes elsewhere. `None` where the path itself has a prefix in
+    /// the table that is at least as long.
+    pub folded: Option<&'a T>,
 }
 
 impl<T> Default for Prefixes<T> {
@@ -44,6 +75,7 @@ impl<T> Default for Prefixes<T> {
         Self {
             places: HashMap::default(),
             depth: 0,
+            alike: Alike::default(),
         }
     }
 }
@@ -58,20 +90,15 @@ impl<T> Default for RouteTable<T> {
 }
 
 impl<T: Clone> RouteTable<T> {
-    /// Adds a route. `prefix` is canonical and, unless it is `/` alone, has no trailing slash; no
-    /// `hosts` or no `methods` means any. The configuration has made sure that no two routes claim
-    /// the same.
-    pub fn insert(&mut self, hosts: &[String], prefix: &str, methods: &[Method], route: T) {
-        if hosts.is_empty() {
-            self.any_host.insert(prefix, methods, route);
+    /// Adds a route. The configuration has made sure that no two routes claim the same.
+    pub fn insert(&mut self, claim: &Claim<'_>, route: T) {
+        if claim.hosts.is_empty() {
+            self.any_host.insert(claim, route);
             return;
         }
-        for host in hosts {
-            self.hosts.entry(host.as_str().into()).or_default().insert(
-                prefix,
-                methods,
-                route.clone(),
-            );
+        for host in claim.hosts {
+            let prefixes = self.hosts.entry(host.as_str().into()).or_default();
+            prefixes.insert(claim, route.clone());
         }
     }
 }
@@ -79,37 +106,69 @@ impl<T: Clone> RouteTable<T> {
 impl<T> RouteTable<T> {
     /// Finds the route of a request. `host` is in lower case and without port; `path` is canonical.
     pub fn find(&self, host: &str, path: &str, method: &Method) -> Option<Match<'_, T>> {
-        let place = self
-            .hosts
-            .get(host)
-            .and_then(|prefixes| prefixes.find(path))
-            .or_else(|| self.any_host.find(path))?;
-        place.select(method)
+        let named = self.hosts.get(host);
+        let of_named = named.and_then(|prefixes| prefixes.find(path));
+        let (length, place) = of_named.or_else(|| self.any_host.find(path))?;
+        let mut found = place.select(method)?;
+        if found.folded.is_none() {
+            // Where the host's own prefixes have been left, those of any host count beside them.
+            let any_host = of_named.is_none().then_some(&self.any_host);
+            let mut prefixes = named.into_iter().chain(any_host);
+            found.folded = prefixes.find_map(|prefixes| prefixes.find_alike(path, length, method));
+        }
+        Some(found)
     }
 }
 
 impl<T> Prefixes<T> {
-    fn insert(&mut self, prefix: &str, methods: &[Method], route: T) {
-        let key = if prefix == "/" { "" } else { prefix };
+    fn insert(&mut self, claim: &Claim<'_>, route: T) {
+        let key = match claim.prefix {
+            "/" => "",
+            prefix => prefix,
+        };
         self.depth = self.depth.max(key.matches('/').count());
+        self.alike.insert(key, claim.case_sensitive, claim.boundary);
         self.places
             .entry(key.into())
             .or_insert_with(|| Place { routes: Vec::new() })
             .routes
-            .push((methods.to_vec(), route));
+            .push(Entry {
+                methods: claim.methods.to_vec(),
+                case_sensitive: claim.case_sensitive,
+                route,
+            });
     }
 
-    fn find(&self, path: &str) -> Option<&Place<T>> {
+    /// The place of the longest prefix that a path begins with, and that prefix's length.
+    fn find(&self, path: &str) -> Option<(usize, &Place<T>)> {
         if self.places.is_empty() {
             return None;
         }
         let mut end = self.deepest(path);
         loop {
             if let Some(place) = self.places.get(&path[..end]) {
-                return Some(place);
+                return Some((end, place));
             }
             end = path[..end].rfind('/')?;
         }
+    }
+
+    /// The route of a prefix longer than `own` that only other servers take the path to begin with.
+    fn find_alike(&self, path: &str, own: usize, method: &Method) -> Option<&T> {
+        if self.alike.is_empty() || path.len() == own {
+            return None;
+        }
+        let place = |prefix: &str| self.places.get(prefix);
+        let folded = self
+            .alike
+            .find_folded(&path[..self.deepest(path)], own, |prefix| {
+                place(prefix)?.reached(method, |entry| !entry.case_sensitive)
+            });
+        let entry = folded.or_else(|| {
+            let prefix = self.alike.find_cut(path, own)?;
+            place(prefix)?.reached(method, |_| true)
+        })?;
+        Some(&entry.route)
     }
 
     /// Where the longest candidate ends: behind as many segments as the deepest prefix has.
@@ -122,100 +181,58 @@ impl<T> Prefixes<T> {
 
 impl<T> Place<T> {
     fn select(&self, method: &Method) -> Option<Match<'_, T>> {
-        let serves = |methods: &[Method]| methods.is_empty() || methods.contains(method);
-        if let Some((_, route)) = self.routes.iter().find(|(methods, _)| serves(methods)) {
+        if let Some(entry) = self.serving(method) {
+            let folded = self.serving_folded(method);
             return Some(Match {
-                route,
+                route: &entry.route,
                 allowed: None,
+                folded: folded
+                    .filter(|other| !std::ptr::eq(*other, entry))
+                    .map(|it| &it.route),
             });
         }
-        let (_, route) = self.routes.first()?;
-        let allowed = self
-            .routes
-            .iter()
-            .flat_map(|(methods, _)| methods)
-            .collect();
+        let entries = self.routes.iter();
         Some(Match {
-            route,
-            allowed: Some(allowed),
+            route: &self.routes.first()?.route,
+            allowed: Some(entries.flat_map(|entry| &entry.methods).collect()),
+            folded: None,
         })
+    }
+
+    /// Who names the method, else who serves every one.
+    fn serving(&self, method: &Method) -> Option<&Entry<T>> {
+        let names = |entry: &&Entry<T>| entry.methods.contains(method);
+        let mut entries = self.routes.iter();
+        entries.find(names).or_else(|| self.serving_all())
+    }
+
+    /// The same for a server that folds case; `None` where it makes no difference.
+    fn serving_folded(&self, method: &Method) -> Option<&Entry<T>> {
+        let asked = method.as_str();
+        if !asked.bytes().any(|byte| byte.is_ascii_lowercase()) {
+            return None;
+        }
+        let same = |method: &Method| method.as_str().eq_ignore_ascii_case(asked);
+        let mut entries = self.routes.iter();
+        let named = entries.find(|entry| entry.methods.iter().any(same));
+        named.or_else(|| self.serving_all())
+    }
+
+    fn serving_all(&self) -> Option<&Entry<T>> {
+        self.routes.iter().find(|entry| entry.methods.is_empty())
+    }
+
+    /// A route of the place that `counts` and that a request with this method comes to; where none
+    /// serves the method, any of them.
+    fn reached(&self, method: &Method, counts: impl Fn(&&Entry<T>) -> bool) -> Option<&Entry<T>> {
+        let serving = [self.serving(method), self.serving_folded(method)];
+        let mut serving = serving.into_iter().flatten().peekable();
+        match serving.peek() {
+            Some(_) => serving.find(counts),
+            None => self.routes.iter().find(counts),
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn table(routes: &[(&[&str], &str, &[Method], u32)]) -> RouteTable<u32> {
-        let mut table = RouteTable::default();
-        for (hosts, prefix, methods, route) in routes {
-            let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-            table.insert(&hosts, prefix, methods, *route);
-        }
-        table
-    }
-
-    fn route(table: &RouteTable<u32>, host: &str, path: &str) -> Option<u32> {
-        table
-            .find(host, path, &Method::GET)
-            .map(|found| *found.route)
-    }
-
-    #[test]
-    fn the_longest_prefix_of_whole_segments_wins() {
-        let table = table(&[
-            (&[], "/", &[], 0),
-            (&[], "/api", &[], 1),
-            (&[], "/api/v1/users", &[], 2),
-        ]);
-        for (path, expected) in [
-            ("/", 0),
-            ("/apix", 0),
-            ("/ap", 0),
-            ("/api", 1),
-            ("/api/", 1),
-            ("/api/v1", 1),
-            ("/api/v1/usersx", 1),
-            ("/api/v1/users", 2),
-            ("/api/v1/users/7/a/b/c", 2),
-        ] {
-            assert_eq!(route(&table, "h", path), Some(expected), "{path}");
-        }
-    }
-
-    #[test]
-    fn a_named_host_beats_none_and_falls_back() {
-        let table = table(&[
-            (&[], "/api", &[], 0),
-            (&["a.example", "b.example"], "/", &[], 1),
-            (&["c.example"], "/only", &[], 2),
-        ]);
-        assert_eq!(route(&table, "a.example", "/api"), Some(1));
-        assert_eq!(route(&table, "b.example", "/x"), Some(1));
-        assert_eq!(route(&table, "c.example", "/only/x"), Some(2));
-        assert_eq!(route(&table, "c.example", "/api"), Some(0));
-        assert_eq!(route(&table, "d.example", "/x"), None);
-    }
-
-    #[test]
-    fn the_method_decides_last() {
-        let table = table(&[
-            (&[], "/x", &[Method::GET, Method::HEAD], 1),
-            (&[], "/x", &[Method::POST], 2),
-            (&[], "/", &[], 0),
-        ]);
-        let post = table.find("h", "/x/y", &Method::POST).unwrap();
-        assert_eq!((post.route, post.allowed), (&2, None));
-        let delete = table.find("h", "/x/y", &Method::DELETE).unwrap();
-        assert_eq!(delete.route, &1);
-        assert_eq!(
-            delete.allowed.unwrap(),
-            [&Method::GET, &Method::HEAD, &Method::POST]
-        );
-    }
-
-    #[test]
-    fn an_empty_table_finds_nothing() {
-        assert_eq!(route(&RouteTable::default(), "h", "/"), None);
-    }
-}
+mod tests;

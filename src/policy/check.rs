@@ -1,16 +1,18 @@
 //! One rule against one request.
 //!
 //! What comes more than once (a header, a parameter) is ambiguous: then every value has to match
-//! for a rule to allow, and any one suffices to deny.
+//! for a rule to allow, and any one suffices to deny. The same holds for what only some servers
+//! take for one: names that differ in case or in a `_` for a `-`.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::header::{CONTENT_TYPE, USER_AGENT};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderName, HeaderValue};
 
 use super::facts::Facts;
-use crate::config::{Check, Effect, FieldMatch, MediaRange, TimeWindow, ValueMatch};
+use super::field_name::reads_as;
+use crate::config::{Check, Effect, MediaRange, TimeWindow, ValueMatch};
 
 /// What a rule says of a request; `None`: nothing.
 pub(super) fn finding(check: &Check, facts: &Facts<'_>) -> Option<Effect> {
@@ -29,40 +31,57 @@ pub(super) fn finding(check: &Check, facts: &Facts<'_>) -> Option<Effect> {
             let found = patterns.iter().any(|pattern| {
                 paths.iter().any(|path| match effect {
                     Effect::Allow => pattern.is_match(path),
-                    Effect::Deny => pattern.covers(path),
+                    Effect::Deny => pattern.covers(path, facts.case_sensitive_paths),
                 })
             });
             (*effect, found)
         }
-        Check::Method { effect, methods } => (*effect, methods.contains(facts.method)),
+        Check::Method { effect, methods } => {
+            let asked = facts.method.as_str();
+            let found = match effect {
+                Effect::Allow => methods.contains(facts.method),
+                // Some servers fold case: `delete` is `DELETE` to them.
+                Effect::Deny => methods
+                    .iter()
+                    .any(|method| method.as_str().eq_ignore_ascii_case(asked)),
+            };
+            (*effect, found)
+        }
         Check::Header { effect, headers } => {
-            let found = headers
-                .iter()
-                .all(|field| header(field, *effect, facts.headers));
+            let found = headers.iter().all(|field| {
+                decide_field(*effect, facts, &field.name, |value| {
+                    equals(&field.value, value, true)
+                })
+            });
             (*effect, found)
         }
         Check::UserAgent { effect, patterns } => {
-            let values = texts(facts.headers, &USER_AGENT);
-            let found = decide(*effect, values, |agent| {
+            let found = decide_field(*effect, facts, &USER_AGENT, |agent| {
                 patterns.iter().any(|pattern| pattern.is_match(agent))
             });
             (*effect, found)
         }
         Check::ContentType { effect, types } => {
-            let values = texts(facts.headers, &CONTENT_TYPE);
-            let found = decide(*effect, values, |value| {
-                types.iter().any(|range| includes(range, value))
+            let found = decide_field(*effect, facts, &CONTENT_TYPE, |value| {
+                has_type(*effect, types, value)
             });
             (*effect, found)
         }
         Check::QueryParameter { effect, parameters } => {
             let given: Vec<_> = facts.parameters().collect();
             let found = parameters.iter().all(|field| {
-                let values = given
-                    .iter()
-                    .filter(|(name, _)| *name == field.name)
-                    .map(|(_, value)| Cow::Borrowed(value.as_str()));
-                decide(*effect, values, |value| equals(&field.value, value, false))
+                let named = |is_named: fn(&str, &str) -> bool| {
+                    given
+                        .iter()
+                        .filter(move |(name, _)| is_named(name, &field.name))
+                        .map(|(_, value)| Cow::Borrowed(value.as_str()))
+                };
+                let exact = named(|name, wanted| name == wanted);
+                let alike =
+                    named(|name, wanted| name != wanted && name.eq_ignore_ascii_case(wanted));
+                decide(*effect, exact, alike, |value| {
+                    equals(&field.value, value, false)
+                })
             });
             (*effect, found)
         }
@@ -76,44 +95,56 @@ pub(super) fn finding(check: &Check, facts: &Facts<'_>) -> Option<Effect> {
             countries,
             header,
         } => {
-            let values = texts(facts.headers, header).filter(|_| facts.peer_is_trusted);
-            let found = decide(*effect, values, |value| {
-                let value = value.trim();
-                countries
-                    .iter()
-                    .any(|country| country.eq_ignore_ascii_case(value))
-            });
+            let found = facts.peer_is_trusted
+                && decide_field(*effect, facts, header, |value| {
+                    let value = value.trim();
+                    countries
+                        .iter()
+                        .any(|country| country.eq_ignore_ascii_case(value))
+                });
             (*effect, found)
         }
     };
     matches.then_some(effect)
 }
 
-/// All of the values, and at least one, to allow; any to deny.
+/// `exact` has the name that is meant, `alike` one that some servers take for it. All of the
+/// values, and at least one of the exact ones, to allow; any of them to deny.
 fn decide<'v>(
     effect: Effect,
-    mut values: impl Iterator<Item = Cow<'v, str>>,
+    mut exact: impl Iterator<Item = Cow<'v, str>>,
+    mut alike: impl Iterator<Item = Cow<'v, str>>,
     mut matches: impl FnMut(&str) -> bool,
 ) -> bool {
     match effect {
-        Effect::Deny => values.any(|value| matches(&value)),
-        Effect::Allow => match values.next() {
-            None => false,
-            Some(first) => matches(&first) && values.all(|value| matches(&value)),
-        },
+        Effect::Deny => exact.chain(alike).any(|value| matches(&value)),
+        Effect::Allow => {
+            exact.next().is_some_and(|first| matches(&first))
+                && exact.all(|value| matches(&value))
+                && alike.all(|value| matches(&value))
+        }
     }
 }
 
-/// The values of a header. What is no text has its odd bytes replaced.
-fn texts<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = Cow<'h, str>> {
-    let values = headers.get_all(name).into_iter();
-    values.map(|value| String::from_utf8_lossy(value.as_bytes()))
+/// The same for the values of a header field.
+fn decide_field(
+    effect: Effect,
+    facts: &Facts<'_>,
+    name: &HeaderName,
+    matches: impl FnMut(&str) -> bool,
+) -> bool {
+    let exact = facts.headers.get_all(name).into_iter().map(text);
+    let alike = facts.headers.iter().filter(|(other, _)| {
+        facts.ambiguous_names
+            && *other != name
+            && reads_as(other.as_str().as_bytes(), name.as_str().as_bytes())
+    });
+    decide(effect, exact, alike.map(|(_, value)| text(value)), matches)
 }
 
-fn header(field: &FieldMatch<HeaderName>, effect: Effect, headers: &HeaderMap) -> bool {
-    decide(effect, texts(headers, &field.name), |value| {
-        equals(&field.value, value, true)
-    })
+/// What is no text has its odd bytes replaced.
+fn text(value: &HeaderValue) -> Cow<'_, str> {
+    String::from_utf8_lossy(value.as_bytes())
 }
 
 /// `folded`: case does not count, and what it is compared with is in lower case.
@@ -137,7 +168,23 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && std::hint::black_box(differences) == 0
 }
 
-/// Whether a `Content-Type`, parameters left out, is in a range.
+/// Whether a `Content-Type` is in one of the ranges. It is one media type; servers that take a list
+/// for one differ in which of its members counts, so any denies, and all have to be allowed.
+fn has_type(effect: Effect, ranges: &[MediaRange], value: &str) -> bool {
+    let in_range = |member: &str| ranges.iter().any(|range| includes(range, member));
+    let mut members = value.split(',');
+    match effect {
+        Effect::Deny => members.any(in_range),
+        Effect::Allow => {
+            // What has no slash is nobody's media type, but a part of a quoted parameter.
+            let is_type = |member: &&str| member.split(';').next().unwrap_or(member).contains('/');
+            let mut members = members.filter(is_type);
+            members.next().is_some_and(in_range) && members.all(in_range)
+        }
+    }
+}
+
+/// Whether a media type, parameters left out, is in a range.
 fn includes(range: &MediaRange, value: &str) -> bool {
     let essence = value.split(';').next().unwrap_or(value).trim();
     match range {

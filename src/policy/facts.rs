@@ -13,12 +13,19 @@ pub struct Facts<'a> {
     pub method: &'a Method,
     /// The canonical path.
     pub path: &'a str,
+    /// What else servers behind us may take the path for.
+    pub other_paths: &'a [String],
+    /// Whether those servers tell upper case from lower case in it: `case_sensitive_paths`.
+    pub case_sensitive_paths: bool,
     /// The endpoint's prefix: `/`, or without a slash at its end.
     pub prefix: &'a str,
     /// The query as it came, without its `?`.
     pub query: Option<&'a [u8]>,
     /// The header fields, as the client sent them, without those that no client may set.
     pub headers: &'a HeaderMap,
+    /// Whether a name among them is one that some servers take for another one; false saves the
+    /// search for it.
+    pub ambiguous_names: bool,
     /// The client's address, behind trusted proxies; `None` when it is not known.
     pub client: Option<IpAddr>,
     /// Whether the peer is a trusted proxy, so that its word on the client counts.
@@ -30,6 +37,13 @@ pub struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
+    /// The same for each way to read the path: what is decided has to hold for all of them.
+    pub(super) fn readings(&self) -> impl Iterator<Item = Self> + use<'a> {
+        let facts = *self;
+        let others = facts.other_paths.iter();
+        std::iter::once(facts).chain(others.map(move |path| Self { path, ..facts }))
+    }
+
     /// What of the path follows the endpoint's prefix; begins with a slash.
     pub(super) fn subpath(&self) -> &'a str {
         let prefix = self.prefix.strip_suffix('/').unwrap_or(self.prefix);

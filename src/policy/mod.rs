@@ -8,6 +8,7 @@
 mod check;
 mod dump;
 mod facts;
+mod field_name;
 mod limiter;
 mod ruleset;
 #[cfg(test)]
@@ -15,5 +16,6 @@ mod testing;
 
 pub use dump::Dump;
 pub use facts::Facts;
+pub use field_name::{is_ambiguous, reads_as};
 pub use limiter::Limiters;
 pub use ruleset::{Filter, Refused, Ruleset};

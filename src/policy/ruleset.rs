@@ -85,8 +85,8 @@ impl Ruleset {
         &self.step
     }
 
-    /// Passes what at least one rule allows and none denies, as long as there is room under every
-    /// limit. Only what the other rules let pass is counted.
+    /// Passes what at least one rule allows and none denies, by every reading of its path, as long as
+    /// there is room under every limit. Only what the other rules let pass is counted, once.
     pub fn decide(&self, facts: &Facts<'_>, limiters: &Limiters) -> Result<(), Refused> {
         if let Err(denied) = self.verdict(facts) {
             log::debug!("{}: {denied}", self.step);
@@ -119,8 +119,16 @@ impl Ruleset {
         }
     }
 
-    /// The first rule that allows, if none denies.
+    /// The first rule that allows, if none denies, by every reading of the path.
     fn verdict(&self, facts: &Facts<'_>) -> Result<&Rule, Denied<'_>> {
+        let rule = self.verdict_of_one(facts)?;
+        for reading in facts.readings().skip(1) {
+            self.verdict_of_one(&reading)?;
+        }
+        Ok(rule)
+    }
+
+    fn verdict_of_one(&self, facts: &Facts<'_>) -> Result<&Rule, Denied<'_>> {
         let mut allowing = None;
         for rule in &self.rules {
             match check::finding(&rule.check, facts) {
@@ -171,9 +179,9 @@ impl Filter {
     }
 
     /// Passes a request if the first rule that matches what follows the endpoint's prefix allows
-    /// it.
+    /// it, by every reading of its path.
     pub fn decide(&self, facts: &Facts<'_>) -> Result<(), Refused> {
-        match self.first(facts) {
+        match self.verdict(facts) {
             Some((Effect::Allow, _)) => Ok(()),
             _ => Err(Refused::Filtered),
         }
@@ -181,11 +189,23 @@ impl Filter {
 
     /// The same in words: whether the request goes on, and why.
     pub fn explain(&self, facts: &Facts<'_>) -> (bool, String) {
-        match self.first(facts) {
+        match self.verdict(facts) {
             Some((Effect::Allow, pattern)) => (true, format!("pattern {pattern:?} allows")),
             Some((Effect::Deny, pattern)) => (false, format!("pattern {pattern:?} denies")),
             None => (false, "no pattern matches".to_owned()),
         }
+    }
+
+    /// The rule that decides: of the readings of the path, the first that does not pass counts.
+    fn verdict(&self, facts: &Facts<'_>) -> Option<&(Effect, PathPattern)> {
+        let rule = self.first(facts)?;
+        for reading in facts.readings().skip(1) {
+            let of_reading = self.first(&reading)?;
+            if rule.0 == Effect::Allow && of_reading.0 == Effect::Deny {
+                return Some(of_reading);
+            }
+        }
+        Some(rule)
     }
 
     fn first(&self, facts: &Facts<'_>) -> Option<&(Effect, PathPattern)> {
@@ -193,7 +213,7 @@ impl Filter {
         let mut rules = self.settings.rules.iter();
         rules.find(|(effect, pattern)| match effect {
             Effect::Allow => pattern.is_match(path),
-            Effect::Deny => pattern.covers(path),
+            Effect::Deny => pattern.covers(path, facts.case_sensitive_paths),
         })
     }
 }

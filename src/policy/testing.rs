@@ -54,6 +54,8 @@ pub(super) fn policies(rules: &str) -> std::sync::Arc<config::Policies> {
 pub(super) struct Request {
     pub(super) method: Method,
     pub(super) path: String,
+    pub(super) other_paths: Vec<String>,
+    pub(super) case_sensitive_paths: bool,
     pub(super) prefix: String,
     pub(super) query: Option<String>,
     pub(super) headers: HeaderMap,
@@ -68,6 +70,8 @@ impl Request {
         Self {
             method: Method::GET,
             path: path.to_owned(),
+            other_paths: Vec::new(),
+            case_sensitive_paths: false,
             prefix: "/".to_owned(),
             query: None,
             headers: HeaderMap::new(),
@@ -98,9 +102,12 @@ impl Request {
         Facts {
             method: &self.method,
             path: &self.path,
+            other_paths: &self.other_paths,
+            case_sensitive_paths: self.case_sensitive_paths,
             prefix: &self.prefix,
             query: self.query.as_deref().map(str::as_bytes),
             headers: &self.headers,
+            ambiguous_names: true,
             client: self.client,
             peer_is_trusted: self.peer_is_trusted,
             now: self.now,

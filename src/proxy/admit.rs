@@ -9,10 +9,9 @@ use super::connection::Connection;
 use super::context::Context;
 use super::head::{self, Head};
 use super::respond::Refusal;
-use super::{Edge, headers};
+use super::{Edge, headers, reserved};
 use crate::auth::{Chain, Identity};
 use crate::gateway::{self, Stage};
-use crate::policy::Facts;
 
 impl Edge {
     /// Decides what becomes of a request: `Ok` when it may go on to its backend.
@@ -35,7 +34,8 @@ impl Edge {
         let request = session.req_header_mut();
         let mut parts = headers::take(request);
         let claims = gateway.claim_headers();
-        headers::strip_reserved(&mut parts.headers, claims, ctx.peer_is_trusted);
+        ctx.ambiguous_names =
+            reserved::strip_reserved(&mut parts.headers, claims, ctx.peer_is_trusted);
         *request = parts.into();
         if head.path == "*" {
             return Err(Refusal::no_route());
@@ -53,12 +53,22 @@ impl Edge {
         let find = |path: &str| routes.and_then(|routes| routes.find(&host, path, &request.method));
         let found = find(path).ok_or_else(Refusal::no_route)?;
         let route = found.route.clone();
-        let other = gateway::other_reading(path);
-        if let Some(other) = &other {
-            let same = find(other).is_some_and(|other| Arc::ptr_eq(other.route, &route));
+        if found.folded.is_some() {
+            return Err(gateway::PathError::TwoReadings.into());
+        }
+        ctx.other_paths = gateway::other_readings(path);
+        for other in &ctx.other_paths {
+            let same = find(other)
+                .is_some_and(|other| Arc::ptr_eq(other.route, &route) && other.folded.is_none());
             if !same {
                 return Err(gateway::PathError::TwoReadings.into());
             }
+        }
+        if !ctx.other_paths.is_empty()
+            && route.pipeline.settings.reject_encoded_slashes
+            && gateway::has_encoded_slash(path)
+        {
+            return Err(gateway::PathError::EncodedSlash.into());
         }
         ctx.route = Some(route.clone());
         ctx.head = Some(head);
@@ -70,16 +80,11 @@ impl Edge {
                     ctx.identity = ctx.identity.take().or(found);
                 }
                 Stage::Policies(rules) => {
-                    for facts in readings(ctx.facts(session.req_header(), &route), other.as_deref())
-                    {
-                        rules.decide(&facts, self.live.limiters())?;
-                    }
+                    let facts = ctx.facts(session.req_header(), &route);
+                    rules.decide(&facts, self.live.limiters())?;
                 }
                 Stage::PathFilter(filter) => {
-                    for facts in readings(ctx.facts(session.req_header(), &route), other.as_deref())
-                    {
-                        filter.decide(&facts)?;
-                    }
+                    filter.decide(&ctx.facts(session.req_header(), &route))?;
                 }
                 Stage::LogDump(dump) => dump.log(&ctx.facts(session.req_header(), &route)),
             }
@@ -110,12 +115,6 @@ impl Edge {
         };
         ctx.request_id = given.or_else(headers::new_request_id);
     }
-}
-
-/// The facts of a request for each way to read its path: a rule has to let all of them pass.
-fn readings<'a>(facts: Facts<'a>, other: Option<&'a str>) -> impl Iterator<Item = Facts<'a>> {
-    let other = other.map(|path| Facts { path, ..facts });
-    std::iter::once(facts).chain(other)
 }
 
 /// Who the request is from. While a password waits to be hashed, the client is watched: once it is

@@ -42,9 +42,13 @@ pub struct Context {
     /// The client behind trusted proxies.
     pub(super) client: Option<IpAddr>,
     pub(super) request_id: Option<HeaderValue>,
+    /// Whether the client sent a field name that some servers take for another one.
+    pub(super) ambiguous_names: bool,
     pub(super) head: Option<Head>,
     /// The canonical path.
     pub(super) path: Option<String>,
+    /// What else servers behind us may take it for.
+    pub(super) other_paths: Vec<String>,
     /// Where it belongs. Held to its end: a reload in between changes nothing for this request.
     pub(super) route: Option<Arc<Route>>,
     pub(super) identity: Option<Identity>,
@@ -93,8 +97,10 @@ impl Context {
             certificate: None,
             client: None,
             request_id: None,
+            ambiguous_names: false,
             head: None,
             path: None,
+            other_paths: Vec::new(),
             route: None,
             identity: None,
             reason: None,
@@ -146,9 +152,12 @@ impl Context {
         Facts {
             method: &request.method,
             path: self.path.as_deref().unwrap_or_default(),
+            other_paths: &self.other_paths,
+            case_sensitive_paths: route.pipeline.settings.case_sensitive_paths,
             prefix: &route.endpoint.path_prefix,
             query: self.head.as_ref().and_then(|head| head.query.as_deref()),
             headers: &request.headers,
+            ambiguous_names: self.ambiguous_names,
             client: self.client,
             peer_is_trusted: self.peer_is_trusted,
             now: self.started,

@@ -340,7 +340,7 @@ fn refuse_nominations(header: &RequestHeader) -> Result<(), HeadError> {
     let names = super::headers::nominations(&header.headers);
     for (place, name) in names.enumerate() {
         let protected = PROTECTED.iter().any(|it| name.eq_ignore_ascii_case(it))
-            || super::headers::is_identity(name);
+            || super::reserved::is_identity(name);
         if protected || place >= MAX_NOMINATIONS || !name.iter().all(|&byte| is_tchar(byte)) {
             return Err(HeadError::Nomination);
         }

@@ -1,5 +1,4 @@
-//! Header fields on their way to the upstream: what the client must not set, what only we know, and
-//! what must not travel.
+//! Header fields on their way to the upstream: what only we know, and what must not travel.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,7 +8,7 @@ use http::{HeaderMap, Method, Request};
 use pingora::http::RequestHeader;
 
 use super::context::Context;
-use super::withheld;
+use super::{reserved, withheld};
 use crate::gateway::Upstream;
 use crate::telemetry::access;
 
@@ -23,47 +22,6 @@ pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forw
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The same as Pingora takes it without a copy.
 pub(super) const SPELLED_REQUEST_ID: &str = "X-Request-Id";
-/// `Proxy` would become `HTTP_PROXY` in a CGI environment behind us.
-const PROXY: HeaderName = HeaderName::from_static("proxy");
-
-/// What no client may set, in any spelling. `Client-Cert` tells of a certificate behind a proxy
-/// that took it (RFC 9440): nobody but the certificate itself tells us or those behind us. The
-/// other two name a path instead of the one that was authenticated, and some frameworks believe
-/// them.
-const RESERVED: [&[u8]; 4] = [
-    b"client-cert",
-    b"client-cert-chain",
-    b"x-original-url",
-    b"x-rewrite-url",
-];
-/// What is judged or replaced under its own name, so that no other spelling may get past.
-const DISGUISED: [&[u8]; 5] = [
-    b"content-length",
-    b"transfer-encoding",
-    b"x-real-ip",
-    b"x-request-id",
-    b"proxy-authorization",
-];
-const FORWARDED_FAMILY: &[u8] = b"x-forwarded-";
-
-/// Whether a field name is one that only we may set: `X-Auth-*`, in every spelling that a server
-/// behind us could take for it.
-pub(super) fn is_identity(name: &[u8]) -> bool {
-    name.len() > 7 && spells(&name[..7], b"x-auth-")
-}
-
-/// Whether two names are one to a server that folds case and maps `_` and `.` to `-`.
-fn spells(name: &[u8], canonical: &[u8]) -> bool {
-    name.len() == canonical.len()
-        && name
-            .iter()
-            .zip(canonical)
-            .all(|(byte, expected)| match byte {
-                b'_' | b'.' => *expected == b'-',
-                byte => byte.eq_ignore_ascii_case(expected),
-            })
-}
-
 /// As many fields as we add to a request.
 const ADDED: usize = 8;
 
@@ -73,41 +31,6 @@ const ADDED: usize = 8;
 pub(super) fn take(request: &mut RequestHeader) -> Parts {
     let empty = Request::new(()).into_parts().0;
     std::mem::replace(request, empty.into()).into()
-}
-
-/// Whether a name is, to such a server, one that we judge or replace, without being it.
-fn is_disguised(name: &[u8]) -> bool {
-    if memchr::memchr2(b'_', b'.', name).is_none() {
-        return false;
-    }
-    let family = name.get(..FORWARDED_FAMILY.len());
-    family.is_some_and(|family| spells(family, FORWARDED_FAMILY))
-        || DISGUISED.iter().any(|field| spells(name, field))
-}
-
-/// Whether a field says who came before, and by which way.
-fn tells_of_the_way(name: &[u8]) -> bool {
-    name.starts_with(FORWARDED_FAMILY) || name == b"x-real-ip" || name == b"forwarded"
-}
-
-/// Removes what no client may tell the upstream, on any route: `X-Auth-*`, `Client-Cert`,
-/// disguises, the headers that some pipeline fills from claims, `Proxy`, and what tells of the way
-/// here unless the peer is trusted.
-pub(super) fn strip_reserved(headers: &mut HeaderMap, from_claims: &[HeaderName], trusted: bool) {
-    let reserved = |name: &HeaderName| {
-        let name = name.as_str().as_bytes();
-        is_identity(name)
-            || RESERVED.iter().any(|field| spells(name, field))
-            || is_disguised(name)
-            || name == PROXY.as_str().as_bytes()
-            || (!trusted && tells_of_the_way(name))
-            || from_claims
-                .iter()
-                .any(|claim| spells(name, claim.as_str().as_bytes()))
-    };
-    while let Some(name) = headers.keys().find(|name| reserved(name)).cloned() {
-        headers.remove(name);
-    }
 }
 
 /// The client behind the trusted proxies: the rightmost address of `X-Forwarded-For` that none of
@@ -190,6 +113,9 @@ pub(super) fn prepare(request: &mut Parts, ctx: &Context, upstream: Option<&Upst
         headers.insert(X_REQUEST_ID, id.clone());
     }
     if let Some(route) = &ctx.route {
+        if ctx.ambiguous_names {
+            reserved::strip_disguised_credentials(headers, route.pipeline.credential_places());
+        }
         withheld::strip_headers(headers, route.pipeline.withheld());
     }
     if let Some(credential) = upstream.and_then(|upstream| upstream.credential.clone()) {
@@ -357,59 +283,6 @@ pub(super) fn inet(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn identity_names_in_every_spelling() {
-        for name in [
-            "x-auth-subject",
-            "X_Auth_Subject",
-            "x.auth.method",
-            "X-AUTH-",
-            "x-auth-_",
-            "x_auth-scope",
-        ] {
-            assert_eq!(is_identity(name.as_bytes()), name.len() > 7, "{name}");
-        }
-        for name in [
-            "x-author",
-            "authorization",
-            "x-authx",
-            "x-forwarded-for",
-            "xx-auth-subject",
-        ] {
-            assert!(!is_identity(name.as_bytes()), "{name}");
-        }
-    }
-
-    #[test]
-    fn reserved_names_are_stripped_whoever_sent_them() {
-        let mut headers = HeaderMap::new();
-        for name in [
-            "x-auth-subject",
-            "x_auth_subject",
-            "x-team",
-            "x_team",
-            "x_original_url",
-            "content_length",
-            "x.forwarded.for",
-            "x-forwarded_port",
-            "x-other",
-            "x_other",
-            "x-forwarded-port",
-        ] {
-            headers.append(name, HeaderValue::from_static("1"));
-            headers.append(name, HeaderValue::from_static("2"));
-        }
-        let left = |trusted| {
-            let mut headers = headers.clone();
-            strip_reserved(&mut headers, &[HeaderName::from_static("x-team")], trusted);
-            let mut left: Vec<_> = headers.keys().map(|name| name.to_string()).collect();
-            left.sort_unstable();
-            left
-        };
-        assert_eq!(left(true), ["x-forwarded-port", "x-other", "x_other"]);
-        assert_eq!(left(false), ["x-other", "x_other"]);
-    }
 
     #[test]
     fn what_concerns_one_connection_stays_on_it() {

@@ -28,6 +28,7 @@ mod probe;
 mod progress;
 mod record;
 mod relay;
+mod reserved;
 mod respond;
 mod target;
 mod upstream;

@@ -40,7 +40,7 @@ fn the_best_match_wins() {
         ("any.example", "/a/x", "/a/x"),
         ("any.example", "/ax", "/rest/ax"),
         ("any.example", "/a-b", "/rest/a-b"),
-        ("any.example", "/A/x", "/rest/A/x"),
+        ("any.example", "/x/A", "/rest/x/A"),
         ("any.example", "/a/b", "/ab"),
         ("any.example", "/a/b/c", "/ab/c"),
         ("any.example", "/a/bc", "/a/bc"),

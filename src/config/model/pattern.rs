@@ -43,6 +43,8 @@ pub struct PathPattern {
     text: String,
     /// `None`: every path.
     router: Option<Router<()>>,
+    /// The same in lower case, for a pattern that is not.
+    folded: Option<Router<()>>,
     /// `/files`, for `/files/{*path}`.
     stem: Option<String>,
 }
@@ -50,12 +52,16 @@ pub struct PathPattern {
 impl PathPattern {
     /// Compiles a pattern that is well formed otherwise: begins with a slash, ends with none.
     pub(in crate::config) fn new(text: &str) -> Result<Self, matchit::InsertError> {
-        let router = if text == "*" {
+        let compiled = |text: &str| {
+            let mut router = Router::new();
+            router.insert(text, ()).map(|()| Some(router))
+        };
+        let router = if text == "*" { None } else { compiled(text)? };
+        let lower = text.to_ascii_lowercase();
+        let folded = if lower == text {
             None
         } else {
-            let mut router = Router::new();
-            router.insert(text, ())?;
-            Some(router)
+            compiled(&lower)?
         };
         let stem = text
             .rsplit_once('/')
@@ -64,6 +70,7 @@ impl PathPattern {
         Ok(Self {
             text: text.to_owned(),
             router,
+            folded,
             stem,
         })
     }
@@ -77,12 +84,35 @@ impl PathPattern {
     }
 
     /// The same for a pattern that denies, for what servers behind us may take for a match:
-    /// `/files/{*path}` takes `/files` and `/files/` too, and what follows a semicolon in a segment
-    /// counts for nothing.
-    pub fn covers(&self, path: &str) -> bool {
-        let covers =
-            |path: &str| self.is_match(path) || self.stem.as_deref() == Some(trimmed(path));
+    /// `/files/{*path}` takes `/files` and `/files/` too, what follows a semicolon in a segment
+    /// counts for nothing, nor does case, unless those servers are `case_sensitive`.
+    pub fn covers(&self, path: &str, case_sensitive: bool) -> bool {
+        let covers = |path: &str| {
+            self.is_match(path)
+                || self.is_stem(path, case_sensitive)
+                || (!case_sensitive && self.is_match_folded(path))
+        };
         covers(path) || without_parameters(path).is_some_and(|path| covers(&path))
+    }
+
+    fn is_stem(&self, path: &str, case_sensitive: bool) -> bool {
+        let path = trimmed(path);
+        self.stem
+            .as_deref()
+            .is_some_and(|stem| match case_sensitive {
+                true => stem == path,
+                false => stem.eq_ignore_ascii_case(path),
+            })
+    }
+
+    fn is_match_folded(&self, path: &str) -> bool {
+        let Some(router) = self.folded.as_ref().or(self.router.as_ref()) else {
+            return true;
+        };
+        if self.folded.is_none() && !path.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return false;
+        }
+        router.at(&trimmed(path).to_ascii_lowercase()).is_ok()
     }
 }
 

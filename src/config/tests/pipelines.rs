@@ -58,6 +58,54 @@ fn a_pipeline_is_whole() {
 }
 
 #[test]
+fn how_a_pipelines_servers_read_paths() {
+    let with = |pipeline: &str, endpoint: &str| {
+        let pipeline = format!("{pipeline}\nbackends = [\"b\"]");
+        let endpoint = format!("[endpoints.e]\n{endpoint}\n");
+        let text = PIPELINE.replace("backends = [\"b\"]", &pipeline);
+        format!("{BASE}{}", text.replace("[endpoints.e]\n", &endpoint))
+    };
+    let read = |pipeline: &str, endpoint: &str| {
+        let config = ok(&with(pipeline, endpoint));
+        let pipeline = &config.pipelines[0];
+        (
+            pipeline.case_sensitive_paths,
+            pipeline.reject_encoded_slashes,
+            pipeline.endpoints[0].prefix_boundary,
+        )
+    };
+    assert_eq!(read("", ""), (false, false, PrefixBoundary::Segment));
+    assert_eq!(
+        read(
+            "case_sensitive_paths = true\nencoded_slashes = \"reject\"",
+            "options = { prefix_boundary = \"word\" }"
+        ),
+        (true, true, PrefixBoundary::Word)
+    );
+    assert_eq!(
+        read(
+            "case_sensitive_paths = false\nencoded_slashes = \"keep\"",
+            "prefix_boundary = \"segment\""
+        ),
+        (false, false, PrefixBoundary::Segment)
+    );
+    for (pipeline, endpoint, want) in [
+        ("case_sensitive_paths = \"yes\"", "", "case_sensitive_paths"),
+        (
+            "encoded_slashes = \"rejects\"",
+            "",
+            "did you mean \"reject\"",
+        ),
+        ("encoded_slashes = true", "", "encoded_slashes"),
+        ("", "prefix_boundary = \"words\"", "did you mean \"word\""),
+        ("prefix_boundary = \"word\"", "", "prefix_boundary"),
+    ] {
+        let lines = errors(&with(pipeline, endpoint));
+        assert!(lines.len() == 1 && lines[0].contains(want), "{lines:?}");
+    }
+}
+
+#[test]
 fn an_echo_endpoint_needs_no_backend() {
     let text = format!("{BASE}{}", PIPELINE.replace("backends = [\"b\"]\n", ""));
     assert!(errors(&text)[0].contains("pipelines.p.backends: is missing"));

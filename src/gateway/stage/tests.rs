@@ -142,9 +142,12 @@ fn counts_survive_a_reload() {
         let facts = Facts {
             method: &Method::GET,
             path: "/x",
+            other_paths: &[],
+            case_sensitive_paths: false,
             prefix: "/",
             query: None,
             headers: &headers,
+            ambiguous_names: false,
             client: Some(IpAddr::from([192, 0, 2, 1])),
             peer_is_trusted: false,
             now: Instant::now(),

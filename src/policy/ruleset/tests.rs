@@ -144,6 +144,75 @@ fn counts_survive_the_rules_that_they_are_counted_for() {
     assert!(wider.decide(&request.facts(), &limiters).is_err());
 }
 
+/// A request that servers may take for one to another path, too.
+fn read_as(path: &str, others: &[&str]) -> Request {
+    Request {
+        other_paths: others.iter().map(|&other| other.to_owned()).collect(),
+        ..Request::get(path)
+    }
+}
+
+#[test]
+fn every_reading_has_to_pass_and_one_is_counted() {
+    let rules = ruleset(&format!(
+        "{{ id = \"a\", type = \"path\", mode = \"allow\", paths = [\"/a/{{*rest}}\", \"/b\"] }}, \
+         {{ id = \"d\", type = \"path\", mode = \"deny\", paths = [\"/a/secret\"] }}, {LIMIT}"
+    ));
+    let limiters = Limiters::default();
+    let ask = |request: &Request| {
+        let verdict = rules.decide(&request.facts(), &limiters);
+        if !matches!(verdict, Err(Refused::Limited { .. })) {
+            assert_eq!(rules.explain(&request.facts()).0, verdict.is_ok());
+        }
+        verdict
+    };
+    for (path, others) in [
+        ("/a/x", &["/a/secret"][..]),
+        ("/a/x", &["/b", "/a/Secret"]),
+        ("/a/secret", &["/b"]),
+        ("/a/x", &["/c"]),
+        ("/c", &["/a/x"]),
+    ] {
+        assert_eq!(
+            ask(&read_as(path, others)),
+            Err(Refused::Denied),
+            "{path} {others:?}"
+        );
+    }
+    assert_eq!(ask(&read_as("/a/x", &["/b", "/a/y"])), Ok(()));
+    assert_eq!(ask(&read_as("/b", &["/a/y"])), Ok(()));
+    assert!(matches!(
+        ask(&read_as("/b", &[])),
+        Err(Refused::Limited { .. })
+    ));
+}
+
+#[test]
+fn every_reading_has_to_pass_the_filter() {
+    let filter = filter("\"/a/{x}\", { deny = \"/admin/{*rest}\" }, \"/{*rest}\"");
+    for (request, passes) in [
+        (read_as("/x", &["/y/z"]), true),
+        (read_as("/x", &["/y", "/admin"]), false),
+        (read_as("/x", &["/y", "/Admin/x"]), false),
+        (read_as("/ADMIN/x", &[]), false),
+        (read_as("/admin/x", &["/y"]), false),
+        (read_as("/x", &["/"]), false),
+    ] {
+        assert_eq!(
+            filter.decide(&request.facts()).is_ok(),
+            passes,
+            "{:?}",
+            request.path
+        );
+        assert_eq!(
+            filter.explain(&request.facts()).0,
+            passes,
+            "{:?}",
+            request.path
+        );
+    }
+}
+
 fn filter(rules: &str) -> Filter {
     let table = format!("[middleware.f]\ntype = \"path_filter\"\noptions.rules = [{rules}]\n");
     match &steps("[\"f\"]", &table)[..] {

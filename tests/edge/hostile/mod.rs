@@ -7,7 +7,9 @@
 //! its own or not at all, and one on another connection, which shares the edge's connections to the
 //! upstream and must get its own answer.
 
+mod case;
 mod chunks;
+mod disguises;
 mod fields;
 mod frames;
 mod heads;
@@ -17,6 +19,7 @@ mod nginx;
 mod paths;
 mod recorder;
 mod responses;
+mod slashes;
 mod spellings;
 mod strict;
 mod targets;

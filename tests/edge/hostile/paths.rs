@@ -111,6 +111,14 @@ fn a_rule_about_paths_holds_for_every_reading() {
         ("/;/admin", 404),
         ("/admin%3bx/y", 404),
         ("/admin%3fx", 404),
+        ("/ADMIN", 404),
+        ("/Admin/x", 404),
+        ("/%41dmin;x/y", 404),
+        ("/admin%2fx", 404),
+        ("/ADMIN%2Fx", 404),
+        ("/ADMIN;y%2Fx", 404),
+        ("/x%2fadmin", 200),
+        ("/X", 200),
         ("/%2561dmin", 400),
     ] {
         assert_eq!(edge.get(target).send().status, status, "{target}");
@@ -133,6 +141,9 @@ fn what_is_matched_is_what_is_forwarded() {
         ("/api/a%20b", "/a%20b"),
         ("/api/a%3Fb", "/a%3Fb"),
         ("/api/a%25b", "/a%25b"),
+        ("/api/a%2Fb%2fc/d", "/a%2Fb%2fc/d"),
+        ("/%61pi/A%2F%62", "/A%2Fb"),
+        ("/api/X/Y", "/X/Y"),
         ("/api/x;y=1,2:@!$&'()*+=", "/x;y=1,2:@!$&'()*+="),
         ("/x/../api/y?q=%2f../..//&%zz", "/y?q=%2f../..//&%zz"),
     ];
@@ -150,7 +161,7 @@ fn what_is_matched_is_what_is_forwarded() {
 
 /// Whether some server takes this target for `/api` or something below it: nginx, which decodes
 /// once, merges slashes and resolves dots, or one that decodes again, takes a backslash for a
-/// slash, cuts parameters off, or takes an escaped `?` or `#` for the real one.
+/// slash, cuts parameters off, takes an escaped `?` or `#` for the real one, or folds case.
 fn is_protected_for_a_server(target: &str) -> bool {
     let mut path = target.split(['?', '#']).next().unwrap_or_default().as_bytes().to_vec();
     for _ in 0..4 {
@@ -177,7 +188,7 @@ fn is_below_api(path: &str, parameters: bool) -> bool {
             other => segments.push(other),
         }
     }
-    segments.first() == Some(&"api")
+    segments.first().is_some_and(|first| first.eq_ignore_ascii_case("api"))
 }
 
 fn percent_decoded(path: &[u8]) -> Vec<u8> {
@@ -215,6 +226,8 @@ fn the_judge_of_targets_is_right() {
         ("/api;x", true),
         ("/x/..;/api", true),
         ("/api%3Fx", true),
+        ("/Api", true),
+        ("/x/..%2f%41pi", true),
         ("/apix", false),
         ("/x/api", false),
         ("/x;/api", false),

@@ -158,6 +158,7 @@ pub struct Route {
     name: String,
     networks: Vec<String>,
     steps: Vec<String>,
+    pipeline: Vec<String>,
     endpoint: Vec<String>,
     backend: Vec<String>,
 }
@@ -172,6 +173,7 @@ impl Route {
             name: name.into(),
             networks: vec!["public".into()],
             steps: Vec::new(),
+            pipeline: Vec::new(),
             endpoint: Vec::new(),
             backend: vec![format!("base_url = \"{url}\"")],
         }
@@ -197,6 +199,12 @@ impl Route {
         self
     }
 
+    /// Lines in the pipeline's table.
+    pub fn pipeline(mut self, lines: &str) -> Self {
+        self.pipeline.push(lines.into());
+        self
+    }
+
     /// Lines in the endpoint's options.
     pub fn endpoint(mut self, lines: &str) -> Self {
         self.endpoint.push(lines.into());
@@ -204,12 +212,13 @@ impl Route {
     }
 
     pub fn text(&self) -> String {
-        let Self { name, networks, steps, endpoint, backend } = self;
+        let Self { name, networks, steps, pipeline, endpoint, backend } = self;
         // A list of strings reads the same in Rust and in TOML.
         format!(
-            "[pipelines.{name}]\nnetworks = {networks:?}\nendpoints = [\"{name}\"]\nmiddleware = {steps:?}\nbackends = [\"{name}\"]\n\
+            "[pipelines.{name}]\nnetworks = {networks:?}\nendpoints = [\"{name}\"]\nmiddleware = {steps:?}\nbackends = [\"{name}\"]\n{}\n\
              [endpoints.{name}]\nservice = \"http\"\n[endpoints.{name}.options]\n{}\n\
              [backends.{name}]\nservice = \"http\"\n[backends.{name}.options]\n{}\n",
+            pipeline.join("\n"),
             endpoint.join("\n"),
             backend.join("\n")
         )

@@ -185,6 +185,10 @@ fn what_it_may_not_hold() {
             "takes requests of pipeline \"p\" of the local files",
         ),
         (
+            replaced("/c\"", "/P/x\""),
+            "takes requests of pipeline \"p\" of the local files",
+        ),
+        (
             replaced("/c\"", "/\", hosts = [\"a.example\"]"),
             "takes requests of pipeline \"p\" of the local files",
         ),
