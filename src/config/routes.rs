@@ -1,8 +1,13 @@
 //! No two pipelines claim one place: the same network, host and path prefix with a method in
 //! common. And none from the cloud takes requests that one of the local files would get.
+//!
+//! A pipeline for preflights (`methods = ["OPTIONS"]`) may stand at the place of one that names no
+//! methods, which has the others then.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+
+use http::Method;
 
 use super::entry::Entry;
 use super::{Endpoint, Pipeline, PrefixBoundary, Step};
@@ -12,28 +17,31 @@ type Place<'p> = (&'p str, Option<&'p str>, &'p str);
 
 /// Reports every place that two claim, at the second of them.
 pub(super) fn check(pipelines: &[(Pipeline, Entry<'_>)]) {
-    let mut claims: HashMap<Place<'_>, Vec<(&Arc<str>, &Endpoint)>> = HashMap::new();
+    let mut claims: HashMap<Place<'_>, Vec<Claim<'_>>> = HashMap::new();
     for (pipeline, entry) in pipelines {
         for endpoint in &pipeline.endpoints {
             for place in places(pipeline, endpoint) {
                 let claimed = claims.entry(place).or_default();
-                for (other, endpoint_of_other) in
-                    claimed.iter().filter(|(_, other)| overlap(other, endpoint))
-                {
+                let claim = Claim {
+                    pipeline: &pipeline.name,
+                    endpoint,
+                    cloud: entry.place().cloud,
+                };
+                for other in claimed.iter().filter(|other| other.meets(&claim)) {
                     let (network, host, prefix) = place;
                     let host = host
                         .map(|host| format!(" of host {host:?}"))
                         .unwrap_or_default();
                     let sentence = format!(
-                        "endpoint {:?} claims {prefix:?}{host} on network {network:?}, and so does endpoint {:?} of pipeline {other:?}",
-                        endpoint.name, endpoint_of_other.name
+                        "endpoint {:?} claims {prefix:?}{host} on network {network:?}, and so does endpoint {:?} of pipeline {:?}",
+                        endpoint.name, other.endpoint.name, other.pipeline
                     );
                     entry.error_help(
                         sentence,
                         "give one of them another path_prefix, hosts or methods",
                     );
                 }
-                claimed.push((&pipeline.name, endpoint));
+                claimed.push(claim);
             }
         }
     }
@@ -112,12 +120,27 @@ fn places<'p>(pipeline: &'p Pipeline, endpoint: &'p Endpoint) -> Vec<Place<'p>> 
         .collect()
 }
 
-/// No methods means every method.
-fn overlap(one: &Endpoint, other: &Endpoint) -> bool {
-    one.methods.is_empty()
-        || other.methods.is_empty()
-        || one
-            .methods
-            .iter()
-            .any(|method| other.methods.contains(method))
+/// A pipeline's word that a place is its own.
+struct Claim<'p> {
+    pipeline: &'p Arc<str>,
+    endpoint: &'p Endpoint,
+    cloud: bool,
+}
+
+impl Claim<'_> {
+    /// Whether both claim a method. No methods means every method, but for those of a preflight's
+    /// pipeline of the same origin: the cloud must not take requests of local pipelines.
+    fn meets(&self, other: &Self) -> bool {
+        let (one, two) = (&self.endpoint.methods, &other.endpoint.methods);
+        match (one.is_empty(), two.is_empty()) {
+            (true, true) => true,
+            (true, false) => self.cloud != other.cloud || !is_preflight(two),
+            (false, true) => self.cloud != other.cloud || !is_preflight(one),
+            (false, false) => one.iter().any(|method| two.contains(method)),
+        }
+    }
+}
+
+fn is_preflight(methods: &[Method]) -> bool {
+    methods == [Method::OPTIONS]
 }

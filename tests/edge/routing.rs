@@ -127,6 +127,35 @@ fn methods_tell_routes_of_one_place_apart() {
     assert_eq!(upstream.count(), 0);
 }
 
+#[test]
+fn preflights_have_a_pipeline_of_their_own_at_the_same_place() {
+    let (issuer, upstream) = (Issuer::start(), Upstream::start());
+    let preflight =
+        route(&upstream, "preflight", "path_prefix = \"/api\"\nmethods = [\"OPTIONS\"]");
+    let root = route(&upstream, "root", "path_prefix = \"/\"\nmethods = [\"OPTIONS\"]");
+    let rest = route(&upstream, "rest", "path_prefix = \"/\"");
+    // One before the pipeline that it stands beside, one behind it.
+    let builder = Edge::with_jwt(&issuer, &upstream);
+    let edge = builder.and(&(root.text() + &rest.text() + &preflight.text())).start();
+    let token = issuer.token().sign();
+    for http2 in [false, true] {
+        let send = |request: Request| {
+            upstream.clear();
+            let status = if http2 { request.http2() } else { request }.send().status;
+            (status, upstream.requests().first().map(|request| request.target().to_owned()))
+        };
+        let passed = |target: &str| (200, Some(target.to_owned()));
+        assert_eq!(send(edge.request("OPTIONS", "/api/x")), passed("/preflight/x"));
+        assert_eq!(send(edge.request("OPTIONS", "/y")), passed("/root/y"));
+        assert_eq!(send(edge.get("/y")), passed("/rest/y"));
+        for method in ["GET", "POST", "DELETE", "PATCH", "PURGE"] {
+            assert_eq!(send(edge.request(method, "/api/x")), (401, None), "{method}");
+            let request = edge.request(method, "/api/x").bearer(&token);
+            assert_eq!(send(request), passed("/x"), "{method}");
+        }
+    }
+}
+
 fn allowed(allow: Option<&str>) -> Vec<String> {
     let mut methods: Vec<String> =
         allow.unwrap_or_default().split(',').map(|method| method.trim().to_owned()).collect();

@@ -181,6 +181,10 @@ fn what_it_may_not_hold() {
             "endpoint \"c\" claims \"/p\" on network \"public\", and so does endpoint \"e\" of pipeline \"p\"",
         ),
         (
+            replaced("/c\"", "/p\", methods = [\"OPTIONS\"]"),
+            "endpoint \"c\" claims \"/p\" on network \"public\", and so does endpoint \"e\" of pipeline \"p\"",
+        ),
+        (
             replaced("/c\"", "/p/x\""),
             "takes requests of pipeline \"p\" of the local files",
         ),
