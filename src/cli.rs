@@ -14,7 +14,7 @@ use clap::{Parser, Subcommand};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::auth::Shared;
-use crate::config::{Config, Environment, LogFormat, ProcessEnvironment, Source, Step};
+use crate::config::{Config, Environment, LogFormat, ProcessEnvironment, Source};
 use crate::demo::{self, Demo};
 use crate::gateway::Live;
 use crate::runbeam::agent::{Surroundings, SurroundingsError};
@@ -224,7 +224,7 @@ fn summarize(config: &Config) {
             .iter()
             .map(|endpoint| &*endpoint.path_prefix)
             .collect();
-        let chain = admission(&pipeline.steps).unwrap_or_else(|| steps.join(", "));
+        let chain = pipeline.open().unwrap_or_else(|| steps.join(", "));
         log::info!(
             "pipeline {} at {} ({chain}){}",
             pipeline.name,
@@ -246,25 +246,6 @@ fn summarize(config: &Config) {
     }
 }
 
-/// How a pipeline without authentication is open; `None` for one with.
-fn admission(steps: &[Step]) -> Option<String> {
-    if steps.iter().any(|step| step.kind.authenticates()) {
-        return None;
-    }
-    let restricting: Vec<&str> = steps
-        .iter()
-        .filter(|step| step.kind.restricts())
-        .map(|step| &*step.name)
-        .collect();
-    Some(match restricting.as_slice() {
-        [] => "open: anyone may pass".to_owned(),
-        names => format!(
-            "open, no authentication: all that pass {}",
-            names.join(", ")
-        ),
-    })
-}
-
 #[allow(
     clippy::print_stderr,
     reason = "start-up errors go to standard error, log or no log"
@@ -282,30 +263,6 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn a_pipeline_without_authentication_is_called_open() {
-        let text = "[proxy]\nid = \"t\"\n[network.n.http]\nbind_address = \"127.0.0.1\"\nbind_port = 1\n\
-            [pipelines.p]\nnetworks = [\"n\"]\nendpoints = [\"e\"]\nmiddleware = MIDDLEWARE\n[endpoints.e]\nservice = \"echo\"\n\
-            [middleware.d]\ntype = \"log_dump\"\n[middleware.acl]\ntype = \"policies\"\nrules = [{ type = \"allow_all\" }]\n\
-            [middleware.jwt]\ntype = \"jwt-auth\"\njwks_url = \"https://h/\"\nissuer = \"i\"\naudience = \"a\"\n";
-        for (middleware, expected) in [
-            ("[]", Some("open: anyone may pass")),
-            ("[\"d\"]", Some("open: anyone may pass")),
-            (
-                "[\"d\", \"acl\"]",
-                Some("open, no authentication: all that pass acl"),
-            ),
-            ("[\"acl\", \"jwt\"]", None),
-        ] {
-            let text = text.replace("MIDDLEWARE", middleware);
-            let none = std::collections::BTreeMap::<String, String>::new();
-            let config =
-                crate::config::parse(std::path::Path::new("t.toml"), &text, &none).unwrap();
-            let found = admission(&config.pipelines[0].steps);
-            assert_eq!(found.as_deref(), expected, "{middleware}");
-        }
     }
 
     #[test]

@@ -43,6 +43,7 @@ pub fn configuration(proxy: &str, order: &str, steps: &str) -> String {
         [pipelines.open]
         networks = ["public"]
         endpoints = ["open"]
+        middleware = []
         backends = ["app"]
         [endpoints]
         api = {{ service = "http", options = {{ path_prefix = "/api" }} }}

@@ -14,7 +14,7 @@ use super::error::ErrorKind;
 use super::fill::Text;
 use super::named::Named;
 use super::reader::Reader;
-use super::{Basic, OutboundCredential, Secret, StepKind, basic, step};
+use super::{Basic, OutboundCredential, Secret, StepKind, basic, open, step};
 
 const METHODS: &[&str] = &["jwt", "basic", "bearer", "none", "api_key", "mutual_tls"];
 
@@ -93,6 +93,12 @@ impl Authentications {
                 None
             }
         }
+    }
+
+    /// Warns of tables that nothing refers to.
+    pub(super) fn warn_unused(&self, root: &Reader<'_>) {
+        let what = "nothing refers to it: write authentication = \"authentications.NAME\" where it is for, or remove it";
+        open::warn_unused(root, "authentications", &self.named.unused(), what);
     }
 
     fn resolve(&self, reference: &Entry<'_>) -> Option<&Authentication> {

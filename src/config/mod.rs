@@ -39,6 +39,7 @@ mod model;
 mod mutual_tls;
 mod named;
 mod network;
+mod open;
 mod path;
 mod pattern;
 mod pipeline;
@@ -179,10 +180,11 @@ fn assemble(document: &Document, loading: &Loading<'_>) -> Option<Config> {
     let trusts = proxy
         .as_ref()
         .is_none_or(|proxy| !proxy.trusted_proxies.is_empty());
+    let policies = policies::read(&root, trusts);
     let shared = step::Shared {
         authentications: &authentications,
         jwks_fresh,
-        policies: &policies::read(&root, trusts),
+        policies: &policies,
         sensitive_fields: proxy.as_ref().map_or(&[], |proxy| &*proxy.sensitive_fields),
     };
     let steps = step::read(&root, document, &shared, loading);
@@ -199,6 +201,9 @@ fn assemble(document: &Document, loading: &Loading<'_>) -> Option<Config> {
     };
     let pipelines = pipeline::read(&root, &parts);
     routes::check(&pipelines);
+    steps.warn_unused(&root);
+    authentications.warn_unused(&root);
+    policies.warn_unused(&root);
     cloud::check_reach(&root, &pipelines, management.as_ref(), &networks);
     root.finish();
 

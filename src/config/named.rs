@@ -1,6 +1,7 @@
 //! The tables of a group by name, such as `[backends.*]`, so that others can refer to them.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::entry::Entry;
 use super::fill::Text;
@@ -10,6 +11,7 @@ use super::fill::Text;
 pub(super) struct Named<T> {
     what: &'static str,
     items: BTreeMap<String, Option<T>>,
+    used: RefCell<BTreeSet<String>>,
 }
 
 impl<T> Named<T> {
@@ -18,6 +20,7 @@ impl<T> Named<T> {
         Self {
             what,
             items: BTreeMap::new(),
+            used: RefCell::default(),
         }
     }
 
@@ -36,8 +39,27 @@ impl<T> Named<T> {
         self.items.keys().map(String::as_str).collect()
     }
 
-    /// What `name` means where it is written; an unknown one is reported there.
+    /// Every name and what stands there, as far as it is right.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
+        let items = self.items.iter();
+        items.filter_map(|(name, item)| Some((name.as_str(), item.as_ref()?)))
+    }
+
+    /// The names that [`Named::resolve`] was never asked for.
+    pub(super) fn unused(&self) -> Vec<&str> {
+        let used = self.used.borrow();
+        let names = self.items.keys().map(String::as_str);
+        names.filter(|name| !used.contains(*name)).collect()
+    }
+
+    /// What `name` means where it is used; an unknown one is reported there.
     pub(super) fn resolve(&self, name: &Text, written: &Entry<'_>) -> Option<&T> {
+        self.used.borrow_mut().insert(name.to_string());
+        self.look_up(name, written)
+    }
+
+    /// The same for a place that has no effect.
+    pub(super) fn look_up(&self, name: &Text, written: &Entry<'_>) -> Option<&T> {
         match self.items.get(&**name) {
             Some(item) => item.as_ref(),
             None => {

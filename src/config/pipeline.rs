@@ -11,7 +11,7 @@ use super::named::Named;
 use super::network::Networks;
 use super::reader::Reader;
 use super::step::Steps;
-use super::{Backend, Bind, Endpoint, Pipeline, Service, Step, chain, exposure, mutual_tls};
+use super::{Backend, Bind, Endpoint, Pipeline, Service, Step, chain, exposure, mutual_tls, open};
 
 /// What pipelines refer to.
 pub(super) struct Parts<'a, 'p> {
@@ -52,7 +52,7 @@ fn read_one<'a>(name: &str, entry: &Entry<'a>, parts: &Parts<'a, '_>) -> Option<
             .iter()
             .all(|endpoint| endpoint.endpoint.service == Service::Echo);
     let backends = backends(&reader, !answered, parts);
-    let (steps, origin) = steps(&reader, entry, &endpoints, parts.steps);
+    let (steps, origin) = steps(&reader, entry, &endpoints, parts.steps, answered);
     let case_sensitive_paths = reader.flag("case_sensitive_paths", false);
     let reject_encoded_slashes = rejects_encoded_slashes(&reader);
     exposure::check(&steps, parts.networks.among(&networks), &origin);
@@ -62,7 +62,7 @@ fn read_one<'a>(name: &str, entry: &Entry<'a>, parts: &Parts<'a, '_>) -> Option<
         .into_iter()
         .map(|guarded| guarded.endpoint)
         .collect();
-    Some(Pipeline {
+    let pipeline = Pipeline {
         name: name.into(),
         description,
         networks,
@@ -71,7 +71,9 @@ fn read_one<'a>(name: &str, entry: &Entry<'a>, parts: &Parts<'a, '_>) -> Option<
         backends,
         case_sensitive_paths,
         reject_encoded_slashes,
-    })
+    };
+    open::warn(&pipeline, &origin);
+    Some(pipeline)
 }
 
 /// `encoded_slashes`.
@@ -166,30 +168,35 @@ fn networks(reader: &Reader<'_>, parts: &Parts<'_, '_>) -> Vec<Arc<str>> {
     networks
 }
 
-/// The check on the endpoints, then the steps of `middleware`, or of the main file's chain.
+/// The check on the endpoints, then the steps of `middleware`, or of the main file's chain, and
+/// where they are listed. A pipeline that forwards says itself who may pass.
 fn steps<'a>(
     reader: &Reader<'a>,
     entry: &Entry<'a>,
     endpoints: &[GuardedEndpoint],
     steps: &Steps<'a>,
+    answered: bool,
 ) -> (Vec<Step>, Entry<'a>) {
-    let mut all: Vec<Step> = guard(endpoints, entry)
+    let guard = guard(endpoints, entry);
+    let guarded = guard.is_some();
+    let mut all: Vec<Step> = guard
         .into_iter()
         .map(|guard| Step {
             name: guard.name.as_str().into(),
             kind: guard.kind.clone(),
         })
         .collect();
-    let origin = match (reader.get("middleware"), &steps.chain) {
+    let local = !entry.place().cloud;
+    let origin = match (reader.get("middleware"), steps.chain_in_use(local)) {
         (Some(written), _) => {
             all.extend(
-                request_side(&written)
+                request_side(&written, steps)
                     .into_iter()
                     .filter_map(|(name, item)| steps.named.resolve(&name, &item).cloned()),
             );
             if let Some(right) = response_side(&written) {
                 for (name, item) in right.texts() {
-                    steps.named.resolve(&name, &item);
+                    steps.named.look_up(&name, &item);
                 }
                 if !right.items().is_empty() {
                     right.info("ignored: an edge has no steps on the response");
@@ -197,36 +204,37 @@ fn steps<'a>(
             }
             written
         }
-        // what the operator wrote for pipelines of their own
-        (None, Some(_)) if entry.place().cloud => {
-            entry.warning("the main file's [[middleware]] does not reach what the cloud sends: name the steps in `middleware`");
-            entry.clone()
-        }
         (None, Some((chain, origin))) => {
+            steps.chain_used.set(true);
             all.extend(chain.iter().cloned());
             origin.clone()
         }
-        (None, None) => entry.clone(),
+        (None, None) => {
+            if !guarded && (!answered || reader.has("backends")) {
+                open::report_unsaid(reader, "middleware", steps);
+            }
+            entry.clone()
+        }
     };
     chain::check(&all, &origin);
     (all, origin)
 }
 
 /// An array, or `left` of a table.
-fn request_side<'a>(middleware: &Entry<'a>) -> Vec<(Text, Entry<'a>)> {
+fn request_side<'a>(middleware: &Entry<'a>, steps: &Steps<'_>) -> Vec<(Text, Entry<'a>)> {
     if !middleware.is_table() {
         return middleware.texts();
     }
     let Some(sides) = middleware.table() else {
         return Vec::new();
     };
-    let left = sides
-        .get("left")
-        .map(|left| left.texts())
-        .unwrap_or_default();
+    let left = sides.get("left");
+    if left.is_none() {
+        open::report_unsaid(&sides, "left", steps);
+    }
     sides.know(&["right"]);
     sides.finish();
-    left
+    left.map(|left| left.texts()).unwrap_or_default()
 }
 
 fn response_side<'a>(middleware: &Entry<'a>) -> Option<Entry<'a>> {

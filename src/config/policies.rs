@@ -9,7 +9,7 @@ use super::loading::near;
 use super::named::Named;
 use super::reader::Reader;
 use super::rule::{self, Written};
-use super::{Check, Policies, Policy};
+use super::{Check, Policies, Policy, open};
 
 /// What `policies` steps refer to.
 pub(super) struct Tables {
@@ -84,6 +84,15 @@ impl Tables {
         };
         warn(&policies, reader);
         Some(Policies { policies })
+    }
+
+    /// Warns of policies that no step names, and of rules that no policy names.
+    pub(super) fn warn_unused(&self, root: &Reader<'_>) {
+        let policy =
+            "no step uses this policy: list it in `policies` of a policies step, or remove it";
+        open::warn_unused(root, "policies", &self.policies.unused(), policy);
+        let rule = "no policy uses this rule: list it in `rules` of a policy, or remove it";
+        open::warn_unused(root, "rules", &self.rules.unused(), rule);
     }
 
     fn listed(&self, step: &str, entry: &Entry<'_>) -> Option<Vec<Policy>> {

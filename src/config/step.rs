@@ -1,5 +1,6 @@
 //! `[middleware.*]` and `[[middleware]]`: the steps of a pipeline.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::named::Named;
 use super::policies::Tables;
 use super::reader::Reader;
 use super::{
-    AuthStep, Step, StepKind, TextPattern, api_key, basic, filter, foreign, jwt, mutual_tls,
+    AuthStep, Step, StepKind, TextPattern, api_key, basic, filter, foreign, jwt, mutual_tls, open,
 };
 
 /// The types that this version serves.
@@ -45,6 +46,33 @@ pub(super) struct Steps<'a> {
     /// `[[middleware]]`: what pipelines get that have no `middleware` of their own, and where it
     /// stands.
     pub(super) chain: Option<(Vec<Step>, Entry<'a>)>,
+    /// Whether a pipeline got the chain.
+    pub(super) chain_used: Cell<bool>,
+}
+
+impl<'a> Steps<'a> {
+    /// The chain as pipelines get it. The operator wrote it for pipelines of their own, so it is
+    /// for `local` ones; and one without entries says nothing about anybody.
+    pub(super) fn chain_in_use(&self, local: bool) -> Option<&(Vec<Step>, Entry<'a>)> {
+        let chain = self.chain.as_ref().filter(|_| local);
+        chain.filter(|(_, origin)| !origin.items().is_empty())
+    }
+
+    /// Warns of steps that no pipeline uses.
+    pub(super) fn warn_unused(&self, root: &Reader<'_>) {
+        const UNUSED: &str = "no pipeline uses this step: list it in `middleware` of the pipelines that it is for, or remove it";
+        let unused = self.named.unused();
+        open::warn_unused(root, "middleware", &unused, UNUSED);
+        let Some((_, origin)) = self.chain.as_ref().filter(|_| !self.chain_used.get()) else {
+            return;
+        };
+        for item in origin.items() {
+            let name = item.table().and_then(|table| table.text("name"));
+            if name.is_none_or(|name| unused.contains(&&*name)) {
+                item.warning(UNUSED);
+            }
+        }
+    }
 }
 
 /// Reads both forms.
@@ -90,7 +118,11 @@ pub(super) fn read<'a>(
             }),
         );
     }
-    Steps { named, chain }
+    Steps {
+        named,
+        chain,
+        chain_used: Cell::new(false),
+    }
 }
 
 /// A step that this version refuses is reported by its type alone, and nothing else in it is looked

@@ -95,14 +95,14 @@ fn addresses_of_backends() {
 #[test]
 fn backend_refusals() {
     for (keys, want) in [
-        ("", "19: backends.b.base_url: is missing"),
+        ("", "20: backends.b.base_url: is missing"),
         (
             "base_url = \"http://h\"\nmax_connections = 0",
             "23: backends.b.max_connections: must be",
         ),
         (
             "base_url = \"10.0.0.5:3000\"",
-            "22: backends.b.base_url: must begin with",
+            "23: backends.b.base_url: must begin with",
         ),
         (
             "base_url = \"http://h/a/../b\"",
@@ -218,7 +218,7 @@ fn credentials_for_upstreams() {
     let plain = ok(&with("method = \"bearer\"\ntoken = \"t\"").replace("https://h", "http://h"));
     assert_eq!(
         warnings(&plain),
-        ["conf/h.toml:19: backends.b: its credential travels over http"]
+        ["conf/h.toml:20: backends.b: its credential travels over http"]
     );
     assert!(
         warnings(&ok(

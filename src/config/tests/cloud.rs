@@ -220,22 +220,23 @@ fn what_replaced_a_table_of_the_gateway_does_not_bring_it_back_by_failing() {
 #[test]
 fn the_main_files_chain_is_not_for_it() {
     let mut house = House::new();
-    let local = PIPELINE.replace("[backends.b]", "path_prefix = \"/local\"\n[backends.b]");
+    let local = silent_pipeline().replace("[backends.b]", "path_prefix = \"/local\"\n[backends.b]");
     house.local = format!(
         "{BASE}{local}[[middleware]]\nname = \"n\"\ntype = \"basic-auth\"\nusername = \"u\"\npassword = \"p\"\n"
     );
     let plain = CLOUD.replace("middleware = [\"c\"]\n", "");
     let config = house.with(&[("c1", true, &plain)]);
-    let steps: Vec<usize> = config
-        .pipelines
-        .iter()
-        .map(|pipeline| pipeline.steps.len())
-        .collect();
-    assert_eq!(steps, [1, 0]);
-    assert!(
-        warnings(&config)
-            .iter()
-            .any(|note| note.contains("does not reach"))
+    assert_eq!(names(&config), ["p"]);
+    assert_eq!(config.pipelines[0].steps.len(), 1);
+    let set_aside = &config.cloud.set_aside[0];
+    assert_eq!(
+        (set_aside.entry.as_str(), set_aside.follows),
+        ("pipelines.c", false)
+    );
+    let line = set_aside.errors[0].to_string();
+    assert_eq!(
+        line,
+        "cloud change c1:1: pipelines.c.middleware: is missing; list the steps that a request has to pass, like middleware = [\"c\"], or write middleware = [] to let anyone pass (the main file's [[middleware]] does not reach what the cloud sends)"
     );
     // A text that has the chain meant its pipelines to pass it: they must not become open.
     let chain = house.local[house.local.find("[[").unwrap()..].to_owned();

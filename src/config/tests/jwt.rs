@@ -4,10 +4,8 @@ use super::*;
 
 /// A pipeline with one `jwt-auth` step of these settings, written directly in its table.
 pub(super) fn step(settings: &str) -> String {
-    format!("{BASE}{PIPELINE}[middleware.jwt]\ntype = \"jwt-auth\"\n{settings}\n").replace(
-        "backends = [\"b\"]",
-        "middleware = [\"jwt\"]\nbackends = [\"b\"]",
-    )
+    format!("{BASE}{PIPELINE}[middleware.jwt]\ntype = \"jwt-auth\"\n{settings}\n")
+        .replace("middleware = []", "middleware = [\"jwt\"]")
 }
 
 pub(super) const GOOD: &str =
@@ -66,7 +64,10 @@ fn every_spelling_means_the_same() {
             )
             .replace(GOOD, "[authentications.x]\nmethod = \"jwt\"\n")
             + &format!("options = {{ {flat} }}"),
-        format!("{BASE}{PIPELINE}[[middleware]]\ntype = \"jwt-auth\"\nconfig = {{ {flat} }}\n"),
+        format!(
+            "{BASE}{}[[middleware]]\ntype = \"jwt-auth\"\nconfig = {{ {flat} }}\n",
+            silent_pipeline()
+        ),
     ] {
         assert_eq!(jwt_step(&ok(&text)).settings, want, "{text}");
     }

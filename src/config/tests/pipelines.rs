@@ -5,10 +5,7 @@ use super::*;
 fn with_steps(list: &str, steps: &str) -> String {
     format!(
         "{BASE}{}{steps}",
-        PIPELINE.replace(
-            "backends = [\"b\"]",
-            &format!("middleware = {list}\nbackends = [\"b\"]")
-        )
+        PIPELINE.replace("middleware = []", &format!("middleware = {list}"))
     )
 }
 
@@ -153,32 +150,32 @@ fn pipeline_refusals() {
         (
             "backends = [\"b\"]",
             "backends = [\"bb\"]",
-            "16: pipelines.p.backends: unknown backend \"bb\"; did you mean \"b\"?",
+            "17: pipelines.p.backends: unknown backend \"bb\"; did you mean \"b\"?",
         ),
         (
             "backends = [\"b\"]",
             "backends = [\"b\"]\nmesh = {}",
-            "17: pipelines.p.mesh: a mesh is not something",
+            "18: pipelines.p.mesh: a mesh is not something",
         ),
         (
             "backends = [\"b\"]",
             "backends = [\"b\"]\nmidleware = []",
-            "17: pipelines.p.midleware: unknown key \"midleware\"; did you mean \"middleware\"?",
+            "18: pipelines.p.midleware: unknown key \"midleware\"; did you mean \"middleware\"?",
         ),
         (
             "service = \"http\"",
             "service = \"htpp\"",
-            "18: endpoints.e.service: unknown service \"htpp\"; did you mean \"http\"?",
+            "19: endpoints.e.service: unknown service \"htpp\"; did you mean \"http\"?",
         ),
         (
             "service = \"http\"",
             "",
-            "17: endpoints.e.service: is missing",
+            "18: endpoints.e.service: is missing",
         ),
         (
             "service = \"http\"",
             "service = \"http\"\nmethods = [\"TRACE\"]",
-            "19: endpoints.e.methods: \"TRACE\" is never served",
+            "20: endpoints.e.methods: \"TRACE\" is never served",
         ),
         (
             "service = \"http\"",
@@ -193,7 +190,7 @@ fn pipeline_refusals() {
         (
             "service = \"echo\"",
             "service = \"dicom_scu\"\nanything = 1",
-            "20: backends.b.service: the service \"dicom_scu\" is not something",
+            "21: backends.b.service: the service \"dicom_scu\" is not something",
         ),
     ] {
         let lines = errors(&text.replacen(from, to, 1));
@@ -327,7 +324,7 @@ fn the_chain_of_the_main_file() {
         "{entry}{}",
         entry.replace("optional = true", "name = \"second\"")
     );
-    let config = ok(&format!("{BASE}{PIPELINE}{chain}"));
+    let config = ok(&format!("{BASE}{}{chain}", silent_pipeline()));
     assert_eq!(
         config.pipelines[0]
             .steps
@@ -344,7 +341,8 @@ fn the_chain_of_the_main_file() {
         1
     );
     let lines = errors(&format!(
-        "{BASE}{PIPELINE}{}",
+        "{BASE}{}{}",
+        silent_pipeline(),
         chain.replace("audience", "audiance")
     ));
     assert!(
@@ -383,17 +381,34 @@ fn the_check_of_an_endpoint_comes_first() {
 fn one_place_belongs_to_one_pipeline() {
     let second = |keys: &str| {
         format!(
-            "{BASE}{PIPELINE}[pipelines.q]\nnetworks = [\"public\"]\nendpoints = [\"f\"]\nbackends = [\"b\"]\n[endpoints.f]\nservice = \"http\"\n{keys}\n"
+            "{BASE}{PIPELINE}[pipelines.q]\nnetworks = [\"public\"]\nendpoints = [\"f\"]\nmiddleware = []\nbackends = [\"b\"]\n[endpoints.f]\nservice = \"http\"\n{keys}\n"
         )
     };
     let lines = errors(&second(""));
     assert_eq!(
         lines,
         [
-            "21: pipelines.q: endpoint \"f\" claims \"/\" on network \"public\", and so does endpoint \"e\" of pipeline \"p\"; give one of them another path_prefix, hosts or methods"
+            "22: pipelines.q: endpoint \"f\" claims \"/\" on network \"public\", and so does endpoint \"e\" of pipeline \"p\"; give one of them another path_prefix, hosts or methods"
         ]
     );
     assert_eq!(errors(&second("methods = [\"GET\"]")).len(), 1);
+    let preflight = ok(&second("methods = [\"options\"]"));
+    assert_eq!(preflight.pipelines.len(), 2);
+    ok(&second("").replacen(
+        "service = \"http\"",
+        "service = \"http\"\nmethods = [\"OPTIONS\"]",
+        1,
+    ));
+    for clash in ["\"OPTIONS\", \"GET\"", "\"GET\", \"OPTIONS\""] {
+        assert_eq!(
+            errors(&second(&format!("methods = [{clash}]"))).len(),
+            1,
+            "{clash}"
+        );
+    }
+    let both = second("methods = [\"OPTIONS\"]");
+    let both = both.replacen("\"http\"", "\"http\"\nmethods = [\"OPTIONS\", \"GET\"]", 1);
+    assert_eq!(errors(&both).len(), 1);
     ok(&second("path_prefix = \"/f\""));
     ok(&second("hosts = [\"a.example\"]"));
     ok(&second("methods = [\"GET\"]").replacen(

@@ -8,7 +8,7 @@ use super::*;
 pub(super) fn with_rule(body: &str) -> String {
     format!(
         "{BASE}{}[middleware.m]\ntype = \"policies\"\npolicies = [\"p\"]\n[policies.p]\nrules = [\"all\", \"r\"]\n[rules.all]\ntype = \"allow_all\"\n[rules.r]\n{body}",
-        PIPELINE.replace("backends =", "middleware = [\"m\"]\nbackends =")
+        PIPELINE.replace("middleware = []", "middleware = [\"m\"]")
     )
 }
 
@@ -39,7 +39,7 @@ fn both_forms_mean_the_same() {
     let step = |inside: &str| {
         format!(
             "{BASE}{}[middleware.m]\ntype = \"policies\"\n{inside}",
-            PIPELINE.replace("backends =", "middleware = [\"m\"]\nbackends =")
+            PIPELINE.replace("middleware = []", "middleware = [\"m\"]")
         )
     };
     let rules = "[[middleware.m.options.policies.rules]]\nid = \"all\"\ntype = \"allow_all\"\n\

@@ -125,6 +125,12 @@ fn the_cloud_decides_about_pipelines_and_nothing_else() {
         ("x6", "the management listener", "pipeline", to("x6", &management)),
         ("x7", "a name of the local files", "pipeline", echo("api")),
         ("x8", "a place of the local files", "pipeline", echo("x8").replace("\"/x8\"", "\"/api\"")),
+        (
+            "x9",
+            "silence about who may pass",
+            "pipeline",
+            echo("x9").replace("middleware = []\n", ""),
+        ),
     ] {
         cloud.add_change(id, kind, &toml);
         let _ = what;
@@ -132,11 +138,14 @@ fn the_cloud_decides_about_pipelines_and_nothing_else() {
     cloud.add_change("good", "pipeline", &echo("good"));
     assert_eq!(authorize(&edge, &cloud).status, 201);
     await_status(&cloud, "good", "applied");
-    for number in 1..=8 {
+    for number in 1..=9 {
         let id = format!("x{number}");
         assert_eq!(cloud.change_status(&id).as_deref(), Some("failed"), "{id}");
         assert_eq!(edge.get(&format!("/{id}/info")).send().status, 404, "{id}");
     }
+    let (_, silent) = reports(&cloud, "x9").pop().unwrap();
+    let reason = "pipelines.x9.middleware: is missing; list the steps";
+    assert!(silent.to_string().contains(reason), "{silent}");
     assert_eq!(edge.get("/api/x").send().status, 200);
     assert!(secret_taker.requests().is_empty());
     let told: Vec<String> = cloud

@@ -92,7 +92,7 @@ fn text_that_is_no_toml_points_at_its_line() {
 
 #[test]
 fn two_pipelines_that_claim_one_place_are_named() {
-    let second = "\n[pipelines.other]\nnetworks = [\"public\"]\nendpoints = [\"again\"]\nbackends = [\"app\"]\n[endpoints.again]\nservice = \"http\"\noptions = { path_prefix = \"/api\" }\n";
+    let second = "\n[pipelines.other]\nnetworks = [\"public\"]\nendpoints = [\"again\"]\nmiddleware = []\nbackends = [\"app\"]\n[endpoints.again]\nservice = \"http\"\noptions = { path_prefix = \"/api\" }\n";
     let ran = Program::check(&(GOOD.to_owned() + second)).run();
     assert_eq!(ran.status, Some(1));
     let line = ran.error_with(&["/api", "other"]);
@@ -146,7 +146,7 @@ fn what_an_http_edge_does_not_have_is_refused_by_name_used_or_not() {
             "wireguard",
         ),
         (
-            "[pipelines.m]\nmesh = \"x\"\nnetworks = [\"public\"]\nendpoints = [\"m\"]\nbackends = [\"app\"]\n[endpoints.m]\nservice = \"http\"\noptions = { path_prefix = \"/m\" }\n",
+            "[pipelines.m]\nmesh = \"x\"\nnetworks = [\"public\"]\nendpoints = [\"m\"]\nmiddleware = []\nbackends = [\"app\"]\n[endpoints.m]\nservice = \"http\"\noptions = { path_prefix = \"/m\" }\n",
             "mesh",
         ),
         (

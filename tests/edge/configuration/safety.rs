@@ -1,6 +1,6 @@
 //! What refuses to start because it would let in too many.
 
-use super::{GOOD, with};
+use super::{GOOD, line_of, with};
 use crate::support::keys::RsaKey;
 use crate::support::{Program, secrets};
 
@@ -156,13 +156,11 @@ fn what_is_allowed_but_deserves_a_word_gets_one() {
     for (piece, other, word) in [
         ("  issuer = \"https://auth.example.com\",\n", "", "issuer"),
         ("  audience = \"harmony-api\",\n", "", "audience"),
-        ("middleware = [\"jwt\"]\n", "", "api"),
+        ("middleware = [\"jwt\"]", "middleware = []", "\"api\" is open"),
     ] {
         let ran = Program::check(&with(piece, other)).run();
         ran.assert_ok(word);
-        if word != "api" {
-            ran.error_with(&["warning", word]);
-        }
+        ran.error_with(&["warning", word]);
     }
 }
 
@@ -175,4 +173,36 @@ fn the_check_never_prints_a_secret() {
     let ran = Program::check(&text).env("RUST_LOG", "trace").run();
     assert_eq!(ran.status, Some(1));
     assert_eq!(secrets::leak_in(ran.stderr.as_bytes()), None);
+}
+
+#[test]
+fn whoever_forgets_the_steps_of_a_pipeline_does_not_open_it() {
+    let silent = with("middleware = [\"jwt\"]\n", "");
+    let line = format!("harmony.toml:{}: ", line_of(&silent, "[pipelines.api]"));
+    let error = "pipelines.api.middleware: is missing; list the steps that a request has to pass, like middleware = [\"jwt\"], or write middleware = [] to let anyone pass";
+    for arguments in [&["-c", "harmony.toml", "--check"][..], &["-c", "harmony.toml"]] {
+        let ran = Program::with(arguments).file("harmony.toml", &silent).run();
+        assert_eq!(ran.status, Some(1), "{}", ran.stderr);
+        assert_eq!(ran.stderr.trim_end(), format!("{line}{error}"));
+    }
+    // In the pipelines directory as well.
+    let (main, pipelines) = silent.split_once("[pipelines.api]").unwrap();
+    let ran = Program::check(&main.replacen("[proxy]", "[proxy]\npipelines_path = \"p\"", 1))
+        .file("p/api.toml", &format!("[pipelines.api]{pipelines}"))
+        .run();
+    assert_eq!(ran.status, Some(1));
+    ran.error_with(&["p/api.toml:1: pipelines.api.middleware: is missing"]);
+}
+
+#[test]
+fn what_is_open_is_a_warning_and_so_is_a_step_that_nothing_uses() {
+    let open = with("middleware = [\"jwt\"]", "middleware = []");
+    let ran = Program::check(&open).run();
+    ran.assert_ok("open as written");
+    let pipeline = ran.error_with(&["warning: ", "pipeline \"api\" is open: anyone may pass"]);
+    assert!(pipeline.contains(&format!("harmony.toml:{}: ", line_of(&open, "middleware = []"))));
+    ran.error_with(&["warning: ", "middleware.jwt: no pipeline uses this step"]);
+    let ran = Program::check(GOOD).run();
+    ran.assert_ok("a pipeline that authenticates");
+    assert_eq!(ran.stderr, "");
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 fn edge_to(ports: &[u16], backend: &str) -> Edge {
     let names: Vec<String> = (0..ports.len()).map(|number| format!("b{number}")).collect();
     let pipeline = format!(
-        "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nbackends = {names:?}\n[endpoints.e]\nservice = \"http\"\n"
+        "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nmiddleware = []\nbackends = {names:?}\n[endpoints.e]\nservice = \"http\"\n"
     );
     let backends = names
         .iter()

@@ -75,7 +75,7 @@ fn an_idle_connection_stays_until_the_drain_and_its_next_request_is_answered() {
 fn what_a_process_asks_itself_goes_to_no_upstream_and_into_no_log() {
     let upstream = Upstream::start();
     let route = format!(
-        "[pipelines.all]\nnetworks = [\"public\"]\nendpoints = [\"all\"]\nbackends = [\"up\"]\n[endpoints.all]\nservice = \"http\"\n[backends.up]\nservice = \"http\"\nbase_url = \"http://127.0.0.1:{}\"\n",
+        "[pipelines.all]\nnetworks = [\"public\"]\nendpoints = [\"all\"]\nmiddleware = []\nbackends = [\"up\"]\n[endpoints.all]\nservice = \"http\"\n[backends.up]\nservice = \"http\"\nbase_url = \"http://127.0.0.1:{}\"\n",
         upstream.port()
     );
     let mut edge = Edge::configured(Settings::bare().and(&route)).quiet().start();

@@ -112,9 +112,9 @@ impl Settings {
         let mut text =
             format!("[proxy]\nid = \"edge-1\"\n{watch}{}\n{NETWORKS}", self.proxy.join("\n"));
         if let Some(backend) = &self.backend {
-            let middleware = if self.step.is_some() { "middleware = [\"jwt\"]\n" } else { "" };
+            let middleware = if self.step.is_some() { "[\"jwt\"]" } else { "[]" };
             text += &format!(
-                "\n[pipelines.api]\nnetworks = [\"public\"]\nendpoints = [\"api\"]\nbackends = [\"app\"]\n{middleware}"
+                "\n[pipelines.api]\nnetworks = [\"public\"]\nendpoints = [\"api\"]\nbackends = [\"app\"]\nmiddleware = {middleware}\n"
             );
             text += &format!(
                 "\n[endpoints.api]\nservice = \"http\"\n[endpoints.api.options]\npath_prefix = \"/api\"\n{}\n",

@@ -163,7 +163,7 @@ fn it_shows_each_upstream_and_which_of_them_is_down() {
     let (good, dead) = (Upstream::start(), crate::support::ports::Port::claim());
     let urls = [good.port(), dead.number()].map(|port| format!("http://127.0.0.1:{port}"));
     let tables = format!(
-        "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nbackends = [\"app\"]\n[endpoints.e]\nservice = \"http\"\n\
+        "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nmiddleware = []\nbackends = [\"app\"]\n[endpoints.e]\nservice = \"http\"\n\
          [backends.app]\nservice = \"http\"\nupstreams = {urls:?}\neject_secs = 600\n"
     );
     let edge = Edge::configured(Settings::bare().and(&tables)).start();

@@ -231,8 +231,10 @@ fn what_is_no_change_is_refused() {
         (
             one(
                 "1",
-                &(pipeline("a").replace("endpoints =", "backends = [\"b\"]\nendpoints =")
-                    + "[backends.b]\nservice = \"http\"\nbase_url = \"http://localhost:9090\"\n"),
+                &(pipeline("a").replace(
+                    "endpoints =",
+                    "middleware = []\nbackends = [\"b\"]\nendpoints =",
+                ) + "[backends.b]\nservice = \"http\"\nbase_url = \"http://localhost:9090\"\n"),
             ),
             "backends.b: points at the Management API",
         ),
@@ -360,7 +362,10 @@ fn a_name_that_leads_to_the_management_api_leads_nowhere() {
     let house = House::new();
     let live = house.start();
     let text = pipeline("a")
-        .replace("endpoints =", "backends = [\"b\"]\nendpoints =")
+        .replace(
+            "endpoints =",
+            "middleware = []\nbackends = [\"b\"]\nendpoints =",
+        )
         .replace("\"echo\"", "\"http\"")
         + "[backends.b]\nservice = \"http\"\nbase_url = \"http://by-name.example:9090\"\n";
     live.apply_change("1", one("a", &text)).unwrap();
