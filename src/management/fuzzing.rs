@@ -22,5 +22,5 @@ pub fn authorize_body(
 /// The token of a body of `/token`; or what the caller is told.
 pub fn token_body(body: &[u8]) -> Result<MachineToken, String> {
     let fields = Fields::parse(body).map_err(|answer| answer.message)?;
-    token::machine_token(&fields).map_err(|answer| answer.message)
+    token::machine_token(&fields, "edge").map_err(|answer| answer.message)
 }

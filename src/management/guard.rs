@@ -24,7 +24,44 @@ pub struct Protection {
 }
 
 /// Why a call is not taken.
-type Refused = (StatusCode, &'static str);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    /// Another `Host` than one of ours: a name that was rebound.
+    #[error("the Host is neither an IP address, localhost, nor in management.hosts")]
+    Host,
+    /// From a page of another site.
+    #[error("calls from web pages are not taken")]
+    Page,
+    /// From an address that nothing allows.
+    #[error("the address is not in management.allow_from")]
+    Address,
+    /// Without the management token, or with another one.
+    #[error("X-Management-Token is missing or wrong")]
+    Credential,
+}
+
+impl Refusal {
+    /// All of them.
+    pub(super) const ALL: [Self; 4] = [Self::Host, Self::Page, Self::Address, Self::Credential];
+
+    /// A stable label for metrics.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Page => "origin",
+            Self::Address => "address",
+            Self::Credential => "credential",
+        }
+    }
+
+    /// The status code of the answer.
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::Credential => StatusCode::UNAUTHORIZED,
+            Self::Host | Self::Page | Self::Address => StatusCode::FORBIDDEN,
+        }
+    }
+}
 
 impl Protection {
     /// Lets a call on, or says why not. `peer` is `None` on a Unix socket, whose file permissions
@@ -36,13 +73,10 @@ impl Protection {
         authority: Option<&str>,
         peer: Option<IpAddr>,
         scraped: bool,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Refusal> {
         self.check_origin(headers, authority, peer)?;
         match self.token_hash {
-            Some(hash) if !has_token(headers, &hash, scraped) => Err((
-                StatusCode::UNAUTHORIZED,
-                "X-Management-Token is missing or wrong",
-            )),
+            Some(hash) if !has_token(headers, &hash, scraped) => Err(Refusal::Credential),
             _ => Ok(()),
         }
     }
@@ -53,32 +87,26 @@ impl Protection {
         headers: &HeaderMap,
         authority: Option<&str>,
         peer: Option<IpAddr>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Refusal> {
         let host = headers
             .get(header::HOST)
             .and_then(|host| host.to_str().ok())
             .or(authority);
         if !host.is_some_and(|host| self.is_our_host(host)) {
-            return Err((
-                StatusCode::FORBIDDEN,
-                "the Host is neither an IP address, localhost, nor in management.hosts",
-            ));
+            return Err(Refusal::Host);
         }
         let cross_site = headers
             .get("sec-fetch-site")
             .is_some_and(|site| site == "cross-site");
         if headers.contains_key(header::ORIGIN) || cross_site {
-            return Err((StatusCode::FORBIDDEN, "calls from web pages are not taken"));
+            return Err(Refusal::Page);
         }
         let near = peer.is_none_or(|peer| {
             let peer = peer.to_canonical();
             peer.is_loopback() || self.allow_from.iter().any(|net| net.contains(&peer))
         });
         if self.token_hash.is_none() && !near && !self.client_certificate {
-            return Err((
-                StatusCode::FORBIDDEN,
-                "the address is not in management.allow_from",
-            ));
+            return Err(Refusal::Address);
         }
         Ok(())
     }
@@ -128,7 +156,7 @@ mod tests {
         }
         match protection.check(&headers, None, peer.parse().ok(), false) {
             Ok(()) => 200,
-            Err((status, _)) => status.as_u16(),
+            Err(refusal) => refusal.status().as_u16(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! `GET /info`, `/pipelines` and `/routes`: what runs, and what it serves. Never a secret.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::runbeam::agent::Agent;
 
 /// The process and its connection to the cloud. Times are Unix seconds; the expiry is as the cloud
 /// wrote it.
-pub(super) fn info(live: &Live, agent: &Agent, started_at: SystemTime) -> Answer {
+pub(super) fn info(live: &Live, agent: &Agent, started_at: SystemTime, uptime: Duration) -> Answer {
     let status = agent.status();
     let mut runbeam = json!({
         "enabled": status.enabled,
@@ -50,7 +50,9 @@ pub(super) fn info(live: &Live, agent: &Agent, started_at: SystemTime) -> Answer
     }
     Answer::ok(&json!({
         "version": env!("CARGO_PKG_VERSION"),
+        // What the published client reads: the start.
         "uptime": seconds(started_at),
+        "uptime_secs": uptime.as_secs(),
         "os": std::env::consts::OS,
         "arch": std::env::consts::ARCH,
         "proxy_id": live.config().id,

@@ -10,6 +10,7 @@ mod answer;
 mod backends;
 mod body;
 mod cloud;
+mod counts;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod guard;
@@ -34,6 +35,7 @@ use pingora::protocols::http::ServerSession;
 use serde_json::json;
 
 use self::answer::Answer;
+use self::counts::Counts;
 use self::page::Page;
 use self::routes::{Route, Unrouted};
 use crate::gateway::Live;
@@ -53,6 +55,7 @@ pub struct ManagementApi {
     base_path: String,
     protection: Protection,
     page: Page,
+    counts: Counts,
     started: Instant,
     started_at: SystemTime,
 }
@@ -74,6 +77,7 @@ impl ManagementApi {
             base_path,
             protection,
             page: Page::new(),
+            counts: Counts::default(),
             started: Instant::now(),
             started_at: SystemTime::now(),
         }
@@ -103,13 +107,14 @@ impl ManagementApi {
                 .protection
                 .check(&request.headers, authority, peer, is_scraped),
         };
-        if let Err((status, message)) = checked {
+        if let Err(refusal) = checked {
+            self.counts.refused(refusal);
             log::warn!(
-                "management: {method} {path} from {} refused: {message}",
+                "management: {method} {path} from {} refused: {refusal}",
                 shown(peer)
             );
-            let answer = Answer::error(status, message);
-            return match status {
+            let answer = Answer::error(refusal.status(), refusal.to_string());
+            return match refusal.status() {
                 StatusCode::UNAUTHORIZED if is_scraped => answer
                     .with(header::WWW_AUTHENTICATE, "Management-Token")
                     .with(header::WWW_AUTHENTICATE, "Bearer realm=\"management\""),
@@ -129,6 +134,9 @@ impl ManagementApi {
             }
         };
         let answer = self.carry_out(route, session).await;
+        if matches!(route, Route::Authorize | Route::Token) {
+            self.counts.authorization(answer.status);
+        }
         if route.changes() {
             let level = if answer.status.is_success() {
                 log::Level::Info
@@ -166,11 +174,14 @@ impl ManagementApi {
     /// checks is not looked at.
     async fn carry_out_without_body(&self, route: Route) -> Answer {
         match route {
-            Route::Info => info::info(&self.live, &self.agent, self.started_at),
+            Route::Info => {
+                let uptime = self.started.elapsed();
+                info::info(&self.live, &self.agent, self.started_at, uptime)
+            }
             Route::Backends => backends::backends(&self.live),
             Route::Pipelines => info::pipelines(&self.live),
             Route::Routes => info::routes(&self.live),
-            Route::Metrics => metrics::answer(&self.live, &self.agent, &self.log),
+            Route::Metrics => metrics::answer(&self.live, &self.agent, &self.log, &self.counts),
             Route::Page => self.page.answer(),
             Route::Watch => status::answer(&self.live, &self.agent, &self.log),
             Route::Reload => reload::reload(self.live.clone()).await,

@@ -48,7 +48,7 @@ pub(super) async fn authorize(
 pub(super) async fn take(agent: &Agent, session: &mut ServerSession) -> Result<Answer, Answer> {
     let body = body::read(session).await?;
     let fields = Fields::parse(&body)?;
-    let token = machine_token(&fields)?;
+    let token = machine_token(&fields, agent.instance())?;
     let key = fields.optional_lines("encryption_key", MAX_KEY)?;
     let base = fields.optional_text("api_base_url", MAX_TOKEN)?;
     let code = token.gateway_code.clone();
@@ -92,13 +92,15 @@ pub(super) fn authorization(fields: &Fields) -> Result<Authorization, Answer> {
     })
 }
 
-/// The token that `/token` brings.
-pub(super) fn machine_token(fields: &Fields) -> Result<MachineToken, Answer> {
+/// The token that `/token` brings. Newer clients leave `gateway_code` out: then it is that of
+/// `instance`, `proxy.id`.
+pub(super) fn machine_token(fields: &Fields, instance: &str) -> Result<MachineToken, Answer> {
+    let code = fields.optional_text("gateway_code", MAX_NAME)?;
     let token = MachineToken::new(
         fields.token("machine_token", MAX_TOKEN)?,
         fields.token("expires_at", MAX_NAME)?,
         fields.token("gateway_id", MAX_NAME)?,
-        fields.text("gateway_code", MAX_NAME)?,
+        code.unwrap_or(instance),
         fields.texts("abilities")?,
     );
     if token.expires().is_none() {

@@ -18,9 +18,30 @@ pub enum RunbeamError {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// No HTTP client can be made, for want of certificates of the system for instance.
-    #[error("cannot make an HTTP client: {0}")]
+    /// Something on this machine stands in the way of every call: no HTTP client can be made, for
+    /// want of certificates of the system for instance. Says what, and why.
+    #[error("{0}")]
     Setup(String),
+    /// The cloud renewed a machine token with one for another gateway, which is not used.
+    #[error(
+        "the cloud answered with a machine token for gateway {given:?}, not for {expected:?}: it is not used"
+    )]
+    OtherGateway {
+        /// The id of the gateway that the old token is for.
+        expected: String,
+        /// The id of the gateway that the new one is for.
+        given: String,
+    },
+    /// Nobody can tell which gateway a bare machine token is for.
+    #[error(
+        "RUNBEAM_MACHINE_TOKEN: the cloud knows {count} gateways and none named {instance}: set proxy.id to the gateway's code, or give the token as JSON with its gateway_id"
+    )]
+    UnknownGateway {
+        /// How many gateways the token may see.
+        count: usize,
+        /// The name that was looked for, `proxy.id`.
+        instance: String,
+    },
     /// A token that no `Authorization` header can carry. Nothing was sent.
     #[error("the token is empty, or holds characters that no header can carry")]
     UnusableToken,

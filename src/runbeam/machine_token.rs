@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// What the cloud gave a gateway, so that it can act on its own. In JSON, with exactly these names;
 /// unknown members are passed over.
@@ -20,7 +20,9 @@ pub struct MachineToken {
     pub expires_at: String,
     /// The gateway's id in the cloud.
     pub gateway_id: String,
-    /// The gateway's code in the cloud.
+    /// The gateway's code in the cloud. Absent in JSON: empty, and whoever reads it takes the
+    /// instance's name.
+    #[serde(default, deserialize_with = "text_or_null")]
     pub gateway_code: String,
     /// What the token may be used for.
     #[serde(default)]
@@ -49,6 +51,14 @@ impl MachineToken {
         }
     }
 
+    /// The same with a gateway code, that of the instance if it has none.
+    pub(super) fn with_code(mut self, instance: &str) -> Self {
+        if self.gateway_code.trim().is_empty() {
+            instance.clone_into(&mut self.gateway_code);
+        }
+        self
+    }
+
     /// Whether it is there and has not expired. Whether the cloud has revoked it, only the cloud
     /// knows.
     pub fn is_valid(&self) -> bool {
@@ -68,6 +78,11 @@ impl MachineToken {
     pub fn expires(&self) -> Option<SystemTime> {
         time(&self.expires_at).map(SystemTime::from)
     }
+}
+
+/// Null is nothing.
+fn text_or_null<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {
+    Option::deserialize(value).map(Option::unwrap_or_default)
 }
 
 /// Shows everything but the token.
@@ -138,6 +153,14 @@ mod tests {
         let short = r#"{"machine_token":"mt_x","expires_at":"2099-12-31T23:59:59Z","gateway_id":"i","gateway_code":"c","new":1}"#;
         let token: MachineToken = serde_json::from_str(short).unwrap();
         assert!(token.abilities.is_empty() && token.issued_at.is_none() && token.is_valid());
+        for code in ["", r#","gateway_code":null"#] {
+            let newer = format!(
+                r#"{{"machine_token":"mt_x","expires_at":"2099-12-31T23:59:59Z","gateway_id":"i"{code}}}"#
+            );
+            let token: MachineToken = serde_json::from_str(&newer).unwrap();
+            assert!(token.gateway_code.is_empty());
+            assert_eq!(token.with_code("edge-1").gateway_code, "edge-1");
+        }
         let missing = r#"{"machine_token":"mt_x","gateway_id":"i","gateway_code":"c"}"#;
         assert!(serde_json::from_str::<MachineToken>(missing).is_err());
     }

@@ -8,6 +8,11 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use super::error::RunbeamError;
 
+/// The host of the published client's own default, `http://app.runbeam.io/api`. Users have it in
+/// their settings, and the issuer of their tokens begins with it: it counts as its https origin
+/// where names are compared. Nothing is ever sent there in clear text.
+pub(super) const PUBLISHED_DEFAULT_HOST: &str = "app.runbeam.io";
+
 /// A scheme, a host and a port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Origin {
@@ -54,6 +59,22 @@ impl Origin {
             host: host.to_owned(),
             port,
         })
+    }
+
+    /// The origin that an issuer means: its own, but for that of the published client's default.
+    pub(super) fn of_issuer(issuer: &str) -> Option<Self> {
+        let origin = Self::exact(issuer)?;
+        if origin.host == PUBLISHED_DEFAULT_HOST
+            && !origin.tls
+            && origin.port == default_port(false)
+        {
+            return Some(Self {
+                tls: true,
+                port: default_port(true),
+                ..origin
+            });
+        }
+        Some(origin)
     }
 
     /// Takes the origin of an address that the operator or the program named, in which case does
@@ -239,6 +260,34 @@ mod tests {
         for address in bad {
             assert_eq!(Origin::exact(address), None, "{address:?}");
         }
+    }
+
+    #[test]
+    fn the_issuer_of_the_published_default_is_its_https_origin() {
+        let of = |issuer: &str| Origin::of_issuer(issuer).map(|origin| origin.to_string());
+        let https = Some("https://app.runbeam.io".to_owned());
+        for issuer in [
+            "http://app.runbeam.io/api/cli/check-login/x",
+            "http://app.runbeam.io",
+            "http://app.runbeam.io:80/",
+            "https://app.runbeam.io/api",
+        ] {
+            assert_eq!(of(issuer), https, "{issuer}");
+        }
+        for issuer in [
+            "http://app.runbeam.io:8080",
+            "http://app.runbeam.io.evil.example",
+            "http://app.runbeam.io@evil.example",
+            "http://api.runbeam.cloud",
+            "http://APP.runbeam.io",
+            "",
+        ] {
+            assert_ne!(of(issuer), https, "{issuer}");
+        }
+        assert!(
+            Origin::named("http://app.runbeam.io/api").is_err(),
+            "never in clear text"
+        );
     }
 
     #[test]

@@ -81,8 +81,12 @@ pub struct StoreSettings {
 /// processes: the last save wins, whole.
 #[derive(Debug)]
 pub struct TokenStore {
+    instance: String,
     kind: StoreKind,
+    /// Where the next token goes.
     chosen: Mutex<Chosen>,
+    /// Where the token lies that was last read or written.
+    place: Mutex<Option<Chosen>>,
     file: Option<Arc<EncryptedFile>>,
     left: Option<Left>,
     keyring: Keyring,
@@ -128,8 +132,10 @@ impl TokenStore {
         Ok(Self {
             kind,
             chosen: Mutex::new(chosen),
+            place: Mutex::default(),
             file,
             left: home.map(|home| Left::by_the_library(&home, &instance)),
+            instance,
             keyring,
             memory: Mutex::default(),
             seen: Mutex::default(),
@@ -137,10 +143,17 @@ impl TokenStore {
         })
     }
 
-    /// Where the token is kept, for people: `encrypted file /var/lib/edge/auth.json`, `keyring`,
+    /// Where the next token goes, for people: `encrypted file /var/lib/edge/auth.json`, `keyring`,
     /// `memory`.
     pub fn description(&self) -> String {
         choice::describe(self.chosen(), self.file.as_deref())
+    }
+
+    /// Where the token is that was last loaded or saved, in the same words: it need not be where
+    /// the next one goes. `None`: there was none.
+    pub fn location(&self) -> Option<String> {
+        let place = *locked(&self.place);
+        place.map(|place| choice::describe(place, self.file.as_deref()))
     }
 
     /// Whether the token outlives the process.

@@ -182,7 +182,7 @@ impl UserTokens {
 
     /// The trusted issuer of that name.
     fn trusted(&self, issuer: Option<&str>) -> Result<(&Origin, &DetachedKeys), UserTokenProblem> {
-        let named = issuer.and_then(Origin::exact);
+        let named = issuer.and_then(Origin::of_issuer);
         self.trusted
             .iter()
             .find(|(origin, _)| Some(origin) == named.as_ref())

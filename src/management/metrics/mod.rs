@@ -9,6 +9,7 @@ mod families;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::answer::Answer;
+use super::counts::Counts;
 use super::process::Process;
 use crate::gateway::{KeySetStatus, Live, State as Health, UpstreamStatus};
 use crate::runbeam::agent::{Agent, State, Status};
@@ -19,7 +20,7 @@ use http::StatusCode;
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The state of the process, for a scraper.
-pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> Answer {
+pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter, calls: &Counts) -> Answer {
     let mut all = Families::default();
     requests(&mut all, live);
     upstreams(&mut all, live);
@@ -27,6 +28,7 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> Answer {
     credentials(&mut all, live);
     configuration(&mut all, live);
     runbeam(&mut all, &agent.status());
+    management(&mut all, calls);
     all.gauge(
         "harmony_certificate_expiry_timestamp_seconds",
         "When a certificate that a listener serves expires, in Unix time.",
@@ -322,6 +324,21 @@ fn runbeam(all: &mut Families, cloud: &Status) {
             |(result, times): (&str, u64)| (vec![("result", result.to_owned())], count(times));
         all.counter(name, help, results.map(sample));
     }
+}
+
+fn management(all: &mut Families, calls: &Counts) {
+    let sample =
+        |label| move |(value, times): (&str, u64)| (vec![(label, value.to_owned())], count(times));
+    all.counter(
+        "harmony_management_refusals_total",
+        "Calls of the Management API that were turned away, by reason.",
+        calls.refusals().map(sample("reason")),
+    );
+    all.counter(
+        "harmony_runbeam_authorizations_total",
+        "Calls of /authorize and /token: ok, refused (the caller's error), failed (ours or the cloud's).",
+        calls.authorizations().map(sample("result")),
+    );
 }
 
 /// By the names that every Prometheus client gives them.

@@ -1,7 +1,9 @@
 //! Addresses of the cloud: which ones mean the configured one, and how one is shown. Nothing is
 //! ever sent to an address that somebody else names.
 
+use super::surroundings::is_loopback;
 use crate::gateway::Runbeam;
+use crate::runbeam::origin::PUBLISHED_DEFAULT_HOST;
 
 /// The addresses of the configured cloud.
 pub(super) fn bases(settings: &Runbeam) -> Vec<String> {
@@ -24,12 +26,25 @@ fn compared(base: &str) -> Option<(String, String, Option<u16>, String)> {
     }
     let path = url.path().trim_end_matches('/');
     let path = path.strip_suffix("/api").unwrap_or(path);
-    Some((
-        url.scheme().to_owned(),
-        url.host_str()?.to_owned(),
-        url.port_or_known_default(),
-        path.trim_end_matches('/').to_owned(),
-    ))
+    let host = url.host_str()?.to_owned();
+    let (scheme, port) = match (url.scheme(), url.port_or_known_default()) {
+        ("http", Some(80)) if host == PUBLISHED_DEFAULT_HOST => ("https", Some(443)),
+        other => other,
+    };
+    let path = path.trim_end_matches('/').to_owned();
+    Some((scheme.to_owned(), host, port, path))
+}
+
+/// An address as the configuration can name it, which takes no http to another machine.
+pub(super) fn configurable(base: &str) -> String {
+    let shown = shown(base);
+    let Ok(mut url) = reqwest::Url::parse(&shown) else {
+        return shown;
+    };
+    if url.scheme() == "http" && !is_loopback(&shown) && url.set_scheme("https").is_ok() {
+        return url.as_str().trim_end_matches('/').to_owned();
+    }
+    shown
 }
 
 /// An address as a message may show it: no user name, password, query; not too long.
@@ -81,6 +96,38 @@ mod tests {
             "",
         ] {
             assert_ne!(compared(base), same, "{base}");
+        }
+    }
+
+    #[test]
+    fn the_published_clients_default_is_its_https_origin() {
+        let same = compared("https://app.runbeam.io");
+        for base in [
+            "http://app.runbeam.io/api",
+            "http://app.runbeam.io",
+            "http://APP.runbeam.io:80/api/",
+            "https://app.runbeam.io/api",
+        ] {
+            assert_eq!(compared(base), same, "{base}");
+            assert_eq!(compared(&configurable(base)), same, "{base}");
+            assert!(configurable(base).starts_with("https://app.runbeam.io"));
+        }
+        for base in [
+            "http://app.runbeam.io:8080/api",
+            "http://app.runbeam.io.evil.example/api",
+            "http://api.runbeam.io/api",
+            "http://app.runbeam.io@evil.example",
+        ] {
+            assert_ne!(compared(base), same, "{base}");
+        }
+        for (base, settable) in [
+            ("http://other.example/api", "https://other.example/api"),
+            ("http://other.example:81", "https://other.example:81"),
+            ("http://127.0.0.1:8080/api", "http://127.0.0.1:8080/api"),
+            ("https://u:p@other.example/", "https://other.example"),
+            ("nonsense", "nonsense"),
+        ] {
+            assert_eq!(configurable(base), settable, "{base}");
         }
     }
 

@@ -1,30 +1,55 @@
-//! How long to wait after a failure: longer each time, with jitter, never for ever.
+//! When the cloud is asked again. Every pause is drawn from its whole range, so that gateways that
+//! were stopped, refused or started at one moment do not come back at one moment.
 
 use std::time::Duration;
 
-/// Grows from `first` to `most`, doubling.
+use fastrand::Rng;
+
+/// How far what the cloud asked for is stretched at most, unless polls are further apart.
+const MOST_STRETCHED: Duration = Duration::from_secs(300);
+
+/// A pause anywhere between the two.
+pub(super) fn between(least: Duration, most: Duration, random: &mut Rng) -> Duration {
+    least + most.saturating_sub(least).mul_f64(random.f64())
+}
+
+/// The pauses after failures: anywhere from 0 to a bound that doubles.
 #[derive(Debug, Clone)]
 pub(super) struct Backoff {
     first: Duration,
     most: Duration,
+    /// What comes on top of what the other side asks for goes up to this at least.
+    stretch: Duration,
+    /// What is left of the time in which nobody asks twice.
+    opening: Duration,
     failures: u32,
 }
 
 impl Backoff {
+    /// The first pause is `first` in the mean; none is longer than `most`, unless the other side
+    /// asks for that.
     pub(super) fn new(first: Duration, most: Duration) -> Self {
         Self {
-            first: first.min(most),
+            first,
             most,
+            stretch: Duration::ZERO,
+            opening: Duration::ZERO,
             failures: 0,
         }
     }
 
-    /// The pause after one more failure; at least what the other side asked for.
-    pub(super) fn after_failure(&mut self, asked: Option<Duration>) -> Duration {
-        let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
+    /// The pause after one more failure. `asked` is what the other side asked for
+    /// (`Retry-After`): all of it passes first. What follows is anywhere up to as long again (at
+    /// most five minutes), and no shorter than what would follow anyway.
+    pub(super) fn after_failure(&mut self, asked: Option<Duration>, random: &mut Rng) -> Duration {
         self.failures = self.failures.saturating_add(1).min(31);
-        let pause = self.first.saturating_mul(factor).min(self.most);
-        jittered(pause).max(asked.unwrap_or_default())
+        let mut bound = self.first.saturating_mul(1 << self.failures).min(self.most);
+        if let Some(asked) = asked {
+            bound = bound.max(asked.min(MOST_STRETCHED)).max(self.stretch);
+        }
+        let asked = asked.unwrap_or_default();
+        let least = self.opening.min(bound / 2);
+        between(asked.max(least), asked.saturating_add(bound), random)
     }
 
     /// After a success.
@@ -33,42 +58,211 @@ impl Backoff {
     }
 }
 
-/// The same, give or take 10 %, so that many gateways do not ask at once.
-pub(super) fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(0.9 + 0.2 * fastrand::f64())
+/// When one gateway polls. `now` is the time since this began.
+#[derive(Debug)]
+pub(super) struct Pacing {
+    interval: Duration,
+    /// Where the first poll lies, and no second one: if it were 0, the second polls of gateways
+    /// that begin together would come on top of the last of their first ones.
+    opening: Duration,
+    failures: Backoff,
+}
+
+impl Pacing {
+    /// `at_once`: somebody waits for the first poll.
+    pub(super) fn new(interval: Duration, failures: Backoff, at_once: bool) -> Self {
+        let opening = if at_once { Duration::ZERO } else { interval };
+        // Gateways that are told the same at one moment come back over two intervals at least.
+        let stretch = interval.saturating_mul(2);
+        Self {
+            interval,
+            opening,
+            failures: Backoff {
+                stretch,
+                ..failures
+            },
+        }
+    }
+
+    /// The pause before the first poll: anywhere in the interval.
+    pub(super) fn first(&self, random: &mut Rng) -> Duration {
+        between(Duration::ZERO, self.opening, random)
+    }
+
+    /// The pause after a poll that succeeded: from 0 to twice the interval.
+    pub(super) fn after_success(&mut self, now: Duration, random: &mut Rng) -> Duration {
+        self.failures.reset();
+        let least = self.opening.saturating_sub(now);
+        between(least, self.interval.saturating_mul(2), random)
+    }
+
+    /// The pause after one that did not: all of what the cloud asked for, and more.
+    pub(super) fn after_failure(
+        &mut self,
+        asked: Option<Duration>,
+        now: Duration,
+        random: &mut Rng,
+    ) -> Duration {
+        self.failures.opening = self.opening.saturating_sub(now);
+        self.failures.after_failure(asked, random)
+    }
+
+    /// Forgets the failures: another token may fare better.
+    pub(super) fn reset(&mut self) {
+        self.failures.reset();
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn about(pause: Duration, seconds: u64) -> bool {
-        let seconds = Duration::from_secs(seconds);
-        pause >= seconds.mul_f64(0.9) && pause <= seconds.mul_f64(1.1)
+    const NODES: usize = 1000;
+    const INTERVAL: Duration = Duration::from_secs(30);
+    /// Long after the beginning.
+    const LATER: Duration = Duration::from_secs(3600);
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// As the agent makes one.
+    fn pacing(at_once: bool) -> Pacing {
+        Pacing::new(INTERVAL, Backoff::new(INTERVAL, seconds(300)), at_once)
+    }
+
+    /// Least, mean and most of many pauses, in seconds.
+    fn drawn(mut draw: impl FnMut(&mut Rng) -> Duration) -> (f64, f64, f64) {
+        let mut random = Rng::with_seed(1);
+        let pauses: Vec<f64> = (0..20_000)
+            .map(|_| draw(&mut random).as_secs_f64())
+            .collect();
+        let sum: f64 = pauses.iter().sum();
+        let least = pauses.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = pauses.iter().copied().fold(0.0, f64::max);
+        (least, sum / 20_000.0, most)
+    }
+
+    #[track_caller]
+    fn assert_spread((least, mean, most): (f64, f64, f64), from: f64, to: f64) {
+        let width = to - from;
+        assert!(least >= from && least < from + width / 100.0, "{least}");
+        assert!(most <= to && most > to - width / 100.0, "{most}");
+        assert!((mean - (from + to) / 2.0).abs() < width / 50.0, "{mean}");
     }
 
     #[test]
-    fn it_doubles_to_its_limit_and_begins_anew() {
-        let mut backoff = Backoff::new(Duration::from_secs(5), Duration::from_secs(300));
-        for expected in [5, 10, 20, 40, 80, 160, 300, 300] {
-            let pause = backoff.after_failure(None);
-            assert!(about(pause, expected), "{pause:?}, not {expected} s");
+    fn pauses_are_drawn_from_their_whole_range() {
+        let steady = |random: &mut Rng| pacing(false).after_success(LATER, random);
+        assert_spread(drawn(steady), 0.0, 60.0);
+        assert_spread(drawn(|random| pacing(false).first(random)), 0.0, 30.0);
+        assert_eq!(drawn(|random| pacing(true).first(random)).2, 0.0);
+        for (failures, bound) in [(1, 60.0), (2, 120.0), (3, 240.0), (4, 300.0), (40, 300.0)] {
+            let failed = |random: &mut Rng| {
+                let mut pacing = pacing(false);
+                for _ in 1..failures {
+                    pacing.after_failure(None, LATER, random);
+                }
+                pacing.after_failure(None, LATER, random)
+            };
+            assert_spread(drawn(failed), 0.0, bound);
         }
-        for _ in 0..100 {
-            assert!(about(backoff.after_failure(None), 300));
-        }
-        backoff.reset();
-        assert!(about(backoff.after_failure(None), 5));
     }
 
     #[test]
-    fn the_other_side_may_ask_for_more_but_not_for_less() {
-        let mut backoff = Backoff::new(Duration::from_secs(5), Duration::from_secs(300));
-        let minute = Duration::from_secs(60);
-        assert_eq!(backoff.after_failure(Some(minute)), minute);
-        assert!(about(
-            backoff.after_failure(Some(Duration::from_secs(1))),
-            10
-        ));
+    fn what_the_other_side_asks_for_is_stretched_and_never_cut() {
+        for (asked, from, to) in [(1, 1.0, 11.0), (60, 60.0, 120.0), (3600, 3600.0, 3900.0)] {
+            let pause = |random: &mut Rng| {
+                Backoff::new(seconds(5), seconds(300)).after_failure(Some(seconds(asked)), random)
+            };
+            assert_spread(drawn(pause), from, to);
+        }
+    }
+
+    #[test]
+    fn a_success_begins_anew() {
+        let after = |random: &mut Rng| {
+            let mut pacing = pacing(false);
+            for _ in 0..9 {
+                pacing.after_failure(None, LATER, random);
+            }
+            pacing.after_success(LATER, random);
+            pacing.after_failure(None, LATER, random)
+        };
+        assert_spread(drawn(after), 0.0, 60.0);
+    }
+
+    /// What a cloud answers at a time; `None`: all is well.
+    type Answer = fn(f64) -> Option<Option<Duration>>;
+
+    /// How many of a thousand gateways, which all begin at 0, ask in each second.
+    fn fleet(seed: u64, until: f64, answer: Answer) -> Vec<u32> {
+        let mut random = Rng::with_seed(seed);
+        let mut asked = vec![0; until as usize + 1];
+        for _ in 0..NODES {
+            let mut pacing = pacing(false);
+            let mut now = pacing.first(&mut random).as_secs_f64();
+            while now < until {
+                asked[now as usize] += 1;
+                let since = Duration::from_secs_f64(now);
+                let pause = match answer(now) {
+                    None => pacing.after_success(since, &mut random),
+                    Some(retry_after) => pacing.after_failure(retry_after, since, &mut random),
+                };
+                now += pause.as_secs_f64();
+            }
+        }
+        asked
+    }
+
+    const STEADY: f64 = NODES as f64 / 30.0;
+
+    #[track_caller]
+    fn assert_calm(asked: &[u32], what: &str) {
+        let busiest = asked.iter().max().copied().unwrap_or_default();
+        assert!(
+            f64::from(busiest) <= 2.0 * STEADY,
+            "{what}: {busiest} in the busiest second"
+        );
+    }
+
+    #[test]
+    fn a_fleet_never_comes_in_one_second() {
+        for seed in 0..20 {
+            let steady = fleet(seed, 1000.0, |_| None);
+            assert_calm(&steady, "after a start of all at once");
+            let mean = f64::from(steady[100..].iter().sum::<u32>()) / 901.0;
+            assert!((mean - STEADY).abs() < STEADY / 20.0, "{mean} a second");
+            let outage = fleet(seed, 4600.0, |now| (now < 3600.0).then_some(None));
+            assert_calm(&outage, "in an outage of an hour and after it");
+            let told = fleet(seed, 1000.0, |now| {
+                (300.0..330.0).contains(&now).then_some(Some(seconds(60)))
+            });
+            assert_calm(&told, "after Retry-After: 60 to all");
+        }
+    }
+
+    #[test]
+    fn a_fleet_that_is_told_to_wait_at_one_moment_comes_back_over_many() {
+        for seed in 0..20 {
+            let mut random = Rng::with_seed(seed);
+            let mut back = vec![0; 200];
+            for _ in 0..NODES {
+                let mut pacing = pacing(false);
+                let pause = pacing.after_failure(Some(seconds(60)), LATER, &mut random);
+                let pause = pause.as_secs_f64();
+                assert!(pause >= 60.0);
+                back[pause as usize] += 1;
+                let mut now = pause;
+                while now < 199.0 {
+                    let seconds = Duration::from_secs_f64(3600.0 + now);
+                    now += pacing.after_success(seconds, &mut random).as_secs_f64();
+                    if now < 199.0 {
+                        back[now as usize] += 1;
+                    }
+                }
+            }
+            assert_calm(&back, "told at one moment");
+        }
     }
 }

@@ -61,6 +61,11 @@ impl Held {
         !self.token.gateway_id.is_empty()
     }
 
+    /// Whether the store has it too, so that it outlives the process.
+    pub(super) fn is_in_store(&self) -> bool {
+        self.stored && self.is_whole() && !self.unsaved
+    }
+
     /// Where the connection is with it.
     pub(super) fn state(&self, renew_before: Duration) -> State {
         if self.token.is_expired() {

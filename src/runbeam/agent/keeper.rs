@@ -1,7 +1,7 @@
 //! Where the agent keeps its token: the store that the configuration asks for, opened when it is
 //! needed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::surroundings::Surroundings;
 use crate::gateway::{Runbeam, StoreChoice};
@@ -11,7 +11,14 @@ use crate::runbeam::{MachineToken, StoreError, StoreKind, StoreSettings, TokenSt
 pub(super) struct Keeper {
     settings: StoreSettings,
     open: tokio::sync::Mutex<Option<(StoreKind, Arc<TokenStore>)>>,
-    description: Mutex<Option<String>>,
+    described: Mutex<Described>,
+}
+
+/// Where tokens are, in words.
+#[derive(Default)]
+struct Described {
+    next: Option<String>,
+    last: Option<String>,
 }
 
 impl Keeper {
@@ -24,7 +31,7 @@ impl Keeper {
                 encryption_key: surroundings.encryption_key.clone(),
             },
             open: tokio::sync::Mutex::default(),
-            description: Mutex::default(),
+            described: Mutex::default(),
         }
     }
 
@@ -52,10 +59,32 @@ impl Keeper {
         Ok(store)
     }
 
-    /// Where tokens are kept, in words.
+    /// Where the next token goes.
     pub(super) fn description(&self) -> Option<String> {
-        let kept = self.description.lock();
-        kept.unwrap_or_else(PoisonError::into_inner).clone()
+        self.described().next.clone()
+    }
+
+    /// Where the token is that was last read or written.
+    pub(super) fn location(&self) -> Option<String> {
+        let described = self.described();
+        described.last.as_ref().or(described.next.as_ref()).cloned()
+    }
+
+    fn described(&self) -> MutexGuard<'_, Described> {
+        self.described
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The token of the store.
+    pub(super) async fn load(
+        &self,
+        settings: &Runbeam,
+    ) -> Result<Option<MachineToken>, StoreError> {
+        let store = self.store(Some(settings)).await?;
+        let loaded = store.load().await;
+        self.describe(&store);
+        loaded
     }
 
     pub(super) async fn save(
@@ -71,8 +100,10 @@ impl Keeper {
     }
 
     fn describe(&self, store: &TokenStore) {
-        let kept = self.description.lock();
-        *kept.unwrap_or_else(PoisonError::into_inner) = Some(store.description());
+        *self.described() = Described {
+            next: Some(store.description()),
+            last: store.location(),
+        };
     }
 }
 

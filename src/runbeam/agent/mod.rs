@@ -99,6 +99,11 @@ impl Agent {
         }
     }
 
+    /// `proxy.id`, the gateway's code where nobody says another one.
+    pub fn instance(&self) -> &str {
+        &self.surroundings.instance
+    }
+
     /// Whether `[runbeam]` is on.
     pub fn is_enabled(&self) -> bool {
         self.live.runbeam().is_some()
@@ -123,7 +128,11 @@ impl Agent {
             token_expires_at: held.and_then(|held| told(&held.token.expires_at)),
             token_expires: held.and_then(|held| held.token.expires()),
             token_source: held.map(|held| held.source.name()),
-            token_store: self.keeper.description(),
+            token_store: match held {
+                Some(held) if held.is_in_store() => self.keeper.location(),
+                Some(_) => Some("memory".to_owned()),
+                None => self.keeper.description(),
+            },
             last_poll: facts.last_poll,
             last_error: settings.and_then(|_| {
                 facts

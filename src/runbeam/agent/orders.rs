@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
 
 use super::Agent;
-use super::address::{bases, is_of_this_cloud, shown};
+use super::address::{bases, configurable, is_of_this_cloud, shown};
 use super::held::{Held, Source};
 use crate::gateway::Runbeam;
 use crate::runbeam::{
@@ -58,11 +58,13 @@ pub enum OrderError {
     Cloud(RunbeamError),
     /// The token is for another cloud than the configured one.
     #[error(
-        "the token is from {given}, and this gateway is configured for {configured}: set runbeam.cloud_api_base_url (or add it to runbeam.api_base_urls), or point the client to {configured} with `runbeam config:set api-url {configured}`"
+        "the token is from {given}, and this gateway is configured for {configured}: set runbeam.cloud_api_base_url to {settable} (or add that to runbeam.api_base_urls), or point the client to {configured} with `runbeam config:set api-url {configured}`"
     )]
     OtherCloud {
         /// What the caller named.
         given: String,
+        /// The same as the configuration can name it: by https, unless it is on this machine.
+        settable: String,
         /// What the configuration names.
         configured: String,
     },
@@ -146,6 +148,7 @@ impl Agent {
         {
             return Err(OrderError::OtherCloud {
                 given: shown(given),
+                settable: configurable(given),
                 configured: settings.cloud_api_base_url.clone(),
             });
         }

@@ -146,9 +146,9 @@ impl Agent {
 fn only(mut gateways: Vec<Gateway>, instance: &str) -> Result<Gateway, RunbeamError> {
     match (gateways.pop(), gateways.len()) {
         (Some(gateway), 0) => Ok(gateway),
-        (_, others) => Err(RunbeamError::Setup(format!(
-            "RUNBEAM_MACHINE_TOKEN: the cloud knows {} gateways and none named {instance}: set proxy.id to the gateway's code, or give the token as JSON with its gateway_id",
-            if others == 0 { 0 } else { others + 1 }
-        ))),
+        (last, others) => Err(RunbeamError::UnknownGateway {
+            count: others + usize::from(last.is_some()),
+            instance: instance.to_owned(),
+        }),
     }
 }

@@ -23,9 +23,12 @@ impl Agent {
             .authorize_gateway(&token.machine_token, &token.gateway_code, None, None)
             .await;
         let renewed = match renewed {
-            Ok(renewed) if held.is_whole() && renewed.gateway.id != token.gateway_id => Err(
-                RunbeamError::Setup("the cloud gave a token for another gateway".to_owned()),
-            ),
+            Ok(renewed) if held.is_whole() && renewed.gateway.id != token.gateway_id => {
+                Err(RunbeamError::OtherGateway {
+                    expected: token.gateway_id.clone(),
+                    given: renewed.gateway.id,
+                })
+            }
             other => other,
         };
         match renewed {

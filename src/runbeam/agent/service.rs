@@ -7,14 +7,16 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::backoff::{Backoff, jittered};
+use super::backoff::{Backoff, Pacing, between};
 use super::{Agent, CALL, Held};
 use crate::gateway::Runbeam;
 use crate::runbeam::RunbeamClient;
 
-/// Longest pause between polls that fail.
+/// First pause between polls that fail, in the mean, unless polls are closer together; and the
+/// longest.
+const FIRST_BETWEEN_POLLS: Duration = Duration::from_secs(30);
 const MOST_BETWEEN_POLLS: Duration = Duration::from_secs(300);
-/// First pause after a renewal that failed, and the longest.
+/// First pause after a renewal that failed, in the mean, and the longest.
 const FIRST_BETWEEN_RENEWALS: Duration = Duration::from_secs(60);
 const MOST_BETWEEN_RENEWALS: Duration = Duration::from_secs(3600);
 /// How long a token that the cloud has just renewed is let be, however short it lives.
@@ -36,20 +38,27 @@ impl Agent {
         tokio::pin!(stop);
         let mut configurations = self.live.changes();
         let mut news = self.news.subscribe();
+        // Only who hands a token over waits for what comes of it. A start or a change of the
+        // configuration may be that of a whole fleet.
+        let mut at_once = false;
         loop {
             configurations.mark_unchanged();
             news.mark_unchanged();
             let settings = self.live.runbeam();
-            let serving = self.clone().serve(settings.clone());
+            let serving = self.clone().serve(settings.clone(), at_once);
             tokio::pin!(serving);
             loop {
                 tokio::select! {
                     () = &mut stop => return,
                     () = &mut serving => {}
-                    _ = news.changed() => break,
+                    _ = news.changed() => {
+                        at_once = true;
+                        break;
+                    }
                     // Most changes of the configuration, those from the cloud too, are no matter of
                     // the connection.
                     _ = configurations.changed() => if self.live.runbeam() != settings {
+                        at_once = false;
                         break;
                     },
                 }
@@ -58,7 +67,7 @@ impl Agent {
     }
 
     /// Does what is due, until it is dropped: a change of settings and a new token begin it anew.
-    async fn serve(self: Arc<Self>, settings: Option<Runbeam>) {
+    async fn serve(self: Arc<Self>, settings: Option<Runbeam>, at_once: bool) {
         let Some(settings) = settings else {
             return std::future::pending().await;
         };
@@ -70,7 +79,7 @@ impl Agent {
             }
         };
         self.find_token(&settings).await;
-        let mut work = Work::new(self, settings, client);
+        let mut work = Work::new(self, settings, client, at_once);
         loop {
             work.do_what_is_due().await;
             sleep_until(work.next()).await;
@@ -83,7 +92,9 @@ struct Work {
     agent: Arc<Agent>,
     settings: Runbeam,
     client: RunbeamClient,
-    polls: Backoff,
+    begun: Instant,
+    random: fastrand::Rng,
+    polls: Pacing,
     next_poll: Instant,
     renewals: Backoff,
     next_renewal: Instant,
@@ -91,17 +102,24 @@ struct Work {
 }
 
 impl Work {
-    fn new(agent: Arc<Agent>, settings: Runbeam, client: RunbeamClient) -> Self {
+    fn new(agent: Arc<Agent>, settings: Runbeam, client: RunbeamClient, at_once: bool) -> Self {
         let now = Instant::now();
-        let first = settings.poll_interval.unwrap_or(FIRST_BETWEEN_RENEWALS);
+        let mut random = fastrand::Rng::new();
+        let interval = settings.poll_interval.unwrap_or(FIRST_BETWEEN_POLLS);
+        let failures = Backoff::new(interval.min(FIRST_BETWEEN_POLLS), MOST_BETWEEN_POLLS);
+        let polls = Pacing::new(interval, failures, at_once);
+        let first = polls.first(&mut random);
         Self {
             agent,
             client,
-            polls: Backoff::new(first.min(Duration::from_secs(30)), MOST_BETWEEN_POLLS),
-            next_poll: now,
-            renewals: Backoff::new(FIRST_BETWEEN_RENEWALS, MOST_BETWEEN_RENEWALS),
-            next_renewal: now,
+            begun: now,
+            next_poll: now + first,
+            // A token that is due already is renewed before it is used.
+            next_renewal: now + first,
             next_look: now + LOOK_WITHOUT_TOKEN,
+            polls,
+            renewals: Backoff::new(FIRST_BETWEEN_RENEWALS, MOST_BETWEEN_RENEWALS),
+            random,
             settings,
         }
     }
@@ -133,29 +151,31 @@ impl Work {
         // In a task of its own: a token that the cloud has given must not be lost because something
         // else happens meanwhile.
         let renewal = tokio::spawn(async move { agent.renew(&client, &settings, &held).await });
+        let random = &mut self.random;
         let pause = match renewal.await {
             Ok(Ok(())) => {
                 self.renewals.reset();
                 self.next_poll = Instant::now();
                 // One that lives shorter than `renew_before_days` is due already.
                 let left = self.agent.held().and_then(|held| held.left());
-                (left.unwrap_or_default() / 3).max(LEAST_BETWEEN_RENEWALS)
+                between(LEAST_BETWEEN_RENEWALS, left.unwrap_or_default() / 3, random)
             }
-            Ok(Err(error)) => self.renewals.after_failure(error.retry_after()),
-            Err(_) => self.renewals.after_failure(None),
+            Ok(Err(error)) => self.renewals.after_failure(error.retry_after(), random),
+            Err(_) => self.renewals.after_failure(None, random),
         };
         self.next_renewal = Instant::now() + pause;
     }
 
     async fn poll(&mut self, held: Held) {
         let outcome = self.agent.poll(&self.client, &self.settings, &held).await;
+        let now = self.begun.elapsed();
         let pause = match outcome {
-            Ok(()) => {
-                self.polls.reset();
-                jittered(self.settings.poll_interval.unwrap_or(MOST_BETWEEN_POLLS))
-            }
+            Ok(()) => self.polls.after_success(now, &mut self.random),
             Err(error) if error.is_rejected() && self.other_token(&held).await => Duration::ZERO,
-            Err(error) => self.polls.after_failure(error.retry_after()),
+            Err(error) => {
+                let asked = error.retry_after();
+                self.polls.after_failure(asked, now, &mut self.random)
+            }
         };
         self.next_poll = Instant::now() + pause;
     }

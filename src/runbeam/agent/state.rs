@@ -69,7 +69,8 @@ pub struct Status {
     pub token_expires: Option<SystemTime>,
     /// Where the token came from: `environment`, `store` or `api`.
     pub token_source: Option<&'static str>,
-    /// Where tokens are kept, in words; `None` until the store is open.
+    /// Where the token in use is, in words; without one, where the next one goes, and `None` until
+    /// the store is open.
     pub token_store: Option<String>,
     /// When the cloud last answered a poll, whether well or not at all.
     pub last_poll: Option<SystemTime>,

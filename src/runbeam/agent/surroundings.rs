@@ -58,10 +58,11 @@ impl Surroundings {
         if let Some(key) = &encryption_key {
             EncryptionKeys::parse(key)?;
         }
+        let machine_token = environment_token(machine_token.as_ref().map(|token| token.as_str()))?;
         Ok(Self {
             instance: instance.to_owned(),
             state_dir,
-            machine_token: environment_token(machine_token.as_ref().map(|token| token.as_str()))?,
+            machine_token: machine_token.map(|token| token.with_code(instance)),
             encryption_key,
             jwt_secret: set("RUNBEAM_JWT_SECRET"),
             push_on_startup: on("RUNBEAM_PUSH_CONFIG_ON_STARTUP"),
@@ -83,7 +84,8 @@ impl Surroundings {
     }
 }
 
-fn is_loopback(base: &str) -> bool {
+/// Whether an address is on this machine.
+pub(super) fn is_loopback(base: &str) -> bool {
     let Ok(url) = reqwest::Url::parse(base) else {
         return false;
     };

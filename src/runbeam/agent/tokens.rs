@@ -25,7 +25,7 @@ impl Agent {
                 token.expires_at
             );
         }
-        let Some(held) = choose(environment, stored.clone(), uses_variable) else {
+        let Some(mut held) = choose(environment, stored.clone(), uses_variable) else {
             return;
         };
         if held.source == Source::Environment
@@ -33,7 +33,7 @@ impl Agent {
             && held.stored
             && stored.as_ref() != Some(&held.token)
         {
-            self.keep(settings, &held).await;
+            held.unsaved = !self.keep(settings, &held).await;
         }
         let mut facts = self.facts();
         if facts.held.is_none() {
@@ -150,11 +150,7 @@ impl Agent {
 
     /// What the store holds. What is wrong with it is told.
     async fn stored(&self, settings: &Runbeam) -> Option<MachineToken> {
-        let read = match self.keeper.store(Some(settings)).await {
-            Ok(store) => store.load().await,
-            Err(error) => Err(error),
-        };
-        match read {
+        match self.keeper.load(settings).await {
             Ok(token) => {
                 self.facts().store_error = None;
                 token

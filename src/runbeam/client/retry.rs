@@ -5,24 +5,27 @@ use std::time::Duration;
 use super::request::Request;
 use crate::runbeam::error::RunbeamError;
 
-/// The pause after the first try, doubling after each,
+/// The pause after the first try, in the mean, doubling after each,
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// up to this.
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 /// A longer `Retry-After` is the caller's business.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// The pause before another try of a call that failed for the `tried`th time. `None`: it is not
+/// The pause before another try of a call that failed for the `tried`th time: anywhere from 0 to
+/// twice the mean, after what the cloud asked for; what it asked for is stretched by up to as much
+/// again, so that those who were told the same do not come back at one moment. `None`: it is not
 /// tried again.
 pub(super) fn pause(request: &Request, error: &RunbeamError, tried: u32) -> Option<Duration> {
     let pause = FIRST_PAUSE
         .saturating_mul(1 << tried.saturating_sub(1).min(10))
         .min(LAST_PAUSE)
-        .mul_f64(0.5 + fastrand::f64());
+        .saturating_mul(2);
+    let drawn = |most: Duration| most.mul_f64(fastrand::f64());
     match error {
         // With the connection gone, nobody knows whether the cloud has carried the call out.
         RunbeamError::Unreachable { connected, .. } => {
-            (request.is_repeatable() || !connected).then_some(pause)
+            (request.is_repeatable() || !connected).then(|| drawn(pause))
         }
         RunbeamError::Status {
             status,
@@ -35,7 +38,7 @@ pub(super) fn pause(request: &Request, error: &RunbeamError, tried: u32) -> Opti
                 _ => false,
             };
             let asked = retry_after.unwrap_or_default();
-            (again && asked <= LONGEST_RETRY_AFTER).then_some(pause.max(asked))
+            (again && asked <= LONGEST_RETRY_AFTER).then(|| asked + drawn(pause.max(asked)))
         }
         _ => None,
     }
@@ -94,19 +97,25 @@ mod tests {
     #[test]
     fn pauses_grow_and_heed_the_cloud() {
         let get = Request::get("x", "/");
-        for (tried, least, most) in [
-            (1, 100, 300),
-            (2, 200, 600),
-            (9, 2500, 7500),
-            (99, 2500, 7500),
+        let drawn = |error: RunbeamError, tried| {
+            let pauses = (0..2000).filter_map(|_| pause(&get, &error, tried));
+            let pauses: Vec<f64> = pauses.map(|pause| pause.as_secs_f64()).collect();
+            assert_eq!(pauses.len(), 2000);
+            let least = pauses.iter().copied().fold(f64::INFINITY, f64::min);
+            (least, pauses.iter().copied().fold(0.0, f64::max))
+        };
+        for (error, tried, from, to) in [
+            (lost(true), 1, 0.0, 0.4),
+            (lost(true), 2, 0.0, 0.8),
+            (lost(true), 9, 0.0, 10.0),
+            (lost(true), 99, 0.0, 10.0),
+            (status(429, Some(7)), 1, 7.0, 14.0),
+            (status(503, Some(0)), 1, 0.0, 0.4),
         ] {
-            let pause = pause(&get, &lost(true), tried).unwrap();
-            let range = Duration::from_millis(least)..=Duration::from_millis(most);
-            assert!(range.contains(&pause), "{tried}: {pause:?}");
+            let width = (to - from) / 50.0;
+            let (least, most) = drawn(error, tried);
+            assert!(least >= from && least < from + width, "{tried}: {least}");
+            assert!(most <= to && most > to - width, "{tried}: {most}");
         }
-        assert_eq!(
-            pause(&get, &status(429, Some(7)), 1),
-            Some(Duration::from_secs(7))
-        );
     }
 }

@@ -61,9 +61,12 @@ impl Transport {
             // No reason to need the system's roots.
             builder.tls_certs_only([])
         };
-        let client = builder
-            .build()
-            .map_err(|error| Unusable::Setup(with_causes(&error)))?;
+        let client = builder.build().map_err(|error| {
+            Unusable::Setup(format!(
+                "cannot make an HTTP client: {}",
+                with_causes(&error)
+            ))
+        })?;
         let path = base_url
             .split_once("://")
             .and_then(|(_, rest)| rest.find('/').map(|start| &rest[start..]))

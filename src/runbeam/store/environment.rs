@@ -16,7 +16,7 @@ const MAX_TEXT: usize = 64 * 1024;
 /// What the variable holds.
 #[derive(Clone, PartialEq, Eq)]
 pub enum EnvironmentToken {
-    /// The JSON object: everything is known.
+    /// The JSON object. Its `gateway_code` may be absent, and is empty then.
     Whole(MachineToken),
     /// The token alone, as `runbeam token:get --raw` prints it: the cloud has to tell the gateway,
     /// and the expiry is unknown.
@@ -79,6 +79,16 @@ pub fn environment_token(
     ))))
 }
 
+impl EnvironmentToken {
+    /// The same for the gateway of this code, if it does not say which one itself.
+    pub(crate) fn with_code(self, instance: &str) -> Self {
+        match self {
+            Self::Whole(token) => Self::Whole(token.with_code(instance)),
+            bare @ Self::Bare(_) => bare,
+        }
+    }
+}
+
 impl fmt::Debug for EnvironmentToken {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -119,7 +129,7 @@ fn whole(text: &str) -> Result<MachineToken, EnvironmentTokenError> {
         machine_token,
         expires_at,
         required(&members, "gateway_id")?,
-        required(&members, "gateway_code")?,
+        optional(&members, "gateway_code")?.unwrap_or_default(),
         abilities(&members)?,
     );
     token.issued_at = issued_at;
@@ -203,6 +213,15 @@ mod tests {
             assert_eq!(
                 environment_token(Some(&text)),
                 Ok(Some(EnvironmentToken::Whole(want.clone()))),
+                "{text}"
+            );
+        }
+        for code in ["", ",\"gateway_code\":null"] {
+            let text = WHOLE.replace(",\n\"gateway_code\":\"my-gateway\"", code);
+            assert_ne!(text, WHOLE);
+            let token = environment_token(Some(&text)).unwrap().unwrap();
+            assert!(
+                matches!(&token, EnvironmentToken::Whole(token) if token.gateway_code.is_empty()),
                 "{text}"
             );
         }

@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use log::Level;
 use zeroize::Zeroizing;
 
+use super::choice::say_once;
 use super::error::StoreError;
 use super::keys::{EncryptionKeys, Sealed};
 use super::permissions::{self, Mark};
@@ -40,6 +42,8 @@ pub(super) struct EncryptedFile {
 pub(super) struct Opened {
     pub(super) plain: Zeroizing<Vec<u8>>,
     pub(super) mark: Mark,
+    /// The keys of which only a later one than the first opens it.
+    outdated: Option<EncryptionKeys>,
 }
 
 impl EncryptedFile {
@@ -75,7 +79,50 @@ impl EncryptedFile {
         if !permissions::check_directory(&self.directory)? {
             return Ok(None);
         }
-        self.open(&self.path(), None)
+        let path = self.path();
+        let opened = self.open(&path, None)?;
+        if opened
+            .as_ref()
+            .is_none_or(|opened| opened.outdated.is_none())
+        {
+            return Ok(opened);
+        }
+        match self.renew() {
+            Ok(renewed) => Ok(renewed),
+            Err(error) => {
+                say_once(
+                    Level::Warn,
+                    &format!(
+                        "{} cannot be encrypted anew with the first key, so the old one has to stay: {error}",
+                        path.display()
+                    ),
+                );
+                Ok(opened)
+            }
+        }
+    }
+
+    /// Encrypts anew, with the first key, what only a later one opens: then the old key can go.
+    fn renew(&self) -> Result<Option<Opened>, StoreError> {
+        let _lock = self.lock()?;
+        let path = self.path();
+        // Another process may have replaced it meanwhile.
+        let Some(opened) = self.open(&path, None)? else {
+            return Ok(None);
+        };
+        let Some(keys) = opened.outdated else {
+            return Ok(Some(opened));
+        };
+        let mark = self.write(&keys, &opened.plain)?;
+        log::info!(
+            "{} was encrypted with an older key: it is encrypted anew with the first one",
+            path.display()
+        );
+        Ok(Some(Opened {
+            mark: mark.unwrap_or(opened.mark),
+            outdated: None,
+            plain: opened.plain,
+        }))
     }
 
     /// Opens a file that the published library left, with our keys or with its own in `directory`.
@@ -121,20 +168,23 @@ impl EncryptedFile {
         let keys = keys.ok_or_else(|| StoreError::NoKey {
             path: path.to_owned(),
         })?;
-        let plain = keys
-            .decrypt(&content.bytes)
-            .map_err(|sealed| match sealed {
-                Sealed::NoMatchingKey => StoreError::NoMatchingKey {
-                    path: path.to_owned(),
-                },
-                Sealed::Damaged => StoreError::Damaged {
-                    place: path.display().to_string(),
-                    what: "not a whole file of age",
-                },
-            })?;
+        let (plain, outdated) = match keys.only_first().decrypt(&content.bytes) {
+            Err(Sealed::NoMatchingKey) => (keys.decrypt(&content.bytes), Some(keys)),
+            opened => (opened, None),
+        };
+        let plain = plain.map_err(|sealed| match sealed {
+            Sealed::NoMatchingKey => StoreError::NoMatchingKey {
+                path: path.to_owned(),
+            },
+            Sealed::Damaged => StoreError::Damaged {
+                place: path.display().to_string(),
+                what: "not a whole file of age",
+            },
+        })?;
         Ok(Some(Opened {
             plain,
             mark: content.mark,
+            outdated,
         }))
     }
 

@@ -165,6 +165,14 @@ impl EncryptionKeys {
         age::encrypt(&first.to_public(), plain)
     }
 
+    /// The first key alone.
+    pub(super) fn only_first(&self) -> Self {
+        let first = self.identities.iter().take(1);
+        Self {
+            identities: first.cloned().collect(),
+        }
+    }
+
     /// What any of the keys opens, binary or armored.
     pub(super) fn decrypt(&self, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Sealed> {
         let keys = self.identities.iter().map(|key| key as &dyn age::Identity);

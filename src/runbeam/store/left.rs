@@ -3,9 +3,6 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-use zeroize::Zeroizing;
-
 use super::error::StoreError;
 use super::file::EncryptedFile;
 use super::token;
@@ -48,19 +45,6 @@ impl Left {
             return Ok(None);
         };
         let place = self.token.display().to_string();
-        token::from_json(&self.with_code(&opened.plain), &place).map(Some)
-    }
-
-    /// The library's later releases do not write `gateway_code`; the gateway's code is the
-    /// instance's name.
-    fn with_code(&self, plain: &[u8]) -> Zeroizing<Vec<u8>> {
-        let mut json = plain.to_vec();
-        if let Ok(Value::Object(mut members)) = serde_json::from_slice(plain) {
-            members
-                .entry("gateway_code")
-                .or_insert_with(|| self.instance.as_str().into());
-            json = Value::Object(members).to_string().into_bytes();
-        }
-        Zeroizing::new(json)
+        token::from_json(&opened.plain, &place, &self.instance).map(Some)
     }
 }

@@ -30,14 +30,19 @@ impl TokenStore {
         let mut found = None;
         let mut problem = None;
         match self.load_file().await {
-            Ok(token) => found = token,
+            Ok(token) => found = token.map(|token| (token, Chosen::File)),
             Err(error) => problem = Some(error),
         }
         // The file, if it is the choice, is never older than the keyring.
         if chosen == Chosen::Keyring || found.is_none() {
             match self.load_keyring().await {
-                Ok(Some(token)) => {
-                    found = Some(token::newest(found, token, chosen == Chosen::Keyring))
+                Ok(Some(keyring)) => {
+                    let counts = found.as_ref().is_none_or(|(file, _)| {
+                        token::keyring_counts(file, &keyring, chosen == Chosen::Keyring)
+                    });
+                    if counts {
+                        found = Some((keyring, Chosen::Keyring));
+                    }
                 }
                 Ok(None) => {}
                 Err(error) if chosen == Chosen::Keyring => problem = problem.or(Some(error)),
@@ -45,10 +50,11 @@ impl TokenStore {
             }
         }
         match (found, problem) {
-            (Some(token), problem) => {
+            (Some((token, place)), problem) => {
                 if let Some(problem) = problem {
                     log::warn!("{problem}; the token of another store is used");
                 }
+                *locked(&self.place) = Some(place);
                 Ok(Some(token))
             }
             (None, Some(problem)) => Err(problem),
@@ -69,7 +75,7 @@ impl TokenStore {
             Err(_) => before,
         });
         opened?
-            .map(|opened| token::from_json(&opened.plain, &place))
+            .map(|opened| token::from_json(&opened.plain, &place, &self.instance))
             .transpose()
     }
 
@@ -77,7 +83,7 @@ impl TokenStore {
         let secret = self.keyring.get().await?;
         locked(&self.seen).keyring(secret.as_deref().map(Vec::as_slice));
         secret
-            .map(|secret| token::from_json(&secret, "keyring"))
+            .map(|secret| token::from_json(&secret, "keyring", &self.instance))
             .transpose()
     }
 
@@ -111,9 +117,12 @@ impl TokenStore {
                 "the token at {path}, which the Runbeam library left, is now kept in {}",
                 self.description()
             ),
-            Err(error) => log::warn!(
-                "the token at {path}, which the Runbeam library left, is used but cannot be stored: {error}"
-            ),
+            Err(error) => {
+                *locked(&self.place) = Some(Chosen::Memory);
+                log::warn!(
+                    "the token at {path}, which the Runbeam library left, is used but cannot be stored: {error}"
+                );
+            }
         }
         Ok(Some(token))
     }

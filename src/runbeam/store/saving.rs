@@ -29,6 +29,7 @@ impl TokenStore {
     pub async fn clear(&self) -> Result<(), StoreError> {
         let _turn = self.turn.lock().await;
         *locked(&self.memory) = None;
+        *locked(&self.place) = None;
         if self.kind == StoreKind::Memory {
             return Ok(());
         }
@@ -63,6 +64,7 @@ impl TokenStore {
             }
         }?;
         *locked(&self.chosen) = stored;
+        *locked(&self.place) = Some(stored);
         self.forget_elsewhere(stored).await;
         Ok(())
     }

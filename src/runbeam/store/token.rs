@@ -15,29 +15,33 @@ pub(super) fn to_json(token: &MachineToken) -> Result<Zeroizing<Vec<u8>>, StoreE
 }
 
 /// What serde has to say could hold a part of the token.
-pub(super) fn from_json(json: &[u8], place: &str) -> Result<MachineToken, StoreError> {
+///
+/// Newer releases of the published library leave `gateway_code` out; then the gateway's code is the
+/// instance's name.
+pub(super) fn from_json(
+    json: &[u8],
+    place: &str,
+    instance: &str,
+) -> Result<MachineToken, StoreError> {
     let damaged = |_| StoreError::Damaged {
         place: place.to_owned(),
         what: "what it holds is no machine token",
     };
-    serde_json::from_slice(json).map_err(damaged)
+    let token: MachineToken = serde_json::from_slice(json).map_err(damaged)?;
+    Ok(token.with_code(instance))
 }
 
-/// The token that was issued later; else the one that expires later; else the one of the chosen
-/// store.
-pub(super) fn newest(
-    file: Option<MachineToken>,
-    keyring: MachineToken,
+/// Whether the keyring's token counts rather than the file's: the one that was issued later; else
+/// the one that expires later; else the one of the chosen store.
+pub(super) fn keyring_counts(
+    file: &MachineToken,
+    keyring: &MachineToken,
     keyring_is_chosen: bool,
-) -> MachineToken {
-    let Some(file) = file else {
-        return keyring;
-    };
-    match order(&file, &keyring) {
-        Ordering::Greater => file,
-        Ordering::Less => keyring,
-        Ordering::Equal if keyring_is_chosen => keyring,
-        Ordering::Equal => file,
+) -> bool {
+    match order(file, keyring) {
+        Ordering::Greater => false,
+        Ordering::Less => true,
+        Ordering::Equal => keyring_is_chosen,
     }
 }
 
@@ -84,12 +88,8 @@ mod tests {
                 token("keyring", keyring.0, keyring.1),
             );
             let row = format!("{file:?} {keyring:?} {keyring_is_chosen}");
-            assert_eq!(
-                newest(Some(file), keyring.clone(), keyring_is_chosen).machine_token,
-                want,
-                "{row}"
-            );
-            assert_eq!(newest(None, keyring.clone(), keyring_is_chosen), keyring);
+            let counts = keyring_counts(&file, &keyring, keyring_is_chosen);
+            assert_eq!(counts, want == "keyring", "{row}");
         }
     }
 
@@ -100,11 +100,30 @@ mod tests {
             "{\"machine_token\": [\"mt_secret\"]}",
             "\"mt_secret\"",
         ] {
-            let error = from_json(json.as_bytes(), "here").unwrap_err().to_string();
+            let error = from_json(json.as_bytes(), "here", "edge")
+                .unwrap_err()
+                .to_string();
             assert!(
                 error.contains("here") && !error.contains("secret"),
                 "{error}"
             );
+        }
+    }
+
+    #[test]
+    fn the_code_is_the_instance_where_nothing_else_is_said() {
+        for (code, want) in [
+            ("", "edge-1"),
+            (r#","gateway_code":null"#, "edge-1"),
+            (r#","gateway_code":"""#, "edge-1"),
+            (r#","gateway_code":" ""#, "edge-1"),
+            (r#","gateway_code":"other""#, "other"),
+        ] {
+            let json = format!(
+                r#"{{"machine_token":"mt_x","expires_at":"2099-01-01T00:00:00Z","gateway_id":"g"{code}}}"#
+            );
+            let token = from_json(json.as_bytes(), "here", "edge-1").unwrap();
+            assert_eq!(token.gateway_code, want, "{json}");
         }
     }
 }

@@ -47,6 +47,10 @@ fn its_calls_byte_for_byte() {
     for member in ["version", "uptime", "os", "arch", "proxy_id", "config_generation", "runbeam"] {
         assert!(!told[member].is_null(), "{member}: {told}");
     }
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let uptime = told["uptime_secs"].as_u64().unwrap();
+    let started = told["uptime"].as_u64().unwrap();
+    assert!(uptime < 300 && now.abs_diff(started + uptime) <= 2, "{told}");
     let pipelines = send(&edge, &get("/admin/pipelines", port)).json();
     let expected = serde_json::json!([{ "id": "api", "description": "", "networks": ["public"], "endpoints": ["api"], "backends": ["app"], "middleware": [] }]);
     assert_eq!(pipelines["pipelines"], expected);

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
-use super::{SOON, await_log, await_state, edge, info};
+use super::{SOON, await_log, await_state, edge, info, post};
 use crate::support::cloud::GATEWAY_ID;
 use crate::support::{Cloud, Edge, Program, Settings, Upstream, eventually, secrets};
 
@@ -48,6 +48,7 @@ fn the_whole_token_is_used_and_stored_only_with_a_key() {
         cloud.requests_to("/harmony/changes/").pop().filter(|request| used(request.clone()))
     });
     assert!(!is_stored(&edge_without));
+    assert_eq!(info(&edge_without)["token_store"], "memory", "where it is, not where one goes");
 
     let edge_with = edge(&cloud, &upstream)
         .env("RUNBEAM_MACHINE_TOKEN", &text)
@@ -55,6 +56,34 @@ fn the_whole_token_is_used_and_stored_only_with_a_key() {
         .start();
     await_state(&edge_with, "authorized");
     eventually("the stored token", SOON, || is_stored(&edge_with).then_some(()));
+    let told = info(&edge_with)["token_store"].clone();
+    assert!(told.as_str().is_some_and(|store| store.contains("auth.json")), "{told}");
+}
+
+/// Newer clients leave `gateway_code` out: then it is `proxy.id`.
+#[test]
+fn a_token_without_a_gateway_code_is_that_of_the_instance() {
+    let (cloud, upstream) = (Cloud::start(), Upstream::start());
+    let token = "mt_c0delessabcdefabcdefab";
+    secrets::remember(token);
+    // It is due, and renewed with the code.
+    let text =
+        json!({ "machine_token": token, "expires_at": in_days(3), "gateway_id": GATEWAY_ID });
+    let edge = edge(&cloud, &upstream).env("RUNBEAM_MACHINE_TOKEN", &text.to_string()).start();
+    let renewal = eventually("the renewal", SOON, || cloud.requests_to("/harmony/authorize").pop());
+    assert_eq!(renewal.body["gateway_code"], "edge-1");
+    // The same for a token that the client hands over.
+    cloud.forget_requests();
+    let text = text.to_string().replace(token, "mt_c0deless2bcdefabcdefab");
+    secrets::remember("mt_c0deless2bcdefabcdefab");
+    let answer = post(&edge, "/admin/token", &serde_json::from_str(&text).unwrap()).send();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let renewal = eventually("the renewal", SOON, || {
+        let with = Some("Bearer mt_c0deless2bcdefabcdefab".to_owned());
+        let mut asked = cloud.requests_to("/harmony/authorize").into_iter();
+        asked.find(|request| request.authorization == with)
+    });
+    assert_eq!(renewal.body["gateway_code"], "edge-1");
 }
 
 #[test]

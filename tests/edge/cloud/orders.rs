@@ -105,6 +105,7 @@ fn what_is_wrong_is_refused_and_named() {
         (with("expires_at", "soon".into()), "expires_at"),
         (with("gateway_id", Value::Null), "gateway_id"),
         (with("gateway_code", "".into()), "gateway_code"),
+        (with("gateway_code", 7.into()), "gateway_code"),
         (with("gateway_code", "x".repeat(300).into()), "gateway_code"),
         (with("abilities", "all".into()), "abilities"),
         (with("abilities", json!([1])), "abilities[0]"),
@@ -145,6 +146,11 @@ fn what_is_wrong_is_refused_and_named() {
     assert!(not_json.status == 400 && !not_json.text().contains("mt_x"), "{}", not_json.text());
     assert!(cloud.requests_to("/harmony/authorize").is_empty());
     assert_eq!(info(&edge)["state"], "unauthorized");
+    let metrics = edge.manage("/metrics").send().text();
+    for (result, times) in [("ok", 0), ("refused", 19), ("failed", 0)] {
+        let line = format!("harmony_runbeam_authorizations_total{{result=\"{result}\"}} {times}");
+        assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
+    }
 }
 
 #[test]
@@ -238,6 +244,11 @@ fn checks_come_in_their_order_and_before_the_body() {
     kept.send(edge.manage("/admin/info").bytes());
     assert_eq!(kept.response().status, 200);
     assert_eq!(info(&edge)["state"], "unauthorized");
+    let metrics = edge.manage("/metrics").send().text();
+    for (reason, times) in [("host", 1), ("origin", 2), ("address", 0), ("credential", 0)] {
+        let line = format!("harmony_management_refusals_total{{reason=\"{reason}\"}} {times}");
+        assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
+    }
 }
 
 #[test]

@@ -281,3 +281,54 @@ fn a_writer_that_does_not_end_is_not_waited_for_for_ever() {
     ));
     assert_eq!(loaded(&file).unwrap(), SECRET, "readers do not wait");
 }
+
+#[test]
+fn what_only_an_older_key_opens_is_encrypted_anew_with_the_first() {
+    let home = Home::new();
+    let (new, old) = (EncryptionKeys::generate(), EncryptionKeys::generate());
+    home.file(Some(&old)).save(SECRET, None).unwrap();
+    let both = new.clone().followed_by(&old);
+    let file = home.file(Some(&both));
+    let before = fs::read(file.path()).unwrap();
+    let mark = file.load().unwrap().unwrap().mark;
+    assert_eq!(
+        Mark::of(&file.path()),
+        Some(mark),
+        "it is no news to who wrote it"
+    );
+    assert_ne!(fs::read(file.path()).unwrap(), before);
+    assert_eq!(mode(&file.path()), 0o600);
+    // The old key may go, and opens nothing any more.
+    assert_eq!(loaded(&home.file(Some(&new))).unwrap(), SECRET);
+    let refused = home.file(Some(&old)).load();
+    assert!(matches!(refused, Err(StoreError::NoMatchingKey { .. })));
+    // What the first key opens is let be.
+    let after = fs::read(file.path()).unwrap();
+    assert_eq!(loaded(&file).unwrap(), SECRET);
+    assert_eq!(fs::read(file.path()).unwrap(), after);
+}
+
+#[test]
+fn a_key_file_gives_way_to_the_variable() {
+    let home = Home::new();
+    home.file(None).save(SECRET, None).unwrap();
+    let key = EncryptionKeys::generate();
+    assert_eq!(loaded(&home.file(Some(&key))).unwrap(), SECRET);
+    fs::remove_file(home.directory().join(KEY)).unwrap();
+    assert_eq!(loaded(&home.file(Some(&key))).unwrap(), SECRET);
+}
+
+#[test]
+fn where_it_cannot_be_written_anew_the_old_key_goes_on() {
+    let home = Home::new();
+    let (new, old) = (EncryptionKeys::generate(), EncryptionKeys::generate());
+    home.file(Some(&old)).save(SECRET, None).unwrap();
+    let both = new.followed_by(&old);
+    let file = home.file(Some(&both));
+    let before = fs::read(file.path()).unwrap();
+    // Another writer, which does not end.
+    let held = File::open(home.directory()).unwrap();
+    held.lock().unwrap();
+    assert_eq!(loaded(&file).unwrap(), SECRET);
+    assert_eq!(fs::read(file.path()).unwrap(), before);
+}

@@ -13,8 +13,12 @@ async fn a_token_in_another_store_is_found() {
         .unwrap();
     // The variable is set now: the file is the choice.
     let store = machine.open(StoreKind::Auto, Some(&new_key())).await;
+    assert_eq!(store.location(), None);
     assert_eq!(name(&store).await.as_deref(), Some("one"));
+    assert_eq!(store.location().as_deref(), Some("keyring"));
+    assert!(store.description().starts_with("encrypted file"));
     store.save(&token("two"), None).await.unwrap();
+    assert_eq!(store.location().as_ref(), Some(&store.description()));
     assert!(machine.keyring.holds().is_none() && machine.has_file());
 
     let machine = Machine::without_keyring();
