@@ -165,6 +165,7 @@ pub(crate) fn jwks_url(url: &str) -> JwksUrl {
         fresh: Duration::from_secs(3600),
         max_stale: Duration::from_secs(86_400),
         cooldown: Duration::from_millis(300),
+        reach: None,
     }
 }
 

@@ -2,12 +2,11 @@
 //! known.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::health::Health;
-use crate::config::{Ejection, HealthCheck};
+use crate::config::{Ejection, HealthCheck, Reach};
 
 /// What the health of an upstream depends on. Upstreams that agree in it share one, whichever
 /// backend they are of.
@@ -21,9 +20,9 @@ pub struct Subject {
     pub ejection: Ejection,
     /// Whom it is trusted by: with another authority it may be another server.
     pub ca_cert_path: Option<PathBuf>,
-    /// A listener that it must not be: what pipelines from the cloud find out is nothing to those
-    /// of the local files.
-    pub guarded: Option<SocketAddr>,
+    /// What pipelines from the cloud may connect to: what they find out is nothing to those of the
+    /// local files.
+    pub reach: Option<Arc<Reach>>,
     /// The backend, if its checks carry a credential of its own.
     pub credential_of: Option<Arc<str>>,
 }

@@ -94,6 +94,7 @@ pub(super) fn host(text: &str) -> Option<String> {
     let numeric = labels().next_back().is_some_and(|label| {
         label.starts_with(|c: char| c.is_ascii_digit()) && label.parse::<f64>().is_ok()
             || label.starts_with("0x")
+            || label.starts_with("0X")
     });
     (name.len() <= 253 && labels().all(valid) && !numeric).then(|| name.to_ascii_lowercase())
 }

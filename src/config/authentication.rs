@@ -181,6 +181,7 @@ fn user_and_password(reader: &Reader<'_>) -> Option<Authentication> {
             users: vec![user],
             htpasswd_path: None,
             max_failures: basic::MAX_FAILURES,
+            owner: reader.owner(),
         };
         StepKind::Basic(step::with_defaults(settings, false))
     });

@@ -4,10 +4,12 @@ use super::credential;
 use super::entry::Entry;
 use super::error::ErrorKind;
 use super::reader::Reader;
-use super::{Basic, BasicUser, Secret, StoredPassword};
+use super::{Basic, BasicUser, Owner, Secret, StoredPassword};
 
 /// What the presented password may have at most: bcrypt looks at no more.
 const MAX_PASSWORD: usize = 72;
+/// The costliest hash that the cloud may send: a second or so of one core for each password.
+const MAX_COST_OF_THE_CLOUD: u32 = 14;
 /// The default of `max_failures`.
 pub(super) const MAX_FAILURES: u32 = 10;
 const HASH_HELP: &str = "make one with `harmony-edge hash-password`";
@@ -74,6 +76,7 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Basic> {
         ))
         .unwrap_or(u32::MAX),
         users,
+        owner: reader.owner(),
     };
     (!settings.users.is_empty() || none && settings.htpasswd_path.is_some()).then_some(settings)
 }
@@ -150,6 +153,15 @@ fn password_hash(entry: &Entry<'_>) -> Option<StoredPassword> {
         );
         return None;
     };
+    if entry.owner() == Owner::Cloud && cost > MAX_COST_OF_THE_CLOUD {
+        entry.error_help(
+            format!(
+                "has bcrypt cost {cost}, and the cloud's are at most {MAX_COST_OF_THE_CLOUD}: checking one password would keep a core busy for seconds"
+            ),
+            HASH_HELP,
+        );
+        return None;
+    }
     if cost < 10 {
         entry.warning(&format!(
             "bcrypt cost {cost} is low: whoever gets hold of the hash can try many passwords; make a new one with `harmony-edge hash-password`"

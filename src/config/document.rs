@@ -11,6 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
+use super::Owner;
 use super::error::ErrorKind;
 use super::foreign;
 use super::loading::Loading;
@@ -190,6 +191,16 @@ impl Document {
                 }
                 None => into.entries.push((name, node)),
             }
+        }
+    }
+}
+
+impl Place {
+    /// Who wrote what stands there.
+    pub(super) fn owner(&self) -> Owner {
+        match self.cloud {
+            true => Owner::Cloud,
+            false => Owner::Local,
         }
     }
 }

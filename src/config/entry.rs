@@ -5,12 +5,14 @@
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::document::{Node, Place, Value};
 use super::error::ErrorKind;
 use super::fill::Text;
 use super::loading::Loading;
 use super::reader::Reader;
+use super::{Owner, Reach};
 
 /// A value, the path of its key and where it stands.
 #[derive(Clone)]
@@ -240,6 +242,17 @@ impl<'a> Entry<'a> {
     /// Takes note that this has no effect.
     pub(super) fn ignored(self) {
         self.loading.ignored(self.path);
+    }
+
+    /// What may be connected to for the sake of this value; `None`, if it stands in a local file:
+    /// anything.
+    pub(super) fn reach(&self) -> Option<Arc<Reach>> {
+        self.node.place.cloud.then(|| self.loading.reach())
+    }
+
+    /// Who wrote it.
+    pub(super) fn owner(&self) -> Owner {
+        self.node.place.owner()
     }
 
     /// Where it stands.

@@ -142,6 +142,7 @@ fn public_source(name: &str, entry: &Entry<'_>, fetching: &Fetching) -> Option<K
             fresh: fetching.fresh,
             max_stale: fetching.max_stale,
             cooldown: fetching.cooldown,
+            reach: entry.reach(),
         })),
     }
 }

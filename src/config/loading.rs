@@ -5,14 +5,17 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::cloud::Owned;
 use super::document::Place;
 use super::error::{Error, ErrorKind, Errors};
 use super::fill::{self, Text};
 use super::local::Local;
-use super::{Environment, Note};
+use super::{Environment, Note, Reach};
 
 /// One run of the loader.
 pub(super) struct Loading<'a> {
@@ -26,6 +29,8 @@ pub(super) struct Loading<'a> {
     pipelines: RefCell<Option<PathBuf>>,
     local: RefCell<Local>,
     incomplete: Cell<bool>,
+    reach: RefCell<Arc<Reach>>,
+    owned: RefCell<Rc<Owned>>,
 }
 
 impl<'a> Loading<'a> {
@@ -41,6 +46,8 @@ impl<'a> Loading<'a> {
             pipelines: RefCell::default(),
             local: RefCell::new(local),
             incomplete: Cell::new(false),
+            reach: RefCell::default(),
+            owned: RefCell::default(),
         }
     }
 
@@ -51,6 +58,26 @@ impl<'a> Loading<'a> {
             line: None,
             cloud: false,
         }
+    }
+
+    /// Sets what the cloud may reach, for the readers of its URLs.
+    pub(super) fn set_reach(&self, reach: &Arc<Reach>) {
+        self.reach.replace(reach.clone());
+    }
+
+    /// What the cloud may reach.
+    pub(super) fn reach(&self) -> Arc<Reach> {
+        self.reach.borrow().clone()
+    }
+
+    /// Sets which pipelines of the local files are the cloud's to change.
+    pub(super) fn set_owned(&self, owned: &Rc<Owned>) {
+        self.owned.replace(owned.clone());
+    }
+
+    /// Which pipelines of the local files are the cloud's to change.
+    pub(super) fn owned(&self) -> Rc<Owned> {
+        self.owned.borrow().clone()
     }
 
     /// Collects an error.

@@ -45,6 +45,7 @@ mod pattern;
 mod pipeline;
 mod policies;
 mod proxy;
+mod reach;
 mod reader;
 mod routes;
 mod rule;
@@ -59,14 +60,16 @@ mod upstream;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use cloud::change_name;
-pub use cloud::{Cloud, CloudText, SetAside, reaches};
+pub use cloud::{Cloud, CloudText, SetAside};
 pub(crate) use credential::{bcrypt_hash, is_subject};
 pub use error::{Error, ErrorKind, Errors};
 pub use local::{Failed, Local, Source, toml_files};
 pub use model::*;
+pub use reach::{Reach, Unreachable};
 pub use upload::Upload;
 
 use document::Document;
@@ -175,7 +178,14 @@ fn assemble(document: &Document, loading: &Loading<'_>) -> Option<Config> {
     let management = management::read(&root, &networks);
     let of_management = management.as_ref().map(|management| &management.network);
     listener_tls::settle(&mut networks, of_management);
-    let runbeam = runbeam::read(&root, proxy.as_ref());
+    let (runbeam, cloud_rights) = runbeam::read(&root, proxy.as_ref());
+    let reach = Arc::new(Reach {
+        management: management
+            .as_ref()
+            .and_then(|management| networks.address(&management.network)),
+        allow: cloud_rights.backend_allow.clone(),
+    });
+    loading.set_reach(&reach);
     let authentications = authentication::read(&root, jwks_fresh);
     let trusts = proxy
         .as_ref()
@@ -200,11 +210,11 @@ fn assemble(document: &Document, loading: &Loading<'_>) -> Option<Config> {
         backends: &backends,
     };
     let pipelines = pipeline::read(&root, &parts);
-    routes::check(&pipelines);
+    routes::check(&pipelines, &loading.owned());
     steps.warn_unused(&root);
     authentications.warn_unused(&root);
     policies.warn_unused(&root);
-    cloud::check_reach(&root, &pipelines, management.as_ref(), &networks);
+    cloud::check_reach(&root, &pipelines, management.as_ref(), &reach);
     root.finish();
 
     let proxy = proxy?;
@@ -224,6 +234,8 @@ fn assemble(document: &Document, loading: &Loading<'_>) -> Option<Config> {
             .collect(),
         management,
         runbeam,
+        cloud_rights,
+        reach,
         logging,
         pipelines: pipelines
             .into_iter()

@@ -22,6 +22,7 @@ use http::Method;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
+use super::Reach;
 use super::cloud::Cloud;
 
 pub use algorithm::JwtAlgorithm;
@@ -59,6 +60,10 @@ pub struct Config {
     pub management: Option<Management>,
     /// `[runbeam]` (or `[provider.runbeam]`); `None` when absent or `enabled = false`.
     pub runbeam: Option<Runbeam>,
+    /// What of `[runbeam]` holds whether the cloud is on or not: what it sent serves meanwhile.
+    pub cloud_rights: CloudRights,
+    /// What pipelines from the cloud may connect to.
+    pub reach: Arc<Reach>,
     /// `[logging]`.
     pub logging: Logging,
     /// `[pipelines.*]`, in the order of the file and then of the pipelines directory.
@@ -75,13 +80,11 @@ pub struct Config {
 }
 
 impl Config {
-    /// Where the Management API listens, if that is an address and a port.
-    pub fn management_listener(&self) -> Option<SocketAddr> {
-        let name = &self.management.as_ref()?.network;
-        let network = self.networks.iter().find(|network| network.name == *name)?;
-        match network.bind {
-            Bind::Tcp(address) => Some(address),
-            Bind::Unix(_) => None,
+    /// Who a pipeline is from.
+    pub fn owner(&self, pipeline: &Pipeline) -> Owner {
+        match self.cloud.pipelines.contains(&pipeline.name) {
+            true => Owner::Cloud,
+            false => Owner::Local,
         }
     }
 }
@@ -191,6 +194,25 @@ pub struct Runbeam {
     pub report_status: bool,
     /// `apply_changes`. Default true.
     pub apply_changes: bool,
+}
+
+/// What of `[runbeam]` says what the cloud may do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CloudRights {
+    /// `backend_allow`: the networks that its pipelines may connect to. `None`: not narrowed.
+    pub backend_allow: Option<Vec<IpNet>>,
+    /// `cloud_owns_uploaded`: it may change pipelines that an upload carried. Default false.
+    pub owns_uploaded: bool,
+}
+
+/// Who wrote something. What the two count and strip is kept apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// The operator, in the local files.
+    #[default]
+    Local,
+    /// Runbeam Cloud.
+    Cloud,
 }
 
 /// `runbeam.token_store`.

@@ -22,6 +22,16 @@ pub(super) struct Networks<'a> {
 }
 
 impl Networks<'_> {
+    /// Where one listens, if that is an address and a port.
+    pub(super) fn address(&self, name: &str) -> Option<SocketAddr> {
+        let mut all = self.all.iter();
+        let (network, _) = all.find(|(network, _)| &*network.name == name)?;
+        match network.bind {
+            Bind::Tcp(address) => Some(address),
+            Bind::Unix(_) => None,
+        }
+    }
+
     /// Those of these names.
     pub(super) fn among(&self, names: &[Arc<str>]) -> impl Iterator<Item = &Network> {
         let networks = self.all.iter().map(|(network, _)| network);

@@ -68,6 +68,7 @@ impl Tables {
                 vec![Policy {
                     name: name.into(),
                     rules,
+                    owner: reader.owner(),
                 }]
             }
             (Some(_), true) => {
@@ -134,6 +135,7 @@ impl Tables {
         let policy = Policy {
             name: name.into(),
             rules: rules?,
+            owner: entry.owner(),
         };
         Some(WrittenPolicy { policy, enabled })
     }

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::Owner;
 use super::document::{Document, Place, Table};
 use super::entry::Entry;
 use super::error::ErrorKind;
@@ -201,6 +202,11 @@ impl<'a> Reader<'a> {
     pub(super) fn warning(&self, sentence: &str) {
         let layer = self.first();
         self.loading.warning(&layer.place, &layer.path, sentence);
+    }
+
+    /// Who wrote the table.
+    pub(super) fn owner(&self) -> Owner {
+        self.place().owner()
     }
 
     /// Where the table stands.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use http::Method;
 
+use super::cloud::Owned;
 use super::entry::Entry;
 use super::{Endpoint, Pipeline, PrefixBoundary, Step};
 
@@ -16,7 +17,7 @@ use super::{Endpoint, Pipeline, PrefixBoundary, Step};
 type Place<'p> = (&'p str, Option<&'p str>, &'p str);
 
 /// Reports every place that two claim, at the second of them.
-pub(super) fn check(pipelines: &[(Pipeline, Entry<'_>)]) {
+pub(super) fn check(pipelines: &[(Pipeline, Entry<'_>)], owned: &Owned) {
     let mut claims: HashMap<Place<'_>, Vec<Claim<'_>>> = HashMap::new();
     for (pipeline, entry) in pipelines {
         for endpoint in &pipeline.endpoints {
@@ -25,7 +26,7 @@ pub(super) fn check(pipelines: &[(Pipeline, Entry<'_>)]) {
                 let claim = Claim {
                     pipeline: &pipeline.name,
                     endpoint,
-                    cloud: entry.place().cloud,
+                    cloud: entry.place().cloud || owned.is_changed(&pipeline.name),
                 };
                 for other in claimed.iter().filter(|other| other.meets(&claim)) {
                     let (network, host, prefix) = place;
@@ -45,10 +46,12 @@ pub(super) fn check(pipelines: &[(Pipeline, Entry<'_>)]) {
             }
         }
     }
-    let (cloud, local): (Vec<_>, Vec<_>) =
-        pipelines.iter().partition(|(_, entry)| entry.place().cloud);
+    let (cloud, local): (Vec<_>, Vec<_>) = pipelines
+        .iter()
+        .partition(|(pipeline, entry)| entry.place().cloud || owned.is_changed(&pipeline.name));
     for (pipeline, entry) in cloud {
         let others = local.iter().map(|(other, _)| other);
+        let others = others.filter(|other| !owned.contains(&other.name));
         for other in others.filter(|other| takes_from(pipeline, other)) {
             entry.error_help(
                 format!(

@@ -2,20 +2,21 @@
 
 use std::time::Duration;
 
-use super::address::HttpUrl;
+use super::address::{self, HttpUrl};
 use super::entry::Entry;
 use super::proxy::Proxy;
 use super::reader::Reader;
-use super::{Runbeam, TokenStore};
+use super::{CloudRights, Runbeam, TokenStore};
 
 const DEFAULT_BASE: &str = "https://api.runbeam.cloud";
 const DAY: u64 = 86_400;
 
-/// Reads both tables; `None` when the cloud is off or something is wrong.
+/// Reads both tables; `None` when the cloud is off or something is wrong. What the cloud may do is
+/// read in either case: what it sent before serves on.
 ///
 /// `[runbeam].enabled` decides where that table is there; else `[provider.runbeam]` with
 /// `primary_provider` absent or `"runbeam"`.
-pub(super) fn read(root: &Reader<'_>, proxy: Option<&Proxy<'_>>) -> Option<Runbeam> {
+pub(super) fn read(root: &Reader<'_>, proxy: Option<&Proxy<'_>>) -> (Option<Runbeam>, CloudRights) {
     let providers = root.group("provider");
     let primary = proxy.and_then(|proxy| proxy.primary_provider.as_ref());
     let chosen = primary.is_none_or(|(name, _)| &**name == "runbeam");
@@ -33,14 +34,13 @@ pub(super) fn read(root: &Reader<'_>, proxy: Option<&Proxy<'_>>) -> Option<Runbe
             _ => root.loading().ignored(format!("provider.{name}")),
         }
     }
-    match root.get("runbeam") {
-        Some(entry) => read_table(&entry),
-        None => provider.filter(|_| chosen),
+    match root.get("runbeam").map(|entry| entry.table()) {
+        Some(table) => table.map(read_table).unwrap_or_default(),
+        None => (provider.filter(|_| chosen), CloudRights::default()),
     }
 }
 
-fn read_table(entry: &Entry<'_>) -> Option<Runbeam> {
-    let reader = entry.table()?;
+fn read_table(reader: Reader<'_>) -> (Option<Runbeam>, CloudRights) {
     let enabled = reader.flag("enabled", false);
     let runbeam = Runbeam {
         cloud_api_base_url: base_url(reader.get("cloud_api_base_url").as_ref()),
@@ -57,8 +57,14 @@ fn read_table(entry: &Entry<'_>) -> Option<Runbeam> {
         report_status: reader.flag("report_status", true),
         apply_changes: reader.flag("apply_changes", true),
     };
+    let rights = CloudRights {
+        backend_allow: reader
+            .get("backend_allow")
+            .map(|entry| address::ranges(&entry)),
+        owns_uploaded: reader.flag("cloud_owns_uploaded", false),
+    };
     reader.finish();
-    enabled.then_some(runbeam)
+    (enabled.then_some(runbeam), rights)
 }
 
 fn read_provider(entry: &Entry<'_>) -> Option<Runbeam> {

@@ -34,8 +34,8 @@ const CREDENTIALS: &[&str] = &[
 pub struct Upload {
     /// The text.
     pub toml: String,
-    /// How many pipelines it has.
-    pub pipelines: usize,
+    /// The names of its pipelines.
+    pub pipelines: Vec<String>,
 }
 
 /// Makes the text.
@@ -59,8 +59,11 @@ pub(super) fn text(path: &Path, env: &dyn Environment, local: Local) -> Result<U
         }
         refuse_secrets(&root, "", &loading);
         let pipelines = match root.get("pipelines").map(|node| &node.value) {
-            Some(Value::Table(table)) => table.entries.len(),
-            _ => 0,
+            Some(Value::Table(table)) => {
+                let names = table.entries.iter().map(|(name, _)| name.clone());
+                names.collect()
+            }
+            _ => Vec::new(),
         };
         match toml::to_string(&table(root)) {
             Ok(toml) => Some(Upload { toml, pipelines }),

@@ -33,7 +33,10 @@ impl Diff {
         let others = [
             ("proxy", proxy),
             ("network", before.networks != after.networks),
-            ("runbeam", before.runbeam != after.runbeam),
+            (
+                "runbeam",
+                before.runbeam != after.runbeam || before.cloud_rights != after.cloud_rights,
+            ),
             (
                 "what is set aside",
                 before.cloud.set_aside != after.cloud.set_aside,

@@ -53,6 +53,8 @@ pub enum LayerChange {
 pub(super) struct Layer {
     texts: Vec<Text>,
     applied: VecDeque<String>,
+    /// Names of the pipelines that the last upload carried.
+    uploaded: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +72,8 @@ struct File {
     version: u32,
     texts: Vec<Text>,
     applied: VecDeque<String>,
+    #[serde(default)]
+    uploaded: Vec<String>,
 }
 
 /// Why a change cannot become part of the layer.
@@ -96,6 +100,7 @@ impl Layer {
                 change: &text.change,
                 whole: text.key.is_none(),
                 toml: &text.toml,
+                uploaded: &self.uploaded,
             })
             .collect()
     }
@@ -144,7 +149,15 @@ impl Layer {
     pub(super) fn without_texts(&self) -> Self {
         Self {
             texts: Vec::new(),
-            applied: self.applied.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// The layer after an upload of pipelines of these names.
+    pub(super) fn with_uploaded(&self, uploaded: Vec<String>) -> Self {
+        Self {
+            uploaded,
+            ..self.clone()
         }
     }
 
@@ -175,6 +188,7 @@ impl Layer {
         Ok(Self {
             texts: file.texts,
             applied: file.applied,
+            uploaded: file.uploaded,
         })
     }
 
@@ -188,6 +202,7 @@ impl Layer {
             version: VERSION,
             texts: self.texts.clone(),
             applied: self.applied.clone(),
+            uploaded: self.uploaded.clone(),
         };
         files::replace(&state_dir.join(FILE), &serde_json::to_vec(&file)?)
     }

@@ -282,6 +282,14 @@ impl Live {
         parts.source.upload(&parts.local)
     }
 
+    /// Remembers which pipelines an upload carried: with `runbeam.cloud_owns_uploaded`, the cloud
+    /// may change them.
+    pub fn note_upload(&self, pipelines: Vec<String>) {
+        let mut parts = self.parts();
+        let layer = parts.layer.with_uploaded(pipelines);
+        self.put_uploaded(&mut parts, layer);
+    }
+
     fn applied(&self) -> MutexGuard<'_, Applied> {
         self.applied.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -28,7 +28,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::auth::Shared;
-use crate::config::{self, BackendTarget, Bind, StepKind};
+use crate::config::{self, BackendTarget, Bind, Owner, StepKind};
 use crate::telemetry::Metrics;
 
 pub use diff::Diff;
@@ -61,6 +61,8 @@ pub struct Gateway {
     networks: Vec<NetworkInService>,
     trusted_proxies: Vec<IpNet>,
     claim_headers: Vec<HeaderName>,
+    /// Those of the cloud's pipelines that no local one has.
+    cloud_claim_headers: Vec<HeaderName>,
 }
 
 #[derive(Debug)]
@@ -124,9 +126,11 @@ impl Gateway {
         errors.extend(without_roots(config));
         let mut pipelines = Vec::new();
         for settings in &config.pipelines {
-            let from_cloud = config.cloud.pipelines.contains(&settings.name);
-            let guarded = config.management_listener().filter(|_| from_cloud);
-            let pipeline = match Pipeline::build(settings, shared, upstreams, metrics, guarded) {
+            let reach = match config.owner(settings) {
+                Owner::Local => None,
+                Owner::Cloud => Some(&config.reach),
+            };
+            let pipeline = match Pipeline::build(settings, shared, upstreams, metrics, reach) {
                 Ok(pipeline) => Arc::new(pipeline),
                 Err(found) => {
                     errors.extend(found);
@@ -156,12 +160,16 @@ impl Gateway {
         if !errors.is_empty() {
             return Err(errors.into_iter().collect());
         }
+        let claim_headers = claim_headers(config, Owner::Local);
+        let mut cloud_claim_headers = self::claim_headers(config, Owner::Cloud);
+        cloud_claim_headers.retain(|name| !claim_headers.contains(name));
         Ok(Self {
             id: config.id.clone(),
             pipelines,
             networks: networks.into_iter().map(|(_, network)| network).collect(),
             trusted_proxies: config.trusted_proxies.clone(),
-            claim_headers: claim_headers(config),
+            claim_headers,
+            cloud_claim_headers,
         })
     }
 
@@ -221,9 +229,19 @@ impl Gateway {
             })
     }
 
-    /// The headers that some pipeline fills from claims: no client may set them, on any route.
+    /// The headers that some pipeline of the local files fills from claims: no client may set them,
+    /// on any route.
     pub fn claim_headers(&self) -> &[HeaderName] {
         &self.claim_headers
+    }
+
+    /// The headers that, besides, no client may set on the routes of a pipeline: those that the
+    /// cloud's pipelines fill, on theirs. On others, they are nothing to the cloud.
+    pub fn further_claim_headers(&self, pipeline: &Pipeline) -> &[HeaderName] {
+        match pipeline.owner {
+            Owner::Local => &[],
+            Owner::Cloud => &self.cloud_claim_headers,
+        }
     }
 
     /// Whether a peer's `X-Forwarded-*` is believed.
@@ -261,10 +279,11 @@ fn without_roots(config: &Config) -> Vec<config::Error> {
         .collect()
 }
 
-fn claim_headers(config: &Config) -> Vec<HeaderName> {
+fn claim_headers(config: &Config, owner: Owner) -> Vec<HeaderName> {
     let mut names: Vec<HeaderName> = config
         .pipelines
         .iter()
+        .filter(|pipeline| config.owner(pipeline) == owner)
         .flat_map(|pipeline| &pipeline.steps)
         .filter_map(|step| match &step.kind {
             StepKind::Jwt(step) => Some(&step.settings.claims_to_headers),

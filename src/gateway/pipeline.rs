@@ -1,11 +1,10 @@
 //! A pipeline at run time: its stages, and the upstreams that share its load.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::auth::{Chain, CredentialPlace, Shared};
 use crate::balance::{Key, Pick, Pool};
-use crate::config::{self, BackendTarget, Balance, ConsistentBy};
+use crate::config::{self, BackendTarget, Balance, ConsistentBy, Owner, Reach};
 use crate::telemetry::{BackendMetrics, Metrics, PipelineMetrics};
 
 use super::stage::{self, Stage, Stages};
@@ -16,6 +15,8 @@ use super::upstream::{Upstream, Upstreams};
 pub struct Pipeline {
     /// The table's name.
     pub name: Arc<str>,
+    /// Who it is from.
+    pub owner: Owner,
     /// How its upstreams share the load.
     pub balance: Balance,
     /// What it was built from.
@@ -59,12 +60,13 @@ impl Backend {
 }
 
 impl Pipeline {
+    /// `reach`: what a pipeline from the cloud may connect to; `None`: it is a local one.
     pub(super) fn build(
         settings: &config::Pipeline,
         shared: &Shared,
         upstreams: &Upstreams,
         metrics: &Metrics,
-        guarded: Option<SocketAddr>,
+        reach: Option<&Arc<Reach>>,
     ) -> Result<Self, Vec<config::Error>> {
         let mut errors = Vec::new();
         let mut backends = Vec::new();
@@ -87,7 +89,7 @@ impl Pipeline {
                 }
                 BackendTarget::Http(http) => http,
             };
-            match upstreams.of(name, http, guarded) {
+            match upstreams.of(name, http, reach) {
                 Ok(built) => {
                     for upstream in built {
                         let url = &upstream.url;
@@ -109,6 +111,7 @@ impl Pipeline {
         };
         let balance = settings.balance();
         Ok(Self {
+            owner: reach.map_or(Owner::Local, |_| Owner::Cloud),
             name: settings.name.clone(),
             settings: settings.clone(),
             metrics: metrics.pipeline(&settings.name),

@@ -1,8 +1,9 @@
 //! An upstream at run time, with everything that a request needs made ready, and what is kept of
 //! upstreams from one configuration to the next.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::HeaderValue;
 use http::header::InvalidHeaderValue;
@@ -11,7 +12,7 @@ use super::names::{Addresses, Names};
 use super::open_connections::{Backends, OpenConnections};
 use super::tls::Roots;
 use crate::balance::{Health, Known, Subject};
-use crate::config::{self, CheckKind, Ejection, HttpBackend, UpstreamUrl};
+use crate::config::{CheckKind, Ejection, HttpBackend, Reach, UpstreamUrl};
 
 /// An HTTP upstream.
 #[derive(Debug)]
@@ -34,13 +35,15 @@ pub struct Upstream {
     pub connections: Arc<OpenConnections>,
     /// What is known of its health.
     pub health: Arc<Health>,
-    /// The listener of the Management API, for pipelines from the cloud.
-    guarded: Option<SocketAddr>,
+    /// What a pipeline from the cloud may connect to.
+    reach: Option<Arc<Reach>>,
+    /// Whether an address was refused: said once.
+    refused: AtomicBool,
 }
 
 impl Upstream {
-    /// An address to connect to; `None` while the name is not resolved, and where it is that of a
-    /// listener which this upstream must not be.
+    /// An address to connect to; `None` while the name is not resolved, and where it is out of the
+    /// cloud's reach.
     pub fn address(&self) -> Option<SocketAddr> {
         let address = self.addresses.next()?;
         self.may_be_at(address).then_some(address)
@@ -53,23 +56,23 @@ impl Upstream {
         addresses
     }
 
+    /// Asked for every address that is connected to, at every connection: what a name leads to may
+    /// be another thing by then.
     fn may_be_at(&self, address: SocketAddr) -> bool {
-        let guarded = |listener| config::reaches(address, listener) || is_here(address, listener);
-        let refused = self.guarded.is_some_and(guarded);
-        if refused {
+        let Some(reach) = &self.reach else {
+            return true;
+        };
+        let Err(why) = reach.check(address) else {
+            return true;
+        };
+        if !self.refused.swap(true, Ordering::Relaxed) {
             log::warn!(
-                "upstream {}: {address} is the Management API, which no pipeline from the cloud may reach",
+                "upstream {}: {address} is not connected to for a pipeline from the cloud: {why}",
                 self.url.host
             );
         }
-        !refused
+        false
     }
-}
-
-/// Whether an address is one of this machine's, where every one of them is listened on.
-fn is_here(address: SocketAddr, listener: SocketAddr) -> bool {
-    let all = listener.ip().is_unspecified() && listener.port() == address.port();
-    all && UdpSocket::bind((address.ip(), 0)).is_ok()
 }
 
 /// What outlives a configuration: resolved names, the health of upstreams, and how many connections
@@ -87,12 +90,12 @@ impl Upstreams {
         &self.names
     }
 
-    /// The upstreams of a backend. `guarded` is a listener that none of them may be.
+    /// The upstreams of a backend, for a pipeline from the cloud with what it may reach.
     pub(super) fn of(
         &self,
         backend: &Arc<str>,
         settings: &HttpBackend,
-        guarded: Option<SocketAddr>,
+        reach: Option<&Arc<Reach>>,
     ) -> Result<Vec<Upstream>, String> {
         let unfit = |error: InvalidHeaderValue| error.to_string();
         let credential = settings
@@ -118,8 +121,9 @@ impl Upstreams {
                 credential: credential.clone(),
                 roots: roots.clone(),
                 connections: connections.clone(),
-                health: self.known.health(subject(backend, &settings, url, guarded)),
-                guarded,
+                health: self.known.health(subject(backend, &settings, url, reach)),
+                reach: reach.cloned(),
+                refused: AtomicBool::new(false),
                 url: url.clone(),
                 settings: settings.clone(),
             })
@@ -141,7 +145,7 @@ fn subject(
     backend: &Arc<str>,
     settings: &HttpBackend,
     url: &UpstreamUrl,
-    guarded: Option<SocketAddr>,
+    reach: Option<&Arc<Reach>>,
 ) -> Subject {
     let check = settings.health_check.clone();
     let credential = check.as_ref().is_some_and(|check| {
@@ -158,7 +162,7 @@ fn subject(
         check,
         ejection: settings.ejection,
         ca_cert_path: settings.ca_cert_path.clone(),
-        guarded,
+        reach: reach.cloned(),
         credential_of: credential.then(|| backend.clone()),
     }
 }

@@ -13,14 +13,20 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use super::check::counted;
-use crate::config::RateLimit;
+use crate::config::{Owner, RateLimit};
 
 /// Clients that are counted at once, over all limits. One takes about 250 bytes.
 const CLIENTS: u64 = 65_536;
 
-/// The counts of a process. A clone shares them.
+/// The counts of a process. A clone shares them. Those of the cloud's policies are apart: under the
+/// name of a local one they would count for it, and in one cache they could push its counts out.
 #[derive(Clone)]
-pub struct Limiters(Cache<Key, Arc<Count>>);
+pub struct Limiters {
+    local: Counts,
+    cloud: Counts,
+}
+
+type Counts = Cache<Key, Arc<Count>>;
 
 /// One client under one limit.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -47,18 +53,24 @@ impl Default for Limiters {
 
 impl Limiters {
     pub(super) fn bounded(clients: u64) -> Self {
-        let cache = Cache::builder()
-            .max_capacity(clients)
-            .eviction_policy(EvictionPolicy::lru())
-            .expire_after(Idle)
-            .build();
-        Self(cache)
+        let counts = || {
+            Cache::builder()
+                .max_capacity(clients)
+                .eviction_policy(EvictionPolicy::lru())
+                .expire_after(Idle)
+                .build()
+        };
+        Self {
+            local: counts(),
+            cloud: counts(),
+        }
     }
 
     /// Counts a request, or says for how long there is no room for it. One without room is not
     /// counted.
     pub(super) fn take(
         &self,
+        owner: Owner,
         limit: &Arc<str>,
         settings: RateLimit,
         client: Option<IpAddr>,
@@ -68,7 +80,11 @@ impl Limiters {
             limit: limit.clone(),
             client: client.map(counted),
         };
-        let count = self.0.get_with(key, || {
+        let counts = match owner {
+            Owner::Local => &self.local,
+            Owner::Cloud => &self.cloud,
+        };
+        let count = counts.get_with(key, || {
             Arc::new(Count {
                 window: settings.window,
                 state: Mutex::new(State {
@@ -96,8 +112,8 @@ impl Limiters {
     /// How many clients are counted.
     #[cfg(test)]
     pub(super) fn clients(&self) -> u64 {
-        self.0.run_pending_tasks();
-        self.0.entry_count()
+        self.local.run_pending_tasks();
+        self.local.entry_count()
     }
 }
 
@@ -136,6 +152,8 @@ mod tests {
         window: Duration::from_secs(60),
     };
 
+    const LOCAL: Owner = Owner::Local;
+
     fn ip(text: &str) -> Option<IpAddr> {
         Some(text.parse().unwrap())
     }
@@ -147,7 +165,7 @@ mod tests {
         let start = Instant::now();
         let take = |after| {
             let now = start + Duration::from_secs(after);
-            limiters.take(&limit, TWO_A_MINUTE, ip("10.0.0.1"), now)
+            limiters.take(LOCAL, &limit, TWO_A_MINUTE, ip("10.0.0.1"), now)
         };
         assert_eq!(take(0), Ok(()));
         assert_eq!(take(10), Ok(()));
@@ -162,7 +180,8 @@ mod tests {
     fn clients_and_limits_are_counted_apart() {
         let limiters = Limiters::default();
         let now = Instant::now();
-        let take = |limit: &str, client| limiters.take(&limit.into(), TWO_A_MINUTE, client, now);
+        let take =
+            |limit: &str, client| limiters.take(LOCAL, &limit.into(), TWO_A_MINUTE, client, now);
         for _ in 0..2 {
             assert!(take("a", ip("10.0.0.1")).is_ok());
         }
@@ -178,6 +197,25 @@ mod tests {
     }
 
     #[test]
+    fn the_cloud_counts_for_itself() {
+        let limiters = Limiters::bounded(100);
+        let (limit, now) = (Arc::from("p r"), Instant::now());
+        let take = |owner, client| limiters.take(owner, &limit, TWO_A_MINUTE, client, now);
+        for _ in 0..2 {
+            assert!(take(Owner::Cloud, ip("10.0.0.1")).is_ok());
+        }
+        assert!(take(Owner::Cloud, ip("10.0.0.1")).is_err());
+        for _ in 0..2 {
+            assert!(take(LOCAL, ip("10.0.0.1")).is_ok());
+        }
+        // Nor does it push local counts out.
+        for index in 0..5_000_u32 {
+            let _ = take(Owner::Cloud, Some(IpAddr::V4((0x0a00_0000 + index).into())));
+        }
+        assert!(take(LOCAL, ip("10.0.0.1")).is_err());
+    }
+
+    #[test]
     fn other_settings_go_on_with_the_count() {
         let limiters = Limiters::default();
         let limit = Arc::from("p r");
@@ -187,7 +225,8 @@ mod tests {
                 max_requests,
                 ..TWO_A_MINUTE
             };
-            limiters.clone().take(&limit, settings, ip("10.0.0.1"), now)
+            let limiters = limiters.clone();
+            limiters.take(LOCAL, &limit, settings, ip("10.0.0.1"), now)
         };
         assert!(take(2).is_ok() && take(2).is_ok() && take(2).is_err());
         assert!(take(3).is_ok() && take(3).is_err() && take(1).is_err());
@@ -201,12 +240,20 @@ mod tests {
         let busy = ip("192.0.2.1");
         for index in 0..5_000_u32 {
             let client = Some(IpAddr::V4((0x0a00_0000 + index).into()));
-            assert!(limiters.take(&limit, TWO_A_MINUTE, client, now).is_ok());
+            assert!(
+                limiters
+                    .take(LOCAL, &limit, TWO_A_MINUTE, client, now)
+                    .is_ok()
+            );
             if index % 10 == 0 {
-                let _ = limiters.take(&limit, TWO_A_MINUTE, busy, now);
+                let _ = limiters.take(LOCAL, &limit, TWO_A_MINUTE, busy, now);
             }
         }
         assert!(limiters.clients() <= 100);
-        assert!(limiters.take(&limit, TWO_A_MINUTE, busy, now).is_err());
+        assert!(
+            limiters
+                .take(LOCAL, &limit, TWO_A_MINUTE, busy, now)
+                .is_err()
+        );
     }
 }

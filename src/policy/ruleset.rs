@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::check;
 use super::facts::Facts;
 use super::limiter::Limiters;
-use crate::config::{Check, Effect, PathFilter, PathPattern, Policies, RateLimit, Rule};
+use crate::config::{Check, Effect, Owner, PathFilter, PathPattern, Policies, RateLimit, Rule};
 
 /// Why a request does not pass. What exactly refused it is for the log alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,7 @@ pub struct Ruleset {
 struct Limit {
     /// Policy and rule: what counts go on under when a configuration is replaced.
     name: Arc<str>,
+    owner: Owner,
     settings: RateLimit,
 }
 
@@ -67,6 +68,7 @@ impl Ruleset {
                 match rule.check {
                     Check::RateLimit(settings) => limits.push(Limit {
                         name: format!("{} {}", policy.name, rule.name).into(),
+                        owner: policy.owner,
                         settings,
                     }),
                     _ => rules.push(rule.clone()),
@@ -93,7 +95,13 @@ impl Ruleset {
             return Err(Refused::Denied);
         }
         for limit in &self.limits {
-            if let Err(wait) = limiters.take(&limit.name, limit.settings, facts.client, facts.now) {
+            let Limit {
+                name,
+                owner,
+                settings,
+            } = limit;
+            let room = limiters.take(*owner, name, *settings, facts.client, facts.now);
+            if let Err(wait) = room {
                 log::debug!("{}: over limit {}", self.step, limit.name);
                 return Err(Refused::Limited {
                     retry_after: whole_seconds(wait),

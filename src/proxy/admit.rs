@@ -70,6 +70,13 @@ impl Edge {
         {
             return Err(gateway::PathError::EncodedSlash.into());
         }
+        let further = gateway.further_claim_headers(&route.pipeline);
+        if !further.is_empty() {
+            let request = session.req_header_mut();
+            let mut parts = headers::take(request);
+            reserved::strip(&mut parts.headers, further);
+            *request = parts.into();
+        }
         ctx.route = Some(route.clone());
         ctx.head = Some(head);
 

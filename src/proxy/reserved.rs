@@ -83,6 +83,19 @@ pub(super) fn strip_reserved(
     }
 }
 
+/// Removes these fields, in every spelling.
+pub(super) fn strip(headers: &mut HeaderMap, names: &[HeaderName]) {
+    let stripped = |name: &&HeaderName| {
+        let name = name.as_str().as_bytes();
+        names
+            .iter()
+            .any(|field| reads_as(name, field.as_str().as_bytes()))
+    };
+    while let Some(name) = headers.keys().find(stripped).cloned() {
+        headers.remove(name);
+    }
+}
+
 /// Removes what some servers take for a field that a step of the pipeline reads, and which no step
 /// has looked at: the step knows it by its own name only.
 pub(super) fn strip_disguised_credentials<'a>(

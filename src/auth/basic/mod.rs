@@ -28,7 +28,7 @@ use super::error::BuildCause;
 use super::identity::Identity;
 use super::outcome::{Outcome, Reason, Refusal};
 use super::presented::Presented;
-use crate::config::Basic;
+use crate::config::{Basic, Owner};
 
 pub(crate) use htpasswd::HtpasswdError;
 pub(crate) use passwords::Passwords;
@@ -41,6 +41,7 @@ pub(crate) struct Verifier {
     name: Arc<str>,
     users: Users,
     max_failures: u32,
+    owner: Owner,
     passwords: Passwords,
 }
 
@@ -53,12 +54,13 @@ impl Verifier {
     ) -> Result<Self, BuildCause> {
         let users = Users::build(settings, passwords)?;
         if let Some(cost) = users.ceiling() {
-            passwords.expect(cost);
+            passwords.expect(cost, settings.owner);
         }
         Ok(Self {
             name: name.clone(),
             users,
             max_failures: settings.max_failures,
+            owner: settings.owner,
             passwords: passwords.clone(),
         })
     }
@@ -93,7 +95,13 @@ impl Verifier {
         let limit = Limit::new(&self.name, self.max_failures, request.client);
         let passed = self
             .passwords
-            .verify(&user.stored, self.users.ceiling(), presented, limit)
+            .verify(
+                self.owner,
+                &user.stored,
+                self.users.ceiling(),
+                presented,
+                limit,
+            )
             .await?;
         match &user.identity {
             Some(identity) if passed => Ok(identity.clone()),

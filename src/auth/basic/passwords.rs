@@ -17,6 +17,7 @@ use super::pool::{FULL, Pool};
 use super::stored::{Check, Stored};
 use super::user_pass::UserPass;
 use crate::auth::outcome::Refusal;
+use crate::config::Owner;
 
 /// How long a password that was right is not hashed again.
 const REMEMBERED: Duration = Duration::from_secs(300);
@@ -43,7 +44,9 @@ struct Inner {
     /// Comparisons under way: requests that come together with one credential wait for one hash.
     flights: future::Cache<(Limit, Mark), ()>,
     failures: Failures,
-    pool: Pool,
+    local: Pool,
+    /// Whatever the cloud sends, users of the local files do not wait behind it.
+    cloud: Pool,
 }
 
 /// Stands for a user, a password, and what that was compared with: when one of them changes, so
@@ -74,23 +77,24 @@ impl Passwords {
                 .time_to_live(Duration::from_secs(1))
                 .build(),
             failures: Failures::new(WINDOW),
-            pool: Pool::default(),
+            local: Pool::local(),
+            cloud: Pool::cloud(),
         })))
     }
 
     /// Makes ready for hashes up to this cost.
-    pub(super) fn expect(&self, cost: u32) {
-        self.0.pool.expect(cost);
+    pub(super) fn expect(&self, cost: u32, owner: Owner) {
+        self.0.pool(owner).expect(cost);
     }
 
     /// How many passwords were hashed.
     pub(crate) fn hashed(&self) -> u64 {
-        self.0.pool.hashed()
+        self.0.local.hashed() + self.0.cloud.hashed()
     }
 
     /// How many passwords wait to be hashed.
     pub(crate) fn waiting(&self) -> u64 {
-        self.0.pool.waiting()
+        self.0.local.waiting() + self.0.cloud.waiting()
     }
 
     /// What a password that stands in the configuration as it is is compared with.
@@ -98,11 +102,13 @@ impl Passwords {
         self.0.sign(&[b"password", password.as_bytes()])
     }
 
-    /// Whether the password is the right one. `ceiling` is the cost of the step's costliest hash.
-    /// Hashes only what was not right a moment ago. Beyond the limit, nothing is looked up or hashed
-    /// but what the same address has used before, so the refusal is the same for right and wrong.
+    /// Whether the password is the right one. `owner` is the step's, `ceiling` the cost of its
+    /// costliest hash. Hashes only what was not right a moment ago. Beyond the limit, nothing is
+    /// looked up or hashed but what the same address has used before, so the refusal is the same
+    /// for right and wrong.
     pub(super) async fn verify(
         &self,
+        owner: Owner,
         stored: &Stored,
         ceiling: Option<u32>,
         presented: UserPass,
@@ -139,7 +145,7 @@ impl Passwords {
                 false => inner.failures.attempt(&limit).await?,
             };
             if !inner.verified.contains_key(&mark) {
-                if !inner.compare(check).await? {
+                if !inner.compare(check, owner).await? {
                     attempt.failed();
                     return Err(Failure::Wrong);
                 }
@@ -163,10 +169,17 @@ impl Passwords {
 }
 
 impl Inner {
+    fn pool(&self, owner: Owner) -> &Pool {
+        match owner {
+            Owner::Local => &self.local,
+            Owner::Cloud => &self.cloud,
+        }
+    }
+
     /// Where no user of the step has a hash, nothing takes long.
-    async fn compare(&self, check: Check) -> Result<bool, Refusal> {
+    async fn compare(&self, check: Check, owner: Owner) -> Result<bool, Refusal> {
         match check.ceiling {
-            Some(_) => self.pool.run(check).await,
+            Some(_) => self.pool(owner).run(check).await,
             None => Ok(check.run()),
         }
     }

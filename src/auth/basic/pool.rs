@@ -22,8 +22,8 @@ const RETRY_AFTER: u32 = 5;
 const MEASURED: u32 = 9;
 
 /// The threads, which start when the first step needs them, and end when nobody can send them work.
-#[derive(Default)]
 pub(super) struct Pool {
+    threads: usize,
     jobs: OnceLock<SyncSender<Job>>,
     costliest: AtomicU32,
     hashed: Arc<AtomicU64>,
@@ -36,12 +36,34 @@ enum Job {
 }
 
 impl Pool {
+    /// For steps of the local files: half of the cores, so that the workers keep the other half
+    /// whatever the scheduler does.
+    pub(super) fn local() -> Self {
+        let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
+        Self::of(cores / 2)
+    }
+
+    /// For steps from the cloud: one thread, whatever it sends.
+    pub(super) fn cloud() -> Self {
+        Self::of(1)
+    }
+
+    fn of(threads: usize) -> Self {
+        Self {
+            threads: threads.max(1),
+            jobs: OnceLock::new(),
+            costliest: AtomicU32::new(0),
+            hashed: Arc::default(),
+            waiting: Arc::default(),
+        }
+    }
+
     /// Starts the threads, unless they run, and logs the time of one hash of this cost, unless a
     /// costlier one has been expected.
     pub(super) fn expect(&self, cost: u32) {
         let jobs = self
             .jobs
-            .get_or_init(|| start(threads(), &self.hashed, &self.waiting));
+            .get_or_init(|| start(self.threads, &self.hashed, &self.waiting));
         if self.costliest.fetch_max(cost, Ordering::Relaxed) < cost {
             // When the queue is full, there is more important work.
             let _ = jobs.try_send(Job::Measure(cost));
@@ -78,12 +100,6 @@ pub(super) const FULL: Refusal = Refusal {
     reason: Reason::HashQueueFull,
     retry_after: Some(RETRY_AFTER),
 };
-
-/// Half of the cores, so that the workers keep the other half whatever the scheduler does.
-fn threads() -> usize {
-    let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
-    (cores / 2).max(1)
-}
 
 fn start(threads: usize, hashed: &Arc<AtomicU64>, waiting: &Arc<AtomicU64>) -> SyncSender<Job> {
     let (sender, jobs) = sync_channel(threads * QUEUE);
@@ -175,7 +191,7 @@ mod tests {
     }
 
     fn one_thread() -> Pool {
-        let pool = Pool::default();
+        let pool = Pool::of(1);
         let jobs = start(1, &pool.hashed, &pool.waiting).into();
         Pool { jobs, ..pool }
     }
@@ -219,8 +235,8 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_runs_before_it_is_expected() {
-        assert_eq!(Pool::default().run(check(4)).await, Err(FULL));
-        let pool = Pool::default();
+        assert_eq!(Pool::local().run(check(4)).await, Err(FULL));
+        let pool = Pool::local();
         pool.expect(4);
         assert_eq!(pool.run(check(4)).await, Ok(false));
     }

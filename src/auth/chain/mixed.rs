@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::*;
 use crate::auth::testing::{self, Signer, settings};
+use crate::config::Owner;
 use crate::config::{
     ApiKey, ApiKeyEntry, Basic, BasicUser, KeyDigest, KeySource, Secret, StoredPassword,
 };
@@ -62,6 +63,7 @@ fn password(joins: Joins) -> Step {
         }],
         htpasswd_path: None,
         max_failures: 2,
+        owner: Owner::Local,
     };
     step("basic", StepKind::Basic(joined(settings, joins)))
 }

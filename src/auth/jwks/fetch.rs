@@ -1,5 +1,8 @@
 //! One fetch of one key set over HTTP, within limits.
 
+mod guard;
+
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::header::{ACCEPT, CACHE_CONTROL};
@@ -11,6 +14,8 @@ use rustls::crypto::CryptoProvider;
 use super::KeySetError;
 use super::parse::{self, JwksError, ParsedSet};
 use crate::auth::error::with_causes;
+use crate::config::Reach;
+use guard::Guard;
 
 /// The whole fetch.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -42,8 +47,15 @@ pub(super) struct Fetched {
     pub(super) max_age: Option<Duration>,
 }
 
-/// The HTTP clients.
+/// What fetches.
 pub(super) struct Fetcher {
+    clients: Clients,
+    /// For the cloud's URLs, made when one is first fetched, and again for another port.
+    guarded: Mutex<Option<(Guard, Arc<Clients>)>>,
+}
+
+/// The HTTP clients.
+struct Clients {
     /// For https: the system's roots, by way of the proxy that the environment names. Why there is
     /// none, on a machine without roots.
     https: Result<Client, String>,
@@ -57,6 +69,55 @@ impl Fetcher {
             return Err(KeySetError::NoTlsProvider);
         }
         Ok(Self {
+            clients: Clients::new(None).map_err(KeySetError::Client)?,
+            guarded: Mutex::default(),
+        })
+    }
+
+    /// Fetches and reads a set. `reach`: what may be connected to, for a URL from the cloud.
+    pub(super) async fn fetch(
+        &self,
+        url: &str,
+        reach: Option<&Arc<Reach>>,
+    ) -> Result<Fetched, FetchError> {
+        let url = Url::parse(url).map_err(|error| FetchError::Request(error.to_string()))?;
+        let Some(reach) = reach else {
+            return within_limit(self.clients.fetch(url)).await;
+        };
+        let guard = Guard::of(&url, reach).map_err(FetchError::Request)?;
+        let clients = self.guarded(guard).map_err(FetchError::Request)?;
+        within_limit(clients.fetch(url)).await
+    }
+
+    fn guarded(&self, guard: Guard) -> Result<Arc<Clients>, String> {
+        let mut guarded = self.guarded.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*guarded {
+            Some((known, clients)) if *known == guard => Ok(clients.clone()),
+            _ => {
+                let clients = Arc::new(Clients::new(Some(&guard))?);
+                *guarded = Some((guard, clients.clone()));
+                Ok(clients)
+            }
+        }
+    }
+}
+
+async fn within_limit(
+    fetch: impl Future<Output = Result<Fetched, FetchError>>,
+) -> Result<Fetched, FetchError> {
+    tokio::time::timeout(TIME_LIMIT, fetch)
+        .await
+        .unwrap_or(Err(FetchError::TimedOut))
+}
+
+impl Clients {
+    /// With a `guard`, names are resolved here and not by a proxy, and lead nowhere else.
+    fn new(guard: Option<&Guard>) -> Result<Self, String> {
+        let builder = || match guard {
+            Some(guard) => builder().no_proxy().dns_resolver(Arc::new(guard.clone())),
+            None => builder(),
+        };
+        Ok(Self {
             https: builder()
                 .https_only(true)
                 .build()
@@ -65,19 +126,11 @@ impl Fetcher {
                 .no_proxy()
                 .tls_certs_only([])
                 .build()
-                .map_err(|error| KeySetError::Client(with_causes(&error)))?,
+                .map_err(|error| with_causes(&error))?,
         })
     }
 
-    /// Fetches and reads a set.
-    pub(super) async fn fetch(&self, url: &str) -> Result<Fetched, FetchError> {
-        tokio::time::timeout(TIME_LIMIT, self.fetch_untimed(url))
-            .await
-            .unwrap_or(Err(FetchError::TimedOut))
-    }
-
-    async fn fetch_untimed(&self, url: &str) -> Result<Fetched, FetchError> {
-        let url = Url::parse(url).map_err(|error| FetchError::Request(error.to_string()))?;
+    async fn fetch(&self, url: Url) -> Result<Fetched, FetchError> {
         let client = match (&self.https, url.scheme()) {
             (Ok(https), "https") => https,
             (Err(reason), "https") => return Err(FetchError::Request(reason.clone())),

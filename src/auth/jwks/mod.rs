@@ -28,7 +28,7 @@ use self::fetch::Fetcher;
 use self::set::{KeySet, Purpose};
 use self::store::Store;
 use super::tokens::{TokenCache, TokenCacheStatus};
-use crate::config::JwksUrl;
+use crate::config::{JwksUrl, Reach};
 
 pub(crate) use lookup::{FetchedKeys, KeyTrouble};
 #[cfg(fuzzing)]
@@ -74,11 +74,15 @@ pub struct KeySetStatus {
 /// configuration.
 #[derive(Clone)]
 pub struct KeySets {
-    sets: Cache<Arc<str>, Arc<KeySet>>,
+    sets: Cache<Source, Arc<KeySet>>,
     tools: Arc<Tools>,
     /// What verified under these keys, and under those that are not fetched.
     tokens: Arc<ArcSwap<TokenCache>>,
 }
+
+/// Where a set is fetched from, and what may be connected to for it: a URL of the cloud is never
+/// that of a local file, lest one of them decides for the other.
+type Source = (Arc<str>, Option<Arc<Reach>>);
 
 /// What all key sets share.
 struct Tools {
@@ -202,13 +206,13 @@ impl KeySets {
     /// the set into being; the set lives while it has users.
     pub(crate) fn register(&self, settings: &JwksUrl) -> FetchedKeys {
         let settings = Arc::new(settings.clone());
-        let url: Arc<str> = settings.url.as_str().into();
+        let source: Source = (settings.url.as_str().into(), settings.reach.clone());
         let mut found = None;
-        self.sets.entry(url.clone()).and_compute_with(|entry| {
+        self.sets.entry(source).and_compute_with(|entry| {
             let (set, op) = match entry {
                 Some(entry) => (entry.into_value(), Op::Nop),
                 None => {
-                    let set = Arc::new(KeySet::new(url.clone(), self.tools.clone()));
+                    let set = Arc::new(KeySet::new(&settings, self.tools.clone()));
                     (set.clone(), Op::Put(set))
                 }
             };
@@ -216,7 +220,7 @@ impl KeySets {
             found = Some(set);
             op
         });
-        let set = found.unwrap_or_else(|| Arc::new(KeySet::new(url.clone(), self.tools.clone())));
+        let set = found.unwrap_or_else(|| Arc::new(KeySet::new(&settings, self.tools.clone())));
         self.tools.changes.send_replace(());
         FetchedKeys::new(set, settings)
     }
@@ -225,10 +229,10 @@ impl KeySets {
     fn fetch_due(&self) -> Instant {
         let now = Instant::now();
         let mut next = now + TICK;
-        for (url, set) in &self.sets {
+        for (source, set) in &self.sets {
             if !set.is_used() {
                 self.sets
-                    .entry(Arc::clone(&url))
+                    .entry((*source).clone())
                     .and_compute_with(|entry| match entry {
                         Some(entry) if !entry.value().is_used() => Op::Remove,
                         _ => Op::Nop,

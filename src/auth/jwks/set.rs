@@ -15,13 +15,15 @@ use self::flight::State;
 use super::{KeySetStatus, Tools, fetch};
 use crate::auth::key::{KeyRing, PublicKey};
 use crate::auth::outcome::Reason;
-use crate::config::{JwksUrl, JwtAlgorithm};
+use crate::config::{JwksUrl, JwtAlgorithm, Reach};
 
 pub(super) use flight::{Purpose, landed};
 
 /// The key set behind one URL.
 pub(super) struct KeySet {
     url: Arc<str>,
+    /// What may be connected to, for a URL from the cloud.
+    reach: Option<Arc<Reach>>,
     shown: String,
     tools: Arc<Tools>,
     current: ArcSwapOption<Current>,
@@ -49,7 +51,8 @@ impl Current {
 
 impl KeySet {
     /// Nothing is fetched yet; what the disk holds is at hand.
-    pub(super) fn new(url: Arc<str>, tools: Arc<Tools>) -> Self {
+    pub(super) fn new(settings: &JwksUrl, tools: Arc<Tools>) -> Self {
+        let url: Arc<str> = settings.url.as_str().into();
         let restored = tools.store.as_ref().and_then(|store| store.load(&url));
         let current = restored.map(|(ring, age)| {
             Arc::new(Current {
@@ -63,6 +66,7 @@ impl KeySet {
         Self {
             shown: fetch::shown(&url),
             url,
+            reach: settings.reach.clone(),
             tools,
             current: ArcSwapOption::new(current),
             tried: AtomicBool::new(false),

@@ -95,6 +95,7 @@ impl DetachedKeys {
             fresh,
             max_stale: MAX_STALE,
             cooldown: COOLDOWN,
+            reach: None,
         })))
     }
 

@@ -208,7 +208,7 @@ fn what_is_known_is_known_for_as_long_as_somebody_holds_it() {
             time: Duration::from_secs(1),
         },
         ca_cert_path: None,
-        guarded: None,
+        reach: None,
         credential_of: None,
     };
     let one = known.health(subject("http://a", 3));

@@ -145,7 +145,7 @@ fn key(change: &str, group: &str, name: &str) -> Key {
 }
 
 /// Every string in it: any could be a reference to a name.
-fn each_string<'v>(value: &'v Value, take: &mut impl FnMut(&'v str)) {
+pub(super) fn each_string<'v>(value: &'v Value, take: &mut impl FnMut(&'v str)) {
     match value {
         Value::String(text) => take(text),
         Value::Array(items) => items.iter().for_each(|item| each_string(&item.value, take)),

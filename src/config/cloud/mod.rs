@@ -6,11 +6,14 @@
 //! pipelines may get at. Not here: keeping the texts (the gateway room).
 
 mod drop;
+mod owned;
 mod reach;
+mod same;
 mod vet;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::document::{Table, parse_text};
@@ -18,9 +21,10 @@ use super::loading::Loading;
 use super::local::{Failed, Local};
 use super::{Config, Environment, Error, Errors, assemble, local_document};
 use drop::Dropped;
+use same::Comparison;
 
+pub(super) use owned::Owned;
 pub(super) use reach::check as check_reach;
-pub use reach::reaches;
 
 /// How often what is left is tried after something was set aside. In practice it takes two rounds.
 const ROUNDS: usize = 32;
@@ -35,6 +39,8 @@ pub struct CloudText<'a> {
     pub whole: bool,
     /// The text.
     pub toml: &'a str,
+    /// Names of the pipelines that the last upload carried, the same for every text.
+    pub uploaded: &'a [String],
 }
 
 /// What the cloud added to a configuration.
@@ -96,13 +102,21 @@ pub(super) fn load(
     }
     let mut dropped = Dropped::default();
     let parsed = parse(texts, path, env, &mut dropped);
+    let comparison = Comparison::new(path, env, &local, &config);
+    let owned = Owned::of(&config, texts.first().map_or(&[], |text| text.uploaded));
     for _ in 0..ROUNDS {
         let loading = Loading::new(path, env, local.clone());
         let Some(mut document) = local_document(path, &loading) else {
             break;
         };
-        let kept = vet::vet(&parsed, &dropped, &document, &loading);
-        let pipelines = vet::merge(&kept, &mut document);
+        let rights = (&comparison, &owned);
+        let kept = vet::vet(&parsed, &dropped, &document, rights, &loading);
+        let (mut pipelines, changed) = vet::merge(&kept, &mut document);
+        let owned = Rc::new(owned.with_changed(&document, &changed));
+        pipelines.extend(owned.changed());
+        pipelines.sort_unstable();
+        pipelines.dedup();
+        loading.set_owned(&owned);
         let whole = assemble(&document, &loading);
         if let (Some(mut config), true) = (whole, loading.is_clean()) {
             config.cloud = Cloud {
@@ -116,7 +130,7 @@ pub(super) fn load(
         }
     }
     dropped.add_rest(&parsed);
-    let mut config = config;
+    let mut config = config.clone();
     config.cloud.set_aside = dropped.into_set_aside();
     Ok((config, local))
 }

@@ -1,25 +1,29 @@
-//! What pipelines from the cloud may get at: no credential of the local files, and not the
-//! Management API.
+//! What pipelines from the cloud may get at: no credential of the local files, and no address that
+//! is out of the cloud's [`Reach`], as far as a text shows it. What names lead to is seen to where
+//! they are resolved.
 //!
 //! The cloud may send requests anywhere, so whatever an upstream gets with them must be the cloud's
 //! own.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use super::super::address::HttpUrl;
 use super::super::entry::Entry;
-use super::super::network::Networks;
 use super::super::reader::Reader;
 use super::super::{
-    Backend, BackendTarget, Bind, KeySource, Management, Pipeline, StepKind, UpstreamUrl,
+    Backend, BackendTarget, KeySource, Management, Pipeline, Reach, StepKind, Unreachable,
+    UpstreamUrl,
 };
+
+const NOT_FOR_THE_CLOUD: &str = "nothing that comes from the cloud may reach it";
 
 /// Reports what they must not get at.
 pub(in super::super) fn check(
     root: &Reader<'_>,
     pipelines: &[(Pipeline, Entry<'_>)],
     management: Option<&Management>,
-    networks: &Networks<'_>,
+    reach: &Reach,
 ) {
     for group in ["backends", "targets"] {
         for (_, entry) in root.group(group) {
@@ -28,61 +32,37 @@ pub(in super::super) fn check(
             }
         }
     }
-    let listener = management.and_then(|management| {
-        let all = networks.all.iter().map(|(network, _)| network);
-        match all
-            .into_iter()
-            .find(|network| network.name == management.network)?
-            .bind
-        {
-            Bind::Tcp(address) => Some((address, &*management.hosts)),
-            Bind::Unix(_) => None,
+    let hosts: &[String] = management.map_or(&[], |management| &management.hosts);
+    let owned = root.loading().owned();
+    let of_cloud = |pipeline: &Pipeline, entry: &Entry<'_>| {
+        entry.place().cloud || owned.is_changed(&pipeline.name)
+    };
+    for (pipeline, entry) in pipelines {
+        if !of_cloud(pipeline, entry) {
+            continue;
         }
-    });
-    for (pipeline, entry) in pipelines.iter().filter(|(_, entry)| entry.place().cloud) {
-        if listener.is_some_and(|(address, hosts)| fetches_from(pipeline, address, hosts)) {
+        if let Some((step, why)) = fetches_from(pipeline, hosts) {
             entry.error_help(
-                "has a step whose jwks_url points at the Management API",
-                "nothing that comes from the cloud may reach it",
+                format!("has a step, {step:?}, whose jwks_url points at {why}"),
+                NOT_FOR_THE_CLOUD,
             );
         }
         for backend in &pipeline.backends {
             let written = find(root, "backends", &backend.name).filter(|entry| entry.place().cloud);
-            if written.is_none() && has_credential(backend) {
+            let had = owned.has(&pipeline.name, &backend.name);
+            if written.is_none() && has_credential(backend) && !had {
                 entry.error_help(
                     format!("backend {:?} of the local files gets a credential, which is not for a pipeline from the cloud", backend.name),
                     "define a backend of its own",
                 );
             }
-            if listener.is_some_and(|(address, hosts)| points_at(backend, address, hosts)) {
-                written.as_ref().unwrap_or(entry).error_help(
-                    "points at the Management API",
-                    "nothing that comes from the cloud may reach it",
-                );
+            if let Some(why) = points_at(backend, reach, hosts) {
+                written
+                    .as_ref()
+                    .unwrap_or(entry)
+                    .error_help(format!("points at {why}"), NOT_FOR_THE_CLOUD);
             }
         }
-    }
-}
-
-/// Whether a connection to `address` ends at the listener `management`, as far as the two say by
-/// themselves.
-pub fn reaches(address: SocketAddr, management: SocketAddr) -> bool {
-    let ip = plain(address.ip());
-    let listens = plain(management.ip());
-    let here = ip.is_loopback() || ip.is_unspecified();
-    let all = listens.is_loopback() || listens.is_unspecified();
-    address.port() == management.port() && (ip == listens || here && all)
-}
-
-/// An IPv4 address in IPv6 clothes is what it is.
-fn plain(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V6(v6)
-            if v6.segments()[..6] == [0; 6] && !v6.is_loopback() && !v6.is_unspecified() =>
-        {
-            v6.to_ipv4().map_or(ip, IpAddr::V4)
-        }
-        _ => ip.to_canonical(),
     }
 }
 
@@ -94,7 +74,9 @@ fn own_credential(root: &Reader<'_>, entry: &Entry<'_>) {
             "define [authentications.NAME] beside it",
         );
     };
-    if let Some(written) = setting(entry, "authentication")
+    // What a changed table of the local files has kept of them leads where they say.
+    let of_cloud = |written: &Entry<'_>| written.place().cloud;
+    if let Some(written) = setting(entry, "authentication").filter(of_cloud)
         && let Some(name) = written.text()
         && is_local(
             root,
@@ -104,7 +86,7 @@ fn own_credential(root: &Reader<'_>, entry: &Entry<'_>) {
     {
         refuse(&written);
     }
-    if let Some(written) = setting(entry, "target_ref")
+    if let Some(written) = setting(entry, "target_ref").filter(of_cloud)
         && let Some(name) = written.text()
         && let Some(target) = find(
             root,
@@ -140,69 +122,44 @@ fn has_credential(backend: &Backend) -> bool {
     matches!(&backend.target, BackendTarget::Http(http) if http.credential.is_some())
 }
 
-fn points_at(backend: &Backend, management: SocketAddr, hosts: &[String]) -> bool {
+/// Why an upstream must not be connected to, as far as its URL says it by itself.
+fn points_at(backend: &Backend, reach: &Reach, hosts: &[String]) -> Option<Unreachable> {
     let BackendTarget::Http(http) = &backend.target else {
-        return false;
+        return None;
     };
-    let points =
-        |UpstreamUrl { host, port, .. }: &UpstreamUrl| is_at(host, *port, management, hosts);
-    http.upstreams.iter().any(points)
+    let mut upstreams = http.upstreams.iter();
+    upstreams.find_map(|UpstreamUrl { host, port, .. }| is_at(host, *port, reach, hosts))
 }
 
-/// Whether a key set of one of its steps is to come from there.
-fn fetches_from(pipeline: &Pipeline, management: SocketAddr, hosts: &[String]) -> bool {
-    let steps = pipeline.steps.iter().filter_map(|step| match &step.kind {
-        StepKind::Jwt(step) => Some(&step.settings.issuers),
+/// The same for the URLs of its steps; those of the local files, which it may use, are the
+/// operator's business.
+fn fetches_from(pipeline: &Pipeline, hosts: &[String]) -> Option<(Arc<str>, Unreachable)> {
+    let jwt = pipeline.steps.iter().filter_map(|step| match &step.kind {
+        StepKind::Jwt(jwt) => Some((&step.name, &jwt.settings.issuers)),
         _ => None,
     });
-    steps.flatten().any(|issuer| {
+    let mut sources = jwt.flat_map(|(step, issuers)| issuers.iter().map(move |it| (step, it)));
+    sources.find_map(|(step, issuer)| {
         let KeySource::JwksUrl(source) = &issuer.keys else {
-            return false;
+            return None;
         };
-        HttpUrl::parse(&source.url).is_ok_and(|url| {
-            let port = url.port.unwrap_or(if url.tls { 443 } else { 80 });
-            is_at(&url.host, port, management, hosts)
-        })
+        let reach = source.reach.as_ref()?;
+        let url = HttpUrl::parse(&source.url).ok()?;
+        let port = url.port.unwrap_or(if url.tls { 443 } else { 80 });
+        Some((step.clone(), is_at(&url.host, port, reach, hosts)?))
     })
 }
 
-fn is_at(host: &str, port: u16, management: SocketAddr, hosts: &[String]) -> bool {
+/// What a name leads to is looked at when it is resolved.
+fn is_at(host: &str, port: u16, reach: &Reach, hosts: &[String]) -> Option<Unreachable> {
     match host.parse::<IpAddr>() {
-        Ok(ip) => reaches(SocketAddr::new(ip, port), management),
+        Ok(ip) => reach.check(SocketAddr::new(ip, port)).err(),
         Err(_) => {
             let own = host == "localhost"
                 || host.ends_with(".localhost")
                 || hosts.iter().any(|known| known == host);
-            own && port == management.port()
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::reaches;
-
-    #[test]
-    fn addresses_of_one_listener() {
-        for (address, management, expected) in [
-            ("127.0.0.1:9090", "127.0.0.1:9090", true),
-            ("127.0.0.1:9091", "127.0.0.1:9090", false),
-            ("127.9.9.9:9090", "127.0.0.1:9090", true),
-            ("0.0.0.0:9090", "127.0.0.1:9090", true),
-            ("[::]:9090", "127.0.0.1:9090", true),
-            ("[::1]:9090", "127.0.0.1:9090", true),
-            ("[::ffff:127.0.0.1]:9090", "127.0.0.1:9090", true),
-            ("[::127.0.0.1]:9090", "127.0.0.1:9090", true),
-            ("127.0.0.1:9090", "0.0.0.0:9090", true),
-            ("127.0.0.1:9090", "[::]:9090", true),
-            ("10.0.0.5:9090", "10.0.0.5:9090", true),
-            ("[::ffff:10.0.0.5]:9090", "10.0.0.5:9090", true),
-            ("127.0.0.1:9090", "10.0.0.5:9090", false),
-            ("10.0.0.6:9090", "10.0.0.5:9090", false),
-            ("10.0.0.6:9090", "127.0.0.1:9090", false),
-        ] {
-            let reached = reaches(address.parse().unwrap(), management.parse().unwrap());
-            assert_eq!(reached, expected, "{address} {management}");
+            let management = reach.management.is_some_and(|own| own.port() == port);
+            (own && management).then_some(Unreachable::Management)
         }
     }
 }

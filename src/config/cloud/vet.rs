@@ -1,9 +1,10 @@
 //! What a text from the cloud may hold: pipelines and what belongs to them, under names that the
 //! local files do not have.
 //!
-//! A table that says what the local files say is theirs and is passed over, which is how an
-//! uploaded configuration comes back. That a text names no file and refers to no secret is seen to
-//! where values are read (`Entry::path`, `Loading::fill`).
+//! A table that says what the local files say (`same`) is theirs and is passed over, which is how
+//! an uploaded configuration comes back; some may take the place of theirs (`owned`). That a text
+//! names no file and refers to no secret is seen to where values are read (`Entry::path`,
+//! `Loading::fill`).
 
 use std::sync::Arc;
 
@@ -14,9 +15,11 @@ use super::super::loading::Loading;
 use super::super::reader::join;
 use super::Parsed;
 use super::drop::Dropped;
+use super::owned::Owned;
+use super::same::{Comparison, in_place_of, same};
 
 /// Groups that a text may hold.
-const GROUPS: &[&str] = &[
+pub(super) const GROUPS: &[&str] = &[
     "pipelines",
     "endpoints",
     "backends",
@@ -51,6 +54,7 @@ pub(super) fn vet<'p>(
     parsed: &'p [Parsed<'p>],
     dropped: &Dropped,
     local: &Document,
+    (comparison, owned): (&Comparison<'_>, &Owned),
     loading: &Loading<'_>,
 ) -> Vec<Kept<'p>> {
     let mut kept = Vec::new();
@@ -60,6 +64,8 @@ pub(super) fn vet<'p>(
             later: &parsed[index + 1..],
             dropped,
             local,
+            comparison,
+            owned,
             loading,
         };
         for (group, node) in &text.table.entries {
@@ -71,8 +77,13 @@ pub(super) fn vet<'p>(
     kept
 }
 
-/// Adds them to the local document; the names of the pipelines among them.
-pub(super) fn merge(kept: &[Kept<'_>], document: &mut Document) -> Vec<Arc<str>> {
+/// Adds them to the local document, in the place of those that are the cloud's to change; the names
+/// of the pipelines among them, and what was changed.
+pub(super) fn merge<'p>(
+    kept: &[Kept<'p>],
+    document: &mut Document,
+) -> (Vec<Arc<str>>, Vec<(&'p str, &'p str)>) {
+    let mut changed = Vec::new();
     for entry in kept {
         let root = &mut document.root;
         if root.get(entry.group).is_none() {
@@ -84,19 +95,23 @@ pub(super) fn merge(kept: &[Kept<'_>], document: &mut Document) -> Vec<Arc<str>>
         }
         match root.get_mut(entry.group).map(|node| &mut node.value) {
             Some(Value::Table(table)) if !entry.name.is_empty() => {
-                table
-                    .entries
-                    .push((entry.name.to_owned(), entry.node.clone()));
+                match table.get_mut(entry.name) {
+                    Some(present) => {
+                        *present = in_place_of(present, entry.node);
+                        changed.push((entry.group, entry.name));
+                    }
+                    None => table
+                        .entries
+                        .push((entry.name.to_owned(), entry.node.clone())),
+                }
             }
             // a group that nothing knows: the reader says so
             Some(value) => *value = entry.node.value.clone(),
             None => {}
         }
     }
-    kept.iter()
-        .filter(|entry| entry.group == "pipelines")
-        .map(|entry| entry.name.into())
-        .collect()
+    let pipelines = kept.iter().filter(|entry| entry.group == "pipelines");
+    (pipelines.map(|entry| entry.name.into()).collect(), changed)
 }
 
 struct Vetting<'p, 'v> {
@@ -104,6 +119,8 @@ struct Vetting<'p, 'v> {
     later: &'p [Parsed<'p>],
     dropped: &'v Dropped,
     local: &'v Document,
+    comparison: &'v Comparison<'v>,
+    owned: &'v Owned,
     loading: &'v Loading<'v>,
 }
 
@@ -113,7 +130,11 @@ impl<'p> Vetting<'p, '_> {
         match &node.value {
             _ if foreign::IGNORED_TABLES.contains(&group) => {}
             Value::Array(_) if group == "middleware" => self.chain(node),
-            _ if LOCAL.contains(&group) => self.compare(node, present, group.to_owned()),
+            _ if LOCAL.contains(&group) => {
+                if !self.comparison.adds_nothing(self.local, group, node) {
+                    self.compare(node, present, group.to_owned());
+                }
+            }
             Value::Table(table) if GROUPS.contains(&group) => {
                 if table.entries.len() > MAX_NAMES {
                     let sentence = format!("holds more than {MAX_NAMES} names");
@@ -152,10 +173,14 @@ impl<'p> Vetting<'p, '_> {
     fn joins(&self, group: &str, name: &str, node: &Node, kept: &[Kept<'_>]) -> bool {
         let path = join(group, name);
         if let Some(present) = named(&self.local.root, group, name) {
-            if !same(&present.value, &node.value) {
-                self.taken(node, &path, &format!("also at {}", present.place));
+            let both = (present, node);
+            if self.comparison.is_same(self.local, group, name, both) {
+                return false;
             }
-            return false;
+            if !self.owned.may_change(self.local, group, name) {
+                self.taken(node, &path, &format!("also at {}", present.place));
+                return false;
+            }
         }
         if group == "middleware" && (name == "passthru" || self.chain_has(name)) {
             self.taken(node, &path, "a step of that name");
@@ -266,28 +291,5 @@ fn named<'t>(root: &'t Table, group: &str, name: &str) -> Option<&'t Node> {
     match &root.get(group)?.value {
         Value::Table(table) => table.get(name),
         _ => None,
-    }
-}
-
-/// Whether two values mean the same, in whatever order their keys stand.
-fn same(one: &Value, other: &Value) -> bool {
-    match (one, other) {
-        (Value::String(one), Value::String(other)) => one == other,
-        (Value::Integer(one), Value::Integer(other)) => one == other,
-        (Value::Float(one), Value::Float(other)) => one.to_bits() == other.to_bits(),
-        (Value::Boolean(one), Value::Boolean(other)) => one == other,
-        (Value::Datetime(one), Value::Datetime(other)) => one == other,
-        (Value::Array(one), Value::Array(other)) => {
-            let mut pairs = one.iter().zip(other);
-            one.len() == other.len() && pairs.all(|(one, other)| same(&one.value, &other.value))
-        }
-        (Value::Table(one), Value::Table(other)) => {
-            let found = |(key, node): &(String, Node)| {
-                let other = other.get(key);
-                other.is_some_and(|other| same(&node.value, &other.value))
-            };
-            one.entries.len() == other.entries.len() && one.entries.iter().all(found)
-        }
-        _ => false,
     }
 }

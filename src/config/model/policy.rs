@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
 
-use super::{PathPattern, Secret, TextPattern};
+use super::{Owner, PathPattern, Secret, TextPattern};
 
 /// Settings of `policies`. A request passes when at least one rule of all of them allows it, and
 /// none denies it.
@@ -25,6 +25,8 @@ pub struct Policy {
     pub name: Arc<str>,
     /// The rules of `rules` that are enabled, those of more `weight` first.
     pub rules: Vec<Rule>,
+    /// Whose policy it is: rate limits of the two are counted apart.
+    pub owner: Owner,
 }
 
 /// `[rules.NAME]`, or a rule written in its policy.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::{JwtAlgorithm, LogDump, PathFilter, Policies, Secret};
+use super::{JwtAlgorithm, LogDump, Owner, PathFilter, Policies, Reach, Secret};
 
 /// One step of a pipeline.
 #[derive(Debug, Clone, PartialEq)]
@@ -170,6 +170,8 @@ pub struct JwksUrl {
     pub max_stale: Duration,
     /// `jwks_cooldown_secs`: at most one fetch for unknown key ids in this time. Default 30 s.
     pub cooldown: Duration,
+    /// What may be connected to, for a URL from the cloud. `None`: anything.
+    pub reach: Option<Arc<Reach>>,
 }
 
 /// One entry of `required_claims`.
@@ -195,6 +197,8 @@ pub struct Basic {
     /// `max_failures`: failures of one client address in a minute before it is answered 429. 0: no
     /// limit. Default 10.
     pub max_failures: u32,
+    /// Whose step it is: passwords for the cloud's steps wait in a queue of their own.
+    pub owner: Owner,
 }
 
 /// One user of `basic-auth`.

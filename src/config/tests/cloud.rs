@@ -1,6 +1,8 @@
 //! What the cloud may add to the local files, and what it may not.
 
+mod owned;
 mod refused;
+mod round_trip;
 
 use super::*;
 use crate::config::{Cloud, CloudText, Source};
@@ -54,6 +56,7 @@ base_url = "http://10.0.0.7:80"
 struct House {
     home: tempfile::TempDir,
     local: String,
+    uploaded: Vec<String>,
 }
 
 impl House {
@@ -63,7 +66,11 @@ impl House {
         let hash = "$2b$12$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC";
         std::fs::write(&path, format!("alice:{hash}\n")).unwrap();
         let local = format!("{BASE}{LOCAL}").replace("PATH", path.to_str().unwrap());
-        Self { home, local }
+        Self {
+            home,
+            local,
+            uploaded: Vec::new(),
+        }
     }
 
     fn source(&self) -> Source {
@@ -78,6 +85,7 @@ impl House {
                 change,
                 whole: *whole,
                 toml,
+                uploaded: &self.uploaded,
             })
             .collect();
         let read = self.source().read(&texts);

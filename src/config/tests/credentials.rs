@@ -74,6 +74,7 @@ fn one_user() {
         users: vec![user("admin", bcrypt(HASH))],
         htpasswd_path: None,
         max_failures: 10,
+        owner: Owner::Local,
     };
     assert_eq!(*step.settings, want);
     assert!(config.notes.is_empty(), "{:?}", config.notes);

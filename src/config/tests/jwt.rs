@@ -22,6 +22,7 @@ fn defaults() {
         fresh: Duration::from_secs(3600),
         max_stale: Duration::from_secs(86_400),
         cooldown: Duration::from_secs(30),
+        reach: None,
     };
     let want = Jwt {
         algorithm: JwtAlgorithm::Rs256,

@@ -27,6 +27,7 @@ fn each_issuer_has_its_own_keys() {
             fresh: Duration::from_secs(60),
             max_stale: Duration::from_secs(86_400),
             cooldown: Duration::from_secs(30),
+            reach: None,
         })
     };
     let file = dir.path().join("k.pem");

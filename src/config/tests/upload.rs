@@ -16,11 +16,12 @@ fn there_and_back(path: &Path, environment: &[(&str, &str)]) -> (Config, String)
     let upload = source
         .upload(&texts)
         .unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(upload.pipelines, local.pipelines.len());
+    assert_eq!(upload.pipelines.len(), local.pipelines.len());
     let text = CloudText {
         change: "back",
         whole: true,
         toml: &upload.toml,
+        uploaded: &[],
     };
     let config = source.read_again(&texts, &[text]).unwrap();
     assert_eq!(config, local, "{}", upload.toml);

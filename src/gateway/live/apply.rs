@@ -90,6 +90,18 @@ impl Live {
         Ok(Reload::Reloaded(diff))
     }
 
+    /// Keeps a layer that differs in what was uploaded alone.
+    pub(super) fn put_uploaded(&self, parts: &mut Parts, layer: Layer) {
+        if layer == parts.layer || parts.broken.is_some() {
+            return;
+        }
+        let state_dir = self.config().state_dir.clone();
+        if let Some(Err(error)) = state_dir.map(|state_dir| keep(&layer, &state_dir, false)) {
+            log::warn!("which pipelines were uploaded is forgotten at a restart: {error}");
+        }
+        parts.layer = layer;
+    }
+
     fn build(&self, config: &Config) -> Result<Gateway, Errors> {
         // Chains take the cache of tokens along that is set when they are built.
         self.key_sets().remember_tokens(config.token_cache_bytes);

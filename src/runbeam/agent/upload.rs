@@ -56,12 +56,16 @@ impl Agent {
             })?;
         let uploaded = Uploaded {
             config_size: upload.toml.len(),
-            pipeline_count: upload.pipelines,
+            pipeline_count: upload.pipelines.len(),
         };
         let id = Some(held.token.gateway_id.clone()).filter(|id| !id.is_empty());
         client
             .store_config(&held.token.machine_token, "gateway", id, upload.toml)
             .await?;
+        let live = Arc::clone(&self.live);
+        let noted = tokio::task::spawn_blocking(move || live.note_upload(upload.pipelines));
+        // What the panic of it was about stands in the log.
+        let _ = noted.await;
         log::info!(
             "runbeam: the local configuration is uploaded: {} bytes, {} pipelines",
             uploaded.config_size,

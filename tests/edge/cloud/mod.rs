@@ -6,6 +6,7 @@ mod client;
 mod headless;
 mod orders;
 mod outage;
+mod reach;
 mod renewal;
 mod stores;
 mod trust;

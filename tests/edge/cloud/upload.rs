@@ -56,6 +56,59 @@ fn references_go_up_and_come_back() {
     assert_eq!((status(), edge.get("/api/x").send().status), (401, 200));
 }
 
+/// The cloud adds what is its own: nothing of that has an effect here.
+#[test]
+fn what_comes_back_with_ids_and_defaults_is_applied() {
+    let (cloud, upstream) = (Cloud::start(), Upstream::start());
+    let edge = with_key(&cloud, &upstream);
+    assert_eq!(authorize(&edge, &cloud).status, 201);
+    assert_eq!(edge.steer("POST", "/admin/update").send().status, 200);
+    let sent = cloud.requests_to("/harmony/update").pop().unwrap();
+    let text = sent.body["config"].as_str().unwrap().to_owned();
+    let ids = "id = \"01k8\"\nname = \"A name\"\ntags = [\"x\"]\n";
+    let mut back = text.clone();
+    for table in ["pipelines.keyed", "endpoints.keyed", "middleware.key", "backends.keyed"] {
+        back = back.replace(&format!("[{table}]\n"), &format!("[{table}]\n{ids}"));
+    }
+    back = back.replace(
+        "[network.public.http]",
+        "[network.public]\nenable_wireguard = false\n[network.public.http]",
+    );
+    assert!(back.matches("01k8").count() == 4 && back.contains("wireguard"), "{back}");
+    cloud.add_change("back", "gateway", &back);
+    await_status(&cloud, "back", "applied");
+    let other = back.replace("name = \"A name\"", "description = \"another\"");
+    cloud.add_change("other", "gateway", &other);
+    await_status(&cloud, "other", "failed");
+}
+
+#[test]
+fn what_was_uploaded_is_the_clouds_where_the_operator_says_so() {
+    let (cloud, upstream) = (Cloud::start(), Upstream::start());
+    secrets::remember(PEPPER);
+    let settings = format!("{}\ncloud_owns_uploaded = true\n{KEYED}", super::runbeam(&cloud));
+    let mut edge = Edge::open(&upstream).and(&settings).env("KEY_HASH", PEPPER).start();
+    assert_eq!(authorize(&edge, &cloud).status, 201);
+    let changed = |path: &str| {
+        KEYED.replace("path_prefix = \"/keyed\"", &format!("path_prefix = \"{path}\""))
+    };
+    cloud.add_change("before", "pipeline", &changed("/before"));
+    await_status(&cloud, "before", "failed");
+    assert_eq!(edge.steer("POST", "/admin/update").send().status, 200);
+    cloud.add_change("after", "pipeline", &changed("/after"));
+    await_status(&cloud, "after", "applied");
+    let status = |edge: &Edge, path: &str| edge.get(path).send().status;
+    assert_eq!((status(&edge, "/after/x"), status(&edge, "/keyed/x")), (401, 404));
+    edge.restart();
+    assert_eq!((status(&edge, "/after/x"), status(&edge, "/keyed/x")), (401, 404), "it is kept");
+    assert_eq!(edge.steer("POST", "/admin/cloud/discard").send().status, 200);
+    assert_eq!((status(&edge, "/after/x"), status(&edge, "/keyed/x")), (404, 401));
+    // The right outlives the discard.
+    cloud.add_change("again", "pipeline", &changed("/again"));
+    await_status(&cloud, "again", "applied");
+    assert_eq!(status(&edge, "/again/x"), 401);
+}
+
 #[test]
 fn a_literal_secret_stays_here() {
     let (cloud, upstream) = (Cloud::start(), Upstream::start());

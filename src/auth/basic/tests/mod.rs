@@ -35,6 +35,7 @@ fn step(users: Vec<BasicUser>, max_failures: u32) -> Step {
         users,
         htpasswd_path: None,
         max_failures,
+        owner: Owner::Local,
     };
     Step {
         name: "basic".into(),

@@ -120,7 +120,7 @@ impl KeySet {
         drop(state);
         let set = self.clone();
         let fetch = async move {
-            let result = set.tools.fetcher.fetch(&set.url).await;
+            let result = set.tools.fetcher.fetch(&set.url, set.reach.as_ref()).await;
             set.land(result, purpose);
             drop(landing);
             set.tools.changes.send_replace(());

@@ -2,6 +2,7 @@
 
 mod fair;
 mod foul;
+mod guarded;
 
 use std::time::Instant as Moment;
 

@@ -167,6 +167,60 @@ fn what_it_may_not_hold() {
             ),
             "backends.c: points at the Management API",
         ),
+        // what nobody may reach, in every spelling
+        (
+            to("http://169.254.169.254/latest"),
+            "backends.c: points at a link-local address",
+        ),
+        (
+            to("http://[::ffff:169.254.169.254]"),
+            "points at a link-local address",
+        ),
+        (
+            to("http://[::169.254.169.254]"),
+            "points at a link-local address",
+        ),
+        (
+            to("http://[64:ff9b::a9fe:a9fe]"),
+            "points at a link-local address",
+        ),
+        (
+            to("https://[fe80::1]:8443"),
+            "points at a link-local address",
+        ),
+        (
+            to("http://224.0.0.251"),
+            "points at a multicast or broadcast address",
+        ),
+        (to("http://0.0.0.0:80"), "points at an unspecified address"),
+        (to("http://[::]:80"), "points at an unspecified address"),
+        (
+            to("http://[fd00:ec2::254]"),
+            "points at the address of a metadata service",
+        ),
+        (to("http://2852039166"), "must name a valid host"),
+        (to("http://0xA9FEA9FE"), "must name a valid host"),
+        (to("http://0XA9FEA9FE"), "must name a valid host"),
+        (to("http://0251.0376.0251.0376"), "must name a valid host"),
+        (to("http://0xa9.0xfe.0xa9.0xfe"), "must name a valid host"),
+        (to("http://169.254.43518"), "must name a valid host"),
+        (to("http://169.254.169.254."), "must name a valid host"),
+        (to("http://[fe80::1%25eth0]"), "must name a valid host"),
+        (
+            replaced(
+                "jwks_url = \"https://c.example/jwks\"",
+                "jwks_allow_http = true, jwks_url = \"http://169.254.169.254/jwks\"",
+            ),
+            "jwks_url points at a link-local address",
+        ),
+        // a hash that keeps a core busy for minutes
+        (
+            replaced(
+                "type = \"jwt-auth\"\nconfig = { jwks_url = \"https://c.example/jwks\", issuer = \"i\", audience = \"a\" }",
+                "type = \"basic-auth\"\nconfig = { username = \"u\", password_hash = \"$2b$15$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC\" }",
+            ),
+            "has bcrypt cost 15, and the cloud's are at most 14",
+        ),
         (
             replaced("\"public\"", "\"management\""),
             "pipelines.c.networks: network \"management\" is that of the Management API",
@@ -224,4 +278,36 @@ fn what_it_may_not_hold() {
             "{text}\nwant {want}\ngot {lines:#?}"
         );
     }
+}
+
+#[test]
+fn the_operator_narrows_what_its_backends_may_be() {
+    let mut house = House::new();
+    house.local += "[runbeam]\nbackend_allow = [\"10.0.0.0/24\", \"fd00::/8\"]\n";
+    let config = house.with(&[("c1", true, CLOUD)]);
+    assert_eq!(names(&config), ["p", "c"]);
+    for outside in [
+        "http://10.0.1.7:80",
+        "http://127.0.0.1:80",
+        "http://[::1]:80",
+    ] {
+        let lines = house.refused(&CLOUD.replace("http://10.0.0.7:80", outside));
+        let want = "backends.c: points at an address outside of runbeam.backend_allow";
+        assert!(lines.iter().any(|line| line.contains(want)), "{lines:#?}");
+    }
+    // Off or on, what the cloud sent before serves, within the same bounds.
+    house.local = house
+        .local
+        .replace("[runbeam]", "[runbeam]\nenabled = false");
+    house.refused(&CLOUD.replace("http://10.0.0.7:80", "http://10.0.1.7:80"));
+    house.local = house.local.replace("\"10.0.0.0/24\", \"fd00::/8\"", "");
+    house.refused(CLOUD);
+    // The local files are not narrowed, nor are their steps where a pipeline of the cloud's uses one.
+    house.local = house
+        .local
+        .replace("backend_allow = []", "backend_allow = [\"10.0.0.7\"]")
+        + "[middleware.near]\ntype = \"jwt-auth\"\nconfig = { jwks_url = \"http://127.0.0.1:1/k\", issuer = \"i\", audience = \"a\" }\n";
+    let text = CLOUD.replace("middleware = [\"c\"]", "middleware = [\"near\"]");
+    assert_eq!(names(&house.with(&[("c1", true, &text)])), ["p", "c"]);
+    assert_eq!(names(&house.with(&[])), ["p"]);
 }

@@ -376,9 +376,54 @@ fn a_name_that_leads_to_the_management_api_leads_nowhere() {
     assert_eq!(upstream.address(), None);
     upstream.addresses.set("10.1.2.3:9090".parse().unwrap());
     assert!(upstream.address().is_some() && upstream.every_address().len() == 1);
-    upstream.addresses.set("127.0.0.1:9090".parse().unwrap());
-    assert_eq!(upstream.address(), None);
-    assert!(upstream.every_address().is_empty(), "nor do checks");
+    for refused in [
+        "127.0.0.1:9090",
+        "[::ffff:127.0.0.1]:9090",
+        "169.254.169.254:9090",
+        "[fe80::1]:9090",
+        "[64:ff9b::a9fe:a9fe]:9090",
+        "224.0.0.1:9090",
+        "0.0.0.0:9090",
+    ] {
+        upstream.addresses.set(refused.parse().unwrap());
+        assert_eq!(upstream.address(), None, "{refused}");
+        assert!(
+            upstream.every_address().is_empty(),
+            "nor do checks: {refused}"
+        );
+    }
+    // It is asked anew each time, so it does not matter when a name begins to lie.
+    upstream.addresses.set("10.1.2.3:9090".parse().unwrap());
+    assert!(upstream.address().is_some());
+    house.write(&format!(
+        "{LOCAL}[runbeam]\nenabled = false\nbackend_allow = [\"10.2.0.0/16\"]\n"
+    ));
+    let Ok(Reload::Reloaded(diff)) = live.reload() else {
+        panic!("{:?}", live.status().last_error);
+    };
+    assert_eq!(diff.others, ["runbeam"]);
+    let gateway = live.gateway();
+    let narrowed = gateway.pipelines()[1].backends()[0].upstream().unwrap();
+    narrowed.addresses.set("10.1.2.3:9090".parse().unwrap());
+    assert_eq!(narrowed.address(), None);
+    narrowed.addresses.set("10.2.2.3:9090".parse().unwrap());
+    assert!(narrowed.address().is_some());
+}
+
+#[test]
+fn the_clouds_claims_are_stripped_on_its_own_routes_alone() {
+    let house = House::new();
+    let claims = "issuer = \"i\", claims_to_headers = { tenant = \"X-Tenant\" }";
+    house.write(&LOCAL.replace("issuer = \"i\"", claims));
+    let live = house.start();
+    let text = pipeline("a").replace("endpoints =", "middleware = [\"a\"]\nendpoints =")
+        + "[middleware.a]\ntype = \"jwt-auth\"\nconfig = { jwks_url = \"https://h/k\", issuer = \"i\", audience = \"a\", claims_to_headers = { a = \"X-Tenant\", b = \"Accept\" } }\n";
+    live.apply_change("1", one("a", &text)).unwrap();
+    let gateway = live.gateway();
+    let further = |index: usize| gateway.further_claim_headers(&gateway.pipelines()[index]);
+    assert_eq!(gateway.claim_headers(), ["x-tenant"]);
+    assert_eq!(further(0), <[http::HeaderName; 0]>::default());
+    assert_eq!(further(1), ["accept"]);
 }
 
 #[test]
