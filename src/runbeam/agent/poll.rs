@@ -152,3 +152,20 @@ fn only(mut gateways: Vec<Gateway>, instance: &str) -> Result<Gateway, RunbeamEr
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_a_bare_token_is_for_is_never_guessed() {
+        let gateway = || Gateway::new("code", "Name");
+        assert!(only(vec![gateway()], "edge").is_ok());
+        for count in [0, 2, 3] {
+            let gateways = (0..count).map(|_| gateway()).collect();
+            let error = only(gateways, "edge").unwrap_err().to_string();
+            let want = format!("RUNBEAM_MACHINE_TOKEN: the cloud knows {count} gateways and none");
+            assert!(error.starts_with(&want), "{error}");
+        }
+    }
+}

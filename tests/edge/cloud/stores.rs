@@ -212,6 +212,37 @@ fn a_key_that_comes_with_the_token_is_kept_for_the_restart() {
     assert_eq!(await_state(&edge, "authorized")["token_source"], "store");
 }
 
+/// The old key can go once the gateway has started with both.
+#[test]
+fn a_token_that_only_the_second_key_opens_is_encrypted_with_the_first() {
+    let (cloud, upstream) = (Cloud::start(), Upstream::start());
+    let [old, new] = [(); 2].map(|()| harmony::runbeam::EncryptionKeys::generate().first());
+    secrets::remember(&old);
+    secrets::remember(&new);
+    let both = format!("{},{}", new.as_str(), old.as_str());
+    let edge = edge(&cloud, &upstream).env("RUNBEAM_ENCRYPTION_KEY", &both).start();
+    let with = |key: &str| StoreSettings {
+        instance: "edge-1".to_owned(),
+        directory: Some(edge.directory().join("home/.runbeam/edge-1")),
+        kind: StoreKind::File,
+        encryption_key: Some(Zeroizing::new(key.to_owned())),
+    };
+    let token =
+        MachineToken::new("mt_rotated", "2099-01-01T00:00:00Z", "gateway-7", "edge-1", Vec::new());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        TokenStore::open(with(&old)).await.unwrap().save(&token, None).await.unwrap()
+    });
+    assert_eq!(await_state(&edge, "authorized")["gateway_id"], "gateway-7");
+    let found = runtime.block_on(async {
+        TokenStore::open(with(&new)).await.unwrap().load().await.unwrap().unwrap()
+    });
+    assert_eq!(found.machine_token, "mt_rotated");
+    let refused =
+        runtime.block_on(async { TokenStore::open(with(&old)).await.unwrap().load().await });
+    assert!(refused.is_err(), "the old key opens nothing any more");
+}
+
 #[test]
 fn a_token_that_another_process_stores_is_picked_up() {
     let (cloud, upstream) = (Cloud::start(), Upstream::start());

@@ -6,6 +6,31 @@ use super::{await_log, edge, info, post};
 use crate::support::keys::{RsaKey, Signer};
 use crate::support::{Cloud, Edge, Issuer, Upstream};
 
+/// What the published client sends by default, and what its message says to do about it.
+#[test]
+fn the_published_clients_default_address() {
+    let upstream = Upstream::start();
+    let take = |edge: &Edge| {
+        let body = json!({ "machine_token": "mt_published", "expires_at": "2099-01-01T00:00:00Z", "gateway_id": "g", "api_base_url": "http://app.runbeam.io/api" });
+        post(edge, "/admin/token", &body).send()
+    };
+    // Nothing is asked of it: polling is off, and nothing is due.
+    let on = "[runbeam]\nenabled = true\npoll_interval_secs = 0\n";
+    let other = Edge::open(&upstream).and(on).start();
+    let answer = take(&other);
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    let told = answer.json()["message"].as_str().unwrap().to_owned();
+    let said = "set runbeam.cloud_api_base_url to ";
+    assert!(told.contains("from http://app.runbeam.io/api,") && told.contains(said), "{told}");
+    let followed = told.split(said).nth(1).unwrap().split(' ').next().unwrap();
+    assert_eq!(followed, "https://app.runbeam.io/api");
+    let same = format!("{on}cloud_api_base_url = \"{followed}\"\n");
+    let edge = Edge::open(&upstream).and(&same).start();
+    let answer = take(&edge);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(info(&edge)["state"], "authorized");
+}
+
 #[test]
 fn a_token_of_another_issuer_is_401_and_nobody_is_asked() {
     let (cloud, other, trap, upstream) =
