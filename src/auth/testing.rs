@@ -212,6 +212,8 @@ pub(crate) enum Answer {
     Body(String, &'static str),
     /// A status line, header lines, and no body.
     Head(String),
+    /// All of it, as it goes over the wire.
+    Wire(String),
     /// Nothing, ever.
     Silence,
 }
@@ -221,6 +223,7 @@ pub(crate) struct Issuer {
     pub(crate) url: String,
     answer: Arc<Mutex<(Answer, Duration)>>,
     fetches: Arc<AtomicUsize>,
+    heads: Arc<Mutex<Vec<String>>>,
 }
 
 impl Issuer {
@@ -230,13 +233,16 @@ impl Issuer {
             url: format!("http://{}/jwks.json", listener.local_addr().unwrap()),
             answer: Arc::new(Mutex::new((answer, Duration::ZERO))),
             fetches: Arc::default(),
+            heads: Arc::default(),
         };
         let (answer, fetches) = (issuer.answer.clone(), issuer.fetches.clone());
+        let heads = issuer.heads.clone();
         tokio::spawn(async move {
             loop {
                 let (mut client, _) = listener.accept().await.unwrap();
                 fetches.fetch_add(1, Ordering::SeqCst);
                 let (answer, delay) = answer.lock().unwrap().clone();
+                let heads = heads.clone();
                 tokio::spawn(async move {
                     let mut head = vec![0; 4096];
                     let length = client.read(&mut head).await.unwrap_or(0);
@@ -245,6 +251,7 @@ impl Issuer {
                         length == 0 || head.contains("\r\nuser-agent: harmony-edge/"),
                         "{head}"
                     );
+                    heads.lock().unwrap().push(head);
                     tokio::time::sleep(delay).await;
                     let text = match answer {
                         Answer::Body(body, lines) => {
@@ -254,6 +261,7 @@ impl Issuer {
                             )
                         }
                         Answer::Head(head) => format!("HTTP/1.1 {head}content-length: 0\r\n\r\n"),
+                        Answer::Wire(text) => text,
                         Answer::Silence => std::future::pending().await,
                     };
                     let _ = client.write_all(text.as_bytes()).await;
@@ -269,6 +277,11 @@ impl Issuer {
 
     pub(crate) fn say_after(&self, answer: Answer, delay: Duration) {
         *self.answer.lock().unwrap() = (answer, delay);
+    }
+
+    /// What it was asked, in lower case.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
     }
 
     pub(crate) fn fetches(&self) -> usize {

@@ -357,3 +357,61 @@ fn a_set_of_more_than_a_hundred_keys_is_refused() {
     let edge = Edge::with_jwt(&issuer, &upstream).start();
     assert_eq!(status(&edge, &issuer.token().sign()), 503);
 }
+
+#[test]
+fn a_set_that_is_published_as_common_servers_do_keeps_its_keys_in_service() {
+    let (issuer, upstream) = (Issuer::start(), Upstream::start());
+    let edge = Edge::with_jwt(&issuer, &upstream).start();
+    let (key, other) = (issuer.signing_key(), RsaKey::number(2));
+    let unchanged = issuer.token().sign();
+    let with = |name: &str, value: &str| {
+        let mut jwk = other.jwk("k1");
+        jwk[name] = json!(value);
+        jwk
+    };
+    let mut under_each = key.jwk("k1");
+    under_each["alg"] = json!("RS384");
+    for (row, added) in [
+        ("for encryption, as Keycloak does", with("use", "enc")),
+        ("for RSA-OAEP", with("alg", "RSA-OAEP")),
+        ("for another algorithm", with("alg", "RS512")),
+        ("the same key for another algorithm", under_each),
+        ("twice", key.jwk("k1")),
+        ("another key for the same algorithm", other.jwk("k1")),
+    ] {
+        let bystander = RsaKey::number(4);
+        issuer.publish(vec![added, key.jwk("k1"), bystander.jwk("k2")]);
+        let refreshed = edge.steer("POST", "/admin/keys/refresh").send();
+        assert_eq!(refreshed.status, 200, "{row}");
+        assert_eq!(status(&edge, &unchanged), 200, "{row}: remembered");
+        let fresh = issuer.token().claim("jti", row).sign();
+        assert_eq!(status(&edge, &fresh), 200, "{row}: verified anew");
+        let token = issuer.token_of("k2", &bystander).claim("jti", row).sign();
+        assert_eq!(status(&edge, &token), 200, "{row}: the key beside it");
+    }
+    // Two of one name at the start: neither serves, and others do.
+    issuer.publish(vec![other.jwk("k1"), RsaKey::number(4).jwk("k2"), key.jwk("k1")]);
+    let edge = Edge::with_jwt(&issuer, &upstream).start();
+    for key in [&key, &other] {
+        assert_eq!(status(&edge, &issuer.token_of("k1", key).sign()), 401);
+    }
+    assert_eq!(status(&edge, &issuer.token_of("k2", &RsaKey::number(4)).sign()), 200);
+}
+
+#[test]
+fn a_coding_that_nobody_asked_for_is_named() {
+    let (issuer, upstream) = (Issuer::start(), Upstream::start());
+    for coding in ["gzip", "deflate", "br", "zstd", "GZIP", "identity, gzip"] {
+        issuer.answer(Answer::Keys(vec![("Content-Encoding", coding.to_owned())]));
+        let edge = Edge::with_jwt(&issuer, &upstream).start();
+        assert_eq!(status(&edge, &issuer.token().sign()), 503, "{coding}");
+        let name = coding.rsplit(' ').next().unwrap();
+        let line = format!("the body comes in the coding {name:?}");
+        assert!(edge.log().contains(&line), "{coding}: {}", edge.log());
+    }
+    for coding in ["identity", ""] {
+        issuer.answer(Answer::Keys(vec![("Content-Encoding", coding.to_owned())]));
+        let edge = Edge::with_jwt(&issuer, &upstream).start();
+        assert_eq!(status(&edge, &issuer.token().sign()), 200, "{coding}");
+    }
+}

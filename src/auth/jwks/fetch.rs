@@ -5,7 +5,7 @@ mod guard;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::header::{ACCEPT, CACHE_CONTROL};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING};
 use http::{HeaderMap, StatusCode};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, ClientBuilder, Url};
@@ -14,6 +14,7 @@ use rustls::crypto::CryptoProvider;
 use super::KeySetError;
 use super::parse::{self, JwksError, ParsedSet};
 use crate::auth::error::with_causes;
+use crate::auth::key::KeyRing;
 use crate::config::Reach;
 use guard::Guard;
 
@@ -23,6 +24,12 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const BODY_LIMIT: usize = 1024 * 1024;
 const REDIRECT_LIMIT: usize = 5;
+/// 203: a proxy on the way has changed something, its fields as a rule (RFC 9110 section 15.3.4).
+const USABLE: [StatusCode; 2] = [StatusCode::OK, StatusCode::NON_AUTHORITATIVE_INFORMATION];
+/// No coding at all.
+const IDENTITY: &str = "identity";
+/// As much of a coding's name as a log shows.
+const CODING_SHOWN: usize = 40;
 
 /// Why a fetch failed. Nothing of the body is in it.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +42,9 @@ pub(super) enum FetchError {
     Status(StatusCode),
     #[error("the body is larger than 1 MiB")]
     TooLarge,
+    /// What `Content-Encoding` says (RFC 9110 section 8.4).
+    #[error("the body comes in the coding {0:?}, although only `identity` was asked for")]
+    Coding(String),
     #[error(transparent)]
     Content(#[from] JwksError),
 }
@@ -74,19 +84,21 @@ impl Fetcher {
         })
     }
 
-    /// Fetches and reads a set. `reach`: what may be connected to, for a URL from the cloud.
+    /// Fetches and reads a set. `reach`: what may be connected to, for a URL from the cloud;
+    /// `serving`: the keys that it is to replace.
     pub(super) async fn fetch(
         &self,
         url: &str,
         reach: Option<&Arc<Reach>>,
+        serving: Option<&KeyRing>,
     ) -> Result<Fetched, FetchError> {
         let url = Url::parse(url).map_err(|error| FetchError::Request(error.to_string()))?;
         let Some(reach) = reach else {
-            return within_limit(self.clients.fetch(url)).await;
+            return within_limit(self.clients.fetch(url, serving)).await;
         };
         let guard = Guard::of(&url, reach).map_err(FetchError::Request)?;
         let clients = self.guarded(guard).map_err(FetchError::Request)?;
-        within_limit(clients.fetch(url)).await
+        within_limit(clients.fetch(url, serving)).await
     }
 
     fn guarded(&self, guard: Guard) -> Result<Arc<Clients>, String> {
@@ -130,7 +142,7 @@ impl Clients {
         })
     }
 
-    async fn fetch(&self, url: Url) -> Result<Fetched, FetchError> {
+    async fn fetch(&self, url: Url, serving: Option<&KeyRing>) -> Result<Fetched, FetchError> {
         let client = match (&self.https, url.scheme()) {
             (Ok(https), "https") => https,
             (Err(reason), "https") => return Err(FetchError::Request(reason.clone())),
@@ -139,11 +151,15 @@ impl Clients {
         let mut response = client
             .get(url)
             .header(ACCEPT, "application/jwk-set+json, application/json")
+            .header(ACCEPT_ENCODING, IDENTITY)
             .send()
             .await
             .map_err(FetchError::request)?;
-        if response.status() != StatusCode::OK {
+        if !USABLE.contains(&response.status()) {
             return Err(FetchError::Status(response.status()));
+        }
+        if let Some(coding) = coding(response.headers()) {
+            return Err(FetchError::Coding(coding));
         }
         let max_age = max_age(response.headers());
         if response
@@ -160,7 +176,7 @@ impl Clients {
             body.extend_from_slice(&chunk);
         }
         Ok(Fetched {
-            set: parse::parse(&body)?,
+            set: parse::parse_after(&body, serving)?,
             max_age,
         })
     }
@@ -211,6 +227,20 @@ fn follow_at_home(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     } else {
         attempt.follow()
     }
+}
+
+/// The codings of a body, if there are any.
+fn coding(headers: &HeaderMap) -> Option<String> {
+    let codings: Vec<_> = headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(IDENTITY.as_bytes()))
+        .map(String::from_utf8_lossy)
+        .collect();
+    let shown = codings.join(", ").chars().take(CODING_SHOWN).collect();
+    (!codings.is_empty()).then_some(shown)
 }
 
 fn max_age(headers: &HeaderMap) -> Option<Duration> {

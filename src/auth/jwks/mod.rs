@@ -1,12 +1,14 @@
 //! The key sets of the process (RFC 7517): fetched ahead of need, kept across reloads, and kept
 //! through an outage of their issuer.
 //!
-//! [`KeySets`] holds one [`set::KeySet`] per URL and refreshes them in the background. A step holds [`FetchedKeys`], which looks a key up without waiting, unless the key is unknown
-//! or nothing was ever fetched. [`fetch`] speaks HTTP, [`parse`] decides which keys are used,
-//! [`store`] keeps the last good sets on the disk.
+//! [`KeySets`] holds one [`set::KeySet`] per URL and refreshes them in the background. A step holds
+//! [`FetchedKeys`], which looks a key up without waiting, unless the key is unknown or nothing was
+//! ever fetched. [`fetch`] speaks HTTP, [`parse`] decides which keys are used, [`namesakes`] which
+//! of those that share an id, and [`store`] keeps the last good sets on the disk.
 
 mod fetch;
 mod lookup;
+mod namesakes;
 mod parse;
 mod set;
 mod store;

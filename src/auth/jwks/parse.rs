@@ -1,16 +1,15 @@
 //! A key set in JSON (RFC 7517 section 5), and which of its keys are used.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::sync::Arc;
-
 use serde_json::Value;
 
+use super::namesakes::{self, KeyLabel};
 use crate::auth::key::{KeyRefusal, KeyRing, PublicKey};
 use crate::auth::strict_json;
 
-/// The most keys that a set may hold.
+/// The most keys that a set may hold, whatever they are for.
 const MAX_KEYS: usize = 100;
+/// What some editors and servers put before UTF-8 (RFC 8259 section 8.1 lets a reader ignore it).
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Why a whole key set is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,25 +31,16 @@ pub(crate) struct ParsedSet {
     pub(crate) refused: Vec<(KeyLabel, KeyRefusal)>,
 }
 
-/// How a log names a key: by its place in the set, and its `kid`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct KeyLabel {
-    place: usize,
-    kid: Option<String>,
-}
-
-impl fmt::Display for KeyLabel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kid {
-            Some(kid) => write!(f, "{kid:?}"),
-            None => write!(f, "number {}", self.place + 1),
-        }
-    }
-}
-
 /// Reads a key set, whose keys may be of several families. A bad key is left out; a set in which
 /// nothing is left is an error.
 pub(crate) fn parse(text: &[u8]) -> Result<ParsedSet, JwksError> {
+    parse_after(text, None)
+}
+
+/// The same for a set that takes the place of keys that serve: of two keys between which nothing
+/// decides, the one that serves already goes on doing so.
+pub(crate) fn parse_after(text: &[u8], serving: Option<&KeyRing>) -> Result<ParsedSet, JwksError> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let mut set = strict_json::object(text).ok_or(JwksError::NotAnObject)?;
     let Some(Value::Array(keys)) = set.remove("keys") else {
         return Err(JwksError::NoKeys);
@@ -58,30 +48,25 @@ pub(crate) fn parse(text: &[u8]) -> Result<ParsedSet, JwksError> {
     if keys.len() > MAX_KEYS {
         return Err(JwksError::TooMany(keys.len()));
     }
-    let mut uses: HashMap<&str, usize> = HashMap::new();
-    for kid in keys.iter().filter_map(|key| key.get("kid")?.as_str()) {
-        *uses.entry(kid).or_default() += 1;
-    }
-    let mut ring = Vec::new();
+    let mut usable = Vec::new();
     let mut refused = Vec::new();
     for (place, key) in keys.iter().enumerate() {
         let kid = key.get("kid").and_then(Value::as_str);
-        let verdict = match kid.and_then(|kid| uses.get(kid)) {
-            Some(2..) => Err(KeyRefusal::DuplicateKid),
-            _ => key
-                .as_object()
-                .ok_or(KeyRefusal::Malformed)
-                .and_then(PublicKey::from_jwk),
+        let label = KeyLabel {
+            place,
+            kid: kid.map(str::to_owned),
         };
-        let kid = kid.map(str::to_owned);
-        match verdict {
-            Ok(key) => ring.push((kid, Arc::new(key))),
-            Err(refusal) => refused.push((KeyLabel { place, kid }, refusal)),
+        let object = key.as_object().ok_or(KeyRefusal::Malformed);
+        match object.and_then(PublicKey::from_jwk) {
+            Ok(key) => usable.push((label, key)),
+            Err(refusal) => refused.push((label, refusal)),
         }
     }
+    let ring = namesakes::settle(usable, serving, &mut refused);
     if ring.is_empty() {
         return Err(JwksError::NoUsableKey(keys.len()));
     }
+    refused.sort_by_key(|(label, _)| label.place);
     Ok(ParsedSet {
         ring: KeyRing::new(ring),
         refused,
@@ -91,7 +76,7 @@ pub(crate) fn parse(text: &[u8]) -> Result<ParsedSet, JwksError> {
 /// The usable keys as JSON Web Keys: public, and nothing but what [`parse`] looks at.
 pub(crate) fn to_json(ring: &KeyRing) -> Value {
     ring.iter()
-        .map(|(kid, key)| key.to_jwk(kid.as_deref()))
+        .flat_map(|(kid, key)| key.to_jwks(kid.as_deref()))
         .collect()
 }
 
@@ -188,14 +173,25 @@ mod tests {
         assert_eq!(parse(b"{}").unwrap_err(), JwksError::NoKeys);
         assert_eq!(parse(br#"{"keys":{}}"#).unwrap_err(), JwksError::NoKeys);
         assert_eq!(parse_keys(&[]).unwrap_err(), JwksError::NoUsableKey(0));
+        let twin = with(&Signer::new().jwk("good"), "use", json!("sig"));
         assert_eq!(
-            parse_keys(&[&good, &good]).unwrap_err(),
+            parse_keys(&[&good, &twin]).unwrap_err(),
             JwksError::NoUsableKey(2)
         );
+        // They count as they come, whatever becomes of them.
         assert_eq!(
             parse_keys(&[&good; 101]).unwrap_err(),
             JwksError::TooMany(101)
         );
+        assert_eq!(parse_keys(&[&good; 100]).unwrap().ring.len(), 1);
+    }
+
+    #[test]
+    fn a_byte_order_mark_in_front() {
+        let text = json!({ "keys": [Signer::new().jwk("a")] }).to_string();
+        assert!(parse(format!("\u{feff}{text}").as_bytes()).is_ok());
+        assert!(parse(format!("\u{feff}\u{feff}{text}").as_bytes()).is_err());
+        assert!(parse(format!("{text}\u{feff}").as_bytes()).is_err());
     }
 
     #[test]

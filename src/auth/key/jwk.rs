@@ -44,8 +44,9 @@ impl PublicKey {
         Self::new(read(jwk)?, only)
     }
 
-    /// The key as JSON: public, and nothing but what [`PublicKey::from_jwk`] looks at.
-    pub(crate) fn to_jwk(&self, kid: Option<&str>) -> Value {
+    /// The key as JSON, once for its whole family, or once for each algorithm that it serves:
+    /// public, and nothing but what [`PublicKey::from_jwk`] looks at.
+    pub(crate) fn to_jwks(&self, kid: Option<&str>) -> Vec<Value> {
         let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let mut jwk = match self.material() {
             Material::Rsa { modulus, exponent } => {
@@ -60,14 +61,18 @@ impl PublicKey {
             }
         };
         jwk["use"] = json!("sig");
-        let mut algorithms = self.algorithms();
-        if let (Some(only), None) = (algorithms.next(), algorithms.next()) {
-            jwk["alg"] = json!(only.name());
-        }
         if let Some(kid) = kid {
             jwk["kid"] = json!(kid);
         }
-        jwk
+        if self.serves_its_family() && self.algorithms().nth(1).is_some() {
+            return vec![jwk];
+        }
+        let named = |algorithm: JwtAlgorithm| {
+            let mut jwk = jwk.clone();
+            jwk["alg"] = json!(algorithm.name());
+            jwk
+        };
+        self.algorithms().map(named).collect()
     }
 }
 

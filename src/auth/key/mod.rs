@@ -17,4 +17,4 @@ pub(crate) use hmac::HmacKey;
 pub(crate) use public::Material;
 pub(crate) use public::PublicKey;
 pub(crate) use refusal::KeyRefusal;
-pub(crate) use ring::KeyRing;
+pub(crate) use ring::{KeyRing, NamedKey};

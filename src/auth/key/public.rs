@@ -11,7 +11,8 @@ use crate::config::JwtAlgorithm;
 /// A public key, examined and ready to verify.
 pub(crate) struct PublicKey {
     material: Material,
-    /// One for each algorithm that it serves: all of its family, or the one that it says it is for.
+    /// One for each algorithm that it serves, in the order of [`JwtAlgorithm`]: all of its family,
+    /// or those that it says it is for.
     verifiers: Box<[(JwtAlgorithm, ParsedPublicKey)]>,
 }
 
@@ -64,6 +65,34 @@ impl PublicKey {
     /// The algorithms that it may be used with.
     pub(crate) fn algorithms(&self) -> impl Iterator<Item = JwtAlgorithm> {
         self.verifiers.iter().map(|(algorithm, _)| *algorithm)
+    }
+
+    /// Whether it serves every algorithm of its family.
+    pub(crate) fn serves_its_family(&self) -> bool {
+        let family = match self.material {
+            Material::Rsa { .. } => rsa::ALGORITHMS.len(),
+            Material::Ec { .. } | Material::Ed25519(_) => 1,
+        };
+        self.verifiers.len() == family
+    }
+
+    /// Adds the algorithms of another entry of the same key.
+    pub(crate) fn join(&mut self, other: Self) {
+        debug_assert!(self.material == other.material);
+        let mut verifiers = std::mem::take(&mut self.verifiers).into_vec();
+        let known: Vec<_> = verifiers.iter().map(|(algorithm, _)| *algorithm).collect();
+        let added = other.verifiers.into_iter();
+        verifiers.extend(added.filter(|(algorithm, _)| !known.contains(algorithm)));
+        verifiers.sort_by_key(|(algorithm, _)| *algorithm);
+        self.verifiers = verifiers.into();
+    }
+
+    /// Takes algorithms from it. `false`: none is left.
+    pub(crate) fn retain(&mut self, keep: impl Fn(JwtAlgorithm) -> bool) -> bool {
+        let mut verifiers = std::mem::take(&mut self.verifiers).into_vec();
+        verifiers.retain(|(algorithm, _)| keep(*algorithm));
+        self.verifiers = verifiers.into();
+        !self.verifiers.is_empty()
     }
 
     /// Whether `signature` is a signature of `message` by this key, in the form of RFC 7518 section

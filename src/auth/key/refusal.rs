@@ -1,6 +1,8 @@
 //! Why a key is refused when it is loaded.
 
-/// Why a key is not used.
+use crate::config::JwtAlgorithm;
+
+/// Why a key is not used, or not for everything that it could serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum KeyRefusal {
     #[error("no public key can be read from it")]
@@ -29,8 +31,10 @@ pub(crate) enum KeyRefusal {
     Operations,
     #[error("not a key for the algorithm")]
     Algorithm,
-    #[error("the same `kid` as another key")]
+    #[error("another key has the same `kid` and serves the same algorithm")]
     DuplicateKid,
+    #[error("under {}, another key has the same `kid`", .0.name())]
+    DuplicateKidUnder(JwtAlgorithm),
     #[error("not a well-formed JSON Web Key")]
     Malformed,
 }

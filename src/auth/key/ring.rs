@@ -9,19 +9,19 @@ use crate::config::JwtAlgorithm;
 /// A key and its id.
 pub(crate) type NamedKey = (Option<String>, Arc<PublicKey>);
 
-/// The usable keys of a key set, of any family. No two have the same `kid`.
+/// The usable keys of a key set, of any family. No two of the same `kid` serve one algorithm.
 #[derive(Debug, PartialEq)]
 pub(crate) struct KeyRing(Box<[NamedKey]>);
 
 impl KeyRing {
-    /// Takes the keys, of which no two have the same `kid`.
+    /// Takes the keys, of which no two of the same `kid` serve one algorithm.
     pub(crate) fn new(mut keys: Vec<NamedKey>) -> Self {
         keys.sort_by(|(a, x), (b, y)| (a, x.material()).cmp(&(b, y.material())));
         Self(keys.into())
     }
 
-    /// The one key for a token under an algorithm: the one of that `kid`, if it serves the
-    /// algorithm; without a `kid`, the only one of the set that does.
+    /// The one key for a token under an algorithm: the one of that `kid` that serves the
+    /// algorithm; without a `kid`, the only one of the set that does, under whatever ids.
     pub(crate) fn select(
         &self,
         kid: Option<&str>,
@@ -29,21 +29,27 @@ impl KeyRing {
     ) -> Result<&Arc<PublicKey>, Reason> {
         let Some(kid) = kid else {
             let mut fitting = self.iter().filter(|(_, key)| key.serves(algorithm));
-            return match (fitting.next(), fitting.next()) {
-                (Some((_, only)), None) => Ok(only),
-                _ => Err(Reason::NoKid),
+            let (_, first) = fitting.next().ok_or(Reason::NoKid)?;
+            let is_only = fitting.all(|(_, other)| other.material() == first.material());
+            return if is_only {
+                Ok(first)
+            } else {
+                Err(Reason::NoKid)
             };
         };
-        let index = self
-            .0
-            .binary_search_by(|(known, _)| known.as_deref().cmp(&Some(kid)))
-            .map_err(|_| Reason::UnknownKid)?;
-        let (_, key) = &self.0[index];
-        if key.serves(algorithm) {
-            Ok(key)
-        } else {
-            Err(Reason::KeyDoesNotFit)
+        let id = |known: &NamedKey| known.0.as_deref().cmp(&Some(kid));
+        let from = self.0.partition_point(|known| id(known).is_lt());
+        let mut named = self.0[from..]
+            .iter()
+            .take_while(|known| id(known).is_eq())
+            .peekable();
+        if named.peek().is_none() {
+            return Err(Reason::UnknownKid);
         }
+        named
+            .map(|(_, key)| key)
+            .find(|key| key.serves(algorithm))
+            .ok_or(Reason::KeyDoesNotFit)
     }
 
     /// Whether any of the keys serves an algorithm.

@@ -12,7 +12,7 @@ use super::{KeyRefusal, roca};
 use crate::config::JwtAlgorithm;
 
 /// The algorithms of the family. The salt of PSS is as long as the hash.
-const ALGORITHMS: [(JwtAlgorithm, &RsaParameters); 6] = [
+pub(super) const ALGORITHMS: [(JwtAlgorithm, &RsaParameters); 6] = [
     (JwtAlgorithm::Rs256, &RSA_PKCS1_2048_8192_SHA256),
     (JwtAlgorithm::Rs384, &RSA_PKCS1_2048_8192_SHA384),
     (JwtAlgorithm::Rs512, &RSA_PKCS1_2048_8192_SHA512),

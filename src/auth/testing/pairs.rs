@@ -83,7 +83,8 @@ impl Pair {
                 let pem = self.public_pem();
                 PublicKey::from_pem(pem.as_bytes(), self.algorithm)
                     .unwrap()
-                    .to_jwk(None)
+                    .to_jwks(None)
+                    .remove(0)
             }
             Key::Ec(pair, _) => {
                 let point = &pair.public_key().as_ref()[1..];

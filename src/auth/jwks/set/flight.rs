@@ -120,7 +120,10 @@ impl KeySet {
         drop(state);
         let set = self.clone();
         let fetch = async move {
-            let result = set.tools.fetcher.fetch(&set.url, set.reach.as_ref()).await;
+            let serving = set.current.load_full();
+            let serving = serving.as_ref().map(|current| &*current.ring);
+            let fetcher = &set.tools.fetcher;
+            let result = fetcher.fetch(&set.url, set.reach.as_ref(), serving).await;
             set.land(result, purpose);
             drop(landing);
             set.tools.changes.send_replace(());

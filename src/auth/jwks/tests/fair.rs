@@ -192,3 +192,48 @@ async fn bad_keys_of_a_set_are_left_out() {
     assert_eq!(edge.get(&good.token("a")).await, 200);
     assert_eq!(edge.get(&bad.token("b")).await, 401);
 }
+
+#[tokio::test]
+async fn what_common_servers_put_around_a_set() {
+    let signer = Signer::new();
+    let set = json!({ "keys": [signer.jwk("a")] }).to_string();
+    let marked = format!("\u{feff}{set}");
+    for text in [&set, &marked] {
+        for status in ["200 OK", "203 Non-Authoritative Information"] {
+            let length = text.len();
+            let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n");
+            let issuer = Issuer::start(Answer::Wire(head + text)).await;
+            let edge = Edge::start(&issuer, |_| {}).await;
+            assert_eq!(edge.get(&signer.token("a")).await, 200, "{status} {text:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_coding_is_refused_by_its_name_and_not_asked_for() {
+    let signer = Signer::new();
+    let set = json!({ "keys": [signer.jwk("a")] }).to_string();
+    for (line, want) in [
+        ("content-encoding: gzip\r\n", Some("\"gzip\"")),
+        (
+            "content-encoding: identity\r\ncontent-encoding: br\r\n",
+            Some("\"br\""),
+        ),
+        (
+            "content-encoding: deflate, gzip\r\n",
+            Some("\"deflate, gzip\""),
+        ),
+        ("content-encoding: \u{e4}\"\r\n", Some("\"\u{e4}\\\"\"")),
+        ("content-encoding: Identity\r\n", None),
+        ("content-encoding:\r\n", None),
+    ] {
+        let issuer = Issuer::start(Answer::Body(set.clone(), line)).await;
+        let edge = Edge::start(&issuer, |_| {}).await;
+        let error = edge.only().last_error;
+        match want {
+            Some(want) => assert!(error.is_some_and(|error| error.contains(want)), "{line}"),
+            None => assert_eq!(error, None, "{line}"),
+        }
+        assert!(issuer.heads()[0].contains("\r\naccept-encoding: identity\r\n"));
+    }
+}
