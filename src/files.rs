@@ -1,5 +1,14 @@
-//! Files that only their owner may read, replaced whole: at any moment there is the old one or the
-//! new one.
+//! Files of state: written whole, so that at any moment there is the old one or the new one, and
+//! read only where nobody else can have put them.
+//!
+//! [`replace`] writes. [`secret`] reads what nobody else may read, [`state`] what nobody else may
+//! have written; both open alike and judge owner, group and mode alike ([`access`]).
+
+mod access;
+pub(crate) mod secret;
+mod state;
+
+pub(crate) use state::{StateDir, StateError};
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};

@@ -6,14 +6,13 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::CloudText;
-use crate::files;
+use crate::files::{self, StateDir};
 
 /// The form of the file.
 const VERSION: u32 = 1;
@@ -167,22 +166,18 @@ impl Layer {
     ///
     /// Why the file cannot be used.
     pub(super) fn read(state_dir: &Path) -> io::Result<Self> {
-        let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
-        let file = match fs::File::open(state_dir.join(FILE)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(error),
+        let directory = StateDir::open(state_dir).map_err(io::Error::other)?;
+        let read = |directory: StateDir| directory.read(FILE, MAX_FILE);
+        let content = directory.map_or(Ok(None), read);
+        let Some(content) = content.map_err(io::Error::other)? else {
+            return Ok(Self::default());
         };
-        let metadata = file.metadata()?;
-        if metadata.permissions().mode() & 0o002 != 0 {
-            return Err(invalid("everyone may write it".to_owned()));
-        }
-        let mut content = Vec::new();
-        file.take(MAX_FILE).read_to_end(&mut content)?;
         let version = serde_json::from_slice::<serde_json::Value>(&content)?["version"].as_u64();
         if version != Some(VERSION.into()) {
             let version = version.map_or("no".to_owned(), |version| version.to_string());
-            return Err(invalid(format!("it has version {version}, not {VERSION}")));
+            return Err(io::Error::other(format!(
+                "it has version {version}, not {VERSION}"
+            )));
         }
         let file: File = serde_json::from_slice(&content)?;
         Ok(Self {
@@ -196,8 +191,10 @@ impl Layer {
     ///
     /// # Errors
     ///
-    /// What the system says; then the old file is there.
+    /// What the system says, or why the next start would not believe what it finds in this
+    /// directory; then the old file is there.
     pub(super) fn write(&self, state_dir: &Path) -> io::Result<()> {
+        StateDir::open(state_dir).map_err(io::Error::other)?;
         let file = File {
             version: VERSION,
             texts: self.texts.clone(),

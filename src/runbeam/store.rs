@@ -6,8 +6,7 @@
 //! the one in the chosen store), and whatever is saved removes what the other stores hold.
 //!
 //! In reading order: `choice` chooses, `loading` and `saving` are what their names say; `keys` is
-//! what encrypts, `permissions` who may read, `file` the encrypted file and `keyring` the keyring;
-//! `environment` reads `RUNBEAM_MACHINE_TOKEN`, and `shorthand` has the three functions for those
+//! what encrypts, `file` the encrypted file and `keyring` the keyring; `environment` reads `RUNBEAM_MACHINE_TOKEN`, and `shorthand` has the three functions for those
 //! who need no more.
 
 use std::env;
@@ -20,6 +19,7 @@ use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use super::{MachineToken, RunbeamError};
+use crate::files::secret;
 
 mod choice;
 mod environment;
@@ -29,7 +29,6 @@ mod keyring;
 mod keys;
 mod left;
 mod loading;
-mod permissions;
 mod saving;
 mod seen;
 mod shorthand;
@@ -175,7 +174,7 @@ impl TokenStore {
             return false;
         }
         if let Some(file) = &self.file {
-            let now = permissions::Mark::of(&file.path());
+            let now = secret::Mark::of(&file.path());
             if locked(&self.seen).is_other_file(now) {
                 return true;
             }

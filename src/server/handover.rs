@@ -204,8 +204,7 @@ impl Drop for TakenOver {
 fn make_private(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let found = std::fs::metadata(path)?;
-    let own = found.uid() == geteuid().as_raw() || geteuid().is_root();
-    if !own || found.mode() & 0o022 != 0 {
+    if found.uid() != geteuid().as_raw() || found.mode() & 0o022 != 0 {
         return Err(io::Error::other(
             "others can write there; it must be this user's own, mode 0700",
         ));

@@ -26,6 +26,7 @@ mod identity;
 mod key_sets;
 mod management;
 mod operation;
+mod planted;
 mod reload;
 mod rooms;
 mod routing;

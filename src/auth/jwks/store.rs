@@ -1,8 +1,6 @@
 //! Last good key sets on the disk, for a start at which their issuer cannot be reached. Public keys
 //! only, re-written from the keys that were accepted.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,37 +12,63 @@ use super::parse;
 use crate::auth::clock;
 use crate::auth::key::KeyRing;
 use crate::auth::strict_json;
-use crate::files;
+use crate::files::{self, StateDir, StateError};
 
-/// No file is read beyond this.
+/// In the state directory.
+const DIRECTORY: &str = "jwks";
+/// No larger file is read.
 const FILE_LIMIT: u64 = 1024 * 1024;
 
 /// A directory with one file per URL.
 pub(super) struct Store {
-    dir: PathBuf,
+    state_dir: PathBuf,
     /// Whether the last write failed; a change of it is logged.
     failing: AtomicBool,
+    /// Whether it was said that what is there is not believed.
+    warned: AtomicBool,
 }
 
 impl Store {
     /// Keeps its files under `<state_dir>/jwks`, which the first write makes.
     pub(super) fn new(state_dir: PathBuf) -> Self {
         Self {
-            dir: state_dir.join("jwks"),
+            state_dir,
             failing: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
         }
     }
 
     /// What was kept for a URL, and how old it is. `None`: nothing, or nothing that can be trusted.
     pub(super) fn load(&self, url: &str) -> Option<(KeyRing, Duration)> {
-        let mut text = Vec::new();
-        let file = File::open(self.path(url)).ok()?;
-        file.take(FILE_LIMIT).read_to_end(&mut text).ok()?;
+        let text = match self.read(url) {
+            Ok(text) => text?,
+            Err(error) => {
+                if !self.warned.swap(true, Ordering::Relaxed) {
+                    log::warn!("a key set that was kept is not used: {error}");
+                }
+                return None;
+            }
+        };
         let kept = strict_json::object(&text)?;
         let fetched_at = kept.get("fetched_at")?.as_f64()?;
         let age = Duration::try_from_secs_f64(clock::now() - fetched_at).ok()?;
         (kept.get("url")?.as_str()? == url).then_some(())?;
         Some((parse::parse(&text).ok()?.ring, age))
+    }
+
+    fn read(&self, url: &str) -> Result<Option<Vec<u8>>, StateError> {
+        match self.directory()? {
+            Some(directory) => directory.read(&file_name(url), FILE_LIMIT),
+            None => Ok(None),
+        }
+    }
+
+    /// `None`: nothing was kept yet.
+    fn directory(&self) -> Result<Option<StateDir>, StateError> {
+        match StateDir::open(&self.state_dir)? {
+            Some(state) => state.subdirectory(DIRECTORY),
+            None => Ok(None),
+        }
     }
 
     /// Keeps a set that was fetched this long ago. Failing to is a warning, once.
@@ -54,28 +78,42 @@ impl Store {
             "fetched_at": (clock::now() - age.as_secs_f64()).floor(),
             "keys": parse::to_json(ring),
         });
-        let result = files::replace(&self.path(url), text.to_string().as_bytes());
+        // Where others could write, what we keep would not be believed at the next start.
+        let result = match self.directory() {
+            Err(error) => Err(error.to_string()),
+            Ok(_) => files::replace(&self.path(url), text.to_string().as_bytes())
+                .map_err(|error| error.to_string()),
+        };
         let failed_before = self.failing.swap(result.is_err(), Ordering::Relaxed);
         match result {
             Err(error) if !failed_before => log::warn!(
                 "cannot keep key sets in {}: {error}; a start without their issuer will have no keys",
-                self.dir.display()
+                self.dir().display()
             ),
             Ok(()) if failed_before => {
-                log::warn!("key sets are kept in {} again", self.dir.display())
+                log::warn!("key sets are kept in {} again", self.dir().display())
             }
             _ => {}
         }
     }
 
-    fn path(&self, url: &str) -> PathBuf {
-        let name: String = digest(&SHA256, url.as_bytes())
-            .as_ref()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        self.dir.join(name).with_extension("json")
+    fn dir(&self) -> PathBuf {
+        self.state_dir.join(DIRECTORY)
     }
+
+    fn path(&self, url: &str) -> PathBuf {
+        self.dir().join(file_name(url))
+    }
+}
+
+fn file_name(url: &str) -> String {
+    let digest = digest(&SHA256, url.as_bytes());
+    let name: String = digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    name + ".json"
 }
 
 #[cfg(test)]
@@ -104,7 +142,7 @@ mod tests {
         assert!((100..103).contains(&age.as_secs()), "{age:?}");
         assert!(store.load("https://issuer.example/keys").is_none());
 
-        assert_eq!(fs::read_dir(&store.dir).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(store.dir()).unwrap().count(), 1);
         assert!(store.path(URL).file_name().unwrap().to_str().unwrap().len() == 64 + ".json".len());
     }
 

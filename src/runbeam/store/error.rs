@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::keyring::KeyringError;
 use super::keys::KeyError;
+use crate::files::secret::SecretError;
 
 /// Why a machine token could not be kept, found or forgotten. The old token, if there is one, is as
 /// it was.
@@ -95,6 +96,25 @@ pub enum StoreError {
     /// age could not encrypt, or a task was ended by the shutdown.
     #[error("internal: {0}")]
     Internal(String),
+}
+
+impl From<SecretError> for StoreError {
+    fn from(error: SecretError) -> Self {
+        match error {
+            SecretError::Permissions { path, mode, owner } => {
+                Self::Permissions { path, mode, owner }
+            }
+            SecretError::Io {
+                action,
+                path,
+                source,
+            } => Self::Io {
+                action,
+                path,
+                source,
+            },
+        }
+    }
 }
 
 impl StoreError {

@@ -17,8 +17,8 @@ use zeroize::Zeroizing;
 use super::choice::say_once;
 use super::error::StoreError;
 use super::keys::{EncryptionKeys, Sealed};
-use super::permissions::{self, Mark};
-use crate::files;
+use crate::files::secret::Mark;
+use crate::files::{self, secret};
 
 const TOKEN: &str = "auth.json";
 const KEY: &str = "encryption.key";
@@ -67,16 +67,19 @@ impl EncryptedFile {
     /// Whether there is a key file that harmony-edge did not make by itself.
     pub(super) fn has_given_key(&self) -> bool {
         let made_here = format!("# {MADE_HERE}\n");
-        fs::read(self.directory.join(KEY)).is_ok_and(|file| !file.starts_with(made_here.as_bytes()))
+        match secret::read(&self.directory.join(KEY)) {
+            Ok(Some(file)) => !file.bytes.starts_with(made_here.as_bytes()),
+            Ok(None) | Err(_) => false,
+        }
     }
 
     /// Whether there is a file, or one could be made.
     pub(super) fn is_usable(&self) -> bool {
-        self.path().exists() || permissions::is_writable(&self.directory)
+        self.path().exists() || secret::is_writable(&self.directory)
     }
 
     pub(super) fn load(&self) -> Result<Option<Opened>, StoreError> {
-        if !permissions::check_directory(&self.directory)? {
+        if !secret::check_directory(&self.directory)? {
             return Ok(None);
         }
         let path = self.path();
@@ -161,7 +164,7 @@ impl EncryptedFile {
     }
 
     fn open(&self, path: &Path, also: Option<&Path>) -> Result<Option<Opened>, StoreError> {
-        let Some(content) = permissions::read(path)? else {
+        let Some(content) = secret::read(path)? else {
             return Ok(None);
         };
         let keys = self.all_keys(also)?;
@@ -223,7 +226,7 @@ impl EncryptedFile {
         plain: &[u8],
     ) -> Result<Option<Mark>, StoreError> {
         let path = self.directory.join(KEY);
-        let old = permissions::read(&path)?;
+        let old = secret::read(&path)?;
         let both = match self.key_or_aside()? {
             Some(known) => given.clone().followed_by(&known),
             None => given.clone(),
@@ -275,7 +278,7 @@ impl EncryptedFile {
             .encrypt(plain)
             .map_err(|error| StoreError::Internal(error.to_string()))?;
         files::replace(&path, &sealed).map_err(|source| StoreError::io("write", &path, source))?;
-        let there = permissions::read(&path)?;
+        let there = secret::read(&path)?;
         Ok(there
             .filter(|there| *there.bytes == sealed)
             .map(|there| there.mark))
@@ -289,7 +292,7 @@ impl EncryptedFile {
             .mode(0o700)
             .create(path)
             .map_err(|source| StoreError::io("create", path, source))?;
-        permissions::check_directory(path)?;
+        secret::check_directory(path)?;
         let directory = File::open(path).map_err(|source| StoreError::io("open", path, source))?;
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -346,7 +349,7 @@ pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
 }
 
 fn read_key(path: &Path) -> Result<Option<EncryptionKeys>, StoreError> {
-    let Some(content) = permissions::read(path)? else {
+    let Some(content) = secret::read(path)? else {
         return Ok(None);
     };
     // What is no text is no key either.

@@ -2,7 +2,8 @@
 
 use super::choice::{Chosen, say_once};
 use super::error::StoreError;
-use super::{MachineToken, StoreKind, TokenStore, blocking, locked, permissions, token};
+use super::{MachineToken, StoreKind, TokenStore, blocking, locked, token};
+use crate::files::secret;
 
 impl TokenStore {
     /// The token, from whichever store has one.
@@ -67,7 +68,7 @@ impl TokenStore {
             return Ok(None);
         };
         let place = file.path().display().to_string();
-        let before = permissions::Mark::of(&file.path());
+        let before = secret::Mark::of(&file.path());
         let opened = blocking(move || file.load()).await;
         // One that cannot be opened is not news again until it changes.
         locked(&self.seen).file(match &opened {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ring::digest::{SHA256, digest};
 
-use super::permissions::Mark;
+use crate::files::secret::Mark;
 
 /// How often the keyring may be asked.
 const KEYRING_INTERVAL: Duration = Duration::from_secs(30);

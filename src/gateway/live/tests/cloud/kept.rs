@@ -73,7 +73,7 @@ fn the_file_is_its_owners_and_no_one_else_may_write_it() {
     assert!(
         live.set_aside()[0]
             .to_string()
-            .contains("everyone may write it")
+            .contains("others may have written it")
     );
 }
 

@@ -1,20 +1,48 @@
-//! Who may read the store: what is ours is made ours alone; what is not ours is refused, except
+//! What nobody else may read: what is ours is made ours alone; what is not ours is refused, except
 //! what a Kubernetes fsGroup lends us.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, OFlags};
+use rustix::fs::{Access, CWD};
 use zeroize::Zeroizing;
 
-use super::error::StoreError;
+use super::access::{self, Kind, Standing};
 
 /// More than any token or list of keys has.
 const MAX_FILE: u64 = 1 << 20;
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
+
+/// Why a secret is not read.
+#[derive(Debug)]
+pub(crate) enum SecretError {
+    /// Others have access to what is not ours to restrict.
+    Permissions {
+        path: PathBuf,
+        mode: u32,
+        owner: u32,
+    },
+    /// The system refused, or it is no such thing.
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+}
+
+impl SecretError {
+    fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}
 
 /// What to do about a file or directory with this owner and mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,14 +56,14 @@ enum Verdict {
 }
 
 /// A file as it was read.
-pub(super) struct Content {
-    pub(super) bytes: Zeroizing<Vec<u8>>,
-    pub(super) mark: Mark,
+pub(crate) struct Content {
+    pub(crate) bytes: Zeroizing<Vec<u8>>,
+    pub(crate) mark: Mark,
 }
 
 /// By which a file is told from the one that replaces it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(crate) struct Mark {
     inode: u64,
     length: u64,
     modified: (i64, i64),
@@ -43,7 +71,7 @@ pub(super) struct Mark {
 
 impl Mark {
     /// Of what is there now; `None` when nothing is.
-    pub(super) fn of(path: &Path) -> Option<Self> {
+    pub(crate) fn of(path: &Path) -> Option<Self> {
         fs::metadata(path).ok().map(|found| Self::from(&found))
     }
 }
@@ -58,31 +86,19 @@ impl From<&fs::Metadata> for Mark {
     }
 }
 
-/// The file's content, once its owner and mode are as they have to be; `None` when there is none.
-pub(super) fn read(path: &Path) -> Result<Option<Content>, StoreError> {
-    let failed = |source| StoreError::io("read", path, source);
-    // Without NONBLOCK, a pipe in its place would hang us.
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let mut file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
+/// The file's content, once its owner and mode are as they have to be; `None` when there is none. A
+/// link leads to a file that is judged itself.
+pub(crate) fn read(path: &Path) -> Result<Option<Content>, SecretError> {
+    let failed = |source| SecretError::io("read", path, source);
+    let opened = access::open(CWD, path, Kind::File, true).map_err(failed)?;
+    let Some((file, found)) = opened else {
+        return Ok(None);
     };
-    let found = file.metadata().map_err(failed)?;
-    if !found.is_file() {
-        return Err(failed(io::Error::other("not a regular file")));
-    }
     keep_to_ourselves(path, &file, &found)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(
         usize::try_from(found.len().min(MAX_FILE)).unwrap_or_default() + 1,
     ));
-    file.by_ref()
-        .take(MAX_FILE + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(failed(ErrorKind::FileTooLarge.into()));
-    }
+    access::read_within(MAX_FILE, &file, &mut bytes).map_err(failed)?;
     Ok(Some(Content {
         bytes,
         mark: Mark::from(&found),
@@ -90,25 +106,22 @@ pub(super) fn read(path: &Path) -> Result<Option<Content>, StoreError> {
 }
 
 /// Whether the directory is there, its owner and mode as they have to be.
-pub(super) fn check_directory(path: &Path) -> Result<bool, StoreError> {
-    let failed = |source| StoreError::io("open", path, source);
-    let directory = match File::open(path) {
-        Ok(directory) => directory,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+pub(crate) fn check_directory(path: &Path) -> Result<bool, SecretError> {
+    let (directory, found) = match access::open(CWD, path, Kind::Directory, true) {
+        Ok(Some(opened)) => opened,
+        Ok(None) => return Ok(false),
+        // Something above it is none.
+        Err(error) if error.kind() == ErrorKind::NotADirectory && !path.exists() => {
             return Ok(false);
         }
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(SecretError::io("open", path, error)),
     };
-    let found = directory.metadata().map_err(failed)?;
-    if !found.is_dir() {
-        return Err(failed(ErrorKind::NotADirectory.into()));
-    }
     keep_to_ourselves(path, &directory, &found)?;
     Ok(true)
 }
 
 /// Whether files could be made in this directory, or in the nearest one above it that there is.
-pub(super) fn is_writable(directory: &Path) -> bool {
+pub(crate) fn is_writable(directory: &Path) -> bool {
     directory
         .ancestors()
         .map(|path| {
@@ -124,14 +137,14 @@ pub(super) fn is_writable(directory: &Path) -> bool {
         })
 }
 
-fn keep_to_ourselves(path: &Path, file: &File, found: &fs::Metadata) -> Result<(), StoreError> {
+fn keep_to_ourselves(path: &Path, file: &File, found: &fs::Metadata) -> Result<(), SecretError> {
     let mode = found.mode() & 0o777;
-    let refused = || StoreError::Permissions {
+    let refused = || SecretError::Permissions {
         path: path.to_owned(),
         mode,
         owner: found.uid(),
     };
-    match verdict(is_ours(found.uid()), in_our_group(found.gid()), mode) {
+    match verdict(Standing::towards(found), mode) {
         Verdict::Fine => Ok(()),
         Verdict::Lent => {
             log::warn!(
@@ -151,7 +164,7 @@ fn keep_to_ourselves(path: &Path, file: &File, found: &fs::Metadata) -> Result<(
                 FILE_MODE
             };
             file.set_permissions(fs::Permissions::from_mode(wanted))
-                .map_err(|source| StoreError::io("restrict", path, source))?;
+                .map_err(|source| SecretError::io("restrict", path, source))?;
             log::warn!(
                 "{} had mode {mode:03o}; it now has {wanted:03o}, as others had access",
                 path.display()
@@ -161,23 +174,13 @@ fn keep_to_ourselves(path: &Path, file: &File, found: &fs::Metadata) -> Result<(
     }
 }
 
-fn verdict(ours: bool, in_our_group: bool, mode: u32) -> Verdict {
-    match (ours, in_our_group) {
+fn verdict(standing: Standing, mode: u32) -> Verdict {
+    match (standing.ours, standing.in_our_group) {
         (true, _) if mode & 0o077 == 0 => Verdict::Fine,
         (true, _) => Verdict::Tighten,
         (false, true) if mode & 0o007 == 0 => Verdict::Lent,
         (false, _) => Verdict::Refuse,
     }
-}
-
-fn is_ours(user: u32) -> bool {
-    rustix::process::geteuid().as_raw() == user
-}
-
-fn in_our_group(group: u32) -> bool {
-    rustix::process::getegid().as_raw() == group
-        || rustix::process::getgroups()
-            .is_ok_and(|groups| groups.iter().any(|one| one.as_raw() == group))
 }
 
 #[cfg(test)]
@@ -215,11 +218,12 @@ mod tests {
             (false, false, 0o600, Refuse),
             (false, false, 0o640, Refuse),
         ] {
-            assert_eq!(
-                verdict(ours, in_our_group, mode),
-                want,
-                "{ours} {in_our_group} {mode:o}"
-            );
+            let standing = Standing {
+                ours,
+                roots: false,
+                in_our_group,
+            };
+            assert_eq!(verdict(standing, mode), want, "{standing:?} {mode:o}");
         }
     }
 
@@ -249,7 +253,7 @@ mod tests {
         set_mode(&target, 0o644);
         assert!(matches!(
             read(&link),
-            Err(StoreError::Permissions { mode: 0o644, .. })
+            Err(SecretError::Permissions { mode: 0o644, .. })
         ));
         assert_eq!(mode(&target), 0o644);
         set_mode(&target, 0o600);
@@ -259,14 +263,14 @@ mod tests {
     #[test]
     fn only_regular_files_of_a_sane_size_are_read() {
         let home = tempfile::tempdir().unwrap();
-        assert!(matches!(read(home.path()), Err(StoreError::Io { .. })));
+        assert!(matches!(read(home.path()), Err(SecretError::Io { .. })));
         assert!(matches!(
             check_directory(Path::new("/dev/null")),
-            Err(StoreError::Io { .. })
+            Err(SecretError::Io { .. })
         ));
         let big = home.path().join("big");
         fs::write(&big, vec![0; 2 << 20]).unwrap();
-        assert!(matches!(read(&big), Err(StoreError::Io { .. })));
+        assert!(matches!(read(&big), Err(SecretError::Io { .. })));
         let pipe = home.path().join("pipe");
         assert!(
             std::process::Command::new("mkfifo")
@@ -275,7 +279,7 @@ mod tests {
                 .unwrap()
                 .success()
         );
-        assert!(matches!(read(&pipe), Err(StoreError::Io { .. })));
+        assert!(matches!(read(&pipe), Err(SecretError::Io { .. })));
     }
 
     #[test]
@@ -289,8 +293,14 @@ mod tests {
             println!("skipped: giving a file to another user takes root");
             return;
         }
-        let error = read(&file).err().unwrap().to_string();
-        assert!(error.contains("12345") && error.contains("600"), "{error}");
+        assert!(matches!(
+            read(&file),
+            Err(SecretError::Permissions {
+                owner: 12345,
+                mode: 0o600,
+                ..
+            })
+        ));
         chown(
             &file,
             Some(12345),
