@@ -29,8 +29,18 @@ const SENSITIVE_PARTS: &[&str] = &[
     "jwt",
     "assertion",
 ];
-/// Whole names of the same kind.
-const SENSITIVE_NAMES: &[&str] = &["auth", "code", "key", "pass", "pwd", "sid", "sig"];
+/// Whole names of the same kind. Browsers, which can set no other field of a WebSocket's request,
+/// put tokens among the sub-protocols (Kubernetes: `base64url.bearer.authorization.k8s.io.TOKEN`).
+const SENSITIVE_NAMES: &[&str] = &[
+    "auth",
+    "code",
+    "key",
+    "pass",
+    "pwd",
+    "secwebsocketprotocol",
+    "sid",
+    "sig",
+];
 
 /// Headers that hold an address with a query of its own.
 const WITH_QUERY: &[&str] = &[
@@ -96,7 +106,7 @@ impl Dump {
     }
 
     /// Hides what authentication looks at, too.
-    pub fn hide(&mut self, credentials: &[CredentialPlace]) {
+    pub fn hide<'a>(&mut self, credentials: impl Iterator<Item = &'a CredentialPlace>) {
         for place in credentials {
             match place {
                 CredentialPlace::Header(name) => self.headers.push(name.clone()),

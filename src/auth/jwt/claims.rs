@@ -13,6 +13,9 @@ use crate::config::{Jwt, RequiredClaim};
 
 pub(crate) type Claims = Map<String, Value>;
 
+/// The first second of the year 10000, which no date of RFC 3339 can tell.
+const END_OF_TIME: UnixTime = 253_402_300_800.0;
+
 /// Reads decoded claims. They count for nothing before their signature has verified.
 pub(super) fn parse(text: &[u8]) -> Result<Claims, Reason> {
     strict_json::object(text).ok_or(Reason::Malformed)
@@ -59,8 +62,13 @@ pub(super) fn examine(
 
 /// `exp`, `nbf` and `iat` (RFC 7519 sections 4.1.4 to 4.1.6), the leeway both ways.
 pub(super) fn validity(claims: &Claims, leeway: f64) -> Result<Validity, Reason> {
-    let until = number(claims, "exp")?.ok_or(Reason::NoExpiry)? + leeway;
+    let exp = number(claims, "exp")?.ok_or(Reason::NoExpiry)?;
     let starts = [number(claims, "nbf")?, number(claims, "iat")?];
+    // Milliseconds, as a rule, or an overflow: a token that would hardly ever expire.
+    if exp >= END_OF_TIME || starts.iter().flatten().any(|start| *start < 0.0) {
+        return Err(Reason::Malformed);
+    }
+    let until = exp + leeway;
     let latest = starts
         .into_iter()
         .flatten()

@@ -39,10 +39,11 @@ fn secrets_are_left_out_whoever_names_them() {
            { type = \"header\", mode = \"allow\", headers = [{ name = \"X-Door\", match_type = \"exact\", value = \"s3cr3t\" }] },\n\
            { type = \"query_parameter\", mode = \"allow\", parameters = [{ name = \"door\", match_type = \"exact\", value = \"s3cr3t\" }] }]\n";
     let mut dump = dump("[\"d\", \"s\"]", &tables);
-    dump.hide(&[
+    let places = [
         CredentialPlace::Header(HeaderName::from_static("x-machine")),
         CredentialPlace::Query("ticket".to_owned()),
-    ]);
+    ];
+    dump.hide(places.iter());
     let names = [
         "authorization",
         "proxy-authorization",
@@ -57,6 +58,7 @@ fn secrets_are_left_out_whoever_names_them() {
         "colour",
         "x-csrf-token",
         "x-amz-security-token",
+        "sec-websocket-protocol",
     ];
     let mut request = Request::get("/").query(
         "access_token=s3cr3t&api%5Fkey=s3cr3t&door=s3cr3t&ticket=s3cr3t&card.pin=s3cr3t&code=s3cr3t&PASSWORD=s3cr3t&color=s3cr3t",

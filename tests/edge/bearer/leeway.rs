@@ -75,6 +75,12 @@ fn times_that_are_no_numbers_are_refused() {
     }
     refused("exp: 0", issuer.token().claim("exp", 0));
     refused("exp: -1", issuer.token().claim("exp", -1));
+    refused("exp in milliseconds", issuer.token().claim("exp", later * 1000));
+    refused("exp: the year 10000", issuer.token().claim("exp", 253_402_300_800_u64));
+    refused("exp: the largest number", issuer.token().claim("exp", u64::MAX));
+    refused("nbf: -1", issuer.token().claim("nbf", -1));
+    refused("iat: -1", issuer.token().claim("iat", -1));
+    refused("iat: -0.5", issuer.token().claim("iat", -0.5));
     refused("no exp", issuer.token().without("exp"));
     for claim in ["nbf", "iat"] {
         assert_eq!(

@@ -4,6 +4,7 @@ use crate::auth::Presented;
 use serde_json::{Value, json};
 
 use super::{chain, claims_with, sign_hs256};
+use crate::auth::clock;
 use crate::auth::outcome::Reason;
 use crate::auth::testing::{
     self, AUDIENCE, ISSUER, Issuer, Signer, bearer, claims, encode, status,
@@ -312,6 +313,27 @@ async fn attacks_are_refused_alike() {
         claimed(&claims_with(json!({ "exp": null }))),
         Reason::NoExpiry,
     );
+    // In milliseconds; the year 10000; what no clock shows.
+    let now = clock::now().floor() + 600.0;
+    for exp in [
+        json!(now * 1e3),
+        json!(253_402_300_800_u64),
+        json!(u64::MAX),
+        json!(1e300),
+    ] {
+        add(
+            claimed(&claims_with(json!({ "exp": exp }))),
+            Reason::Malformed,
+        );
+    }
+    for early in [json!(-1), json!(-0.5), json!(-1e300), json!(i64::MIN)] {
+        for name in ["nbf", "iat"] {
+            add(
+                claimed(&claims_with(json!({ name: early }))),
+                Reason::Malformed,
+            );
+        }
+    }
     for exp in [json!(0), json!(-1), json!(-1e300), json!(1.5)] {
         add(
             claimed(&claims_with(json!({ "exp": exp }))),

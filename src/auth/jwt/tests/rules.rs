@@ -37,9 +37,10 @@ async fn what_is_allowed_passes() {
         );
     }
     for changes in [
-        json!({ "exp": 1e300 }),
-        json!({ "exp": u64::MAX }),
-        json!({ "nbf": 0, "iat": -1.5 }),
+        json!({ "exp": 253_402_300_799_u64 }),
+        json!({ "exp": 253_402_300_799.9 }),
+        json!({ "nbf": 0, "iat": 0.5 }),
+        json!({ "nbf": -0.0 }),
         json!({ "nbf": null, "iat": null, "sub": null }),
         json!({ "aud": ["other", AUDIENCE] }),
         json!({ "sub": "" }),
@@ -79,8 +80,9 @@ async fn leeway_is_exact_both_ways() {
         }
         let token = good.sign(r#"{"alg":"RS256","kid":"k"}"#, &claims.to_string());
         let found = chain
-            .authenticate_at(&Presented::of(&bearer(&token)), now)
-            .await;
+            .admit_at(&Presented::of(&bearer(&token)), now)
+            .await
+            .map(|admission| admission.identity);
         assert_eq!(
             found.as_ref().err().map(|denial| denial.reason()),
             expected,
@@ -90,7 +92,7 @@ async fn leeway_is_exact_both_ways() {
             assert_eq!(identity.valid_until(), exp.as_f64().map(|exp| exp + 60.0));
         }
         let broken_clock = chain
-            .authenticate_at(&Presented::of(&bearer(&token)), f64::INFINITY)
+            .admit_at(&Presented::of(&bearer(&token)), f64::INFINITY)
             .await;
         assert_eq!(broken_clock.unwrap_err().reason(), Reason::Expired);
     }
