@@ -19,6 +19,7 @@ use super::jwt;
 use super::mutual_tls;
 use super::outcome::{Denial, Outcome, Reason, Refusal};
 use super::place::{self, Found};
+use super::places::{Places, VerifiedPlaces};
 use super::presented::Presented;
 use super::shared::Shared;
 use crate::config::{AuthStep, CredentialPlace, Step, StepKind};
@@ -31,7 +32,15 @@ pub struct Chain {
     groups: Vec<Group>,
     /// Where credentials are looked for, each place once.
     places: Vec<CredentialPlace>,
-    withheld: Vec<CredentialPlace>,
+}
+
+/// What a chain has found out about a request that it lets on.
+#[derive(Debug, Default)]
+pub struct Admission {
+    /// That of the first group that yields one. `None`: it passes as anonymous.
+    pub identity: Option<Identity>,
+    /// Where the credentials stand that were verified.
+    pub verified: VerifiedPlaces,
 }
 
 impl Chain {
@@ -64,12 +73,8 @@ impl Chain {
             }
         }
         if errors.is_empty() {
-            let (places, withheld) = (places(&groups), withheld(&groups));
-            Ok(Self {
-                groups,
-                places,
-                withheld,
-            })
+            let places = places(&groups);
+            Ok(Self { groups, places })
         } else {
             Err(errors)
         }
@@ -80,24 +85,28 @@ impl Chain {
         self.groups.is_empty()
     }
 
-    /// The credentials that must not travel to the upstream: those of every step that says
-    /// `forward_credential = false`, also of one that was skipped.
-    pub fn withheld(&self) -> &[CredentialPlace] {
-        &self.withheld
+    /// Adds what its steps read to the places of its pipeline, by which [`Admission::verified`]
+    /// goes from then on.
+    pub fn add_places(&mut self, places: &mut Places) {
+        for member in self.groups.iter_mut().flat_map(|group| &mut group.members) {
+            if let Some(place) = member.authenticator.place() {
+                member.verified = places.add(place, member.forward_credential);
+            }
+        }
     }
 
-    /// Where credentials are looked for, each place once.
-    pub fn places(&self) -> &[CredentialPlace] {
-        &self.places
+    /// Lets a request in, or says why not.
+    pub async fn admit(&self, request: &Presented<'_>) -> Result<Admission, Denial> {
+        self.admit_at(request, clock::now()).await
     }
 
-    /// Lets a request in, or says why not. `Ok(None)`: it passes as anonymous. The identity is that
-    /// of the first group that yields one.
+    /// The same, for those who want to know no more than who it is. `Ok(None)`: it passes as
+    /// anonymous.
     pub async fn authenticate(&self, request: &Presented<'_>) -> Result<Option<Identity>, Denial> {
-        self.authenticate_at(request, clock::now()).await
+        Ok(self.admit(request).await?.identity)
     }
 
-    /// Whether [`Chain::authenticate`] may take long for this request, because a password has to be
+    /// Whether [`Chain::admit`] may take long for this request, because a password has to be
     /// hashed. Meanwhile it is worth watching whether the client still waits: dropping the future
     /// withdraws the work.
     pub fn may_wait(&self, request: &Presented<'_>) -> bool {
@@ -105,22 +114,24 @@ impl Chain {
         members.any(|member| member.authenticator.may_wait(request))
     }
 
-    pub(crate) async fn authenticate_at(
+    pub(crate) async fn admit_at(
         &self,
         request: &Presented<'_>,
         now: UnixTime,
-    ) -> Result<Option<Identity>, Denial> {
+    ) -> Result<Admission, Denial> {
         if let Some(first) = self.groups.first()
             && self.repeats(request)
         {
             return Err(first.deny(Reason::Repeated.into()));
         }
-        let mut identity = None;
+        let mut admission = Admission::default();
         for group in &self.groups {
-            let found = group.authenticate(request, now).await?;
-            identity = identity.or(found);
+            if let Some((identity, verified)) = group.authenticate(request, now).await? {
+                admission.identity.get_or_insert(identity);
+                admission.verified.add(verified);
+            }
         }
-        Ok(identity)
+        Ok(admission)
     }
 
     /// Whether a credential of some kind comes more than once.
@@ -138,20 +149,6 @@ fn places(groups: &[Group]) -> Vec<CredentialPlace> {
         if let Some(place) = member.authenticator.place()
             && !places.contains(place)
         {
-            places.push(place.clone());
-        }
-    }
-    places
-}
-
-fn withheld(groups: &[Group]) -> Vec<CredentialPlace> {
-    let mut places = Vec::new();
-    for member in groups.iter().flat_map(|group| &group.members) {
-        let Some(place) = member.authenticator.place() else {
-            continue;
-        };
-        let in_query = matches!(place, CredentialPlace::Query(_));
-        if (in_query || !member.forward_credential) && !places.contains(place) {
             places.push(place.clone());
         }
     }
@@ -186,11 +183,11 @@ impl Group {
         &self,
         request: &Presented<'_>,
         now: UnixTime,
-    ) -> Result<Option<Identity>, Denial> {
+    ) -> Result<Option<(Identity, VerifiedPlaces)>, Denial> {
         let mut gravest: Option<Refusal> = None;
         for member in &self.members {
             match member.authenticator.authenticate(request, now).await {
-                Outcome::Authenticated(identity) => return Ok(Some(identity)),
+                Outcome::Authenticated(identity) => return Ok(Some((identity, member.verified))),
                 Outcome::NotPresented => {}
                 Outcome::Rejected(refusal) => {
                     log::debug!("{}: {}", member.name, refusal.reason.as_str());
@@ -228,6 +225,8 @@ struct Member {
     optional: bool,
     fallback_on_failed: bool,
     forward_credential: bool,
+    /// What it verifies by letting a request on.
+    verified: VerifiedPlaces,
     realm: String,
     authenticator: Authenticator,
 }
@@ -266,6 +265,7 @@ impl Member {
             optional: joined.optional,
             fallback_on_failed: joined.fallback_on_failed,
             forward_credential: joined.forward_credential,
+            verified: VerifiedPlaces::default(),
             realm: joined.realm.clone(),
             authenticator,
         }

@@ -1,14 +1,15 @@
 //! Authentication: header values in, an identity or a denial out.
 //!
 //! A pipeline's authentication steps become one [`Chain`] when its configuration is built; a
-//! request asks [`Chain::authenticate`]. What it gets is an
-//! [`Identity`], nothing (anonymous), or a [`Denial`]. Deciding ends there: this room neither reads a request beyond its headers nor writes a response, and it
-//! knows nothing of the server that calls it.
+//! request asks [`Chain::admit`]. What it gets is an
+//! [`Admission`] with an [`Identity`] or without one (anonymous), or a [`Denial`]. Deciding ends
+//! there: this room neither reads a request beyond its headers nor writes a response, and it knows
+//! nothing of the server that calls it.
 //!
 //! In reading order: `outcome` and `identity` are the vocabulary, `chain` joins steps into groups,
 //! `bearer` finds the token, `jwt` verifies it with a `key`, and `jwks` fetches and keeps the key
 //! sets of the process ([`KeySets`]), as do the `tokens` that verified; `basic` checks passwords,
-//! `api_key` keys, which `place` finds; `mutual_tls` looks at the client's `certificate`. What
+//! `api_key` keys, which `place` finds; `places` tells which of these the upstream may see; `mutual_tls` looks at the client's `certificate`. What
 //! outlives any one configuration is [`Shared`].
 
 mod api_key;
@@ -28,6 +29,7 @@ mod key;
 mod mutual_tls;
 mod outcome;
 mod place;
+mod places;
 mod presented;
 mod shared;
 mod strict_json;
@@ -37,12 +39,13 @@ mod tokens;
 
 pub(crate) use bearer::is_tchar;
 pub use certificate::{ClientCertificate, PresentedCertificate};
-pub use chain::{Chain, StepOutcome};
+pub use chain::{Admission, Chain, StepOutcome};
 pub use error::BuildError;
 pub(crate) use error::with_causes;
 pub use identity::{AuthMethod, Identity};
 pub use jwks::{KeySetError, KeySetStatus, KeySets};
 pub use outcome::{Class, Denial, Reason};
+pub use places::{Places, VerifiedPlaces};
 pub use presented::Presented;
 pub use shared::{PasswordsStatus, Shared, SharedError};
 pub use tokens::TokenCacheStatus;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::auth::{Chain, CredentialPlace, Shared};
+use crate::auth::{Places, Shared};
 use crate::balance::{Key, Pick, Pool};
 use crate::config::{self, BackendTarget, Balance, ConsistentBy, Owner, Reach};
 use crate::telemetry::{BackendMetrics, Metrics, PipelineMetrics};
 
-use super::stage::{self, Stage, Stages};
+use super::stage::{Stage, Stages};
 use super::upstream::{Upstream, Upstreams};
 
 /// One pipeline: what a request must pass, and where it goes then.
@@ -127,14 +127,9 @@ impl Pipeline {
         &self.stages.stages
     }
 
-    /// The credentials that must not travel to the upstream, of all its chains.
-    pub fn withheld(&self) -> &[CredentialPlace] {
-        &self.stages.withheld
-    }
-
-    /// Where its steps look for credentials.
-    pub fn credential_places(&self) -> impl Iterator<Item = &CredentialPlace> {
-        stage::chains(&self.stages.stages).flat_map(Chain::places)
+    /// Where its steps look for credentials, and which of these the upstream may see.
+    pub fn credential_places(&self) -> &Places {
+        &self.stages.places
     }
 
     /// The header whose value decides where a request goes, if one does.

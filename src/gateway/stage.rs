@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::auth::{Chain, CredentialPlace, Shared};
+use crate::auth::{Chain, Places, Shared};
 use crate::config::{self, Step, StepKind};
 use crate::policy::{Dump, Filter, Ruleset};
 
@@ -35,7 +35,8 @@ impl Stage {
 #[derive(Debug)]
 pub(super) struct Stages {
     pub(super) stages: Vec<Stage>,
-    pub(super) withheld: Vec<CredentialPlace>,
+    /// Where its steps look for credentials.
+    pub(super) places: Places,
 }
 
 impl Stages {
@@ -74,30 +75,19 @@ impl Stages {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let (mut places, mut withheld) = (Vec::new(), Vec::new());
-        for chain in chains(&stages) {
-            places.extend_from_slice(chain.places());
-            for place in chain.withheld() {
-                if !withheld.contains(place) {
-                    withheld.push(place.clone());
-                }
+        let mut places = Places::default();
+        for stage in &mut stages {
+            if let Stage::Authenticate(chain) = stage {
+                chain.add_places(&mut places);
             }
         }
         for stage in &mut stages {
             if let Stage::LogDump(dump) = stage {
-                dump.hide(&places);
+                dump.hide(places.iter());
             }
         }
-        Ok(Self { stages, withheld })
+        Ok(Self { stages, places })
     }
-}
-
-/// Those that authenticate.
-pub(super) fn chains(stages: &[Stage]) -> impl Iterator<Item = &Chain> {
-    stages.iter().filter_map(|stage| match stage {
-        Stage::Authenticate(chain) => Some(chain),
-        _ => None,
-    })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::context::Context;
 use super::head::{self, Head};
 use super::respond::Refusal;
 use super::{Edge, headers, reserved};
-use crate::auth::{Chain, Identity};
+use crate::auth::{Admission, Chain};
 use crate::gateway::{self, Stage};
 
 impl Edge {
@@ -84,7 +84,8 @@ impl Edge {
             match stage {
                 Stage::Authenticate(chain) => {
                     let found = authenticate(session, ctx, chain).await?;
-                    ctx.identity = ctx.identity.take().or(found);
+                    ctx.identity = ctx.identity.take().or(found.identity);
+                    ctx.verified.add(found.verified);
                 }
                 Stage::Policies(rules) => {
                     let facts = ctx.facts(session.req_header(), &route);
@@ -130,23 +131,23 @@ async fn authenticate(
     session: &mut Session,
     ctx: &Context,
     chain: &Chain,
-) -> Result<Option<Identity>, Refusal> {
+) -> Result<Admission, Refusal> {
     let presented = ctx.presented(&session.req_header().headers);
     if !chain.may_wait(&presented) {
-        return Ok(chain.authenticate(&presented).await?);
+        return Ok(chain.admit(&presented).await?);
     }
     let headers = session.req_header().headers.clone();
     let presented = ctx.presented(&headers);
-    let authenticated = chain.authenticate(&presented);
+    let admitted = chain.admit(&presented);
     if !session.is_body_empty() {
-        return Ok(authenticated.await?);
+        return Ok(admitted.await?);
     }
     session.set_abort_on_close(true);
-    let identity = tokio::select! {
+    let admission = tokio::select! {
         biased;
-        identity = authenticated => Ok(identity?),
+        admission = admitted => Ok(admission?),
         _ = session.read_body_or_idle(true) => Err(Refusal::client_gone()),
     };
     session.set_abort_on_close(false);
-    identity
+    admission
 }

@@ -21,7 +21,7 @@ use super::head::Head;
 use super::headers::X_FORWARDED_PROTO;
 
 use super::withheld;
-use crate::auth::{CredentialPlace, Identity, Presented};
+use crate::auth::{CredentialPlace, Identity, Presented, VerifiedPlaces};
 use crate::balance::{Key, Pick};
 use crate::gateway::{Backend, ClientCa, Gateway, Route, Upstream};
 use crate::policy::Facts;
@@ -52,6 +52,8 @@ pub struct Context {
     /// Where it belongs. Held to its end: a reload in between changes nothing for this request.
     pub(super) route: Option<Arc<Route>>,
     pub(super) identity: Option<Identity>,
+    /// Where the credentials stand that its steps verified: only these may travel.
+    pub(super) verified: VerifiedPlaces,
     /// Why the request was refused, or why its upstream failed: a stable label.
     pub(super) reason: Option<&'static str>,
     /// The upstream of the attempt at hand, once the request was admitted.
@@ -103,6 +105,7 @@ impl Context {
             other_paths: Vec::new(),
             route: None,
             identity: None,
+            verified: VerifiedPlaces::default(),
             reason: None,
             pick: None,
             upstream_address: None,
@@ -325,16 +328,16 @@ impl Context {
 
     /// Whether some step looks for its credential in the query.
     pub(super) fn credential_in_query(&self) -> bool {
-        let withheld = self.route.as_ref().map(|route| route.pipeline.withheld());
         let in_query = |place: &CredentialPlace| matches!(place, CredentialPlace::Query(_));
-        withheld.is_some_and(|places| places.iter().any(in_query))
+        let route = self.route.as_ref();
+        route.is_some_and(|route| route.pipeline.credential_places().iter().any(in_query))
     }
 
     /// The query byte for byte, without credentials that must not travel.
     pub(super) fn forwarded_query(&self) -> Option<Cow<'_, [u8]>> {
         let query = self.head.as_ref()?.query.as_deref()?;
         let pipeline = &self.route.as_ref()?.pipeline;
-        withheld::strip_query(query, pipeline.withheld())
+        withheld::strip_query(query, pipeline.credential_places(), self.verified)
     }
 
     /// The same, when it is an HTTP server.

@@ -99,7 +99,7 @@ fn forwarded(session: &mut Session, ctx: &Context) -> pingora::Result<End> {
     let places = ctx
         .route
         .iter()
-        .flat_map(|route| route.pipeline.credential_places());
+        .flat_map(|route| route.pipeline.credential_places().iter());
     let mut secret: Vec<HeaderName> = vec![
         header::AUTHORIZATION,
         header::PROXY_AUTHORIZATION,

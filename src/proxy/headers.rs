@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Request};
 use pingora::http::RequestHeader;
 
 use super::context::Context;
-use super::{reserved, withheld};
+use super::withheld;
 use crate::gateway::Upstream;
 use crate::telemetry::access;
 
@@ -113,10 +113,7 @@ pub(super) fn prepare(request: &mut Parts, ctx: &Context, upstream: Option<&Upst
         headers.insert(X_REQUEST_ID, id.clone());
     }
     if let Some(route) = &ctx.route {
-        if ctx.ambiguous_names {
-            reserved::strip_disguised_credentials(headers, route.pipeline.credential_places());
-        }
-        withheld::strip_headers(headers, route.pipeline.withheld());
+        withheld::strip_headers(headers, route.pipeline.credential_places(), ctx.verified);
     }
     if let Some(credential) = upstream.and_then(|upstream| upstream.credential.clone()) {
         headers.insert(header::AUTHORIZATION, credential);

@@ -3,7 +3,6 @@
 use http::HeaderMap;
 use http::header::HeaderName;
 
-use crate::auth::CredentialPlace;
 use crate::policy::{is_ambiguous, reads_as};
 
 /// `Proxy` would become `HTTP_PROXY` in a CGI environment behind us.
@@ -93,25 +92,6 @@ pub(super) fn strip(headers: &mut HeaderMap, names: &[HeaderName]) {
     };
     while let Some(name) = headers.keys().find(stripped).cloned() {
         headers.remove(name);
-    }
-}
-
-/// Removes what some servers take for a field that a step of the pipeline reads, and which no step
-/// has looked at: the step knows it by its own name only.
-pub(super) fn strip_disguised_credentials<'a>(
-    headers: &mut HeaderMap,
-    places: impl Iterator<Item = &'a CredentialPlace>,
-) {
-    for place in places {
-        let CredentialPlace::Header(field) = place else {
-            continue;
-        };
-        let disguises = |name: &&HeaderName| {
-            **name != *field && reads_as(name.as_str().as_bytes(), field.as_str().as_bytes())
-        };
-        while let Some(name) = headers.keys().find(disguises).cloned() {
-            headers.remove(name);
-        }
     }
 }
 
@@ -218,28 +198,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn a_field_that_a_step_reads_goes_on_under_its_own_name_only() {
-        let mut headers = HeaderMap::new();
-        for name in [
-            "x-api-key",
-            "x_api_key",
-            "x!api-key",
-            "x-api-keys",
-            "x_other",
-        ] {
-            headers.append(name, HeaderValue::from_static("1"));
-            headers.append(name, HeaderValue::from_static("2"));
-        }
-        let places = [
-            CredentialPlace::Authorization,
-            CredentialPlace::Header(HeaderName::from_static("x-api-key")),
-        ];
-        strip_disguised_credentials(&mut headers, places.iter());
-        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
-        left.sort_unstable();
-        assert_eq!(left, ["x-api-key", "x-api-keys", "x_other"]);
     }
 }

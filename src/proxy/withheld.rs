@@ -2,14 +2,16 @@
 
 use std::borrow::Cow;
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode;
 
-use crate::auth::CredentialPlace;
+use crate::auth::{CredentialPlace, Places, VerifiedPlaces};
+use crate::policy::reads_as;
 
-/// Takes them out of the header fields.
-pub(super) fn strip_headers(headers: &mut HeaderMap, withheld: &[CredentialPlace]) {
-    for place in withheld {
+/// Takes them out of the header fields, with every other spelling of a header that a step reads: a
+/// server behind us could take the one for the other.
+pub(super) fn strip_headers(headers: &mut HeaderMap, places: &Places, verified: VerifiedPlaces) {
+    for place in places.withheld(verified) {
         match place {
             CredentialPlace::Authorization => drop(headers.remove(header::AUTHORIZATION)),
             CredentialPlace::Header(name) => drop(headers.remove(name)),
@@ -17,6 +19,30 @@ pub(super) fn strip_headers(headers: &mut HeaderMap, withheld: &[CredentialPlace
             CredentialPlace::Query(_) => {}
         }
     }
+    let is_header = |place: &CredentialPlace| matches!(place, CredentialPlace::Header(_));
+    if !places.iter().any(is_header) {
+        return;
+    }
+    while let Some(name) = headers
+        .keys()
+        .find(|name| is_disguise(name, places))
+        .cloned()
+    {
+        headers.remove(name);
+    }
+}
+
+/// Whether a name is the header of a step to a server that folds names, without being it or that of
+/// another step.
+fn is_disguise(name: &HeaderName, places: &Places) -> bool {
+    let read = || {
+        places.iter().filter_map(|place| match place {
+            CredentialPlace::Header(read) => Some(read),
+            _ => None,
+        })
+    };
+    read().any(|read| reads_as(name.as_str().as_bytes(), read.as_str().as_bytes()))
+        && !read().any(|read| read == name)
 }
 
 fn strip_cookie(headers: &mut HeaderMap, name: &str) {
@@ -43,10 +69,11 @@ fn strip_cookie(headers: &mut HeaderMap, name: &str) {
 /// Takes them out of the query. `None`: nothing is left of it.
 pub(super) fn strip_query<'a>(
     query: &'a [u8],
-    withheld: &[CredentialPlace],
+    places: &Places,
+    verified: VerifiedPlaces,
 ) -> Option<Cow<'a, [u8]>> {
     let mut query = Cow::Borrowed(query);
-    for place in withheld {
+    for place in places.withheld(verified) {
         let CredentialPlace::Query(name) = place else {
             continue;
         };
@@ -76,11 +103,38 @@ fn remaining(list: &[u8], separator: u8, must_go: impl Fn(&[u8]) -> bool) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderName;
+
+    /// Places of which none may travel.
+    fn places(read: &[CredentialPlace]) -> Places {
+        let mut places = Places::default();
+        for place in read {
+            places.add(place, false);
+        }
+        places
+    }
+
+    fn left(headers: &HeaderMap) -> Vec<(&str, &str)> {
+        let fields = headers.iter();
+        let text = |(name, value): (_, _)| -> (&str, &str) {
+            let (name, value): (&HeaderName, &HeaderValue) = (name, value);
+            (name.as_str(), value.to_str().unwrap())
+        };
+        let mut fields: Vec<_> = fields.map(text).collect();
+        fields.sort_unstable();
+        fields
+    }
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
 
     #[test]
     fn a_query_loses_its_credential_and_nothing_else() {
-        let withheld = [CredentialPlace::Query("token".to_owned())];
+        let withheld = places(&[CredentialPlace::Query("token".to_owned())]);
         for (query, expected) in [
             ("a=1&b", Some("a=1&b")),
             ("token=x", None),
@@ -91,33 +145,66 @@ mod tests {
             ("tokens=x&atoken=y", Some("tokens=x&atoken=y")),
             ("", Some("")),
         ] {
-            let left = strip_query(query.as_bytes(), &withheld);
+            let left = strip_query(query.as_bytes(), &withheld, VerifiedPlaces::default());
             assert_eq!(left.as_deref(), expected.map(str::as_bytes), "{query}");
         }
     }
 
     #[test]
     fn a_header_loses_its_credentials() {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
+        let mut headers = headers(&[
             ("authorization", "Basic eA=="),
             ("x-api-key", "k"),
             ("cookie", "a=1; session=x; b=2"),
             ("cookie", "session=y"),
             ("x-other", "o"),
-        ] {
-            headers.append(name, HeaderValue::from_static(value));
-        }
-        let withheld = [
+        ]);
+        let withheld = places(&[
             CredentialPlace::Authorization,
             CredentialPlace::Header(HeaderName::from_static("x-api-key")),
             CredentialPlace::Cookie("session".to_owned()),
-        ];
-        strip_headers(&mut headers, &withheld);
-        let left: Vec<_> = headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
-            .collect();
-        assert_eq!(left, [("x-other", "o"), ("cookie", "a=1; b=2")]);
+        ]);
+        strip_headers(&mut headers, &withheld, VerifiedPlaces::default());
+        assert_eq!(left(&headers), [("cookie", "a=1; b=2"), ("x-other", "o")]);
+    }
+
+    #[test]
+    fn a_header_travels_under_its_own_name_only() {
+        let mut read = Places::default();
+        let header = |name| CredentialPlace::Header(HeaderName::from_static(name));
+        let key = read.add(&header("x-api-key"), true);
+        let fields = headers(&[
+            ("x-api-key", "1"),
+            ("x_api_key", "2"),
+            ("x_api_key", "3"),
+            ("x.api~key", "4"),
+            ("x-api-keys", "5"),
+            ("xxapi-key", "6"),
+        ]);
+        let ordinary = [("x-api-keys", "5"), ("xxapi-key", "6")];
+        let mut verified = fields.clone();
+        strip_headers(&mut verified, &read, key);
+        assert_eq!(
+            left(&verified),
+            [&[("x-api-key", "1")][..], &ordinary].concat()
+        );
+        let mut unverified = fields.clone();
+        strip_headers(&mut unverified, &read, VerifiedPlaces::default());
+        assert_eq!(left(&unverified), ordinary);
+        // Another step's header is no disguise.
+        read.add(&header("x_api_key"), false);
+        let mut verified = fields;
+        strip_headers(&mut verified, &read, key);
+        assert_eq!(
+            left(&verified),
+            [&[("x-api-key", "1")][..], &ordinary].concat()
+        );
+        let mut nothing_read = headers(&[("x_api_key", "2"), ("authorization", "x")]);
+        strip_headers(
+            &mut nothing_read,
+            &Places::default(),
+            VerifiedPlaces::default(),
+        );
+        assert_eq!(nothing_read.len(), 2);
     }
 }

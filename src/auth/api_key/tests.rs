@@ -60,9 +60,9 @@ async fn word(chain: &Chain, fields: &[(&str, &str)], query: Option<&str>) -> St
         query,
         ..Presented::of(&headers)
     };
-    match chain.authenticate_at(&request, NOW).await {
-        Ok(identity) => {
-            let identity = identity.unwrap();
+    match chain.admit_at(&request, NOW).await {
+        Ok(admission) => {
+            let identity = admission.identity.unwrap();
             assert_eq!(identity.method().as_str(), "api-key");
             identity.subject().unwrap().to_str().unwrap().to_owned()
         }
@@ -263,7 +263,7 @@ async fn rubbish() {
             ..Presented::of(&headers)
         };
         for chain in &chains {
-            let denial = chain.authenticate_at(&request, NOW).await.unwrap_err();
+            let denial = chain.admit_at(&request, NOW).await.unwrap_err();
             assert!([400, 401].contains(&denial.status()));
         }
     }

@@ -250,7 +250,86 @@ async fn each_kind_comes_once_and_none_travels() {
         CredentialPlace::Authorization,
         CredentialPlace::Header(HeaderName::from_static("x-api-key")),
     ];
-    assert_eq!((chain.withheld(), chain.places()), (&both[..], &both[..]));
+    assert_eq!(
+        (&chain.withheld()[..], &chain.places[..]),
+        (&both[..], &both[..])
+    );
+}
+
+/// A chain whose credentials may all travel, and the places that it reads.
+struct Travelling(Chain, Places);
+
+impl Travelling {
+    fn build(steps: [Step; 2]) -> Self {
+        let steps = steps.map(|mut step| {
+            match &mut step.kind {
+                StepKind::Jwt(step) => step.forward_credential = true,
+                StepKind::Basic(step) => step.forward_credential = true,
+                StepKind::ApiKey(step) => step.forward_credential = true,
+                _ => {}
+            }
+            step
+        });
+        let (mut chain, mut places) = (build(&steps), Places::default());
+        chain.add_places(&mut places);
+        Self(chain, places)
+    }
+
+    /// What must not travel of a request, which has to be let on: `authorization`, `key`, or both.
+    async fn withheld(&self, authorization: Option<&str>, key: Option<&str>) -> String {
+        let mut fields = Vec::from_iter(authorization.map(|value| ("authorization", value)));
+        fields.extend(key.map(|value| ("x-api-key", value)));
+        let headers = testing::headers(&fields);
+        let admission = self.0.admit(&Presented::of(&headers)).await.unwrap();
+        let names: Vec<&str> = self
+            .1
+            .withheld(admission.verified)
+            .map(|place| match place {
+                CredentialPlace::Authorization => "authorization",
+                _ => "key",
+            })
+            .collect();
+        names.join(" ")
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_verified_does_not_travel() {
+    let house = House::new();
+    let (good, bad) = (house.good(), house.bad());
+    let (right, other) = (basic("admin:secret"), "Digest username=x".to_owned());
+    for (first, second) in [
+        (Joins::Optional, Joins::Required),
+        (Joins::Optional, Joins::Optional),
+        (Joins::FallsBack, Joins::Required),
+    ] {
+        let token_or_key = &Travelling::build([house.token(first), key(second)]);
+        let key_or_token = &Travelling::build([key(first), house.token(second)]);
+        let password_or_key = &Travelling::build([password(first), key(second)]);
+        for (chain, authorization, key, want) in [
+            (token_or_key, Some(&good), None, "key"),
+            (token_or_key, Some(&good), Some(KEY), "key"),
+            (token_or_key, None, Some(KEY), "authorization"),
+            (token_or_key, Some(&right), Some(KEY), "authorization"),
+            (token_or_key, Some(&other), Some(KEY), "authorization"),
+            (key_or_token, Some(&good), Some(KEY), "authorization"),
+            (key_or_token, Some(&bad), Some(KEY), "authorization"),
+            (key_or_token, Some(&other), Some(KEY), "authorization"),
+            (key_or_token, Some(&good), None, "key"),
+            (password_or_key, Some(&right), Some(KEY), "key"),
+            (password_or_key, Some(&good), Some(KEY), "authorization"),
+        ] {
+            let withheld = chain.withheld(authorization.map(String::as_str), key).await;
+            assert_eq!(withheld, want, "{authorization:?} {key:?}");
+        }
+    }
+    // What a step rejected does not travel because another one took over.
+    let wide = Travelling::build([house.token(Joins::FallsBack), key(Joins::Required)]);
+    assert_eq!(wide.withheld(Some(&bad), Some(KEY)).await, "authorization");
+    let both = Travelling::build([house.token(Joins::Required), key(Joins::Required)]);
+    assert_eq!(both.withheld(Some(&good), Some(KEY)).await, "");
+    let open = Travelling::build([house.token(Joins::Optional), key(Joins::Optional)]);
+    assert_eq!(open.withheld(Some(&other), None).await, "authorization key");
 }
 
 #[test]

@@ -9,6 +9,19 @@ use crate::auth::identity::AuthMethod;
 use crate::auth::testing::{self, Signer, bearer, settings};
 use crate::config::{AuthStep, CredentialPlace, Jwt, JwtAlgorithm, KeySource, Secret};
 
+impl Chain {
+    /// What must not travel although all of it was verified.
+    pub(crate) fn withheld(&self) -> Vec<CredentialPlace> {
+        let (mut places, mut verified) = (Places::default(), VerifiedPlaces::default());
+        for member in self.groups.iter().flat_map(|group| &group.members) {
+            if let Some(place) = member.authenticator.place() {
+                verified.add(places.add(place, member.forward_credential));
+            }
+        }
+        places.withheld(verified).cloned().collect()
+    }
+}
+
 /// Steps with a key of their own each, so that a token passes one of them and fails the others.
 struct House {
     dir: tempfile::TempDir,

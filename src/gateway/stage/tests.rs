@@ -9,7 +9,7 @@ use std::time::Instant;
 use http::{HeaderMap, Method};
 
 use super::*;
-use crate::auth::Presented;
+use crate::auth::{CredentialPlace, Presented, VerifiedPlaces};
 use crate::gateway::{Live, Reload};
 use crate::policy::{Facts, Refused};
 
@@ -53,6 +53,14 @@ const TEXT: &str = r#"
     [middleware.dump]
     type = "log_dump"
 "#;
+
+/// Those that authenticate.
+fn chains(stages: &[Stage]) -> impl Iterator<Item = &Chain> {
+    stages.iter().filter_map(|stage| match stage {
+        Stage::Authenticate(chain) => Some(chain),
+        _ => None,
+    })
+}
 
 fn source(middleware: &str) -> config::Source {
     let text = TEXT.replace("MIDDLEWARE", middleware);
@@ -113,8 +121,15 @@ fn credentials_of_every_chain_are_withheld() {
         (r#"["b", "acl", "a"]"#, 1),
         (r#"["b", "acl", "b"]"#, 1),
     ] {
-        let withheld = stages(middleware).withheld;
-        assert_eq!(withheld.len(), expected, "{middleware}");
+        let places = stages(middleware).places;
+        let mut verified = VerifiedPlaces::default();
+        verified.add(places.clone().add(&CredentialPlace::Authorization, true));
+        assert_eq!(places.withheld(verified).count(), expected, "{middleware}");
+        assert_eq!(
+            places.withheld(VerifiedPlaces::default()).count(),
+            1,
+            "{middleware}"
+        );
     }
 }
 

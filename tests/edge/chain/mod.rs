@@ -6,6 +6,7 @@ mod mixed;
 mod order;
 mod policies;
 mod removed;
+mod unverified;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,0 +1,109 @@
+//! The places that the steps of a pipeline read, and what goes on from there to the upstream: only
+//! what a step has verified. What stands in a place that no step reads is the application's.
+
+use crate::config::CredentialPlace;
+
+/// Places of one pipeline whose content a step has verified.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct VerifiedPlaces(u64);
+
+impl VerifiedPlaces {
+    /// Adds what another chain has verified.
+    pub fn add(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+/// The places that steps read, each once.
+#[derive(Debug, Clone, Default)]
+pub struct Places(Vec<ReadPlace>);
+
+#[derive(Debug, Clone)]
+struct ReadPlace {
+    place: CredentialPlace,
+    /// Whether every step that reads it lets its credential travel.
+    travels: bool,
+}
+
+impl Places {
+    /// Adds the place of a step with this `forward_credential`; what stands for its content having
+    /// been verified.
+    pub(crate) fn add(&mut self, place: &CredentialPlace, forward: bool) -> VerifiedPlaces {
+        let travels = forward && !matches!(place, CredentialPlace::Query(_));
+        let known = self.0.iter().position(|read| read.place == *place);
+        let number = known.unwrap_or_else(|| {
+            self.0.push(ReadPlace {
+                place: place.clone(),
+                travels: true,
+            });
+            self.0.len() - 1
+        });
+        self.0[number].travels &= travels;
+        bit(number)
+    }
+
+    /// The places whose content must not go on, if this much was verified: that of every step that
+    /// says `forward_credential = false`, also of one that was skipped, and whatever nobody has
+    /// verified.
+    pub fn withheld(&self, verified: VerifiedPlaces) -> impl Iterator<Item = &CredentialPlace> {
+        let places = self.0.iter().enumerate();
+        places
+            .filter(move |(number, read)| !(read.travels && verified.0 & bit(*number).0 != 0))
+            .map(|(_, read)| &read.place)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &CredentialPlace> {
+        self.0.iter().map(|read| &read.place)
+    }
+}
+
+/// None for a place beyond the 64th: what stands there never goes on.
+fn bit(number: usize) -> VerifiedPlaces {
+    let bit = u32::try_from(number).ok();
+    VerifiedPlaces(bit.and_then(|bit| 1_u64.checked_shl(bit)).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_on_is_verified_and_may_travel() {
+        let cookie = |name: &str| CredentialPlace::Cookie(name.to_owned());
+        let query = CredentialPlace::Query("q".to_owned());
+        let mut places = Places::default();
+        let authorization = places.add(&CredentialPlace::Authorization, true);
+        let a = places.add(&cookie("a"), true);
+        let kept = places.add(&cookie("b"), true);
+        assert_eq!(places.add(&cookie("b"), false), kept);
+        let in_query = places.add(&query, true);
+        let mut both = a;
+        both.add(authorization);
+        let mut all = both;
+        all.add(kept);
+        all.add(in_query);
+        for (verified, want) in [
+            (VerifiedPlaces::default(), places.iter().cloned().collect()),
+            (
+                a,
+                vec![CredentialPlace::Authorization, cookie("b"), query.clone()],
+            ),
+            (both, vec![cookie("b"), query.clone()]),
+            (all, vec![cookie("b"), query]),
+        ] {
+            let found: Vec<_> = places.withheld(verified).cloned().collect();
+            assert_eq!(found, want, "{verified:?}");
+        }
+    }
+
+    #[test]
+    fn a_place_beyond_count_never_goes_on() {
+        let mut places = Places::default();
+        let mut verified = VerifiedPlaces::default();
+        for number in 0..70 {
+            verified.add(places.add(&CredentialPlace::Cookie(number.to_string()), true));
+        }
+        assert_eq!(places.withheld(verified).count(), 6);
+    }
+}
