@@ -22,8 +22,8 @@ pub(super) fn regex(entry: &Entry<'_>) -> Option<TextPattern> {
     compiled(entry, expression, flags, false)
 }
 
-/// Names of fields: globs (`*_key`), or expressions as `/EXPRESSION/`. Case does not count; in a
-/// glob, `-`, `_` and `.` are one.
+/// Names of fields: globs (`*_key`), or expressions as `/EXPRESSION/`. Case does not count; `-`,
+/// `_` and `.` in a glob stand for every character that is no letter or digit.
 pub(super) fn names(reader: &Reader<'_>, key: &'static str) -> Vec<TextPattern> {
     let Some(entry) = reader.get(key) else {
         return Vec::new();
@@ -52,7 +52,7 @@ fn glob(text: &str) -> String {
         match character {
             '*' => expression.push_str(".*"),
             '?' => expression.push('.'),
-            '-' | '_' | '.' => expression.push_str("[-_.]"),
+            '-' | '_' | '.' => expression.push_str("[^a-z0-9]"),
             _ => expression.push_str(&regex::escape(character.encode_utf8(&mut [0; 4]))),
         }
     }

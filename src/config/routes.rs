@@ -147,3 +147,46 @@ impl Claim<'_> {
 fn is_preflight(methods: &[Method]) -> bool {
     methods == [Method::OPTIONS]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Service;
+
+    fn endpoint(path_prefix: &str, prefix_boundary: PrefixBoundary) -> Endpoint {
+        Endpoint {
+            name: "e".into(),
+            service: Service::Http,
+            path_prefix: path_prefix.to_owned(),
+            prefix_boundary,
+            hosts: Vec::new(),
+            methods: Vec::new(),
+            max_body_size: 0,
+        }
+    }
+
+    #[test]
+    fn what_takes_paths_from_a_prefix() {
+        use PrefixBoundary::{Segment, Word};
+        for (one, boundary, other, below) in [
+            ("/", Segment, "/", true),
+            ("/a", Segment, "/", true),
+            ("/", Word, "/a", false),
+            ("/", Word, "/.a", false),
+            ("/a", Segment, "/a", true),
+            ("/A", Segment, "/a", true),
+            ("/a/b", Segment, "/a", true),
+            ("/A/b", Segment, "/a", true),
+            ("/ab", Segment, "/a", false),
+            ("/a", Segment, "/a/b", false),
+            ("/a/longer", Segment, "/a.b", false),
+            ("/a/longer", Word, "/a.b", true),
+            ("/a", Word, "/a.b", false),
+            ("/a/longer", Word, "/ab", false),
+            ("/a/longer", Word, "/b", false),
+        ] {
+            let found = is_below(&endpoint(one, boundary), &endpoint(other, Segment));
+            assert_eq!(found, below, "{one} {boundary:?} {other}");
+        }
+    }
+}

@@ -28,11 +28,18 @@ pub enum PathError {
     /// path.
     #[error("path holds an escaped escape")]
     NestedEscape,
-    /// Servers that fold case, decode `%2f`, cut path parameters off, or take an escaped `?` or `#`
-    /// for the real one, would see it at the place of another route. See
-    /// [`other_readings`](super::other_readings) and [`Match::folded`](super::Match::folded).
-    #[error("path belongs to two places, depending on who reads it")]
+    /// Servers that decode `%2f`, cut path parameters off, or take an escaped `?` or `#` for the
+    /// real one, would see it at the place of another route. See
+    /// [`other_readings`](super::other_readings).
+    #[error("path belongs to another endpoint for servers that decode %2F or cut parameters off")]
     TwoReadings,
+    /// Servers that fold case, or that end prefixes elsewhere, would see it at the place of another
+    /// route. See [`Match::folded`](super::Match::folded).
+    #[error(
+        "path or method belongs to another endpoint for servers that fold case (its pipeline may \
+         say case_sensitive_paths = true), or for those that its prefix_boundary is for"
+    )]
+    Folded,
     /// `..;` or `.;`: servers that cut path parameters off would see a dot segment.
     #[error("path holds a dot segment with a parameter")]
     DotParameter,

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::facts::Facts;
+use super::field_name::reads_as;
 use crate::config::{Check, CredentialPlace, LogDump, Step, StepKind};
 
 const TARGET: &str = "harmony::log_dump";
@@ -145,7 +146,9 @@ impl Dump {
     fn fields(&self, headers: &HeaderMap) -> Map<String, Value> {
         let mut fields = Map::new();
         for name in headers.keys() {
-            let hidden = self.headers.contains(name) || self.hides(name.as_str());
+            let known =
+                |known: &HeaderName| reads_as(known.as_str().as_bytes(), name.as_str().as_bytes());
+            let hidden = self.headers.iter().any(known) || self.hides(name.as_str());
             let values = headers.get_all(name).iter().map(|value| {
                 let value = String::from_utf8_lossy(value.as_bytes());
                 match value.split_once('?') {
@@ -176,7 +179,7 @@ impl Dump {
     fn hides(&self, name: &str) -> bool {
         let plain: String = name
             .chars()
-            .filter(|c| !matches!(c, '-' | '_' | '.'))
+            .filter(char::is_ascii_alphanumeric)
             .map(|c| c.to_ascii_lowercase())
             .collect();
         SENSITIVE_NAMES.contains(&plain.as_str())

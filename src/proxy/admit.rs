@@ -54,7 +54,7 @@ impl Edge {
         let found = find(path).ok_or_else(Refusal::no_route)?;
         let route = found.route.clone();
         if found.folded.is_some() {
-            return Err(gateway::PathError::TwoReadings.into());
+            return Err(gateway::PathError::Folded.into());
         }
         ctx.other_paths = gateway::other_readings(path);
         for other in &ctx.other_paths {

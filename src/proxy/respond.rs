@@ -175,7 +175,8 @@ impl From<HeadError> for Refusal {
 }
 
 impl From<PathError> for Refusal {
-    fn from(_: PathError) -> Self {
+    fn from(error: PathError) -> Self {
+        log::debug!("refused: {error}");
         Self::malformed("path")
     }
 }

@@ -59,6 +59,11 @@ fn secrets_are_left_out_whoever_names_them() {
         "x-csrf-token",
         "x-amz-security-token",
         "sec-websocket-protocol",
+        "sec_websocket!protocol",
+        "x_machine",
+        "x!door",
+        "x|api~key",
+        "x!user!pin",
     ];
     let mut request = Request::get("/").query(
         "access_token=s3cr3t&api%5Fkey=s3cr3t&door=s3cr3t&ticket=s3cr3t&card.pin=s3cr3t&code=s3cr3t&PASSWORD=s3cr3t&color=s3cr3t",
