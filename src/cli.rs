@@ -3,8 +3,10 @@
 //! Exit status: 0 stopped as asked, 1 configuration or start-up error (on standard error, one line
 //! each), 2 wrong usage.
 
+mod defaults;
 mod explain;
 mod secrets;
+mod summary;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,14 +27,9 @@ use crate::telemetry::{self, LogSettings, LogWriter};
 #[derive(Debug, Parser)]
 #[command(name = "harmony-edge", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
-    /// Configuration file
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        default_value = "/etc/harmony/harmony.toml"
-    )]
-    config: PathBuf,
+    /// Configuration file; by default /etc/harmony/harmony.toml, else /etc/harmony/config.toml
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Check the configuration, print every error, and exit
     #[arg(short = 't', long)]
     check: bool,
@@ -93,8 +90,12 @@ pub fn run() -> ExitCode {
             Ok(())
         }
         Some(Command::Reload { pid }) => reload(pid),
-        None if arguments.check => check(&arguments.config),
-        None => serve(&arguments.config, arguments.upgrade),
+        None => {
+            defaults::config(arguments.config.as_deref()).and_then(|path| match arguments.check {
+                true => check(&path),
+                false => serve(&path, arguments.upgrade),
+            })
+        }
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -117,6 +118,7 @@ fn serve(path: &std::path::Path, take_over: bool) -> anyhow::Result<()> {
     let source = Source::file(path);
     let config = source.load()?;
     let surroundings = surroundings(&config)?;
+    let warnings = of_runbeam(&config, &surroundings);
     let log = start_log(&config)?;
     let start = Start {
         inherited,
@@ -125,7 +127,10 @@ fn serve(path: &std::path::Path, take_over: bool) -> anyhow::Result<()> {
         surroundings,
     };
     let server = EdgeServer::build(source, &config, log.clone(), start)?;
-    summarize(&server.config());
+    summary::log(&server.config());
+    for warning in warnings {
+        log::warn!("{warning}");
+    }
     server.run();
     log.flush();
     Ok(())
@@ -148,13 +153,16 @@ fn demonstrate(port: u16) -> anyhow::Result<()> {
 fn check(path: &std::path::Path) -> anyhow::Result<()> {
     let live = Live::start(Source::file(path), Shared::new(None)?)?;
     let config = live.config();
-    surroundings(&config)?;
+    let of_runbeam = of_runbeam(&config, &surroundings(&config)?);
     for note in &config.notes {
         if note.warning {
             complain(&format_args!("warning: {}", note.text));
         }
     }
     for warning in live.gateway().warnings() {
+        complain(&format_args!("warning: {warning}"));
+    }
+    for warning in of_runbeam {
         complain(&format_args!("warning: {warning}"));
     }
     for entry in live.set_aside() {
@@ -168,6 +176,13 @@ fn check(path: &std::path::Path) -> anyhow::Result<()> {
 fn surroundings(config: &Config) -> Result<Surroundings, SurroundingsError> {
     let variable = |name: &str| ProcessEnvironment.var(name);
     Surroundings::read(&config.id, config.state_dir.clone(), &variable)
+}
+
+/// What deserves a word about the connection to the cloud, where it is on.
+fn of_runbeam(config: &Config, surroundings: &Surroundings) -> Vec<String> {
+    let runbeam = config.runbeam.as_ref();
+    let managed = config.management.is_some();
+    runbeam.map_or_else(Vec::new, |runbeam| surroundings.warnings(runbeam, managed))
 }
 
 /// Starts logging as the configuration says.
@@ -185,65 +200,6 @@ fn start_log(config: &Config) -> anyhow::Result<LogWriter> {
         ),
         None => anyhow::anyhow!("logging: {error}"),
     })
-}
-
-/// What the operator wants to see at a start.
-fn summarize(config: &Config) {
-    log::info!(
-        "harmony-edge {} as {}, {} threads",
-        env!("CARGO_PKG_VERSION"),
-        config.id,
-        config.threads
-    );
-    for network in &config.networks {
-        let tls = if network.tls.is_some() { ", TLS" } else { "" };
-        log::info!("network {} on {}{tls}", network.name, network.bind);
-    }
-    match &config.runbeam {
-        Some(runbeam) => log::info!(
-            "Runbeam Cloud at {}, token store {}{}",
-            runbeam.cloud_api_base_url,
-            runbeam.token_store,
-            runbeam.poll_interval.map_or_else(
-                || ", no polling".to_owned(),
-                |interval| format!(", polled every {} s", interval.as_secs())
-            )
-        ),
-        None => log::info!("Runbeam Cloud is off"),
-    }
-    match config.cloud.pipelines.len() {
-        0 => log::info!("configuration from the local files"),
-        count => {
-            log::info!("configuration from the local files, pipelines from the cloud: {count}");
-        }
-    }
-    for pipeline in &config.pipelines {
-        let steps: Vec<&str> = pipeline.steps.iter().map(|step| &*step.name).collect();
-        let places: Vec<&str> = pipeline
-            .endpoints
-            .iter()
-            .map(|endpoint| &*endpoint.path_prefix)
-            .collect();
-        let chain = pipeline.open().unwrap_or_else(|| steps.join(", "));
-        log::info!(
-            "pipeline {} at {} ({chain}){}",
-            pipeline.name,
-            places.join(", "),
-            if config.cloud.pipelines.contains(&pipeline.name) {
-                ", from the cloud"
-            } else {
-                ""
-            }
-        );
-    }
-    for note in &config.notes {
-        let level = if note.warning {
-            log::Level::Warn
-        } else {
-            log::Level::Info
-        };
-        log::log!(level, "{}", note.text);
-    }
 }
 
 #[allow(

@@ -315,6 +315,14 @@ impl Authenticator {
         }
     }
 
+    /// What in a credential that was rejected does not fit.
+    fn why(&self, request: &Presented<'_>, reason: Reason, now: UnixTime) -> Option<String> {
+        match self {
+            Self::Jwt(verifier) => verifier.why(request, reason, now),
+            Self::Basic(_) | Self::ApiKey(_) | Self::MutualTls(_) => None,
+        }
+    }
+
     fn may_wait(&self, request: &Presented<'_>) -> bool {
         match self {
             Self::Basic(_) => basic::Verifier::may_wait(request.headers),

@@ -10,26 +10,27 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 
 use crate::auth::Shared;
-use crate::config::{Bind, Config, Source};
+use crate::config::{Bind, Config, Network, Source};
 use crate::gateway::Live;
 use crate::proxy::Edge;
+
+use super::{defaults, secrets};
 
 /// How long key sets may take.
 const KEY_SETS: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Configuration file
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        default_value = "/etc/harmony/harmony.toml"
-    )]
-    config: PathBuf,
-    /// Method and target, as in 'GET /api/x'
+    /// Configuration file; by default /etc/harmony/harmony.toml, else /etc/harmony/config.toml
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Method and target, as in 'GET /api/x' or 'GET https://api.example.com/api/x'
     #[arg(long, value_name = "REQUEST")]
     request: String,
+    /// Read a bearer token from standard input, so that it stands neither in the shell's history
+    /// nor among the processes
+    #[arg(long)]
+    token_stdin: bool,
     /// A header field, as in 'Authorization: Bearer ...'; may be repeated
     #[arg(long = "header", value_name = "FIELD")]
     headers: Vec<String>,
@@ -44,14 +45,23 @@ pub(super) struct Arguments {
 /// Explains, and prints the explanation.
 #[allow(clippy::print_stdout, reason = "what the command is for")]
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let source = Source::file(&arguments.config);
+    let request = Request::parse(&arguments.request)?;
+    let token = match arguments.token_stdin {
+        true => Some(secrets::read_token()?),
+        false => None,
+    };
+    let head = head(
+        &request,
+        &arguments.headers,
+        token.as_deref().map(String::as_str),
+    )?;
+    let source = Source::file(defaults::config(arguments.config.as_deref())?);
     let config = source.load()?;
     let shared = Shared::new(config.state_dir.clone())?;
     let key_sets = shared.key_sets().clone();
     let live = Arc::new(Live::start(source, shared)?);
-    let local = listener(&live.config(), arguments.network.as_deref())?;
+    let local = listener(&live.config(), arguments.network.as_deref(), &request)?;
     let edge = Edge::new(live, Arc::default());
-    let head = head(arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -70,19 +80,69 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn head(arguments: &Arguments) -> anyhow::Result<Vec<u8>> {
-    let (method, target) = arguments.request.split_once(' ').with_context(|| {
-        format!(
-            "--request {:?}: expected a method and a target, as in 'GET /api/x'",
-            arguments.request
-        )
-    })?;
-    let mut head = format!("{method} {target} HTTP/1.1\r\n");
-    let names_host = |field: &String| field.to_ascii_lowercase().starts_with("host:");
-    if !arguments.headers.iter().any(names_host) {
-        head.push_str("Host: localhost\r\n");
+/// `--request`, taken apart.
+struct Request {
+    method: String,
+    /// As it stands in the request line.
+    target: String,
+    /// Host and port of a whole URL.
+    authority: Option<String>,
+    /// Whether a whole URL is https, and its port.
+    listener: Option<(bool, u16)>,
+}
+
+impl Request {
+    /// Takes `METHOD TARGET`, where the target may be a whole URL; a URL alone is got.
+    fn parse(request: &str) -> anyhow::Result<Self> {
+        let is_url = |text: &str| text.starts_with("http://") || text.starts_with("https://");
+        let (method, target) = match request.split_once(' ') {
+            Some((method, target)) if !is_url(method) => (method, target),
+            None if is_url(request) => ("GET", request),
+            _ => anyhow::bail!(
+                "--request {request:?}: expected a method and a target, as in 'GET /api/x'"
+            ),
+        };
+        let mut parsed = Self {
+            method: method.to_owned(),
+            target: target.to_owned(),
+            authority: None,
+            listener: None,
+        };
+        // a URL's end is not what http::Uri makes of it: what is odd in it is to be explained
+        let Some((scheme, rest)) = target.split_once("://").filter(|_| is_url(target)) else {
+            return Ok(parsed);
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, target) = rest.split_at(end);
+        let uri = authority.parse::<http::uri::Authority>();
+        let uri = uri.with_context(|| format!("--request: {authority:?} is no host"))?;
+        let https = scheme == "https";
+        let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
+        parsed.authority = Some(authority.to_owned());
+        parsed.listener = Some((https, port));
+        parsed.target = match target.starts_with('/') {
+            true => target.to_owned(),
+            false => format!("/{target}"),
+        };
+        Ok(parsed)
     }
-    for field in &arguments.headers {
+}
+
+fn head(request: &Request, fields: &[String], token: Option<&str>) -> anyhow::Result<Vec<u8>> {
+    let mut head = format!("{} {} HTTP/1.1\r\n", request.method, request.target);
+    let names = |field: &String, name: &str| field.to_ascii_lowercase().starts_with(name);
+    if !fields.iter().any(|field| names(field, "host:")) {
+        let host = request.authority.as_deref().unwrap_or("localhost");
+        head.push_str(&format!("Host: {host}\r\n"));
+    }
+    if let Some(token) = token {
+        anyhow::ensure!(
+            !fields.iter().any(|field| names(field, "authorization:")),
+            "--token-stdin stands beside --header 'Authorization: ...': give one of them"
+        );
+        head.push_str(&format!("Authorization: Bearer {token}\r\n"));
+    }
+    for field in fields {
         // Not shown: it may hold a credential.
         anyhow::ensure!(field.contains(':'), "--header: expected 'Name: value'");
         head.push_str(field);
@@ -92,23 +152,91 @@ fn head(arguments: &Arguments) -> anyhow::Result<Vec<u8>> {
     Ok(head.into_bytes())
 }
 
-fn listener(config: &Config, wanted: Option<&str>) -> anyhow::Result<SocketAddr> {
-    let serves = |name: &Arc<str>| {
-        config
-            .pipelines
-            .iter()
-            .any(|pipeline| pipeline.networks.contains(name))
+/// The listener of the network that is asked for; else of one that serves a pipeline: the one at
+/// the port of the URL, else one that speaks TLS as the URL says, else the first.
+fn listener(
+    config: &Config,
+    wanted: Option<&str>,
+    request: &Request,
+) -> anyhow::Result<SocketAddr> {
+    let serves = |network: &&Network| {
+        let mut pipelines = config.pipelines.iter();
+        pipelines.any(|pipeline| pipeline.networks.contains(&network.name))
     };
     let network = match wanted {
         Some(wanted) => config
             .networks
             .iter()
             .find(|network| *network.name == *wanted),
-        None => config.networks.iter().find(|network| serves(&network.name)),
+        None => {
+            let fits = |network: &&Network| match (request.listener, &network.bind) {
+                (None, _) => 0,
+                (Some((_, port)), Bind::Tcp(address)) if address.port() == port => 0,
+                (Some((https, _)), _) if https == network.tls.is_some() => 1,
+                (Some(_), _) => 2,
+            };
+            config.networks.iter().filter(serves).min_by_key(fits)
+        }
     };
     match (network.map(|network| &network.bind), wanted) {
         (Some(Bind::Tcp(address)), _) => Ok(*address),
         (_, Some(wanted)) => anyhow::bail!("--network {wanted:?}: no such network for clients"),
         (_, None) => anyhow::bail!("no network serves a pipeline"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_and_whole_urls() {
+        for (text, head_of, listener) in [
+            (
+                "GET /api/x?q=1",
+                "GET /api/x?q=1 HTTP/1.1\r\nHost: localhost",
+                None,
+            ),
+            (
+                "POST https://api.example.com/api/x",
+                "POST /api/x HTTP/1.1\r\nHost: api.example.com",
+                Some((true, 443)),
+            ),
+            (
+                "http://[::1]:8080?q=/",
+                "GET /?q=/ HTTP/1.1\r\nHost: [::1]:8080",
+                Some((false, 8080)),
+            ),
+            (
+                "DELETE http://h/a%2f..//b",
+                "DELETE /a%2f..//b HTTP/1.1\r\nHost: h",
+                Some((false, 80)),
+            ),
+        ] {
+            let request = Request::parse(text).unwrap();
+            assert_eq!(request.listener, listener, "{text}");
+            let head = head(&request, &[], None).unwrap();
+            assert_eq!(
+                String::from_utf8(head).unwrap(),
+                format!("{head_of}\r\n\r\n")
+            );
+        }
+        for text in ["GET", "/api/x", "GET https:///x", "GET http://a b/"] {
+            assert!(Request::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_given_once() {
+        let request = Request::parse("GET /").unwrap();
+        let field = |text: &str| vec![text.to_owned()];
+        let head = |fields: &[String]| super::head(&request, fields, Some("t.o.k"));
+        let sent = String::from_utf8(head(&field("host: h")).unwrap()).unwrap();
+        assert_eq!(
+            sent,
+            "GET / HTTP/1.1\r\nAuthorization: Bearer t.o.k\r\nhost: h\r\n\r\n"
+        );
+        let error = head(&field("authorization: Bearer other")).unwrap_err();
+        assert!(!error.to_string().contains("other"), "{error}");
     }
 }

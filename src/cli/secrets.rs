@@ -45,6 +45,18 @@ pub(super) fn keygen() {
     answer(&identity());
 }
 
+/// A bearer token, with or without the word before it.
+pub(super) fn read_token() -> anyhow::Result<Zeroizing<String>> {
+    let given = read_secret("Token: ", false)?;
+    let given = given.trim();
+    let token = match given.split_at_checked(7) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer ") => token.trim_start(),
+        _ => given,
+    };
+    check(token)?;
+    Ok(Zeroizing::new(token.to_owned()))
+}
+
 fn pepper(name: &str, env: &dyn Environment) -> anyhow::Result<Zeroizing<String>> {
     let pepper = Zeroizing::new(env.var(name).unwrap_or_default());
     ensure!(

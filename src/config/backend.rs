@@ -109,7 +109,9 @@ fn read_http(
     let target = reader
         .get("target_ref")
         .map(|reference| referred(&reference, targets));
-    let below = address::path_prefix(reader.get("path_prefix").as_ref());
+    let below = reader.get("path_prefix");
+    let below_filled = below.as_ref().is_some_and(Entry::is_filled);
+    let below = address::path_prefix(below.as_ref());
     let connect_timeout = reader.seconds("connect_timeout_secs", 1..=300, 5);
     let read_timeout = reader.seconds("read_timeout_secs", 1..=86_400, 60);
     let max_connections = reader.connections("max_connections");
@@ -152,6 +154,7 @@ fn read_http(
     let below = below?;
     for upstream in &mut upstreams {
         upstream.base_path = path::joined(&upstream.base_path, &below);
+        upstream.path_filled |= below_filled;
     }
     upstream::check_tls(reader, &upstreams, ca_cert_path.is_some());
     let credential = own.credential.or(target.credential).flatten();

@@ -1,5 +1,10 @@
 //! The settings of a `basic-auth` step. Not here: htpasswd files (the auth room reads them).
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
 use super::credential;
 use super::entry::Entry;
 use super::error::ErrorKind;
@@ -64,7 +69,11 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Basic> {
         users.push(found);
     }
     let htpasswd_path = match htpasswd {
-        Some(entry) => Some(entry.readable_file()?),
+        Some(entry) => {
+            let path = entry.readable_file()?;
+            warn_of_costs(&entry, &path);
+            Some(path)
+        }
         None => None,
     };
     let settings = Basic {
@@ -162,17 +171,47 @@ fn password_hash(entry: &Entry<'_>) -> Option<StoredPassword> {
         );
         return None;
     }
-    if cost < 10 {
-        entry.warning(&format!(
-            "bcrypt cost {cost} is low: whoever gets hold of the hash can try many passwords; make a new one with `harmony-edge hash-password`"
-        ));
-    }
-    if cost > 14 {
-        entry.warning(&format!(
-            "bcrypt cost {cost} is high: checking one password takes seconds, and the queue for it is short"
-        ));
+    if let Some(warning) = of_cost(cost) {
+        entry.warning(&format!("bcrypt cost {cost} {warning}"));
     }
     Some(StoredPassword::Bcrypt(hash))
+}
+
+/// What deserves a warning about a cost of bcrypt's.
+fn of_cost(cost: u32) -> Option<&'static str> {
+    match cost {
+        ..10 => Some(
+            "is low: whoever gets hold of the hash can try many passwords; make a new one with `harmony-edge hash-password`",
+        ),
+        10..=14 => None,
+        _ => Some("is high: checking one password takes seconds, and the queue for it is short"),
+    }
+}
+
+/// The same for the hashes of an htpasswd file, once for each cost: `htpasswd -B` makes them with a
+/// cost of 5. What is wrong with the file is told when the step is built.
+fn warn_of_costs(entry: &Entry<'_>, path: &Path) {
+    let text = Zeroizing::new(std::fs::read_to_string(path).unwrap_or_default());
+    let mut lines: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for (index, line) in text.lines().enumerate() {
+        let hash = line.trim_end().split_once(':').map(|(_, hash)| hash);
+        if let Some((_, cost)) = hash.and_then(credential::bcrypt_hash) {
+            lines.entry(cost).or_default().push(index + 1);
+        }
+    }
+    for (cost, lines) in lines {
+        let (Some(warning), Some(first)) = (of_cost(cost), lines.first()) else {
+            continue;
+        };
+        let of_others = match lines.len() {
+            1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        entry.warning(&format!(
+            "line {first}{of_others} of {}: bcrypt cost {cost} {warning}",
+            path.display()
+        ));
+    }
 }
 
 /// A user with a password as it is; what is wrong with it is a sentence that shows nothing.

@@ -15,6 +15,7 @@ use super::Owner;
 use super::error::ErrorKind;
 use super::foreign;
 use super::loading::Loading;
+use super::syntax;
 
 /// Where something stands.
 #[derive(Clone, PartialEq, Eq)]
@@ -224,13 +225,13 @@ pub(super) fn parse_text(
     if errors.is_empty() {
         return Some(lines.table(table.into_inner()));
     }
-    for error in errors {
-        let place = lines.place(error.span().map_or(0, |span| span.start));
-        loading.error(
-            &place,
-            "",
-            ErrorKind::Syntax(error.message().replace('\n', ", ")),
-        );
+    let place = |at| lines.place(at).to_string();
+    for complaint in syntax::complaints(text, table.get_ref(), &errors, &place) {
+        let place = lines.place(complaint.at);
+        match complaint.help {
+            help if help.is_empty() => loading.error(&place, &complaint.key, complaint.kind),
+            help => loading.error_help(&place, &complaint.key, complaint.kind, help),
+        }
     }
     None
 }

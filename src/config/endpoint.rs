@@ -53,6 +53,7 @@ fn read_one(
         None => Some(PrefixBoundary::default()),
         Some(entry) => prefix_boundary(&entry),
     };
+    let strip_prefix = reader.flag("strip_prefix", true);
     let hosts = reader
         .get("hosts")
         .filter(Entry::is_not_empty)
@@ -78,6 +79,7 @@ fn read_one(
         service,
         path_prefix: prefix?,
         prefix_boundary: boundary?,
+        strip_prefix,
         hosts,
         methods,
         max_body_size,

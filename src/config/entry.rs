@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::document::{Node, Place, Value};
 use super::error::ErrorKind;
 use super::fill::Text;
+use super::hint;
 use super::loading::Loading;
 use super::reader::Reader;
 use super::{Owner, Reach};
@@ -75,6 +76,11 @@ impl<'a> Entry<'a> {
             Value::String(written) => self.loading.fill(&self.node.place, &self.path, written),
             _ => self.wrong_type("a string"),
         }
+    }
+
+    /// Whether it is a string with a reference in it.
+    pub(super) fn is_filled(&self) -> bool {
+        matches!(&self.node.value, Value::String(written) if written.contains("${"))
     }
 
     /// A boolean, or a reference to one.
@@ -262,10 +268,12 @@ impl<'a> Entry<'a> {
 
     /// Reports another type than this has.
     pub(super) fn wrong_type<T>(&self, expected: &'static str) -> Option<T> {
-        self.error(ErrorKind::WrongType {
-            expected,
-            found: self.node.value.kind(),
-        });
+        let found = self.node.value.kind();
+        let kind = ErrorKind::WrongType { expected, found };
+        match hint::for_type(expected, &self.path, &self.node.value) {
+            Some(hint) => self.error_help(kind, hint),
+            None => self.error(kind),
+        }
         None
     }
 

@@ -58,6 +58,12 @@ pub(super) fn fill(
     base: &Path,
     file: &mut dyn FnMut(PathBuf),
 ) -> Result<Text, (ErrorKind, String)> {
+    if let Some(name) = as_in_a_shell(written) {
+        return Err((
+            format!("${name} is not filled in without braces").into(),
+            format!("write ${{{name}}}"),
+        ));
+    }
     let mut value = Zeroizing::new(String::with_capacity(written.len()));
     let mut filled = false;
     let mut rest = written;
@@ -75,6 +81,29 @@ pub(super) fn fill(
     }
     value.push_str(rest);
     Ok(Text { value, filled })
+}
+
+/// The name in a text that begins with `$NAME` or `$(NAME)`, or is a URL with such a part: as a
+/// value, it would be a secret that anybody guesses, or the name of a host or a file.
+fn as_in_a_shell(written: &str) -> Option<&str> {
+    let (before, after) = written.split_once('$')?;
+    let url = before.contains("://");
+    if !before.is_empty() && !url {
+        return None;
+    }
+    let (after, closing) = match after.strip_prefix('(') {
+        Some(after) => (after, true),
+        None => (after, false),
+    };
+    let in_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    let end = after.find(|c| !in_name(c)).unwrap_or(after.len());
+    let (name, rest) = after.split_at_checked(end)?;
+    let ends = match closing {
+        true => rest.starts_with(')'),
+        false => url || rest.is_empty() || rest.starts_with(['/', ':', '.']),
+    };
+    let named = name.len() > 1 && !name.starts_with(|c: char| c.is_ascii_digit());
+    (named && ends).then_some(name)
 }
 
 fn resolve(
@@ -180,6 +209,12 @@ mod tests {
         fs::write(dir.path().join("secret"), "two\nlines\r\n").unwrap();
         for (written, want) in [
             ("plain $2b$12$abc {} $A", "plain $2b$12$abc {} $A"),
+            ("$2b$12$abc", "$2b$12$abc"),
+            ("$A", "$A"),
+            ("^/x$", "^/x$"),
+            ("$ABC|x", "$ABC|x"),
+            ("$apr1$x", "$apr1$x"),
+            ("a$ABC", "a$ABC"),
             ("${A}", "x"),
             ("a-${A}-${A}", "a-x-x"),
             ("${EMPTY}", ""),
@@ -201,6 +236,11 @@ mod tests {
     fn what_cannot_be_filled_in() {
         for (written, want) in [
             ("${NONE}", "environment variable NONE is not set"),
+            ("$JWKS_URL", "$JWKS_URL is not filled in without braces"),
+            ("$(JWKS_URL)", "$JWKS_URL is not filled in without braces"),
+            ("$HOME/keys", "$HOME is not filled in without braces"),
+            ("http://$HOST:80/", "$HOST is not filled in without braces"),
+            ("$HOST:${A}", "$HOST is not filled in without braces"),
             ("${A", "a reference has no closing brace"),
             ("${}", "a reference is malformed"),
             ("${1A}", "a reference is malformed"),

@@ -15,6 +15,7 @@ use super::document::Place;
 use super::error::{Error, ErrorKind, Errors};
 use super::fill::{self, Text};
 use super::local::Local;
+use super::near::known_names;
 use super::{Environment, Note, Reach};
 
 /// One run of the loader.
@@ -53,8 +54,13 @@ impl<'a> Loading<'a> {
 
     /// The main file as a place.
     pub(super) fn main_file(&self) -> Place {
+        self.whole_file(self.main)
+    }
+
+    /// A file as a place.
+    pub(super) fn whole_file(&self, file: &Path) -> Place {
         Place {
-            file: self.main.into(),
+            file: file.into(),
             line: None,
             cloud: false,
         }
@@ -118,17 +124,18 @@ impl<'a> Loading<'a> {
             what,
             name: name.shown(),
         };
-        match suggestion(name, known) {
+        match known_names(name, known) {
             Some(help) => self.error_help(place, key, kind, help),
             None => self.error(place, key, kind),
         }
     }
 
-    /// Collects a warning about something insecure.
+    /// Collects a warning about something insecure; the key may be empty.
     pub(super) fn warning(&self, place: &Place, key: &str, sentence: &str) {
+        let colon = if key.is_empty() { "" } else { ": " };
         self.notes.borrow_mut().push(Note {
             warning: true,
-            text: format!("{place}: {key}: {sentence}"),
+            text: format!("{place}: {key}{colon}{sentence}"),
         });
     }
 
@@ -254,27 +261,5 @@ impl<'a> Loading<'a> {
         let mut files = self.files.take();
         files.retain(|file| seen.insert(file.clone()));
         files
-    }
-}
-
-/// The known name that this one is probably a typo of.
-pub(super) fn near<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
-    let (distance, candidate) = known
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate))
-        .min()?;
-    (distance <= 1.max(name.chars().count() / 3)).then_some(candidate)
-}
-
-/// `did you mean "x"?`, or the few names there are, or nothing.
-pub(super) fn suggestion(name: &str, known: &[&str]) -> Option<String> {
-    if let Some(candidate) = near(name, known) {
-        return Some(format!("did you mean {candidate:?}?"));
-    }
-    let quoted: Vec<_> = known.iter().map(|name| format!("{name:?}")).collect();
-    match quoted.len() {
-        0 => None,
-        1..=8 => Some(format!("known: {}", quoted.join(", "))),
-        _ => None,
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::entry::Entry;
 use super::error::ErrorKind;
-use super::loading::suggestion;
+use super::near::known_names;
 use super::reader::Reader;
 use super::{LogFormat, Logging};
 
@@ -86,7 +86,7 @@ fn level(entry: &Entry<'_>) -> Option<String> {
         if !LEVELS.contains(&word.as_str()) {
             entry.error_help(
                 "must be a level, or target=level separated by commas",
-                suggestion(&word, LEVELS).unwrap_or_default(),
+                known_names(&word, LEVELS).unwrap_or_default(),
             );
             return None;
         }

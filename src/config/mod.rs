@@ -27,6 +27,7 @@ mod exposure;
 mod fill;
 mod filter;
 mod foreign;
+mod hint;
 mod issuers;
 mod jwt;
 mod key_source;
@@ -38,6 +39,7 @@ mod management;
 mod model;
 mod mutual_tls;
 mod named;
+mod near;
 mod network;
 mod open;
 mod path;
@@ -50,7 +52,9 @@ mod reader;
 mod routes;
 mod rule;
 mod runbeam;
+mod secrets;
 mod step;
+mod syntax;
 #[cfg(test)]
 mod tests;
 mod time_window;
@@ -214,6 +218,7 @@ fn assemble(document: &Document, loading: &Loading<'_>) -> Option<Config> {
     steps.warn_unused(&root);
     authentications.warn_unused(&root);
     policies.warn_unused(&root);
+    secrets::warn(document, loading);
     cloud::check_reach(&root, &pipelines, management.as_ref(), &reach);
     root.finish();
 

@@ -304,6 +304,8 @@ pub struct Endpoint {
     pub path_prefix: String,
     /// `prefix_boundary`. Default [`PrefixBoundary::Segment`].
     pub prefix_boundary: PrefixBoundary,
+    /// `strip_prefix`: whether the upstream gets the path without the prefix. Default true.
+    pub strip_prefix: bool,
     /// `hosts`, in lower case, without ports. Empty: any host.
     pub hosts: Vec<String>,
     /// `methods`. Empty: every method.

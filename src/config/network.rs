@@ -77,7 +77,7 @@ fn read_one(name: &str, entry: &Entry<'_>) -> Option<(Network, Option<ForceHttps
             "set up the interface with the system's tools and bind to its address",
         );
     }
-    if let Some(entry) = reader.get("http3") {
+    if let Some(entry) = reader.get_of_others("http3") {
         entry.error_help(
             ErrorKind::Foreign("HTTP/3".into()),
             "use [network.NAME.http]: HTTP/1.1 and HTTP/2",

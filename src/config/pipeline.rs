@@ -35,7 +35,7 @@ fn read_one<'a>(name: &str, entry: &Entry<'a>, parts: &Parts<'a, '_>) -> Option<
     let reader = entry.table()?;
     reader.know(&["name"]);
     reader.ignore(&["id", "tags"]);
-    if let Some(mesh) = reader.get("mesh") {
+    if let Some(mesh) = reader.get_of_others("mesh") {
         mesh.error_help(
             ErrorKind::Foreign("a mesh".into()),
             "use a jwt-auth step for who may come in, and `backends` for where it goes",

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::mem::discriminant;
 
 use super::entry::Entry;
-use super::loading::near;
 use super::named::Named;
+use super::near::near;
 use super::reader::Reader;
 use super::rule::{self, Written};
 use super::{Check, Policies, Policy, open};

@@ -14,13 +14,17 @@ use super::entry::Entry;
 use super::error::ErrorKind;
 use super::fill::Text;
 use super::foreign;
-use super::loading::{Loading, suggestion};
+use super::loading::Loading;
+use super::near::known_keys;
 
 /// A table, or several that count as one, and which of their keys were asked for.
 pub(super) struct Reader<'a> {
     loading: &'a Loading<'a>,
     layers: Vec<Layer<'a>>,
+    /// Keys that have a meaning here.
     known: RefCell<Vec<&'static str>>,
+    /// Keys that may be there and that no error proposes.
+    passed_over: RefCell<Vec<&'static str>>,
 }
 
 struct Layer<'a> {
@@ -46,6 +50,7 @@ impl<'a> Reader<'a> {
             loading,
             layers: vec![Layer { path, place, table }],
             known: RefCell::default(),
+            passed_over: RefCell::default(),
         }
     }
 
@@ -60,6 +65,10 @@ impl<'a> Reader<'a> {
     /// The value of a key.
     pub(super) fn get(&self, key: &'static str) -> Option<Entry<'a>> {
         self.known.borrow_mut().push(key);
+        self.find(key)
+    }
+
+    fn find(&self, key: &'static str) -> Option<Entry<'a>> {
         let mut found = self.layers.iter().filter_map(|layer| {
             let node = layer.table.get(key)?;
             Some(Entry::new(join(&layer.path, key), node, self.loading))
@@ -170,14 +179,21 @@ impl<'a> Reader<'a> {
 
     /// Keys that are read and have no effect.
     pub(super) fn ignore(&self, keys: &[&'static str]) {
-        for entry in keys.iter().filter_map(|key| self.get(key)) {
+        self.know(keys);
+        for entry in keys.iter().filter_map(|key| self.find(key)) {
             entry.ignored();
         }
     }
 
     /// Keys that may be there and are of no interest to anyone.
     pub(super) fn know(&self, keys: &[&'static str]) {
-        self.known.borrow_mut().extend(keys);
+        self.passed_over.borrow_mut().extend(keys);
+    }
+
+    /// The value of a key that some other program reads.
+    pub(super) fn get_of_others(&self, key: &'static str) -> Option<Entry<'a>> {
+        self.know(&[key]);
+        self.find(key)
     }
 
     /// Reports an error about the table itself.
@@ -229,16 +245,18 @@ impl<'a> Reader<'a> {
         let mut known = self.known.take();
         known.sort_unstable();
         known.dedup();
+        let passed_over = self.passed_over.take();
         for layer in &self.layers {
             for (key, node) in layer
                 .table
                 .entries
                 .iter()
                 .filter(|(key, _)| !known.contains(&key.as_str()))
+                .filter(|(key, _)| !passed_over.contains(&key.as_str()))
             {
                 let kind = ErrorKind::UnknownKey(key.clone());
                 let path = join(&layer.path, key);
-                match help.map(str::to_owned).or_else(|| suggestion(key, &known)) {
+                match help.map(str::to_owned).or_else(|| known_keys(key, &known)) {
                     Some(help) => self.loading.error_help(&node.place, &path, kind, help),
                     None => self.loading.error(&node.place, &path, kind),
                 }
@@ -274,7 +292,7 @@ pub(super) fn join(path: &str, key: &str) -> String {
 pub(super) fn tables_of_others(root: &Reader<'_>) {
     root.ignore(foreign::IGNORED_TABLES);
     for (name, instead) in foreign::TABLES {
-        if let Some(entry) = root.get(name) {
+        if let Some(entry) = root.get_of_others(name) {
             entry.foreign("the table", name, instead);
         }
     }

@@ -158,6 +158,7 @@ mod tests {
             name: "e".into(),
             service: Service::Http,
             path_prefix: path_prefix.to_owned(),
+            strip_prefix: true,
             prefix_boundary,
             hosts: Vec::new(),
             methods: Vec::new(),

@@ -7,7 +7,7 @@ use http::HeaderName;
 
 use super::entry::Entry;
 use super::error::ErrorKind;
-use super::loading::near;
+use super::near::near;
 use super::reader::Reader;
 use super::{Check, Effect, RateLimit, Rule, address, comparison, endpoint, pattern, time_window};
 

@@ -18,6 +18,8 @@ pub(super) struct Upstream {
     host: Option<String>,
     port: Option<u16>,
     path: Option<String>,
+    /// Whether a reference was filled into the path.
+    path_filled: bool,
     /// Whose certificates are trusted, if not the system's.
     pub(super) ca: Option<PathBuf>,
 }
@@ -38,6 +40,10 @@ impl Upstream {
             tls: self.tls.or(other.tls),
             host: self.host.or(other.host),
             port: self.port.or(other.port),
+            path_filled: match &self.path {
+                Some(_) => self.path_filled,
+                None => other.path_filled,
+            },
             path: self.path.or(other.path),
             ca: self.ca.or(other.ca),
         }
@@ -63,6 +69,7 @@ impl Upstream {
             host: self.host?,
             port: self.port.unwrap_or(if tls { 443 } else { 80 }),
             base_path: self.path.unwrap_or_else(|| "/".to_owned()),
+            path_filled: self.path_filled,
             weight: 1,
         })
     }
@@ -165,14 +172,15 @@ fn read_connection(entry: &Entry<'_>) -> Option<Upstream> {
             .and_then(|port| u16::try_from(port).ok())
     });
     let tls = reader.get("protocol").map(|entry| protocol(&entry));
-    let path = reader
-        .get("base_path")
-        .map(|entry| address::path_prefix(Some(&entry)));
+    let path = reader.get("base_path");
+    let path_filled = path.as_ref().is_some_and(Entry::is_filled);
+    let path = path.map(|entry| address::path_prefix(Some(&entry)));
     reader.finish();
     let host = host.map_or(Some(Upstream::default()), |host| host)?;
     Some(Upstream {
         tls: tls.map_or(Some(host.tls), |tls| tls.map(Some))?,
         port: port.map_or(Some(host.port), |port| port.map(Some))?,
+        path_filled: path_filled || path.is_none() && host.path_filled,
         path: path.map_or(Some(host.path), |path| path.map(Some))?,
         host: host.host,
         ca,
@@ -240,6 +248,7 @@ fn from_url(entry: &Entry<'_>) -> Option<Upstream> {
             host: Some(url.host),
             port: url.port,
             path: Some(path),
+            path_filled: entry.is_filled(),
             ca: None,
         }),
         Err(why) => {

@@ -228,7 +228,8 @@ impl Live {
         self.tell("reload", outcome)
     }
 
-    /// The same, for who has just done that: what is still wrong is not logged again.
+    /// The same, for who has just done that, or read the files at the start: what is still wrong is
+    /// not logged again, nor that nothing has changed.
     ///
     /// # Errors
     ///
@@ -237,6 +238,7 @@ impl Live {
         let mut parts = self.parts();
         match self.try_reload(&mut parts) {
             Err(error) if self.status().last_error == Some(error.to_string()) => Err(error),
+            Ok(Reload::Unchanged) if self.status().last_error.is_none() => Ok(Reload::Unchanged),
             outcome => self.tell("reload", outcome),
         }
     }

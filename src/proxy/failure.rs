@@ -93,9 +93,10 @@ pub(super) fn reason(error: &Error) -> String {
             "no connection, since this process is out of file descriptors; give it more (LimitNOFILE= under systemd, ulimit -n)".to_owned()
         }
         ErrorType::InvalidHTTPHeader if says(error, REFUSED_LENGTH) => BAD_LENGTH.to_owned(),
-        ErrorType::InvalidHTTPHeader => {
-            with_cause("its answer is no valid HTTP, or its head is too large", error)
-        }
+        ErrorType::InvalidHTTPHeader => match other_protocol(&error.to_string()) {
+            Some(told) => told.to_owned(),
+            None => with_cause("its answer is no valid HTTP, or its head is too large", error),
+        },
         ErrorType::ConnectError | ErrorType::ConnectNoRoute => with_cause("no connection", error),
         ErrorType::ReadError => with_cause("the connection broke before the end of the answer", error),
         ErrorType::WriteError => with_cause("the connection broke before the end of the request", error),
@@ -112,6 +113,27 @@ pub(super) fn reason(error: &Error) -> String {
 fn says(error: &Error, words: &str) -> bool {
     let context = error.context.as_ref();
     context.is_some_and(|context| context.as_str().starts_with(words))
+}
+
+/// What the answer is if it is no HTTP/1 but the beginning of HTTP/2 or of TLS. Pingora shows an
+/// answer that it cannot read with its bytes escaped.
+fn other_protocol(text: &str) -> Option<&'static str> {
+    let (_, answer) = text.split_once("buf: ")?;
+    // An alert of TLS: type 21, version 3.x.
+    if answer.starts_with("\\x15\\x03") {
+        return Some("its answer is TLS; write its address with https");
+    }
+    // A frame of HTTP/2: 24 bits of length, and the type SETTINGS.
+    let length = answer.strip_prefix("\\x00\\x00")?;
+    let low = match length.as_bytes() {
+        [b'\\', b'x', ..] => 4,
+        [b'\\', ..] => 2,
+        _ => 1,
+    };
+    let kind = length.get(low..)?;
+    kind.starts_with("\\x04").then_some(
+        "its answer is HTTP/2, and upstreams are spoken to in HTTP/1.1; let it serve that at this port",
+    )
 }
 
 /// With what is at the bottom of it. What Pingora puts around that may hold what the upstream sent.
@@ -358,6 +380,10 @@ fn tls_trouble(text: &str) -> (&str, &'static str) {
         ("expired", "; its certificate has expired"),
         ("not valid yet", "; its certificate is not valid yet"),
         ("InvalidContentType", "; it does not speak TLS at this port"),
+        (
+            "NoApplicationProtocol",
+            "; it speaks HTTP/2 only, and upstreams are spoken to in HTTP/1.1",
+        ),
     ];
     let hint = hints.iter().find(|(words, _)| why.contains(words));
     (why, hint.map_or("", |(_, hint)| hint))
@@ -383,6 +409,32 @@ mod tests {
             reason(&error),
             "its answer is no valid HTTP, or its head is too large"
         );
+    }
+
+    #[test]
+    fn an_answer_in_another_protocol_is_named() {
+        for (answer, expected) in [
+            (
+                &b"\0\0\x12\x04\0\0\0\0\0\0\x03"[..],
+                Some("its answer is HTTP/2"),
+            ),
+            (b"\0\0\0\x04\0\0\0\0\0", Some("its answer is HTTP/2")),
+            (b"\0\0$\x04\0", Some("its answer is HTTP/2")),
+            (b"\0\0\n\x04\0", Some("its answer is HTTP/2")),
+            (
+                b"\x15\x03\x01\0\x02\x02\x28",
+                Some("its answer is TLS; write its address"),
+            ),
+            (b"\0\0\x12\x01\0", None),
+            (b"\0\0", None),
+            (b"SSH-2.0-OpenSSH_9.2", None),
+        ] {
+            let shown = format!("buf: {}", answer.escape_ascii());
+            let cause = io::Error::other("invalid HTTP version");
+            let error = Error::because(ErrorType::InvalidHTTPHeader, shown, cause);
+            let expected = expected.unwrap_or("its answer is no valid HTTP");
+            assert!(reason(&error).starts_with(expected), "{}", reason(&error));
+        }
     }
 
     #[test]

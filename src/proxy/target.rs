@@ -48,9 +48,14 @@ pub(super) fn request(
 /// That of the attempt at hand; `None`: no upstream has one.
 fn of(ctx: &Context, upstream: Option<&Upstream>) -> Option<Bytes> {
     let (upstream, route, path) = (upstream?, ctx.route.as_ref()?, ctx.path.as_ref()?);
+    let endpoint = &route.endpoint;
+    let prefix = match endpoint.strip_prefix {
+        true => endpoint.path_prefix.as_str(),
+        false => "",
+    };
     Some(Bytes::from(target(
         &upstream.url.base_path,
-        &route.endpoint.path_prefix,
+        prefix,
         path,
         ctx.forwarded_query().as_deref(),
     )))
@@ -89,6 +94,10 @@ mod tests {
             ("/", "/", "/api/x", Some("a?b"), "/api/x?a?b"),
             ("/base", "/", "/", None, "/base/"),
             ("/base", "/", "/x", None, "/base/x"),
+            // the prefix is kept
+            ("/", "", "/api/x", Some("q=1"), "/api/x?q=1"),
+            ("/base", "", "/api", None, "/base/api"),
+            ("/", "", "/", None, "/"),
         ] {
             let target = target(base, prefix, path, query.map(str::as_bytes));
             assert_eq!(

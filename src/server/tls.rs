@@ -7,10 +7,10 @@
 use std::time::Duration;
 
 use pingora::listeners::tls::Acceptor;
-use pingora::protocols::GetSocketDigest;
-use pingora::protocols::Ssl;
 use pingora::protocols::l4::stream::Stream as Socket;
 use pingora::protocols::tls::TlsStream;
+use pingora::protocols::{GetSocketDigest, Peek, Shutdown, Ssl};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::auth::ClientCertificate;
 use crate::gateway::{ClientCa, Listener};
@@ -18,11 +18,17 @@ use crate::proxy::Connection;
 
 /// How long a handshake may take. (Pingora's own limit is a minute.)
 const LIMIT: Duration = Duration::from_secs(10);
+/// How long, and how much, a client may send on that speaks plain HTTP.
+const MOMENT: Duration = Duration::from_secs(1);
+const MOST_PLAIN: u64 = 256 * 1024;
+/// What it is told: as every other refusal.
+const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: 70\r\nConnection: close\r\n\r\n\
+    {\"error\":\"Bad Request\",\"message\":\"this port speaks TLS: use https://\"}";
 
 /// The stream after its handshake; `None` after telling the log why there is none. Clients can
 /// provoke that at will, so it is no warning.
 pub(super) async fn handshake(
-    socket: Socket,
+    mut socket: Socket,
     listener: Listener,
     connection: &Connection,
 ) -> Option<TlsStream<Socket>> {
@@ -32,9 +38,26 @@ pub(super) async fn handshake(
         peer.map(ToString::to_string).unwrap_or_default()
     };
     let acceptor = Acceptor::from_server_config(listener.server);
-    let stream = match tokio::time::timeout(LIMIT, acceptor.tls_handshake(socket)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
+    let shaking = async {
+        let mut first = [0];
+        // An end here is for the handshake to tell.
+        let peeked = socket.try_peek(&mut first).await;
+        if peeked.is_ok() && first[0].is_ascii_uppercase() {
+            refuse_plain(&mut socket).await;
+            return None;
+        }
+        Some(acceptor.tls_handshake(socket).await)
+    };
+    let stream = match tokio::time::timeout(LIMIT, shaking).await {
+        Ok(Some(Ok(stream))) => stream,
+        Ok(None) => {
+            log::info!(
+                "TLS handshake with {} failed: it spoke plain HTTP, and was told to use https",
+                peer()
+            );
+            return None;
+        }
+        Ok(Some(Err(error))) => {
             let text = error.to_string();
             let why = text.rsplit("tls connect error: ").next().unwrap_or(&text);
             // Port scanners and health checks connect and go.
@@ -59,6 +82,19 @@ pub(super) async fn handshake(
         note_certificate(&stream, ca, connection)?;
     }
     Some(stream)
+}
+
+/// The last word to a client that speaks plain HTTP. Its request is read on for a moment: closing on
+/// unread bytes would take the answer away.
+async fn refuse_plain(socket: &mut Socket) {
+    if socket.write_all(PLAIN).await.is_err() || socket.flush().await.is_err() {
+        return;
+    }
+    Shutdown::shutdown(socket).await;
+    let mut rest = socket.take(MOST_PLAIN);
+    let mut nowhere = tokio::io::sink();
+    let reading = tokio::io::copy(&mut rest, &mut nowhere);
+    let _ = tokio::time::timeout(MOMENT, reading).await;
 }
 
 /// Keeps the client's certificate for the requests to come; `None`: there is one, and it cannot be

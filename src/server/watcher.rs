@@ -128,12 +128,16 @@ impl Look {
             Some((before, content)) => *content != before.fingerprint(),
             None => true,
         };
+        let first = self.seen.is_none();
         self.seen = Some((watched.clone(), now));
         if !changed {
             return;
         }
         // The outcome is logged where it is decided.
-        let _ = live.reload();
+        let _ = match first {
+            true => live.reload_again(),
+            false => live.reload(),
+        };
         let mut before = watched;
         for _ in 0..ROUNDS {
             let after = live.watched();

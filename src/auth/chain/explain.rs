@@ -11,7 +11,7 @@ use crate::auth::Presented;
 pub struct StepOutcome {
     /// The step's name.
     pub step: Arc<str>,
-    /// What became of it, in words. No credential, no claim but the subject.
+    /// What became of it, in words, with the value that does not fit. No credential.
     pub outcome: String,
 }
 
@@ -75,7 +75,10 @@ impl Group {
                         if !member.fallback_on_failed {
                             settled = Some(false);
                         }
-                        format!("rejected: {}", refusal.reason.as_str())
+                        let reason = refusal.reason;
+                        let why = member.authenticator.why(request, reason, clock::now());
+                        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+                        format!("rejected: {}{why}", reason.as_str())
                     }
                 }
             };

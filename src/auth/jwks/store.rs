@@ -91,7 +91,7 @@ impl Store {
                 self.dir().display()
             ),
             Ok(()) if failed_before => {
-                log::warn!("key sets are kept in {} again", self.dir().display())
+                log::info!("key sets are kept in {} again", self.dir().display())
             }
             _ => {}
         }

@@ -112,7 +112,7 @@ pub(super) fn check_audience(claims: &Claims, accepted: &[String]) -> Result<(),
 
 /// Whether a required claim is there, with an accepted value if it needs one: itself, or one
 /// element of an array.
-fn is_met(required: &RequiredClaim, claims: &Claims) -> bool {
+pub(super) fn is_met(required: &RequiredClaim, claims: &Claims) -> bool {
     let Some(claim) = claims.get(&required.name) else {
         return false;
     };
@@ -139,7 +139,7 @@ fn is_equal(a: &Value, b: &Value) -> bool {
 
 /// Whether `scope` (RFC 8693 section 4.2) or `scp` holds a scope: in a list with spaces between, or
 /// in an array.
-fn is_granted(scope: &str, claims: &Claims) -> bool {
+pub(super) fn is_granted(scope: &str, claims: &Claims) -> bool {
     ["scope", "scp"]
         .iter()
         .filter_map(|name| claims.get(*name))

@@ -8,12 +8,13 @@
 //! In reading order: `place` finds the token, `memory` knows it from an earlier request, `compact`
 //! and `header` take it apart, `trust` and `source` have the keys, `claims` and `carried` make an
 //! identity of it. `detached` does the same for those who need the claims themselves, outside any
-//! chain.
+//! chain; `explain` says what in a token does not fit.
 
 mod carried;
 mod claims;
 mod compact;
 mod detached;
+mod explain;
 mod header;
 mod memory;
 mod place;

@@ -16,6 +16,8 @@ pub struct UpstreamUrl {
     /// The path of the URL followed by `path_prefix`: begins with `/`, canonical, no trailing slash
     /// unless it is `/` alone.
     pub base_path: String,
+    /// Whether a reference was filled into the path: it may be a secret, so that no log shows it.
+    pub path_filled: bool,
     /// `weight`, 1 to 100: its share of the load. Default 1.
     pub weight: u32,
 }
@@ -39,6 +41,15 @@ impl UpstreamUrl {
     pub fn origin(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };
         format!("{scheme}://{}", self.authority())
+    }
+
+    /// The whole URL as a log may show it, without a slash at its end.
+    pub fn shown(&self) -> String {
+        match self.base_path.as_str() {
+            "/" => self.origin(),
+            _ if self.path_filled => self.origin() + "/(filled in)",
+            path => self.origin() + path,
+        }
     }
 }
 

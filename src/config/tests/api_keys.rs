@@ -59,7 +59,7 @@ keys = [
     assert_eq!(ends, [Some(4_102_444_800); 3]);
     let ids: Vec<_> = settings.keys.iter().map(|key| key.id.as_str()).collect();
     assert_eq!(ids, ["a b", "c", "00000000"]);
-    assert!(config.notes.is_empty(), "{:?}", config.notes);
+    assert!(warnings(&config).is_empty(), "{:?}", config.notes);
     let shown = format!("{config:?}");
     assert!(
         !shown.contains("hunter2") && !shown.contains("186, 120"),

@@ -98,7 +98,7 @@ fn backend_refusals() {
         ("", "20: backends.b.base_url: is missing"),
         (
             "base_url = \"http://h\"\nmax_connections = 0",
-            "23: backends.b.max_connections: must be",
+            "24: backends.b.max_connections: must be",
         ),
         (
             "base_url = \"10.0.0.5:3000\"",

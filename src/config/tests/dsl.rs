@@ -136,7 +136,8 @@ fn they_load_with_one_note_for_what_is_ignored() {
         ),
         ("127.0.0.1", 8888, 60, true)
     );
-    let unused = warnings(&config);
+    let mut unused = warnings(&config);
+    unused.retain(|note| !note.contains("every user of this machine can read it"));
     assert!(
         matches!(&*unused, [line] if line.contains("policies.unused: no step uses this policy")),
         "{unused:#?}"

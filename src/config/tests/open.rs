@@ -150,3 +150,34 @@ fn entries_of_a_chain_that_no_pipeline_gets() {
     assert_eq!(unused(&own), ["middleware[0]", "middleware[2]"]);
     assert!(unused(&format!("{BASE}{}{chain}", silent_pipeline())).is_empty());
 }
+
+#[test]
+fn secrets_that_stand_in_the_file() {
+    let literal = "[middleware.m]\ntype = \"jwt-auth\"\nalgorithm = \"HS256\"\nsecret = \"0123456789abcdef0123456789abcdef\"\nissuer = \"i\"\naudience = \"a\"\n";
+    let told = |text: &str| {
+        let config = ok(text);
+        let mut all = all_warnings(&config);
+        all.retain(|note| note.contains("the secret stands in the file as it is"));
+        let places = all
+            .iter()
+            .filter_map(|note| note.split(": the secret").next());
+        places.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let named = format!("{BASE}{PIPELINE}{literal}").replace("= []", "= [\"m\"]");
+    assert_eq!(told(&named), ["conf/h.toml:25: middleware.m.secret"]);
+    let listed = format!("{BASE}{}{literal}", silent_pipeline());
+    let listed = listed.replace("[middleware.m]", "[[middleware]]");
+    assert_eq!(told(&listed), ["conf/h.toml:24: middleware[0].secret"]);
+    let upstream = format!(
+        "{BASE}{PIPELINE}authentication = \"authentications.o\"\n[authentications.o]\nmethod = \"bearer\"\ntoken = \"TOKEN\"\n"
+    );
+    let upstream = upstream.replace("\"echo\"", "\"http\"\nbase_url = \"https://h\"");
+    let line = ["conf/h.toml:26: authentications.o.token"];
+    assert_eq!(told(&upstream), line);
+    assert_eq!(
+        told(&upstream.replace("TOKEN", "${NONE:-TOKEN}")),
+        line,
+        "a default is one too"
+    );
+    assert!(told(&upstream.replace("TOKEN", "${LONG}")).is_empty());
+}

@@ -7,10 +7,15 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-use crate::gateway::Runbeam;
+use crate::gateway::{Runbeam, StoreChoice};
 use crate::runbeam::{
     EncryptionKeys, EnvironmentToken, EnvironmentTokenError, KeyError, environment_token,
 };
+
+/// What HS256 asks of a shared secret, in bytes.
+const LEAST_SECRET: usize = 32;
+/// The token store's file in the state directory.
+const TOKEN_FILE: &str = "auth.json";
 
 /// The environment of an agent.
 #[derive(Clone, Default)]
@@ -68,6 +73,38 @@ impl Surroundings {
             push_on_startup: on("RUNBEAM_PUSH_CONFIG_ON_STARTUP"),
             accept_invalid_certs: on("RUNBEAM_ACCEPT_INVALID_CERTS"),
         })
+    }
+
+    /// What deserves a word before the agent runs: a secret that can be guessed, and no way in which
+    /// this gateway could ever be authorized. `managed`: there is a Management API, whose callers
+    /// can authorize it.
+    pub fn warnings(&self, settings: &Runbeam, managed: bool) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let secret = self.jwt_secret.as_ref();
+        if secret.is_some_and(|secret| secret.len() < LEAST_SECRET) {
+            warnings.push(format!(
+                "RUNBEAM_JWT_SECRET is shorter than {LEAST_SECRET} bytes (RFC 7518 section 3.2): no HS256 user token is accepted with it; make one with `openssl rand -base64 48`"
+            ));
+        }
+        let stores = settings.token_store != StoreChoice::Memory;
+        let stored = self
+            .state_dir
+            .as_ref()
+            .filter(|_| stores)
+            .is_some_and(|state_dir| {
+                let left = [TOKEN_FILE, "runbeam/auth.json"];
+                left.iter().any(|file| state_dir.join(file).exists())
+            });
+        if !managed && self.machine_token.is_none() && !stored {
+            let unless = match settings.token_store {
+                StoreChoice::Auto | StoreChoice::Keyring => ", unless its keyring holds a token",
+                StoreChoice::File | StoreChoice::Memory => "",
+            };
+            warnings.push(format!(
+                "Runbeam Cloud is on, and nothing can authorize this gateway{unless}: [management] is off, RUNBEAM_MACHINE_TOKEN is not set, and no token is stored; set management.enabled = true or RUNBEAM_MACHINE_TOKEN"
+            ));
+        }
+        warnings
     }
 
     /// Whether the cloud's certificate may be anybody's: only if it is on this machine.
@@ -146,6 +183,41 @@ mod tests {
             read(&[("RUNBEAM_MACHINE_TOKEN", "mt_secret")]).unwrap()
         );
         assert!(!shown.contains("mt_"), "{shown}");
+    }
+
+    #[test]
+    fn what_deserves_a_word() {
+        let home = tempfile::tempdir().unwrap();
+        let text =
+            "[proxy]\nid = \"t\"\n[network.n.http]\nbind_port = 1\n[runbeam]\nenabled = true\n";
+        let nothing = std::collections::BTreeMap::<String, String>::new();
+        let config = crate::config::parse("t.toml".as_ref(), text, &nothing).unwrap();
+        let warnings = |variables: &[(&str, &str)], managed: bool, store: StoreChoice| {
+            let mut read = read(variables).unwrap();
+            read.state_dir = Some(home.path().to_owned());
+            let mut settings = config.runbeam.clone().unwrap();
+            settings.token_store = store;
+            read.warnings(&settings, managed)
+        };
+        let secret = |bytes: usize| ("RUNBEAM_JWT_SECRET", "s".repeat(bytes));
+        for (bytes, expected) in [(1, 1), (31, 1), (32, 0), (64, 0)] {
+            let (name, value) = secret(bytes);
+            let found = warnings(&[(name, &value)], true, StoreChoice::Auto);
+            assert_eq!(found.len(), expected, "{bytes}: {found:?}");
+            assert!(
+                !found.iter().any(|warning| warning.contains("sss")),
+                "{found:?}"
+            );
+        }
+        let alone = warnings(&[], false, StoreChoice::File);
+        assert!(alone[0].contains("nothing can authorize this gateway: [management] is off"));
+        assert!(warnings(&[], false, StoreChoice::Auto)[0].contains("unless its keyring"));
+        let token = r#"{"machine_token":"mt_x","expires_at":"2099-01-01T00:00:00Z","gateway_id":"g","gateway_code":"c","abilities":[]}"#;
+        let given = [("RUNBEAM_MACHINE_TOKEN", token)];
+        assert!(warnings(&given, false, StoreChoice::File).is_empty());
+        std::fs::write(home.path().join(TOKEN_FILE), "").unwrap();
+        assert!(warnings(&[], false, StoreChoice::File).is_empty());
+        assert_eq!(warnings(&[], false, StoreChoice::Memory).len(), 1);
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Gates {
         let Limits {
             networks: limits,
             upstreams: most,
-        } = limits(&config, open_files);
+        } = wanted(&config).within(open_files);
         upstreams.set_limit(most);
         let gates = config.networks.iter().zip(limits).map(|(network, limit)| {
             let metrics = live.metrics().network(&network.name);
@@ -95,8 +95,11 @@ impl Gates {
             self.clock.turn();
             let now = live.config();
             if !Arc::ptr_eq(&config, &now) {
+                // What is wanted as before fits as before, and was told of.
+                if wanted(&config) != wanted(&now) {
+                    self.adjust(&now);
+                }
                 config = now;
-                self.adjust(&config);
             }
             for gate in &self.all {
                 gate.sweep();
@@ -111,7 +114,7 @@ impl Gates {
 
     /// A reload may change how many connections there may be.
     fn adjust(&self, config: &Config) {
-        let limits = limits(config, self.open_files);
+        let limits = wanted(config).within(self.open_files);
         self.upstreams.set_limit(limits.upstreams);
         for (network, limit) in config.networks.iter().zip(limits.networks) {
             let gate = self
@@ -166,11 +169,10 @@ impl Gates {
     }
 }
 
-/// How many connections each network takes, and how many there may be to upstreams: as configured,
-/// unless the process may not have that many files open.
-fn limits(config: &Config, open_files: Option<u64>) -> Limits {
+/// How many connections each network takes, and how many there may be to upstreams, as configured.
+fn wanted(config: &Config) -> Limits {
     let management = config.management.as_ref().map(|settings| &settings.network);
-    let wanted = config.networks.iter().map(|network| {
+    let networks = config.networks.iter().map(|network| {
         let of_management = management == Some(&network.name);
         let default = if of_management {
             MANAGEMENT_LIMIT
@@ -179,11 +181,10 @@ fn limits(config: &Config, open_files: Option<u64>) -> Limits {
         };
         network.max_connections.unwrap_or(default)
     });
-    let limits = Limits {
-        networks: wanted.collect(),
+    Limits {
+        networks: networks.collect(),
         upstreams: config.max_upstream_connections,
-    };
-    limits.within(open_files)
+    }
 }
 
 /// An application behind gates, and behind TLS where the gateway says so.

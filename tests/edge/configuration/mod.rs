@@ -3,6 +3,7 @@
 mod command_line;
 mod errors;
 mod forms;
+mod messages;
 mod safety;
 mod shipped;
 

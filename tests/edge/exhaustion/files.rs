@@ -82,3 +82,25 @@ fn without_files_nothing_spins_and_nothing_breaks_for_good() {
         matches!(client.try_response("GET"), Ok(Some(response)) if response.status == 200)
     }));
 }
+
+#[test]
+fn a_lack_of_files_is_told_once() {
+    let upstream = Upstream::start();
+    let edge = limited(&upstream, "-n 400");
+    let told = || edge.log().matches("files open, too few for").count();
+    assert_eq!(told(), 1);
+    for prefix in ["/one", "/two"] {
+        edge.rewrite(|text| {
+            text.replace("path_prefix = \"/", &format!("path_prefix = \"{prefix}/"))
+        });
+        assert_eq!(edge.steer("POST", "/admin/reload").send().status, 200);
+        // The sweep comes by four times a second.
+        thread::sleep(Duration::from_millis(600));
+    }
+    assert_eq!(told(), 1);
+    edge.rewrite(|text| {
+        text.replace("id = \"edge-1\"", "id = \"edge-1\"\nmax_upstream_connections = 9000")
+    });
+    assert_eq!(edge.steer("POST", "/admin/reload").send().status, 200);
+    assert!(becomes_true(Duration::from_secs(10), || told() == 2), "{}", edge.log());
+}

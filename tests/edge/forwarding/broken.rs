@@ -1,6 +1,9 @@
 //! Upstreams whose answers have no end of their own, or break off. Those that answer what is no
 //! HTTP: [`crate::hostile`].
 
+use std::time::Duration;
+
+use crate::support::poll::becomes_true;
 use crate::support::{Edge, Upstream};
 
 #[test]
@@ -88,4 +91,24 @@ fn an_upstream_that_asks_for_the_body_and_leaves_is_502() {
     );
     let response = client.response();
     assert_eq!((response.interim.as_slice(), response.status), ([100].as_slice(), 502));
+}
+
+#[test]
+fn an_upstream_of_another_protocol_is_named_in_the_log() {
+    for (answer, told) in [
+        (
+            &b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x64"[..],
+            "its answer is HTTP/2, and upstreams are spoken to in HTTP/1.1",
+        ),
+        (b"\x15\x03\x01\0\x02\x02\x28", "its answer is TLS; write its address with https"),
+    ] {
+        let upstream = Upstream::with(move |exchange| {
+            exchange.write(answer);
+            exchange.close();
+        });
+        let edge = Edge::open(&upstream).start();
+        assert_eq!(edge.get("/api/x").send().status, 502);
+        let logged = || edge.log().contains(told);
+        assert!(becomes_true(Duration::from_secs(5), logged), "{told}: {}", edge.log());
+    }
 }

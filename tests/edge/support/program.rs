@@ -57,12 +57,17 @@ impl Program {
         self
     }
 
+    /// What it reads from standard input; by default there is nothing.
+    pub fn stdin(self, content: &str) -> Self {
+        self.file("stdin", content)
+    }
+
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
         self
     }
 
-    fn directory(&self) -> &Path {
+    pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
@@ -72,7 +77,9 @@ impl Program {
         let create = |name: &str| fs::File::create(path(name)).expect("a file for the output");
         let mut command = command(self.directory.path());
         command.env_remove("RUST_LOG").args(&self.arguments).envs(self.environment.iter().cloned());
+        let stdin = fs::File::open(path("stdin")).map_or_else(|_| Stdio::null(), Stdio::from);
         let mut process = command
+            .stdin(stdin)
             .stdout(Stdio::from(create("stdout")))
             .stderr(Stdio::from(create("stderr")))
             .spawn()

@@ -233,3 +233,34 @@ fn openssl(arguments: &[&str]) -> Option<String> {
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     Some(String::from_utf8(output.stdout).unwrap())
 }
+
+#[test]
+fn plain_http_at_a_port_of_tls_is_told_so() {
+    let listening = Listening::with().start();
+    let body = "x".repeat(100_000);
+    for request in [
+        "GET /s HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
+        format!("POST /s HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n{body}"),
+    ] {
+        let mut stream = TcpStream::connect(("127.0.0.1", listening.port())).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{answer}");
+        assert_eq!(
+            body,
+            "{\"error\":\"Bad Request\",\"message\":\"this port speaks TLS: use https://\"}"
+        );
+    }
+    let told = || listening.edge.log().contains("it spoke plain HTTP, and was told to use https");
+    assert!(becomes_true(Duration::from_secs(5), told), "{}", listening.edge.log());
+    // What is neither is closed, and others are served.
+    let mut stream = TcpStream::connect(("127.0.0.1", listening.port())).unwrap();
+    stream.write_all(b"\0\0\0\0").unwrap();
+    let _ = stream.read_to_end(&mut Vec::new());
+    assert_eq!(listening.offer().get(listening.port(), "/s").expect("an answer").status, 200);
+}

@@ -165,7 +165,7 @@ impl KeySet {
                 }
                 if state.health != Health::Good {
                     state.health = Health::Good;
-                    log::warn!("key set {}: fetched again", self.shown);
+                    log::info!("key set {}: fetched again", self.shown);
                 }
                 self.replace(fetched.set.ring, now);
             }
