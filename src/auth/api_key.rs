@@ -1,19 +1,24 @@
 //! API keys: the presented one is hashed and looked up. The keys themselves are known nowhere here.
 //!
 //! A key is long and random, or it should be: one round of SHA-256 is enough to store it, unlike a
-//! password.
+//! password. Guesses are counted by client address all the same, for those that are not.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use foldhash::quality::RandomState;
 use http::HeaderValue;
 use ring::{digest, hmac};
 
 use super::clock::UnixTime;
 use super::error::BuildCause;
+use super::failures::{Failures, Limit};
 use super::identity::{AuthMethod, Identity};
-use super::outcome::{Outcome, Reason};
+use super::outcome::{Outcome, Reason, Refusal};
 use super::place::{self, Found};
 use super::presented::Presented;
 use crate::config::{ApiKey, CredentialPlace, KeyDigest};
@@ -21,11 +26,14 @@ use crate::config::{ApiKey, CredentialPlace, KeyDigest};
 /// An `api-key` step, ready to look keys up.
 #[derive(Debug)]
 pub(crate) struct Verifier {
+    name: Arc<str>,
     settings: Arc<ApiKey>,
     keys: HashMap<KeyDigest, Key>,
     /// Whether any digest is of this kind, so that nothing is hashed in vain.
     plain: bool,
     pepper: Option<hmac::Key>,
+    failures: Arc<Failures>,
+    hasher: RandomState,
 }
 
 #[derive(Debug)]
@@ -34,11 +42,39 @@ struct Key {
     identity: Identity,
     expires_at: Option<UnixTime>,
     has_scopes: bool,
+    users: Users,
+}
+
+/// As many addresses are kept in mind that have used a key.
+const USERS: usize = 16;
+
+/// The addresses that have used a key lately, by their hashes; 0: none.
+#[derive(Debug, Default)]
+struct Users {
+    recent: [AtomicU64; USERS],
+    next: AtomicUsize,
+}
+
+impl Users {
+    fn hold(&self, user: u64) -> bool {
+        let mut recent = self.recent.iter();
+        recent.any(|known| known.load(Ordering::Relaxed) == user)
+    }
+
+    /// In place of the one that came longest ago.
+    fn add(&self, user: u64) {
+        let next = self.next.fetch_add(1, Ordering::Relaxed) % USERS;
+        self.recent[next].store(user, Ordering::Relaxed);
+    }
 }
 
 impl Verifier {
-    /// Makes the table of digests.
-    pub(crate) fn build(settings: &Arc<ApiKey>) -> Result<Self, BuildCause> {
+    /// Makes the table of digests. `name` is the step's: failures are counted under it.
+    pub(crate) fn build(
+        name: &Arc<str>,
+        settings: &Arc<ApiKey>,
+        failures: &Arc<Failures>,
+    ) -> Result<Self, BuildCause> {
         let mut keys = HashMap::new();
         for entry in &settings.keys {
             let subject = HeaderValue::from_str(&entry.id).map_err(|_| BuildCause::UnfitSubject)?;
@@ -52,6 +88,7 @@ impl Verifier {
                     .required_scopes
                     .iter()
                     .all(|scope| entry.scopes.contains(scope)),
+                users: Users::default(),
             };
             keys.insert(entry.digest.clone(), key);
         }
@@ -64,10 +101,13 @@ impl Verifier {
             return Err(BuildCause::NoPepper);
         }
         Ok(Self {
+            name: name.clone(),
             settings: settings.clone(),
             plain: keys.keys().any(is_plain),
             keys,
             pepper,
+            failures: failures.clone(),
+            hasher: RandomState::default(),
         })
     }
 
@@ -83,8 +123,14 @@ impl Verifier {
             Found::Repeated => return Outcome::Rejected(Reason::Repeated.into()),
             Found::One(presented) => presented,
         };
-        let verdict = match self.look_up(&presented) {
-            _ if presented.is_empty() => Err(Reason::Malformed),
+        if presented.is_empty() {
+            return Outcome::Rejected(Reason::Malformed.into());
+        }
+        let key = match self.look_up_within_limit(&presented, request.client) {
+            Ok(key) => key,
+            Err(refusal) => return Outcome::Rejected(refusal),
+        };
+        let verdict = match key {
             None => Err(Reason::UnknownKey),
             Some(key) if key.expires_at.is_some_and(|end| now >= end) => Err(Reason::Expired),
             Some(key) if !key.has_scopes => Err(Reason::ScopeMissing),
@@ -94,6 +140,35 @@ impl Verifier {
             Ok(identity) => Outcome::Authenticated(identity),
             Err(reason) => Outcome::Rejected(reason.into()),
         }
+    }
+
+    /// Beyond the limit, an address finds only the keys that it has used before, so the refusal does
+    /// not tell whether a key is right.
+    fn look_up_within_limit(
+        &self,
+        presented: &[u8],
+        client: Option<IpAddr>,
+    ) -> Result<Option<&Key>, Refusal> {
+        let key = self.look_up(presented);
+        let limit = Limit::new(&self.name, self.settings.max_failures, client);
+        let user = limit
+            .client()
+            .map(|client| self.hasher.hash_one(client) | 1);
+        if limit.is_none()
+            || key
+                .zip(user)
+                .is_some_and(|(key, user)| key.users.hold(user))
+        {
+            return Ok(key);
+        }
+        let attempt = self.failures.attempt_now(&limit)?;
+        match (key, user) {
+            (None, _) => attempt.failed(),
+            (Some(key), Some(user)) => key.users.add(user),
+            // Nobody knows whether it is the same client again.
+            (Some(_), None) => {}
+        }
+        Ok(key)
     }
 
     /// A client cannot steer the digest of what it guesses, so the table gives nothing away; the

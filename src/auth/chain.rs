@@ -249,7 +249,8 @@ impl Member {
                 Self::new(step, joined, Authenticator::Basic(verifier))
             }
             StepKind::ApiKey(joined) => {
-                let verifier = api_key::Verifier::build(&joined.settings)?;
+                let verifier =
+                    api_key::Verifier::build(&step.name, &joined.settings, &shared.key_failures)?;
                 Self::new(step, joined, Authenticator::ApiKey(verifier))
             }
             StepKind::MutualTls(joined) => {

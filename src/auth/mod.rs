@@ -20,6 +20,7 @@ mod chain;
 mod challenge;
 mod clock;
 mod error;
+mod failures;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod identity;

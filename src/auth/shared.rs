@@ -1,8 +1,10 @@
 //! What authentication keeps for the life of the process, whatever configuration serves.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::basic::Passwords;
+use super::failures::Failures;
 use super::jwks::{KeySetError, KeySets};
 
 /// Why there is nothing to share.
@@ -31,6 +33,8 @@ pub struct PasswordsStatus {
 pub struct Shared {
     pub(super) key_sets: KeySets,
     pub(super) passwords: Passwords,
+    /// Of API keys.
+    pub(super) key_failures: Arc<Failures>,
 }
 
 impl Shared {
@@ -45,6 +49,7 @@ impl Shared {
         Ok(Self {
             key_sets,
             passwords,
+            key_failures: Arc::new(Failures::new()),
         })
     }
 

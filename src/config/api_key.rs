@@ -11,6 +11,8 @@ use super::{ApiKey, ApiKeyEntry, CredentialPlace, KeyDigest, Secret};
 
 use http::HeaderName;
 
+/// The default of `max_failures`: more than a mistake or two of many users behind one address.
+const MAX_FAILURES: u64 = 100;
 const HELP: &str = "make it with `harmony-edge hash-key`";
 /// How many digits of a digest stand for a key that has no `id`.
 const SHORT: usize = 8;
@@ -52,6 +54,8 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<ApiKey> {
         keys,
         pepper,
         required_scopes: required_scopes(reader),
+        max_failures: u32::try_from(reader.number("max_failures", 0..=1_000_000, MAX_FAILURES))
+            .unwrap_or(u32::MAX),
     })
 }
 

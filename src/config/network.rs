@@ -11,6 +11,11 @@ use super::named::Named;
 use super::reader::Reader;
 use super::{Bind, ListenerTls, Network};
 
+/// The default of `max_connections_per_address`.
+const MAX_PER_ADDRESS: u64 = 1_000;
+/// The default of `min_body_rate`, bytes a second.
+const MIN_BODY_RATE: u64 = 240;
+
 /// The listeners as read.
 pub(super) struct Networks<'a> {
     /// Those that are right, each with its table, in the order of the file.
@@ -98,17 +103,21 @@ fn read_one(name: &str, entry: &Entry<'_>) -> Option<(Network, Option<ForceHttps
         bind: listener.bind,
         tls: listener.tls,
         max_connections: listener.max_connections,
+        max_connections_per_address: listener.max_connections_per_address,
+        min_body_rate: listener.min_body_rate,
         https_port: None,
     };
     Some((network, listener.forced))
 }
 
-/// Where it binds, what it speaks, and how many it takes.
+/// Where it binds, what it speaks, how many it takes, and what it holds them to.
 struct Listener {
     bind: Bind,
     tls: Option<ListenerTls>,
     forced: Option<ForceHttps>,
     max_connections: Option<usize>,
+    max_connections_per_address: usize,
+    min_body_rate: u64,
 }
 
 fn read_listener(listener: &Entry<'_>) -> Option<Listener> {
@@ -117,6 +126,12 @@ fn read_listener(listener: &Entry<'_>) -> Option<Listener> {
     let tls = listener_tls::read(&reader);
     let forced = listener_tls::force_https(&reader);
     let max_connections = reader.connections("max_connections");
+    let per_address = reader.number(
+        "max_connections_per_address",
+        0..=1_000_000,
+        MAX_PER_ADDRESS,
+    );
+    let min_body_rate = reader.number("min_body_rate", 0..=1_000_000_000, MIN_BODY_RATE);
     reader.finish();
     if let (Some(Bind::Unix(_)), true) = (&bind, tls.is_some() || forced.is_some()) {
         listener.error_help(
@@ -129,6 +144,8 @@ fn read_listener(listener: &Entry<'_>) -> Option<Listener> {
         tls,
         forced,
         max_connections,
+        max_connections_per_address: usize::try_from(per_address).unwrap_or_default(),
+        min_body_rate,
     })
 }
 

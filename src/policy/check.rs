@@ -215,7 +215,7 @@ fn inside(window: &TimeWindow, facts: &Facts<'_>) -> bool {
 
 /// The address that a client is counted under: IPv6 by its /64, since a single client has that
 /// many.
-pub(super) fn counted(client: IpAddr) -> IpAddr {
+pub fn counted(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
         v4 => v4,

@@ -14,6 +14,7 @@ mod ruleset;
 #[cfg(test)]
 mod testing;
 
+pub use check::counted;
 pub use dump::Dump;
 pub use facts::Facts;
 pub use field_name::{is_ambiguous, reads_as};

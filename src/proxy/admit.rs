@@ -22,6 +22,9 @@ impl Edge {
     ) -> Result<(), Refusal> {
         let gateway = self.live.gateway();
         self.look_at_peer(session, ctx, &gateway);
+        if let Some(refusal) = over_limit(session, ctx) {
+            return Err(refusal);
+        }
         let tls = ctx.local.and_then(|local| gateway.tls(local));
         if let Some(ca) = tls.and_then(|tls| tls.client_ca.as_ref()) {
             ctx.certificate =
@@ -123,6 +126,25 @@ impl Edge {
         };
         ctx.request_id = given.or_else(headers::new_request_id);
     }
+}
+
+/// What a client is told that has as many requests in progress as it may. A connection of its own
+/// has been counted where it was accepted; those of a trusted proxy carry many people's requests.
+fn over_limit(session: &Session, ctx: &mut Context) -> Option<Refusal> {
+    let connection = Connection::of(session.digest())?;
+    if !ctx.peer_is_trusted {
+        let overrun = session.as_http1().is_none() && connection.is_overrun();
+        return overrun.then(Refusal::given_up_too_often);
+    }
+    // What a proxy asks on its own account is not a client's.
+    let peer = ctx.peer.map(|peer| peer.ip().to_canonical());
+    if ctx.client.is_none() || ctx.client != peer {
+        ctx.in_progress = connection.limits().enter(ctx.client);
+        if ctx.in_progress.is_none() {
+            return Some(Refusal::too_many_in_progress());
+        }
+    }
+    None
 }
 
 /// Who the request is from. While a password waits to be hashed, the client is watched: once it is

@@ -1,35 +1,92 @@
-//! What a connection brings along for its requests: how far it has come, and the client's
-//! certificate.
+//! What a connection brings along for its requests: how far it has come, what its client is held
+//! to, and the client's certificate.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use pingora::protocols::Digest;
 
+use super::backlog::Backlog;
 use super::bound::Bound;
+use super::client_limits::ClientLimits;
 use super::progress::{Clock, Progress};
 use crate::auth::ClientCertificate;
+
+/// Requests of one connection that upstreams may be at. The streams of HTTP/2 are as many at most;
+/// one that is reset is none any more, but what the upstream does for it may go on.
+const MAX_RUNNING: usize = 100;
+/// A request that its client gave up is reckoned to run no longer.
+const MAX_RUN: Duration = Duration::from_secs(60);
 
 /// A connection from a client.
 #[derive(Debug)]
 pub struct Connection {
     progress: Progress,
+    limits: Arc<ClientLimits>,
     certificate: OnceLock<ClientCertificate>,
     /// A connection to an upstream that nobody else may use.
     bound: Bound,
+    backlog: Backlog,
+    /// By the guard's clock in milliseconds, until when upstreams may be at requests that were
+    /// given up, and how many these are.
+    given_up: Mutex<Vec<u64>>,
+    given_up_count: AtomicUsize,
 }
 
 /// While this lives, a stream of an HTTP/2 connection is being served.
 #[derive(Debug)]
 pub struct Served(Arc<Connection>);
 
+/// While this lives, the body of a request that is being served has stalled.
+#[derive(Debug)]
+pub(super) struct Stalled(Arc<Connection>);
+
 impl Connection {
     /// One that was accepted just now.
-    pub fn new(clock: Arc<Clock>) -> Self {
+    pub fn new(clock: Arc<Clock>, limits: Arc<ClientLimits>) -> Self {
         Self {
             progress: Progress::new(clock),
+            limits,
             certificate: OnceLock::new(),
             bound: Bound::default(),
+            backlog: Backlog::default(),
+            given_up: Mutex::default(),
+            given_up_count: AtomicUsize::new(0),
         }
+    }
+
+    /// What its client is held to.
+    pub(super) fn limits(&self) -> &Arc<ClientLimits> {
+        &self.limits
+    }
+
+    /// HTTP/2: the bodies that may lie unread.
+    pub(super) fn backlog(&self) -> &Backlog {
+        &self.backlog
+    }
+
+    /// The client gave a request up that an upstream is at, which may take as long as this.
+    pub(super) fn gives_up(&self, at_most: Duration) {
+        let at_most = u64::try_from(at_most.min(MAX_RUN).as_millis()).unwrap_or(u64::MAX);
+        let now = self.progress.now();
+        let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        given_up.retain(|until| *until > now);
+        given_up.push(now.saturating_add(at_most));
+        self.given_up_count.store(given_up.len(), Ordering::Relaxed);
+    }
+
+    /// HTTP/2: whether upstreams are at as many of its requests as they may be, those included that
+    /// the client gave up.
+    pub(super) fn is_overrun(&self) -> bool {
+        if self.given_up_count.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let now = self.progress.now();
+        let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        given_up.retain(|until| *until > now);
+        self.given_up_count.store(given_up.len(), Ordering::Relaxed);
+        given_up.len() + self.progress.streams() > MAX_RUNNING
     }
 
     /// How far it has come.
@@ -41,6 +98,12 @@ impl Connection {
     pub fn serve_stream(self: &Arc<Self>) -> Served {
         self.progress.serve_stream();
         Served(self.clone())
+    }
+
+    /// The body of a request that is being served has stalled.
+    pub(super) fn stalled(self: &Arc<Self>) -> Stalled {
+        self.progress.body_stalls(true);
+        Stalled(self.clone())
     }
 
     /// Takes note of the certificate, once the handshake has verified it.
@@ -71,8 +134,44 @@ impl Connection {
     }
 }
 
+impl Drop for Stalled {
+    fn drop(&mut self) {
+        self.0.progress.body_stalls(false);
+    }
+}
+
 impl Drop for Served {
     fn drop(&mut self) {
         self.0.progress.end_stream();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_up_counts_for_as_long_as_it_may_run() {
+        let clock = Arc::<Clock>::default();
+        let connection = Arc::new(Connection::new(
+            clock.clone(),
+            Arc::new(ClientLimits::new(0, 0)),
+        ));
+        let served: Vec<_> = (0..60).map(|_| connection.serve_stream()).collect();
+        for _ in 0..40 {
+            connection.gives_up(Duration::from_secs(30));
+        }
+        assert!(!connection.is_overrun(), "as many as streams may be");
+        let one_more = connection.serve_stream();
+        assert!(connection.is_overrun());
+        drop(one_more);
+        connection.gives_up(Duration::from_secs(600));
+        assert!(connection.is_overrun());
+        clock.advance(Duration::from_secs(30));
+        assert!(!connection.is_overrun());
+        drop(served);
+        clock.advance(Duration::from_secs(30));
+        assert!(!connection.is_overrun());
+        assert_eq!(connection.given_up.lock().unwrap().len(), 0);
     }
 }

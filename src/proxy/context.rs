@@ -14,7 +14,9 @@ use http::{HeaderMap, HeaderValue, Version};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType};
 
+use super::body_rate::BodyRate;
 use super::bound::Bound;
+use super::client_limits::InProgress;
 use super::connection::Connection;
 use super::deadline::Deadline;
 use super::head::Head;
@@ -82,6 +84,10 @@ pub struct Context {
     pub(super) lingers: bool,
     /// Bytes of request body in the attempt at hand.
     pub(super) body_bytes: u64,
+    /// How fast the body comes; `None`: there is none, or it is there as a whole.
+    pub(super) body_rate: Option<BodyRate>,
+    /// Behind a trusted proxy: counts for the client.
+    pub(super) in_progress: Option<InProgress>,
     /// Whether this is the process's question to itself.
     pub(super) probe: bool,
     _in_flight: InFlight,
@@ -120,6 +126,8 @@ impl Context {
             first_part: None,
             lingers: false,
             body_bytes: 0,
+            body_rate: None,
+            in_progress: None,
             probe: false,
             _in_flight: InFlight::enter(in_flight),
         }

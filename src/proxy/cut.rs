@@ -19,6 +19,8 @@ pub enum Cut {
     Gone,
     /// It took nothing of what was written to it.
     WriteTimeout,
+    /// The listener was full, and it was slow with the body of its request.
+    CrowdedBody,
 }
 
 impl Cut {
@@ -32,6 +34,7 @@ impl Cut {
             Self::Resets => "resets",
             Self::Gone => "gone",
             Self::WriteTimeout => "write_timeout",
+            Self::CrowdedBody => "crowded_body",
         }
     }
 
@@ -44,6 +47,7 @@ impl Cut {
             Self::Resets,
             Self::Gone,
             Self::WriteTimeout,
+            Self::CrowdedBody,
         ]
         .into_iter()
         .find(|cut| *cut as u8 == value)

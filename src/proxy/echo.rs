@@ -1,16 +1,18 @@
 //! The `echo` service: answers with the request as JSON, as an upstream would have got it,
 //! credentials left out.
 
+use http::HeaderName;
 use http::header;
-use http::{HeaderName, Version};
+use pingora::ErrorType;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 use serde_json::{Map, Value, json};
 
 use super::PATIENCE;
+use super::body_rate::{self, BodyRate};
 use super::context::Context;
-use super::headers;
 use super::respond::{self, Refusal};
+use super::{head, headers};
 
 /// Largest body that is shown; a larger one is only counted.
 const SHOWN_BYTES: usize = 64 * 1024;
@@ -43,18 +45,25 @@ pub(super) async fn answer(session: &mut Session, ctx: &mut Context) -> pingora:
         .route
         .as_ref()
         .map_or(0, |route| route.endpoint.max_body_size);
-    if waits_to_send(session) {
+    if head::expects_continue(session) {
         session.write_continue_response().await?;
+        if let Some(rate) = &mut ctx.body_rate {
+            rate.is_told();
+        }
     }
     let mut body = Vec::new();
     let mut total = 0;
     loop {
         // Over HTTP/2, Pingora would wait for ever.
-        let Ok(read) = tokio::time::timeout(PATIENCE, session.read_request_body()).await else {
-            return respond::refuse(session, ctx, Refusal::body_incomplete()).await;
-        };
-        let Some(bytes) = read? else {
-            break;
+        let reading = tokio::time::timeout(PATIENCE, session.read_request_body());
+        let reading = async { reading.await.unwrap_or_else(|_| Err(body_rate::too_slow())) };
+        let bytes = match BodyRate::read(&mut ctx.body_rate, reading).await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => break,
+            Err(error) if *error.etype() == ErrorType::ReadTimedout => {
+                return respond::refuse(session, ctx, Refusal::body_incomplete()).await;
+            }
+            Err(error) => return Err(error),
         };
         total += bytes.len() as u64;
         if total > limit {
@@ -78,12 +87,4 @@ pub(super) async fn answer(session: &mut Session, ctx: &mut Context) -> pingora:
     text.push(b'\n');
     let response = ResponseHeader::build(200, Some(8))?;
     respond::json(session, ctx, response, text.into()).await
-}
-
-/// Whether the client sends its body only when it is told to (RFC 9110 section 10.1.1).
-fn waits_to_send(session: &mut Session) -> bool {
-    let expected = session.get_header(header::EXPECT);
-    expected.is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-        && session.req_header().version >= Version::HTTP_11
-        && !session.is_body_empty()
 }

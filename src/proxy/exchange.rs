@@ -11,10 +11,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::header;
-use pingora::{Error, ErrorType};
+use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
 use tokio::time::timeout;
 
+use super::body_rate::BodyRate;
 use super::connection::Connection;
 use super::context::Context;
 use super::relay::Exchange;
@@ -100,6 +101,7 @@ impl Edge {
         let outcome = deadline.bound(exchange.run(session, ctx)).await;
         let outcome = outcome.unwrap_or_else(|| Err(failure::overdue(ctx)));
         if let Err(error) = outcome {
+            note_given_up(session, ctx, &error);
             return Err(failure::broken_off(session, ctx, error, kept));
         }
         ctx.lingers = exchange.stopped;
@@ -147,7 +149,8 @@ async fn await_body(session: &mut Session, ctx: &mut Context) -> pingora::Result
     }
     // An attempt that fails leaves it to the next one.
     session.enable_retry_buffering();
-    let mut reading = pin!(session.downstream_session.read_body_or_idle(false));
+    let reading = session.downstream_session.read_body_or_idle(false);
+    let mut reading = pin!(BodyRate::read(&mut ctx.body_rate, reading));
     // Mostly it has come with the head, and there is nothing to register a timer for.
     let part = match at_once(reading.as_mut()).await {
         Some(part) => part,
@@ -173,4 +176,19 @@ pub(super) async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Out
 fn binding(session: &Session, ctx: &Context) -> Option<Arc<Connection>> {
     let connection = Connection::of(session.digest())?;
     (!ctx.shares_connection()).then(|| connection.clone())
+}
+
+/// Takes note of a request over HTTP/2 that the client has given up while the upstream was at it:
+/// the upstream may go on, though nobody waits for it any more.
+fn note_given_up(session: &Session, ctx: &Context, error: &Error) {
+    let is_client = *error.esource() == ErrorSource::Downstream;
+    let left = is_client && !matches!(error.etype(), ErrorType::HTTPStatus(_));
+    if left
+        && !ctx.answered
+        && session.as_http1().is_none()
+        && let (Some(connection), Some(upstream)) =
+            (Connection::of(session.digest()), ctx.upstream())
+    {
+        connection.gives_up(upstream.settings.head_timeout);
+    }
 }

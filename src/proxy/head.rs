@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::Version;
+use http::{Method, Version, header};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
@@ -116,8 +116,34 @@ pub(super) fn body_length(session: &mut Session) -> Option<u64> {
     if session.is_body_empty() {
         return Some(0);
     }
-    let length = session.get_header(http::header::CONTENT_LENGTH)?;
+    let length = session.get_header(header::CONTENT_LENGTH)?;
     length.to_str().ok()?.parse().ok()
+}
+
+/// Whether the client sends its body only when it is told to (RFC 9110 section 10.1.1).
+pub(super) fn expects_continue(session: &mut Session) -> bool {
+    let expected = session.get_header(header::EXPECT);
+    expected.is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        && session.req_header().version >= Version::HTTP_11
+        && !session.is_body_empty()
+}
+
+/// Whether it is a call of gRPC: its messages come when they come.
+pub(super) fn is_grpc(session: &Session) -> bool {
+    const NAME: &[u8] = b"application/grpc";
+    let request = session.req_header();
+    let content_type = request.headers.get(header::CONTENT_TYPE);
+    session.as_http1().is_none()
+        && request.method == Method::POST
+        && content_type.is_some_and(
+            |value| match value.as_bytes().split_at_checked(NAME.len()) {
+                Some((name, rest)) => {
+                    name.eq_ignore_ascii_case(NAME)
+                        && matches!(rest.first(), None | Some(b'+' | b';'))
+                }
+                None => false,
+            },
+        )
 }
 
 pub(super) fn read_http1(raw: &Bytes) -> Result<Head, HeadError> {

@@ -7,8 +7,11 @@
 mod admit;
 mod answer;
 mod authorities;
+mod backlog;
+mod body_rate;
 mod bound;
 mod checks;
+mod client_limits;
 mod connection;
 mod context;
 mod cut;
@@ -47,9 +50,11 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use crate::gateway::{Live, Target};
 
+use body_rate::BodyRate;
 use context::Context;
 
 pub use checks::Checks;
+pub use client_limits::ClientLimits;
 pub use connection::{Connection, Served};
 pub use cut::Cut;
 pub use explain::{End, Explanation};
@@ -94,6 +99,7 @@ impl Edge {
                 connection.progress().head_is_complete(body);
             }
         }
+        ctx.body_rate = BodyRate::of(session);
         ctx.peer = headers::inet(session.client_addr()).or(ctx.peer);
         if let Some(probe) = &self.probe
             && let Some(asked) = probe.asked(session.req_header(), ctx.peer)

@@ -83,6 +83,8 @@ pub struct Limits {
 pub enum Spare {
     /// It takes its time with a later head.
     SlowHead,
+    /// It takes its time with the body of its request, or of every one that is being served.
+    StalledBody,
     /// It asks for nothing.
     Idle,
     /// It does not take what it asked for.
@@ -97,6 +99,10 @@ pub struct Progress {
     state: AtomicU64,
     /// HTTP/2 streams that are being served.
     streams: AtomicU32,
+    /// Requests among those being served whose bodies have stalled.
+    stalled: AtomicU32,
+    /// Since when one has, by the guard's clock.
+    stalled_since: AtomicU64,
     /// HTTP/1: the length of the body of the request at hand, or [`UNKNOWN`].
     body: AtomicU64,
     /// Since when a write has been waiting for the client, by the guard's clock, and 1; 0: none is.
@@ -114,6 +120,8 @@ impl Progress {
             clock,
             state: AtomicU64::new(0),
             streams: AtomicU32::new(0),
+            stalled: AtomicU32::new(0),
+            stalled_since: AtomicU64::new(0),
             body: AtomicU64::new(UNKNOWN),
             blocked: AtomicU64::new(0),
             cut: AtomicU8::new(0),
@@ -199,6 +207,26 @@ impl Progress {
         }
     }
 
+    /// HTTP/2: streams that are being served.
+    pub(super) fn streams(&self) -> usize {
+        self.streams.load(Ordering::Relaxed) as usize
+    }
+
+    /// The body of a request that is being served does not come on, or does again.
+    pub fn body_stalls(&self, stalls: bool) {
+        if !stalls {
+            self.stalled.fetch_sub(1, Ordering::Relaxed);
+        } else if self.stalled.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.stalled_since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nothing is being served but requests whose bodies have stalled.
+    fn has_stalled(&self) -> bool {
+        let stalled = self.stalled.load(Ordering::Relaxed);
+        stalled > 0 && stalled >= self.streams.load(Ordering::Relaxed)
+    }
+
     /// Whether a whole head has come at any time.
     pub fn has_sent_a_head(&self) -> bool {
         self.phase().0 >= Phase::NextHead
@@ -226,8 +254,8 @@ impl Progress {
     }
 
     /// In what way a connection that has sent a whole head could be spared, and since when: at a
-    /// later head for longer than `slow`, asking for nothing, or leaving its answer for longer than
-    /// `unread`. `None`: it is busy.
+    /// later head for longer than `slow`, with a stalled body, asking for nothing, or leaving its
+    /// answer for longer than `unread`. `None`: it is busy.
     pub fn spare(&self, slow: Duration, unread: Duration) -> Option<(Spare, u64)> {
         match self.phase() {
             (Phase::NextHead, since) if self.millis_since(since) >= slow.as_millis() => {
@@ -236,6 +264,10 @@ impl Progress {
             (Phase::Idle, since) if self.streams.load(Ordering::Relaxed) == 0 => {
                 Some((Spare::Idle, since))
             }
+            _ if self.has_stalled() => Some((
+                Spare::StalledBody,
+                self.stalled_since.load(Ordering::Relaxed),
+            )),
             _ if self.blocked_for() >= unread.as_millis().max(1) => {
                 Some((Spare::Unread, self.blocked.load(Ordering::Relaxed)))
             }
@@ -386,6 +418,32 @@ mod tests {
         );
         progress.block_ends();
         assert_eq!(at(&progress, 961), Some(Cut::Idle));
+    }
+
+    #[test]
+    fn it_has_stalled_once_each_of_its_requests_has() {
+        let progress = Progress::new(Arc::default());
+        let spare = || progress.spare(Duration::from_secs(1), Duration::MAX);
+        at(&progress, 3);
+        progress.head_is_complete(None);
+        assert_eq!(spare(), None, "HTTP/1, busy");
+        progress.body_stalls(true);
+        assert_eq!(spare(), Some((Spare::StalledBody, 3_000)));
+        progress.body_stalls(false);
+        assert_eq!(spare(), None);
+        let progress = Progress::new(Arc::default());
+        let spare = || progress.spare(Duration::from_secs(1), Duration::MAX);
+        progress.block_ends();
+        progress.serve_stream();
+        progress.serve_stream();
+        progress.body_stalls(true);
+        assert_eq!(spare(), None, "another stream is served");
+        at(&progress, 2);
+        progress.body_stalls(true);
+        assert_eq!(spare(), Some((Spare::StalledBody, 0)));
+        progress.body_stalls(false);
+        progress.end_stream();
+        assert_eq!(spare(), Some((Spare::StalledBody, 0)));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::task::{Context as Waking, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::protocols::http::{HttpTask, ServerSession};
@@ -132,7 +132,10 @@ impl Exchange {
             self.send(read, self.asked, ctx).await?;
         }
         while !(self.asked && self.answered) {
-            match self.next(session).await {
+            if self.asked {
+                ctx.body_rate = None;
+            }
+            match self.next(session, ctx).await {
                 Event::Part(part) => self.receive(part, session, ctx).await?,
                 Event::Written(end) => {
                     self.answered |= end?;
@@ -170,16 +173,16 @@ impl Exchange {
     }
 
     /// Waits for what happens next on either way.
-    async fn next(&mut self, session: &mut Session) -> Event {
+    async fn next(&mut self, session: &mut Session, ctx: &mut Context) -> Event {
         // By turns, as long as both have something to do: none may starve the other.
         self.turn = self.written && !self.upgraded || !self.turn;
         poll_fn(|waking| {
             let first = match self.turn {
                 true => self.poll_answer(session, waking),
-                false => self.poll_request(session, waking),
+                false => self.poll_request(session, ctx, waking),
             };
             match (first, self.turn) {
-                (Poll::Pending, true) => self.poll_request(session, waking),
+                (Poll::Pending, true) => self.poll_request(session, ctx, waking),
                 (Poll::Pending, false) => self.poll_answer(session, waking),
                 (event, _) => event,
             }
@@ -201,7 +204,12 @@ impl Exchange {
         reading.poll(waking).map(Event::Part)
     }
 
-    fn poll_request(&mut self, session: &mut Session, waking: &mut Waking<'_>) -> Poll<Event> {
+    fn poll_request(
+        &mut self,
+        session: &mut Session,
+        ctx: &mut Context,
+        waking: &mut Waking<'_>,
+    ) -> Poll<Event> {
         if let Some(outbox) = self.outbox.as_ref().filter(|_| !self.stopped)
             && !outbox.is_empty()
         {
@@ -213,8 +221,15 @@ impl Exchange {
         // Once the body is read, this waits for the client to leave. What is not sent any more is
         // read nevertheless: many clients read no answer before they have sent all.
         let over = self.asked && !self.stopped || session.is_body_done();
+        let told = session.response_written();
+        let told = told.is_some_and(|interim| interim.status == StatusCode::CONTINUE);
         let reading = pin!(session.downstream_session.read_body_or_idle(over));
-        reading.poll(waking).map(Event::Body)
+        let part = reading.poll(waking);
+        let part = match &mut ctx.body_rate {
+            Some(rate) => rate.pace(part, !ctx.answered, told, waking),
+            None => part,
+        };
+        part.map(Event::Body)
     }
 
     /// Whether the upstream has taken all that was written so far.

@@ -12,6 +12,7 @@ use pingora_proxy::Session;
 use serde::Serialize;
 use tokio::time::timeout;
 
+use super::connection::Connection;
 use super::context::Context;
 use super::head::{Head, HeadError};
 use super::headers::SPELLED_REQUEST_ID;
@@ -105,6 +106,22 @@ impl Refusal {
         Self {
             close: true,
             ..Self::new(408, "body_timeout", "the body did not arrive in time")
+        }
+    }
+
+    /// The client has as many in progress as it may.
+    pub(super) fn too_many_in_progress() -> Self {
+        Self {
+            retry_after: Some(1),
+            ..Self::new(429, "too_many_in_progress", "too many requests at a time")
+        }
+    }
+
+    /// Upstreams may be at too many requests that the client has given up.
+    pub(super) fn given_up_too_often() -> Self {
+        Self {
+            retry_after: Some(5),
+            ..Self::new(429, "given_up_too_often", "too many requests were given up")
         }
     }
 
@@ -309,6 +326,15 @@ pub(super) fn has_begun(session: &Session) -> bool {
 /// nothing more will come, and what it sends is read and thrown away, within limits. Behind them, a
 /// stream of HTTP/2 is reset without an error.
 pub(super) async fn linger(session: &mut Session) {
+    let connection = Connection::of(session.digest()).cloned();
+    if let Some(connection) = &connection
+        && connection.progress().was_cut().is_some()
+    {
+        // It was to make room for others.
+        return;
+    }
+    // Meanwhile it may make room for others at any time.
+    let _stalled = connection.as_ref().map(Connection::stalled);
     let reading = async {
         if let ServerSession::H1(client) = &mut *session.downstream_session {
             client.shutdown().await;

@@ -286,6 +286,8 @@ mod tests {
             bind,
             tls: None,
             max_connections: None,
+            max_connections_per_address: 0,
+            min_body_rate: 0,
             https_port: None,
         }
     }

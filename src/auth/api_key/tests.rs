@@ -33,6 +33,7 @@ fn settings(keys: Vec<ApiKeyEntry>) -> ApiKey {
         keys,
         pepper: None,
         required_scopes: Vec::new(),
+        max_failures: 0,
     }
 }
 
@@ -281,4 +282,63 @@ fn nothing_shows_a_digest() {
     let decimal: Vec<_> = digest.iter().map(ToString::to_string).collect();
     assert!(!shown.contains(&decimal[..4].join(", ")), "{shown}");
     assert!(shown.contains("[redacted]"));
+}
+
+#[tokio::test]
+async fn guesses_are_counted_by_address_and_learn_nothing_beyond_the_limit() {
+    let settings = ApiKey {
+        max_failures: 3,
+        pepper: Some(Secret::new("pepper".to_owned())),
+        ..settings(vec![
+            entry("plain", sha256("one")),
+            entry("peppered", hmac_sha256("pepper", "two")),
+        ])
+    };
+    let shared = testing::shared();
+    let chain = Chain::build(&[step(settings)], &shared).unwrap();
+    let ask = async |key: &str, client: Option<&str>| {
+        let headers = testing::headers(&[("x-api-key", key)]);
+        let request = Presented {
+            client: client.map(|client| client.parse().unwrap()),
+            ..Presented::of(&headers)
+        };
+        match chain.admit_at(&request, NOW).await {
+            Ok(admission) => admission
+                .identity
+                .unwrap()
+                .subject()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned(),
+            Err(denial) => denial.reason().as_str().to_owned(),
+        }
+    };
+    let user = Some("192.0.2.1");
+    assert_eq!(ask("one", user).await, "plain");
+    for guesser in [Some("2001:db8::1"), None] {
+        assert_eq!(ask("one", Some("192.0.2.9")).await, "plain");
+        for guess in ["a", "b", "c"] {
+            assert_eq!(ask(guess, guesser).await, "unknown_key");
+        }
+        for key in ["one", "two", "d", "a"] {
+            assert_eq!(ask(key, guesser).await, "too_many_failures", "{key}");
+        }
+        assert_eq!(ask("", guesser).await, "malformed", "no guess");
+    }
+    assert_eq!(
+        ask("one", Some("2001:db8::ffff")).await,
+        "too_many_failures",
+        "the same /64"
+    );
+    for guess in ["a", "b", "c"] {
+        assert_eq!(ask(guess, user).await, "unknown_key");
+    }
+    assert_eq!(
+        ask("two", user).await,
+        "too_many_failures",
+        "never used here"
+    );
+    assert_eq!(ask("one", user).await, "plain", "used before");
+    assert_eq!(ask("two", Some("192.0.2.2")).await, "peppered");
 }

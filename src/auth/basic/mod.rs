@@ -2,13 +2,12 @@
 //!
 //! In reading order: [`user_pass`] takes the header apart; `users` holds the users of a step, some
 //! of them from [`htpasswd`] files; [`passwords`] decides, with what it remembers for the life of
-//! the process, whether and when something is hashed; `failures` counts those that went wrong;
-//! `pool` hashes, off the workers; [`stored`] is what it compares with.
+//! the process, whether and when something is hashed; `super::failures` counts those that went
+//! wrong; `pool` hashes, off the workers; [`stored`] is what it compares with.
 //!
 //! Nobody learns from the time of an answer whether a user exists: every wrong password of a step
 //! takes the time of its costliest hash.
 
-mod failures;
 mod htpasswd;
 mod passwords;
 mod pool;
@@ -20,11 +19,11 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
-use self::failures::Limit;
 use self::user_pass::UserPass;
 use self::users::Users;
 use super::bearer::{self, Presented as Found};
 use super::error::BuildCause;
+use super::failures::Limit;
 use super::identity::Identity;
 use super::outcome::{Outcome, Reason, Refusal};
 use super::presented::Presented;
@@ -32,6 +31,7 @@ use crate::config::{Basic, Owner};
 
 pub(crate) use htpasswd::HtpasswdError;
 pub(crate) use passwords::Passwords;
+pub(super) use pool::FULL;
 
 const SCHEME: &[u8] = b"basic";
 

@@ -12,10 +12,10 @@ use ring::hmac;
 use ring::rand::SystemRandom;
 use zeroize::Zeroizing;
 
-use super::failures::{Attempt, Failures, Limit, WINDOW};
 use super::pool::{FULL, Pool};
 use super::stored::{Check, Stored};
 use super::user_pass::UserPass;
+use crate::auth::failures::{Attempt, Failures, Limit};
 use crate::auth::outcome::Refusal;
 use crate::config::Owner;
 
@@ -76,7 +76,7 @@ impl Passwords {
                 .max_capacity(1024)
                 .time_to_live(Duration::from_secs(1))
                 .build(),
-            failures: Failures::new(WINDOW),
+            failures: Failures::new(),
             local: Pool::local(),
             cloud: Pool::cloud(),
         })))

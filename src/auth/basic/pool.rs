@@ -96,7 +96,7 @@ impl Pool {
 }
 
 /// Too many wait.
-pub(super) const FULL: Refusal = Refusal {
+pub(in crate::auth) const FULL: Refusal = Refusal {
     reason: Reason::HashQueueFull,
     retry_after: Some(RETRY_AFTER),
 };

@@ -51,6 +51,7 @@ fn key(joins: Joins) -> Step {
         }],
         pepper: None,
         required_scopes: Vec::new(),
+        max_failures: 0,
     };
     step("key", StepKind::ApiKey(joined(settings, joins)))
 }

@@ -231,6 +231,9 @@ pub struct ApiKey {
     pub pepper: Option<Secret>,
     /// `required_scopes`: the key must have all of them.
     pub required_scopes: Vec<String>,
+    /// `max_failures`: unknown keys of one client address in a minute before it is answered 429. 0:
+    /// no limit. Default 100.
+    pub max_failures: u32,
 }
 
 /// One key of `api-key`.

@@ -23,6 +23,7 @@ fn a_key() {
         keys: vec![entry.clone()],
         pepper: None,
         required_scopes: vec![],
+        max_failures: 100,
     };
     assert_eq!(*step.settings, want);
     assert!(config.notes.is_empty(), "{:?}", config.notes);

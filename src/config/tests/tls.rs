@@ -31,6 +31,38 @@ fn how_many_connections_a_listener_takes() {
 }
 
 #[test]
+fn what_a_listener_holds_its_clients_to() {
+    let with = |line: &str| format!("{BASE}[network.x.http]\nbind_port = 1\n{line}\n");
+    let limits = |line: &str| {
+        let config = ok(&with(line));
+        let network = &config.networks[2];
+        (network.max_connections_per_address, network.min_body_rate)
+    };
+    assert_eq!(limits(""), (1_000, 240));
+    assert_eq!(
+        limits("max_connections_per_address = 0\nmin_body_rate = 0"),
+        (0, 0)
+    );
+    assert_eq!(
+        limits("max_connections_per_address = 7\nmin_body_rate = 1000"),
+        (7, 1000)
+    );
+    for line in [
+        "max_connections_per_address = -1",
+        "max_connections_per_address = 1000001",
+        "min_body_rate = -1",
+        "min_body_rate = \"240\"",
+    ] {
+        let key = line.split(' ').next().unwrap();
+        let errors = errors(&with(line));
+        assert!(
+            errors.len() == 1 && errors[0].contains(&format!("network.x.http.{key}")),
+            "{errors:?}"
+        );
+    }
+}
+
+#[test]
 fn certificates_of_a_listener() {
     let text = format!(
         "{BASE}[network.x.http]\nbind_port = 1\n{ASKS}certificates = [{{ cert_path = \"reference.toml\", key_path = \"harmony.toml\" }}]\n"

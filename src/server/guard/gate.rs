@@ -1,13 +1,16 @@
 //! One listener's connections: how many there may be, and who goes when there are more.
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+
 use crate::config::Bind;
-use crate::proxy::{Connection, Cut, Limits, PATIENCE, Spare};
+use crate::policy::counted;
+use crate::proxy::{ClientLimits, Connection, Cut, Limits, PATIENCE, Spare};
 use crate::telemetry::NetworkMetrics;
 
 const LIMITS: Limits = Limits {
@@ -26,6 +29,7 @@ const UNREAD: Duration = Duration::from_secs(10);
 pub(super) struct Gate {
     bind: Bind,
     limit: AtomicUsize,
+    clients: Arc<ClientLimits>,
     metrics: Arc<NetworkMetrics>,
     inside: Mutex<Inside>,
 }
@@ -36,6 +40,8 @@ struct Inside {
     all: Vec<Arc<Connection>>,
     /// Those that may not have sent a whole head yet, the oldest first.
     new: VecDeque<Arc<Connection>>,
+    /// Those of each address that is counted, the oldest first, and some that are over.
+    by_address: HashMap<IpAddr, Vec<Arc<Connection>>, RandomState>,
 }
 
 /// While this lives, a connection counts.
@@ -46,10 +52,16 @@ pub(super) struct Admission {
 }
 
 impl Gate {
-    pub(super) fn new(bind: Bind, limit: usize, metrics: Arc<NetworkMetrics>) -> Self {
+    pub(super) fn new(
+        bind: Bind,
+        limit: usize,
+        clients: ClientLimits,
+        metrics: Arc<NetworkMetrics>,
+    ) -> Self {
         Self {
             bind,
             limit: limit.into(),
+            clients: Arc::new(clients),
             metrics,
             inside: Mutex::default(),
         }
@@ -67,6 +79,11 @@ impl Gate {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
+    /// What the clients of its connections are held to.
+    pub(super) fn clients(&self) -> &Arc<ClientLimits> {
+        &self.clients
+    }
+
     pub(super) fn is_bound_to(&self, local: SocketAddr) -> bool {
         self.bind == Bind::Tcp(local)
     }
@@ -81,20 +98,32 @@ impl Gate {
     }
 
     /// Lets a connection in. If there are too many, the oldest one that has not sent a whole head
-    /// goes; if all have, the one that can best be spared; if all are busy, the new one.
-    pub(super) fn admit(self: &Arc<Self>, connection: &Arc<Connection>) -> Option<Admission> {
-        let open = self.metrics.open.fetch_add(1, Ordering::Relaxed) + 1;
+    /// goes; if all have, the one that can best be spared; if all are busy, the new one. The same
+    /// holds among those of its address. `address`: whom it counts for; `None`: nobody, since it
+    /// is a trusted proxy's, which speaks for many.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        address: Option<IpAddr>,
+    ) -> Option<Admission> {
+        let address = address.map(counted);
+        let mut open = self.metrics.open.fetch_add(1, Ordering::Relaxed) + 1;
         let mut inside = self.inside();
-        if open > self.limit.load(Ordering::Relaxed) {
-            let cut = inside.make_room();
-            match cut {
-                Some(cut) => self.has_cut(cut),
-                None => {
-                    self.metrics.open.fetch_sub(1, Ordering::Relaxed);
-                    self.metrics.count_closed("refused");
-                    return None;
-                }
+        if let Some((address, limit)) = address.zip(self.clients.per_address()) {
+            match self.make_room_at_address(&mut inside, address, limit) {
+                Some(cuts) => open = open.saturating_sub(cuts),
+                None => return self.refuse("refused_address"),
             }
+        }
+        if open > self.limit.load(Ordering::Relaxed) {
+            match inside.make_room() {
+                Some(cut) => self.has_cut(cut),
+                None => return self.refuse("refused"),
+            }
+        }
+        if let Some(address) = address {
+            let others = inside.by_address.entry(address).or_default();
+            others.push(connection.clone());
         }
         inside.all.push(connection.clone());
         inside.new.push_back(connection.clone());
@@ -103,6 +132,36 @@ impl Gate {
             gate: self.clone(),
             connection: connection.clone(),
         })
+    }
+
+    fn refuse(&self, label: &'static str) -> Option<Admission> {
+        self.metrics.open.fetch_sub(1, Ordering::Relaxed);
+        self.metrics.count_closed(label);
+        None
+    }
+
+    /// How many connections of this address had to go for one more; `None`: they are all busy.
+    fn make_room_at_address(
+        &self,
+        inside: &mut Inside,
+        address: IpAddr,
+        limit: usize,
+    ) -> Option<usize> {
+        let mut cuts = 0;
+        let Some(others) = inside.by_address.get_mut(&address) else {
+            return Some(cuts);
+        };
+        if others.len() >= limit {
+            others.retain(|other| !other.progress().is_over());
+        }
+        while others.len() >= limit {
+            // They harm nobody but each other, so not even a head that has just begun is spared.
+            let cut = cut_new(others).or_else(|| cut_spare(others, Duration::ZERO))?;
+            self.has_cut(cut);
+            cuts += 1;
+            others.retain(|other| !other.progress().is_over());
+        }
+        Some(cuts)
     }
 
     /// Cuts what makes no headway, and forgets what is over.
@@ -123,7 +182,18 @@ impl Gate {
             !progress.is_over() && !progress.has_sent_a_head()
         });
         // After a flood, its memory is not kept for the next one.
-        let Inside { all, new } = &mut *inside;
+        let Inside {
+            all,
+            new,
+            by_address,
+        } = &mut *inside;
+        by_address.retain(|_, connections| {
+            connections.retain(|connection| !connection.progress().is_over());
+            !connections.is_empty()
+        });
+        if by_address.capacity() > 4 * by_address.len() + 1024 {
+            by_address.shrink_to(2 * by_address.len());
+        }
         if all.capacity() > 4 * all.len() + 1024 {
             all.shrink_to(2 * all.len());
         }
@@ -155,18 +225,34 @@ impl Inside {
                 return Some(Cut::Crowded);
             }
         }
-        loop {
-            let waiting = self.all.iter().filter(|one| !one.progress().is_over());
-            let spare = waiting.filter_map(|one| Some((one.progress().spare(SLOW, UNREAD)?, one)));
-            let ((spare, _), longest) = spare.min_by_key(|(spare, _)| *spare)?;
-            let cut = match spare {
-                Spare::SlowHead => Cut::Crowded,
-                Spare::Idle => Cut::CrowdedIdle,
-                Spare::Unread => Cut::WriteTimeout,
-            };
-            if longest.progress().cut(cut) {
-                return Some(cut);
-            }
+        cut_spare(&self.all, SLOW)
+    }
+}
+
+/// Cuts the oldest one that has not sent a whole head.
+fn cut_new(connections: &[Arc<Connection>]) -> Option<Cut> {
+    let mut new = connections
+        .iter()
+        .map(|connection| connection.progress())
+        .filter(|progress| !progress.is_over() && !progress.has_sent_a_head());
+    new.find(|progress| progress.cut(Cut::Crowded))
+        .map(|_| Cut::Crowded)
+}
+
+/// Cuts the one that can best be spared; a later head may take as long as `slow`.
+fn cut_spare(connections: &[Arc<Connection>], slow: Duration) -> Option<Cut> {
+    loop {
+        let waiting = connections.iter().filter(|one| !one.progress().is_over());
+        let spare = waiting.filter_map(|one| Some((one.progress().spare(slow, UNREAD)?, one)));
+        let ((spare, _), longest) = spare.min_by_key(|(spare, _)| *spare)?;
+        let cut = match spare {
+            Spare::SlowHead => Cut::Crowded,
+            Spare::StalledBody => Cut::CrowdedBody,
+            Spare::Idle => Cut::CrowdedIdle,
+            Spare::Unread => Cut::WriteTimeout,
+        };
+        if longest.progress().cut(cut) {
+            return Some(cut);
         }
     }
 }
@@ -209,14 +295,20 @@ mod tests {
             let bind = Bind::Tcp("127.0.0.1:80".parse().unwrap());
             let metrics = Arc::new(NetworkMetrics::new("public".into()));
             Self {
-                gate: Arc::new(Gate::new(bind, limit, metrics)),
+                gate: Arc::new(Gate::new(bind, limit, ClientLimits::new(240, 0), metrics)),
                 clock: Arc::default(),
             }
         }
 
         fn open(&self) -> Option<(Arc<Connection>, Admission)> {
-            let connection = Arc::new(Connection::new(self.clock.clone()));
-            let admission = self.gate.admit(&connection)?;
+            self.open_from("192.0.2.1")
+        }
+
+        fn open_from(&self, address: &str) -> Option<(Arc<Connection>, Admission)> {
+            let clients = self.gate.clients().clone();
+            let connection = Arc::new(Connection::new(self.clock.clone(), clients));
+            let address = address.parse().ok();
+            let admission = self.gate.admit(&connection, address)?;
             Some((connection, admission))
         }
 
@@ -305,6 +397,61 @@ mod tests {
         next.0.progress().head_is_complete(None);
         let _next = bench.open().unwrap();
         assert_eq!(cut(&unread), Some(Cut::WriteTimeout));
+    }
+
+    #[test]
+    fn a_stalled_body_goes_before_what_is_idle() {
+        let bench = Bench::new(2);
+        let [stalled, idle] = [(); 2].map(|()| bench.open().unwrap());
+        for connection in [&stalled, &idle] {
+            connection.0.progress().head_is_complete(None);
+        }
+        stalled.0.progress().body_stalls(true);
+        idle.0.progress().awaits_request();
+        let _next = bench.open().unwrap();
+        assert_eq!((cut(&stalled), cut(&idle)), (Some(Cut::CrowdedBody), None));
+        assert_eq!(bench.count(), 2);
+        drop(stalled);
+        assert_eq!(bench.count(), 2, "it was taken off when it was cut");
+    }
+
+    #[test]
+    fn an_address_has_its_own_cap_and_harms_nobody_else() {
+        let bench = Bench::new(100);
+        bench.gate.clients().set(240, 2);
+        let other = bench.open_from("192.0.2.2").unwrap();
+        other.0.progress().head_is_complete(None);
+        let [busy, half_open] = [(); 2].map(|()| bench.open_from("2001:db8::1").unwrap());
+        busy.0.progress().head_is_complete(None);
+        half_open.0.progress().handshakes();
+        let next = bench.open_from("2001:db8::2").unwrap();
+        assert_eq!(
+            [cut(&other), cut(&busy), cut(&half_open)],
+            [None, None, Some(Cut::Crowded)],
+            "one network of 64 bits is one client"
+        );
+        next.0.progress().head_is_complete(None);
+        next.0.progress().awaits_request();
+        next.0.progress().bytes_arrived(true);
+        let third = bench.open_from("2001:db8::3").unwrap();
+        assert_eq!(cut(&next), Some(Cut::Crowded), "its head has just begun");
+        third.0.progress().head_is_complete(None);
+        assert!(bench.open_from("2001:db8::4").is_none(), "both are busy");
+        let closed = bench.gate.metrics.closed();
+        assert!(closed.contains(&("refused_address", 1)), "{closed:?}");
+        assert_eq!(bench.count(), 3);
+        let proxy: Vec<_> = (0..5).map(|_| bench.open_from("a trusted proxy")).collect();
+        assert!(
+            proxy.iter().all(Option::is_some),
+            "it is counted for nobody"
+        );
+        drop(busy);
+        let last = bench.open_from("2001:db8::4");
+        assert!(last.is_some(), "one has ended");
+        drop((other, half_open, next, third, proxy, last));
+        bench.gate.sweep();
+        assert_eq!(bench.count(), 0);
+        assert!(bench.gate.inside().by_address.is_empty());
     }
 
     #[test]

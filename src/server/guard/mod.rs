@@ -12,6 +12,7 @@ mod http2;
 mod stream;
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -28,7 +29,7 @@ use pingora::server::ShutdownWatch;
 
 use crate::config::Config;
 use crate::gateway::{Listener, Live};
-use crate::proxy::{Clock, Connection, Connections, Cut, Progress};
+use crate::proxy::{ClientLimits, Clock, Connection, Connections, Cut, Phase, Progress};
 
 use super::open_files::{self, Limits};
 use super::tls;
@@ -74,7 +75,9 @@ impl Gates {
         upstreams.set_limit(most);
         let gates = config.networks.iter().zip(limits).map(|(network, limit)| {
             let metrics = live.metrics().network(&network.name);
-            Arc::new(Gate::new(network.bind.clone(), limit, metrics))
+            let clients =
+                ClientLimits::new(network.min_body_rate, network.max_connections_per_address);
+            Arc::new(Gate::new(network.bind.clone(), limit, clients, metrics))
         });
         Self {
             clock: Arc::default(),
@@ -112,7 +115,7 @@ impl Gates {
         }
     }
 
-    /// A reload may change how many connections there may be.
+    /// A reload may change how many connections there may be, and what networks hold clients to.
     fn adjust(&self, config: &Config) {
         let limits = wanted(config).within(self.open_files);
         self.upstreams.set_limit(limits.upstreams);
@@ -123,6 +126,8 @@ impl Gates {
                 .find(|gate| *gate.network() == *network.name);
             if let Some(gate) = gate {
                 gate.set_limit(limit);
+                gate.clients()
+                    .set(network.min_body_rate, network.max_connections_per_address);
             }
         }
     }
@@ -204,6 +209,13 @@ impl<A> Guarded<A> {
             live,
             gates,
         }
+    }
+
+    /// The address that a connection counts for; `None`: that of a trusted proxy, or none at all.
+    fn counted_address(&self, socket: &Socket) -> Option<IpAddr> {
+        let digest = socket.get_socket_digest()?;
+        let peer = digest.peer_addr()?.as_inet()?.ip().to_canonical();
+        (!self.live.gateway().trusts(peer)).then_some(peer)
     }
 
     fn listener(&self, socket: &Socket) -> Option<Listener> {
@@ -324,8 +336,9 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
             return None;
         };
         let gate = self.gates.of(&socket)?;
-        let connection = Arc::new(Connection::new(self.gates.clock.clone()));
-        let Some(admission) = gate.admit(&connection) else {
+        let clients = gate.clients().clone();
+        let connection = Arc::new(Connection::new(self.gates.clock.clone(), clients));
+        let Some(admission) = gate.admit(&connection, self.counted_address(&socket)) else {
             log::debug!("network {}: full of busy connections", gate.network());
             return None;
         };
@@ -356,9 +369,17 @@ async fn unless_cut(progress: &Progress, serving: impl Future<Output = Option<()
             progress.wakes(context.waker());
             waker = Some(context.waker().clone());
         }
-        match (serving.as_mut().poll(context), progress.was_cut()) {
+        let polled = serving.as_mut().poll(context);
+        let cut = progress.was_cut();
+        // Over HTTP/2, requests have tasks of their own, which end with the connection.
+        let ends_request = match cut {
+            Some(Cut::WriteTimeout) => true,
+            Some(Cut::CrowdedBody) => progress.phase().0 == Phase::Busy,
+            _ => false,
+        };
+        match (polled, cut) {
             (Poll::Pending, None) => Poll::Pending,
-            (Poll::Pending, Some(Cut::WriteTimeout)) => moment
+            (Poll::Pending, Some(_)) if ends_request => moment
                 .get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_MOMENT)))
                 .as_mut()
                 .poll(context),

@@ -268,3 +268,20 @@ fn a_key_in_a_cookie_goes_no_further() {
         ],
     );
 }
+
+#[test]
+fn guesses_are_counted_for_each_client_address() {
+    let upstream = Upstream::start();
+    let edge =
+        edge(&upstream, "", "max_failures = 5").proxy("trusted_proxies = [\"127.0.0.1\"]").start();
+    let status = |client: &str, key: &str| {
+        edge.get("/api/x").header("X-Forwarded-For", client).header("X-API-Key", key).send().status
+    };
+    let good = BILLING.key();
+    assert_eq!(status("192.0.2.1", good), 200, "somebody uses it");
+    let guesses: Vec<u16> =
+        (0..7).map(|number| status("192.0.2.2", &format!("{}{number}", secret(UNKNOWN)))).collect();
+    assert_eq!(guesses, [401, 401, 401, 401, 401, 429, 429]);
+    assert_eq!(status("192.0.2.2", good), 429, "the right one tells nothing");
+    assert_eq!(status("192.0.2.1", good), 200, "who uses it goes on");
+}

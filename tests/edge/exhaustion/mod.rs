@@ -1,6 +1,8 @@
 //! Clients that mean harm, or are broken: they trickle, hang, hoard connections and streams, and
 //! never read. Others are served all the while.
 
+mod addresses;
+mod bodies;
 mod crowd;
 mod files;
 mod flood;

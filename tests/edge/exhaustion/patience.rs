@@ -6,9 +6,9 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{END_HEADERS, GET, HEADERS, Held, PREFACE, frame};
+use super::{END_HEADERS, GET, HEADERS, Held, PREFACE, frame, with_network};
+use crate::support::Upstream;
 use crate::support::poll::becomes_true;
-use crate::support::{Edge, Upstream};
 
 /// A minute, and what a busy machine may take.
 const WITHIN: Duration = Duration::from_secs(110);
@@ -27,7 +27,8 @@ fn after_a_minute_of_nothing_a_connection_ends() {
             exchange.echo_target();
         }
     });
-    let edge = Edge::open(&upstream).quiet().start();
+    // Without a minimum rate for bodies, which would be quicker.
+    let edge = with_network(&upstream, "min_body_rate = 0");
     let port = edge.port();
     let request = b"GET /api/x HTTP/1.1\r\nHost: h\r\n\r\n";
     let whole = [PREFACE, &frame(HEADERS, END_HEADERS | super::END_STREAM, 1, GET)].concat();

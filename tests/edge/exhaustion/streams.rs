@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use super::{END_HEADERS, END_STREAM, GET, HEADERS, Held, PREFACE, closed_for, frame};
+use crate::support::frames::Connection;
 use crate::support::poll::becomes_true;
 use crate::support::{Edge, Upstream};
 
@@ -88,6 +89,49 @@ fn a_client_that_gives_up_now_and_then_is_left_alone() {
     };
     assert!(silent, "the connection is still there");
     assert_eq!(closed_for(&edge, "resets"), 0.0);
+}
+
+#[test]
+fn what_was_reset_counts_for_as_long_as_the_upstream_is_at_it() {
+    let upstream = Upstream::with(|exchange| {
+        std::thread::sleep(Duration::from_secs(20));
+        exchange.echo_target();
+    });
+    let edge = Edge::open(&upstream).quiet().start();
+    let mut connection = Connection::open(edge.port(), Duration::from_secs(5));
+    let get = |numbers: std::ops::Range<u32>| {
+        let frames =
+            numbers.map(|number| frame(HEADERS, END_STREAM | END_HEADERS, 2 * number + 1, GET));
+        frames.collect::<Vec<_>>().concat()
+    };
+    let reset = |numbers: std::ops::Range<u32>| {
+        let frames = numbers.map(|number| frame(RST_STREAM, 0, 2 * number + 1, CANCEL));
+        frames.collect::<Vec<_>>().concat()
+    };
+    // No rush: as far as the connection goes, there are never more than 60 streams.
+    for round in 0..3 {
+        connection.send(&get(60 * round..60 * (round + 1)));
+        let reached = (60 * (round as usize + 1)).min(100);
+        assert!(
+            becomes_true(Duration::from_secs(20), || upstream.count() >= reached),
+            "{} of {reached} in round {round}",
+            upstream.count()
+        );
+        if round < 2 {
+            connection.send(&reset(60 * round..60 * (round + 1)));
+            let gone = || super::sample(&edge, "harmony_http_requests_in_flight") == 0.0;
+            assert!(becomes_true(Duration::from_secs(20), gone), "the edge lets them go");
+        }
+    }
+    assert_eq!(connection.read_until(2 * 179 + 1).stream(2 * 179 + 1).status, Some(429));
+    assert!(upstream.count() <= 100, "{} requests at the upstream", upstream.count());
+    assert_eq!(closed_for(&edge, "resets"), 0.0, "the connection goes on");
+    let refused = "harmony_http_refusals_total{pipeline=\"\",reason=\"given_up_too_often\"}";
+    assert!(
+        super::sample(&edge, refused) >= 80.0 - 1.0,
+        "{}",
+        edge.manage("/metrics").send().text()
+    );
 }
 
 #[test]

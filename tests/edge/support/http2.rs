@@ -52,7 +52,8 @@ async fn exchange(request: &Request) -> Result<Response, Box<dyn Error>> {
     Ok(as_response(&parts, body, complete))
 }
 
-async fn upload(mut stream: h2::SendStream<Bytes>, mut body: Bytes) -> Result<(), h2::Error> {
+/// Sends a body as fast as it is taken.
+pub async fn upload(mut stream: h2::SendStream<Bytes>, mut body: Bytes) -> Result<(), h2::Error> {
     while !body.is_empty() {
         stream.reserve_capacity(body.len());
         let Some(capacity) =

@@ -1,7 +1,8 @@
-//! Wrong passwords, counted by step and client address, so that nobody gets to try many.
+//! Wrong passwords and API keys, counted by step and client address, so that nobody gets to try
+//! many.
 //!
-//! A window of a minute has as many places as wrong passwords are allowed. An attempt takes a place
-//! and gives it back, unless the password was wrong. When none is left, the window is closed until
+//! A window of a minute has as many places as failures are allowed. An attempt takes a place
+//! and gives it back, unless it fails. When none is left, the window is closed until
 //! the minute is over. So attempts that come at the same time cannot slip past the count, and those
 //! that turn out right do not use it up.
 
@@ -15,11 +16,11 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::pool::FULL;
-use crate::auth::outcome::{Reason, Refusal};
+use super::basic::FULL;
+use super::outcome::{Reason, Refusal};
 
 /// How long failures count.
-pub(super) const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_secs(60);
 /// Attempts of one window that may wait for a place.
 const WAITING: usize = 32;
 /// Windows kept at most; the one that was used least recently goes first.
@@ -78,7 +79,12 @@ struct Window {
 }
 
 impl Failures {
-    pub(super) fn new(period: Duration) -> Self {
+    /// Without any window yet.
+    pub(super) fn new() -> Self {
+        Self::of(WINDOW)
+    }
+
+    fn of(period: Duration) -> Self {
         Self {
             windows: Cache::builder()
                 .max_capacity(MOST)
@@ -95,15 +101,7 @@ impl Failures {
         if limit.is_none() {
             return Ok(Attempt::uncounted());
         }
-        let window = self.windows.get_with_by_ref(limit, || {
-            let places = (limit.most as usize).min(Semaphore::MAX_PERMITS - WAITING);
-            Arc::new(Window {
-                until: Instant::now() + self.period,
-                places: Arc::new(Semaphore::new(places)),
-                entrance: Arc::new(Semaphore::new(places + WAITING)),
-                failures: AtomicU32::new(0),
-            })
-        });
+        let window = self.window(limit);
         if window.places.is_closed() {
             return Err(window.refusal());
         }
@@ -114,11 +112,41 @@ impl Failures {
             Ok(place) => Ok(Attempt(Some(Taken {
                 window,
                 place,
-                _entered: entered,
+                _entered: Some(entered),
                 most: limit.most,
             }))),
             Err(_) => Err(window.refusal()),
         }
+    }
+
+    /// The same for what takes no time: if no place is left, those who have them fail in this very
+    /// moment.
+    pub(super) fn attempt_now(&self, limit: &Limit) -> Result<Attempt, Refusal> {
+        if limit.is_none() {
+            return Ok(Attempt::uncounted());
+        }
+        let window = self.window(limit);
+        match window.places.clone().try_acquire_owned() {
+            Ok(place) => Ok(Attempt(Some(Taken {
+                window,
+                place,
+                _entered: None,
+                most: limit.most,
+            }))),
+            Err(_) => Err(window.refusal()),
+        }
+    }
+
+    fn window(&self, limit: &Limit) -> Arc<Window> {
+        self.windows.get_with_by_ref(limit, || {
+            let places = (limit.most as usize).min(Semaphore::MAX_PERMITS - WAITING);
+            Arc::new(Window {
+                until: Instant::now() + self.period,
+                places: Arc::new(Semaphore::new(places)),
+                entrance: Arc::new(Semaphore::new(places + WAITING)),
+                failures: AtomicU32::new(0),
+            })
+        })
     }
 }
 
@@ -146,7 +174,7 @@ pub(super) struct Attempt(Option<Taken>);
 struct Taken {
     window: Arc<Window>,
     place: OwnedSemaphorePermit,
-    _entered: OwnedSemaphorePermit,
+    _entered: Option<OwnedSemaphorePermit>,
     most: u32,
 }
 
@@ -156,7 +184,7 @@ impl Attempt {
         Self(None)
     }
 
-    /// The password was wrong.
+    /// It failed.
     pub(super) fn failed(self) {
         if let Some(taken) = self.0 {
             taken.place.forget();
@@ -178,7 +206,7 @@ mod tests {
 
     #[tokio::test]
     async fn as_many_as_allowed_and_no_more() {
-        let failures = Failures::new(Duration::from_millis(400));
+        let failures = Failures::of(Duration::from_millis(400));
         let one = limit(3, "192.0.2.1");
         for _ in 0..3 {
             failures.attempt(&one).await.unwrap().failed();
@@ -196,7 +224,7 @@ mod tests {
 
     #[tokio::test]
     async fn attempts_at_the_same_time_do_not_slip_past() {
-        let failures = Failures::new(WINDOW);
+        let failures = Failures::new();
         let one = limit(2, "192.0.2.1");
         let first = failures.attempt(&one).await.unwrap();
         let second = failures.attempt(&one).await.unwrap();
@@ -223,7 +251,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_so_many_wait() {
-        let failures = Failures::new(WINDOW);
+        let failures = Failures::new();
         let one = limit(2, "192.0.2.1");
         let first = failures.attempt(&one).await.unwrap();
         let _second = failures.attempt(&one).await.unwrap();
@@ -239,9 +267,24 @@ mod tests {
         assert!(failures.attempt(&one).await.is_ok());
     }
 
+    #[test]
+    fn what_takes_no_time_waits_for_nobody() {
+        let failures = Failures::new();
+        let one = limit(2, "192.0.2.1");
+        let first = failures.attempt_now(&one).unwrap();
+        let second = failures.attempt_now(&one).unwrap();
+        assert!(failures.attempt_now(&one).is_err());
+        drop(first);
+        second.failed();
+        failures.attempt_now(&one).unwrap().failed();
+        let refusal = failures.attempt_now(&one).err().unwrap();
+        assert_eq!(refusal.reason, Reason::TooManyFailures);
+        assert!(failures.attempt_now(&limit(0, "192.0.2.1")).is_ok());
+    }
+
     #[tokio::test]
     async fn no_limit() {
-        let failures = Failures::new(WINDOW);
+        let failures = Failures::new();
         for _ in 0..1000 {
             failures
                 .attempt(&limit(0, "192.0.2.1"))
@@ -264,7 +307,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_state_is_bounded() {
-        let failures = Failures::new(WINDOW);
+        let failures = Failures::new();
         for client in 0..MOST as u32 * 2 {
             let client = std::net::Ipv4Addr::from_bits(client).to_string();
             drop(failures.attempt(&limit(1, &client)).await.unwrap());
