@@ -13,7 +13,7 @@ const REPORT: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct OpenConnections {
     count: AtomicUsize,
-    told: Mutex<Option<Instant>>,
+    logged: Mutex<Option<Instant>>,
 }
 
 impl OpenConnections {
@@ -28,11 +28,11 @@ impl OpenConnections {
     }
 
     /// Whether it is time to say again that there are too many.
-    pub fn may_tell(&self) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = told.is_none_or(|told| told.elapsed() >= REPORT);
+    pub fn should_log(&self) -> bool {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = logged.is_none_or(|logged| logged.elapsed() >= REPORT);
         if may {
-            *told = Some(Instant::now());
+            *logged = Some(Instant::now());
         }
         may
     }
@@ -40,9 +40,9 @@ impl OpenConnections {
 
 /// The counts of all backends that are in use.
 #[derive(Debug, Default)]
-pub(super) struct Backends(Mutex<HashMap<Arc<str>, Weak<OpenConnections>>>);
+pub(super) struct ConnectionCounts(Mutex<HashMap<Arc<str>, Weak<OpenConnections>>>);
 
-impl Backends {
+impl ConnectionCounts {
     /// The count of a backend: the one that is known, else a new one.
     pub(super) fn of(&self, backend: &Arc<str>) -> Arc<OpenConnections> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_count_lives_as_long_as_a_connection() {
-        let backends = Backends::default();
+        let backends = ConnectionCounts::default();
         let (one, other) = (backends.of(&"one".into()), backends.of(&"other".into()));
         assert_eq!((one.enter(), one.enter(), other.enter()), (1, 2, 1));
         // A reload builds the backend anew.
@@ -80,6 +80,6 @@ mod tests {
     #[test]
     fn the_log_is_not_flooded() {
         let open = OpenConnections::default();
-        assert!(open.may_tell() && !open.may_tell());
+        assert!(open.should_log() && !open.should_log());
     }
 }

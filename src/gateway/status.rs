@@ -69,7 +69,7 @@ impl BackendStatus {
                             "/" => upstream.url.origin(),
                             path => upstream.url.origin() + path,
                         },
-                        addresses: upstream.addresses.known().to_vec(),
+                        addresses: upstream.addresses.known(),
                         weight: upstream.url.weight,
                         checked: upstream.health.check().is_some(),
                         health: upstream.health.status(),

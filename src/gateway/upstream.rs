@@ -9,7 +9,7 @@ use http::HeaderValue;
 use http::header::InvalidHeaderValue;
 
 use super::names::{Addresses, Names};
-use super::open_connections::{Backends, OpenConnections};
+use super::open_connections::{ConnectionCounts, OpenConnections};
 use super::tls::Roots;
 use crate::balance::{Health, Known, Subject};
 use crate::config::{CheckKind, Ejection, HttpBackend, Reach, UpstreamUrl};
@@ -42,16 +42,16 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// An address to connect to; `None` while the name is not resolved, and where it is out of the
-    /// cloud's reach.
+    /// The address whose turn it is; `None` while the name is not resolved, and where all that it
+    /// has is out of the cloud's reach.
     pub fn address(&self) -> Option<SocketAddr> {
-        let address = self.addresses.next()?;
-        self.may_be_at(address).then_some(address)
+        self.addresses.next(|address| self.may_be_at(address))
     }
 
-    /// Every address that may be connected to.
-    pub fn every_address(&self) -> Vec<SocketAddr> {
-        let mut addresses = self.addresses.known().to_vec();
+    /// Every address that may be connected to, in the order in which they are to be tried: this one
+    /// first.
+    pub fn every_address(&self, first: Option<SocketAddr>) -> Vec<SocketAddr> {
+        let mut addresses = self.addresses.in_order(first);
         addresses.retain(|&address| self.may_be_at(address));
         addresses
     }
@@ -81,7 +81,7 @@ impl Upstream {
 pub struct Upstreams {
     names: Names,
     known: Known,
-    backends: Backends,
+    backends: ConnectionCounts,
 }
 
 impl Upstreams {

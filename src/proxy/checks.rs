@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::failure;
+use super::happy_eyeballs::{self, Attempt, RaceError};
 use super::upstream::Connections;
 use crate::gateway::{CheckKind, Gateway, HealthCheck, Live, Upstream};
 
@@ -142,21 +143,22 @@ impl Checker {
         }
     }
 
-    /// Whether the upstream answers at one of its addresses at least, or why it did not at the last
-    /// one.
+    /// Whether the upstream answers at one of its addresses at least, tried as they are for a
+    /// request; or why it did not at the last one.
     async fn check(&self, upstream: &Upstream, check: &HealthCheck) -> Result<(), Trouble> {
-        let mut outcome = Err("its name has no address yet".to_owned().into());
-        for address in upstream.every_address() {
-            let asked = self.ask(upstream, address, &check.kind);
-            outcome = match tokio::time::timeout(check.timeout, asked).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(format!("no answer within {} s", check.timeout.as_secs()).into()),
-            };
-            if outcome.is_ok() {
-                break;
+        let order = upstream.every_address(None);
+        let ask = |address, _| {
+            let attempt: Attempt<'_, _, _> = Box::pin(self.ask(upstream, address, &check.kind));
+            Some(attempt)
+        };
+        match happy_eyeballs::race(order, check.timeout, ask, |_, _| {}).await {
+            Ok(_) => Ok(()),
+            Err(RaceError::Failed(trouble)) => Err(trouble),
+            Err(RaceError::NoAddress) => Err("its name has no address yet".to_owned().into()),
+            Err(RaceError::TimedOut) => {
+                Err(format!("no answer within {} s", check.timeout.as_secs()).into())
             }
         }
-        outcome
     }
 
     async fn ask(

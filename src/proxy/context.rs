@@ -313,7 +313,7 @@ impl Context {
             if self.answered {
                 deadline.set(self.total_deadline);
             }
-            deadline.hold();
+            deadline.suspend();
         }
     }
 
@@ -321,7 +321,7 @@ impl Context {
     pub(super) fn client_took(&self) {
         match &self.deadline {
             Some(_) if self.answered => self.await_bytes(),
-            Some(deadline) => deadline.release(),
+            Some(deadline) => deadline.resume(),
             None => {}
         }
     }

@@ -43,7 +43,7 @@ impl Deadline {
 
     /// Sets the time at which the exchange ends, or `None` for never.
     pub(super) fn set(&self, due: Option<Instant>) {
-        self.release();
+        self.resume();
         let due = due.map_or(0, |due| self.millis(due).max(1));
         self.due.store(due, Ordering::Release);
     }
@@ -70,14 +70,14 @@ impl Deadline {
         self.clock.checked_add(due)
     }
 
-    /// Until [`Self::release`] or [`Self::set`], the exchange is not ended: a part of the answer is
+    /// Until [`Self::resume`] or [`Self::set`], the exchange is not ended: a part of the answer is
     /// written to the client, and what is half written cannot be taken back.
-    pub(super) fn hold(&self) {
+    pub(super) fn suspend(&self) {
         self.held.store(true, Ordering::Relaxed);
     }
 
     /// The client has taken it.
-    pub(super) fn release(&self) {
+    pub(super) fn resume(&self) {
         self.held.store(false, Ordering::Relaxed);
     }
 
@@ -88,9 +88,9 @@ impl Deadline {
 
     /// Goes through with an exchange until it is overdue: then it is dropped where it waits, and
     /// `None` returned.
-    pub(super) async fn bound<F: Future>(&self, exchange: F) -> Option<F::Output> {
+    pub(super) async fn enforce<F: Future>(&self, exchange: F) -> Option<F::Output> {
         let mut exchange = pin!(exchange);
-        let _forgotten = Forgotten(self);
+        let _clear = ClearTask(self);
         let mut known = None;
         poll_fn(|context| {
             let waker = context.waker();
@@ -139,9 +139,9 @@ impl Deadline {
 }
 
 /// An idle connection keeps no task alive.
-struct Forgotten<'a>(&'a Deadline);
+struct ClearTask<'a>(&'a Deadline);
 
-impl Drop for Forgotten<'_> {
+impl Drop for ClearTask<'_> {
     fn drop(&mut self) {
         *self.0.task() = None;
     }
@@ -212,12 +212,12 @@ mod tests {
     #[tokio::test]
     async fn an_exchange_that_is_overdue_is_woken_and_ends_and_no_other() {
         let (deadline, all) = watched();
-        assert_eq!(deadline.bound(ready(7)).await, Some(7));
+        assert_eq!(deadline.enforce(ready(7)).await, Some(7));
         assert!(deadline.task().is_none(), "nobody is kept");
         deadline.begin(None);
-        assert!(!ends(&all, deadline.bound(pending::<()>())).await);
+        assert!(!ends(&all, deadline.enforce(pending::<()>())).await);
         deadline.begin(soon());
-        assert!(ends(&all, deadline.bound(pending::<()>())).await);
+        assert!(ends(&all, deadline.enforce(pending::<()>())).await);
         assert!(deadline.passed() && deadline.task().is_none());
         deadline.begin(None);
         assert!(!deadline.passed(), "another attempt begins");
@@ -227,14 +227,14 @@ mod tests {
     async fn what_is_written_to_the_client_is_not_broken_off() {
         let (deadline, all) = watched();
         deadline.begin(soon());
-        deadline.hold();
-        assert!(!ends(&all, deadline.bound(pending::<()>())).await);
+        deadline.suspend();
+        assert!(!ends(&all, deadline.enforce(pending::<()>())).await);
         assert!(
             deadline.passed(),
             "it is known when the client has taken it"
         );
-        deadline.release();
-        assert!(ends(&all, deadline.bound(pending::<()>())).await);
+        deadline.resume();
+        assert!(ends(&all, deadline.enforce(pending::<()>())).await);
     }
 
     #[test]
@@ -243,7 +243,8 @@ mod tests {
         deadline.rest();
         all.check();
         assert!(!deadline.passed() && deadline.wake() && !deadline.wake());
-        deadline.set(deadline.clock.checked_sub(SOON));
+        deadline.set(soon());
+        std::thread::sleep(2 * SOON);
         all.check();
         assert!(deadline.passed() && !deadline.wake());
         drop(deadline);

@@ -78,9 +78,6 @@ impl Edge {
             .as_ref()
             .and_then(|client| client.bound().take(&upstream));
         let is_bound = bound.is_some();
-        if let Some(link) = &bound {
-            ctx.upstream_address = Some(link.purpose.address);
-        }
         let (link, kept) = match bound.or_else(|| self.connections.kept(&upstream, address)) {
             Some(link) => (link, true),
             // In a box: most requests need no room for it.
@@ -95,13 +92,18 @@ impl Edge {
             purpose,
             permit,
         } = link;
+        ctx.upstream_address = Some(purpose.address);
         ctx.begin(deadline.clone(), session.is_body_empty());
         let patience = upstream.settings.read_timeout;
         let mut exchange = Exchange::new(stream, session, patience);
-        let outcome = deadline.bound(exchange.run(session, ctx)).await;
+        let outcome = deadline.enforce(exchange.run(session, ctx)).await;
         let outcome = outcome.unwrap_or_else(|| Err(failure::overdue(ctx)));
         if let Err(error) = outcome {
             note_given_up(session, ctx, &error);
+            if !kept && !ctx.answered && failure::is_upstreams(ctx, &error) {
+                self.connections
+                    .connection_broke(&upstream, purpose.address, &error);
+            }
             return Err(failure::broken_off(session, ctx, error, kept));
         }
         ctx.lingers = exchange.stopped;

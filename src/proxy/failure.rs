@@ -174,6 +174,17 @@ pub(super) fn not_connected(ctx: &mut Context, error: Box<Error>) -> Box<Error> 
     error
 }
 
+/// Whether it was the upstream that broke an exchange off, and not a time-out or the client.
+pub(super) fn is_upstreams(ctx: &Context, error: &Error) -> bool {
+    *error.esource() == ErrorSource::Upstream && !ctx.is_overdue()
+}
+
+/// Whether an exchange failed because its connection did.
+pub(super) fn is_broken(error: &Error) -> bool {
+    use ErrorType::{ConnectionClosed, ReadError, WriteError};
+    matches!(error.etype(), ConnectionClosed | ReadError | WriteError)
+}
+
 /// An attempt failed on its connection; `kept`: one that was used before. Something may have been
 /// sent: only an idempotent request whose body is still at hand may be sent again, and only while
 /// no answer has begun.
@@ -183,10 +194,9 @@ pub(super) fn broken_off(
     mut error: Box<Error>,
     kept: bool,
 ) -> Box<Error> {
-    let cut = ctx.is_overdue();
     // Nobody has failed if neither side had anything to say.
-    let overdue = cut && !is_slow_client(ctx) && !session.was_upgraded();
-    let upstream_failed = *error.esource() == ErrorSource::Upstream && !cut;
+    let overdue = ctx.is_overdue() && !is_slow_client(ctx) && !session.was_upgraded();
+    let upstream_failed = is_upstreams(ctx, &error);
     let repeatable = upstream_failed
         && session.req_header().method.is_idempotent()
         && !session.retry_buffer_truncated()

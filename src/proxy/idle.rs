@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use tokio::io::AsyncReadExt;
 use tokio::task::coop::unconstrained;
 
-use super::upstream::Link;
+use super::upstream::{Link, Purpose};
 
 /// Most connections that are kept.
 const LIMIT: usize = 1024;
@@ -68,12 +68,18 @@ impl Idle {
         link.is_some()
     }
 
-    /// Closes those that the upstream has closed, or that have waited for too long.
+    /// Closes those that the upstream has closed, that have waited for too long, or whose address is
+    /// none of the upstream's any more.
     pub(super) fn sweep(&self) {
         let mut over = Vec::new();
         let mut links = self.links();
         for waiting in links.by_address.values_mut() {
-            let is_over = |link: &mut Link| link.deadline.passed() || !is_quiet(link);
+            let has_left = |Purpose {
+                                addresses, address, ..
+                            }: &Purpose| !addresses.has(*address);
+            let is_over = |link: &mut Link| {
+                link.deadline.passed() || has_left(&link.purpose) || !is_quiet(link)
+            };
             over.extend(waiting.extract_if(.., is_over));
         }
         links.by_address.retain(|_, waiting| !waiting.is_empty());
@@ -115,8 +121,8 @@ mod tests {
 
     use super::super::deadline::Deadline;
     use super::super::limit::Permit;
-    use super::super::upstream::Purpose;
     use super::*;
+    use crate::gateway::Names;
 
     fn address(port: u16) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], port))
@@ -130,6 +136,7 @@ mod tests {
             deadline: Arc::new(Deadline::new()),
             purpose: Purpose {
                 address: address(port),
+                addresses: Names::default().addresses("127.0.0.1", port),
                 tls: host.map(|host| (host.to_owned(), None)),
             },
             permit: Permit::uncounted(),

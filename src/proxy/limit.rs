@@ -22,7 +22,7 @@ pub(super) struct Permit {
 
 /// What is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Full {
+pub(super) enum LimitReached {
     /// The upstream's backend.
     Backend,
     /// The process.
@@ -45,7 +45,7 @@ impl Limit {
     }
 
     /// Counts one more connection to this upstream, if there may be one.
-    pub(super) fn enter(&self, upstream: &Upstream) -> Result<Permit, Full> {
+    pub(super) fn enter(&self, upstream: &Upstream) -> Result<Permit, LimitReached> {
         let permit = Permit {
             backend: upstream.connections.clone(),
             all: self.open.clone(),
@@ -53,24 +53,24 @@ impl Limit {
         // Both count before either is judged: dropping the permit takes both back.
         let (of_backend, of_all) = (permit.backend.enter(), permit.all.enter());
         if of_backend > self.most_of(upstream) {
-            Err(Full::Backend)
+            Err(LimitReached::Backend)
         } else if of_all > self.most() {
-            Err(Full::All)
+            Err(LimitReached::All)
         } else {
             Ok(permit)
         }
     }
 
     /// Says that a connection was refused, but not for each one.
-    pub(super) fn tell(&self, full: Full, upstream: &Upstream) {
+    pub(super) fn log_reached(&self, full: LimitReached, upstream: &Upstream) {
         match full {
-            Full::Backend if upstream.connections.may_tell() => log::warn!(
+            LimitReached::Backend if upstream.connections.should_log() => log::warn!(
                 "backend {}: all of the {} connections to its upstreams that there may be are in use: \
                  requests that need another one get 503; its max_connections allows more",
                 upstream.backend,
                 self.most_of(upstream)
             ),
-            Full::All if self.open.may_tell() => log::warn!(
+            LimitReached::All if self.open.should_log() => log::warn!(
                 "all of the {} connections to upstreams that there may be are in use: requests that \
                  need another one get 503; max_upstream_connections in [proxy] allows more, and a \
                  higher limit of open files (LimitNOFILE=, ulimit -n)",

@@ -23,6 +23,7 @@ mod explain;
 mod failure;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
+mod happy_eyeballs;
 mod head;
 mod headers;
 mod idle;
@@ -30,6 +31,7 @@ mod limit;
 mod probe;
 mod progress;
 mod record;
+mod recovery;
 mod relay;
 mod reserved;
 mod respond;

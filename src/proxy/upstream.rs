@@ -15,14 +15,15 @@ use pingora::{Error, ErrorType, OrErr};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 
 use super::authorities::Authorities;
 use super::deadline::{Deadline, Deadlines};
 use super::failure;
+use super::happy_eyeballs::{self, Attempt, Outcome, RaceError};
 use super::idle::Idle;
-use super::limit::{Full, Limit, Permit};
-use crate::gateway::Upstream;
+use super::limit::{Limit, LimitReached, Permit};
+use super::recovery::RecoveryProbes;
+use crate::gateway::{Addresses, Upstream};
 
 /// How often overdue exchanges are looked for.
 const TICK: Duration = Duration::from_millis(100);
@@ -45,9 +46,11 @@ impl Link {
 }
 
 /// What a connection may be used for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Purpose {
     pub(super) address: SocketAddr,
+    /// Those of the upstream's name: idle connections to one that has left them are closed.
+    pub(super) addresses: Arc<Addresses>,
     /// With TLS: whose certificate was shown, and the authorities that vouched for it; `None`: the
     /// system's.
     pub(super) tls: Option<(String, Option<u64>)>,
@@ -59,6 +62,7 @@ impl Purpose {
         let url = &upstream.url;
         Self {
             address,
+            addresses: upstream.addresses.clone(),
             tls: url.tls.then(|| (url.host.clone(), roots)),
         }
     }
@@ -80,6 +84,7 @@ impl Purpose {
 pub struct Connections {
     deadlines: Deadlines,
     limit: Limit,
+    pub(super) recovery: RecoveryProbes,
     authorities: Authorities,
     transport: OnceCell<TransportConnector>,
     idle: Idle,
@@ -97,14 +102,43 @@ impl Connections {
         self.idle.put(link);
     }
 
-    /// Opens one, TLS included.
+    /// Opens one to the address whose turn it is, or to another one of the upstream's: TLS included.
+    /// An error: none of them took it.
     pub(super) async fn open(
         &self,
-        upstream: &Upstream,
-        address: SocketAddr,
+        upstream: &Arc<Upstream>,
+        turn: SocketAddr,
     ) -> pingora::Result<Link> {
-        let permit = self.permit(upstream)?;
-        let stream = self.connect(upstream, address).await?;
+        let connect = |address, beside| {
+            let permit = match self.permit(upstream, beside) {
+                Err(_) if beside => return None,
+                permit => permit,
+            };
+            let attempt: Attempt<'_, _, _> =
+                Box::pin(async move { Ok((permit?, self.connect(upstream, address).await?)) });
+            Some(attempt)
+        };
+        let order = upstream.every_address(Some(turn));
+        let within = upstream.settings.connect_timeout;
+        let note = |address, outcome: Outcome<'_, Box<Error>>| {
+            let outcome = match outcome {
+                Outcome::Connected => Outcome::Connected,
+                Outcome::Failed(error) => Outcome::Failed(&**error),
+                Outcome::Slow => Outcome::Slow,
+            };
+            self.note(upstream, address, outcome);
+        };
+        let (address, (permit, stream)) =
+            match happy_eyeballs::race(order, within, connect, note).await {
+                Ok(made) => made,
+                Err(RaceError::Failed(error)) => return Err(error),
+                Err(RaceError::TimedOut) => {
+                    return Error::e_explain(ErrorType::ConnectTimedout, "connecting");
+                }
+                Err(RaceError::NoAddress) => {
+                    return Error::e_explain(ErrorType::Custom(failure::UNRESOLVED), "no address");
+                }
+            };
         let deadline = Arc::new(Deadline::new());
         self.deadlines.watch(&deadline);
         Ok(Link {
@@ -115,7 +149,33 @@ impl Connections {
         })
     }
 
-    /// Opens one that is neither counted nor kept.
+    /// Takes note of what came of an address. One that failed is tried last until a connection to it
+    /// can be made.
+    fn note(&self, upstream: &Arc<Upstream>, address: SocketAddr, outcome: Outcome<'_, Error>) {
+        let why = match outcome {
+            Outcome::Connected => return upstream.addresses.mark_working(address),
+            Outcome::Failed(error) if failure::is_ours(error) => return,
+            Outcome::Failed(error) => failure::reason(error),
+            Outcome::Slow => "no connection in time".to_owned(),
+        };
+        if upstream.addresses.mark_failed(address, &why) {
+            self.recovery.add(upstream, address);
+        }
+    }
+
+    /// An upstream took a connection at this address and closed it without an answer.
+    pub(super) fn connection_broke(
+        &self,
+        upstream: &Arc<Upstream>,
+        address: SocketAddr,
+        error: &Error,
+    ) {
+        if failure::is_broken(error) {
+            self.note(upstream, address, Outcome::Failed(error));
+        }
+    }
+
+    /// Opens one to this address, that is neither counted nor kept.
     pub(super) async fn connect(
         &self,
         upstream: &Upstream,
@@ -125,10 +185,7 @@ impl Connections {
             let transport = self.transport().await?;
             return transport.new_stream(&self.peer(upstream, address)).await;
         }
-        match timeout(upstream.settings.connect_timeout, connect(address)).await {
-            Ok(socket) => Ok(Box::new(socket?)),
-            Err(_) => Error::e_explain(ErrorType::ConnectTimedout, "connecting"),
-        }
+        Ok(Box::new(connect(address).await?))
     }
 
     /// Sets how many connections there may be in all. Those that are open stay.
@@ -136,19 +193,20 @@ impl Connections {
         self.limit.set(most);
     }
 
-    /// Leave to open one more. Idle ones go, if need be.
-    fn permit(&self, upstream: &Upstream) -> pingora::Result<Permit> {
+    /// Leave to open one more. Idle ones go, if need be, but not for one `beside` another.
+    fn permit(&self, upstream: &Upstream, beside: bool) -> pingora::Result<Permit> {
         loop {
             let full = match self.limit.enter(upstream) {
                 Ok(permit) => return Ok(permit),
+                Err(_) if beside => return Err(Error::new(ErrorType::Custom(failure::AT_LIMIT))),
                 Err(full) => full,
             };
             let closed = self.idle.close_one(|link| match full {
-                Full::Backend => link.permit.is_of(upstream),
-                Full::All => true,
+                LimitReached::Backend => link.permit.is_of(upstream),
+                LimitReached::All => true,
             });
             if !closed {
-                self.limit.tell(full, upstream);
+                self.limit.log_reached(full, upstream);
                 return Err(Error::new(ErrorType::Custom(failure::AT_LIMIT)));
             }
         }
@@ -179,7 +237,7 @@ impl Connections {
 
     /// Ends overdue exchanges and closes idle ones for as long as the process lives: what is in
     /// flight during a shutdown has its deadlines too.
-    pub async fn run(&self) {
+    pub async fn run(self: &Arc<Self>) {
         let mut tick = tokio::time::interval(TICK);
         loop {
             for _ in 0..SWEEP {
@@ -187,6 +245,7 @@ impl Connections {
                 self.deadlines.check();
             }
             self.idle.sweep();
+            self.recovery.begin(self);
         }
     }
 }

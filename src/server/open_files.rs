@@ -42,21 +42,25 @@ impl Limits {
         // Of a very low limit, a quarter.
         let room = open_files - RESERVE.min(open_files / 4);
         let clients: u64 = self.networks.iter().map(|limit| *limit as u64).sum();
-        let wanted = clients + self.upstreams as u64;
-        if wanted <= room {
+        let upstreams = self.upstreams as u64;
+        if clients + upstreams <= room {
             return self;
         }
-        for limit in self.networks.iter_mut().chain([&mut self.upstreams]) {
-            let share = u128::from(room) * (*limit as u128) / u128::from(wanted);
+        // Half for each. What one of them does not need is the other's.
+        let for_clients = clients.min((room / 2).max(room.saturating_sub(upstreams)));
+        for limit in &mut self.networks {
+            let share = u128::from(for_clients) * (*limit as u128) / u128::from(clients.max(1));
             *limit = usize::try_from(share).unwrap_or(*limit).max(1);
         }
+        let for_upstreams = upstreams.min(room - for_clients).max(1);
+        self.upstreams = usize::try_from(for_upstreams).unwrap_or(self.upstreams);
         log::warn!(
             "the process may have {open_files} files open, too few for the {clients} connections that the networks take and the {} to upstreams: they take {}, and there are {} to upstreams; \
              raise the limit (LimitNOFILE=, ulimit -n) above {}, or lower max_connections of the networks and max_upstream_connections",
-            wanted - clients,
+            upstreams,
             self.networks.iter().sum::<usize>(),
             self.upstreams,
-            wanted + RESERVE
+            clients + upstreams + RESERVE
         );
         self
     }
@@ -86,8 +90,13 @@ mod tests {
             fit(wanted, 15_000, Some(27_000)),
             all(10_000, 1_000, 15_000)
         );
-        assert_eq!(fit(wanted, 15_000, Some(13_500)), all(5_000, 500, 7_500));
-        assert_eq!(fit(wanted, 15_000, Some(1_024)), all(295, 29, 443));
-        assert_eq!(fit(&[10_000, 1], 15_000, Some(4)), all(1, 1, 1));
+        assert_eq!(
+            fit(wanted, 15_000, Some(22_500)),
+            all(10_000, 1_000, 11_000)
+        );
+        assert_eq!(fit(wanted, 15_000, Some(11_500)), all(5_000, 500, 5_500));
+        assert_eq!(fit(wanted, 1_000, Some(11_500)), all(9_090, 909, 1_000));
+        assert_eq!(fit(wanted, 15_000, Some(1_024)), all(349, 34, 384));
+        assert_eq!(fit(&[10_000, 1], 15_000, Some(4)), all(1, 1, 2));
     }
 }

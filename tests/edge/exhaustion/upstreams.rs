@@ -72,7 +72,7 @@ fn a_connection_to_an_upstream_takes_one_descriptor() {
     let _client = streams(&edge, 80, END_STREAM | END_HEADERS, GET);
     assert!(becomes_true(PATIENCE, || slow.upstream.count() == 80));
     let taken = edge.descriptors() - before;
-    assert!((81..95).contains(&taken), "{taken} for 80 requests of one client");
+    assert!((75..95).contains(&taken), "{taken} for 80 requests of one client");
 }
 
 #[test]
@@ -154,7 +154,11 @@ fn a_reload_changes_the_limits() {
         text.replace("max_upstream_connections = 100", "max_upstream_connections = 1")
     });
     edge.signal(Signal::SIGHUP);
-    assert!(becomes_true(PATIENCE, || edge.get("/other/x").send().status == 503));
+    assert!(becomes_true(PATIENCE, || {
+        // An idle one would serve on.
+        other.close_connections();
+        edge.get("/other/x").send().status == 503
+    }));
     slow.open.store(true, Ordering::SeqCst);
     assert!(becomes_true(PATIENCE, || edge.get("/other/x").send().status == 200));
 }
@@ -240,7 +244,7 @@ fn streams_whose_bodies_never_come_reach_the_limit_and_no_further() {
 fn upgrades_count_as_everything_else_does() {
     let upstream = Upstream::with(|exchange| {
         exchange.write(
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n",
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
         );
         while exchange.read_raw().is_ok_and(|bytes| !bytes.is_empty()) {}
         exchange.close();
@@ -249,7 +253,7 @@ fn upgrades_count_as_everything_else_does() {
     let ask = || {
         let mut client = edge.connect();
         client
-            .send("GET /api/x HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n");
+            .send("GET /api/x HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
         let status = client.head().status;
         (client, status)
     };

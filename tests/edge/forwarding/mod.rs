@@ -11,6 +11,7 @@ mod early;
 mod fields;
 mod http2;
 mod kept;
+mod names;
 mod streams;
 mod timeouts;
 mod tunnels;

@@ -375,7 +375,7 @@ fn a_name_that_leads_to_the_management_api_leads_nowhere() {
     let upstream = found.route.pipeline.backends()[0].upstream().unwrap();
     assert_eq!(upstream.address(), None);
     upstream.addresses.set("10.1.2.3:9090".parse().unwrap());
-    assert!(upstream.address().is_some() && upstream.every_address().len() == 1);
+    assert!(upstream.address().is_some() && upstream.every_address(None).len() == 1);
     for refused in [
         "127.0.0.1:9090",
         "[::ffff:127.0.0.1]:9090",
@@ -388,7 +388,7 @@ fn a_name_that_leads_to_the_management_api_leads_nowhere() {
         upstream.addresses.set(refused.parse().unwrap());
         assert_eq!(upstream.address(), None, "{refused}");
         assert!(
-            upstream.every_address().is_empty(),
+            upstream.every_address(None).is_empty(),
             "nor do checks: {refused}"
         );
     }
