@@ -6,21 +6,21 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::HeaderName;
 
 use super::idle::is_quiet;
 use super::upstream::Link;
 use crate::gateway::Upstream;
 
-/// Whether a request or an answer has to do with an authentication of the connection.
-pub(super) fn authenticates(headers: &HeaderMap) -> bool {
+/// Whether a request, in its `Authorization`, or an answer, in its `WWW-Authenticate`, has to do with
+/// an authentication of the connection.
+pub(super) fn authenticates(headers: &HeaderMap, name: HeaderName) -> bool {
     let is_scheme = |challenge: &[u8]| {
         let mut words = challenge.split(|byte| byte.is_ascii_whitespace());
         let scheme = words.find(|word| !word.is_empty()).unwrap_or_default();
         scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
     };
-    let values = [AUTHORIZATION, WWW_AUTHENTICATE];
-    let mut values = values.iter().flat_map(|name| headers.get_all(name));
+    let mut values = headers.get_all(name).iter();
     values.any(|value| value.as_bytes().split(|&byte| byte == b',').any(is_scheme))
 }
 
@@ -84,7 +84,8 @@ impl fmt::Debug for Bound {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
+    use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 
     use super::*;
 
@@ -95,7 +96,7 @@ mod tests {
             for value in values {
                 headers.append(&name, HeaderValue::from_static(value));
             }
-            authenticates(&headers)
+            authenticates(&headers, name)
         };
         for values in [
             &["NTLM"][..],

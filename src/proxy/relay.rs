@@ -10,6 +10,7 @@ use std::task::{Context as Waking, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{self, HeaderName};
 use http::{HeaderMap, StatusCode};
 use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
@@ -115,7 +116,7 @@ impl Exchange {
         ctx: &mut Context,
     ) -> pingora::Result<()> {
         let request = target::request(session, ctx, ctx.upstream())?;
-        self.authenticate(&request.headers, ctx)?;
+        self.authenticate(&request.headers, header::AUTHORIZATION, ctx)?;
         let written = self.upstream.write_request_header(Box::new(request)).await;
         written.map_err(|error| error.into_up())?;
         // What was read of the body before, by the first attempt or for it.
@@ -161,8 +162,13 @@ impl Exchange {
 
     /// Takes note of an authentication of the connection. An error: it is one of a connection that
     /// others use too.
-    fn authenticate(&mut self, headers: &HeaderMap, ctx: &Context) -> pingora::Result<()> {
-        if !bound::authenticates(headers) {
+    fn authenticate(
+        &mut self,
+        headers: &HeaderMap,
+        name: HeaderName,
+        ctx: &Context,
+    ) -> pingora::Result<()> {
+        if !bound::authenticates(headers, name) {
             return Ok(());
         }
         self.binds = true;

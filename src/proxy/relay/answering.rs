@@ -103,7 +103,7 @@ impl Exchange {
                 "its answer has a Content-Length beside Transfer-Encoding",
             ));
         }
-        self.authenticate(&head.headers, ctx)?;
+        self.authenticate(&head.headers, header::WWW_AUTHENTICATE, ctx)?;
         self.closes |= answer::closes(&head.headers);
         self.suspicious = answer::is_bodiless(&session.req_header().method, head.status);
         self.refused = head.status.as_u16() >= 300;
