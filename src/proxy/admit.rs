@@ -9,7 +9,7 @@ use super::connection::Connection;
 use super::context::Context;
 use super::head::{self, Head};
 use super::respond::Refusal;
-use super::{Edge, headers, reserved};
+use super::{Edge, client_address, headers, reserved};
 use crate::auth::{Admission, Chain};
 use crate::gateway::{self, Stage};
 
@@ -115,9 +115,8 @@ impl Edge {
         ctx.version = request.version;
         if let Some(peer) = ctx.peer.map(|peer| peer.ip().to_canonical()) {
             ctx.peer_is_trusted = gateway.trusts(peer);
-            ctx.client = Some(headers::client(&request.headers, peer, |address| {
-                gateway.trusts(address)
-            }));
+            ctx.client =
+                client_address::client(&request.headers, peer, |address| gateway.trusts(address));
         }
         let given = if ctx.peer_is_trusted {
             headers::given_request_id(&request.headers)

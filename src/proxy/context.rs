@@ -41,7 +41,8 @@ pub struct Context {
     pub(super) tls: bool,
     /// The certificate that it showed, and the authorities that count now.
     pub(super) certificate: Option<(Arc<Connection>, ClientCa)>,
-    /// The client behind trusted proxies.
+    /// The client behind trusted proxies; `None`: they name none that can be read. Such clients are
+    /// counted together, and no rule that allows addresses lets them pass.
     pub(super) client: Option<IpAddr>,
     pub(super) request_id: Option<HeaderValue>,
     /// Whether the client sent a field name that some servers take for another one.

@@ -21,6 +21,11 @@ pub enum Cut {
     WriteTimeout,
     /// The listener was full, and it was slow with the body of its request.
     CrowdedBody,
+    /// The TLS handshake was not over in time.
+    HandshakeTimeout,
+    /// What it sent as HTTP/2 ended the connection: an error that h2 reports for all of its
+    /// streams, or too many malformed ones.
+    Http2Error,
 }
 
 impl Cut {
@@ -35,6 +40,8 @@ impl Cut {
             Self::Gone => "gone",
             Self::WriteTimeout => "write_timeout",
             Self::CrowdedBody => "crowded_body",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::Http2Error => "http2_error",
         }
     }
 
@@ -48,6 +55,8 @@ impl Cut {
             Self::Gone,
             Self::WriteTimeout,
             Self::CrowdedBody,
+            Self::HandshakeTimeout,
+            Self::Http2Error,
         ]
         .into_iter()
         .find(|cut| *cut as u8 == value)

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{Method, Version, header};
+use http::{HeaderMap, Method, Version, header};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
@@ -215,7 +215,7 @@ pub(super) fn read_http1(raw: &Bytes) -> Result<Head, HeadError> {
 /// HTTP/2 has framing of its own; what is left is the authority, which `:authority` and `Host` must
 /// agree on (RFC 9113 section 8.3.1).
 fn read_http2(header: &RequestHeader) -> Result<Head, HeadError> {
-    if header.headers.len() > MAX_FIELDS {
+    if fields_of_http2(&header.headers) > MAX_FIELDS {
         return Err(HeadError::TooLarge);
     }
     let mut hosts = header.headers.get_all(http::header::HOST).iter();
@@ -252,6 +252,17 @@ fn read_http2(header: &RequestHeader) -> Result<Head, HeadError> {
         path: Bytes::copy_from_slice(path),
         query: query.map(Bytes::copy_from_slice),
     })
+}
+
+/// How many fields there are. `Cookie` is one however many crumbs it comes in: clients split it for
+/// the compression's sake (RFC 9113 section 8.2.3), and a browser sends each cookie on its own.
+fn fields_of_http2(headers: &HeaderMap) -> usize {
+    let fields = headers.len();
+    if fields <= MAX_FIELDS {
+        return fields;
+    }
+    let crumbs = headers.get_all(http::header::COOKIE).iter().count();
+    fields - crumbs.saturating_sub(1)
 }
 
 /// Lines that end in CR LF and hold neither of them nor NUL; a line that begins with white space is

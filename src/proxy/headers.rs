@@ -7,6 +7,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request};
 use pingora::http::RequestHeader;
 
+use super::client_address::X_FORWARDED_FOR;
 use super::context::Context;
 use super::withheld;
 use crate::gateway::Upstream;
@@ -14,7 +15,6 @@ use crate::telemetry::access;
 
 const X_AUTH_METHOD: HeaderName = HeaderName::from_static("x-auth-method");
 const X_AUTH_SUBJECT: HeaderName = HeaderName::from_static("x-auth-subject");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// How the client came, towards the upstream.
 pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -31,30 +31,6 @@ const ADDED: usize = 8;
 pub(super) fn take(request: &mut RequestHeader) -> Parts {
     let empty = Request::new(()).into_parts().0;
     std::mem::replace(request, empty.into()).into()
-}
-
-/// The client behind the trusted proxies: the rightmost address of `X-Forwarded-For` that none of
-/// them has, or the peer itself.
-pub(super) fn client(headers: &HeaderMap, peer: IpAddr, trusts: impl Fn(IpAddr) -> bool) -> IpAddr {
-    if !trusts(peer) {
-        return peer;
-    }
-    let mut client = peer;
-    for value in headers.get_all(X_FORWARDED_FOR).iter().rev() {
-        for address in value.as_bytes().rsplit(|&byte| byte == b',') {
-            let parsed = std::str::from_utf8(address)
-                .ok()
-                .and_then(|address| address.trim().parse().ok());
-            let Some(address) = parsed else {
-                return client;
-            };
-            client = address;
-            if !trusts(address) {
-                return client;
-            }
-        }
-    }
-    client
 }
 
 /// The id that a trusted peer gave the request, if it is fit to be logged.
@@ -321,28 +297,5 @@ mod tests {
         let switched = ["connection: Upgrade", "upgrade: websocket"];
         assert_eq!(left(&socket, http::Version::HTTP_11), switched);
         assert!(left(&socket, http::Version::HTTP_10).is_empty());
-    }
-
-    #[test]
-    fn the_client_is_the_rightmost_address_that_is_not_trusted() {
-        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        let trusts = |address: IpAddr| address.is_loopback();
-        for (peer, forwarded, expected) in [
-            ("9.9.9.9", &["1.1.1.1"][..], "9.9.9.9"),
-            ("127.0.0.1", &[], "127.0.0.1"),
-            ("127.0.0.1", &["1.1.1.1, 2.2.2.2, 127.0.0.2"], "2.2.2.2"),
-            ("127.0.0.1", &["1.1.1.1", "2.2.2.2"], "2.2.2.2"),
-            ("127.0.0.1", &["1.1.1.1, junk"], "127.0.0.1"),
-        ] {
-            let mut headers = HeaderMap::new();
-            for value in forwarded {
-                headers.append(X_FORWARDED_FOR, HeaderValue::from_static(value));
-            }
-            assert_eq!(
-                client(&headers, ip(peer), trusts),
-                ip(expected),
-                "{peer} {forwarded:?}"
-            );
-        }
     }
 }

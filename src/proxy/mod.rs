@@ -11,6 +11,7 @@ mod backlog;
 mod body_rate;
 mod bound;
 mod checks;
+mod client_address;
 mod client_limits;
 mod connection;
 mod context;

@@ -1,9 +1,9 @@
 //! The request that the upstream gets, and its target.
 
 use bytes::Bytes;
-use http::Version;
-use http::header::{self, HeaderValue};
+use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
+use http::{Method, Version};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
@@ -23,9 +23,17 @@ pub(super) fn request(
     // for each change; without it, names go out in lower case.
     let mut parts = session.req_header().as_owned_parts();
     headers::prepare(&mut parts, ctx, upstream);
-    if has_body && !parts.headers.contains_key(header::CONTENT_LENGTH) {
+    if has_body && !parts.headers.contains_key(CONTENT_LENGTH) {
         let chunked = HeaderValue::from_static("chunked");
-        parts.headers.insert(header::TRANSFER_ENCODING, chunked);
+        parts.headers.insert(TRANSFER_ENCODING, chunked);
+    }
+    // Over HTTP/2, a request says that it has no body by ending with its head. Over HTTP/1.1, a
+    // method that has a use for one says so by its length (RFC 9110 section 8.6): some servers
+    // answer 411, and some wait.
+    if !has_body && takes_body(&parts.method) && !parts.headers.contains_key(CONTENT_LENGTH) {
+        parts
+            .headers
+            .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     parts.version = Version::HTTP_11;
     let Some(target) = of(ctx, upstream) else {
@@ -43,6 +51,11 @@ pub(super) fn request(
             Ok(request)
         }
     }
+}
+
+/// Whether a body is what the method is about (RFC 9110 section 9.3, RFC 5789).
+fn takes_body(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
 /// That of the attempt at hand; `None`: no upstream has one.

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::auth::ClientCertificate;
 use crate::gateway::{ClientCa, Listener};
-use crate::proxy::Connection;
+use crate::proxy::{Connection, Cut};
 
 /// How long a handshake may take. (Pingora's own limit is a minute.)
 const LIMIT: Duration = Duration::from_secs(10);
@@ -70,11 +70,8 @@ pub(super) async fn handshake(
             return None;
         }
         Err(_) => {
-            log::info!(
-                "TLS handshake with {} failed: not over after {} s",
-                peer(),
-                LIMIT.as_secs()
-            );
+            // Counted, and logged at `debug`, as every connection that is closed for a limit.
+            connection.progress().cut(Cut::HandshakeTimeout);
             return None;
         }
     };

@@ -113,3 +113,19 @@ fn targets() {
         assert_eq!(head, Err(HeadError::Target), "{target}");
     }
 }
+
+#[test]
+fn crumbs_of_a_cookie_are_one_field() {
+    let count = |cookies: usize, others: usize| {
+        let mut headers = HeaderMap::new();
+        for _ in 0..cookies {
+            headers.append("cookie", http::HeaderValue::from_static("a=b"));
+        }
+        for _ in 0..others {
+            headers.append("x", http::HeaderValue::from_static("y"));
+        }
+        fields_of_http2(&headers) <= MAX_FIELDS
+    };
+    assert!(count(150, 99) && count(1, 99) && count(0, 100) && count(100, 0));
+    assert!(!count(150, 100) && !count(1, 100) && !count(0, 101));
+}

@@ -271,7 +271,9 @@ impl Drop for Admission {
             Some(Cut::Gone) => {
                 self.gate.metrics.open.fetch_sub(1, Ordering::Relaxed);
             }
-            Some(Cut::Resets) => self.gate.has_cut(Cut::Resets),
+            Some(cut @ (Cut::Resets | Cut::HandshakeTimeout | Cut::Http2Error)) => {
+                self.gate.has_cut(cut);
+            }
             _ if progress.ends() => {
                 self.gate.metrics.open.fetch_sub(1, Ordering::Relaxed);
             }
@@ -456,13 +458,26 @@ mod tests {
 
     #[test]
     fn what_the_stream_cuts_itself_is_taken_off_once() {
-        let bench = Bench::new(2);
-        let [gone, resetting] = [(); 2].map(|()| bench.open().unwrap());
-        gone.0.progress().cut(Cut::Gone);
-        resetting.0.progress().cut(Cut::Resets);
+        let cuts = [
+            Cut::Gone,
+            Cut::Resets,
+            Cut::HandshakeTimeout,
+            Cut::Http2Error,
+        ];
+        let bench = Bench::new(cuts.len());
+        let open = cuts.map(|cut| {
+            let connection = bench.open().unwrap();
+            connection.0.progress().cut(cut);
+            connection
+        });
         bench.gate.sweep();
-        drop((gone, resetting));
+        drop(open);
         assert_eq!(bench.count(), 0);
-        assert_eq!(bench.gate.metrics.closed(), [("resets", 1)]);
+        let mut closed = bench.gate.metrics.closed();
+        closed.sort_unstable();
+        assert_eq!(
+            closed,
+            [("handshake_timeout", 1), ("http2_error", 1), ("resets", 1)]
+        );
     }
 }

@@ -255,6 +255,9 @@ fn failures_count_for_each_client_address() {
         "the rightmost address that is not trusted counts, whatever stands before it"
     );
     assert_eq!(status("192.0.2.1, 192.0.2.2", &wrong(5)), 401, "and here it is the other one");
+    assert_eq!(status("192.0.2.1:4711", &wrong(6)), 429, "whatever the port");
+    assert_eq!(["unknown", "junk", "x:1"].map(|who| status(who, &wrong(7))), [401, 401, 429]);
+    assert_eq!(status("192.0.2.9:1", &ALICE.credential()), 200, "nobody else is locked out");
 }
 
 #[test]

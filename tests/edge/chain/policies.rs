@@ -88,7 +88,25 @@ fn addresses_are_those_behind_the_trusted_proxies() {
         ("192.0.2.1", false),
         ("10.1.1.1, 192.0.2.1", false),
         ("2001:db9::1", false),
+        ("10.1.1.1:4711", true),
+        ("[2001:db8::1]", true),
+        ("[2001:db8::1]:443", true),
+        ("\"10.1.1.1\"", true),
+        ("\"[2001:db8::1]:443\"", true),
+        ("6.6.6.6:1, 10.1.1.1:2, 127.0.0.9:3", true),
+        ("nonsense, 10.1.1.1", true),
+        ("10.6.6.6:4711", false),
+        ("192.0.2.1:80", false),
         ("10.1.1.1, nonsense", false),
+        ("10.1.1.1, unknown", false),
+        ("10.1.1.1, _hidden, 127.0.0.9", false),
+        ("10.1.1.1, ", false),
+        ("10.1.1.1,,127.0.0.9", false),
+        ("", false),
+        ("10.1.1.1:x", false),
+        ("[10.1.1.1]", false),
+        ("\"10.1.1.1", false),
+        ("for=10.1.1.1", false),
     ];
     for rules in [[allow.as_str(), deny.as_str()], [deny.as_str(), allow.as_str()]] {
         let edge = edge_of(&upstream, &["access"], &access(&rules)).proxy(TRUSTED).start();
@@ -114,6 +132,45 @@ fn addresses_are_those_behind_the_trusted_proxies() {
         assert_forbidden("the last of two fields counts", &split);
         assert_forbidden("the peer itself", &edge.get("/api/x").send());
     }
+}
+
+#[test]
+fn a_client_without_an_address_is_nobody_and_not_the_proxy() {
+    let upstream = Upstream::start();
+    let everybody = "{ type = \"allow_all\" }";
+    for rules in [
+        // The proxy's own network, as an inside-only list has it.
+        vec![ip("ip_allow", &["127.0.0.0/8", "::/0", "0.0.0.0/0"])],
+        // Nobody knows that it is not one of these.
+        vec![everybody.to_owned(), ip("ip_deny", &["192.0.2.1"])],
+    ] {
+        let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+        let edge = edge_of(&upstream, &["access"], &access(&rules)).proxy(TRUSTED).start();
+        assert_eq!(edge.get("/api/x").send().status, 200, "the proxy itself");
+        for client in ["unknown", "203.0.113.9:x", "\"203.0.113.9", "203.0.113.9, ", "unix:"] {
+            assert_forbidden(client, &from(&edge, client).send());
+        }
+        let log = edge.log();
+        assert_eq!(log.matches("client=- ").count(), 5, "{log}");
+    }
+}
+
+#[test]
+fn a_port_does_not_make_another_client_and_junk_is_one_client() {
+    let upstream = Upstream::start();
+    let edge = limited(&upstream, 1, 3600).start();
+    for (clients, name) in [
+        (&["192.0.2.1:1", "192.0.2.1:2", "\"192.0.2.1\"", "192.0.2.1"][..], "one address"),
+        (&["[2001:db8::1]:1", "2001:db8::1", "[2001:db8::2]"], "one network of 64 bits"),
+        (&["unknown", "junk", "192.0.2.7:x", "[192.0.2.8]"], "no address"),
+    ] {
+        let statuses: Vec<u16> =
+            clients.iter().map(|client| from(&edge, client).send().status).collect();
+        let (first, rest) = statuses.split_first().expect("a client");
+        assert_eq!(*first, 200, "{name}");
+        assert!(rest.iter().all(|status| *status == 429), "{name}: {statuses:?}");
+    }
+    assert_eq!(edge.get("/api/x").send().status, 200, "the proxy itself is somebody else");
 }
 
 #[test]

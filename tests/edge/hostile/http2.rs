@@ -308,3 +308,49 @@ fn crumbs_of_a_cookie_are_joined() {
     let seen = bench.upstream.since(&start).unwrap();
     assert_eq!(seen[0].values("cookie"), ["a=1; b=2; c=3; d=4"]);
 }
+
+#[test]
+fn a_cookie_is_one_field_however_many_crumbs_it_has() {
+    let bench = Bench::start();
+    let crumbs: Vec<String> = (0..150).map(|at| format!("c{at:03}=xxxxxxxxxxxxxxx")).collect();
+    for (others, expected) in [(0, Forwarded("")), (98, Forwarded("")), (99, RefusedSomehow)] {
+        let start = bench.upstream.mark();
+        let row = bench.rows.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut fields = bench.good(&format!("/api/row-{row}"));
+        for (at, crumb) in crumbs.iter().enumerate() {
+            if at < others {
+                fields.push((format!("x-{at}").into(), "1".into()));
+            }
+            fields.push(("cookie".into(), crumb.clone().into()));
+        }
+        let head = frame(HEADERS, END_STREAM | END_HEADERS, 1, &encode(&fields));
+        assert_eq!(bench.judge_frames(&format!("{others} others"), &head, expected), None);
+        let seen = bench.upstream.since(&start).unwrap();
+        let row = seen.iter().find(|request| request.target == format!("/row-{row}"));
+        if matches!(expected, Forwarded(_)) {
+            assert_eq!(row.expect("the row").values("cookie"), [crumbs.join("; ")]);
+        }
+    }
+}
+
+#[test]
+fn a_request_without_a_body_says_so_as_http1_does() {
+    let bench = Bench::start();
+    for (method, length) in [
+        ("POST", &["0"][..]),
+        ("PUT", &["0"]),
+        ("PATCH", &["0"]),
+        ("GET", &[]),
+        ("DELETE", &[]),
+        ("PROPFIND", &[]),
+    ] {
+        let start = bench.upstream.mark();
+        let block = bench.block(&[Set(":method", method)]);
+        let head = frame(HEADERS, END_STREAM | END_HEADERS, 1, &block);
+        assert_eq!(bench.judge_frames(method, &head, Forwarded("")), None);
+        let seen = bench.upstream.since(&start).unwrap();
+        let row = seen.iter().find(|request| request.target.starts_with("/row-")).expect("the row");
+        assert_eq!(row.values("content-length"), length, "{method}");
+        assert!(row.values("transfer-encoding").is_empty(), "{method}");
+    }
+}
