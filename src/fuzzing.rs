@@ -5,5 +5,6 @@
 
 pub use crate::auth::fuzzing::{bearer_token, htpasswd, key_set, user_and_password};
 pub use crate::management::fuzzing::{authorize_body, token_body};
-pub use crate::proxy::fuzzing::{Head, request_head, upstream_target};
+pub use crate::proxy::fuzzing::{Head, forwarded_address, request_head, upstream_target};
 pub use crate::runbeam::fuzzing::{exact_origin, named_origin, printable};
+pub use crate::server::fuzzing::request_end;

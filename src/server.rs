@@ -53,6 +53,9 @@ pub(crate) use handover::Directory;
 pub use handover::TakeOverError;
 pub use sockets::Inherited;
 
+#[cfg(fuzzing)]
+pub(crate) use guard::fuzzing;
+
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -334,7 +337,7 @@ impl ServeHttp for Told {
         if let Some(connection) = Connection::of(session.digest())
             && !session.is_http2()
         {
-            connection.progress().head_is_complete(None);
+            connection.progress().head_is_complete();
         }
         session.set_write_timeout(Some(PATIENCE));
         self.0.response(session).await

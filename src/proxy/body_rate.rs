@@ -331,7 +331,7 @@ mod tests {
         let mut rate = Some(rate(240));
         let progress = rate.as_ref().unwrap().connection.clone();
         let stalled = || progress.progress().spare(STALL, Duration::MAX).is_some();
-        progress.progress().head_is_complete(None);
+        progress.progress().head_is_complete();
         let short = |counts: bool, told: bool, rate: &mut Option<BodyRate>| {
             let rate = rate.as_mut().unwrap();
             rate.since = Instant::now().checked_sub(SECOND * 4);

@@ -1,7 +1,7 @@
 //! What a connection brings along for its requests: how far it has come, what its client is held
 //! to, and the client's certificate.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ pub struct Connection {
     /// given up, and how many these are.
     given_up: Mutex<Vec<u64>>,
     given_up_count: AtomicUsize,
+    /// 0, or the status that the last head was answered with before it became a request.
+    refused: AtomicU16,
 }
 
 /// While this lives, a stream of an HTTP/2 connection is being served.
@@ -53,6 +55,7 @@ impl Connection {
             backlog: Backlog::default(),
             given_up: Mutex::default(),
             given_up_count: AtomicUsize::new(0),
+            refused: AtomicU16::new(0),
         }
     }
 
@@ -92,6 +95,16 @@ impl Connection {
     /// How far it has come.
     pub fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    /// Takes note that a head was answered with this status before it became a request.
+    pub fn is_refused(&self, status: u16) {
+        self.refused.store(status, Ordering::Relaxed);
+    }
+
+    /// The status that the last head was answered with, if it did not become a request.
+    pub fn refused(&self) -> Option<u16> {
+        Some(self.refused.load(Ordering::Relaxed)).filter(|status| *status > 0)
     }
 
     /// Begins to serve a stream.

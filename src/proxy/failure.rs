@@ -7,6 +7,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
 
 use super::context::Context;
+use super::malformed::Malformed;
 use super::respond::{self, Refusal};
 
 /// The kind of error for an upstream whose name has no address yet.
@@ -243,6 +244,9 @@ pub(super) fn refusal_for(error: &Error, ctx: &Context) -> Option<Refusal> {
     }
     if ctx.is_overdue() {
         return Some(Refusal::too_slow("upstream_timeout"));
+    }
+    if let Some(malformed) = Malformed::of(error) {
+        return Some(Refusal::malformed(malformed.reason()));
     }
     Some(match (error.etype(), error.esource()) {
         (ErrorType::HTTPStatus(413), _) => Refusal::body_too_large(),

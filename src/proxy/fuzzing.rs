@@ -31,3 +31,8 @@ pub fn request_head(raw: &Bytes) -> Result<Head, (u16, &'static str)> {
 pub fn upstream_target(base: &str, prefix: &str, path: &str, query: Option<&[u8]>) -> Vec<u8> {
     super::target::target(base, prefix, path, query)
 }
+
+/// The address that an entry of `X-Forwarded-For` holds.
+pub fn forwarded_address(entry: &[u8]) -> Option<std::net::IpAddr> {
+    super::client_address::address(entry)
+}

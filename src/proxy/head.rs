@@ -15,9 +15,9 @@ use pingora_proxy::Session;
 use crate::auth::is_tchar;
 
 /// Largest header block, bytes.
-const MAX_HEAD: usize = 64 * 1024;
+pub const MAX_HEAD: usize = 64 * 1024;
 /// Most header fields.
-const MAX_FIELDS: usize = 100;
+pub const MAX_FIELDS: usize = 100;
 /// Most fields that `Connection` may name.
 const MAX_NOMINATIONS: usize = 9;
 /// Fields that it may not name.

@@ -29,6 +29,7 @@ mod head;
 mod headers;
 mod idle;
 mod limit;
+mod malformed;
 mod probe;
 mod progress;
 mod record;
@@ -61,6 +62,8 @@ pub use client_limits::ClientLimits;
 pub use connection::{Connection, Served};
 pub use cut::Cut;
 pub use explain::{End, Explanation};
+pub use head::{MAX_FIELDS, MAX_HEAD};
+pub use malformed::Malformed;
 pub use probe::Probe;
 pub use progress::{Clock, Limits, Phase, Progress, Spare};
 pub use upstream::Connections;
@@ -97,9 +100,8 @@ impl Edge {
             // One stream may stall while its connection does not.
             session.set_write_timeout(Some(PATIENCE));
         } else {
-            let body = head::body_length(session);
             if let Some(connection) = Connection::of(session.digest()) {
-                connection.progress().head_is_complete(body);
+                connection.progress().head_is_complete();
             }
         }
         ctx.body_rate = BodyRate::of(session);

@@ -64,9 +64,6 @@ pub enum Phase {
     Idle,
 }
 
-/// The length of a body of which only its framing tells it.
-const UNKNOWN: u64 = u64::MAX;
-
 /// How long a connection may go without headway.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -103,8 +100,8 @@ pub struct Progress {
     stalled: AtomicU32,
     /// Since when one has, by the guard's clock.
     stalled_since: AtomicU64,
-    /// HTTP/1: the length of the body of the request at hand, or [`UNKNOWN`].
-    body: AtomicU64,
+    /// HTTP/1: whether what comes is of another protocol, such as WebSocket.
+    switched: AtomicBool,
     /// Since when a write has been waiting for the client, by the guard's clock, and 1; 0: none is.
     blocked: AtomicU64,
     /// 0, or why it was cut.
@@ -122,7 +119,7 @@ impl Progress {
             streams: AtomicU32::new(0),
             stalled: AtomicU32::new(0),
             stalled_since: AtomicU64::new(0),
-            body: AtomicU64::new(UNKNOWN),
+            switched: AtomicBool::new(false),
             blocked: AtomicU64::new(0),
             cut: AtomicU8::new(0),
             over: AtomicBool::new(false),
@@ -174,26 +171,26 @@ impl Progress {
         self.enter(Phase::Idle);
     }
 
-    /// HTTP/1: the head is there as a whole, and behind it a body of so many bytes; `None`: only
-    /// its framing tells.
-    pub fn head_is_complete(&self, body: Option<u64>) {
-        self.body.store(body.unwrap_or(UNKNOWN), Ordering::Relaxed);
+    /// HTTP/1: the head is there as a whole.
+    pub fn head_is_complete(&self) {
         self.enter(Phase::Busy);
     }
 
-    /// HTTP/1: a request is over, and the connection is ready for another one. Returns what
-    /// [`Self::head_is_complete`] said of its body.
-    pub fn awaits_request(&self) -> Option<u64> {
+    /// HTTP/1: a request is over, and the connection is ready for another one.
+    pub fn awaits_request(&self) {
         if self.phase().0 == Phase::Busy {
             self.enter(Phase::Idle);
         }
-        let body = self.body.load(Ordering::Relaxed);
-        (body != UNKNOWN).then_some(body)
     }
 
-    /// HTTP/1: behind the request that is over, the next head has begun to arrive.
-    pub fn next_head_has_begun(&self) {
-        self.enter(Phase::NextHead);
+    /// HTTP/1: from now on, what comes is no request of it.
+    pub fn switches_protocols(&self) {
+        self.switched.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has.
+    pub fn has_switched(&self) -> bool {
+        self.switched.load(Ordering::Relaxed)
     }
 
     /// HTTP/2: a stream is served until the guard is dropped.
@@ -382,10 +379,10 @@ mod tests {
         progress.bytes_arrived(true);
         progress.bytes_arrived(true);
         assert_eq!(at(&progress, 10), Some(Cut::HeadTimeout));
-        progress.head_is_complete(Some(3));
+        progress.head_is_complete();
         assert!(progress.has_sent_a_head());
         assert_eq!(at(&progress, 1000), None, "a request may take its time");
-        assert_eq!(progress.awaits_request(), Some(3));
+        progress.awaits_request();
         assert_eq!(at(&progress, 1059), None);
         assert_eq!(at(&progress, 1060), Some(Cut::Idle));
         progress.bytes_arrived(true);
@@ -425,7 +422,7 @@ mod tests {
         let progress = Progress::new(Arc::default());
         let spare = || progress.spare(Duration::from_secs(1), Duration::MAX);
         at(&progress, 3);
-        progress.head_is_complete(None);
+        progress.head_is_complete();
         assert_eq!(spare(), None, "HTTP/1, busy");
         progress.body_stalls(true);
         assert_eq!(spare(), Some((Spare::StalledBody, 3_000)));

@@ -18,6 +18,7 @@ use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::{Error, ErrorType};
 use pingora_proxy::Session;
 
+use super::connection::Connection;
 use super::context::Context;
 use super::duplex::{self, Outbox};
 use super::{bound, failure, head, target};
@@ -360,6 +361,9 @@ impl Exchange {
             self.upgraded = true;
             // From now on, the client may send what it likes.
             self.asked = false;
+            if let Some(connection) = Connection::of(session.digest()) {
+                connection.progress().switches_protocols();
+            }
         }
         self.asked |= session.is_body_done();
     }

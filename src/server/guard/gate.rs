@@ -327,7 +327,7 @@ mod tests {
     fn the_oldest_without_a_whole_head_goes() {
         let bench = Bench::new(3);
         let [kept, slow, new] = [(); 3].map(|()| bench.open().unwrap());
-        kept.0.progress().head_is_complete(None);
+        kept.0.progress().head_is_complete();
         slow.0.progress().bytes_arrived(true);
         let next = bench.open().unwrap();
         assert_eq!(
@@ -348,7 +348,7 @@ mod tests {
         let bench = Bench::new(2);
         let [busy, idle] = [(); 2].map(|()| bench.open().unwrap());
         for connection in [&busy, &idle] {
-            connection.0.progress().head_is_complete(None);
+            connection.0.progress().head_is_complete();
         }
         assert!(bench.open().is_none(), "both are busy");
         assert_eq!(bench.gate.metrics.closed(), [("refused", 1)]);
@@ -366,7 +366,7 @@ mod tests {
         let bench = Bench::new(2);
         let [idle, slow] = [(); 2].map(|()| bench.open().unwrap());
         for connection in [&idle, &slow] {
-            connection.0.progress().head_is_complete(None);
+            connection.0.progress().head_is_complete();
             connection.0.progress().awaits_request();
         }
         slow.0.progress().bytes_arrived(true);
@@ -376,7 +376,7 @@ mod tests {
             (Some(Cut::CrowdedIdle), None),
             "it has just begun"
         );
-        first.0.progress().head_is_complete(None);
+        first.0.progress().head_is_complete();
         first.0.progress().awaits_request();
         bench.clock.advance(SLOW);
         let _second = bench.open().unwrap();
@@ -388,7 +388,7 @@ mod tests {
         let bench = Bench::new(2);
         let [unread, idle] = [(); 2].map(|()| bench.open().unwrap());
         for connection in [&unread, &idle] {
-            connection.0.progress().head_is_complete(None);
+            connection.0.progress().head_is_complete();
         }
         unread.0.progress().write_waits();
         assert!(bench.open().is_none(), "it may still read");
@@ -396,7 +396,7 @@ mod tests {
         idle.0.progress().awaits_request();
         let next = bench.open().unwrap();
         assert_eq!((cut(&unread), cut(&idle)), (None, Some(Cut::CrowdedIdle)));
-        next.0.progress().head_is_complete(None);
+        next.0.progress().head_is_complete();
         let _next = bench.open().unwrap();
         assert_eq!(cut(&unread), Some(Cut::WriteTimeout));
     }
@@ -406,7 +406,7 @@ mod tests {
         let bench = Bench::new(2);
         let [stalled, idle] = [(); 2].map(|()| bench.open().unwrap());
         for connection in [&stalled, &idle] {
-            connection.0.progress().head_is_complete(None);
+            connection.0.progress().head_is_complete();
         }
         stalled.0.progress().body_stalls(true);
         idle.0.progress().awaits_request();
@@ -422,9 +422,9 @@ mod tests {
         let bench = Bench::new(100);
         bench.gate.clients().set(240, 2);
         let other = bench.open_from("192.0.2.2").unwrap();
-        other.0.progress().head_is_complete(None);
+        other.0.progress().head_is_complete();
         let [busy, half_open] = [(); 2].map(|()| bench.open_from("2001:db8::1").unwrap());
-        busy.0.progress().head_is_complete(None);
+        busy.0.progress().head_is_complete();
         half_open.0.progress().handshakes();
         let next = bench.open_from("2001:db8::2").unwrap();
         assert_eq!(
@@ -432,12 +432,12 @@ mod tests {
             [None, None, Some(Cut::Crowded)],
             "one network of 64 bits is one client"
         );
-        next.0.progress().head_is_complete(None);
+        next.0.progress().head_is_complete();
         next.0.progress().awaits_request();
         next.0.progress().bytes_arrived(true);
         let third = bench.open_from("2001:db8::3").unwrap();
         assert_eq!(cut(&next), Some(Cut::Crowded), "its head has just begun");
-        third.0.progress().head_is_complete(None);
+        third.0.progress().head_is_complete();
         assert!(bench.open_from("2001:db8::4").is_none(), "both are busy");
         let closed = bench.gate.metrics.closed();
         assert!(closed.contains(&("refused_address", 1)), "{closed:?}");

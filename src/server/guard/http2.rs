@@ -12,6 +12,10 @@ use crate::proxy::{Connection, Cut};
 const MAX_RESETS: u32 = 200;
 const WINDOW: Duration = Duration::from_secs(10);
 
+/// A connection is closed at so many streams that are refused before they become requests, for a
+/// bad target, length or authority. As many as Pingora allows, which would tell nobody.
+pub(super) const MAX_MALFORMED: u32 = 32;
+
 /// What HTTP/2 itself holds connections to. It would close one, and say so to nobody, at 20 streams
 /// that are reset before they are looked at, which a browser may do whose user goes elsewhere;
 /// those count as every other reset does.

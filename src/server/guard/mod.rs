@@ -1,14 +1,22 @@
 //! What stands between Pingora's accept and the application: limits on connections that Pingora has
-//! none for.
+//! none for, and what an HTTP/1 connection carries that is no request.
 //!
 //! A head has ten seconds however it trickles, an idle connection a minute, a listener a number of
-//! connections. Nothing here looks into a request: the stream takes note of what comes in, the
+//! connections. Of a request, the stream sees where it ends and whether its bytes are one; the
 //! application of what it makes of it, and a sweeper ends what makes no headway. A request costs no
 //! timer, no lock and no allocation.
 
+mod absolute;
+mod accept;
+mod answer;
 mod frames;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod gate;
+mod heads;
+mod http1;
 mod http2;
+mod refusals;
 mod stream;
 
 use std::future::poll_fn;
@@ -34,6 +42,7 @@ use crate::proxy::{ClientLimits, Clock, Connection, Connections, Cut, Phase, Pro
 use super::open_files::{self, Limits};
 use super::tls;
 use gate::{Admission, Gate};
+use refusals::Refusals;
 use stream::Watched;
 
 pub(super) use http2::options as http2_options;
@@ -239,7 +248,15 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
     ) {
         let digest = socket.get_socket_digest();
         let progress = connection.progress();
-        unless_cut(progress, self.serve(socket, &connection, &shutdown)).await;
+        let refusals = Refusals {
+            live: &self.live,
+            network: admission.network(),
+            peer: digest
+                .as_ref()
+                .and_then(|digest| digest.peer_addr()?.as_inet().copied()),
+        };
+        let serving = self.serve(socket, &connection, &refusals, &shutdown);
+        unless_cut(progress, serving).await;
         if let Some(cut) = progress.was_cut().filter(|cut| *cut != Cut::Gone) {
             let peer = digest.as_ref().and_then(|digest| digest.peer_addr());
             let peer = peer.map(ToString::to_string).unwrap_or_default();
@@ -252,6 +269,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
         &self,
         mut socket: Box<Socket>,
         connection: &Arc<Connection>,
+        refusals: &Refusals<'_>,
         shutdown: &ShutdownWatch,
     ) -> Option<()> {
         // The place that Pingora has for what a connection brings along; no proxy is involved.
@@ -261,7 +279,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
         match self.listener(&socket) {
             None => {
                 let stream = Watched::new(*socket, connection.clone());
-                self.requests(Box::new(stream), connection, shutdown).await
+                let stream = Box::new(stream);
+                self.requests(stream, connection, refusals, shutdown).await
             }
             Some(listener) => {
                 connection.progress().handshakes();
@@ -269,7 +288,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
                 let stream = Box::pin(tls::handshake(*socket, listener, connection)).await?;
                 connection.progress().shook_hands();
                 let stream = Watched::new(stream, connection.clone());
-                self.requests(Box::new(stream), connection, shutdown).await
+                let stream = Box::new(stream);
+                self.requests(stream, connection, refusals, shutdown).await
             }
         }
     }
@@ -280,36 +300,49 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
         &self,
         mut stream: Box<Watched<S>>,
         connection: &Arc<Connection>,
+        refusals: &Refusals<'_>,
         shutdown: &ShutdownWatch,
     ) -> Option<()> {
-        let Some(head) = stream.first_head().await.ok()? else {
-            self.app.process_new(stream, shutdown).await;
+        let Some(mut begun) = stream.first_head().await.ok()? else {
+            Box::pin(accept::serve(
+                &self.app, stream, connection, refusals, shutdown,
+            ))
+            .await;
             return None;
         };
-        let mut reused = self.request(stream, None, Some(head), shutdown).await?;
+        let mut settings = None;
         loop {
-            let (stream, settings) = reused.consume();
-            let mut stream = stream.into_any().downcast::<Watched<S>>().ok()?;
-            let body = connection.progress().awaits_request();
-            let head = match stream.came_behind(body) {
-                Some(0) => Some(stream.next_head().await.ok()?),
-                Some(_) => {
-                    connection.progress().next_head_has_begun();
-                    None
+            let head = match begun {
+                Ok(head) => head,
+                Err(malformed) => {
+                    refusals.malformed(malformed);
+                    Box::pin(stream.refuse(malformed)).await;
+                    return None;
                 }
-                None => None,
             };
-            reused = self.request(stream, settings, head, shutdown).await?;
+            let Some(reused) = self.request(stream, settings, head, shutdown).await else {
+                if let Some(status) = connection.refused() {
+                    refusals.count(status, "unreadable_head");
+                }
+                return None;
+            };
+            let (next, again) = reused.consume();
+            (stream, settings) = (next.into_any().downcast().ok()?, again);
+            connection.progress().awaits_request();
+            if !stream.is_between_requests() {
+                return None;
+            }
+            begun = stream.next_head().await.ok()?;
         }
     }
 
-    /// Serves one request, of whose head this is the beginning. No `async fn`: the session is not
+    /// Serves one request, whose head this is, with what has come of its body. No `async fn`: the session is not
     /// to take its place in every connection that waits.
     fn request<'a>(
         &'a self,
         stream: Stream,
         settings: Option<HttpPersistentSettings>,
-        head: Option<BytesMut>,
+        head: BytesMut,
         shutdown: &'a ShutdownWatch,
     ) -> impl Future<Output = Option<ReusedHttpStream>> + 'a {
         let mut session = ServerSession::new_http1(stream);
@@ -317,9 +350,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
             Some(settings) => settings.apply_to_session(&mut session),
             None => session.set_keepalive((!*shutdown.borrow()).then_some(KEEP_ALIVE)),
         }
-        if let Some(head) = head {
-            session.set_pipelined_prefix(head);
-        }
+        session.set_pipelined_prefix(head);
         self.app.process_new_http(session, shutdown)
     }
 }

@@ -3,9 +3,7 @@
 //! It stands where Pingora expects the stream itself, as one type with it, so that a read costs one
 //! more look at an atomic and no further call through a table.
 
-use std::future::poll_fn;
 use std::io;
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -21,33 +19,24 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::frames::PREFACE;
+use super::answer::answer;
+use super::http1::Rest;
 use super::http2::Http2;
 use crate::proxy::{Connection, Cut, Phase};
-
-/// Room for a usual head, and the size from which on the application reads on itself: it has a
-/// limit.
-const USUAL_HEAD: usize = 2 * 1024;
-const MAX_HEAD: usize = 16 * 1024;
-
-/// What a client is told whose head came too slowly: as every other refusal.
-const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nContent-Length: 81\r\nConnection: close\r\n\r\n\
-    {\"error\":\"Request Timeout\",\"message\":\"the head did not arrive within 10 seconds\"}";
 
 /// A stream, watched.
 #[derive(Debug)]
 pub(super) struct Watched<S> {
-    stream: S,
-    connection: Arc<Connection>,
-    /// The beginning of HTTP/2, which was read before the application asked for it.
-    front: BytesMut,
-    /// HTTP/1: the bytes that came since the request at hand began, and those of its head; 0:
-    /// unknown.
-    came: u64,
-    head: u64,
+    pub(super) stream: S,
+    pub(super) connection: Arc<Connection>,
+    /// What was read before it was asked for: the beginning of HTTP/2, or the next request's of
+    /// HTTP/1.
+    pub(super) front: BytesMut,
+    /// HTTP/1: what is still to come of the request at hand.
+    pub(super) rest: Rest,
     /// `None`: HTTP/1.
-    http2: Option<Http2>,
-    /// Whether the client was told that it is too slow.
+    pub(super) http2: Option<Http2>,
+    /// Whether the client was told why no request of its is served.
     told: bool,
     /// What waits for the client to take what was written.
     blocked: Option<Step>,
@@ -71,8 +60,7 @@ impl<S: IO> Watched<S> {
             stream,
             connection,
             front: BytesMut::new(),
-            came: 0,
-            head: 0,
+            rest: Rest::NOTHING,
             http2,
             told: false,
             blocked: None,
@@ -80,69 +68,10 @@ impl<S: IO> Watched<S> {
         }
     }
 
-    /// Waits for the first head and returns it with what came behind it; `None`: this is HTTP/2.
-    /// What serves a request takes many times the memory of this, so it begins only then.
-    pub(super) async fn first_head(&mut self) -> io::Result<Option<BytesMut>> {
-        if self.http2.is_some() {
-            return Ok(None);
-        }
-        let head = self.next_head().await?;
-        if head.starts_with(PREFACE) && self.get_ssl_digest().is_none() {
-            self.http2 = Some(Http2::new());
-            self.front = head;
-            return Ok(None);
-        }
-        Ok(Some(head))
-    }
-
-    /// Waits for another head. Nothing of it may have been read before: see [`Self::came_behind`].
-    pub(super) async fn next_head(&mut self) -> io::Result<BytesMut> {
-        (self.came, self.head) = (0, 0);
-        let mut head = BytesMut::new();
-        loop {
-            let before = head.len();
-            let read = poll_fn(|context| self.poll_head(context, &mut head)).await?;
-            if let Some(end) = head_end(&head, before) {
-                self.head = end as u64;
-                return Ok(head);
-            }
-            if read == 0 || head.len() >= MAX_HEAD {
-                return Ok(head);
-            }
-        }
-    }
-
-    /// Reads on. While nothing has come, no room is held for it.
-    fn poll_head(
-        &mut self,
-        context: &mut Context<'_>,
-        head: &mut BytesMut,
-    ) -> Poll<io::Result<usize>> {
-        let mut room = [MaybeUninit::uninit(); USUAL_HEAD];
-        let mut read = ReadBuf::uninit(&mut room);
-        ready!(Pin::new(self).poll_read(context, &mut read))?;
-        head.extend_from_slice(read.filled());
-        Poll::Ready(Ok(read.filled().len()))
-    }
-
-    /// How many bytes came behind the request at hand, which has been answered: its head and `body`
-    /// bytes. Whoever read it holds them: they begin the next head. `None`: there is no telling,
-    /// since the body does not say how long it is, or the head was not awaited here but came behind
-    /// another request.
-    pub(super) fn came_behind(&mut self, body: Option<u64>) -> Option<u64> {
-        let head = std::mem::take(&mut self.head);
-        let request = head.checked_add(body?).filter(|_| head > 0)?;
-        self.came.checked_sub(request)
-    }
-
     /// Hands out what was read before.
     fn read_front(&mut self, buf: &mut ReadBuf<'_>) {
         let length = self.front.len().min(buf.remaining());
-        let taken = self.front.split_to(length);
-        buf.put_slice(&taken);
-        if let Some(http2) = &mut self.http2 {
-            http2.read(&taken, &self.connection);
-        }
+        buf.put_slice(&self.front.split_to(length));
         if self.front.is_empty() {
             self.front = BytesMut::new();
         }
@@ -186,34 +115,127 @@ impl<S: IO> Watched<S> {
         }
         self.told = true;
         // One try: there is room for it, unless the client does not read either.
-        if let Poll::Ready(Ok(_)) = Pin::new(&mut self.stream).poll_write(context, TOO_SLOW) {
+        if let Poll::Ready(Ok(_)) = Pin::new(&mut self.stream).poll_write(context, &answer(408)) {
             let _ = Pin::new(&mut self.stream).poll_flush(context);
         }
     }
 }
 
-/// How many of these bytes, of which those from `fresh` on are new, the application can make
-/// something of: those of a whole head, of the preface of HTTP/2, or of what can be neither.
-/// `None`: more must come.
-fn head_end(bytes: &[u8], fresh: usize) -> Option<usize> {
-    let common = bytes.len().min(PREFACE.len());
-    if bytes[..common] == PREFACE[..common] {
-        return (common == PREFACE.len()).then_some(common);
-    }
-    if !matches!(bytes.first(), Some(b'\r' | b'\n' | b'!'..=b'~')) {
-        return (!bytes.is_empty()).then_some(1);
-    }
-    // The first empty line, in the laxest of readings.
-    let from = fresh.saturating_sub(2);
-    for end in memchr::memchr_iter(b'\n', &bytes[from..]) {
-        let next = from + end + 1;
-        match &bytes[next..] {
-            [b'\n', ..] => return Some(next + 1),
-            [b'\r', b'\n', ..] => return Some(next + 2),
-            _ => {}
+impl<S: IO> Watched<S> {
+    /// Reads what comes, whatever it is. A client that leaves in the middle of a head, or before
+    /// it, has nothing to be answered.
+    pub(super) fn poll_raw(
+        &mut self,
+        context: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        match Pin::new(&mut self.stream).poll_read(context, buf) {
+            Poll::Pending => {
+                if self.connection.progress().was_cut() == Some(Cut::HeadTimeout) {
+                    self.tell(context);
+                }
+                self.wait(context)
+            }
+            Poll::Ready(Ok(())) if buf.filled().len() > before => Poll::Ready(Ok(())),
+            Poll::Ready(result) => {
+                if self.is_at_head() && (buf.remaining() > 0 || result.is_err()) {
+                    self.leave();
+                    return Poll::Pending;
+                }
+                Poll::Ready(result)
+            }
         }
     }
-    None
+
+    /// Nothing comes from the client: it may be waiting for what is still in a buffer.
+    fn wait(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.unflushed {
+            let _ = Pin::new(self).poll_flush(context);
+        }
+        Poll::Pending
+    }
+
+    fn poll_frames(
+        &mut self,
+        context: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if self.front.is_empty() {
+            ready!(self.poll_raw(context, buf))?;
+            if buf.filled().len() > before {
+                self.connection.progress().bytes_arrived(false);
+            }
+        } else {
+            self.read_front(buf);
+        }
+        if let Some(http2) = &mut self.http2 {
+            http2.read(&buf.filled()[before..], &self.connection);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads on in the request at hand, and not beyond its end.
+    fn poll_request(
+        &mut self,
+        context: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.rest.is_nothing() && self.connection.progress().has_switched() {
+            if self.front.is_empty() {
+                return self.poll_raw(context, buf);
+            }
+            self.read_front(buf);
+            return Poll::Ready(Ok(()));
+        }
+        if !self.front.is_empty() {
+            // The next request waits for its turn: there is nothing that could wake who asks.
+            return self.wait(context);
+        }
+        let before = buf.filled().len();
+        ready!(self.poll_raw(context, buf))?;
+        let came = &buf.filled()[before..];
+        match self.rest.take(came) {
+            Ok(taken) if taken == came.len() => Poll::Ready(Ok(())),
+            Ok(taken) => {
+                self.front.extend_from_slice(&came[taken..]);
+                buf.set_filled(before + taken);
+                if taken > 0 {
+                    Poll::Ready(Ok(()))
+                } else {
+                    self.wait(context)
+                }
+            }
+            Err(malformed) => {
+                buf.set_filled(before);
+                Poll::Ready(Err(malformed.into()))
+            }
+        }
+    }
+
+    /// What Pingora says by itself before anybody was asked, of a head that it cannot read or of
+    /// CONNECT: in our own words, and without its name.
+    fn poll_own(&mut self, context: &mut Context<'_>, said: &[u8]) -> Poll<io::Result<usize>> {
+        if !self.told {
+            let status = if said.get(9..12) == Some(b"405") {
+                405
+            } else {
+                400
+            };
+            let own = answer(status);
+            // There is room for it, unless the client has never read.
+            ready!(Pin::new(&mut self.stream).poll_write(context, &own))?;
+            self.told = true;
+            self.connection.is_refused(status);
+        }
+        Poll::Ready(Ok(said.len()))
+    }
+
+    fn is_at_head(&self) -> bool {
+        let phase = self.connection.progress().phase().0;
+        matches!(phase, Phase::Silent | Phase::FirstHead | Phase::NextHead)
+    }
 }
 
 impl<S: IO> AsyncRead for Watched<S> {
@@ -222,42 +244,9 @@ impl<S: IO> AsyncRead for Watched<S> {
         context: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let this = &mut *self;
-        if !this.front.is_empty() {
-            this.read_front(buf);
-            return Poll::Ready(Ok(()));
-        }
-        match Pin::new(&mut this.stream).poll_read(context, buf) {
-            Poll::Pending => {
-                if this.connection.progress().was_cut() == Some(Cut::HeadTimeout) {
-                    this.tell(context);
-                }
-                if this.unflushed {
-                    // While nothing comes from it, the client may be waiting for just that.
-                    let _ = Pin::new(this).poll_flush(context);
-                }
-                Poll::Pending
-            }
-            Poll::Ready(Ok(())) if buf.filled().len() > before => {
-                let progress = this.connection.progress();
-                progress.bytes_arrived(this.http2.is_none());
-                let bytes = &buf.filled()[before..];
-                match &mut this.http2 {
-                    Some(http2) => http2.read(bytes, &this.connection),
-                    None => this.came = this.came.saturating_add(bytes.len() as u64),
-                }
-                Poll::Ready(Ok(()))
-            }
-            Poll::Ready(result) => {
-                let phase = this.connection.progress().phase().0;
-                let at_head = matches!(phase, Phase::Silent | Phase::FirstHead | Phase::NextHead);
-                if at_head && (buf.remaining() > 0 || result.is_err()) {
-                    this.leave();
-                    return Poll::Pending;
-                }
-                Poll::Ready(result)
-            }
+        match self.http2 {
+            None => self.poll_request(context, buf),
+            Some(_) => self.poll_frames(context, buf),
         }
     }
 }
@@ -268,6 +257,9 @@ impl<S: IO> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.http2.is_none() && self.is_at_head() {
+            return self.poll_own(context, bytes);
+        }
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.unflushed |= self.http2.is_none();
         self.wrote(Step::Write, polled)
@@ -361,76 +353,5 @@ impl<S: IO> GetProxyDigest for Watched<S> {
 impl<S: IO> GetSocketDigest for Watched<S> {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.stream.get_socket_digest()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_head_is_enough_with_its_last_byte_however_it_comes() {
-        for head in [
-            "GET / HTTP/1.0\r\n\r\n",
-            "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
-            "GET / HTTP/1.1\nHost: h\n\n",
-            "GET / HTTP/1.1\r\nHost: h\n\r\n",
-            "\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n",
-            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-            "PRO * HTTP/1.1\r\n\r\n",
-        ] {
-            let bytes = head.as_bytes();
-            for step in 1..=bytes.len() {
-                let mut before = 0;
-                let (have, end) = loop {
-                    let have = (before + step).min(bytes.len());
-                    let end = head_end(&bytes[..have], before);
-                    if end.is_some() || have == bytes.len() {
-                        break (have, end);
-                    }
-                    before = have;
-                };
-                assert_eq!(
-                    (have, end),
-                    (bytes.len(), Some(bytes.len())),
-                    "{head:?} in steps of {step}"
-                );
-            }
-            let more = [bytes, b"GET / HTTP/1.1\r\n\r\n"].concat();
-            assert_eq!(
-                head_end(&more, 0),
-                Some(bytes.len()),
-                "{head:?} and the next one"
-            );
-        }
-    }
-
-    #[test]
-    fn what_can_be_no_head_is_not_waited_for() {
-        assert_eq!(head_end(b"\x16\x03\x01", 0), Some(1));
-        assert_eq!(head_end(b" GET", 0), Some(1));
-        for beginning in [
-            &b""[..],
-            b"G",
-            b"\r",
-            b"\n",
-            b"\r\n",
-            b"PRI * HTTP/2.0\r\n\r\n",
-        ] {
-            assert_eq!(head_end(beginning, 0), None, "{beginning:?}");
-        }
-        // Some take empty lines before a request for nothing. Here they are no head, so that what
-        // follows is not mistaken for a later request's.
-        assert_eq!(head_end(b"\r\n\r\nGET / HTTP/1.1\r\n\r\n", 0), Some(4));
-    }
-
-    #[test]
-    fn the_last_word_is_as_long_as_it_says() {
-        let text = std::str::from_utf8(TOO_SLOW).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(
-            head.contains(&format!("Content-Length: {}\r\n", body.len())),
-            "{text}"
-        );
     }
 }

@@ -166,3 +166,33 @@ fn a_client_that_leaves_within_a_head_is_no_error() {
     assert!(crate::support::poll::becomes_true(Duration::from_secs(20), gone));
     assert!(!edge.log().contains("ERROR"), "{}", edge.log());
 }
+
+#[test]
+fn line_ends_behind_a_request_start_no_clock() {
+    let upstream = Upstream::start();
+    let edge = Edge::open(&upstream).quiet().start();
+    let post = "POST /api/x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
+    let rows = [
+        (format!("{post}\r\n"), ""),
+        (format!("{post}\r\n\r\n"), ""),
+        (post.to_owned(), "\r\n"),
+        (post.to_owned(), "\r\n\r\n"),
+        (post.to_owned(), "\r"),
+    ];
+    thread::scope(|scope| {
+        for (first, later) in &rows {
+            let edge = &edge;
+            scope.spawn(move || {
+                let mut client = edge.connect();
+                assert_eq!(client.send(first).response().status, 200, "{first:?}");
+                thread::sleep(Duration::from_secs(1));
+                client.send(later);
+                thread::sleep(Duration::from_secs(13));
+                let rest = if *later == "\r" { "\n" } else { "" };
+                client.send(format!("{rest}GET /api/x HTTP/1.1\r\nHost: h\r\n\r\n"));
+                assert_eq!(client.response().status, 200, "{first:?} {later:?}");
+            });
+        }
+    });
+    assert!(closed_for(&edge, "head_timeout") < 1.0);
+}

@@ -22,6 +22,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x0
 /// `GET http://h/api/x`, as HPACK without any table.
 const GET: &[u8] = b"\x82\x86\x04\x06/api/x\x01\x01h";
 
+/// Longer than what happens at once takes on a busy machine.
+const WAIT: Duration = Duration::from_secs(20);
+
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;

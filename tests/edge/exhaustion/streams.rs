@@ -176,3 +176,59 @@ fn pings_and_settings_without_end_fill_no_memory() {
     assert!(peak < before + 32, "{before} MiB before, {peak} MiB at most, after {sent} bytes");
     assert_eq!(edge.get("/api/x").http2().send().status, 200);
 }
+
+/// `GET http://h/api/x`, and a `Host` that says another thing: Pingora refuses such a stream.
+const TWO_HOSTS: &[u8] = b"\x82\x86\x04\x06/api/x\x01\x01h\x00\x04host\x01i";
+
+#[test]
+fn what_is_wrong_with_a_stream_is_counted_and_costs_no_other() {
+    let upstream = Upstream::start();
+    let edge = Edge::open(&upstream).start();
+    let stream =
+        |number: u32, block: &[u8]| frame(HEADERS, END_STREAM | END_HEADERS, 2 * number + 1, block);
+    let refused = || {
+        super::sample(
+            &edge,
+            "harmony_http_refusals_total{pipeline=\"\",reason=\"malformed_stream\"}",
+        )
+    };
+    let mut connection = crate::support::frames::Connection::open(edge.port(), super::WAIT);
+    let bytes: Vec<u8> = (0..31).flat_map(|number| stream(number, TWO_HOSTS)).collect();
+    connection.send(&[bytes, stream(31, GET)].concat());
+    let answers = connection.read_until(63);
+    assert_eq!(answers.stream(61).status, Some(400));
+    assert_eq!((answers.stream(63).status, answers.closed), (Some(200), false));
+    assert!(becomes_true(super::WAIT, || refused() >= 31.0));
+
+    // One more is one too many, which somebody may want to know.
+    connection.send(&stream(32, TWO_HOSTS));
+    assert!(connection.read_until(67).closed);
+    assert!(becomes_true(super::WAIT, || closed_for(&edge, "http2_error") == 1.0));
+    assert_eq!(edge.get("/api/x").http2().send().status, 200);
+}
+
+#[test]
+fn what_is_wrong_with_a_connection_is_counted() {
+    let upstream = Upstream::start();
+    let edge = Edge::open(&upstream).start();
+    // A frame of headers for stream 0; a name in capital letters, of which h2 says that the whole
+    // block cannot be trusted.
+    for (wrong, bytes) in [
+        ("stream 0", frame(HEADERS, END_STREAM | END_HEADERS, 0, GET)),
+        ("a broken block", frame(HEADERS, END_STREAM | END_HEADERS, 1, b"\xff\xff\xff\xff\xff")),
+    ] {
+        let before = closed_for(&edge, "http2_error");
+        let mut connection = crate::support::frames::Connection::open(edge.port(), super::WAIT);
+        connection.send(&bytes);
+        assert!(connection.read_until(1).closed, "{wrong}");
+        assert!(
+            becomes_true(super::WAIT, || closed_for(&edge, "http2_error") == before + 1.0),
+            "{wrong}"
+        );
+    }
+    // Who leaves is no error.
+    let before = closed_for(&edge, "http2_error");
+    drop(crate::support::frames::Connection::open(edge.port(), super::WAIT));
+    assert_eq!(edge.get("/api/x").http2().send().status, 200);
+    assert_eq!(closed_for(&edge, "http2_error"), before);
+}

@@ -1,6 +1,8 @@
 //! Chunks, several requests on one connection, and `100 Continue`.
 
-use super::{Bench, Forwarded, ForwardedOrNeverWhole, NeverWhole, Refused, RefusedOrForwarded};
+use super::{
+    BadBody, Bench, Forwarded, ForwardedOrNeverWhole, NeverWhole, Refused, RefusedOrForwarded,
+};
 
 /// A chunked request whose chunks are the row's.
 fn chunked(chunks: &str) -> String {
@@ -20,15 +22,9 @@ fn chunks_that_are_none_never_become_a_whole_request() {
         ("an extension", "5;a=b\r\nhello\r\n0\r\n\r\n", ForwardedOrNeverWhole("hello")),
         ("a trailer", "5\r\nhello\r\n0\r\nX-Trailer: 1\r\n\r\n", Forwarded("hello")),
         ("several zeros", "000\r\n\r\n", ForwardedOrNeverWhole("")),
-        // Pingora takes no size for 0, and a line feed for a part of an extension; what it sends on
-        // is well framed.
-        ("no size", "\r\nhello\r\n0\r\n\r\n", ForwardedOrNeverWhole("")),
-        (
-            "an extension that hides a line",
-            "5;a\nb\r\nhello\r\n0\r\n\r\n",
-            ForwardedOrNeverWhole("hello"),
-        ),
-        ("a size of letters", "g\r\nhello\r\n0\r\n\r\n", NeverWhole),
+        ("no size", "\r\nhello\r\n0\r\n\r\n", BadBody),
+        ("an extension that hides a line", "5;a\nb\r\nhello\r\n0\r\n\r\n", BadBody),
+        ("a size of letters", "g\r\nhello\r\n0\r\n\r\n", BadBody),
         ("a size with 0x", "0x5\r\nhello\r\n0\r\n\r\n", NeverWhole),
         ("a plus sign", "+5\r\nhello\r\n0\r\n\r\n", NeverWhole),
         ("a minus sign", "-5\r\nhello\r\n0\r\n\r\n", NeverWhole),
@@ -37,12 +33,12 @@ fn chunks_that_are_none_never_become_a_whole_request() {
         ("a size beyond 64 bits", "10000000000000005\r\nhello\r\n0\r\n\r\n{S}", NeverWhole),
         ("a size of 64 bits", "ffffffffffffffff\r\nhello\r\n0\r\n\r\n", NeverWhole),
         ("more than the size says", "5\r\nhelloworld\r\n0\r\n\r\n", NeverWhole),
-        ("two bytes instead of CRLF", "5\r\nhelloXX0\r\n\r\n", NeverWhole),
-        ("LF after the size", "5\nhello\r\n0\r\n\r\n", NeverWhole),
-        ("LF after the data", "5\r\nhello\n0\r\n\r\n", NeverWhole),
+        ("two bytes instead of CRLF", "5\r\nhelloXX0\r\n\r\n", BadBody),
+        ("LF after the size", "5\nhello\r\n0\r\n\r\n", BadBody),
+        ("LF after the data", "5\r\nhello\n0\r\n\r\n", BadBody),
         ("CR alone after the size", "5\rhello\r\n0\r\n\r\n", NeverWhole),
         ("nine digits of zeros", "000000005\r\nhello\r\n0\r\n\r\n", ForwardedOrNeverWhole("hello")),
-        ("many zeros for the last", "0000000000000000000000000\r\n\r\n", ForwardedOrNeverWhole("")),
+        ("many zeros for the last", "0000000000000000000000000\r\n\r\n", BadBody),
         ("a quoted extension", "5;a=\"b;c\"\r\nhello\r\n0\r\n\r\n", ForwardedOrNeverWhole("hello")),
         (
             "a quoted extension with an escape",
@@ -67,31 +63,23 @@ fn chunks_that_are_none_never_become_a_whole_request() {
             "5;a=\"\r\nhello\r\n0\r\n\r\n",
             ForwardedOrNeverWhole("hello"),
         ),
-        (
-            "an extension of control bytes",
-            "5;\x01\x7f\r\nhello\r\n0\r\n\r\n",
-            ForwardedOrNeverWhole("hello"),
-        ),
-        ("an extension of NUL", "5;\x00\r\nhello\r\n0\r\n\r\n", ForwardedOrNeverWhole("hello")),
-        ("LF behind an extension", "5;a\nhello\r\n0\r\n\r\n{S}", NeverWhole),
-        (
-            "TERM.EXT: LF in the extension of a chunk of 2",
-            "2;\nxx\r\nhi\r\n0\r\n\r\n",
-            ForwardedOrNeverWhole("hi"),
-        ),
+        ("an extension of control bytes", "5;\x01\x7f\r\nhello\r\n0\r\n\r\n", BadBody),
+        ("an extension of NUL", "5;\x00\r\nhello\r\n0\r\n\r\n", BadBody),
+        ("LF behind an extension", "5;a\nhello\r\n0\r\n\r\n{S}", BadBody),
+        ("TERM.EXT: LF in the extension of a chunk of 2", "2;\nxx\r\nhi\r\n0\r\n\r\n", BadBody),
         (
             "EXT.TERM: a request behind LF in an extension",
             "45;\n00\r\n0\r\n\r\nGET /api/smuggled HTTP/1.1\r\n\r\n",
-            NeverWhole,
+            BadBody,
         ),
-        ("CR alone in an extension", "5;a\rb\r\nhello\r\n0\r\n\r\n", NeverWhole),
-        ("LF alone for the last line", "5\r\nhello\r\n0\r\n\n{S}", NeverWhole),
-        ("LF alone behind the last chunk", "5\r\nhello\r\n0\n\n{S}", NeverWhole),
+        ("CR alone in an extension", "5;a\rb\r\nhello\r\n0\r\n\r\n", BadBody),
+        ("LF alone for the last line", "5\r\nhello\r\n0\r\n\n{S}", BadBody),
+        ("LF alone behind the last chunk", "5\r\nhello\r\n0\n\n{S}", BadBody),
         ("CR CR LF behind the size", "5\r\r\nhello\r\n0\r\n\r\n", NeverWhole),
         ("no CR LF behind the data", "5\r\nhello0\r\n\r\n", NeverWhole),
         ("CR behind the data", "5\r\nhello\r0\r\n\r\n", NeverWhole),
         ("one byte too few", "6\r\nhello\r\n0\r\n\r\n", NeverWhole),
-        ("17 digits", "1ffffffffffffffff\r\nhello\r\n0\r\n\r\n", NeverWhole),
+        ("17 digits", "1ffffffffffffffff\r\nhello\r\n0\r\n\r\n", BadBody),
         ("2^64", "10000000000000000\r\nhello\r\n0\r\n\r\n{S}", NeverWhole),
         ("an h for hexadecimal", "5h\r\nhello\r\n0\r\n\r\n", NeverWhole),
         ("a fraction", "5.0\r\nhello\r\n0\r\n\r\n", NeverWhole),
@@ -99,47 +87,23 @@ fn chunks_that_are_none_never_become_a_whole_request() {
         ("a quoted size", "\"5\"\r\nhello\r\n0\r\n\r\n", NeverWhole),
         ("a NUL in front", "\x005\r\nhello\r\n0\r\n\r\n", NeverWhole),
         ("a tab in front", "\t5\r\nhello\r\n0\r\n\r\n", NeverWhole),
-        ("CR LF in front", "\r\n5\r\nhello\r\n0\r\n\r\n", ForwardedOrNeverWhole("")),
+        ("CR LF in front", "\r\n5\r\nhello\r\n0\r\n\r\n", BadBody),
         ("two sizes", "5 5\r\nhello\r\n0\r\n\r\n", NeverWhole),
         ("0x0 for the last", "5\r\nhello\r\n0x0\r\n\r\n", NeverWhole),
         ("minus 0 for the last", "5\r\nhello\r\n-0\r\n\r\n{S}", NeverWhole),
-        (
-            "no last chunk, but an empty line",
-            "5\r\nhello\r\n\r\n{S}",
-            ForwardedOrNeverWhole("hello"),
-        ),
-        ("a request where a chunk should be", "{S}0\r\n\r\n", NeverWhole),
-        (
-            "a request where the last line should be",
-            "5\r\nhello\r\n0\r\n{S}\r\n",
-            ForwardedOrNeverWhole("hello"),
-        ),
-        (
-            "a folded trailer",
-            "5\r\nhello\r\n0\r\nX-A: 1\r\n 2\r\n\r\n",
-            ForwardedOrNeverWhole("hello"),
-        ),
-        (
-            "a trailer without a colon",
-            "5\r\nhello\r\n0\r\nX-A\r\n\r\n",
-            ForwardedOrNeverWhole("hello"),
-        ),
+        ("no last chunk, but an empty line", "5\r\nhello\r\n\r\n{S}", BadBody),
+        ("a request where a chunk should be", "{S}0\r\n\r\n", BadBody),
+        ("a request where the last line should be", "5\r\nhello\r\n0\r\n{S}\r\n", BadBody),
+        ("a folded trailer", "5\r\nhello\r\n0\r\nX-A: 1\r\n 2\r\n\r\n", BadBody),
+        ("a trailer without a colon", "5\r\nhello\r\n0\r\nX-A\r\n\r\n", BadBody),
         (
             "a trailer with a blank before the colon",
             "5\r\nhello\r\n0\r\nContent-Length : 9\r\n\r\n",
-            ForwardedOrNeverWhole("hello"),
+            BadBody,
         ),
-        ("a trailer with LF", "5\r\nhello\r\n0\r\nX-A: 1\n\r\n", ForwardedOrNeverWhole("hello")),
-        (
-            "a trailer with CR",
-            "5\r\nhello\r\n0\r\nX-A: 1\rX-B: 2\r\n\r\n",
-            ForwardedOrNeverWhole("hello"),
-        ),
-        (
-            "a trailer with NUL",
-            "5\r\nhello\r\n0\r\nX-A: \x00\r\n\r\n",
-            ForwardedOrNeverWhole("hello"),
-        ),
+        ("a trailer with LF", "5\r\nhello\r\n0\r\nX-A: 1\n\r\n", BadBody),
+        ("a trailer with CR", "5\r\nhello\r\n0\r\nX-A: 1\rX-B: 2\r\n\r\n", BadBody),
+        ("a trailer with NUL", "5\r\nhello\r\n0\r\nX-A: \x00\r\n\r\n", BadBody),
         (
             "a trailer of framing",
             "5\r\nhello\r\n0\r\nTransfer-Encoding: chunked\r\nContent-Length: 300\r\n\r\n",
@@ -163,6 +127,31 @@ fn chunks_that_are_none_never_become_a_whole_request() {
         })
         .collect();
     assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+}
+
+#[test]
+fn the_reason_of_a_malformed_body_is_in_the_log() {
+    let bench = Bench::start();
+    for (chunks, reason) in [("\r\n", "reason=chunk"), ("0\r\nX\r\n\r\n", "reason=trailer")] {
+        // Behind what is sound, so that the head has gone on.
+        let row = format!("5\r\nhello\r\n{chunks}");
+        let mut client = bench.edge.connect();
+        client.send(bench.fill(&chunked("5\r\nhello\r\n")));
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        client.send(chunks);
+        let response = client.response();
+        assert_eq!(
+            (response.status, response.json()["error"].as_str()),
+            (400, Some("Bad Request"))
+        );
+        assert_eq!(bench.judge("at once", &bench.fill(&chunked(&row)), BadBody), None);
+        let logged = || bench.edge.log().matches(reason).count() >= 2;
+        assert!(
+            crate::support::poll::becomes_true(std::time::Duration::from_secs(10), logged),
+            "{reason}: {}",
+            bench.edge.log()
+        );
+    }
 }
 
 #[test]

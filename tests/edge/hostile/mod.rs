@@ -51,10 +51,12 @@ enum Expected {
     Answered(u16),
     /// The head may have gone on before the body turned out bad; it never becomes a whole request.
     NeverWhole,
+    /// The same, and the answer is 400.
+    BadBody,
 }
 
 use Expected::{
-    Answered, Forwarded, ForwardedOrNeverWhole, NeverWhole, Refused, RefusedOrForwarded,
+    Answered, BadBody, Forwarded, ForwardedOrNeverWhole, NeverWhole, Refused, RefusedOrForwarded,
     RefusedSomehow,
 };
 
@@ -273,6 +275,7 @@ impl Outcome {
             }
             ForwardedOrNeverWhole(body) => forwarded(body) || never_whole,
             NeverWhole => never_whole,
+            BadBody => never_whole && statuses == [400],
         }
     }
 

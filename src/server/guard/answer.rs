@@ -1,0 +1,53 @@
+//! What a client is told whose head nobody could serve: it came too slowly, or cannot be read. As
+//! every other refusal, without a word on the software.
+
+use http::StatusCode;
+use pingora::protocols::http::date::get_cached_date;
+
+/// An answer behind which the connection is closed.
+pub(super) fn answer(status: u16) -> Vec<u8> {
+    let message = match status {
+        405 => "the method is not served here",
+        408 => "the head did not arrive within 10 seconds",
+        431 => "the header is too large",
+        _ => "the request is malformed",
+    };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+    let reason = status.canonical_reason().unwrap_or("Error");
+    let body = format!("{{\"error\":\"{reason}\",\"message\":\"{message}\"}}");
+    let date = get_cached_date();
+    let date = date.to_str().unwrap_or_default();
+    format!(
+        "HTTP/1.1 {} {reason}\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n\
+         Content-Length: {}\r\nDate: {date}\r\nConnection: close\r\n\r\n{body}",
+        status.as_u16(),
+        body.len()
+    )
+    .into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_as_long_as_it_says_and_names_nobody() {
+        for status in [400, 405, 408, 431] {
+            let text = String::from_utf8(answer(status)).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
+            assert!(
+                head.contains(&format!("Content-Length: {}\r\n", body.len())),
+                "{text}"
+            );
+            assert!(
+                head.contains("\r\nDate: ") && !head.contains("Server"),
+                "{text}"
+            );
+            assert!(
+                serde_json::from_str::<serde_json::Value>(body).is_ok(),
+                "{text}"
+            );
+        }
+    }
+}

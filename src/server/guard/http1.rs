@@ -1,0 +1,202 @@
+//! The requests of an HTTP/1 connection as they come in: where each of them ends, and what is in
+//! them that is none.
+//!
+//! Pingora's parser is lenient where it does not matter to a server alone. It escapes a space in a
+//! target, takes a chunk without a size for the last one, and anything for an extension or for a
+//! trailer section; another server may read such bytes in another way. So they are judged here, as
+//! they came, and nothing behind the end of a request reaches whoever serves it. What a field says
+//! is other modules' business.
+
+mod chunks;
+
+use crate::auth::is_tchar;
+use crate::proxy::{MAX_FIELDS, MAX_HEAD, Malformed};
+
+use chunks::Chunks;
+
+/// How far a head has been read. A new one may begin wherever the last request ended.
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    /// Where the line at hand begins.
+    line: usize,
+    /// Up to where no line ends any more.
+    searched: usize,
+    /// Lines that are there: the request line and the fields.
+    lines: usize,
+    /// Whether the target has a scheme and an authority, or is none that Pingora takes.
+    absolute: bool,
+    length: Option<u64>,
+    chunked: bool,
+    /// Whether the fields leave open where the body ends. Who serves the request refuses it.
+    unclear: bool,
+}
+
+/// What is left of the request at hand.
+#[derive(Debug)]
+pub(super) enum Rest {
+    /// So many bytes.
+    Length(u64),
+    /// As many as its chunks say.
+    Chunked(Chunks),
+    /// There is no telling: what comes belongs to it, and no request comes behind it.
+    Unclear,
+    /// It cannot be read any further.
+    Malformed(Malformed),
+}
+
+impl Head {
+    /// Reads on. `bytes` are all that have come since the head began; returns where it ends, once
+    /// it is there as a whole.
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
+        if bytes
+            .first()
+            .is_some_and(|byte| !is_tchar(*byte) && *byte != b'\r')
+        {
+            return Err(Malformed::Line);
+        }
+        while let Some(end) = memchr::memchr(b'\n', &bytes[self.searched..]) {
+            let end = self.searched + end;
+            let line = bytes[self.line..end].strip_suffix(b"\r");
+            let line = line.ok_or(Malformed::Line)?;
+            (self.line, self.searched) = (end + 1, end + 1);
+            if line.is_empty() && self.lines > 0 {
+                return if end < MAX_HEAD {
+                    Ok(Some(end + 1))
+                } else {
+                    Err(Malformed::TooLarge)
+                };
+            }
+            match self.lines {
+                0 => self.absolute = !request_line(line)?.starts_with(b"/"),
+                _ => self.field(line),
+            }
+            self.lines += 1;
+            if self.lines > MAX_FIELDS + 1 {
+                return Err(Malformed::TooLarge);
+            }
+        }
+        self.searched = bytes.len();
+        if bytes.len() > MAX_HEAD {
+            Err(Malformed::TooLarge)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Whether the target is not in origin form, as nearly every one is.
+    pub(super) fn is_absolute(&self) -> bool {
+        self.absolute
+    }
+
+    /// The body that follows.
+    pub(super) fn rest(&self) -> Rest {
+        match (self.unclear, self.chunked, self.length) {
+            (false, false, length) => Rest::Length(length.unwrap_or(0)),
+            (false, true, None) => Rest::Chunked(Chunks::default()),
+            _ => Rest::Unclear,
+        }
+    }
+
+    /// Takes note of a field that frames the body.
+    fn field(&mut self, line: &[u8]) {
+        let value = |name: &[u8]| {
+            let (start, rest) = line.split_at_checked(name.len())?;
+            let value = rest.strip_prefix(b":")?;
+            start.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+        };
+        match line.first() {
+            Some(b'c' | b'C') => {
+                if let Some(length) = value(b"content-length") {
+                    let before = self.length.replace(number(length).unwrap_or_default());
+                    self.unclear |= before.is_some() || number(length).is_none();
+                }
+            }
+            Some(b't' | b'T') => {
+                if let Some(coding) = value(b"transfer-encoding") {
+                    self.unclear |= self.chunked || !coding.eq_ignore_ascii_case(b"chunked");
+                    self.chunked = true;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Rest {
+    /// Between two requests.
+    pub(super) const NOTHING: Self = Self::Length(0);
+
+    /// Whether the request is there as a whole.
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!(self, Self::Length(0))
+    }
+
+    /// How many of these bytes belong to the request.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+        let taken = match self {
+            Self::Length(left) => {
+                let taken = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
+                *left -= taken as u64;
+                return Ok(taken);
+            }
+            Self::Chunked(chunks) => chunks.take(bytes),
+            Self::Unclear => return Ok(bytes.len()),
+            Self::Malformed(malformed) => return Err(*malformed),
+        };
+        match taken {
+            Ok((taken, ended)) => {
+                if ended {
+                    *self = Self::NOTHING;
+                }
+                Ok(taken)
+            }
+            Err(malformed) => {
+                *self = Self::Malformed(malformed);
+                Err(malformed)
+            }
+        }
+    }
+}
+
+/// The target of a line of a method, a target and a version, with one space in between (RFC 9112
+/// section 3).
+fn request_line(line: &[u8]) -> Result<&[u8], Malformed> {
+    let method = memchr::memchr(b' ', line).ok_or(Malformed::Line)?;
+    let version = memchr::memrchr(b' ', line).ok_or(Malformed::Line)?;
+    let (method, version, target) = match line.get(method + 1..version) {
+        Some(target) if !target.is_empty() => (&line[..method], &line[version + 1..], target),
+        _ => return Err(Malformed::Line),
+    };
+    if !method.iter().all(|byte| is_tchar(*byte)) || !matches!(version, b"HTTP/1.1" | b"HTTP/1.0") {
+        return Err(Malformed::Line);
+    }
+    let query = memchr::memchr(b'?', target).unwrap_or(target.len());
+    let (path, query) = target.split_at(query);
+    let sound = path.iter().all(|&byte| is_of_target(byte) && byte != b'`')
+        && query.iter().all(|&byte| is_of_target(byte) && byte != b'"');
+    if sound {
+        Ok(target)
+    } else {
+        Err(Malformed::Target)
+    }
+}
+
+/// Whether a byte may stand in a target. More may than RFC 3986 has, since clients send it: what
+/// Pingora can keep as it came. `"` in a query is not among it.
+fn is_of_target(byte: u8) -> bool {
+    byte > b' ' && !matches!(byte, b'<' | b'>' | 0x7f)
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    let sound = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(digits)
+        .ok()
+        .filter(|_| sound)?
+        .parse()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests;
