@@ -175,7 +175,8 @@ fn request_line(line: &[u8]) -> Result<&[u8], Malformed> {
     let query = memchr::memchr(b'?', target).unwrap_or(target.len());
     let (path, query) = target.split_at(query);
     let sound = path.iter().all(|&byte| is_of_target(byte) && byte != b'`')
-        && query.iter().all(|&byte| is_of_target(byte) && byte != b'"');
+        && query.iter().all(|&byte| is_of_target(byte) && byte != b'"')
+        && std::str::from_utf8(target).is_ok();
     if sound {
         Ok(target)
     } else {
@@ -184,7 +185,7 @@ fn request_line(line: &[u8]) -> Result<&[u8], Malformed> {
 }
 
 /// Whether a byte may stand in a target. More may than RFC 3986 has, since clients send it: what
-/// Pingora can keep as it came. `"` in a query is not among it.
+/// Pingora can keep as it came. `"` in a query is not among it, nor is what is no UTF-8.
 fn is_of_target(byte: u8) -> bool {
     byte > b' ' && !matches!(byte, b'<' | b'>' | 0x7f)
 }

@@ -263,6 +263,8 @@ fn a_target_that_pingora_would_repair_is_refused() {
         ("a quote in the query", "GET /api/x?f={\"a\":\"b\"} HTTP/1.1\r\n{H}\r\n", Refused(400)),
         ("a less-than sign in the query", "GET /api/x?a<b HTTP/1.1\r\n{H}\r\n", Refused(400)),
         ("a greater-than sign", "GET /api/x?a>b HTTP/1.1\r\n{H}\r\n", Refused(400)),
+        ("a byte of Latin-1 in the query", "GET /api/x?y=é HTTP/1.1\r\n{H}\r\n", Refused(400)),
+        ("half a letter in the query", "GET /api/x?y=Ã HTTP/1.1\r\n{H}\r\n", Refused(400)),
         // Behind another request, where Pingora reads the head itself.
         (
             "a blank in a later target",
@@ -285,9 +287,7 @@ fn a_target_that_pingora_would_repair_is_refused() {
 #[test]
 fn a_query_is_passed_on_as_it_came() {
     let bench = Bench::start();
-    for query in
-        ["f={a:[b]}", "a|b\\c^d`e", "\u{e9}=\u{ff}", "\u{c3}\u{a9}", "%zz%", "a=%2F&&b", "?/??"]
-    {
+    for query in ["f={a:[b]}", "a|b\\c^d`e", "\u{c3}\u{a9}", "%zz%", "a=%2F&&b", "?/??"] {
         let seen = bench.forwarded(&format!("GET /api/x?{query} HTTP/1.1\r\n{{H}}\r\n"));
         let (_, got) = seen.target.split_once('?').expect("a query");
         assert_eq!(got, query);

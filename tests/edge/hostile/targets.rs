@@ -102,7 +102,7 @@ fn a_target_has_one_form_and_one_meaning() {
             "GET /api/x?y=%0d%0aX-A:%201 HTTP/1.1\r\n{H}\r\n",
             Forwarded(""),
         ),
-        ("a byte outside ASCII in the query", "GET /api/x?y=é HTTP/1.1\r\n{H}\r\n", Forwarded("")),
+        ("a byte outside ASCII in the query", "GET /api/x?y=é HTTP/1.1\r\n{H}\r\n", Refused(400)),
         ("a control byte in the query", "GET /api/x?y=\x01 HTTP/1.1\r\n{H}\r\n", Refused(400)),
         ("0x7F in the query", "GET /api/x?y=\x7f HTTP/1.1\r\n{H}\r\n", Refused(400)),
         (
