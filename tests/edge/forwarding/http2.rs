@@ -113,3 +113,25 @@ fn a_body_is_whole_for_the_upstream_only_once_the_client_has_ended_it() {
     assert_eq!(bodies.recv_timeout(Duration::from_secs(5)).as_deref(), Ok(b"hello".as_slice()));
     assert_eq!(client.read_until(1).stream(1).status, Some(200));
 }
+
+#[test]
+fn an_empty_last_frame_is_no_body() {
+    let upstream = Upstream::start();
+    let edge = Edge::open(&upstream).start();
+    for (method, length) in [("GET", None), ("DELETE", None), ("POST", Some("0"))] {
+        upstream.clear();
+        let head = block(&[
+            (b":method", method.as_bytes()),
+            (b":scheme", b"http"),
+            (b":authority", b"h"),
+            (b":path", b"/api/x"),
+        ]);
+        let mut connection = Connection::open(edge.port(), Duration::from_secs(10));
+        connection.send(&frame(HEADERS, END_HEADERS, 1, &head));
+        connection.send(&frame(DATA, END_STREAM, 1, b""));
+        assert_eq!(connection.read_until(1).stream(1).status, Some(200), "{method}");
+        let seen = upstream.only();
+        assert_eq!(seen.head.field("content-length"), length, "{method}");
+        assert_eq!(seen.head.field("transfer-encoding"), None, "{method}");
+    }
+}

@@ -287,7 +287,7 @@ fn a_target_that_pingora_would_repair_is_refused() {
 #[test]
 fn a_query_is_passed_on_as_it_came() {
     let bench = Bench::start();
-    for query in ["f={a:[b]}", "a|b\\c^d`e", "\u{c3}\u{a9}", "%zz%", "a=%2F&&b", "?/??"] {
+    for query in ["f={a:[b]}", "a|b\\c^d`e", "%zz%", "a=%2F&&b", "?/??"] {
         let seen = bench.forwarded(&format!("GET /api/x?{query} HTTP/1.1\r\n{{H}}\r\n"));
         let (_, got) = seen.target.split_once('?').expect("a query");
         assert_eq!(got, query);
