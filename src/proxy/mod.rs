@@ -66,6 +66,7 @@ pub use head::{MAX_FIELDS, MAX_HEAD};
 pub use malformed::Malformed;
 pub use probe::Probe;
 pub use progress::{Clock, Limits, Phase, Progress, Spare};
+pub use record::refused_path;
 pub use upstream::Connections;
 
 /// How long a client may take none of its answer, and send nothing of its body.

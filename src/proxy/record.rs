@@ -54,7 +54,7 @@ pub(super) fn finished(session: &Session, ctx: &Context, metrics: &Metrics) {
 
 /// The path of a target that was refused before it had a canonical one: as it came, without its
 /// query and, of an absolute-form target, without its authority, either of which may hold a secret.
-fn refused_path(target: &[u8]) -> Option<&[u8]> {
+pub fn refused_path(target: &[u8]) -> Option<&[u8]> {
     let path = match memchr::memmem::find(target, b"://") {
         Some(at) if !target.starts_with(b"/") => {
             let rest = &target[at + 3..];

@@ -56,7 +56,7 @@ impl<S: IO> Watched<S> {
         self.next_head().await.map(Some)
     }
 
-    /// Waits for another head, behind a request that is over.
+    /// Waits for another head, behind a request that is over. What is none stays in `front`.
     pub(super) async fn next_head(&mut self) -> io::Result<Begun> {
         let mut head = std::mem::take(&mut self.front);
         let mut reader = http1::Head::default();
@@ -75,7 +75,10 @@ impl<S: IO> Watched<S> {
                 match reader.read(&head) {
                     Ok(Some(end)) => return Ok(self.begin(head, end, &reader)),
                     Ok(None) => {}
-                    Err(malformed) => return Ok(Err(malformed)),
+                    Err(malformed) => {
+                        self.front = head;
+                        return Ok(Err(malformed));
+                    }
                 }
             }
             poll_fn(|context| self.poll_head(context, &mut head)).await?;
@@ -93,7 +96,13 @@ impl<S: IO> Watched<S> {
             head.extend_from_slice(&rest);
         }
         self.rest = reader.rest();
-        let end = end + self.rest.take(&head[end..])?;
+        let end = match self.rest.take(&head[end..]) {
+            Ok(body) => end + body,
+            Err(malformed) => {
+                self.front = head;
+                return Err(malformed);
+            }
+        };
         if end < head.len() {
             self.front = head.split_off(end);
         }

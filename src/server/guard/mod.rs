@@ -315,7 +315,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
             let head = match begun {
                 Ok(head) => head,
                 Err(malformed) => {
-                    refusals.malformed(malformed);
+                    refusals.malformed(malformed, &stream.front);
                     Box::pin(stream.refuse(malformed)).await;
                     return None;
                 }

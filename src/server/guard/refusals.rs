@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use http::Version;
 
+use crate::auth::is_tchar;
 use crate::gateway::Live;
-use crate::proxy::Malformed;
+use crate::proxy::{Malformed, refused_path};
 use crate::telemetry::access;
 
 /// Where to count them, and whose they are.
@@ -30,22 +31,27 @@ impl Refusals<'_> {
         }
     }
 
-    /// The same, of an HTTP/1 request. What has a request line has a record, too.
-    pub(super) fn malformed(&self, malformed: Malformed) {
+    /// The same, of an HTTP/1 request of which this is there. What has a request line has a record,
+    /// too.
+    pub(super) fn malformed(&self, malformed: Malformed, head: &[u8]) {
         let (status, reason) = (malformed.status(), malformed.reason());
         self.count(status, reason);
         if malformed == Malformed::Line || !access::enabled() {
             return;
         }
+        let (method, target) = method_and_target(head);
+        let path = refused_path(target).map(String::from_utf8_lossy);
         access::write(&access::Record {
             client: self.peer.map(|peer| peer.ip().to_canonical()),
-            method: "-",
-            path: None,
+            host: None,
+            method: method.unwrap_or("-"),
+            path: path.as_deref(),
             version: Version::HTTP_11,
             status: Some(status),
             bytes: 0,
             duration: Duration::ZERO,
             pipeline: None,
+            backend: None,
             upstream: None,
             auth: None,
             subject: None,
@@ -58,5 +64,41 @@ impl Refusals<'_> {
     pub(super) fn log(&self, why: &dyn fmt::Display) {
         let peer = self.peer.map(|peer| peer.to_string()).unwrap_or_default();
         log::debug!("network {}: request of {peer} refused: {why}", self.network);
+    }
+}
+
+/// What the request line has for a method, if it could be one, and for a target.
+fn method_and_target(head: &[u8]) -> (Option<&str>, &[u8]) {
+    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let Some(first) = memchr::memchr(b' ', line) else {
+        return (None, &[]);
+    };
+    let method = &line[..first];
+    let sound = !method.is_empty() && method.iter().all(|byte| is_tchar(*byte));
+    let method = std::str::from_utf8(method).ok().filter(|_| sound);
+    let last = memchr::memrchr(b' ', line).unwrap_or(first);
+    (method, line.get(first + 1..last).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_shows_what_could_be_read() {
+        for (head, method, target) in [
+            ("GET /a b?c HTTP/1.1\r\nA: b", Some("GET"), "/a b?c"),
+            ("GET /a", Some("GET"), ""),
+            ("G@T /a HTTP/1.1\r\n", None, "/a"),
+            (" /a HTTP/1.1\r\n", None, "/a"),
+            ("GET", None, ""),
+            ("", None, ""),
+        ] {
+            assert_eq!(
+                method_and_target(head.as_bytes()),
+                (method, target.as_bytes()),
+                "{head:?}"
+            );
+        }
     }
 }
