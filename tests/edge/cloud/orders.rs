@@ -58,7 +58,7 @@ fn a_user_token_becomes_a_machine_token() {
     for line in [
         "harmony_runbeam_state{state=\"authorized\"} 1",
         "harmony_runbeam_state{state=\"rejected\"} 0",
-        "harmony_runbeam_polls_total{result=\"ok\"} 1",
+        "harmony_runbeam_polls_total{result=\"failed\"} 0",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
     }
