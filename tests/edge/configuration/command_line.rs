@@ -113,7 +113,9 @@ fn the_start_says_what_it_serves() {
     for word in ["edge-1", "public", "management", "/api", "jwt", "unguarded"] {
         assert!(log.contains(word), "{word}:\n{log}");
     }
-    let warnings: Vec<&str> = log.lines().filter(|line| line.contains(" WARN ")).collect();
+    // Where the machine lets a process have few files open, that is a warning too.
+    let is_warning = |line: &&str| line.contains(" WARN ") && !line.contains("files open");
+    let warnings: Vec<&str> = log.lines().filter(is_warning).collect();
     assert!(
         matches!(&*warnings, [line] if line.contains("pipeline \"unguarded\" is open: anyone may pass")),
         "an open pipeline is a warning:\n{log}"

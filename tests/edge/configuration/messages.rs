@@ -80,7 +80,11 @@ fn the_better_wording() {
             "jwks = \"http://127.0.0.1:1/jwks.json\"",
             "unknown key \"jwks\"; known keys near it: \"jwks_",
         ),
-        ("\"jwt-auth\"", "\"jwt\"", "unknown step type \"jwt\"; did you mean \"jwt-auth\"?"),
+        (
+            "type = \"jwt-auth\"",
+            "type = \"jwt\"",
+            "unknown step type \"jwt\"; did you mean \"jwt-auth\"?",
+        ),
         ("[management]", "[admin]", "unknown key \"admin\"; known: "),
     ];
     for (piece, other, expected) in rows {

@@ -209,11 +209,12 @@ fn a_head_that_trickles_through_tls_is_cut_with_a_word() {
 }
 
 #[test]
-fn plain_http_and_a_foreign_authority_end_with_a_line_that_says_so() {
+fn what_is_no_tls_and_a_foreign_authority_end_with_a_line_that_says_so() {
     let listening = Listening::with().start();
+    // Plain HTTP has a test of its own.
     let mut plain = TcpStream::connect(("127.0.0.1", listening.port())).unwrap();
     plain.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    plain.write_all(b"GET /s HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    plain.write_all(b"\0\0\x12\x04\0\0\0\0\0").unwrap();
     let mut answer = Vec::new();
     let _ = plain.read_to_end(&mut answer);
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
