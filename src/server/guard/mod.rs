@@ -111,6 +111,7 @@ impl Gates {
                 if wanted(&config) != wanted(&now) {
                     self.adjust(&now);
                 }
+                self.hold_clients(&now);
                 config = now;
             }
             for gate in &self.all {
@@ -124,21 +125,29 @@ impl Gates {
         }
     }
 
-    /// A reload may change how many connections there may be, and what networks hold clients to.
+    /// A reload may change how many connections there may be.
     fn adjust(&self, config: &Config) {
         let limits = wanted(config).within(self.open_files);
         self.upstreams.set_limit(limits.upstreams);
         for (network, limit) in config.networks.iter().zip(limits.networks) {
-            let gate = self
-                .all
-                .iter()
-                .find(|gate| *gate.network() == *network.name);
-            if let Some(gate) = gate {
+            if let Some(gate) = self.of_network(&network.name) {
                 gate.set_limit(limit);
+            }
+        }
+    }
+
+    /// And what networks hold their clients to.
+    fn hold_clients(&self, config: &Config) {
+        for network in &config.networks {
+            if let Some(gate) = self.of_network(&network.name) {
                 gate.clients()
                     .set(network.min_body_rate, network.max_connections_per_address);
             }
         }
+    }
+
+    fn of_network(&self, name: &str) -> Option<&Arc<Gate>> {
+        self.all.iter().find(|gate| gate.network() == name)
     }
 
     fn of(&self, socket: &Socket) -> Option<&Arc<Gate>> {
