@@ -44,9 +44,9 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// `proxy.grace_secs`: at most this long for what is in flight when stopping. Default 15 s.
     pub grace: Duration,
-    /// `proxy.max_upstream_connections`: to all upstreams at a time, idle ones included. Default
-    /// 15,000.
-    pub max_upstream_connections: usize,
+    /// `proxy.max_upstream_connections`: to all upstreams at a time, idle ones included. `None`: as
+    /// many as the limit of open files has room for beside the clients, 15,000 at most.
+    pub max_upstream_connections: Option<usize>,
     /// `proxy.token_cache_mb`, in bytes. Default 64 MiB.
     pub token_cache_bytes: u64,
     /// `proxy.state_dir`, else `$STATE_DIRECTORY`, else `$HOME/.runbeam/<id>`; `None` when none of

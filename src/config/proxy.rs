@@ -23,7 +23,7 @@ pub(super) struct Proxy<'a> {
     pub(super) trusted_proxies: Vec<IpNet>,
     pub(super) grace: Duration,
     /// Connections to upstreams at a time.
-    pub(super) max_upstream_connections: usize,
+    pub(super) max_upstream_connections: Option<usize>,
     pub(super) token_cache_bytes: u64,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) watch_files: bool,
@@ -89,9 +89,7 @@ pub(super) fn read<'a>(root: &Reader<'a>) -> Option<Proxy<'a>> {
         threads: threads(&reader),
         trusted_proxies: trusted_proxies(&reader),
         grace: reader.seconds("grace_secs", 0..=3600, 15),
-        max_upstream_connections: reader
-            .connections("max_upstream_connections")
-            .unwrap_or(15_000),
+        max_upstream_connections: reader.connections("max_upstream_connections"),
         token_cache_bytes: reader.number("token_cache_mb", 0..=65_536, 64) * MEBIBYTE,
         state_dir: state_dir(&reader, id.as_deref()),
         watch_files: reader.flag("watch_files", true),

@@ -8,7 +8,7 @@ fn defaults() {
     assert_eq!(config.id, "edge-1");
     assert!(config.threads > 0);
     assert_eq!(config.grace, Duration::from_secs(15));
-    assert_eq!(config.max_upstream_connections, 15_000);
+    assert_eq!(config.max_upstream_connections, None);
     assert_eq!(config.token_cache_bytes, 64 * 1024 * 1024);
     assert_eq!(
         config.state_dir.as_deref(),
@@ -85,7 +85,7 @@ log_to_file = true
         (config.id.as_str(), config.threads, config.grace),
         ("edge_2", 3, Duration::ZERO)
     );
-    assert_eq!(config.max_upstream_connections, 3);
+    assert_eq!(config.max_upstream_connections, Some(3));
     assert_eq!(config.trusted_proxies.len(), 2);
     assert_eq!(config.token_cache_bytes, 1024 * 1024);
     assert_eq!(config.state_dir.as_deref(), Some(Path::new("conf/state")));

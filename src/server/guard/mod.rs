@@ -39,7 +39,7 @@ use crate::config::Config;
 use crate::gateway::{Listener, Live};
 use crate::proxy::{ClientLimits, Clock, Connection, Connections, Cut, Phase, Progress};
 
-use super::open_files::{self, Limits};
+use super::open_files::{self, Limits, Wanted};
 use super::tls;
 use gate::{Admission, Gate};
 use refusals::Refusals;
@@ -193,7 +193,7 @@ impl Gates {
 }
 
 /// How many connections each network takes, and how many there may be to upstreams, as configured.
-fn wanted(config: &Config) -> Limits {
+fn wanted(config: &Config) -> Wanted {
     let management = config.management.as_ref().map(|settings| &settings.network);
     let networks = config.networks.iter().map(|network| {
         let of_management = management == Some(&network.name);
@@ -204,7 +204,7 @@ fn wanted(config: &Config) -> Limits {
         };
         network.max_connections.unwrap_or(default)
     });
-    Limits {
+    Wanted {
         networks: networks.collect(),
         upstreams: config.max_upstream_connections,
     }

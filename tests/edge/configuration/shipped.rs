@@ -69,13 +69,60 @@ fn the_unit_starts_the_binary_with_a_configuration() {
     }
 }
 
-/// The pieces in the README lack only what a reader has in the file already.
+/// Editors and other parsers read TOML 1.0, in which an inline table stands on one line.
 #[test]
-fn the_readme_shows_configurations_that_load() {
-    let readme = read("README.md");
+fn no_example_needs_more_than_toml_1_0() {
+    let files = ["conf/harmony.toml", "conf/reference.toml"].map(str::to_owned);
+    for page in pages().into_iter().chain(files) {
+        for (at, line) in read(&page).lines().enumerate() {
+            let code = line.split(" #").next().unwrap_or(line).trim();
+            assert!(!code.ends_with("= {"), "{page}:{}: {line}", at + 1);
+        }
+    }
+}
+
+/// Every page of documentation.
+fn pages() -> Vec<String> {
+    let docs = fs::read_dir(shipped("docs")).expect("docs/");
+    let docs = docs.map(|entry| format!("docs/{}", entry.unwrap().file_name().to_str().unwrap()));
+    let mut pages: Vec<String> = docs.collect();
+    pages.extend(["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(str::to_owned));
+    pages
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let mut links = 0;
+    for page in pages() {
+        let text = read(&page);
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if target.starts_with("http") {
+                continue;
+            }
+            links += 1;
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let directory = shipped(&page).parent().unwrap().to_owned();
+            let path = if file.is_empty() { shipped(&page) } else { directory.join(file) };
+            assert!(path.exists(), "{page}: {target}");
+            let named = |line: &str| {
+                let title = line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+                line.starts_with('#') && title.replace([',', '?', '.', '\''], "") == heading
+            };
+            let text =
+                if heading.is_empty() { String::new() } else { read(path.to_str().unwrap()) };
+            assert!(heading.is_empty() || text.lines().any(named), "{page}: {target}");
+        }
+    }
+    assert!(links > 20, "{links} links");
+}
+
+/// The pieces in the documentation lack only what a reader has in the file already.
+#[test]
+fn the_documentation_shows_configurations_that_load() {
+    let text: String = pages().iter().map(|page| read(page)).collect();
     let pieces: Vec<&str> =
-        readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert!(pieces.len() >= 4, "{} pieces", pieces.len());
+        text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(pieces.len() >= 7, "{} pieces", pieces.len());
     let authority = Authority::new("an authority");
     let (one, other, root) =
         (authority.server(&["a.example"]), authority.server(&["b.example"]), authority.pem());
@@ -84,9 +131,14 @@ fn the_readme_shows_configurations_that_load() {
         let mut text = piece.to_owned();
         if !piece.contains("[proxy]") {
             text.push_str("[proxy]\nid = \"x\"\n[network.public.http]\nbind_address = \"127.0.0.1\"\nbind_port = 8080\n");
+        }
+        if !piece.contains("[proxy]") && !piece.contains("[endpoints.api]") {
             text.push_str(
                 "[endpoints.api]\nservice = \"echo\"\noptions = { path_prefix = \"/api\" }\n",
             );
+        }
+        if piece.contains("middleware = [\"jwt\"]") && !piece.contains("[middleware.jwt]") {
+            text.push_str("[middleware.jwt]\ntype = \"jwt-auth\"\njwks_url = \"https://h/\"\nissuer = \"i\"\naudience = \"a\"\n");
         }
         if !piece.contains("[backends.app") && !piece.contains("[proxy]") {
             text.push_str("[backends.app]\nservice = \"echo\"\n");
