@@ -241,7 +241,8 @@ mod tests {
         let (_, text) = text.split_once("harmony: ").unwrap();
         assert_eq!(
             text,
-            "one: é\\r\n    2026 ERROR two\\u{7} pipeline=a\\nERROR forged\\u{1b}[31m\\u{202e}\n"
+            "one: é\\r\n    2026 ERROR two\\u{7} \
+             pipeline=\"a\\nERROR forged\\u{1b}[31m\\u{202e}\"\n"
         );
     }
 
