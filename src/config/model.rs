@@ -110,7 +110,7 @@ pub struct Network {
     /// `max_connections`: of clients, at a time. `None`: 10,000, on the management network 1,000.
     pub max_connections: Option<usize>,
     /// `max_connections_per_address`: of one client address (IPv6: /64) at a time; behind
-    /// `trusted_proxies`, requests of one client. 0: no limit. Default 1,000.
+    /// `trusted_proxies`, requests of one client. 0: no limit. Default 5,000.
     pub max_connections_per_address: usize,
     /// `min_body_rate`: bytes a second that the body of a request must come at, after a grace of
     /// 5 s. 0: no minimum. Default 240.

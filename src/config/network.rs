@@ -12,7 +12,7 @@ use super::reader::Reader;
 use super::{Bind, ListenerTls, Network};
 
 /// The default of `max_connections_per_address`.
-const MAX_PER_ADDRESS: u64 = 1_000;
+const MAX_PER_ADDRESS: u64 = 5_000;
 /// The default of `min_body_rate`, bytes a second.
 const MIN_BODY_RATE: u64 = 240;
 

@@ -38,7 +38,7 @@ fn what_a_listener_holds_its_clients_to() {
         let network = &config.networks[2];
         (network.max_connections_per_address, network.min_body_rate)
     };
-    assert_eq!(limits(""), (1_000, 240));
+    assert_eq!(limits(""), (5_000, 240));
     assert_eq!(
         limits("max_connections_per_address = 0\nmin_body_rate = 0"),
         (0, 0)

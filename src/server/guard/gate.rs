@@ -154,12 +154,11 @@ impl Gate {
         if others.len() >= limit {
             others.retain(|other| !other.progress().is_over());
         }
-        while others.len() >= limit {
+        while others.len() - cuts >= limit {
             // They harm nobody but each other, so not even a head that has just begun is spared.
             let cut = cut_new(others).or_else(|| cut_spare(others, Duration::ZERO))?;
             self.has_cut(cut);
             cuts += 1;
-            others.retain(|other| !other.progress().is_over());
         }
         Some(cuts)
     }

@@ -111,10 +111,10 @@ fn a_request_may_take_its_time_once_its_head_is_there() {
     let port = edge.port();
     let http2 = thread::spawn(move || crate::support::http2::statuses(port, "/api/x", &[None]));
     let mut client = edge.connect();
-    client.send("POST /api/x HTTP/1.1\r\nHost: h\r\nContent-Length: 12\r\n\r\n");
+    client.send("POST /api/x HTTP/1.1\r\nHost: h\r\nContent-Length: 3600\r\n\r\n");
     for _ in 0..12 {
         thread::sleep(Duration::from_secs(1));
-        client.send("x");
+        client.send([b'x'; 300]);
     }
     assert_eq!(client.response().status, 200);
     assert_eq!(http2.join().expect("a thread that ends"), [200]);
