@@ -109,8 +109,8 @@ pub struct Network {
     pub tls: Option<ListenerTls>,
     /// `max_connections`: of clients, at a time. `None`: 10,000, on the management network 1,000.
     pub max_connections: Option<usize>,
-    /// `max_connections_per_address`: of one client address (IPv6: /64) at a time; behind
-    /// `trusted_proxies`, requests of one client. 0: no limit. Default 5,000.
+    /// `max_connections_per_address`: of one client address (IPv6: /64) at a time; over HTTP/2 and
+    /// behind `trusted_proxies`, requests of one client. 0: no limit. Default 5,000.
     pub max_connections_per_address: usize,
     /// `min_body_rate`: bytes a second that the body of a request must come at, after a grace of
     /// 5 s. 0: no minimum. Default 240.

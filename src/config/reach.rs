@@ -119,6 +119,10 @@ fn embedded(ip: IpAddr) -> Option<IpAddr> {
             let [c, _] = rest.to_be_bytes();
             four(high, low << 8 | u16::from(c))
         }
+        // Behind a /64 they follow that octet.
+        [0x64, 0xff9b, 1, _, first, middle, last, 0] if first >> 8 == 0 && last & 0xff == 0 => {
+            four(first << 8 | middle >> 8, middle << 8 | last >> 8)
+        }
         [0x64, 0xff9b, 1, .., high, low] => four(high, low),
         [0x2002, high, low, ..] => four(high, low),
         _ => None,
@@ -144,6 +148,7 @@ mod tests {
         let reach = Reach::default();
         for (ip, why) in [
             ("169.254.169.254", LinkLocal),
+            ("64:ff9b:1:7:a9:fea9:fe00:0", LinkLocal),
             ("169.254.0.1", LinkLocal),
             ("169.254.255.255", LinkLocal),
             ("224.0.0.1", Multicast),

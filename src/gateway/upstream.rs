@@ -42,6 +42,11 @@ pub struct Upstream {
 }
 
 impl Upstream {
+    /// Whether it is one of a pipeline from the cloud.
+    pub fn is_the_clouds(&self) -> bool {
+        self.reach.is_some()
+    }
+
     /// The address whose turn it is; `None` while the name is not resolved, and where all that it
     /// has is out of the cloud's reach.
     pub fn address(&self) -> Option<SocketAddr> {

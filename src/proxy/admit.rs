@@ -127,13 +127,23 @@ impl Edge {
     }
 }
 
-/// What a client is told that has as many requests in progress as it may. A connection of its own
-/// has been counted where it was accepted; those of a trusted proxy carry many people's requests.
+/// What a client is told that has as many requests in progress as it may. A request over HTTP/1 has
+/// been counted with its connection, where that was accepted; a connection over HTTP/2 carries many,
+/// and one of a trusted proxy many people's.
 fn over_limit(session: &Session, ctx: &mut Context) -> Option<Refusal> {
     let connection = Connection::of(session.digest())?;
     if !ctx.peer_is_trusted {
-        let overrun = session.as_http1().is_none() && connection.is_overrun();
-        return overrun.then(Refusal::given_up_too_often);
+        if session.as_http1().is_some() {
+            return None;
+        }
+        if connection.is_overrun() {
+            return Some(Refusal::given_up_too_often());
+        }
+        ctx.in_progress = connection.limits().enter(ctx.client);
+        return ctx
+            .in_progress
+            .is_none()
+            .then(Refusal::too_many_in_progress);
     }
     // What a proxy asks on its own account is not a client's.
     let peer = ctx.peer.map(|peer| peer.ip().to_canonical());

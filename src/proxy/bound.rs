@@ -54,6 +54,13 @@ impl Bound {
         (link.deadline.wake() && is_quiet(&mut link)).then_some(link)
     }
 
+    /// Closes the one that has waited for too long, if there is one.
+    pub(super) fn close_overdue(&self) {
+        let over = self.held().take_if(|held| held.link.deadline.passed());
+        // Closing takes its time.
+        drop(over);
+    }
+
     /// Holds this one, until it is taken or the client's connection ends.
     pub(super) fn hold(&self, link: Link, upstream: &Upstream) {
         link.deadline.rest();

@@ -63,7 +63,7 @@ impl ClientLimits {
         (rate > 0).then_some(rate)
     }
 
-    /// Begins a request of a client behind a trusted proxy; `None`: it has as many in progress as
+    /// Begins a request of a client behind a trusted proxy or over HTTP/2; `None`: it has as many in progress as
     /// it may. Clients whose address is not known count as one.
     pub(super) fn enter(self: &Arc<Self>, client: Option<IpAddr>) -> Option<InProgress> {
         let Some(limit) = self.per_address() else {

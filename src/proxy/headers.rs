@@ -114,9 +114,11 @@ pub(super) fn prepare(request: &mut Parts, ctx: &Context, upstream: Option<&Upst
 
 /// Removes what concerns only the client's connection to us, and what its `Connection` names: it is
 /// meant for us alone (RFC 9110 section 7.6.1). An upgrade to WebSocket goes on (RFC 6455), no
-/// other does.
+/// other does, nor one that `Connection` does not name: whoever is in front of us may have passed the
+/// field on without knowing of a tunnel (RFC 9110 section 7.8).
 fn strip_hop_by_hop(headers: &mut HeaderMap, version: http::Version) {
     let websocket = version == http::Version::HTTP_11
+        && nominations(headers).any(|name| name.eq_ignore_ascii_case(b"upgrade"))
         && headers
             .get(header::UPGRADE)
             .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
@@ -297,5 +299,7 @@ mod tests {
         let switched = ["connection: Upgrade", "upgrade: websocket"];
         assert_eq!(left(&socket, http::Version::HTTP_11), switched);
         assert!(left(&socket, http::Version::HTTP_10).is_empty());
+        let unasked = [("connection", "keep-alive"), ("upgrade", "websocket")];
+        assert!(left(&unasked, http::Version::HTTP_11).is_empty());
     }
 }

@@ -84,11 +84,17 @@ impl Limit {
         self.most.load(Ordering::Relaxed)
     }
 
-    /// Those of one backend: unless it says otherwise, no single one takes all.
+    /// Those of one backend: unless it says otherwise, no single one takes all; one from the cloud,
+    /// whatever it says.
     fn most_of(&self, upstream: &Upstream) -> usize {
         let most = self.most();
-        let own = upstream.settings.max_connections;
-        own.unwrap_or(most - most / 4).min(most)
+        let share = most - most / 4;
+        let own = upstream.settings.max_connections.unwrap_or(share);
+        own.min(if upstream.is_the_clouds() {
+            share
+        } else {
+            most
+        })
     }
 }
 

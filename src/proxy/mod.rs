@@ -100,10 +100,9 @@ impl Edge {
         if session.as_http1().is_none() {
             // One stream may stall while its connection does not.
             session.set_write_timeout(Some(PATIENCE));
-        } else {
-            if let Some(connection) = Connection::of(session.digest()) {
-                connection.progress().head_is_complete();
-            }
+        } else if let Some(connection) = Connection::of(session.digest()) {
+            connection.progress().head_is_complete();
+            connection.bound().close_overdue();
         }
         ctx.body_rate = BodyRate::of(session);
         ctx.peer = headers::inet(session.client_addr()).or(ctx.peer);

@@ -27,11 +27,20 @@ struct RecoveryProbe {
 }
 
 impl RecoveryProbes {
-    /// One more, which is tried until a connection to it can be made.
+    /// One more, which is tried until a connection to it can be made. One that waits already does so
+    /// once.
     pub(super) fn add(&self, upstream: &Arc<Upstream>, address: SocketAddr) {
-        self.waiting().push(RecoveryProbe {
+        let addresses = Arc::downgrade(&upstream.addresses);
+        let mut waiting = self.waiting();
+        let is_it = |probe: &RecoveryProbe| {
+            probe.address == address && Weak::ptr_eq(&probe.addresses, &addresses)
+        };
+        if waiting.iter().any(is_it) {
+            return;
+        }
+        waiting.push(RecoveryProbe {
             upstream: Arc::downgrade(upstream),
-            addresses: Arc::downgrade(&upstream.addresses),
+            addresses,
             address,
             due: Instant::now() + PAUSE,
         });

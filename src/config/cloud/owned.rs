@@ -115,6 +115,12 @@ fn used_by<'d>(document: &'d Document, pipeline: &str) -> BTreeSet<Key<'d>> {
     let mut open: Vec<_> = called(pipeline)
         .filter(|(key, _)| key.0 == "pipelines")
         .collect();
+    // Any pipeline may have the main file's chain, or name a step of it.
+    if let Some(chain) = &document.chain {
+        each_string(&chain.value, &mut |text| {
+            open.extend(called(text).filter(|(key, _)| key.0 != "pipelines"));
+        });
+    }
     while let Some((key, value)) = open.pop() {
         if used.insert(key) {
             each_string(value, &mut |text| {

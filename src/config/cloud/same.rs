@@ -266,18 +266,40 @@ pub(super) fn in_place_of(local: &Node, cloud: &Node) -> Node {
     }
 }
 
+/// Whether a key says where something leads, over what, or whose certificate shows that it is there.
+fn is_place(key: &str) -> bool {
+    key.ends_with("url")
+        || key.ends_with("uri")
+        || matches!(
+            key,
+            "issuer"
+                | "issuers"
+                | "upstreams"
+                | "connection"
+                | "target_ref"
+                | "protocol"
+                | "type"
+                | "ca_cert_path"
+        )
+}
+
 fn leads_elsewhere(local: Option<&Value>, cloud: &Value) -> bool {
     match cloud {
+        // What is left out has its default, which may lead elsewhere, too.
+        Value::Table(table)
+            if matches!(local, Some(Value::Table(local)) if local
+                .entries
+                .iter()
+                .any(|(key, _)| is_place(key) && table.get(key).is_none())) =>
+        {
+            true
+        }
         Value::Table(table) => table.entries.iter().any(|(key, node)| {
             let local = match local {
                 Some(Value::Table(local)) => local.get(key).map(|node| &node.value),
                 _ => None,
             };
-            let key = key.as_str();
-            let place = key.ends_with("url")
-                || key.ends_with("uri")
-                || ["issuer", "issuers", "upstreams", "connection", "target_ref"].contains(&key);
-            match place {
+            match is_place(key) {
                 true => !local.is_some_and(|local| same(local, &node.value)),
                 false => leads_elsewhere(local, &node.value),
             }

@@ -124,6 +124,24 @@ fn half_open_handshakes_make_room_for_their_own_address() {
     assert!(half_open.iter_mut().filter_map(|one| is_closed(one).then_some(())).count() >= 3);
 }
 
+#[test]
+fn streams_of_one_address_are_counted_like_its_connections() {
+    let (upstream, hold) = holding();
+    let text = Settings::open(&upstream).text();
+    let text = text.replace("bind_port = {port}", &format!("bind_port = {{port}}\n{CAP}"));
+    let edge = Edge::configured(Settings::of_text(&text)).quiet().start();
+    let port = edge.port();
+    let asking =
+        thread::spawn(move || crate::support::http2::statuses(port, "/api/busy", &[None; 5]));
+    assert!(becomes_true(SOON, || upstream.count() == 3));
+    assert_eq!(edge.get("/api/x").http2().send().status, 429, "on whatever connection");
+    hold.store(false, Ordering::Relaxed);
+    let mut statuses = asking.join().expect("answers");
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 200, 200, 429, 429]);
+    assert!(becomes_true(SOON, || edge.get("/api/x").http2().send().status == 200));
+}
+
 /// Behind a proxy at 127.0.0.1.
 fn behind_proxy(upstream: &Upstream) -> EdgeBuilder {
     let text = Settings::open(upstream).proxy("trusted_proxies = [\"127.0.0.1\"]").text();

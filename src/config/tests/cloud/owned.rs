@@ -95,6 +95,28 @@ fn what_another_pipeline_uses_too_and_credentials_are_not_the_clouds() {
 }
 
 #[test]
+fn what_the_main_files_chain_uses_is_every_pipelines() {
+    let mut house = house();
+    house.local = format!(
+        "{BASE}[runbeam]\nenabled = false\ncloud_owns_uploaded = true\n\
+         [[middleware]]\ntype = \"policies\"\npolicies = [\"office\"]\n\
+         [policies.office]\nrules = [\"inside\"]\n\
+         [rules.inside]\ntype = \"ip_allow\"\noptions = {{ ip_addresses = [\"10.0.0.0/8\"] }}\n\
+         [pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nbackends = [\"b\"]\n\
+         [endpoints.e]\nservice = \"http\"\n\
+         [backends.b]\nservice = \"http\"\nbase_url = \"http://10.0.0.9:80\"\n"
+    );
+    let text = format!("{CLOUD}[policies.office]\nrules = []\n");
+    let lines = house.refused(&text);
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("the local files have it")),
+        "{lines:#?}"
+    );
+}
+
+#[test]
 fn no_secret_goes_where_the_cloud_says() {
     let house = house();
     let backend = local_table(&house, "backends.b");
@@ -109,6 +131,18 @@ fn no_secret_goes_where_the_cloud_says() {
         panic!();
     };
     assert!(http.credential.is_some() && http.head_timeout.as_secs() == 5);
+    // Nor over another protocol, be it said or left out.
+    let mut by_tls = self::house();
+    by_tls.local = by_tls.local.replace(
+        "base_url = \"http://10.0.0.9:80\"\nauth",
+        "protocol = \"https\"\nconnection = { host = \"10.0.0.9\" }\nauth",
+    );
+    let local = local_table(&by_tls, "backends.b");
+    for protocol in ["", "protocol = \"http\"\n"] {
+        let text = local.replace("protocol = \"https\"\n", protocol);
+        let lines = by_tls.refused(&format!("{CLOUD}{text}"));
+        assert!(lines.iter().any(|line| line.contains(want)), "{lines:#?}");
+    }
     // Nor by way of a target.
     let mut by_target = self::house();
     by_target.local = by_target.local.replace(
