@@ -148,7 +148,6 @@ mod tests {
         let reach = Reach::default();
         for (ip, why) in [
             ("169.254.169.254", LinkLocal),
-            ("64:ff9b:1:7:a9:fea9:fe00:0", LinkLocal),
             ("169.254.0.1", LinkLocal),
             ("169.254.255.255", LinkLocal),
             ("224.0.0.1", Multicast),
@@ -170,6 +169,7 @@ mod tests {
                 format!("[64:ff9b::{ip}]:80"),
                 format!("[64:ff9b:1::{ip}]:80"),
                 format!("[64:ff9b:1:{a:02x}{b:02x}:{c:02x}:{d:02x}00::]:80"),
+                format!("[64:ff9b:1:7:{a:02x}:{b:02x}{c:02x}:{d:02x}00:0]:80"),
                 format!("[64:ff9b:1:7:8:9:{high}:{low}]:80"),
                 format!("[2002:{high}:{low}::1]:80"),
             ];

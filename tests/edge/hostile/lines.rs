@@ -1,5 +1,9 @@
 //! Lines, names and methods.
 
+use std::time::Duration;
+
+use crate::support::poll::becomes_true;
+
 use super::{Answered, Bench, Forwarded, Refused, RefusedOrForwarded, RefusedSomehow};
 
 #[test]
@@ -277,8 +281,9 @@ fn a_target_that_pingora_would_repair_is_refused() {
             Forwarded("hello"),
         ),
     ]);
-    let log = bench.edge.log();
-    assert!(log.matches("status=400").count() >= 12 && log.contains("reason=target"), "{log}");
+    let recorded = || bench.edge.log().matches("status=400").count() >= 12;
+    assert!(becomes_true(Duration::from_secs(10), recorded), "{}", bench.edge.log());
+    assert!(bench.edge.log().contains("reason=target"));
     let metrics = bench.edge.manage("/metrics").send().text();
     let refused = "reason=\"target\"";
     assert!(metrics.lines().any(|line| line.contains(refused)), "{metrics}");

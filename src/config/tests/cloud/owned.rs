@@ -106,7 +106,8 @@ fn what_the_main_files_chain_uses_is_every_pipelines() {
          [endpoints.e]\nservice = \"http\"\n\
          [backends.b]\nservice = \"http\"\nbase_url = \"http://10.0.0.9:80\"\n"
     );
-    let text = format!("{CLOUD}[policies.office]\nrules = []\n");
+    let text =
+        format!("{CLOUD}[policies.office]\nrules = [\"all\"]\n[rules.all]\ntype = \"allow_all\"\n");
     let lines = house.refused(&text);
     assert!(
         lines
