@@ -35,7 +35,7 @@ service = "echo"
 options = { path_prefix = "/cookie" }
 [middleware.cookie]
 type = "api-key"
-config = { cookie = "key", keys = [{ id = "one", hash = "HASH" }] }
+config = { cookie = "key", max_failures = 0, keys = [{ id = "one", hash = "HASH" }] }
 [pipelines.query]
 networks = ["n"]
 endpoints = ["query"]
@@ -45,7 +45,7 @@ service = "echo"
 options = { path_prefix = "/query" }
 [middleware.query]
 type = "api-key"
-config = { query = "key", keys = [{ id = "one", hash = "HASH" }] }
+config = { query = "key", max_failures = 0, keys = [{ id = "one", hash = "HASH" }] }
 "#;
 const KEY: &str = "k3y";
 
