@@ -119,10 +119,6 @@ fn embedded(ip: IpAddr) -> Option<IpAddr> {
             let [c, _] = rest.to_be_bytes();
             four(high, low << 8 | u16::from(c))
         }
-        // Behind a /64 they follow that octet.
-        [0x64, 0xff9b, 1, _, first, middle, last, 0] if first >> 8 == 0 && last & 0xff == 0 => {
-            four(first << 8 | middle >> 8, middle << 8 | last >> 8)
-        }
         [0x64, 0xff9b, 1, .., high, low] => four(high, low),
         [0x2002, high, low, ..] => four(high, low),
         _ => None,
@@ -169,7 +165,6 @@ mod tests {
                 format!("[64:ff9b::{ip}]:80"),
                 format!("[64:ff9b:1::{ip}]:80"),
                 format!("[64:ff9b:1:{a:02x}{b:02x}:{c:02x}:{d:02x}00::]:80"),
-                format!("[64:ff9b:1:7:{a:02x}:{b:02x}{c:02x}:{d:02x}00:0]:80"),
                 format!("[64:ff9b:1:7:8:9:{high}:{low}]:80"),
                 format!("[2002:{high}:{low}::1]:80"),
             ];

@@ -104,6 +104,8 @@ fn what_the_main_files_chain_uses_is_every_pipelines() {
          [rules.inside]\ntype = \"ip_allow\"\noptions = {{ ip_addresses = [\"10.0.0.0/8\"] }}\n\
          [pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nbackends = [\"b\"]\n\
          [endpoints.e]\nservice = \"http\"\n\
+         [pipelines.later]\nnetworks = [\"public\"]\nendpoints = [\"later\"]\nbackends = [\"b\"]\n\
+         [endpoints.later]\nservice = \"http\"\noptions = {{ path_prefix = \"/later\" }}\n\
          [backends.b]\nservice = \"http\"\nbase_url = \"http://10.0.0.9:80\"\n"
     );
     let text =
