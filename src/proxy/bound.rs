@@ -15,13 +15,24 @@ use crate::gateway::Upstream;
 /// Whether a request, in its `Authorization`, or an answer, in its `WWW-Authenticate`, has to do with
 /// an authentication of the connection.
 pub(super) fn authenticates(headers: &HeaderMap, name: HeaderName) -> bool {
-    let is_scheme = |challenge: &[u8]| {
-        let mut words = challenge.split(|byte| byte.is_ascii_whitespace());
-        let scheme = words.find(|word| !word.is_empty()).unwrap_or_default();
-        scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
-    };
     let mut values = headers.get_all(name).iter();
-    values.any(|value| value.as_bytes().split(|&byte| byte == b',').any(is_scheme))
+    values.any(|value| {
+        let value = value.as_bytes();
+        // A token is long and has no comma: it is not looked at byte by byte.
+        let commas = memchr::memchr_iter(b',', value).map(|comma| comma + 1);
+        std::iter::once(0)
+            .chain(commas)
+            .any(|start| begins_with_scheme(value[start..].trim_ascii_start()))
+    })
+}
+
+/// Whether a challenge or a credential is of a scheme that authenticates the connection.
+fn begins_with_scheme(text: &[u8]) -> bool {
+    [&b"ntlm"[..], b"negotiate"].iter().any(|scheme| {
+        let (start, rest) = text.split_at(scheme.len().min(text.len()));
+        let ends = |byte: &u8| byte.is_ascii_whitespace() || *byte == b',';
+        start.eq_ignore_ascii_case(scheme) && rest.first().is_none_or(ends)
+    })
 }
 
 /// The connection to an upstream that belongs to one client's connection, and is closed with it.
