@@ -17,9 +17,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::auth::Shared;
 use crate::config::{Config, Environment, LogFormat, ProcessEnvironment, Source};
+use crate::control::{Surroundings, SurroundingsError};
 use crate::demo::{self, Demo};
 use crate::gateway::Live;
-use crate::runbeam::agent::{Surroundings, SurroundingsError};
 use crate::server::{Directory, EdgeServer, Inherited, Start};
 use crate::telemetry::{self, LogSettings, LogWriter};
 

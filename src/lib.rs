@@ -8,6 +8,7 @@ pub mod auth;
 pub mod balance;
 pub mod cli;
 pub mod config;
+pub mod control;
 mod demo;
 mod files;
 #[cfg(fuzzing)]

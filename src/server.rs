@@ -37,10 +37,10 @@ use tokio::sync::watch;
 
 use crate::auth::{Shared, SharedError};
 use crate::config::{self, Bind, Config, Network, Source};
+use crate::control::{Agent, Surroundings};
 use crate::gateway::{self, Live, RootsError};
 use crate::management::{ManagementApi, Protection};
 use crate::proxy::{Checks, Connection, Connections, Edge, PATIENCE, Probe};
-use crate::runbeam::agent::{Agent, Surroundings};
 use crate::telemetry::LogWriter;
 
 use drain::Lingering;

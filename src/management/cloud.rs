@@ -7,9 +7,9 @@ use http::{StatusCode, header};
 use serde_json::json;
 
 use super::answer::Answer;
+use crate::control::{Agent, UploadError};
 use crate::gateway::Live;
 use crate::runbeam::RunbeamError;
-use crate::runbeam::agent::{Agent, UploadError};
 
 /// The words that the published client looks for.
 const DISABLED: &str =

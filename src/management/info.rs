@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::answer::Answer;
+use crate::control::Agent;
 use crate::gateway::{Live, Service, SetAside};
-use crate::runbeam::agent::Agent;
 
 /// The process and its connection to the cloud. Times are Unix seconds; the expiry is as the cloud
 /// wrote it.

@@ -38,8 +38,8 @@ use self::answer::Answer;
 use self::counts::Counts;
 use self::page::Page;
 use self::routes::{Route, Unrouted};
+use crate::control::Agent;
 use crate::gateway::Live;
-use crate::runbeam::agent::Agent;
 use crate::telemetry::LogWriter;
 
 pub use guard::Protection;

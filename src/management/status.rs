@@ -12,8 +12,8 @@ use super::backends;
 use super::metrics::unix;
 use super::process::Process;
 use super::reload;
+use crate::control::{Agent, Status};
 use crate::gateway::{BackendStatus, KeySetStatus, Live, Pipeline};
-use crate::runbeam::agent::{Agent, Status};
 use crate::telemetry::{BOUNDS, LogWriter, PipelineMetrics};
 
 /// How everything stands now.

@@ -8,8 +8,8 @@ use serde_json::json;
 use super::answer::Answer;
 use super::body::{self, Fields, bad};
 use super::cloud::{disabled, of_cloud};
+use crate::control::{Agent, Authorization, OrderError};
 use crate::runbeam::MachineToken;
-use crate::runbeam::agent::{Agent, Authorization, OrderError};
 
 /// Longest values, in bytes.
 const MAX_NAME: usize = 255;

@@ -85,7 +85,6 @@
 //! [`RunbeamError::status`], [`RunbeamError::is_rejected`],
 //! [`RunbeamError::is_timeout`] and their like. No token is in any error, log line or `Debug` of this module.
 
-pub mod agent;
 mod answers;
 mod client;
 mod error;
@@ -106,6 +105,7 @@ pub use answers::{
 pub use client::{ClientOptions, RunbeamClient};
 pub use error::{RunbeamError, UserTokenProblem};
 pub use machine_token::MachineToken;
+pub use origin::PUBLISHED_DEFAULT_HOST;
 pub use resources::{Backend, Endpoint, Gateway, Pipeline, Resource, ResourceList, Service};
 pub use store::{
     EncryptionKeys, EnvironmentToken, EnvironmentTokenError, KeyError, KeyringError, StoreError,

@@ -11,7 +11,7 @@ use super::error::RunbeamError;
 /// The host of the published client's own default, `http://app.runbeam.io/api`. Users have it in
 /// their settings, and the issuer of their tokens begins with it: it counts as its https origin
 /// where names are compared. Nothing is ever sent there in clear text.
-pub(super) const PUBLISHED_DEFAULT_HOST: &str = "app.runbeam.io";
+pub const PUBLISHED_DEFAULT_HOST: &str = "app.runbeam.io";
 
 /// A scheme, a host and a port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -3,7 +3,7 @@
 
 use super::surroundings::is_loopback;
 use crate::gateway::Runbeam;
-use crate::runbeam::origin::PUBLISHED_DEFAULT_HOST;
+use crate::runbeam::PUBLISHED_DEFAULT_HOST;
 
 /// The addresses of the configured cloud.
 pub(super) fn bases(settings: &Runbeam) -> Vec<String> {
