@@ -3,7 +3,7 @@
 //! Exit status: 0 stopped as asked, 1 configuration or start-up error (on standard error, one line
 //! each), 2 wrong usage.
 
-mod defaults;
+mod config_path;
 mod explain;
 mod secrets;
 mod summary;
@@ -90,12 +90,12 @@ pub fn run() -> ExitCode {
             Ok(())
         }
         Some(Command::Reload { pid }) => reload(pid),
-        None => {
-            defaults::config(arguments.config.as_deref()).and_then(|path| match arguments.check {
+        None => config_path::config(arguments.config.as_deref()).and_then(|path| {
+            match arguments.check {
                 true => check(&path),
                 false => serve(&path, arguments.upgrade),
-            })
-        }
+            }
+        }),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

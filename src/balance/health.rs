@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::state::{Fitness, State, Status};
+use super::health_status::{Fitness, State, Status};
 use crate::config::{Ejection, HealthCheck};
 
 /// An upstream that goes on failing is left alone for at most this long at a time, or as long as it

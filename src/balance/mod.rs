@@ -5,18 +5,18 @@
 //! allocation. Health is told from outside: by requests ([`Pick`]) and by active checks
 //! ([`Health::checked`]). Nothing here waits or touches a socket.
 
+mod hash_ring;
 mod health;
-mod known;
+mod health_registry;
+mod health_status;
 mod pick;
 mod pool;
-mod ring;
-mod state;
+mod round_robin;
 #[cfg(test)]
 mod tests;
-mod turns;
 
 pub use health::Health;
-pub use known::{Known, Subject};
+pub use health_registry::{Known, Subject};
+pub use health_status::{State, Status};
 pub use pick::Pick;
 pub use pool::{Key, Pool};
-pub use state::{State, Status};

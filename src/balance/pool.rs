@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::hash_ring::Ring;
 use super::health::Health;
+use super::health_status::Fitness;
 use super::pick::{Pick, Reason};
-use super::ring::Ring;
-use super::state::Fitness;
-use super::turns::Turns;
+use super::round_robin::Turns;
 use crate::config::Balance;
 
 /// Members, by number, and the way to choose among them.

@@ -14,7 +14,7 @@ use crate::config::{Bind, Config, Network, Source};
 use crate::gateway::Live;
 use crate::proxy::Edge;
 
-use super::{defaults, secrets};
+use super::{config_path, secrets};
 
 /// How long key sets may take.
 const KEY_SETS: Duration = Duration::from_secs(10);
@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         &arguments.headers,
         token.as_deref().map(String::as_str),
     )?;
-    let source = Source::file(defaults::config(arguments.config.as_deref())?);
+    let source = Source::file(config_path::config(arguments.config.as_deref())?);
     let config = source.load()?;
     let shared = Shared::new(config.state_dir.clone())?;
     let key_sets = shared.key_sets().clone();

@@ -13,8 +13,8 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::cloud_layer::{Layer, LayerChange};
 use super::fingerprint::{Fingerprint, Watched};
-use super::layer::{Layer, LayerChange};
 use super::{BackendStatus, Gateway, Names, Tickets, Upstreams};
 use crate::auth::{KeySets, PasswordsStatus, Shared};
 use crate::config::{self, Config, Errors, Local, SetAside, Source, Upload};

@@ -5,19 +5,19 @@
 //! passwords, resolved names, the health of upstreams, counts of requests) is held beside it, in
 //! [`Live`]. Nothing here speaks HTTP or touches a socket, but for the look-up of names.
 
-mod alike;
+mod backend_status;
+mod cloud_layer;
+mod confusable;
 mod diff;
 mod fingerprint;
-mod layer;
 mod live;
-mod names;
 mod open_connections;
 mod path;
 mod pipeline;
 mod readings;
+mod resolver;
 mod routes;
 mod stage;
-mod status;
 mod tls;
 mod upstream;
 
@@ -31,18 +31,18 @@ use crate::auth::Shared;
 use crate::config::{self, BackendTarget, Bind, Owner, StepKind};
 use crate::telemetry::Metrics;
 
+pub use backend_status::{BackendStatus, UpstreamStatus};
+pub use cloud_layer::LayerChange;
 pub use diff::Diff;
 pub use fingerprint::{Fingerprint, Watched};
-pub use layer::LayerChange;
 pub use live::{Live, Reload, ReloadError, Reloads, Status};
-pub use names::{Addresses, Names};
 pub use open_connections::OpenConnections;
 pub use path::{PathError, canonical};
 pub use pipeline::{Backend, Pipeline, Target};
 pub use readings::{has_encoded_slash, other_readings};
+pub use resolver::{Addresses, Names};
 pub use routes::{Claim, Match, RouteTable};
 pub use stage::Stage;
-pub use status::{BackendStatus, UpstreamStatus};
 pub use tls::{CertificateStatus, ClientCa, Listener, Roots, RootsError, Tickets, system_roots};
 pub use upstream::{Upstream, Upstreams};
 

@@ -8,7 +8,7 @@
 use foldhash::HashMap;
 use http::Method;
 
-use super::alike::Alike;
+use super::confusable::Alike;
 use crate::config::PrefixBoundary;
 
 /// What a route claims of a network.

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::HeaderValue;
 use http::header::InvalidHeaderValue;
 
-use super::names::{Addresses, Names};
 use super::open_connections::{ConnectionCounts, OpenConnections};
+use super::resolver::{Addresses, Names};
 use super::tls::Roots;
 use crate::balance::{Health, Known, Subject};
 use crate::config::{CheckKind, Ejection, HttpBackend, Reach, UpstreamUrl};

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::answer::Answer;
 use super::info::seconds;
+use super::response::Answer;
 use crate::gateway::{BackendStatus, Live, UpstreamStatus};
 
 /// The backends that the configuration's pipelines use.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use tokio::time::timeout;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::answer::Answer;
+use super::response::Answer;
 
 /// Largest body that is read.
 const MAX_BODY: usize = 1024 * 1024;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{StatusCode, header};
 use serde_json::json;
 
-use super::answer::Answer;
+use super::response::Answer;
 use crate::control::{Agent, UploadError};
 use crate::gateway::Live;
 use crate::runbeam::RunbeamError;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::StatusCode;
 
-use super::guard::Refusal;
+use super::access_control::Refusal;
 
 /// Counts since the start.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::answer::Answer;
+use super::response::Answer;
 use crate::control::Agent;
 use crate::gateway::{Live, Service, SetAside};
 

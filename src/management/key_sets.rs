@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::answer::Answer;
+use super::response::Answer;
 use crate::gateway::{KeySetStatus, Live};
 
 /// Fetches all, and tells how each of them stands then. One that cannot be fetched goes on serving

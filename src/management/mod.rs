@@ -1,25 +1,25 @@
 //! The Management API, on its own network: what a supervisor asks (`/health`, `/ready`,
 //! `/metrics`), what an operator looks at, and what an operator steers with.
 //!
-//! `guard` decides who may call, `routes` what is called; each group of routes has a file of its
+//! `access_control` decides who may call, `routes` what is called; each group of routes has a file of its
 //! own. Answers are JSON, and an error is `{ "error", "message" }`. State changes only by POST, and
 //! every change is logged. The order of checks: Host, Origin and management credential; 403 where
 //! Runbeam is off; 401; 413, 415, 400.
 
-mod answer;
+mod access_control;
 mod backends;
 mod body;
 mod cloud;
 mod counts;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
-mod guard;
 mod info;
 mod key_sets;
 mod metrics;
 mod page;
 mod process;
 mod reload;
+mod response;
 mod routes;
 mod status;
 mod token;
@@ -34,15 +34,15 @@ use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use serde_json::json;
 
-use self::answer::Answer;
 use self::counts::Counts;
 use self::page::Page;
+use self::response::Answer;
 use self::routes::{Route, Unrouted};
 use crate::control::Agent;
 use crate::gateway::Live;
 use crate::telemetry::LogWriter;
 
-pub use guard::Protection;
+pub use access_control::Protection;
 
 /// How long `/ready` waits for the first fetch of every key set.
 const FIRST_FETCH: Duration = Duration::from_secs(10);

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{StatusCode, header};
 use ring::digest::{SHA256, digest};
 
-use super::answer::Answer;
+use super::response::Answer;
 
 const FRAME: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::answer::Answer;
 use super::info::seconds;
+use super::response::Answer;
 use crate::gateway::{Live, Reload, ReloadError};
 
 /// Reads the configuration again and puts it in service, or answers 422 with every error.

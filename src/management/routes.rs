@@ -1,5 +1,5 @@
 //! The table of what the Management API answers to. Which route does what stands in `mod`; who may
-//! call, in `guard`.
+//! call, in `access_control`.
 
 use http::Method;
 

@@ -7,11 +7,11 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::answer::Answer;
 use super::backends;
 use super::metrics::unix;
 use super::process::Process;
 use super::reload;
+use super::response::Answer;
 use crate::control::{Agent, Status};
 use crate::gateway::{BackendStatus, KeySetStatus, Live, Pipeline};
 use crate::telemetry::{BOUNDS, LogWriter, PipelineMetrics};

@@ -5,9 +5,9 @@ use http::{StatusCode, header};
 use pingora::protocols::http::ServerSession;
 use serde_json::json;
 
-use super::answer::Answer;
 use super::body::{self, Fields, bad};
 use super::cloud::{disabled, of_cloud};
+use super::response::Answer;
 use crate::control::{Agent, Authorization, OrderError};
 use crate::runbeam::MachineToken;
 

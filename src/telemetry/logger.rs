@@ -16,7 +16,7 @@ use log::{Level, Log, Metadata, Record};
 use serde_json::{Map, json};
 
 use super::access;
-use super::sink::Sink;
+use super::log_file::Sink;
 use super::writer::LogWriter;
 
 /// Our own targets: the library, its binary, and everything below.

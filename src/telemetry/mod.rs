@@ -3,9 +3,9 @@
 //! Nothing here knows of the other rooms; they hand over plain values.
 
 pub mod access;
+mod log_file;
 mod logger;
 mod metrics;
-mod sink;
 mod writer;
 
 pub use logger::{LogSettings, start};

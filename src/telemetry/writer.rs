@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::sink::{File, Opener, Sink};
+use super::log_file::{File, Opener, Sink};
 
 /// Bytes that wait at the most; lines beyond are dropped and counted.
 const CAPACITY: usize = 2 * 1024 * 1024;

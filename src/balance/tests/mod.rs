@@ -1,7 +1,7 @@
 //! Choosing among members, and the life of an upstream's health.
 
-mod choosing;
-mod standing;
+mod health;
+mod strategies;
 
 use std::sync::Arc;
 use std::time::Duration;

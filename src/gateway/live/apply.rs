@@ -8,9 +8,9 @@ use std::time::SystemTime;
 use super::{Live, Parts, Reload, ReloadError};
 use crate::config::{self, Config, Error, Errors, Failed, Local, Pipeline, SetAside, Source};
 use crate::gateway::Gateway;
+use crate::gateway::cloud_layer::{Layer, LayerChange};
 use crate::gateway::diff::{Diff, fixed_changes};
 use crate::gateway::fingerprint::{Fingerprint, Watched};
-use crate::gateway::layer::{Layer, LayerChange};
 
 impl Live {
     pub(super) fn try_reload(&self, parts: &mut Parts) -> Result<Reload, ReloadError> {

@@ -8,9 +8,9 @@ mod families;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::answer::Answer;
 use super::counts::Counts;
 use super::process::Process;
+use super::response::Answer;
 use crate::control::{Agent, State, Status};
 use crate::gateway::{KeySetStatus, Live, State as Health, UpstreamStatus};
 use crate::telemetry::LogWriter;

@@ -5,16 +5,16 @@
 //! lock, no allocation. A pipeline that a reload removed takes its counters with it, once its last
 //! request has ended.
 
-mod by_label;
 mod histogram;
+mod label_counters;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
-use by_label::ByLabel;
 pub use histogram::{BOUNDS, Histogram, Observed};
+use label_counters::ByLabel;
 
 /// The codes that have a place of their own: 100 to 599.
 const FIRST_CODE: u16 = 100;
