@@ -22,7 +22,7 @@ use tokio::time::{Sleep, sleep_until};
 use super::backlog::{Backlog, Hold};
 use super::connection::{Connection, Stalled};
 use super::cut::Cut;
-use super::head;
+use crate::proxy::request::head;
 
 /// The time that a client has before its rate counts.
 const GRACE: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ const STALL: Duration = Duration::from_secs(1);
 
 /// The pace of one body.
 #[derive(Debug)]
-pub(super) struct BodyRate {
+pub(crate) struct BodyRate {
     connection: Arc<Connection>,
     /// How long the client may be waited for until it is too slow.
     credit: Duration,

@@ -30,7 +30,7 @@ pub struct ClientLimits {
 
 /// While this lives, a request counts for its client.
 #[derive(Debug)]
-pub(super) struct InProgress(Option<(Arc<ClientLimits>, IpAddr)>);
+pub(crate) struct InProgress(Option<(Arc<ClientLimits>, IpAddr)>);
 
 impl ClientLimits {
     /// `min_body_rate`: bytes a second that the body of a request must come at, 0: no minimum.

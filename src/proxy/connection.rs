@@ -8,10 +8,10 @@ use std::time::Duration;
 use pingora::protocols::Digest;
 
 use super::backlog::Backlog;
-use super::bound::Bound;
 use super::client_limits::ClientLimits;
 use super::progress::{Clock, Progress};
 use crate::auth::ClientCertificate;
+use crate::proxy::forward::connection_auth::Bound;
 
 /// Requests of one connection that upstreams may be at. The streams of HTTP/2 are as many at most;
 /// one that is reset is none any more, but what the upstream does for it may go on.

@@ -10,10 +10,10 @@ use pingora_proxy::{ProxyHttp, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::Edge;
-use super::context::Context;
-use super::target;
 use crate::auth::{CredentialPlace, StepOutcome};
 use crate::gateway::{Route, Stage, Upstream};
+use crate::proxy::forward::target;
+use crate::proxy::request::context::Context;
 
 /// Enough for any head that is taken, and for any answer of ours.
 const STREAM: usize = 256 * 1024;

@@ -18,7 +18,7 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// The deadline of one connection.
 #[derive(Debug)]
-pub(super) struct Deadline {
+pub(crate) struct Deadline {
     clock: Instant,
     /// Milliseconds since `clock`; 0: none.
     due: AtomicU64,
@@ -31,7 +31,7 @@ pub(super) struct Deadline {
 
 impl Deadline {
     /// Of a connection that is new.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             clock: Instant::now(),
             due: AtomicU64::new(0),
@@ -42,53 +42,53 @@ impl Deadline {
     }
 
     /// Sets the time at which the exchange ends, or `None` for never.
-    pub(super) fn set(&self, due: Option<Instant>) {
+    pub(crate) fn set(&self, due: Option<Instant>) {
         self.resume();
         let due = due.map_or(0, |due| self.millis(due).max(1));
         self.due.store(due, Ordering::Release);
     }
 
     /// Another attempt has the connection now.
-    pub(super) fn begin(&self, due: Option<Instant>) {
+    pub(crate) fn begin(&self, due: Option<Instant>) {
         self.passed.store(false, Ordering::Release);
         self.set(due);
     }
 
     /// The connection is kept for the next request, but not for ever.
-    pub(super) fn rest(&self) {
+    pub(crate) fn rest(&self) {
         self.set(Instant::now().checked_add(IDLE));
     }
 
     /// The connection is taken for another request; `false`: its time was over just now.
-    pub(super) fn wake(&self) -> bool {
+    pub(crate) fn wake(&self) -> bool {
         self.due.swap(0, Ordering::AcqRel) != 0
     }
 
     /// When its time is over; of idle connections, the one that has waited longest comes first.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         let due = Duration::from_millis(self.due.load(Ordering::Acquire));
         self.clock.checked_add(due)
     }
 
     /// Until [`Self::resume`] or [`Self::set`], the exchange is not ended: a part of the answer is
     /// written to the client, and what is half written cannot be taken back.
-    pub(super) fn suspend(&self) {
+    pub(crate) fn suspend(&self) {
         self.held.store(true, Ordering::Relaxed);
     }
 
     /// The client has taken it.
-    pub(super) fn resume(&self) {
+    pub(crate) fn resume(&self) {
         self.held.store(false, Ordering::Relaxed);
     }
 
     /// Whether the exchange was ended for being overdue, or the idle connection is to be closed.
-    pub(super) fn passed(&self) -> bool {
+    pub(crate) fn passed(&self) -> bool {
         self.passed.load(Ordering::Acquire)
     }
 
     /// Goes through with an exchange until it is overdue: then it is dropped where it waits, and
     /// `None` returned.
-    pub(super) async fn enforce<F: Future>(&self, exchange: F) -> Option<F::Output> {
+    pub(crate) async fn enforce<F: Future>(&self, exchange: F) -> Option<F::Output> {
         let mut exchange = pin!(exchange);
         let _clear = ClearTask(self);
         let mut known = None;
@@ -149,17 +149,17 @@ impl Drop for ClearTask<'_> {
 
 /// The deadlines of every open connection.
 #[derive(Debug, Default)]
-pub(super) struct Deadlines(Mutex<Vec<Weak<Deadline>>>);
+pub(crate) struct Deadlines(Mutex<Vec<Weak<Deadline>>>);
 
 impl Deadlines {
     /// Watches another one, for as long as its connection lives.
-    pub(super) fn watch(&self, deadline: &Arc<Deadline>) {
+    pub(crate) fn watch(&self, deadline: &Arc<Deadline>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.push(Arc::downgrade(deadline));
     }
 
     /// Ends what is overdue.
-    pub(super) fn check(&self) {
+    pub(crate) fn check(&self) {
         let now = Instant::now();
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|deadline| match deadline.upgrade() {

@@ -9,7 +9,7 @@ use super::head::Head;
 use crate::telemetry::{Metrics, access};
 
 /// Counts it, and writes its record.
-pub(super) fn finished(session: &Session, ctx: &Context, metrics: &Metrics) {
+pub(crate) fn finished(session: &Session, ctx: &Context, metrics: &Metrics) {
     let status = session
         .response_written()
         .map(|response| response.status.as_u16());

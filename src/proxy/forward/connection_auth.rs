@@ -8,13 +8,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use http::HeaderMap;
 use http::header::HeaderName;
 
-use super::idle::is_quiet;
-use super::upstream::Link;
+use super::pool::Link;
 use crate::gateway::Upstream;
+use crate::proxy::forward::pool::idle::is_quiet;
 
 /// Whether a request, in its `Authorization`, or an answer, in its `WWW-Authenticate`, has to do with
 /// an authentication of the connection.
-pub(super) fn authenticates(headers: &HeaderMap, name: HeaderName) -> bool {
+pub(crate) fn authenticates(headers: &HeaderMap, name: HeaderName) -> bool {
     let mut values = headers.get_all(name).iter();
     values.any(|value| {
         let value = value.as_bytes();
@@ -37,7 +37,7 @@ fn begins_with_scheme(text: &[u8]) -> bool {
 
 /// The connection to an upstream that belongs to one client's connection, and is closed with it.
 #[derive(Default)]
-pub(super) struct Bound(Mutex<Option<Held>>);
+pub(crate) struct Bound(Mutex<Option<Held>>);
 
 struct Held {
     link: Link,
@@ -47,33 +47,33 @@ struct Held {
 
 impl Bound {
     /// Whether there is one to this upstream.
-    pub(super) fn is_to(&self, upstream: &Upstream) -> bool {
+    pub(crate) fn is_to(&self, upstream: &Upstream) -> bool {
         self.held()
             .as_ref()
             .is_some_and(|held| held.is_to(upstream))
     }
 
     /// Whether there is any.
-    pub(super) fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         self.held().is_some()
     }
 
     /// Takes the one to this upstream; `None`: there is none, or it is of no more use.
-    pub(super) fn take(&self, upstream: &Upstream) -> Option<Link> {
+    pub(crate) fn take(&self, upstream: &Upstream) -> Option<Link> {
         let held = self.held().take_if(|held| held.is_to(upstream));
         let mut link = held?.link;
         (link.deadline.wake() && is_quiet(&mut link)).then_some(link)
     }
 
     /// Closes the one that has waited for too long, if there is one.
-    pub(super) fn close_overdue(&self) {
+    pub(crate) fn close_overdue(&self) {
         let over = self.held().take_if(|held| held.link.deadline.passed());
         // Closing takes its time.
         drop(over);
     }
 
     /// Holds this one, until it is taken or the client's connection ends.
-    pub(super) fn hold(&self, link: Link, upstream: &Upstream) {
+    pub(crate) fn hold(&self, link: Link, upstream: &Upstream) {
         link.deadline.rest();
         let url = &upstream.url;
         let (host, port) = (url.host.clone(), url.port);

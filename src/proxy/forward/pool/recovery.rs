@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-use super::upstream::Connections;
 use crate::gateway::{Addresses, Upstream};
+use crate::proxy::forward::pool::Connections;
 
 /// How long one is left alone before it is tried, and how long that may take.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// Those that wait for their next probe.
 #[derive(Debug, Default)]
-pub(super) struct RecoveryProbes(Mutex<Vec<RecoveryProbe>>);
+pub(crate) struct RecoveryProbes(Mutex<Vec<RecoveryProbe>>);
 
 #[derive(Debug, Clone)]
 struct RecoveryProbe {
@@ -29,7 +29,7 @@ struct RecoveryProbe {
 impl RecoveryProbes {
     /// One more, which is tried until a connection to it can be made. One that waits already does so
     /// once.
-    pub(super) fn add(&self, upstream: &Arc<Upstream>, address: SocketAddr) {
+    pub(crate) fn add(&self, upstream: &Arc<Upstream>, address: SocketAddr) {
         let addresses = Arc::downgrade(&upstream.addresses);
         let mut waiting = self.waiting();
         let is_it = |probe: &RecoveryProbe| {
@@ -47,7 +47,7 @@ impl RecoveryProbes {
     }
 
     /// Begins those that are due.
-    pub(super) fn begin(&self, connections: &Arc<Connections>) {
+    pub(crate) fn begin(&self, connections: &Arc<Connections>) {
         let now = Instant::now();
         let is_due = |probe: &mut RecoveryProbe| probe.due <= now;
         let due: Vec<RecoveryProbe> = self.waiting().extract_if(.., is_due).collect();

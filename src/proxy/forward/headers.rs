@@ -7,34 +7,34 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request};
 use pingora::http::RequestHeader;
 
-use super::client_address::X_FORWARDED_FOR;
-use super::context::Context;
-use super::withheld;
+use super::stripped_credentials;
 use crate::gateway::Upstream;
+use crate::proxy::request::client_address::X_FORWARDED_FOR;
+use crate::proxy::request::context::Context;
 use crate::telemetry::access;
 
 const X_AUTH_METHOD: HeaderName = HeaderName::from_static("x-auth-method");
 const X_AUTH_SUBJECT: HeaderName = HeaderName::from_static("x-auth-subject");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// How the client came, towards the upstream.
-pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// The request's id, towards the upstream and back to the client.
-pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The same as Pingora takes it without a copy.
-pub(super) const SPELLED_REQUEST_ID: &str = "X-Request-Id";
+pub(crate) const SPELLED_REQUEST_ID: &str = "X-Request-Id";
 /// As many fields as we add to a request.
 const ADDED: usize = 8;
 
 /// Takes the parts out of a request, to be put back as `RequestHeader::from(parts)`. Pingora keeps
 /// the spelling of every field name in a second map, which costs a second look-up for each change
 /// and is copied for each attempt; without it, names go out in lower case.
-pub(super) fn take(request: &mut RequestHeader) -> Parts {
+pub(crate) fn take(request: &mut RequestHeader) -> Parts {
     let empty = Request::new(()).into_parts().0;
     std::mem::replace(request, empty.into()).into()
 }
 
 /// The id that a trusted peer gave the request, if it is fit to be logged.
-pub(super) fn given_request_id(headers: &HeaderMap) -> Option<HeaderValue> {
+pub(crate) fn given_request_id(headers: &HeaderMap) -> Option<HeaderValue> {
     headers
         .get(X_REQUEST_ID)
         .filter(|id| {
@@ -44,7 +44,7 @@ pub(super) fn given_request_id(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// An id that nobody had before.
-pub(super) fn new_request_id() -> Option<HeaderValue> {
+pub(crate) fn new_request_id() -> Option<HeaderValue> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = [0; 32];
     for (pair, byte) in text
@@ -61,7 +61,7 @@ pub(super) fn new_request_id() -> Option<HeaderValue> {
 
 /// Makes a request that passed its steps into the one that the upstream gets. `upstream` is `None`
 /// for an echo, which shows what one would get.
-pub(super) fn prepare(request: &mut Parts, ctx: &Context, upstream: Option<&Upstream>) {
+pub(crate) fn prepare(request: &mut Parts, ctx: &Context, upstream: Option<&Upstream>) {
     let Parts {
         method, headers, ..
     } = request;
@@ -89,7 +89,11 @@ pub(super) fn prepare(request: &mut Parts, ctx: &Context, upstream: Option<&Upst
         headers.insert(X_REQUEST_ID, id.clone());
     }
     if let Some(route) = &ctx.route {
-        withheld::strip_headers(headers, route.pipeline.credential_places(), ctx.verified);
+        stripped_credentials::strip_headers(
+            headers,
+            route.pipeline.credential_places(),
+            ctx.verified,
+        );
     }
     if let Some(credential) = upstream.and_then(|upstream| upstream.credential.clone()) {
         headers.insert(header::AUTHORIZATION, credential);
@@ -137,7 +141,7 @@ fn strip_hop_by_hop(headers: &mut HeaderMap, version: http::Version) {
 }
 
 /// Whether a field is about one connection, and no matter of the next one's.
-pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
         "connection"
@@ -154,7 +158,7 @@ pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
 }
 
 /// The fields that `Connection` names.
-pub(super) fn nominations(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn nominations(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let values = headers.get_all(header::CONNECTION).iter();
     values
         .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
@@ -229,7 +233,7 @@ fn count_hop(headers: &mut HeaderMap) {
 }
 
 /// Whether this is an `OPTIONS` request that must not travel further.
-pub(super) fn hops_are_spent(request: &RequestHeader) -> bool {
+pub(crate) fn hops_are_spent(request: &RequestHeader) -> bool {
     request.method == Method::OPTIONS && max_forwards(&request.headers) == Some(0)
 }
 
@@ -249,7 +253,7 @@ fn value(bytes: &bytes::Bytes) -> HeaderValue {
 }
 
 /// The internet address of a connection's end.
-pub(super) fn inet(
+pub(crate) fn inet(
     addr: Option<&pingora::protocols::l4::socket::SocketAddr>,
 ) -> Option<SocketAddr> {
     addr.and_then(|addr| addr.as_inet()).copied()

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use http::{HeaderMap, HeaderName};
 
 /// Who came before, in the order of the hops.
-pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The client behind the trusted proxies: the rightmost entry of `X-Forwarded-For` that is not the
 /// address of a trusted proxy, or the peer itself where the field is absent.
@@ -13,7 +13,7 @@ pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwar
 /// `None`: that entry is no address, so nobody knows who the client is. It is not the peer then:
 /// an allow list that has the proxy's address would let anybody in, and everybody would be counted
 /// as the proxy.
-pub(super) fn client(
+pub(crate) fn client(
     headers: &HeaderMap,
     peer: IpAddr,
     trusts: impl Fn(IpAddr) -> bool,
@@ -37,7 +37,7 @@ pub(super) fn client(
 
 /// An entry as proxies write it: `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]`,
 /// `[2001:db8::1]:4711`, or one of these in quotes (RFC 7239 section 6 has the same forms).
-pub(super) fn address(entry: &[u8]) -> Option<IpAddr> {
+pub(crate) fn address(entry: &[u8]) -> Option<IpAddr> {
     let entry = std::str::from_utf8(entry).ok()?;
     let entry = match entry.strip_prefix('"') {
         Some(quoted) => quoted.strip_suffix('"')?,

@@ -4,6 +4,18 @@
 //! a third of all that a request costs. Both ends are sessions of Pingora's nevertheless: what is a
 //! head, where a body ends, and whether a connection can be used again is theirs to say.
 
+pub(crate) mod connection_auth;
+pub(crate) mod deadline;
+mod duplex;
+mod exchange;
+pub(crate) mod failure;
+pub(crate) mod headers;
+pub(crate) mod health_checks;
+pub(crate) mod pool;
+mod response;
+pub(crate) mod stripped_credentials;
+pub(crate) mod target;
+
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -15,12 +27,12 @@ use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
 use tokio::time::timeout;
 
-use super::body_rate::BodyRate;
-use super::connection::Connection;
-use super::context::Context;
-use super::relay::Exchange;
-use super::upstream::Link;
-use super::{Edge, failure};
+use crate::proxy::Edge;
+use crate::proxy::body_rate::BodyRate;
+use crate::proxy::connection::Connection;
+use crate::proxy::request::context::Context;
+use exchange::Exchange;
+use pool::Link;
 
 /// Attempts for one request. Those that count are bounded per backend; this bounds how many dead
 /// kept connections one request may meet.
@@ -34,7 +46,7 @@ const BODY_PATIENCE: Duration = Duration::from_millis(100);
 impl Edge {
     /// Forwards a request: to the upstream that was chosen for it, and to others while that fails
     /// and it may be sent again.
-    pub(super) async fn forward(
+    pub(crate) async fn forward(
         &self,
         session: &mut Session,
         ctx: &mut Context,
@@ -166,7 +178,7 @@ async fn await_body(session: &mut Session, ctx: &mut Context) -> pingora::Result
 }
 
 /// What is there without waiting.
-pub(super) async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+pub(crate) async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(|context| match future.as_mut().poll(context) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => Poll::Ready(None),

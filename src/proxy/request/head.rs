@@ -32,7 +32,7 @@ const PROTECTED: [&[u8]; 5] = [
 /// Why a head is refused. Every one of them closes the connection: what follows such a head cannot
 /// be trusted either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum HeadError {
+pub(crate) enum HeadError {
     #[error("header block over {MAX_HEAD} bytes or {MAX_FIELDS} fields")]
     TooLarge,
     #[error("carriage return or line feed on its own, a folded line, or NUL")]
@@ -51,12 +51,12 @@ pub(super) enum HeadError {
 
 impl HeadError {
     /// 431 for size (RFC 6585 section 5), 400 for the rest.
-    pub(super) fn status(self) -> u16 {
+    pub(crate) fn status(self) -> u16 {
         if self == Self::TooLarge { 431 } else { 400 }
     }
 
     /// Stable label for logs and metrics.
-    pub(super) fn reason(self) -> &'static str {
+    pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::TooLarge => "head_too_large",
             Self::BadLine => "bad_line",
@@ -71,19 +71,19 @@ impl HeadError {
 
 /// What routing and forwarding need of a head that is sound.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub(crate) struct Head {
     /// Host and port as the client named them: from an absolute-form target if there is one (RFC
     /// 9112 section 3.2.2), else from `Host` or `:authority`.
-    pub(super) authority: Bytes,
+    pub(crate) authority: Bytes,
     /// The path as it came.
-    pub(super) path: Bytes,
+    pub(crate) path: Bytes,
     /// The query as it came, without its `?`.
-    pub(super) query: Option<Bytes>,
+    pub(crate) query: Option<Bytes>,
 }
 
 impl Head {
     /// Judges the head of a request.
-    pub(super) fn read(session: &Session) -> Result<Self, HeadError> {
+    pub(crate) fn read(session: &Session) -> Result<Self, HeadError> {
         let header = session.req_header();
         let head = match session.as_http1() {
             Some(http1) => read_http1(&http1.get_headers_raw_bytes())?,
@@ -94,12 +94,12 @@ impl Head {
     }
 
     /// The host as the client wrote it, without port.
-    pub(super) fn written_host(&self) -> &str {
+    pub(crate) fn written_host(&self) -> &str {
         std::str::from_utf8(split_port(&self.authority).0).unwrap_or_default()
     }
 
     /// The host for the route table: in lower case, without port, brackets and the root's dot.
-    pub(super) fn host(&self) -> Cow<'_, str> {
+    pub(crate) fn host(&self) -> Cow<'_, str> {
         let host = self.written_host();
         let host = host.strip_suffix('.').unwrap_or(host);
         let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -112,7 +112,7 @@ impl Head {
 }
 
 /// How long the body of the request is; `None`: it does not say.
-pub(super) fn body_length(session: &mut Session) -> Option<u64> {
+pub(crate) fn body_length(session: &mut Session) -> Option<u64> {
     if session.is_body_empty() {
         return Some(0);
     }
@@ -121,7 +121,7 @@ pub(super) fn body_length(session: &mut Session) -> Option<u64> {
 }
 
 /// Whether the client sends its body only when it is told to (RFC 9110 section 10.1.1).
-pub(super) fn expects_continue(session: &mut Session) -> bool {
+pub(crate) fn expects_continue(session: &mut Session) -> bool {
     let expected = session.get_header(header::EXPECT);
     expected.is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
         && session.req_header().version >= Version::HTTP_11
@@ -129,7 +129,7 @@ pub(super) fn expects_continue(session: &mut Session) -> bool {
 }
 
 /// Whether it is a call of gRPC: its messages come when they come.
-pub(super) fn is_grpc(session: &Session) -> bool {
+pub(crate) fn is_grpc(session: &Session) -> bool {
     const NAME: &[u8] = b"application/grpc";
     let request = session.req_header();
     let content_type = request.headers.get(header::CONTENT_TYPE);
@@ -146,7 +146,7 @@ pub(super) fn is_grpc(session: &Session) -> bool {
         )
 }
 
-pub(super) fn read_http1(raw: &Bytes) -> Result<Head, HeadError> {
+pub(crate) fn read_http1(raw: &Bytes) -> Result<Head, HeadError> {
     if raw.len() > MAX_HEAD {
         return Err(HeadError::TooLarge);
     }
@@ -374,10 +374,10 @@ fn refuse_nominations(header: &RequestHeader) -> Result<(), HeadError> {
     if header.version == Version::HTTP_2 {
         return Ok(());
     }
-    let names = super::headers::nominations(&header.headers);
+    let names = crate::proxy::forward::headers::nominations(&header.headers);
     for (place, name) in names.enumerate() {
         let protected = PROTECTED.iter().any(|it| name.eq_ignore_ascii_case(it))
-            || super::reserved::is_identity(name);
+            || super::reserved_headers::is_identity(name);
         if protected || place >= MAX_NOMINATIONS || !name.iter().all(|&byte| is_tchar(byte)) {
             return Err(HeadError::Nomination);
         }

@@ -1,7 +1,7 @@
 //! An attempt under way: what the client sends goes to the upstream, and what that answers to the
 //! client. Neither way waits for the other.
 
-mod answering;
+mod response;
 
 use std::future::poll_fn;
 use std::io;
@@ -18,13 +18,14 @@ use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::{Error, ErrorType};
 use pingora_proxy::Session;
 
-use super::connection::Connection;
-use super::context::Context;
 use super::duplex::{self, Outbox};
-use super::{bound, failure, head, target};
+use super::{connection_auth, failure, target};
+use crate::proxy::connection::Connection;
+use crate::proxy::request::context::Context;
+use crate::proxy::request::head;
 
 /// An attempt under way.
-pub(super) struct Exchange {
+pub(crate) struct Exchange {
     upstream: HttpSession,
     /// What waits for the upstream; `None`: the request is no more than its head.
     outbox: Option<Outbox>,
@@ -33,7 +34,7 @@ pub(super) struct Exchange {
     /// Whether all of the request was written, if only into the outbox.
     written: bool,
     /// Whether the rest of the request is not sent any more.
-    pub(super) stopped: bool,
+    pub(crate) stopped: bool,
     /// Whether nothing more comes from the client, though its request has not ended.
     deaf: bool,
     /// Whether the client has ended the tunnel.
@@ -48,11 +49,11 @@ pub(super) struct Exchange {
     /// Whether the answer is one after which nobody waits for the rest of the request.
     refused: bool,
     /// Whether the connection is, or may be, authenticated as this client.
-    pub(super) binds: bool,
+    pub(crate) binds: bool,
     /// Whether the upstream closes the connection behind its answer.
     closes: bool,
     /// Whether the answer is one without a body, behind which some send one.
-    pub(super) suspicious: bool,
+    pub(crate) suspicious: bool,
     /// How long the body is, if its head says so.
     length: Option<u64>,
     /// The end of the body by its length, when the client has not ended it yet: over HTTP/2 it
@@ -76,7 +77,7 @@ enum Event {
 }
 
 impl Exchange {
-    pub(super) fn new(stream: Stream, session: &mut Session, patience: Duration) -> Self {
+    pub(crate) fn new(stream: Stream, session: &mut Session, patience: Duration) -> Self {
         // A request that is no more than its head is in nobody's way.
         let goes_on = !session.is_body_empty() || session.is_upgrade_req();
         let (stream, outbox) = if goes_on {
@@ -111,7 +112,7 @@ impl Exchange {
     }
 
     /// From the head of the request to the end of the answer.
-    pub(super) async fn run(
+    pub(crate) async fn run(
         &mut self,
         session: &mut Session,
         ctx: &mut Context,
@@ -169,7 +170,7 @@ impl Exchange {
         name: HeaderName,
         ctx: &Context,
     ) -> pingora::Result<()> {
-        if !bound::authenticates(headers, name) {
+        if !connection_auth::authenticates(headers, name) {
             return Ok(());
         }
         self.binds = true;
@@ -369,7 +370,7 @@ impl Exchange {
     }
 
     /// The connection, if it can be used for another request.
-    pub(super) async fn leftover(mut self) -> Option<Stream> {
+    pub(crate) async fn leftover(mut self) -> Option<Stream> {
         if !self.is_sent() || self.stopped || self.closes {
             return None;
         }

@@ -12,13 +12,13 @@ use pingora_proxy::Session;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::connection::Connection;
 use super::context::Context;
 use super::head::{Head, HeadError};
-use super::headers::SPELLED_REQUEST_ID;
 use crate::auth::Denial;
 use crate::gateway::PathError;
 use crate::policy::Refused;
+use crate::proxy::connection::Connection;
+use crate::proxy::forward::headers::SPELLED_REQUEST_ID;
 
 /// How long a client may go on with a body that nobody wants, so that it gets to read its answer:
 /// many read only when they have sent all, and a connection that is closed with something unread is
@@ -28,10 +28,10 @@ const LINGER_PAUSE: Duration = Duration::from_secs(2);
 
 /// Why a request is not proxied: everything that the answer depends on.
 #[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) status: u16,
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
     /// Stable label for logs and metrics; never sent.
-    pub(super) reason: &'static str,
+    pub(crate) reason: &'static str,
     /// Empty: the answer has no body.
     message: &'static str,
     challenges: Vec<HeaderValue>,
@@ -55,12 +55,12 @@ impl Refusal {
         }
     }
 
-    pub(super) fn no_route() -> Self {
+    pub(crate) fn no_route() -> Self {
         Self::new(404, "no_route", "nothing is served here")
     }
 
     /// The same place by https; 443 is not named.
-    pub(super) fn https(head: &Head, port: u16) -> Self {
+    pub(crate) fn https(head: &Head, port: u16) -> Self {
         let mut url = format!("https://{}", head.written_host()).into_bytes();
         if port != 443 {
             url.extend_from_slice(format!(":{port}").as_bytes());
@@ -79,7 +79,7 @@ impl Refusal {
         }
     }
 
-    pub(super) fn method_not_allowed(allowed: &[&Method]) -> Self {
+    pub(crate) fn method_not_allowed(allowed: &[&Method]) -> Self {
         let allow = allowed
             .iter()
             .map(|method| method.as_str())
@@ -91,7 +91,7 @@ impl Refusal {
         }
     }
 
-    pub(super) fn body_too_large() -> Self {
+    pub(crate) fn body_too_large() -> Self {
         Self {
             close: true,
             ..Self::new(
@@ -102,7 +102,7 @@ impl Refusal {
         }
     }
 
-    pub(super) fn body_incomplete() -> Self {
+    pub(crate) fn body_incomplete() -> Self {
         Self {
             close: true,
             ..Self::new(408, "body_timeout", "the body did not arrive in time")
@@ -110,7 +110,7 @@ impl Refusal {
     }
 
     /// The client has as many in progress as it may.
-    pub(super) fn too_many_in_progress() -> Self {
+    pub(crate) fn too_many_in_progress() -> Self {
         Self {
             retry_after: Some(1),
             ..Self::new(429, "too_many_in_progress", "too many requests at a time")
@@ -118,14 +118,14 @@ impl Refusal {
     }
 
     /// Upstreams may be at too many requests that the client has given up.
-    pub(super) fn given_up_too_often() -> Self {
+    pub(crate) fn given_up_too_often() -> Self {
         Self {
             retry_after: Some(5),
             ..Self::new(429, "given_up_too_often", "too many requests were given up")
         }
     }
 
-    pub(super) fn malformed(reason: &'static str) -> Self {
+    pub(crate) fn malformed(reason: &'static str) -> Self {
         Self {
             close: true,
             ..Self::new(400, reason, "the request is malformed")
@@ -133,18 +133,18 @@ impl Refusal {
     }
 
     /// Nobody may be there to read it.
-    pub(super) fn client_gone() -> Self {
+    pub(crate) fn client_gone() -> Self {
         Self {
             close: true,
             ..Self::new(408, "client_gone", "the client closed the connection")
         }
     }
 
-    pub(super) fn internal(reason: &'static str) -> Self {
+    pub(crate) fn internal(reason: &'static str) -> Self {
         Self::new(500, reason, "the request could not be processed")
     }
 
-    pub(super) fn unreachable(reason: &'static str) -> Self {
+    pub(crate) fn unreachable(reason: &'static str) -> Self {
         Self::new(
             502,
             reason,
@@ -152,28 +152,28 @@ impl Refusal {
         )
     }
 
-    pub(super) fn unresolved() -> Self {
+    pub(crate) fn unresolved() -> Self {
         Self {
             retry_after: Some(1),
             ..Self::new(503, "upstream_unresolved", "the upstream is not known yet")
         }
     }
 
-    pub(super) fn out_of_descriptors() -> Self {
+    pub(crate) fn out_of_descriptors() -> Self {
         Self {
             retry_after: Some(1),
             ..Self::new(503, "out_of_descriptors", "too many connections")
         }
     }
 
-    pub(super) fn upstream_connections() -> Self {
+    pub(crate) fn upstream_connections() -> Self {
         Self {
             retry_after: Some(1),
             ..Self::new(503, "upstream_connections", "too many connections")
         }
     }
 
-    pub(super) fn too_slow(reason: &'static str) -> Self {
+    pub(crate) fn too_slow(reason: &'static str) -> Self {
         Self::new(504, reason, "the upstream took too long")
     }
 }
@@ -238,7 +238,7 @@ struct ErrorBody<'a> {
 
 /// Answers a refused request and leaves its connection in a defined state. Nothing of the request
 /// is echoed.
-pub(super) async fn refuse(
+pub(crate) async fn refuse(
     session: &mut Session,
     ctx: &mut Context,
     refusal: Refusal,
@@ -277,7 +277,7 @@ pub(super) async fn refuse(
 }
 
 /// Completes a response with a JSON body and writes it.
-pub(super) async fn json(
+pub(crate) async fn json(
     session: &mut Session,
     ctx: &Context,
     mut response: ResponseHeader,
@@ -315,7 +315,7 @@ async fn write(
 
 /// Whether the client has got the beginning of an answer. What merely informs it is none (RFC 9110
 /// section 15.2), a switch of protocols is.
-pub(super) fn has_begun(session: &Session) -> bool {
+pub(crate) fn has_begun(session: &Session) -> bool {
     session.response_written().is_some_and(|response| {
         let status = response.status;
         !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS
@@ -325,7 +325,7 @@ pub(super) fn has_begun(session: &Session) -> bool {
 /// Takes leave of a client that may still be sending though it has been answered: it is told that
 /// nothing more will come, and what it sends is read and thrown away, within limits. Behind them, a
 /// stream of HTTP/2 is reset without an error.
-pub(super) async fn linger(session: &mut Session) {
+pub(crate) async fn linger(session: &mut Session) {
     let connection = Connection::of(session.digest()).cloned();
     if let Some(connection) = &connection
         && connection.progress().was_cut().is_some()

@@ -21,11 +21,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The stream that the session gets.
 #[derive(Debug)]
-pub(super) struct Duplex(Arc<Mutex<State>>);
+pub(crate) struct Duplex(Arc<Mutex<State>>);
 
 /// What of the request waits for the upstream.
 #[derive(Debug)]
-pub(super) struct Outbox(Arc<Mutex<State>>);
+pub(crate) struct Outbox(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -35,7 +35,7 @@ struct State {
 }
 
 /// Puts itself between a stream and its session.
-pub(super) fn split(stream: Stream) -> (Duplex, Outbox) {
+pub(crate) fn split(stream: Stream) -> (Duplex, Outbox) {
     let state = Arc::new(Mutex::new(State {
         stream,
         waiting: BytesMut::new(),
@@ -46,13 +46,13 @@ pub(super) fn split(stream: Stream) -> (Duplex, Outbox) {
 
 impl Outbox {
     /// Whether the upstream has taken everything.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         let state = lock(&self.0);
         state.waiting.is_empty() && state.flushed
     }
 
     /// Waits until the upstream takes something of what waits; `false`: something is left.
-    pub(super) fn poll_take(&self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    pub(crate) fn poll_take(&self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut state = lock(&self.0);
         let state = &mut *state;
         if !state.waiting.is_empty() {
@@ -73,12 +73,12 @@ impl Outbox {
 
     /// Has the upstream take what it takes now, and the task woken for the rest. An error comes
     /// again when it is asked for.
-    pub(super) fn push_on(&self, context: &mut Context<'_>) {
+    pub(crate) fn push_on(&self, context: &mut Context<'_>) {
         while !self.is_empty() && matches!(self.poll_take(context), Poll::Ready(Ok(false))) {}
     }
 
     /// The stream, once the session has let go of its half.
-    pub(super) fn into_stream(self) -> Option<Stream> {
+    pub(crate) fn into_stream(self) -> Option<Stream> {
         let state = Arc::try_unwrap(self.0).ok()?;
         Some(
             state

@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use tokio::io::AsyncReadExt;
 use tokio::task::coop::unconstrained;
 
-use super::upstream::{Link, Purpose};
+use crate::proxy::forward::pool::{Link, Purpose};
 
 /// Most connections that are kept.
 const LIMIT: usize = 1024;
@@ -18,7 +18,7 @@ const LIMIT: usize = 1024;
 /// Those that wait, by address. The one that has waited least goes first, so that what is too many
 /// dries up.
 #[derive(Default)]
-pub(super) struct Idle(Mutex<Links>);
+pub(crate) struct Idle(Mutex<Links>);
 
 #[derive(Default)]
 struct Links {
@@ -29,7 +29,7 @@ struct Links {
 impl Idle {
     /// Takes one that fits and that the upstream has left alone: one that is closed, or has
     /// something to read, is none to send a request on.
-    pub(super) fn take(&self, address: SocketAddr, fits: impl Fn(&Link) -> bool) -> Option<Link> {
+    pub(crate) fn take(&self, address: SocketAddr, fits: impl Fn(&Link) -> bool) -> Option<Link> {
         loop {
             let mut link = self.links().take(address, &fits)?;
             if link.deadline.wake() && is_quiet(&mut link) {
@@ -39,7 +39,7 @@ impl Idle {
     }
 
     /// Keeps one, unless there are enough.
-    pub(super) fn put(&self, link: Link) {
+    pub(crate) fn put(&self, link: Link) {
         link.deadline.rest();
         let mut links = self.links();
         if links.count < LIMIT {
@@ -50,7 +50,7 @@ impl Idle {
     }
 
     /// Closes the one that has waited longest of those that may go; `false`: there is none.
-    pub(super) fn close_one(&self, may_go: impl Fn(&Link) -> bool) -> bool {
+    pub(crate) fn close_one(&self, may_go: impl Fn(&Link) -> bool) -> bool {
         let mut links = self.links();
         let longest = |(address, waiting): (&SocketAddr, &Vec<Link>)| {
             // The last one has come last.
@@ -70,7 +70,7 @@ impl Idle {
 
     /// Closes those that the upstream has closed, that have waited for too long, or whose address is
     /// none of the upstream's any more.
-    pub(super) fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         let mut over = Vec::new();
         let mut links = self.links();
         for waiting in links.by_address.values_mut() {
@@ -105,7 +105,7 @@ impl Links {
 
 /// Whether nothing has come from the upstream, not even the end. Asks the system only after it has
 /// said that something has.
-pub(super) fn is_quiet(link: &mut Link) -> bool {
+pub(crate) fn is_quiet(link: &mut Link) -> bool {
     let mut byte = [0];
     // Whatever else the task has read: otherwise all would be quiet once it has read its share.
     let reading = pin!(unconstrained(link.stream.read(&mut byte)));
@@ -119,10 +119,10 @@ mod tests {
 
     use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 
-    use super::super::deadline::Deadline;
     use super::super::limit::Permit;
     use super::*;
     use crate::gateway::Names;
+    use crate::proxy::forward::deadline::Deadline;
 
     fn address(port: u16) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], port))

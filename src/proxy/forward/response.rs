@@ -5,16 +5,16 @@ use http::response::Parts;
 use http::{HeaderMap, Method, Response, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 
-use super::context::Context;
 use super::failure;
 use super::headers::{X_REQUEST_ID, is_hop_by_hop, nominations};
+use crate::proxy::request::context::Context;
 
 /// How many interim responses of one answer reach the client. More would inform nobody.
 const MAX_INTERIM: u8 = 16;
 
 /// What becomes of the head of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Passed {
+pub(crate) enum Passed {
     /// It goes no further: an interim response that this client did not ask for, or cannot read.
     Dropped,
     /// It informs; the answer is still to come.
@@ -25,7 +25,7 @@ pub(super) enum Passed {
 
 /// Makes the head of an upstream's answer what the client gets, and takes note of it. `last`: no
 /// body follows. `switches`: both sides asked for another protocol.
-pub(super) fn pass(
+pub(crate) fn pass(
     head: &mut ResponseHeader,
     last: bool,
     switches: bool,
@@ -153,7 +153,7 @@ fn framing_fault(headers: &HeaderMap) -> Option<&'static str> {
 
 /// Whether a head names a length, also where Pingora has taken it out because a `Transfer-Encoding`
 /// is beside it: whoever is between could read it the other way (RFC 9112 section 6.3).
-pub(super) fn names_length(raw: &[u8]) -> bool {
+pub(crate) fn names_length(raw: &[u8]) -> bool {
     raw.split(|&byte| byte == b'\n').any(|line| {
         let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
         name.trim_ascii().eq_ignore_ascii_case(b"content-length")
@@ -161,12 +161,12 @@ pub(super) fn names_length(raw: &[u8]) -> bool {
 }
 
 /// Whether nothing follows the head of the response, whatever it says (RFC 9112 section 6.3).
-pub(super) fn is_bodiless(asked: &Method, status: StatusCode) -> bool {
+pub(crate) fn is_bodiless(asked: &Method, status: StatusCode) -> bool {
     *asked == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// Whether the upstream closes the connection behind this answer.
-pub(super) fn closes(headers: &HeaderMap) -> bool {
+pub(crate) fn closes(headers: &HeaderMap) -> bool {
     nominations(headers).any(|option| option.eq_ignore_ascii_case(b"close"))
 }
 

@@ -13,11 +13,11 @@ use tokio::time::sleep;
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// An attempt at one address.
-pub(super) type Attempt<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
+pub(crate) type Attempt<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
 
 /// Why nothing came of any address.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum RaceError<E> {
+pub(crate) enum RaceError<E> {
     /// There was none to try.
     NoAddress,
     /// The time was over.
@@ -28,7 +28,7 @@ pub(super) enum RaceError<E> {
 
 /// What came of an address that was tried.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Outcome<'a, E> {
+pub(crate) enum Outcome<'a, E> {
     /// It is the one.
     Connected,
     /// It failed.
@@ -39,7 +39,7 @@ pub(super) enum Outcome<'a, E> {
 
 /// Tries these addresses until one of them succeeds. `connect` begins an attempt at one; where others
 /// are under way (`beside`), it may refuse. `note` hears what came of each.
-pub(super) async fn race<'a, T, E>(
+pub(crate) async fn race<'a, T, E>(
     order: Vec<SocketAddr>,
     within: Duration,
     mut connect: impl FnMut(SocketAddr, bool) -> Option<Attempt<'a, T, E>>,

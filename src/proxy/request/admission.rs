@@ -5,17 +5,19 @@ use std::sync::Arc;
 use http::Method;
 use pingora_proxy::Session;
 
-use super::connection::Connection;
 use super::context::Context;
 use super::head::{self, Head};
-use super::respond::Refusal;
-use super::{Edge, client_address, headers, reserved};
+use super::rejection::Refusal;
+use super::{client_address, reserved_headers};
 use crate::auth::{Admission, Chain};
 use crate::gateway::{self, Stage};
+use crate::proxy::Edge;
+use crate::proxy::connection::Connection;
+use crate::proxy::forward::headers;
 
 impl Edge {
     /// Decides what becomes of a request: `Ok` when it may go on to its backend.
-    pub(super) async fn admit(
+    pub(crate) async fn admit(
         &self,
         session: &mut Session,
         ctx: &mut Context,
@@ -38,7 +40,7 @@ impl Edge {
         let mut parts = headers::take(request);
         let claims = gateway.claim_headers();
         ctx.ambiguous_names =
-            reserved::strip_reserved(&mut parts.headers, claims, ctx.peer_is_trusted);
+            reserved_headers::strip_reserved(&mut parts.headers, claims, ctx.peer_is_trusted);
         *request = parts.into();
         if head.path == "*" {
             return Err(Refusal::no_route());
@@ -77,7 +79,7 @@ impl Edge {
         if !further.is_empty() {
             let request = session.req_header_mut();
             let mut parts = headers::take(request);
-            reserved::strip(&mut parts.headers, further);
+            reserved_headers::strip(&mut parts.headers, further);
             *request = parts.into();
         }
         ctx.route = Some(route.clone());

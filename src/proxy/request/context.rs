@@ -14,88 +14,88 @@ use http::{HeaderMap, HeaderValue, Version};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType};
 
-use super::body_rate::BodyRate;
-use super::bound::Bound;
-use super::client_limits::InProgress;
-use super::connection::Connection;
-use super::deadline::Deadline;
 use super::head::Head;
-use super::headers::X_FORWARDED_PROTO;
+use crate::proxy::body_rate::BodyRate;
+use crate::proxy::client_limits::InProgress;
+use crate::proxy::connection::Connection;
+use crate::proxy::forward::connection_auth::Bound;
+use crate::proxy::forward::deadline::Deadline;
+use crate::proxy::forward::headers::X_FORWARDED_PROTO;
 
-use super::withheld;
 use crate::auth::{CredentialPlace, Identity, Presented, VerifiedPlaces};
 use crate::balance::{Key, Pick};
 use crate::gateway::{Backend, ClientCa, Gateway, Route, Upstream};
 use crate::policy::Facts;
+use crate::proxy::forward::stripped_credentials;
 
 /// The state of one request.
 #[derive(Debug)]
 pub struct Context {
-    pub(super) started: Instant,
-    pub(super) version: Version,
+    pub(crate) started: Instant,
+    pub(crate) version: Version,
     /// Our end of the connection, which tells the network.
-    pub(super) local: Option<SocketAddr>,
-    pub(super) peer: Option<SocketAddr>,
-    pub(super) peer_is_trusted: bool,
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) peer_is_trusted: bool,
     /// Whether the client speaks TLS to us.
-    pub(super) tls: bool,
+    pub(crate) tls: bool,
     /// The certificate that it showed, and the authorities that count now.
-    pub(super) certificate: Option<(Arc<Connection>, ClientCa)>,
+    pub(crate) certificate: Option<(Arc<Connection>, ClientCa)>,
     /// The client behind trusted proxies; `None`: they name none that can be read. Such clients are
     /// counted together, and no rule that allows addresses lets them pass.
-    pub(super) client: Option<IpAddr>,
-    pub(super) request_id: Option<HeaderValue>,
+    pub(crate) client: Option<IpAddr>,
+    pub(crate) request_id: Option<HeaderValue>,
     /// Whether the client sent a field name that some servers take for another one.
-    pub(super) ambiguous_names: bool,
-    pub(super) head: Option<Head>,
+    pub(crate) ambiguous_names: bool,
+    pub(crate) head: Option<Head>,
     /// The canonical path.
-    pub(super) path: Option<String>,
+    pub(crate) path: Option<String>,
     /// What else servers behind us may take it for.
-    pub(super) other_paths: Vec<String>,
+    pub(crate) other_paths: Vec<String>,
     /// Where it belongs. Held to its end: a reload in between changes nothing for this request.
-    pub(super) route: Option<Arc<Route>>,
-    pub(super) identity: Option<Identity>,
+    pub(crate) route: Option<Arc<Route>>,
+    pub(crate) identity: Option<Identity>,
     /// Where the credentials stand that its steps verified: only these may travel.
-    pub(super) verified: VerifiedPlaces,
+    pub(crate) verified: VerifiedPlaces,
     /// Why the request was refused, or why its upstream failed: a stable label.
-    pub(super) reason: Option<&'static str>,
+    pub(crate) reason: Option<&'static str>,
     /// The upstream of the attempt at hand, once the request was admitted.
-    pub(super) pick: Option<Pick>,
+    pub(crate) pick: Option<Pick>,
     /// The address that the last attempt went to.
-    pub(super) upstream_address: Option<SocketAddr>,
+    pub(crate) upstream_address: Option<SocketAddr>,
     /// The upstreams of the attempts that failed, by their numbers in the pool.
-    pub(super) tried: Vec<usize>,
+    pub(crate) tried: Vec<usize>,
     /// Whether the next attempt needs another upstream.
-    pub(super) moves_on: bool,
+    pub(crate) moves_on: bool,
     /// The connection to the upstream, while one is in use.
-    pub(super) deadline: Option<Arc<Deadline>>,
+    pub(crate) deadline: Option<Arc<Deadline>>,
     /// Whether the attempt's request was sent whole.
-    pub(super) sent: bool,
+    pub(crate) sent: bool,
     /// Whether the upstream has to take something before more is read of the request.
-    pub(super) taking: bool,
+    pub(crate) taking: bool,
     /// Whether the attempt's response head has arrived.
-    pub(super) answered: bool,
+    pub(crate) answered: bool,
     /// Interim responses that have come from the upstream.
-    pub(super) interim: u8,
+    pub(crate) interim: u8,
     /// When the whole exchange must be over.
-    pub(super) total_deadline: Option<Instant>,
+    pub(crate) total_deadline: Option<Instant>,
     /// The first part of the body, until an attempt sends it: see `Edge::forward`.
-    pub(super) first_part: Option<Bytes>,
+    pub(crate) first_part: Option<Bytes>,
     /// Whether the client may still be sending what nobody wants any more.
-    pub(super) lingers: bool,
+    pub(crate) lingers: bool,
     /// Bytes of request body in the attempt at hand.
-    pub(super) body_bytes: u64,
+    pub(crate) body_bytes: u64,
     /// How fast the body comes; `None`: there is none, or it is there as a whole.
-    pub(super) body_rate: Option<BodyRate>,
+    pub(crate) body_rate: Option<BodyRate>,
     /// Behind a trusted proxy: counts for the client.
-    pub(super) in_progress: Option<InProgress>,
+    pub(crate) in_progress: Option<InProgress>,
     /// Whether this is the process's question to itself.
-    pub(super) probe: bool,
+    pub(crate) probe: bool,
     _in_flight: InFlight,
 }
 
 impl Context {
-    pub(super) fn new(in_flight: &Arc<AtomicUsize>) -> Self {
+    pub(crate) fn new(in_flight: &Arc<AtomicUsize>) -> Self {
         Self {
             started: Instant::now(),
             version: Version::HTTP_11,
@@ -136,7 +136,7 @@ impl Context {
 
     /// Where to send a client that should have come by https; `None`: it may stay, or it has told a
     /// trusted proxy by https.
-    pub(super) fn https_port(&self, gateway: &Gateway, headers: &HeaderMap) -> Option<u16> {
+    pub(crate) fn https_port(&self, gateway: &Gateway, headers: &HeaderMap) -> Option<u16> {
         let port = gateway.https_port(self.local?)?;
         let by_proxy = self.peer_is_trusted
             && headers
@@ -146,7 +146,7 @@ impl Context {
     }
 
     /// What authentication may look at.
-    pub(super) fn presented<'a>(&'a self, headers: &'a HeaderMap) -> Presented<'a> {
+    pub(crate) fn presented<'a>(&'a self, headers: &'a HeaderMap) -> Presented<'a> {
         let query = self.head.as_ref().and_then(|head| head.query.as_deref());
         Presented {
             headers,
@@ -160,7 +160,7 @@ impl Context {
     }
 
     /// What policies may look at.
-    pub(super) fn facts<'a>(&'a self, request: &'a RequestHeader, route: &'a Route) -> Facts<'a> {
+    pub(crate) fn facts<'a>(&'a self, request: &'a RequestHeader, route: &'a Route) -> Facts<'a> {
         Facts {
             method: &request.method,
             path: self.path.as_deref().unwrap_or_default(),
@@ -178,14 +178,14 @@ impl Context {
     }
 
     /// The backend of the attempt at hand.
-    pub(super) fn backend(&self) -> Option<&Backend> {
+    pub(crate) fn backend(&self) -> Option<&Backend> {
         let pipeline = &self.route.as_ref()?.pipeline;
         pipeline.backend(self.pick.as_ref()?)
     }
 
     /// Chooses the upstream of the first attempt, or of the one after [`Self::give_up`]. `headers`
     /// are the client's.
-    pub(super) fn choose(&mut self, headers: &HeaderMap) {
+    pub(crate) fn choose(&mut self, headers: &HeaderMap) {
         let Some(route) = &self.route else { return };
         let pipeline = &route.pipeline;
         let header = pipeline.consistent_header();
@@ -205,7 +205,7 @@ impl Context {
     }
 
     /// Chooses the upstream that the client's connection is bound to, if it is one of the pipeline's.
-    pub(super) fn choose_bound(&mut self, bound: &Bound) {
+    pub(crate) fn choose_bound(&mut self, bound: &Bound) {
         let fits = |backend: &Backend| backend.upstream().is_some_and(|it| bound.is_to(it));
         let chosen = self
             .route
@@ -217,25 +217,25 @@ impl Context {
     }
 
     /// Whether others than one client may send requests on the client's connection.
-    pub(super) fn shares_connection(&self) -> bool {
+    pub(crate) fn shares_connection(&self) -> bool {
         self.version == Version::HTTP_2 || self.peer_is_trusted
     }
 
     /// The attempt at hand is over: the next one, if there is one, goes elsewhere.
-    pub(super) fn give_up(&mut self) {
+    pub(crate) fn give_up(&mut self) {
         self.tried.extend(self.pick.as_ref().map(Pick::index));
         self.moves_on = true;
     }
 
     /// The upstream of the attempt at hand failed.
-    pub(super) fn blame(&self, why: &str) {
+    pub(crate) fn blame(&self, why: &str) {
         if let (Some(route), Some(pick)) = (&self.route, &self.pick) {
             pick.failed(why, route.pipeline.has_other(pick));
         }
     }
 
     /// An attempt begins on a connection with this deadline.
-    pub(super) fn begin(&mut self, deadline: Arc<Deadline>, without_body: bool) {
+    pub(crate) fn begin(&mut self, deadline: Arc<Deadline>, without_body: bool) {
         let total = self.upstream().and_then(|it| it.settings.total_timeout);
         self.total_deadline = total.map(|total| self.started + total);
         self.sent = false;
@@ -251,7 +251,7 @@ impl Context {
     }
 
     /// A part of the body goes to the upstream. An error: it is one too many.
-    pub(super) fn count_body(&mut self, bytes: usize) -> pingora::Result<()> {
+    pub(crate) fn count_body(&mut self, bytes: usize) -> pingora::Result<()> {
         self.body_bytes += bytes as u64;
         let route = self.route.as_ref();
         if self.body_bytes > route.map_or(0, |route| route.endpoint.max_body_size) {
@@ -264,20 +264,20 @@ impl Context {
     }
 
     /// Whether the exchange with the upstream was ended, because somebody took too long.
-    pub(super) fn is_overdue(&self) -> bool {
+    pub(crate) fn is_overdue(&self) -> bool {
         let deadline = self.deadline.as_ref();
         deadline.is_some_and(|deadline| deadline.passed())
     }
 
     /// The next bytes of the body are the client's to send. A second more than the upstream may
     /// take for them, which is another's fault.
-    pub(super) fn await_body(&self) {
+    pub(crate) fn await_body(&self) {
         let pause = |upstream: &Upstream| upstream.settings.read_timeout + Duration::from_secs(1);
         self.await_for(self.upstream().map(pause));
     }
 
     /// What the client has sent is the upstream's to take.
-    pub(super) fn await_taking(&self) {
+    pub(crate) fn await_taking(&self) {
         self.await_for(
             self.upstream()
                 .map(|upstream| upstream.settings.read_timeout),
@@ -285,7 +285,7 @@ impl Context {
     }
 
     /// The request was sent whole: the head of the answer is the upstream's to send.
-    pub(super) fn await_head(&self) {
+    pub(crate) fn await_head(&self) {
         self.await_for(
             self.upstream()
                 .map(|upstream| upstream.settings.head_timeout),
@@ -300,7 +300,7 @@ impl Context {
     }
 
     /// The answer has begun: so long may pass without a word from either side.
-    pub(super) fn await_bytes(&self) {
+    pub(crate) fn await_bytes(&self) {
         self.await_for(
             self.upstream()
                 .map(|upstream| upstream.settings.read_timeout),
@@ -309,7 +309,7 @@ impl Context {
 
     /// A part of the answer is being written to the client: what takes long until
     /// [`Self::client_took`] is not the upstream's fault.
-    pub(super) fn await_client(&self) {
+    pub(crate) fn await_client(&self) {
         if let Some(deadline) = &self.deadline {
             if self.answered {
                 deadline.set(self.total_deadline);
@@ -319,7 +319,7 @@ impl Context {
     }
 
     /// The client has taken a part of the answer.
-    pub(super) fn client_took(&self) {
+    pub(crate) fn client_took(&self) {
         match &self.deadline {
             Some(_) if self.answered => self.await_bytes(),
             Some(deadline) => deadline.resume(),
@@ -329,28 +329,28 @@ impl Context {
 
     /// The answer is there as a whole: nothing is awaited of the upstream any more, so nothing can
     /// be its fault.
-    pub(super) fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         if let Some(deadline) = self.deadline.take() {
             deadline.set(None);
         }
     }
 
     /// Whether some step looks for its credential in the query.
-    pub(super) fn credential_in_query(&self) -> bool {
+    pub(crate) fn credential_in_query(&self) -> bool {
         let in_query = |place: &CredentialPlace| matches!(place, CredentialPlace::Query(_));
         let route = self.route.as_ref();
         route.is_some_and(|route| route.pipeline.credential_places().iter().any(in_query))
     }
 
     /// The query byte for byte, without credentials that must not travel.
-    pub(super) fn forwarded_query(&self) -> Option<Cow<'_, [u8]>> {
+    pub(crate) fn forwarded_query(&self) -> Option<Cow<'_, [u8]>> {
         let query = self.head.as_ref()?.query.as_deref()?;
         let pipeline = &self.route.as_ref()?.pipeline;
-        withheld::strip_query(query, pipeline.credential_places(), self.verified)
+        stripped_credentials::strip_query(query, pipeline.credential_places(), self.verified)
     }
 
     /// The same, when it is an HTTP server.
-    pub(super) fn upstream(&self) -> Option<&Upstream> {
+    pub(crate) fn upstream(&self) -> Option<&Upstream> {
         self.backend()?.upstream().map(|upstream| &**upstream)
     }
 }

@@ -7,18 +7,18 @@ use http::header;
 use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora_proxy::Session;
 
-use super::super::answer::{self, Passed};
-use super::super::context::Context;
-use super::super::exchange::at_once;
-use super::super::failure;
 use super::Exchange;
+use crate::proxy::forward::at_once;
+use crate::proxy::forward::failure;
+use crate::proxy::forward::response::{self, Passed};
+use crate::proxy::request::context::Context;
 
 /// As many parts of an answer are written in one go, if they are there already.
 const BATCH: usize = 4;
 
 impl Exchange {
     /// Passes on a part of the answer, and what else has arrived by now.
-    pub(super) async fn receive(
+    pub(crate) async fn receive(
         &mut self,
         first: pingora::Result<HttpTask>,
         session: &mut Session,
@@ -97,18 +97,18 @@ impl Exchange {
         };
         if !head.status.is_informational()
             && head.headers.contains_key(header::TRANSFER_ENCODING)
-            && answer::names_length(&self.upstream.get_headers_raw_bytes())
+            && response::names_length(&self.upstream.get_headers_raw_bytes())
         {
             return Err(failure::invalid_response(
                 "its answer has a Content-Length beside Transfer-Encoding",
             ));
         }
         self.authenticate(&head.headers, header::WWW_AUTHENTICATE, ctx)?;
-        self.closes |= answer::closes(&head.headers);
-        self.suspicious = answer::is_bodiless(&session.req_header().method, head.status);
+        self.closes |= response::closes(&head.headers);
+        self.suspicious = response::is_bodiless(&session.req_header().method, head.status);
         self.refused = head.status.as_u16() >= 300;
         let switches = session.is_upgrade_req() && self.upstream.is_upgrade_req();
-        match answer::pass(head, *end, switches, session.req_header(), ctx)? {
+        match response::pass(head, *end, switches, session.req_header(), ctx)? {
             Passed::Dropped => return Ok(None),
             Passed::Final { closes: true } => session.set_keepalive(None),
             Passed::Interim | Passed::Final { .. } => {}

@@ -7,13 +7,13 @@ use http::{Method, Version};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
-use super::context::Context;
 use super::headers;
 use crate::gateway::Upstream;
+use crate::proxy::request::context::Context;
 
 /// The client's request as an upstream gets it. `None`: no upstream gets it, so it keeps its
 /// target.
-pub(super) fn request(
+pub(crate) fn request(
     session: &mut Session,
     ctx: &Context,
     upstream: Option<&Upstream>,
@@ -75,7 +75,7 @@ fn of(ctx: &Context, upstream: Option<&Upstream>) -> Option<Bytes> {
 }
 
 /// The backend's own path, what follows the prefix, and the query byte for byte.
-pub(super) fn target(base: &str, prefix: &str, path: &str, query: Option<&[u8]>) -> Vec<u8> {
+pub(crate) fn target(base: &str, prefix: &str, path: &str, query: Option<&[u8]>) -> Vec<u8> {
     let base = base.strip_suffix('/').unwrap_or(base);
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
     let rest = path.strip_prefix(prefix).unwrap_or(path);

@@ -17,9 +17,9 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::failure;
-use super::happy_eyeballs::{self, Attempt, RaceError};
-use super::upstream::Connections;
+use super::pool::Connections;
 use crate::gateway::{CheckKind, Gateway, HealthCheck, Live, Upstream};
+use crate::proxy::forward::pool::happy_eyeballs::{self, Attempt, RaceError};
 
 /// The first check of an upstream comes within this time.
 const FIRST: Duration = Duration::from_secs(1);

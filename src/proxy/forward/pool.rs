@@ -1,5 +1,11 @@
 //! Connections to upstreams: opened for an attempt, and kept for the next one.
 
+mod authorities;
+pub(crate) mod happy_eyeballs;
+pub(crate) mod idle;
+mod limit;
+mod recovery;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +22,14 @@ use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
-use super::authorities::Authorities;
 use super::deadline::{Deadline, Deadlines};
 use super::failure;
-use super::happy_eyeballs::{self, Attempt, Outcome, RaceError};
-use super::idle::Idle;
-use super::limit::{Limit, LimitReached, Permit};
-use super::recovery::RecoveryProbes;
 use crate::gateway::{Addresses, Upstream};
+use authorities::Authorities;
+use happy_eyeballs::{Attempt, Outcome, RaceError};
+use idle::Idle;
+use limit::{Limit, LimitReached, Permit};
+use recovery::RecoveryProbes;
 
 /// How often overdue exchanges are looked for.
 const TICK: Duration = Duration::from_millis(100);
@@ -31,29 +37,29 @@ const TICK: Duration = Duration::from_millis(100);
 const SWEEP: u32 = 10;
 
 /// A connection to an upstream.
-pub(super) struct Link {
-    pub(super) stream: Stream,
-    pub(super) deadline: Arc<Deadline>,
-    pub(super) purpose: Purpose,
-    pub(super) permit: Permit,
+pub(crate) struct Link {
+    pub(crate) stream: Stream,
+    pub(crate) deadline: Arc<Deadline>,
+    pub(crate) purpose: Purpose,
+    pub(crate) permit: Permit,
 }
 
 impl Link {
     /// Whether another one to this upstream, at this address, would be the same.
-    pub(super) fn fits(&self, upstream: &Upstream, address: SocketAddr) -> bool {
+    pub(crate) fn fits(&self, upstream: &Upstream, address: SocketAddr) -> bool {
         self.permit.is_of(upstream) && self.purpose.fits(upstream, address)
     }
 }
 
 /// What a connection may be used for.
 #[derive(Debug)]
-pub(super) struct Purpose {
-    pub(super) address: SocketAddr,
+pub(crate) struct Purpose {
+    pub(crate) address: SocketAddr,
     /// Those of the upstream's name: idle connections to one that has left them are closed.
-    pub(super) addresses: Arc<Addresses>,
+    pub(crate) addresses: Arc<Addresses>,
     /// With TLS: whose certificate was shown, and the authorities that vouched for it; `None`: the
     /// system's.
-    pub(super) tls: Option<(String, Option<u64>)>,
+    pub(crate) tls: Option<(String, Option<u64>)>,
 }
 
 impl Purpose {
@@ -84,7 +90,7 @@ impl Purpose {
 pub struct Connections {
     deadlines: Deadlines,
     limit: Limit,
-    pub(super) recovery: RecoveryProbes,
+    pub(crate) recovery: RecoveryProbes,
     authorities: Authorities,
     transport: OnceCell<TransportConnector>,
     idle: Idle,
@@ -92,19 +98,19 @@ pub struct Connections {
 
 impl Connections {
     /// One that was kept; `None`: there is none.
-    pub(super) fn kept(&self, upstream: &Upstream, address: SocketAddr) -> Option<Link> {
+    pub(crate) fn kept(&self, upstream: &Upstream, address: SocketAddr) -> Option<Link> {
         self.idle.take(address, |link| link.fits(upstream, address))
     }
 
     /// Keeps one for another request. Its exchange must be over, and it must be fit for another
     /// one.
-    pub(super) fn keep(&self, link: Link) {
+    pub(crate) fn keep(&self, link: Link) {
         self.idle.put(link);
     }
 
     /// Opens one to the address whose turn it is, or to another one of the upstream's: TLS included.
     /// An error: none of them took it.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         &self,
         upstream: &Arc<Upstream>,
         turn: SocketAddr,
@@ -164,7 +170,7 @@ impl Connections {
     }
 
     /// An upstream took a connection at this address and closed it without an answer.
-    pub(super) fn connection_broke(
+    pub(crate) fn connection_broke(
         &self,
         upstream: &Arc<Upstream>,
         address: SocketAddr,
@@ -176,7 +182,7 @@ impl Connections {
     }
 
     /// Opens one to this address, that is neither counted nor kept.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         &self,
         upstream: &Upstream,
         address: SocketAddr,

@@ -13,8 +13,8 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::context::Context;
-use super::respond;
+use crate::proxy::request::context::Context;
+use crate::proxy::request::rejection;
 
 /// What every process of ours begins the path with.
 const PREFIX: &str = "/.harmony-edge/";
@@ -28,7 +28,7 @@ pub struct Probe {
 
 /// Whom a question is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(crate) enum Asked {
     /// This process.
     This,
     /// Another one that accepts on the same socket.
@@ -56,7 +56,7 @@ impl Probe {
 
     /// Whom a request asks, if it is such a question. From another machine, it is a request like
     /// any other.
-    pub(super) fn asked(&self, request: &RequestHeader, peer: Option<SocketAddr>) -> Option<Asked> {
+    pub(crate) fn asked(&self, request: &RequestHeader, peer: Option<SocketAddr>) -> Option<Asked> {
         let path = request.raw_path();
         if !path.starts_with(PREFIX.as_bytes()) {
             return None;
@@ -69,7 +69,7 @@ impl Probe {
     }
 
     /// 204 from the process that was asked, 503 from any other.
-    pub(super) async fn answer_to(
+    pub(crate) async fn answer_to(
         &self,
         asked: Asked,
         session: &mut Session,
@@ -82,7 +82,7 @@ impl Probe {
         };
         ctx.request_id = (asked == Asked::This).then(|| self.answer.clone());
         let response = ResponseHeader::build(status, Some(4))?;
-        respond::json(session, ctx, response, Bytes::new()).await
+        rejection::json(session, ctx, response, Bytes::new()).await
     }
 }
 

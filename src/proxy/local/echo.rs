@@ -8,11 +8,12 @@ use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 use serde_json::{Map, Value, json};
 
-use super::PATIENCE;
-use super::body_rate::{self, BodyRate};
-use super::context::Context;
-use super::respond::{self, Refusal};
-use super::{head, headers};
+use crate::proxy::PATIENCE;
+use crate::proxy::body_rate::{self, BodyRate};
+use crate::proxy::forward::headers;
+use crate::proxy::request::context::Context;
+use crate::proxy::request::head;
+use crate::proxy::request::rejection::{self, Refusal};
 
 /// Largest body that is shown; a larger one is only counted.
 const SHOWN_BYTES: usize = 64 * 1024;
@@ -25,7 +26,7 @@ const CREDENTIALS: [HeaderName; 4] = [
 ];
 
 /// Answers a request that passed its pipeline's steps.
-pub(super) async fn answer(session: &mut Session, ctx: &mut Context) -> pingora::Result<()> {
+pub(crate) async fn answer(session: &mut Session, ctx: &mut Context) -> pingora::Result<()> {
     let mut request = session.req_header().as_owned_parts();
     headers::prepare(&mut request, ctx, None);
     for credential in &CREDENTIALS {
@@ -61,13 +62,13 @@ pub(super) async fn answer(session: &mut Session, ctx: &mut Context) -> pingora:
             Ok(Some(bytes)) => bytes,
             Ok(None) => break,
             Err(error) if *error.etype() == ErrorType::ReadTimedout => {
-                return respond::refuse(session, ctx, Refusal::body_incomplete()).await;
+                return rejection::refuse(session, ctx, Refusal::body_incomplete()).await;
             }
             Err(error) => return Err(error),
         };
         total += bytes.len() as u64;
         if total > limit {
-            return respond::refuse(session, ctx, Refusal::body_too_large()).await;
+            return rejection::refuse(session, ctx, Refusal::body_too_large()).await;
         }
         let room = SHOWN_BYTES.saturating_sub(body.len());
         body.extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -86,5 +87,5 @@ pub(super) async fn answer(session: &mut Session, ctx: &mut Context) -> pingora:
     let mut text = serde_json::to_vec_pretty(&answer).unwrap_or_default();
     text.push(b'\n');
     let response = ResponseHeader::build(200, Some(8))?;
-    respond::json(session, ctx, response, text.into()).await
+    rejection::json(session, ctx, response, text.into()).await
 }

@@ -6,30 +6,30 @@ use http::StatusCode;
 use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
 
-use super::context::Context;
-use super::malformed::Malformed;
-use super::respond::{self, Refusal};
+use crate::proxy::malformed::Malformed;
+use crate::proxy::request::context::Context;
+use crate::proxy::request::rejection::{self, Refusal};
 
 /// The kind of error for an upstream whose name has no address yet.
-pub(super) const UNRESOLVED: &str = "upstream name not resolved";
+pub(crate) const UNRESOLVED: &str = "upstream name not resolved";
 
 /// The kind of error for a connection that this process has no descriptor for.
-pub(super) const NO_DESCRIPTOR: &str = "out of file descriptors";
+pub(crate) const NO_DESCRIPTOR: &str = "out of file descriptors";
 
 /// The kind of error for a connection that would be one more than there may be.
-pub(super) const AT_LIMIT: &str = "too many connections to upstreams";
+pub(crate) const AT_LIMIT: &str = "too many connections to upstreams";
 /// The kind of error for an authentication of a connection that others use too.
-pub(super) const SHARED: &str = "authentication of a shared connection";
+pub(crate) const SHARED: &str = "authentication of a shared connection";
 
 /// The kind of error for an answer whose length is not to be understood.
-pub(super) const BAD_LENGTH: &str = "its answer has a Content-Length that is no single number";
+pub(crate) const BAD_LENGTH: &str = "its answer has a Content-Length that is no single number";
 
 /// What Pingora says of such an answer, which it refuses by itself.
 const REFUSED_LENGTH: &str = "invalid Content-Length";
 
 /// What a connection that could not be made says: nothing about the upstream, if it is this process
 /// that has no descriptors left.
-pub(super) fn kind_of_connect(error: &std::io::Error) -> ErrorType {
+pub(crate) fn kind_of_connect(error: &std::io::Error) -> ErrorType {
     use rustix::io::Errno;
     match (Errno::from_io_error(error), error.kind()) {
         (Some(Errno::MFILE | Errno::NFILE), _) => ErrorType::Custom(NO_DESCRIPTOR),
@@ -40,12 +40,12 @@ pub(super) fn kind_of_connect(error: &std::io::Error) -> ErrorType {
 }
 
 /// Whether the attempt failed here, before the upstream had a part in it.
-pub(super) fn is_ours(error: &Error) -> bool {
+pub(crate) fn is_ours(error: &Error) -> bool {
     is_kind_ours(error.etype())
 }
 
 /// The same, by the kind of the error.
-pub(super) fn is_kind_ours(kind: &ErrorType) -> bool {
+pub(crate) fn is_kind_ours(kind: &ErrorType) -> bool {
     matches!(kind, ErrorType::Custom(NO_DESCRIPTOR | AT_LIMIT))
 }
 
@@ -56,7 +56,7 @@ fn max_retries(ctx: &Context) -> usize {
 }
 
 /// Whether every upstream of the pipeline has failed this request.
-pub(super) fn all_tried(ctx: &Context) -> bool {
+pub(crate) fn all_tried(ctx: &Context) -> bool {
     let pipeline = ctx.route.as_ref().map(|route| &route.pipeline);
     pipeline.is_none_or(|pipeline| ctx.tried.len() >= pipeline.upstreams())
 }
@@ -69,7 +69,7 @@ fn all_tried_but_this(ctx: &Context) -> bool {
 
 /// Takes note of what an answer says about its upstream. What a gateway would say counts as a
 /// failure: something behind the upstream is gone, or it is too busy.
-pub(super) fn judge(ctx: &Context, status: StatusCode) {
+pub(crate) fn judge(ctx: &Context, status: StatusCode) {
     match status {
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
             ctx.blame(&format!("it answered {}", status.as_u16()))
@@ -83,7 +83,7 @@ pub(super) fn judge(ctx: &Context, status: StatusCode) {
 }
 
 /// Why an upstream failed, in a few words.
-pub(super) fn reason(error: &Error) -> String {
+pub(crate) fn reason(error: &Error) -> String {
     match error.etype() {
         ErrorType::ConnectRefused => "connection refused".to_owned(),
         ErrorType::ConnectTimedout => "no connection in time".to_owned(),
@@ -153,7 +153,7 @@ fn is_slow_client(ctx: &Context) -> bool {
 }
 
 /// An attempt got no connection. Nothing was sent, so any request may try the next upstream.
-pub(super) fn not_connected(ctx: &mut Context, error: Box<Error>) -> Box<Error> {
+pub(crate) fn not_connected(ctx: &mut Context, error: Box<Error>) -> Box<Error> {
     let mut error = error.into_up();
     if *error.etype() == ErrorType::Custom(AT_LIMIT) {
         // Another backend may have room, or a connection that is idle.
@@ -176,12 +176,12 @@ pub(super) fn not_connected(ctx: &mut Context, error: Box<Error>) -> Box<Error> 
 }
 
 /// Whether it was the upstream that broke an exchange off, and not a time-out or the client.
-pub(super) fn is_upstreams(ctx: &Context, error: &Error) -> bool {
+pub(crate) fn is_upstreams(ctx: &Context, error: &Error) -> bool {
     *error.esource() == ErrorSource::Upstream && !ctx.is_overdue()
 }
 
 /// Whether an exchange failed because its connection did.
-pub(super) fn is_broken(error: &Error) -> bool {
+pub(crate) fn is_broken(error: &Error) -> bool {
     use ErrorType::{ConnectionClosed, ReadError, WriteError};
     matches!(error.etype(), ConnectionClosed | ReadError | WriteError)
 }
@@ -189,7 +189,7 @@ pub(super) fn is_broken(error: &Error) -> bool {
 /// An attempt failed on its connection; `kept`: one that was used before. Something may have been
 /// sent: only an idempotent request whose body is still at hand may be sent again, and only while
 /// no answer has begun.
-pub(super) fn broken_off(
+pub(crate) fn broken_off(
     session: &Session,
     ctx: &mut Context,
     mut error: Box<Error>,
@@ -201,7 +201,7 @@ pub(super) fn broken_off(
     let repeatable = upstream_failed
         && session.req_header().method.is_idempotent()
         && !session.retry_buffer_truncated()
-        && !respond::has_begun(session);
+        && !rejection::has_begun(session);
     error.retry.decide_reuse(kept);
     let stale_connection = kept && error.retry();
     if upstream_failed {
@@ -229,7 +229,7 @@ pub(super) fn broken_off(
 
 /// An exchange whose time was over. Once the answer is whole, it is the client that has not sent its
 /// request whole.
-pub(super) fn overdue(ctx: &Context) -> Box<Error> {
+pub(crate) fn overdue(ctx: &Context) -> Box<Error> {
     let error = Error::explain(ErrorType::ReadTimedout, "overdue");
     match ctx.deadline {
         Some(_) => error.into_up(),
@@ -238,7 +238,7 @@ pub(super) fn overdue(ctx: &Context) -> Box<Error> {
 }
 
 /// What the client is told of an error; `None` when there is no client to tell.
-pub(super) fn refusal_for(error: &Error, ctx: &Context) -> Option<Refusal> {
+pub(crate) fn refusal_for(error: &Error, ctx: &Context) -> Option<Refusal> {
     if is_slow_client(ctx) {
         return Some(Refusal::body_incomplete());
     }
@@ -284,12 +284,12 @@ pub(super) fn refusal_for(error: &Error, ctx: &Context) -> Option<Refusal> {
 }
 
 /// An answer that no client may get: it becomes a 502. `why` is what the log says.
-pub(super) fn invalid_response(why: &'static str) -> Box<Error> {
+pub(crate) fn invalid_response(why: &'static str) -> Box<Error> {
     Error::new(ErrorType::Custom(why)).into_up()
 }
 
 /// What went wrong with an upstream: a stable label.
-pub(super) fn kind(error: &Error) -> &'static str {
+pub(crate) fn kind(error: &Error) -> &'static str {
     match error.etype() {
         ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => "connect_timeout",
         ErrorType::ConnectRefused | ErrorType::ConnectError | ErrorType::ConnectNoRoute => {
@@ -305,7 +305,7 @@ pub(super) fn kind(error: &Error) -> &'static str {
 }
 
 /// Counts a failure of the attempt at hand against its backend.
-pub(super) fn count(ctx: &Context, kind: &'static str) {
+pub(crate) fn count(ctx: &Context, kind: &'static str) {
     if let Some(backend) = ctx.backend() {
         backend.metrics.count_failure(kind);
     }

@@ -10,7 +10,7 @@ use crate::policy::reads_as;
 
 /// Takes them out of the header fields, with every other spelling of a header that a step reads: a
 /// server behind us could take the one for the other.
-pub(super) fn strip_headers(headers: &mut HeaderMap, places: &Places, verified: VerifiedPlaces) {
+pub(crate) fn strip_headers(headers: &mut HeaderMap, places: &Places, verified: VerifiedPlaces) {
     for place in places.withheld(verified) {
         match place {
             CredentialPlace::Authorization => drop(headers.remove(header::AUTHORIZATION)),
@@ -67,7 +67,7 @@ fn strip_cookie(headers: &mut HeaderMap, name: &str) {
 }
 
 /// Takes them out of the query. `None`: nothing is left of it.
-pub(super) fn strip_query<'a>(
+pub(crate) fn strip_query<'a>(
     query: &'a [u8],
     places: &Places,
     verified: VerifiedPlaces,

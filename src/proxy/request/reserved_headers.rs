@@ -30,7 +30,7 @@ const FORWARDED_FAMILY: &[u8] = b"x-forwarded-";
 
 /// Whether a field name is one that only we may set: `X-Auth-*`, in every spelling that a server
 /// behind us could take for it.
-pub(super) fn is_identity(name: &[u8]) -> bool {
+pub(crate) fn is_identity(name: &[u8]) -> bool {
     name.len() > 7 && reads_as(&name[..7], b"x-auth-")
 }
 
@@ -49,7 +49,7 @@ fn tells_of_the_way(name: &[u8]) -> bool {
 /// Removes what no client may tell the upstream, on any route: `X-Auth-*`, `Client-Cert`,
 /// disguises, the headers that some pipeline fills from claims, `Proxy`, and what tells of the way
 /// here unless the peer is trusted. Whether a name is left that some servers take for another one.
-pub(super) fn strip_reserved(
+pub(crate) fn strip_reserved(
     headers: &mut HeaderMap,
     from_claims: &[HeaderName],
     trusted: bool,
@@ -83,7 +83,7 @@ pub(super) fn strip_reserved(
 }
 
 /// Removes these fields, in every spelling.
-pub(super) fn strip(headers: &mut HeaderMap, names: &[HeaderName]) {
+pub(crate) fn strip(headers: &mut HeaderMap, names: &[HeaderName]) {
     let stripped = |name: &&HeaderName| {
         let name = name.as_str().as_bytes();
         names

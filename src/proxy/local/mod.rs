@@ -1,0 +1,4 @@
+//! What the edge answers itself.
+
+pub(crate) mod echo;
+pub(crate) mod probe;
