@@ -1,66 +1,17 @@
 //! Configuration: text, then what the user wrote with its place, then what the program uses.
 //!
-//! Reading in order: [`load`] parses the main file and its pipelines directory (`document`), then
-//! one reader for each group of tables builds its part of [`Config`] (`proxy`, `network`,
-//! `management`, `runbeam`, `authentication`, `policies`, `step`, `endpoint`, `backend`,
-//! `pipeline`), and what holds between them is checked (`chain`, `exposure`, `routes`). `local`
-//! holds the texts of the files, `cloud` adds what Runbeam Cloud sent, `upload` is the way back.
-//! Every error is collected; nothing stops at the first one. Not here: key files and key sets (the
-//! auth room), and anything that listens.
+//! `reader` turns the main file and its pipelines directory into values with their places, `tables`
+//! reads each table of them into the types of `model`, `cloud` merges what Runbeam Cloud sent into
+//! the local document, and is the way back (`cloud::upload`). Every error is collected; nothing
+//! stops at the first one. Not here: key files and key sets (the auth room), and anything that
+//! listens.
 
-mod address;
-mod api_key;
-mod authentication;
-mod backend;
-mod balance;
-mod basic;
-mod chain;
-mod claims;
 mod cloud;
-mod comparison;
-mod credential;
-mod document;
-mod endpoint;
-mod entry;
-mod error;
-mod exposure;
-mod fill;
-mod filter;
-mod foreign;
-mod hint;
-mod issuers;
-mod jwt;
-mod key_source;
-mod listener_tls;
-mod loading;
-mod local;
-mod logging;
-mod management;
 mod model;
-mod mutual_tls;
-mod named;
-mod near;
-mod network;
-mod open;
-mod path;
-mod pattern;
-mod pipeline;
-mod policies;
-mod proxy;
-mod reach;
 mod reader;
-mod routes;
-mod rule;
-mod runbeam;
-mod secrets;
-mod step;
-mod syntax;
+mod tables;
 #[cfg(test)]
 mod tests;
-mod time_window;
-mod token_place;
-mod upload;
-mod upstream;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -68,18 +19,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use cloud::change_name;
+pub use cloud::upload::Upload;
 pub use cloud::{Cloud, CloudText, SetAside};
-pub(crate) use credential::{bcrypt_hash, is_subject};
-pub use error::{Error, ErrorKind, Errors};
-pub use local::{Failed, Local, Source, toml_files};
 pub use model::*;
-pub use reach::{Reach, Unreachable};
-pub use upload::Upload;
+pub use reader::local::{Failed, Local, Source, toml_files};
+pub(crate) use tables::middleware::credential::{bcrypt_hash, is_subject};
 
-use document::Document;
-use loading::Loading;
-use pipeline::Parts;
-use reader::Reader;
+use reader::{Document, Loading, Reader};
+use tables::pipelines::{Parts, routes};
+use tables::{
+    authentications, backends, endpoints, logging, management, middleware, network, pipelines,
+    policies, proxy, reach, runbeam, secrets, unsupported,
+};
 
 /// Where references and defaults get environment variables from, so that a test passes a map.
 pub trait Environment {
@@ -169,7 +120,7 @@ fn merge_pipelines(document: &mut Document, loading: &Loading<'_>) {
 /// Builds the whole from its parts. What it returns counts only if nothing was reported.
 fn assemble(document: &Document, loading: &Loading<'_>) -> Option<Config> {
     let root = Reader::root(document, loading);
-    reader::tables_of_others(&root);
+    unsupported::tables(&root);
     let proxy = proxy::read(&root);
     let (jwks_fresh, max_body_size) = proxy.as_ref().map_or((Duration::ZERO, 0), |proxy| {
         (proxy.jwks_fresh, proxy.max_body_size)
@@ -181,7 +132,7 @@ fn assemble(document: &Document, loading: &Loading<'_>) -> Option<Config> {
     let mut networks = network::read(&root);
     let management = management::read(&root, &networks);
     let of_management = management.as_ref().map(|management| &management.network);
-    listener_tls::settle(&mut networks, of_management);
+    network::tls::settle(&mut networks, of_management);
     let (runbeam, cloud_rights) = runbeam::read(&root, proxy.as_ref());
     let reach = Arc::new(Reach {
         management: management
@@ -190,20 +141,20 @@ fn assemble(document: &Document, loading: &Loading<'_>) -> Option<Config> {
         allow: cloud_rights.backend_allow.clone(),
     });
     loading.set_reach(&reach);
-    let authentications = authentication::read(&root, jwks_fresh);
+    let authentications = authentications::read(&root, jwks_fresh);
     let trusts = proxy
         .as_ref()
         .is_none_or(|proxy| !proxy.trusted_proxies.is_empty());
     let policies = policies::read(&root, trusts);
-    let shared = step::Shared {
+    let shared = middleware::Shared {
         authentications: &authentications,
         jwks_fresh,
         policies: &policies,
         sensitive_fields: proxy.as_ref().map_or(&[], |proxy| &*proxy.sensitive_fields),
     };
-    let steps = step::read(&root, document, &shared, loading);
-    let endpoints = endpoint::read(&root, &authentications, max_body_size);
-    let backends = backend::read(&root, &authentications);
+    let steps = middleware::read(&root, document, &shared, loading);
+    let endpoints = endpoints::read(&root, &authentications, max_body_size);
+    let backends = backends::read(&root, &authentications);
     let parts = Parts {
         networks: &networks,
         management: management
@@ -213,13 +164,13 @@ fn assemble(document: &Document, loading: &Loading<'_>) -> Option<Config> {
         steps: &steps,
         backends: &backends,
     };
-    let pipelines = pipeline::read(&root, &parts);
+    let pipelines = pipelines::read(&root, &parts);
     routes::check(&pipelines, &loading.owned());
     steps.warn_unused(&root);
     authentications.warn_unused(&root);
     policies.warn_unused(&root);
     secrets::warn(document, loading);
-    cloud::check_reach(&root, &pipelines, management.as_ref(), &reach);
+    reach::check(&root, &pipelines, management.as_ref(), &reach);
     root.finish();
 
     let proxy = proxy?;

@@ -5,26 +5,28 @@
 //! what refers to it, and the rest serves. `vet` says what a text may hold, `reach` what its
 //! pipelines may get at. Not here: keeping the texts (the gateway room).
 
-mod drop;
 mod owned;
-mod reach;
+mod quarantine;
 mod same;
-mod vet;
+pub(crate) mod upload;
+mod validate;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::document::{Table, parse_text};
-use super::loading::Loading;
-use super::local::{Failed, Local};
-use super::{Config, Environment, Error, Errors, assemble, local_document};
-use drop::Dropped;
+use crate::config::model::{Config, Error, Errors};
+use crate::config::reader::{
+    Loading, Table,
+    local::{Failed, Local},
+    parse_text,
+};
+use crate::config::{Environment, assemble, local_document};
+use quarantine::Dropped;
 use same::Comparison;
 
-pub(super) use owned::Owned;
-pub(super) use reach::check as check_reach;
+pub(crate) use owned::Owned;
 
 /// How often what is left is tried after something was set aside. In practice it takes two rounds.
 const ROUNDS: usize = 32;
@@ -74,7 +76,7 @@ struct Parsed<'t> {
 }
 
 /// Loads the local files and adds the texts. Later texts come after earlier ones.
-pub(super) fn load(
+pub(crate) fn load(
     path: &Path,
     env: &dyn Environment,
     local: Local,
@@ -110,8 +112,8 @@ pub(super) fn load(
             break;
         };
         let rights = (&comparison, &owned);
-        let kept = vet::vet(&parsed, &dropped, &document, rights, &loading);
-        let (mut pipelines, changed) = vet::merge(&kept, &mut document);
+        let kept = validate::validate(&parsed, &dropped, &document, rights, &loading);
+        let (mut pipelines, changed) = validate::merge(&kept, &mut document);
         let owned = Rc::new(owned.with_changed(&document, &changed));
         pipelines.extend(owned.changed());
         pipelines.sort_unstable();

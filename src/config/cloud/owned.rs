@@ -4,17 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::super::Config;
-use super::super::document::{Document, Table, Value};
-use super::drop::each_string;
-use super::vet::GROUPS;
+use super::quarantine::each_string;
+use super::validate::GROUPS;
+use crate::config::model::Config;
+use crate::config::reader::{Document, Table, Value};
 
 /// A group and a name in it.
 type Key<'t> = (&'t str, &'t str);
 
 /// Local pipelines that are the cloud's to change.
 #[derive(Default)]
-pub(in super::super) struct Owned {
+pub(crate) struct Owned {
     /// Each with the backends that the local files give it.
     pipelines: BTreeMap<Arc<str>, Vec<Arc<str>>>,
     /// Those that the cloud has changed, in tables that they use.
@@ -77,12 +77,12 @@ impl Owned {
     }
 
     /// Whether a local pipeline is the cloud's to change.
-    pub(in super::super) fn contains(&self, pipeline: &str) -> bool {
+    pub(crate) fn contains(&self, pipeline: &str) -> bool {
         self.pipelines.contains_key(pipeline)
     }
 
     /// Whether the cloud has changed something that a local pipeline uses.
-    pub(in super::super) fn is_changed(&self, pipeline: &str) -> bool {
+    pub(crate) fn is_changed(&self, pipeline: &str) -> bool {
         self.changed.contains(pipeline)
     }
 
@@ -92,7 +92,7 @@ impl Owned {
     }
 
     /// Whether the local files give a pipeline this backend.
-    pub(in super::super) fn has(&self, pipeline: &str, backend: &str) -> bool {
+    pub(crate) fn has(&self, pipeline: &str, backend: &str) -> bool {
         let found = self.pipelines.get(pipeline);
         found.is_some_and(|backends| backends.iter().any(|known| &**known == backend))
     }

@@ -8,10 +8,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::super::document::{Document, Node, Table, Value};
-use super::super::loading::Loading;
-use super::super::local::Local;
-use super::super::{Config, Environment, assemble};
+use crate::config::model::Config;
+use crate::config::reader::{Document, Loading, Node, Table, Value, local::Local};
+use crate::config::{Environment, assemble};
 
 /// How many tables are tried at most: each costs about as much as a reload.
 const MOST: usize = 256;

@@ -1,0 +1,293 @@
+//! What a text from the cloud may hold: pipelines and what belongs to them, under names that the
+//! local files do not have.
+//!
+//! A table that says what the local files say (`same`) is theirs and is passed over, which is how
+//! an uploaded configuration comes back; some may take the place of theirs (`owned`). That a text
+//! names no file and refers to no secret is seen to where values are read (`Entry::path`,
+//! `Loading::fill`).
+
+use std::sync::Arc;
+
+use super::Parsed;
+use super::owned::Owned;
+use super::quarantine::Dropped;
+use super::same::{Comparison, in_place_of, same};
+use crate::config::model::ErrorKind;
+use crate::config::reader::document::IGNORED_TABLES;
+use crate::config::reader::{Document, Loading, Node, Place, Table, Value, join};
+
+/// Groups that a text may hold.
+pub(super) const GROUPS: &[&str] = &[
+    "pipelines",
+    "endpoints",
+    "backends",
+    "targets",
+    "middleware",
+    "authentications",
+    "policies",
+    "rules",
+];
+/// Groups and tables of the operator's alone.
+const LOCAL: &[&str] = &[
+    "proxy",
+    "network",
+    "management",
+    "runbeam",
+    "provider",
+    "logging",
+];
+/// Names that one text may bring: each costs time at every reload.
+const MAX_NAMES: usize = 4096;
+
+/// A table that joins the local ones.
+pub(super) struct Kept<'p> {
+    pub(super) text: &'p Parsed<'p>,
+    pub(super) group: &'p str,
+    pub(super) name: &'p str,
+    pub(super) node: &'p Node,
+}
+
+/// What joins the local files. Reports the rest, but for what they have already.
+pub(super) fn validate<'p>(
+    parsed: &'p [Parsed<'p>],
+    dropped: &Dropped,
+    local: &Document,
+    (comparison, owned): (&Comparison<'_>, &Owned),
+    loading: &Loading<'_>,
+) -> Vec<Kept<'p>> {
+    let mut kept = Vec::new();
+    for (index, text) in parsed.iter().enumerate() {
+        let vetting = Vetting {
+            text,
+            later: &parsed[index + 1..],
+            dropped,
+            local,
+            comparison,
+            owned,
+            loading,
+        };
+        for (group, node) in &text.table.entries {
+            if !dropped.has(text.change, group, "") {
+                vetting.group(group, node, &mut kept);
+            }
+        }
+    }
+    kept
+}
+
+/// Adds them to the local document, in the place of those that are the cloud's to change; the names
+/// of the pipelines among them, and what was changed.
+pub(super) fn merge<'p>(
+    kept: &[Kept<'p>],
+    document: &mut Document,
+) -> (Vec<Arc<str>>, Vec<(&'p str, &'p str)>) {
+    let mut changed = Vec::new();
+    for entry in kept {
+        let root = &mut document.root;
+        if root.get(entry.group).is_none() {
+            let node = Node {
+                place: entry.node.place.clone(),
+                value: Value::Table(Table::default()),
+            };
+            root.entries.push((entry.group.to_owned(), node));
+        }
+        match root.get_mut(entry.group).map(|node| &mut node.value) {
+            Some(Value::Table(table)) if !entry.name.is_empty() => {
+                match table.get_mut(entry.name) {
+                    Some(present) => {
+                        *present = in_place_of(present, entry.node);
+                        changed.push((entry.group, entry.name));
+                    }
+                    None => table
+                        .entries
+                        .push((entry.name.to_owned(), entry.node.clone())),
+                }
+            }
+            // a group that nothing knows: the reader says so
+            Some(value) => *value = entry.node.value.clone(),
+            None => {}
+        }
+    }
+    let pipelines = kept.iter().filter(|entry| entry.group == "pipelines");
+    (pipelines.map(|entry| entry.name.into()).collect(), changed)
+}
+
+struct Vetting<'p, 'v> {
+    text: &'p Parsed<'p>,
+    later: &'p [Parsed<'p>],
+    dropped: &'v Dropped,
+    local: &'v Document,
+    comparison: &'v Comparison<'v>,
+    owned: &'v Owned,
+    loading: &'v Loading<'v>,
+}
+
+impl<'p> Vetting<'p, '_> {
+    fn group(&self, group: &'p str, node: &'p Node, kept: &mut Vec<Kept<'p>>) {
+        let present = self.local.root.get(group);
+        match &node.value {
+            _ if IGNORED_TABLES.contains(&group) => {}
+            Value::Array(_) if group == "middleware" => self.chain(node),
+            _ if LOCAL.contains(&group) => {
+                if !self.comparison.adds_nothing(self.local, group, node) {
+                    self.compare(node, present, group.to_owned());
+                }
+            }
+            Value::Table(table) if GROUPS.contains(&group) => {
+                if table.entries.len() > MAX_NAMES {
+                    let sentence = format!("holds more than {MAX_NAMES} names");
+                    return self.loading.error(&node.place, group, sentence);
+                }
+                for (name, node) in &table.entries {
+                    if !self.dropped.has(self.text.change, group, name)
+                        && self.joins(group, name, node, kept)
+                    {
+                        kept.push(Kept {
+                            text: self.text,
+                            group,
+                            name,
+                            node,
+                        });
+                    }
+                }
+            }
+            other if GROUPS.contains(&group) => {
+                let kind = ErrorKind::WrongType {
+                    expected: "a table",
+                    found: other.kind(),
+                };
+                self.loading.error(&node.place, group, kind);
+            }
+            _ => kept.push(Kept {
+                text: self.text,
+                group,
+                name: "",
+                node,
+            }),
+        }
+    }
+
+    /// Whether one table joins the local ones.
+    fn joins(&self, group: &str, name: &str, node: &Node, kept: &[Kept<'_>]) -> bool {
+        let path = join(group, name);
+        if let Some(present) = named(&self.local.root, group, name) {
+            let both = (present, node);
+            if self.comparison.is_same(self.local, group, name, both) {
+                return false;
+            }
+            if !self.owned.may_change(self.local, group, name) {
+                self.taken(node, &path, &format!("also at {}", present.place));
+                return false;
+            }
+        }
+        if group == "middleware" && (name == "passthru" || self.chain_has(name)) {
+            self.taken(node, &path, "a step of that name");
+            return false;
+        }
+        if group == "pipelines" && self.counts_on_chain(node) {
+            let help = "name its steps in `middleware`: [[middleware]] is for the pipelines of the local files";
+            let kind = "has no `middleware` of its own";
+            self.loading.error_help(&node.place, &path, kind, help);
+            return false;
+        }
+        let in_later = |other: &Parsed<'_>| named(&other.table, group, name).is_some();
+        if self.text.whole && self.later.iter().any(in_later) {
+            return false; // a single pipeline brought another one
+        }
+        let before = kept
+            .iter()
+            .find(|entry| (entry.group, entry.name) == (group, name));
+        if let Some(before) = before
+            && !same(&before.node.value, &node.value)
+        {
+            let kind = ErrorKind::DefinedTwice {
+                what: path.clone(),
+                other: before.node.place.to_string(),
+            };
+            self.loading.error(&node.place, &path, kind);
+        }
+        before.is_none()
+    }
+
+    fn taken(&self, node: &Node, path: &str, other: &str) {
+        self.loading.error_help(
+            &node.place,
+            path,
+            format!("the local files have it too, and theirs holds ({other})"),
+            "give it another name, or remove it from the local files",
+        );
+    }
+
+    /// `[[middleware]]`, which has to be that of the main file.
+    fn chain(&self, node: &Node) {
+        let local = self.local.chain.as_ref();
+        if !local.is_some_and(|local| same(&local.value, &node.value)) {
+            self.loading.error_help(
+                &node.place,
+                "middleware",
+                "[[middleware]] stands in the local files only",
+                "name the steps, as [middleware.NAME], and list them in `middleware` of the pipeline",
+            );
+        }
+    }
+
+    fn chain_has(&self, name: &str) -> bool {
+        let Some(Value::Array(items)) = self.local.chain.as_ref().map(|chain| &chain.value) else {
+            return false;
+        };
+        let named = |item: &Node| match &item.value {
+            Value::Table(table) => {
+                matches!(&table.get("name").map(|node| &node.value), Some(Value::String(text)) if text.as_str() == name || text.contains("${"))
+            }
+            _ => false,
+        };
+        items.iter().any(named)
+    }
+
+    /// Whether a pipeline would be open here that is not where its text comes from.
+    fn counts_on_chain(&self, node: &Node) -> bool {
+        let chain = self.text.table.get("middleware").map(|node| &node.value);
+        let own = matches!(&node.value, Value::Table(table) if table.get("middleware").is_some());
+        matches!(chain, Some(Value::Array(_))) && !own
+    }
+
+    /// Reports what differs from the local files.
+    fn compare(&self, node: &Node, local: Option<&Node>, path: String) {
+        match (&node.value, local.map(|local| &local.value)) {
+            (Value::Table(table), Some(Value::Table(present))) => {
+                for (key, node) in &table.entries {
+                    let group = path.as_str();
+                    if path.contains('.') || !self.dropped.has(self.text.change, group, key) {
+                        self.compare(node, present.get(key), join(&path, key));
+                    }
+                }
+            }
+            (value, Some(present)) if same(value, present) => {}
+            (Value::Table(table), None) if !table.entries.is_empty() && !path.contains('.') => {
+                for (key, node) in &table.entries {
+                    if !self.dropped.has(self.text.change, &path, key) {
+                        self.forbidden(&node.place, &join(&path, key));
+                    }
+                }
+            }
+            (Value::Table(table), None) if table.entries.is_empty() => {}
+            _ => self.forbidden(&node.place, &path),
+        }
+    }
+
+    fn forbidden(&self, place: &Place, path: &str) {
+        self.loading.error_help(
+            place,
+            path,
+            "is for the local files to set, not for the cloud",
+            "remove it, or write here what the local files say",
+        );
+    }
+}
+
+fn named<'t>(root: &'t Table, group: &str, name: &str) -> Option<&'t Node> {
+    match &root.get(group)?.value {
+        Value::Table(table) => table.get(name),
+        _ => None,
+    }
+}

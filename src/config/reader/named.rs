@@ -1,0 +1,70 @@
+//! The tables of a group by name, such as `[backends.*]`, so that others can refer to them.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Entry, Text};
+
+/// What stands under each name; `None` for a table that is wrong, which was reported where it
+/// stands.
+pub(crate) struct Named<T> {
+    what: &'static str,
+    items: BTreeMap<String, Option<T>>,
+    used: RefCell<BTreeSet<String>>,
+}
+
+impl<T> Named<T> {
+    /// An empty group of `what`.
+    pub(crate) fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            items: BTreeMap::new(),
+            used: RefCell::default(),
+        }
+    }
+
+    /// Adds a name.
+    pub(crate) fn insert(&mut self, name: &str, item: Option<T>) {
+        self.items.insert(name.to_owned(), item);
+    }
+
+    /// Whether a name is taken.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.items.contains_key(name)
+    }
+
+    /// Every name.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.items.keys().map(String::as_str).collect()
+    }
+
+    /// Every name and what stands there, as far as it is right.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
+        let items = self.items.iter();
+        items.filter_map(|(name, item)| Some((name.as_str(), item.as_ref()?)))
+    }
+
+    /// The names that [`Named::resolve`] was never asked for.
+    pub(crate) fn unused(&self) -> Vec<&str> {
+        let used = self.used.borrow();
+        let names = self.items.keys().map(String::as_str);
+        names.filter(|name| !used.contains(*name)).collect()
+    }
+
+    /// What `name` means where it is used; an unknown one is reported there.
+    pub(crate) fn resolve(&self, name: &Text, written: &Entry<'_>) -> Option<&T> {
+        self.used.borrow_mut().insert(name.to_string());
+        self.look_up(name, written)
+    }
+
+    /// The same for a place that has no effect.
+    pub(crate) fn look_up(&self, name: &Text, written: &Entry<'_>) -> Option<&T> {
+        match self.items.get(&**name) {
+            Some(item) => item.as_ref(),
+            None => {
+                written.unknown(self.what, name, &self.names());
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! `[backends.*]` and `[targets.*]`: where requests go.
+//!
+//! A backend may say everything itself, or take a target's word for what it does not say
+//! (`target_ref`).
+
+pub(crate) mod balance;
+pub(crate) mod upstream;
+
+use std::time::Duration;
+
+use super::authentications::Authentications;
+use super::endpoints::service;
+use super::{address, path};
+use crate::config::model::{
+    Backend, BackendTarget, ErrorKind, HttpBackend, OutboundCredential, Service, UpstreamUrl,
+};
+use crate::config::reader::{Entry, Named, Reader};
+use upstream::Upstream;
+
+/// What a backend or a target says, as far as it says it.
+#[derive(Clone)]
+struct Terms {
+    upstream: Upstream,
+    timeout: Option<Duration>,
+    max_retries: Option<u32>,
+    credential: Option<Option<OutboundCredential>>,
+}
+
+/// Keys of a backend that an echo has no use for.
+const HTTP_ONLY: &[&str] = &[
+    "target_ref",
+    "connection",
+    "authentication",
+    "ca_cert_path",
+    "base_url",
+    "url",
+    "upstreams",
+    "balance",
+    "consistent_by",
+    "health_check",
+    "eject_after",
+    "eject_secs",
+    "host",
+    "timeout_secs",
+    "connect_timeout_secs",
+    "read_timeout_secs",
+    "total_timeout_secs",
+    "max_retries",
+    "max_connections",
+];
+
+/// Reads both groups.
+pub(crate) fn read(root: &Reader<'_>, authentications: &Authentications) -> Named<Backend> {
+    let mut targets = Named::new("target");
+    for (name, entry) in root.group("targets") {
+        targets.insert(name, read_target(&entry, authentications));
+    }
+    let mut backends = Named::new("backend");
+    for (name, entry) in root.group("backends") {
+        backends.insert(name, read_backend(name, &entry, &targets, authentications));
+    }
+    backends
+}
+
+/// `None` inside is a target that is switched off.
+fn read_target(entry: &Entry<'_>, authentications: &Authentications) -> Option<Option<Terms>> {
+    let mut reader = entry.table()?;
+    reader.know(&["name", "description"]);
+    reader.ignore(&["id", "tags"]);
+    reader.flatten("options");
+    let terms = terms(&reader, authentications);
+    let enabled = reader.flag("enabled", true);
+    reader.finish();
+    Some(if enabled { Some(terms?) } else { None })
+}
+
+fn read_backend(
+    name: &str,
+    entry: &Entry<'_>,
+    targets: &Named<Option<Terms>>,
+    authentications: &Authentications,
+) -> Option<Backend> {
+    let mut reader = entry.table()?;
+    let service = service(&reader)?;
+    reader.know(&["description"]);
+    reader.ignore(&["id", "name", "tags"]);
+    reader.flatten("options");
+    let target = match service {
+        Service::Echo => {
+            reader.know(HTTP_ONLY);
+            address::path_prefix(reader.get("path_prefix").as_ref()).map(|_| BackendTarget::Echo)
+        }
+        Service::Http => read_http(&reader, targets, authentications)
+            .map(|http| BackendTarget::Http(Box::new(http))),
+    };
+    reader.finish();
+    Some(Backend {
+        name: name.into(),
+        target: target?,
+    })
+}
+
+fn read_http(
+    reader: &Reader<'_>,
+    targets: &Named<Option<Terms>>,
+    authentications: &Authentications,
+) -> Option<HttpBackend> {
+    let own = terms(reader, authentications);
+    let target = reader
+        .get("target_ref")
+        .map(|reference| referred(&reference, targets));
+    let below = reader.get("path_prefix");
+    let below_filled = below.as_ref().is_some_and(Entry::is_filled);
+    let below = address::path_prefix(below.as_ref());
+    let connect_timeout = reader.seconds("connect_timeout_secs", 1..=300, 5);
+    let read_timeout = reader.seconds("read_timeout_secs", 1..=86_400, 60);
+    let max_connections = reader.connections("max_connections");
+    let total_timeout = reader.seconds("total_timeout_secs", 0..=86_400, 0);
+    let send_upstream_host = reader
+        .get("host")
+        .and_then(|entry| send_upstream_host(&entry))
+        .unwrap_or(false);
+
+    let listed = reader.get("upstreams");
+    let upstreams = listed.as_ref().map(upstream::read_many);
+    let balance = balance::read(reader);
+    let health_check = balance::health_check(reader);
+    let ejection = balance::ejection(reader);
+
+    let own = own?;
+    let target = match target {
+        Some(target) => target?,
+        None => Terms {
+            upstream: Upstream::default(),
+            timeout: None,
+            max_retries: None,
+            credential: None,
+        },
+    };
+    let address = own.upstream.over(target.upstream);
+    let ca_cert_path = address.ca.clone();
+    let mut upstreams = match (listed, upstreams) {
+        (Some(listed), Some(upstreams)) => {
+            if !address.is_empty() {
+                listed.error_help(
+                    "is given beside another address",
+                    "keep upstreams, or base_url (or connection, or a target's address)",
+                );
+            }
+            upstreams?
+        }
+        _ => vec![address.resolve(reader)?],
+    };
+    let below = below?;
+    for upstream in &mut upstreams {
+        upstream.base_path = path::joined(&upstream.base_path, &below);
+        upstream.path_filled |= below_filled;
+    }
+    upstream::check_tls(reader, &upstreams, ca_cert_path.is_some());
+    let credential = own.credential.or(target.credential).flatten();
+    let exposed = |upstream: &UpstreamUrl| !upstream.tls && !address::is_loopback(&upstream.host);
+    if credential.is_some() && upstreams.iter().any(exposed) {
+        reader.warning("its credential travels over http");
+    }
+    let health_check = match health_check {
+        Some(check) => Some(check?),
+        None => None,
+    };
+    if credential.is_none()
+        && let Some(check) = &health_check
+    {
+        balance::refuse_credential(reader, check);
+    }
+    Some(HttpBackend {
+        upstreams,
+        balance: balance?,
+        health_check,
+        ejection,
+        ca_cert_path,
+        send_upstream_host,
+        connect_timeout,
+        head_timeout: own
+            .timeout
+            .or(target.timeout)
+            .unwrap_or(Duration::from_secs(30)),
+        read_timeout,
+        total_timeout: Some(total_timeout).filter(|timeout| !timeout.is_zero()),
+        max_retries: own.max_retries.or(target.max_retries).unwrap_or(1),
+        max_connections,
+        credential,
+    })
+}
+
+/// The keys that backends and targets share.
+fn terms(reader: &Reader<'_>, authentications: &Authentications) -> Option<Terms> {
+    let upstream = upstream::read(reader);
+    let timeout = reader
+        .get("timeout_secs")
+        .and_then(|entry| entry.integer(1..=3600));
+    let max_retries = reader
+        .get("max_retries")
+        .and_then(|entry| entry.integer(0..=10));
+    let credential = reader
+        .get("authentication")
+        .map(|reference| authentications.outbound(&reference));
+    Some(Terms {
+        upstream: upstream?,
+        timeout: timeout.map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
+        max_retries: max_retries.and_then(|retries| u32::try_from(retries).ok()),
+        credential: match credential {
+            Some(credential) => Some(credential?),
+            None => None,
+        },
+    })
+}
+
+fn referred(reference: &Entry<'_>, targets: &Named<Option<Terms>>) -> Option<Terms> {
+    let text = reference.text()?;
+    let name = text.strip_prefix("targets.").unwrap_or(&text);
+    let target = targets.resolve(&text.part(name), reference)?;
+    if target.is_none() {
+        reference.error_help(
+            "is switched off",
+            "set enabled = true in the target, or name another",
+        );
+    }
+    target.clone()
+}
+
+/// `host`: whose `Host` the upstream sees.
+fn send_upstream_host(entry: &Entry<'_>) -> Option<bool> {
+    let text = entry.text()?;
+    match &*text {
+        "upstream" => Some(true),
+        "client" => Some(false),
+        _ => {
+            let kind = ErrorKind::Other("must be \"client\" or \"upstream\"".to_owned());
+            entry.error_help(kind, "it says whose Host header is sent; the upstream's address is base_url or connection.host");
+            None
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! `[endpoints.*]`: where requests come in.
+
+use http::Method;
+
+use super::authentications::Authentications;
+use super::{address, unsupported};
+use crate::config::model::{Endpoint, PrefixBoundary, Service, StepKind};
+use crate::config::reader::{Entry, Named, Reader, Text};
+
+/// An endpoint, and the check that its `authentication` means.
+#[derive(Clone)]
+pub(crate) struct GuardedEndpoint {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) guard: Option<Guard>,
+}
+
+/// The check on an endpoint, and the table that it came from.
+#[derive(Clone)]
+pub(crate) struct Guard {
+    pub(crate) name: String,
+    pub(crate) kind: StepKind,
+}
+
+/// Reads `[endpoints.*]`.
+pub(crate) fn read(
+    root: &Reader<'_>,
+    authentications: &Authentications,
+    max_body_size: u64,
+) -> Named<GuardedEndpoint> {
+    let mut endpoints = Named::new("endpoint");
+    for (name, entry) in root.group("endpoints") {
+        endpoints.insert(name, read_one(name, &entry, authentications, max_body_size));
+    }
+    endpoints
+}
+
+fn read_one(
+    name: &str,
+    entry: &Entry<'_>,
+    authentications: &Authentications,
+    max_body_size: u64,
+) -> Option<GuardedEndpoint> {
+    let mut reader = entry.table()?;
+    let service = service(&reader);
+    reader.know(&["description"]);
+    reader.ignore(&["id", "name", "tags", "peer_ref", "connection"]);
+    reader.flatten("options");
+    let prefix = address::path_prefix(reader.get("path_prefix").as_ref());
+    let boundary = match reader.get("prefix_boundary") {
+        None => Some(PrefixBoundary::default()),
+        Some(entry) => prefix_boundary(&entry),
+    };
+    let strip_prefix = reader.flag("strip_prefix", true);
+    let hosts = reader
+        .get("hosts")
+        .filter(Entry::is_not_empty)
+        .map(|entry| address::hosts(&entry))
+        .unwrap_or_default();
+    let methods = reader
+        .any(&["methods", "method"])
+        .map(|entry| methods(&entry))
+        .unwrap_or_default();
+    let max_body_size = reader.number("max_body_size", 0..=i64::MAX, max_body_size);
+    let guard = reader
+        .get("authentication")
+        .map(|reference| guard(&reference, authentications));
+    // the other keys of a service that is not served are those of another program
+    let service = service?;
+    reader.finish();
+    let guard = match guard {
+        Some(guard) => Some(guard?),
+        None => None,
+    };
+    let endpoint = Endpoint {
+        name: name.into(),
+        service,
+        path_prefix: prefix?,
+        prefix_boundary: boundary?,
+        strip_prefix,
+        hosts,
+        methods,
+        max_body_size,
+    };
+    Some(GuardedEndpoint { endpoint, guard })
+}
+
+fn prefix_boundary(entry: &Entry<'_>) -> Option<PrefixBoundary> {
+    let text = entry.text()?;
+    match &*text {
+        "segment" => Some(PrefixBoundary::Segment),
+        "word" => Some(PrefixBoundary::Word),
+        _ => {
+            entry.unknown("boundary", &text, &["segment", "word"]);
+            None
+        }
+    }
+}
+
+fn guard(reference: &Entry<'_>, authentications: &Authentications) -> Option<Guard> {
+    let kind = authentications.inbound(reference)?;
+    Some(Guard {
+        name: reference.text()?.to_string(),
+        kind,
+    })
+}
+
+/// `service` of an endpoint or a backend.
+pub(crate) fn service(reader: &Reader<'_>) -> Option<Service> {
+    let Some(entry) = reader.get("service") else {
+        reader.missing("service", "write service = \"http\"");
+        return None;
+    };
+    let text = entry.text()?;
+    match &*text {
+        "http" => return Some(Service::Http),
+        "echo" => return Some(Service::Echo),
+        _ => {}
+    }
+    match unsupported::instead(unsupported::SERVICES, &text) {
+        Some(instead) => entry.foreign("the service", &text, instead),
+        None => entry.unknown("service", &text, &["http", "echo"]),
+    }
+    None
+}
+
+/// Methods in upper case, each once.
+pub(crate) fn methods(entry: &Entry<'_>) -> Vec<Method> {
+    let mut methods = Vec::new();
+    for (text, item) in entry.one_or_more() {
+        match method(&text) {
+            Some(Method::TRACE | Method::CONNECT) => {
+                item.error_help(format!("{} is never served", text.shown()), "remove it")
+            }
+            Some(method) if methods.contains(&method) => {
+                item.error(format!("{} is named twice", text.shown()))
+            }
+            Some(method) => methods.push(method),
+            None if text.is_empty() => {}
+            None => item.error_help(
+                format!("{} is not a method", text.shown()),
+                "write it like \"GET\"",
+            ),
+        }
+    }
+    methods
+}
+
+fn method(text: &Text) -> Option<Method> {
+    Method::from_bytes(text.to_ascii_uppercase().as_bytes()).ok()
+}

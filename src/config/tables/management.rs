@@ -1,0 +1,123 @@
+//! `[management]`: the Management API, and who may reach it.
+
+use ipnet::IpNet;
+
+use super::middleware::credential;
+use super::network::Networks;
+use super::{address, path};
+use crate::config::model::{Bind, Management};
+use crate::config::reader::{Entry, Reader};
+
+/// Reads `[management]`; `None` when it is absent, disabled or without a network.
+pub(crate) fn read(root: &Reader<'_>, networks: &Networks<'_>) -> Option<Management> {
+    let reader = root.get("management")?.table()?;
+    let enabled = reader.flag("enabled", false);
+    let base_path = reader.get("base_path").and_then(|entry| base_path(&entry));
+    let hosts = reader
+        .get("hosts")
+        .map(|entry| address::hosts(&entry))
+        .unwrap_or_default();
+    let token_hash = reader
+        .get("token_hash")
+        .map(|entry| token_hash(&entry).unwrap_or_default());
+    let allow_from = reader.get("allow_from").map(|entry| {
+        let ranges = address::ranges(&entry);
+        if !ranges.is_empty() {
+            warn_of_callers(&entry, &ranges, token_hash.is_some());
+        }
+        ranges
+    });
+    let network = reader.get("network");
+    if network.is_none() && enabled {
+        reader.missing(
+            "network",
+            "name a network of its own: network = \"management\"",
+        );
+    }
+    let network = network.and_then(|entry| networks.named.resolve(&entry.text()?, &entry).cloned());
+    reader.finish();
+    let network = network.filter(|_| enabled)?;
+    let allow_from = allow_from.unwrap_or_default();
+    if allow_from.is_empty() && token_hash.is_none() {
+        refuse_unprotected(networks, &network);
+    }
+    let base_path = base_path.unwrap_or_else(|| "/admin".to_owned());
+    Some(Management {
+        base_path,
+        network,
+        hosts,
+        allow_from,
+        token_hash,
+    })
+}
+
+fn warn_of_callers(entry: &Entry<'_>, ranges: &[IpNet], credential: bool) {
+    let ranges: Vec<_> = ranges.iter().map(ToString::to_string).collect();
+    let credential = if credential {
+        ""
+    } else {
+        " without a credential"
+    };
+    let sentence = format!(
+        "the Management API can be called from {}{credential}: it can replace the configuration",
+        ranges.join(", ")
+    );
+    entry.warning(&sentence);
+}
+
+/// `admin`, with or without slashes, as `/admin`.
+fn base_path(entry: &Entry<'_>) -> Option<String> {
+    let text = entry.text()?;
+    let path = path::canonical(&format!("/{}", text.strip_prefix('/').unwrap_or(&text)));
+    match path {
+        Ok(path) if path == "/" => {
+            entry.error_help("must name a path", "write \"admin\"");
+            None
+        }
+        Ok(path) => Some(path),
+        Err(why) => {
+            entry.error(why.into_owned());
+            None
+        }
+    }
+}
+
+/// 64 hexadecimal digits, with or without `sha256:`.
+fn token_hash(entry: &Entry<'_>) -> Option<[u8; 32]> {
+    let text = entry.text()?;
+    let hash = credential::hex32(text.strip_prefix("sha256:").unwrap_or(&text));
+    if hash.is_none() {
+        entry.error_help(
+            "must be a SHA-256 in 64 hexadecimal digits",
+            "make it with `harmony-edge hash-key`",
+        );
+    }
+    hash
+}
+
+/// It can replace the credentials and the configuration, so it stays on this machine unless
+/// something else protects it.
+fn refuse_unprotected(networks: &Networks<'_>, name: &str) {
+    let Some((network, entry)) = networks
+        .all
+        .iter()
+        .find(|(network, _)| &*network.name == name)
+    else {
+        return;
+    };
+    let local = match &network.bind {
+        Bind::Tcp(address) => address.ip().is_loopback(),
+        Bind::Unix(_) => true,
+    };
+    let asks = network
+        .tls
+        .as_ref()
+        .is_some_and(|tls| tls.client_ca_path.is_some());
+    if !local && !asks {
+        let sentence = format!(
+            "network {name:?} carries the Management API and can be reached from other machines"
+        );
+        let help = "bind it to \"127.0.0.1\" or \"unix:/run/harmony-edge/admin.sock\", or set token_hash or allow_from in [management], or client_ca_path on the network";
+        entry.error_help(sentence, help);
+    }
+}

@@ -1,0 +1,132 @@
+//! Whom a `jwt-auth` step trusts: one issuer in the plain form, or several under `issuers`, each
+//! bound to keys of its own.
+//!
+//! Not here: where keys may come from (`key_source`).
+
+use std::time::Duration;
+
+use super::key_source::{self, Fetching};
+use crate::config::model::{JwtAlgorithm, JwtIssuer};
+use crate::config::reader::{Entry, Reader, Text};
+
+/// The most entries that `issuers` may have.
+const MAX_ISSUERS: usize = 64;
+
+/// Reads either form; `jwks_fresh` is the default of `jwks_cache_secs`.
+pub(crate) fn read(
+    reader: &Reader<'_>,
+    algorithm: Option<JwtAlgorithm>,
+    jwks_fresh: Duration,
+) -> Option<Vec<JwtIssuer>> {
+    let fetching = Fetching::read(reader, jwks_fresh);
+    if let Some(list) = reader.get("issuers") {
+        refuse_plain_form(reader);
+        return several(&list, algorithm, &fetching);
+    }
+    let keys = key_source::plain(reader, algorithm, &fetching);
+    let names = match reader.any(&["issuer", "trusted_issuers"]) {
+        Some(entry) => texts(&entry),
+        None => {
+            reader.warning("no issuer: a token of any issuer is taken if its key fits");
+            Vec::new()
+        }
+    };
+    Some(vec![JwtIssuer { names, keys: keys? }])
+}
+
+fn refuse_plain_form(reader: &Reader<'_>) {
+    for key in [
+        "issuer",
+        "trusted_issuers",
+        "jwks_url",
+        "jwks_uri",
+        "jwks_path",
+        "public_key_path",
+        "secret",
+        "hs256_secret",
+    ] {
+        if let Some(entry) = reader.get(key) {
+            entry.error_help(
+                "stands beside `issuers`",
+                "move it into an entry of `issuers`, or remove one of the two",
+            );
+        }
+    }
+}
+
+/// The entries of `issuers`.
+fn several(
+    list: &Entry<'_>,
+    algorithm: Option<JwtAlgorithm>,
+    fetching: &Fetching,
+) -> Option<Vec<JwtIssuer>> {
+    if let Some(algorithm) = algorithm.filter(|algorithm| algorithm.is_hmac()) {
+        list.error_help(
+            format!(
+                "{} takes a shared secret, and `issuers` have public keys only",
+                algorithm.name()
+            ),
+            "name an algorithm of public keys, like \"RS256\"",
+        );
+        return None;
+    }
+    let items = list.is_not_empty().then(|| list.items())?;
+    if items.len() > MAX_ISSUERS {
+        list.error(format!("has more than {MAX_ISSUERS} entries"));
+    }
+    let mut issuers: Vec<JwtIssuer> = Vec::new();
+    for item in items {
+        let Some(issuer) = one_of_several(&item, fetching, &issuers) else {
+            continue;
+        };
+        if issuers.iter().any(|other| other.keys == issuer.keys) {
+            item.warning(
+                "has the keys of another issuer: each of the two can make the other's tokens",
+            );
+        }
+        issuers.push(issuer);
+    }
+    (!issuers.is_empty()).then_some(issuers)
+}
+
+fn one_of_several(
+    item: &Entry<'_>,
+    fetching: &Fetching,
+    before: &[JwtIssuer],
+) -> Option<JwtIssuer> {
+    let reader = item.table()?;
+    let source = key_source::public(&reader, fetching);
+    let mut names: Vec<String> = Vec::new();
+    match reader.get("issuer") {
+        None => reader.missing("issuer", "name the `iss` of its tokens"),
+        Some(entry) => {
+            for (name, written) in entry.one_or_more() {
+                if is_taken(&name, &names, before) {
+                    written.error_help(
+                        format!("issuer {} is named twice", name.shown()),
+                        "an issuer has one source of keys: keep one of the two",
+                    );
+                }
+                names.push(name.to_string());
+            }
+        }
+    }
+    reader.finish();
+    Some(JwtIssuer {
+        names,
+        keys: source?,
+    })
+}
+
+fn is_taken(name: &Text, names: &[String], before: &[JwtIssuer]) -> bool {
+    let mut taken = before.iter().flat_map(|issuer| &issuer.names).chain(names);
+    taken.any(|other| **other == **name)
+}
+
+fn texts(entry: &Entry<'_>) -> Vec<String> {
+    entry
+        .one_or_more()
+        .into_iter()
+        .map(|(text, _)| text.to_string())
+        .collect()
+}

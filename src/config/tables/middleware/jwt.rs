@@ -1,0 +1,139 @@
+//! The settings of a `jwt-auth` step, and what makes them unsafe to start with.
+//!
+//! Not here: the issuers and their keys (`issuers`), the claims (`claims`), and where the token
+//! stands (`token_place`).
+
+use std::time::Duration;
+
+use super::{claims, issuers, token_location};
+use crate::config::model::{Jwt, JwtAlgorithm};
+use crate::config::reader::{Entry, Reader};
+
+/// Reads the settings; `jwks_fresh` is the default of `jwks_cache_secs`.
+pub(crate) fn read(reader: &Reader<'_>, jwks_fresh: Duration) -> Option<Jwt> {
+    refuse_no_expiry(reader);
+    let algorithm = algorithm(reader);
+    let issuers = issuers::read(reader, algorithm, jwks_fresh);
+    let claims_to_headers = claims::to_headers(reader);
+    let settings = Jwt {
+        algorithm: algorithm.unwrap_or(JwtAlgorithm::Rs256),
+        audiences: audiences(reader),
+        leeway: leeway(reader),
+        required_claims: claims::required(reader),
+        required_scopes: reader
+            .get("required_scopes")
+            .map(|entry| strings(&entry))
+            .unwrap_or_default(),
+        place: token_location::read(reader, &claims_to_headers),
+        claims_to_headers,
+        accepted_types: accepted_types(reader),
+        issuers: issuers?,
+    };
+    algorithm.map(|_| settings)
+}
+
+fn refuse_no_expiry(reader: &Reader<'_>) {
+    if let Some(entry) = reader.get("validate_expiry")
+        && entry.boolean() == Some(false)
+    {
+        entry.error_help(
+            "must not be switched off",
+            "a token without end cannot be withdrawn; remove the key",
+        );
+    }
+}
+
+/// `algorithm`, or `use_hs256`; RS256 where nothing is stated.
+fn algorithm(reader: &Reader<'_>) -> Option<JwtAlgorithm> {
+    let stated = reader.any(&["algorithm", "algorithms"]);
+    let hs256 = reader
+        .get("use_hs256")
+        .map(|entry| (entry.boolean(), entry));
+    let named = match &stated {
+        Some(entry) => Some(one_algorithm(entry)?),
+        None => None,
+    };
+    match (named, hs256) {
+        (Some(named), Some((Some(hs256), entry))) if hs256 != (named == JwtAlgorithm::Hs256) => {
+            entry.error_help("contradicts `algorithm`", "keep one of them");
+            None
+        }
+        (None, Some((Some(true), _))) => Some(JwtAlgorithm::Hs256),
+        (named, _) => Some(named.unwrap_or(JwtAlgorithm::Rs256)),
+    }
+}
+
+/// Exactly one algorithm, as a string or an array of one.
+fn one_algorithm(entry: &Entry<'_>) -> Option<JwtAlgorithm> {
+    let names = entry.one_or_more();
+    let hmac = names
+        .iter()
+        .filter(|(name, _)| name.starts_with("HS"))
+        .count();
+    if hmac > 0 && hmac < names.len() {
+        entry.error_help(
+            "mixes a shared secret with public keys",
+            "name one algorithm: a token must never choose between them",
+        );
+        return None;
+    }
+    if names.len() > 1 {
+        entry.error_help(
+            "names more than one algorithm",
+            "name the one that the issuer signs with",
+        );
+        return None;
+    }
+    let (name, item) = names.first()?;
+    if let Some(algorithm) = JwtAlgorithm::named(name) {
+        return Some(algorithm);
+    }
+    if name.eq_ignore_ascii_case("none") {
+        item.error_help(
+            "\"none\" is refused: anybody could make such a token",
+            "use \"RS256\"",
+        );
+    } else if !name.is_empty() {
+        item.unknown(
+            "algorithm",
+            name,
+            &JwtAlgorithm::ALL.map(JwtAlgorithm::name),
+        );
+    }
+    None
+}
+
+fn audiences(reader: &Reader<'_>) -> Vec<String> {
+    match reader.get("audience") {
+        Some(entry) => strings(&entry),
+        None => {
+            reader.warning("no audience: a token that was made for another service is taken too");
+            Vec::new()
+        }
+    }
+}
+
+fn leeway(reader: &Reader<'_>) -> Duration {
+    let seconds = reader
+        .any(&["leeway_secs", "leeway_seconds"])
+        .and_then(|entry| entry.integer(0..=300));
+    Duration::from_secs(seconds.map_or(60, i64::unsigned_abs))
+}
+
+fn accepted_types(reader: &Reader<'_>) -> Vec<String> {
+    match reader.get("typ") {
+        Some(entry) => strings(&entry)
+            .into_iter()
+            .map(|text| text.to_ascii_lowercase())
+            .collect(),
+        None => vec!["jwt".to_owned(), "at+jwt".to_owned()],
+    }
+}
+
+fn strings(entry: &Entry<'_>) -> Vec<String> {
+    entry
+        .one_or_more()
+        .into_iter()
+        .map(|(text, _)| text.to_string())
+        .collect()
+}

@@ -1,0 +1,222 @@
+//! `[network.*]`: the listeners.
+
+pub(crate) mod tls;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::address;
+use crate::config::model::{Bind, ErrorKind, ListenerTls, Network};
+use crate::config::reader::{Entry, Named, Reader};
+use tls::ForceHttps;
+
+/// The default of `max_connections_per_address`.
+const MAX_PER_ADDRESS: u64 = 5_000;
+/// The default of `min_body_rate`, bytes a second.
+const MIN_BODY_RATE: u64 = 240;
+
+/// The listeners as read.
+pub(crate) struct Networks<'a> {
+    /// Those that are right, each with its table, in the order of the file.
+    pub(crate) all: Vec<(Network, Entry<'a>)>,
+    /// What `force_https` says in each of them.
+    pub(crate) forced: Vec<Option<ForceHttps>>,
+    /// Their names, also of those that are wrong.
+    pub(crate) named: Named<Arc<str>>,
+}
+
+impl Networks<'_> {
+    /// Where one listens, if that is an address and a port.
+    pub(crate) fn address(&self, name: &str) -> Option<SocketAddr> {
+        let mut all = self.all.iter();
+        let (network, _) = all.find(|(network, _)| &*network.name == name)?;
+        match network.bind {
+            Bind::Tcp(address) => Some(address),
+            Bind::Unix(_) => None,
+        }
+    }
+
+    /// Those of these names.
+    pub(crate) fn among(&self, names: &[Arc<str>]) -> impl Iterator<Item = &Network> {
+        let networks = self.all.iter().map(|(network, _)| network);
+        networks.filter(|network| names.contains(&network.name))
+    }
+}
+
+/// Reads `[network.*]`.
+pub(crate) fn read<'a>(root: &Reader<'a>) -> Networks<'a> {
+    let mut networks = Networks {
+        all: Vec::new(),
+        forced: Vec::new(),
+        named: Named::new("network"),
+    };
+    let group = root.group("network");
+    if group.is_empty() {
+        root.missing(
+            "network",
+            "add [network.public.http] with bind_address and bind_port",
+        );
+    }
+    for (name, entry) in group {
+        let network = read_one(name, &entry);
+        networks.named.insert(name, Some(name.into()));
+        if let Some((network, forced)) = network {
+            refuse_taken(&networks.all, &network, &entry);
+            networks.all.push((network, entry));
+            networks.forced.push(forced);
+        }
+    }
+    networks
+}
+
+fn read_one(name: &str, entry: &Entry<'_>) -> Option<(Network, Option<ForceHttps>)> {
+    let reader = entry.table()?;
+    reader.know(&["description"]);
+    reader.ignore(&["id", "interface"]);
+    if let Some(entry) = reader.get("enable_wireguard")
+        && entry.boolean() == Some(true)
+    {
+        entry.error_help(
+            ErrorKind::Foreign("WireGuard (enable_wireguard)".into()),
+            "set up the interface with the system's tools and bind to its address",
+        );
+    }
+    if let Some(entry) = reader.get_of_others("http3") {
+        entry.error_help(
+            ErrorKind::Foreign("HTTP/3".into()),
+            "use [network.NAME.http]: HTTP/1.1 and HTTP/2",
+        );
+    }
+    let listener = reader.any(&["http", "tcp_config"]);
+    if listener.is_none() {
+        reader.missing(
+            "http",
+            "add bind_address and bind_port in [network.NAME.http]",
+        );
+    }
+    let listener = listener.and_then(|listener| read_listener(&listener));
+    reader.finish();
+    let listener = listener?;
+    let network = Network {
+        name: name.into(),
+        bind: listener.bind,
+        tls: listener.tls,
+        max_connections: listener.max_connections,
+        max_connections_per_address: listener.max_connections_per_address,
+        min_body_rate: listener.min_body_rate,
+        https_port: None,
+    };
+    Some((network, listener.forced))
+}
+
+/// Where it binds, what it speaks, how many it takes, and what it holds them to.
+struct Listener {
+    bind: Bind,
+    tls: Option<ListenerTls>,
+    forced: Option<ForceHttps>,
+    max_connections: Option<usize>,
+    max_connections_per_address: usize,
+    min_body_rate: u64,
+}
+
+fn read_listener(listener: &Entry<'_>) -> Option<Listener> {
+    let reader = listener.table()?;
+    let bind = read_bind(&reader);
+    let tls = tls::read(&reader);
+    let forced = tls::force_https(&reader);
+    let max_connections = reader.connections("max_connections");
+    let per_address = reader.number(
+        "max_connections_per_address",
+        0..=1_000_000,
+        MAX_PER_ADDRESS,
+    );
+    let min_body_rate = reader.number("min_body_rate", 0..=1_000_000_000, MIN_BODY_RATE);
+    reader.finish();
+    if let (Some(Bind::Unix(_)), true) = (&bind, tls.is_some() || forced.is_some()) {
+        listener.error_help(
+            "a Unix socket has no TLS",
+            "remove the keys for TLS, or bind to an address and a port",
+        );
+    }
+    Some(Listener {
+        bind: bind?,
+        tls,
+        forced,
+        max_connections,
+        max_connections_per_address: usize::try_from(per_address).unwrap_or_default(),
+        min_body_rate,
+    })
+}
+
+/// `bind_address` (default `0.0.0.0`) and `bind_port`, or `unix:/path`.
+fn read_bind(reader: &Reader<'_>) -> Option<Bind> {
+    let address = reader.get("bind_address");
+    let text = match &address {
+        Some(entry) => entry.text().map(|text| text.to_string()),
+        None => Some("0.0.0.0".to_owned()),
+    };
+    let socket = text
+        .as_deref()
+        .and_then(|text| text.strip_prefix("unix:").map(PathBuf::from));
+    let port = reader.get("bind_port");
+    if port.is_none() && socket.is_none() {
+        reader.missing("bind_port", "add bind_port = 8080");
+    }
+    let port = port
+        .and_then(|entry| entry.integer(1..=65_535))
+        .and_then(|port| u16::try_from(port).ok());
+    match socket {
+        Some(path) if path.is_absolute() => Some(Bind::Unix(path)),
+        Some(_) => {
+            listener_error(
+                address.as_ref(),
+                "must be an absolute path after \"unix:\"",
+                "write it like \"unix:/run/harmony-edge/admin.sock\"",
+            );
+            None
+        }
+        None => {
+            let ip = address::bind_address(&text?);
+            if ip.is_none() {
+                listener_error(
+                    address.as_ref(),
+                    "must be an IP address",
+                    "write \"0.0.0.0\" for every address, or \"127.0.0.1\" for this machine only",
+                );
+            }
+            Some(Bind::Tcp(SocketAddr::new(ip?, port?)))
+        }
+    }
+}
+
+fn listener_error(address: Option<&Entry<'_>>, sentence: &str, help: &str) {
+    if let Some(entry) = address {
+        entry.error_help(sentence, help);
+    }
+}
+
+/// Reports an address that another network has taken, be it as part of every address.
+fn refuse_taken(networks: &[(Network, Entry<'_>)], network: &Network, entry: &Entry<'_>) {
+    for (other, _) in networks
+        .iter()
+        .filter(|(other, _)| overlap(&other.bind, &network.bind))
+    {
+        entry.error_help(
+            format!("binds to the same address as network {:?}", other.name),
+            "give each its own bind_address or bind_port",
+        );
+    }
+}
+
+fn overlap(one: &Bind, other: &Bind) -> bool {
+    match (one, other) {
+        (Bind::Unix(one), Bind::Unix(other)) => one == other,
+        (Bind::Tcp(one), Bind::Tcp(other)) => {
+            let every = one.ip().is_unspecified() || other.ip().is_unspecified();
+            one.port() == other.port()
+                && (one.ip() == other.ip() || every && one.is_ipv4() == other.is_ipv4())
+        }
+        _ => false,
+    }
+}

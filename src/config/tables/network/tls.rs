@@ -1,0 +1,119 @@
+//! TLS on a listener, as it is written: certificates, the authority of clients, `force_https`.
+//!
+//! Not here: what is in the files (the gateway reads them).
+
+use std::sync::Arc;
+
+use super::Networks;
+use crate::config::model::{CertificateFiles, ListenerTls};
+use crate::config::reader::{Entry, Reader};
+
+/// The port of https, which no URL names.
+const HTTPS: u16 = 443;
+
+/// What `force_https` says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ForceHttps {
+    /// `true`: to the port that is found out.
+    Found,
+    /// To this port.
+    Port(u16),
+}
+
+/// Reads `cert_path`, `key_path`, `certificates` and `client_ca_path`; `None` without a
+/// certificate.
+pub(crate) fn read(reader: &Reader<'_>) -> Option<ListenerTls> {
+    let mut certificates: Vec<CertificateFiles> = pair(reader).into_iter().collect();
+    let first = reader.has("cert_path") || reader.has("key_path");
+    if let Some(entry) = reader.get("certificates").filter(Entry::is_not_empty) {
+        for item in entry.items() {
+            let Some(item) = item.table() else { continue };
+            certificates.extend(pair(&item));
+            if !item.has("cert_path") && !item.has("key_path") {
+                item.missing("cert_path", "add cert_path and key_path");
+            }
+            item.finish();
+        }
+    }
+    let client_ca = reader.get("client_ca_path");
+    if let Some(entry) = client_ca
+        .as_ref()
+        .filter(|_| !first && !reader.has("certificates"))
+    {
+        entry.error_help(
+            "has no meaning on a listener without TLS",
+            "add cert_path and key_path",
+        );
+    }
+    let client_ca_path = client_ca.and_then(|entry| entry.readable_file());
+    (!certificates.is_empty()).then_some(ListenerTls {
+        certificates,
+        client_ca_path,
+    })
+}
+
+/// `true`, or the port as clients see it.
+pub(crate) fn force_https(reader: &Reader<'_>) -> Option<ForceHttps> {
+    let entry = reader.get("force_https")?;
+    if entry.is_integer() {
+        let port = entry.integer(1..=65_535)?;
+        return u16::try_from(port).ok().map(ForceHttps::Port);
+    }
+    entry.boolean()?.then_some(ForceHttps::Found)
+}
+
+/// Finds out what port `force_https = true` leads to: that of the listeners with TLS, or 443 when
+/// there is none here.
+pub(crate) fn settle(networks: &mut Networks<'_>, management: Option<&Arc<str>>) {
+    let mut ports: Vec<u16> = networks
+        .all
+        .iter()
+        .filter(|(network, _)| network.tls.is_some() && Some(&network.name) != management)
+        .filter_map(|(network, _)| network.bind.port())
+        .collect();
+    ports.sort_unstable();
+    ports.dedup();
+    let found = match *ports {
+        [] => Some(HTTPS),
+        [port] => Some(port),
+        _ => ports.contains(&HTTPS).then_some(HTTPS),
+    };
+    for ((network, entry), forced) in networks.all.iter_mut().zip(&networks.forced) {
+        let Some(forced) = forced else { continue };
+        if network.tls.is_some() {
+            entry.info("force_https has no effect: this listener speaks TLS only");
+        } else if Some(&network.name) == management {
+            entry.error_help(
+                "force_https has no meaning on the network of the Management API",
+                "give it cert_path and key_path instead",
+            );
+        } else {
+            network.https_port = match forced {
+                ForceHttps::Port(port) => Some(*port),
+                ForceHttps::Found => found,
+            };
+            if network.https_port.is_none() {
+                entry.error_help(
+                    "force_https = true is ambiguous: several listeners speak TLS, none at 443",
+                    "name the port: force_https = 8443",
+                );
+            }
+        }
+    }
+}
+
+/// A certificate and its key.
+fn pair(reader: &Reader<'_>) -> Option<CertificateFiles> {
+    let (cert, key) = (reader.get("cert_path"), reader.get("key_path"));
+    match (&cert, &key) {
+        (Some(_), None) => reader.missing("key_path", "name the file with the key of cert_path"),
+        (None, Some(_)) => reader.missing("cert_path", "name the file with the certificate"),
+        _ => {}
+    }
+    let cert_path = cert.and_then(|entry| entry.readable_file());
+    let key_path = key.and_then(|entry| entry.readable_file());
+    Some(CertificateFiles {
+        cert_path: cert_path?,
+        key_path: key_path?,
+    })
+}

@@ -1,0 +1,67 @@
+//! Pipelines that let anyone pass: only where somebody wrote so, and never without a warning.
+//!
+//! A pipeline with a backend that says nothing about its steps is an error: whoever forgets a line
+//! must not publish what is behind it. An endpoint that answers by itself has nothing behind it and
+//! may stay silent.
+
+use crate::config::model::{Pipeline, Step};
+use crate::config::reader::{Entry, Named, Reader};
+use crate::config::tables::middleware::Steps;
+
+impl Pipeline {
+    /// How a pipeline without authentication is open, as a remark in the log; `None` for one with.
+    pub fn open(&self) -> Option<String> {
+        if self.steps.iter().any(|step| step.kind.authenticates()) {
+            return None;
+        }
+        let restricting = self.steps.iter().filter(|step| step.kind.restricts());
+        let restricting: Vec<&str> = restricting.map(|step| &*step.name).collect();
+        Some(match restricting.as_slice() {
+            [] => "open: anyone may pass".to_owned(),
+            names => format!(
+                "open, no authentication: all that pass {}",
+                names.join(", ")
+            ),
+        })
+    }
+}
+
+/// Reports that nobody said which steps a request has to pass.
+pub(crate) fn report_unsaid(reader: &Reader<'_>, key: &'static str, steps: &Steps<'_>) {
+    let example = example(&steps.named);
+    let mut help = format!(
+        "list the steps that a request has to pass, like {key} = [{example:?}], or write {key} = [] to let anyone pass"
+    );
+    if reader.place().cloud && steps.chain.is_some() {
+        help += " (the main file's [[middleware]] does not reach what the cloud sends)";
+    }
+    reader.missing(key, &help);
+}
+
+/// A step of the file that authenticates.
+fn example(named: &Named<Step>) -> &str {
+    let found = named
+        .iter()
+        .find(|(_, step)| step.kind.authenticates())
+        .map(|(name, _)| name);
+    found.unwrap_or("NAME")
+}
+
+/// Warns of an open pipeline where its steps are listed.
+pub(crate) fn warn(pipeline: &Pipeline, origin: &Entry<'_>) {
+    if let Some(open) = pipeline.open() {
+        origin.warning(&format!("pipeline {:?} is {open}", pipeline.name));
+    }
+}
+
+/// Warns of the tables of a group that nothing uses: a check that is defined and used nowhere is a
+/// check that somebody believes in.
+pub(crate) fn warn_unused(root: &Reader<'_>, group: &'static str, names: &[&str], what: &str) {
+    for (_, entry) in root
+        .group(group)
+        .iter()
+        .filter(|(name, _)| names.contains(name))
+    {
+        entry.warning(what);
+    }
+}

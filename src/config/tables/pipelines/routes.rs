@@ -1,0 +1,193 @@
+//! No two pipelines claim one place: the same network, host and path prefix with a method in
+//! common. And none from the cloud takes requests that one of the local files would get.
+//!
+//! A pipeline for preflights (`methods = ["OPTIONS"]`) may stand at the place of one that names no
+//! methods, which has the others then.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::Method;
+
+use crate::config::cloud::Owned;
+use crate::config::model::{Endpoint, Pipeline, PrefixBoundary, Step};
+use crate::config::reader::Entry;
+
+/// A network, a host (`None`: any) and a path prefix.
+type Place<'p> = (&'p str, Option<&'p str>, &'p str);
+
+/// Reports every place that two claim, at the second of them.
+pub(crate) fn check(pipelines: &[(Pipeline, Entry<'_>)], owned: &Owned) {
+    let mut claims: HashMap<Place<'_>, Vec<Claim<'_>>> = HashMap::new();
+    for (pipeline, entry) in pipelines {
+        for endpoint in &pipeline.endpoints {
+            for place in places(pipeline, endpoint) {
+                let claimed = claims.entry(place).or_default();
+                let claim = Claim {
+                    pipeline: &pipeline.name,
+                    endpoint,
+                    cloud: entry.place().cloud || owned.is_changed(&pipeline.name),
+                };
+                for other in claimed.iter().filter(|other| other.meets(&claim)) {
+                    let (network, host, prefix) = place;
+                    let host = host
+                        .map(|host| format!(" of host {host:?}"))
+                        .unwrap_or_default();
+                    let sentence = format!(
+                        "endpoint {:?} claims {prefix:?}{host} on network {network:?}, and so does endpoint {:?} of pipeline {:?}",
+                        endpoint.name, other.endpoint.name, other.pipeline
+                    );
+                    entry.error_help(
+                        sentence,
+                        "give one of them another path_prefix, hosts or methods",
+                    );
+                }
+                claimed.push(claim);
+            }
+        }
+    }
+    let (cloud, local): (Vec<_>, Vec<_>) = pipelines
+        .iter()
+        .partition(|(pipeline, entry)| entry.place().cloud || owned.is_changed(&pipeline.name));
+    for (pipeline, entry) in cloud {
+        let others = local.iter().map(|(other, _)| other);
+        let others = others.filter(|other| !owned.contains(&other.name));
+        for other in others.filter(|other| takes_from(pipeline, other)) {
+            entry.error_help(
+                format!(
+                    "takes requests of pipeline {:?} of the local files",
+                    other.name
+                ),
+                "choose a path_prefix and hosts outside of it",
+            );
+        }
+    }
+}
+
+/// Whether some request that `local` would get goes to `cloud` instead. What is open at `/` is
+/// there for what nobody else takes; what checks anything is not.
+fn takes_from(cloud: &Pipeline, local: &Pipeline) -> bool {
+    let guarded = |step: &Step| step.kind.authenticates() || step.kind.restricts();
+    let guarded = local.steps.iter().any(guarded);
+    let meet = |network| local.networks.contains(network);
+    cloud.networks.iter().any(meet)
+        && local.endpoints.iter().any(|of_local| {
+            (guarded || of_local.path_prefix != "/")
+                && cloud
+                    .endpoints
+                    .iter()
+                    .any(|of_cloud| wins(of_cloud, of_local))
+        })
+}
+
+/// Whether `one` is preferred to `other` for some request: a named host beats none, then the
+/// longest prefix counts.
+fn wins(one: &Endpoint, other: &Endpoint) -> bool {
+    let below = is_below(one, other);
+    if other.hosts.is_empty() && !one.hosts.is_empty() {
+        return below || is_below(other, one);
+    }
+    let same_host = |host| other.hosts.contains(host);
+    below && (other.hosts.is_empty() || one.hosts.iter().any(same_host))
+}
+
+/// Whether some path that begins with `prefix` belongs to `path`, or is refused because of it: a
+/// path that two prefixes could be meant by is, where the one of the other spelling is longer.
+fn is_below(path: &Endpoint, prefix: &Endpoint) -> bool {
+    let below = |boundary: PrefixBoundary| {
+        let mut segments = path.path_prefix.split('/');
+        let mut wanted = prefix.path_prefix.split('/');
+        let takes = |(of_prefix, of_path)| boundary.takes(of_prefix, of_path, false);
+        let all = wanted.all(|of_prefix| segments.next().is_some_and(|it| takes((of_prefix, it))));
+        all && (boundary == PrefixBoundary::Segment || segments.next().is_some())
+    };
+    prefix.path_prefix == "/" || below(PrefixBoundary::Segment) || below(path.prefix_boundary)
+}
+
+fn places<'p>(pipeline: &'p Pipeline, endpoint: &'p Endpoint) -> Vec<Place<'p>> {
+    let mut hosts: Vec<Option<&str>> = endpoint
+        .hosts
+        .iter()
+        .map(|host| Some(host.as_str()))
+        .collect();
+    if hosts.is_empty() {
+        hosts.push(None);
+    }
+    let networks = pipeline.networks.iter();
+    networks
+        .flat_map(|network| {
+            hosts
+                .iter()
+                .map(|host| (&**network, *host, endpoint.path_prefix.as_str()))
+        })
+        .collect()
+}
+
+/// A pipeline's word that a place is its own.
+struct Claim<'p> {
+    pipeline: &'p Arc<str>,
+    endpoint: &'p Endpoint,
+    cloud: bool,
+}
+
+impl Claim<'_> {
+    /// Whether both claim a method. No methods means every method, but for those of a preflight's
+    /// pipeline of the same origin: the cloud must not take requests of local pipelines.
+    fn meets(&self, other: &Self) -> bool {
+        let (one, two) = (&self.endpoint.methods, &other.endpoint.methods);
+        match (one.is_empty(), two.is_empty()) {
+            (true, true) => true,
+            (true, false) => self.cloud != other.cloud || !is_preflight(two),
+            (false, true) => self.cloud != other.cloud || !is_preflight(one),
+            (false, false) => one.iter().any(|method| two.contains(method)),
+        }
+    }
+}
+
+fn is_preflight(methods: &[Method]) -> bool {
+    methods == [Method::OPTIONS]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Service;
+
+    fn endpoint(path_prefix: &str, prefix_boundary: PrefixBoundary) -> Endpoint {
+        Endpoint {
+            name: "e".into(),
+            service: Service::Http,
+            path_prefix: path_prefix.to_owned(),
+            strip_prefix: true,
+            prefix_boundary,
+            hosts: Vec::new(),
+            methods: Vec::new(),
+            max_body_size: 0,
+        }
+    }
+
+    #[test]
+    fn what_takes_paths_from_a_prefix() {
+        use PrefixBoundary::{Segment, Word};
+        for (one, boundary, other, below) in [
+            ("/", Segment, "/", true),
+            ("/a", Segment, "/", true),
+            ("/", Word, "/a", false),
+            ("/", Word, "/.a", false),
+            ("/a", Segment, "/a", true),
+            ("/A", Segment, "/a", true),
+            ("/a/b", Segment, "/a", true),
+            ("/A/b", Segment, "/a", true),
+            ("/ab", Segment, "/a", false),
+            ("/a", Segment, "/a/b", false),
+            ("/a/longer", Segment, "/a.b", false),
+            ("/a/longer", Word, "/a.b", true),
+            ("/a", Word, "/a.b", false),
+            ("/a/longer", Word, "/ab", false),
+            ("/a/longer", Word, "/b", false),
+        ] {
+            let found = is_below(&endpoint(one, boundary), &endpoint(other, Segment));
+            assert_eq!(found, below, "{one} {boundary:?} {other}");
+        }
+    }
+}
