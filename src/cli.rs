@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::auth::Shared;
 use crate::config::{Config, Environment, LogFormat, ProcessEnvironment, Source};
-use crate::control::{Surroundings, SurroundingsError};
+use crate::control::{AgentEnv, AgentEnvError};
 use crate::demo::{self, Demo};
 use crate::gateway::Live;
 use crate::server::{Directory, EdgeServer, Inherited, Start};
@@ -117,14 +117,14 @@ fn serve(path: &std::path::Path, take_over: bool) -> anyhow::Result<()> {
     let inherited = Inherited::from_systemd().context("LISTEN_FDS: not a listening socket")?;
     let source = Source::file(path);
     let config = source.load()?;
-    let surroundings = surroundings(&config)?;
-    let warnings = of_runbeam(&config, &surroundings);
+    let agent_env = agent_env(&config)?;
+    let warnings = runbeam_warnings(&config, &agent_env);
     let log = start_log(&config)?;
     let start = Start {
         inherited,
         directory: Directory::choose(config.state_dir.as_deref()),
         take_over,
-        surroundings,
+        agent_env,
     };
     let server = EdgeServer::build(source, &config, log.clone(), start)?;
     summary::log(&server.config());
@@ -153,7 +153,7 @@ fn demonstrate(port: u16) -> anyhow::Result<()> {
 fn check(path: &std::path::Path) -> anyhow::Result<()> {
     let live = Live::start(Source::file(path), Shared::new(None)?)?;
     let config = live.config();
-    let of_runbeam = of_runbeam(&config, &surroundings(&config)?);
+    let runbeam_warnings = runbeam_warnings(&config, &agent_env(&config)?);
     for note in &config.notes {
         if note.warning {
             complain(&format_args!("warning: {}", note.text));
@@ -162,7 +162,7 @@ fn check(path: &std::path::Path) -> anyhow::Result<()> {
     for warning in live.gateway().warnings() {
         complain(&format_args!("warning: {warning}"));
     }
-    for warning in of_runbeam {
+    for warning in runbeam_warnings {
         complain(&format_args!("warning: {warning}"));
     }
     for entry in live.set_aside() {
@@ -173,16 +173,16 @@ fn check(path: &std::path::Path) -> anyhow::Result<()> {
 }
 
 /// What the connection to the cloud takes from the environment.
-fn surroundings(config: &Config) -> Result<Surroundings, SurroundingsError> {
+fn agent_env(config: &Config) -> Result<AgentEnv, AgentEnvError> {
     let variable = |name: &str| ProcessEnvironment.var(name);
-    Surroundings::read(&config.id, config.state_dir.clone(), &variable)
+    AgentEnv::read(&config.id, config.state_dir.clone(), &variable)
 }
 
 /// What deserves a word about the connection to the cloud, where it is on.
-fn of_runbeam(config: &Config, surroundings: &Surroundings) -> Vec<String> {
+fn runbeam_warnings(config: &Config, agent_env: &AgentEnv) -> Vec<String> {
     let runbeam = config.runbeam.as_ref();
     let managed = config.management.is_some();
-    runbeam.map_or_else(Vec::new, |runbeam| surroundings.warnings(runbeam, managed))
+    runbeam.map_or_else(Vec::new, |runbeam| agent_env.warnings(runbeam, managed))
 }
 
 /// Starts logging as the configuration says.

@@ -37,7 +37,7 @@ use tokio::sync::watch;
 
 use crate::auth::{Shared, SharedError};
 use crate::config::{self, Bind, Config, Network, Source};
-use crate::control::{Agent, Surroundings};
+use crate::control::{Agent, AgentEnv};
 use crate::gateway::{self, Live, RootsError};
 use crate::management::{ManagementApi, Protection};
 use crate::proxy::{Checks, Connection, Connections, Edge, PATIENCE, Probe};
@@ -127,7 +127,7 @@ pub struct Start {
     /// Whether to take over from the process that runs.
     pub(crate) take_over: bool,
     /// What the connection to the cloud takes from the environment.
-    pub(crate) surroundings: Surroundings,
+    pub(crate) agent_env: AgentEnv,
 }
 
 /// A server that is ready to run.
@@ -187,7 +187,7 @@ impl EdgeServer {
         });
         let connections = Arc::<Connections>::default();
         let upkeep = Upkeep {
-            agent: Arc::new(Agent::new(live.clone(), start.surroundings)),
+            agent: Arc::new(Agent::new(live.clone(), start.agent_env)),
             live: live.clone(),
             gates: Arc::new(Gates::new(&live, connections.clone())),
             connections,

@@ -1,24 +1,27 @@
 //! Addresses of the cloud: which ones mean the configured one, and how one is shown. Nothing is
 //! ever sent to an address that somebody else names.
 
-use super::surroundings::is_loopback;
+use super::env::is_loopback;
 use crate::gateway::Runbeam;
 use crate::runbeam::PUBLISHED_DEFAULT_HOST;
 
 /// The addresses of the configured cloud.
-pub(super) fn bases(settings: &Runbeam) -> Vec<String> {
+pub(super) fn configured_addresses(settings: &Runbeam) -> Vec<String> {
     let first = std::iter::once(&settings.cloud_api_base_url);
     first.chain(&settings.api_base_urls).cloned().collect()
 }
 
 /// Whether an address means the configured cloud. It is compared only; nothing is ever sent to it.
-pub(super) fn is_of_this_cloud(settings: &Runbeam, given: &str) -> bool {
-    let given = compared(given);
-    given.is_some() && bases(settings).iter().any(|base| compared(base) == given)
+pub(super) fn is_configured_cloud(settings: &Runbeam, given: &str) -> bool {
+    let given = comparable(given);
+    given.is_some()
+        && configured_addresses(settings)
+            .iter()
+            .any(|base| comparable(base) == given)
 }
 
 /// Scheme, host, port and path, without a last `/` or `/api`.
-fn compared(base: &str) -> Option<(String, String, Option<u16>, String)> {
+fn comparable(base: &str) -> Option<(String, String, Option<u16>, String)> {
     let url = reqwest::Url::parse(base.trim()).ok()?;
     let strange = !url.username().is_empty() || url.password().is_some();
     if strange || url.query().is_some() || url.fragment().is_some() {
@@ -36,21 +39,21 @@ fn compared(base: &str) -> Option<(String, String, Option<u16>, String)> {
 }
 
 /// An address as the configuration can name it, which takes no http to another machine.
-pub(super) fn configurable(base: &str) -> String {
-    let shown = shown(base);
-    let Ok(mut url) = reqwest::Url::parse(&shown) else {
-        return shown;
+pub(super) fn settable_address(base: &str) -> String {
+    let redacted = redacted(base);
+    let Ok(mut url) = reqwest::Url::parse(&redacted) else {
+        return redacted;
     };
-    if url.scheme() == "http" && !is_loopback(&shown) && url.set_scheme("https").is_ok() {
+    if url.scheme() == "http" && !is_loopback(&redacted) && url.set_scheme("https").is_ok() {
         return url.as_str().trim_end_matches('/').to_owned();
     }
-    shown
+    redacted
 }
 
 /// An address as a message may show it: no user name, password, query; not too long.
-pub(super) fn shown(base: &str) -> String {
+pub(super) fn redacted(base: &str) -> String {
     let parsed = reqwest::Url::parse(base.trim()).ok();
-    let shown = match parsed.filter(reqwest::Url::has_host) {
+    let redacted = match parsed.filter(reqwest::Url::has_host) {
         Some(mut url) => {
             // Cannot fail for an address with a host; without one there is nothing to hide.
             let _ = url.set_username("");
@@ -65,7 +68,7 @@ pub(super) fn shown(base: &str) -> String {
             address.chars().filter(char::is_ascii_graphic).collect()
         }
     };
-    shown.chars().take(200).collect()
+    redacted.chars().take(200).collect()
 }
 
 #[cfg(test)]
@@ -74,7 +77,7 @@ mod tests {
 
     #[test]
     fn an_address_means_the_cloud_only_if_all_of_it_does() {
-        let same = compared("https://api.runbeam.cloud");
+        let same = comparable("https://api.runbeam.cloud");
         for base in [
             "https://api.runbeam.cloud/",
             "https://api.runbeam.cloud/api",
@@ -82,7 +85,7 @@ mod tests {
             "https://API.runbeam.cloud:443/api",
             " https://api.runbeam.cloud ",
         ] {
-            assert_eq!(compared(base), same, "{base}");
+            assert_eq!(comparable(base), same, "{base}");
         }
         for base in [
             "http://api.runbeam.cloud",
@@ -95,22 +98,22 @@ mod tests {
             "api.runbeam.cloud",
             "",
         ] {
-            assert_ne!(compared(base), same, "{base}");
+            assert_ne!(comparable(base), same, "{base}");
         }
     }
 
     #[test]
     fn the_published_clients_default_is_its_https_origin() {
-        let same = compared("https://app.runbeam.io");
+        let same = comparable("https://app.runbeam.io");
         for base in [
             "http://app.runbeam.io/api",
             "http://app.runbeam.io",
             "http://APP.runbeam.io:80/api/",
             "https://app.runbeam.io/api",
         ] {
-            assert_eq!(compared(base), same, "{base}");
-            assert_eq!(compared(&configurable(base)), same, "{base}");
-            assert!(configurable(base).starts_with("https://app.runbeam.io"));
+            assert_eq!(comparable(base), same, "{base}");
+            assert_eq!(comparable(&settable_address(base)), same, "{base}");
+            assert!(settable_address(base).starts_with("https://app.runbeam.io"));
         }
         for base in [
             "http://app.runbeam.io:8080/api",
@@ -118,7 +121,7 @@ mod tests {
             "http://api.runbeam.io/api",
             "http://app.runbeam.io@evil.example",
         ] {
-            assert_ne!(compared(base), same, "{base}");
+            assert_ne!(comparable(base), same, "{base}");
         }
         for (base, settable) in [
             ("http://other.example/api", "https://other.example/api"),
@@ -127,17 +130,17 @@ mod tests {
             ("https://u:p@other.example/", "https://other.example"),
             ("nonsense", "nonsense"),
         ] {
-            assert_eq!(configurable(base), settable, "{base}");
+            assert_eq!(settable_address(base), settable, "{base}");
         }
     }
 
     #[test]
     fn an_address_is_shown_without_what_may_be_secret() {
         assert_eq!(
-            shown("https://u:p@h.example/x/?t=1#f"),
+            redacted("https://u:p@h.example/x/?t=1#f"),
             "https://h.example/x"
         );
-        assert_eq!(shown("u:p@non sense\n?t=1"), "nonsense");
-        assert!(shown(&format!("https://h/{}", "x".repeat(1000))).len() <= 200);
+        assert_eq!(redacted("u:p@non sense\n?t=1"), "nonsense");
+        assert!(redacted(&format!("https://h/{}", "x".repeat(1000))).len() <= 200);
     }
 }

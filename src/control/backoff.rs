@@ -21,7 +21,7 @@ pub(super) struct Backoff {
     /// What comes on top of what the other side asks for goes up to this at least.
     stretch: Duration,
     /// What is left of the time in which nobody asks twice.
-    opening: Duration,
+    initial_spread: Duration,
     failures: u32,
 }
 
@@ -33,7 +33,7 @@ impl Backoff {
             first,
             most,
             stretch: Duration::ZERO,
-            opening: Duration::ZERO,
+            initial_spread: Duration::ZERO,
             failures: 0,
         }
     }
@@ -48,7 +48,7 @@ impl Backoff {
             bound = bound.max(asked.min(MOST_STRETCHED)).max(self.stretch);
         }
         let asked = asked.unwrap_or_default();
-        let least = self.opening.min(bound / 2);
+        let least = self.initial_spread.min(bound / 2);
         between(asked.max(least), asked.saturating_add(bound), random)
     }
 
@@ -60,23 +60,23 @@ impl Backoff {
 
 /// When one gateway polls. `now` is the time since this began.
 #[derive(Debug)]
-pub(super) struct Pacing {
+pub(super) struct PollPacing {
     interval: Duration,
     /// Where the first poll lies, and no second one: if it were 0, the second polls of gateways
     /// that begin together would come on top of the last of their first ones.
-    opening: Duration,
+    initial_spread: Duration,
     failures: Backoff,
 }
 
-impl Pacing {
+impl PollPacing {
     /// `at_once`: somebody waits for the first poll.
     pub(super) fn new(interval: Duration, failures: Backoff, at_once: bool) -> Self {
-        let opening = if at_once { Duration::ZERO } else { interval };
+        let initial_spread = if at_once { Duration::ZERO } else { interval };
         // Gateways that are told the same at one moment come back over two intervals at least.
         let stretch = interval.saturating_mul(2);
         Self {
             interval,
-            opening,
+            initial_spread,
             failures: Backoff {
                 stretch,
                 ..failures
@@ -86,13 +86,13 @@ impl Pacing {
 
     /// The pause before the first poll: anywhere in the interval.
     pub(super) fn first(&self, random: &mut Rng) -> Duration {
-        between(Duration::ZERO, self.opening, random)
+        between(Duration::ZERO, self.initial_spread, random)
     }
 
     /// The pause after a poll that succeeded: from 0 to twice the interval.
     pub(super) fn after_success(&mut self, now: Duration, random: &mut Rng) -> Duration {
         self.failures.reset();
-        let least = self.opening.saturating_sub(now);
+        let least = self.initial_spread.saturating_sub(now);
         between(least, self.interval.saturating_mul(2), random)
     }
 
@@ -103,7 +103,7 @@ impl Pacing {
         now: Duration,
         random: &mut Rng,
     ) -> Duration {
-        self.failures.opening = self.opening.saturating_sub(now);
+        self.failures.initial_spread = self.initial_spread.saturating_sub(now);
         self.failures.after_failure(asked, random)
     }
 
@@ -127,8 +127,8 @@ mod tests {
     }
 
     /// As the agent makes one.
-    fn pacing(at_once: bool) -> Pacing {
-        Pacing::new(INTERVAL, Backoff::new(INTERVAL, seconds(300)), at_once)
+    fn pacing(at_once: bool) -> PollPacing {
+        PollPacing::new(INTERVAL, Backoff::new(INTERVAL, seconds(300)), at_once)
     }
 
     /// Least, mean and most of many pauses, in seconds.

@@ -8,14 +8,14 @@ use jiff::Timestamp;
 use crate::gateway::{LayerChange, ReloadError, Runbeam};
 use crate::runbeam::{ConfigChange, RunbeamClient, RunbeamError};
 
-use super::{Agent, Held};
+use super::{ActiveToken, Agent};
 
 /// What the cloud is told about a refusal, at most: entries, and bytes of one.
 const MAX_DETAILS: usize = 100;
 const MAX_DETAIL: usize = 2000;
 
 /// Why a change was refused, for the cloud and the log.
-struct Refused {
+struct Rejection {
     error: String,
     details: Vec<String>,
 }
@@ -26,23 +26,23 @@ impl Agent {
         &self,
         client: &RunbeamClient,
         settings: &Runbeam,
-        held: &Held,
+        active: &ActiveToken,
     ) -> Result<(), RunbeamError> {
-        let token = &held.token;
+        let token = &active.token;
         let mut changes = client
             .list_changes(&token.machine_token, &token.gateway_id)
             .await?;
         changes.retain(|change| !matches!(&*change.status, "applied" | "failed"));
-        sort_by_age(&mut changes);
-        self.facts().pending = changes.len();
+        sort_oldest_first(&mut changes);
+        self.state().pending = changes.len();
         if !settings.apply_changes {
             return Ok(());
         }
         for change in changes {
-            match self.carry_out(client, held, &change).await {
+            match self.process_change(client, active, &change).await {
                 Ok(()) => {
-                    let mut facts = self.facts();
-                    facts.pending = facts.pending.saturating_sub(1);
+                    let mut state = self.state();
+                    state.pending = state.pending.saturating_sub(1);
                 }
                 // About this change only: the next one may fare better.
                 Err(error) if is_about_one_change(&error) => {
@@ -54,13 +54,13 @@ impl Agent {
         Ok(())
     }
 
-    async fn carry_out(
+    async fn process_change(
         &self,
         client: &RunbeamClient,
-        held: &Held,
+        active: &ActiveToken,
         listed: &ConfigChange,
     ) -> Result<(), RunbeamError> {
-        let (token, id) = (&held.token.machine_token, &*listed.id);
+        let (token, id) = (&active.token.machine_token, &*listed.id);
         if self.has_applied(id).await {
             // It serves; only the report was lost.
             client.mark_change_applied(token, id).await?;
@@ -69,9 +69,9 @@ impl Agent {
         let outcome = match client.get_change(token, id).await {
             Ok(change) => {
                 client.acknowledge_changes(token, [id]).await?;
-                self.put_in_service(id, listed, change).await
+                self.apply_change(id, listed, change).await
             }
-            Err(error @ RunbeamError::Answer { .. }) => Err(Refused {
+            Err(error @ RunbeamError::Answer { .. }) => Err(Rejection {
                 error: error.to_string(),
                 details: Vec::new(),
             }),
@@ -80,7 +80,7 @@ impl Agent {
         match outcome {
             Ok(()) => {
                 log::info!("runbeam: change {} serves", printable(id));
-                self.facts().counters.changes_applied += 1;
+                self.state().counters.changes_applied += 1;
                 client.mark_change_applied(token, id).await?;
             }
             Err(refused) => {
@@ -92,7 +92,7 @@ impl Agent {
                 for detail in &refused.details {
                     log::warn!("runbeam: change {}: {detail}", printable(id));
                 }
-                self.facts().counters.changes_failed += 1;
+                self.state().counters.changes_failed += 1;
                 let details = Some(refused.details).filter(|details| !details.is_empty());
                 client
                     .mark_change_failed(token, id, refused.error, details)
@@ -110,14 +110,14 @@ impl Agent {
     }
 
     /// Builds, persists and swaps, on a thread that may block.
-    async fn put_in_service(
+    async fn apply_change(
         &self,
         id: &str,
         listed: &ConfigChange,
         change: ConfigChange,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Rejection> {
         let Some(toml) = change.toml_config else {
-            return Err(Refused {
+            return Err(Rejection {
                 error: "the change holds no toml_config".to_owned(),
                 details: Vec::new(),
             });
@@ -132,7 +132,7 @@ impl Agent {
             "gateway" => LayerChange::Gateway { toml },
             "pipeline" => LayerChange::Pipeline { id: pipeline, toml },
             other => {
-                return Err(Refused {
+                return Err(Rejection {
                     error: format!(
                         "harmony-edge serves changes of type \"gateway\" and \"pipeline\", not {:?}",
                         printable(other)
@@ -142,7 +142,7 @@ impl Agent {
             }
         };
         let (live, id) = (self.live.clone(), id.to_owned());
-        let alone = self.applying.clone().lock_owned().await;
+        let alone = self.apply_lock.clone().lock_owned().await;
         let applied = tokio::task::spawn_blocking(move || {
             let _alone = alone;
             // One that was applied meanwhile is not applied again.
@@ -152,7 +152,7 @@ impl Agent {
         match applied {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(refused(&error)),
-            Err(_) => Err(Refused {
+            Err(_) => Err(Rejection {
                 error: "applying the change did not end well".to_owned(),
                 details: Vec::new(),
             }),
@@ -160,24 +160,24 @@ impl Agent {
     }
 }
 
-fn refused(error: &ReloadError) -> Refused {
+fn refused(error: &ReloadError) -> Rejection {
     let details = error.details();
     let error = match details.len() {
-        1 => cut(&details[0]),
+        1 => truncated(&details[0]),
         count => format!("{count} errors; nothing was applied"),
     };
-    Refused {
+    Rejection {
         error,
         details: details
             .iter()
             .take(MAX_DETAILS)
-            .map(|text| cut(text))
+            .map(|text| truncated(text))
             .collect(),
     }
 }
 
 /// Oldest first; those of the same time in the order of the cloud, each once.
-fn sort_by_age(changes: &mut Vec<ConfigChange>) {
+fn sort_oldest_first(changes: &mut Vec<ConfigChange>) {
     let mut seen = HashSet::new();
     changes.retain(|change| seen.insert(change.id.clone()));
     changes.sort_by_cached_key(|change| change.created_at.trim().parse::<Timestamp>().ok());
@@ -201,7 +201,7 @@ fn printable(id: &str) -> String {
         .collect()
 }
 
-fn cut(text: &str) -> String {
+fn truncated(text: &str) -> String {
     if text.len() <= MAX_DETAIL {
         return text.to_owned();
     }
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(printable("a\nb\u{1b}[31m"), "a?b?[31m");
         assert_eq!(printable(&"x".repeat(100)).len(), 64);
         let long = "é".repeat(MAX_DETAIL);
-        assert!(cut(&long).len() <= MAX_DETAIL + 3 && cut(&long).ends_with("..."));
-        assert_eq!(cut("short"), "short");
+        assert!(truncated(&long).len() <= MAX_DETAIL + 3 && truncated(&long).ends_with("..."));
+        assert_eq!(truncated("short"), "short");
     }
 }

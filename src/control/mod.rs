@@ -1,22 +1,23 @@
 //! The gateway's own connection to the cloud: obtains, renews and watches the machine token, pulls
-//! configuration, tells how things stand.
+//! configuration, reports status.
 //!
-//! [`Agent`] is what the rest of the process sees: the Management API hands tokens over and asks how things stand. [`Agent::run`] is one task that never ends before
-//! shutdown; `service` is its loop, `poll`, `changes` and `renewal` are what it does, `keeper` is
-//! where it keeps its token. The proxy serves, whatever happens here.
+//! [`Agent`] is what the rest of the process sees: the Management API passes tokens to it and reads
+//! its [`Status`]. [`Agent::run`] is one task that ends only at shutdown: `schedule` is its loop,
+//! `poll`, `changes` and `renewal` are the work, `token_selection` decides which token is used and
+//! `token_keeper` stores it. The proxy serves requests whatever happens here.
 
+mod active_token;
 mod address;
 mod backoff;
 mod changes;
-mod held;
-mod keeper;
-mod orders;
+mod commands;
+mod env;
 mod poll;
 mod renewal;
-mod service;
-mod state;
-mod surroundings;
-mod tokens;
+mod schedule;
+mod status;
+mod token_keeper;
+mod token_selection;
 mod upload;
 
 use std::sync::atomic::AtomicBool;
@@ -26,82 +27,82 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use self::held::Held;
-use self::keeper::Keeper;
-use self::orders::Users;
+use self::active_token::ActiveToken;
+use self::commands::VerifierCache;
+use self::token_keeper::TokenKeeper;
 use crate::gateway::{Live, Runbeam};
 use crate::runbeam::{ClientOptions, RunbeamClient, RunbeamError};
 
-pub use orders::{Authorization, OrderError, Taken, UserToken};
-pub use state::{Counters, State, Status};
-pub use surroundings::{Surroundings, SurroundingsError};
+pub use commands::{AcceptedToken, Authorization, CommandError, UserToken};
+pub use env::{AgentEnv, AgentEnvError};
+pub use status::{Counters, State, Status};
 pub use upload::{UploadError, Uploaded};
 
-/// How long the cloud may take for what an operator waits for.
-const ORDER: Duration = Duration::from_secs(15);
-/// How long it may take for a call of the background service.
-const CALL: Duration = Duration::from_secs(30);
+/// The limit of a cloud call that a Management API request waits for.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
+/// The limit of a cloud call of the background service.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The connection of this gateway to the cloud.
 pub struct Agent {
     live: Arc<Live>,
-    surroundings: Surroundings,
-    keeper: Keeper,
-    facts: Mutex<Facts>,
-    /// Told when somebody handed a token over, or took it away.
-    news: watch::Sender<()>,
-    users: Users,
-    /// Held by whoever replaces the token, so that memory and store agree.
-    turn: tokio::sync::Mutex<()>,
-    /// Held while a change is put in service, so that a poll that was broken off and the next one
-    /// do not both apply it.
-    applying: Arc<tokio::sync::Mutex<()>>,
-    /// Whether the upload at start (`RUNBEAM_PUSH_CONFIG_ON_STARTUP`) is still to be made.
-    push: AtomicBool,
-    /// Whether the cloud knows the status call, as far as is known.
-    reports: AtomicBool,
+    env: AgentEnv,
+    keeper: TokenKeeper,
+    state: Mutex<AgentState>,
+    /// Notified when a command replaced the token or removed it.
+    token_changes: watch::Sender<()>,
+    users: VerifierCache,
+    /// Held while the token is replaced, so that memory and store agree.
+    token_lock: tokio::sync::Mutex<()>,
+    /// Held while a change is applied, so that a cancelled poll and the next one do not both apply
+    /// it.
+    apply_lock: Arc<tokio::sync::Mutex<()>>,
+    /// Whether the upload at startup (`RUNBEAM_PUSH_CONFIG_ON_STARTUP`) is still to be made.
+    push_pending: AtomicBool,
+    /// False once the cloud answered that it does not know the status call.
+    status_supported: AtomicBool,
     started_at: SystemTime,
 }
 
-/// What is known at the moment.
+/// What changes while the agent runs.
 #[derive(Default)]
-struct Facts {
-    held: Option<Held>,
+struct AgentState {
+    active_token: Option<ActiveToken>,
     last_poll: Option<SystemTime>,
     last_error: Option<String>,
-    /// What is wrong with the token store, whatever the cloud says.
+    /// The last failure of the token store, kept apart from the cloud's errors.
     store_error: Option<String>,
     pending: usize,
     counters: Counters,
-    /// When the operator was last told that the token is not renewed.
-    reminded: Option<Instant>,
-    /// Tokens that the cloud did not take, since it last took one.
-    refused: Vec<Zeroizing<String>>,
-    /// The operator has told to forget the token, that of the environment too.
-    environment_forgotten: bool,
+    /// When the log last warned that the token is not renewed.
+    last_renewal_warning: Option<Instant>,
+    /// Tokens that the cloud rejected since a poll last succeeded.
+    rejected_tokens: Vec<Zeroizing<String>>,
+    /// A `deauthorize` also covers the token of the environment.
+    environment_token_forgotten: bool,
 }
 
 impl Agent {
     /// An agent of a live gateway. Nothing happens before [`Agent::run`].
-    pub fn new(live: Arc<Live>, surroundings: Surroundings) -> Self {
+    pub fn new(live: Arc<Live>, env: AgentEnv) -> Self {
         Self {
-            keeper: Keeper::new(&surroundings),
-            push: AtomicBool::new(surroundings.push_on_startup),
-            surroundings,
+            keeper: TokenKeeper::new(&env),
+            push_pending: AtomicBool::new(env.push_on_startup),
+            env,
             live,
-            facts: Mutex::default(),
-            news: watch::Sender::new(()),
-            users: Users::default(),
-            turn: tokio::sync::Mutex::default(),
-            applying: Arc::default(),
-            reports: AtomicBool::new(true),
+            state: Mutex::default(),
+            token_changes: watch::Sender::new(()),
+            users: VerifierCache::default(),
+            token_lock: tokio::sync::Mutex::default(),
+            apply_lock: Arc::default(),
+            status_supported: AtomicBool::new(true),
             started_at: SystemTime::now(),
         }
     }
 
-    /// `proxy.id`, the gateway's code where nobody says another one.
+    /// `proxy.id`, the default of the gateway's code.
     pub fn instance(&self) -> &str {
-        &self.surroundings.instance
+        &self.env.instance
     }
 
     /// Whether `[runbeam]` is on.
@@ -109,76 +110,76 @@ impl Agent {
         self.live.runbeam().is_some()
     }
 
-    /// How the connection stands.
+    /// The state of the connection.
     pub fn status(&self) -> Status {
         let settings = self.live.runbeam();
-        let facts = self.facts();
-        let held = facts.held.as_ref();
-        let state = match (&settings, held) {
+        let known = self.state();
+        let active = known.active_token.as_ref();
+        let state = match (&settings, active) {
             (None, _) => State::Disabled,
             (Some(_), None) => State::Unauthorized,
-            (Some(settings), Some(held)) => held.state(settings.renew_before),
+            (Some(settings), Some(active)) => active.state(settings.renew_before),
         };
-        let told = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let non_empty = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         let enabled = settings.is_some();
         Status {
             enabled,
             state,
-            gateway_id: held.and_then(|held| told(&held.token.gateway_id)),
-            token_expires_at: held.and_then(|held| told(&held.token.expires_at)),
-            token_expires: held.and_then(|held| held.token.expires()),
-            token_source: held.map(|held| held.source.name()),
-            token_store: match held {
-                Some(held) if held.is_in_store() => self.keeper.location(),
+            gateway_id: active.and_then(|active| non_empty(&active.token.gateway_id)),
+            token_expires_at: active.and_then(|active| non_empty(&active.token.expires_at)),
+            token_expires: active.and_then(|active| active.token.expires()),
+            token_source: active.map(|active| active.source.name()),
+            token_store: match active {
+                Some(active) if active.is_in_store() => self.keeper.location(),
                 Some(_) => Some("memory".to_owned()),
                 None => self.keeper.description(),
             },
-            last_poll: facts.last_poll,
+            last_poll: known.last_poll,
             last_error: settings.and_then(|_| {
-                facts
+                known
                     .store_error
                     .as_ref()
-                    .or(facts.last_error.as_ref())
+                    .or(known.last_error.as_ref())
                     .cloned()
             }),
-            pending_changes: facts.pending,
-            counters: facts.counters,
+            pending_changes: known.pending,
+            counters: known.counters,
         }
     }
 
-    /// A client of the configured cloud, for what somebody waits for.
-    fn client_of_order(&self, settings: &Runbeam) -> Result<RunbeamClient, RunbeamError> {
-        self.client(settings, ORDER)
+    /// A client for a call that a Management API request waits for.
+    fn command_client(&self, settings: &Runbeam) -> Result<RunbeamClient, RunbeamError> {
+        self.client(settings, COMMAND_TIMEOUT)
     }
 
     /// A client of the configured cloud.
     fn client(&self, settings: &Runbeam, limit: Duration) -> Result<RunbeamClient, RunbeamError> {
         let options = ClientOptions {
             timeout: limit,
-            accept_invalid_certs: self.surroundings.accepts_invalid_certs(settings),
+            accept_invalid_certs: self.env.accepts_invalid_certs(settings),
             ..ClientOptions::default()
         };
         RunbeamClient::with_options(&settings.cloud_api_base_url, options)
     }
 
     /// The token in use.
-    fn held(&self) -> Option<Held> {
-        self.facts().held.clone()
+    fn active_token(&self) -> Option<ActiveToken> {
+        self.state().active_token.clone()
     }
 
     /// Never held across an await.
-    fn facts(&self) -> MutexGuard<'_, Facts> {
-        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, AgentState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// See [`Facts::change`].
-    fn note(&self, held: &Held, change: impl FnOnce(&mut Held)) {
-        self.facts().change(held, change);
+    /// See [`AgentState::change`].
+    fn update_active(&self, active: &ActiveToken, change: impl FnOnce(&mut ActiveToken)) {
+        self.state().change(active, change);
     }
 
-    /// See [`Facts::complain`].
-    fn complain(&self, error: String) {
-        self.facts().complain(error);
+    /// See [`AgentState::record_error`].
+    fn record_error(&self, error: String) {
+        self.state().record_error(error);
     }
 }
 
@@ -190,18 +191,18 @@ impl std::fmt::Debug for Agent {
     }
 }
 
-impl Facts {
+impl AgentState {
     /// Changes what is known of a token, if it is still the one in use.
-    fn change(&mut self, held: &Held, change: impl FnOnce(&mut Held)) {
-        if let Some(current) = &mut self.held
-            && current.token.machine_token == held.token.machine_token
+    fn change(&mut self, active: &ActiveToken, change: impl FnOnce(&mut ActiveToken)) {
+        if let Some(current) = &mut self.active_token
+            && current.token.machine_token == active.token.machine_token
         {
             change(current);
         }
     }
 
     /// Keeps an error for `/info` and logs it, unless it is the same as before.
-    fn complain(&mut self, error: String) {
+    fn record_error(&mut self, error: String) {
         if self.last_error.as_ref() != Some(&error) {
             log::warn!("runbeam: {error}");
         }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde_json::json;
 
-use super::{Agent, Held};
+use super::{ActiveToken, Agent};
 use crate::gateway::Runbeam;
 use crate::runbeam::{Gateway, RunbeamClient, RunbeamError};
 
@@ -17,35 +17,35 @@ impl Agent {
         &self,
         client: &RunbeamClient,
         settings: &Runbeam,
-        held: &Held,
+        active: &ActiveToken,
     ) -> Result<(), RunbeamError> {
-        let idle = settings.poll_interval.is_none() && held.is_whole();
-        if idle && !self.push.load(Ordering::Relaxed) {
+        let idle = settings.poll_interval.is_none() && active.has_gateway();
+        if idle && !self.push_pending.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let outcome = self.try_poll(client, settings, held).await;
-        let mut facts = self.facts();
+        let outcome = self.try_poll(client, settings, active).await;
+        let mut state = self.state();
         match &outcome {
             Ok(()) => {
-                facts.last_poll = Some(SystemTime::now());
-                facts.counters.polls_ok += 1;
-                facts.refused.clear();
-                if facts.last_error.take().is_some() {
+                state.last_poll = Some(SystemTime::now());
+                state.counters.polls_ok += 1;
+                state.rejected_tokens.clear();
+                if state.last_error.take().is_some() {
                     log::info!("runbeam: the cloud answers again");
                 }
-                facts.change(held, |held| held.rejected = false);
+                state.change(active, |active| active.rejected = false);
             }
             Err(error) => {
-                facts.counters.polls_failed += 1;
+                state.counters.polls_failed += 1;
                 let mut text = error.to_string();
                 // At one moment with the text, so that nobody sees the one without the other.
                 if error.is_rejected() {
-                    facts.change(held, |held| held.rejected = true);
+                    state.change(active, |active| active.rejected = true);
                     text = format!(
                         "the cloud does not take the machine token ({text}): authorize this gateway anew, with `runbeam harmony:authorize`"
                     );
                 }
-                facts.complain(text);
+                state.record_error(text);
             }
         }
         outcome
@@ -55,46 +55,46 @@ impl Agent {
         &self,
         client: &RunbeamClient,
         settings: &Runbeam,
-        held: &Held,
+        active: &ActiveToken,
     ) -> Result<(), RunbeamError> {
         let whole;
-        let held = if held.is_whole() {
-            held
+        let active = if active.has_gateway() {
+            active
         } else {
-            let Some(found) = self.identify(client, settings, held).await? else {
+            let Some(found) = self.identify_gateway(client, settings, active).await? else {
                 return Ok(());
             };
             whole = found;
             &whole
         };
-        if self.push.load(Ordering::Relaxed) {
-            self.push_at_start(client, held).await?;
+        if self.push_pending.load(Ordering::Relaxed) {
+            self.push_on_startup_once(client, active).await?;
         }
         if settings.poll_interval.is_none() {
             return Ok(());
         }
-        self.pull(client, settings, held).await?;
-        if settings.report_status && self.reports.load(Ordering::Relaxed) {
-            self.report(client, held).await;
+        self.pull(client, settings, active).await?;
+        if settings.report_status && self.status_supported.load(Ordering::Relaxed) {
+            self.report(client, active).await;
         }
         Ok(())
     }
 
     /// Finds the gateway of a bare token: the one named like this instance, else the only one there
     /// is. What then serves is the token in use.
-    async fn identify(
+    async fn identify_gateway(
         &self,
         client: &RunbeamClient,
         settings: &Runbeam,
-        held: &Held,
-    ) -> Result<Option<Held>, RunbeamError> {
-        let token = &held.token.machine_token;
-        let instance = &self.surroundings.instance;
+        active: &ActiveToken,
+    ) -> Result<Option<ActiveToken>, RunbeamError> {
+        let token = &active.token.machine_token;
+        let instance = &self.env.instance;
         let gateway = match client.get_gateway(token, instance).await {
             Ok(found) => found.data,
             // A cloud may also say that others' gateways are none of its business.
             Err(error) if matches!(error.status(), Some(403 | 404)) => {
-                only(client.list_gateways(token).await?.data, instance)?
+                only_gateway(client.list_gateways(token).await?.data, instance)?
             }
             Err(error) => return Err(error),
         };
@@ -103,21 +103,21 @@ impl Agent {
             gateway.id,
             gateway.code
         );
-        let mut whole = held.clone();
+        let mut whole = active.clone();
         whole.token.gateway_id = gateway.id;
         whole.token.gateway_code = gateway.code;
-        self.settle_identified(settings, held, whole).await;
-        Ok(self.held().filter(Held::is_whole))
+        self.replace_identified(settings, active, whole).await;
+        Ok(self.active_token().filter(ActiveToken::has_gateway))
     }
 
     /// Tells the cloud how things stand. That it does not know the call switches this off, quietly;
     /// other errors are no matter of the poll's.
-    async fn report(&self, client: &RunbeamClient, held: &Held) {
+    async fn report(&self, client: &RunbeamClient, active: &ActiveToken) {
         let configuration = self.live.status();
         let counters = self.status().counters;
         let uptime = self.started_at.elapsed().unwrap_or_default();
         let status = json!({
-            "gateway_id": held.token.gateway_id,
+            "gateway_id": active.token.gateway_id,
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_secs": uptime.as_secs(),
             "config_generation": configuration.generation,
@@ -130,20 +130,20 @@ impl Agent {
             },
         });
         match client
-            .report_status(&held.token.machine_token, &status)
+            .report_status(&active.token.machine_token, &status)
             .await
         {
             Ok(()) => {}
             Err(error) if matches!(error.status(), Some(404 | 405)) => {
                 log::debug!("runbeam: the cloud takes no status reports");
-                self.reports.store(false, Ordering::Relaxed);
+                self.status_supported.store(false, Ordering::Relaxed);
             }
             Err(error) => log::debug!("runbeam: {error}"),
         }
     }
 }
 
-fn only(mut gateways: Vec<Gateway>, instance: &str) -> Result<Gateway, RunbeamError> {
+fn only_gateway(mut gateways: Vec<Gateway>, instance: &str) -> Result<Gateway, RunbeamError> {
     match (gateways.pop(), gateways.len()) {
         (Some(gateway), 0) => Ok(gateway),
         (last, others) => Err(RunbeamError::UnknownGateway {
@@ -160,10 +160,10 @@ mod tests {
     #[test]
     fn who_a_bare_token_is_for_is_never_guessed() {
         let gateway = || Gateway::new("code", "Name");
-        assert!(only(vec![gateway()], "edge").is_ok());
+        assert!(only_gateway(vec![gateway()], "edge").is_ok());
         for count in [0, 2, 3] {
             let gateways = (0..count).map(|_| gateway()).collect();
-            let error = only(gateways, "edge").unwrap_err().to_string();
+            let error = only_gateway(gateways, "edge").unwrap_err().to_string();
             let want = format!("RUNBEAM_MACHINE_TOKEN: the cloud knows {count} gateways and none");
             assert!(error.starts_with(&want), "{error}");
         }

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::Agent;
-use super::held::{Held, Source};
+use super::active_token::{ActiveToken, Source};
 use crate::gateway::Runbeam;
 use crate::runbeam::{MachineToken, RunbeamClient, RunbeamError};
 
 /// How often the operator is reminded.
-const REMINDER: Duration = Duration::from_secs(86_400);
+const WARNING_INTERVAL: Duration = Duration::from_secs(86_400);
 
 impl Agent {
     /// Asks the cloud for the next token. The one in use stays until there is another.
@@ -16,14 +16,14 @@ impl Agent {
         &self,
         client: &RunbeamClient,
         settings: &Runbeam,
-        held: &Held,
+        active: &ActiveToken,
     ) -> Result<(), RunbeamError> {
-        let token = &held.token;
+        let token = &active.token;
         let renewed = client
             .authorize_gateway(&token.machine_token, &token.gateway_code, None, None)
             .await;
         let renewed = match renewed {
-            Ok(renewed) if held.is_whole() && renewed.gateway.id != token.gateway_id => {
+            Ok(renewed) if active.has_gateway() && renewed.gateway.id != token.gateway_id => {
                 Err(RunbeamError::OtherGateway {
                     expected: token.gateway_id.clone(),
                     given: renewed.gateway.id,
@@ -44,32 +44,34 @@ impl Agent {
                     "runbeam: the machine token is renewed, until {}",
                     token.expires_at
                 );
-                self.facts().counters.renewals_ok += 1;
-                let next = Held::new(token, Source::Api, held.stored);
-                self.settle(settings, held, next).await;
+                self.state().counters.renewals_ok += 1;
+                let next = ActiveToken::new(token, Source::Api, active.stored);
+                self.replace_active(settings, active, next).await;
                 Ok(())
             }
             Err(error) => {
-                self.facts().counters.renewals_failed += 1;
-                self.note(held, |held| held.not_renewed = true);
-                self.remind(held, &error);
+                self.state().counters.renewals_failed += 1;
+                self.update_active(active, |active| active.not_renewed = true);
+                self.warn_not_renewed(active, &error);
                 Err(error)
             }
         }
     }
 
     /// Warns once a day.
-    fn remind(&self, held: &Held, error: &RunbeamError) {
-        let mut facts = self.facts();
-        let due = facts.reminded.is_none_or(|last| last.elapsed() >= REMINDER);
+    fn warn_not_renewed(&self, active: &ActiveToken, error: &RunbeamError) {
+        let mut state = self.state();
+        let due = state
+            .last_renewal_warning
+            .is_none_or(|last| last.elapsed() >= WARNING_INTERVAL);
         if !due {
             log::debug!("runbeam: renewal: {error}");
             return;
         }
-        facts.reminded = Some(Instant::now());
+        state.last_renewal_warning = Some(Instant::now());
         log::warn!(
             "runbeam: the machine token expires at {} and was not renewed ({error}): authorize this gateway anew, with `runbeam harmony:authorize`",
-            held.token.expires_at
+            active.token.expires_at
         );
     }
 }

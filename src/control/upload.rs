@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Agent, Held};
+use super::{ActiveToken, Agent};
 use crate::runbeam::{RunbeamClient, RunbeamError};
 
 /// What was uploaded.
@@ -37,15 +37,15 @@ impl Agent {
     /// Uploads the local configuration.
     pub async fn upload(&self) -> Result<Uploaded, UploadError> {
         let settings = self.live.runbeam().ok_or(UploadError::Disabled)?;
-        let held = self.held().ok_or(UploadError::Unauthorized)?;
-        let client = self.client_of_order(&settings)?;
-        self.upload_with(&client, &held).await
+        let active = self.active_token().ok_or(UploadError::Unauthorized)?;
+        let client = self.command_client(&settings)?;
+        self.upload_with(&client, &active).await
     }
 
     async fn upload_with(
         &self,
         client: &RunbeamClient,
-        held: &Held,
+        active: &ActiveToken,
     ) -> Result<Uploaded, UploadError> {
         let live = Arc::clone(&self.live);
         let upload = tokio::task::spawn_blocking(move || live.upload())
@@ -58,9 +58,9 @@ impl Agent {
             config_size: upload.toml.len(),
             pipeline_count: upload.pipelines.len(),
         };
-        let id = Some(held.token.gateway_id.clone()).filter(|id| !id.is_empty());
+        let id = Some(active.token.gateway_id.clone()).filter(|id| !id.is_empty());
         client
-            .store_config(&held.token.machine_token, "gateway", id, upload.toml)
+            .store_config(&active.token.machine_token, "gateway", id, upload.toml)
             .await?;
         let live = Arc::clone(&self.live);
         let noted = tokio::task::spawn_blocking(move || live.note_upload(upload.pipelines));
@@ -76,12 +76,12 @@ impl Agent {
 
     /// The upload that `RUNBEAM_PUSH_CONFIG_ON_STARTUP` asks for: tried until the cloud has decided
     /// about it.
-    pub(super) async fn push_at_start(
+    pub(super) async fn push_on_startup_once(
         &self,
         client: &RunbeamClient,
-        held: &Held,
+        active: &ActiveToken,
     ) -> Result<(), RunbeamError> {
-        let decided = match self.upload_with(client, held).await {
+        let decided = match self.upload_with(client, active).await {
             Ok(_) => Ok(()),
             Err(UploadError::Cloud(error)) if !is_final(&error) => Err(error),
             Err(error) => {
@@ -90,7 +90,7 @@ impl Agent {
             }
         };
         if decided.is_ok() {
-            self.push.store(false, Ordering::Relaxed);
+            self.push_pending.store(false, Ordering::Relaxed);
         }
         decided
     }

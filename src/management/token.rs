@@ -8,7 +8,7 @@ use serde_json::json;
 use super::body::{self, Fields, bad};
 use super::cloud::{disabled, of_cloud};
 use super::response::Answer;
-use crate::control::{Agent, Authorization, OrderError};
+use crate::control::{Agent, Authorization, CommandError};
 use crate::runbeam::MachineToken;
 
 /// Longest values, in bytes.
@@ -143,19 +143,19 @@ fn unauthorized(message: &str) -> Answer {
 }
 
 /// What the caller gets when the agent does not do as told. The log has the details.
-fn of_order(error: &OrderError) -> Answer {
+fn of_order(error: &CommandError) -> Answer {
     match error {
-        OrderError::Disabled => disabled(),
-        OrderError::UserToken(error) => {
+        CommandError::Disabled => disabled(),
+        CommandError::UserToken(error) => {
             log::warn!("management: {error}");
             unauthorized("the user token is not valid here")
         }
-        OrderError::Cloud(error) => of_cloud(error),
-        OrderError::OtherCloud { .. } => {
+        CommandError::Cloud(error) => of_cloud(error),
+        CommandError::OtherCloud { .. } => {
             Answer::error(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
         }
-        OrderError::Key(_) => bad(&error.to_string()),
-        OrderError::Store(problem) => {
+        CommandError::Key(_) => bad(&error.to_string()),
+        CommandError::Store(problem) => {
             log::error!(
                 "management: the new machine token is not taken, what was stored before is still there: {problem}"
             );

@@ -162,7 +162,7 @@ impl TokenStore {
 
     /// Whether `RUNBEAM_ENCRYPTION_KEY` encrypts the token: only then is one from
     /// `RUNBEAM_MACHINE_TOKEN` stored.
-    pub fn uses_variable(&self) -> bool {
+    pub fn uses_environment_key(&self) -> bool {
         self.chosen() == Chosen::File && self.file.as_ref().is_some_and(|file| file.has_variable())
     }
 

@@ -131,7 +131,7 @@ async fn the_choice() {
         assert_eq!(store.description(), want, "{row}");
         assert_eq!(store.persists(), want != "memory", "{row}");
         assert_eq!(
-            store.uses_variable(),
+            store.uses_environment_key(),
             key.is_some() && want.contains("file"),
             "{row}"
         );

@@ -3,8 +3,8 @@
 
 mod changes;
 mod client;
+mod commands;
 mod headless;
-mod orders;
 mod outage;
 mod reach;
 mod renewal;

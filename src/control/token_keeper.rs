@@ -3,12 +3,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::surroundings::Surroundings;
+use super::env::AgentEnv;
 use crate::gateway::{Runbeam, StoreChoice};
 use crate::runbeam::{MachineToken, StoreError, StoreKind, StoreSettings, TokenStore};
 
 /// The store, once it is open.
-pub(super) struct Keeper {
+pub(super) struct TokenKeeper {
     settings: StoreSettings,
     open: tokio::sync::Mutex<Option<(StoreKind, Arc<TokenStore>)>>,
     described: Mutex<Described>,
@@ -21,14 +21,14 @@ struct Described {
     last: Option<String>,
 }
 
-impl Keeper {
-    pub(super) fn new(surroundings: &Surroundings) -> Self {
+impl TokenKeeper {
+    pub(super) fn new(env: &AgentEnv) -> Self {
         Self {
             settings: StoreSettings {
-                instance: surroundings.instance.clone(),
-                directory: surroundings.state_dir.clone(),
+                instance: env.instance.clone(),
+                directory: env.state_dir.clone(),
                 kind: StoreKind::Auto,
-                encryption_key: surroundings.encryption_key.clone(),
+                encryption_key: env.encryption_key.clone(),
             },
             open: tokio::sync::Mutex::default(),
             described: Mutex::default(),

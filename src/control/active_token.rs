@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use super::state::State;
+use super::status::State;
 use crate::runbeam::MachineToken;
 
 /// Where a token came from.
@@ -30,7 +30,7 @@ impl Source {
 
 /// A token in use.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Held {
+pub(super) struct ActiveToken {
     /// The token. Its gateway is empty while nobody has said whose it is: a bare token.
     pub(super) token: MachineToken,
     pub(super) source: Source,
@@ -41,10 +41,10 @@ pub(super) struct Held {
     /// The last renewal did not come about.
     pub(super) not_renewed: bool,
     /// It belongs into the store and is not there: the store failed.
-    pub(super) unsaved: bool,
+    pub(super) save_pending: bool,
 }
 
-impl Held {
+impl ActiveToken {
     pub(super) fn new(token: MachineToken, source: Source, stored: bool) -> Self {
         Self {
             token,
@@ -52,18 +52,18 @@ impl Held {
             stored,
             rejected: false,
             not_renewed: false,
-            unsaved: false,
+            save_pending: false,
         }
     }
 
     /// Whether the gateway that it is for is known.
-    pub(super) fn is_whole(&self) -> bool {
+    pub(super) fn has_gateway(&self) -> bool {
         !self.token.gateway_id.is_empty()
     }
 
     /// Whether the store has it too, so that it outlives the process.
     pub(super) fn is_in_store(&self) -> bool {
-        self.stored && self.is_whole() && !self.unsaved
+        self.stored && self.has_gateway() && !self.save_pending
     }
 
     /// Where the connection is with it.
@@ -72,7 +72,7 @@ impl Held {
             State::Expired
         } else if self.rejected {
             State::Rejected
-        } else if self.not_renewed && self.is_due(renew_before) {
+        } else if self.not_renewed && self.renewal_due(renew_before) {
             State::Expiring
         } else {
             State::Authorized
@@ -86,7 +86,7 @@ impl Held {
     }
 
     /// Whether it is time to renew it.
-    pub(super) fn is_due(&self, renew_before: Duration) -> bool {
+    pub(super) fn renewal_due(&self, renew_before: Duration) -> bool {
         let Some(expires) = self.token.expires() else {
             return false;
         };
@@ -98,9 +98,9 @@ impl Held {
 }
 
 /// Leaves the token out.
-impl fmt::Debug for Held {
+impl fmt::Debug for ActiveToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held")
+        f.debug_struct("ActiveToken")
             .field("gateway_id", &self.token.gateway_id)
             .field("expires_at", &self.token.expires_at)
             .field("source", &self.source)
@@ -128,9 +128,9 @@ pub(super) fn store_wins(environment: &MachineToken, stored: &MachineToken) -> b
 pub(super) fn choose(
     environment: Option<MachineToken>,
     stored: Option<MachineToken>,
-    uses_variable: bool,
-) -> Option<Held> {
-    let of_store = |token| Held::new(token, Source::Store, true);
+    uses_environment_key: bool,
+) -> Option<ActiveToken> {
+    let of_store = |token| ActiveToken::new(token, Source::Store, true);
     let Some(environment) = environment else {
         return stored.map(of_store);
     };
@@ -142,7 +142,11 @@ pub(super) fn choose(
         {
             Some(of_store(stored))
         }
-        _ => Some(Held::new(environment, Source::Environment, uses_variable)),
+        _ => Some(ActiveToken::new(
+            environment,
+            Source::Environment,
+            uses_environment_key,
+        )),
     }
 }
 
@@ -185,24 +189,24 @@ mod tests {
     #[test]
     fn a_token_is_due_before_it_expires_and_only_then_expiring() {
         let before = Duration::from_secs(5 * DAY);
-        let mut held = Held::new(token("g", &in_days(6)), Source::Api, true);
-        held.not_renewed = true;
+        let mut active = ActiveToken::new(token("g", &in_days(6)), Source::Api, true);
+        active.not_renewed = true;
         assert_eq!(
-            (held.is_due(before), held.state(before)),
+            (active.renewal_due(before), active.state(before)),
             (false, State::Authorized)
         );
-        held.token.expires_at = in_days(4);
+        active.token.expires_at = in_days(4);
         assert_eq!(
-            (held.is_due(before), held.state(before)),
+            (active.renewal_due(before), active.state(before)),
             (true, State::Expiring)
         );
-        held.rejected = true;
-        assert_eq!(held.state(before), State::Rejected);
-        held.token.expires_at = "2020-01-01T00:00:00Z".to_owned();
-        assert_eq!(held.state(before), State::Expired);
-        held.token.expires_at = String::new();
-        assert!(!held.is_due(Duration::MAX));
-        assert!(!format!("{held:?}").contains("mt_"));
+        active.rejected = true;
+        assert_eq!(active.state(before), State::Rejected);
+        active.token.expires_at = "2020-01-01T00:00:00Z".to_owned();
+        assert_eq!(active.state(before), State::Expired);
+        active.token.expires_at = String::new();
+        assert!(!active.renewal_due(Duration::MAX));
+        assert!(!format!("{active:?}").contains("mt_"));
     }
 
     #[test]
@@ -212,7 +216,7 @@ mod tests {
             MachineToken::new(name, end, gateway, "code", vec![])
         };
         let bare = MachineToken::new("bare", "", "", "", vec![]);
-        for (environment, stored, uses_variable, expected) in [
+        for (environment, stored, uses_environment_key, expected) in [
             (None, None, true, None),
             (None, Some(token("s", "g", 2099)), false, Some(("s", true))),
             (None, Some(token("s", "g", 2000)), false, Some(("s", true))),
@@ -249,10 +253,10 @@ mod tests {
                 Some(("bare", true)),
             ),
         ] {
-            let held = choose(environment, stored, uses_variable);
-            let found = held
+            let active = choose(environment, stored, uses_environment_key);
+            let found = active
                 .as_ref()
-                .map(|held| (&*held.token.machine_token, held.stored));
+                .map(|active| (&*active.token.machine_token, active.stored));
             assert_eq!(found, expected);
         }
     }

@@ -7,24 +7,24 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::backoff::{Backoff, Pacing, between};
-use super::{Agent, CALL, Held};
+use super::backoff::{Backoff, PollPacing, between};
+use super::{ActiveToken, Agent, CALL_TIMEOUT};
 use crate::gateway::Runbeam;
 use crate::runbeam::RunbeamClient;
 
 /// First pause between polls that fail, in the mean, unless polls are closer together; and the
 /// longest.
-const FIRST_BETWEEN_POLLS: Duration = Duration::from_secs(30);
-const MOST_BETWEEN_POLLS: Duration = Duration::from_secs(300);
+const POLL_RETRY_FIRST: Duration = Duration::from_secs(30);
+const POLL_RETRY_MAX: Duration = Duration::from_secs(300);
 /// First pause after a renewal that failed, in the mean, and the longest.
-const FIRST_BETWEEN_RENEWALS: Duration = Duration::from_secs(60);
-const MOST_BETWEEN_RENEWALS: Duration = Duration::from_secs(3600);
+const RENEWAL_RETRY_FIRST: Duration = Duration::from_secs(60);
+const RENEWAL_RETRY_MAX: Duration = Duration::from_secs(3600);
 /// How long a token that the cloud has just renewed is let be, however short it lives.
-const LEAST_BETWEEN_RENEWALS: Duration = Duration::from_secs(60);
+const MIN_RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
 /// How often the store is looked into for a token that another process put there: with a token in
 /// use, and without.
-const LOOK: Duration = Duration::from_secs(30);
-const LOOK_WITHOUT_TOKEN: Duration = Duration::from_secs(5);
+const STORE_CHECK_INTERVAL: Duration = Duration::from_secs(30);
+const STORE_CHECK_INTERVAL_WITHOUT_TOKEN: Duration = Duration::from_secs(5);
 
 impl Agent {
     /// The background task: returns on shutdown only. `[runbeam]` is followed as it is switched on
@@ -37,13 +37,13 @@ impl Agent {
         };
         tokio::pin!(stop);
         let mut configurations = self.live.changes();
-        let mut news = self.news.subscribe();
+        let mut token_changes = self.token_changes.subscribe();
         // Only who hands a token over waits for what comes of it. A start or a change of the
         // configuration may be that of a whole fleet.
         let mut at_once = false;
         loop {
             configurations.mark_unchanged();
-            news.mark_unchanged();
+            token_changes.mark_unchanged();
             let settings = self.live.runbeam();
             let serving = self.clone().serve(settings.clone(), at_once);
             tokio::pin!(serving);
@@ -51,7 +51,7 @@ impl Agent {
                 tokio::select! {
                     () = &mut stop => return,
                     () = &mut serving => {}
-                    _ = news.changed() => {
+                    _ = token_changes.changed() => {
                         at_once = true;
                         break;
                     }
@@ -71,43 +71,43 @@ impl Agent {
         let Some(settings) = settings else {
             return std::future::pending().await;
         };
-        let client = match self.client(&settings, CALL) {
+        let client = match self.client(&settings, CALL_TIMEOUT) {
             Ok(client) => client,
             Err(error) => {
-                self.complain(error.to_string());
+                self.record_error(error.to_string());
                 return std::future::pending().await;
             }
         };
         self.find_token(&settings).await;
-        let mut work = Work::new(self, settings, client, at_once);
+        let mut work = Schedule::new(self, settings, client, at_once);
         loop {
-            work.do_what_is_due().await;
+            work.run_due().await;
             sleep_until(work.next()).await;
         }
     }
 }
 
 /// What the loop knows from one round to the next.
-struct Work {
+struct Schedule {
     agent: Arc<Agent>,
     settings: Runbeam,
     client: RunbeamClient,
     begun: Instant,
     random: fastrand::Rng,
-    polls: Pacing,
+    polls: PollPacing,
     next_poll: Instant,
     renewals: Backoff,
     next_renewal: Instant,
-    next_look: Instant,
+    next_store_check: Instant,
 }
 
-impl Work {
+impl Schedule {
     fn new(agent: Arc<Agent>, settings: Runbeam, client: RunbeamClient, at_once: bool) -> Self {
         let now = Instant::now();
         let mut random = fastrand::Rng::new();
-        let interval = settings.poll_interval.unwrap_or(FIRST_BETWEEN_POLLS);
-        let failures = Backoff::new(interval.min(FIRST_BETWEEN_POLLS), MOST_BETWEEN_POLLS);
-        let polls = Pacing::new(interval, failures, at_once);
+        let interval = settings.poll_interval.unwrap_or(POLL_RETRY_FIRST);
+        let failures = Backoff::new(interval.min(POLL_RETRY_FIRST), POLL_RETRY_MAX);
+        let polls = PollPacing::new(interval, failures, at_once);
         let first = polls.first(&mut random);
         Self {
             agent,
@@ -116,49 +116,53 @@ impl Work {
             next_poll: now + first,
             // A token that is due already is renewed before it is used.
             next_renewal: now + first,
-            next_look: now + LOOK_WITHOUT_TOKEN,
+            next_store_check: now + STORE_CHECK_INTERVAL_WITHOUT_TOKEN,
             polls,
-            renewals: Backoff::new(FIRST_BETWEEN_RENEWALS, MOST_BETWEEN_RENEWALS),
+            renewals: Backoff::new(RENEWAL_RETRY_FIRST, RENEWAL_RETRY_MAX),
             random,
             settings,
         }
     }
 
-    async fn do_what_is_due(&mut self) {
-        if self.next_look <= Instant::now() {
-            if self.agent.look_into_store(&self.settings).await {
-                self.begin_anew();
+    async fn run_due(&mut self) {
+        if self.next_store_check <= Instant::now() {
+            if self.agent.check_store(&self.settings).await {
+                self.reset();
             }
-            self.next_look = Instant::now() + self.look_interval();
+            self.next_store_check = Instant::now() + self.store_check_interval();
         }
-        let Some(held) = self.agent.held() else {
+        let Some(active) = self.agent.active_token() else {
             return;
         };
-        if held.is_due(self.settings.renew_before) && self.next_renewal <= Instant::now() {
-            self.renew(held).await;
+        if active.renewal_due(self.settings.renew_before) && self.next_renewal <= Instant::now() {
+            self.renew(active).await;
         }
-        let Some(held) = self.agent.held().filter(|held| !held.token.is_expired()) else {
+        let Some(active) = self
+            .agent
+            .active_token()
+            .filter(|active| !active.token.is_expired())
+        else {
             return;
         };
         if self.next_poll <= Instant::now() {
-            self.poll(held).await;
+            self.poll(active).await;
         }
     }
 
-    async fn renew(&mut self, held: Held) {
+    async fn renew(&mut self, active: ActiveToken) {
         let (agent, client) = (self.agent.clone(), self.client.clone());
         let settings = self.settings.clone();
         // In a task of its own: a token that the cloud has given must not be lost because something
         // else happens meanwhile.
-        let renewal = tokio::spawn(async move { agent.renew(&client, &settings, &held).await });
+        let renewal = tokio::spawn(async move { agent.renew(&client, &settings, &active).await });
         let random = &mut self.random;
         let pause = match renewal.await {
             Ok(Ok(())) => {
                 self.renewals.reset();
                 self.next_poll = Instant::now();
                 // One that lives shorter than `renew_before_days` is due already.
-                let left = self.agent.held().and_then(|held| held.left());
-                between(LEAST_BETWEEN_RENEWALS, left.unwrap_or_default() / 3, random)
+                let left = self.agent.active_token().and_then(|active| active.left());
+                between(MIN_RENEWAL_INTERVAL, left.unwrap_or_default() / 3, random)
             }
             Ok(Err(error)) => self.renewals.after_failure(error.retry_after(), random),
             Err(_) => self.renewals.after_failure(None, random),
@@ -166,12 +170,12 @@ impl Work {
         self.next_renewal = Instant::now() + pause;
     }
 
-    async fn poll(&mut self, held: Held) {
-        let outcome = self.agent.poll(&self.client, &self.settings, &held).await;
+    async fn poll(&mut self, active: ActiveToken) {
+        let outcome = self.agent.poll(&self.client, &self.settings, &active).await;
         let now = self.begun.elapsed();
         let pause = match outcome {
             Ok(()) => self.polls.after_success(now, &mut self.random),
-            Err(error) if error.is_rejected() && self.other_token(&held).await => Duration::ZERO,
+            Err(error) if error.is_rejected() && self.try_other(&active).await => Duration::ZERO,
             Err(error) => {
                 let asked = error.retry_after();
                 self.polls.after_failure(asked, now, &mut self.random)
@@ -180,35 +184,35 @@ impl Work {
         self.next_poll = Instant::now() + pause;
     }
 
-    async fn other_token(&self, held: &Held) -> bool {
-        self.agent.take_the_other_token(&self.settings, held).await
+    async fn try_other(&self, active: &ActiveToken) -> bool {
+        self.agent.try_other_token(&self.settings, active).await
     }
 
-    fn begin_anew(&mut self) {
+    fn reset(&mut self) {
         self.polls.reset();
         self.renewals.reset();
         self.next_poll = Instant::now();
         self.next_renewal = Instant::now();
     }
 
-    fn look_interval(&self) -> Duration {
-        let usable = |held: &Held| !held.rejected && !held.token.is_expired();
-        match self.agent.held() {
-            Some(held) if usable(&held) => LOOK,
-            _ => LOOK_WITHOUT_TOKEN,
+    fn store_check_interval(&self) -> Duration {
+        let usable = |active: &ActiveToken| !active.rejected && !active.token.is_expired();
+        match self.agent.active_token() {
+            Some(active) if usable(&active) => STORE_CHECK_INTERVAL,
+            _ => STORE_CHECK_INTERVAL_WITHOUT_TOKEN,
         }
     }
 
     /// When to look again.
     fn next(&self) -> Instant {
-        let Some(held) = self.agent.held() else {
-            return self.next_look;
+        let Some(active) = self.agent.active_token() else {
+            return self.next_store_check;
         };
-        let mut next = self.next_look;
-        if !held.token.is_expired() {
+        let mut next = self.next_store_check;
+        if !active.token.is_expired() {
             next = next.min(self.next_poll);
         }
-        if held.is_due(self.settings.renew_before) {
+        if active.renewal_due(self.settings.renew_before) {
             next = next.min(self.next_renewal);
         }
         next

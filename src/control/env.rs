@@ -13,13 +13,13 @@ use crate::runbeam::{
 };
 
 /// What HS256 asks of a shared secret, in bytes.
-const LEAST_SECRET: usize = 32;
+const MIN_SECRET_BYTES: usize = 32;
 /// The token store's file in the state directory.
 const TOKEN_FILE: &str = "auth.json";
 
 /// The environment of an agent.
 #[derive(Clone, Default)]
-pub struct Surroundings {
+pub struct AgentEnv {
     pub(super) instance: String,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) machine_token: Option<EnvironmentToken>,
@@ -31,7 +31,7 @@ pub struct Surroundings {
 
 /// What is wrong with the environment. Names variable and field, never a value.
 #[derive(Debug, thiserror::Error)]
-pub enum SurroundingsError {
+pub enum AgentEnvError {
     /// `RUNBEAM_MACHINE_TOKEN`.
     #[error(transparent)]
     MachineToken(#[from] EnvironmentTokenError),
@@ -40,7 +40,7 @@ pub enum SurroundingsError {
     EncryptionKey(#[from] KeyError),
 }
 
-impl Surroundings {
+impl AgentEnv {
     /// Reads the variables. `instance` is `proxy.id`; tokens are kept in `state_dir`, where there
     /// is one.
     ///
@@ -51,7 +51,7 @@ impl Surroundings {
         instance: &str,
         state_dir: Option<PathBuf>,
         variable: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self, SurroundingsError> {
+    ) -> Result<Self, AgentEnvError> {
         let set = |name| {
             variable(name)
                 .map(Zeroizing::new)
@@ -81,9 +81,9 @@ impl Surroundings {
     pub fn warnings(&self, settings: &Runbeam, managed: bool) -> Vec<String> {
         let mut warnings = Vec::new();
         let secret = self.jwt_secret.as_ref();
-        if secret.is_some_and(|secret| secret.len() < LEAST_SECRET) {
+        if secret.is_some_and(|secret| secret.len() < MIN_SECRET_BYTES) {
             warnings.push(format!(
-                "RUNBEAM_JWT_SECRET is shorter than {LEAST_SECRET} bytes (RFC 7518 section 3.2): no HS256 user token is accepted with it; make one with `openssl rand -base64 48`"
+                "RUNBEAM_JWT_SECRET is shorter than {MIN_SECRET_BYTES} bytes (RFC 7518 section 3.2): no HS256 user token is accepted with it; make one with `openssl rand -base64 48`"
             ));
         }
         let stores = settings.token_store != StoreChoice::Memory;
@@ -132,9 +132,9 @@ pub(super) fn is_loopback(base: &str) -> bool {
 }
 
 /// Tells which variables are set.
-impl fmt::Debug for Surroundings {
+impl fmt::Debug for AgentEnv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Surroundings")
+        f.debug_struct("AgentEnv")
             .field("instance", &self.instance)
             .field("machine_token", &self.machine_token.is_some())
             .field("encryption_key", &self.encryption_key.is_some())
@@ -148,12 +148,12 @@ impl fmt::Debug for Surroundings {
 mod tests {
     use super::*;
 
-    fn read(variables: &[(&str, &str)]) -> Result<Surroundings, String> {
+    fn read(variables: &[(&str, &str)]) -> Result<AgentEnv, String> {
         let variable = |name: &str| {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())
         };
-        Surroundings::read("edge", None, &variable).map_err(|error| error.to_string())
+        AgentEnv::read("edge", None, &variable).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -178,11 +178,11 @@ mod tests {
                 "{error}"
             );
         }
-        let shown = format!(
+        let redacted = format!(
             "{:?}",
             read(&[("RUNBEAM_MACHINE_TOKEN", "mt_secret")]).unwrap()
         );
-        assert!(!shown.contains("mt_"), "{shown}");
+        assert!(!redacted.contains("mt_"), "{redacted}");
     }
 
     #[test]

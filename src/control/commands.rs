@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
 
 use super::Agent;
-use super::address::{bases, configurable, is_of_this_cloud, shown};
-use super::held::{Held, Source};
+use super::active_token::{ActiveToken, Source};
+use super::address::{configured_addresses, is_configured_cloud, redacted, settable_address};
 use crate::gateway::Runbeam;
 use crate::runbeam::{
     EncryptionKeys, KeyError, MachineToken, RunbeamError, StoreError, UserTokens,
@@ -31,7 +31,7 @@ pub struct Authorization {
 
 /// A token that was taken, without itself.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Taken {
+pub struct AcceptedToken {
     /// The gateway's id in the cloud.
     pub gateway_id: String,
     /// Its code.
@@ -46,7 +46,7 @@ pub struct Taken {
 
 /// Why the agent does not do as told.
 #[derive(Debug, thiserror::Error)]
-pub enum OrderError {
+pub enum CommandError {
     /// `[runbeam]` is off.
     #[error("runbeam is off")]
     Disabled,
@@ -79,15 +79,15 @@ pub enum OrderError {
 impl Agent {
     /// Checks a user's token. A JWT must be of a trusted issuer: the configured cloud, and nobody
     /// else is asked anything. A Sanctum token only the cloud can check.
-    pub async fn check_user(&self, token: &str) -> Result<UserToken, OrderError> {
-        let settings = self.live.runbeam().ok_or(OrderError::Disabled)?;
+    pub async fn check_user(&self, token: &str) -> Result<UserToken, CommandError> {
+        let settings = self.live.runbeam().ok_or(CommandError::Disabled)?;
         if !is_sanctum_token(token) {
             let users = self.users.of(&settings, self)?;
             users.validate(token).await.map_err(|error| {
                 if error.is_unreachable() || error.is_timeout() {
-                    OrderError::Cloud(error)
+                    CommandError::Cloud(error)
                 } else {
-                    OrderError::UserToken(error)
+                    CommandError::UserToken(error)
                 }
             })?;
         }
@@ -99,14 +99,16 @@ impl Agent {
         &self,
         user: UserToken,
         authorization: Authorization,
-    ) -> Result<Taken, OrderError> {
-        let settings = self.live.runbeam().ok_or(OrderError::Disabled)?;
+    ) -> Result<AcceptedToken, CommandError> {
+        let settings = self.live.runbeam().ok_or(CommandError::Disabled)?;
         let key = authorization
             .encryption_key
             .as_ref()
             .map(|key| key.as_str());
         key.map(EncryptionKeys::parse).transpose()?;
-        let client = self.client_of_order(&settings).map_err(OrderError::Cloud)?;
+        let client = self
+            .command_client(&settings)
+            .map_err(CommandError::Cloud)?;
         let answer = client
             .authorize_gateway(
                 user.0.as_str(),
@@ -115,8 +117,8 @@ impl Agent {
                 authorization.metadata,
             )
             .await
-            .map_err(OrderError::Cloud)?;
-        let taken = Taken {
+            .map_err(CommandError::Cloud)?;
+        let taken = AcceptedToken {
             gateway_id: answer.gateway.id.clone(),
             gateway_code: answer.gateway.code.clone(),
             gateway_name: answer.gateway.name,
@@ -130,7 +132,7 @@ impl Agent {
             answer.gateway.code,
             answer.abilities,
         );
-        self.use_from_now_on(&settings, token, key).await?;
+        self.store_and_activate(&settings, token, key).await?;
         Ok(taken)
     }
 
@@ -141,43 +143,43 @@ impl Agent {
         token: MachineToken,
         key: Option<&str>,
         base: Option<&str>,
-    ) -> Result<(), OrderError> {
-        let settings = self.live.runbeam().ok_or(OrderError::Disabled)?;
+    ) -> Result<(), CommandError> {
+        let settings = self.live.runbeam().ok_or(CommandError::Disabled)?;
         if let Some(given) = base
-            && !is_of_this_cloud(&settings, given)
+            && !is_configured_cloud(&settings, given)
         {
-            return Err(OrderError::OtherCloud {
-                given: shown(given),
-                settable: configurable(given),
+            return Err(CommandError::OtherCloud {
+                given: redacted(given),
+                settable: settable_address(given),
                 configured: settings.cloud_api_base_url.clone(),
             });
         }
-        self.use_from_now_on(&settings, token, key).await
+        self.store_and_activate(&settings, token, key).await
     }
 
     /// Forgets the machine token, in memory and in every store. The cloud is not told.
-    pub async fn forget(&self) -> Result<(), OrderError> {
+    pub async fn forget(&self) -> Result<(), CommandError> {
         let settings = self.live.runbeam();
-        let _turn = self.turn.lock().await;
+        let _lock = self.token_lock.lock().await;
         let store = self.keeper.store(settings.as_ref()).await?;
         store.clear().await?;
-        let mut facts = self.facts();
-        facts.replace(None);
-        facts.environment_forgotten = true;
-        drop(facts);
-        self.news.send_replace(());
+        let mut state = self.state();
+        state.replace(None);
+        state.environment_token_forgotten = true;
+        drop(state);
+        self.token_changes.send_replace(());
         Ok(())
     }
 
     /// Stores a token, and only then uses it.
-    async fn use_from_now_on(
+    async fn store_and_activate(
         &self,
         settings: &Runbeam,
         token: MachineToken,
         key: Option<&str>,
-    ) -> Result<(), OrderError> {
+    ) -> Result<(), CommandError> {
         key.map(EncryptionKeys::parse).transpose()?;
-        let _turn = self.turn.lock().await;
+        let _lock = self.token_lock.lock().await;
         self.keeper.save(settings, &token, key).await?;
         if token.is_expired() {
             log::warn!(
@@ -185,19 +187,20 @@ impl Agent {
                 token.expires_at
             );
         }
-        self.facts().replace(Held::new(token, Source::Api, true));
-        self.news.send_replace(());
+        self.state()
+            .replace(ActiveToken::new(token, Source::Api, true));
+        self.token_changes.send_replace(());
         Ok(())
     }
 }
 
 /// The verifier of user tokens, with its key sets, kept while the settings stay the same.
 #[derive(Default)]
-pub(super) struct Users(Mutex<Option<(Vec<String>, Arc<UserTokens>)>>);
+pub(super) struct VerifierCache(Mutex<Option<(Vec<String>, Arc<UserTokens>)>>);
 
-impl Users {
-    fn of(&self, settings: &Runbeam, agent: &Agent) -> Result<Arc<UserTokens>, OrderError> {
-        let trusted = bases(settings);
+impl VerifierCache {
+    fn of(&self, settings: &Runbeam, agent: &Agent) -> Result<Arc<UserTokens>, CommandError> {
+        let trusted = configured_addresses(settings);
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, users)) = &*kept
             && *of == trusted
@@ -207,13 +210,13 @@ impl Users {
         let options = ValidationOptions {
             trusted_issuers: trusted.clone(),
             jwt_secret: agent
-                .surroundings
+                .env
                 .jwt_secret
                 .as_ref()
                 .map(|secret| secret.to_string()),
             ..ValidationOptions::default()
         };
-        let users = Arc::new(UserTokens::new(options).map_err(OrderError::Cloud)?);
+        let users = Arc::new(UserTokens::new(options).map_err(CommandError::Cloud)?);
         *kept = Some((trusted, users.clone()));
         Ok(users)
     }
