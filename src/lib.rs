@@ -1,8 +1,8 @@
 //! harmony-edge as a library: the rooms of the proxy, from configuration to answer.
 //!
 //! Arrows between the rooms point one way: `config` knows nobody, `auth` and `policy` know
-//! `config`, `gateway` knows all three, `proxy` and `management` know the gateway, and `server`
-//! puts them together.
+//! `config`, `gateway` knows all three, `listener`, `proxy` and `management` know the gateway, and
+//! `server` puts them together.
 
 pub mod auth;
 pub mod balance;
@@ -15,6 +15,7 @@ mod files;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;
+pub mod listener;
 pub mod management;
 pub mod policy;
 pub mod proxy;

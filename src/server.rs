@@ -2,7 +2,6 @@
 
 mod clock;
 mod drain;
-mod guard;
 mod handover;
 mod lifecycle;
 mod loopback;
@@ -10,7 +9,6 @@ mod notify;
 mod open_files;
 mod signals;
 mod sockets;
-mod tls;
 mod transfer;
 mod watcher;
 
@@ -39,22 +37,20 @@ use crate::auth::{Shared, SharedError};
 use crate::config::{self, Bind, Config, Network, Source};
 use crate::control::{Agent, AgentEnv};
 use crate::gateway::{self, Live, RootsError};
+use crate::listener::{Connection, Gates, Guarded, WRITE_TIMEOUT, http2_options};
 use crate::management::{ManagementApi, Protection};
-use crate::proxy::{Checks, Connection, Connections, Edge, PATIENCE, Probe};
+use crate::proxy::{Checks, Connections, Edge, Probe};
 use crate::telemetry::LogWriter;
 
 use drain::Lingering;
-use guard::{Gates, Guarded};
 use lifecycle::Lifecycle;
 use loopback::Loopback;
+use open_files::ConnectionLimits;
 use sockets::{Placing, Sockets};
 
 pub(crate) use handover::Directory;
 pub use handover::TakeOverError;
 pub use sockets::Inherited;
-
-#[cfg(fuzzing)]
-pub(crate) use guard::fuzzing;
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -186,11 +182,14 @@ impl EdgeServer {
             log,
         });
         let connections = Arc::<Connections>::default();
+        let limits = ConnectionLimits::new(config);
+        connections.set_limit(limits.upstreams());
         let upkeep = Upkeep {
             agent: Arc::new(Agent::new(live.clone(), start.agent_env)),
             live: live.clone(),
-            gates: Arc::new(Gates::new(&live, connections.clone())),
+            gates: Arc::new(Gates::new(&live, limits.networks())),
             connections,
+            limits,
             lifecycle: lifecycle.clone(),
         };
         let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
@@ -267,7 +266,7 @@ fn proxy_service(
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     proxy.server_options = Some(options);
-    proxy.h2_options = Some(guard::http2_options());
+    proxy.h2_options = Some(http2_options());
     let app = Lingering(Arc::new(proxy));
     let app = Guarded::new(app, upkeep.live.clone(), upkeep.gates.clone());
     let mut service = Service::new("proxy".to_owned(), app);
@@ -339,7 +338,7 @@ impl ServeHttp for Told {
         {
             connection.progress().head_is_complete();
         }
-        session.set_write_timeout(Some(PATIENCE));
+        session.set_write_timeout(Some(WRITE_TIMEOUT));
         self.0.response(session).await
     }
 }
@@ -350,6 +349,7 @@ struct Upkeep {
     agent: Arc<Agent>,
     connections: Arc<Connections>,
     gates: Arc<Gates>,
+    limits: ConnectionLimits,
     lifecycle: Arc<Lifecycle>,
 }
 
@@ -377,7 +377,8 @@ impl BackgroundService for Upkeep {
             names,
             key_sets,
             self.connections.run(),
-            self.gates.run(&self.live),
+            self.gates.run(),
+            self.limits.run(&self.live, &self.gates, &self.connections),
             checks.run(stopping),
             watching,
             agent

@@ -19,9 +19,7 @@ use pingora::{Error, ErrorType};
 use pingora_proxy::Session;
 use tokio::time::{Sleep, sleep_until};
 
-use super::backlog::{Backlog, Hold};
-use super::connection::{Connection, Stalled};
-use super::cut::Cut;
+use crate::listener::{Backlog, Connection, Cut, Hold, Stalled};
 use crate::proxy::request::head;
 
 /// The time that a client has before its rate counts.
@@ -243,7 +241,7 @@ pub(super) fn too_slow() -> Box<Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::{ClientLimits, Clock};
+    use crate::listener::{ClientLimits, Clock};
 
     const SECOND: Duration = Duration::from_secs(1);
 

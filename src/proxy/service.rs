@@ -11,10 +11,10 @@ use pingora::{Error, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use crate::gateway::{Live, Target};
+use crate::listener::{Connection, WRITE_TIMEOUT};
 
-use super::PATIENCE;
 use super::body_rate::BodyRate;
-use super::connection::Connection;
+use super::forward::connection_auth::Bound;
 use super::forward::pool::Connections;
 use super::forward::{failure, headers};
 use super::local::echo;
@@ -53,10 +53,12 @@ impl Edge {
     ) -> pingora::Result<bool> {
         if session.as_http1().is_none() {
             // One stream may stall while its connection does not.
-            session.set_write_timeout(Some(PATIENCE));
+            session.set_write_timeout(Some(WRITE_TIMEOUT));
         } else if let Some(connection) = Connection::of(session.digest()) {
             connection.progress().head_is_complete();
-            connection.bound().close_overdue();
+            if let Some(bound) = Bound::of(connection) {
+                bound.close_overdue();
+            }
         }
         ctx.body_rate = BodyRate::of(session);
         ctx.peer = headers::inet(session.client_addr()).or(ctx.peer);

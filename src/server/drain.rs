@@ -19,7 +19,7 @@ use pingora::server::ShutdownWatch;
 use tokio::signal::unix::SignalKind;
 
 use super::signals::listen;
-use crate::proxy::Connection;
+use crate::listener::Connection;
 
 /// How long nothing must have been in flight: a request whose head has just been read is not
 /// counted yet.

@@ -3,12 +3,72 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::config::Config;
+use crate::gateway::Live;
+use crate::listener::Gates;
+use crate::proxy::Connections;
+
 /// What is kept for everything but connections of clients and to upstreams: those that are accepted
 /// to be refused, health checks, key sets, logs, listeners.
 const RESERVE: u64 = 500;
 
+/// Connections to a listener, unless it says otherwise; to the management network.
+const LIMIT: usize = 10_000;
+const MANAGEMENT_LIMIT: usize = 1_000;
+
+/// Holds the connections of clients and those to upstreams, which share the descriptors, to their
+/// limits.
+pub(super) struct ConnectionLimits {
+    /// File descriptors that the process may have.
+    open_files: Option<u64>,
+    wanted: Wanted,
+    limits: Limits,
+}
+
+impl ConnectionLimits {
+    /// Those of a process that starts.
+    pub(super) fn new(config: &Config) -> Self {
+        let (open_files, wanted) = (raise(), Wanted::of(config));
+        Self {
+            open_files,
+            limits: wanted.clone().within(open_files),
+            wanted,
+        }
+    }
+
+    /// Connections of clients, by network.
+    pub(super) fn networks(&self) -> &[usize] {
+        &self.limits.networks
+    }
+
+    /// Connections to upstreams.
+    pub(super) fn upstreams(&self) -> usize {
+        self.limits.upstreams
+    }
+
+    /// Sets them after every reload, for as long as the process lives.
+    pub(super) async fn run(&self, live: &Live, gates: &Gates, upstreams: &Connections) {
+        let mut generations = live.changes();
+        let (mut wanted, mut limits) = (self.wanted.clone(), self.limits.clone());
+        loop {
+            let config = live.config();
+            let now = Wanted::of(&config);
+            // What is wanted as before fits as before, and was told of.
+            if now != wanted {
+                limits = now.clone().within(self.open_files);
+                wanted = now;
+            }
+            gates.set_limits(&config.networks, &limits.networks);
+            upstreams.set_limit(limits.upstreams);
+            if generations.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
 /// Raises the limit as far as the system lets us. The one that holds; `None`: there is none.
-pub(super) fn raise() -> Option<u64> {
+fn raise() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let wanted = Rlimit {
         current: limit.maximum,
@@ -28,26 +88,43 @@ const UPSTREAMS: usize = 15_000;
 
 /// How many connections there may be at a time, as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wanted {
+struct Wanted {
     /// Of clients, by network.
-    pub(super) networks: Vec<usize>,
+    networks: Vec<usize>,
     /// To upstreams, in all; `None`: as many as there is room for, up to 15,000.
-    pub(super) upstreams: Option<usize>,
+    upstreams: Option<usize>,
 }
 
 /// How many connections there may be at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Limits {
+struct Limits {
     /// Of clients, by network.
-    pub(super) networks: Vec<usize>,
+    networks: Vec<usize>,
     /// To upstreams, in all.
-    pub(super) upstreams: usize,
+    upstreams: usize,
 }
 
 impl Wanted {
+    fn of(config: &Config) -> Self {
+        let management = config.management.as_ref().map(|settings| &settings.network);
+        let networks = config.networks.iter().map(|network| {
+            let of_management = management == Some(&network.name);
+            let default = if of_management {
+                MANAGEMENT_LIMIT
+            } else {
+                LIMIT
+            };
+            network.max_connections.unwrap_or(default)
+        });
+        Self {
+            networks: networks.collect(),
+            upstreams: config.max_upstream_connections,
+        }
+    }
+
     /// Made as much smaller as it takes to keep to the limit of open files: however many connections
     /// there are, one more can be accepted. Warns where what is configured cannot be met.
-    pub(super) fn within(self, open_files: Option<u64>) -> Limits {
+    fn within(self, open_files: Option<u64>) -> Limits {
         let mut limits = Limits {
             networks: self.networks,
             upstreams: self.upstreams.unwrap_or(UPSTREAMS),

@@ -18,7 +18,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("policy", &["config"]),
     ("balance", &["config"]),
     ("gateway", &["auth", "policy", "balance", "config", "files", "telemetry"]),
-    ("proxy", &["gateway", "balance", "auth", "policy", "telemetry"]),
+    ("listener", &["gateway", "auth", "policy", "config", "telemetry"]),
+    ("proxy", &["listener", "gateway", "balance", "auth", "policy", "telemetry"]),
     ("runbeam", &["auth", "files"]),
     ("control", &["gateway", "runbeam", "telemetry"]),
     ("management", &["gateway", "control", "runbeam", "telemetry"]),
@@ -32,6 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "policy",
             "balance",
             "gateway",
+            "listener",
             "proxy",
             "management",
             "control",
@@ -44,7 +46,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const TOP: &[&str] = &["main", "lib", "cli", "demo", "fuzzing"];
 
 /// Who may name Pingora.
-const NAMES_PINGORA: &[&str] = &["server", "proxy", "management", "control", "demo"];
+const NAMES_PINGORA: &[&str] = &["server", "listener", "proxy", "management", "control", "demo"];
 
 /// A source file without its tests.
 struct Source {

@@ -10,6 +10,7 @@ use http::header::HeaderName;
 
 use super::pool::Link;
 use crate::gateway::Upstream;
+use crate::listener::Connection;
 use crate::proxy::forward::pool::idle::is_quiet;
 
 /// Whether a request, in its `Authorization`, or an answer, in its `WWW-Authenticate`, has to do with
@@ -46,6 +47,18 @@ struct Held {
 }
 
 impl Bound {
+    /// What is bound to a client's connection; `None`: nothing was yet.
+    pub(crate) fn of(client: &Connection) -> Option<&Self> {
+        client.extension()
+    }
+
+    /// Binds a connection to an upstream to a client's.
+    pub(super) fn bind(client: &Connection, link: Link, upstream: &Upstream) {
+        if let Some(bound) = client.extension_or_default::<Self>() {
+            bound.hold(link, upstream);
+        }
+    }
+
     /// Whether there is one to this upstream.
     pub(crate) fn is_to(&self, upstream: &Upstream) -> bool {
         self.held()
@@ -73,7 +86,7 @@ impl Bound {
     }
 
     /// Holds this one, until it is taken or the client's connection ends.
-    pub(crate) fn hold(&self, link: Link, upstream: &Upstream) {
+    fn hold(&self, link: Link, upstream: &Upstream) {
         link.deadline.rest();
         let url = &upstream.url;
         let (host, port) = (url.host.clone(), url.port);

@@ -20,7 +20,7 @@ use pingora_proxy::Session;
 
 use super::duplex::{self, Outbox};
 use super::{connection_auth, failure, target};
-use crate::proxy::connection::Connection;
+use crate::listener::Connection;
 use crate::proxy::request::context::Context;
 use crate::proxy::request::head;
 

@@ -6,7 +6,7 @@ use http::StatusCode;
 use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
 
-use crate::proxy::malformed::Malformed;
+use crate::listener::Malformed;
 use crate::proxy::request::context::Context;
 use crate::proxy::request::rejection::{self, Refusal};
 

@@ -27,10 +27,11 @@ use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
 use tokio::time::timeout;
 
+use crate::listener::Connection;
 use crate::proxy::Edge;
 use crate::proxy::body_rate::BodyRate;
-use crate::proxy::connection::Connection;
 use crate::proxy::request::context::Context;
+use connection_auth::Bound;
 use exchange::Exchange;
 use pool::Link;
 
@@ -52,8 +53,10 @@ impl Edge {
         ctx: &mut Context,
     ) -> pingora::Result<()> {
         await_body(session, ctx).await?;
-        if let Some(client) = binding(session, ctx).filter(|client| client.bound().is_held()) {
-            ctx.choose_bound(client.bound());
+        if let Some(client) = binding(session, ctx)
+            && let Some(bound) = Bound::of(&client).filter(|bound| bound.is_held())
+        {
+            ctx.choose_bound(bound);
         }
         let mut attempts = 1;
         loop {
@@ -88,7 +91,7 @@ impl Edge {
         let client = binding(session, ctx);
         let bound = client
             .as_ref()
-            .and_then(|client| client.bound().take(&upstream));
+            .and_then(|client| Bound::of(client)?.take(&upstream));
         let is_bound = bound.is_some();
         let (link, kept) = match bound.or_else(|| self.connections.kept(&upstream, address)) {
             Some(link) => (link, true),
@@ -130,7 +133,7 @@ impl Edge {
             permit,
         };
         match client {
-            Some(client) if binds => client.bound().hold(link, &upstream),
+            Some(client) if binds => Bound::bind(&client, link, &upstream),
             _ if binds => {}
             _ => self.keep(link, suspicious),
         }

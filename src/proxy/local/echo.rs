@@ -8,7 +8,7 @@ use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 use serde_json::{Map, Value, json};
 
-use crate::proxy::PATIENCE;
+use crate::listener::WRITE_TIMEOUT;
 use crate::proxy::body_rate::{self, BodyRate};
 use crate::proxy::forward::headers;
 use crate::proxy::request::context::Context;
@@ -56,7 +56,7 @@ pub(crate) async fn answer(session: &mut Session, ctx: &mut Context) -> pingora:
     let mut total = 0;
     loop {
         // Over HTTP/2, Pingora would wait for ever.
-        let reading = tokio::time::timeout(PATIENCE, session.read_request_body());
+        let reading = tokio::time::timeout(WRITE_TIMEOUT, session.read_request_body());
         let reading = async { reading.await.unwrap_or_else(|_| Err(body_rate::too_slow())) };
         let bytes = match BodyRate::read(&mut ctx.body_rate, reading).await {
             Ok(Some(bytes)) => bytes,

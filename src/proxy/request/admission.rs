@@ -11,8 +11,8 @@ use super::rejection::Refusal;
 use super::{client_address, reserved_headers};
 use crate::auth::{Admission, Chain};
 use crate::gateway::{self, Stage};
+use crate::listener::Connection;
 use crate::proxy::Edge;
-use crate::proxy::connection::Connection;
 use crate::proxy::forward::headers;
 
 impl Edge {

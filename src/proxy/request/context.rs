@@ -16,8 +16,6 @@ use pingora::{Error, ErrorType};
 
 use super::head::Head;
 use crate::proxy::body_rate::BodyRate;
-use crate::proxy::client_limits::InProgress;
-use crate::proxy::connection::Connection;
 use crate::proxy::forward::connection_auth::Bound;
 use crate::proxy::forward::deadline::Deadline;
 use crate::proxy::forward::headers::X_FORWARDED_PROTO;
@@ -25,6 +23,7 @@ use crate::proxy::forward::headers::X_FORWARDED_PROTO;
 use crate::auth::{CredentialPlace, Identity, Presented, VerifiedPlaces};
 use crate::balance::{Key, Pick};
 use crate::gateway::{Backend, ClientCa, Gateway, Route, Upstream};
+use crate::listener::{Connection, InProgress};
 use crate::policy::Facts;
 use crate::proxy::forward::stripped_credentials;
 

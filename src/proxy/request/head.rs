@@ -13,11 +13,8 @@ use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
 use crate::auth::is_tchar;
+use crate::listener::{MAX_FIELDS, MAX_HEAD};
 
-/// Largest header block, bytes.
-pub const MAX_HEAD: usize = 64 * 1024;
-/// Most header fields.
-pub const MAX_FIELDS: usize = 100;
 /// Most fields that `Connection` may name.
 const MAX_NOMINATIONS: usize = 9;
 /// Fields that it may not name.

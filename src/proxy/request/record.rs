@@ -6,6 +6,7 @@ use pingora_proxy::Session;
 
 use super::context::Context;
 use super::head::Head;
+use crate::listener::refused_path;
 use crate::telemetry::{Metrics, access};
 
 /// Counts it, and writes its record.
@@ -50,42 +51,4 @@ pub(crate) fn finished(session: &Session, ctx: &Context, metrics: &Metrics) {
         reason: ctx.reason,
         request_id: ctx.request_id.as_ref().and_then(|id| id.to_str().ok()),
     });
-}
-
-/// The path of a target that was refused before it had a canonical one: as it came, without its
-/// query and, of an absolute-form target, without its authority, either of which may hold a secret.
-pub fn refused_path(target: &[u8]) -> Option<&[u8]> {
-    let path = match memchr::memmem::find(target, b"://") {
-        Some(at) if !target.starts_with(b"/") => {
-            let rest = &target[at + 3..];
-            &rest[memchr::memchr3(b'/', b'?', b'#', rest)?..]
-        }
-        _ => target,
-    };
-    let end = memchr::memchr2(b'?', b'#', path).unwrap_or(path.len());
-    path.starts_with(b"/").then(|| &path[..end])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refused_path_is_shown_without_what_may_be_secret() {
-        for (target, path) in [
-            ("/a/..%2fb", Some("/a/..%2fb")),
-            ("/a b?token=x", Some("/a b")),
-            ("/a#?x", Some("/a")),
-            ("/a?u=http://h/x", Some("/a")),
-            ("http://user:pw@h/a?x", Some("/a")),
-            ("http://user:pw@h?x=/y", None),
-            ("http://user:pw@h", None),
-            ("user:pw@h", None),
-            ("*", None),
-            ("", None),
-        ] {
-            let found = refused_path(target.as_bytes());
-            assert_eq!(found, path.map(str::as_bytes), "{target}");
-        }
-    }
 }

@@ -16,8 +16,8 @@ use super::context::Context;
 use super::head::{Head, HeadError};
 use crate::auth::Denial;
 use crate::gateway::PathError;
+use crate::listener::Connection;
 use crate::policy::Refused;
-use crate::proxy::connection::Connection;
 use crate::proxy::forward::headers::SPELLED_REQUEST_ID;
 
 /// How long a client may go on with a body that nobody wants, so that it gets to read its answer:

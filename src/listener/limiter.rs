@@ -8,16 +8,20 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
+use super::WRITE_TIMEOUT;
+use super::client_limits::ClientLimits;
+use super::close_reason::Cut;
+use super::connection::Connection;
+use super::state::{Limits, Spare};
 use crate::config::Bind;
 use crate::policy::counted;
-use crate::proxy::{ClientLimits, Connection, Cut, Limits, PATIENCE, Spare};
 use crate::telemetry::NetworkMetrics;
 
 const LIMITS: Limits = Limits {
     head: Duration::from_secs(10),
     // Pingora holds HTTP/1 to the same.
     idle: Duration::from_secs(60),
-    write: PATIENCE,
+    write: WRITE_TIMEOUT,
 };
 /// A later head that takes longer than this is no client in a hurry.
 const SLOW: Duration = Duration::from_secs(1);
@@ -284,7 +288,7 @@ impl Drop for Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::Clock;
+    use crate::listener::state::Clock;
 
     struct Bench {
         gate: Arc<Gate>,

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use http::Version;
 
+use super::malformed::Malformed;
 use crate::auth::is_tchar;
 use crate::gateway::Live;
-use crate::proxy::{Malformed, refused_path};
 use crate::telemetry::access;
 
 /// Where to count them, and whose they are.
@@ -80,6 +80,20 @@ fn method_and_target(head: &[u8]) -> (Option<&str>, &[u8]) {
     (method, line.get(first + 1..last).unwrap_or_default())
 }
 
+/// The path of a target that was refused before it had a canonical one: as it came, without its
+/// query and, of an absolute-form target, without its authority, either of which may hold a secret.
+pub fn refused_path(target: &[u8]) -> Option<&[u8]> {
+    let path = match memchr::memmem::find(target, b"://") {
+        Some(at) if !target.starts_with(b"/") => {
+            let rest = &target[at + 3..];
+            &rest[memchr::memchr3(b'/', b'?', b'#', rest)?..]
+        }
+        _ => target,
+    };
+    let end = memchr::memchr2(b'?', b'#', path).unwrap_or(path.len());
+    path.starts_with(b"/").then(|| &path[..end])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +113,25 @@ mod tests {
                 (method, target.as_bytes()),
                 "{head:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_refused_path_is_shown_without_what_may_be_secret() {
+        for (target, path) in [
+            ("/a/..%2fb", Some("/a/..%2fb")),
+            ("/a b?token=x", Some("/a b")),
+            ("/a#?x", Some("/a")),
+            ("/a?u=http://h/x", Some("/a")),
+            ("http://user:pw@h/a?x", Some("/a")),
+            ("http://user:pw@h?x=/y", None),
+            ("http://user:pw@h", None),
+            ("user:pw@h", None),
+            ("*", None),
+            ("", None),
+        ] {
+            let found = refused_path(target.as_bytes());
+            assert_eq!(found, path.map(str::as_bytes), "{target}");
         }
     }
 }

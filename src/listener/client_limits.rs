@@ -30,7 +30,7 @@ pub struct ClientLimits {
 
 /// While this lives, a request counts for its client.
 #[derive(Debug)]
-pub(crate) struct InProgress(Option<(Arc<ClientLimits>, IpAddr)>);
+pub struct InProgress(Option<(Arc<ClientLimits>, IpAddr)>);
 
 impl ClientLimits {
     /// `min_body_rate`: bytes a second that the body of a request must come at, 0: no minimum.
@@ -58,14 +58,14 @@ impl ClientLimits {
     }
 
     /// Bytes a second that a body must come at; `None`: no minimum.
-    pub(super) fn min_body_rate(&self) -> Option<u64> {
+    pub fn min_body_rate(&self) -> Option<u64> {
         let rate = self.min_body_rate.load(Ordering::Relaxed);
         (rate > 0).then_some(rate)
     }
 
     /// Begins a request of a client behind a trusted proxy or over HTTP/2; `None`: it has as many in progress as
     /// it may. Clients whose address is not known count as one.
-    pub(super) fn enter(self: &Arc<Self>, client: Option<IpAddr>) -> Option<InProgress> {
+    pub fn enter(self: &Arc<Self>, client: Option<IpAddr>) -> Option<InProgress> {
         let Some(limit) = self.per_address() else {
             return Some(InProgress(None));
         };

@@ -13,16 +13,17 @@ use pingora::protocols::{
 };
 use pingora::server::ShutdownWatch;
 
-use super::http2::MAX_MALFORMED;
-use super::refusals::Refusals;
-use super::stream::Watched;
-use crate::proxy::{Connection, Cut};
+use super::MAX_MALFORMED;
+use crate::listener::close_reason::Cut;
+use crate::listener::connection::Connection;
+use crate::listener::refusals::Refusals;
+use crate::listener::stream::Watched;
 
 /// How long a client has to take the last frame of a connection that is ended for its errors.
 const LAST_FRAME: Duration = Duration::from_secs(1);
 
 /// Serves the streams of a connection until it ends.
-pub(super) async fn serve<A, S>(
+pub(in crate::listener) async fn serve<A, S>(
     app: &Arc<A>,
     stream: Box<Watched<S>>,
     connection: &Connection,

@@ -7,12 +7,19 @@
 //! they came, and nothing behind the end of a request reaches whoever serves it. What a field says
 //! is other modules' business.
 
+mod absolute_form;
 mod chunks;
+mod heads;
 
+use super::malformed::Malformed;
 use crate::auth::is_tchar;
-use crate::proxy::{MAX_FIELDS, MAX_HEAD, Malformed};
 
 use chunks::Chunks;
+
+/// Largest header block, bytes.
+pub const MAX_HEAD: usize = 64 * 1024;
+/// Most header fields.
+pub const MAX_FIELDS: usize = 100;
 
 /// How far a head has been read. A new one may begin wherever the last request ended.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::cut::Cut;
+use super::close_reason::Cut;
 
 /// The time as the guard last saw it: as exact as its rounds are frequent, and a single load.
 #[derive(Debug)]
@@ -205,7 +205,7 @@ impl Progress {
     }
 
     /// HTTP/2: streams that are being served.
-    pub(super) fn streams(&self) -> usize {
+    pub fn streams(&self) -> usize {
         self.streams.load(Ordering::Relaxed) as usize
     }
 

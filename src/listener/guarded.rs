@@ -1,23 +1,4 @@
-//! What stands between Pingora's accept and the application: limits on connections that Pingora has
-//! none for, and what an HTTP/1 connection carries that is no request.
-//!
-//! A head has ten seconds however it trickles, an idle connection a minute, a listener a number of
-//! connections. Of a request, the stream sees where it ends and whether its bytes are one; the
-//! application of what it makes of it, and a sweeper ends what makes no headway. A request costs no
-//! timer, no lock and no allocation.
-
-mod absolute;
-mod accept;
-mod answer;
-mod frames;
-#[cfg(fuzzing)]
-pub(crate) mod fuzzing;
-mod gate;
-mod heads;
-mod http1;
-mod http2;
-mod refusals;
-mod stream;
+//! The application behind the gates: a connection from accept to the requests that it carries.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -35,22 +16,15 @@ use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{GetProxyDigest, GetSocketDigest, IO, Stream};
 use pingora::server::ShutdownWatch;
 
-use crate::config::Config;
+use super::close_reason::Cut;
+use super::connection::Connection;
+use super::limiter::Admission;
+use super::limiters::Gates;
+use super::refusals::Refusals;
+use super::state::{Phase, Progress};
+use super::stream::Watched;
+use super::{http2, tls};
 use crate::gateway::{Listener, Live};
-use crate::proxy::{ClientLimits, Clock, Connection, Connections, Cut, Phase, Progress};
-
-use super::open_files::{self, Limits, Wanted};
-use super::tls;
-use gate::{Admission, Gate};
-use refusals::Refusals;
-use stream::Watched;
-
-pub(super) use http2::options as http2_options;
-
-/// How often connections are looked at.
-const TICK: Duration = Duration::from_millis(250);
-/// How often the log hears of a listener that closes connections.
-const REPORT: Duration = Duration::from_secs(10);
 
 /// What a request has to end in once its client is found not to read, record and all.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
@@ -58,160 +32,8 @@ const LAST_MOMENT: Duration = Duration::from_secs(1);
 /// What Pingora holds idle connections to, in seconds, where it awaits a head itself.
 const KEEP_ALIVE: u64 = 60;
 
-/// Connections to a listener, unless it says otherwise; to the management network.
-const LIMIT: usize = 10_000;
-const MANAGEMENT_LIMIT: usize = 1_000;
-
-/// The gates of all listeners, and the clock that they go by.
-pub(super) struct Gates {
-    clock: Arc<Clock>,
-    all: Vec<Arc<Gate>>,
-    /// Those to upstreams, which share the descriptors with the clients'.
-    upstreams: Arc<Connections>,
-    /// File descriptors that the process may have.
-    open_files: Option<u64>,
-}
-
-impl Gates {
-    /// One for each network.
-    pub(super) fn new(live: &Live, upstreams: Arc<Connections>) -> Self {
-        let config = live.config();
-        let open_files = open_files::raise();
-        let Limits {
-            networks: limits,
-            upstreams: most,
-        } = wanted(&config).within(open_files);
-        upstreams.set_limit(most);
-        let gates = config.networks.iter().zip(limits).map(|(network, limit)| {
-            let metrics = live.metrics().network(&network.name);
-            let clients =
-                ClientLimits::new(network.min_body_rate, network.max_connections_per_address);
-            Arc::new(Gate::new(network.bind.clone(), limit, clients, metrics))
-        });
-        Self {
-            clock: Arc::default(),
-            all: gates.collect(),
-            upstreams,
-            open_files,
-        }
-    }
-
-    /// Ends what makes no headway, for as long as the process lives.
-    pub(super) async fn run(&self, live: &Live) {
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        let mut config = live.config();
-        let mut reported = (0, self.closed());
-        loop {
-            tick.tick().await;
-            self.clock.turn();
-            let now = live.config();
-            if !Arc::ptr_eq(&config, &now) {
-                // What is wanted as before fits as before, and was told of.
-                if wanted(&config) != wanted(&now) {
-                    self.adjust(&now);
-                }
-                self.hold_clients(&now);
-                config = now;
-            }
-            for gate in &self.all {
-                gate.sweep();
-            }
-            if u128::from(self.clock.millis().saturating_sub(reported.0)) >= REPORT.as_millis() {
-                let closed = self.closed();
-                self.report(&reported.1, &closed);
-                reported = (self.clock.millis(), closed);
-            }
-        }
-    }
-
-    /// A reload may change how many connections there may be.
-    fn adjust(&self, config: &Config) {
-        let limits = wanted(config).within(self.open_files);
-        self.upstreams.set_limit(limits.upstreams);
-        for (network, limit) in config.networks.iter().zip(limits.networks) {
-            if let Some(gate) = self.of_network(&network.name) {
-                gate.set_limit(limit);
-            }
-        }
-    }
-
-    /// And what networks hold their clients to.
-    fn hold_clients(&self, config: &Config) {
-        for network in &config.networks {
-            if let Some(gate) = self.of_network(&network.name) {
-                gate.clients()
-                    .set(network.min_body_rate, network.max_connections_per_address);
-            }
-        }
-    }
-
-    fn of_network(&self, name: &str) -> Option<&Arc<Gate>> {
-        self.all.iter().find(|gate| gate.network() == name)
-    }
-
-    fn of(&self, socket: &Socket) -> Option<&Arc<Gate>> {
-        let digest = socket.get_socket_digest();
-        let local = digest.as_ref().and_then(|digest| digest.local_addr());
-        match local.and_then(|local| local.as_inet()) {
-            Some(local) => {
-                let mut gates = self.all.iter();
-                let exact = gates.find(|gate| gate.is_bound_to(*local));
-                exact.or_else(|| self.all.iter().find(|gate| gate.is_at_port(local.port())))
-            }
-            // A Unix socket: only the management network may have one.
-            None => self.all.iter().find(|gate| gate.is_unix()),
-        }
-    }
-
-    fn closed(&self) -> Vec<Vec<(&'static str, u64)>> {
-        let closed = self.all.iter().map(|gate| gate.metrics().closed());
-        closed.collect()
-    }
-
-    fn report(&self, before: &[Vec<(&'static str, u64)>], after: &[Vec<(&'static str, u64)>]) {
-        for (place, gate) in self.all.iter().enumerate() {
-            let (Some(before), Some(after)) = (before.get(place), after.get(place)) else {
-                continue;
-            };
-            let fresh = after.iter().filter_map(|(label, count)| {
-                let known = before.iter().find(|(other, _)| other == label);
-                let more = count - known.map_or(0, |(_, count)| *count);
-                // That is how a quiet connection ends.
-                (more > 0 && *label != "idle").then(|| format!("{label} {more}"))
-            });
-            let fresh: Vec<String> = fresh.collect();
-            if !fresh.is_empty() {
-                let (network, seconds) = (gate.network(), REPORT.as_secs());
-                log::warn!(
-                    "network {network}: connections closed in the last {seconds} s: {}",
-                    fresh.join(", ")
-                );
-            }
-        }
-    }
-}
-
-/// How many connections each network takes, and how many there may be to upstreams, as configured.
-fn wanted(config: &Config) -> Wanted {
-    let management = config.management.as_ref().map(|settings| &settings.network);
-    let networks = config.networks.iter().map(|network| {
-        let of_management = management == Some(&network.name);
-        let default = if of_management {
-            MANAGEMENT_LIMIT
-        } else {
-            LIMIT
-        };
-        network.max_connections.unwrap_or(default)
-    });
-    Wanted {
-        networks: networks.collect(),
-        upstreams: config.max_upstream_connections,
-    }
-}
-
 /// An application behind gates, and behind TLS where the gateway says so.
-pub(super) struct Guarded<A> {
+pub struct Guarded<A> {
     app: Arc<A>,
     live: Arc<Live>,
     gates: Arc<Gates>,
@@ -220,7 +42,8 @@ pub(super) struct Guarded<A> {
 }
 
 impl<A> Guarded<A> {
-    pub(super) fn new(app: A, live: Arc<Live>, gates: Arc<Gates>) -> Self {
+    /// Serves what comes through these gates with `app`.
+    pub fn new(app: A, live: Arc<Live>, gates: Arc<Gates>) -> Self {
         Self {
             app: Arc::new(app),
             any_tls: live.config().networks.iter().any(|it| it.tls.is_some()),
@@ -313,7 +136,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
         shutdown: &ShutdownWatch,
     ) -> Option<()> {
         let Some(mut begun) = stream.first_head().await.ok()? else {
-            Box::pin(accept::serve(
+            Box::pin(http2::serve(
                 &self.app, stream, connection, refusals, shutdown,
             ))
             .await;

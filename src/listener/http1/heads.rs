@@ -10,13 +10,12 @@ use bytes::{Buf, BytesMut};
 use pingora::protocols::{IO, Ssl};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 
-use super::absolute::with_host_of_target;
-use super::answer::answer;
-use super::frames::PREFACE;
-use super::http1;
-use super::http2::Http2;
-use super::stream::Watched;
-use crate::proxy::Malformed;
+use super::Head;
+use super::absolute_form::with_host_of_target;
+use crate::listener::error_response::answer;
+use crate::listener::http2::{Http2, PREFACE};
+use crate::listener::malformed::Malformed;
+use crate::listener::stream::Watched;
 
 /// Room for a usual head.
 const USUAL_HEAD: usize = 2 * 1024;
@@ -27,12 +26,12 @@ const DRAIN_BYTES: usize = 256 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// A head that is there as a whole, with what has come of its body; or why it is none.
-pub(super) type Begun = Result<BytesMut, Malformed>;
+pub(in crate::listener) type Begun = Result<BytesMut, Malformed>;
 
 impl<S: IO> Watched<S> {
     /// Waits for the first head; `None`: this is HTTP/2. What serves a request takes many times the
     /// memory of this, so it begins only then.
-    pub(super) async fn first_head(&mut self) -> io::Result<Option<Begun>> {
+    pub(in crate::listener) async fn first_head(&mut self) -> io::Result<Option<Begun>> {
         if self.http2.is_some() {
             return Ok(None);
         }
@@ -57,9 +56,9 @@ impl<S: IO> Watched<S> {
     }
 
     /// Waits for another head, behind a request that is over. What is none stays in `front`.
-    pub(super) async fn next_head(&mut self) -> io::Result<Begun> {
+    pub(in crate::listener) async fn next_head(&mut self) -> io::Result<Begun> {
         let mut head = std::mem::take(&mut self.front);
-        let mut reader = http1::Head::default();
+        let mut reader = Head::default();
         let mut begun = false;
         loop {
             if !begun {
@@ -86,7 +85,7 @@ impl<S: IO> Watched<S> {
     }
 
     /// A request begins: what has come behind it is the next one's.
-    fn begin(&mut self, mut head: BytesMut, mut end: usize, reader: &http1::Head) -> Begun {
+    fn begin(&mut self, mut head: BytesMut, mut end: usize, reader: &Head) -> Begun {
         if reader.is_absolute()
             && let Some(changed) = with_host_of_target(&head[..end])
         {
@@ -110,7 +109,7 @@ impl<S: IO> Watched<S> {
     }
 
     /// Whether the request at hand was read to its end, so that another one may begin.
-    pub(super) fn is_between_requests(&self) -> bool {
+    pub(in crate::listener) fn is_between_requests(&self) -> bool {
         self.rest.is_nothing() && !self.connection.progress().has_switched()
     }
 
@@ -131,7 +130,7 @@ impl<S: IO> Watched<S> {
     }
 
     /// Answers a head that is none, and ends the connection so that the client can read it.
-    pub(super) async fn refuse(&mut self, malformed: Malformed) {
+    pub(in crate::listener) async fn refuse(&mut self, malformed: Malformed) {
         let answer = answer(malformed.status());
         let stream = &mut self.stream;
         let telling = async {

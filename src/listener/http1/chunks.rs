@@ -1,14 +1,14 @@
 //! The chunks of a body (RFC 9112 section 7.1), read strictly.
 
 use crate::auth::is_tchar;
-use crate::proxy::Malformed;
+use crate::listener::malformed::Malformed;
 
 /// Most digits of a chunk's size: what fits into 64 bits.
 const MAX_DIGITS: u8 = 16;
 
 /// Where in which chunk the body is.
 #[derive(Debug, Default)]
-pub(in crate::server::guard) struct Chunks {
+pub(in crate::listener) struct Chunks {
     at: At,
     /// Bytes of data that are still to come in the chunk at hand.
     size: u64,

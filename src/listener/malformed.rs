@@ -43,7 +43,7 @@ impl Malformed {
     }
 
     /// Whether this is why the body of a request could not be read.
-    pub(super) fn of(error: &Error) -> Option<Self> {
+    pub fn of(error: &Error) -> Option<Self> {
         let error = error.root_cause().downcast_ref::<io::Error>()?;
         error.get_ref()?.downcast_ref().copied()
     }

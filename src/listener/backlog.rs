@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 const LONG: Duration = Duration::from_millis(250);
 
 /// Since when a body has been left unread; `None`: it is being read.
-pub(super) type Hold = Mutex<Option<Instant>>;
+pub type Hold = Mutex<Option<Instant>>;
 
 /// The bodies of one connection.
 #[derive(Debug, Default)]
-pub(super) struct Backlog(Mutex<Bodies>);
+pub struct Backlog(Mutex<Bodies>);
 
 #[derive(Debug, Default)]
 struct Bodies {
@@ -26,20 +26,20 @@ struct Bodies {
 
 impl Backlog {
     /// Another body, which nobody reads yet.
-    pub(super) fn add(&self) -> Arc<Hold> {
+    pub fn add(&self) -> Arc<Hold> {
         let hold = Arc::new(Mutex::new(Some(Instant::now())));
         lock(&self.0).all.push(hold.clone());
         hold
     }
 
     /// A body is over.
-    pub(super) fn remove(&self, hold: &Arc<Hold>) {
+    pub fn remove(&self, hold: &Arc<Hold>) {
         self.is_read(hold);
         lock(&self.0).all.retain(|other| !Arc::ptr_eq(other, hold));
     }
 
     /// A body is read, and nothing of it is there.
-    pub(super) fn is_read(&self, hold: &Arc<Hold>) {
+    pub fn is_read(&self, hold: &Arc<Hold>) {
         let Some(since) = lock(hold).take() else {
             return;
         };
@@ -50,12 +50,12 @@ impl Backlog {
     }
 
     /// Bytes of a body are passed on, and no more are read meanwhile.
-    pub(super) fn is_left(&self, hold: &Arc<Hold>) {
+    pub fn is_left(&self, hold: &Arc<Hold>) {
         *lock(hold) = Some(Instant::now());
     }
 
     /// Until when a body was left unread for long, be it until now; `None`: none was.
-    pub(super) fn until(&self, now: Instant) -> Option<Instant> {
+    pub fn until(&self, now: Instant) -> Option<Instant> {
         let bodies = lock(&self.0);
         let is_long = |hold: &Arc<Hold>| {
             lock(hold).is_some_and(|since| now.saturating_duration_since(since) >= LONG)

@@ -1,11 +1,18 @@
 //! What HTTP/2 connections are held to: how fast streams may be reset, however it is done.
 
+mod accept;
+mod frames;
+
 use std::time::Duration;
 
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 
-use super::frames::Frames;
-use crate::proxy::{Connection, Cut};
+use super::close_reason::Cut;
+use super::connection::Connection;
+use frames::Frames;
+
+pub(super) use accept::serve;
+pub(super) use frames::PREFACE;
 
 /// A connection that resets so many streams in a [`WINDOW`], and at least half of those that it
 /// opens, is closed: each costs us more than it costs the client.
@@ -14,12 +21,12 @@ const WINDOW: Duration = Duration::from_secs(10);
 
 /// A connection is closed at so many streams that are refused before they become requests, for a
 /// bad target, length or authority. As many as Pingora allows, which would tell nobody.
-pub(super) const MAX_MALFORMED: u32 = 32;
+const MAX_MALFORMED: u32 = 32;
 
 /// What HTTP/2 itself holds connections to. It would close one, and say so to nobody, at 20 streams
 /// that are reset before they are looked at, which a browser may do whose user goes elsewhere;
 /// those count as every other reset does.
-pub(in crate::server) fn options() -> H2Options {
+pub fn options() -> H2Options {
     let mut options = default_h2_options();
     options.max_pending_accept_reset_streams(MAX_RESETS as usize);
     options

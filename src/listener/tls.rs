@@ -12,9 +12,10 @@ use pingora::protocols::tls::TlsStream;
 use pingora::protocols::{GetSocketDigest, Peek, Shutdown, Ssl};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::close_reason::Cut;
+use super::connection::Connection;
 use crate::auth::ClientCertificate;
 use crate::gateway::{ClientCa, Listener};
-use crate::proxy::{Connection, Cut};
 
 /// How long a handshake may take. (Pingora's own limit is a minute.)
 const LIMIT: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@
 //! malformed is its business too.
 
 /// `PRI * HTTP/2.0 ...` (RFC 9113 section 3.4).
-pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(in crate::listener) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const HEADER: usize = 9;
 const HEADERS: u8 = 0x1;

@@ -1,6 +1,7 @@
 //! What a connection brings along for its requests: how far it has come, what its client is held
 //! to, and the client's certificate.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -9,9 +10,8 @@ use pingora::protocols::Digest;
 
 use super::backlog::Backlog;
 use super::client_limits::ClientLimits;
-use super::progress::{Clock, Progress};
+use super::state::{Clock, Progress};
 use crate::auth::ClientCertificate;
-use crate::proxy::forward::connection_auth::Bound;
 
 /// Requests of one connection that upstreams may be at. The streams of HTTP/2 are as many at most;
 /// one that is reset is none any more, but what the upstream does for it may go on.
@@ -25,8 +25,6 @@ pub struct Connection {
     progress: Progress,
     limits: Arc<ClientLimits>,
     certificate: OnceLock<ClientCertificate>,
-    /// A connection to an upstream that nobody else may use.
-    bound: Bound,
     backlog: Backlog,
     /// By the guard's clock in milliseconds, until when upstreams may be at requests that were
     /// given up, and how many these are.
@@ -34,6 +32,8 @@ pub struct Connection {
     given_up_count: AtomicUsize,
     /// 0, or the status that the last head was answered with before it became a request.
     refused: AtomicU16,
+    /// What the proxy keeps with the connection, of a type that is not known here.
+    extension: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 /// While this lives, a stream of an HTTP/2 connection is being served.
@@ -42,7 +42,7 @@ pub struct Served(Arc<Connection>);
 
 /// While this lives, the body of a request that is being served has stalled.
 #[derive(Debug)]
-pub(super) struct Stalled(Arc<Connection>);
+pub struct Stalled(Arc<Connection>);
 
 impl Connection {
     /// One that was accepted just now.
@@ -51,26 +51,26 @@ impl Connection {
             progress: Progress::new(clock),
             limits,
             certificate: OnceLock::new(),
-            bound: Bound::default(),
             backlog: Backlog::default(),
             given_up: Mutex::default(),
             given_up_count: AtomicUsize::new(0),
             refused: AtomicU16::new(0),
+            extension: OnceLock::new(),
         }
     }
 
     /// What its client is held to.
-    pub(super) fn limits(&self) -> &Arc<ClientLimits> {
+    pub fn limits(&self) -> &Arc<ClientLimits> {
         &self.limits
     }
 
     /// HTTP/2: the bodies that may lie unread.
-    pub(super) fn backlog(&self) -> &Backlog {
+    pub fn backlog(&self) -> &Backlog {
         &self.backlog
     }
 
     /// The client gave a request up that an upstream is at, which may take as long as this.
-    pub(super) fn gives_up(&self, at_most: Duration) {
+    pub fn gives_up(&self, at_most: Duration) {
         let at_most = u64::try_from(at_most.min(MAX_RUN).as_millis()).unwrap_or(u64::MAX);
         let now = self.progress.now();
         let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,7 +81,7 @@ impl Connection {
 
     /// HTTP/2: whether upstreams are at as many of its requests as they may be, those included that
     /// the client gave up.
-    pub(super) fn is_overrun(&self) -> bool {
+    pub fn is_overrun(&self) -> bool {
         if self.given_up_count.load(Ordering::Relaxed) == 0 {
             return false;
         }
@@ -114,7 +114,7 @@ impl Connection {
     }
 
     /// The body of a request that is being served has stalled.
-    pub(super) fn stalled(self: &Arc<Self>) -> Stalled {
+    pub fn stalled(self: &Arc<Self>) -> Stalled {
         self.progress.body_stalls(true);
         Stalled(self.clone())
     }
@@ -126,13 +126,20 @@ impl Connection {
     }
 
     /// The certificate; `None`: the client showed none.
-    pub(super) fn certificate(&self) -> Option<&ClientCertificate> {
+    pub fn certificate(&self) -> Option<&ClientCertificate> {
         self.certificate.get()
     }
 
-    /// The connection to an upstream that belongs to this one.
-    pub(super) fn bound(&self) -> &Bound {
-        &self.bound
+    /// What the proxy keeps with the connection; `None`: nothing yet. There is room for one value,
+    /// so one type.
+    pub fn extension<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.extension.get()?.downcast_ref()
+    }
+
+    /// The same, made now where there is none; `None`: there is one of another type.
+    pub fn extension_or_default<T: Any + Default + Send + Sync>(&self) -> Option<&T> {
+        let made = || Box::<T>::default() as Box<dyn Any + Send + Sync>;
+        self.extension.get_or_init(made).downcast_ref()
     }
 
     /// The one that a request came on, where the server has put it: in the place that Pingora has

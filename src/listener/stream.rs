@@ -19,10 +19,12 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::answer::answer;
+use super::close_reason::Cut;
+use super::connection::Connection;
+use super::error_response::answer;
 use super::http1::Rest;
 use super::http2::Http2;
-use crate::proxy::{Connection, Cut, Phase};
+use super::state::Phase;
 
 /// A stream, watched.
 #[derive(Debug)]
