@@ -38,7 +38,7 @@ use crate::config::{self, Bind, Config, Network, Source};
 use crate::control::{Agent, AgentEnv};
 use crate::gateway::{self, Live, RootsError};
 use crate::listener::{Connection, Gates, Guarded, WRITE_TIMEOUT, http2_options};
-use crate::management::{ManagementApi, Protection};
+use crate::management::{AccessControl, ManagementApi};
 use crate::proxy::{Checks, Connections, Edge, Probe};
 use crate::telemetry::LogWriter;
 
@@ -291,8 +291,8 @@ fn management_service(
     config: &Config,
     settings: &config::Management,
     upkeep: &Upkeep,
-) -> Service<Guarded<Lingering<HttpServer<Told>>>> {
-    let protection = Protection {
+) -> Service<Guarded<Lingering<HttpServer<ManagementApp>>>> {
+    let access = AccessControl {
         hosts: settings.hosts.clone(),
         allow_from: settings.allow_from.clone(),
         token_hash: settings.token_hash,
@@ -305,12 +305,12 @@ fn management_service(
     };
     let api = ManagementApi::new(
         settings.base_path.clone(),
-        protection,
+        access,
         upkeep.live.clone(),
         upkeep.agent.clone(),
         upkeep.lifecycle.log.clone(),
     );
-    let app = Lingering(Arc::new(HttpServer::new_app(Told(api))));
+    let app = Lingering(Arc::new(HttpServer::new_app(ManagementApp(api))));
     let app = Guarded::new(app, upkeep.live.clone(), upkeep.gates.clone());
     let mut service = Service::new("management".to_owned(), app);
     service.threads = Some(1);
@@ -328,10 +328,10 @@ fn management_service(
 }
 
 /// The Management API, which lets the guard know when it was called.
-struct Told(ManagementApi);
+struct ManagementApp(ManagementApi);
 
 #[async_trait]
-impl ServeHttp for Told {
+impl ServeHttp for ManagementApp {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         if let Some(connection) = Connection::of(session.digest())
             && !session.is_http2()
@@ -356,7 +356,7 @@ struct Upkeep {
 #[async_trait]
 impl BackgroundService for Upkeep {
     async fn start(&self, shutdown: ShutdownWatch) {
-        let names = self.live.names().run(shutdown.clone());
+        let resolver = self.live.resolver().run(shutdown.clone());
         let key_sets = self.live.key_sets().run(shutdown.clone());
         let checks = Checks::new(self.live.clone(), self.connections.clone());
         let agent = self.agent.clone().run(shutdown.clone());
@@ -374,7 +374,7 @@ impl BackgroundService for Upkeep {
             self.reload_on_hangup(),
             self.lifecycle.run(shutdown),
             async { self.lifecycle.listening.send_replace(true) },
-            names,
+            resolver,
             key_sets,
             self.connections.run(),
             self.gates.run(),

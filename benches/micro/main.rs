@@ -22,7 +22,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use criterion::Criterion;
 use harmony::auth::{Chain, Denial, Identity, Presented, Reason, Shared};
 use harmony::config::Source;
-use harmony::gateway::{Claim, Live, RouteTable, canonical};
+use harmony::gateway::{Live, RouteSpec, RouteTable, canonical};
 use harmony::proxy::{Edge, End};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method};
@@ -161,7 +161,7 @@ fn routes(criterion: &mut Criterion) {
         let mut table = RouteTable::default();
         for number in 0..count {
             let prefix = &format!("/tenants/{number:06}/orders");
-            table.insert(&Claim { prefix, ..Claim::default() }, number);
+            table.insert(&RouteSpec { prefix, ..RouteSpec::default() }, number);
         }
         let paths = |kind: &str| -> Vec<String> {
             let numbers = (0..count).step_by((count / 1_000).max(1));

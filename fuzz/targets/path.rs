@@ -4,7 +4,7 @@
 #![no_main]
 
 use harmony::fuzzing::upstream_target;
-use harmony::gateway::{Claim, RouteTable, canonical, has_encoded_slash, other_readings};
+use harmony::gateway::{RouteSpec, RouteTable, canonical, has_encoded_slash, other_readings};
 use harmony_fuzz::nginx;
 use http::Method;
 use libfuzzer_sys::fuzz_target;
@@ -43,7 +43,7 @@ fuzz_target!(|path: &str| {
     // base.
     let mut routes = RouteTable::default();
     for prefix in PREFIXES {
-        routes.insert(&Claim { prefix, ..Claim::default() }, prefix);
+        routes.insert(&RouteSpec { prefix, ..RouteSpec::default() }, prefix);
     }
     let prefix = routes.find("", &found, &Method::GET).map(|found| *found.route);
     let prefix = prefix.expect("`/` takes everything");

@@ -15,12 +15,12 @@ const POINTS: u32 = 160;
 
 /// A ring of members.
 #[derive(Debug)]
-pub(super) struct Ring {
+pub(super) struct HashRing {
     /// Points and the numbers of their members, in order.
     points: Vec<(u64, usize)>,
 }
 
-impl Ring {
+impl HashRing {
     /// A ring of members with these names and weights. A member's place depends on nothing but its
     /// name: not on what the name resolves to, nor on the others.
     pub(super) fn new<'a>(members: impl IntoIterator<Item = (&'a str, u32)>) -> Self {

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::health_status::{Fitness, State, Status};
+use super::health_status::{Availability, HealthState, HealthStatus};
 use crate::config::{Ejection, HealthCheck};
 
 /// An upstream that goes on failing is left alone for at most this long at a time, or as long as it
 /// was configured, if that is longer.
-const LONGEST: Duration = Duration::from_secs(300);
+const MAX_EJECTION_TIME: Duration = Duration::from_secs(300);
 
 /// The health of one upstream.
 #[derive(Debug)]
@@ -22,8 +22,8 @@ pub struct Health {
     ejection: Ejection,
     check: Option<HealthCheck>,
     clock: Instant,
-    /// What checks say, or that a request succeeded: [`State::Unchecked`], [`State::Healthy`] or
-    /// [`State::Unhealthy`].
+    /// What checks say, or that a request succeeded: [`HealthState::Unchecked`],
+    /// [`HealthState::Healthy`] or [`HealthState::Unhealthy`].
     verdict: AtomicU8,
     /// Milliseconds since `clock` until which it is left alone; 0: it is not.
     ejected_until: AtomicU64,
@@ -60,7 +60,7 @@ impl Health {
             ejection,
             check,
             clock: Instant::now(),
-            verdict: AtomicU8::new(State::Unchecked as u8),
+            verdict: AtomicU8::new(HealthState::Unchecked as u8),
             ejected_until: AtomicU64::new(0),
             failed_in_a_row: AtomicU32::new(0),
             in_flight: AtomicUsize::new(0),
@@ -82,9 +82,9 @@ impl Health {
     }
 
     /// What there is to tell.
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> HealthStatus {
         let notes = self.notes();
-        Status {
+        HealthStatus {
             state: self.state(),
             since: notes.since,
             last_error: notes.last_error.clone(),
@@ -95,17 +95,17 @@ impl Health {
     }
 
     /// How it stands.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> HealthState {
         match self.verdict.load(Ordering::Relaxed) {
-            verdict if verdict == State::Unhealthy as u8 => State::Unhealthy,
-            _ if self.ejected_until.load(Ordering::Relaxed) != 0 => State::Ejected,
-            verdict if verdict == State::Healthy as u8 => State::Healthy,
-            _ => State::Unchecked,
+            verdict if verdict == HealthState::Unhealthy as u8 => HealthState::Unhealthy,
+            _ if self.ejected_until.load(Ordering::Relaxed) != 0 => HealthState::Ejected,
+            verdict if verdict == HealthState::Healthy as u8 => HealthState::Healthy,
+            _ => HealthState::Unchecked,
         }
     }
 
     /// Takes the outcome of an active check in, and why it failed.
-    pub fn checked(&self, outcome: Result<(), String>) {
+    pub fn record_check(&self, outcome: Result<(), String>) {
         let Some(check) = &self.check else { return };
         let mut notes = self.notes();
         let before = self.state();
@@ -114,12 +114,15 @@ impl Health {
                 notes.checks.failed = 0;
                 notes.checks.passed = notes.checks.passed.saturating_add(1);
                 let enough = match before {
-                    State::Unchecked => true,
-                    State::Healthy => false,
-                    State::Unhealthy | State::Ejected => notes.checks.passed >= check.healthy_after,
+                    HealthState::Unchecked => true,
+                    HealthState::Healthy => false,
+                    HealthState::Unhealthy | HealthState::Ejected => {
+                        notes.checks.passed >= check.healthy_after
+                    }
                 };
                 if enough {
-                    self.verdict.store(State::Healthy as u8, Ordering::Relaxed);
+                    self.verdict
+                        .store(HealthState::Healthy as u8, Ordering::Relaxed);
                     self.end_ejection(&mut notes);
                     self.changed(&mut notes, before, "its checks succeed");
                 }
@@ -128,7 +131,7 @@ impl Health {
                 notes.checks.passed = 0;
                 notes.checks.failed = notes.checks.failed.saturating_add(1);
                 if notes.checks.failed >= check.unhealthy_after {
-                    let verdict = State::Unhealthy as u8;
+                    let verdict = HealthState::Unhealthy as u8;
                     self.verdict.store(verdict, Ordering::Relaxed);
                     self.changed(&mut notes, before, &format!("its checks fail: {why}"));
                 }
@@ -138,14 +141,14 @@ impl Health {
     }
 
     /// Whether a request may go there.
-    pub(super) fn fitness(&self) -> Fitness {
-        if self.verdict.load(Ordering::Relaxed) == State::Unhealthy as u8 {
-            return Fitness::Unfit;
+    pub(super) fn availability(&self) -> Availability {
+        if self.verdict.load(Ordering::Relaxed) == HealthState::Unhealthy as u8 {
+            return Availability::Unavailable;
         }
         match self.ejected_until.load(Ordering::Relaxed) {
-            0 => Fitness::Fit,
-            until if self.now() >= until => Fitness::DueForTrial,
-            _ => Fitness::Unfit,
+            0 => Availability::Available,
+            until if self.now() >= until => Availability::TrialDue,
+            _ => Availability::Unavailable,
         }
     }
 
@@ -175,14 +178,14 @@ impl Health {
         if self.failed_in_a_row.load(Ordering::Relaxed) != 0 {
             self.failed_in_a_row.store(0, Ordering::Relaxed);
         }
-        let unchecked = self.verdict.load(Ordering::Relaxed) == State::Unchecked as u8;
+        let unchecked = self.verdict.load(Ordering::Relaxed) == HealthState::Unchecked as u8;
         let ejected = after_ejection && self.ejected_until.load(Ordering::Relaxed) != 0;
         if !unchecked && !ejected {
             return;
         }
         let mut notes = self.notes();
         let before = self.state();
-        let (from, to) = (State::Unchecked as u8, State::Healthy as u8);
+        let (from, to) = (HealthState::Unchecked as u8, HealthState::Healthy as u8);
         // What a check has said meanwhile stands.
         let _ = self
             .verdict
@@ -207,18 +210,18 @@ impl Health {
         notes.last_error = Some(why.to_owned());
         if trial && ejected {
             notes.ejections = notes.ejections.saturating_add(1);
-            self.leave_alone(&notes);
+            self.eject(&notes);
         } else if enough && others && !ejected {
             let before = self.state();
             let calm = self.now().saturating_sub(notes.returned_at);
             notes.ejections =
-                if notes.ejections > 0 && calm <= millis(self.time_alone(notes.ejections)) {
+                if notes.ejections > 0 && calm <= millis(self.ejection_time(notes.ejections)) {
                     notes.ejections.saturating_add(1)
                 } else {
                     1
                 };
             notes.checks.passed = 0;
-            let time = self.leave_alone(&notes);
+            let time = self.eject(&notes);
             let seconds = time.as_secs();
             let why =
                 format!("left alone for {seconds} s, {in_a_row} requests in a row failed: {why}");
@@ -227,14 +230,14 @@ impl Health {
     }
 
     /// How long the given ejection in a row lasts.
-    fn time_alone(&self, ejections: u32) -> Duration {
+    fn ejection_time(&self, ejections: u32) -> Duration {
         let doubled = ejections.saturating_sub(1).min(16);
         let time = self.ejection.time.saturating_mul(1 << doubled);
-        time.min(LONGEST.max(self.ejection.time))
+        time.min(MAX_EJECTION_TIME.max(self.ejection.time))
     }
 
-    fn leave_alone(&self, notes: &Notes) -> Duration {
-        let time = self.time_alone(notes.ejections);
+    fn eject(&self, notes: &Notes) -> Duration {
+        let time = self.ejection_time(notes.ejections);
         let until = self.now().saturating_add(millis(time)).max(1);
         self.ejected_until.store(until, Ordering::Relaxed);
         time
@@ -248,7 +251,7 @@ impl Health {
     }
 
     /// Notes and logs a change of state; nothing if there is none.
-    fn changed(&self, notes: &mut Notes, before: State, why: &str) {
+    fn changed(&self, notes: &mut Notes, before: HealthState, why: &str) {
         let now = self.state();
         if now == before {
             return;
@@ -256,11 +259,11 @@ impl Health {
         notes.since = SystemTime::now();
         let name = &self.name;
         match now {
-            State::Unhealthy | State::Ejected => {
+            HealthState::Unhealthy | HealthState::Ejected => {
                 log::warn!("upstream {name}: {}, {why}", now.as_str())
             }
             // That it works from the beginning is no news.
-            _ if before == State::Unchecked => log::debug!("upstream {name}: healthy, {why}"),
+            _ if before == HealthState::Unchecked => log::debug!("upstream {name}: healthy, {why}"),
             _ => log::info!("upstream {name}: {} again, {why}", now.as_str()),
         }
     }

@@ -11,7 +11,7 @@ use crate::config::{Ejection, HealthCheck, Reach};
 /// What the health of an upstream depends on. Upstreams that agree in it share one, whichever
 /// backend they are of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Subject {
+pub struct HealthKey {
     /// `http://HOST:PORT`.
     pub origin: String,
     /// How it is checked.
@@ -29,22 +29,22 @@ pub struct Subject {
 
 /// Every health that somebody holds.
 #[derive(Debug, Default)]
-pub struct Known(Mutex<HashMap<Subject, Weak<Health>>>);
+pub struct HealthRegistry(Mutex<HashMap<HealthKey, Weak<Health>>>);
 
-impl Known {
+impl HealthRegistry {
     /// The health of an upstream: the one that is known, else a new one.
-    pub fn health(&self, subject: Subject) -> Arc<Health> {
+    pub fn of(&self, key: HealthKey) -> Arc<Health> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(health) = known.get(&subject).and_then(Weak::upgrade) {
+        if let Some(health) = known.get(&key).and_then(Weak::upgrade) {
             return health;
         }
         known.retain(|_, health| health.strong_count() > 0);
         let health = Arc::new(Health::new(
-            subject.origin.clone(),
-            subject.ejection,
-            subject.check.clone(),
+            key.origin.clone(),
+            key.ejection,
+            key.check.clone(),
         ));
-        known.insert(subject, Arc::downgrade(&health));
+        known.insert(key, Arc::downgrade(&health));
         health
     }
 }

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 /// How an upstream stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum HealthState {
     /// Neither a check nor a request has said anything yet. It gets requests.
     Unchecked,
     /// It answers.
@@ -15,7 +15,7 @@ pub enum State {
     Ejected,
 }
 
-impl State {
+impl HealthState {
     /// Its name, as the Management API and the metrics have it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,9 +37,9 @@ impl State {
 
 /// What there is to tell of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
+pub struct HealthStatus {
     /// How it stands.
-    pub state: State,
+    pub state: HealthState,
     /// Since when.
     pub since: SystemTime,
     /// What failed last, a check or a request; it may be long ago.
@@ -55,9 +55,9 @@ pub struct Status {
 
 /// Whether a request may go to an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fitness {
-    Fit,
+pub(super) enum Availability {
+    Available,
     /// Its time alone is over: one request may try it.
-    DueForTrial,
-    Unfit,
+    TrialDue,
+    Unavailable,
 }

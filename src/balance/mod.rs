@@ -3,7 +3,7 @@
 //! A [`Pool`] knows its members by number, their weights and their [`Health`]; where a member lies,
 //! and how it is reached, is nothing to it. Choosing costs atomic operations only: no lock, no
 //! allocation. Health is told from outside: by requests ([`Pick`]) and by active checks
-//! ([`Health::checked`]). Nothing here waits or touches a socket.
+//! ([`Health::record_check`]). Nothing here waits or touches a socket.
 
 mod hash_ring;
 mod health;
@@ -16,7 +16,7 @@ mod round_robin;
 mod tests;
 
 pub use health::Health;
-pub use health_registry::{Known, Subject};
-pub use health_status::{State, Status};
+pub use health_registry::{HealthKey, HealthRegistry};
+pub use health_status::{HealthState, HealthStatus};
 pub use pick::Pick;
-pub use pool::{Key, Pool};
+pub use pool::{HashKey, Pool};

@@ -10,12 +10,12 @@ use super::health::Health;
 pub struct Pick {
     index: usize,
     health: Arc<Health>,
-    reason: Reason,
+    reason: PickReason,
 }
 
 /// Why the upstream was chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reason {
+pub(super) enum PickReason {
     /// It is in service.
     InService,
     /// It was ejected, and this request tries it.
@@ -25,7 +25,7 @@ pub(super) enum Reason {
 }
 
 impl Pick {
-    pub(super) fn new(index: usize, health: Arc<Health>, reason: Reason) -> Self {
+    pub(super) fn new(index: usize, health: Arc<Health>, reason: PickReason) -> Self {
         health.begin();
         Self {
             index,
@@ -41,14 +41,14 @@ impl Pick {
 
     /// The upstream answered, with whatever it likes but 502, 503 and 504.
     pub fn succeeded(&self) {
-        self.health.succeeded(self.reason != Reason::InService);
+        self.health.succeeded(self.reason != PickReason::InService);
     }
 
     /// The upstream failed. `others`: whether another one can take the load, so that this one may
     /// be left alone.
     pub fn failed(&self, why: &str, others: bool) {
         self.health
-            .failed(why, self.reason == Reason::Trial, others);
+            .failed(why, self.reason == PickReason::Trial, others);
     }
 }
 

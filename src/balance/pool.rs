@@ -5,19 +5,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::hash_ring::Ring;
+use super::hash_ring::HashRing;
 use super::health::Health;
-use super::health_status::Fitness;
-use super::pick::{Pick, Reason};
-use super::round_robin::Turns;
+use super::health_status::Availability;
+use super::pick::{Pick, PickReason};
+use super::round_robin::WeightedRoundRobin;
 use crate::config::Balance;
 
 /// Members, by number, and the way to choose among them.
 #[derive(Debug)]
 pub struct Pool {
     members: Vec<Member>,
-    turns: Turns,
-    way: Way,
+    round_robin: WeightedRoundRobin,
+    strategy: Strategy,
 }
 
 #[derive(Debug)]
@@ -27,15 +27,15 @@ struct Member {
 }
 
 #[derive(Debug)]
-enum Way {
+enum Strategy {
     RoundRobin,
     LeastConn,
-    Consistent(Ring),
+    Consistent(HashRing),
 }
 
 /// What requests that belong together have in common, for consistent hashing.
 #[derive(Debug, Clone, Copy)]
-pub enum Key<'a> {
+pub enum HashKey<'a> {
     /// A header's value.
     Bytes(&'a [u8]),
     /// The client's address.
@@ -48,10 +48,10 @@ impl Pool {
     /// A pool of members, each with a name of its own, a weight (at least 1) and its health.
     pub fn new(members: Vec<(String, u32, Arc<Health>)>, balance: &Balance) -> Self {
         let weights: Vec<u32> = members.iter().map(|(_, weight, _)| *weight).collect();
-        let way = match balance {
-            Balance::RoundRobin => Way::RoundRobin,
-            Balance::LeastConn => Way::LeastConn,
-            Balance::Consistent(_) => Way::Consistent(Ring::new(
+        let strategy = match balance {
+            Balance::RoundRobin => Strategy::RoundRobin,
+            Balance::LeastConn => Strategy::LeastConn,
+            Balance::Consistent(_) => Strategy::Consistent(HashRing::new(
                 members
                     .iter()
                     .map(|(name, weight, _)| (name.as_str(), *weight)),
@@ -62,36 +62,40 @@ impl Pool {
             members: members
                 .map(|(_, weight, health)| Member { weight, health })
                 .collect(),
-            turns: Turns::new(&weights),
-            way,
+            round_robin: WeightedRoundRobin::new(&weights),
+            strategy,
         }
     }
 
     /// Chooses among the members that are `allowed`: one in service, or one whose trial is due. If
     /// none of them is, health counts for nothing: to try is better than to refuse. `None`: no
     /// member is allowed.
-    pub fn choose(&self, key: Key<'_>, allowed: impl Fn(usize) -> bool) -> Option<Pick> {
+    pub fn choose(&self, key: HashKey<'_>, allowed: impl Fn(usize) -> bool) -> Option<Pick> {
         if let [only] = self.members.as_slice() {
-            return allowed(0).then(|| Pick::new(0, only.health.clone(), Reason::NoOther));
+            return allowed(0).then(|| Pick::new(0, only.health.clone(), PickReason::NoOther));
         }
-        let reason = Cell::new(Reason::InService);
+        let reason = Cell::new(PickReason::InService);
         let in_service = |index: usize| {
-            let fitness = self.member(index).map(|member| member.health.fitness());
-            allowed(index) && fitness != Some(Fitness::Unfit)
+            let availability = self
+                .member(index)
+                .map(|member| member.health.availability());
+            allowed(index) && availability != Some(Availability::Unavailable)
         };
         let claim = |index: usize| {
             let Some(member) = self.member(index) else {
                 return false;
             };
-            match member.health.fitness() {
-                Fitness::Fit => reason.set(Reason::InService),
-                Fitness::DueForTrial if member.health.claim_trial() => reason.set(Reason::Trial),
+            match member.health.availability() {
+                Availability::Available => reason.set(PickReason::InService),
+                Availability::TrialDue if member.health.claim_trial() => {
+                    reason.set(PickReason::Trial)
+                }
                 _ => return false,
             }
             true
         };
         let index = self.find(key, &in_service, &claim).or_else(|| {
-            reason.set(Reason::NoOther);
+            reason.set(PickReason::NoOther);
             self.find(key, &allowed, &|_| true)
         })?;
         let health = self.member(index)?.health.clone();
@@ -101,40 +105,42 @@ impl Pool {
     /// Whether a member other than this one is in service and `allowed`.
     pub fn has_other(&self, index: usize, allowed: impl Fn(usize) -> bool) -> bool {
         (0..).zip(&self.members).any(|(other, member)| {
-            other != index && allowed(other) && member.health.fitness() == Fitness::Fit
+            other != index
+                && allowed(other)
+                && member.health.availability() == Availability::Available
         })
     }
 
     /// The first member in this pool's order that is `fit` and can be claimed.
     fn find(
         &self,
-        key: Key<'_>,
+        key: HashKey<'_>,
         fit: &impl Fn(usize) -> bool,
         claim: &impl Fn(usize) -> bool,
     ) -> Option<usize> {
         let accept = |index| fit(index) && claim(index);
-        match (&self.way, key) {
-            (Way::RoundRobin, _) => self.turns.find(accept),
-            (Way::LeastConn, _) => self.least_busy(fit, claim),
-            (Way::Consistent(ring), Key::Bytes(key)) => ring.find(key, accept),
-            (Way::Consistent(ring), Key::Address(IpAddr::V4(key))) => {
+        match (&self.strategy, key) {
+            (Strategy::RoundRobin, _) => self.round_robin.find(accept),
+            (Strategy::LeastConn, _) => self.least_conn(fit, claim),
+            (Strategy::Consistent(ring), HashKey::Bytes(key)) => ring.find(key, accept),
+            (Strategy::Consistent(ring), HashKey::Address(IpAddr::V4(key))) => {
                 ring.find(&key.octets(), accept)
             }
-            (Way::Consistent(ring), Key::Address(IpAddr::V6(key))) => {
+            (Strategy::Consistent(ring), HashKey::Address(IpAddr::V6(key))) => {
                 ring.find(&key.octets(), accept)
             }
-            (Way::Consistent(ring), Key::Nothing) => ring.find(&[], accept),
+            (Strategy::Consistent(ring), HashKey::Nothing) => ring.find(&[], accept),
         }
     }
 
     /// The member with the fewest requests in flight for its weight. Of several equals, the one
     /// whose turn it is.
-    fn least_busy(
+    fn least_conn(
         &self,
         fit: &impl Fn(usize) -> bool,
         claim: &impl Fn(usize) -> bool,
     ) -> Option<usize> {
-        let first = self.turns.find(|_| true)?;
+        let first = self.round_robin.find(|_| true)?;
         // One that another request has just claimed is fit no more.
         for _ in 0..=self.members.len() {
             let mut best: Option<(usize, u64, u64)> = None;

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The order, and whose turn it is.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(super) struct WeightedRoundRobin {
     order: Box<[usize]>,
     next: AtomicUsize,
 }
 
-impl Turns {
+impl WeightedRoundRobin {
     /// An order for members with these weights, none of them 0.
     pub(super) fn new(weights: &[u32]) -> Self {
         let divisor = weights.iter().copied().fold(0, greatest_common_divisor);

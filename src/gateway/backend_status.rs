@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Gateway;
-use crate::balance::Status;
+use crate::balance::HealthStatus;
 use crate::config::Balance;
 use crate::telemetry::BackendMetrics;
 
@@ -37,7 +37,7 @@ pub struct UpstreamStatus {
     pub checked: bool,
     /// Its state and its counts. Upstreams of several backends at one host and port with the same
     /// checks have them in common.
-    pub health: Status,
+    pub health: HealthStatus,
 }
 
 impl BackendStatus {

@@ -49,7 +49,7 @@ pub enum LayerChange {
 
 /// Everything that the cloud sent and that counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Layer {
+pub(super) struct CloudLayer {
     texts: Vec<Text>,
     applied: VecDeque<String>,
     /// Names of the pipelines that the last upload carried.
@@ -77,7 +77,7 @@ struct File {
 
 /// Why a change cannot become part of the layer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unfit {
+pub(super) enum LayerError {
     #[error("is {0} bytes long, more than 1 MiB")]
     TooLong(usize),
     #[error("is not TOML: {0}")]
@@ -90,7 +90,7 @@ pub(super) enum Unfit {
     Full,
 }
 
-impl Layer {
+impl CloudLayer {
     /// The texts in the order in which they came, a whole gateway first.
     pub(super) fn texts(&self) -> Vec<CloudText<'_>> {
         let texts = self.texts.iter();
@@ -115,7 +115,7 @@ impl Layer {
     }
 
     /// The layer after a change.
-    pub(super) fn with(&self, id: &str, change: LayerChange) -> Result<Self, Unfit> {
+    pub(super) fn with(&self, id: &str, change: LayerChange) -> Result<Self, LayerError> {
         let mut layer = self.clone();
         let text = Text::new(id, change)?;
         match &text.key {
@@ -134,7 +134,7 @@ impl Layer {
         layer.texts.push(text);
         let bytes: usize = layer.texts.iter().map(|text| text.toml.len()).sum();
         if layer.texts.len() > MAX_TEXTS || bytes > MAX_ALL {
-            return Err(Unfit::Full);
+            return Err(LayerError::Full);
         }
         layer.applied.retain(|applied| applied != id);
         layer.applied.push_back(id.to_owned());
@@ -223,15 +223,16 @@ fn away(number: u32) -> String {
 }
 
 impl Text {
-    fn new(id: &str, change: LayerChange) -> Result<Self, Unfit> {
+    fn new(id: &str, change: LayerChange) -> Result<Self, LayerError> {
         let (key, toml) = match change {
             LayerChange::Gateway { toml } => (None, toml),
             LayerChange::Pipeline { id, toml } => (Some(id), toml),
         };
         if toml.len() > MAX_TEXT {
-            return Err(Unfit::TooLong(toml.len()));
+            return Err(LayerError::TooLong(toml.len()));
         }
-        let syntax = |error: toml::de::Error| Unfit::Syntax(error.message().replace('\n', ", "));
+        let syntax =
+            |error: toml::de::Error| LayerError::Syntax(error.message().replace('\n', ", "));
         let table: toml::Table = toml.parse().map_err(syntax)?;
         let pipelines = table.get("pipelines").and_then(toml::Value::as_table);
         let pipelines: Vec<String> = pipelines
@@ -240,7 +241,7 @@ impl Text {
             .cloned()
             .collect();
         if key.is_some() && pipelines.is_empty() {
-            return Err(Unfit::Empty);
+            return Err(LayerError::Empty);
         }
         let key = key.map(|id| match id {
             Some(id) => format!("id {id}"),

@@ -9,7 +9,7 @@ use crate::config::PrefixBoundary;
 
 /// The prefixes of a host, as such servers compare them.
 #[derive(Debug, Default)]
-pub(super) struct Alike {
+pub(super) struct ConfusablePrefixes {
     /// Those whose case does not count, by their lower case.
     folded: HashMap<Box<str>, Vec<Box<str>>>,
     /// Whether one of them has a letter in upper case, so that a path without any can be taken for
@@ -25,7 +25,7 @@ struct Word {
     case_sensitive: bool,
 }
 
-impl Alike {
+impl ConfusablePrefixes {
     /// Adds a prefix; empty for `/`, which every path begins with.
     pub(super) fn insert(&mut self, prefix: &str, case_sensitive: bool, boundary: PrefixBoundary) {
         if prefix.is_empty() {

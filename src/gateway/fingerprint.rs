@@ -15,7 +15,7 @@ pub struct Fingerprint(Digest);
 
 /// What to watch: a change of any of it may change the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Watched {
+pub struct WatchedFiles {
     /// Files that were read or named, be they there or not.
     pub files: Vec<PathBuf>,
     /// Pipelines directories, be they there or not.
@@ -43,7 +43,7 @@ impl Fingerprint {
     }
 }
 
-impl Watched {
+impl WatchedFiles {
     /// The same, and what another one has.
     #[must_use]
     pub(super) fn and(mut self, other: &Self) -> Self {

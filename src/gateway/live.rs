@@ -13,16 +13,16 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::cloud_layer::{Layer, LayerChange};
-use super::fingerprint::{Fingerprint, Watched};
-use super::{BackendStatus, Gateway, Names, Tickets, Upstreams};
+use super::cloud_layer::{CloudLayer, LayerChange};
+use super::fingerprint::{Fingerprint, WatchedFiles};
+use super::{BackendStatus, Gateway, Resolver, Tickets, Upstreams};
 use crate::auth::{KeySets, PasswordsStatus, Shared};
 use crate::config::{self, Config, Errors, Local, SetAside, Source, Upload};
 use crate::policy::Limiters;
 use crate::telemetry::Metrics;
 use apply::{broken, origin, warn, watched, without_cloud};
 
-pub use outcome::{Reload, ReloadError, Reloads, Status};
+pub use outcome::{ConfigStatus, Reload, ReloadError, Reloads};
 
 /// The gateway that serves now, and what it shares with the one before and the one after.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ struct Parts {
     source: Source,
     /// The local texts that serve.
     local: Local,
-    layer: Layer,
+    layer: CloudLayer,
     /// Why what was kept of the cloud's could not be used, while its file is still there.
     broken: Option<SetAside>,
 }
@@ -56,10 +56,10 @@ struct Parts {
 struct Applied {
     config: Arc<Config>,
     fingerprint: Fingerprint,
-    status: Status,
+    status: ConfigStatus,
     broken: Option<SetAside>,
     /// What the last try named that failed.
-    tried: Watched,
+    tried: WatchedFiles,
 }
 
 impl Live {
@@ -72,10 +72,10 @@ impl Live {
     pub fn start(source: Source, shared: Shared) -> Result<Self, Errors> {
         let upstreams = Upstreams::default();
         let alone = source.load()?;
-        let (layer, broken) = match alone.state_dir.as_deref().map(Layer::read) {
+        let (layer, broken) = match alone.state_dir.as_deref().map(CloudLayer::read) {
             Some(Ok(layer)) => (layer, None),
-            Some(Err(error)) => (Layer::default(), Some(broken(&error))),
-            None => (Layer::default(), None),
+            Some(Err(error)) => (CloudLayer::default(), Some(broken(&error))),
+            None => (CloudLayer::default(), None),
         };
         let (config, local) = source
             .read(&layer.texts())
@@ -107,7 +107,7 @@ impl Live {
             generation: watch::Sender::new(1),
             applied: Mutex::new(Applied {
                 fingerprint: Fingerprint::of(&config.files, &local),
-                status: Status {
+                status: ConfigStatus {
                     generation: 1,
                     source: origin(&config),
                     applied_at: now,
@@ -118,7 +118,7 @@ impl Live {
                 },
                 config: Arc::new(config),
                 broken: broken.clone(),
-                tried: Watched::default(),
+                tried: WatchedFiles::default(),
             }),
             parts: Mutex::new(Parts {
                 source,
@@ -154,9 +154,9 @@ impl Live {
         self.shared.key_sets()
     }
 
-    /// Names of upstreams.
-    pub fn names(&self) -> &Names {
-        self.upstreams.names()
+    /// Resolves the names of upstreams.
+    pub fn resolver(&self) -> &Resolver {
+        self.upstreams.resolver()
     }
 
     /// How the backends of the configuration that serves stand, in its order.
@@ -166,7 +166,7 @@ impl Live {
 
     /// Whether every key set and every name of an upstream has been tried once.
     pub fn is_warm(&self) -> bool {
-        self.names().all_tried() && self.key_sets().all_tried()
+        self.resolver().all_tried() && self.key_sets().all_tried()
     }
 
     /// Counts of requests, which every configuration shares.
@@ -185,7 +185,7 @@ impl Live {
     }
 
     /// How the configuration stands.
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> ConfigStatus {
         self.applied().status.clone()
     }
 
@@ -198,7 +198,7 @@ impl Live {
 
     /// What a change of which is to be followed by [`Live::reload`]: what serves and what the last
     /// try named.
-    pub fn watched(&self) -> Watched {
+    pub fn watched(&self) -> WatchedFiles {
         let applied = self.applied();
         let config = &applied.config;
         watched(&config.files, config.pipelines_dir.as_ref()).and(&applied.tried)

@@ -34,20 +34,20 @@ use crate::telemetry::Metrics;
 pub use backend_status::{BackendStatus, UpstreamStatus};
 pub use cloud_layer::LayerChange;
 pub use diff::Diff;
-pub use fingerprint::{Fingerprint, Watched};
-pub use live::{Live, Reload, ReloadError, Reloads, Status};
+pub use fingerprint::{Fingerprint, WatchedFiles};
+pub use live::{ConfigStatus, Live, Reload, ReloadError, Reloads};
 pub use open_connections::OpenConnections;
 pub use path::{PathError, canonical};
 pub use pipeline::{Backend, Pipeline, Target};
 pub use readings::{has_encoded_slash, other_readings};
-pub use resolver::{Addresses, Names};
-pub use routes::{Claim, Match, RouteTable};
+pub use resolver::{Addresses, Resolver};
+pub use routes::{Match, RouteSpec, RouteTable};
 pub use stage::Stage;
 pub use tls::{CertificateStatus, ClientCa, Listener, Roots, RootsError, Tickets, system_roots};
 pub use upstream::{Upstream, Upstreams};
 
 pub use crate::auth::KeySetStatus;
-pub use crate::balance::State;
+pub use crate::balance::HealthState;
 pub use crate::config::{
     CheckKind, Config, HealthCheck, HttpBackend, Runbeam, Service, SetAside, Source,
     TokenStore as StoreChoice, Upload,
@@ -145,14 +145,14 @@ impl Gateway {
                 });
                 for (name, network) in &mut networks {
                     if settings.networks.contains(name) {
-                        let claim = Claim {
+                        let spec = RouteSpec {
                             hosts: &endpoint.hosts,
                             prefix: &endpoint.path_prefix,
                             methods: &endpoint.methods,
                             case_sensitive: settings.case_sensitive_paths,
                             boundary: endpoint.prefix_boundary,
                         };
-                        network.routes.insert(&claim, route.clone());
+                        network.routes.insert(&spec, route.clone());
                     }
                 }
             }
@@ -237,7 +237,7 @@ impl Gateway {
 
     /// The headers that, besides, no client may set on the routes of a pipeline: those that the
     /// cloud's pipelines fill, on theirs. On others, they are nothing to the cloud.
-    pub fn further_claim_headers(&self, pipeline: &Pipeline) -> &[HeaderName] {
+    pub fn extra_claim_headers(&self, pipeline: &Pipeline) -> &[HeaderName] {
         match pipeline.owner {
             Owner::Local => &[],
             Owner::Cloud => &self.cloud_claim_headers,

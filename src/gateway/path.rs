@@ -32,14 +32,14 @@ pub enum PathError {
     /// real one, would see it at the place of another route. See
     /// [`other_readings`](super::other_readings).
     #[error("path belongs to another endpoint for servers that decode %2F or cut parameters off")]
-    TwoReadings,
+    AmbiguousRoute,
     /// Servers that fold case, or that end prefixes elsewhere, would see it at the place of another
-    /// route. See [`Match::folded`](super::Match::folded).
+    /// route. See [`Match::confusable`](super::Match::confusable).
     #[error(
         "path or method belongs to another endpoint for servers that fold case (its pipeline may \
          say case_sensitive_paths = true), or for those that its prefix_boundary is for"
     )]
-    Folded,
+    ConfusableRoute,
     /// `..;` or `.;`: servers that cut path parameters off would see a dot segment.
     #[error("path holds a dot segment with a parameter")]
     DotParameter,

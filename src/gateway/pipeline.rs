@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::auth::{Places, Shared};
-use crate::balance::{Key, Pick, Pool};
+use crate::balance::{HashKey, Pick, Pool};
 use crate::config::{self, BackendTarget, Balance, ConsistentBy, Owner, Reach};
 use crate::telemetry::{BackendMetrics, Metrics, PipelineMetrics};
 
@@ -141,13 +141,13 @@ impl Pipeline {
     }
 
     /// Chooses where a request goes. `None`: there is no backend.
-    pub fn choose(&self, key: Key<'_>) -> Option<Pick> {
+    pub fn choose(&self, key: HashKey<'_>) -> Option<Pick> {
         self.pool.choose(key, |_| true)
     }
 
     /// Chooses an HTTP upstream for a request that failed at others: one that was not `tried`,
     /// while there is one.
-    pub fn choose_again(&self, key: Key<'_>, tried: &[usize]) -> Option<Pick> {
+    pub fn choose_again(&self, key: HashKey<'_>, tried: &[usize]) -> Option<Pick> {
         let fresh = |index: usize| self.is_http(index) && !tried.contains(&index);
         let choose = || self.pool.choose(key, fresh);
         choose().or_else(|| self.pool.choose(key, |index| self.is_http(index)))
@@ -156,7 +156,7 @@ impl Pipeline {
     /// Chooses a backend that is `wanted`. `None`: there is none.
     pub fn choose_one(&self, wanted: impl Fn(&Backend) -> bool) -> Option<Pick> {
         let allowed = |index: usize| self.backends.get(index).is_some_and(&wanted);
-        self.pool.choose(Key::Nothing, allowed)
+        self.pool.choose(HashKey::Nothing, allowed)
     }
 
     /// What a pick stands for.

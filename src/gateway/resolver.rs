@@ -145,7 +145,7 @@ impl Addresses {
 /// Every name in use. Cheap to share; it outlives configurations, so a reload keeps what is
 /// resolved.
 #[derive(Debug, Default)]
-pub struct Names {
+pub struct Resolver {
     known: Mutex<HashMap<(String, u16), Weak<Addresses>>>,
     /// Those that nobody looks up yet.
     new: Mutex<Vec<Weak<Addresses>>>,
@@ -153,7 +153,7 @@ pub struct Names {
     tried: AtomicBool,
 }
 
-impl Names {
+impl Resolver {
     /// The addresses of a host; an IP literal is its own.
     pub fn addresses(&self, host: &str, port: u16) -> Arc<Addresses> {
         let literal: Option<IpAddr> = host.parse().ok();
@@ -317,39 +317,39 @@ mod tests {
 
     #[test]
     fn an_ip_literal_needs_no_look_up() {
-        let names = Names::default();
+        let resolver = Resolver::default();
         for (host, expected) in [("10.0.0.5", "10.0.0.5:80"), ("::1", "[::1]:80")] {
-            let addresses = names.addresses(host, 80);
+            let addresses = resolver.addresses(host, 80);
             assert_eq!(addresses.next(any), expected.parse().ok());
             assert_eq!(addresses.next(|_| false), None);
         }
-        assert!(names.known.lock().unwrap().is_empty() && names.all_tried());
+        assert!(resolver.known.lock().unwrap().is_empty() && resolver.all_tried());
     }
 
     #[tokio::test]
     async fn a_name_is_resolved_once_for_all_who_use_it() {
-        let names = Arc::new(Names::default());
-        let one = names.addresses("localhost", 8080);
-        let other = names.addresses("localhost", 8080);
+        let resolver = Arc::new(Resolver::default());
+        let one = resolver.addresses("localhost", 8080);
+        let other = resolver.addresses("localhost", 8080);
         assert!(Arc::ptr_eq(&one, &other));
         assert_eq!(
             one.next(any),
             None,
             "nothing is looked up on the caller's thread"
         );
-        assert!(!names.all_tried());
+        assert!(!resolver.all_tried());
         let (stop, stopping) = watch::channel(false);
         let running = tokio::spawn({
-            let names = names.clone();
-            async move { names.run(stopping).await }
+            let resolver = resolver.clone();
+            async move { resolver.run(stopping).await }
         });
-        while !names.all_tried() {
+        while !resolver.all_tried() {
             sleep(Duration::from_millis(5)).await;
         }
         assert!(one.next(any).is_some_and(|found| found.ip().is_loopback()));
         // One that a reload adds is looked up as well, and the process stays ready meanwhile.
-        let added = names.addresses("localhost", 8081);
-        assert!(names.all_tried());
+        let added = resolver.addresses("localhost", 8081);
+        assert!(resolver.all_tried());
         while added.next(any).is_none() {
             sleep(Duration::from_millis(5)).await;
         }

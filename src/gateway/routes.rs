@@ -8,12 +8,12 @@
 use foldhash::HashMap;
 use http::Method;
 
-use super::confusable::Alike;
+use super::confusable::ConfusablePrefixes;
 use crate::config::PrefixBoundary;
 
 /// What a route claims of a network.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Claim<'a> {
+pub struct RouteSpec<'a> {
     /// In lower case, without ports; none: any host.
     pub hosts: &'a [String],
     /// Canonical and, unless it is `/` alone, without a slash at its end.
@@ -46,7 +46,7 @@ struct Prefixes<T> {
     /// Segments of the deepest prefix: no look-up goes further, so a path of a million slashes
     /// costs no more.
     depth: usize,
-    alike: Alike,
+    confusable: ConfusablePrefixes,
 }
 
 /// Routes of one network.
@@ -67,7 +67,7 @@ pub struct Match<'a, T> {
     /// Another route, which a server would take the request for that folds case in the path or in
     /// the method, or that ends prefixes elsewhere. `None` where the path itself has a prefix in
     /// the table that is at least as long.
-    pub folded: Option<&'a T>,
+    pub confusable: Option<&'a T>,
 }
 
 impl<T> Default for Prefixes<T> {
@@ -75,7 +75,7 @@ impl<T> Default for Prefixes<T> {
         Self {
             places: HashMap::default(),
             depth: 0,
-            alike: Alike::default(),
+            confusable: ConfusablePrefixes::default(),
         }
     }
 }
@@ -91,14 +91,14 @@ impl<T> Default for RouteTable<T> {
 
 impl<T: Clone> RouteTable<T> {
     /// Adds a route. The configuration has made sure that no two routes claim the same.
-    pub fn insert(&mut self, claim: &Claim<'_>, route: T) {
-        if claim.hosts.is_empty() {
-            self.any_host.insert(claim, route);
+    pub fn insert(&mut self, spec: &RouteSpec<'_>, route: T) {
+        if spec.hosts.is_empty() {
+            self.any_host.insert(spec, route);
             return;
         }
-        for host in claim.hosts {
+        for host in spec.hosts {
             let prefixes = self.hosts.entry(host.as_str().into()).or_default();
-            prefixes.insert(claim, route.clone());
+            prefixes.insert(spec, route.clone());
         }
     }
 }
@@ -110,31 +110,33 @@ impl<T> RouteTable<T> {
         let of_named = named.and_then(|prefixes| prefixes.find(path));
         let (length, place) = of_named.or_else(|| self.any_host.find(path))?;
         let mut found = place.select(method)?;
-        if found.folded.is_none() {
+        if found.confusable.is_none() {
             // Where the host's own prefixes have been left, those of any host count beside them.
             let any_host = of_named.is_none().then_some(&self.any_host);
             let mut prefixes = named.into_iter().chain(any_host);
-            found.folded = prefixes.find_map(|prefixes| prefixes.find_alike(path, length, method));
+            found.confusable =
+                prefixes.find_map(|prefixes| prefixes.find_confusable(path, length, method));
         }
         Some(found)
     }
 }
 
 impl<T> Prefixes<T> {
-    fn insert(&mut self, claim: &Claim<'_>, route: T) {
-        let key = match claim.prefix {
+    fn insert(&mut self, spec: &RouteSpec<'_>, route: T) {
+        let key = match spec.prefix {
             "/" => "",
             prefix => prefix,
         };
         self.depth = self.depth.max(key.matches('/').count());
-        self.alike.insert(key, claim.case_sensitive, claim.boundary);
+        self.confusable
+            .insert(key, spec.case_sensitive, spec.boundary);
         self.places
             .entry(key.into())
             .or_insert_with(|| Place { routes: Vec::new() })
             .routes
             .push(Entry {
-                methods: claim.methods.to_vec(),
-                case_sensitive: claim.case_sensitive,
+                methods: spec.methods.to_vec(),
+                case_sensitive: spec.case_sensitive,
                 route,
             });
     }
@@ -154,18 +156,18 @@ impl<T> Prefixes<T> {
     }
 
     /// The route of a prefix longer than `own` that only other servers take the path to begin with.
-    fn find_alike(&self, path: &str, own: usize, method: &Method) -> Option<&T> {
-        if self.alike.is_empty() || path.len() == own {
+    fn find_confusable(&self, path: &str, own: usize, method: &Method) -> Option<&T> {
+        if self.confusable.is_empty() || path.len() == own {
             return None;
         }
         let place = |prefix: &str| self.places.get(prefix);
         let folded = self
-            .alike
+            .confusable
             .find_folded(&path[..self.deepest(path)], own, |prefix| {
                 place(prefix)?.reached(method, |entry| !entry.case_sensitive)
             });
         let entry = folded.or_else(|| {
-            let prefix = self.alike.find_cut(path, own)?;
+            let prefix = self.confusable.find_cut(path, own)?;
             place(prefix)?.reached(method, |_| true)
         })?;
         Some(&entry.route)
@@ -186,7 +188,7 @@ impl<T> Place<T> {
             return Some(Match {
                 route: &entry.route,
                 allowed: None,
-                folded: folded
+                confusable: folded
                     .filter(|other| !std::ptr::eq(*other, entry))
                     .map(|it| &it.route),
             });
@@ -195,7 +197,7 @@ impl<T> Place<T> {
         Some(Match {
             route: &self.routes.first()?.route,
             allowed: Some(entries.flat_map(|entry| &entry.methods).collect()),
-            folded: None,
+            confusable: None,
         })
     }
 

@@ -9,9 +9,9 @@ use http::HeaderValue;
 use http::header::InvalidHeaderValue;
 
 use super::open_connections::{ConnectionCounts, OpenConnections};
-use super::resolver::{Addresses, Names};
+use super::resolver::{Addresses, Resolver};
 use super::tls::Roots;
-use crate::balance::{Health, Known, Subject};
+use crate::balance::{Health, HealthKey, HealthRegistry};
 use crate::config::{CheckKind, Ejection, HttpBackend, Reach, UpstreamUrl};
 
 /// An HTTP upstream.
@@ -43,27 +43,27 @@ pub struct Upstream {
 
 impl Upstream {
     /// Whether it is one of a pipeline from the cloud.
-    pub fn is_the_clouds(&self) -> bool {
+    pub fn is_from_cloud(&self) -> bool {
         self.reach.is_some()
     }
 
     /// The address whose turn it is; `None` while the name is not resolved, and where all that it
     /// has is out of the cloud's reach.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.addresses.next(|address| self.may_be_at(address))
+        self.addresses.next(|address| self.may_connect_to(address))
     }
 
     /// Every address that may be connected to, in the order in which they are to be tried: this one
     /// first.
-    pub fn every_address(&self, first: Option<SocketAddr>) -> Vec<SocketAddr> {
+    pub fn addresses_in_order(&self, first: Option<SocketAddr>) -> Vec<SocketAddr> {
         let mut addresses = self.addresses.in_order(first);
-        addresses.retain(|&address| self.may_be_at(address));
+        addresses.retain(|&address| self.may_connect_to(address));
         addresses
     }
 
     /// Asked for every address that is connected to, at every connection: what a name leads to may
     /// be another thing by then.
-    fn may_be_at(&self, address: SocketAddr) -> bool {
+    fn may_connect_to(&self, address: SocketAddr) -> bool {
         let Some(reach) = &self.reach else {
             return true;
         };
@@ -84,15 +84,15 @@ impl Upstream {
 /// are open to them.
 #[derive(Debug, Default)]
 pub struct Upstreams {
-    names: Names,
-    known: Known,
+    resolver: Resolver,
+    health: HealthRegistry,
     backends: ConnectionCounts,
 }
 
 impl Upstreams {
-    /// Names of upstreams.
-    pub fn names(&self) -> &Names {
-        &self.names
+    /// Resolves the names of upstreams.
+    pub fn resolver(&self) -> &Resolver {
+        &self.resolver
     }
 
     /// The upstreams of a backend, for a pipeline from the cloud with what it may reach.
@@ -121,12 +121,12 @@ impl Upstreams {
         let build = |url: &UpstreamUrl| {
             Ok(Upstream {
                 backend: backend.clone(),
-                addresses: self.names.addresses(&url.host, url.port),
+                addresses: self.resolver.addresses(&url.host, url.port),
                 authority: HeaderValue::from_str(&url.authority()).map_err(unfit)?,
                 credential: credential.clone(),
                 roots: roots.clone(),
                 connections: connections.clone(),
-                health: self.known.health(subject(backend, &settings, url, reach)),
+                health: self.health.of(health_key(backend, &settings, url, reach)),
                 reach: reach.cloned(),
                 refused: AtomicBool::new(false),
                 url: url.clone(),
@@ -146,12 +146,12 @@ impl Upstreams {
     }
 }
 
-fn subject(
+fn health_key(
     backend: &Arc<str>,
     settings: &HttpBackend,
     url: &UpstreamUrl,
     reach: Option<&Arc<Reach>>,
-) -> Subject {
+) -> HealthKey {
     let check = settings.health_check.clone();
     let credential = check.as_ref().is_some_and(|check| {
         matches!(
@@ -162,7 +162,7 @@ fn subject(
             }
         )
     });
-    Subject {
+    HealthKey {
         origin: url.origin(),
         check,
         ejection: settings.ejection,

@@ -12,7 +12,7 @@ use ring::digest::{SHA256, digest};
 
 /// What decides who may call.
 #[derive(Debug, Clone, Default)]
-pub struct Protection {
+pub struct AccessControl {
     /// Host names besides IP literals and `localhost`, in lower case.
     pub hosts: Vec<String>,
     /// Peers besides loopback.
@@ -63,7 +63,7 @@ impl Refusal {
     }
 }
 
-impl Protection {
+impl AccessControl {
     /// Lets a call on, or says why not. `peer` is `None` on a Unix socket, whose file permissions
     /// have decided. `scraped`: for a scraper, whose token may come as `Authorization: Bearer`, the
     /// only way that many of them have; elsewhere that field holds a user's token.
@@ -149,12 +149,12 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    fn check(protection: &Protection, fields: &[(&'static str, &str)], peer: &str) -> u16 {
+    fn check(access: &AccessControl, fields: &[(&'static str, &str)], peer: &str) -> u16 {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        match protection.check(&headers, None, peer.parse().ok(), false) {
+        match access.check(&headers, None, peer.parse().ok(), false) {
             Ok(()) => 200,
             Err(refusal) => refusal.status().as_u16(),
         }
@@ -162,9 +162,9 @@ mod tests {
 
     #[test]
     fn pages_and_rebound_names_are_turned_away() {
-        let protection = Protection {
+        let access = AccessControl {
             hosts: vec!["edge.internal".to_owned()],
-            ..Protection::default()
+            ..AccessControl::default()
         };
         for (fields, expected) in [
             (&[("host", "127.0.0.1:9090")][..], 200),
@@ -188,30 +188,26 @@ mod tests {
                 200,
             ),
         ] {
-            assert_eq!(
-                check(&protection, fields, "127.0.0.1"),
-                expected,
-                "{fields:?}"
-            );
+            assert_eq!(check(&access, fields, "127.0.0.1"), expected, "{fields:?}");
         }
     }
 
     #[test]
     fn from_elsewhere_by_address_or_by_token() {
         let host = ("host", "10.0.0.1:9090");
-        let open = Protection::default();
+        let open = AccessControl::default();
         assert_eq!(check(&open, &[host], "10.0.0.9"), 403);
-        let listed = Protection {
+        let listed = AccessControl {
             allow_from: vec!["10.0.0.0/24".parse().unwrap()],
-            ..Protection::default()
+            ..AccessControl::default()
         };
         assert_eq!(check(&listed, &[host], "10.0.0.9"), 200);
         assert_eq!(check(&listed, &[host], "::ffff:10.0.0.9"), 200);
         assert_eq!(check(&listed, &[host], "10.0.1.9"), 403);
         let hash: [u8; 32] = digest(&SHA256, b"token").as_ref().try_into().unwrap();
-        let with_token = Protection {
+        let with_token = AccessControl {
             token_hash: Some(hash),
-            ..Protection::default()
+            ..AccessControl::default()
         };
         assert_eq!(
             check(
@@ -230,11 +226,11 @@ mod tests {
             401
         );
         assert_eq!(check(&with_token, &[host], "127.0.0.1"), 401);
-        let page = |protection: &Protection, host: &str| {
+        let page = |access: &AccessControl, host: &str| {
             let mut headers = HeaderMap::new();
             headers.insert("host", HeaderValue::from_str(host).unwrap());
             let peer = "10.0.0.9".parse().ok();
-            protection.check_origin(&headers, None, peer).is_ok()
+            access.check_origin(&headers, None, peer).is_ok()
         };
         assert!(
             page(&with_token, host.1),
@@ -246,9 +242,9 @@ mod tests {
     #[test]
     fn a_scraper_may_send_the_token_as_bearer() {
         let hash: [u8; 32] = digest(&SHA256, b"token").as_ref().try_into().unwrap();
-        let protection = Protection {
+        let access = AccessControl {
             token_hash: Some(hash),
-            ..Protection::default()
+            ..AccessControl::default()
         };
         let check = |fields: &[(&'static str, &'static str)], scraped| {
             let mut headers = HeaderMap::new();
@@ -256,7 +252,7 @@ mod tests {
             for (name, value) in fields {
                 headers.append(*name, HeaderValue::from_static(value));
             }
-            protection.check(&headers, None, None, scraped).is_ok()
+            access.check(&headers, None, None, scraped).is_ok()
         };
         let right = [("authorization", "Bearer token")];
         assert!(check(&right, true));

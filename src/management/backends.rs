@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 
 use super::info::seconds;
-use super::response::Answer;
+use super::response::ApiResponse;
 use crate::gateway::{BackendStatus, Live, UpstreamStatus};
 
 /// The backends that the configuration's pipelines use.
-pub(super) fn backends(live: &Live) -> Answer {
+pub(super) fn backends(live: &Live) -> ApiResponse {
     let backends: Vec<Value> = live.backends().iter().map(backend).collect();
-    Answer::ok(&json!({ "backends": backends }))
+    ApiResponse::ok(&json!({ "backends": backends }))
 }
 
 /// One of them.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use tokio::time::timeout;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::response::Answer;
+use super::response::ApiResponse;
 
 /// Largest body that is read.
 const MAX_BODY: usize = 1024 * 1024;
@@ -23,8 +23,8 @@ const MAX_DROPPING: Duration = Duration::from_secs(2);
 
 /// Reads the body within its limit; one that is there must say that it is JSON, which no form on a
 /// web page can.
-pub(super) async fn read(session: &mut ServerSession) -> Result<Zeroizing<Vec<u8>>, Answer> {
-    let too_large = || Answer::error(StatusCode::PAYLOAD_TOO_LARGE, "the body is over 1 MiB");
+pub(super) async fn read(session: &mut ServerSession) -> Result<Zeroizing<Vec<u8>>, ApiResponse> {
+    let too_large = || ApiResponse::error(StatusCode::PAYLOAD_TOO_LARGE, "the body is over 1 MiB");
     let announced = session
         .get_header(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
@@ -47,7 +47,7 @@ pub(super) async fn read(session: &mut ServerSession) -> Result<Zeroizing<Vec<u8
     })
     .await;
     match whole {
-        Ok(Ok(true)) if !body.is_empty() && !is_json(session) => Err(Answer::error(
+        Ok(Ok(true)) if !body.is_empty() && !is_json(session) => Err(ApiResponse::error(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "the body must be application/json",
         )),
@@ -85,9 +85,9 @@ pub(super) async fn drop_rest(session: &mut ServerSession) {
     }
 }
 
-fn incomplete(session: &mut ServerSession) -> Answer {
+fn incomplete(session: &mut ServerSession) -> ApiResponse {
     session.set_keepalive(None);
-    Answer::error(StatusCode::BAD_REQUEST, "the body did not arrive whole")
+    ApiResponse::error(StatusCode::BAD_REQUEST, "the body did not arrive whole")
 }
 
 fn is_json(session: &ServerSession) -> bool {
@@ -119,7 +119,7 @@ impl Drop for Fields {
 
 impl Fields {
     /// Takes a body apart.
-    pub(super) fn parse(body: &[u8]) -> Result<Self, Answer> {
+    pub(super) fn parse(body: &[u8]) -> Result<Self, ApiResponse> {
         match serde_json::from_slice(body) {
             Ok(Value::Object(members)) => Ok(Self(members)),
             Ok(_) => Err(bad("the body must be a JSON object")),
@@ -132,7 +132,7 @@ impl Fields {
     }
 
     /// A string that must be there: 1 to `max` bytes, visible ASCII.
-    pub(super) fn token(&self, name: &str, max: usize) -> Result<&str, Answer> {
+    pub(super) fn token(&self, name: &str, max: usize) -> Result<&str, ApiResponse> {
         let text = self.text(name, max)?;
         if text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Ok(text);
@@ -143,13 +143,17 @@ impl Fields {
     }
 
     /// A string that must be there: 1 to `max` bytes, without control characters.
-    pub(super) fn text(&self, name: &str, max: usize) -> Result<&str, Answer> {
+    pub(super) fn text(&self, name: &str, max: usize) -> Result<&str, ApiResponse> {
         self.optional_text(name, max)?
             .ok_or_else(|| bad(&format!("{name} is missing")))
     }
 
     /// The same; absent or null: `None`.
-    pub(super) fn optional_text(&self, name: &str, max: usize) -> Result<Option<&str>, Answer> {
+    pub(super) fn optional_text(
+        &self,
+        name: &str,
+        max: usize,
+    ) -> Result<Option<&str>, ApiResponse> {
         let text = self.optional_lines(name, max)?;
         match text {
             Some(text) if text.contains(char::is_control) => {
@@ -160,7 +164,11 @@ impl Fields {
     }
 
     /// The same; several lines are allowed, as a key file has them.
-    pub(super) fn optional_lines(&self, name: &str, max: usize) -> Result<Option<&str>, Answer> {
+    pub(super) fn optional_lines(
+        &self,
+        name: &str,
+        max: usize,
+    ) -> Result<Option<&str>, ApiResponse> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) if text.is_empty() => {
@@ -180,7 +188,7 @@ impl Fields {
     }
 
     /// An array of strings; absent or null: empty.
-    pub(super) fn texts(&self, name: &str) -> Result<Vec<String>, Answer> {
+    pub(super) fn texts(&self, name: &str) -> Result<Vec<String>, ApiResponse> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(Vec::new()),
             Some(Value::Array(items)) => pieces(name, items.iter().map(|item| (None, item))),
@@ -190,7 +198,7 @@ impl Fields {
 
     /// An array of strings, or an object, whose members become `name=value`; absent or null:
     /// `None`.
-    pub(super) fn texts_or_pairs(&self, name: &str) -> Result<Option<Vec<String>>, Answer> {
+    pub(super) fn texts_or_pairs(&self, name: &str) -> Result<Option<Vec<String>>, ApiResponse> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Object(members)) => {
@@ -210,7 +218,7 @@ const MAX_PIECE: usize = 1024;
 fn pieces<'v>(
     name: &str,
     items: impl ExactSizeIterator<Item = (Option<&'v str>, &'v Value)>,
-) -> Result<Vec<String>, Answer> {
+) -> Result<Vec<String>, ApiResponse> {
     if items.len() > MAX_PIECES {
         return Err(bad(&format!(
             "{name} must not have over {MAX_PIECES} entries"
@@ -236,8 +244,8 @@ fn pieces<'v>(
 }
 
 /// 400, saying what is wrong.
-pub(super) fn bad(message: &str) -> Answer {
-    Answer::error(StatusCode::BAD_REQUEST, message)
+pub(super) fn bad(message: &str) -> ApiResponse {
+    ApiResponse::error(StatusCode::BAD_REQUEST, message)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{StatusCode, header};
 use serde_json::json;
 
-use super::response::Answer;
+use super::response::ApiResponse;
 use crate::control::{Agent, UploadError};
 use crate::gateway::Live;
 use crate::runbeam::RunbeamError;
@@ -16,14 +16,14 @@ const DISABLED: &str =
     "Runbeam Cloud integration is disabled. Set runbeam.enabled=true in the configuration.";
 
 /// 403 while Runbeam is off.
-pub(super) fn disabled() -> Answer {
-    Answer::error(StatusCode::FORBIDDEN, DISABLED)
+pub(super) fn disabled() -> ApiResponse {
+    ApiResponse::error(StatusCode::FORBIDDEN, DISABLED)
 }
 
 /// Uploads the local configuration, references as they stand in the files.
-pub(super) async fn upload(agent: &Agent) -> Answer {
+pub(super) async fn upload(agent: &Agent) -> ApiResponse {
     match agent.upload().await {
-        Ok(uploaded) => Answer::ok(&json!({
+        Ok(uploaded) => ApiResponse::ok(&json!({
             "success": true,
             "message": "the configuration is stored in Runbeam Cloud",
             "config_size": uploaded.config_size,
@@ -32,12 +32,12 @@ pub(super) async fn upload(agent: &Agent) -> Answer {
             "mesh_count": 0,
         })),
         Err(UploadError::Disabled) => disabled(),
-        Err(UploadError::Unauthorized) => Answer::error(
+        Err(UploadError::Unauthorized) => ApiResponse::error(
             StatusCode::UNAUTHORIZED,
             "this gateway has no machine token: authorize it first, with `runbeam harmony:authorize`",
         )
         .with(header::WWW_AUTHENTICATE, "Bearer realm=\"harmony\""),
-        Err(UploadError::Refused(errors)) => Answer::error_with(
+        Err(UploadError::Refused(errors)) => ApiResponse::error_with(
             StatusCode::UNPROCESSABLE_ENTITY,
             format!("nothing was uploaded: {}", errors.join("; ")),
             json!({ "errors": errors }),
@@ -47,15 +47,15 @@ pub(super) async fn upload(agent: &Agent) -> Answer {
 }
 
 /// Drops what the cloud has sent, and serves the local files alone.
-pub(super) async fn discard(live: Arc<Live>) -> Answer {
+pub(super) async fn discard(live: Arc<Live>) -> ApiResponse {
     let outcome = tokio::task::spawn_blocking(move || live.discard_layer()).await;
     match outcome {
-        Ok(Ok(_)) => Answer::ok(&json!({
+        Ok(Ok(_)) => ApiResponse::ok(&json!({
             "success": true,
             "message": "the configuration from the cloud is dropped; the local files serve",
         })),
         Ok(Err(error)) => super::reload::refused(&error),
-        Err(_) => Answer::error(
+        Err(_) => ApiResponse::error(
             StatusCode::INTERNAL_SERVER_ERROR,
             "dropping the configuration from the cloud did not end well",
         ),
@@ -64,7 +64,7 @@ pub(super) async fn discard(live: Arc<Live>) -> Answer {
 
 /// An error of the cloud, as the caller gets it: the status where it is the caller's matter, and
 /// none of the cloud's words.
-pub(super) fn of_cloud(error: &RunbeamError) -> Answer {
+pub(super) fn of_cloud(error: &RunbeamError) -> ApiResponse {
     log::warn!("management: {error}");
     let (status, message) = match error.status() {
         Some(401) => (
@@ -90,7 +90,7 @@ pub(super) fn of_cloud(error: &RunbeamError) -> Answer {
             "Runbeam Cloud cannot be reached, or does not answer as it should",
         ),
     };
-    let answer = Answer::error(status, message);
+    let answer = ApiResponse::error(status, message);
     let answer = match status {
         StatusCode::UNAUTHORIZED => {
             answer.with(header::WWW_AUTHENTICATE, "Bearer realm=\"harmony\"")

@@ -6,9 +6,9 @@ use http::StatusCode;
 
 use super::access_control::Refusal;
 
-/// Counts since the start.
+/// CallCounts since the start.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct CallCounts {
     refusals: [AtomicU64; Refusal::ALL.len()],
     authorizations: [AtomicU64; RESULTS.len()],
 }
@@ -17,7 +17,7 @@ pub(super) struct Counts {
 /// a user token that does not pass for one; with an error of ours or of the cloud.
 const RESULTS: [&str; 3] = ["ok", "refused", "failed"];
 
-impl Counts {
+impl CallCounts {
     /// A call that was turned away.
     pub(super) fn refused(&self, refusal: Refusal) {
         let places = Refusal::ALL.iter().zip(&self.refusals);

@@ -4,13 +4,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::response::Answer;
+use super::response::ApiResponse;
 use crate::control::Agent;
 use crate::gateway::{Live, Service, SetAside};
 
 /// The process and its connection to the cloud. Times are Unix seconds; the expiry is as the cloud
 /// wrote it.
-pub(super) fn info(live: &Live, agent: &Agent, started_at: SystemTime, uptime: Duration) -> Answer {
+pub(super) fn info(
+    live: &Live,
+    agent: &Agent,
+    started_at: SystemTime,
+    uptime: Duration,
+) -> ApiResponse {
     let status = agent.status();
     let mut runbeam = json!({
         "enabled": status.enabled,
@@ -48,7 +53,7 @@ pub(super) fn info(live: &Live, agent: &Agent, started_at: SystemTime, uptime: D
             runbeam[name] = value;
         }
     }
-    Answer::ok(&json!({
+    ApiResponse::ok(&json!({
         "version": env!("CARGO_PKG_VERSION"),
         // What the published client reads: the start.
         "uptime": seconds(started_at),
@@ -62,7 +67,7 @@ pub(super) fn info(live: &Live, agent: &Agent, started_at: SystemTime, uptime: D
 }
 
 /// The pipelines that serve, those from the cloud included.
-pub(super) fn pipelines(live: &Live) -> Answer {
+pub(super) fn pipelines(live: &Live) -> ApiResponse {
     let config = live.config();
     let pipelines: Vec<Value> = config
         .pipelines
@@ -82,11 +87,11 @@ pub(super) fn pipelines(live: &Live) -> Answer {
             })
         })
         .collect();
-    Answer::ok(&json!({ "pipelines": pipelines }))
+    ApiResponse::ok(&json!({ "pipelines": pipelines }))
 }
 
 /// The places where requests come in. No method named means every method.
-pub(super) fn routes(live: &Live) -> Answer {
+pub(super) fn routes(live: &Live) -> ApiResponse {
     let config = live.config();
     let mut routes: Vec<Value> = Vec::new();
     for pipeline in &config.pipelines {
@@ -109,7 +114,7 @@ pub(super) fn routes(live: &Live) -> Answer {
             }));
         }
     }
-    Answer::ok(&json!({ "routes": routes }))
+    ApiResponse::ok(&json!({ "routes": routes }))
 }
 
 fn set_aside(part: &SetAside) -> Value {

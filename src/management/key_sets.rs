@@ -3,19 +3,19 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::response::Answer;
+use super::response::ApiResponse;
 use crate::gateway::{KeySetStatus, Live};
 
 /// Fetches all, and tells how each of them stands then. One that cannot be fetched goes on serving
 /// what it had, and says why; then the answer is a 502, so that nobody takes it for done.
-pub(super) async fn refresh(live: &Live) -> Answer {
+pub(super) async fn refresh(live: &Live) -> ApiResponse {
     let sets = live.key_sets().refresh_all().await;
     let failed = sets.iter().filter(|set| set.last_error.is_some()).count();
     let sets: Vec<Value> = sets.iter().map(told).collect();
     let told = json!({ "refreshed": sets.len() - failed, "failed": failed, "key_sets": sets });
     match failed {
-        0 => Answer::ok(&told),
-        _ => Answer::json(StatusCode::BAD_GATEWAY, &told),
+        0 => ApiResponse::ok(&told),
+        _ => ApiResponse::json(StatusCode::BAD_GATEWAY, &told),
     }
 }
 

@@ -34,15 +34,15 @@ use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use serde_json::json;
 
-use self::counts::Counts;
+use self::counts::CallCounts;
 use self::page::Page;
-use self::response::Answer;
-use self::routes::{Route, Unrouted};
+use self::response::ApiResponse;
+use self::routes::{Route, RouteError};
 use crate::control::Agent;
 use crate::gateway::Live;
 use crate::telemetry::LogWriter;
 
-pub use access_control::Protection;
+pub use access_control::AccessControl;
 
 /// How long `/ready` waits for the first fetch of every key set.
 const FIRST_FETCH: Duration = Duration::from_secs(10);
@@ -53,9 +53,9 @@ pub struct ManagementApi {
     agent: Arc<Agent>,
     log: LogWriter,
     base_path: String,
-    protection: Protection,
+    access: AccessControl,
     page: Page,
-    counts: Counts,
+    counts: CallCounts,
     started: Instant,
     started_at: SystemTime,
 }
@@ -65,7 +65,7 @@ impl ManagementApi {
     /// tells what it dropped.
     pub fn new(
         base_path: String,
-        protection: Protection,
+        access: AccessControl,
         live: Arc<Live>,
         agent: Arc<Agent>,
         log: LogWriter,
@@ -75,15 +75,15 @@ impl ManagementApi {
             agent,
             log,
             base_path,
-            protection,
+            access,
             page: Page::new(),
-            counts: Counts::default(),
+            counts: CallCounts::default(),
             started: Instant::now(),
             started_at: SystemTime::now(),
         }
     }
 
-    async fn answer(&self, session: &mut ServerSession) -> Answer {
+    async fn answer(&self, session: &mut ServerSession) -> ApiResponse {
         let request = session.req_header();
         let method = request.method.clone();
         let path = request.uri.path().to_owned();
@@ -100,11 +100,9 @@ impl ManagementApi {
         let is_scraped = matches!(route, Ok(Route::Metrics));
         let checked = match route {
             // It holds nothing, and it is what asks for the token.
-            Ok(Route::Page) => self
-                .protection
-                .check_origin(&request.headers, authority, peer),
+            Ok(Route::Page) => self.access.check_origin(&request.headers, authority, peer),
             _ => self
-                .protection
+                .access
                 .check(&request.headers, authority, peer, is_scraped),
         };
         if let Err(refusal) = checked {
@@ -113,7 +111,7 @@ impl ManagementApi {
                 "management: {method} {path} from {} refused: {refusal}",
                 shown(peer)
             );
-            let answer = Answer::error(refusal.status(), refusal.to_string());
+            let answer = ApiResponse::error(refusal.status(), refusal.to_string());
             return match refusal.status() {
                 StatusCode::UNAUTHORIZED if is_scraped => answer
                     .with(header::WWW_AUTHENTICATE, "Management-Token")
@@ -126,10 +124,12 @@ impl ManagementApi {
         }
         let route = match route {
             Ok(route) => route,
-            Err(Unrouted::Unknown) => return Answer::error(StatusCode::NOT_FOUND, "no such route"),
-            Err(Unrouted::Method(allowed)) => {
+            Err(RouteError::Unknown) => {
+                return ApiResponse::error(StatusCode::NOT_FOUND, "no such route");
+            }
+            Err(RouteError::Method(allowed)) => {
                 let message = format!("use {allowed}");
-                return Answer::error(StatusCode::METHOD_NOT_ALLOWED, message)
+                return ApiResponse::error(StatusCode::METHOD_NOT_ALLOWED, message)
                     .with(header::ALLOW, allowed);
             }
         };
@@ -155,7 +155,7 @@ impl ManagementApi {
         answer
     }
 
-    async fn carry_out(&self, route: Route, session: &mut ServerSession) -> Answer {
+    async fn carry_out(&self, route: Route, session: &mut ServerSession) -> ApiResponse {
         if route.needs_runbeam() && !self.agent.is_enabled() {
             return cloud::disabled();
         }
@@ -172,7 +172,7 @@ impl ManagementApi {
 
     /// The routes that ask for nothing but themselves: whatever stands in a body that passed its
     /// checks is not looked at.
-    async fn carry_out_without_body(&self, route: Route) -> Answer {
+    async fn carry_out_without_body(&self, route: Route) -> ApiResponse {
         match route {
             Route::Info => {
                 let uptime = self.started.elapsed();
@@ -183,29 +183,29 @@ impl ManagementApi {
             Route::Routes => info::routes(&self.live),
             Route::Metrics => metrics::answer(&self.live, &self.agent, &self.log, &self.counts),
             Route::Page => self.page.answer(),
-            Route::Watch => status::answer(&self.live, &self.agent, &self.log),
+            Route::Status => status::answer(&self.live, &self.agent, &self.log),
             Route::Reload => reload::reload(self.live.clone()).await,
-            Route::Status => reload::status(&self.live),
+            Route::ConfigStatus => reload::status(&self.live),
             Route::RefreshKeys => key_sets::refresh(&self.live).await,
             Route::Deauthorize => token::forget(&self.agent).await,
             Route::Update => cloud::upload(&self.agent).await,
             Route::Discard => cloud::discard(self.live.clone()).await,
             Route::Authorize | Route::Token => {
-                Answer::error(StatusCode::BAD_REQUEST, "this needs a body")
+                ApiResponse::error(StatusCode::BAD_REQUEST, "this needs a body")
             }
         }
     }
 
-    fn probe(&self, method: &Method, route: &str) -> Answer {
+    fn probe(&self, method: &Method, route: &str) -> ApiResponse {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return Answer::error(StatusCode::METHOD_NOT_ALLOWED, "use GET, HEAD")
+            return ApiResponse::error(StatusCode::METHOD_NOT_ALLOWED, "use GET, HEAD")
                 .with(header::ALLOW, "GET, HEAD");
         }
         let ready = self.live.key_sets().all_tried() || self.started.elapsed() >= FIRST_FETCH;
         match (route, ready) {
-            ("/health", _) => Answer::ok(&json!({ "status": "alive" })),
-            (_, true) => Answer::ok(&json!({ "status": "ready" })),
-            (_, false) => Answer::json(
+            ("/health", _) => ApiResponse::ok(&json!({ "status": "alive" })),
+            (_, true) => ApiResponse::ok(&json!({ "status": "ready" })),
+            (_, false) => ApiResponse::json(
                 StatusCode::SERVICE_UNAVAILABLE,
                 &json!({ "status": "starting" }),
             ),

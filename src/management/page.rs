@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{StatusCode, header};
 use ring::digest::{SHA256, digest};
 
-use super::response::Answer;
+use super::response::ApiResponse;
 
 const FRAME: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
@@ -36,8 +36,8 @@ impl Page {
         }
     }
 
-    pub(super) fn answer(&self) -> Answer {
-        Answer::text(
+    pub(super) fn answer(&self) -> ApiResponse {
+        ApiResponse::text(
             StatusCode::OK,
             "text/html; charset=utf-8",
             self.html.clone(),

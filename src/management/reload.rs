@@ -6,21 +6,21 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::info::seconds;
-use super::response::Answer;
+use super::response::ApiResponse;
 use crate::gateway::{Live, Reload, ReloadError};
 
 /// Reads the configuration again and puts it in service, or answers 422 with every error.
-pub(super) async fn reload(live: Arc<Live>) -> Answer {
+pub(super) async fn reload(live: Arc<Live>) -> ApiResponse {
     let worker = live.clone();
     let outcome = match tokio::task::spawn_blocking(move || worker.reload()).await {
         Ok(outcome) => outcome,
         Err(_) => {
-            return Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "the reload did not end");
+            return ApiResponse::error(StatusCode::INTERNAL_SERVER_ERROR, "the reload did not end");
         }
     };
     let last_reload = seconds(live.status().applied_at);
     let answer = |status: &str, changes: Vec<String>| {
-        Answer::ok(&json!({
+        ApiResponse::ok(&json!({
             "status": status,
             "diff": { "zero_downtime_changes": changes, "adapter_restarts_required": [] },
             "restarted_networks": [],
@@ -43,8 +43,8 @@ pub(super) async fn reload(live: Arc<Live>) -> Answer {
 }
 
 /// 422 with every error.
-pub(super) fn refused(error: &ReloadError) -> Answer {
-    Answer::error_with(
+pub(super) fn refused(error: &ReloadError) -> ApiResponse {
+    ApiResponse::error_with(
         StatusCode::UNPROCESSABLE_ENTITY,
         error.to_string(),
         json!({ "errors": error.details() }),
@@ -52,8 +52,8 @@ pub(super) fn refused(error: &ReloadError) -> Answer {
 }
 
 /// `GET /config/status`.
-pub(super) fn status(live: &Live) -> Answer {
-    Answer::ok(&configuration(live))
+pub(super) fn status(live: &Live) -> ApiResponse {
+    ApiResponse::ok(&configuration(live))
 }
 
 /// How the configuration stands.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// A whole answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ApiResponse {
     pub(super) status: StatusCode,
     fields: Vec<(HeaderName, HeaderValue)>,
     kind: &'static str,
@@ -16,7 +16,7 @@ pub(super) struct Answer {
     pub(super) message: String,
 }
 
-impl Answer {
+impl ApiResponse {
     /// JSON.
     pub(super) fn json(status: StatusCode, value: &Value) -> Self {
         Self::text(status, "application/json", format!("{value}\n"))
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn an_error_is_json_with_its_name_and_its_message() {
         let body = json!({ "errors": ["a", "b"] });
-        let answer = Answer::error_with(StatusCode::UNPROCESSABLE_ENTITY, "no", body)
+        let answer = ApiResponse::error_with(StatusCode::UNPROCESSABLE_ENTITY, "no", body)
             .with(http::header::RETRY_AFTER, "5")
             .with(http::header::ALLOW, "a\nb");
         assert_eq!(answer.message, "no");
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn head_gets_the_length_and_no_body() {
-        let response = Answer::ok(&json!({})).into_response(true);
+        let response = ApiResponse::ok(&json!({})).into_response(true);
         assert_eq!(response.headers()["content-length"], "3");
         assert!(response.body().is_empty());
     }

@@ -17,15 +17,15 @@ pub(super) enum Route {
     RefreshKeys,
     Reload,
     Routes,
-    Status,
+    ConfigStatus,
     Token,
     Update,
-    Watch,
+    Status,
 }
 
 /// Where a route answers besides the base path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Also {
+enum Alias {
     /// Nowhere.
     No,
     /// Under `/api`: the published client calls these there, whatever the base path is.
@@ -34,28 +34,33 @@ enum Also {
     Root,
 }
 
-const TABLE: &[(&str, Also, Method, Route)] = &[
-    ("", Also::No, Method::GET, Route::Page),
-    ("/", Also::No, Method::GET, Route::Page),
-    ("/authorize", Also::No, Method::POST, Route::Authorize),
-    ("/backends", Also::No, Method::GET, Route::Backends),
-    ("/cloud/discard", Also::No, Method::POST, Route::Discard),
-    ("/config/status", Also::Api, Method::GET, Route::Status),
-    ("/deauthorize", Also::No, Method::POST, Route::Deauthorize),
-    ("/info", Also::No, Method::GET, Route::Info),
-    ("/keys/refresh", Also::No, Method::POST, Route::RefreshKeys),
-    ("/metrics", Also::Root, Method::GET, Route::Metrics),
-    ("/pipelines", Also::No, Method::GET, Route::Pipelines),
-    ("/reload", Also::Api, Method::POST, Route::Reload),
-    ("/routes", Also::No, Method::GET, Route::Routes),
-    ("/status", Also::No, Method::GET, Route::Watch),
-    ("/token", Also::No, Method::POST, Route::Token),
-    ("/update", Also::No, Method::POST, Route::Update),
+const TABLE: &[(&str, Alias, Method, Route)] = &[
+    ("", Alias::No, Method::GET, Route::Page),
+    ("/", Alias::No, Method::GET, Route::Page),
+    ("/authorize", Alias::No, Method::POST, Route::Authorize),
+    ("/backends", Alias::No, Method::GET, Route::Backends),
+    ("/cloud/discard", Alias::No, Method::POST, Route::Discard),
+    (
+        "/config/status",
+        Alias::Api,
+        Method::GET,
+        Route::ConfigStatus,
+    ),
+    ("/deauthorize", Alias::No, Method::POST, Route::Deauthorize),
+    ("/info", Alias::No, Method::GET, Route::Info),
+    ("/keys/refresh", Alias::No, Method::POST, Route::RefreshKeys),
+    ("/metrics", Alias::Root, Method::GET, Route::Metrics),
+    ("/pipelines", Alias::No, Method::GET, Route::Pipelines),
+    ("/reload", Alias::Api, Method::POST, Route::Reload),
+    ("/routes", Alias::No, Method::GET, Route::Routes),
+    ("/status", Alias::No, Method::GET, Route::Status),
+    ("/token", Alias::No, Method::POST, Route::Token),
+    ("/update", Alias::No, Method::POST, Route::Update),
 ];
 
 /// Why no route answers.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unrouted {
+pub(super) enum RouteError {
     /// There is nothing at this path.
     Unknown,
     /// There is, for these methods.
@@ -63,22 +68,22 @@ pub(super) enum Unrouted {
 }
 
 /// Finds the route of a path. `base` is `/admin`, say.
-pub(super) fn find(base: &str, path: &str, method: &Method) -> Result<Route, Unrouted> {
+pub(super) fn find(base: &str, path: &str, method: &Method) -> Result<Route, RouteError> {
     let own = path.strip_prefix(base);
     let api = path.strip_prefix("/api");
     let found = TABLE.iter().find(|(name, also, ..)| match also {
         _ if own == Some(name) => true,
-        Also::No => false,
-        Also::Api => api == Some(name),
-        Also::Root => path == *name,
+        Alias::No => false,
+        Alias::Api => api == Some(name),
+        Alias::Root => path == *name,
     });
     let Some((_, _, expected, route)) = found else {
-        return Err(Unrouted::Unknown);
+        return Err(RouteError::Unknown);
     };
     if method == expected || (method == Method::HEAD && expected == Method::GET) {
         return Ok(*route);
     }
-    Err(Unrouted::Method(if *expected == Method::GET {
+    Err(RouteError::Method(if *expected == Method::GET {
         "GET, HEAD"
     } else {
         "POST"
@@ -101,8 +106,8 @@ impl Route {
                 | Self::Page
                 | Self::Pipelines
                 | Self::Routes
+                | Self::ConfigStatus
                 | Self::Status
-                | Self::Watch
         )
     }
 }
@@ -117,32 +122,32 @@ mod tests {
         for (path, route) in [
             ("/admin", Ok(Route::Page)),
             ("/admin/", Ok(Route::Page)),
-            ("/admin/status", Ok(Route::Watch)),
+            ("/admin/status", Ok(Route::Status)),
             ("/admin/info", Ok(Route::Info)),
             ("/admin/backends", Ok(Route::Backends)),
-            ("/api/backends", Err(Unrouted::Unknown)),
+            ("/api/backends", Err(RouteError::Unknown)),
             ("/admin/metrics", Ok(Route::Metrics)),
             ("/metrics", Ok(Route::Metrics)),
-            ("/api/config/status", Ok(Route::Status)),
-            ("/admin/config/status", Ok(Route::Status)),
-            ("/info", Err(Unrouted::Unknown)),
-            ("/api/info", Err(Unrouted::Unknown)),
-            ("/api/metrics", Err(Unrouted::Unknown)),
-            ("/adminx/info", Err(Unrouted::Unknown)),
-            ("/admin/info/", Err(Unrouted::Unknown)),
-            ("/", Err(Unrouted::Unknown)),
-            ("/status", Err(Unrouted::Unknown)),
-            ("/admin/reload", Err(Unrouted::Method("POST"))),
+            ("/api/config/status", Ok(Route::ConfigStatus)),
+            ("/admin/config/status", Ok(Route::ConfigStatus)),
+            ("/info", Err(RouteError::Unknown)),
+            ("/api/info", Err(RouteError::Unknown)),
+            ("/api/metrics", Err(RouteError::Unknown)),
+            ("/adminx/info", Err(RouteError::Unknown)),
+            ("/admin/info/", Err(RouteError::Unknown)),
+            ("/", Err(RouteError::Unknown)),
+            ("/status", Err(RouteError::Unknown)),
+            ("/admin/reload", Err(RouteError::Method("POST"))),
         ] {
             assert_eq!(find(Method::GET, path), route, "{path}");
         }
         assert_eq!(find(Method::POST, "/api/reload"), Ok(Route::Reload));
         assert_eq!(find(Method::HEAD, "/admin/info"), Ok(Route::Info));
-        let refused = Err(Unrouted::Method("GET, HEAD"));
+        let refused = Err(RouteError::Method("GET, HEAD"));
         assert_eq!(find(Method::POST, "/admin/info"), refused);
         assert_eq!(
             find(Method::HEAD, "/admin/reload"),
-            Err(Unrouted::Method("POST"))
+            Err(RouteError::Method("POST"))
         );
     }
 

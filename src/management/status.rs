@@ -1,4 +1,4 @@
-//! `GET /status`: everything that the status page shows, in one JSON object. Counts only grow;
+//! `GET /status`: everything that the status page shows, in one JSON object. CallCounts only grow;
 //! rates are for whoever asks twice.
 
 use std::collections::BTreeMap;
@@ -11,13 +11,13 @@ use super::backends;
 use super::metrics::unix;
 use super::process::Process;
 use super::reload;
-use super::response::Answer;
+use super::response::ApiResponse;
 use crate::control::{Agent, Status};
 use crate::gateway::{BackendStatus, KeySetStatus, Live, Pipeline};
 use crate::telemetry::{BOUNDS, LogWriter, PipelineMetrics};
 
 /// How everything stands now.
-pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> Answer {
+pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse {
     let gateway = live.gateway();
     let metrics = live.metrics();
     let backends = BackendStatus::of(&gateway);
@@ -35,7 +35,7 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> Answer {
         live.passwords(),
         Process::now(),
     );
-    Answer::ok(&json!({
+    ApiResponse::ok(&json!({
         "id": gateway.id(),
         "version": env!("CARGO_PKG_VERSION"),
         "now": unix(SystemTime::now()),

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::body::{self, Fields, bad};
 use super::cloud::{disabled, of_cloud};
-use super::response::Answer;
+use super::response::ApiResponse;
 use crate::control::{Agent, Authorization, CommandError};
 use crate::runbeam::MachineToken;
 
@@ -21,7 +21,7 @@ const MAX_KEY: usize = 64 * 1024;
 pub(super) async fn authorize(
     agent: &Agent,
     session: &mut ServerSession,
-) -> Result<Answer, Answer> {
+) -> Result<ApiResponse, ApiResponse> {
     let presented = bearer(session)?;
     let user = agent
         .check_user(&presented)
@@ -39,13 +39,16 @@ pub(super) async fn authorize(
         "expires_at": taken.expires_at,
         "expires_in": taken.expires_in,
     });
-    let mut answer = Answer::json(StatusCode::CREATED, &body);
+    let mut answer = ApiResponse::json(StatusCode::CREATED, &body);
     answer.message = format!("gateway {:?}", taken.gateway_code);
     Ok(answer)
 }
 
 /// Takes a machine token that somebody else has obtained from the cloud.
-pub(super) async fn take(agent: &Agent, session: &mut ServerSession) -> Result<Answer, Answer> {
+pub(super) async fn take(
+    agent: &Agent,
+    session: &mut ServerSession,
+) -> Result<ApiResponse, ApiResponse> {
     let body = body::read(session).await?;
     let fields = Fields::parse(&body)?;
     let token = machine_token(&fields, agent.instance())?;
@@ -62,15 +65,15 @@ pub(super) async fn take(agent: &Agent, session: &mut ServerSession) -> Result<A
     } else {
         "the token is saved"
     };
-    let mut answer = Answer::ok(&json!({ "success": true, "message": message }));
+    let mut answer = ApiResponse::ok(&json!({ "success": true, "message": message }));
     answer.message = format!("gateway {code:?}");
     Ok(answer)
 }
 
 /// Forgets the machine token, here only: the cloud is not told.
-pub(super) async fn forget(agent: &Agent) -> Answer {
+pub(super) async fn forget(agent: &Agent) -> ApiResponse {
     match agent.forget().await {
-        Ok(()) => Answer::ok(&json!({
+        Ok(()) => ApiResponse::ok(&json!({
             "success": true,
             "message": "the machine token is forgotten here; revoke it in Runbeam Cloud too",
         })),
@@ -79,7 +82,7 @@ pub(super) async fn forget(agent: &Agent) -> Answer {
 }
 
 /// What `/authorize` is told.
-pub(super) fn authorization(fields: &Fields) -> Result<Authorization, Answer> {
+pub(super) fn authorization(fields: &Fields) -> Result<Authorization, ApiResponse> {
     Ok(Authorization {
         gateway_code: fields.text("gateway_code", MAX_NAME)?.to_owned(),
         machine_public_key: fields
@@ -94,7 +97,7 @@ pub(super) fn authorization(fields: &Fields) -> Result<Authorization, Answer> {
 
 /// The token that `/token` brings. Newer clients leave `gateway_code` out: then it is that of
 /// `instance`, `proxy.id`.
-pub(super) fn machine_token(fields: &Fields, instance: &str) -> Result<MachineToken, Answer> {
+pub(super) fn machine_token(fields: &Fields, instance: &str) -> Result<MachineToken, ApiResponse> {
     let code = fields.optional_text("gateway_code", MAX_NAME)?;
     let token = MachineToken::new(
         fields.token("machine_token", MAX_TOKEN)?,
@@ -112,7 +115,7 @@ pub(super) fn machine_token(fields: &Fields, instance: &str) -> Result<MachineTo
 }
 
 /// The token of `Authorization: Bearer`, once and not empty.
-fn bearer(session: &ServerSession) -> Result<String, Answer> {
+fn bearer(session: &ServerSession) -> Result<String, ApiResponse> {
     let mut values = session
         .req_header()
         .headers
@@ -137,13 +140,13 @@ fn bearer(session: &ServerSession) -> Result<String, Answer> {
     Ok(token.to_owned())
 }
 
-fn unauthorized(message: &str) -> Answer {
-    Answer::error(StatusCode::UNAUTHORIZED, message)
+fn unauthorized(message: &str) -> ApiResponse {
+    ApiResponse::error(StatusCode::UNAUTHORIZED, message)
         .with(header::WWW_AUTHENTICATE, "Bearer realm=\"harmony\"")
 }
 
 /// What the caller gets when the agent does not do as told. The log has the details.
-fn of_order(error: &CommandError) -> Answer {
+fn of_order(error: &CommandError) -> ApiResponse {
     match error {
         CommandError::Disabled => disabled(),
         CommandError::UserToken(error) => {
@@ -152,14 +155,14 @@ fn of_order(error: &CommandError) -> Answer {
         }
         CommandError::Cloud(error) => of_cloud(error),
         CommandError::OtherCloud { .. } => {
-            Answer::error(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
+            ApiResponse::error(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
         }
         CommandError::Key(_) => bad(&error.to_string()),
         CommandError::Store(problem) => {
             log::error!(
                 "management: the new machine token is not taken, what was stored before is still there: {problem}"
             );
-            Answer::error(
+            ApiResponse::error(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the token cannot be stored; what was stored before is still there",
             )

@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use crate::gateway::{Fingerprint, Live, Watched};
+use crate::gateway::{Fingerprint, Live, WatchedFiles};
 use interest::Interest;
 
 /// How long nothing more may change before the files are read.
@@ -88,7 +88,7 @@ fn open(
 
 /// What was seen last, and what gives notice.
 struct Look {
-    seen: Option<(Watched, Fingerprint)>,
+    seen: Option<(WatchedFiles, Fingerprint)>,
     noticed: Arc<Notify>,
     interest: Arc<ArcSwap<Interest>>,
     opener: Opener,
@@ -153,7 +153,7 @@ impl Look {
     }
 
     /// Watches the directories of these files.
-    fn watch(&mut self, watched: &Watched) {
+    fn watch(&mut self, watched: &WatchedFiles) {
         let interest = Interest::of(watched);
         let directories = interest.directories.clone();
         self.interest.store(Arc::new(interest));

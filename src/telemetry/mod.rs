@@ -10,6 +10,6 @@ mod writer;
 
 pub use logger::{LogSettings, start};
 pub use metrics::{
-    BOUNDS, BackendMetrics, Histogram, Metrics, NetworkMetrics, Observed, PipelineMetrics,
+    BOUNDS, BackendMetrics, Histogram, HistogramSnapshot, Metrics, NetworkMetrics, PipelineMetrics,
 };
 pub use writer::LogWriter;

@@ -1,12 +1,12 @@
 //! Checks, ejection, trials and return.
 
 use super::*;
-use crate::balance::{Known, State, Subject};
+use crate::balance::{HealthKey, HealthRegistry, HealthState};
 
 /// Fails so many attempts at member 0, while another member can take the load or not.
 fn fail(pool: &Pool, times: usize, others: bool) {
     for _ in 0..times {
-        let pick = pool.choose(Key::Nothing, |index| index == 0).unwrap();
+        let pick = pool.choose(HashKey::Nothing, |index| index == 0).unwrap();
         pick.failed("connection refused", others);
     }
 }
@@ -14,27 +14,31 @@ fn fail(pool: &Pool, times: usize, others: bool) {
 #[test]
 fn checks_turn_it_around_only_after_so_many_in_a_row() {
     let health = health(1);
-    assert_eq!(health.state(), State::Unchecked);
-    health.checked(Err("one".to_owned()));
-    assert_eq!(health.state(), State::Unchecked);
-    health.checked(Ok(()));
-    assert_eq!(health.state(), State::Healthy, "the first word is believed");
-    health.checked(Err("one".to_owned()));
-    health.checked(Ok(()));
-    health.checked(Err("another".to_owned()));
-    assert_eq!(health.state(), State::Healthy, "not in a row");
-    health.checked(Err("it answered 500".to_owned()));
+    assert_eq!(health.state(), HealthState::Unchecked);
+    health.record_check(Err("one".to_owned()));
+    assert_eq!(health.state(), HealthState::Unchecked);
+    health.record_check(Ok(()));
+    assert_eq!(
+        health.state(),
+        HealthState::Healthy,
+        "the first word is believed"
+    );
+    health.record_check(Err("one".to_owned()));
+    health.record_check(Ok(()));
+    health.record_check(Err("another".to_owned()));
+    assert_eq!(health.state(), HealthState::Healthy, "not in a row");
+    health.record_check(Err("it answered 500".to_owned()));
     let status = health.status();
-    assert_eq!(status.state, State::Unhealthy);
+    assert_eq!(status.state, HealthState::Unhealthy);
     assert_eq!(status.last_error.as_deref(), Some("it answered 500"));
     let since = status.since;
-    health.checked(Ok(()));
-    health.checked(Err("again".to_owned()));
-    health.checked(Ok(()));
-    assert_eq!(health.state(), State::Unhealthy);
+    health.record_check(Ok(()));
+    health.record_check(Err("again".to_owned()));
+    health.record_check(Ok(()));
+    assert_eq!(health.state(), HealthState::Unhealthy);
     assert_eq!(health.status().since, since, "nothing has changed");
-    health.checked(Ok(()));
-    assert_eq!(health.state(), State::Healthy);
+    health.record_check(Ok(()));
+    assert_eq!(health.state(), HealthState::Healthy);
     assert!(health.status().since >= since);
 }
 
@@ -42,14 +46,14 @@ fn checks_turn_it_around_only_after_so_many_in_a_row() {
 fn failures_in_a_row_eject_it() {
     let (pool, healths) = pool(&Balance::RoundRobin, &[1, 1]);
     fail(&pool, 2, true);
-    pool.choose(Key::Nothing, |index| index == 0)
+    pool.choose(HashKey::Nothing, |index| index == 0)
         .unwrap()
         .succeeded();
     fail(&pool, 2, true);
-    assert_eq!(healths[0].state(), State::Healthy, "not in a row");
+    assert_eq!(healths[0].state(), HealthState::Healthy, "not in a row");
     fail(&pool, 1, true);
     let status = healths[0].status();
-    assert_eq!(status.state, State::Ejected);
+    assert_eq!(status.state, HealthState::Ejected);
     assert_eq!(
         (status.requests, status.failures, status.in_flight),
         (6, 5, 0)
@@ -62,11 +66,11 @@ fn failures_in_a_row_eject_it() {
 fn the_last_one_is_never_ejected() {
     let (pool, healths) = pool(&Balance::RoundRobin, &[1, 1]);
     fail(&pool, 10, false);
-    assert_eq!(healths[0].state(), State::Unchecked);
+    assert_eq!(healths[0].state(), HealthState::Unchecked);
     fail(&pool, 1, true);
     assert_eq!(
         healths[0].state(),
-        State::Ejected,
+        HealthState::Ejected,
         "as soon as there is another"
     );
 }
@@ -86,8 +90,8 @@ fn never_means_never() {
         &Balance::RoundRobin,
     );
     fail(&pool, 100, true);
-    assert_eq!(health.state(), State::Unchecked);
-    health.checked(Err("checks that are not configured say nothing".to_owned()));
+    assert_eq!(health.state(), HealthState::Unchecked);
+    health.record_check(Err("checks that are not configured say nothing".to_owned()));
     assert_eq!(
         health.status().last_error.as_deref(),
         Some("connection refused")
@@ -103,7 +107,7 @@ fn due_for_trial() -> (Pool, Arc<Health>) {
     ];
     let pool = Pool::new(members, &Balance::RoundRobin);
     fail(&pool, 3, true);
-    assert_eq!(first.state(), State::Ejected);
+    assert_eq!(first.state(), HealthState::Ejected);
     std::thread::sleep(Duration::from_millis(60));
     (pool, first)
 }
@@ -118,9 +122,9 @@ fn one_request_tries_it_and_a_success_brings_it_back() {
         .find(|pick| pick.index() == 0)
         .unwrap();
     assert!(!pool.has_other(1, only_first), "not in service yet");
-    assert_eq!(first.state(), State::Ejected);
+    assert_eq!(first.state(), HealthState::Ejected);
     trial.succeeded();
-    assert_eq!(first.state(), State::Healthy);
+    assert_eq!(first.state(), HealthState::Healthy);
     assert_eq!(counts(&pool, 2, 10), [5, 5]);
 }
 
@@ -133,7 +137,7 @@ fn a_trial_that_fails_ejects_it_for_longer() {
         .unwrap();
     let tried = std::time::Instant::now();
     trial.failed("still gone", true);
-    assert_eq!(first.state(), State::Ejected);
+    assert_eq!(first.state(), HealthState::Ejected);
     drop(trial);
     let next = loop {
         let pick = any(&pool, b"");
@@ -147,7 +151,7 @@ fn a_trial_that_fails_ejects_it_for_longer() {
         tried.elapsed()
     );
     next.succeeded();
-    assert_eq!(first.state(), State::Healthy);
+    assert_eq!(first.state(), HealthState::Healthy);
 }
 
 #[test]
@@ -170,14 +174,14 @@ fn of_many_at_once_one_gets_the_trial() {
 #[test]
 fn an_answer_to_an_old_request_does_not_end_an_ejection() {
     let (pool, healths) = pool(&Balance::RoundRobin, &[1, 1]);
-    let old = pool.choose(Key::Nothing, |index| index == 0).unwrap();
+    let old = pool.choose(HashKey::Nothing, |index| index == 0).unwrap();
     fail(&pool, 3, true);
     old.succeeded();
-    assert_eq!(healths[0].state(), State::Ejected);
+    assert_eq!(healths[0].state(), HealthState::Ejected);
     // One that went there because nothing else was left tells how it is now.
-    let forced = pool.choose(Key::Nothing, |index| index == 0).unwrap();
+    let forced = pool.choose(HashKey::Nothing, |index| index == 0).unwrap();
     forced.succeeded();
-    assert_eq!(healths[0].state(), State::Healthy);
+    assert_eq!(healths[0].state(), HealthState::Healthy);
 }
 
 #[test]
@@ -185,22 +189,26 @@ fn checks_end_an_ejection() {
     let (pool, healths) = pool(&Balance::RoundRobin, &[1, 1]);
     up(&healths[0]);
     fail(&pool, 3, true);
-    healths[0].checked(Ok(()));
-    assert_eq!(healths[0].state(), State::Ejected, "one is not enough");
-    healths[0].checked(Ok(()));
-    assert_eq!(healths[0].state(), State::Healthy);
+    healths[0].record_check(Ok(()));
+    assert_eq!(
+        healths[0].state(),
+        HealthState::Ejected,
+        "one is not enough"
+    );
+    healths[0].record_check(Ok(()));
+    assert_eq!(healths[0].state(), HealthState::Healthy);
     // Gone twice over: the checks have the last word.
     fail(&pool, 3, true);
     down(&healths[0]);
-    assert_eq!(healths[0].state(), State::Unhealthy);
+    assert_eq!(healths[0].state(), HealthState::Unhealthy);
     up(&healths[0]);
-    assert_eq!(healths[0].state(), State::Healthy);
+    assert_eq!(healths[0].state(), HealthState::Healthy);
 }
 
 #[test]
 fn what_is_known_is_known_for_as_long_as_somebody_holds_it() {
-    let known = Known::default();
-    let subject = |origin: &str, after| Subject {
+    let registry = HealthRegistry::default();
+    let key = |origin: &str, after| HealthKey {
         origin: origin.to_owned(),
         check: None,
         ejection: Ejection {
@@ -211,15 +219,15 @@ fn what_is_known_is_known_for_as_long_as_somebody_holds_it() {
         reach: None,
         credential_of: None,
     };
-    let one = known.health(subject("http://a", 3));
-    assert!(Arc::ptr_eq(&one, &known.health(subject("http://a", 3))));
-    assert!(!Arc::ptr_eq(&one, &known.health(subject("http://b", 3))));
+    let one = registry.of(key("http://a", 3));
+    assert!(Arc::ptr_eq(&one, &registry.of(key("http://a", 3))));
+    assert!(!Arc::ptr_eq(&one, &registry.of(key("http://b", 3))));
     assert!(
-        !Arc::ptr_eq(&one, &known.health(subject("http://a", 4))),
+        !Arc::ptr_eq(&one, &registry.of(key("http://a", 4))),
         "other settings, another judgement"
     );
     let weak = Arc::downgrade(&one);
     drop(one);
     assert!(weak.upgrade().is_none());
-    assert_eq!(known.health(subject("http://a", 3)).status().requests, 0);
+    assert_eq!(registry.of(key("http://a", 3)).status().requests, 0);
 }

@@ -6,7 +6,7 @@ mod strategies;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Health, Key, Pick, Pool};
+use super::{HashKey, Health, Pick, Pool};
 use crate::config::{Balance, CheckKind, ConsistentBy, Ejection, HealthCheck};
 
 const CONSISTENT: Balance = Balance::Consistent(ConsistentBy::Address);
@@ -37,18 +37,18 @@ fn pool(balance: &Balance, weights: &[u32]) -> (Pool, Vec<Arc<Health>>) {
 }
 
 fn any(pool: &Pool, key: &[u8]) -> Pick {
-    pool.choose(Key::Bytes(key), |_| true).unwrap()
+    pool.choose(HashKey::Bytes(key), |_| true).unwrap()
 }
 
 fn down(health: &Health) {
     for _ in 0..2 {
-        health.checked(Err("gone".to_owned()));
+        health.record_check(Err("gone".to_owned()));
     }
 }
 
 fn up(health: &Health) {
     for _ in 0..2 {
-        health.checked(Ok(()));
+        health.record_check(Ok(()));
     }
 }
 

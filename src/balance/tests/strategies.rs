@@ -1,7 +1,7 @@
 //! Which member is next.
 
 use super::*;
-use crate::balance::State;
+use crate::balance::HealthState;
 
 #[test]
 fn round_robin_follows_weights_and_spreads_turns() {
@@ -104,14 +104,14 @@ fn a_heavier_member_has_more_keys() {
 fn addresses_are_keys() {
     let (pool, _) = pool(&CONSISTENT, &[1, 1, 1]);
     let at = |address: &str| {
-        let key = Key::Address(address.parse().unwrap());
+        let key = HashKey::Address(address.parse().unwrap());
         pool.choose(key, |_| true).unwrap().index()
     };
     let places: Vec<usize> = (0..50).map(|host| at(&format!("10.0.0.{host}"))).collect();
     assert!((0..3).all(|index| places.contains(&index)), "{places:?}");
     assert_eq!(at("10.0.0.7"), places[7]);
     assert_eq!(at("fd00::1"), at("fd00::1"));
-    assert!(pool.choose(Key::Nothing, |_| true).is_some());
+    assert!(pool.choose(HashKey::Nothing, |_| true).is_some());
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn what_is_not_allowed_is_not_chosen() {
     for balance in [Balance::RoundRobin, Balance::LeastConn, CONSISTENT] {
         let (pool, healths) = pool(&balance, &[1, 1, 1]);
         let choose = |allowed: &[usize]| {
-            let pick = pool.choose(Key::Bytes(b"k"), |index| allowed.contains(&index));
+            let pick = pool.choose(HashKey::Bytes(b"k"), |index| allowed.contains(&index));
             pick.map(|pick| pick.index())
         };
         assert_eq!(choose(&[1]), Some(1), "{balance:?}");
@@ -153,9 +153,9 @@ fn what_is_not_allowed_is_not_chosen() {
 #[test]
 fn nobody_is_nobody() {
     let (empty, _) = pool(&CONSISTENT, &[]);
-    assert!(empty.choose(Key::Nothing, |_| true).is_none());
+    assert!(empty.choose(HashKey::Nothing, |_| true).is_none());
     let (lonely, healths) = pool(&Balance::RoundRobin, &[7]);
     down(&healths[0]);
     assert_eq!(any(&lonely, b"").index(), 0);
-    assert_eq!(healths[0].state(), State::Unhealthy);
+    assert_eq!(healths[0].state(), HealthState::Unhealthy);
 }

@@ -8,9 +8,9 @@ use std::time::SystemTime;
 use super::{Live, Parts, Reload, ReloadError};
 use crate::config::{self, Config, Error, Errors, Failed, Local, Pipeline, SetAside, Source};
 use crate::gateway::Gateway;
-use crate::gateway::cloud_layer::{Layer, LayerChange};
+use crate::gateway::cloud_layer::{CloudLayer, LayerChange};
 use crate::gateway::diff::{Diff, fixed_changes};
-use crate::gateway::fingerprint::{Fingerprint, Watched};
+use crate::gateway::fingerprint::{Fingerprint, WatchedFiles};
 
 impl Live {
     pub(super) fn try_reload(&self, parts: &mut Parts) -> Result<Reload, ReloadError> {
@@ -62,7 +62,7 @@ impl Live {
     pub(super) fn put_layer(
         &self,
         parts: &mut Parts,
-        layer: Layer,
+        layer: CloudLayer,
         id: Option<&str>,
     ) -> Result<Reload, ReloadError> {
         let read = parts.source.read_again(&parts.local, &layer.texts());
@@ -91,7 +91,7 @@ impl Live {
     }
 
     /// Keeps a layer that differs in what was uploaded alone.
-    pub(super) fn put_uploaded(&self, parts: &mut Parts, layer: Layer) {
+    pub(super) fn put_uploaded(&self, parts: &mut Parts, layer: CloudLayer) {
         if layer == parts.layer || parts.broken.is_some() {
             return;
         }
@@ -214,19 +214,19 @@ pub(super) fn origin(config: &Config) -> &'static str {
     }
 }
 
-pub(super) fn watched(files: &[PathBuf], directory: Option<&PathBuf>) -> Watched {
-    Watched {
+pub(super) fn watched(files: &[PathBuf], directory: Option<&PathBuf>) -> WatchedFiles {
+    WatchedFiles {
         files: files.to_vec(),
         directories: directory.into_iter().cloned().collect(),
     }
-    .and(&Watched::default())
+    .and(&WatchedFiles::default())
 }
 
 /// The local files alone, with every text of the cloud's set aside for these reasons.
 pub(super) fn without_cloud(
     source: &Source,
     local: &Local,
-    layer: &Layer,
+    layer: &CloudLayer,
     errors: Errors,
 ) -> Result<Config, Errors> {
     if layer.is_empty() {
@@ -264,9 +264,9 @@ fn refuse_set_aside(id: &str, before: &Config, after: &Config) -> Result<(), Err
     errors.into_iter().collect::<Errors>().into_result(())
 }
 
-fn keep(layer: &Layer, state_dir: &Path, broken: bool) -> Result<(), ReloadError> {
+fn keep(layer: &CloudLayer, state_dir: &Path, broken: bool) -> Result<(), ReloadError> {
     let moved = if broken {
-        Layer::move_away(state_dir).map(|path| {
+        CloudLayer::move_away(state_dir).map(|path| {
             log::warn!(
                 "what was kept of the cloud's and could not be used is now {}",
                 path.display()

@@ -8,7 +8,7 @@ use crate::gateway::Diff;
 
 /// How the configuration stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
+pub struct ConfigStatus {
     /// Grows with every configuration that was put in service; the first is 1.
     pub generation: u64,
     /// Where the configuration that serves came from: `file`, or `file+cloud`.

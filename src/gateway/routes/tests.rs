@@ -7,11 +7,11 @@ fn table(routes: &[(&[&str], &str, &[Method], u32)]) -> RouteTable<u32> {
     for (hosts, prefix, methods, route) in routes {
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
         table.insert(
-            &Claim {
+            &RouteSpec {
                 hosts: &hosts,
                 prefix,
                 methods,
-                ..Claim::default()
+                ..RouteSpec::default()
             },
             *route,
         );
@@ -92,10 +92,10 @@ fn prefixes(prefixes: &[&str]) -> RouteTable<u32> {
             None => (*prefix, false),
         };
         table.insert(
-            &Claim {
+            &RouteSpec {
                 prefix,
                 case_sensitive,
-                ..Claim::default()
+                ..RouteSpec::default()
             },
             route,
         );
@@ -107,7 +107,7 @@ fn prefixes(prefixes: &[&str]) -> RouteTable<u32> {
 fn reads(table: &RouteTable<u32>, host: &str, path: &str, expected: (u32, Option<u32>)) {
     let found = table.find(host, path, &Method::GET).unwrap();
     assert_eq!(
-        (*found.route, found.folded.copied()),
+        (*found.route, found.confusable.copied()),
         expected,
         "{host} {path}"
     );
@@ -205,17 +205,21 @@ fn a_method_that_differs_in_case_only_is_told_apart() {
         (&[], "/", &[], 3),
     ]);
     let methods = &[Method::DELETE];
-    let sensitive = Claim {
+    let sensitive = RouteSpec {
         prefix: "/y",
         methods,
         case_sensitive: true,
-        ..Claim::default()
+        ..RouteSpec::default()
     };
     table.insert(&sensitive, 4);
     let found = |method: &str, path| {
         let found = table.find("h", path, &Method::from_bytes(method.as_bytes()).unwrap());
         let found = found.unwrap();
-        (*found.route, found.folded.copied(), found.allowed.is_some())
+        (
+            *found.route,
+            found.confusable.copied(),
+            found.allowed.is_some(),
+        )
     };
     assert_eq!(found("GET", "/x"), (0, None, false));
     assert_eq!(found("DELETE", "/x"), (1, None, false));
@@ -235,11 +239,11 @@ fn a_prefix_may_end_with_its_word() {
     for (prefix, case_sensitive, route) in [("/admin", false, 3), ("/api/v1", true, 4)] {
         let boundary = PrefixBoundary::Word;
         table.insert(
-            &Claim {
+            &RouteSpec {
                 prefix,
                 case_sensitive,
                 boundary,
-                ..Claim::default()
+                ..RouteSpec::default()
             },
             route,
         );

@@ -9,7 +9,7 @@ use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
 };
 
-use crate::telemetry::{BOUNDS, Observed};
+use crate::telemetry::{BOUNDS, HistogramSnapshot};
 
 /// Names and values of labels.
 type Labels = Vec<(&'static str, String)>;
@@ -49,7 +49,7 @@ impl Families {
         &mut self,
         name: &str,
         help: &str,
-        samples: impl IntoIterator<Item = (Labels, Observed)>,
+        samples: impl IntoIterator<Item = (Labels, HistogramSnapshot)>,
     ) {
         self.add(
             name,
@@ -163,7 +163,7 @@ mod tests {
         families.histogram(
             "d_seconds",
             "Help.",
-            [(vec![("p", "api".to_owned())], histogram.observed())],
+            [(vec![("p", "api".to_owned())], histogram.snapshot())],
         );
         let text = families.into_text();
         for line in [

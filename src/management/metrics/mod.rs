@@ -8,11 +8,11 @@ mod families;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::counts::Counts;
+use super::counts::CallCounts;
 use super::process::Process;
-use super::response::Answer;
+use super::response::ApiResponse;
 use crate::control::{Agent, State, Status};
-use crate::gateway::{KeySetStatus, Live, State as Health, UpstreamStatus};
+use crate::gateway::{HealthState, KeySetStatus, Live, UpstreamStatus};
 use crate::telemetry::LogWriter;
 use families::Families;
 use http::StatusCode;
@@ -20,7 +20,12 @@ use http::StatusCode;
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The state of the process, for a scraper.
-pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter, calls: &Counts) -> Answer {
+pub(super) fn answer(
+    live: &Live,
+    agent: &Agent,
+    log: &LogWriter,
+    calls: &CallCounts,
+) -> ApiResponse {
     let mut all = Families::default();
     requests(&mut all, live);
     upstreams(&mut all, live);
@@ -52,7 +57,7 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter, calls: &Counts
         [(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0)],
     );
     process(&mut all, live);
-    Answer::text(StatusCode::OK, TEXT_FORMAT, all.into_text())
+    ApiResponse::text(StatusCode::OK, TEXT_FORMAT, all.into_text())
 }
 
 fn requests(all: &mut Families, live: &Live) {
@@ -151,7 +156,10 @@ fn upstreams(all: &mut Families, live: &Live) {
         "harmony_upstream_healthy",
         "1: the upstream gets requests; 0: its checks fail, or it was ejected.",
         upstreams().map(|(name, one)| {
-            let out = matches!(one.health.state, Health::Unhealthy | Health::Ejected);
+            let out = matches!(
+                one.health.state,
+                HealthState::Unhealthy | HealthState::Ejected
+            );
             (labels(name, one), flag(!out))
         }),
     );
@@ -326,7 +334,7 @@ fn runbeam(all: &mut Families, cloud: &Status) {
     }
 }
 
-fn management(all: &mut Families, calls: &Counts) {
+fn management(all: &mut Families, calls: &CallCounts) {
     let sample =
         |label| move |(value, times): (&str, u64)| (vec![(label, value.to_owned())], count(times));
     all.counter(

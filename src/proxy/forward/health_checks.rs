@@ -129,8 +129,8 @@ impl Checker {
         loop {
             let now = upstream.borrow().clone();
             match self.check(&now, &check).await {
-                Ok(()) => now.health.checked(Ok(())),
-                Err(Trouble::There(why)) => now.health.checked(Err(why)),
+                Ok(()) => now.health.record_check(Ok(())),
+                Err(Trouble::There(why)) => now.health.record_check(Err(why)),
                 Err(Trouble::Here) => log::warn!(
                     "upstream {} cannot be checked: {}",
                     now.authority.to_str().unwrap_or_default(),
@@ -146,7 +146,7 @@ impl Checker {
     /// Whether the upstream answers at one of its addresses at least, tried as they are for a
     /// request; or why it did not at the last one.
     async fn check(&self, upstream: &Upstream, check: &HealthCheck) -> Result<(), Trouble> {
-        let order = upstream.every_address(None);
+        let order = upstream.addresses_in_order(None);
         let ask = |address, _| {
             let attempt: Attempt<'_, _, _> = Box::pin(self.ask(upstream, address, &check.kind));
             Some(attempt)

@@ -124,7 +124,7 @@ impl Connections {
                 Box::pin(async move { Ok((permit?, self.connect(upstream, address).await?)) });
             Some(attempt)
         };
-        let order = upstream.every_address(Some(turn));
+        let order = upstream.addresses_in_order(Some(turn));
         let within = upstream.settings.connect_timeout;
         let note = |address, outcome: Outcome<'_, Box<Error>>| {
             let outcome = match outcome {

@@ -58,15 +58,16 @@ impl Edge {
         let find = |path: &str| routes.and_then(|routes| routes.find(&host, path, &request.method));
         let found = find(path).ok_or_else(Refusal::no_route)?;
         let route = found.route.clone();
-        if found.folded.is_some() {
-            return Err(gateway::PathError::Folded.into());
+        if found.confusable.is_some() {
+            return Err(gateway::PathError::ConfusableRoute.into());
         }
         ctx.other_paths = gateway::other_readings(path);
         for other in &ctx.other_paths {
-            let same = find(other)
-                .is_some_and(|other| Arc::ptr_eq(other.route, &route) && other.folded.is_none());
+            let same = find(other).is_some_and(|other| {
+                Arc::ptr_eq(other.route, &route) && other.confusable.is_none()
+            });
             if !same {
-                return Err(gateway::PathError::TwoReadings.into());
+                return Err(gateway::PathError::AmbiguousRoute.into());
             }
         }
         if !ctx.other_paths.is_empty()
@@ -75,7 +76,7 @@ impl Edge {
         {
             return Err(gateway::PathError::EncodedSlash.into());
         }
-        let further = gateway.further_claim_headers(&route.pipeline);
+        let further = gateway.extra_claim_headers(&route.pipeline);
         if !further.is_empty() {
             let request = session.req_header_mut();
             let mut parts = headers::take(request);

@@ -21,7 +21,7 @@ use crate::proxy::forward::deadline::Deadline;
 use crate::proxy::forward::headers::X_FORWARDED_PROTO;
 
 use crate::auth::{CredentialPlace, Identity, Presented, VerifiedPlaces};
-use crate::balance::{Key, Pick};
+use crate::balance::{HashKey, Pick};
 use crate::gateway::{Backend, ClientCa, Gateway, Route, Upstream};
 use crate::listener::{Connection, InProgress};
 use crate::policy::Facts;
@@ -189,9 +189,9 @@ impl Context {
         let pipeline = &route.pipeline;
         let header = pipeline.consistent_header();
         let key = match (header.and_then(|name| headers.get(name)), self.client) {
-            (Some(value), _) => Key::Bytes(value.as_bytes()),
-            (None, Some(client)) => Key::Address(client),
-            (None, None) => Key::Nothing,
+            (Some(value), _) => HashKey::Bytes(value.as_bytes()),
+            (None, Some(client)) => HashKey::Address(client),
+            (None, None) => HashKey::Nothing,
         };
         // The attempt that failed is no longer in flight.
         self.pick = None;

@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind};
 
-use crate::gateway::Watched;
+use crate::gateway::WatchedFiles;
 
 /// Symbolic links on the way to one file; more are a loop.
 const MAX_LINKS: usize = 40;
@@ -25,7 +25,7 @@ pub(super) struct Interest {
 
 impl Interest {
     /// The way to each of these files and directories as it is now.
-    pub(super) fn of(watched: &Watched) -> Self {
+    pub(super) fn of(watched: &WatchedFiles) -> Self {
         let mut interest = Self::default();
         for file in &watched.files {
             interest.trace(file);
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     fn interest(files: &[PathBuf], directories: &[PathBuf]) -> Interest {
-        Interest::of(&Watched {
+        Interest::of(&WatchedFiles {
             files: files.to_vec(),
             directories: directories.to_vec(),
         })

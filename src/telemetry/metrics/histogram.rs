@@ -22,14 +22,14 @@ pub struct Histogram {
 
 /// What a histogram held at one moment.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Observed {
+pub struct HistogramSnapshot {
     /// The sum, in seconds.
     pub sum: f64,
     /// How many were at or below each of [`BOUNDS`]; and, last, all of them.
     pub cumulative: [u64; BOUNDS.len() + 1],
 }
 
-impl Observed {
+impl HistogramSnapshot {
     /// How many there were.
     pub fn count(&self) -> u64 {
         self.cumulative[BOUNDS.len()]
@@ -48,13 +48,13 @@ impl Histogram {
     }
 
     /// What it holds now.
-    pub fn observed(&self) -> Observed {
+    pub fn snapshot(&self) -> HistogramSnapshot {
         let mut total = 0;
         let cumulative = self.buckets.each_ref().map(|bucket| {
             total += bucket.load(Ordering::Relaxed);
             total
         });
-        Observed {
+        HistogramSnapshot {
             sum: Duration::from_micros(self.micros.load(Ordering::Relaxed)).as_secs_f64(),
             cumulative,
         }
@@ -81,7 +81,7 @@ mod tests {
         for micros in [0, 500, 501, 30_000_000, 30_000_001] {
             histogram.observe(Duration::from_micros(micros));
         }
-        let observed = histogram.observed();
+        let observed = histogram.snapshot();
         assert_eq!(observed.cumulative[..3], [2, 3, 3]);
         assert_eq!(observed.cumulative[13..], [3, 4, 5]);
         assert_eq!((observed.count(), observed.sum), (5, 60.001_002));

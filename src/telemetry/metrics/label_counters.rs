@@ -10,7 +10,7 @@ const OTHER: &str = "other";
 /// A list of labels in the order in which they first occurred. Finding one is a walk over those
 /// before it, mostly by comparing addresses.
 #[derive(Debug)]
-pub(super) struct ByLabel {
+pub(super) struct LabelCounters {
     places: Box<[Place]>,
     other: AtomicU64,
 }
@@ -21,7 +21,7 @@ struct Place {
     count: AtomicU64,
 }
 
-impl Default for ByLabel {
+impl Default for LabelCounters {
     fn default() -> Self {
         Self {
             places: (0..PLACES).map(|_| Place::default()).collect(),
@@ -30,7 +30,7 @@ impl Default for ByLabel {
     }
 }
 
-impl ByLabel {
+impl LabelCounters {
     pub(super) fn count(&self, label: &'static str) {
         let place = self.places.iter().find(|place| {
             // The first to come takes the place; everybody else sees whose it is.
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn labels_are_told_apart_by_what_they_say() {
-        let counts = ByLabel::default();
+        let counts = LabelCounters::default();
         let copy: &'static str = Box::leak("b".to_owned().into_boxed_str());
         for label in ["b", "a", copy, "a", "b"] {
             counts.count(label);
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn threads_agree_on_the_places() {
-        let counts = ByLabel::default();
+        let counts = LabelCounters::default();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn there_is_an_end_to_it() {
-        let counts = ByLabel::default();
+        let counts = LabelCounters::default();
         for number in 0..PLACES + 2 {
             counts.count(Box::leak(format!("label {number}").into_boxed_str()));
         }

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
-pub use histogram::{BOUNDS, Histogram, Observed};
-use label_counters::ByLabel;
+pub use histogram::{BOUNDS, Histogram, HistogramSnapshot};
+use label_counters::LabelCounters;
 
 /// The codes that have a place of their own: 100 to 599.
 const FIRST_CODE: u16 = 100;
@@ -102,7 +102,7 @@ pub struct PipelineMetrics {
     duration: Histogram,
     gone: AtomicU64,
     codes: Box<[AtomicU64]>,
-    refusals: ByLabel,
+    refusals: LabelCounters,
 }
 
 impl PipelineMetrics {
@@ -112,7 +112,7 @@ impl PipelineMetrics {
             duration: Histogram::default(),
             gone: AtomicU64::new(0),
             codes: (0..CODES).map(|_| AtomicU64::new(0)).collect(),
-            refusals: ByLabel::default(),
+            refusals: LabelCounters::default(),
         }
     }
 
@@ -142,8 +142,8 @@ impl PipelineMetrics {
     }
 
     /// How long requests took, upgraded connections left out.
-    pub fn duration(&self) -> Observed {
-        self.duration.observed()
+    pub fn duration(&self) -> HistogramSnapshot {
+        self.duration.snapshot()
     }
 
     /// Requests that were refused or failed, by reason.
@@ -157,14 +157,14 @@ impl PipelineMetrics {
 pub struct BackendMetrics {
     /// The backend's name.
     pub name: Arc<str>,
-    failures: ByLabel,
+    failures: LabelCounters,
 }
 
 impl BackendMetrics {
     fn new(name: Arc<str>) -> Self {
         Self {
             name,
-            failures: ByLabel::default(),
+            failures: LabelCounters::default(),
         }
     }
 
@@ -186,7 +186,7 @@ pub struct NetworkMetrics {
     pub name: Arc<str>,
     /// Connections of clients that are open.
     pub open: AtomicUsize,
-    closed: ByLabel,
+    closed: LabelCounters,
 }
 
 impl NetworkMetrics {
@@ -195,7 +195,7 @@ impl NetworkMetrics {
         Self {
             name,
             open: AtomicUsize::new(0),
-            closed: ByLabel::default(),
+            closed: LabelCounters::default(),
         }
     }
 

@@ -375,7 +375,7 @@ fn a_name_that_leads_to_the_management_api_leads_nowhere() {
     let upstream = found.route.pipeline.backends()[0].upstream().unwrap();
     assert_eq!(upstream.address(), None);
     upstream.addresses.set("10.1.2.3:9090".parse().unwrap());
-    assert!(upstream.address().is_some() && upstream.every_address(None).len() == 1);
+    assert!(upstream.address().is_some() && upstream.addresses_in_order(None).len() == 1);
     for refused in [
         "127.0.0.1:9090",
         "[::ffff:127.0.0.1]:9090",
@@ -388,7 +388,7 @@ fn a_name_that_leads_to_the_management_api_leads_nowhere() {
         upstream.addresses.set(refused.parse().unwrap());
         assert_eq!(upstream.address(), None, "{refused}");
         assert!(
-            upstream.every_address(None).is_empty(),
+            upstream.addresses_in_order(None).is_empty(),
             "nor do checks: {refused}"
         );
     }
@@ -420,7 +420,7 @@ fn the_clouds_claims_are_stripped_on_its_own_routes_alone() {
         + "[middleware.a]\ntype = \"jwt-auth\"\nconfig = { jwks_url = \"https://h/k\", issuer = \"i\", audience = \"a\", claims_to_headers = { a = \"X-Tenant\", b = \"Accept\" } }\n";
     live.apply_change("1", one("a", &text)).unwrap();
     let gateway = live.gateway();
-    let further = |index: usize| gateway.further_claim_headers(&gateway.pipelines()[index]);
+    let further = |index: usize| gateway.extra_claim_headers(&gateway.pipelines()[index]);
     assert_eq!(gateway.claim_headers(), ["x-tenant"]);
     assert_eq!(further(0), <[http::HeaderName; 0]>::default());
     assert_eq!(further(1), ["accept"]);

@@ -121,7 +121,7 @@ mod tests {
 
     use super::super::limit::Permit;
     use super::*;
-    use crate::gateway::Names;
+    use crate::gateway::Resolver;
     use crate::proxy::forward::deadline::Deadline;
 
     fn address(port: u16) -> SocketAddr {
@@ -136,7 +136,7 @@ mod tests {
             deadline: Arc::new(Deadline::new()),
             purpose: Purpose {
                 address: address(port),
-                addresses: Names::default().addresses("127.0.0.1", port),
+                addresses: Resolver::default().addresses("127.0.0.1", port),
                 tls: host.map(|host| (host.to_owned(), None)),
             },
             permit: Permit::uncounted(),

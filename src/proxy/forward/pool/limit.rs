@@ -90,7 +90,7 @@ impl Limit {
         let most = self.most();
         let share = most - most / 4;
         let own = upstream.settings.max_connections.unwrap_or(share);
-        own.min(if upstream.is_the_clouds() {
+        own.min(if upstream.is_from_cloud() {
             share
         } else {
             most

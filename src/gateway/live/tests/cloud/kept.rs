@@ -93,7 +93,7 @@ fn its_size_has_an_end() {
     let (index, error) = refused.unwrap();
     assert!(index == 8 && error.contains("8 MiB"), "{index} {error}");
     // Few ids are remembered, but the last ones are.
-    let mut layer = Layer::default();
+    let mut layer = CloudLayer::default();
     for index in 0..2000 {
         layer = layer.with(&index.to_string(), whole("")).unwrap();
     }
