@@ -22,7 +22,7 @@ use super::place::{self, Found};
 use super::places::{Places, VerifiedPlaces};
 use super::presented::Presented;
 use super::shared::Shared;
-use crate::config::{AuthStep, CredentialPlace, Step, StepKind};
+use crate::config::{AuthSettings, CredentialPlace, Step};
 
 pub use explain::StepOutcome;
 
@@ -234,42 +234,36 @@ struct Member {
 impl Member {
     /// `None`: not an authentication step.
     fn build(step: &Step, shared: &Shared) -> Result<Option<Self>, BuildCause> {
-        Ok(Some(match &step.kind {
-            StepKind::Policies(_)
-            | StepKind::PathFilter(_)
-            | StepKind::LogDump(_)
-            | StepKind::Passthru => return Ok(None),
-            StepKind::Jwt(joined) => {
-                let verifier = jwt::Verifier::build(&joined.settings, &shared.key_sets)?;
-                Self::new(step, joined, Authenticator::Jwt(verifier))
+        let Some(auth) = step.kind.auth() else {
+            return Ok(None);
+        };
+        let authenticator = match &auth.settings {
+            AuthSettings::Jwt(settings) => {
+                Authenticator::Jwt(jwt::Verifier::build(settings, &shared.key_sets)?)
             }
-            StepKind::Basic(joined) => {
-                let verifier =
-                    basic::Verifier::build(&step.name, &joined.settings, &shared.passwords)?;
-                Self::new(step, joined, Authenticator::Basic(verifier))
+            AuthSettings::Basic(settings) => Authenticator::Basic(basic::Verifier::build(
+                &step.name,
+                settings,
+                &shared.passwords,
+            )?),
+            AuthSettings::ApiKey(settings) => Authenticator::ApiKey(api_key::Verifier::build(
+                &step.name,
+                settings,
+                &shared.key_failures,
+            )?),
+            AuthSettings::MutualTls(settings) => {
+                Authenticator::MutualTls(mutual_tls::Verifier::new(settings))
             }
-            StepKind::ApiKey(joined) => {
-                let verifier =
-                    api_key::Verifier::build(&step.name, &joined.settings, &shared.key_failures)?;
-                Self::new(step, joined, Authenticator::ApiKey(verifier))
-            }
-            StepKind::MutualTls(joined) => {
-                let verifier = mutual_tls::Verifier::new(&joined.settings);
-                Self::new(step, joined, Authenticator::MutualTls(verifier))
-            }
-        }))
-    }
-
-    fn new<T>(step: &Step, joined: &AuthStep<T>, authenticator: Authenticator) -> Self {
-        Self {
+        };
+        Ok(Some(Self {
             name: step.name.clone(),
-            optional: joined.optional,
-            fallback_on_failed: joined.fallback_on_failed,
-            forward_credential: joined.forward_credential,
+            optional: auth.optional,
+            fallback_on_failed: auth.fallback_on_failed,
+            forward_credential: auth.forward_credential,
             verified: VerifiedPlaces::default(),
-            realm: joined.realm.clone(),
+            realm: auth.realm.clone(),
             authenticator,
-        }
+        }))
     }
 }
 

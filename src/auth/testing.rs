@@ -148,13 +148,7 @@ pub(crate) fn settings(keys: KeySource) -> Jwt {
 pub(crate) fn step(settings: Jwt) -> Step {
     Step {
         name: "jwt".into(),
-        kind: StepKind::Jwt(AuthStep {
-            optional: false,
-            fallback_on_failed: false,
-            forward_credential: true,
-            realm: "harmony".to_owned(),
-            settings: Arc::new(settings),
-        }),
+        kind: StepKind::Auth(AuthStep::new(settings)),
     }
 }
 

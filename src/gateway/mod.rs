@@ -28,7 +28,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::auth::Shared;
-use crate::config::{self, BackendTarget, Bind, Owner, StepKind};
+use crate::config::{self, AuthSettings, BackendTarget, Bind, Owner};
 use crate::telemetry::Metrics;
 
 pub use backend_status::{BackendStatus, UpstreamStatus};
@@ -285,8 +285,8 @@ fn claim_headers(config: &Config, owner: Owner) -> Vec<HeaderName> {
         .iter()
         .filter(|pipeline| config.owner(pipeline) == owner)
         .flat_map(|pipeline| &pipeline.steps)
-        .filter_map(|step| match &step.kind {
-            StepKind::Jwt(step) => Some(&step.settings.claims_to_headers),
+        .filter_map(|step| match &step.kind.auth()?.settings {
+            AuthSettings::Jwt(jwt) => Some(&jwt.claims_to_headers),
             _ => None,
         })
         .flatten()

@@ -40,13 +40,7 @@ fn settings(keys: Vec<ApiKeyEntry>) -> ApiKey {
 fn step(settings: ApiKey) -> Step {
     Step {
         name: "key".into(),
-        kind: StepKind::ApiKey(AuthStep {
-            optional: false,
-            fallback_on_failed: false,
-            forward_credential: false,
-            realm: "harmony".to_owned(),
-            settings: Arc::new(settings),
-        }),
+        kind: StepKind::Auth(AuthStep::new(settings)),
     }
 }
 

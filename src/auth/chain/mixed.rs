@@ -7,10 +7,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::*;
 use crate::auth::testing::{self, Signer, settings};
-use crate::config::Owner;
 use crate::config::{
     ApiKey, ApiKeyEntry, Basic, BasicUser, KeyDigest, KeySource, Secret, StoredPassword,
 };
+use crate::config::{AuthStep, Owner, StepKind};
 
 const KEY: &str = "0123456789abcdef";
 
@@ -22,20 +22,15 @@ enum Joins {
     FallsBack,
 }
 
-fn joined<T>(settings: T, joins: Joins) -> AuthStep<T> {
-    AuthStep {
-        optional: joins != Joins::Required,
-        fallback_on_failed: joins == Joins::FallsBack,
-        forward_credential: false,
-        realm: "harmony".to_owned(),
-        settings: Arc::new(settings),
-    }
-}
-
-fn step(name: &str, kind: StepKind) -> Step {
+fn step(name: &str, settings: impl Into<AuthSettings>, joins: Joins) -> Step {
     Step {
         name: name.into(),
-        kind,
+        kind: StepKind::Auth(AuthStep {
+            optional: joins != Joins::Required,
+            fallback_on_failed: joins == Joins::FallsBack,
+            forward_credential: false,
+            ..AuthStep::new(settings)
+        }),
     }
 }
 
@@ -53,7 +48,7 @@ fn key(joins: Joins) -> Step {
         required_scopes: Vec::new(),
         max_failures: 0,
     };
-    step("key", StepKind::ApiKey(joined(settings, joins)))
+    step("key", settings, joins)
 }
 
 fn password(joins: Joins) -> Step {
@@ -66,7 +61,7 @@ fn password(joins: Joins) -> Step {
         max_failures: 2,
         owner: Owner::Local,
     };
-    step("basic", StepKind::Basic(joined(settings, joins)))
+    step("basic", settings, joins)
 }
 
 /// An issuer whose tokens `token` steps take.
@@ -84,7 +79,7 @@ impl House {
 
     fn token(&self, joins: Joins) -> Step {
         let settings = settings(KeySource::PublicKey(self.dir.path().join("key")));
-        step("jwt", StepKind::Jwt(joined(settings, joins)))
+        step("jwt", settings, joins)
     }
 
     fn good(&self) -> String {
@@ -263,11 +258,8 @@ struct Travelling(Chain, Places);
 impl Travelling {
     fn build(steps: [Step; 2]) -> Self {
         let steps = steps.map(|mut step| {
-            match &mut step.kind {
-                StepKind::Jwt(step) => step.forward_credential = true,
-                StepKind::Basic(step) => step.forward_credential = true,
-                StepKind::ApiKey(step) => step.forward_credential = true,
-                _ => {}
+            if let StepKind::Auth(auth) = &mut step.kind {
+                auth.forward_credential = true;
             }
             step
         });

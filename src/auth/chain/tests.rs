@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue};
 use super::*;
 use crate::auth::identity::AuthMethod;
 use crate::auth::testing::{self, Signer, bearer, settings};
-use crate::config::{AuthStep, CredentialPlace, Jwt, JwtAlgorithm, KeySource, Secret};
+use crate::config::{AuthStep, CredentialPlace, JwtAlgorithm, KeySource, Secret, StepKind};
 
 impl Chain {
     /// What must not travel although all of it was verified.
@@ -44,13 +44,13 @@ impl House {
         house
     }
 
-    fn step(&self, index: usize, change: impl FnOnce(&mut AuthStep<Jwt>)) -> Step {
+    fn step(&self, index: usize, change: impl FnOnce(&mut AuthStep)) -> Step {
         let path = self.dir.path().join(index.to_string());
         let mut step = testing::step(settings(KeySource::PublicKey(path)));
-        let StepKind::Jwt(settings) = &mut step.kind else {
+        let StepKind::Auth(auth) = &mut step.kind else {
             panic!()
         };
-        change(settings);
+        change(auth);
         step
     }
 
@@ -72,7 +72,7 @@ async fn outcome(chain: &Chain, headers: &HeaderMap) -> &'static str {
     }
 }
 
-fn optional(step: &mut AuthStep<Jwt>) {
+fn optional(step: &mut AuthStep) {
     step.optional = true;
 }
 
@@ -176,7 +176,7 @@ async fn a_rejection_ends_its_group_unless_told_otherwise() {
     assert_eq!(outcome(&strict, &house.token(1)).await, "bad_signature");
     assert_eq!(outcome(&strict, &HeaderMap::new()).await, "missing");
 
-    let falls_back = |step: &mut AuthStep<Jwt>| {
+    let falls_back = |step: &mut AuthStep| {
         step.optional = true;
         step.fallback_on_failed = true;
     };
@@ -194,12 +194,13 @@ async fn a_rejection_ends_its_group_unless_told_otherwise() {
 #[tokio::test]
 async fn the_gravest_failure_answers() {
     let house = House::new();
-    let scoped = |step: &mut AuthStep<Jwt>| {
+    let scoped = |step: &mut AuthStep| {
         step.optional = true;
         step.fallback_on_failed = true;
-        let mut settings = (*step.settings).clone();
-        settings.required_scopes = vec!["read".to_owned()];
-        step.settings = settings.into();
+        let AuthSettings::Jwt(jwt) = &mut step.settings else {
+            panic!()
+        };
+        Arc::make_mut(jwt).required_scopes = vec!["read".to_owned()];
     };
     let chain = build(&[house.step(0, scoped), house.step(1, |_| {})]);
     let denial = chain
@@ -241,7 +242,7 @@ async fn each_scheme_is_offered_once() {
 #[test]
 fn forwarding() {
     let house = House::new();
-    let keeps = |step: &mut AuthStep<Jwt>| step.forward_credential = false;
+    let keeps = |step: &mut AuthStep| step.forward_credential = false;
     assert!(build(&[house.step(0, |_| {})]).withheld().is_empty());
     let authorization = [CredentialPlace::Authorization];
     assert_eq!(build(&[house.step(0, keeps)]).withheld(), authorization);

@@ -21,14 +21,8 @@ pub struct Step {
 /// What a step does.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StepKind {
-    /// `jwt-auth`.
-    Jwt(AuthStep<Jwt>),
-    /// `basic-auth`.
-    Basic(AuthStep<Basic>),
-    /// `api-key`.
-    ApiKey(AuthStep<ApiKey>),
-    /// `mutual-tls`.
-    MutualTls(AuthStep<MutualTls>),
+    /// `jwt-auth`, `basic-auth`, `api-key`, `mutual-tls`.
+    Auth(AuthStep),
     /// `policies`.
     Policies(Arc<Policies>),
     /// `path-filter`.
@@ -43,10 +37,7 @@ impl StepKind {
     /// The value of `type`, in its first spelling.
     pub fn type_name(&self) -> &'static str {
         match self {
-            Self::Jwt(_) => "jwt-auth",
-            Self::Basic(_) => "basic-auth",
-            Self::ApiKey(_) => "api-key",
-            Self::MutualTls(_) => "mutual-tls",
+            Self::Auth(step) => step.settings.type_name(),
             Self::Policies(_) => "policies",
             Self::PathFilter(_) => "path-filter",
             Self::LogDump(_) => "log_dump",
@@ -54,23 +45,22 @@ impl StepKind {
         }
     }
 
+    /// The step, if it authenticates.
+    pub fn auth(&self) -> Option<&AuthStep> {
+        match self {
+            Self::Auth(step) => Some(step),
+            _ => None,
+        }
+    }
+
     /// Whether the step authenticates.
     pub fn authenticates(&self) -> bool {
-        matches!(
-            self,
-            Self::Jwt(_) | Self::Basic(_) | Self::ApiKey(_) | Self::MutualTls(_)
-        )
+        self.auth().is_some()
     }
 
     /// Whether the step after it belongs to the same group.
     pub fn is_optional(&self) -> bool {
-        match self {
-            Self::Jwt(step) => step.optional,
-            Self::Basic(step) => step.optional,
-            Self::ApiKey(step) => step.optional,
-            Self::MutualTls(step) => step.optional,
-            _ => false,
-        }
+        self.auth().is_some_and(|step| step.optional)
     }
 
     /// Whether the step can refuse a request without authenticating it.
@@ -81,7 +71,7 @@ impl StepKind {
 
 /// An authentication step: how it joins its group, and its settings.
 #[derive(Debug, Clone, PartialEq)]
-pub struct AuthStep<T> {
+pub struct AuthStep {
     /// `optional`: the step after it belongs to the same group. Default false.
     pub optional: bool,
     /// `fallback_on = "failed"`: a rejection here lets the rest of the group try. Default false
@@ -92,8 +82,71 @@ pub struct AuthStep<T> {
     pub forward_credential: bool,
     /// `realm` of the challenge: visible ASCII without `"` and `\`. Default `harmony`.
     pub realm: String,
-    /// What the scheme itself needs. Shared: caches key on its content.
-    pub settings: Arc<T>,
+    /// What the scheme itself needs.
+    pub settings: AuthSettings,
+}
+
+impl AuthStep {
+    /// A required step that sets nothing but what its scheme needs.
+    pub fn new(settings: impl Into<AuthSettings>) -> Self {
+        let settings = settings.into();
+        Self {
+            optional: false,
+            fallback_on_failed: false,
+            forward_credential: matches!(settings, AuthSettings::Jwt(_)),
+            realm: "harmony".to_owned(),
+            settings,
+        }
+    }
+}
+
+/// What each scheme needs. Shared: caches key on its content.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AuthSettings {
+    /// `jwt-auth`.
+    Jwt(Arc<Jwt>),
+    /// `basic-auth`.
+    Basic(Arc<Basic>),
+    /// `api-key`.
+    ApiKey(Arc<ApiKey>),
+    /// `mutual-tls`.
+    MutualTls(Arc<MutualTls>),
+}
+
+impl AuthSettings {
+    /// The value of `type`, in its first spelling.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Jwt(_) => "jwt-auth",
+            Self::Basic(_) => "basic-auth",
+            Self::ApiKey(_) => "api-key",
+            Self::MutualTls(_) => "mutual-tls",
+        }
+    }
+}
+
+impl From<Jwt> for AuthSettings {
+    fn from(settings: Jwt) -> Self {
+        Self::Jwt(Arc::new(settings))
+    }
+}
+
+impl From<Basic> for AuthSettings {
+    fn from(settings: Basic) -> Self {
+        Self::Basic(Arc::new(settings))
+    }
+}
+
+impl From<ApiKey> for AuthSettings {
+    fn from(settings: ApiKey) -> Self {
+        Self::ApiKey(Arc::new(settings))
+    }
+}
+
+impl From<MutualTls> for AuthSettings {
+    fn from(settings: MutualTls) -> Self {
+        Self::MutualTls(Arc::new(settings))
+    }
 }
 
 /// Where a credential stands in a request.

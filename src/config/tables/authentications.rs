@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::middleware::{self, basic};
 use super::pipelines::open;
-use crate::config::model::{Basic, ErrorKind, OutboundCredential, Secret, StepKind};
+use crate::config::model::{AuthStep, Basic, ErrorKind, OutboundCredential, Secret};
 use crate::config::reader::{Entry, Named, Reader, Text};
 
 const METHODS: &[&str] = &["jwt", "basic", "bearer", "none", "api_key", "mutual_tls"];
@@ -23,10 +23,10 @@ pub(crate) struct Authentications {
 
 enum Authentication {
     /// A step.
-    Inbound(StepKind),
+    Inbound(AuthStep),
     /// A user name and a password: a step where it is inbound (or why it cannot be one), a
     /// credential where it is outbound.
-    Either(Result<StepKind, ErrorKind>, OutboundCredential),
+    Either(Result<AuthStep, ErrorKind>, OutboundCredential),
     /// A credential for the upstream, and the method's name.
     Outbound(OutboundCredential, &'static str),
     /// `method = "none"`.
@@ -44,7 +44,7 @@ pub(crate) fn read(root: &Reader<'_>, jwks_fresh: Duration) -> Authentications {
 
 impl Authentications {
     /// The step that a reference on an endpoint or a middleware means.
-    pub(crate) fn inbound(&self, reference: &Entry<'_>) -> Option<StepKind> {
+    pub(crate) fn inbound(&self, reference: &Entry<'_>) -> Option<AuthStep> {
         match self.resolve(reference)? {
             Authentication::Inbound(step) => Some(step.clone()),
             Authentication::Either(Ok(step), _) => {
@@ -84,7 +84,7 @@ impl Authentications {
                 reference.error_help(
                     format!(
                         "it means a {} step, which is a check, not what an upstream gets",
-                        step.type_name()
+                        step.settings.type_name()
                     ),
                     "use method = \"bearer\", \"basic\" or \"none\" here",
                 );
@@ -127,12 +127,10 @@ fn read_one(entry: &Entry<'_>, jwks_fresh: Duration) -> Option<Authentication> {
     reader.flatten("options");
     reader.flatten("config");
     let authentication = match &*name {
-        "jwt" => middleware::read_jwt(&reader, jwks_fresh)
-            .map(|step| Authentication::Inbound(StepKind::Jwt(step))),
+        "jwt" => middleware::read_jwt(&reader, jwks_fresh).map(Authentication::Inbound),
         "basic" if basic::OF_A_STEP.iter().any(|key| reader.has(key)) => {
             refuse_file(&reader, "htpasswd_path = \"PATH\"");
-            middleware::read_basic(&reader)
-                .map(|step| Authentication::Inbound(StepKind::Basic(step)))
+            middleware::read_basic(&reader).map(Authentication::Inbound)
         }
         "basic" => user_and_password(&reader),
         "bearer" => {
@@ -141,11 +139,11 @@ fn read_one(entry: &Entry<'_>, jwks_fresh: Duration) -> Option<Authentication> {
         "none" => Some(Authentication::Nothing),
         "api_key" | "api-key" => {
             refuse_file(&reader, "keys = [\"sha256:...\"]");
-            middleware::read_api_key(&reader)
-                .map(|step| Authentication::Inbound(StepKind::ApiKey(step)))
+            middleware::read_api_key(&reader).map(Authentication::Inbound)
         }
-        "mutual_tls" | "mutual-tls" => middleware::read_mutual_tls(&reader)
-            .map(|step| Authentication::Inbound(StepKind::MutualTls(step))),
+        "mutual_tls" | "mutual-tls" => {
+            middleware::read_mutual_tls(&reader).map(Authentication::Inbound)
+        }
         "custom" => {
             method.foreign("the method", "custom", "use \"jwt\" for who may come in, \"bearer\" or \"basic\" for what an upstream gets");
             return None;
@@ -183,7 +181,7 @@ fn user_and_password(reader: &Reader<'_>) -> Option<Authentication> {
             max_failures: basic::MAX_FAILURES,
             owner: reader.owner(),
         };
-        StepKind::Basic(middleware::with_defaults(settings, false))
+        AuthStep::new(settings)
     });
     Some(Authentication::Either(inbound, credential))
 }

@@ -4,7 +4,7 @@ use http::Method;
 
 use super::authentications::Authentications;
 use super::{address, unsupported};
-use crate::config::model::{Endpoint, PrefixBoundary, Service, StepKind};
+use crate::config::model::{AuthStep, Endpoint, PrefixBoundary, Service};
 use crate::config::reader::{Entry, Named, Reader, Text};
 
 /// An endpoint, and the check that its `authentication` means.
@@ -18,7 +18,7 @@ pub(crate) struct GuardedEndpoint {
 #[derive(Clone)]
 pub(crate) struct Guard {
     pub(crate) name: String,
-    pub(crate) kind: StepKind,
+    pub(crate) step: AuthStep,
 }
 
 /// Reads `[endpoints.*]`.
@@ -97,10 +97,10 @@ fn prefix_boundary(entry: &Entry<'_>) -> Option<PrefixBoundary> {
 }
 
 fn guard(reference: &Entry<'_>, authentications: &Authentications) -> Option<Guard> {
-    let kind = authentications.inbound(reference)?;
+    let step = authentications.inbound(reference)?;
     Some(Guard {
         name: reference.text()?.to_string(),
-        kind,
+        step,
     })
 }
 

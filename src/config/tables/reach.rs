@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::address::HttpUrl;
 use crate::config::model::{
-    Backend, BackendTarget, KeySource, Management, Pipeline, Reach, StepKind, Unreachable,
+    AuthSettings, Backend, BackendTarget, KeySource, Management, Pipeline, Reach, Unreachable,
     UpstreamUrl,
 };
 use crate::config::reader::{Entry, Reader};
@@ -133,10 +133,13 @@ fn points_at(backend: &Backend, reach: &Reach, hosts: &[String]) -> Option<Unrea
 /// The same for the URLs of its steps; those of the local files, which it may use, are the
 /// operator's business.
 fn fetches_from(pipeline: &Pipeline, hosts: &[String]) -> Option<(Arc<str>, Unreachable)> {
-    let jwt = pipeline.steps.iter().filter_map(|step| match &step.kind {
-        StepKind::Jwt(jwt) => Some((&step.name, &jwt.settings.issuers)),
-        _ => None,
-    });
+    let jwt = pipeline
+        .steps
+        .iter()
+        .filter_map(|step| match &step.kind.auth()?.settings {
+            AuthSettings::Jwt(jwt) => Some((&step.name, &jwt.issuers)),
+            _ => None,
+        });
     let mut sources = jwt.flat_map(|(step, issuers)| issuers.iter().map(move |it| (step, it)));
     sources.find_map(|(step, issuer)| {
         let KeySource::JwksUrl(source) = &issuer.keys else {

@@ -1,12 +1,12 @@
 //! `api-key`: every form, every place, and what is refused without being shown.
 
-use super::credentials::{DIGEST, key_step, key_text, one_error};
+use super::credentials::{DIGEST, key_settings, key_text, one_error};
 use super::*;
 
 #[test]
 fn a_key() {
     let config = ok(&key_text("config = { keys = [\"DIGEST\"] }"));
-    let step = key_step(&config);
+    let step = auth_step(&config);
     assert!(!step.optional && !step.forward_credential);
     let mut digest = [0; 32];
     for (byte, index) in digest.iter_mut().zip((0..64).step_by(2)) {
@@ -25,7 +25,7 @@ fn a_key() {
         required_scopes: vec![],
         max_failures: 100,
     };
-    assert_eq!(*step.settings, want);
+    assert_eq!(step.settings, want.clone().into());
     assert!(config.notes.is_empty(), "{:?}", config.notes);
     for settings in [
         "keys = [\"sha256:DIGEST\"]",
@@ -33,14 +33,10 @@ fn a_key() {
         "header = \"X-Api-Key\"\nkeys = [{ hash = \"DIGEST\" }]",
         "authentication = \"authentications.x\"\n[authentications.x]\nmethod = \"api_key\"\noptions = { keys = [\"DIGEST\"] }",
     ] {
-        assert_eq!(
-            *key_step(&ok(&key_text(settings))).settings,
-            want,
-            "{settings}"
-        );
+        assert_eq!(*key_settings(&ok(&key_text(settings))), want, "{settings}");
     }
     let upper = key_text("keys = [\"DIGEST\"]").replace(DIGEST, &DIGEST.to_uppercase());
-    assert_eq!(*key_step(&ok(&upper)).settings, want);
+    assert_eq!(*key_settings(&ok(&upper)), want);
 
     let config = ok(&key_text(
         r#"
@@ -53,7 +49,7 @@ keys = [
   { hash = "0000000000000000000000000000000000000000000000000000000000000000", expires_at = 4102444800 },
 ]"#,
     ));
-    let settings = &key_step(&config).settings;
+    let settings = &key_settings(&config);
     assert_eq!(settings.keys[0].scopes, ["read", "write"]);
     assert_eq!(settings.keys[1].digest, KeyDigest::HmacSha256(digest));
     let ends: Vec<_> = settings.keys.iter().map(|key| key.expires_at).collect();
@@ -72,7 +68,7 @@ keys = [
 fn places_of_a_key() {
     let place = |settings: &str| {
         let config = ok(&key_text(&format!("{settings}\nkeys = [\"DIGEST\"]")));
-        (key_step(&config).settings.place.clone(), config.notes.len())
+        (key_settings(&config).place.clone(), config.notes.len())
     };
     let header = CredentialPlace::Header("x-other".parse().unwrap());
     assert_eq!(place("header = \"X-Other\""), (header, 0));

@@ -20,16 +20,16 @@ pub(super) fn key_text(settings: &str) -> String {
     with_step("api-key", &settings.replace("DIGEST", DIGEST))
 }
 
-fn basic_step(config: &Config) -> &AuthStep<Basic> {
-    match &config.pipelines[0].steps[0].kind {
-        StepKind::Basic(step) => step,
+fn basic_settings(config: &Config) -> &Basic {
+    match &auth_step(config).settings {
+        AuthSettings::Basic(settings) => settings,
         other => panic!("{other:?}"),
     }
 }
 
-pub(super) fn key_step(config: &Config) -> &AuthStep<ApiKey> {
-    match &config.pipelines[0].steps[0].kind {
-        StepKind::ApiKey(step) => step,
+pub(super) fn key_settings(config: &Config) -> &ApiKey {
+    match &auth_step(config).settings {
+        AuthSettings::ApiKey(settings) => settings,
         other => panic!("{other:?}"),
     }
 }
@@ -67,7 +67,7 @@ fn one_user() {
     let config = ok(&basic_text(
         "config = { username = \"admin\", password_hash = \"HASH\" }",
     ));
-    let step = basic_step(&config);
+    let step = auth_step(&config);
     assert!(!step.optional && !step.fallback_on_failed && !step.forward_credential);
     assert_eq!(step.realm, "harmony");
     let want = Basic {
@@ -76,7 +76,7 @@ fn one_user() {
         max_failures: 10,
         owner: Owner::Local,
     };
-    assert_eq!(*step.settings, want);
+    assert_eq!(step.settings, want.clone().into());
     assert!(config.notes.is_empty(), "{:?}", config.notes);
     for text in [
         basic_text("username = \"admin\"\npassword_hash = \"HASH\""),
@@ -87,7 +87,7 @@ fn one_user() {
             .replace("type = \"basic-auth\"", "authentication = \"authentications.x\""),
         basic_text("authentication = \"authentications.x\"\n[authentications.x]\nmethod = \"basic\"\nusers = [{ username = \"admin\", password_hash = \"HASH\" }]"),
     ] {
-        assert_eq!(*basic_step(&ok(&text)).settings, want, "{text}");
+        assert_eq!(*basic_settings(&ok(&text)), want, "{text}");
     }
 }
 
@@ -102,19 +102,19 @@ fn everything_written() {
     let text = text.replace("[\"m\"]", "[\"m\", \"last\"]")
         + &format!("[middleware.last]\ntype = \"api_key\"\nkeys = [\"{DIGEST}\"]\n");
     let config = ok(&text);
-    let step = basic_step(&config);
+    let step = auth_step(&config);
     assert!(step.optional && step.fallback_on_failed && step.forward_credential);
-    let names: Vec<_> = step
-        .settings
+    let settings = basic_settings(&config);
+    let names: Vec<_> = settings
         .users
         .iter()
         .map(|user| user.name.as_str())
         .collect();
-    assert_eq!((names, step.settings.max_failures), (vec!["a", "b c"], 0));
-    assert_eq!(step.settings.htpasswd_path.as_ref(), Some(&file));
+    assert_eq!((names, settings.max_failures), (vec!["a", "b c"], 0));
+    assert_eq!(settings.htpasswd_path.as_ref(), Some(&file));
     assert!(config.files.contains(&file));
     let alone = ok(&basic_text(&format!("htpasswd_path = {file:?}")));
-    assert!(basic_step(&alone).settings.users.is_empty());
+    assert!(basic_settings(&alone).users.is_empty());
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn the_older_harmony() {
     );
     let config = ok(&text);
     assert_eq!(
-        basic_step(&config).settings.users,
+        basic_settings(&config).users,
         [user("test_user", plain("hunter2"))]
     );
     let warnings = warnings(&config);
@@ -139,10 +139,7 @@ fn the_older_harmony() {
         "authentication = \"authentications.x\"\n[authentications.x]\nid = \"x\"\nmethod = \"basic\"\noptions = { username = \"u\", password = \"hunter2\" }",
     );
     let config = ok(&inbound);
-    assert_eq!(
-        basic_step(&config).settings.users,
-        [user("u", plain("hunter2"))]
-    );
+    assert_eq!(basic_settings(&config).users, [user("u", plain("hunter2"))]);
     assert!(
         config
             .notes
@@ -329,5 +326,5 @@ fn types_and_tables_have_to_agree() {
         "service = \"http\"",
         "service = \"http\"\nauthentication = \"authentications.x\"",
     );
-    assert_eq!(key_step(&ok(&guard)).settings.keys.len(), 1);
+    assert_eq!(key_settings(&ok(&guard)).keys.len(), 1);
 }

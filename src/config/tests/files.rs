@@ -178,7 +178,7 @@ fn the_shipped_files_load() {
         &env(&[("HARMONY_JWKS_URL", "https://h/jwks")]),
     )
     .unwrap();
-    let KeySource::JwksUrl(url) = &jwt_step(&config).settings.issuers[0].keys else {
+    let KeySource::JwksUrl(url) = &jwt_settings(&config).issuers[0].keys else {
         panic!()
     };
     assert_eq!(url.url, "https://h/jwks");
@@ -205,9 +205,9 @@ fn the_reference_shows_the_defaults() {
                 "https://auth.example.com/.well-known/jwks.json"
             ),
     ));
-    assert_eq!(jwt_step(&reference).settings, jwt_step(&plain).settings);
+    assert_eq!(jwt_settings(&reference), jwt_settings(&plain));
     let shown = |config: &Config| {
-        let step = jwt_step(config);
+        let step = auth_step(config);
         let joining = (
             step.optional,
             step.fallback_on_failed,
@@ -264,7 +264,7 @@ fn the_seeds_load() {
             &env,
         )
         .unwrap_or_else(|errors| panic!("{errors}"));
-        assert_eq!(jwt_step(&config).settings.algorithm, algorithm);
+        assert_eq!(jwt_settings(&config).algorithm, algorithm);
         assert!(config.notes.is_empty());
     }
     let unset = errors(&format!("{BASE}{}{}", silent_pipeline(), snippets[1]));

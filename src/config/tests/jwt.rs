@@ -14,7 +14,7 @@ pub(super) const GOOD: &str =
 #[test]
 fn defaults() {
     let config = ok(&step(GOOD));
-    let step = jwt_step(&config);
+    let step = auth_step(&config);
     assert!(!step.optional && !step.fallback_on_failed && step.forward_credential);
     assert_eq!(step.realm, "harmony");
     let url = JwksUrl {
@@ -38,13 +38,13 @@ fn defaults() {
         accepted_types: vec!["jwt".into(), "at+jwt".into()],
         place: CredentialPlace::Authorization,
     };
-    assert_eq!(*step.settings, want);
+    assert_eq!(step.settings, want.into());
     assert!(config.notes.is_empty());
 }
 
 #[test]
 fn every_spelling_means_the_same() {
-    let want = jwt_step(&ok(&step(GOOD))).settings.clone();
+    let want = jwt_settings(&ok(&step(GOOD))).clone();
     let flat = "jwks_url = \"https://a.example/jwks\", issuer = \"i\", audience = \"a\"";
     for text in [
         step(&format!("config = {{ {flat} }}")),
@@ -70,7 +70,7 @@ fn every_spelling_means_the_same() {
             silent_pipeline()
         ),
     ] {
-        assert_eq!(jwt_step(&ok(&text)).settings, want, "{text}");
+        assert_eq!(*jwt_settings(&ok(&text)), want, "{text}");
     }
 }
 
@@ -94,10 +94,10 @@ config = {
   jwks_cooldown_secs = 1,
 }"#,
     ));
-    let step = jwt_step(&config);
+    let step = auth_step(&config);
     assert!(step.optional && !step.forward_credential);
     assert_eq!(step.realm, "my api");
-    let jwt = &step.settings;
+    let jwt = jwt_settings(&config);
     assert_eq!(jwt.issuers[0].names, ["i", "j"]);
     assert_eq!(
         (jwt.leeway, jwt.required_scopes.clone()),
@@ -149,10 +149,9 @@ config = {
 #[test]
 fn secrets_and_files() {
     let hs256 = |keys: &str| {
-        jwt_step(&ok(&step(&format!(
+        jwt_settings(&ok(&step(&format!(
             "issuer = \"i\"\naudience = \"a\"\n{keys}"
         ))))
-        .settings
         .clone()
     };
     for keys in [
@@ -172,7 +171,7 @@ fn secrets_and_files() {
     let text = step("public_key_path = \"k.pem\"\nissuer = \"i\"\naudience = \"a\"");
     let config = parse(&dir.path().join("h.toml"), &text, &env(&[])).unwrap();
     assert_eq!(
-        jwt_step(&config).settings.issuers[0].keys,
+        jwt_settings(&config).issuers[0].keys,
         KeySource::PublicKey(dir.path().join("k.pem"))
     );
     assert_eq!(
@@ -186,7 +185,7 @@ fn secrets_and_files() {
     )
     .unwrap();
     assert_eq!(
-        jwt_step(&config).settings.issuers[0].keys,
+        jwt_settings(&config).issuers[0].keys,
         KeySource::JwksPath(dir.path().join("k.pem"))
     );
 }
@@ -197,7 +196,7 @@ fn the_default_of_the_cache_time() {
         "id = \"edge-1\"",
         "id = \"edge-1\"\njwks_cache_duration_hours = 24",
     ));
-    let KeySource::JwksUrl(url) = &jwt_step(&config).settings.issuers[0].keys else {
+    let KeySource::JwksUrl(url) = &jwt_settings(&config).issuers[0].keys else {
         panic!()
     };
     assert_eq!(url.fresh, Duration::from_secs(24 * 3600));
@@ -216,7 +215,7 @@ fn every_algorithm() {
         for key in ["algorithm = ", "algorithms = [\n"] {
             let end = if key.ends_with('\n') { "]" } else { "" };
             let text = step(&format!("{key}\"{name}\"{end}\n{source}"));
-            assert_eq!(jwt_step(&ok(&text)).settings.algorithm, algorithm, "{text}");
+            assert_eq!(jwt_settings(&ok(&text)).algorithm, algorithm, "{text}");
         }
         assert_eq!(JwtAlgorithm::named(name), Some(algorithm));
         let lines = errors(&step(&format!("algorithm = \"{name}\"\n{wrong}")));
@@ -227,7 +226,7 @@ fn every_algorithm() {
             let want = format!("secret: must be at least {least} bytes");
             assert!(errors(&text)[0].contains(&want), "{name}");
             let text = text.replace(short, &long[..least]);
-            assert_eq!(jwt_step(&ok(&text)).settings.algorithm, algorithm);
+            assert_eq!(jwt_settings(&ok(&text)).algorithm, algorithm);
         }
     }
     for (text, want) in [

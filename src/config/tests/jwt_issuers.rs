@@ -37,7 +37,7 @@ fn each_issuer_has_its_own_keys() {
         (vec!["c"], KeySource::JwksPath(file)),
         (vec!["d"], url("http://127.0.0.1:1/")),
     ];
-    let issuers = &jwt_step(&config).settings.issuers;
+    let issuers = &jwt_settings(&config).issuers;
     assert_eq!(issuers.len(), want.len());
     for (issuer, (names, keys)) in issuers.iter().zip(want) {
         assert_eq!(issuer.keys, keys);

@@ -21,7 +21,7 @@ fn places() {
         ),
     ] {
         let config = ok(&step(&format!("{text}\n{GOOD}")));
-        assert_eq!(jwt_step(&config).settings.place, want);
+        assert_eq!(jwt_settings(&config).place, want);
         let shown = warnings(&config);
         let is_query = matches!(want, CredentialPlace::Query(_));
         assert_eq!(shown.len(), usize::from(is_query), "{shown:?}");

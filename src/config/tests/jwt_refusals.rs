@@ -177,7 +177,7 @@ fn authentication_tables_as_steps() {
     };
     let table = format!("[authentications.x]\nid = \"x\"\nmethod = \"jwt\"\nrealm = \"r\"\n{GOOD}");
     let config = ok(&reference(&table));
-    assert!(jwt_step(&config).optional && jwt_step(&config).realm == "r");
+    assert!(auth_step(&config).optional && auth_step(&config).realm == "r");
     for (text, want) in [
         (
             reference(&table.replace("x]", "y]")),

@@ -115,9 +115,15 @@ fn refused(text: &str, want: &str) {
 }
 
 /// The one step of the one pipeline.
-fn jwt_step(config: &Config) -> &AuthStep<Jwt> {
-    match &config.pipelines[0].steps[0].kind {
-        StepKind::Jwt(step) => step,
+fn auth_step(config: &Config) -> &AuthStep {
+    let step = &config.pipelines[0].steps[0];
+    step.kind.auth().unwrap_or_else(|| panic!("{step:?}"))
+}
+
+/// Its settings.
+fn jwt_settings(config: &Config) -> &Jwt {
+    match &auth_step(config).settings {
+        AuthSettings::Jwt(settings) => settings,
         other => panic!("{other:?}"),
     }
 }

@@ -200,9 +200,7 @@ fn mutual_tls() {
         ASKS,
         "optional = true\nconfig = { subject_from = \"uri\", subjects = [\"spiffe://x/a\"], sans = [\"DNS:A.example\", \"IP:10.0.0.1\", \"URI:x:y\", \"email:a@b\"] }\n",
     ));
-    let StepKind::MutualTls(step) = &config.pipelines[0].steps[0].kind else {
-        panic!("{:?}", config.pipelines[0].steps[0].kind);
-    };
+    let step = auth_step(&config);
     let expected = MutualTls {
         subject: CertificateSubject::Uri,
         subjects: vec!["spiffe://x/a".to_owned()],
@@ -214,7 +212,7 @@ fn mutual_tls() {
         ],
     };
     assert!(step.optional);
-    assert_eq!(*step.settings, expected);
+    assert_eq!(step.settings, expected.into());
     let by_name = with_step(ASKS, "").replace(
         "type = \"mutual-tls\"",
         "authentication = \"authentications.a\"",

@@ -2,6 +2,7 @@
 
 mod memory;
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use base64::Engine;
@@ -31,21 +32,23 @@ fn plain(name: &str, password: &str) -> BasicUser {
 
 /// A required step with these users.
 fn step(users: Vec<BasicUser>, max_failures: u32) -> Step {
+    step_with_file(users, max_failures, None)
+}
+
+fn step_with_file(
+    users: Vec<BasicUser>,
+    max_failures: u32,
+    htpasswd_path: Option<PathBuf>,
+) -> Step {
     let settings = Basic {
         users,
-        htpasswd_path: None,
+        htpasswd_path,
         max_failures,
         owner: Owner::Local,
     };
     Step {
         name: "basic".into(),
-        kind: StepKind::Basic(AuthStep {
-            optional: false,
-            fallback_on_failed: false,
-            forward_credential: false,
-            realm: "harmony".to_owned(),
-            settings: Arc::new(settings),
-        }),
+        kind: StepKind::Auth(AuthStep::new(settings)),
     }
 }
 
@@ -160,13 +163,7 @@ async fn a_file_of_users() {
     );
     std::fs::write(&path, format!("a:{a}\nb:{}\n", b.replace("$2b$", "$2y$"))).unwrap();
     let with_file = |users| {
-        let mut step = step(users, 10);
-        let StepKind::Basic(joined) = &mut step.kind else {
-            panic!()
-        };
-        let mut settings = (*joined.settings).clone();
-        settings.htpasswd_path = Some(path.clone());
-        joined.settings = Arc::new(settings);
+        let step = step_with_file(users, 10, Some(path.clone()));
         Chain::build(&[step], &testing::shared())
     };
     let chain = with_file(vec![hashed("c", "three", 4)]).unwrap();

@@ -155,7 +155,7 @@ async fn no_other_step_makes_a_repeated_token_good() {
         testing::step(settings)
     };
     let mut first = looking_in(CredentialPlace::Cookie("t".to_owned()));
-    let StepKind::Jwt(step) = &mut first.kind else {
+    let StepKind::Auth(step) = &mut first.kind else {
         panic!()
     };
     (step.optional, step.fallback_on_failed) = (true, true);

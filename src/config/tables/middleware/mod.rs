@@ -19,7 +19,7 @@ use super::authentications::Authentications;
 use super::pipelines::open;
 use super::policies::Tables;
 use super::unsupported;
-use crate::config::model::{ApiKey, AuthStep, Basic, Jwt, MutualTls, Step, StepKind, TextPattern};
+use crate::config::model::{AuthStep, Step, StepKind, TextPattern};
 use crate::config::reader::{Document, Entry, Loading, Named, Reader};
 
 /// The types that this version serves.
@@ -160,34 +160,34 @@ fn read_one(name: &str, entry: &Entry<'_>, shared: &Shared<'_>) -> Option<Step> 
             reader.finish_with(Some(
                 "the settings of this step stand in the table that `authentication` names",
             ));
-            let step = joining.over_kind(step?);
-            if type_name.is_some_and(|name| name != step.type_name()) {
+            let step = joining.over(step?);
+            if type_name.is_some_and(|name| name != step.settings.type_name()) {
                 authentication.error_help(
-                    format!("means a {} step", step.type_name()),
+                    format!("means a {} step", step.settings.type_name()),
                     "remove `type`, or name another table",
                 );
             }
-            step
+            StepKind::Auth(step)
         }
         (Some("jwt-auth"), None) => {
             let step = read_jwt(&reader, shared.jwks_fresh);
             reader.finish();
-            StepKind::Jwt(step?)
+            StepKind::Auth(step?)
         }
         (Some("basic-auth"), None) => {
             let step = read_basic(&reader);
             reader.finish();
-            StepKind::Basic(step?)
+            StepKind::Auth(step?)
         }
         (Some("api-key"), None) => {
             let step = read_api_key(&reader);
             reader.finish();
-            StepKind::ApiKey(step?)
+            StepKind::Auth(step?)
         }
         (Some("mutual-tls"), None) => {
             let step = read_mutual_tls(&reader);
             reader.finish();
-            StepKind::MutualTls(step?)
+            StepKind::Auth(step?)
         }
         (other, authentication) => {
             if let Some(authentication) = authentication {
@@ -215,42 +215,31 @@ fn read_one(name: &str, entry: &Entry<'_>, shared: &Shared<'_>) -> Option<Step> 
 }
 
 /// The settings of a `jwt-auth` step together with how it joins its group.
-pub(crate) fn read_jwt(reader: &Reader<'_>, jwks_fresh: Duration) -> Option<AuthStep<Jwt>> {
+pub(crate) fn read_jwt(reader: &Reader<'_>, jwks_fresh: Duration) -> Option<AuthStep> {
     let joining = Joining::read(reader);
     let settings = jwt::read(reader, jwks_fresh)?;
-    Some(joining.over(&with_defaults(settings, true)))
+    Some(joining.over(AuthStep::new(settings)))
 }
 
 /// The settings of a `basic-auth` step together with how it joins its group.
-pub(crate) fn read_basic(reader: &Reader<'_>) -> Option<AuthStep<Basic>> {
+pub(crate) fn read_basic(reader: &Reader<'_>) -> Option<AuthStep> {
     let joining = Joining::read(reader);
     let settings = basic::read(reader)?;
-    Some(joining.over(&with_defaults(settings, false)))
+    Some(joining.over(AuthStep::new(settings)))
 }
 
 /// The settings of an `api-key` step together with how it joins its group.
-pub(crate) fn read_api_key(reader: &Reader<'_>) -> Option<AuthStep<ApiKey>> {
+pub(crate) fn read_api_key(reader: &Reader<'_>) -> Option<AuthStep> {
     let joining = Joining::read(reader);
     let settings = api_key::read(reader)?;
-    Some(joining.over(&with_defaults(settings, false)))
+    Some(joining.over(AuthStep::new(settings)))
 }
 
 /// The settings of a `mutual-tls` step together with how it joins its group.
-pub(crate) fn read_mutual_tls(reader: &Reader<'_>) -> Option<AuthStep<MutualTls>> {
+pub(crate) fn read_mutual_tls(reader: &Reader<'_>) -> Option<AuthStep> {
     let joining = Joining::read(reader);
     let settings = mutual_tls::read(reader)?;
-    Some(joining.over(&with_defaults(settings, false)))
-}
-
-/// A step that says nothing about how it joins its group.
-pub(crate) fn with_defaults<T>(settings: T, forward_credential: bool) -> AuthStep<T> {
-    AuthStep {
-        optional: false,
-        fallback_on_failed: false,
-        forward_credential,
-        realm: "harmony".to_owned(),
-        settings: Arc::new(settings),
-    }
+    Some(joining.over(AuthStep::new(settings)))
 }
 
 /// One of [`TYPES`], in its first spelling.
@@ -294,24 +283,13 @@ impl Joining {
     }
 
     /// What is written, over what the step has.
-    fn over_kind(self, kind: StepKind) -> StepKind {
-        match kind {
-            StepKind::Jwt(step) => StepKind::Jwt(self.over(&step)),
-            StepKind::Basic(step) => StepKind::Basic(self.over(&step)),
-            StepKind::ApiKey(step) => StepKind::ApiKey(self.over(&step)),
-            StepKind::MutualTls(step) => StepKind::MutualTls(self.over(&step)),
-            other => other,
-        }
-    }
-
-    /// The same for a step of a known kind.
-    fn over<T>(self, step: &AuthStep<T>) -> AuthStep<T> {
+    fn over(self, step: AuthStep) -> AuthStep {
         AuthStep {
             optional: self.optional.unwrap_or(step.optional),
             fallback_on_failed: self.fallback_on_failed.unwrap_or(step.fallback_on_failed),
             forward_credential: self.forward_credential.unwrap_or(step.forward_credential),
-            realm: self.realm.unwrap_or_else(|| step.realm.clone()),
-            settings: Arc::clone(&step.settings),
+            realm: self.realm.unwrap_or(step.realm),
+            settings: step.settings,
         }
     }
 }

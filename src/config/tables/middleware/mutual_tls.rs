@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::credential;
 use crate::config::model::{
-    AlternativeName, CertificateSubject, MutualTls, Network, Step, StepKind,
+    AlternativeName, AuthSettings, CertificateSubject, MutualTls, Network, Step,
 };
 use crate::config::reader::{Entry, Reader};
 
@@ -37,10 +37,10 @@ pub(crate) fn check<'n>(
     networks: impl Iterator<Item = &'n Network>,
     origin: &Entry<'_>,
 ) {
-    let Some(step) = steps
-        .iter()
-        .find(|step| matches!(step.kind, StepKind::MutualTls(_)))
-    else {
+    let Some(step) = steps.iter().find(|step| {
+        let settings = step.kind.auth().map(|auth| &auth.settings);
+        matches!(settings, Some(AuthSettings::MutualTls(_)))
+    }) else {
         return;
     };
     let (asking, silent): (Vec<_>, Vec<_>) = networks.partition(|network| {

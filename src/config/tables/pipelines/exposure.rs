@@ -2,7 +2,7 @@
 //!
 //! A token is short-lived; whoever overhears a password or a key has it for good.
 
-use crate::config::model::{Bind, Network, Step, StepKind};
+use crate::config::model::{AuthSettings, Bind, Network, Step};
 use crate::config::reader::Entry;
 
 /// Warns of steps whose credential comes over a listener without TLS that other machines can reach.
@@ -20,7 +20,13 @@ pub(crate) fn check<'n>(
     }
     let steps: Vec<String> = steps
         .iter()
-        .filter(|step| matches!(step.kind, StepKind::Basic(_) | StepKind::ApiKey(_)))
+        .filter(|step| {
+            let settings = step.kind.auth().map(|auth| &auth.settings);
+            matches!(
+                settings,
+                Some(AuthSettings::Basic(_) | AuthSettings::ApiKey(_))
+            )
+        })
         .map(|step| format!("{:?}", step.name))
         .collect();
     if !steps.is_empty() {

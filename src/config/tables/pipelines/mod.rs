@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::endpoints::{Guard, GuardedEndpoint};
 use super::middleware::{Steps, mutual_tls};
 use super::network::Networks;
-use crate::config::model::{Backend, Bind, Endpoint, ErrorKind, Pipeline, Service, Step};
+use crate::config::model::{Backend, Bind, Endpoint, ErrorKind, Pipeline, Service, Step, StepKind};
 use crate::config::reader::{Entry, Named, Reader, Text};
 
 /// What pipelines refer to.
@@ -184,7 +184,7 @@ fn steps<'a>(
         .into_iter()
         .map(|guard| Step {
             name: guard.name.as_str().into(),
-            kind: guard.kind.clone(),
+            kind: StepKind::Auth(guard.step.clone()),
         })
         .collect();
     let local = !entry.place().cloud;

@@ -49,10 +49,11 @@ fn a_table_that_it_uses_is_changed_with_its_references() {
     let config = house.with(&[("c", false, &format!("{CLOUD}{text}"))]);
     assert_eq!(config.cloud.set_aside, []);
     assert_eq!(config.cloud.pipelines, ["c".into(), "p".into()]);
-    let StepKind::Jwt(step) = &pipeline(&config, "p").steps[0].kind else {
+    let auth = pipeline(&config, "p").steps[0].kind.auth().unwrap();
+    let AuthSettings::Jwt(settings) = &auth.settings else {
         panic!();
     };
-    assert_eq!(step.settings.leeway.as_secs(), 5);
+    assert_eq!(settings.leeway.as_secs(), 5);
 }
 
 #[test]
