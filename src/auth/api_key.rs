@@ -21,7 +21,7 @@ use super::identity::{AuthMethod, Identity};
 use super::outcome::{Outcome, Reason, Refusal};
 use super::place::{self, Found};
 use super::presented::Presented;
-use crate::config::{ApiKey, CredentialPlace, KeyDigest};
+use crate::config::{ApiKey, CredentialLocation, KeyDigest};
 
 /// An `api-key` step, ready to look keys up.
 #[derive(Debug)]
@@ -112,7 +112,7 @@ impl Verifier {
     }
 
     /// Where the key is looked for.
-    pub(crate) fn place(&self) -> &CredentialPlace {
+    pub(crate) fn place(&self) -> &CredentialLocation {
         &self.settings.place
     }
 

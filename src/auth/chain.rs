@@ -22,7 +22,7 @@ use super::place::{self, Found};
 use super::places::{Places, VerifiedPlaces};
 use super::presented::Presented;
 use super::shared::Shared;
-use crate::config::{AuthSettings, CredentialPlace, Step};
+use crate::config::{AuthSettings, CredentialLocation, Step};
 
 pub use explain::StepOutcome;
 
@@ -31,7 +31,7 @@ pub use explain::StepOutcome;
 pub struct Chain {
     groups: Vec<Group>,
     /// Where credentials are looked for, each place once.
-    places: Vec<CredentialPlace>,
+    places: Vec<CredentialLocation>,
 }
 
 /// What a chain has found out about a request that it lets on.
@@ -143,8 +143,8 @@ impl Chain {
 }
 
 /// `Authorization` first: it counts whoever reads it.
-fn places(groups: &[Group]) -> Vec<CredentialPlace> {
-    let mut places = vec![CredentialPlace::Authorization];
+fn places(groups: &[Group]) -> Vec<CredentialLocation> {
+    let mut places = vec![CredentialLocation::Authorization];
     for member in groups.iter().flat_map(|group| &group.members) {
         if let Some(place) = member.authenticator.place()
             && !places.contains(place)
@@ -292,10 +292,10 @@ impl Authenticator {
 
     /// Where in the request it looks for its credential; `None`: a certificate is no part of a
     /// request.
-    fn place(&self) -> Option<&CredentialPlace> {
+    fn place(&self) -> Option<&CredentialLocation> {
         match self {
             Self::Jwt(verifier) => Some(verifier.place()),
-            Self::Basic(_) => Some(&CredentialPlace::Authorization),
+            Self::Basic(_) => Some(&CredentialLocation::Authorization),
             Self::ApiKey(verifier) => Some(verifier.place()),
             Self::MutualTls(_) => None,
         }

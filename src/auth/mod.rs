@@ -53,4 +53,4 @@ pub use tokens::TokenCacheStatus;
 
 pub(crate) use jwt::{DetachedKeys, Unverified};
 
-pub use crate::config::{CredentialPlace, JwtAlgorithm};
+pub use crate::config::{CredentialLocation, JwtAlgorithm};

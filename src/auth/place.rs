@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode;
 
 use super::presented::Presented;
-use crate::config::CredentialPlace;
+use crate::config::CredentialLocation;
 
 /// What stands at a place.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,13 +23,13 @@ pub(crate) enum Found<'a> {
 
 /// Looks for a credential. Names are compared exactly; that of a query's parameter after
 /// percent-decoding.
-pub(crate) fn find<'a>(place: &CredentialPlace, request: &Presented<'a>) -> Found<'a> {
+pub(crate) fn find<'a>(place: &CredentialLocation, request: &Presented<'a>) -> Found<'a> {
     let headers = request.headers;
     match place {
-        CredentialPlace::Authorization => only(in_field(headers, &AUTHORIZATION)),
-        CredentialPlace::Header(name) => only(in_field(headers, name)),
-        CredentialPlace::Cookie(name) => only(in_cookie(headers, name)),
-        CredentialPlace::Query(name) => only(in_query(request.query.unwrap_or_default(), name)),
+        CredentialLocation::Authorization => only(in_field(headers, &AUTHORIZATION)),
+        CredentialLocation::Header(name) => only(in_field(headers, name)),
+        CredentialLocation::Cookie(name) => only(in_cookie(headers, name)),
+        CredentialLocation::Query(name) => only(in_query(request.query.unwrap_or_default(), name)),
     }
 }
 
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
     use crate::auth::testing;
 
-    fn found(place: &CredentialPlace, fields: &[(&str, &str)], query: Option<&str>) -> String {
+    fn found(place: &CredentialLocation, fields: &[(&str, &str)], query: Option<&str>) -> String {
         let headers = testing::headers(fields);
         let request = Presented {
             query,
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn headers() {
-        let place = CredentialPlace::Header(HeaderName::from_static("x-api-key"));
+        let place = CredentialLocation::Header(HeaderName::from_static("x-api-key"));
         assert_eq!(
             found(&place, &[("X-Api-Keys", "a")], Some("x-api-key=a")),
             "nothing"
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn cookies() {
-        let place = CredentialPlace::Cookie("key".to_owned());
+        let place = CredentialLocation::Cookie("key".to_owned());
         for (cookies, want) in [
             (&["a=1; key=x; b=2"][..], "one x"),
             (&["a=1;key = x=y "], "one x=y"),
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn queries() {
-        let place = CredentialPlace::Query("api key".to_owned());
+        let place = CredentialLocation::Query("api key".to_owned());
         for (query, want) in [
             (Some("a=1&api%20key=x&b"), "one x"),
             (Some("api%20key=%78+y"), "one x+y"),

@@ -1,7 +1,7 @@
 //! The places that the steps of a pipeline read, and what goes on from there to the upstream: only
 //! what a step has verified. What stands in a place that no step reads is the application's.
 
-use crate::config::CredentialPlace;
+use crate::config::CredentialLocation;
 
 /// Places of one pipeline whose content a step has verified.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Places(Vec<ReadPlace>);
 
 #[derive(Debug, Clone)]
 struct ReadPlace {
-    place: CredentialPlace,
+    place: CredentialLocation,
     /// Whether every step that reads it lets its credential travel.
     travels: bool,
 }
@@ -28,8 +28,8 @@ struct ReadPlace {
 impl Places {
     /// Adds the place of a step with this `forward_credential`; what stands for its content having
     /// been verified.
-    pub(crate) fn add(&mut self, place: &CredentialPlace, forward: bool) -> VerifiedPlaces {
-        let travels = forward && !matches!(place, CredentialPlace::Query(_));
+    pub(crate) fn add(&mut self, place: &CredentialLocation, forward: bool) -> VerifiedPlaces {
+        let travels = forward && !matches!(place, CredentialLocation::Query(_));
         let known = self.0.iter().position(|read| read.place == *place);
         let number = known.unwrap_or_else(|| {
             self.0.push(ReadPlace {
@@ -45,7 +45,7 @@ impl Places {
     /// The places whose content must not go on, if this much was verified: that of every step that
     /// says `forward_credential = false`, also of one that was skipped, and whatever nobody has
     /// verified.
-    pub fn withheld(&self, verified: VerifiedPlaces) -> impl Iterator<Item = &CredentialPlace> {
+    pub fn withheld(&self, verified: VerifiedPlaces) -> impl Iterator<Item = &CredentialLocation> {
         let places = self.0.iter().enumerate();
         places
             .filter(move |(number, read)| !(read.travels && verified.0 & bit(*number).0 != 0))
@@ -53,7 +53,7 @@ impl Places {
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &CredentialPlace> {
+    pub fn iter(&self) -> impl Iterator<Item = &CredentialLocation> {
         self.0.iter().map(|read| &read.place)
     }
 }
@@ -70,10 +70,10 @@ mod tests {
 
     #[test]
     fn what_goes_on_is_verified_and_may_travel() {
-        let cookie = |name: &str| CredentialPlace::Cookie(name.to_owned());
-        let query = CredentialPlace::Query("q".to_owned());
+        let cookie = |name: &str| CredentialLocation::Cookie(name.to_owned());
+        let query = CredentialLocation::Query("q".to_owned());
         let mut places = Places::default();
-        let authorization = places.add(&CredentialPlace::Authorization, true);
+        let authorization = places.add(&CredentialLocation::Authorization, true);
         let a = places.add(&cookie("a"), true);
         let kept = places.add(&cookie("b"), true);
         assert_eq!(places.add(&cookie("b"), false), kept);
@@ -87,7 +87,11 @@ mod tests {
             (VerifiedPlaces::default(), places.iter().cloned().collect()),
             (
                 a,
-                vec![CredentialPlace::Authorization, cookie("b"), query.clone()],
+                vec![
+                    CredentialLocation::Authorization,
+                    cookie("b"),
+                    query.clone(),
+                ],
             ),
             (both, vec![cookie("b"), query.clone()]),
             (all, vec![cookie("b"), query]),
@@ -102,7 +106,7 @@ mod tests {
         let mut places = Places::default();
         let mut verified = VerifiedPlaces::default();
         for number in 0..70 {
-            verified.add(places.add(&CredentialPlace::Cookie(number.to_string()), true));
+            verified.add(places.add(&CredentialLocation::Cookie(number.to_string()), true));
         }
         assert_eq!(places.withheld(verified).count(), 6);
     }

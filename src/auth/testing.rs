@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use super::key::{Material, PublicKey};
 use super::{Chain, KeySets, Shared, clock};
 use crate::config::{
-    AuthStep, CredentialPlace, JwksUrl, Jwt, JwtAlgorithm, JwtIssuer, KeySource, Step, StepKind,
+    AuthStep, CredentialLocation, JwksUrl, Jwt, JwtAlgorithm, JwtIssuer, KeySource, Step, StepKind,
 };
 
 mod pairs;
@@ -140,7 +140,7 @@ pub(crate) fn settings(keys: KeySource) -> Jwt {
         required_scopes: Vec::new(),
         claims_to_headers: Vec::new(),
         accepted_types: vec!["jwt".to_owned(), "at+jwt".to_owned()],
-        place: CredentialPlace::Authorization,
+        place: CredentialLocation::Authorization,
     }
 }
 

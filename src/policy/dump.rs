@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::facts::Facts;
 use super::field_name::reads_as;
-use crate::config::{Check, CredentialPlace, LogDump, Step, StepKind};
+use crate::config::{Check, CredentialLocation, LogDump, Step, StepKind};
 
 const TARGET: &str = "harmony::log_dump";
 const REDACTED: &str = "[redacted]";
@@ -107,13 +107,13 @@ impl Dump {
     }
 
     /// Hides what authentication looks at, too.
-    pub fn hide<'a>(&mut self, credentials: impl Iterator<Item = &'a CredentialPlace>) {
+    pub fn hide<'a>(&mut self, credentials: impl Iterator<Item = &'a CredentialLocation>) {
         for place in credentials {
             match place {
-                CredentialPlace::Header(name) => self.headers.push(name.clone()),
-                CredentialPlace::Query(name) => self.parameters.push(name.clone()),
+                CredentialLocation::Header(name) => self.headers.push(name.clone()),
+                CredentialLocation::Query(name) => self.parameters.push(name.clone()),
                 // never shown anyway
-                CredentialPlace::Authorization | CredentialPlace::Cookie(_) => {}
+                CredentialLocation::Authorization | CredentialLocation::Cookie(_) => {}
             }
         }
     }

@@ -10,7 +10,7 @@ use pingora_proxy::{ProxyHttp, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::Edge;
-use crate::auth::{CredentialPlace, StepOutcome};
+use crate::auth::{CredentialLocation, StepOutcome};
 use crate::gateway::{Route, Stage, Upstream};
 use crate::proxy::forward::target;
 use crate::proxy::request::context::Context;
@@ -106,7 +106,7 @@ fn forwarded(session: &mut Session, ctx: &Context) -> pingora::Result<End> {
         header::COOKIE,
     ];
     secret.extend(places.filter_map(|place| match place {
-        CredentialPlace::Header(name) => Some(name.clone()),
+        CredentialLocation::Header(name) => Some(name.clone()),
         _ => None,
     }));
     let target = String::from_utf8_lossy(request.raw_path());

@@ -29,7 +29,7 @@ fn entry(id: &str, digest: KeyDigest) -> ApiKeyEntry {
 
 fn settings(keys: Vec<ApiKeyEntry>) -> ApiKey {
     ApiKey {
-        place: CredentialPlace::Header(HeaderName::from_static("x-api-key")),
+        place: CredentialLocation::Header(HeaderName::from_static("x-api-key")),
         keys,
         pepper: None,
         required_scopes: Vec::new(),
@@ -123,7 +123,7 @@ async fn in_a_query_or_a_cookie() {
             ..settings(vec![entry("one", sha256("key=1"))])
         })
     };
-    let query = at(CredentialPlace::Query("k".to_owned()));
+    let query = at(CredentialLocation::Query("k".to_owned()));
     for (given, want) in [
         (Some("a=b&k=key=1"), "one"),
         (Some("k=key%3D1"), "one"),
@@ -140,8 +140,11 @@ async fn in_a_query_or_a_cookie() {
             "{given:?}"
         );
     }
-    assert_eq!(query.withheld(), [CredentialPlace::Query("k".to_owned())]);
-    let cookie = at(CredentialPlace::Cookie("k".to_owned()));
+    assert_eq!(
+        query.withheld(),
+        [CredentialLocation::Query("k".to_owned())]
+    );
+    let cookie = at(CredentialLocation::Cookie("k".to_owned()));
     for (given, want) in [
         (&["a=b; k=key=1"][..], "one"),
         (&["a=b", "k=key=1"], "one"),
@@ -157,7 +160,10 @@ async fn in_a_query_or_a_cookie() {
             "{given:?}"
         );
     }
-    assert_eq!(cookie.withheld(), [CredentialPlace::Cookie("k".to_owned())]);
+    assert_eq!(
+        cookie.withheld(),
+        [CredentialLocation::Cookie("k".to_owned())]
+    );
 }
 
 #[tokio::test]
@@ -229,9 +235,9 @@ async fn a_removed_key_is_refused_at_once() {
 async fn rubbish() {
     let mut random = fastrand::Rng::with_seed(31);
     let places = [
-        CredentialPlace::Header(HeaderName::from_static("x-api-key")),
-        CredentialPlace::Cookie("k".to_owned()),
-        CredentialPlace::Query("k".to_owned()),
+        CredentialLocation::Header(HeaderName::from_static("x-api-key")),
+        CredentialLocation::Cookie("k".to_owned()),
+        CredentialLocation::Query("k".to_owned()),
     ];
     let mut peppered = settings(vec![
         entry("one", sha256("key one")),

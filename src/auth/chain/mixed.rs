@@ -37,7 +37,7 @@ fn step(name: &str, settings: impl Into<AuthSettings>, joins: Joins) -> Step {
 fn key(joins: Joins) -> Step {
     let digest = ring::digest::digest(&ring::digest::SHA256, KEY.as_bytes());
     let settings = ApiKey {
-        place: CredentialPlace::Header(HeaderName::from_static("x-api-key")),
+        place: CredentialLocation::Header(HeaderName::from_static("x-api-key")),
         keys: vec![ApiKeyEntry {
             id: "robot".to_owned(),
             digest: KeyDigest::Sha256(digest.as_ref().try_into().unwrap()),
@@ -243,8 +243,8 @@ async fn each_kind_comes_once_and_none_travels() {
         ]
     );
     let both = [
-        CredentialPlace::Authorization,
-        CredentialPlace::Header(HeaderName::from_static("x-api-key")),
+        CredentialLocation::Authorization,
+        CredentialLocation::Header(HeaderName::from_static("x-api-key")),
     ];
     assert_eq!(
         (&chain.withheld()[..], &chain.places[..]),
@@ -278,7 +278,7 @@ impl Travelling {
             .1
             .withheld(admission.verified)
             .map(|place| match place {
-                CredentialPlace::Authorization => "authorization",
+                CredentialLocation::Authorization => "authorization",
                 _ => "key",
             })
             .collect();

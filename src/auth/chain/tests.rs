@@ -7,11 +7,11 @@ use http::{HeaderMap, HeaderValue};
 use super::*;
 use crate::auth::identity::AuthMethod;
 use crate::auth::testing::{self, Signer, bearer, settings};
-use crate::config::{AuthStep, CredentialPlace, JwtAlgorithm, KeySource, Secret, StepKind};
+use crate::config::{AuthStep, CredentialLocation, JwtAlgorithm, KeySource, Secret, StepKind};
 
 impl Chain {
     /// What must not travel although all of it was verified.
-    pub(crate) fn withheld(&self) -> Vec<CredentialPlace> {
+    pub(crate) fn withheld(&self) -> Vec<CredentialLocation> {
         let (mut places, mut verified) = (Places::default(), VerifiedPlaces::default());
         for member in self.groups.iter().flat_map(|group| &group.members) {
             if let Some(place) = member.authenticator.place() {
@@ -244,7 +244,7 @@ fn forwarding() {
     let house = House::new();
     let keeps = |step: &mut AuthStep| step.forward_credential = false;
     assert!(build(&[house.step(0, |_| {})]).withheld().is_empty());
-    let authorization = [CredentialPlace::Authorization];
+    let authorization = [CredentialLocation::Authorization];
     assert_eq!(build(&[house.step(0, keeps)]).withheld(), authorization);
     assert_eq!(
         build(&[house.step(0, optional), house.step(1, keeps)]).withheld(),

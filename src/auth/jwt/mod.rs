@@ -35,7 +35,7 @@ use super::jwks::KeySets;
 use super::outcome::{Outcome, Reason, Refusal};
 use super::presented::Presented;
 use super::tokens::Verified;
-use crate::config::{CredentialPlace, Jwt};
+use crate::config::{CredentialLocation, Jwt};
 
 pub(crate) use detached::{DetachedKeys, Unverified};
 
@@ -59,7 +59,7 @@ impl Verifier {
     }
 
     /// Where it looks for the token.
-    pub(crate) fn place(&self) -> &CredentialPlace {
+    pub(crate) fn place(&self) -> &CredentialLocation {
         &self.settings.place
     }
 

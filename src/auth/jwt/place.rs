@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::auth::place::{self, Found};
 use crate::auth::{Presented, bearer};
-use crate::config::CredentialPlace;
+use crate::config::CredentialLocation;
 
 /// What stands in that place.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,8 +18,8 @@ pub(super) enum FoundToken<'a> {
 }
 
 /// Looks for a token. That there is only one, the chain has seen to.
-pub(super) fn find<'a>(request: &Presented<'a>, place: &CredentialPlace) -> FoundToken<'a> {
-    if *place == CredentialPlace::Authorization {
+pub(super) fn find<'a>(request: &Presented<'a>, place: &CredentialLocation) -> FoundToken<'a> {
+    if *place == CredentialLocation::Authorization {
         return match bearer::find(request.headers) {
             bearer::Presented::Nothing => FoundToken::Nothing,
             bearer::Presented::Malformed => FoundToken::Malformed,
@@ -30,7 +30,7 @@ pub(super) fn find<'a>(request: &Presented<'a>, place: &CredentialPlace) -> Foun
         Found::Nothing => return FoundToken::Nothing,
         Found::Repeated => return FoundToken::Malformed,
         Found::One(value) => match place {
-            CredentialPlace::Header(_) => without_scheme(value),
+            CredentialLocation::Header(_) => without_scheme(value),
             _ => value,
         },
     };

@@ -151,7 +151,7 @@ impl From<MutualTls> for AuthSettings {
 
 /// Where a credential stands in a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum CredentialPlace {
+pub enum CredentialLocation {
     /// `Authorization`, under the step's scheme.
     Authorization,
     /// A header of its own, the whole value.
@@ -184,8 +184,8 @@ pub struct Jwt {
     /// absent `typ` always passes.
     pub accepted_types: Vec<String>,
     /// `token_header`, `token_cookie` or `token_query`: the one place where the token is looked
-    /// for. Default [`CredentialPlace::Authorization`].
-    pub place: CredentialPlace,
+    /// for. Default [`CredentialLocation::Authorization`].
+    pub place: CredentialLocation,
 }
 
 /// Whose tokens a `jwt-auth` step takes, and the keys that they are signed with.
@@ -276,8 +276,8 @@ pub enum StoredPassword {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
     /// `header` (default `X-API-Key`), `query` or `cookie`. Never
-    /// [`CredentialPlace::Authorization`].
-    pub place: CredentialPlace,
+    /// [`CredentialLocation::Authorization`].
+    pub place: CredentialLocation,
     /// `keys`: at least one; no digest twice.
     pub keys: Vec<ApiKeyEntry>,
     /// `pepper`: the key of the `hmac-sha256:` digests.

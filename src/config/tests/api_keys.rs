@@ -19,7 +19,7 @@ fn a_key() {
         scopes: vec![],
     };
     let want = ApiKey {
-        place: CredentialPlace::Header("x-api-key".parse().unwrap()),
+        place: CredentialLocation::Header("x-api-key".parse().unwrap()),
         keys: vec![entry.clone()],
         pepper: None,
         required_scopes: vec![],
@@ -70,15 +70,15 @@ fn places_of_a_key() {
         let config = ok(&key_text(&format!("{settings}\nkeys = [\"DIGEST\"]")));
         (key_settings(&config).place.clone(), config.notes.len())
     };
-    let header = CredentialPlace::Header("x-other".parse().unwrap());
+    let header = CredentialLocation::Header("x-other".parse().unwrap());
     assert_eq!(place("header = \"X-Other\""), (header, 0));
     assert_eq!(
         place("query = \"k\""),
-        (CredentialPlace::Query("k".into()), 1)
+        (CredentialLocation::Query("k".into()), 1)
     );
     assert_eq!(
         place("cookie = \"k\""),
-        (CredentialPlace::Cookie("k".into()), 0)
+        (CredentialLocation::Cookie("k".into()), 0)
     );
     for (settings, want) in [
         (

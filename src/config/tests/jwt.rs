@@ -36,7 +36,7 @@ fn defaults() {
         required_scopes: vec![],
         claims_to_headers: vec![],
         accepted_types: vec!["jwt".into(), "at+jwt".into()],
-        place: CredentialPlace::Authorization,
+        place: CredentialLocation::Authorization,
     };
     assert_eq!(step.settings, want.into());
     assert!(config.notes.is_empty());

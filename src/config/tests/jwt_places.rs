@@ -6,24 +6,24 @@ use super::*;
 #[test]
 fn places() {
     for (text, want) in [
-        ("", CredentialPlace::Authorization),
+        ("", CredentialLocation::Authorization),
         (
             "token_header = \"X-Access-Token\"",
-            CredentialPlace::Header("x-access-token".parse().unwrap()),
+            CredentialLocation::Header("x-access-token".parse().unwrap()),
         ),
         (
             "token_cookie = \"__Host-t\"",
-            CredentialPlace::Cookie("__Host-t".into()),
+            CredentialLocation::Cookie("__Host-t".into()),
         ),
         (
             "token_query = \"access_token\"",
-            CredentialPlace::Query("access_token".into()),
+            CredentialLocation::Query("access_token".into()),
         ),
     ] {
         let config = ok(&step(&format!("{text}\n{GOOD}")));
         assert_eq!(jwt_settings(&config).place, want);
         let shown = warnings(&config);
-        let is_query = matches!(want, CredentialPlace::Query(_));
+        let is_query = matches!(want, CredentialLocation::Query(_));
         assert_eq!(shown.len(), usize::from(is_query), "{shown:?}");
         assert!(!is_query || shown[0].contains("token_query: a token in a URL"));
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use http::{HeaderMap, Method};
 
 use super::*;
-use crate::auth::{CredentialPlace, Presented, VerifiedPlaces};
+use crate::auth::{CredentialLocation, Presented, VerifiedPlaces};
 use crate::gateway::{Live, Reload};
 use crate::policy::{Facts, Refused};
 
@@ -123,7 +123,7 @@ fn credentials_of_every_chain_are_withheld() {
     ] {
         let places = stages(middleware).places;
         let mut verified = VerifiedPlaces::default();
-        verified.add(places.clone().add(&CredentialPlace::Authorization, true));
+        verified.add(places.clone().add(&CredentialLocation::Authorization, true));
         assert_eq!(places.withheld(verified).count(), expected, "{middleware}");
         assert_eq!(
             places.withheld(VerifiedPlaces::default()).count(),

@@ -40,8 +40,8 @@ fn secrets_are_left_out_whoever_names_them() {
            { type = \"query_parameter\", mode = \"allow\", parameters = [{ name = \"door\", match_type = \"exact\", value = \"s3cr3t\" }] }]\n";
     let mut dump = dump("[\"d\", \"s\"]", &tables);
     let places = [
-        CredentialPlace::Header(HeaderName::from_static("x-machine")),
-        CredentialPlace::Query("ticket".to_owned()),
+        CredentialLocation::Header(HeaderName::from_static("x-machine")),
+        CredentialLocation::Query("ticket".to_owned()),
     ];
     dump.hide(places.iter());
     let names = [

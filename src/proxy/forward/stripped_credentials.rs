@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode;
 
-use crate::auth::{CredentialPlace, Places, VerifiedPlaces};
+use crate::auth::{CredentialLocation, Places, VerifiedPlaces};
 use crate::policy::reads_as;
 
 /// Takes them out of the header fields, with every other spelling of a header that a step reads: a
@@ -13,13 +13,13 @@ use crate::policy::reads_as;
 pub(crate) fn strip_headers(headers: &mut HeaderMap, places: &Places, verified: VerifiedPlaces) {
     for place in places.withheld(verified) {
         match place {
-            CredentialPlace::Authorization => drop(headers.remove(header::AUTHORIZATION)),
-            CredentialPlace::Header(name) => drop(headers.remove(name)),
-            CredentialPlace::Cookie(name) => strip_cookie(headers, name),
-            CredentialPlace::Query(_) => {}
+            CredentialLocation::Authorization => drop(headers.remove(header::AUTHORIZATION)),
+            CredentialLocation::Header(name) => drop(headers.remove(name)),
+            CredentialLocation::Cookie(name) => strip_cookie(headers, name),
+            CredentialLocation::Query(_) => {}
         }
     }
-    let is_header = |place: &CredentialPlace| matches!(place, CredentialPlace::Header(_));
+    let is_header = |place: &CredentialLocation| matches!(place, CredentialLocation::Header(_));
     if !places.iter().any(is_header) {
         return;
     }
@@ -37,7 +37,7 @@ pub(crate) fn strip_headers(headers: &mut HeaderMap, places: &Places, verified: 
 fn is_disguise(name: &HeaderName, places: &Places) -> bool {
     let read = || {
         places.iter().filter_map(|place| match place {
-            CredentialPlace::Header(read) => Some(read),
+            CredentialLocation::Header(read) => Some(read),
             _ => None,
         })
     };
@@ -74,7 +74,7 @@ pub(crate) fn strip_query<'a>(
 ) -> Option<Cow<'a, [u8]>> {
     let mut query = Cow::Borrowed(query);
     for place in places.withheld(verified) {
-        let CredentialPlace::Query(name) = place else {
+        let CredentialLocation::Query(name) = place else {
             continue;
         };
         let is_it = |pair: &[u8]| {
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     /// Places of which none may travel.
-    fn places(read: &[CredentialPlace]) -> Places {
+    fn places(read: &[CredentialLocation]) -> Places {
         let mut places = Places::default();
         for place in read {
             places.add(place, false);
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_query_loses_its_credential_and_nothing_else() {
-        let withheld = places(&[CredentialPlace::Query("token".to_owned())]);
+        let withheld = places(&[CredentialLocation::Query("token".to_owned())]);
         for (query, expected) in [
             ("a=1&b", Some("a=1&b")),
             ("token=x", None),
@@ -160,9 +160,9 @@ mod tests {
             ("x-other", "o"),
         ]);
         let withheld = places(&[
-            CredentialPlace::Authorization,
-            CredentialPlace::Header(HeaderName::from_static("x-api-key")),
-            CredentialPlace::Cookie("session".to_owned()),
+            CredentialLocation::Authorization,
+            CredentialLocation::Header(HeaderName::from_static("x-api-key")),
+            CredentialLocation::Cookie("session".to_owned()),
         ]);
         strip_headers(&mut headers, &withheld, VerifiedPlaces::default());
         assert_eq!(left(&headers), [("cookie", "a=1; b=2"), ("x-other", "o")]);
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn a_header_travels_under_its_own_name_only() {
         let mut read = Places::default();
-        let header = |name| CredentialPlace::Header(HeaderName::from_static(name));
+        let header = |name| CredentialLocation::Header(HeaderName::from_static(name));
         let key = read.add(&header("x-api-key"), true);
         let fields = headers(&[
             ("x-api-key", "1"),

@@ -20,7 +20,7 @@ use crate::proxy::forward::connection_auth::Bound;
 use crate::proxy::forward::deadline::Deadline;
 use crate::proxy::forward::headers::X_FORWARDED_PROTO;
 
-use crate::auth::{CredentialPlace, Identity, Presented, VerifiedPlaces};
+use crate::auth::{CredentialLocation, Identity, Presented, VerifiedPlaces};
 use crate::balance::{HashKey, Pick};
 use crate::gateway::{Backend, ClientCa, Gateway, Route, Upstream};
 use crate::listener::{Connection, InProgress};
@@ -336,7 +336,7 @@ impl Context {
 
     /// Whether some step looks for its credential in the query.
     pub(crate) fn credential_in_query(&self) -> bool {
-        let in_query = |place: &CredentialPlace| matches!(place, CredentialPlace::Query(_));
+        let in_query = |place: &CredentialLocation| matches!(place, CredentialLocation::Query(_));
         let route = self.route.as_ref();
         route.is_some_and(|route| route.pipeline.credential_places().iter().any(in_query))
     }

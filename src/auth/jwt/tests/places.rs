@@ -7,7 +7,7 @@ use super::chain;
 use crate::auth::chain::Chain;
 use crate::auth::presented::Presented;
 use crate::auth::testing::{self, Signer, bearer, settings};
-use crate::config::{CredentialPlace, KeySource, StepKind};
+use crate::config::{CredentialLocation, KeySource, StepKind};
 
 const NAME: HeaderName = HeaderName::from_static("x-token");
 
@@ -35,7 +35,7 @@ const TOO_LONG: &str = "401 too_long invalid_token";
 #[tokio::test]
 async fn in_a_header_of_its_own() {
     let signer = Signer::new();
-    let place = CredentialPlace::Header(NAME);
+    let place = CredentialLocation::Header(NAME);
     let chain = chain(&signer, |settings| settings.place = place.clone());
     let token = signer.token("k");
     for (values, expected) in [
@@ -71,7 +71,7 @@ async fn in_a_header_of_its_own() {
 #[tokio::test]
 async fn in_a_cookie() {
     let signer = Signer::new();
-    let place = CredentialPlace::Cookie("token".to_owned());
+    let place = CredentialLocation::Cookie("token".to_owned());
     let chain = chain(&signer, |settings| settings.place = place.clone());
     let token = signer.token("k");
     let t = &token;
@@ -108,7 +108,7 @@ async fn in_a_cookie() {
 #[tokio::test]
 async fn in_the_query() {
     let signer = Signer::new();
-    let place = CredentialPlace::Query("access_token".to_owned());
+    let place = CredentialLocation::Query("access_token".to_owned());
     let chain = chain(&signer, |settings| settings.place = place.clone());
     let token = signer.token("k");
     let t = &token;
@@ -149,17 +149,17 @@ async fn no_other_step_makes_a_repeated_token_good() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("key.pem");
     std::fs::write(&path, signer.public_pem()).unwrap();
-    let looking_in = |place: CredentialPlace| {
+    let looking_in = |place: CredentialLocation| {
         let mut settings = settings(KeySource::PublicKey(path.clone()));
         settings.place = place;
         testing::step(settings)
     };
-    let mut first = looking_in(CredentialPlace::Cookie("t".to_owned()));
+    let mut first = looking_in(CredentialLocation::Cookie("t".to_owned()));
     let StepKind::Auth(step) = &mut first.kind else {
         panic!()
     };
     (step.optional, step.fallback_on_failed) = (true, true);
-    let second = looking_in(CredentialPlace::Authorization);
+    let second = looking_in(CredentialLocation::Authorization);
     let chain = Chain::build(&[first, second], &testing::shared()).unwrap();
     let mut headers = bearer(&signer.token("k"));
     for (cookie, expected) in [("a=b", "passes"), ("t=x", "passes"), ("t=x; t=y", REPEATED)] {

@@ -15,7 +15,7 @@ use crate::auth::outcome::Reason;
 use crate::auth::presented::Presented;
 use crate::auth::testing::{self, Issuer, Pair, bearer, jwks_url, keys, settings, status};
 use crate::config::JwtAlgorithm::{EdDsa, Hs256};
-use crate::config::{CredentialPlace, Jwt, KeySource, RequiredClaim, Secret};
+use crate::config::{CredentialLocation, Jwt, KeySource, RequiredClaim, Secret};
 
 /// Chains over one key, with one cache.
 struct House {
@@ -184,7 +184,7 @@ async fn another_setting_is_another_verdict() {
             Some(Reason::ScopeMissing),
         ),
         (
-            Box::new(|settings| settings.place = CredentialPlace::Cookie("t".to_owned())),
+            Box::new(|settings| settings.place = CredentialLocation::Cookie("t".to_owned())),
             Some(Reason::Missing),
         ),
     ];

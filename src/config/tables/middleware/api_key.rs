@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::credential::{self, hex32};
-use crate::config::model::{ApiKey, ApiKeyEntry, CredentialPlace, KeyDigest, Secret};
+use crate::config::model::{ApiKey, ApiKeyEntry, CredentialLocation, KeyDigest, Secret};
 use crate::config::reader::{Entry, Reader, Text};
 
 use http::HeaderName;
@@ -58,12 +58,12 @@ pub(crate) fn read(reader: &Reader<'_>) -> Option<ApiKey> {
 }
 
 /// One of `header`, `query` and `cookie`.
-fn place(reader: &Reader<'_>) -> Option<CredentialPlace> {
+fn place(reader: &Reader<'_>) -> Option<CredentialLocation> {
     let mut places = ["header", "query", "cookie"]
         .into_iter()
         .filter_map(|key| Some((key, reader.get(key)?)));
     let Some((first, entry)) = places.next() else {
-        return Some(CredentialPlace::Header(HeaderName::from_static(
+        return Some(CredentialLocation::Header(HeaderName::from_static(
             "x-api-key",
         )));
     };
@@ -75,7 +75,7 @@ fn place(reader: &Reader<'_>) -> Option<CredentialPlace> {
         return None;
     }
     match first {
-        "header" => credential::header(&entry).map(CredentialPlace::Header),
+        "header" => credential::header(&entry).map(CredentialLocation::Header),
         "query" => {
             let name = entry.text()?;
             if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -86,7 +86,7 @@ fn place(reader: &Reader<'_>) -> Option<CredentialPlace> {
                 return None;
             }
             entry.warning("a key in the query ends up in histories, and in the logs of whoever the request passes; put it in a header");
-            Some(CredentialPlace::Query(name.to_string()))
+            Some(CredentialLocation::Query(name.to_string()))
         }
         _ => {
             let name = entry.text()?;
@@ -94,7 +94,7 @@ fn place(reader: &Reader<'_>) -> Option<CredentialPlace> {
                 entry.error_help("is not the name of a cookie", "write it like \"api_key\"");
                 return None;
             }
-            Some(CredentialPlace::Cookie(name.to_string()))
+            Some(CredentialLocation::Cookie(name.to_string()))
         }
     }
 }

@@ -4,16 +4,16 @@
 use http::HeaderName;
 
 use super::claims::{RESERVED, spelling};
-use crate::config::model::CredentialPlace;
+use crate::config::model::CredentialLocation;
 use crate::config::reader::{Entry, Reader};
 
 /// Reads the place; `filled` are the headers that the step fills from claims.
-pub(crate) fn read(reader: &Reader<'_>, filled: &[(String, HeaderName)]) -> CredentialPlace {
+pub(crate) fn read(reader: &Reader<'_>, filled: &[(String, HeaderName)]) -> CredentialLocation {
     let mut places = ["token_header", "token_cookie", "token_query"]
         .into_iter()
         .filter_map(|key| Some((key, reader.get(key)?)));
     let Some((key, entry)) = places.next() else {
-        return CredentialPlace::Authorization;
+        return CredentialLocation::Authorization;
     };
     for (_, second) in places {
         second.error_help(
@@ -22,11 +22,11 @@ pub(crate) fn read(reader: &Reader<'_>, filled: &[(String, HeaderName)]) -> Cred
         );
     }
     let place = match key {
-        "token_header" => header(&entry, filled).map(CredentialPlace::Header),
-        "token_cookie" => cookie(&entry).map(CredentialPlace::Cookie),
-        _ => query(&entry).map(CredentialPlace::Query),
+        "token_header" => header(&entry, filled).map(CredentialLocation::Header),
+        "token_cookie" => cookie(&entry).map(CredentialLocation::Cookie),
+        _ => query(&entry).map(CredentialLocation::Query),
     };
-    place.unwrap_or(CredentialPlace::Authorization)
+    place.unwrap_or(CredentialLocation::Authorization)
 }
 
 fn header(entry: &Entry<'_>, filled: &[(String, HeaderName)]) -> Option<HeaderName> {
