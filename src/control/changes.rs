@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use crate::gateway::{LayerChange, ReloadError, Runbeam};
-use crate::runbeam::{ConfigChange, RunbeamClient, RunbeamError};
+use crate::runbeam::{Change, RunbeamClient, RunbeamError};
 
 use super::{ActiveToken, Agent};
 
@@ -30,8 +30,9 @@ impl Agent {
     ) -> Result<(), RunbeamError> {
         let token = &active.token;
         let mut changes = client
-            .list_changes(&token.machine_token, &token.gateway_id)
-            .await?;
+            .list_changes_for_gateway(&token.machine_token, &token.gateway_id)
+            .await?
+            .data;
         changes.retain(|change| !matches!(&*change.status, "applied" | "failed"));
         sort_oldest_first(&mut changes);
         self.state().pending = changes.len();
@@ -58,7 +59,7 @@ impl Agent {
         &self,
         client: &RunbeamClient,
         active: &ActiveToken,
-        listed: &ConfigChange,
+        listed: &Change,
     ) -> Result<(), RunbeamError> {
         let (token, id) = (&active.token.machine_token, &*listed.id);
         if self.has_applied(id).await {
@@ -69,9 +70,9 @@ impl Agent {
         let outcome = match client.get_change(token, id).await {
             Ok(change) => {
                 client.acknowledge_changes(token, [id]).await?;
-                self.apply_change(id, listed, change).await
+                self.apply_change(id, listed, change.data).await
             }
-            Err(error @ RunbeamError::Answer { .. }) => Err(Rejection {
+            Err(error) if error.is_malformed_response() => Err(Rejection {
                 error: error.to_string(),
                 details: Vec::new(),
             }),
@@ -113,8 +114,8 @@ impl Agent {
     async fn apply_change(
         &self,
         id: &str,
-        listed: &ConfigChange,
-        change: ConfigChange,
+        listed: &Change,
+        change: Change,
     ) -> Result<(), Rejection> {
         let Some(toml) = change.toml_config else {
             return Err(Rejection {
@@ -122,10 +123,10 @@ impl Agent {
                 details: Vec::new(),
             });
         };
-        let kind = if change.change_type.is_empty() {
-            listed.change_type.clone()
+        let kind = if change.resource_type.is_empty() {
+            listed.resource_type.clone()
         } else {
-            change.change_type
+            change.resource_type
         };
         let pipeline = change.pipeline_id.or_else(|| listed.pipeline_id.clone());
         let change = match &*kind {
@@ -177,7 +178,7 @@ fn refused(error: &ReloadError) -> Rejection {
 }
 
 /// Oldest first; those of the same time in the order of the cloud, each once.
-fn sort_oldest_first(changes: &mut Vec<ConfigChange>) {
+fn sort_oldest_first(changes: &mut Vec<Change>) {
     let mut seen = HashSet::new();
     changes.retain(|change| seen.insert(change.id.clone()));
     changes.sort_by_cached_key(|change| change.created_at.trim().parse::<Timestamp>().ok());
@@ -189,7 +190,7 @@ fn is_about_one_change(error: &RunbeamError) -> bool {
     match error.status() {
         Some(429) => false,
         Some(status) => (400..500).contains(&status) && !error.is_rejected(),
-        None => matches!(error, RunbeamError::Answer { .. }),
+        None => error.is_malformed_response(),
     }
 }
 

@@ -10,12 +10,12 @@ use super::active_token::{ActiveToken, Source};
 use super::address::{configured_addresses, is_configured_cloud, redacted, settable_address};
 use crate::gateway::Runbeam;
 use crate::runbeam::{
-    EncryptionKeys, KeyError, MachineToken, RunbeamError, StoreError, UserTokens,
-    ValidationOptions, is_sanctum_token,
+    EncryptionKeys, JwtValidationOptions, KeyError, MachineToken, RunbeamError, StorageError,
+    UserTokens, is_sanctum_token,
 };
 
 /// A user's token that may be sent to the configured cloud.
-pub struct UserToken(Zeroizing<String>);
+pub struct CheckedUserToken(Zeroizing<String>);
 
 /// What goes to the cloud with it.
 pub struct Authorization {
@@ -73,13 +73,13 @@ pub enum CommandError {
     Key(#[from] KeyError),
     /// The token cannot be stored. The old one is untouched.
     #[error("the machine token cannot be stored: {0}")]
-    Store(#[from] StoreError),
+    Store(#[from] StorageError),
 }
 
 impl Agent {
     /// Checks a user's token. A JWT must be of a trusted issuer: the configured cloud, and nobody
     /// else is asked anything. A Sanctum token only the cloud can check.
-    pub async fn check_user(&self, token: &str) -> Result<UserToken, CommandError> {
+    pub async fn check_user(&self, token: &str) -> Result<CheckedUserToken, CommandError> {
         let settings = self.live.runbeam().ok_or(CommandError::Disabled)?;
         if !is_sanctum_token(token) {
             let users = self.users.of(&settings, self)?;
@@ -91,13 +91,13 @@ impl Agent {
                 }
             })?;
         }
-        Ok(UserToken(Zeroizing::new(token.to_owned())))
+        Ok(CheckedUserToken(Zeroizing::new(token.to_owned())))
     }
 
     /// Exchanges a user's token for a machine token of the configured cloud, and uses it.
     pub async fn authorize(
         &self,
-        user: UserToken,
+        user: CheckedUserToken,
         authorization: Authorization,
     ) -> Result<AcceptedToken, CommandError> {
         let settings = self.live.runbeam().ok_or(CommandError::Disabled)?;
@@ -207,14 +207,14 @@ impl VerifierCache {
         {
             return Ok(users.clone());
         }
-        let options = ValidationOptions {
+        let options = JwtValidationOptions {
             trusted_issuers: trusted.clone(),
             jwt_secret: agent
                 .env
                 .jwt_secret
                 .as_ref()
                 .map(|secret| secret.to_string()),
-            ..ValidationOptions::default()
+            ..JwtValidationOptions::default()
         };
         let users = Arc::new(UserTokens::new(options).map_err(CommandError::Cloud)?);
         *kept = Some((trusted, users.clone()));

@@ -8,11 +8,12 @@
 
 mod active_token;
 mod address;
-mod backoff;
 mod changes;
 mod commands;
 mod env;
+mod error;
 mod poll;
+mod poll_pacing;
 mod renewal;
 mod schedule;
 mod status;
@@ -33,7 +34,7 @@ use self::token_keeper::TokenKeeper;
 use crate::gateway::{Live, Runbeam};
 use crate::runbeam::{ClientOptions, RunbeamClient, RunbeamError};
 
-pub use commands::{AcceptedToken, Authorization, CommandError, UserToken};
+pub use commands::{AcceptedToken, Authorization, CheckedUserToken, CommandError};
 pub use env::{AgentEnv, AgentEnvError};
 pub use status::{Counters, State, Status};
 pub use upload::{UploadError, Uploaded};

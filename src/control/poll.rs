@@ -6,9 +6,10 @@ use std::time::SystemTime;
 
 use serde_json::json;
 
+use super::error::AgentError;
 use super::{ActiveToken, Agent};
 use crate::gateway::Runbeam;
-use crate::runbeam::{Gateway, RunbeamClient, RunbeamError};
+use crate::runbeam::{Gateway, RunbeamClient};
 
 impl Agent {
     /// Asks the cloud once, and does what it says. An error of the cloud ends the poll; a change
@@ -18,7 +19,7 @@ impl Agent {
         client: &RunbeamClient,
         settings: &Runbeam,
         active: &ActiveToken,
-    ) -> Result<(), RunbeamError> {
+    ) -> Result<(), AgentError> {
         let idle = settings.poll_interval.is_none() && active.has_gateway();
         if idle && !self.push_pending.load(Ordering::Relaxed) {
             return Ok(());
@@ -56,7 +57,7 @@ impl Agent {
         client: &RunbeamClient,
         settings: &Runbeam,
         active: &ActiveToken,
-    ) -> Result<(), RunbeamError> {
+    ) -> Result<(), AgentError> {
         let whole;
         let active = if active.has_gateway() {
             active
@@ -87,7 +88,7 @@ impl Agent {
         client: &RunbeamClient,
         settings: &Runbeam,
         active: &ActiveToken,
-    ) -> Result<Option<ActiveToken>, RunbeamError> {
+    ) -> Result<Option<ActiveToken>, AgentError> {
         let token = &active.token.machine_token;
         let instance = &self.env.instance;
         let gateway = match client.get_gateway(token, instance).await {
@@ -96,7 +97,7 @@ impl Agent {
             Err(error) if matches!(error.status(), Some(403 | 404)) => {
                 only_gateway(client.list_gateways(token).await?.data, instance)?
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         log::info!(
             "runbeam: the machine token is for gateway {:?} ({:?})",
@@ -143,10 +144,10 @@ impl Agent {
     }
 }
 
-fn only_gateway(mut gateways: Vec<Gateway>, instance: &str) -> Result<Gateway, RunbeamError> {
+fn only_gateway(mut gateways: Vec<Gateway>, instance: &str) -> Result<Gateway, AgentError> {
     match (gateways.pop(), gateways.len()) {
         (Some(gateway), 0) => Ok(gateway),
-        (last, others) => Err(RunbeamError::UnknownGateway {
+        (last, others) => Err(AgentError::UnknownGateway {
             count: others + usize::from(last.is_some()),
             instance: instance.to_owned(),
         }),

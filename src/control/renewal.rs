@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::Agent;
 use super::active_token::{ActiveToken, Source};
+use super::error::AgentError;
 use crate::gateway::Runbeam;
-use crate::runbeam::{MachineToken, RunbeamClient, RunbeamError};
+use crate::runbeam::{MachineToken, RunbeamClient};
 
 /// How often the operator is reminded.
 const WARNING_INTERVAL: Duration = Duration::from_secs(86_400);
@@ -17,19 +18,19 @@ impl Agent {
         client: &RunbeamClient,
         settings: &Runbeam,
         active: &ActiveToken,
-    ) -> Result<(), RunbeamError> {
+    ) -> Result<(), AgentError> {
         let token = &active.token;
         let renewed = client
             .authorize_gateway(&token.machine_token, &token.gateway_code, None, None)
             .await;
         let renewed = match renewed {
             Ok(renewed) if active.has_gateway() && renewed.gateway.id != token.gateway_id => {
-                Err(RunbeamError::OtherGateway {
+                Err(AgentError::OtherGateway {
                     expected: token.gateway_id.clone(),
                     given: renewed.gateway.id,
                 })
             }
-            other => other,
+            other => other.map_err(AgentError::from),
         };
         match renewed {
             Ok(renewed) => {
@@ -59,7 +60,7 @@ impl Agent {
     }
 
     /// Warns once a day.
-    fn warn_not_renewed(&self, active: &ActiveToken, error: &RunbeamError) {
+    fn warn_not_renewed(&self, active: &ActiveToken, error: &AgentError) {
         let mut state = self.state();
         let due = state
             .last_renewal_warning

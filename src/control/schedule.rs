@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::backoff::{Backoff, PollPacing, between};
+use super::poll_pacing::PollPacing;
 use super::{ActiveToken, Agent, CALL_TIMEOUT};
 use crate::gateway::Runbeam;
-use crate::runbeam::RunbeamClient;
+use crate::runbeam::{Backoff, RunbeamClient, between};
 
 /// First pause between polls that fail, in the mean, unless polls are closer together; and the
 /// longest.

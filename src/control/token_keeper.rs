@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::env::AgentEnv;
 use crate::gateway::{Runbeam, StoreChoice};
-use crate::runbeam::{MachineToken, StoreError, StoreKind, StoreSettings, TokenStore};
+use crate::runbeam::{MachineToken, StorageError, StoreKind, StoreSettings, TokenStore};
 
 /// The store, once it is open.
 pub(super) struct TokenKeeper {
@@ -40,7 +40,7 @@ impl TokenKeeper {
     pub(super) async fn store(
         &self,
         settings: Option<&Runbeam>,
-    ) -> Result<Arc<TokenStore>, StoreError> {
+    ) -> Result<Arc<TokenStore>, StorageError> {
         let kind = settings.map(|settings| kind(settings.token_store));
         let mut open = self.open.lock().await;
         if let Some((of, store)) = &*open
@@ -80,7 +80,7 @@ impl TokenKeeper {
     pub(super) async fn load(
         &self,
         settings: &Runbeam,
-    ) -> Result<Option<MachineToken>, StoreError> {
+    ) -> Result<Option<MachineToken>, StorageError> {
         let store = self.store(Some(settings)).await?;
         let loaded = store.load().await;
         self.describe(&store);
@@ -92,7 +92,7 @@ impl TokenKeeper {
         settings: &Runbeam,
         token: &MachineToken,
         key: Option<&str>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), StorageError> {
         let store = self.store(Some(settings)).await?;
         let saved = store.save(token, key).await;
         self.describe(&store);

@@ -1,14 +1,16 @@
 //! The client of the cloud's API: one method per call; those for resources stand in [`resources`].
 //!
-//! [`transport`] sends a [`request`] within its limits, [`answer`] reads what comes back, [`retry`] decides about another try, [`root`] finds where the API begins, [`pages`] puts lists together.
+//! [`transport`] sends a [`request`] within its limits, [`response`] reads what comes back,
+//! [`retry`] decides about another attempt, [`discovery`] finds where the API begins, [`pages`]
+//! puts lists together.
 
-mod answer;
+mod discovery;
 mod options;
 mod pages;
 mod request;
 mod resources;
+mod response;
 mod retry;
-mod root;
 mod transport;
 
 use std::fmt;
@@ -20,18 +22,18 @@ use serde_json::{Value, json};
 
 use self::request::Request;
 use self::transport::Transport;
-use super::answers::Answer;
-use super::answers::{
-    AcknowledgeResponse, AuthorizeResponse, ChangeResponse, ConfigChange, StoreConfigResponse,
-};
-use super::error::RunbeamError;
+use super::error::{ApiError, RunbeamError};
 use super::fields::Fields;
 use super::machine_token::MachineToken;
-use super::resources::{Resource, ResourceList};
+use super::resources::{PaginatedResponse, ResourceResponse};
+use super::responses::{
+    AcknowledgeChangesResponse, AuthorizeResponse, BaseUrlResponse, Change, ChangeStatusResponse,
+    FromResponse, ResolveResourceResponse, StoreConfigResponse,
+};
 
 pub use options::ClientOptions;
 
-/// What stands for itself in a segment of a path.
+/// What is not percent-encoded in a segment of a path.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -45,29 +47,28 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 /// body, as the cloud wants it), and only to the scheme, host and port of the base address.
 ///
 /// Where the API begins is asked of the cloud at the first call (`/api/harmony/base-url`, then
-/// `/harmony/base-url`), kept, and asked again after a failure. What the cloud answers is used only
-/// if it is on the same host; else, and if it answers nothing usable, the API is taken to begin at
-/// `{base}/api`.
+/// `/harmony/base-url`), kept, and asked again after a failure. The cloud's answer is used only if
+/// it is on the same host; otherwise the API begins at `{base}/api`.
 ///
 /// # Limits
 ///
-/// A call with everything that belongs to it (finding the API, further tries, the pauses between
-/// them) ends within [`ClientOptions::timeout`]. An answer of more than 1 MiB is not read. A
-/// redirect is followed within the host only.
+/// A call with everything that belongs to it (discovery, further attempts, the pauses between them)
+/// ends within [`ClientOptions::timeout`]. A response of more than 1 MiB is not read. A redirect is
+/// followed within the host only.
 ///
-/// # Further tries
+/// # Retries
 ///
 /// After network errors, 429 (when `Retry-After` says, if that is soon) and 5xx, up to
 /// [`ClientOptions::attempts`], with growing pauses; never after another 4xx. The calls that create
-/// something ([`Self::authorize_gateway`], [`Self::store_config`], [`Self::create_gateway`],
-/// [`Self::create_service`]) are tried again only if the cloud cannot have carried them out: the
-/// connection never stood, or the answer was 429 or 503.
+/// something ([`Self::authorize_gateway`], [`Self::store_config`] and those whose names begin with
+/// `create_`) are tried again only if the cloud cannot have carried them out: the connection never
+/// stood, or the response was 429 or 503.
 #[derive(Clone)]
 pub struct RunbeamClient(Arc<Inner>);
 
 struct Inner {
     base_url: String,
-    transport: Result<Transport, options::Unusable>,
+    transport: Result<Transport, options::SetupFailure>,
 }
 
 impl RunbeamClient {
@@ -124,30 +125,36 @@ impl RunbeamClient {
             body["metadata"] = metadata.into();
         }
         let request = Request::creating("authorize", "/harmony/authorize").with(body);
-        let mut answer: AuthorizeResponse = self.answer(&request, token).await?;
-        if answer.gateway.code.is_empty() {
-            answer.gateway.code = code;
+        let mut authorized: AuthorizeResponse = self.call(&request, token).await?;
+        if authorized.gateway.code.is_empty() {
+            authorized.gateway.code = code;
         }
-        let token = MachineToken::new("", answer.expires_at.as_str(), "", "", Vec::new());
-        if token.is_expired() {
-            return Err(RunbeamError::Answer {
-                call: "authorize",
-                problem: "holds a token that has expired, or whose expires_at is no time"
-                    .to_owned(),
-            });
+        if MachineToken::without_code("", &authorized.expires_at, "", Vec::new()).is_expired() {
+            let problem = "holds a token that has expired, or whose expires_at is no time";
+            return Err(request.malformed(problem.to_owned()));
         }
-        Ok(answer)
+        Ok(authorized)
     }
 
-    /// The changes that wait for a gateway, of all pages, in the order of the cloud. They do not
-    /// hold their configuration.
+    /// The changes of all gateways, in the order of the cloud. They do not hold their
+    /// configuration.
     pub async fn list_changes(
         &self,
         token: impl AsRef<str>,
+    ) -> Result<PaginatedResponse<Change>, RunbeamError> {
+        self.list("list changes", "/harmony/changes", token.as_ref())
+            .await
+    }
+
+    /// The changes that wait for one gateway, in the order of the cloud. They do not hold their
+    /// configuration.
+    pub async fn list_changes_for_gateway(
+        &self,
+        token: impl AsRef<str>,
         gateway_id: impl AsRef<str>,
-    ) -> Result<Vec<ConfigChange>, RunbeamError> {
-        let path = under("/harmony/changes", gateway_id.as_ref())?;
-        Ok(self.list("list changes", path, token.as_ref()).await?.data)
+    ) -> Result<PaginatedResponse<Change>, RunbeamError> {
+        let path = join("/harmony/changes", gateway_id.as_ref())?;
+        self.list("list changes", path, token.as_ref()).await
     }
 
     /// One change with its configuration.
@@ -155,10 +162,9 @@ impl RunbeamClient {
         &self,
         token: impl AsRef<str>,
         id: impl AsRef<str>,
-    ) -> Result<ConfigChange, RunbeamError> {
-        let request = Request::get("get change", under("/harmony/change", id.as_ref())?);
-        let resource: Resource<ConfigChange> = self.resource(&request, token.as_ref()).await?;
-        Ok(resource.data)
+    ) -> Result<ResourceResponse<Change>, RunbeamError> {
+        let request = Request::get("get change", join("/harmony/change", id.as_ref())?);
+        self.resource(&request, token.as_ref()).await
     }
 
     /// Tells the cloud that changes were received.
@@ -166,39 +172,39 @@ impl RunbeamClient {
         &self,
         token: impl AsRef<str>,
         ids: impl IntoIterator<Item = I>,
-    ) -> Result<AcknowledgeResponse, RunbeamError> {
+    ) -> Result<AcknowledgeChangesResponse, RunbeamError> {
         let ids: Vec<String> = ids.into_iter().map(Into::into).collect();
         let request = Request::post("acknowledge changes", "/harmony/changes/acknowledge")
             .with(json!({ "change_ids": ids }));
-        self.answer(&request, token.as_ref()).await
+        self.call(&request, token.as_ref()).await
     }
 
-    /// Tells the cloud that a change is in service.
+    /// Tells the cloud that a change is applied.
     pub async fn mark_change_applied(
         &self,
         token: impl AsRef<str>,
         id: impl AsRef<str>,
-    ) -> Result<ChangeResponse, RunbeamError> {
-        let path = under("/harmony/change", id.as_ref())? + "/applied";
-        self.answer(&Request::post("mark change applied", path), token.as_ref())
+    ) -> Result<ChangeStatusResponse, RunbeamError> {
+        let path = join("/harmony/change", id.as_ref())? + "/applied";
+        self.call(&Request::post("mark change applied", path), token.as_ref())
             .await
     }
 
-    /// Tells the cloud that a change could not be put in service, and why.
+    /// Tells the cloud that a change could not be applied, and why.
     pub async fn mark_change_failed(
         &self,
         token: impl AsRef<str>,
         id: impl AsRef<str>,
         error: impl Into<String>,
         details: Option<Vec<String>>,
-    ) -> Result<ChangeResponse, RunbeamError> {
-        let path = under("/harmony/change", id.as_ref())? + "/failed";
+    ) -> Result<ChangeStatusResponse, RunbeamError> {
+        let path = join("/harmony/change", id.as_ref())? + "/failed";
         let mut body = json!({ "error": error.into() });
         if let Some(details) = details {
             body["details"] = details.into();
         }
         let request = Request::post("mark change failed", path).with(body);
-        self.answer(&request, token.as_ref()).await
+        self.call(&request, token.as_ref()).await
     }
 
     /// Stores a configuration in the cloud: `config_type` is `gateway` or `pipeline`, `id` that of
@@ -215,56 +221,83 @@ impl RunbeamClient {
             body["id"] = id.into();
         }
         let request = Request::creating("store configuration", "/harmony/update").with(body);
-        self.answer(&request, token.as_ref()).await
+        self.call(&request, token.as_ref()).await
     }
 
-    /// Tells the cloud how a gateway stands. A cloud that does not know the call answers 404 or
-    /// 405.
+    /// Where the cloud says that its API is. The client finds this out by itself; a program needs
+    /// the call only to show the address.
+    ///
+    /// # Errors
+    ///
+    /// Besides those of every call: the cloud names another host, which is never contacted.
+    pub async fn get_base_url(
+        &self,
+        token: impl AsRef<str>,
+    ) -> Result<BaseUrlResponse, RunbeamError> {
+        self.transport()?.base_url(token.as_ref()).await
+    }
+
+    /// Resolves a reference to a resource, such as `runbeam.acme.ingress.name.patient_api`.
+    pub async fn resolve_reference(
+        &self,
+        token: impl AsRef<str>,
+        reference: impl AsRef<str>,
+    ) -> Result<ResolveResourceResponse, RunbeamError> {
+        let reference = utf8_percent_encode(reference.as_ref(), SEGMENT);
+        let path = format!("/harmony/resources/resolve?ref={reference}");
+        self.call(&Request::get("resolve reference", path), token.as_ref())
+            .await
+    }
+
+    /// Reports the status of a gateway. A cloud that does not know the call answers 404 or 405.
     pub async fn report_status(
         &self,
         token: impl AsRef<str>,
         status: &Value,
     ) -> Result<(), RunbeamError> {
         let request = Request::post("report status", "/harmony/status").with(status.clone());
-        self.done(&request, token.as_ref()).await
+        self.call_for_status(&request, token.as_ref()).await
     }
 
     fn transport(&self) -> Result<&Transport, RunbeamError> {
         self.0.transport.as_ref().map_err(RunbeamError::from)
     }
 
-    async fn answer<T: Answer>(&self, request: &Request, token: &str) -> Result<T, RunbeamError> {
-        let answer = self.transport()?.call(request, token).await?;
-        T::read(answer).map_err(|problem| request.unusable(problem))
-    }
-
-    /// An answer that is there for its status alone.
-    async fn done(&self, request: &Request, token: &str) -> Result<(), RunbeamError> {
-        self.transport()?.call(request, token).await.map(drop)
-    }
-
-    async fn resource<T: Answer>(
+    async fn call<T: FromResponse>(
         &self,
         request: &Request,
         token: &str,
-    ) -> Result<Resource<T>, RunbeamError> {
-        let answer = self.transport()?.call(request, token).await?;
-        let read = |answer| {
-            let data = Fields::of(answer, "answer")?.take("data");
-            T::read(data.ok_or("has no `data`")?)
-        };
-        let data = read(answer).map_err(|problem| request.unusable(problem))?;
-        Ok(Resource { data })
+    ) -> Result<T, RunbeamError> {
+        let response = self.transport()?.call(request, token).await?;
+        T::from_response(response).map_err(|problem| request.malformed(problem))
     }
 
-    async fn list<T: Answer>(
+    /// A call whose response says nothing but its status.
+    async fn call_for_status(&self, request: &Request, token: &str) -> Result<(), RunbeamError> {
+        self.transport()?.call(request, token).await.map(drop)
+    }
+
+    async fn resource<T: FromResponse>(
+        &self,
+        request: &Request,
+        token: &str,
+    ) -> Result<ResourceResponse<T>, RunbeamError> {
+        let response = self.transport()?.call(request, token).await?;
+        let read = |response| {
+            let data = Fields::from_object(response, "answer")?.take("data");
+            T::from_response(data.ok_or("has no `data`")?)
+        };
+        let data = read(response).map_err(|problem| request.malformed(problem))?;
+        Ok(ResourceResponse { data })
+    }
+
+    async fn list<T: FromResponse>(
         &self,
         call: &'static str,
         path: impl Into<String>,
         token: &str,
-    ) -> Result<ResourceList<T>, RunbeamError> {
-        let data = pages::all(self.transport()?, call, &path.into(), token).await?;
-        Ok(ResourceList { data })
+    ) -> Result<PaginatedResponse<T>, RunbeamError> {
+        pages::all(self.transport()?, call, &path.into(), token).await
     }
 }
 
@@ -277,16 +310,16 @@ impl fmt::Debug for RunbeamClient {
 }
 
 /// A path with one more segment, in which every character stands for itself.
-fn under(path: &str, segment: &str) -> Result<String, RunbeamError> {
-    // No way of writing keeps these from being a step in the tree, or no segment at all.
+fn join(path: &str, segment: &str) -> Result<String, ApiError> {
+    // Percent-encoded or not, these are a step in the tree, or no segment at all.
     if matches!(segment, "" | "." | "..") {
-        return Err(RunbeamError::UnusableId(segment.to_owned()));
+        return Err(ApiError::InvalidId(segment.to_owned()));
     }
     Ok(format!("{path}/{}", utf8_percent_encode(segment, SEGMENT)))
 }
 
 /// A resource as a body.
-fn written(resource: &impl Serialize) -> Result<Value, RunbeamError> {
+fn to_json(resource: &impl Serialize) -> Result<Value, RunbeamError> {
     serde_json::to_value(resource)
         .map_err(|_| RunbeamError::Setup("a resource cannot be written as JSON".to_owned()))
 }

@@ -1,4 +1,4 @@
-//! Reading what the cloud answers: tolerant of what may vary (an id as a number, a member that is
+//! Reads responses: tolerant of what may vary (an id as a number, a member that is
 //! missing), exact about what is needed. No error quotes a value.
 
 use serde_json::{Map, Value};
@@ -8,7 +8,7 @@ pub(super) struct Fields(Map<String, Value>);
 
 impl Fields {
     /// The members of an object.
-    pub(super) fn of(value: Value, what: &str) -> Result<Self, String> {
+    pub(super) fn from_object(value: Value, what: &str) -> Result<Self, String> {
         match value {
             Value::Object(members) => Ok(Self(members)),
             _ => Err(format!("has no object as {what}")),
@@ -20,7 +20,14 @@ impl Fields {
         text(self.0.get(name)?)
     }
 
-    /// Takes any member.
+    /// Takes a text; if there is none, that of another member, which stays. Empty: neither.
+    pub(super) fn text_or_peek(&mut self, name: &str, other: &str) -> String {
+        self.text(name)
+            .or_else(|| self.peek(other))
+            .unwrap_or_default()
+    }
+
+    /// Takes any member that is not null.
     pub(super) fn take(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name).filter(|value| !value.is_null())
     }
@@ -31,14 +38,14 @@ impl Fields {
     }
 
     /// Takes a text that must be there, and not be empty.
-    pub(super) fn needed(&mut self, name: &str) -> Result<String, String> {
+    pub(super) fn required(&mut self, name: &str) -> Result<String, String> {
         self.text(name)
             .filter(|text| !text.is_empty())
             .ok_or_else(|| format!("has no usable `{name}`"))
     }
 
     /// Takes a truth value; 0 and 1 count as such.
-    pub(super) fn truth(&mut self, name: &str) -> Option<bool> {
+    pub(super) fn boolean(&mut self, name: &str) -> Option<bool> {
         match self.0.remove(name)? {
             Value::Bool(found) => Some(found),
             Value::Number(number) if number.as_u64() == Some(0) => Some(false),
@@ -62,7 +69,7 @@ impl Fields {
 
     /// Takes an array of texts; elements that are objects count as their `id`, and other ones not
     /// at all.
-    pub(super) fn texts(&mut self, name: &str) -> Vec<String> {
+    pub(super) fn strings(&mut self, name: &str) -> Vec<String> {
         match self.take(name) {
             Some(Value::Array(elements)) => elements
                 .iter()
@@ -72,8 +79,21 @@ impl Fields {
         }
     }
 
-    /// What nobody has taken.
-    pub(super) fn rest(self) -> Map<String, Value> {
+    /// Takes an array of texts; one that holds anything else stays, and counts as empty.
+    pub(super) fn plain_strings(&mut self, name: &str) -> Vec<String> {
+        let elements = self.0.get(name).and_then(Value::as_array);
+        let strings = elements.and_then(|all| {
+            all.iter()
+                .map(|one| one.as_str().map(str::to_owned))
+                .collect()
+        });
+        strings
+            .inspect(|_: &Vec<String>| drop(self.0.remove(name)))
+            .unwrap_or_default()
+    }
+
+    /// The members that were not taken.
+    pub(super) fn remaining(self) -> Map<String, Value> {
         self.0
     }
 }

@@ -10,8 +10,8 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// What the cloud gave a gateway, so that it can act on its own. In JSON, with exactly these names;
-/// unknown members are passed over.
+/// The token with which a gateway acts on its own. In JSON with exactly these names; unknown members
+/// are ignored. `Debug` does not show the token.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineToken {
     /// The token itself: a secret. `mt_...`
@@ -51,6 +51,17 @@ impl MachineToken {
         }
     }
 
+    /// A token as it was just issued, of a gateway whose code is not known: release 0.11 of the
+    /// published SDK has these four arguments for [`Self::new`].
+    pub fn without_code(
+        machine_token: impl Into<String>,
+        expires_at: impl Into<String>,
+        gateway_id: impl Into<String>,
+        abilities: Vec<String>,
+    ) -> Self {
+        Self::new(machine_token, expires_at, gateway_id, "", abilities)
+    }
+
     /// The same with a gateway code, that of the instance if it has none.
     pub(super) fn with_code(mut self, instance: &str) -> Self {
         if self.gateway_code.trim().is_empty() {
@@ -65,8 +76,8 @@ impl MachineToken {
         !self.machine_token.is_empty() && !self.is_expired()
     }
 
-    /// Whether its time is over. A token of unknown expiry is not; one whose `expires_at` is no
-    /// time is, since nothing says how long it counts.
+    /// Whether it has expired. One of unknown expiry has not; one whose `expires_at` is no time has,
+    /// since nothing says how long it is valid.
     pub fn is_expired(&self) -> bool {
         match self.expires() {
             Some(expires) => expires <= SystemTime::now(),
@@ -150,12 +161,14 @@ mod tests {
         let token = expiring("2099-12-31T23:59:59Z");
         let text = serde_json::to_string(&token).unwrap();
         assert_eq!(serde_json::from_str::<MachineToken>(&text).unwrap(), token);
-        let short = r#"{"machine_token":"mt_x","expires_at":"2099-12-31T23:59:59Z","gateway_id":"i","gateway_code":"c","new":1}"#;
+        let short = r#"{"machine_token":"mt_x","expires_at":"2099-12-31T23:59:59Z",
+            "gateway_id":"i","gateway_code":"c","new":1}"#;
         let token: MachineToken = serde_json::from_str(short).unwrap();
         assert!(token.abilities.is_empty() && token.issued_at.is_none() && token.is_valid());
         for code in ["", r#","gateway_code":null"#] {
             let newer = format!(
-                r#"{{"machine_token":"mt_x","expires_at":"2099-12-31T23:59:59Z","gateway_id":"i"{code}}}"#
+                r#"{{"machine_token":"mt_x","expires_at":"2099-12-31T23:59:59Z",
+                    "gateway_id":"i"{code}}}"#
             );
             let token: MachineToken = serde_json::from_str(&newer).unwrap();
             assert!(token.gateway_code.is_empty());

@@ -85,8 +85,9 @@
 //! [`RunbeamError::status`], [`RunbeamError::is_rejected`],
 //! [`RunbeamError::is_timeout`] and their like. No token is in any error, log line or `Debug` of this module.
 
-mod answers;
+mod backoff;
 mod client;
+mod env;
 mod error;
 mod fields;
 #[cfg(fuzzing)]
@@ -94,26 +95,39 @@ pub(crate) mod fuzzing;
 mod machine_token;
 mod origin;
 mod resources;
+mod responses;
 mod store;
 mod tls;
 mod user_token;
 
-pub use answers::{
-    AcknowledgeResponse, AuthorizeResponse, AuthorizedBy, AuthorizedGateway, ChangeResponse,
-    ConfigChange, StoreConfigResponse, StoredConfig,
-};
+pub use backoff::{Backoff, between};
 pub use client::{ClientOptions, RunbeamClient};
-pub use error::{RunbeamError, UserTokenProblem};
+pub use error::{ApiError, JwtError, RunbeamError};
 pub use machine_token::MachineToken;
 pub use origin::PUBLISHED_DEFAULT_HOST;
-pub use resources::{Backend, Endpoint, Gateway, Pipeline, Resource, ResourceList, Service};
+pub use resources::{
+    Authentication, Backend, Endpoint, Gateway, GatewayConfiguration, Middleware, Network,
+    PaginatedResponse, PaginationLinks, PaginationMeta, Pipeline, Policy, ResourceResponse,
+    Service, Transform, TransformOptions,
+};
+pub use responses::{
+    AcknowledgeChangesResponse, AuthorizeResponse, BaseUrlResponse, Change, ChangeStatusResponse,
+    GatewayInfo, ResolutionMeta, ResolveResourceResponse, ResolvedResource, StoreConfigResponse,
+    StoredConfig, UserInfo,
+};
 pub use store::{
-    EncryptionKeys, EnvironmentToken, EnvironmentTokenError, KeyError, KeyringError, StoreError,
-    StoreKind, StoreSettings, TokenStore, clear_token, environment_token, load_token, save_token,
+    EncryptedFileStorage, EncryptionKeys, EnvironmentToken, EnvironmentTokenError, KeyError,
+    KeyringError, KeyringStorage, MemoryStorage, StorageBackend, StorageError, StoreKind,
+    StoreSettings, TokenStore, clear_token, clear_token_as, environment_token, load_token,
+    load_token_as, save_token, save_token_as, save_token_with_key,
+};
+pub use store::{
+    clear_token as clear_machine_token, load_token as load_machine_token,
+    save_token as save_machine_token,
 };
 pub use user_token::{
-    TeamInfo, UserClaims, UserInfo, UserTokens, ValidationOptions, is_sanctum_token,
-    validate_jwt_token, validate_jwt_token_with,
+    JwtClaims, JwtValidationOptions, TeamInfo, UserToken, UserTokens, extract_bearer_token,
+    is_sanctum_token, validate_jwt_token,
 };
 
 pub use crate::auth::JwtAlgorithm;

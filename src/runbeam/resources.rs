@@ -1,4 +1,4 @@
-//! What the cloud knows of a team's gateways: the resources that can be listed, read and changed.
+//! The resources of a team in the cloud: those that can be listed, read and changed.
 //!
 //! Members that have no field of their own are kept in `other`, so that what was read can be
 //! changed and written back whole.
@@ -6,27 +6,88 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::answers::Answer;
 use super::fields::Fields;
+use super::responses::FromResponse;
 
-/// One resource.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Resource<T> {
+/// One resource, as the cloud wraps it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ResourceResponse<T> {
     /// The resource itself.
     pub data: T,
 }
 
-/// Several resources: those of all pages.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ResourceList<T> {
-    /// The resources themselves.
+/// A list of resources: the elements of all pages, since the client follows them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PaginatedResponse<T> {
+    /// The elements of all pages.
     pub data: Vec<T>,
+    /// The links of the last page; `None` if the cloud sent none.
+    pub links: Option<PaginationLinks>,
+    /// The numbers of the last page; `None` if the cloud sent none.
+    pub meta: Option<PaginationMeta>,
 }
 
-/// A resource: its common fields, further ones of its own, and how both are read from and written
-/// as JSON.
+/// Where a list has further pages.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PaginationLinks {
+    /// The first page.
+    pub first: Option<String>,
+    /// The last page.
+    pub last: Option<String>,
+    /// The page before this one.
+    pub prev: Option<String>,
+    /// The page after this one.
+    pub next: Option<String>,
+}
+
+/// How a list is cut into pages. What the cloud does not say is 0.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PaginationMeta {
+    /// The number of this page, from 1.
+    pub current_page: u64,
+    /// The number of the last page.
+    pub last_page: u64,
+    /// How many elements a page has.
+    pub per_page: u64,
+    /// How many elements there are.
+    pub total: u64,
+}
+
+impl PaginationLinks {
+    pub(super) fn read(links: Value) -> Option<Self> {
+        let mut links = Fields::from_object(links, "").ok()?;
+        Some(Self {
+            first: links.text("first"),
+            last: links.text("last"),
+            prev: links.text("prev"),
+            next: links.text("next"),
+        })
+    }
+}
+
+impl PaginationMeta {
+    pub(super) fn read(meta: Value) -> Option<Self> {
+        let mut meta = Fields::from_object(meta, "").ok()?;
+        let mut number = |name| meta.number(name).map_or(0, |number| number as u64);
+        Some(Self {
+            current_page: number("current_page"),
+            last_page: number("last_page"),
+            per_page: number("per_page"),
+            total: number("total"),
+        })
+    }
+}
+
+/// A resource: its common fields, further ones of its own with how they are read, and how all are
+/// written as JSON.
 macro_rules! resource {
-    ($(#[$doc:meta])* $name:ident, $what:literal $(, $(#[$field_doc:meta])* $field:ident or $other_name:literal)?) => {
+    (
+        $(#[$doc:meta])*
+        $name:ident, $what:literal
+        $({ $($(#[$field_meta:meta])* $field:ident: $type:ty = $read:expr,)* })?
+    ) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(from = "Map<String, Value>")]
@@ -49,16 +110,14 @@ macro_rules! resource {
             pub description: Option<String>,
             /// Whether it is in use. Default true.
             pub enabled: bool,
-            $($(#[$field_doc])*
-            #[serde(skip_serializing_if = "String::is_empty")]
-            pub $field: String,)?
+            $($($(#[$field_meta])* pub $field: $type,)*)?
             /// Everything else, as the cloud has it.
             #[serde(flatten)]
             pub other: Map<String, Value>,
         }
 
         impl $name {
-            /// A new one, enabled, of which nothing else is said.
+            /// A new one, enabled, with nothing else set.
             pub fn new(code: impl Into<String>, name: impl Into<String>) -> Self {
                 Self {
                     code: code.into(),
@@ -84,17 +143,20 @@ macro_rules! resource {
                     name: text("name"),
                     team_id: text("team_id"),
                     gateway_id: text("gateway_id"),
-                    $($field: fields.text(stringify!($field)).or_else(|| fields.peek($other_name)).unwrap_or_default(),)?
                     description: fields.text("description"),
-                    enabled: fields.truth("enabled").unwrap_or(true),
-                    other: fields.rest(),
+                    enabled: fields.boolean("enabled").unwrap_or(true),
+                    $($($field: {
+                        let read: fn(&mut Fields) -> $type = $read;
+                        read(&mut fields)
+                    },)*)?
+                    other: fields.remaining(),
                 }
             }
         }
 
-        impl Answer for $name {
-            fn read(answer: Value) -> Result<Self, String> {
-                match answer {
+        impl FromResponse for $name {
+            fn from_response(response: Value) -> Result<Self, String> {
+                match response {
                     Value::Object(members) => Ok(members.into()),
                     _ => Err(concat!("has no object as ", $what).to_owned()),
                 }
@@ -110,9 +172,11 @@ resource! {
 
 resource! {
     /// A service of a gateway.
-    Service, "service",
-    /// What kind of service it is: the member `service_type`, else `type`.
-    service_type or "type"
+    Service, "service" {
+        /// What kind of service it is: the member `service_type`, else `type`.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        service_type: String = |fields| fields.text_or_peek("service_type", "type"),
+    }
 }
 
 resource! {
@@ -128,6 +192,108 @@ resource! {
 resource! {
     /// A pipeline, from endpoints to backends.
     Pipeline, "pipeline"
+}
+
+resource! {
+    /// A step of a pipeline.
+    Middleware, "middleware" {
+        /// What the step does: the member `middleware_type`, else `type`.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        middleware_type: String = |fields| fields.text_or_peek("middleware_type", "type"),
+        /// Its options.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        options: Option<Value> = |fields| fields.take("options"),
+    }
+}
+
+resource! {
+    /// A transformation of a message.
+    Transform, "transform" {
+        /// Its options.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        options: Option<TransformOptions> = |fields| {
+            TransformOptions::read(fields.take("options")?)
+        },
+    }
+}
+
+resource! {
+    /// A policy: a list of rules.
+    Policy, "policy" {
+        /// The ids of its rules, in order. Rules that the cloud writes out stay in `other`.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        rules: Vec<String> = |fields| fields.plain_strings("rules"),
+    }
+}
+
+resource! {
+    /// A network: where a gateway listens.
+    Network, "network" {
+        /// Whether it is reached through WireGuard. Default false.
+        enable_wireguard: bool = |fields| fields.boolean("enable_wireguard").unwrap_or(false),
+        /// The network interface.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        interface: Option<String> = |fields| fields.text("interface"),
+    }
+}
+
+resource! {
+    /// How requests authenticate.
+    Authentication, "authentication" {
+        /// The method; empty if the cloud did not say.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        method: String = |fields| fields.text("method").unwrap_or_default(),
+        /// Its options.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        options: Option<Value> = |fields| fields.take("options"),
+    }
+}
+
+/// What a [`Transform`] does.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct TransformOptions {
+    /// The JOLT specification.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<String>,
+    /// Everything else, as the cloud has it.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+impl TransformOptions {
+    fn read(options: Value) -> Option<Self> {
+        let mut options = Fields::from_object(options, "").ok()?;
+        Some(Self {
+            instructions: options.text("instructions"),
+            other: options.remaining(),
+        })
+    }
+}
+
+/// A gateway with everything that belongs to it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GatewayConfiguration {
+    /// The gateway itself.
+    pub gateway: Gateway,
+    /// Its services.
+    pub services: Vec<Service>,
+    /// Its endpoints.
+    pub endpoints: Vec<Endpoint>,
+    /// Its backends.
+    pub backends: Vec<Backend>,
+    /// Its pipelines.
+    pub pipelines: Vec<Pipeline>,
+    /// The steps of its pipelines.
+    pub middlewares: Vec<Middleware>,
+    /// Its transformations.
+    pub transforms: Vec<Transform>,
+    /// Its policies.
+    pub policies: Vec<Policy>,
+    /// Its networks.
+    pub networks: Vec<Network>,
+    /// Its ways of authenticating.
+    pub authentications: Vec<Authentication>,
 }
 
 #[cfg(test)]
@@ -171,5 +337,36 @@ mod tests {
             let service: Service = serde_json::from_value(json).unwrap();
             assert_eq!(service.service_type, expected);
         }
+    }
+
+    #[test]
+    fn further_resources_keep_what_they_do_not_know() {
+        let transform: Transform = serde_json::from_value(json!({
+            "id": "t", "options": { "instructions": "[]", "mode": "jolt" }
+        }))
+        .unwrap();
+        let options = transform.options.as_ref().unwrap();
+        assert_eq!(options.instructions.as_deref(), Some("[]"));
+        let written = serde_json::to_value(&transform).unwrap();
+        assert_eq!(
+            written["options"],
+            json!({ "instructions": "[]", "mode": "jolt" })
+        );
+        let configuration: GatewayConfiguration = serde_json::from_value(json!({
+            "gateway": { "code": "g" },
+            "middlewares": [{ "type": "jwt-auth", "options": { "issuer": "i" } }],
+            "policies": [{ "code": "p", "enabled": 1, "rules": ["a", "b"] }, { "rules": [{ "id": "c" }] }],
+            "networks": [{ "code": "n", "enable_wireguard": 1, "http": { "bind_port": 80 } }],
+            "authentications": [{ "method": "basic" }],
+            "meshes": []
+        }))
+        .unwrap();
+        assert_eq!(configuration.middlewares[0].middleware_type, "jwt-auth");
+        assert_eq!(configuration.policies[0].rules, ["a", "b"]);
+        let written_out = serde_json::to_value(&configuration.policies[1]).unwrap();
+        assert_eq!(written_out["rules"], json!([{ "id": "c" }]));
+        let network = &configuration.networks[0];
+        assert!(network.enable_wireguard && network.other["http"]["bind_port"] == 80);
+        assert_eq!(configuration.authentications[0].method, "basic");
     }
 }

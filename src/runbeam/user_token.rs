@@ -9,47 +9,38 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::error::{RunbeamError, UserTokenProblem};
+use serde::{Deserialize, Serialize};
+
+use super::error::{JwtError, RunbeamError};
 use super::origin::{Origin, printable};
+use super::responses::UserInfo;
 use super::tls;
 use crate::auth::{Class, DetachedKeys, JwtAlgorithm, KeySets, Reason, Unverified};
 
-pub use claims::{TeamInfo, UserClaims, UserInfo};
-pub use options::ValidationOptions;
+pub use claims::{JwtClaims, TeamInfo};
+pub use options::JwtValidationOptions;
 
 /// Where an issuer has its key set.
 const JWKS_PATH: &str = "/api/.well-known/jwks.json";
 /// A key set is not fetched again sooner, however short it is to be kept.
 const LEAST_FRESH: Duration = Duration::from_secs(60);
 
-/// Verifies a user's JWT with [`ValidationOptions::from_env`], and keeps key sets for that many
-/// hours (at least a minute) before they are fetched again.
+/// Verifies a user's JWT.
 ///
-/// # Errors
-///
-/// [`RunbeamError::UserToken`] if the token does not pass, [`RunbeamError::KeySet`] if nothing can be known about it.
-pub async fn validate_jwt_token(
-    token: impl AsRef<str>,
-    cache_hours: u64,
-) -> Result<UserClaims, RunbeamError> {
-    let options = ValidationOptions {
-        cache_hours,
-        ..ValidationOptions::from_env()
-    };
-    validate_jwt_token_with(token, &options).await
-}
-
-/// Verifies a user's JWT. The key sets are kept for the life of the process, whatever the options
+/// `options` are [`JwtValidationOptions`], or a number of hours: then they are
+/// [`JwtValidationOptions::from_env`], with a key set that serves for so long (at least a minute)
+/// before it is fetched again. Key sets are kept for the life of the process, whatever the options
 /// of the next call are.
 ///
 /// # Errors
 ///
-/// Those of [`validate_jwt_token`], and [`RunbeamError::Address`] if an option names an address
-/// that cannot be used.
-pub async fn validate_jwt_token_with(
+/// [`RunbeamError::JwtValidation`] if the token does not pass, [`RunbeamError::KeySet`] if nothing
+/// can be known about it, [`RunbeamError::Address`] if an option names an address that cannot be
+/// used.
+pub async fn validate_jwt_token(
     token: impl AsRef<str>,
-    options: &ValidationOptions,
-) -> Result<UserClaims, RunbeamError> {
+    options: impl Into<JwtValidationOptions>,
+) -> Result<JwtClaims, RunbeamError> {
     static KEY_SETS: OnceLock<KeySets> = OnceLock::new();
     let key_sets = match KEY_SETS.get() {
         Some(key_sets) => key_sets,
@@ -58,8 +49,59 @@ pub async fn validate_jwt_token_with(
             KEY_SETS.get_or_init(|| made)
         }
     };
-    let tokens = UserTokens::over(key_sets.clone(), options.clone())?;
-    tokens.validate(token).await
+    UserTokens::over(key_sets.clone(), options.into())?
+        .validate(token)
+        .await
+}
+
+/// The token of an `Authorization` header: `Bearer` in any case, and one token (RFC 6750 section
+/// 2.1).
+///
+/// # Errors
+///
+/// [`JwtError::NotBearer`] for anything else.
+pub fn extract_bearer_token(authorization: &str) -> Result<&str, RunbeamError> {
+    authorization
+        .split_once(' ')
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim_matches(' '))
+        .filter(|token| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()))
+        .ok_or_else(|| JwtError::NotBearer.into())
+}
+
+/// A user's token as a program keeps it between two runs, with
+/// [`save_token_as`](super::save_token_as). `Debug` does not show the token.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserToken {
+    /// The token itself: a secret.
+    pub token: String,
+    /// When it expires, in seconds since 1970, if that is known.
+    #[serde(default)]
+    pub expires_at: Option<i64>,
+    /// Whose it is, if that is known.
+    #[serde(default)]
+    pub user: Option<UserInfo>,
+}
+
+impl UserToken {
+    /// A token with what is known about it.
+    pub fn new(token: impl Into<String>, expires_at: Option<i64>, user: Option<UserInfo>) -> Self {
+        Self {
+            token: token.into(),
+            expires_at,
+            user,
+        }
+    }
+}
+
+impl fmt::Debug for UserToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserToken")
+            .field("token", &"[redacted]")
+            .field("expires_at", &self.expires_at)
+            .field("user", &self.user)
+            .finish()
+    }
 }
 
 /// Whether a token has the form of a Sanctum token, `{id}|{text}`: only the cloud can say more
@@ -78,7 +120,7 @@ pub fn is_sanctum_token(token: &str) -> bool {
 ///
 /// Nothing is fetched before the first token that a trusted issuer seems to have signed.
 pub struct UserTokens {
-    options: ValidationOptions,
+    options: JwtValidationOptions,
     trusted: Vec<(Origin, DetachedKeys)>,
     /// The keys for HS256, or how long the secret is that is too short.
     secret: Option<Result<DetachedKeys, usize>>,
@@ -90,8 +132,9 @@ impl UserTokens {
     ///
     /// # Errors
     ///
-    /// [`RunbeamError::Address`] if an option names an address that cannot be used, [`RunbeamError::Setup`] if there can be no HTTP client.
-    pub fn new(options: ValidationOptions) -> Result<Self, RunbeamError> {
+    /// [`RunbeamError::Address`] if an option names an address that cannot be used,
+    /// [`RunbeamError::Setup`] if there can be no HTTP client.
+    pub fn new(options: JwtValidationOptions) -> Result<Self, RunbeamError> {
         Self::over(key_sets()?, options)
     }
 
@@ -100,13 +143,13 @@ impl UserTokens {
     /// # Errors
     ///
     /// Those of [`Self::new`].
-    pub fn with_options(&self, options: ValidationOptions) -> Result<Self, RunbeamError> {
+    pub fn with_options(&self, options: JwtValidationOptions) -> Result<Self, RunbeamError> {
         Self::over(self.key_sets.clone(), options)
     }
 
-    fn over(key_sets: KeySets, options: ValidationOptions) -> Result<Self, RunbeamError> {
+    fn over(key_sets: KeySets, options: JwtValidationOptions) -> Result<Self, RunbeamError> {
         let fresh = Duration::from_secs(options.cache_hours.saturating_mul(3600)).max(LEAST_FRESH);
-        if let Some(url) = &options.jwks_url {
+        if let Some(url) = &options.jwks_uri {
             Origin::named(url)?;
         }
         let mut trusted: Vec<(Origin, DetachedKeys)> = Vec::new();
@@ -116,7 +159,7 @@ impl UserTokens {
                 continue;
             }
             let own = || format!("{origin}{JWKS_PATH}");
-            let url = options.jwks_url.clone().unwrap_or_else(own);
+            let url = options.jwks_uri.clone().unwrap_or_else(own);
             trusted.push((origin, DetachedKeys::fetched(url, fresh, &key_sets)));
         }
         let secret = options
@@ -135,8 +178,9 @@ impl UserTokens {
     ///
     /// # Errors
     ///
-    /// [`RunbeamError::UserToken`] if it does not pass, [`RunbeamError::KeySet`] if nothing can be known about it.
-    pub async fn validate(&self, token: impl AsRef<str>) -> Result<UserClaims, RunbeamError> {
+    /// [`RunbeamError::JwtValidation`] if it does not pass, [`RunbeamError::KeySet`] if nothing can
+    /// be known about it.
+    pub async fn validate(&self, token: impl AsRef<str>) -> Result<JwtClaims, RunbeamError> {
         let token = token.as_ref().trim().as_bytes();
         let token = Unverified::read(token, &self.algorithms()).map_err(invalid)?;
         let (origin, fetched) = self.trusted(token.issuer())?;
@@ -146,10 +190,10 @@ impl UserTokens {
             Some(Err(length)) => {
                 return Err(RunbeamError::ShortSecret {
                     length: *length,
-                    least: JwtAlgorithm::Hs256.secret_bytes().unwrap_or_default(),
+                    minimum: JwtAlgorithm::Hs256.secret_bytes().unwrap_or_default(),
                 });
             }
-            None => return Err(UserTokenProblem::NoSecret.into()),
+            None => return Err(JwtError::NoSecret.into()),
         };
         let options = &self.options;
         let claims = match token.verify(keys, options.leeway, &options.audiences).await {
@@ -167,7 +211,7 @@ impl UserTokens {
         {
             return Err(invalid(Reason::ClaimMissing));
         }
-        Ok(UserClaims::new(claims, origin.to_string()))
+        Ok(JwtClaims::new(claims, origin.to_string()))
     }
 
     /// HS256 is always read, so that its refusal can say what to set.
@@ -181,13 +225,13 @@ impl UserTokens {
     }
 
     /// The trusted issuer of that name.
-    fn trusted(&self, issuer: Option<&str>) -> Result<(&Origin, &DetachedKeys), UserTokenProblem> {
+    fn trusted(&self, issuer: Option<&str>) -> Result<(&Origin, &DetachedKeys), JwtError> {
         let named = issuer.and_then(Origin::of_issuer);
         self.trusted
             .iter()
             .find(|(origin, _)| Some(origin) == named.as_ref())
             .map(|(origin, keys)| (origin, keys))
-            .ok_or_else(|| UserTokenProblem::UntrustedIssuer {
+            .ok_or_else(|| JwtError::UntrustedIssuer {
                 issuer: printable(issuer.unwrap_or_default(), 100),
                 trusted: self
                     .trusted
@@ -213,7 +257,7 @@ fn key_sets() -> Result<KeySets, RunbeamError> {
 }
 
 fn invalid(reason: Reason) -> RunbeamError {
-    UserTokenProblem::Invalid(reason.as_str()).into()
+    JwtError::Invalid(reason.as_str()).into()
 }
 
 fn unavailable(keys: &DetachedKeys, retry_after: Option<Duration>) -> RunbeamError {
@@ -234,6 +278,28 @@ mod signatures;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bearer_tokens() {
+        for good in ["Bearer 1|abc", "bearer  1|abc ", "BEARER 1|abc"] {
+            assert_eq!(extract_bearer_token(good).unwrap(), "1|abc", "{good}");
+        }
+        for bad in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Basic abc",
+            "Bearerabc",
+            "Bearer a b",
+            "abc",
+        ] {
+            assert!(extract_bearer_token(bad).is_err(), "{bad}");
+        }
+        let kept = UserToken::new("1|secret", Some(7), None);
+        assert!(!format!("{kept:?}").contains("secret"));
+        let json = serde_json::to_string(&kept).unwrap();
+        assert_eq!(serde_json::from_str::<UserToken>(&json).unwrap(), kept);
+    }
 
     #[test]
     fn sanctum_tokens() {
@@ -259,12 +325,12 @@ mod tests {
     #[test]
     fn options_from_the_environment() {
         let options = |variables: &[(&str, &str)]| {
-            ValidationOptions::from_variables(|name| {
+            JwtValidationOptions::from_variables(|name| {
                 let found = variables.iter().find(|(known, _)| *known == name);
                 found.map(|(_, value)| (*value).to_owned())
             })
         };
-        let default = ValidationOptions::default();
+        let default = JwtValidationOptions::default();
         assert_eq!(options(&[]), default);
         assert_eq!(
             options(&[("RUNBEAM_API_URL", " "), ("RUNBEAM_JWT_SECRET", "")]),
@@ -287,9 +353,9 @@ mod tests {
     fn addresses_that_are_not_trusted_with_tokens() {
         let trusting = |issuer: &str| {
             let trusted_issuers = vec![issuer.to_owned()];
-            UserTokens::new(ValidationOptions {
+            UserTokens::new(JwtValidationOptions {
                 trusted_issuers,
-                ..ValidationOptions::default()
+                ..JwtValidationOptions::default()
             })
         };
         assert!(
@@ -307,11 +373,11 @@ mod tests {
                 "{bad}"
             );
         }
-        let jwks_url = Some("http://api.example.com/keys".to_owned());
+        let jwks_uri = Some("http://api.example.com/keys".to_owned());
         assert!(
-            UserTokens::new(ValidationOptions {
-                jwks_url,
-                ..ValidationOptions::default()
+            UserTokens::new(JwtValidationOptions {
+                jwks_uri,
+                ..JwtValidationOptions::default()
             })
             .is_err()
         );

@@ -11,7 +11,7 @@ pub struct ClientOptions {
     pub timeout: Duration,
     /// The limit of making a connection. Default 5 s.
     pub connect_timeout: Duration,
-    /// How often a call is tried at most, at least once. Default 3.
+    /// The most attempts of a call, at least one. Default 3.
     pub attempts: u32,
     /// Whether any certificate will do. Only for a cloud on this machine (`localhost`,
     /// `127.0.0.0/8`, `::1`); with another address it is an error. Default false.
@@ -31,7 +31,7 @@ impl Default for ClientOptions {
 
 /// Why a client cannot be used: kept until the first call asks.
 #[derive(Debug, Clone)]
-pub(super) enum Unusable {
+pub(super) enum SetupFailure {
     Address {
         address: String,
         problem: &'static str,
@@ -39,16 +39,16 @@ pub(super) enum Unusable {
     Setup(String),
 }
 
-impl From<&Unusable> for RunbeamError {
-    fn from(unusable: &Unusable) -> Self {
-        match unusable.clone() {
-            Unusable::Address { address, problem } => Self::Address { address, problem },
-            Unusable::Setup(cause) => Self::Setup(cause),
+impl From<&SetupFailure> for RunbeamError {
+    fn from(failure: &SetupFailure) -> Self {
+        match failure.clone() {
+            SetupFailure::Address { address, problem } => Self::Address { address, problem },
+            SetupFailure::Setup(cause) => Self::Setup(cause),
         }
     }
 }
 
-impl From<RunbeamError> for Unusable {
+impl From<RunbeamError> for SetupFailure {
     fn from(error: RunbeamError) -> Self {
         match error {
             RunbeamError::Address { address, problem } => Self::Address { address, problem },

@@ -4,67 +4,74 @@ use serde_json::Value;
 
 use super::request::Request;
 use super::transport::Transport;
-use crate::runbeam::answers::Answer;
 use crate::runbeam::error::RunbeamError;
 use crate::runbeam::fields::Fields;
+use crate::runbeam::resources::{PaginatedResponse, PaginationLinks, PaginationMeta};
+use crate::runbeam::responses::FromResponse;
 
-/// More pages than a list that means well has.
-const MOST_PAGES: usize = 200;
+/// The most pages of a list that are followed.
+const MAX_PAGES: usize = 200;
 /// The longest query of a page that is followed, in bytes.
-const LONGEST_QUERY: usize = 1024;
+const MAX_QUERY: usize = 1024;
 
 /// The elements of all pages.
-pub(super) async fn all<T: Answer>(
+pub(super) async fn all<T: FromResponse>(
     transport: &Transport,
     call: &'static str,
     path: &str,
     token: &str,
-) -> Result<Vec<T>, RunbeamError> {
+) -> Result<PaginatedResponse<T>, RunbeamError> {
     let mut elements = Vec::new();
     let mut request = Request::get(call, path);
-    let mut seen = Vec::new();
+    let mut followed = Vec::new();
     loop {
-        let answer = transport.call(&request, token).await?;
-        let (page, next) = read(answer).map_err(|problem| request.unusable(problem))?;
-        elements.extend(page);
+        let response = transport.call(&request, token).await?;
+        let page = read(response).map_err(|problem| request.malformed(problem))?;
+        let next = next(&page);
+        elements.extend(page.data);
         let Some(query) = next else {
-            return Ok(elements);
+            return Ok(PaginatedResponse {
+                data: elements,
+                links: page.links,
+                meta: page.meta,
+            });
         };
-        if seen.len() + 1 >= MOST_PAGES || seen.contains(&query) {
-            return Err(request.unusable("has pages without end".to_owned()));
+        if followed.len() + 1 >= MAX_PAGES || followed.contains(&query) {
+            return Err(request.malformed("has pages without end".to_owned()));
         }
         request = Request::get(call, format!("{path}?{query}"));
-        seen.push(query);
+        followed.push(query);
     }
 }
 
-/// The elements of a page, and the query of the next one.
-fn read<T: Answer>(answer: Value) -> Result<(Vec<T>, Option<String>), String> {
-    let mut fields = Fields::of(answer, "list")?;
+/// One page.
+fn read<T: FromResponse>(response: Value) -> Result<PaginatedResponse<T>, String> {
+    let mut fields = Fields::from_object(response, "list")?;
     let Some(Value::Array(data)) = fields.take("data") else {
         return Err("has no array `data`".to_owned());
     };
-    let next = next(&mut fields);
-    let elements: Result<Vec<T>, String> = data.into_iter().map(T::read).collect();
-    Ok((elements?, next))
+    Ok(PaginatedResponse {
+        data: data
+            .into_iter()
+            .map(T::from_response)
+            .collect::<Result<_, _>>()?,
+        links: fields.take("links").and_then(PaginationLinks::read),
+        meta: fields.take("meta").and_then(PaginationMeta::read),
+    })
 }
 
-/// Of the link to the next page only the query is used, so that no answer leads to another place.
-/// Else the numbers of the pages tell.
-fn next(fields: &mut Fields) -> Option<String> {
-    let links = fields
-        .take("links")
-        .and_then(|links| Fields::of(links, "").ok());
-    if let Some(next) = links.and_then(|mut links| links.text("next")) {
+/// The query of the next page. Of the link to it only the query is used, so that no response leads
+/// to another place; without links, the numbers of the pages decide.
+fn next<T>(page: &PaginatedResponse<T>) -> Option<String> {
+    if let Some(next) = page.links.as_ref().and_then(|links| links.next.as_ref()) {
         let (_, query) = next.split_once('?')?;
         let query = query.split('#').next().unwrap_or_default();
         let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\".contains(&byte);
-        return (!query.is_empty() && query.len() <= LONGEST_QUERY && query.bytes().all(plain))
+        return (!query.is_empty() && query.len() <= MAX_QUERY && query.bytes().all(plain))
             .then(|| query.to_owned());
     }
-    let mut meta = Fields::of(fields.take("meta")?, "").ok()?;
-    let (current, last) = (meta.number("current_page")?, meta.number("last_page")?);
-    (current < last).then(|| format!("page={}", current + 1.0))
+    let meta = page.meta.as_ref()?;
+    (meta.current_page < meta.last_page).then(|| format!("page={}", meta.current_page + 1))
 }
 
 #[cfg(test)]
@@ -72,14 +79,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::runbeam::ConfigChange;
+    use crate::runbeam::Change;
 
     #[test]
     fn the_next_page() {
         let cases = [
             (json!({"data": []}), None),
             (
-                json!({"data": [], "links": {"next": null}, "meta": {"current_page": 1, "last_page": 1}}),
+                json!({
+                    "data": [],
+                    "links": {"next": null},
+                    "meta": {"current_page": 1, "last_page": 1}
+                }),
                 None,
             ),
             (
@@ -98,9 +109,9 @@ mod tests {
             (json!({"data": [], "links": [], "meta": []}), None),
         ];
         for (answer, expected) in cases {
-            let (elements, next) = read::<ConfigChange>(answer.clone()).unwrap();
-            assert!(elements.is_empty());
-            assert_eq!(next.as_deref(), expected, "{answer}");
+            let page = read::<Change>(answer.clone()).unwrap();
+            assert!(page.data.is_empty());
+            assert_eq!(next(&page).as_deref(), expected, "{answer}");
         }
         for bad in [
             json!({}),
@@ -109,7 +120,7 @@ mod tests {
             json!({"data": [1]}),
             json!({"data": [{}]}),
         ] {
-            assert!(read::<ConfigChange>(bad).is_err());
+            assert!(read::<Change>(bad).is_err());
         }
     }
 }

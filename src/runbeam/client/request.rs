@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::Value;
 
 use crate::auth::with_causes;
-use crate::runbeam::error::RunbeamError;
+use crate::runbeam::error::{ApiError, RunbeamError};
 
 /// A call to be made.
 pub(super) struct Request {
@@ -13,18 +13,18 @@ pub(super) struct Request {
     /// Below the root, with its query.
     pub(super) path: String,
     pub(super) body: Option<Value>,
-    repeatable: bool,
+    idempotent: bool,
 }
 
 impl Request {
-    /// A call that may be made twice: the second time changes nothing.
+    /// An idempotent call.
     pub(super) fn new(call: &'static str, method: Method, path: impl Into<String>) -> Self {
         Self {
             call,
             method,
             path: path.into(),
             body: None,
-            repeatable: true,
+            idempotent: true,
         }
     }
 
@@ -32,16 +32,16 @@ impl Request {
         Self::new(call, Method::GET, path)
     }
 
-    /// A POST that may be made twice.
+    /// An idempotent POST.
     pub(super) fn post(call: &'static str, path: impl Into<String>) -> Self {
         Self::new(call, Method::POST, path)
     }
 
-    /// A POST that makes something, each time anew.
+    /// A POST that makes something, each time anew: not idempotent.
     pub(super) fn creating(call: &'static str, path: impl Into<String>) -> Self {
-        let repeatable = false;
+        let idempotent = false;
         Self {
-            repeatable,
+            idempotent,
             ..Self::post(call, path)
         }
     }
@@ -51,23 +51,26 @@ impl Request {
         Self { body, ..self }
     }
 
-    pub(super) fn is_repeatable(&self) -> bool {
-        self.repeatable
+    pub(super) fn is_idempotent(&self) -> bool {
+        self.idempotent
     }
 
-    /// An answer with a problem.
-    pub(super) fn unusable(&self, problem: String) -> RunbeamError {
-        RunbeamError::Answer {
+    /// A response with a problem.
+    pub(super) fn malformed(&self, problem: String) -> RunbeamError {
+        ApiError::Parse {
             call: self.call,
             problem,
         }
+        .into()
     }
 
-    pub(super) fn unreachable(&self, error: &reqwest::Error) -> RunbeamError {
-        RunbeamError::Unreachable {
-            call: self.call,
+    pub(super) fn network_error(&self, error: &reqwest::Error) -> RunbeamError {
+        let (call, connected) = (self.call, !error.is_connect());
+        ApiError::Network {
+            call,
             cause: with_causes(error),
-            connected: !error.is_connect(),
+            connected,
         }
+        .into()
     }
 }

@@ -1,146 +1,113 @@
-//! The calls for resources: gateways and services to be read and changed; endpoints, backends and
-//! pipelines to be read.
+//! The calls for resources: five for each kind, all alike.
 
 use http::Method;
 
 use super::request::Request;
-use super::{RunbeamClient, under, written};
+use super::{RunbeamClient, join, to_json};
 use crate::runbeam::error::RunbeamError;
 use crate::runbeam::resources::{
-    Backend, Endpoint, Gateway, Pipeline, Resource, ResourceList, Service,
+    Backend, Endpoint, Gateway, PaginatedResponse, Pipeline, ResourceResponse, Service, Transform,
 };
 
+/// The methods for one kind of resource: type, its name, path and the names of its methods.
+macro_rules! calls {
+    (
+        $type:ident, $name:literal, $path:literal,
+        $list:ident $get:ident $create:ident $update:ident $delete:ident
+    ) => {
+        impl RunbeamClient {
+            #[doc = concat!("The ", $name, "s of the team.")]
+            pub async fn $list(
+                &self,
+                token: impl AsRef<str>,
+            ) -> Result<PaginatedResponse<$type>, RunbeamError> {
+                self.list(concat!("list ", $name, "s"), $path, token.as_ref())
+                    .await
+            }
+
+            #[doc = concat!("One ", $name, ", by its id (or code, where the cloud takes that).")]
+            pub async fn $get(
+                &self,
+                token: impl AsRef<str>,
+                id: impl AsRef<str>,
+            ) -> Result<ResourceResponse<$type>, RunbeamError> {
+                let request = Request::get(concat!("get ", $name), join($path, id.as_ref())?);
+                self.resource(&request, token.as_ref()).await
+            }
+
+            #[doc = concat!("Makes a ", $name, ".")]
+            pub async fn $create(
+                &self,
+                token: impl AsRef<str>,
+                resource: &$type,
+            ) -> Result<ResourceResponse<$type>, RunbeamError> {
+                let request = Request::creating(concat!("create ", $name), $path);
+                self.resource(&request.with(to_json(resource)?), token.as_ref())
+                    .await
+            }
+
+            #[doc = concat!("Replaces the ", $name, " with this id.")]
+            pub async fn $update(
+                &self,
+                token: impl AsRef<str>,
+                id: impl AsRef<str>,
+                resource: &$type,
+            ) -> Result<ResourceResponse<$type>, RunbeamError> {
+                let path = join($path, id.as_ref())?;
+                let request = Request::new(concat!("update ", $name), Method::PUT, path);
+                self.resource(&request.with(to_json(resource)?), token.as_ref())
+                    .await
+            }
+
+            #[doc = concat!("Deletes the ", $name, " with this id.")]
+            ///
+            /// After an attempt whose response was lost, the next one may end with 404.
+            pub async fn $delete(
+                &self,
+                token: impl AsRef<str>,
+                id: impl AsRef<str>,
+            ) -> Result<(), RunbeamError> {
+                let path = join($path, id.as_ref())?;
+                let request = Request::new(concat!("delete ", $name), Method::DELETE, path);
+                self.call_for_status(&request, token.as_ref()).await
+            }
+        }
+    };
+}
+
+calls! {
+    Gateway, "gateway", "/gateways",
+    list_gateways get_gateway create_gateway update_gateway delete_gateway
+}
+
+calls! {
+    Service, "service", "/services",
+    list_services get_service create_service update_service delete_service
+}
+
+calls! {
+    Endpoint, "endpoint", "/endpoints",
+    list_endpoints get_endpoint create_endpoint update_endpoint delete_endpoint
+}
+
+calls! {
+    Backend, "backend", "/backends",
+    list_backends get_backend create_backend update_backend delete_backend
+}
+
+calls! {
+    Pipeline, "pipeline", "/pipelines",
+    list_pipelines get_pipeline create_pipeline update_pipeline delete_pipeline
+}
+
 impl RunbeamClient {
-    /// The gateways of the team.
-    pub async fn list_gateways(
-        &self,
-        token: impl AsRef<str>,
-    ) -> Result<ResourceList<Gateway>, RunbeamError> {
-        self.list("list gateways", "/gateways", token.as_ref())
-            .await
-    }
-
-    /// One gateway, by its id or its code.
-    pub async fn get_gateway(
-        &self,
-        token: impl AsRef<str>,
-        gateway: impl AsRef<str>,
-    ) -> Result<Resource<Gateway>, RunbeamError> {
-        let path = under("/gateways", gateway.as_ref())?;
-        self.resource(&Request::get("get gateway", path), token.as_ref())
-            .await
-    }
-
-    /// Makes a gateway.
-    pub async fn create_gateway(
-        &self,
-        token: impl AsRef<str>,
-        gateway: &Gateway,
-    ) -> Result<Resource<Gateway>, RunbeamError> {
-        let request = Request::creating("create gateway", "/gateways").with(written(gateway)?);
-        self.resource(&request, token.as_ref()).await
-    }
-
-    /// Replaces a gateway, named by its id or its code.
-    pub async fn update_gateway(
+    /// One transform: the JOLT specification is in its options.
+    pub async fn get_transform(
         &self,
         token: impl AsRef<str>,
         id: impl AsRef<str>,
-        gateway: &Gateway,
-    ) -> Result<Resource<Gateway>, RunbeamError> {
-        let path = under("/gateways", id.as_ref())?;
-        let request = Request::new("update gateway", Method::PUT, path).with(written(gateway)?);
+    ) -> Result<ResourceResponse<Transform>, RunbeamError> {
+        let request = Request::get("get transform", join("/transforms", id.as_ref())?);
         self.resource(&request, token.as_ref()).await
-    }
-
-    /// Deletes a gateway. After a try whose answer was lost, the next one may end with 404.
-    pub async fn delete_gateway(
-        &self,
-        token: impl AsRef<str>,
-        id: impl AsRef<str>,
-    ) -> Result<(), RunbeamError> {
-        let path = under("/gateways", id.as_ref())?;
-        let request = Request::new("delete gateway", Method::DELETE, path);
-        self.done(&request, token.as_ref()).await
-    }
-
-    /// The services of the team.
-    pub async fn list_services(
-        &self,
-        token: impl AsRef<str>,
-    ) -> Result<ResourceList<Service>, RunbeamError> {
-        self.list("list services", "/services", token.as_ref())
-            .await
-    }
-
-    /// One service.
-    pub async fn get_service(
-        &self,
-        token: impl AsRef<str>,
-        service: impl AsRef<str>,
-    ) -> Result<Resource<Service>, RunbeamError> {
-        let path = under("/services", service.as_ref())?;
-        self.resource(&Request::get("get service", path), token.as_ref())
-            .await
-    }
-
-    /// Makes a service.
-    pub async fn create_service(
-        &self,
-        token: impl AsRef<str>,
-        service: &Service,
-    ) -> Result<Resource<Service>, RunbeamError> {
-        let request = Request::creating("create service", "/services").with(written(service)?);
-        self.resource(&request, token.as_ref()).await
-    }
-
-    /// Replaces a service.
-    pub async fn update_service(
-        &self,
-        token: impl AsRef<str>,
-        id: impl AsRef<str>,
-        service: &Service,
-    ) -> Result<Resource<Service>, RunbeamError> {
-        let path = under("/services", id.as_ref())?;
-        let request = Request::new("update service", Method::PUT, path).with(written(service)?);
-        self.resource(&request, token.as_ref()).await
-    }
-
-    /// Deletes a service. After a try whose answer was lost, the next one may end with 404.
-    pub async fn delete_service(
-        &self,
-        token: impl AsRef<str>,
-        id: impl AsRef<str>,
-    ) -> Result<(), RunbeamError> {
-        let path = under("/services", id.as_ref())?;
-        let request = Request::new("delete service", Method::DELETE, path);
-        self.done(&request, token.as_ref()).await
-    }
-
-    /// The endpoints of the team.
-    pub async fn list_endpoints(
-        &self,
-        token: impl AsRef<str>,
-    ) -> Result<ResourceList<Endpoint>, RunbeamError> {
-        self.list("list endpoints", "/endpoints", token.as_ref())
-            .await
-    }
-
-    /// The backends of the team.
-    pub async fn list_backends(
-        &self,
-        token: impl AsRef<str>,
-    ) -> Result<ResourceList<Backend>, RunbeamError> {
-        self.list("list backends", "/backends", token.as_ref())
-            .await
-    }
-
-    /// The pipelines of the team.
-    pub async fn list_pipelines(
-        &self,
-        token: impl AsRef<str>,
-    ) -> Result<ResourceList<Pipeline>, RunbeamError> {
-        self.list("list pipelines", "/pipelines", token.as_ref())
-            .await
     }
 }

@@ -2,45 +2,62 @@
 
 use std::time::Duration;
 
+use fastrand::Rng;
+
 use super::request::Request;
-use crate::runbeam::error::RunbeamError;
+use crate::runbeam::backoff::Backoff;
+use crate::runbeam::error::{ApiError, RunbeamError};
 
-/// The pause after the first try, in the mean, doubling after each,
+/// The mean pause after the first attempt, doubling after each.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// up to this.
-const LAST_PAUSE: Duration = Duration::from_secs(5);
-/// A longer `Retry-After` is the caller's business.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10);
+/// The longest pause, unless `Retry-After` asks for more.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
+/// After a longer `Retry-After`, trying again is the caller's decision.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// The pause before another try of a call that failed for the `tried`th time: anywhere from 0 to
-/// twice the mean, after what the cloud asked for; what it asked for is stretched by up to as much
-/// again, so that those who were told the same do not come back at one moment. `None`: it is not
-/// tried again.
-pub(super) fn pause(request: &Request, error: &RunbeamError, tried: u32) -> Option<Duration> {
-    let pause = FIRST_PAUSE
-        .saturating_mul(1 << tried.saturating_sub(1).min(10))
-        .min(LAST_PAUSE)
-        .saturating_mul(2);
-    let drawn = |most: Duration| most.mul_f64(fastrand::f64());
-    match error {
-        // With the connection gone, nobody knows whether the cloud has carried the call out.
-        RunbeamError::Unreachable { connected, .. } => {
-            (request.is_repeatable() || !connected).then(|| drawn(pause))
+/// The attempts of one call.
+pub(super) struct Retries {
+    remaining: u32,
+    backoff: Backoff,
+    random: Rng,
+}
+
+impl Retries {
+    /// So many attempts, the first one included.
+    pub(super) fn new(attempts: u32) -> Self {
+        Self {
+            remaining: attempts.saturating_sub(1),
+            backoff: Backoff::new(FIRST_PAUSE, MAX_PAUSE),
+            random: Rng::new(),
         }
-        RunbeamError::Status {
-            status,
-            retry_after,
-            ..
-        } => {
-            let again = match status {
-                429 | 503 => true,
-                500.. => request.is_repeatable(),
-                _ => false,
-            };
-            let asked = retry_after.unwrap_or_default();
-            (again && asked <= LONGEST_RETRY_AFTER).then(|| asked + drawn(pause.max(asked)))
+    }
+
+    /// The pause before the next attempt. `None`: there is none.
+    pub(super) fn after(&mut self, request: &Request, error: &RunbeamError) -> Option<Duration> {
+        let RunbeamError::Api(error) = error else {
+            return None;
+        };
+        let (again, retry_after) = match error {
+            // With the connection gone, nobody knows whether the cloud has carried the call out.
+            ApiError::Network { connected, .. } => (request.is_idempotent() || !connected, None),
+            ApiError::Http {
+                status: 429 | 503,
+                retry_after,
+                ..
+            } => (true, *retry_after),
+            ApiError::Http {
+                status: 500..,
+                retry_after,
+                ..
+            } => (request.is_idempotent(), *retry_after),
+            _ => (false, None),
+        };
+        let asked_too_much = retry_after.is_some_and(|pause| pause > MAX_RETRY_AFTER);
+        if !again || asked_too_much || self.remaining == 0 {
+            return None;
         }
-        _ => None,
+        self.remaining -= 1;
+        Some(self.backoff.after_failure(retry_after, &mut self.random))
     }
 }
 
@@ -49,20 +66,22 @@ mod tests {
     use super::*;
 
     fn status(status: u16, retry_after: Option<u64>) -> RunbeamError {
-        RunbeamError::Status {
+        ApiError::Http {
             call: "x",
             status,
             message: String::new(),
             retry_after: retry_after.map(Duration::from_secs),
         }
+        .into()
     }
 
     fn lost(connected: bool) -> RunbeamError {
-        RunbeamError::Unreachable {
+        ApiError::Network {
             call: "x",
             cause: String::new(),
             connected,
         }
+        .into()
     }
 
     #[test]
@@ -82,23 +101,38 @@ mod tests {
             (status(422, None), false, false),
             (lost(false), true, true),
             (lost(true), true, false),
-            (RunbeamError::UnusableToken, false, false),
+            (ApiError::InvalidToken.into(), false, false),
         ];
-        for (error, repeatable, created) in cases {
-            let again = |request| pause(request, &error, 1).is_some();
+        for (error, idempotent, created) in cases {
+            let again = |request| Retries::new(2).after(request, &error).is_some();
             assert_eq!(
                 (again(&get), again(&creating)),
-                (repeatable, created),
+                (idempotent, created),
                 "{error}"
             );
         }
     }
 
     #[test]
+    fn attempts_are_bounded() {
+        let get = Request::get("x", "/");
+        let mut retries = Retries::new(3);
+        let pauses = (0..9).map_while(|_| retries.after(&get, &lost(true)));
+        assert_eq!(pauses.count(), 2);
+        assert_eq!(Retries::new(1).after(&get, &lost(true)), None);
+        assert_eq!(Retries::new(0).after(&get, &lost(true)), None);
+    }
+
+    #[test]
     fn pauses_grow_and_heed_the_cloud() {
         let get = Request::get("x", "/");
-        let drawn = |error: RunbeamError, tried| {
-            let pauses = (0..2000).filter_map(|_| pause(&get, &error, tried));
+        let drawn = |error: RunbeamError, tried: u32| {
+            let pauses = (0..2000).filter_map(|_| {
+                let mut retries = Retries::new(tried + 1);
+                (0..tried)
+                    .filter_map(|_| retries.after(&get, &error))
+                    .last()
+            });
             let pauses: Vec<f64> = pauses.map(|pause| pause.as_secs_f64()).collect();
             assert_eq!(pauses.len(), 2000);
             let least = pauses.iter().copied().fold(f64::INFINITY, f64::min);

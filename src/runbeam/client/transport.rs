@@ -8,61 +8,64 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 use serde_json::Value;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::answer::{message, read, retry_after};
-use super::options::{ClientOptions, Unusable};
+use super::discovery;
+use super::options::{ClientOptions, SetupFailure};
 use super::request::Request;
-use super::{retry, root};
+use super::response::{message, read, retry_after};
+use super::retry::Retries;
 use crate::auth::with_causes;
-use crate::runbeam::error::RunbeamError;
+use crate::runbeam::error::{ApiError, RunbeamError};
 use crate::runbeam::origin::Origin;
+use crate::runbeam::responses::{BaseUrlResponse, FromResponse};
 use crate::runbeam::tls;
 
-/// How many redirects within the host a try follows.
+/// How many redirects within the host an attempt follows.
 const REDIRECT_LIMIT: usize = 3;
 
-/// The way to one cloud.
+/// HTTP to one cloud.
 pub(super) struct Transport {
     client: Client,
     base_url: String,
-    home: Origin,
-    /// Where the API begins, since that was last found out.
+    origin: Origin,
+    /// Where the API begins, once that is known.
     root: Mutex<Option<String>>,
     timeout: Duration,
     attempts: u32,
 }
 
 impl Transport {
-    pub(super) fn new(base_url: &str, options: &ClientOptions) -> Result<Self, Unusable> {
-        let home = Origin::named(base_url)?;
-        if options.accept_invalid_certs && !home.is_loopback() {
-            return Err(Unusable::Address {
-                address: home.to_string(),
-                problem: "is not this machine, and invalid certificates are accepted from this machine only",
+    pub(super) fn new(base_url: &str, options: &ClientOptions) -> Result<Self, SetupFailure> {
+        let origin = Origin::named(base_url)?;
+        if options.accept_invalid_certs && !origin.is_loopback() {
+            return Err(SetupFailure::Address {
+                address: origin.to_string(),
+                problem: "is not this machine, and invalid certificates are accepted from this \
+                          machine only",
             });
         }
         tls::install_provider();
         let mut builder = Client::builder()
             .user_agent(concat!("harmony-edge/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(options.connect_timeout)
-            // A connection that the cloud is just closing would lose a call that must not be made
-            // twice.
+            // On a connection that the cloud is just closing, a call that must not be made twice
+            // would be lost.
             .pool_max_idle_per_host(0)
             .referer(false)
             .redirect(Policy::none())
             .tls_danger_accept_invalid_certs(options.accept_invalid_certs);
-        if home.is_loopback() {
+        if origin.is_loopback() {
             builder = builder.no_proxy();
         }
-        builder = if home.is_tls() {
+        builder = if origin.is_tls() {
             builder.https_only(true)
         } else {
             // No reason to need the system's roots.
             builder.tls_certs_only([])
         };
         let client = builder.build().map_err(|error| {
-            Unusable::Setup(format!(
+            SetupFailure::Setup(format!(
                 "cannot make an HTTP client: {}",
                 with_causes(&error)
             ))
@@ -73,45 +76,56 @@ impl Transport {
             .unwrap_or_default();
         Ok(Self {
             client,
-            base_url: format!("{home}{path}"),
-            home,
+            base_url: format!("{origin}{path}"),
+            origin,
             root: Mutex::new(None),
             timeout: options.timeout,
             attempts: options.attempts.max(1),
         })
     }
 
-    /// Makes a call within its limits. An empty answer is `null`.
+    /// Makes a call within its limits. An empty response is `null`.
     pub(super) async fn call(&self, request: &Request, token: &str) -> Result<Value, RunbeamError> {
         let authorization = authorization(token)?;
         let deadline = Instant::now() + self.timeout;
-        let mut tried = 0;
+        let mut retries = Retries::new(self.attempts);
         loop {
-            tried += 1;
-            let outcome = timeout_at(deadline, self.try_once(request, &authorization)).await;
-            let error = match outcome {
-                Ok(Ok(answer)) => return Ok(answer),
+            let attempt = timeout_at(deadline, self.attempt(request, &authorization)).await;
+            let error = match attempt {
+                Ok(Ok(response)) => return Ok(response),
                 Ok(Err(error)) => error,
-                Err(_) => RunbeamError::TimedOut {
-                    call: request.call,
-                    limit: self.timeout,
-                },
+                Err(_) => self.timed_out(request.call),
             };
-            if is_about_the_place(&error) {
+            if may_have_moved(&error) {
                 self.set_root(None);
             }
-            let pause = retry::pause(request, &error, tried)
-                .filter(|_| tried < self.attempts)
+            let pause = retries
+                .after(request, &error)
                 .filter(|pause| Instant::now() + *pause < deadline);
             let Some(pause) = pause else {
                 return Err(error);
             };
-            log::debug!("{error}; once more in {} ms", pause.as_millis());
+            log::debug!("{error}; next attempt in {} ms", pause.as_millis());
             sleep(pause).await;
         }
     }
 
-    async fn try_once(
+    /// The cloud's answer about where its API is.
+    pub(super) async fn base_url(&self, token: &str) -> Result<BaseUrlResponse, RunbeamError> {
+        const CALL: &str = "get base URL";
+        let authorization = authorization(token)?;
+        match timeout(self.timeout, self.discover(CALL, &authorization)).await {
+            Ok(Ok(Discovery {
+                found: Some((response, _)),
+                ..
+            })) => Ok(response),
+            Ok(Ok(Discovery { last_error, .. })) => Err(last_error),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(self.timed_out(CALL)),
+        }
+    }
+
+    async fn attempt(
         &self,
         request: &Request,
         authorization: &HeaderValue,
@@ -124,59 +138,82 @@ impl Transport {
         let url = format!("{root}{}", request.path);
         let (status, headers, body) = self.exchange(request, &url, authorization).await?;
         if !status.is_success() {
-            return Err(RunbeamError::Status {
-                call: request.call,
-                status: status.as_u16(),
-                message: message(&body, authorization),
-                retry_after: retry_after(&headers),
-            });
+            return Err(http_error(request, status, &headers, &body, authorization));
         }
         if body.is_empty() {
             return Ok(Value::Null);
         }
-        // What serde_json says could quote the answer.
-        serde_json::from_slice(&body).map_err(|_| request.unusable("is not JSON".to_owned()))
+        // The message of serde_json could quote the response.
+        serde_json::from_slice(&body).map_err(|_| request.malformed("is not JSON".to_owned()))
     }
-
-    /// Asks the cloud where its API begins.
+    /// Where the API begins.
     async fn find_root(
         &self,
         call: &'static str,
         authorization: &HeaderValue,
     ) -> Result<String, RunbeamError> {
-        let mut settled = true;
-        for question in root::QUESTIONS {
-            let request = Request::get(call, question);
-            let url = format!("{}{question}", self.base_url);
-            match self.exchange(&request, &url, authorization).await {
-                Ok((status, _, body)) if status.is_success() => {
-                    let answer = serde_json::from_slice(&body).unwrap_or_default();
-                    if let Some(root) = root::named(answer, &self.home) {
-                        self.set_root(Some(root.clone()));
-                        return Ok(root);
-                    }
-                }
-                // Another token, or another moment, may bring another answer.
-                Ok((status, ..)) => {
-                    settled &=
-                        !(matches!(status.as_u16(), 401 | 403 | 429) || status.is_server_error());
-                }
-                // The call itself was not sent, so that it may be tried again whatever it is.
-                Err(RunbeamError::Unreachable { call, cause, .. }) => {
-                    return Err(RunbeamError::Unreachable {
-                        call,
-                        cause,
-                        connected: false,
-                    });
-                }
-                Err(error) => log::debug!("{error}"),
-            }
-        }
-        let root = root::assumed(&self.base_url);
-        if settled {
+        let discovery = self.discover(call, authorization).await?;
+        let root = match discovery.found {
+            Some((_, root)) => root,
+            None => discovery::default_root(&self.base_url),
+        };
+        if discovery.settled {
             self.set_root(Some(root.clone()));
         }
         Ok(root)
+    }
+
+    /// Asks the cloud where its API begins.
+    async fn discover(
+        &self,
+        call: &'static str,
+        authorization: &HeaderValue,
+    ) -> Result<Discovery, RunbeamError> {
+        let mut settled = true;
+        let mut last_error = ApiError::InvalidToken.into();
+        for path in discovery::PATHS {
+            let request = Request::get(call, path);
+            let url = format!("{}{path}", self.base_url);
+            last_error = match self.exchange(&request, &url, authorization).await {
+                Ok((status, _, body)) if status.is_success() => {
+                    let body = serde_json::from_slice(&body).unwrap_or_default();
+                    if let Ok(response) = BaseUrlResponse::from_response(body)
+                        && let Some(root) = discovery::root(&response, &self.origin)
+                    {
+                        let found = Some((response, root));
+                        return Ok(Discovery {
+                            found,
+                            settled: true,
+                            last_error,
+                        });
+                    }
+                    request.malformed("names no usable address on the same host".to_owned())
+                }
+                Ok((status, headers, body)) => {
+                    settled &=
+                        !(matches!(status.as_u16(), 401 | 403 | 429) || status.is_server_error());
+                    http_error(&request, status, &headers, &body, authorization)
+                }
+                // The call itself was not sent, so that it may be tried again whatever it is.
+                Err(RunbeamError::Api(ApiError::Network { call, cause, .. })) => {
+                    return Err(ApiError::Network {
+                        call,
+                        cause,
+                        connected: false,
+                    }
+                    .into());
+                }
+                Err(error) => {
+                    log::debug!("{error}");
+                    error
+                }
+            };
+        }
+        Ok(Discovery {
+            found: None,
+            settled,
+            last_error,
+        })
     }
 
     /// One request, and what it is redirected to within the host.
@@ -186,8 +223,8 @@ impl Transport {
         url: &str,
         authorization: &HeaderValue,
     ) -> Result<(StatusCode, HeaderMap, Vec<u8>), RunbeamError> {
-        let unusable = || request.unusable("leads to an address that cannot be used".to_owned());
-        let mut url = Url::parse(url).map_err(|_| unusable())?;
+        let malformed = || request.malformed("leads to an address that cannot be used".to_owned());
+        let mut url = Url::parse(url).map_err(|_| malformed())?;
         for _ in 0..=REDIRECT_LIMIT {
             let mut sent = self
                 .client
@@ -199,44 +236,52 @@ impl Transport {
                     .header(CONTENT_TYPE, "application/json")
                     .body(body.to_string());
             }
-            let answer = sent
+            let response = sent
                 .send()
                 .await
-                .map_err(|error| request.unreachable(&error.without_url()))?;
-            let Some(next) = self.redirect(request, &url, &answer)? else {
-                let (status, headers) = (answer.status(), answer.headers().clone());
-                return Ok((status, headers, read(request, answer).await?));
+                .map_err(|error| request.network_error(&error.without_url()))?;
+            let Some(next) = self.redirect(request, &url, &response)? else {
+                let (status, headers) = (response.status(), response.headers().clone());
+                return Ok((status, headers, read(request, response).await?));
             };
             url = next;
         }
-        Err(request.unusable("is a redirect after too many others".to_owned()))
+        Err(request.malformed("is a redirect after too many others".to_owned()))
     }
 
-    /// Where an answer leads. `None`: it is no redirect.
+    /// Where a redirect leads. `None`: it is none.
     fn redirect(
         &self,
         request: &Request,
         url: &Url,
-        answer: &Response,
+        response: &Response,
     ) -> Result<Option<Url>, RunbeamError> {
         // Under 301 to 303, a POST would become a GET (RFC 9110 section 15.4).
-        let follow = match answer.status().as_u16() {
+        let follow = match response.status().as_u16() {
             307 | 308 => true,
             301..=303 => request.method == Method::GET,
             _ => return Ok(None),
         };
-        let next = answer
+        let next = response
             .headers()
             .get(LOCATION)
             .and_then(|location| url.join(location.to_str().ok()?).ok())
             .filter(|_| follow)
-            .ok_or_else(|| request.unusable("is a redirect that cannot be followed".to_owned()))?;
-        if Origin::exact(next.as_str()).is_none_or(|origin| origin != self.home)
+            .ok_or_else(|| request.malformed("is a redirect that cannot be followed".to_owned()))?;
+        if Origin::exact(next.as_str()).is_none_or(|origin| origin != self.origin)
             || !next.username().is_empty()
         {
-            return Err(request.unusable("is a redirect to another host".to_owned()));
+            return Err(request.malformed("is a redirect to another host".to_owned()));
         }
         Ok(Some(next))
+    }
+
+    fn timed_out(&self, call: &'static str) -> RunbeamError {
+        ApiError::TimedOut {
+            call,
+            limit: self.timeout,
+        }
+        .into()
     }
 
     fn known_root(&self) -> Option<String> {
@@ -249,21 +294,46 @@ impl Transport {
     }
 }
 
-/// Whether an error may mean that the API is no longer where it was.
-fn is_about_the_place(error: &RunbeamError) -> bool {
-    match error {
-        RunbeamError::Status { status, .. } => matches!(status, 404 | 405 | 500..),
-        _ => true,
-    }
+/// What came of asking where the API begins.
+struct Discovery {
+    /// The first usable response, and the root that it names.
+    found: Option<(BaseUrlResponse, String)>,
+    /// Whether another token, or another moment, would bring the same.
+    settled: bool,
+    /// Why nothing was found.
+    last_error: RunbeamError,
 }
 
-fn authorization(token: &str) -> Result<HeaderValue, RunbeamError> {
+/// Whether an error may mean that the API is no longer where it was.
+fn may_have_moved(error: &RunbeamError) -> bool {
+    error
+        .status()
+        .is_none_or(|status| matches!(status, 404 | 405 | 500..))
+}
+
+fn http_error(
+    request: &Request,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    authorization: &HeaderValue,
+) -> RunbeamError {
+    ApiError::Http {
+        call: request.call,
+        status: status.as_u16(),
+        message: message(body, authorization),
+        retry_after: retry_after(headers),
+    }
+    .into()
+}
+
+fn authorization(token: &str) -> Result<HeaderValue, ApiError> {
     let token = token.trim();
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(RunbeamError::UnusableToken);
+        return Err(ApiError::InvalidToken);
     }
-    let mut value = HeaderValue::try_from(format!("Bearer {token}"))
-        .map_err(|_| RunbeamError::UnusableToken)?;
+    let mut value =
+        HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| ApiError::InvalidToken)?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -276,7 +346,7 @@ mod tests {
     fn tokens_that_no_header_carries() {
         for bad in ["", " ", "a b", "a\nb", "a\r\nX: y", "é", "a\0"] {
             let error = authorization(bad).unwrap_err();
-            assert!(matches!(error, RunbeamError::UnusableToken), "{bad:?}");
+            assert!(matches!(error, ApiError::InvalidToken), "{bad:?}");
         }
         let value = authorization(" 1|abc\n").unwrap();
         assert_eq!(value, "Bearer 1|abc");

@@ -9,18 +9,25 @@ use super::keyring::KeyringError;
 use super::keys::KeyError;
 use crate::files::secret::SecretError;
 
-/// Why a machine token could not be kept, found or forgotten. The old token, if there is one, is as
-/// it was.
+/// Why a token could not be stored, loaded or removed. The old one, if there is one, is as it
+/// was.
 #[derive(Debug, Error)]
-pub enum StoreError {
+pub enum StorageError {
     /// The name is used in a path and in the keyring.
     #[error(
-        "instance name {0:?}: must be 1 to 128 letters, digits, '-', '_' or '.', and not begin with '.'"
+        "instance name {0:?}: must be 1 to 128 letters, digits, '-', '_' or '.', and not begin \
+         with '.'"
     )]
     Instance(String),
+    /// The name is used in a path and in the keyring.
+    #[error(
+        "token type {0:?}: must be 1 to 128 letters, digits, '-', '_' or '.', and not begin with \
+         '.'"
+    )]
+    TokenType(String),
     /// The variable holds no keys.
     #[error("RUNBEAM_ENCRYPTION_KEY: {0}")]
-    Variable(#[source] KeyError),
+    EnvironmentKey(#[source] KeyError),
     /// The key that came with a request is none.
     #[error("encryption_key: {0}")]
     GivenKey(#[source] KeyError),
@@ -35,7 +42,8 @@ pub enum StoreError {
     },
     /// The token is encrypted for a key that is not here.
     #[error(
-        "{path}: none of the keys opens it; add the key that made it to RUNBEAM_ENCRYPTION_KEY (NEW,OLD), or authorize the gateway again, which replaces it"
+        "{path}: none of the keys opens it; add the key that made it to RUNBEAM_ENCRYPTION_KEY \
+         (NEW,OLD), or authorize the gateway again, which replaces it"
     )]
     NoMatchingKey {
         /// The file.
@@ -43,7 +51,8 @@ pub enum StoreError {
     },
     /// There is a token, but no key at all.
     #[error(
-        "{path}: there is no key to open it: RUNBEAM_ENCRYPTION_KEY is not set and encryption.key is missing; set it, or authorize the gateway again, which replaces it"
+        "{path}: there is no key to open it: RUNBEAM_ENCRYPTION_KEY is not set and encryption.key \
+         is missing; set it, or authorize the gateway again, which replaces it"
     )]
     NoKey {
         /// The file.
@@ -59,7 +68,8 @@ pub enum StoreError {
     },
     /// Others have access to what is not ours to restrict.
     #[error(
-        "{path}: others may have access (owner: user {owner}, mode {mode:03o}); it must belong to the user of this process, with mode 0700 for the directory and 0600 for a file"
+        "{path}: others may have access (owner: user {owner}, mode {mode:03o}); it must belong to \
+         the user of this process, with mode 0700 for the directory and 0600 for a file"
     )]
     Permissions {
         /// The file or directory.
@@ -93,12 +103,15 @@ pub enum StoreError {
     /// `token_store = "file"`, but there is nowhere to put it.
     #[error("no directory for the token's file: set proxy.state_dir, or HOME")]
     NoDirectory,
+    /// A backend that the program brought failed.
+    #[error("{0}")]
+    Backend(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// age could not encrypt, or a task was ended by the shutdown.
     #[error("internal: {0}")]
     Internal(String),
 }
 
-impl From<SecretError> for StoreError {
+impl From<SecretError> for StorageError {
     fn from(error: SecretError) -> Self {
         match error {
             SecretError::Permissions { path, mode, owner } => {
@@ -117,7 +130,7 @@ impl From<SecretError> for StoreError {
     }
 }
 
-impl StoreError {
+impl StorageError {
     pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         Self::Io {

@@ -1,5 +1,5 @@
-//! The encrypted file: `auth.json` in age's format and, where no variable holds the key,
-//! `encryption.key` beside it.
+//! The encrypted file: `auth.json` (or that of another token) in age's format and, where no variable
+//! holds the key, `encryption.key` beside it.
 //!
 //! Everything here blocks, for as long as a disk takes. Writers take turns by a lock on the
 //! directory, so that two of them that come first do not make two keys.
@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 use log::Level;
 use zeroize::Zeroizing;
 
-use super::choice::say_once;
-use super::error::StoreError;
-use super::keys::{EncryptionKeys, Sealed};
+use super::TOKEN_NAME;
+use super::error::StorageError;
+use super::keys::{DecryptFailure, EncryptionKeys};
+use super::selection::log_once;
 use crate::files::secret::Mark;
 use crate::files::{self, secret};
 
-const TOKEN: &str = "auth.json";
 const KEY: &str = "encryption.key";
 /// Where a key file goes that holds no key.
 const UNREADABLE_KEY: &str = "encryption.key.unreadable";
@@ -28,18 +28,20 @@ const UNREADABLE_KEY: &str = "encryption.key.unreadable";
 const MADE_HERE: &str = "made by harmony-edge at first use";
 const GIVEN: &str = "given with a request";
 /// How long another writer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The files of one instance.
 #[derive(Clone, Debug)]
 pub(super) struct EncryptedFile {
     directory: PathBuf,
+    /// `auth`, or the type of another token.
+    name: String,
     /// What `RUNBEAM_ENCRYPTION_KEY` holds.
-    variable: Option<EncryptionKeys>,
+    environment_key: Option<EncryptionKeys>,
 }
 
 /// What was in the file.
-pub(super) struct Opened {
+pub(super) struct Decrypted {
     pub(super) plain: Zeroizing<Vec<u8>>,
     pub(super) mark: Mark,
     /// The keys of which only a later one than the first opens it.
@@ -47,21 +49,30 @@ pub(super) struct Opened {
 }
 
 impl EncryptedFile {
-    pub(super) fn new(directory: PathBuf, variable: Option<EncryptionKeys>) -> Self {
+    pub(super) fn new(
+        directory: PathBuf,
+        name: &str,
+        environment_key: Option<EncryptionKeys>,
+    ) -> Self {
         Self {
             directory,
-            variable,
+            name: name.to_owned(),
+            environment_key,
         }
     }
 
     /// Where the token is.
     pub(super) fn path(&self) -> PathBuf {
-        self.directory.join(TOKEN)
+        self.directory.join(match self.name.as_str() {
+            TOKEN_NAME => "auth.json".to_owned(),
+            // The gateway has files of its own in this directory.
+            name => format!("{name}.token.json"),
+        })
     }
 
     /// Whether the key is that of `RUNBEAM_ENCRYPTION_KEY`.
-    pub(super) fn has_variable(&self) -> bool {
-        self.variable.is_some()
+    pub(super) fn has_environment_key(&self) -> bool {
+        self.environment_key.is_some()
     }
 
     /// Whether there is a key file that harmony-edge did not make by itself.
@@ -78,62 +89,63 @@ impl EncryptedFile {
         self.path().exists() || secret::is_writable(&self.directory)
     }
 
-    pub(super) fn load(&self) -> Result<Option<Opened>, StoreError> {
+    pub(super) fn load(&self) -> Result<Option<Decrypted>, StorageError> {
         if !secret::check_directory(&self.directory)? {
             return Ok(None);
         }
         let path = self.path();
-        let opened = self.open(&path, None)?;
-        if opened
+        let decrypted = self.open(&path, None)?;
+        if decrypted
             .as_ref()
-            .is_none_or(|opened| opened.outdated.is_none())
+            .is_none_or(|decrypted| decrypted.outdated.is_none())
         {
-            return Ok(opened);
+            return Ok(decrypted);
         }
-        match self.renew() {
+        match self.reencrypt() {
             Ok(renewed) => Ok(renewed),
             Err(error) => {
-                say_once(
+                log_once(
                     Level::Warn,
                     &format!(
-                        "{} cannot be encrypted anew with the first key, so the old one has to stay: {error}",
+                        "{} cannot be encrypted anew with the first key, so the old one has to \
+                         stay: {error}",
                         path.display()
                     ),
                 );
-                Ok(opened)
+                Ok(decrypted)
             }
         }
     }
 
     /// Encrypts anew, with the first key, what only a later one opens: then the old key can go.
-    fn renew(&self) -> Result<Option<Opened>, StoreError> {
+    fn reencrypt(&self) -> Result<Option<Decrypted>, StorageError> {
         let _lock = self.lock()?;
         let path = self.path();
         // Another process may have replaced it meanwhile.
-        let Some(opened) = self.open(&path, None)? else {
+        let Some(decrypted) = self.open(&path, None)? else {
             return Ok(None);
         };
-        let Some(keys) = opened.outdated else {
-            return Ok(Some(opened));
+        let Some(keys) = decrypted.outdated else {
+            return Ok(Some(decrypted));
         };
-        let mark = self.write(&keys, &opened.plain)?;
+        let mark = self.write(&keys, &decrypted.plain)?;
         log::info!(
             "{} was encrypted with an older key: it is encrypted anew with the first one",
             path.display()
         );
-        Ok(Some(Opened {
-            mark: mark.unwrap_or(opened.mark),
+        Ok(Some(Decrypted {
+            mark: mark.unwrap_or(decrypted.mark),
             outdated: None,
-            plain: opened.plain,
+            plain: decrypted.plain,
         }))
     }
 
-    /// Opens a file that the published library left, with our keys or with its own in `directory`.
-    pub(super) fn load_left(
+    /// Opens a file that the published SDK left, with our keys or with its own in `directory`.
+    pub(super) fn load_legacy(
         &self,
         path: &Path,
         directory: &Path,
-    ) -> Result<Option<Opened>, StoreError> {
+    ) -> Result<Option<Decrypted>, StorageError> {
         self.open(path, Some(directory))
     }
 
@@ -143,10 +155,10 @@ impl EncryptedFile {
         &self,
         plain: &[u8],
         given: Option<&EncryptionKeys>,
-    ) -> Result<Option<Mark>, StoreError> {
+    ) -> Result<Option<Mark>, StorageError> {
         let _lock = self.lock()?;
-        self.sweep();
-        match (&self.variable, given) {
+        self.remove_stale_temp_files();
+        match (&self.environment_key, given) {
             (Some(keys), _) => self.write(keys, plain),
             (None, Some(given)) => self.save_with_new_key(given, plain),
             (None, None) => self.write(&self.key_at_first_use()?, plain),
@@ -154,37 +166,37 @@ impl EncryptedFile {
     }
 
     /// Removes the token. The key stays: it opens nothing now, and the next token may use it.
-    pub(super) fn clear(&self) -> Result<(), StoreError> {
+    pub(super) fn clear(&self) -> Result<(), StorageError> {
         if !self.directory.exists() {
             return Ok(());
         }
         let _lock = self.lock()?;
-        self.sweep();
+        self.remove_stale_temp_files();
         remove(&self.path())
     }
 
-    fn open(&self, path: &Path, also: Option<&Path>) -> Result<Option<Opened>, StoreError> {
+    fn open(&self, path: &Path, also: Option<&Path>) -> Result<Option<Decrypted>, StorageError> {
         let Some(content) = secret::read(path)? else {
             return Ok(None);
         };
         let keys = self.all_keys(also)?;
-        let keys = keys.ok_or_else(|| StoreError::NoKey {
+        let keys = keys.ok_or_else(|| StorageError::NoKey {
             path: path.to_owned(),
         })?;
         let (plain, outdated) = match keys.only_first().decrypt(&content.bytes) {
-            Err(Sealed::NoMatchingKey) => (keys.decrypt(&content.bytes), Some(keys)),
-            opened => (opened, None),
+            Err(DecryptFailure::NoMatchingKey) => (keys.decrypt(&content.bytes), Some(keys)),
+            decrypted => (decrypted, None),
         };
         let plain = plain.map_err(|sealed| match sealed {
-            Sealed::NoMatchingKey => StoreError::NoMatchingKey {
+            DecryptFailure::NoMatchingKey => StorageError::NoMatchingKey {
                 path: path.to_owned(),
             },
-            Sealed::Damaged => StoreError::Damaged {
+            DecryptFailure::Damaged => StorageError::Damaged {
                 place: path.display().to_string(),
                 what: "not a whole file of age",
             },
         })?;
-        Ok(Some(Opened {
+        Ok(Some(Decrypted {
             plain,
             mark: content.mark,
             outdated,
@@ -192,8 +204,8 @@ impl EncryptedFile {
     }
 
     /// The variable's keys, then those of the key files.
-    fn all_keys(&self, also: Option<&Path>) -> Result<Option<EncryptionKeys>, StoreError> {
-        let mut keys = self.variable.clone();
+    fn all_keys(&self, also: Option<&Path>) -> Result<Option<EncryptionKeys>, StorageError> {
+        let mut keys = self.environment_key.clone();
         for directory in [Some(self.directory.as_path()), also].into_iter().flatten() {
             match (read_key(&directory.join(KEY)), keys.take()) {
                 (Ok(None), known) => keys = known,
@@ -210,8 +222,8 @@ impl EncryptedFile {
         Ok(keys)
     }
 
-    fn key_at_first_use(&self) -> Result<EncryptionKeys, StoreError> {
-        if let Some(keys) = self.key_or_aside()? {
+    fn key_at_first_use(&self) -> Result<EncryptionKeys, StorageError> {
+        if let Some(keys) = self.key_or_quarantine()? {
             return Ok(keys);
         }
         let keys = EncryptionKeys::generate();
@@ -224,10 +236,10 @@ impl EncryptedFile {
         &self,
         given: &EncryptionKeys,
         plain: &[u8],
-    ) -> Result<Option<Mark>, StoreError> {
+    ) -> Result<Option<Mark>, StorageError> {
         let path = self.directory.join(KEY);
         let old = secret::read(&path)?;
-        let both = match self.key_or_aside()? {
+        let both = match self.key_or_quarantine()? {
             Some(known) => given.clone().followed_by(&known),
             None => given.clone(),
         };
@@ -236,7 +248,7 @@ impl EncryptedFile {
         let after = match (&written, &old) {
             (Ok(_), _) => self.write_key(&given.to_file(GIVEN)),
             (Err(_), Some(old)) => files::replace(&path, &old.bytes)
-                .map_err(|source| StoreError::io("write", &path, source)),
+                .map_err(|source| StorageError::io("write", &path, source)),
             (Err(_), None) => remove(&path),
         };
         // Both keys in the file do no harm.
@@ -248,36 +260,37 @@ impl EncryptedFile {
 
     /// The keys of the key file. A file that holds none is set aside: nothing can be read with it,
     /// and a new token must not fail for it.
-    fn key_or_aside(&self) -> Result<Option<EncryptionKeys>, StoreError> {
+    fn key_or_quarantine(&self) -> Result<Option<EncryptionKeys>, StorageError> {
         let path = self.directory.join(KEY);
         match read_key(&path) {
-            Err(error @ StoreError::KeyFile { .. }) => {
+            Err(error @ StorageError::KeyFile { .. }) => {
                 let aside = self.directory.join(UNREADABLE_KEY);
                 log::warn!(
                     "{error}; it is now {}, and a new key takes its place",
                     aside.display()
                 );
                 fs::rename(&path, &aside)
-                    .map_err(|source| StoreError::io("rename", &path, source))?;
+                    .map_err(|source| StorageError::io("rename", &path, source))?;
                 Ok(None)
             }
             other => other,
         }
     }
 
-    fn write_key(&self, file: &str) -> Result<(), StoreError> {
+    fn write_key(&self, file: &str) -> Result<(), StorageError> {
         let path = self.directory.join(KEY);
         files::replace(&path, file.as_bytes())
-            .map_err(|source| StoreError::io("write", &path, source))
+            .map_err(|source| StorageError::io("write", &path, source))
     }
 
     /// The mark is `None` when another process has replaced the file since.
-    fn write(&self, keys: &EncryptionKeys, plain: &[u8]) -> Result<Option<Mark>, StoreError> {
+    fn write(&self, keys: &EncryptionKeys, plain: &[u8]) -> Result<Option<Mark>, StorageError> {
         let path = self.path();
         let sealed = keys
             .encrypt(plain)
-            .map_err(|error| StoreError::Internal(error.to_string()))?;
-        files::replace(&path, &sealed).map_err(|source| StoreError::io("write", &path, source))?;
+            .map_err(|error| StorageError::Internal(error.to_string()))?;
+        files::replace(&path, &sealed)
+            .map_err(|source| StorageError::io("write", &path, source))?;
         let there = secret::read(&path)?;
         Ok(there
             .filter(|there| *there.bytes == sealed)
@@ -285,16 +298,17 @@ impl EncryptedFile {
     }
 
     /// Held until the file is dropped. Makes the directory if there is none.
-    fn lock(&self) -> Result<Option<File>, StoreError> {
+    fn lock(&self) -> Result<Option<File>, StorageError> {
         let path = self.directory.as_path();
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(path)
-            .map_err(|source| StoreError::io("create", path, source))?;
+            .map_err(|source| StorageError::io("create", path, source))?;
         secret::check_directory(path)?;
-        let directory = File::open(path).map_err(|source| StoreError::io("open", path, source))?;
-        let deadline = Instant::now() + PATIENCE;
+        let directory =
+            File::open(path).map_err(|source| StorageError::io("open", path, source))?;
+        let deadline = Instant::now() + LOCK_TIMEOUT;
         loop {
             match directory.try_lock() {
                 Ok(()) => return Ok(Some(directory)),
@@ -302,9 +316,9 @@ impl EncryptedFile {
                     thread::sleep(Duration::from_millis(2))
                 }
                 Err(TryLockError::WouldBlock) => {
-                    return Err(StoreError::Busy {
+                    return Err(StorageError::Busy {
                         path: path.to_owned(),
-                        seconds: PATIENCE.as_secs(),
+                        seconds: LOCK_TIMEOUT.as_secs(),
                     });
                 }
                 // A file system without locks (NFS, for a directory): each write is whole all the
@@ -317,8 +331,8 @@ impl EncryptedFile {
         }
     }
 
-    /// Removes what writers that were killed have left. Encrypted, or a key: but nobody's any more.
-    fn sweep(&self) {
+    /// Removes the temporary files of writers that were killed.
+    fn remove_stale_temp_files(&self) {
         for entry in fs::read_dir(&self.directory)
             .into_iter()
             .flatten()
@@ -326,9 +340,13 @@ impl EncryptedFile {
         {
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            if (name.starts_with("auth.") || name.starts_with("encryption."))
-                && name.ends_with(".tmp")
-            {
+            let ours = [self.name.as_str(), "encryption"]
+                .into_iter()
+                .any(|prefix| {
+                    name.strip_prefix(prefix)
+                        .is_some_and(|rest| rest.starts_with('.'))
+                });
+            if ours && name.ends_with(".tmp") {
                 let _ = fs::remove_file(entry.path());
             }
         }
@@ -336,7 +354,7 @@ impl EncryptedFile {
 }
 
 /// Removes a file, for good.
-pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
+pub(super) fn remove(path: &Path) -> Result<(), StorageError> {
     let synced = match fs::remove_file(path) {
         Ok(()) => File::open(path.parent().unwrap_or(Path::new(".")))
             .and_then(|directory| directory.sync_all()),
@@ -345,10 +363,10 @@ pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
         }
         Err(error) => Err(error),
     };
-    synced.map_err(|source| StoreError::io("remove", path, source))
+    synced.map_err(|source| StorageError::io("remove", path, source))
 }
 
-fn read_key(path: &Path) -> Result<Option<EncryptionKeys>, StoreError> {
+fn read_key(path: &Path) -> Result<Option<EncryptionKeys>, StorageError> {
     let Some(content) = secret::read(path)? else {
         return Ok(None);
     };
@@ -356,7 +374,7 @@ fn read_key(path: &Path) -> Result<Option<EncryptionKeys>, StoreError> {
     let text = std::str::from_utf8(&content.bytes).unwrap_or_default();
     EncryptionKeys::parse(text)
         .map(Some)
-        .map_err(|why| StoreError::KeyFile {
+        .map_err(|why| StorageError::KeyFile {
             path: path.to_owned(),
             why,
         })

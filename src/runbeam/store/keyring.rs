@@ -1,44 +1,38 @@
-//! The keyring of the operating system. Nothing here waits longer than [`PATIENCE`], and nothing
+//! The keyring of the operating system. Nothing here waits longer than [`TIMEOUT`], and nothing
 //! here makes it ask a person.
 //!
-//! Linux and the BSDs are tested, with gnome-keyring; macOS is built behind `cfg` and is not.
+//! Linux and the BSDs are tested, with gnome-keyring; macOS and Windows are built behind `cfg` and
+//! are not.
 
-use std::future::Future;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-#[cfg(target_os = "macos")]
-mod keychain;
-#[cfg(target_os = "macos")]
-use keychain as system;
-#[cfg(not(target_os = "macos"))]
+use super::backend::StorageBackend;
+use super::error::StorageError;
+
+#[cfg(any(target_os = "macos", windows))]
+mod native;
+#[cfg(any(target_os = "macos", windows))]
+use native as system;
+#[cfg(all(unix, not(target_os = "macos")))]
 mod secret_service;
-#[cfg(not(target_os = "macos"))]
+#[cfg(all(unix, not(target_os = "macos")))]
 use secret_service as system;
 
 /// How long the keyring may take to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// What the entries of all instances have in common.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// The service of all entries.
 const SERVICE: &str = "runbeam";
 
-/// The entry of one instance.
-#[derive(Debug)]
-pub(super) enum Keyring {
-    /// Service `runbeam`, this account.
-    System { account: String },
-    /// What a test says it is.
-    #[cfg(test)]
-    Fake(std::sync::Arc<super::testing::FakeKeyring>),
-}
-
-/// Why a keyring is of no use now.
+/// Why a keyring cannot be used now.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum KeyringError {
     /// It takes longer than 2 s.
     #[error("no answer within 2 s")]
-    Silent,
+    TimedOut,
     /// It would have to ask somebody for its password.
     #[error("it is locked")]
     Locked,
@@ -47,51 +41,51 @@ pub enum KeyringError {
     Unavailable(String),
 }
 
-impl Keyring {
-    pub(super) fn of(instance: &str) -> Self {
-        Self::System {
-            account: format!("{instance}/auth"),
+/// The keyring of the operating system: service `runbeam`, account `<instance>/<name>`.
+#[derive(Debug)]
+pub struct KeyringStorage {
+    instance: String,
+}
+
+impl KeyringStorage {
+    /// The entries of one instance. The keyring is not contacted yet.
+    pub fn new(instance: impl Into<String>) -> Self {
+        Self {
+            instance: instance.into(),
         }
     }
 
-    /// Whether it could keep a token now.
-    pub(super) async fn probe(&self) -> Result<(), KeyringError> {
-        match self {
-            Self::System { .. } => in_time(system::probe()).await,
-            #[cfg(test)]
-            Self::Fake(fake) => fake.probe(),
-        }
+    fn account(&self, name: &str) -> String {
+        format!("{}/{name}", self.instance)
+    }
+}
+
+#[async_trait]
+impl StorageBackend for KeyringStorage {
+    fn description(&self) -> String {
+        "keyring".to_owned()
     }
 
-    pub(super) async fn get(&self) -> Result<Option<Zeroizing<Vec<u8>>>, KeyringError> {
-        match self {
-            Self::System { account } => in_time(system::get(account)).await,
-            #[cfg(test)]
-            Self::Fake(fake) => fake.get(),
-        }
+    async fn probe(&self) -> Result<(), StorageError> {
+        in_time(system::probe()).await
     }
 
-    pub(super) async fn set(&self, secret: &[u8]) -> Result<(), KeyringError> {
-        match self {
-            Self::System { account } => in_time(system::set(account, secret)).await,
-            #[cfg(test)]
-            Self::Fake(fake) => fake.set(secret),
-        }
+    async fn get(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StorageError> {
+        in_time(system::get(&self.account(name))).await
     }
 
-    pub(super) async fn delete(&self) -> Result<(), KeyringError> {
-        match self {
-            Self::System { account } => in_time(system::delete(account)).await,
-            #[cfg(test)]
-            Self::Fake(fake) => fake.delete(),
-        }
+    async fn set(&self, name: &str, secret: &[u8]) -> Result<(), StorageError> {
+        in_time(system::set(&self.account(name), secret)).await
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), StorageError> {
+        in_time(system::delete(&self.account(name))).await
     }
 }
 
 async fn in_time<T>(
-    asked: impl Future<Output = Result<T, KeyringError>>,
-) -> Result<T, KeyringError> {
-    tokio::time::timeout(PATIENCE, asked)
-        .await
-        .unwrap_or(Err(KeyringError::Silent))
+    call: impl Future<Output = Result<T, KeyringError>>,
+) -> Result<T, StorageError> {
+    let answered = tokio::time::timeout(TIMEOUT, call).await;
+    Ok(answered.unwrap_or(Err(KeyringError::TimedOut))?)
 }

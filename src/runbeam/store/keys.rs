@@ -1,5 +1,5 @@
 //! The keys of the encrypted file: every form in which `RUNBEAM_ENCRYPTION_KEY` may come, and what
-//! is done with them. Where they are kept is `key_file`'s business.
+//! is done with them. Where they are stored: `file`.
 
 use std::fmt;
 use std::io::Read;
@@ -12,6 +12,8 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use thiserror::Error;
 use zeroize::Zeroizing;
+
+use super::error::StorageError;
 
 /// More than any list of keys needs.
 const MAX_TEXT: usize = 64 * 1024;
@@ -58,7 +60,8 @@ pub enum KeyError {
     },
     /// A key of a sort that harmony-edge does not read.
     #[error(
-        "key {entry} is {sort}, which is not supported: make an X25519 key with `harmony-edge keygen`, or with `age-keygen`"
+        "key {entry} is {sort}, which is not supported: make an X25519 key with `harmony-edge \
+         keygen`, or with `age-keygen`"
     )]
     Unsupported {
         /// Counted from 1.
@@ -74,7 +77,8 @@ pub enum KeyError {
     },
     /// Something else: a passphrase, say.
     #[error(
-        "key {entry} is neither an age secret key nor base64 of one (a passphrase will not do): make one with `harmony-edge keygen`, or with `age-keygen | base64 -w 0`"
+        "key {entry} is neither an age secret key nor base64 of one (a passphrase will not do): \
+         make one with `harmony-edge keygen`, or with `age-keygen | base64 -w 0`"
     )]
     NotAKey {
         /// Counted from 1.
@@ -85,9 +89,9 @@ pub enum KeyError {
     TooLong,
 }
 
-/// Why something encrypted stays closed.
+/// Why something encrypted cannot be decrypted.
 #[derive(Debug)]
-pub(super) enum Sealed {
+pub(super) enum DecryptFailure {
     /// None of the keys fits.
     NoMatchingKey,
     /// No age file, or not all of one.
@@ -115,6 +119,16 @@ impl EncryptionKeys {
             read_entry(entry, index + 1, 0, &mut identities)?;
         }
         Ok(Self { identities })
+    }
+
+    /// The keys of `RUNBEAM_ENCRYPTION_KEY`; blank is unset.
+    pub(super) fn of_environment(
+        text: Option<Zeroizing<String>>,
+    ) -> Result<Option<Self>, StorageError> {
+        text.filter(|text| !text.trim().is_empty())
+            .map(|text| Self::parse(&text))
+            .transpose()
+            .map_err(StorageError::EnvironmentKey)
     }
 
     /// One new key.
@@ -174,15 +188,15 @@ impl EncryptionKeys {
     }
 
     /// What any of the keys opens, binary or armored.
-    pub(super) fn decrypt(&self, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Sealed> {
+    pub(super) fn decrypt(&self, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, DecryptFailure> {
         let keys = self.identities.iter().map(|key| key as &dyn age::Identity);
         let mut plain = Zeroizing::new(Vec::with_capacity(sealed.len()));
         Decryptor::new_buffered(ArmoredReader::new(sealed))
             .and_then(|file| file.decrypt(keys))
             .and_then(|mut reader| Ok(reader.read_to_end(&mut plain)?))
             .map_err(|error| match error {
-                DecryptError::NoMatchingKeys => Sealed::NoMatchingKey,
-                _ => Sealed::Damaged,
+                DecryptError::NoMatchingKeys => DecryptFailure::NoMatchingKey,
+                _ => DecryptFailure::Damaged,
             })?;
         Ok(plain)
     }

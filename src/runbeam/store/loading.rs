@@ -1,8 +1,9 @@
 //! Finding the token, wherever it is.
 
-use super::choice::{Chosen, say_once};
-use super::error::StoreError;
-use super::{MachineToken, StoreKind, TokenStore, blocking, locked, token};
+use super::backend::StorageBackend;
+use super::error::StorageError;
+use super::selection::{Location, log_once};
+use super::{MachineToken, StoreKind, TOKEN_NAME, TokenStore, blocking, lock, token};
 use crate::files::secret;
 
 impl TokenStore {
@@ -12,41 +13,41 @@ impl TokenStore {
     ///
     /// No store has a token that can be read, and one of them could have: its key is missing, it is
     /// damaged, the chosen store cannot be reached.
-    pub async fn load(&self) -> Result<Option<MachineToken>, StoreError> {
+    pub async fn load(&self) -> Result<Option<MachineToken>, StorageError> {
         let chosen = self.chosen();
-        if chosen == Chosen::Memory {
-            let kept = locked(&self.memory).clone();
+        if chosen == Location::Memory {
+            let kept = self.memory.get(TOKEN_NAME).await?;
             if kept.is_some() || self.kind == StoreKind::Memory {
-                return Ok(kept);
+                return kept.map(|json| self.parse(&json, "memory")).transpose();
             }
         }
         match self.read(chosen).await? {
             Some(token) => Ok(Some(token)),
-            None => self.take_over_what_is_left().await,
+            None => self.migrate_legacy().await,
         }
     }
 
     /// From the file and the keyring.
-    async fn read(&self, chosen: Chosen) -> Result<Option<MachineToken>, StoreError> {
+    async fn read(&self, chosen: Location) -> Result<Option<MachineToken>, StorageError> {
         let mut found = None;
         let mut problem = None;
         match self.load_file().await {
-            Ok(token) => found = token.map(|token| (token, Chosen::File)),
+            Ok(token) => found = token.map(|token| (token, Location::File)),
             Err(error) => problem = Some(error),
         }
         // The file, if it is the choice, is never older than the keyring.
-        if chosen == Chosen::Keyring || found.is_none() {
+        if chosen == Location::Backend || found.is_none() {
             match self.load_keyring().await {
                 Ok(Some(keyring)) => {
                     let counts = found.as_ref().is_none_or(|(file, _)| {
-                        token::keyring_counts(file, &keyring, chosen == Chosen::Keyring)
+                        token::prefer_keyring(file, &keyring, chosen == Location::Backend)
                     });
                     if counts {
-                        found = Some((keyring, Chosen::Keyring));
+                        found = Some((keyring, Location::Backend));
                     }
                 }
                 Ok(None) => {}
-                Err(error) if chosen == Chosen::Keyring => problem = problem.or(Some(error)),
+                Err(error) if chosen == Location::Backend => problem = problem.or(Some(error)),
                 Err(error) => log::debug!("{error}"),
             }
         }
@@ -55,7 +56,7 @@ impl TokenStore {
                 if let Some(problem) = problem {
                     log::warn!("{problem}; the token of another store is used");
                 }
-                *locked(&self.place) = Some(place);
+                *lock(&self.location) = Some(place);
                 Ok(Some(token))
             }
             (None, Some(problem)) => Err(problem),
@@ -63,65 +64,73 @@ impl TokenStore {
         }
     }
 
-    async fn load_file(&self) -> Result<Option<MachineToken>, StoreError> {
+    async fn load_file(&self) -> Result<Option<MachineToken>, StorageError> {
         let Some(file) = self.file.clone() else {
             return Ok(None);
         };
         let place = file.path().display().to_string();
         let before = secret::Mark::of(&file.path());
-        let opened = blocking(move || file.load()).await;
+        let decrypted = blocking(move || file.load()).await;
         // One that cannot be opened is not news again until it changes.
-        locked(&self.seen).file(match &opened {
-            Ok(opened) => opened.as_ref().map(|opened| opened.mark),
+        lock(&self.last_seen).file(match &decrypted {
+            Ok(decrypted) => decrypted.as_ref().map(|decrypted| decrypted.mark),
             Err(_) => before,
         });
-        opened?
-            .map(|opened| token::from_json(&opened.plain, &place, &self.instance))
+        decrypted?
+            .map(|decrypted| self.parse(&decrypted.plain, &place))
             .transpose()
     }
 
-    async fn load_keyring(&self) -> Result<Option<MachineToken>, StoreError> {
-        let secret = self.keyring.get().await?;
-        locked(&self.seen).keyring(secret.as_deref().map(Vec::as_slice));
+    async fn load_keyring(&self) -> Result<Option<MachineToken>, StorageError> {
+        let secret = self.backend.get(TOKEN_NAME).await?;
+        lock(&self.last_seen).keyring(secret.as_deref().map(Vec::as_slice));
         secret
-            .map(|secret| token::from_json(&secret, "keyring", &self.instance))
+            .map(|secret| self.parse(&secret, &self.backend.description()))
             .transpose()
     }
 
-    /// Nobody else of this process saves or clears meanwhile: what they did would be undone.
-    async fn take_over_what_is_left(&self) -> Result<Option<MachineToken>, StoreError> {
-        let (Some(left), file) = (self.left.clone(), self.file.clone()) else {
+    fn parse(&self, json: &[u8], place: &str) -> Result<MachineToken, StorageError> {
+        token::from_json(json, place, &self.instance)
+    }
+
+    /// Under the lock: what another task of this process saves or clears meanwhile must not be
+    /// undone.
+    async fn migrate_legacy(&self) -> Result<Option<MachineToken>, StorageError> {
+        let (Some(legacy), file) = (self.legacy.clone(), self.file.clone()) else {
             return Ok(None);
         };
-        if !left.token.exists() {
+        if !legacy.token.exists() {
             return Ok(None);
         }
-        let _turn = self.turn.lock().await;
+        let _lock = self.write_lock.lock().await;
         if let Some(token) = self.read(self.chosen()).await? {
             return Ok(Some(token));
         }
-        let path = left.token.display().to_string();
-        let found = blocking(move || left.load(file.as_deref())).await;
+        let path = legacy.token.display().to_string();
+        let found = blocking(move || legacy.load(file.as_deref())).await;
         let token = match found {
             Ok(Some(token)) => token,
             Ok(None) => return Ok(None),
             Err(error) => {
-                say_once(
+                log_once(
                     log::Level::Warn,
-                    &format!("a token that the Runbeam library left cannot be read: {error}"),
+                    &format!(
+                        "the token that the published Runbeam SDK left cannot be read: {error}"
+                    ),
                 );
                 return Ok(None);
             }
         };
-        match self.put(&token, None).await {
+        match self.replace(&token, None).await {
             Ok(()) => log::info!(
-                "the token at {path}, which the Runbeam library left, is now kept in {}",
+                "the token at {path}, which the published Runbeam SDK left, is now in {}",
                 self.description()
             ),
             Err(error) => {
-                *locked(&self.place) = Some(Chosen::Memory);
+                *lock(&self.location) = Some(Location::Memory);
                 log::warn!(
-                    "the token at {path}, which the Runbeam library left, is used but cannot be stored: {error}"
+                    "the token at {path}, which the published Runbeam SDK left, is used but cannot \
+                     be stored: {error}"
                 );
             }
         }

@@ -2,8 +2,11 @@
 
 use std::sync::Mutex;
 
+use async_trait::async_trait;
 use zeroize::Zeroizing;
 
+use super::backend::StorageBackend;
+use super::error::StorageError;
 use super::keyring::KeyringError;
 
 #[derive(Debug, Default)]
@@ -30,24 +33,34 @@ impl FakeKeyring {
         self.state.lock().unwrap().secret = Some(secret.to_owned());
     }
 
-    pub(super) fn probe(&self) -> Result<(), KeyringError> {
+    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> Result<T, StorageError> {
+        let mut state = self.state.lock().unwrap();
+        match state.fault.clone() {
+            Some(fault) => Err(fault.into()),
+            None => Ok(act(&mut state)),
+        }
+    }
+}
+
+#[async_trait]
+impl StorageBackend for FakeKeyring {
+    fn description(&self) -> String {
+        "keyring".to_owned()
+    }
+
+    async fn probe(&self) -> Result<(), StorageError> {
         self.with(|_| ())
     }
 
-    pub(super) fn get(&self) -> Result<Option<Zeroizing<Vec<u8>>>, KeyringError> {
+    async fn get(&self, _: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StorageError> {
         self.with(|state| state.secret.clone().map(Zeroizing::new))
     }
 
-    pub(super) fn set(&self, secret: &[u8]) -> Result<(), KeyringError> {
+    async fn set(&self, _: &str, secret: &[u8]) -> Result<(), StorageError> {
         self.with(|state| state.secret = Some(secret.to_owned()))
     }
 
-    pub(super) fn delete(&self) -> Result<(), KeyringError> {
+    async fn delete(&self, _: &str) -> Result<(), StorageError> {
         self.with(|state| state.secret = None)
-    }
-
-    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> Result<T, KeyringError> {
-        let mut state = self.state.lock().unwrap();
-        state.fault.clone().map_or_else(|| Ok(act(&mut state)), Err)
     }
 }

@@ -48,9 +48,9 @@ impl Machine {
         }
     }
 
-    async fn try_open(&self, settings: StoreSettings) -> Result<TokenStore, StoreError> {
-        let keyring = Keyring::Fake(self.keyring.clone());
-        TokenStore::open_with(settings, keyring, Some(self.home.path().to_owned())).await
+    async fn try_open(&self, settings: StoreSettings) -> Result<TokenStore, StorageError> {
+        let home = Some(self.home.path().to_owned());
+        TokenStore::open_with(settings, self.keyring.clone(), home).await
     }
 
     async fn open(&self, kind: StoreKind, key: Option<&str>) -> TokenStore {
@@ -183,7 +183,7 @@ async fn what_cannot_be_had_is_an_error() {
     settings.directory = None;
     assert!(matches!(
         machine.try_open(settings).await,
-        Err(StoreError::NoDirectory)
+        Err(StorageError::NoDirectory)
     ));
     for kind in [StoreKind::Auto, StoreKind::Memory] {
         let error = machine
@@ -222,7 +222,7 @@ async fn without_a_directory_there_is_memory() {
 async fn names_of_instances() {
     let machine = Machine::without_keyring();
     for good in ["edge", "prod-1", "a.b_C", "9"] {
-        assert!(is_instance(good), "{good}");
+        assert!(is_name(good), "{good}");
     }
     for bad in [
         "",
@@ -244,12 +244,12 @@ async fn names_of_instances() {
         assert!(
             matches!(
                 machine.try_open(settings).await,
-                Err(StoreError::Instance(_))
+                Err(StorageError::Instance(_))
             ),
             "{bad:?}"
         );
         assert!(
-            matches!(load_token(bad).await, Err(RunbeamError::Store(_))),
+            matches!(load_token(bad).await, Err(RunbeamError::Storage(_))),
             "{bad:?}"
         );
     }
@@ -295,4 +295,90 @@ async fn nothing_that_is_shown_is_secret() {
         Path::new(&machine.state()).read_dir().is_err(),
         "memory writes nothing"
     );
+}
+
+/// A backend that a program brings.
+#[derive(Debug, Default)]
+struct Vault(MemoryStorage);
+
+#[async_trait::async_trait]
+impl StorageBackend for Vault {
+    fn description(&self) -> String {
+        "vault".to_owned()
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StorageError> {
+        self.0.get(name).await
+    }
+
+    async fn set(&self, name: &str, secret: &[u8]) -> Result<(), StorageError> {
+        if secret.windows(7).any(|part| part == b"refused") {
+            return Err(StorageError::Backend("sealed".into()));
+        }
+        self.0.set(name, secret).await
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), StorageError> {
+        self.0.delete(name).await
+    }
+}
+
+#[tokio::test]
+async fn a_program_brings_a_backend_of_its_own() {
+    let vault = Arc::new(Vault::default());
+    let store = TokenStore::with_backend("edge", vault.clone()).unwrap();
+    assert_eq!(
+        (store.description().as_str(), store.persists()),
+        ("vault", true)
+    );
+    assert_eq!(name(&store).await, None);
+    store.save(&token("one"), None).await.unwrap();
+    let error = store.save(&token("refused"), None).await.unwrap_err();
+    assert_eq!(error.to_string(), "sealed");
+    assert_eq!(
+        name(&store).await.as_deref(),
+        Some("one"),
+        "the old one is as it was"
+    );
+    let other = TokenStore::with_backend("edge", vault.clone()).unwrap();
+    assert_eq!(name(&other).await.as_deref(), Some("one"));
+    // What else the program keeps there is not touched.
+    vault.set("other", b"secret").await.unwrap();
+    store.clear().await.unwrap();
+    assert_eq!(
+        (name(&other).await, other.location()),
+        (None, Some("vault".to_owned()))
+    );
+    assert!(vault.get("other").await.unwrap().is_some());
+    assert!(!format!("{vault:?}").contains("secret"));
+    assert!(matches!(
+        TokenStore::with_backend("a/b", vault),
+        Err(StorageError::Instance(_))
+    ));
+}
+
+#[tokio::test]
+async fn encrypted_files_hold_more_than_one_secret() {
+    let home = tempfile::tempdir().unwrap();
+    let files = EncryptedFileStorage::new(home.path().join("state"), None);
+    files.set("auth", b"first secret").await.unwrap();
+    files.set("user", b"second secret").await.unwrap();
+    for (file, name, secret) in [
+        ("auth.json", "auth", b"first secret".as_slice()),
+        ("user.token.json", "user", b"second secret"),
+    ] {
+        let stored = fs::read(home.path().join("state").join(file)).unwrap();
+        assert!(!stored.windows(6).any(|part| part == b"secret"), "{file}");
+        assert_eq!(&**files.get(name).await.unwrap().unwrap(), secret);
+    }
+    files.delete("auth").await.unwrap();
+    files.delete("auth").await.unwrap();
+    assert!(files.get("auth").await.unwrap().is_none());
+    assert!(files.get("user").await.unwrap().is_some());
+    for bad in ["", "..", "a/b"] {
+        assert!(
+            matches!(files.get(bad).await, Err(StorageError::TokenType(_))),
+            "{bad:?}"
+        );
+    }
 }

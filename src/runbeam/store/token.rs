@@ -5,13 +5,13 @@ use std::cmp::Ordering;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use super::error::StoreError;
+use super::error::StorageError;
 use crate::runbeam::MachineToken;
 
-pub(super) fn to_json(token: &MachineToken) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+pub(super) fn to_json(token: &MachineToken) -> Result<Zeroizing<Vec<u8>>, StorageError> {
     serde_json::to_vec(token)
         .map(Zeroizing::new)
-        .map_err(|error| StoreError::Internal(error.to_string()))
+        .map_err(|error| StorageError::Internal(error.to_string()))
 }
 
 /// What serde has to say could hold a part of the token.
@@ -22,8 +22,8 @@ pub(super) fn from_json(
     json: &[u8],
     place: &str,
     instance: &str,
-) -> Result<MachineToken, StoreError> {
-    let damaged = |_| StoreError::Damaged {
+) -> Result<MachineToken, StorageError> {
+    let damaged = |_| StorageError::Damaged {
         place: place.to_owned(),
         what: "what it holds is no machine token",
     };
@@ -31,9 +31,9 @@ pub(super) fn from_json(
     Ok(token.with_code(instance))
 }
 
-/// Whether the keyring's token counts rather than the file's: the one that was issued later; else
+/// Whether the keyring's token is used rather than the file's: the one that was issued later; else
 /// the one that expires later; else the one of the chosen store.
-pub(super) fn keyring_counts(
+pub(super) fn prefer_keyring(
     file: &MachineToken,
     keyring: &MachineToken,
     keyring_is_chosen: bool,
@@ -88,7 +88,7 @@ mod tests {
                 token("keyring", keyring.0, keyring.1),
             );
             let row = format!("{file:?} {keyring:?} {keyring_is_chosen}");
-            let counts = keyring_counts(&file, &keyring, keyring_is_chosen);
+            let counts = prefer_keyring(&file, &keyring, keyring_is_chosen);
             assert_eq!(counts, want == "keyring", "{row}");
         }
     }
@@ -120,7 +120,8 @@ mod tests {
             (r#","gateway_code":"other""#, "other"),
         ] {
             let json = format!(
-                r#"{{"machine_token":"mt_x","expires_at":"2099-01-01T00:00:00Z","gateway_id":"g"{code}}}"#
+                r#"{{"machine_token":"mt_x","expires_at":"2099-01-01T00:00:00Z",
+                    "gateway_id":"g"{code}}}"#
             );
             let token = from_json(json.as_bytes(), "here", "edge-1").unwrap();
             assert_eq!(token.gateway_code, want, "{json}");

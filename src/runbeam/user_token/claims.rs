@@ -1,13 +1,17 @@
 //! Whom a verified user's token names.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::runbeam::fields::Fields;
+use crate::runbeam::responses::UserInfo;
 
 /// The claims of a user's token that has verified.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
-pub struct UserClaims {
+pub struct JwtClaims {
     /// `iss`: an address, often a long one, on the host of the API.
     pub iss: String,
     /// `sub`: the user's or the team's id. Empty if the token has none.
@@ -22,44 +26,26 @@ pub struct UserClaims {
     pub user: Option<UserInfo>,
     /// Which team they act for.
     pub team: Option<TeamInfo>,
+    #[serde(skip)]
     origin: String,
 }
 
-/// A user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct UserInfo {
-    /// The user's id.
-    pub id: String,
-    /// The user's address; empty if the token does not say.
-    pub email: String,
-    /// The user's name; empty if the token does not say.
-    pub name: String,
-}
-
 /// A team.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TeamInfo {
     /// The team's id.
     pub id: String,
-    /// The team's name; empty if the token does not say.
+    /// The team's name; empty if it is not known.
+    #[serde(default)]
     pub name: String,
 }
 
-impl UserClaims {
+impl JwtClaims {
     pub(super) fn new(claims: Map<String, Value>, origin: String) -> Self {
         let mut claims = Fields::from(claims);
-        let user = claims.take("user").and_then(|user| {
-            let mut user = Fields::of(user, "").ok()?;
-            Some(UserInfo {
-                id: user.text("id")?,
-                email: user.text("email").unwrap_or_default(),
-                name: user.text("name").unwrap_or_default(),
-            })
-        });
+        let user = claims.take("user").and_then(UserInfo::read);
         let team = claims.take("team").and_then(|team| {
-            let mut team = Fields::of(team, "").ok()?;
+            let mut team = Fields::from_object(team, "").ok()?;
             Some(TeamInfo {
                 id: team.text("id")?,
                 name: team.text("name").unwrap_or_default(),
@@ -67,7 +53,7 @@ impl UserClaims {
         });
         let aud = match claims.peek("aud") {
             Some(one) => vec![one],
-            None => claims.texts("aud"),
+            None => claims.strings("aud"),
         };
         Self {
             iss: claims.text("iss").unwrap_or_default(),
@@ -85,5 +71,13 @@ impl UserClaims {
     /// of a trusted issuer.
     pub fn api_base_url(&self) -> String {
         self.origin.clone()
+    }
+
+    /// Whether the token has expired since it was verified.
+    pub fn is_expired(&self) -> bool {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        self.exp <= now.as_secs_f64()
     }
 }

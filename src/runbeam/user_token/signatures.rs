@@ -29,10 +29,10 @@ impl Cloud {
         }
     }
 
-    fn options(&self) -> ValidationOptions {
-        ValidationOptions {
+    fn options(&self) -> JwtValidationOptions {
+        JwtValidationOptions {
             trusted_issuers: vec![self.origin.clone()],
-            ..ValidationOptions::default()
+            ..JwtValidationOptions::default()
         }
     }
 
@@ -69,13 +69,13 @@ fn now() -> f64 {
 }
 
 /// What comes of a token: `passes`, or why not.
-async fn verdict(options: ValidationOptions, token: &str) -> String {
+async fn verdict(options: JwtValidationOptions, token: &str) -> String {
     let tokens = UserTokens::new(options).unwrap();
     match tokens.validate(token).await {
         Ok(_) => "passes".to_owned(),
-        Err(RunbeamError::UserToken(UserTokenProblem::Invalid(reason))) => reason.to_owned(),
-        Err(RunbeamError::UserToken(problem)) => format!("{problem:?}"),
-        Err(RunbeamError::ShortSecret { length, least }) => format!("{length} of {least}"),
+        Err(RunbeamError::JwtValidation(JwtError::Invalid(reason))) => reason.to_owned(),
+        Err(RunbeamError::JwtValidation(problem)) => format!("{problem:?}"),
+        Err(RunbeamError::ShortSecret { length, minimum }) => format!("{length} of {minimum}"),
         Err(RunbeamError::KeySet { url, .. }) => format!("no keys at {url}"),
         Err(other) => panic!("{other}"),
     }
@@ -166,7 +166,7 @@ async fn claims_are_looked_at() {
             "{changes}"
         );
     }
-    let strict = ValidationOptions {
+    let strict = JwtValidationOptions {
         audiences: vec!["cli".to_owned()],
         required_claims: vec!["tenant".to_owned()],
         leeway: Duration::ZERO,
@@ -210,13 +210,13 @@ async fn nobody_is_asked_who_is_not_trusted() {
     assert_eq!((stranger.issuer.fetches(), cloud.issuer.fetches()), (0, 1));
 
     // Each of two vouches for itself; named twice, it is one.
-    let both = ValidationOptions {
+    let both = JwtValidationOptions {
         trusted_issuers: vec![
             cloud.origin.clone(),
             stranger.origin.clone(),
             format!("{}/api", cloud.origin),
         ],
-        ..ValidationOptions::default()
+        ..JwtValidationOptions::default()
     };
     let tokens = UserTokens::new(both.clone()).unwrap();
     assert_eq!(tokens.trusted.len(), 2);
@@ -229,8 +229,8 @@ async fn nobody_is_asked_who_is_not_trusted() {
         "bad_signature"
     );
     // One key set for all, if so told.
-    let elsewhere = ValidationOptions {
-        jwks_url: Some(stranger.issuer.url.clone()),
+    let elsewhere = JwtValidationOptions {
+        jwks_uri: Some(stranger.issuer.url.clone()),
         ..cloud.options()
     };
     assert_eq!(
@@ -248,7 +248,7 @@ async fn nobody_is_asked_who_is_not_trusted() {
 #[tokio::test]
 async fn a_shared_secret_counts_only_when_there_is_one() {
     let cloud = Cloud::start().await;
-    let with = |secret: &str| ValidationOptions {
+    let with = |secret: &str| JwtValidationOptions {
         jwt_secret: Some(secret.to_owned()),
         ..cloud.options()
     };
@@ -271,7 +271,7 @@ async fn a_shared_secret_counts_only_when_there_is_one() {
         "passes"
     );
     assert_eq!(cloud.issuer.fetches(), 1);
-    let named = ValidationOptions {
+    let named = JwtValidationOptions {
         algorithms: vec![JwtAlgorithm::Hs256],
         ..cloud.options()
     };

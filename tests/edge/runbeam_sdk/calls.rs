@@ -1,6 +1,8 @@
 //! Every call: what is sent, and what becomes of the answer.
 
-use harmony::runbeam::{Gateway, MachineToken, RunbeamClient, Service};
+use harmony::runbeam::{
+    Backend, Endpoint, Gateway, MachineToken, Pipeline, RunbeamClient, Service,
+};
 use serde_json::json;
 
 use crate::support::Cloud;
@@ -79,15 +81,19 @@ async fn the_life_of_a_change() {
         cloud.add_change(&format!("c{number}"), "gateway", &format!("number = {number}"));
     }
     cloud.page_size(2);
-    let changes = client.list_changes(&token, GATEWAY_ID).await.unwrap();
+    let listed = client.list_changes_for_gateway(&token, GATEWAY_ID).await.unwrap();
+    let meta = listed.meta.unwrap();
+    assert_eq!((meta.current_page, meta.last_page, meta.total), (3, 3, 5));
+    assert_eq!(listed.links.unwrap().next, None);
+    let changes = listed.data;
     let ids: Vec<&str> = changes.iter().map(|change| change.id.as_str()).collect();
     assert_eq!(ids, ["c1", "c2", "c3", "c4", "c5"]);
     assert_eq!(cloud.requests_to("/changes/").len(), 3, "one a page");
     assert!(changes.iter().all(|change| change.toml_config.is_none()
         && change.status == "pending"
-        && change.change_type == "gateway"));
+        && change.resource_type == "gateway"));
     assert!(changes[0].created_at < changes[4].created_at);
-    let change = client.get_change(&token, "c2").await.unwrap();
+    let change = client.get_change(&token, "c2").await.unwrap().data;
     assert_eq!(change.toml_config.as_deref(), Some("number = 2"));
     assert!(!format!("{change:?}").contains("number"), "a configuration may hold secrets");
     let answer = client.acknowledge_changes(&token, ["c2", "c3", "none"]).await.unwrap();
@@ -108,7 +114,7 @@ async fn the_life_of_a_change() {
         ["c1", "c2", "c3"].map(|id| cloud.change_status(id).unwrap()),
         ["pending", "applied", "failed"]
     );
-    assert_eq!(client.list_changes(&token, GATEWAY_ID).await.unwrap().len(), 3);
+    assert_eq!(client.list_changes(&token).await.unwrap().data.len(), 3);
 }
 
 #[tokio::test]
@@ -150,12 +156,58 @@ async fn resources_are_made_read_changed_and_deleted() {
 }
 
 #[tokio::test]
+async fn endpoints_backends_and_pipelines_have_the_same_calls() {
+    let cloud = Cloud::start();
+    let client = RunbeamClient::new(cloud.url());
+    let token = "1|abc";
+    macro_rules! try_calls {
+        ($type:ident, $create:ident $get:ident $update:ident $list:ident $delete:ident) => {
+            let mut made = client.$create(token, &$type::new("c", "N")).await.unwrap().data;
+            made.description = Some("new".into());
+            made.other.insert("tags".into(), json!(["a"]));
+            client.$update(token, &made.id, &made).await.unwrap();
+            assert_eq!(client.$get(token, &made.id).await.unwrap().data, made);
+            let listed = client.$list(token).await.unwrap();
+            let json = serde_json::to_value(&listed).unwrap();
+            assert_eq!(
+                (&json["data"][0]["tags"], &json["meta"]["total"]),
+                (&json!(["a"]), &json!(1))
+            );
+            client.$delete(token, &made.id).await.unwrap();
+            assert_eq!(client.$get(token, &made.id).await.unwrap_err().status(), Some(404));
+        };
+    }
+    try_calls!(Endpoint, create_endpoint get_endpoint update_endpoint list_endpoints delete_endpoint);
+    try_calls!(Backend, create_backend get_backend update_backend list_backends delete_backend);
+    try_calls!(Pipeline, create_pipeline get_pipeline update_pipeline list_pipelines delete_pipeline);
+}
+
+#[tokio::test]
+async fn references_and_transforms() {
+    let cloud = Cloud::start();
+    let client = RunbeamClient::new(cloud.url());
+    let token = "1|abc";
+    let found = client.resolve_reference(token, "runbeam.acme.id.7").await.unwrap();
+    assert_eq!((&*found.data.id, &*found.data.resource_type), ("7", "ingress"));
+    assert_eq!(found.data.urls, ["https://a.example"]);
+    assert_eq!((&*found.meta.provider, &found.data.other["team_id"]), ("runbeam", &json!("t1")));
+    let unknown = client.resolve_reference(token, "a b&ref=runbeam.acme.id.7").await;
+    assert_eq!(unknown.unwrap_err().status(), Some(404));
+    assert!(
+        cloud.requests().last().unwrap().path.ends_with("?ref=a%20b%26ref%3Drunbeam.acme.id.7")
+    );
+    cloud.add("transforms", json!({ "id": "t", "options": { "instructions": "[]" } }));
+    let transform = client.get_transform(token, "t").await.unwrap().data;
+    assert_eq!(transform.options.unwrap().instructions.as_deref(), Some("[]"));
+}
+
+#[tokio::test]
 async fn configuration_and_status_are_sent() {
     let cloud = Cloud::start();
     let client = RunbeamClient::new(cloud.url());
     let stored = client.store_config("1|abc", "gateway", Some("g1".into()), "a = 1").await.unwrap();
     let data = stored.data.unwrap();
-    assert_eq!((&*data.id, &*data.config_type, &*data.action), ("01k9", "gateway", "updated"));
+    assert_eq!((&*data.id, &*data.model_type, &*data.action), ("01k9", "gateway", "updated"));
     client.store_config("1|abc", "pipeline", None, "b = 2").await.unwrap();
     let bodies: Vec<_> =
         cloud.requests_to("/update").into_iter().map(|request| request.body).collect();

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harmony::runbeam::{ClientOptions, Gateway, RunbeamClient, RunbeamError};
+use harmony::runbeam::{ApiError, ClientOptions, Gateway, RunbeamClient, RunbeamError};
 use serde_json::json;
 
 use crate::support::Cloud;
@@ -88,7 +88,10 @@ async fn a_call_that_never_reached_the_cloud_is_tried_again_whatever_it_is() {
     cloud.stop();
     let error = RunbeamClient::new(cloud.url()).list_gateways(TOKEN).await.unwrap_err();
     assert!(error.is_unreachable() && !error.is_timeout() && error.status().is_none(), "{error}");
-    assert!(matches!(error, RunbeamError::Unreachable { connected: false, .. }), "{error}");
+    assert!(
+        matches!(error, RunbeamError::Api(ApiError::Network { connected: false, .. })),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -106,11 +109,11 @@ async fn errors_tell_what_a_program_needs() {
     assert!(!error.is_rejected() && error.status() == Some(422), "{error}");
     let token = client.authorize_gateway(TOKEN, "g", None, None).await.unwrap().machine_token;
     cloud.revoke_issued_tokens();
-    let error = client.list_changes(&token, GATEWAY_ID).await.unwrap_err();
+    let error = client.list_changes_for_gateway(&token, GATEWAY_ID).await.unwrap_err();
     assert!(error.is_rejected() && error.status() == Some(401), "{error}");
     for bad in ["", "a b", "a\r\nX-Evil: 1", "ä"] {
         let error = client.list_gateways(bad).await.unwrap_err();
-        assert!(matches!(error, RunbeamError::UnusableToken), "{error}");
+        assert!(matches!(error, RunbeamError::Api(ApiError::InvalidToken)), "{error}");
     }
 }
 
@@ -173,7 +176,10 @@ async fn answers_may_vary() {
         json!({ "machine_token": "mt_1", "gateway": {} }),
         json!(null),
     ] {
-        assert!(matches!(answered(bad.clone()).await, Err(RunbeamError::Answer { .. })), "{bad}");
+        assert!(
+            matches!(answered(bad.clone()).await, Err(RunbeamError::Api(ApiError::Parse { .. }))),
+            "{bad}"
+        );
     }
 }
 

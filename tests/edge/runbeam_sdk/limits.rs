@@ -63,10 +63,7 @@ async fn an_answer_that_is_too_large_is_not_read() {
         cloud.recover();
         cloud.fail_at("/gateways", 1, fault);
         let error = client.list_gateways(TOKEN).await.unwrap_err();
-        assert!(
-            matches!(&error, RunbeamError::Answer { problem, .. } if problem.contains("1 MiB")),
-            "{error}"
-        );
+        assert!(error.to_string().contains("is larger than 1 MiB"), "{error}");
     }
     // What the sockets hold counts as taken too.
     assert!(cloud.endless_written() < ENDLESS / 4, "{}", cloud.endless_written());
@@ -103,7 +100,7 @@ async fn a_redirect_leads_to_no_other_host() {
                 client.authorize_gateway(TOKEN, "g", None, None).await.unwrap_err(),
             ] {
                 assert!(
-                    matches!(&error, RunbeamError::Answer { problem, .. } if problem.contains("redirect")),
+                    error.is_malformed_response() && error.to_string().contains("redirect"),
                     "{status} {place}: {error}"
                 );
             }

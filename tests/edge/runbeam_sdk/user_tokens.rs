@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use harmony::runbeam::{
-    JwtAlgorithm, RunbeamError, UserTokenProblem, UserTokens, ValidationOptions,
-    validate_jwt_token, validate_jwt_token_with,
+    JwtAlgorithm, JwtError, JwtValidationOptions, RunbeamError, UserTokens, validate_jwt_token,
 };
 
 use crate::support::Cloud;
@@ -16,14 +15,14 @@ use crate::support::token::Token;
 
 const SECRET: &str = "a-secret-that-is-shared-with-the-cloud";
 
-fn trusting(cloud: &Cloud) -> ValidationOptions {
-    ValidationOptions { trusted_issuers: vec![cloud.url()], ..ValidationOptions::default() }
+fn trusting(cloud: &Cloud) -> JwtValidationOptions {
+    JwtValidationOptions { trusted_issuers: vec![cloud.url()], ..JwtValidationOptions::default() }
 }
 
-fn problem(error: RunbeamError) -> UserTokenProblem {
+fn problem(error: RunbeamError) -> JwtError {
     assert!(error.is_bad_user_token() && !error.is_timeout() && !error.is_unreachable(), "{error}");
     match error {
-        RunbeamError::UserToken(problem) => problem,
+        RunbeamError::JwtValidation(problem) => problem,
         other => panic!("{other}"),
     }
 }
@@ -31,10 +30,10 @@ fn problem(error: RunbeamError) -> UserTokenProblem {
 #[tokio::test]
 async fn the_published_clients_default_address_is_its_https_origin() {
     let cloud = Cloud::start();
-    let published = UserTokens::new(ValidationOptions {
+    let published = UserTokens::new(JwtValidationOptions {
         trusted_issuers: vec!["https://app.runbeam.io".to_owned()],
-        jwks_url: Some(format!("{}/api/.well-known/jwks.json", cloud.url())),
-        ..ValidationOptions::default()
+        jwks_uri: Some(format!("{}/api/.well-known/jwks.json", cloud.url())),
+        ..JwtValidationOptions::default()
     })
     .unwrap();
     let issued = |issuer: &str| cloud.user_token().claim("iss", issuer).sign();
@@ -42,7 +41,7 @@ async fn the_published_clients_default_address_is_its_https_origin() {
     assert_eq!(claims.unwrap().api_base_url(), "https://app.runbeam.io");
     for other in ["http://app.runbeam.io:8080/api", "http://app.runbeam.io.evil.example/api"] {
         let refused = published.validate(issued(other)).await.unwrap_err();
-        assert!(matches!(problem(refused), UserTokenProblem::UntrustedIssuer { .. }), "{other}");
+        assert!(matches!(problem(refused), JwtError::UntrustedIssuer { .. }), "{other}");
     }
 }
 
@@ -77,25 +76,25 @@ async fn a_token_of_a_trusted_issuer_passes() {
     assert_eq!(requests[0].authorization, None, "no token goes where keys come from");
     // The same sets under other options.
     let strict = tokens
-        .with_options(ValidationOptions {
+        .with_options(JwtValidationOptions {
             required_claims: vec!["tenant".into()],
             ..trusting(&cloud)
         })
         .unwrap();
     assert_eq!(
         problem(strict.validate(cloud.user_token().sign()).await.unwrap_err()),
-        UserTokenProblem::Invalid("claim_missing")
+        JwtError::Invalid("claim_missing")
     );
     strict.validate(cloud.user_token().claim("tenant", 1).sign()).await.unwrap();
     let audience = tokens
-        .with_options(ValidationOptions {
+        .with_options(JwtValidationOptions {
             audiences: vec!["runbeam-cli".into()],
             ..trusting(&cloud)
         })
         .unwrap();
     assert_eq!(
         problem(audience.validate(cloud.user_token().sign()).await.unwrap_err()),
-        UserTokenProblem::Invalid("wrong_audience")
+        JwtError::Invalid("wrong_audience")
     );
     audience.validate(cloud.user_token().claim("aud", "runbeam-cli").sign()).await.unwrap();
     assert_eq!(cloud.requests().len(), 1);
@@ -141,7 +140,7 @@ async fn nobody_else_is_trusted_or_even_asked() {
             .await
             .unwrap_err();
         assert!(!error.to_string().contains('\n'), "{error}");
-        assert!(matches!(problem(error), UserTokenProblem::UntrustedIssuer { .. }), "{issuer:?}");
+        assert!(matches!(problem(error), JwtError::UntrustedIssuer { .. }), "{issuer:?}");
     }
     for token in [
         cloud.user_token().without("iss"),
@@ -149,7 +148,7 @@ async fn nobody_else_is_trusted_or_even_asked() {
         cloud.user_token().claim("iss", vec![own.clone()]),
     ] {
         let error = tokens.validate(token.sign()).await.unwrap_err();
-        assert!(matches!(problem(error), UserTokenProblem::UntrustedIssuer { .. }));
+        assert!(matches!(problem(error), JwtError::UntrustedIssuer { .. }));
     }
     // Where the header points, nobody goes either.
     let token = cloud
@@ -159,7 +158,7 @@ async fn nobody_else_is_trusted_or_even_asked() {
     tokens.validate(token.sign()).await.unwrap();
     assert_eq!((elsewhere.accepted(), cloud.requests().len()), (0, 1));
     let nobody = tokens
-        .with_options(ValidationOptions { trusted_issuers: Vec::new(), ..trusting(&cloud) })
+        .with_options(JwtValidationOptions { trusted_issuers: Vec::new(), ..trusting(&cloud) })
         .unwrap();
     nobody.validate(cloud.user_token().sign()).await.unwrap_err();
 }
@@ -169,14 +168,12 @@ async fn the_letters_of_a_trusted_address_may_be_of_either_case() {
     let cloud = Cloud::start();
     let named = cloud.url().replace("http://127.0.0.1", "HTTP://LocalHost") + "/api/";
     let options =
-        ValidationOptions { trusted_issuers: vec![named], ..ValidationOptions::default() };
+        JwtValidationOptions { trusted_issuers: vec![named], ..JwtValidationOptions::default() };
     let issuer = cloud.url().replace("127.0.0.1", "localhost");
-    let claims = validate_jwt_token_with(
-        cloud.user_token().claim("iss", format!("{issuer}/x")).sign(),
-        &options,
-    )
-    .await
-    .unwrap();
+    let claims =
+        validate_jwt_token(cloud.user_token().claim("iss", format!("{issuer}/x")).sign(), &options)
+            .await
+            .unwrap();
     assert_eq!(claims.api_base_url(), issuer);
 }
 
@@ -222,7 +219,7 @@ async fn bad_tokens_are_refused() {
     ];
     for (reason, token) in cases {
         let error = tokens.validate(token.sign()).await.unwrap_err();
-        assert_eq!(problem(error), UserTokenProblem::Invalid(reason), "{token:?}");
+        assert_eq!(problem(error), JwtError::Invalid(reason), "{token:?}");
     }
     for bad in
         ["", "1|abc", "mt_abc", "a.b.c", "a.b", &format!("{}x", good.sign()), &"a".repeat(100_000)]
@@ -232,17 +229,14 @@ async fn bad_tokens_are_refused() {
         assert!(error.is_bad_user_token() && shown.len() < 2000, "{shown}");
     }
     let wider = tokens
-        .with_options(ValidationOptions {
+        .with_options(JwtValidationOptions {
             algorithms: vec![JwtAlgorithm::Rs256, JwtAlgorithm::Rs384, JwtAlgorithm::Hs256],
             ..trusting(&cloud)
         })
         .unwrap();
     let hs256 =
         good.clone().header("alg", "HS256").signed_by(Signer::Hs256(key.public_pem().into_bytes()));
-    assert_eq!(
-        problem(wider.validate(hs256.sign()).await.unwrap_err()),
-        UserTokenProblem::NoSecret
-    );
+    assert_eq!(problem(wider.validate(hs256.sign()).await.unwrap_err()), JwtError::NoSecret);
     wider.validate(good.sign()).await.unwrap();
 }
 
@@ -254,23 +248,23 @@ async fn hs256_needs_a_secret() {
     };
     let validate = async |token: String, secret: Option<&str>| {
         let options =
-            ValidationOptions { jwt_secret: secret.map(str::to_owned), ..trusting(&cloud) };
+            JwtValidationOptions { jwt_secret: secret.map(str::to_owned), ..trusting(&cloud) };
         UserTokens::new(options).unwrap().validate(token).await
     };
     let error = validate(signed(SECRET), None).await.unwrap_err();
     assert!(error.to_string().contains("RUNBEAM_JWT_SECRET"), "{error}");
-    assert_eq!(problem(error), UserTokenProblem::NoSecret);
+    assert_eq!(problem(error), JwtError::NoSecret);
     assert_eq!(validate(signed(SECRET), Some(SECRET)).await.unwrap().sub, "user-1");
     assert_eq!(
         problem(
             validate(signed("another-secret-that-is-long-enough"), Some(SECRET)).await.unwrap_err()
         ),
-        UserTokenProblem::Invalid("bad_signature")
+        JwtError::Invalid("bad_signature")
     );
     let error = validate(signed("short"), Some("short")).await.unwrap_err();
     assert!(
         error.is_bad_user_token()
-            && matches!(error, RunbeamError::ShortSecret { length: 5, least: 32 }),
+            && matches!(error, RunbeamError::ShortSecret { length: 5, minimum: 32 }),
         "{error}"
     );
     // The issuer has to be trusted all the same: its address is where tokens will go.
@@ -281,7 +275,7 @@ async fn hs256_needs_a_secret() {
         .signed_by(Signer::Hs256(SECRET.into()));
     assert!(matches!(
         problem(validate(elsewhere.sign(), Some(SECRET)).await.unwrap_err()),
-        UserTokenProblem::UntrustedIssuer { .. }
+        JwtError::UntrustedIssuer { .. }
     ));
     assert!(cloud.requests().is_empty(), "a secret needs no key set");
     validate(cloud.user_token().sign(), Some(SECRET)).await.unwrap();
@@ -338,8 +332,8 @@ async fn a_key_set_that_is_slow_is_a_matter_of_time() {
 #[tokio::test]
 async fn keys_may_come_from_a_place_of_the_operators() {
     let (cloud, keys) = (Cloud::start(), Cloud::start());
-    let options = ValidationOptions {
-        jwks_url: Some(format!("{}/api/.well-known/jwks.json", keys.url())),
+    let options = JwtValidationOptions {
+        jwks_uri: Some(format!("{}/api/.well-known/jwks.json", keys.url())),
         ..trusting(&cloud)
     };
     UserTokens::new(options).unwrap().validate(cloud.user_token().sign()).await.unwrap();
@@ -355,11 +349,11 @@ fn the_keys_of_the_process_outlive_a_runtime() {
     cloud.fail_at("jwks", 1, Fault::Silence);
     run().block_on(async {
         let options = trusting(&cloud);
-        let unfinished = validate_jwt_token_with(&token, &options);
+        let unfinished = validate_jwt_token(&token, &options);
         assert!(tokio::time::timeout(Duration::from_millis(200), unfinished).await.is_err());
     });
     for _ in 0..3 {
-        let claims = run().block_on(validate_jwt_token_with(&token, &trusting(&cloud))).unwrap();
+        let claims = run().block_on(validate_jwt_token(&token, &trusting(&cloud))).unwrap();
         assert_eq!(claims.sub, "user-1");
     }
     assert_eq!(cloud.requests_to("jwks").len(), 2, "one that was lost, and one for all");
@@ -367,7 +361,7 @@ fn the_keys_of_the_process_outlive_a_runtime() {
     if std::env::var_os("RUNBEAM_API_URL").is_none() {
         let error = run().block_on(validate_jwt_token(&token, 24)).unwrap_err();
         assert!(
-            matches!(problem(error), UserTokenProblem::UntrustedIssuer { trusted, .. } if trusted == ["https://api.runbeam.cloud"])
+            matches!(problem(error), JwtError::UntrustedIssuer { trusted, .. } if trusted == ["https://api.runbeam.cloud"])
         );
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use harmony::runbeam::{
-    EncryptionKeys, MachineToken, StoreError, StoreKind, StoreSettings, TokenStore,
+    EncryptionKeys, MachineToken, StorageError, StoreKind, StoreSettings, TokenStore,
 };
 use tempfile::TempDir;
 
@@ -80,12 +80,12 @@ impl Desk {
             .unwrap();
     }
 
-    fn load(&self, key: Option<&str>) -> Result<Option<MachineToken>, StoreError> {
+    fn load(&self, key: Option<&str>) -> Result<Option<MachineToken>, StorageError> {
         block_on(async { open(&self.state(), key).await?.load().await })
     }
 }
 
-async fn open(directory: &Path, key: Option<&str>) -> Result<TokenStore, StoreError> {
+async fn open(directory: &Path, key: Option<&str>) -> Result<TokenStore, StorageError> {
     let encryption_key = key.map(|key| key.to_owned().into());
     TokenStore::open(StoreSettings {
         instance: "edge".into(),
@@ -153,7 +153,7 @@ fn files_made_by_age_open() {
     }
     desk.sh("rm -f made; age -e -r $(age-keygen -y other) -o made token.json");
     desk.put("made");
-    assert!(matches!(desk.load(Some(&desk.sh("cat id"))), Err(StoreError::NoMatchingKey { .. })));
+    assert!(matches!(desk.load(Some(&desk.sh("cat id"))), Err(StorageError::NoMatchingKey { .. })));
 }
 
 #[test]

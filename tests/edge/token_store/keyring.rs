@@ -185,7 +185,7 @@ fn assert_fallback(home: &Path, socket: Option<&Path>) {
     assert!(saved.outcome.starts_with("saved, encrypted file"), "{saved:?}");
     assert!(saved.milliseconds < PATIENCE_MS, "{saved:?}");
     assert_eq!(
-        saved.log.matches("the keyring is of no use").count(),
+        saved.log.matches("the keyring cannot be used").count(),
         1,
         "said once: {}",
         saved.log

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+const TOKEN: &str = "auth.json";
 const SECRET: &[u8] = b"{\"machine_token\":\"mt_plain\"}";
 
 struct Home {
@@ -24,7 +25,7 @@ impl Home {
     }
 
     fn file(&self, keys: Option<&EncryptionKeys>) -> EncryptedFile {
-        EncryptedFile::new(self.directory(), keys.cloned())
+        EncryptedFile::new(self.directory(), TOKEN_NAME, keys.cloned())
     }
 
     fn read(&self, name: &str) -> String {
@@ -42,7 +43,9 @@ impl Home {
 }
 
 fn loaded(file: &EncryptedFile) -> Option<Vec<u8>> {
-    file.load().unwrap().map(|opened| opened.plain.to_vec())
+    file.load()
+        .unwrap()
+        .map(|decrypted| decrypted.plain.to_vec())
 }
 
 fn mode(path: &Path) -> u32 {
@@ -88,11 +91,11 @@ fn the_variable_needs_no_key_file() {
     assert_eq!(home.names(), [TOKEN]);
     assert!(matches!(
         home.file(Some(&new)).load(),
-        Err(StoreError::NoMatchingKey { .. })
+        Err(StorageError::NoMatchingKey { .. })
     ));
     assert!(matches!(
         home.file(None).load(),
-        Err(StoreError::NoKey { .. })
+        Err(StorageError::NoKey { .. })
     ));
     assert_eq!(home.names(), [TOKEN], "nothing is deleted");
     // Rotation: NEW,OLD reads the old token, and writes the next one for NEW.
@@ -155,7 +158,7 @@ fn a_given_key_whose_token_cannot_be_written_changes_nothing() {
     let given = EncryptionKeys::generate();
     assert!(matches!(
         file.save(b"new", Some(&given)),
-        Err(StoreError::Io { .. })
+        Err(StorageError::Io { .. })
     ));
     assert_eq!(home.read(KEY), key);
     fs::remove_dir(file.path()).unwrap();
@@ -192,7 +195,7 @@ fn a_key_file_that_holds_no_key_is_set_aside_by_the_next_save() {
     file.save(SECRET, None).unwrap();
     for broken in [&b"a passphrase"[..], b"", b"\xff\xfe"] {
         fs::write(home.directory().join(KEY), broken).unwrap();
-        assert!(matches!(file.load(), Err(StoreError::KeyFile { .. })));
+        assert!(matches!(file.load(), Err(StorageError::KeyFile { .. })));
         file.save(b"new", None).unwrap();
         assert_eq!(loaded(&file).unwrap(), b"new");
         assert_eq!(
@@ -214,7 +217,7 @@ fn what_is_no_token_file_is_kept_until_it_is_replaced() {
         &whole[..whole.len() - 1],
     ] {
         fs::write(file.path(), broken).unwrap();
-        assert!(matches!(file.load(), Err(StoreError::Damaged { .. })));
+        assert!(matches!(file.load(), Err(StorageError::Damaged { .. })));
         assert_eq!(fs::read(file.path()).unwrap(), broken);
     }
     file.save(b"new", None).unwrap();
@@ -277,7 +280,7 @@ fn a_writer_that_does_not_end_is_not_waited_for_for_ever() {
     let _held = file.lock().unwrap();
     assert!(matches!(
         file.save(b"new", None),
-        Err(StoreError::Busy { .. })
+        Err(StorageError::Busy { .. })
     ));
     assert_eq!(loaded(&file).unwrap(), SECRET, "readers do not wait");
 }
@@ -301,7 +304,7 @@ fn what_only_an_older_key_opens_is_encrypted_anew_with_the_first() {
     // The old key may go, and opens nothing any more.
     assert_eq!(loaded(&home.file(Some(&new))).unwrap(), SECRET);
     let refused = home.file(Some(&old)).load();
-    assert!(matches!(refused, Err(StoreError::NoMatchingKey { .. })));
+    assert!(matches!(refused, Err(StorageError::NoMatchingKey { .. })));
     // What the first key opens is let be.
     let after = fs::read(file.path()).unwrap();
     assert_eq!(loaded(&file).unwrap(), SECRET);

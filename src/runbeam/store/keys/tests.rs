@@ -167,7 +167,10 @@ fn the_first_encrypts_and_all_decrypt() {
     let (old, new) = (EncryptionKeys::generate(), EncryptionKeys::generate());
     let sealed = old.encrypt(b"a token").unwrap();
     assert!(sealed.starts_with(b"age-encryption.org/v1\n"));
-    assert!(matches!(new.decrypt(&sealed), Err(Sealed::NoMatchingKey)));
+    assert!(matches!(
+        new.decrypt(&sealed),
+        Err(DecryptFailure::NoMatchingKey)
+    ));
     let both = EncryptionKeys::parse(&format!("{},{}", *new.first(), *old.first())).unwrap();
     assert_eq!(both.decrypt(&sealed).unwrap().as_slice(), b"a token");
     let sealed = both.encrypt(b"another").unwrap();
@@ -181,16 +184,19 @@ fn what_is_cut_or_changed_does_not_open() {
     let sealed = key.encrypt(b"a token").unwrap();
     for end in 0..sealed.len() {
         assert!(
-            matches!(key.decrypt(&sealed[..end]), Err(Sealed::Damaged)),
+            matches!(key.decrypt(&sealed[..end]), Err(DecryptFailure::Damaged)),
             "{end}"
         );
     }
     let mut changed = sealed.clone();
     *changed.last_mut().unwrap() ^= 1;
-    assert!(matches!(key.decrypt(&changed), Err(Sealed::Damaged)));
+    assert!(matches!(
+        key.decrypt(&changed),
+        Err(DecryptFailure::Damaged)
+    ));
     assert!(matches!(
         key.decrypt(b"{\"machine_token\": 1}"),
-        Err(Sealed::Damaged)
+        Err(DecryptFailure::Damaged)
     ));
 }
 

@@ -76,14 +76,14 @@ async fn a_keyring_that_was_asked_for_is_not_replaced_by_a_file() {
     let machine = Machine::with_keyring();
     let store = machine.open(StoreKind::Keyring, None).await;
     store.save(&token("one"), None).await.unwrap();
-    machine.keyring.fails_with(Some(KeyringError::Silent));
+    machine.keyring.fails_with(Some(KeyringError::TimedOut));
     for error in [
         store.save(&token("two"), None).await.unwrap_err(),
         store.load().await.unwrap_err(),
         store.clear().await.unwrap_err(),
     ] {
         assert!(
-            matches!(error, StoreError::Keyring(KeyringError::Silent)),
+            matches!(error, StorageError::Keyring(KeyringError::TimedOut)),
             "{error}"
         );
     }
@@ -116,7 +116,13 @@ async fn damage_in_one_store_does_not_hide_the_other() {
 #[tokio::test]
 async fn what_the_library_left_is_read_once() {
     let keys = EncryptionKeys::generate();
-    let json = r#"{"machine_token":"mt_left","expires_at":"2099-01-01T00:00:00+00:00","gateway_id":"id","abilities":[],"issued_at":"2025-01-01T00:00:00+00:00"}"#;
+    let json = r#"{
+        "machine_token": "mt_left",
+        "expires_at": "2099-01-01T00:00:00+00:00",
+        "gateway_id": "id",
+        "abilities": [],
+        "issued_at": "2025-01-01T00:00:00+00:00"
+    }"#;
     for (row, variable) in [("key in the variable", true), ("key beside it", false)] {
         let machine = Machine::without_keyring();
         let left = machine.leave(json, &keys);
@@ -197,7 +203,7 @@ async fn a_change_of_the_keyring_is_noticed_at_intervals() {
     assert!(!agent.changed().await);
     machine.keyring.put(&token::to_json(&token("one")).unwrap());
     assert!(!agent.changed().await, "asked a moment ago");
-    *locked(&agent.seen) = Seen::default();
+    *lock(&agent.last_seen) = LastSeen::default();
     assert!(agent.changed().await);
     assert_eq!(name(&agent).await.as_deref(), Some("one"));
     assert!(!agent.changed().await);

@@ -77,7 +77,7 @@ async fn a_token_that_no_key_opens_is_an_error_until_it_is_replaced() {
     let store = machine.open(StoreKind::Auto, Some(&new)).await;
     assert!(matches!(
         store.load().await,
-        Err(StoreError::NoMatchingKey { .. })
+        Err(StorageError::NoMatchingKey { .. })
     ));
     let rotated = machine
         .open(StoreKind::Auto, Some(&format!("{new},{old}")))

@@ -41,7 +41,8 @@ impl Api {
         let base_url = Some(
             json!({ "base_url": format!("{url}/api"), "changes_path": "/", "full_url": format!("{url}/api") }),
         );
-        let collections = ["gateways", "services", "endpoints", "backends", "pipelines"];
+        let collections =
+            ["gateways", "services", "endpoints", "backends", "pipelines", "transforms"];
         Self {
             url,
             jwk,
@@ -111,7 +112,7 @@ impl Api {
                 self.base_url.clone().map_or_else(not_found, |answer| (200, answer))
             }
             ("POST", ["harmony", "authorize"]) => self.authorize(token, &request.body),
-            ("GET", ["harmony", "changes", _]) => {
+            ("GET", ["harmony", "changes"] | ["harmony", "changes", _]) => {
                 let waiting =
                     self.changes.iter().enumerate().filter(|(_, change)| {
                         !["applied", "failed"].contains(&change.status.as_str())
@@ -144,6 +145,16 @@ impl Api {
                     json!({ "id": "01k9", "type": request.body["type"], "action": "updated" });
                 (200, json!({ "success": true, "message": "stored", "data": stored }))
             }
+            ("GET", ["harmony", "resources", "resolve"]) => match query.strip_prefix("ref=") {
+                Some("runbeam.acme.id.7") => {
+                    let ingress = json!({ "type": "ingress", "id": 7, "name": "api",
+                        "urls": ["https://a.example"], "team_id": "t1" });
+                    let meta =
+                        json!({ "provider": "runbeam", "resolved_at": "2026-01-01T00:00:00Z" });
+                    (200, json!({ "data": ingress, "meta": meta }))
+                }
+                _ => not_found(),
+            },
             ("POST", ["harmony", "status"]) => (200, json!({ "success": true })),
             (method, [collection, rest @ ..])
                 if rest.len() <= 1 && self.resources.contains_key(*collection) =>

@@ -1,4 +1,4 @@
-//! The Keychain of macOS, by the `keyring` crate. Not tested.
+//! The Keychain of macOS and the Credential Manager of Windows, by the `keyring` crate. Not tested.
 //!
 //! Its calls block, perhaps until a person answers; each has a thread of its own that nobody waits
 //! for.
@@ -39,7 +39,7 @@ async fn ask<T: Send + 'static>(
     let (answer, answered) = oneshot::channel();
     let account = account.to_owned();
     let started = thread::Builder::new()
-        .name("keychain".into())
+        .name("keyring".into())
         .spawn(move || {
             let _ = answer.send(Entry::new(SERVICE, &account).and_then(|entry| call(&entry)));
         });

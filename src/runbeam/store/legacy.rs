@@ -1,24 +1,24 @@
-//! The token that the published Runbeam library left: `~/.runbeam/<instance>/runbeam/auth.json`,
+//! The token that the published Runbeam SDK left: `~/.runbeam/<instance>/runbeam/auth.json`,
 //! with the same keys.
 
 use std::path::{Path, PathBuf};
 
-use super::error::StoreError;
+use super::error::StorageError;
 use super::file::EncryptedFile;
-use super::token;
+use super::{TOKEN_NAME, token};
 use crate::runbeam::MachineToken;
 
 /// Where it would be.
 #[derive(Clone, Debug)]
-pub(super) struct Left {
+pub(super) struct LegacyToken {
     instance: String,
-    /// That of the library, with its `encryption.key`.
+    /// Where that SDK keeps its `encryption.key`.
     directory: PathBuf,
     pub(super) token: PathBuf,
 }
 
-impl Left {
-    pub(super) fn by_the_library(home: &Path, instance: &str) -> Self {
+impl LegacyToken {
+    pub(super) fn of_published_sdk(home: &Path, instance: &str) -> Self {
         let directory = home.join(".runbeam").join(instance);
         let token = directory.join("runbeam").join("auth.json");
         Self {
@@ -32,16 +32,16 @@ impl Left {
     pub(super) fn load(
         &self,
         file: Option<&EncryptedFile>,
-    ) -> Result<Option<MachineToken>, StoreError> {
+    ) -> Result<Option<MachineToken>, StorageError> {
         let without_file;
         let file = match file {
             Some(file) => file,
             None => {
-                without_file = EncryptedFile::new(self.directory.clone(), None);
+                without_file = EncryptedFile::new(self.directory.clone(), TOKEN_NAME, None);
                 &without_file
             }
         };
-        let Some(opened) = file.load_left(&self.token, &self.directory)? else {
+        let Some(opened) = file.load_legacy(&self.token, &self.directory)? else {
             return Ok(None);
         };
         let place = self.token.display().to_string();

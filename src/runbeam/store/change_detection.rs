@@ -1,4 +1,4 @@
-//! What this process has last seen of the stores, by which it notices what others put there.
+//! What this process has last read or written, by which it notices what other processes stored.
 
 use std::time::{Duration, Instant};
 
@@ -6,43 +6,43 @@ use ring::digest::{SHA256, digest};
 
 use crate::files::secret::Mark;
 
-/// How often the keyring may be asked.
+/// How often the keyring is read for this.
 const KEYRING_INTERVAL: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct LastSeen {
     file: Option<Mark>,
-    /// A digest: no secret stays here.
+    /// SHA-256 of the secret.
     keyring: Option<[u8; 32]>,
-    asked: Option<Instant>,
+    last_query: Option<Instant>,
 }
 
-impl Seen {
+impl LastSeen {
     pub(super) fn file(&mut self, mark: Option<Mark>) {
         self.file = mark;
     }
 
-    pub(super) fn is_other_file(&self, mark: Option<Mark>) -> bool {
+    pub(super) fn file_changed(&self, mark: Option<Mark>) -> bool {
         self.file != mark
     }
 
     pub(super) fn keyring(&mut self, secret: Option<&[u8]>) {
         self.keyring = secret.map(fingerprint);
-        self.asked = Some(Instant::now());
+        self.last_query = Some(Instant::now());
     }
 
     /// Once per interval.
-    pub(super) fn may_ask_keyring(&mut self) -> bool {
-        let may = self
-            .asked
-            .is_none_or(|asked| asked.elapsed() >= KEYRING_INTERVAL);
-        if may {
-            self.asked = Some(Instant::now());
+    pub(super) fn keyring_due(&mut self) -> bool {
+        let due = self
+            .last_query
+            .is_none_or(|last| last.elapsed() >= KEYRING_INTERVAL);
+        if due {
+            self.last_query = Some(Instant::now());
         }
-        may
+        due
     }
 
-    pub(super) fn is_other_secret(&self, secret: Option<&[u8]>) -> bool {
+    pub(super) fn secret_changed(&self, secret: Option<&[u8]>) -> bool {
         self.keyring != secret.map(fingerprint)
     }
 }

@@ -1,4 +1,4 @@
-//! What comes back: a body of bounded size, and what of an error's answer is kept.
+//! Reading a response: a body of bounded size, and what of an error is kept.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,27 +12,30 @@ use super::request::Request;
 use crate::runbeam::error::RunbeamError;
 use crate::runbeam::origin::printable;
 
-/// The largest answer that is read, in bytes.
+/// The largest response that is read, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
 /// The longest message of the cloud that is kept, in characters.
 const MESSAGE_LIMIT: usize = 300;
-/// The longest `Retry-After` that is told.
+/// A longer `Retry-After` counts as this.
 const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(3600);
 
 /// The body, unless it is too large.
-pub(super) async fn read(request: &Request, mut answer: Response) -> Result<Vec<u8>, RunbeamError> {
-    let too_large = || request.unusable("is larger than 1 MiB".to_owned());
-    if answer
+pub(super) async fn read(
+    request: &Request,
+    mut response: Response,
+) -> Result<Vec<u8>, RunbeamError> {
+    let too_large = || request.malformed("is larger than 1 MiB".to_owned());
+    if response
         .content_length()
         .is_some_and(|length| length > BODY_LIMIT as u64)
     {
         return Err(too_large());
     }
     let mut body = Vec::new();
-    while let Some(chunk) = answer
+    while let Some(chunk) = response
         .chunk()
         .await
-        .map_err(|error| request.unreachable(&error.without_url()))?
+        .map_err(|error| request.network_error(&error.without_url()))?
     {
         if body.len() + chunk.len() > BODY_LIMIT {
             return Err(too_large());
@@ -42,11 +45,10 @@ pub(super) async fn read(request: &Request, mut answer: Response) -> Result<Vec<
     Ok(body)
 }
 
-/// What the cloud says about an error, fit for a log: without the token, should it be repeated
-/// there.
+/// The cloud's message about an error, fit for a log: without the token, should it repeat that.
 pub(super) fn message(body: &[u8], authorization: &HeaderValue) -> String {
-    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
-    let said = answer
+    let response: Value = serde_json::from_slice(body).unwrap_or_default();
+    let message = response
         .get("message")
         .and_then(Value::as_str)
         .unwrap_or_default();
@@ -55,7 +57,7 @@ pub(super) fn message(body: &[u8], authorization: &HeaderValue) -> String {
         .ok()
         .and_then(|text| text.strip_prefix("Bearer "));
     match token {
-        Some(token) => printable(&said.replace(token, "[redacted]"), MESSAGE_LIMIT),
+        Some(token) => printable(&message.replace(token, "[redacted]"), MESSAGE_LIMIT),
         None => String::new(),
     }
 }

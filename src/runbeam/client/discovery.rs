@@ -1,22 +1,19 @@
 //! Where the API begins: asked of the cloud, believed only on the host that was asked.
 
-use serde_json::Value;
-
-use crate::runbeam::fields::Fields;
 use crate::runbeam::origin::Origin;
+use crate::runbeam::responses::BaseUrlResponse;
 
-/// Where the cloud is asked, below the base address, in this order.
-pub(super) const QUESTIONS: [&str; 2] = ["/api/harmony/base-url", "/harmony/base-url"];
+/// The paths below the base address, in this order.
+pub(super) const PATHS: [&str; 2] = ["/api/harmony/base-url", "/harmony/base-url"];
 
 /// The root that the cloud names, if it is on the host that was asked.
-pub(super) fn named(answer: Value, home: &Origin) -> Option<String> {
-    let mut fields = Fields::of(answer, "").ok()?;
-    let base = fields.text("base_url");
-    let root = fields.text("full_url").or(base)?;
-    let origin = Origin::exact(&root)?;
-    if origin != *home {
+pub(super) fn root(response: &BaseUrlResponse, asked: &Origin) -> Option<String> {
+    let root = response.full_url.as_ref().unwrap_or(&response.base_url);
+    let origin = Origin::exact(root)?;
+    if origin != *asked {
         log::warn!(
-            "the cloud at {home} says that its API is at {origin}; that is another host, and is not used"
+            "the cloud at {asked} says that its API is at {origin}; that is another host, and is \
+             not used"
         );
         return None;
     }
@@ -27,7 +24,7 @@ pub(super) fn named(answer: Value, home: &Origin) -> Option<String> {
 }
 
 /// The root when the cloud names none.
-pub(super) fn assumed(base_url: &str) -> String {
+pub(super) fn default_root(base_url: &str) -> String {
     if base_url.ends_with("/api") {
         base_url.to_owned()
     } else {
@@ -40,17 +37,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::runbeam::responses::FromResponse;
 
     #[test]
     fn a_root_is_believed_on_its_own_host_only() {
-        let home = Origin::exact("https://cloud.example").unwrap();
+        let asked = Origin::exact("https://cloud.example").unwrap();
         let cases = [
             (
                 json!({"base_url": "https://cloud.example/api"}),
                 Some("https://cloud.example/api"),
             ),
             (
-                json!({"base_url": "https://cloud.example/api", "changes_path": "/", "full_url": "https://cloud.example:443/v2/"}),
+                json!({
+                    "base_url": "https://cloud.example/api",
+                    "changes_path": "/",
+                    "full_url": "https://cloud.example:443/v2/"
+                }),
                 Some("https://cloud.example:443/v2"),
             ),
             (
@@ -76,13 +78,15 @@ mod tests {
             (json!([]), None),
         ];
         for (answer, expected) in cases {
-            assert_eq!(
-                named(answer.clone(), &home).as_deref(),
-                expected,
-                "{answer}"
-            );
+            let found = BaseUrlResponse::from_response(answer.clone())
+                .ok()
+                .and_then(|response| root(&response, &asked));
+            assert_eq!(found.as_deref(), expected, "{answer}");
         }
-        assert_eq!(assumed("https://c.example"), "https://c.example/api");
-        assert_eq!(assumed("https://c.example/api"), "https://c.example/api");
+        assert_eq!(default_root("https://c.example"), "https://c.example/api");
+        assert_eq!(
+            default_root("https://c.example/api"),
+            "https://c.example/api"
+        );
     }
 }

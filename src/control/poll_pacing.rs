@@ -1,86 +1,31 @@
-//! When the cloud is asked again. Every pause is drawn from its whole range, so that gateways that
-//! were stopped, refused or started at one moment do not come back at one moment.
+//! When the cloud is polled. Every pause is drawn from its whole range, so that a fleet of gateways
+//! that was stopped, refused or started at one moment does not poll at one moment.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 
-/// How far what the cloud asked for is stretched at most, unless polls are further apart.
-const MOST_STRETCHED: Duration = Duration::from_secs(300);
+use crate::runbeam::{Backoff, between};
 
-/// A pause anywhere between the two.
-pub(super) fn between(least: Duration, most: Duration, random: &mut Rng) -> Duration {
-    least + most.saturating_sub(least).mul_f64(random.f64())
-}
-
-/// The pauses after failures: anywhere from 0 to a bound that doubles.
-#[derive(Debug, Clone)]
-pub(super) struct Backoff {
-    first: Duration,
-    most: Duration,
-    /// What comes on top of what the other side asks for goes up to this at least.
-    stretch: Duration,
-    /// What is left of the time in which nobody asks twice.
-    initial_spread: Duration,
-    failures: u32,
-}
-
-impl Backoff {
-    /// The first pause is `first` in the mean; none is longer than `most`, unless the other side
-    /// asks for that.
-    pub(super) fn new(first: Duration, most: Duration) -> Self {
-        Self {
-            first,
-            most,
-            stretch: Duration::ZERO,
-            initial_spread: Duration::ZERO,
-            failures: 0,
-        }
-    }
-
-    /// The pause after one more failure. `asked` is what the other side asked for
-    /// (`Retry-After`): all of it passes first. What follows is anywhere up to as long again (at
-    /// most five minutes), and no shorter than what would follow anyway.
-    pub(super) fn after_failure(&mut self, asked: Option<Duration>, random: &mut Rng) -> Duration {
-        self.failures = self.failures.saturating_add(1).min(31);
-        let mut bound = self.first.saturating_mul(1 << self.failures).min(self.most);
-        if let Some(asked) = asked {
-            bound = bound.max(asked.min(MOST_STRETCHED)).max(self.stretch);
-        }
-        let asked = asked.unwrap_or_default();
-        let least = self.initial_spread.min(bound / 2);
-        between(asked.max(least), asked.saturating_add(bound), random)
-    }
-
-    /// After a success.
-    pub(super) fn reset(&mut self) {
-        self.failures = 0;
-    }
-}
-
-/// When one gateway polls. `now` is the time since this began.
+/// When one gateway polls. `now` is the time since its first pause began.
 #[derive(Debug)]
 pub(super) struct PollPacing {
     interval: Duration,
-    /// Where the first poll lies, and no second one: if it were 0, the second polls of gateways
-    /// that begin together would come on top of the last of their first ones.
+    /// The first poll falls into this time, and no second one: otherwise the second polls of
+    /// gateways that start together would come on top of the last of their first ones.
     initial_spread: Duration,
     failures: Backoff,
 }
 
 impl PollPacing {
-    /// `at_once`: somebody waits for the first poll.
+    /// `at_once`: a command waits for the first poll.
     pub(super) fn new(interval: Duration, failures: Backoff, at_once: bool) -> Self {
         let initial_spread = if at_once { Duration::ZERO } else { interval };
-        // Gateways that are told the same at one moment come back over two intervals at least.
-        let stretch = interval.saturating_mul(2);
         Self {
             interval,
             initial_spread,
-            failures: Backoff {
-                stretch,
-                ..failures
-            },
+            // Gateways that are told the same at one moment come back over two intervals at least.
+            failures: failures.with_min_stretch(interval.saturating_mul(2)),
         }
     }
 
@@ -96,18 +41,19 @@ impl PollPacing {
         between(least, self.interval.saturating_mul(2), random)
     }
 
-    /// The pause after one that did not: all of what the cloud asked for, and more.
+    /// The pause after a poll that failed: all of `retry_after`, and more.
     pub(super) fn after_failure(
         &mut self,
-        asked: Option<Duration>,
+        retry_after: Option<Duration>,
         now: Duration,
         random: &mut Rng,
     ) -> Duration {
-        self.failures.initial_spread = self.initial_spread.saturating_sub(now);
-        self.failures.after_failure(asked, random)
+        let earliest = self.initial_spread.saturating_sub(now);
+        self.failures
+            .after_failure_not_before(earliest, retry_after, random)
     }
 
-    /// Forgets the failures: another token may fare better.
+    /// Forgets the failures, for another token.
     pub(super) fn reset(&mut self) {
         self.failures.reset();
     }
@@ -166,16 +112,6 @@ mod tests {
                 pacing.after_failure(None, LATER, random)
             };
             assert_spread(drawn(failed), 0.0, bound);
-        }
-    }
-
-    #[test]
-    fn what_the_other_side_asks_for_is_stretched_and_never_cut() {
-        for (asked, from, to) in [(1, 1.0, 11.0), (60, 60.0, 120.0), (3600, 3600.0, 3900.0)] {
-            let pause = |random: &mut Rng| {
-                Backoff::new(seconds(5), seconds(300)).after_failure(Some(seconds(asked)), random)
-            };
-            assert_spread(drawn(pause), from, to);
         }
     }
 

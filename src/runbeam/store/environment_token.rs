@@ -28,7 +28,8 @@ pub enum EnvironmentToken {
 pub enum EnvironmentTokenError {
     /// It begins like an object, but is not one.
     #[error(
-        "RUNBEAM_MACHINE_TOKEN: not JSON (line {line}, column {column}); it must be one object, or the bare token"
+        "RUNBEAM_MACHINE_TOKEN: not JSON (line {line}, column {column}); it must be one object, or \
+         the bare token"
     )]
     NotJson {
         /// Counted from 1.
@@ -46,7 +47,8 @@ pub enum EnvironmentTokenError {
     },
     /// Neither an object nor what a header could carry.
     #[error(
-        "RUNBEAM_MACHINE_TOKEN: neither a JSON object nor a bare token: it holds white space, quotes, control characters or letters beyond ASCII; are there quotes around it?"
+        "RUNBEAM_MACHINE_TOKEN: neither a JSON object nor a bare token: it holds white space, \
+         quotes, control characters or letters beyond ASCII; are there quotes around it?"
     )]
     NotAToken,
 }
