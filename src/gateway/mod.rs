@@ -5,6 +5,7 @@
 //! passwords, resolved names, the health of upstreams, counts of requests) is held beside it, in
 //! [`Live`]. Nothing here speaks HTTP or touches a socket, but for the look-up of names.
 
+mod addresses;
 mod backend_status;
 mod cloud_layer;
 mod confusable;
@@ -31,6 +32,7 @@ use crate::auth::Shared;
 use crate::config::{self, AuthSettings, BackendTarget, Bind, Owner};
 use crate::telemetry::Metrics;
 
+pub use addresses::Addresses;
 pub use backend_status::{BackendStatus, UpstreamStatus};
 pub use cloud_layer::LayerChange;
 pub use diff::Diff;
@@ -40,7 +42,7 @@ pub use open_connections::OpenConnections;
 pub use path::{PathError, canonical};
 pub use pipeline::{Backend, Pipeline, Target};
 pub use readings::{has_encoded_slash, other_readings};
-pub use resolver::{Addresses, Resolver};
+pub use resolver::Resolver;
 pub use routes::{Match, RouteSpec, RouteTable};
 pub use stage::Stage;
 pub use tls::{CertificateStatus, ClientCa, Listener, Roots, RootsError, Tickets, system_roots};

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::HeaderValue;
 use http::header::InvalidHeaderValue;
 
+use super::addresses::Addresses;
 use super::open_connections::{ConnectionCounts, OpenConnections};
-use super::resolver::{Addresses, Resolver};
+use super::resolver::Resolver;
 use super::tls::Roots;
 use crate::balance::{Health, HealthKey, HealthRegistry};
 use crate::config::{CheckKind, Ejection, HttpBackend, Reach, UpstreamUrl};

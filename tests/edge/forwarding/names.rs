@@ -213,7 +213,7 @@ fn an_address_that_comes_to_life_is_found_without_a_request_that_fails() {
         assert_eq!(response.status, 200);
         (response.text() == "B").then_some(())
     });
-    assert!(edge.log().contains("takes connections again"), "{}", edge.log());
+    assert!(edge.log().contains("accepts connections again"), "{}", edge.log());
 }
 
 #[test]

@@ -374,7 +374,9 @@ fn a_name_that_leads_to_the_management_api_leads_nowhere() {
     let found = routes.find("h", "/a", &http::Method::GET).unwrap();
     let upstream = found.route.pipeline.backends()[0].upstream().unwrap();
     assert_eq!(upstream.address(), None);
-    upstream.addresses.set("10.1.2.3:9090".parse().unwrap());
+    upstream
+        .addresses
+        .resolved(vec!["10.1.2.3:9090".parse().unwrap()]);
     assert!(upstream.address().is_some() && upstream.addresses_in_order(None).len() == 1);
     for refused in [
         "127.0.0.1:9090",
@@ -385,7 +387,7 @@ fn a_name_that_leads_to_the_management_api_leads_nowhere() {
         "224.0.0.1:9090",
         "0.0.0.0:9090",
     ] {
-        upstream.addresses.set(refused.parse().unwrap());
+        upstream.addresses.resolved(vec![refused.parse().unwrap()]);
         assert_eq!(upstream.address(), None, "{refused}");
         assert!(
             upstream.addresses_in_order(None).is_empty(),
@@ -393,7 +395,9 @@ fn a_name_that_leads_to_the_management_api_leads_nowhere() {
         );
     }
     // It is asked anew each time, so it does not matter when a name begins to lie.
-    upstream.addresses.set("10.1.2.3:9090".parse().unwrap());
+    upstream
+        .addresses
+        .resolved(vec!["10.1.2.3:9090".parse().unwrap()]);
     assert!(upstream.address().is_some());
     house.write(&format!(
         "{LOCAL}[runbeam]\nenabled = false\nbackend_allow = [\"10.2.0.0/16\"]\n"
@@ -404,9 +408,13 @@ fn a_name_that_leads_to_the_management_api_leads_nowhere() {
     assert_eq!(diff.others, ["runbeam"]);
     let gateway = live.gateway();
     let narrowed = gateway.pipelines()[1].backends()[0].upstream().unwrap();
-    narrowed.addresses.set("10.1.2.3:9090".parse().unwrap());
+    narrowed
+        .addresses
+        .resolved(vec!["10.1.2.3:9090".parse().unwrap()]);
     assert_eq!(narrowed.address(), None);
-    narrowed.addresses.set("10.2.2.3:9090".parse().unwrap());
+    narrowed
+        .addresses
+        .resolved(vec!["10.2.2.3:9090".parse().unwrap()]);
     assert!(narrowed.address().is_some());
 }
 
