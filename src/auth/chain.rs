@@ -5,8 +5,6 @@
 //! optional step, unless the step says `fallback_on = "failed"`: then the rest of its group may
 //! try, but the group never passes as anonymous.
 
-mod explain;
-
 use std::sync::Arc;
 
 use super::api_key;
@@ -22,9 +20,8 @@ use super::place::{self, Found};
 use super::places::{Places, VerifiedPlaces};
 use super::presented::Presented;
 use super::shared::Shared;
+use super::trace::Trace;
 use crate::config::{AuthSettings, CredentialLocation, Step};
-
-pub use explain::StepOutcome;
 
 /// The authentication steps of one pipeline, compiled. Built once per configuration.
 #[derive(Debug)]
@@ -95,15 +92,33 @@ impl Chain {
         }
     }
 
+    /// The names of its steps.
+    pub fn steps(&self) -> impl Iterator<Item = &Arc<str>> {
+        let members = self.groups.iter().flat_map(|group| &group.members);
+        members.map(|member| &member.name)
+    }
+
     /// Lets a request in, or says why not.
-    pub async fn admit(&self, request: &Presented<'_>) -> Result<Admission, Denial> {
-        self.admit_at(request, clock::now()).await
+    ///
+    /// # Errors
+    ///
+    /// The denial of the first group that does not let it pass.
+    pub async fn admit(
+        &self,
+        request: &Presented<'_>,
+        trace: &mut Trace,
+    ) -> Result<Admission, Denial> {
+        self.admit_at(request, clock::now(), trace).await
     }
 
     /// The same, for those who want to know no more than who it is. `Ok(None)`: it passes as
     /// anonymous.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::admit`].
     pub async fn authenticate(&self, request: &Presented<'_>) -> Result<Option<Identity>, Denial> {
-        Ok(self.admit(request).await?.identity)
+        Ok(self.admit(request, &mut Trace::off()).await?.identity)
     }
 
     /// Whether [`Chain::admit`] may take long for this request, because a password has to be
@@ -118,15 +133,22 @@ impl Chain {
         &self,
         request: &Presented<'_>,
         now: UnixTime,
+        trace: &mut Trace,
     ) -> Result<Admission, Denial> {
-        if let Some(first) = self.groups.first()
-            && self.repeats(request)
-        {
-            return Err(first.deny(Reason::Repeated.into()));
-        }
         let mut admission = Admission::default();
+        let Some(first) = self.groups.first() else {
+            return Ok(admission);
+        };
+        if let Some(place) = self.repeated(request) {
+            let refusal = Refusal::from(Reason::Repeated);
+            if let Some(member) = first.members.first() {
+                let why = || format!("{} is there more than once", place::named(place));
+                trace.step(&member.name, || rejected(refusal, why()));
+            }
+            return Err(first.deny(refusal));
+        }
         for group in &self.groups {
-            if let Some((identity, verified)) = group.authenticate(request, now).await? {
+            if let Some((identity, verified)) = group.authenticate(request, now, trace).await? {
                 admission.identity.get_or_insert(identity);
                 admission.verified.add(verified);
             }
@@ -134,11 +156,10 @@ impl Chain {
         Ok(admission)
     }
 
-    /// Whether a credential of some kind comes more than once.
-    fn repeats(&self, request: &Presented<'_>) -> bool {
-        self.places
-            .iter()
-            .any(|place| place::find(place, request) == Found::Repeated)
+    /// Where a credential comes more than once.
+    fn repeated(&self, request: &Presented<'_>) -> Option<&CredentialLocation> {
+        let mut places = self.places.iter();
+        places.find(|place| place::find(place, request) == Found::Repeated)
     }
 }
 
@@ -183,11 +204,16 @@ impl Group {
         &self,
         request: &Presented<'_>,
         now: UnixTime,
+        trace: &mut Trace,
     ) -> Result<Option<(Identity, VerifiedPlaces)>, Denial> {
         let mut gravest: Option<Refusal> = None;
-        for member in &self.members {
-            match member.authenticator.authenticate(request, now).await {
-                Outcome::Authenticated(identity) => return Ok(Some((identity, member.verified))),
+        for (index, member) in self.members.iter().enumerate() {
+            let outcome = member.authenticate(request, now, trace).await;
+            match outcome {
+                Outcome::Authenticated(identity) => {
+                    self.skip(index, request, trace);
+                    return Ok(Some((identity, member.verified)));
+                }
                 Outcome::NotPresented => {}
                 Outcome::Rejected(refusal) => {
                     log::debug!("{}: {}", member.name, refusal.reason.as_str());
@@ -197,6 +223,7 @@ impl Group {
                     // A credential that came twice could mean either: no other step makes that
                     // good.
                     if !member.fallback_on_failed || refusal.reason == Reason::Repeated {
+                        self.skip(index, request, trace);
                         break;
                     }
                 }
@@ -206,6 +233,28 @@ impl Group {
             Some(refusal) => Err(self.deny(refusal)),
             None if self.optional => Ok(None),
             None => Err(self.deny(Reason::Missing.into())),
+        }
+    }
+
+    /// Takes down that the rest of the group is passed over, since this member has decided.
+    fn skip(&self, decided: usize, request: &Presented<'_>, trace: &mut Trace) {
+        if !trace.is_on() {
+            return;
+        }
+        let (decided, rest) = (&self.members[decided], &self.members[decided + 1..]);
+        for member in rest {
+            let place = member.authenticator.place();
+            let unverified = place
+                .filter(|place| Some(*place) != decided.authenticator.place())
+                .filter(|place| place::find(place, request) != Found::Nothing);
+            trace.step(&member.name, || match unverified {
+                Some(place) => format!(
+                    "skipped: {} has decided; what {} holds is not verified",
+                    decided.name,
+                    place::named(place)
+                ),
+                None => format!("skipped: {} has decided", decided.name),
+            });
         }
     }
 
@@ -232,6 +281,27 @@ struct Member {
 }
 
 impl Member {
+    async fn authenticate(
+        &self,
+        request: &Presented<'_>,
+        now: UnixTime,
+        trace: &mut Trace,
+    ) -> Outcome {
+        let outcome = self.authenticator.authenticate(request, now).await;
+        trace.step(&self.name, || {
+            let place = self.authenticator.place();
+            match &outcome {
+                Outcome::Authenticated(identity) => authenticated(identity, place),
+                Outcome::NotPresented => not_presented(request, place),
+                Outcome::Rejected(refusal) => {
+                    let why = self.authenticator.why(request, refusal.reason, now);
+                    rejected(*refusal, why.unwrap_or_default())
+                }
+            }
+        });
+        outcome
+    }
+
     /// `None`: not an authentication step.
     fn build(step: &Step, shared: &Shared) -> Result<Option<Self>, BuildCause> {
         let Some(auth) = step.kind.auth() else {
@@ -264,6 +334,35 @@ impl Member {
             realm: auth.realm.clone(),
             authenticator,
         }))
+    }
+}
+
+fn authenticated(identity: &Identity, place: Option<&CredentialLocation>) -> String {
+    let subject = identity.subject().and_then(|subject| subject.to_str().ok());
+    let subject = subject.unwrap_or("nobody by name");
+    match place {
+        Some(place) => format!("authenticated as {subject} by {}", place::named(place)),
+        None => format!("authenticated as {subject}"),
+    }
+}
+
+fn not_presented(request: &Presented<'_>, place: Option<&CredentialLocation>) -> String {
+    match place {
+        None => "nothing presented: no client certificate".to_owned(),
+        Some(place) if place::find(place, request) == Found::Nothing => {
+            format!("nothing presented: no {}", place::named(place))
+        }
+        Some(place) => format!(
+            "nothing presented: what {} holds is of another kind",
+            place::named(place)
+        ),
+    }
+}
+
+fn rejected(refusal: Refusal, why: String) -> String {
+    match why.as_str() {
+        "" => format!("rejected: {}", refusal.reason.as_str()),
+        why => format!("rejected: {}: {why}", refusal.reason.as_str()),
     }
 }
 

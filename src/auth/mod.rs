@@ -37,10 +37,11 @@ mod strict_json;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokens;
+mod trace;
 
 pub(crate) use bearer::is_tchar;
 pub use certificate::{ClientCertificate, PresentedCertificate};
-pub use chain::{Admission, Chain, StepOutcome};
+pub use chain::{Admission, Chain};
 pub use error::BuildError;
 pub(crate) use error::with_causes;
 pub use identity::{AuthMethod, Identity};
@@ -50,6 +51,7 @@ pub use places::{Places, VerifiedPlaces};
 pub use presented::Presented;
 pub use shared::{PasswordsStatus, Shared, SharedError};
 pub use tokens::TokenCacheStatus;
+pub use trace::{Entry, Trace};
 
 pub(crate) use jwt::{DetachedKeys, Unverified};
 

@@ -33,6 +33,16 @@ pub(crate) fn find<'a>(place: &CredentialLocation, request: &Presented<'a>) -> F
     }
 }
 
+/// What an operator calls it.
+pub(crate) fn named(place: &CredentialLocation) -> String {
+    match place {
+        CredentialLocation::Authorization => "Authorization".to_owned(),
+        CredentialLocation::Header(name) => format!("header {name}"),
+        CredentialLocation::Cookie(name) => format!("cookie {name}"),
+        CredentialLocation::Query(name) => format!("query parameter {name}"),
+    }
+}
+
 fn only<'a>(mut credentials: impl Iterator<Item = Cow<'a, [u8]>>) -> Found<'a> {
     match (credentials.next(), credentials.next()) {
         (None, _) => Found::Nothing,

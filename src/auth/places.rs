@@ -1,6 +1,8 @@
 //! The places that the steps of a pipeline read, and what goes on from there to the upstream: only
 //! what a step has verified. What stands in a place that no step reads is the application's.
 
+use super::place::{self, Found};
+use super::presented::Presented;
 use crate::config::CredentialLocation;
 
 /// Places of one pipeline whose content a step has verified.
@@ -50,6 +52,25 @@ impl Places {
         places
             .filter(move |(number, read)| !(read.travels && verified.0 & bit(*number).0 != 0))
             .map(|(_, read)| &read.place)
+    }
+
+    /// What a request carries of that, and why it does not go on. For the operator who asks.
+    pub fn explain_withheld<'a>(
+        &'a self,
+        verified: VerifiedPlaces,
+        request: &'a Presented<'_>,
+    ) -> impl Iterator<Item = String> + 'a {
+        let places = self.0.iter().enumerate();
+        places
+            .filter(|(_, read)| place::find(&read.place, request) != Found::Nothing)
+            .filter_map(move |(number, read)| {
+                let why = match verified.0 & bit(number).0 {
+                    0 => "no step has verified what it holds",
+                    _ if read.travels => return None,
+                    _ => "forward_credential is false",
+                };
+                Some(format!("{}: {why}", place::named(&read.place)))
+            })
     }
 
     /// All of them.

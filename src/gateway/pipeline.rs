@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::auth::{Places, Shared};
 use crate::balance::{HashKey, Pick, Pool};
 use crate::config::{self, BackendTarget, Balance, ConsistentBy, Owner, Reach};
+use crate::policy::Limits;
 use crate::telemetry::{BackendMetrics, Metrics, PipelineMetrics};
 
 use super::stage::{Stage, Stages};
@@ -125,6 +126,11 @@ impl Pipeline {
     /// What a request must pass, in order.
     pub fn stages(&self) -> &[Stage] {
         &self.stages.stages
+    }
+
+    /// The rate limits that count what has passed all of that, and everything else.
+    pub fn limits(&self) -> &Limits {
+        &self.stages.limits
     }
 
     /// Where its steps look for credentials, and which of these the upstream may see.

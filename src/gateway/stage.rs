@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::auth::{Chain, Places, Shared};
 use crate::config::{self, Step, StepKind};
-use crate::policy::{Dump, Filter, Ruleset};
+use crate::policy::{Dump, Filter, Limits, Ruleset};
 
 /// One step; or several that authenticate one after another, which make up one chain.
 #[derive(Debug)]
@@ -17,6 +17,9 @@ pub enum Stage {
     PathFilter(Filter),
     /// `log_dump`.
     LogDump(Dump),
+    /// The rate limits of a `policies` step before the first authentication step: they count every
+    /// attempt, whatever becomes of it.
+    Count(Limits),
 }
 
 impl Stage {
@@ -27,6 +30,7 @@ impl Stage {
             Self::Policies(rules) => vec![rules.step()],
             Self::PathFilter(filter) => vec![filter.step()],
             Self::LogDump(dump) => vec![dump.step()],
+            Self::Count(_) => Vec::new(),
         }
     }
 }
@@ -35,6 +39,8 @@ impl Stage {
 #[derive(Debug)]
 pub(super) struct Stages {
     pub(super) stages: Vec<Stage>,
+    /// The other rate limits of its `policies`: what passes everything is counted under them.
+    pub(super) limits: Limits,
     /// Where its steps look for credentials.
     pub(super) places: Places,
 }
@@ -75,6 +81,7 @@ impl Stages {
         if !errors.is_empty() {
             return Err(errors);
         }
+        let (mut stages, limits) = place_limits(stages);
         let mut places = Places::default();
         for stage in &mut stages {
             if let Stage::Authenticate(chain) = stage {
@@ -86,8 +93,41 @@ impl Stages {
                 dump.hide(places.iter());
             }
         }
-        Ok(Self { stages, places })
+        Ok(Self {
+            stages,
+            limits,
+            places,
+        })
     }
+}
+
+/// Says where the limits of `policies` are counted: those before the first authentication step where
+/// they stand, all others at the end, and none twice.
+fn place_limits(stages: Vec<Stage>) -> (Vec<Stage>, Limits) {
+    let authenticates = |stage: &Stage| matches!(stage, Stage::Authenticate(_));
+    let before = stages.iter().position(authenticates).unwrap_or(0);
+    let mut placed = Vec::with_capacity(stages.len());
+    let mut at_end = Limits::default();
+    for (index, stage) in stages.into_iter().enumerate() {
+        let mut here = Limits::default();
+        if let Stage::Policies(rules) = &stage {
+            let earlier = placed.iter().filter_map(|stage| match stage {
+                Stage::Count(limits) => Some(limits),
+                _ => None,
+            });
+            let limits = if index < before {
+                &mut here
+            } else {
+                &mut at_end
+            };
+            limits.add(rules, earlier);
+        }
+        placed.push(stage);
+        if !here.is_empty() {
+            placed.push(Stage::Count(here));
+        }
+    }
+    (placed, at_end)
 }
 
 #[cfg(test)]

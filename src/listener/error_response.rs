@@ -5,7 +5,7 @@ use http::StatusCode;
 use pingora::protocols::http::date::get_cached_date;
 
 /// An answer behind which the connection is closed.
-pub(super) fn answer(status: u16) -> Vec<u8> {
+pub fn answer(status: u16) -> Vec<u8> {
     let message = match status {
         405 => "the method is not served here",
         408 => "the head did not arrive within 10 seconds",

@@ -20,6 +20,7 @@ use super::close_reason::Cut;
 use super::connection::Connection;
 use super::limiter::Admission;
 use super::limiters::Gates;
+use super::malformed::UNREADABLE;
 use super::refusals::Refusals;
 use super::state::{Phase, Progress};
 use super::stream::Watched;
@@ -154,7 +155,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
             };
             let Some(reused) = self.request(stream, settings, head, shutdown).await else {
                 if let Some(status) = connection.refused() {
-                    refusals.count(status, "unreadable_head");
+                    refusals.count(status, UNREADABLE);
                 }
                 return None;
             };

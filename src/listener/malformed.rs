@@ -5,6 +5,9 @@ use std::io;
 
 use pingora::Error;
 
+/// The label of a head that is one, but that Pingora does not take, and of CONNECT.
+pub const UNREADABLE: &str = "unreadable_head";
+
 /// Why such a request is refused. The connection is closed: where the next one begins is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {

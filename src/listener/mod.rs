@@ -30,11 +30,12 @@ pub use backlog::{Backlog, Hold};
 pub use client_limits::{ClientLimits, InProgress};
 pub use close_reason::Cut;
 pub use connection::{Connection, Served, Stalled};
+pub use error_response::answer;
 pub use guarded::Guarded;
-pub use http1::{MAX_FIELDS, MAX_HEAD};
+pub use http1::{MAX_FIELDS, MAX_HEAD, first_head};
 pub use http2::options as http2_options;
 pub use limiters::Gates;
-pub use malformed::Malformed;
+pub use malformed::{Malformed, UNREADABLE};
 pub use refusals::refused_path;
 pub use state::{Clock, Progress};
 

@@ -37,11 +37,12 @@ pub struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// The same for each way to read the path: what is decided has to hold for all of them.
-    pub(super) fn readings(&self) -> impl Iterator<Item = Self> + use<'a> {
+    /// The same for each other way to read the path, which comes first: what is decided has to hold
+    /// for all of them.
+    pub(super) fn other_readings(&self) -> impl Iterator<Item = (&'a str, Self)> + use<'a> {
         let facts = *self;
         let others = facts.other_paths.iter();
-        std::iter::once(facts).chain(others.map(move |path| Self { path, ..facts }))
+        others.map(move |path| (&**path, Self { path, ..facts }))
     }
 
     /// What of the path follows the endpoint's prefix; begins with a slash.

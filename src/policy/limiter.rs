@@ -13,6 +13,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use super::check::counted;
+use super::limits::Limit;
 use crate::config::{Owner, RateLimit};
 
 /// Clients that are counted at once, over all limits. One takes about 250 bytes.
@@ -30,9 +31,9 @@ type Counts = Cache<Key, Arc<Count>>;
 
 /// One client under one limit.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Key {
-    limit: Arc<str>,
-    client: Option<IpAddr>,
+pub(super) struct Key {
+    pub(super) limit: Arc<str>,
+    pub(super) client: Option<IpAddr>,
 }
 
 struct Count {
@@ -40,9 +41,49 @@ struct Count {
     state: Mutex<State>,
 }
 
+/// The window begins with the first request that is counted.
 struct State {
     since: Instant,
     requests: u32,
+}
+
+impl State {
+    /// How many requests were counted in the window at hand.
+    fn used(&self, window: Duration, now: Instant) -> u32 {
+        if now.saturating_duration_since(self.since) < window {
+            self.requests
+        } else {
+            0
+        }
+    }
+}
+
+impl Limit {
+    /// Whether a count has no token left, if no limit that comes earlier in the pipeline has none.
+    fn look(&self, state: &State, now: Instant, over: &mut Option<OverLimit>) {
+        let RateLimit {
+            max_requests,
+            window,
+        } = self.settings;
+        if state.used(window, now) >= max_requests
+            && over.is_none_or(|over| self.place < over.place)
+        {
+            let elapsed = now.saturating_duration_since(state.since);
+            *over = Some(OverLimit {
+                place: self.place,
+                wait: window.saturating_sub(elapsed),
+            });
+        }
+    }
+}
+
+/// A limit without a token left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OverLimit {
+    /// Where the limit stands among those that were asked for.
+    pub(super) place: usize,
+    /// For how long it will have none.
+    pub(super) wait: Duration,
 }
 
 impl Default for Limiters {
@@ -66,27 +107,39 @@ impl Limiters {
         }
     }
 
-    /// Counts a request, or says for how long there is no room for it. One without room is not
-    /// counted.
+    /// Takes a token of each of these limits, or none at all: a request that one of them refuses
+    /// does not count against the others. Where several have no token left, the first in the order
+    /// of the pipeline answers.
+    ///
+    /// All counts are locked from the look at the first to the change of the last, so no other
+    /// request ever sees half of this one. They are locked in the order of their names, which is the
+    /// same for every request.
     pub(super) fn take(
         &self,
-        owner: Owner,
-        limit: &Arc<str>,
-        settings: RateLimit,
+        limits: &[Limit],
         client: Option<IpAddr>,
         now: Instant,
-    ) -> Result<(), Duration> {
-        let key = Key {
-            limit: limit.clone(),
-            client: client.map(counted),
+    ) -> Result<(), OverLimit> {
+        let mut over = None;
+        self.take_each(limits, client.map(counted), now, &mut over);
+        over.map_or(Ok(()), Err)
+    }
+
+    /// Takes the tokens on the way back, once every count is locked and known to have one.
+    fn take_each(
+        &self,
+        limits: &[Limit],
+        client: Option<IpAddr>,
+        now: Instant,
+        over: &mut Option<OverLimit>,
+    ) {
+        let Some((limit, others)) = limits.split_first() else {
+            return;
         };
-        let counts = match owner {
-            Owner::Local => &self.local,
-            Owner::Cloud => &self.cloud,
-        };
-        let count = counts.get_with(key, || {
+        let window = limit.settings.window;
+        let count = self.counts(limit.owner).get_with(limit.key(client), || {
             Arc::new(Count {
-                window: settings.window,
+                window,
                 state: Mutex::new(State {
                     since: now,
                     requests: 0,
@@ -94,18 +147,43 @@ impl Limiters {
             })
         });
         let mut state = count.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let elapsed = now.saturating_duration_since(state.since);
-        if elapsed >= settings.window {
-            *state = State {
-                since: now,
-                requests: 0,
-            };
+        limit.look(&state, now, over);
+        self.take_each(others, client, now, over);
+        if over.is_none() {
+            let used = state.used(window, now);
+            if used == 0 {
+                state.since = now;
+            }
+            state.requests = used + 1;
         }
-        if state.requests < settings.max_requests {
-            state.requests += 1;
-            Ok(())
-        } else {
-            Err(settings.window.saturating_sub(elapsed))
+    }
+
+    /// Whether [`Self::take`] would find a token of each, and how many requests each has room for.
+    /// Takes none.
+    pub(super) fn look(
+        &self,
+        limits: &[Limit],
+        client: Option<IpAddr>,
+        now: Instant,
+    ) -> (Vec<u32>, Result<(), OverLimit>) {
+        let mut over = None;
+        let client = client.map(counted);
+        let left = limits.iter().map(|limit| {
+            let Some(count) = self.counts(limit.owner).get(&limit.key(client)) else {
+                return limit.settings.max_requests;
+            };
+            let state = count.state.lock().unwrap_or_else(PoisonError::into_inner);
+            limit.look(&state, now, &mut over);
+            let used = state.used(limit.settings.window, now);
+            limit.settings.max_requests.saturating_sub(used)
+        });
+        (left.collect(), over.map_or(Ok(()), Err))
+    }
+
+    fn counts(&self, owner: Owner) -> &Counts {
+        match owner {
+            Owner::Local => &self.local,
+            Owner::Cloud => &self.cloud,
         }
     }
 
@@ -144,116 +222,4 @@ impl Expiry<Key, Arc<Count>> for Idle {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TWO_A_MINUTE: RateLimit = RateLimit {
-        max_requests: 2,
-        window: Duration::from_secs(60),
-    };
-
-    const LOCAL: Owner = Owner::Local;
-
-    fn ip(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
-    }
-
-    #[test]
-    fn a_window_begins_with_its_first_request_and_ends_as_a_whole() {
-        let limiters = Limiters::default();
-        let limit = Arc::from("p r");
-        let start = Instant::now();
-        let take = |after| {
-            let now = start + Duration::from_secs(after);
-            limiters.take(LOCAL, &limit, TWO_A_MINUTE, ip("10.0.0.1"), now)
-        };
-        assert_eq!(take(0), Ok(()));
-        assert_eq!(take(10), Ok(()));
-        assert_eq!(take(20), Err(Duration::from_secs(40)));
-        assert_eq!(take(59), Err(Duration::from_secs(1)));
-        assert_eq!(take(60), Ok(()));
-        assert_eq!(take(61), Ok(()));
-        assert_eq!(take(119), Err(Duration::from_secs(1)));
-    }
-
-    #[test]
-    fn clients_and_limits_are_counted_apart() {
-        let limiters = Limiters::default();
-        let now = Instant::now();
-        let take =
-            |limit: &str, client| limiters.take(LOCAL, &limit.into(), TWO_A_MINUTE, client, now);
-        for _ in 0..2 {
-            assert!(take("a", ip("10.0.0.1")).is_ok());
-        }
-        assert!(take("a", ip("10.0.0.1")).is_err());
-        assert!(take("a", ip("::ffff:10.0.0.1")).is_err());
-        assert!(take("a", ip("10.0.0.2")).is_ok());
-        assert!(take("b", ip("10.0.0.1")).is_ok());
-        assert!(take("a", ip("2001:db8::1")).is_ok());
-        assert!(take("a", ip("2001:db8::2")).is_ok());
-        assert!(take("a", ip("2001:db8::3")).is_err());
-        assert!(take("a", ip("2001:db8:0:1::1")).is_ok());
-        assert!(take("a", None).is_ok());
-    }
-
-    #[test]
-    fn the_cloud_counts_for_itself() {
-        let limiters = Limiters::bounded(100);
-        let (limit, now) = (Arc::from("p r"), Instant::now());
-        let take = |owner, client| limiters.take(owner, &limit, TWO_A_MINUTE, client, now);
-        for _ in 0..2 {
-            assert!(take(Owner::Cloud, ip("10.0.0.1")).is_ok());
-        }
-        assert!(take(Owner::Cloud, ip("10.0.0.1")).is_err());
-        for _ in 0..2 {
-            assert!(take(LOCAL, ip("10.0.0.1")).is_ok());
-        }
-        // Nor does it push local counts out.
-        for index in 0..5_000_u32 {
-            let _ = take(Owner::Cloud, Some(IpAddr::V4((0x0a00_0000 + index).into())));
-        }
-        assert!(take(LOCAL, ip("10.0.0.1")).is_err());
-    }
-
-    #[test]
-    fn other_settings_go_on_with_the_count() {
-        let limiters = Limiters::default();
-        let limit = Arc::from("p r");
-        let now = Instant::now();
-        let take = |max_requests| {
-            let settings = RateLimit {
-                max_requests,
-                ..TWO_A_MINUTE
-            };
-            let limiters = limiters.clone();
-            limiters.take(LOCAL, &limit, settings, ip("10.0.0.1"), now)
-        };
-        assert!(take(2).is_ok() && take(2).is_ok() && take(2).is_err());
-        assert!(take(3).is_ok() && take(3).is_err() && take(1).is_err());
-    }
-
-    #[test]
-    fn the_state_is_bounded_and_keeps_the_busiest() {
-        let limiters = Limiters::bounded(100);
-        let limit = Arc::from("p r");
-        let now = Instant::now();
-        let busy = ip("192.0.2.1");
-        for index in 0..5_000_u32 {
-            let client = Some(IpAddr::V4((0x0a00_0000 + index).into()));
-            assert!(
-                limiters
-                    .take(LOCAL, &limit, TWO_A_MINUTE, client, now)
-                    .is_ok()
-            );
-            if index % 10 == 0 {
-                let _ = limiters.take(LOCAL, &limit, TWO_A_MINUTE, busy, now);
-            }
-        }
-        assert!(limiters.clients() <= 100);
-        assert!(
-            limiters
-                .take(LOCAL, &limit, TWO_A_MINUTE, busy, now)
-                .is_err()
-        );
-    }
-}
+mod tests;

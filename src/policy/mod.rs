@@ -10,6 +10,7 @@ mod dump;
 mod facts;
 mod field_name;
 mod limiter;
+mod limits;
 mod ruleset;
 #[cfg(test)]
 mod testing;
@@ -19,4 +20,5 @@ pub use dump::Dump;
 pub use facts::Facts;
 pub use field_name::{is_ambiguous, reads_as};
 pub use limiter::Limiters;
-pub use ruleset::{Filter, Refused, Ruleset};
+pub use limits::{Limits, Room};
+pub use ruleset::{Denied, Filter, Finding, Refused, Ruleset};

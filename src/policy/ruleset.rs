@@ -1,12 +1,12 @@
 //! The rules of one step, and the verdict over all of them.
 
+use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::check;
 use super::facts::Facts;
-use super::limiter::Limiters;
-use crate::config::{Check, Effect, Owner, PathFilter, PathPattern, Policies, RateLimit, Rule};
+use super::limits::Limit;
+use crate::config::{Check, Effect, PathFilter, PathPattern, Policies, Rule};
 
 /// Why a request does not pass. What exactly refused it is for the log alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,12 +50,66 @@ pub struct Ruleset {
     limits: Vec<Limit>,
 }
 
-#[derive(Debug)]
-struct Limit {
-    /// Policy and rule: what counts go on under when a configuration is replaced.
-    name: Arc<str>,
-    owner: Owner,
-    settings: RateLimit,
+/// What one rule says of a request, for those who want to know every one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finding<'a> {
+    /// The rule's name.
+    pub rule: &'a str,
+    /// The reading of the path that it looked at.
+    pub path: &'a str,
+    /// `None`: it does not match.
+    pub effect: Option<Effect>,
+}
+
+impl fmt::Display for Finding<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let says = match self.effect {
+            Some(Effect::Allow) => "allows",
+            Some(Effect::Deny) => "denies",
+            None => "does not match",
+        };
+        write!(f, "rule {:?} {says} {}", self.rule, self.path)
+    }
+}
+
+/// What does not let a request pass. For the log and for `explain` alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Denied<'a> {
+    by: By<'a>,
+    /// Of several readings of the path the one that does not pass; `None`: the path itself.
+    reading: Option<&'a str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By<'a> {
+    Rule(&'a str),
+    NoRule,
+    Pattern(&'a PathPattern),
+    NoPattern,
+}
+
+impl fmt::Display for Denied<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.by {
+            By::Rule(rule) => write!(f, "rule {rule:?} denies"),
+            By::NoRule => f.write_str("no rule allows"),
+            By::Pattern(pattern) => write!(f, "pattern {pattern:?} denies"),
+            By::NoPattern => f.write_str("no pattern matches"),
+        }?;
+        match self.reading {
+            Some(path) => write!(f, " the path read as {path}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<Denied<'_>> for Refused {
+    fn from(denied: Denied<'_>) -> Self {
+        match denied.by {
+            By::Rule(_) | By::NoRule => Self::Denied,
+            By::Pattern(_) | By::NoPattern => Self::Filtered,
+        }
+    }
 }
 
 impl Ruleset {
@@ -70,6 +124,7 @@ impl Ruleset {
                         name: format!("{} {}", policy.name, rule.name).into(),
                         owner: policy.owner,
                         settings,
+                        place: limits.len(),
                     }),
                     _ => rules.push(rule.clone()),
                 }
@@ -87,82 +142,56 @@ impl Ruleset {
         &self.step
     }
 
-    /// Passes what at least one rule allows and none denies, by every reading of its path, as long as
-    /// there is room under every limit. Only what the other rules let pass is counted, once.
-    pub fn decide(&self, facts: &Facts<'_>, limiters: &Limiters) -> Result<(), Refused> {
-        if let Err(denied) = self.verdict(facts) {
-            log::debug!("{}: {denied}", self.step);
-            return Err(Refused::Denied);
-        }
-        for limit in &self.limits {
-            let Limit {
-                name,
-                owner,
-                settings,
-            } = limit;
-            let room = limiters.take(*owner, name, *settings, facts.client, facts.now);
-            if let Err(wait) = room {
-                log::debug!("{}: over limit {}", self.step, limit.name);
-                return Err(Refused::Limited {
-                    retry_after: whole_seconds(wait),
-                });
-            }
-        }
-        Ok(())
+    /// Those that a request is counted under which it lets pass, the heavier ones first.
+    pub(super) fn limits(&self) -> &[Limit] {
+        &self.limits
     }
 
-    /// The same in words, without counting: whether the request goes on, and why.
-    pub fn explain(&self, facts: &Facts<'_>) -> (bool, String) {
-        match self.verdict(facts) {
-            Err(denied) => (false, denied.to_string()),
-            Ok(rule) if self.limits.is_empty() => (true, format!("rule {:?} allows", rule.name)),
-            Ok(rule) => {
-                let limits: Vec<&str> = self.limits.iter().map(|limit| &*limit.name).collect();
-                let limits = limits.join(", ");
-                (
-                    true,
-                    format!("rule {:?} allows, counted as {limits}", rule.name),
-                )
-            }
-        }
-    }
-
-    /// The first rule that allows, if none denies, by every reading of the path.
-    fn verdict(&self, facts: &Facts<'_>) -> Result<&Rule, Denied<'_>> {
-        let rule = self.verdict_of_one(facts)?;
-        for reading in facts.readings().skip(1) {
-            self.verdict_of_one(&reading)?;
+    /// Passes what at least one rule allows and none denies, by every reading of its path, and names
+    /// that rule: the first one for the path itself. Every rule that is looked at is `noted`. Limits
+    /// are another matter: see [`Limits`](super::Limits).
+    ///
+    /// # Errors
+    ///
+    /// What denies it.
+    pub fn decide<'a>(
+        &'a self,
+        facts: &Facts<'a>,
+        mut noted: impl FnMut(Finding<'a>),
+    ) -> Result<&'a str, Denied<'a>> {
+        let rule = self.decide_one(facts, None, &mut noted)?;
+        for (reading, facts) in facts.other_readings() {
+            self.decide_one(&facts, Some(reading), &mut noted)?;
         }
         Ok(rule)
     }
 
-    fn verdict_of_one(&self, facts: &Facts<'_>) -> Result<&Rule, Denied<'_>> {
+    fn decide_one<'a>(
+        &'a self,
+        facts: &Facts<'a>,
+        reading: Option<&'a str>,
+        noted: &mut impl FnMut(Finding<'a>),
+    ) -> Result<&'a str, Denied<'a>> {
         let mut allowing = None;
-        for rule in &self.rules {
-            match check::finding(&rule.check, facts) {
-                Some(Effect::Deny) => return Err(Denied::By(&rule.name)),
-                Some(Effect::Allow) => allowing = allowing.or(Some(rule)),
+        for Rule { name, check, .. } in &self.rules {
+            let effect = check::finding(check, facts);
+            noted(Finding {
+                rule: name,
+                path: facts.path,
+                effect,
+            });
+            match effect {
+                Some(Effect::Deny) => {
+                    let by = By::Rule(name);
+                    return Err(Denied { by, reading });
+                }
+                Some(Effect::Allow) => allowing = allowing.or(Some(&**name)),
                 None => {}
             }
         }
-        allowing.ok_or(Denied::ByNone)
+        let by = By::NoRule;
+        allowing.ok_or(Denied { by, reading })
     }
-}
-
-/// What denies a request.
-#[derive(Debug, thiserror::Error)]
-enum Denied<'r> {
-    #[error("rule {0:?} denies")]
-    By(&'r str),
-    #[error("no rule allows")]
-    ByNone,
-}
-
-fn whole_seconds(wait: Duration) -> u32 {
-    let up = u64::from(wait.subsec_nanos() > 0);
-    u32::try_from(wait.as_secs() + up)
-        .unwrap_or(u32::MAX)
-        .max(1)
 }
 
 /// The rules of one `path-filter` step.
@@ -187,42 +216,36 @@ impl Filter {
     }
 
     /// Passes a request if the first rule that matches what follows the endpoint's prefix allows
-    /// it, by every reading of its path.
-    pub fn decide(&self, facts: &Facts<'_>) -> Result<(), Refused> {
-        match self.verdict(facts) {
-            Some((Effect::Allow, _)) => Ok(()),
-            _ => Err(Refused::Filtered),
+    /// it, by every reading of its path. Names the pattern that allows the path itself.
+    ///
+    /// # Errors
+    ///
+    /// What denies it.
+    pub fn decide<'a>(&'a self, facts: &Facts<'a>) -> Result<&'a PathPattern, Denied<'a>> {
+        let pattern = self.decide_one(facts, None)?;
+        for (reading, facts) in facts.other_readings() {
+            self.decide_one(&facts, Some(reading))?;
         }
+        Ok(pattern)
     }
 
-    /// The same in words: whether the request goes on, and why.
-    pub fn explain(&self, facts: &Facts<'_>) -> (bool, String) {
-        match self.verdict(facts) {
-            Some((Effect::Allow, pattern)) => (true, format!("pattern {pattern:?} allows")),
-            Some((Effect::Deny, pattern)) => (false, format!("pattern {pattern:?} denies")),
-            None => (false, "no pattern matches".to_owned()),
-        }
-    }
-
-    /// The rule that decides: of the readings of the path, the first that does not pass counts.
-    fn verdict(&self, facts: &Facts<'_>) -> Option<&(Effect, PathPattern)> {
-        let rule = self.first(facts)?;
-        for reading in facts.readings().skip(1) {
-            let of_reading = self.first(&reading)?;
-            if rule.0 == Effect::Allow && of_reading.0 == Effect::Deny {
-                return Some(of_reading);
-            }
-        }
-        Some(rule)
-    }
-
-    fn first(&self, facts: &Facts<'_>) -> Option<&(Effect, PathPattern)> {
+    fn decide_one<'a>(
+        &'a self,
+        facts: &Facts<'a>,
+        reading: Option<&'a str>,
+    ) -> Result<&'a PathPattern, Denied<'a>> {
         let path = facts.subpath();
         let mut rules = self.settings.rules.iter();
-        rules.find(|(effect, pattern)| match effect {
+        let first = rules.find(|(effect, pattern)| match effect {
             Effect::Allow => pattern.is_match(path),
             Effect::Deny => pattern.covers(path, facts.case_sensitive_paths),
-        })
+        });
+        let by = match first {
+            Some((Effect::Allow, pattern)) => return Ok(pattern),
+            Some((Effect::Deny, pattern)) => By::Pattern(pattern),
+            None => By::NoPattern,
+        };
+        Err(Denied { by, reading })
     }
 }
 

@@ -4,14 +4,16 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use http::Method;
 use http::header::{self, HeaderName};
-use pingora::http::RequestHeader;
 use pingora_proxy::{ProxyHttp, Session};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::Edge;
-use crate::auth::{CredentialLocation, StepOutcome};
+use crate::auth::{CredentialLocation, Entry, Places, Trace};
 use crate::gateway::{Route, Stage, Upstream};
+use crate::listener::{self, UNREADABLE};
+use crate::policy::Limits;
 use crate::proxy::forward::target;
 use crate::proxy::request::context::Context;
 
@@ -21,10 +23,13 @@ const STREAM: usize = 256 * 1024;
 /// What becomes of a request.
 #[derive(Debug)]
 pub struct Explanation {
+    /// The canonical path, and what else servers may take it for; `None`: the request never got
+    /// that far.
+    pub path: Option<String>,
     /// Pipeline, endpoint and prefix; `None`: no route, or the request never got that far.
     pub route: Option<String>,
-    /// Each step, in order.
-    pub steps: Vec<StepOutcome>,
+    /// Steps and rate limits, in order.
+    pub entries: Vec<Entry>,
     /// What happens in the end.
     pub end: End,
 }
@@ -38,6 +43,8 @@ pub enum End {
         head: Vec<String>,
         /// The stable label of the reason, if it was refused.
         reason: Option<&'static str>,
+        /// What exactly is wrong with the head or the path.
+        causes: Vec<String>,
     },
     /// The upstream gets this request and decides.
     Forwarded {
@@ -45,12 +52,18 @@ pub enum End {
         upstream: String,
         /// Request line and header fields, credentials masked.
         head: Vec<String>,
+        /// Where credentials stand that the upstream does not get, and why.
+        withheld: Vec<String>,
     },
 }
 
 impl Edge {
     /// Explains a request that came in at `local` from `peer`. `head` is a whole HTTP/1.1 request
-    /// head.
+    /// head, which is read as the listener reads one.
+    ///
+    /// # Errors
+    ///
+    /// Those of Pingora's, where the answer cannot be made.
     pub async fn explain(
         &self,
         head: &[u8],
@@ -60,27 +73,50 @@ impl Edge {
         let (mut client, server) = duplex(STREAM);
         // The stream is larger than what is written, so this cannot block.
         let _ = client.write_all(&head[..head.len().min(STREAM / 2)]).await;
+        let (server, head) = match listener::first_head(server).await {
+            Ok(begun) => begun,
+            Err(malformed) => {
+                return Ok(Explanation::unread(malformed.status(), malformed.reason()));
+            }
+        };
         let mut session = Session::new_h1(Box::new(server));
-        session.read_request().await?;
+        session.set_pipelined_prefix(head);
+        match session.read_request().await {
+            Ok(_) if session.req_header().method != Method::CONNECT => {}
+            Ok(_) => return Ok(Explanation::unread(405, UNREADABLE)),
+            Err(_) => return Ok(Explanation::unread(400, UNREADABLE)),
+        }
         let mut ctx = self.new_ctx();
         ctx.local = Some(local);
         ctx.peer = Some(peer);
         ctx.tls = self.live.gateway().tls(local).is_some();
-        let answered = self.answers(&mut session, &mut ctx).await?;
-        let steps = match &ctx.route {
-            Some(route) => outcomes(session.req_header(), &ctx, route).await,
-            None => Vec::new(),
-        };
+        let mut trace = Trace::on();
+        let answered = self.answers(&mut session, &mut ctx, &mut trace).await?;
+        let (mut entries, causes) = trace.finish();
+        if let Some(route) = &ctx.route {
+            add_not_reached(&mut entries, route);
+        }
         let end = if answered {
             drop(session);
+            let mut answer = Vec::new();
+            // What was written before the other end was dropped is all there is.
+            let _ = client.read_to_end(&mut answer).await;
             End::Answered {
-                head: read_head(client).await,
+                head: head_of(&answer),
                 reason: ctx.reason,
+                causes,
             }
         } else {
             forwarded(&mut session, &ctx)?
         };
         Ok(Explanation {
+            path: ctx.path.as_ref().map(|path| match &*ctx.other_paths {
+                [] => path.clone(),
+                others => format!(
+                    "{path}, which other servers may read as {}",
+                    others.join(", ")
+                ),
+            }),
             route: ctx.route.as_ref().map(|route| {
                 let endpoint = &route.endpoint;
                 format!(
@@ -88,27 +124,50 @@ impl Edge {
                     route.pipeline.name, endpoint.name, endpoint.path_prefix
                 )
             }),
-            steps,
+            entries,
             end,
         })
     }
 }
 
+impl Explanation {
+    /// Of what the listener answers by itself.
+    fn unread(status: u16, reason: &'static str) -> Self {
+        Self {
+            path: None,
+            route: None,
+            entries: Vec::new(),
+            end: End::Answered {
+                head: head_of(&listener::answer(status)),
+                reason: Some(reason),
+                causes: Vec::new(),
+            },
+        }
+    }
+}
+
 fn forwarded(session: &mut Session, ctx: &Context) -> pingora::Result<End> {
     let request = target::request(session, ctx, ctx.upstream())?;
-    let places = ctx
-        .route
-        .iter()
-        .flat_map(|route| route.pipeline.credential_places().iter());
+    let places = ctx.route.iter();
+    let places = places.map(|route| route.pipeline.credential_places());
+    let presented = ctx.presented(&session.req_header().headers);
+    let withheld = places
+        .clone()
+        .flat_map(|places| places.explain_withheld(ctx.verified, &presented));
+    let withheld = withheld.collect();
     let mut secret: Vec<HeaderName> = vec![
         header::AUTHORIZATION,
         header::PROXY_AUTHORIZATION,
         header::COOKIE,
     ];
-    secret.extend(places.filter_map(|place| match place {
-        CredentialLocation::Header(name) => Some(name.clone()),
-        _ => None,
-    }));
+    secret.extend(
+        places
+            .flat_map(Places::iter)
+            .filter_map(|place| match place {
+                CredentialLocation::Header(name) => Some(name.clone()),
+                _ => None,
+            }),
+    );
     let target = String::from_utf8_lossy(request.raw_path());
     let path = target.split('?').next().unwrap_or_default();
     let query = if target.contains('?') { "?[query]" } else { "" };
@@ -129,64 +188,88 @@ fn forwarded(session: &mut Session, ctx: &Context) -> pingora::Result<End> {
             }
             None => backend.name.to_string(),
         });
-    Ok(End::Forwarded { upstream, head })
+    Ok(End::Forwarded {
+        upstream,
+        head,
+        withheld,
+    })
 }
 
-/// How each step ends, asked once more: nothing is counted.
-async fn outcomes(request: &RequestHeader, ctx: &Context, route: &Route) -> Vec<StepOutcome> {
-    let mut outcomes = Vec::new();
-    let mut passes = true;
-    for stage in route.pipeline.stages() {
-        if !passes {
-            outcomes.extend(stage.steps().into_iter().map(StepOutcome::not_reached));
-            continue;
+/// Steps and limits behind the one that has ended the request.
+fn add_not_reached(entries: &mut Vec<Entry>, route: &Route) {
+    let is_step = |entry: &&Entry| matches!(entry, Entry::Step { .. });
+    let reached = entries.iter().filter(is_step).count();
+    let pipeline = &route.pipeline;
+    let steps = pipeline.stages().iter().flat_map(Stage::steps);
+    entries.extend(steps.skip(reached).map(|name| Entry::Step {
+        name: name.clone(),
+        outcome: "not reached".to_owned(),
+        details: Vec::new(),
+    }));
+    let here = pipeline.stages().iter().filter_map(|stage| match stage {
+        Stage::Count(limits) => Some(limits),
+        _ => None,
+    });
+    for name in here.chain([pipeline.limits()]).flat_map(Limits::names) {
+        let is_this =
+            |entry: &Entry| matches!(entry, Entry::Limit { name: known, .. } if known == name);
+        if !entries.iter().any(is_this) {
+            entries.push(Entry::Limit {
+                name: name.clone(),
+                outcome: "not counted".to_owned(),
+            });
         }
-        let (step, (goes_on, outcome)) = match stage {
-            Stage::Authenticate(chain) => {
-                let presented = ctx.presented(&request.headers);
-                passes = chain.explain(&presented, &mut outcomes).await;
-                continue;
-            }
-            Stage::Policies(rules) => (rules.step(), rules.explain(&ctx.facts(request, route))),
-            Stage::PathFilter(filter) => {
-                (filter.step(), filter.explain(&ctx.facts(request, route)))
-            }
-            Stage::LogDump(dump) => (dump.step(), (true, "written to the log".to_owned())),
-        };
-        passes = goes_on;
-        outcomes.push(StepOutcome {
-            step: step.clone(),
-            outcome,
-        });
     }
-    outcomes
 }
 
-async fn read_head(mut client: DuplexStream) -> Vec<String> {
-    let mut answer = Vec::new();
-    // What was written before the other end was dropped is all there is.
-    let _ = client.read_to_end(&mut answer).await;
-    let text = String::from_utf8_lossy(&answer);
+/// Status line and fields of an answer.
+fn head_of(answer: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(answer);
     let head = text.split("\r\n\r\n").next().unwrap_or_default();
     head.lines().map(str::to_owned).collect()
 }
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(path) = &self.path {
+            writeln!(f, "path      {path}")?;
+        }
         writeln!(f, "route     {}", self.route.as_deref().unwrap_or("none"))?;
-        for StepOutcome { step, outcome } in &self.steps {
-            writeln!(f, "step      {step}: {outcome}")?;
+        for entry in &self.entries {
+            match entry {
+                Entry::Step {
+                    name,
+                    outcome,
+                    details,
+                } => {
+                    writeln!(f, "step      {name}: {outcome}")?;
+                    for detail in details {
+                        writeln!(f, "          {detail}")?;
+                    }
+                }
+                Entry::Limit { name, outcome } => writeln!(f, "limit     {name}: {outcome}")?,
+            }
         }
         let lines = match &self.end {
-            End::Answered { head, reason } => {
-                writeln!(
-                    f,
-                    "answered  by the edge itself{}",
-                    reason.map_or_else(String::new, |reason| format!(": {reason}"))
-                )?;
+            End::Answered {
+                head,
+                reason,
+                causes,
+            } => {
+                let reason = reason.iter().map(|reason| format!(": {reason}"));
+                let causes = causes.iter().map(|cause| format!(": {cause}"));
+                let why: String = reason.chain(causes).collect();
+                writeln!(f, "answered  by the edge itself{why}")?;
                 head
             }
-            End::Forwarded { upstream, head } => {
+            End::Forwarded {
+                upstream,
+                head,
+                withheld,
+            } => {
+                for credential in withheld {
+                    writeln!(f, "withheld  {credential}")?;
+                }
                 writeln!(f, "forwarded to {upstream}, which decides on the status")?;
                 head
             }
@@ -197,3 +280,6 @@ impl fmt::Display for Explanation {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

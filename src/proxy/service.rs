@@ -10,6 +10,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
+use crate::auth::Trace;
 use crate::gateway::{Live, Target};
 use crate::listener::{Connection, WRITE_TIMEOUT};
 
@@ -50,6 +51,7 @@ impl Edge {
         &self,
         session: &mut Session,
         ctx: &mut Context,
+        trace: &mut Trace,
     ) -> pingora::Result<bool> {
         if session.as_http1().is_none() {
             // One stream may stall while its connection does not.
@@ -76,7 +78,10 @@ impl Edge {
         ctx.tls |= session
             .digest()
             .is_some_and(|digest| digest.ssl_digest.is_some());
-        if let Err(refusal) = self.admit(session, ctx).await {
+        if let Err(refusal) = self.admit(session, ctx, trace).await {
+            if let Some(cause) = refusal.cause {
+                trace.detail(|| cause.to_string());
+            }
             rejection::refuse(session, ctx, refusal).await?;
             return Ok(true);
         }
@@ -114,7 +119,7 @@ impl ProxyHttp for Edge {
         session: &mut Session,
         ctx: &mut Self::CTX,
     ) -> pingora::Result<bool> {
-        if !self.answers(session, ctx).await? {
+        if !self.answers(session, ctx, &mut Trace::off()).await? {
             self.forward(session, ctx).await?;
         }
         Ok(true)

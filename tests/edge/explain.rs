@@ -1,8 +1,9 @@
 //! `harmony-edge explain`: the same decision as the running edge, told to the operator.
 
 use crate::configuration::with;
+use crate::support::settings::Route;
 use crate::support::token::{Token, now};
-use crate::support::{Issuer, Program};
+use crate::support::{Edge, Issuer, Program, Settings, Upstream};
 
 fn explain(issuer: &Issuer, arguments: &[&str]) -> String {
     explain_with(issuer, arguments, "")
@@ -164,5 +165,230 @@ fn it_takes_a_whole_url_and_a_token_from_standard_input() {
         let text = with("http://127.0.0.1:1/jwks.json", &issuer.url());
         let ran = Program::with(&all).file("harmony.toml", &text).stdin(stdin).run();
         assert_eq!(ran.status, Some(1), "{arguments:?}: {}", ran.stdout);
+    }
+}
+
+/// A request as the command has it.
+struct Asked<'a> {
+    request: &'a str,
+    fields: Vec<&'a str>,
+}
+
+impl<'a> Asked<'a> {
+    fn of(request: &'a str, fields: &[&'a str]) -> Self {
+        Self { request, fields: fields.to_vec() }
+    }
+
+    /// What the command makes of it with the configuration of a running edge.
+    fn explained(&self, edge: &Edge) -> String {
+        let file = edge.directory().join("harmony.toml");
+        let mut arguments =
+            vec!["explain", "-c", file.to_str().unwrap(), "--request", self.request];
+        for field in &self.fields {
+            arguments.extend(["--header", field]);
+        }
+        let ran = Program::with(&arguments).run();
+        assert_eq!(ran.status, Some(0), "{}: {}", self.request, ran.stderr);
+        ran.stdout
+    }
+
+    /// The same request on the wire: what it is answered, or `None` where the upstream got it.
+    fn answered(&self, edge: &Edge, upstream: &Upstream) -> Option<(u16, Vec<String>)> {
+        upstream.clear();
+        let fields: String = self.fields.iter().map(|field| format!("{field}\r\n")).collect();
+        let head = format!("{} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n", self.request);
+        let first = edge.connect().send(head).response();
+        let fields = ["www-authenticate", "allow", "location"];
+        let fields = fields.iter().flat_map(|name| first.fields(name)).map(str::to_owned);
+        (upstream.count() == 0).then(|| (first.status, fields.collect()))
+    }
+}
+
+/// The status and fields of the answer, if the edge gives it.
+fn told(explained: &str) -> Option<(u16, Vec<String>)> {
+    let head = explained.lines().skip_while(|line| !line.starts_with("answered"));
+    let mut head = head.skip(1).map(str::trim);
+    let status = head.next()?.split(' ').nth(1)?.parse().ok()?;
+    let fields: Vec<(String, String)> = head
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    let of = |wanted: &str| {
+        let fields = fields.iter().filter(move |(name, _)| name == wanted);
+        fields.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+    };
+    Some((status, ["www-authenticate", "allow", "location"].map(of).concat()))
+}
+
+/// `/api` takes a token or, without one, a key in the query; `/admin` is another place, where a
+/// cookie's key has to be.
+fn house(issuer: &Issuer, upstream: &Upstream) -> Edge {
+    // SHA-256 of "opensesame" and of "k".
+    let hash = "d9fb92e3bbe65be1f1aad4a82eef4567f7a1ebe2cd110c8049b9698be7a70c88";
+    let tables = format!(
+        "[middleware.jwt]\ntype = \"jwt-auth\"\noptional = true\n\
+         [middleware.jwt.config]\njwks_url = \"{}\"\nissuer = \"https://auth.example.com\"\n\
+         audience = \"harmony-api\"\n\
+         [middleware.key]\ntype = \"api-key\"\n\
+         [middleware.key.config]\nquery = \"api_key\"\nkeys = [{{ id = \"k\", hash = \"{hash}\" }}]\n\
+         [middleware.cookie]\ntype = \"api-key\"\n\
+         [middleware.cookie.config]\ncookie = \"key\"\nkeys = [{{ id = \"k\", hash = \"{hash}\" }}]\n\
+         [middleware.rules]\ntype = \"policies\"\n\
+         rules = [{{ id = \"all\", type = \"allow_all\" }}, \
+         {{ id = \"secret\", type = \"path\", mode = \"deny\", paths = [\"/secret/{{*rest}}\"] }}, \
+         {{ id = \"often\", type = \"rate_limit\", max_requests = 500, window_seconds = 60 }}]\n",
+        issuer.url()
+    );
+    let api = Route::to("api", upstream).prefix("/api").steps(&["jwt", "key", "rules"]);
+    let api = api.endpoint("methods = [\"GET\", \"POST\"]\nmax_body_size = 10");
+    let admin = Route::to("admin", upstream).prefix("/admin").steps(&["rules", "cookie"]);
+    let open = Route::to("open", upstream).prefix("/");
+    let routes = [api, admin, open].map(|route| route.text()).concat();
+    Edge::configured(Settings::bare().and(&routes).and(&tables)).start()
+}
+
+#[test]
+fn it_says_what_the_edge_does() {
+    let (issuer, upstream) = (Issuer::start(), Upstream::start());
+    let edge = house(&issuer, &upstream);
+    let good = format!("Authorization: Bearer {}", issuer.token().sign());
+    let expired = format!("Authorization: Bearer {}", issuer.token().expired().sign());
+    let (good, expired) = (good.as_str(), expired.as_str());
+    let key = "GET /api/x?api_key=opensesame";
+    for (request, fields, lines) in [
+        // A group: the left step, the right one, neither, both, and one that is rejected.
+        (
+            "GET /api/x",
+            &[good][..],
+            &[
+                "jwt: authenticated as alice by Authorization",
+                "key: skipped: jwt has decided",
+                "rules: rule \"all\" allows",
+                "rule \"secret\" does not match /api/x",
+                "limit     rules often: 500 requests in 60 s, 500 left",
+                "forwarded to api",
+            ][..],
+        ),
+        (
+            key,
+            &[],
+            &[
+                "jwt: nothing presented: no Authorization",
+                "key: authenticated as k by query parameter api_key",
+                "withheld  query parameter api_key: forward_credential is false",
+            ],
+        ),
+        (
+            key,
+            &["Authorization: Basic YTpi"],
+            &[
+                "jwt: nothing presented: what Authorization holds is of another kind",
+                "withheld  Authorization: no step has verified what it holds",
+            ],
+        ),
+        (
+            key,
+            &[good],
+            &[
+                "key: skipped: jwt has decided; what query parameter api_key holds is not verified",
+                "withheld  query parameter api_key: no step has verified what it holds",
+            ],
+        ),
+        (
+            "GET /api/x",
+            &[],
+            &[
+                "key: nothing presented: no query parameter api_key",
+                "rules: not reached",
+                "limit     rules often: not counted",
+                "by the edge itself: missing",
+            ],
+        ),
+        (
+            key,
+            &[expired],
+            &[
+                "jwt: rejected: expired: exp is",
+                "key: skipped: jwt has decided",
+                "rules: not reached",
+            ],
+        ),
+        // Credentials that come twice.
+        (
+            "GET /api/x",
+            &[good, good],
+            &[
+                "jwt: rejected: repeated: Authorization is there more than once",
+                "key: not reached",
+                "by the edge itself: repeated",
+            ],
+        ),
+        (
+            "GET /api/x?api_key=opensesame&api_key=x",
+            &[good],
+            &["jwt: rejected: repeated: query parameter api_key is there more than once"],
+        ),
+        (
+            "GET /admin",
+            &["Cookie: key=opensesame; key=x"],
+            &["cookie: rejected: repeated: cookie key is there more than once"],
+        ),
+        (
+            "GET /admin",
+            &["Cookie: key=opensesame", good, good],
+            &["cookie: rejected: repeated: Authorization is there more than once"],
+        ),
+        ("GET /admin", &["Cookie: key=opensesame"], &["cookie: authenticated as k by cookie key"]),
+        // The rules before it count where they stand.
+        ("GET /admin", &[], &["limit     rules often: 500 requests in 60 s, 500 left"]),
+        // Readings of a path, and its case.
+        (
+            "GET /api/a%2Fb",
+            &[good],
+            &[
+                "path      /api/a%2Fb, which other servers may read as /api/a/b",
+                "rule \"all\" allows /api/a/b",
+            ],
+        ),
+        (
+            "GET /api/secret%2Fb",
+            &[good],
+            &["rules: rule \"secret\" denies the path read as /api/secret/b", "policy_denied"],
+        ),
+        ("GET /api;v/x", &[good], &["route     none", "path: path belongs to another endpoint"]),
+        ("GET /API/x", &[good], &["route     none", "for servers that fold case"]),
+        ("GET /apix", &[], &["pipeline open", "forwarded to open"]),
+        ("GET /a/%2e%2e%5cb", &[], &["path: path holds an escape that must not stand there"]),
+        // The method and the size of the body.
+        (
+            "DELETE /api/x",
+            &[good],
+            &["jwt: authenticated", "limit     rules often: not counted", "itself: method"],
+        ),
+        ("DELETE /api/x", &[], &["by the edge itself: missing"]),
+        ("TRACE /api/x", &[good], &["route     none", "itself: method"]),
+        (
+            "POST /api/x",
+            &[good, "Content-Length: 11"],
+            &["jwt: authenticated", "often: not counted", "itself: body_too_large"],
+        ),
+        // What is no request, to the listener or to who serves it.
+        ("GET /a b", &[], &["route     none", "itself: target"]),
+        ("GET /a\u{1}", &[], &["itself: target"]),
+        ("G@T /a", &[], &["itself: bad_line"]),
+        ("GET /a", &["A: b\nC: d"], &["itself: bad_line"]),
+        ("GET /a", &["A b: c"], &["itself: unreadable_head"]),
+        ("CONNECT h:443", &[], &["itself: unreadable_head", "HTTP/1.1 405 Method Not Allowed"]),
+        ("GET /a", &["Host: h", "Host: i"], &["itself: host: host missing, repeated or malformed"]),
+        ("GET /a", &["Content-Length: 1", "Content-Length: 1"], &["itself: content_length"]),
+        ("GET /a", &["Connection: authorization"], &["itself: nomination"]),
+    ] {
+        let asked = Asked::of(request, fields);
+        let explained = asked.explained(&edge);
+        for line in lines {
+            assert!(explained.contains(line), "{request}: {line}: {explained}");
+        }
+        assert!(!explained.contains("opensesame"), "{explained}");
+        assert_eq!(told(&explained), asked.answered(&edge, &upstream), "{request}: {explained}");
     }
 }

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::*;
 use crate::auth::testing;
-use crate::auth::{Chain, Shared};
+use crate::auth::{Chain, Shared, Trace};
 use crate::config::{ApiKeyEntry, AuthStep, Secret, Step, StepKind};
 
 const NOW: UnixTime = 1_800_000_000.0;
@@ -55,7 +55,7 @@ async fn word(chain: &Chain, fields: &[(&str, &str)], query: Option<&str>) -> St
         query,
         ..Presented::of(&headers)
     };
-    match chain.admit_at(&request, NOW).await {
+    match chain.admit_at(&request, NOW, &mut Trace::off()).await {
         Ok(admission) => {
             let identity = admission.identity.unwrap();
             assert_eq!(identity.method().as_str(), "api-key");
@@ -264,7 +264,10 @@ async fn rubbish() {
             ..Presented::of(&headers)
         };
         for chain in &chains {
-            let denial = chain.admit_at(&request, NOW).await.unwrap_err();
+            let denial = chain
+                .admit_at(&request, NOW, &mut Trace::off())
+                .await
+                .unwrap_err();
             assert!([400, 401].contains(&denial.status()));
         }
     }
@@ -302,7 +305,7 @@ async fn guesses_are_counted_by_address_and_learn_nothing_beyond_the_limit() {
             client: client.map(|client| client.parse().unwrap()),
             ..Presented::of(&headers)
         };
-        match chain.admit_at(&request, NOW).await {
+        match chain.admit_at(&request, NOW, &mut Trace::off()).await {
             Ok(admission) => admission
                 .identity
                 .unwrap()

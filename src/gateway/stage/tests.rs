@@ -11,7 +11,7 @@ use http::{HeaderMap, Method};
 use super::*;
 use crate::auth::{CredentialLocation, Presented, VerifiedPlaces};
 use crate::gateway::{Live, Reload};
-use crate::policy::{Facts, Refused};
+use crate::policy::Refused;
 
 const TEXT: &str = r#"
     [proxy]
@@ -96,8 +96,17 @@ fn steps_that_authenticate_one_after_another_are_one_chain() {
         (r#"["a", "passthru", "b"]"#, "chain"),
         (
             r#"["dump", "acl", "o", "a", "filter", "b", "dump"]"#,
-            "dump policies chain filter chain dump",
+            "dump policies limits chain filter chain dump",
         ),
+        (
+            r#"["a", "acl", "b", "acl"]"#,
+            "chain policies chain policies",
+        ),
+        (
+            r#"["acl", "filter", "acl", "a"]"#,
+            "policies limits filter policies chain",
+        ),
+        (r#"["acl", "filter"]"#, "policies filter"),
     ] {
         let kinds: Vec<&str> = stages(middleware)
             .stages
@@ -107,6 +116,7 @@ fn steps_that_authenticate_one_after_another_are_one_chain() {
                 Stage::Policies(_) => "policies",
                 Stage::PathFilter(_) => "filter",
                 Stage::LogDump(_) => "dump",
+                Stage::Count(_) => "limits",
             })
             .collect();
         assert_eq!(kinds.join(" "), expected, "{middleware}");
@@ -133,6 +143,23 @@ fn credentials_of_every_chain_are_withheld() {
     }
 }
 
+#[test]
+fn a_limit_counts_before_the_first_authentication_or_at_the_end_and_never_twice() {
+    for (middleware, at_end) in [
+        (r#"[]"#, false),
+        (r#"["acl"]"#, true),
+        (r#"["acl", "acl"]"#, true),
+        (r#"["acl", "a"]"#, false),
+        (r#"["a", "acl"]"#, true),
+        (r#"["a", "acl", "b"]"#, true),
+        (r#"["acl", "a", "acl"]"#, false),
+    ] {
+        let limits = stages(middleware).limits;
+        assert_eq!(!limits.is_empty(), at_end, "{middleware}");
+        assert_eq!(limits.names().count(), usize::from(at_end), "{middleware}");
+    }
+}
+
 #[tokio::test]
 async fn a_chain_after_policies_is_a_chain_of_its_own() {
     let stages = stages(r#"["a", "acl", "o"]"#).stages;
@@ -149,32 +176,13 @@ async fn a_chain_after_policies_is_a_chain_of_its_own() {
 fn counts_survive_a_reload() {
     let live = Live::start(source(r#"["acl"]"#), shared()).unwrap();
     let local: SocketAddr = "127.0.0.1:8080".parse().unwrap();
-    let headers = HeaderMap::new();
     let ask = || {
         let gateway = live.gateway();
         let routes = gateway.routes(local).unwrap();
         let found = routes.find("h", "/x", &Method::GET).unwrap();
-        let facts = Facts {
-            method: &Method::GET,
-            path: "/x",
-            other_paths: &[],
-            case_sensitive_paths: false,
-            prefix: "/",
-            query: None,
-            headers: &headers,
-            ambiguous_names: false,
-            client: Some(IpAddr::from([192, 0, 2, 1])),
-            peer_is_trusted: false,
-            now: Instant::now(),
-            time: jiff::Timestamp::now(),
-        };
-        let mut verdict = Ok(());
-        for stage in found.route.pipeline.stages() {
-            if let Stage::Policies(rules) = stage {
-                verdict = rules.decide(&facts, live.limiters());
-            }
-        }
-        verdict
+        let limits = found.route.pipeline.limits();
+        let client = Some(IpAddr::from([192, 0, 2, 1]));
+        limits.take(live.limiters(), client, Instant::now())
     };
     assert_eq!(ask(), Ok(()));
     assert!(matches!(

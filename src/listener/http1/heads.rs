@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use super::Head;
 use super::absolute_form::with_host_of_target;
+use crate::listener::client_limits::ClientLimits;
+use crate::listener::connection::Connection;
 use crate::listener::error_response::answer;
 use crate::listener::http2::{Http2, PREFACE};
 use crate::listener::malformed::Malformed;
@@ -147,5 +150,26 @@ impl<S: IO> Watched<S> {
         };
         // Whether it gets there is the client's business.
         let _ = tokio::time::timeout(DRAIN_TIME, telling).await;
+    }
+}
+
+/// Reads the first head of an HTTP/1 connection as a listener does, from a stream that need not be a
+/// connection: for those who want to know what would become of it. The head is handed on as the
+/// listener hands it on.
+///
+/// # Errors
+///
+/// What the listener would answer by itself.
+pub async fn first_head<S: IO>(stream: S) -> Result<(S, BytesMut), Malformed> {
+    let connection = Arc::new(Connection::new(
+        Arc::default(),
+        Arc::new(ClientLimits::new(0, 0)),
+    ));
+    let mut stream = Watched::new(stream, connection);
+    match stream.first_head().await {
+        Ok(Some(Ok(head))) => Ok((stream.stream, head)),
+        Ok(Some(Err(malformed))) => Err(malformed),
+        // It ends too early, or is HTTP/2.
+        Ok(None) | Err(_) => Err(Malformed::Line),
     }
 }

@@ -16,6 +16,8 @@ use crate::auth::is_tchar;
 
 use chunks::Chunks;
 
+pub use heads::first_head;
+
 /// Largest header block, bytes.
 pub const MAX_HEAD: usize = 64 * 1024;
 /// Most header fields.

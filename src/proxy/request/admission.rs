@@ -9,9 +9,10 @@ use super::context::Context;
 use super::head::{self, Head};
 use super::rejection::Refusal;
 use super::{client_address, reserved_headers};
-use crate::auth::{Admission, Chain};
-use crate::gateway::{self, Stage};
+use crate::auth::{Admission, Chain, Trace};
+use crate::gateway::{self, Route, Stage};
 use crate::listener::Connection;
+use crate::policy::{Denied, Finding, Limits, Refused};
 use crate::proxy::Edge;
 use crate::proxy::forward::headers;
 
@@ -21,6 +22,7 @@ impl Edge {
         &self,
         session: &mut Session,
         ctx: &mut Context,
+        trace: &mut Trace,
     ) -> Result<(), Refusal> {
         let gateway = self.live.gateway();
         self.look_at_peer(session, ctx, &gateway);
@@ -86,31 +88,68 @@ impl Edge {
         ctx.route = Some(route.clone());
         ctx.head = Some(head);
 
-        for stage in route.pipeline.stages() {
-            match stage {
-                Stage::Authenticate(chain) => {
-                    let found = authenticate(session, ctx, chain).await?;
-                    ctx.identity = ctx.identity.take().or(found.identity);
-                    ctx.verified.add(found.verified);
-                }
-                Stage::Policies(rules) => {
-                    let facts = ctx.facts(session.req_header(), &route);
-                    rules.decide(&facts, self.live.limiters())?;
-                }
-                Stage::PathFilter(filter) => {
-                    filter.decide(&ctx.facts(session.req_header(), &route))?;
-                }
-                Stage::LogDump(dump) => dump.log(&ctx.facts(session.req_header(), &route)),
-            }
-        }
+        self.run_stages(session, ctx, &route, trace).await?;
         if let Some(allowed) = found.allowed {
             return Err(Refusal::method_not_allowed(&allowed));
         }
         if head::body_length(session).is_some_and(|length| length > route.endpoint.max_body_size) {
             return Err(Refusal::body_too_large());
         }
+        self.count(route.pipeline.limits(), ctx, trace)?;
         ctx.choose(&session.req_header().headers);
         Ok(())
+    }
+
+    /// Whether a request passes the steps of its pipeline.
+    async fn run_stages(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        route: &Route,
+        trace: &mut Trace,
+    ) -> Result<(), Refusal> {
+        for stage in route.pipeline.stages() {
+            match stage {
+                Stage::Authenticate(chain) => {
+                    let found = authenticate(session, ctx, chain, trace).await?;
+                    ctx.identity = ctx.identity.take().or(found.identity);
+                    ctx.verified.add(found.verified);
+                }
+                Stage::Policies(rules) => {
+                    let facts = ctx.facts(session.req_header(), route);
+                    let noted = |finding: Finding<'_>| trace.detail(|| finding.to_string());
+                    let decided = rules.decide(&facts, noted);
+                    let allows = |rule| format!("rule {rule:?} allows");
+                    trace.step(rules.step(), || told(&decided, allows));
+                    decided.map_err(|denied| denied_by(rules.step(), denied))?;
+                }
+                Stage::PathFilter(filter) => {
+                    let decided = filter.decide(&ctx.facts(session.req_header(), route));
+                    let allows = |pattern| format!("pattern {pattern:?} allows");
+                    trace.step(filter.step(), || told(&decided, allows));
+                    decided.map_err(|denied| denied_by(filter.step(), denied))?;
+                }
+                Stage::LogDump(dump) => {
+                    dump.log(&ctx.facts(session.req_header(), route));
+                    trace.step(dump.step(), || "written to the log".to_owned());
+                }
+                Stage::Count(limits) => self.count(limits, ctx, trace)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts a request, unless it is only explained.
+    fn count(&self, limits: &Limits, ctx: &Context, trace: &mut Trace) -> Result<(), Refused> {
+        let (limiters, client, now) = (self.live.limiters(), ctx.client, ctx.started);
+        if !trace.is_on() {
+            return limits.take(limiters, client, now);
+        }
+        let (room, found) = limits.look(limiters, client, now);
+        for (name, room) in room {
+            trace.limit(name, || room.to_string());
+        }
+        found
     }
 
     fn look_at_peer(&self, session: &Session, ctx: &mut Context, gateway: &gateway::Gateway) {
@@ -128,6 +167,19 @@ impl Edge {
         };
         ctx.request_id = given.or_else(headers::new_request_id);
     }
+}
+
+/// What a step that looks at no credential has decided, in words.
+fn told<'d, T: Copy>(decided: &Result<T, Denied<'d>>, allows: impl FnOnce(T) -> String) -> String {
+    match decided {
+        Ok(by) => allows(*by),
+        Err(denied) => denied.to_string(),
+    }
+}
+
+fn denied_by(step: &str, denied: Denied<'_>) -> Refused {
+    log::debug!("{step}: {denied}");
+    denied.into()
 }
 
 /// What a client is told that has as many requests in progress as it may. A request over HTTP/1 has
@@ -165,14 +217,15 @@ async fn authenticate(
     session: &mut Session,
     ctx: &Context,
     chain: &Chain,
+    trace: &mut Trace,
 ) -> Result<Admission, Refusal> {
     let presented = ctx.presented(&session.req_header().headers);
     if !chain.may_wait(&presented) {
-        return Ok(chain.admit(&presented).await?);
+        return Ok(chain.admit(&presented, trace).await?);
     }
     let headers = session.req_header().headers.clone();
     let presented = ctx.presented(&headers);
-    let admitted = chain.admit(&presented);
+    let admitted = chain.admit(&presented, trace);
     if !session.is_body_empty() {
         return Ok(admitted.await?);
     }

@@ -39,6 +39,16 @@ pub(crate) struct Refusal {
     allow: Option<HeaderValue>,
     location: Option<HeaderValue>,
     close: bool,
+    /// What exactly is wrong with the head or the path; never sent either.
+    pub(crate) cause: Option<Cause>,
+}
+
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+pub(crate) enum Cause {
+    #[error(transparent)]
+    Head(HeadError),
+    #[error(transparent)]
+    Path(PathError),
 }
 
 impl Refusal {
@@ -52,6 +62,7 @@ impl Refusal {
             allow: None,
             location: None,
             close: false,
+            cause: None,
         }
     }
 
@@ -186,6 +197,7 @@ impl From<HeadError> for Refusal {
         };
         Self {
             close: true,
+            cause: Some(Cause::Head(error)),
             ..Self::new(error.status(), error.reason(), message)
         }
     }
@@ -194,7 +206,10 @@ impl From<HeadError> for Refusal {
 impl From<PathError> for Refusal {
     fn from(error: PathError) -> Self {
         log::debug!("refused: {error}");
-        Self::malformed("path")
+        Self {
+            cause: Some(Cause::Path(error)),
+            ..Self::malformed("path")
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use http::HeaderName;
 use serde_json::{Value, json};
 
 use super::claims_with;
+use crate::auth::Trace;
 use crate::auth::chain::Chain;
 use crate::auth::clock;
 use crate::auth::jwks::KeySets;
@@ -64,7 +65,7 @@ impl House {
 
 async fn at(chain: &Chain, token: &str, now: f64) -> Option<Reason> {
     chain
-        .admit_at(&Presented::of(&bearer(token)), now)
+        .admit_at(&Presented::of(&bearer(token)), now, &mut Trace::off())
         .await
         .err()
         .map(|denial| denial.reason())

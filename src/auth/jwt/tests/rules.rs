@@ -1,6 +1,6 @@
 //! Where the line runs: what just passes, and what just does not.
 
-use crate::auth::Presented;
+use crate::auth::{Presented, Trace};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -80,7 +80,7 @@ async fn leeway_is_exact_both_ways() {
         }
         let token = good.sign(r#"{"alg":"RS256","kid":"k"}"#, &claims.to_string());
         let found = chain
-            .admit_at(&Presented::of(&bearer(&token)), now)
+            .admit_at(&Presented::of(&bearer(&token)), now, &mut Trace::off())
             .await
             .map(|admission| admission.identity);
         assert_eq!(
@@ -92,7 +92,11 @@ async fn leeway_is_exact_both_ways() {
             assert_eq!(identity.valid_until(), exp.as_f64().map(|exp| exp + 60.0));
         }
         let broken_clock = chain
-            .admit_at(&Presented::of(&bearer(&token)), f64::INFINITY)
+            .admit_at(
+                &Presented::of(&bearer(&token)),
+                f64::INFINITY,
+                &mut Trace::off(),
+            )
             .await;
         assert_eq!(broken_clock.unwrap_err().reason(), Reason::Expired);
     }

@@ -1,0 +1,51 @@
+//! Which limits are counted together, in which order, and what one is called that has no room.
+
+use super::*;
+use crate::policy::testing::policies;
+
+const CLIENT: Option<IpAddr> = None;
+
+fn ruleset(rules: &str) -> Ruleset {
+    Ruleset::build(&"s".into(), &policies(rules))
+}
+
+fn limit(id: &str, max_requests: u32, more: &str) -> String {
+    format!(
+        "{{ id = \"{id}\", type = \"rate_limit\", max_requests = {max_requests}, \
+         window_seconds = 60{more} }}"
+    )
+}
+
+/// Names and room.
+fn room(limits: &Limits, limiters: &Limiters) -> Vec<(String, u32)> {
+    let (room, _) = limits.look(limiters, CLIENT, Instant::now());
+    let room = room
+        .into_iter()
+        .map(|(name, room)| (name.to_string(), room.left));
+    room.collect()
+}
+
+fn named(room: &[(&str, u32)]) -> Vec<(String, u32)> {
+    room.iter()
+        .map(|(name, left)| ((*name).to_owned(), *left))
+        .collect()
+}
+
+#[test]
+fn one_that_several_steps_name_is_counted_once() {
+    let first = ruleset(&[limit("z", 5, ""), limit("a", 4, "")].join(","));
+    let second = ruleset(&[limit("a", 4, ""), limit("m", 3, ", weight = 200")].join(","));
+    let (mut limits, mut later) = (Limits::default(), Limits::default());
+    limits.add(&first, std::iter::empty());
+    limits.add(&first, std::iter::empty());
+    later.add(&second, [&limits].into_iter());
+    assert!(!limits.is_empty() && !later.is_empty() && Limits::default().is_empty());
+    let limiters = Limiters::default();
+    let now = Instant::now();
+    assert_eq!(room(&limits, &limiters), named(&[("s z", 5), ("s a", 4)]));
+    for points in [&limits, &later] {
+        points.take(&limiters, CLIENT, now).unwrap();
+    }
+    assert_eq!(room(&limits, &limiters), named(&[("s z", 4), ("s a", 3)]));
+    assert_eq!(room(&later, &limiters), named(&[("s m", 2)]));
+}
