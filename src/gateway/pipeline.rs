@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::auth::{Places, Shared};
 use crate::balance::{HashKey, Pick, Pool};
 use crate::config::{self, BackendTarget, Balance, ConsistentBy, Owner, Reach};
-use crate::policy::Limits;
+use crate::policy::RateLimits;
 use crate::telemetry::{BackendMetrics, Metrics, PipelineMetrics};
 
 use super::stage::{Stage, Stages};
@@ -129,7 +129,7 @@ impl Pipeline {
     }
 
     /// The rate limits that count what has passed all of that, and everything else.
-    pub fn limits(&self) -> &Limits {
+    pub fn limits(&self) -> &RateLimits {
         &self.stages.limits
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::auth::{Chain, Places, Shared};
 use crate::config::{self, Step, StepKind};
-use crate::policy::{Dump, Filter, Limits, Ruleset};
+use crate::policy::{LogDump, PathFilter, RateLimits, Ruleset};
 
 /// One step; or several that authenticate one after another, which make up one chain.
 #[derive(Debug)]
@@ -14,12 +14,12 @@ pub enum Stage {
     /// `policies`.
     Policies(Ruleset),
     /// `path-filter`.
-    PathFilter(Filter),
+    PathFilter(PathFilter),
     /// `log_dump`.
-    LogDump(Dump),
+    LogDump(LogDump),
     /// The rate limits of a `policies` step before the first authentication step: they count every
     /// attempt, whatever becomes of it.
-    Count(Limits),
+    RateLimits(RateLimits),
 }
 
 impl Stage {
@@ -30,7 +30,7 @@ impl Stage {
             Self::Policies(rules) => vec![rules.step()],
             Self::PathFilter(filter) => vec![filter.step()],
             Self::LogDump(dump) => vec![dump.step()],
-            Self::Count(_) => Vec::new(),
+            Self::RateLimits(_) => Vec::new(),
         }
     }
 }
@@ -40,7 +40,7 @@ impl Stage {
 pub(super) struct Stages {
     pub(super) stages: Vec<Stage>,
     /// The other rate limits of its `policies`: what passes everything is counted under them.
-    pub(super) limits: Limits,
+    pub(super) limits: RateLimits,
     /// Where its steps look for credentials.
     pub(super) places: Places,
 }
@@ -62,10 +62,14 @@ impl Stages {
                     stages.push(Stage::Policies(Ruleset::build(&run[0].name, settings)));
                 }
                 StepKind::PathFilter(settings) => {
-                    stages.push(Stage::PathFilter(Filter::new(&run[0].name, settings)));
+                    stages.push(Stage::PathFilter(PathFilter::new(&run[0].name, settings)));
                 }
                 StepKind::LogDump(settings) => {
-                    stages.push(Stage::LogDump(Dump::build(&run[0].name, settings, steps)));
+                    stages.push(Stage::LogDump(LogDump::build(
+                        &run[0].name,
+                        settings,
+                        steps,
+                    )));
                 }
                 _ => match Chain::build(run, shared) {
                     Ok(chain) => stages.push(Stage::Authenticate(chain)),
@@ -103,16 +107,16 @@ impl Stages {
 
 /// Says where the limits of `policies` are counted: those before the first authentication step where
 /// they stand, all others at the end, and none twice.
-fn place_limits(stages: Vec<Stage>) -> (Vec<Stage>, Limits) {
+fn place_limits(stages: Vec<Stage>) -> (Vec<Stage>, RateLimits) {
     let authenticates = |stage: &Stage| matches!(stage, Stage::Authenticate(_));
     let before = stages.iter().position(authenticates).unwrap_or(0);
     let mut placed = Vec::with_capacity(stages.len());
-    let mut at_end = Limits::default();
+    let mut at_end = RateLimits::default();
     for (index, stage) in stages.into_iter().enumerate() {
-        let mut here = Limits::default();
+        let mut here = RateLimits::default();
         if let Stage::Policies(rules) = &stage {
             let earlier = placed.iter().filter_map(|stage| match stage {
-                Stage::Count(limits) => Some(limits),
+                Stage::RateLimits(limits) => Some(limits),
                 _ => None,
             });
             let limits = if index < before {
@@ -124,7 +128,7 @@ fn place_limits(stages: Vec<Stage>) -> (Vec<Stage>, Limits) {
         }
         placed.push(stage);
         if !here.is_empty() {
-            placed.push(Stage::Count(here));
+            placed.push(Stage::RateLimits(here));
         }
     }
     (placed, at_end)

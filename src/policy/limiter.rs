@@ -13,7 +13,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use super::check::counted;
-use super::limits::Limit;
+use super::rate_limits::Limit;
 use crate::config::{Owner, RateLimit};
 
 /// Clients that are counted at once, over all limits. One takes about 250 bytes.
@@ -60,7 +60,7 @@ impl State {
 
 impl Limit {
     /// Whether a count has no token left, if no limit that comes earlier in the pipeline has none.
-    fn look(&self, state: &State, now: Instant, over: &mut Option<OverLimit>) {
+    fn peek(&self, state: &State, now: Instant, over: &mut Option<OverLimit>) {
         let RateLimit {
             max_requests,
             window,
@@ -147,7 +147,7 @@ impl Limiters {
             })
         });
         let mut state = count.state.lock().unwrap_or_else(PoisonError::into_inner);
-        limit.look(&state, now, over);
+        limit.peek(&state, now, over);
         self.take_each(others, client, now, over);
         if over.is_none() {
             let used = state.used(window, now);
@@ -160,7 +160,7 @@ impl Limiters {
 
     /// Whether [`Self::take`] would find a token of each, and how many requests each has room for.
     /// Takes none.
-    pub(super) fn look(
+    pub(super) fn peek(
         &self,
         limits: &[Limit],
         client: Option<IpAddr>,
@@ -173,7 +173,7 @@ impl Limiters {
                 return limit.settings.max_requests;
             };
             let state = count.state.lock().unwrap_or_else(PoisonError::into_inner);
-            limit.look(&state, now, &mut over);
+            limit.peek(&state, now, &mut over);
             let used = state.used(limit.settings.window, now);
             limit.settings.max_requests.saturating_sub(used)
         });

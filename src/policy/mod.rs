@@ -6,19 +6,23 @@
 //! from (the auth room), and what the refused client is told (the proxy).
 
 mod check;
-mod dump;
+mod denial;
 mod facts;
 mod field_name;
 mod limiter;
-mod limits;
+mod log_dump;
+mod path_filter;
+mod rate_limits;
 mod ruleset;
 #[cfg(test)]
 mod testing;
 
 pub use check::counted;
-pub use dump::Dump;
+pub use denial::{Denial, DeniedBy};
 pub use facts::Facts;
 pub use field_name::{is_ambiguous, reads_as};
 pub use limiter::Limiters;
-pub use limits::{Limits, Room};
-pub use ruleset::{Denied, Filter, Finding, Refused, Ruleset};
+pub use log_dump::LogDump;
+pub use path_filter::PathFilter;
+pub use rate_limits::{RateLimits, Remaining};
+pub use ruleset::{Finding, Ruleset};

@@ -115,3 +115,11 @@ impl Request {
         }
     }
 }
+
+/// A request that servers may take for one to another path, too.
+pub(super) fn read_as(path: &str, others: &[&str]) -> Request {
+    Request {
+        other_paths: others.iter().map(|&other| other.to_owned()).collect(),
+        ..Request::get(path)
+    }
+}

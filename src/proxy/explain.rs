@@ -13,7 +13,7 @@ use super::Edge;
 use crate::auth::{CredentialLocation, Entry, Places, Trace};
 use crate::gateway::{Route, Stage, Upstream};
 use crate::listener::{self, UNREADABLE};
-use crate::policy::Limits;
+use crate::policy::RateLimits;
 use crate::proxy::forward::target;
 use crate::proxy::request::context::Context;
 
@@ -207,10 +207,10 @@ fn add_not_reached(entries: &mut Vec<Entry>, route: &Route) {
         details: Vec::new(),
     }));
     let here = pipeline.stages().iter().filter_map(|stage| match stage {
-        Stage::Count(limits) => Some(limits),
+        Stage::RateLimits(limits) => Some(limits),
         _ => None,
     });
-    for name in here.chain([pipeline.limits()]).flat_map(Limits::names) {
+    for name in here.chain([pipeline.limits()]).flat_map(RateLimits::names) {
         let is_this =
             |entry: &Entry| matches!(entry, Entry::Limit { name: known, .. } if known == name);
         if !entries.iter().any(is_this) {

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method};
 use super::*;
 use crate::auth::{CredentialLocation, Presented, VerifiedPlaces};
 use crate::gateway::{Live, Reload};
-use crate::policy::Refused;
+use crate::policy::Denial;
 
 const TEXT: &str = r#"
     [proxy]
@@ -116,7 +116,7 @@ fn steps_that_authenticate_one_after_another_are_one_chain() {
                 Stage::Policies(_) => "policies",
                 Stage::PathFilter(_) => "filter",
                 Stage::LogDump(_) => "dump",
-                Stage::Count(_) => "limits",
+                Stage::RateLimits(_) => "limits",
             })
             .collect();
         assert_eq!(kinds.join(" "), expected, "{middleware}");
@@ -194,5 +194,5 @@ fn counts_survive_a_reload() {
         live.reload_from(source(r#"["filter", "acl"]"#)),
         Ok(Reload::Reloaded(_))
     ));
-    assert!(matches!(ask(), Err(Refused::Limited { .. })));
+    assert!(matches!(ask(), Err(Denial::RateLimited { .. })));
 }

@@ -116,7 +116,7 @@ fn the_state_is_bounded_and_keeps_the_busiest() {
     assert!(take(busy).is_err());
 }
 
-/// Three limits, in the order of their names as [`Limits`](crate::policy::Limits) keeps them, but
+/// Three limits, in the order of their names as [`RateLimits`](crate::policy::RateLimits) keeps them, but
 /// `c` stands first in the pipeline.
 fn three() -> [Limit; 3] {
     let [mut a, mut b, mut c] =
@@ -135,7 +135,7 @@ fn a_request_that_one_limit_refuses_takes_nothing_of_the_others() {
     let take = |after| {
         let now = start + Duration::from_secs(after);
         let taken = limiters.take(&limits, client, now);
-        let (left, _) = limiters.look(&limits, client, now);
+        let (left, _) = limiters.peek(&limits, client, now);
         let over = taken.map_err(|over| (over.place, over.wait.as_secs()));
         (over, <[u32; 3]>::try_from(left).unwrap())
     };
@@ -157,11 +157,11 @@ fn a_look_finds_what_a_request_would_and_counts_nothing() {
     let limiters = Limiters::default();
     let (limits, now) = (three(), Instant::now());
     for _ in 0..5 {
-        assert_eq!(limiters.look(&limits, None, now), (vec![3, 1, 2], Ok(())));
+        assert_eq!(limiters.peek(&limits, None, now), (vec![3, 1, 2], Ok(())));
     }
     assert_eq!(limiters.clients(), 0);
     limiters.take(&limits, None, now).unwrap();
-    let (left, looked) = limiters.look(&limits, None, now);
+    let (left, looked) = limiters.peek(&limits, None, now);
     assert_eq!(left, [2, 0, 1]);
     assert_eq!(looked, limiters.take(&limits, None, now));
 }
@@ -188,7 +188,7 @@ fn requests_at_once_take_no_token_more_or_less_than_there_are() {
         }
     });
     assert_eq!(passed.into_inner(), 2);
-    let (left, _) = limiters.look(&[a, b, c], None, now);
+    let (left, _) = limiters.peek(&[a, b, c], None, now);
     assert_eq!(
         left,
         [1, 1, 0],

@@ -1,11 +1,11 @@
-//! Verdicts over several rules, limits, and the filter of paths.
+//! Verdicts over several rules, and limits.
 
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Step, StepKind};
-use crate::policy::testing::{Request, policies, steps};
-use crate::policy::{Limiters, Limits};
+use crate::config::StepKind;
+use crate::policy::testing::{Request, policies, read_as, steps};
+use crate::policy::{Denial, Limiters, RateLimits};
 
 const LIMIT: &str =
     "{ id = \"limit\", type = \"rate_limit\", max_requests = 2, window_seconds = 60 }";
@@ -15,14 +15,14 @@ fn ruleset(rules: &str) -> Ruleset {
 }
 
 /// As a pipeline of this step alone has it: what passes the rules is counted under the limits.
-fn judge(rules: &Ruleset, facts: &Facts<'_>, limiters: &Limiters) -> Result<(), Refused> {
+fn judge(rules: &Ruleset, facts: &Facts<'_>, limiters: &Limiters) -> Result<(), Denial> {
     rules.decide(facts, |_| {})?;
-    let mut limits = Limits::default();
+    let mut limits = RateLimits::default();
     limits.add(rules, std::iter::empty());
     limits.take(limiters, facts.client, facts.now)
 }
 
-fn verdict(rules: &str, request: &Request) -> Result<(), Refused> {
+fn verdict(rules: &str, request: &Request) -> Result<(), Denial> {
     judge(&ruleset(rules), &request.facts(), &Limiters::default())
 }
 
@@ -42,7 +42,7 @@ fn one_allows_and_none_denies() {
         "{ id = \"g\", type = \"method\", mode = \"allow\", methods = [\"GET\"], weight = 1000 }";
     let inside = |path| Request::get(path).from("10.0.0.1");
     let outside = |path| Request::get(path).from("192.0.2.1");
-    let denied = Err(Refused::Denied);
+    let denied = Err(Denial::ByPolicy);
     for (rules, request, expected) in [
         (format!("{allow}, {deny}"), inside("/"), Ok(())),
         (format!("{allow}, {deny}"), inside("/admin"), denied),
@@ -124,7 +124,7 @@ fn what_is_not_enabled_does_not_count() {
     };
     assert_eq!(decide(tables), Ok(()));
     let enabled = tables.replace("enabled = false", "enabled = true");
-    assert_eq!(decide(&enabled), Err(Refused::Denied));
+    assert_eq!(decide(&enabled), Err(Denial::ByPolicy));
 }
 
 #[test]
@@ -142,11 +142,11 @@ fn over_its_count_a_client_waits() {
     assert_eq!(ask(&first, 0), Ok(()));
     assert_eq!(ask(&first, 1), Ok(()));
     let refused = ask(&first, 500).unwrap_err();
-    assert_eq!(refused, Refused::Limited { retry_after: 60 });
+    assert_eq!(refused, Denial::RateLimited { retry_after: 60 });
     assert_eq!((refused.status(), refused.as_str()), (429, "rate_limited"));
     assert_eq!(
         ask(&first, 59_999),
-        Err(Refused::Limited { retry_after: 1 })
+        Err(Denial::RateLimited { retry_after: 1 })
     );
     assert_eq!(ask(&first.clone().from("192.0.2.2"), 500), Ok(()));
     assert_eq!(ask(&first, 60_000), Ok(()));
@@ -166,18 +166,18 @@ fn what_is_denied_anyway_takes_no_room_under_a_limit() {
     for _ in 0..5 {
         assert_eq!(
             judge(&rules, &post.facts(), &limiters),
-            Err(Refused::Denied)
+            Err(Denial::ByPolicy)
         );
     }
     assert_eq!(judge(&rules, &get.facts(), &limiters), Ok(()));
     assert_eq!(judge(&rules, &get.facts(), &limiters), Ok(()));
     assert!(matches!(
         judge(&rules, &get.facts(), &limiters),
-        Err(Refused::Limited { .. })
+        Err(Denial::RateLimited { .. })
     ));
     assert_eq!(
         judge(&rules, &post.facts(), &limiters),
-        Err(Refused::Denied)
+        Err(Denial::ByPolicy)
     );
 }
 
@@ -196,10 +196,10 @@ fn a_heavier_limit_comes_first_and_spares_the_others() {
     };
     assert_eq!(ask(0), Ok(()));
     for _ in 0..5 {
-        assert_eq!(ask(0), Err(Refused::Limited { retry_after: 1 }));
+        assert_eq!(ask(0), Err(Denial::RateLimited { retry_after: 1 }));
     }
     assert_eq!(ask(1), Ok(()));
-    assert_eq!(ask(2), Err(Refused::Limited { retry_after: 58 }));
+    assert_eq!(ask(2), Err(Denial::RateLimited { retry_after: 58 }));
 }
 
 #[test]
@@ -214,14 +214,6 @@ fn counts_survive_the_rules_that_they_are_counted_for() {
     let wider = ruleset(&text.replace("= 2", "= 3"));
     assert!(judge(&wider, &request.facts(), &limiters).is_ok());
     assert!(judge(&wider, &request.facts(), &limiters).is_err());
-}
-
-/// A request that servers may take for one to another path, too.
-fn read_as(path: &str, others: &[&str]) -> Request {
-    Request {
-        other_paths: others.iter().map(|&other| other.to_owned()).collect(),
-        ..Request::get(path)
-    }
 }
 
 #[test]
@@ -241,7 +233,7 @@ fn every_reading_has_to_pass_and_one_is_counted() {
     ] {
         assert_eq!(
             ask(&read_as(path, others)),
-            Err(Refused::Denied),
+            Err(Denial::ByPolicy),
             "{path} {others:?}"
         );
     }
@@ -249,121 +241,6 @@ fn every_reading_has_to_pass_and_one_is_counted() {
     assert_eq!(ask(&read_as("/b", &["/a/y"])), Ok(()));
     assert!(matches!(
         ask(&read_as("/b", &[])),
-        Err(Refused::Limited { .. })
+        Err(Denial::RateLimited { .. })
     ));
-}
-
-#[test]
-fn every_reading_has_to_pass_the_filter() {
-    let filter = filter("\"/a/{x}\", { deny = \"/admin/{*rest}\" }, \"/{*rest}\"");
-    for (request, passes) in [
-        (read_as("/x", &["/y/z"]), true),
-        (read_as("/x", &["/y", "/admin"]), false),
-        (read_as("/x", &["/y", "/Admin/x"]), false),
-        (read_as("/ADMIN/x", &[]), false),
-        (read_as("/admin/x", &["/y"]), false),
-        (read_as("/x", &["/"]), false),
-    ] {
-        assert_eq!(
-            filter.decide(&request.facts()).is_ok(),
-            passes,
-            "{:?}",
-            request.path
-        );
-    }
-    for (request, why) in [
-        (
-            read_as("/x", &["/y", "/admin"]),
-            "pattern \"/admin/{*rest}\" denies the path read as /admin",
-        ),
-        (
-            read_as("/admin/x", &["/y"]),
-            "pattern \"/admin/{*rest}\" denies",
-        ),
-        (
-            read_as("/x", &["/"]),
-            "no pattern matches the path read as /",
-        ),
-    ] {
-        assert_eq!(
-            filter.decide(&request.facts()).unwrap_err().to_string(),
-            why
-        );
-    }
-}
-
-fn filter(rules: &str) -> Filter {
-    let table = format!("[middleware.f]\ntype = \"path_filter\"\noptions.rules = [{rules}]\n");
-    match &steps("[\"f\"]", &table)[..] {
-        [
-            Step {
-                kind: StepKind::PathFilter(settings),
-                ..
-            },
-        ] => Filter::new(&"f".into(), settings),
-        other => panic!("{other:?}"),
-    }
-}
-
-#[test]
-fn the_first_pattern_that_matches_decides() {
-    let example = "{ allow = \"/api/{*path}\" }, { allow = \"/health\" }, { deny = \"/{*rest}\" }";
-    let except = "{ deny = \"/api/keys/{*rest}\" }, \"/api/{*path}\"";
-    for (rules, path, passes) in [
-        (example, "/api/x", true),
-        (example, "/health", true),
-        (example, "/health/", true),
-        (example, "/healthy", false),
-        (example, "/", false),
-        (example, "/other", false),
-        (except, "/api/x", true),
-        (except, "/api/keys/1", false),
-        (except, "/api/keys", false),
-        (except, "/api/keys/", false),
-        (except, "/api/keysx", true),
-        (
-            "\"/api/keys\", { deny = \"/api/keys/{*rest}\" }",
-            "/api/keys",
-            true,
-        ),
-        ("\"/Patient\", \"/Patient/{id}\"", "/Patient/7", true),
-        ("\"/Patient\", \"/Patient/{id}\"", "/Patient/7/x", false),
-        ("{ deny = \"*\" }, \"/x\"", "/x", false),
-        ("\"*\"", "/", true),
-        ("\"/\"", "/", true),
-        ("\"/\"", "/x", false),
-    ] {
-        let expected = if passes {
-            Ok(())
-        } else {
-            Err(Refused::Filtered)
-        };
-        let filter = filter(rules);
-        let request = Request::get(path);
-        let decided = filter.decide(&request.facts()).map(|_| ());
-        assert_eq!(decided.map_err(Refused::from), expected, "{rules} {path}");
-    }
-}
-
-#[test]
-fn a_filter_sees_what_follows_the_prefix() {
-    let filter = filter("\"/x\", \"/\"");
-    for (prefix, path, passes) in [
-        ("/api", "/api/x", true),
-        ("/api", "/api", true),
-        ("/api", "/api/", true),
-        ("/api", "/api/api/x", false),
-        ("/x", "/x", true),
-        ("/y", "/y/y", false),
-    ] {
-        let request = Request {
-            prefix: prefix.to_owned(),
-            ..Request::get(path)
-        };
-        assert_eq!(
-            filter.decide(&request.facts()).is_ok(),
-            passes,
-            "{prefix} {path}"
-        );
-    }
 }

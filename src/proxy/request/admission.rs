@@ -12,7 +12,7 @@ use super::{client_address, reserved_headers};
 use crate::auth::{Admission, Chain, Trace};
 use crate::gateway::{self, Route, Stage};
 use crate::listener::Connection;
-use crate::policy::{Denied, Finding, Limits, Refused};
+use crate::policy::{Denial, DeniedBy, Finding, RateLimits};
 use crate::proxy::Edge;
 use crate::proxy::forward::headers;
 
@@ -133,19 +133,19 @@ impl Edge {
                     dump.log(&ctx.facts(session.req_header(), route));
                     trace.step(dump.step(), || "written to the log".to_owned());
                 }
-                Stage::Count(limits) => self.count(limits, ctx, trace)?,
+                Stage::RateLimits(limits) => self.count(limits, ctx, trace)?,
             }
         }
         Ok(())
     }
 
     /// Counts a request, unless it is only explained.
-    fn count(&self, limits: &Limits, ctx: &Context, trace: &mut Trace) -> Result<(), Refused> {
+    fn count(&self, limits: &RateLimits, ctx: &Context, trace: &mut Trace) -> Result<(), Denial> {
         let (limiters, client, now) = (self.live.limiters(), ctx.client, ctx.started);
         if !trace.is_on() {
             return limits.take(limiters, client, now);
         }
-        let (room, found) = limits.look(limiters, client, now);
+        let (room, found) = limits.peek(limiters, client, now);
         for (name, room) in room {
             trace.limit(name, || room.to_string());
         }
@@ -170,14 +170,17 @@ impl Edge {
 }
 
 /// What a step that looks at no credential has decided, in words.
-fn told<'d, T: Copy>(decided: &Result<T, Denied<'d>>, allows: impl FnOnce(T) -> String) -> String {
+fn told<'d, T: Copy>(
+    decided: &Result<T, DeniedBy<'d>>,
+    allows: impl FnOnce(T) -> String,
+) -> String {
     match decided {
         Ok(by) => allows(*by),
         Err(denied) => denied.to_string(),
     }
 }
 
-fn denied_by(step: &str, denied: Denied<'_>) -> Refused {
+fn denied_by(step: &str, denied: DeniedBy<'_>) -> Denial {
     log::debug!("{step}: {denied}");
     denied.into()
 }

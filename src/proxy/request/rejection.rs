@@ -17,7 +17,7 @@ use super::head::{Head, HeadError};
 use crate::auth::Denial;
 use crate::gateway::PathError;
 use crate::listener::Connection;
-use crate::policy::Refused;
+use crate::policy;
 use crate::proxy::forward::headers::SPELLED_REQUEST_ID;
 
 /// How long a client may go on with a body that nobody wants, so that it gets to read its answer:
@@ -231,16 +231,16 @@ impl From<Denial> for Refusal {
     }
 }
 
-impl From<Refused> for Refusal {
-    fn from(refused: Refused) -> Self {
-        let (message, retry_after) = match refused {
-            Refused::Denied => ("the request is not permitted", None),
-            Refused::Limited { retry_after } => ("too many requests", Some(retry_after)),
-            Refused::Filtered => ("", None),
+impl From<policy::Denial> for Refusal {
+    fn from(denial: policy::Denial) -> Self {
+        let (message, retry_after) = match denial {
+            policy::Denial::ByPolicy => ("the request is not permitted", None),
+            policy::Denial::RateLimited { retry_after } => ("too many requests", Some(retry_after)),
+            policy::Denial::ByPathFilter => ("", None),
         };
         Self {
             retry_after,
-            ..Self::new(refused.status(), refused.as_str(), message)
+            ..Self::new(denial.status(), denial.as_str(), message)
         }
     }
 }

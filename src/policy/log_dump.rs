@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::facts::Facts;
 use super::field_name::reads_as;
-use crate::config::{Check, CredentialLocation, LogDump, Step, StepKind};
+use crate::config::{Check, CredentialLocation, LogDump as Settings, Step, StepKind};
 
 const TARGET: &str = "harmony::log_dump";
 const REDACTED: &str = "[redacted]";
@@ -54,9 +54,9 @@ const WITH_QUERY: &[&str] = &[
 
 /// One `log_dump` step.
 #[derive(Debug)]
-pub struct Dump {
+pub struct LogDump {
     step: Arc<str>,
-    settings: Arc<LogDump>,
+    settings: Arc<Settings>,
     headers: Vec<HeaderName>,
     parameters: Vec<String>,
 }
@@ -71,10 +71,10 @@ struct Record<'a> {
     headers: Map<String, Value>,
 }
 
-impl Dump {
+impl LogDump {
     /// The step of this name among the others of its pipeline: what their rules compare is not
     /// shown.
-    pub fn build(step: &Arc<str>, settings: &Arc<LogDump>, steps: &[Step]) -> Self {
+    pub fn build(step: &Arc<str>, settings: &Arc<Settings>, steps: &[Step]) -> Self {
         let mut dump = Self {
             step: step.clone(),
             settings: settings.clone(),

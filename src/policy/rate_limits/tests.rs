@@ -17,8 +17,8 @@ fn limit(id: &str, max_requests: u32, more: &str) -> String {
 }
 
 /// Names and room.
-fn room(limits: &Limits, limiters: &Limiters) -> Vec<(String, u32)> {
-    let (room, _) = limits.look(limiters, CLIENT, Instant::now());
+fn room(limits: &RateLimits, limiters: &Limiters) -> Vec<(String, u32)> {
+    let (room, _) = limits.peek(limiters, CLIENT, Instant::now());
     let room = room
         .into_iter()
         .map(|(name, room)| (name.to_string(), room.left));
@@ -35,11 +35,11 @@ fn named(room: &[(&str, u32)]) -> Vec<(String, u32)> {
 fn one_that_several_steps_name_is_counted_once() {
     let first = ruleset(&[limit("z", 5, ""), limit("a", 4, "")].join(","));
     let second = ruleset(&[limit("a", 4, ""), limit("m", 3, ", weight = 200")].join(","));
-    let (mut limits, mut later) = (Limits::default(), Limits::default());
+    let (mut limits, mut later) = (RateLimits::default(), RateLimits::default());
     limits.add(&first, std::iter::empty());
     limits.add(&first, std::iter::empty());
     later.add(&second, [&limits].into_iter());
-    assert!(!limits.is_empty() && !later.is_empty() && Limits::default().is_empty());
+    assert!(!limits.is_empty() && !later.is_empty() && RateLimits::default().is_empty());
     let limiters = Limiters::default();
     let now = Instant::now();
     assert_eq!(room(&limits, &limiters), named(&[("s z", 5), ("s a", 4)]));

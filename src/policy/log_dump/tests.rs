@@ -6,13 +6,13 @@ use crate::policy::testing::{Request, steps};
 const PLAIN: &str =
     "[middleware.d]\ntype = \"log_dump\"\noptions = { label = \"before\", pretty = false }\n";
 
-fn dump(middleware: &str, tables: &str) -> Dump {
+fn dump(middleware: &str, tables: &str) -> LogDump {
     let steps = steps(middleware, tables);
     let settings = steps.iter().find_map(|step| match &step.kind {
         StepKind::LogDump(settings) => Some(settings.clone()),
         _ => None,
     });
-    Dump::build(&"d".into(), &settings.unwrap(), &steps)
+    LogDump::build(&"d".into(), &settings.unwrap(), &steps)
 }
 
 #[test]

@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::denial::Denial;
 use super::limiter::{Key, Limiters, OverLimit};
-use super::ruleset::{Refused, Ruleset};
+use super::ruleset::Ruleset;
 use crate::config::{Owner, RateLimit};
 
 /// One `rate_limit` rule.
@@ -30,14 +31,14 @@ impl Limit {
     }
 }
 
-/// Limits that are counted together, each once a request, however many policies and steps name it.
+/// RateLimits that are counted together, each once a request, however many policies and steps name it.
 #[derive(Debug, Default)]
-pub struct Limits {
+pub struct RateLimits {
     /// Ordered by owner and name.
     limits: Vec<Limit>,
 }
 
-impl Limits {
+impl RateLimits {
     /// Adds those of a step, but for those that count `earlier` in its pipeline.
     pub fn add<'a>(&mut self, rules: &Ruleset, earlier: impl Iterator<Item = &'a Self> + Clone) {
         for limit in rules.limits() {
@@ -72,13 +73,13 @@ impl Limits {
     ///
     /// # Errors
     ///
-    /// [`Refused::Limited`].
+    /// [`Denial::RateLimited`].
     pub fn take(
         &self,
         limiters: &Limiters,
         client: Option<IpAddr>,
         now: Instant,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Denial> {
         let taken = limiters.take(&self.limits, client, now);
         taken.map_err(|over| self.refused(over))
     }
@@ -89,28 +90,28 @@ impl Limits {
     /// # Errors
     ///
     /// As [`Self::take`], as the second half.
-    pub fn look(
+    pub fn peek(
         &self,
         limiters: &Limiters,
         client: Option<IpAddr>,
         now: Instant,
-    ) -> (Vec<(&Arc<str>, Room)>, Result<(), Refused>) {
-        let (left, found) = limiters.look(&self.limits, client, now);
+    ) -> (Vec<(&Arc<str>, Remaining)>, Result<(), Denial>) {
+        let (left, found) = limiters.peek(&self.limits, client, now);
         let mut room: Vec<_> = self.limits.iter().zip(left).collect();
         room.sort_by_key(|(limit, _)| limit.place);
         let room = room.into_iter().map(|(limit, left)| {
             let settings = limit.settings;
-            (&limit.name, Room { left, settings })
+            (&limit.name, Remaining { left, settings })
         });
         (room.collect(), found.map_err(|over| self.refused(over)))
     }
 
-    fn refused(&self, over: OverLimit) -> Refused {
+    fn refused(&self, over: OverLimit) -> Denial {
         let mut limits = self.limits.iter();
         if let Some(limit) = limits.find(|limit| limit.place == over.place) {
             log::debug!("over limit {}", limit.name);
         }
-        Refused::Limited {
+        Denial::RateLimited {
             retry_after: whole_seconds(over.wait),
         }
     }
@@ -123,12 +124,12 @@ impl Limits {
 
 /// How many requests of a client a limit has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
+pub struct Remaining {
     left: u32,
     settings: RateLimit,
 }
 
-impl fmt::Display for Room {
+impl fmt::Display for Remaining {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.settings.window.as_secs();
         let most = self.settings.max_requests;
