@@ -48,8 +48,7 @@ fn main() -> ExitCode {
 
     let pair = Arc::new(Ed25519KeyPair::generate().unwrap());
     let shared = Shared::new(None).unwrap();
-    let key_sets = shared.key_sets();
-    key_sets.remember_tokens(limit);
+    shared.remember_tokens(limit);
     let chain = Arc::new(chain(&pair, &shared));
     println!("at the start: {}", shown(resident("VmRSS")));
 
@@ -77,7 +76,7 @@ fn main() -> ExitCode {
         worker.join().unwrap();
     }
     let seconds = started.elapsed().as_secs_f64();
-    let status = key_sets.token_cache();
+    let status = shared.token_cache();
     println!("{count} tokens, signed and verified in {seconds:.1} s on {threads} threads");
     println!("{status:?}");
 
@@ -85,13 +84,13 @@ fn main() -> ExitCode {
     for _ in 0..10 {
         pass(&chain, &headers); // often enough to be kept
     }
-    let before = key_sets.token_cache().hits;
+    let before = shared.token_cache().hits;
     let started = on_cpu();
     for _ in 0..HITS {
         pass(&chain, &headers);
     }
     let nanoseconds = (on_cpu() - started) / HITS;
-    let hits = key_sets.token_cache().hits - before;
+    let hits = shared.token_cache().hits - before;
     println!(
         "a token that is remembered: {nanoseconds} ns of processor time ({hits} hits of {HITS})"
     );

@@ -10,7 +10,6 @@ pub mod cli;
 pub mod config;
 pub mod control;
 mod demo;
-mod files;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -14,7 +14,7 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 pub fn shared(cache: u64) -> Shared {
     let shared = Shared::new(None).unwrap();
-    shared.key_sets().remember_tokens(cache);
+    shared.remember_tokens(cache);
     shared
 }
 

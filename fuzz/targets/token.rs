@@ -214,7 +214,7 @@ fn edge() -> &'static Edge {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let shared = Shared::new(None).expect("random numbers");
-        shared.key_sets().remember_tokens(1 << 20);
+        shared.remember_tokens(1 << 20);
         let chains = STEPS.iter().map(|step| {
             let pipeline = config
                 .pipelines

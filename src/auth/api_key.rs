@@ -14,7 +14,6 @@ use foldhash::quality::RandomState;
 use http::HeaderValue;
 use ring::{digest, hmac};
 
-use super::clock::UnixTime;
 use super::error::BuildCause;
 use super::failures::{Failures, Limit};
 use super::identity::{AuthMethod, Identity};
@@ -22,6 +21,7 @@ use super::outcome::{Outcome, Reason, Refusal};
 use super::place::{self, Found};
 use super::presented::Presented;
 use crate::config::{ApiKey, CredentialLocation, KeyDigest};
+use jose::clock::UnixTime;
 
 /// An `api-key` step, ready to look keys up.
 #[derive(Debug)]

@@ -10,8 +10,8 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::clock::UnixTime;
 use crate::config::{AlternativeName, CertificateSubject};
+use jose::clock::UnixTime;
 
 /// A client's certificate, as its connection keeps it.
 #[derive(Debug)]

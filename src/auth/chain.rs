@@ -7,10 +7,11 @@
 
 use std::sync::Arc;
 
+use jose::clock::{self, UnixTime};
+
 use super::api_key;
 use super::basic;
 use super::challenge::{Challenges, Scheme};
-use super::clock::{self, UnixTime};
 use super::error::{BuildCause, BuildError};
 use super::identity::Identity;
 use super::jwt;
@@ -308,9 +309,11 @@ impl Member {
             return Ok(None);
         };
         let authenticator = match &auth.settings {
-            AuthSettings::Jwt(settings) => {
-                Authenticator::Jwt(jwt::Verifier::build(settings, &shared.key_sets)?)
-            }
+            AuthSettings::Jwt(settings) => Authenticator::Jwt(jwt::Verifier::build(
+                settings,
+                &shared.key_sets,
+                shared.tokens(),
+            )?),
             AuthSettings::Basic(settings) => Authenticator::Basic(basic::Verifier::build(
                 &step.name,
                 settings,

@@ -1,12 +1,12 @@
-//! Why a chain cannot be built; and errors in words.
+//! Why a chain cannot be built.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jose::{KeyError, KeySetError};
+
 use super::basic::HtpasswdError;
-use super::jwks::JwksError;
-use super::key::KeyRefusal;
 use crate::config::JwtAlgorithm;
 
 /// An authentication step that cannot be built.
@@ -40,10 +40,10 @@ pub(crate) enum BuildCause {
     Pem {
         path: PathBuf,
         algorithm: JwtAlgorithm,
-        error: KeyRefusal,
+        error: KeyError,
     },
     #[error("{} is not a usable key set: {error}", .path.display())]
-    KeySet { path: PathBuf, error: JwksError },
+    KeySet { path: PathBuf, error: KeySetError },
     #[error("{} holds no key for {}", .path.display(), .algorithm.name())]
     NoFittingKey {
         path: PathBuf,
@@ -81,16 +81,4 @@ pub(crate) enum BuildCause {
     NothingToFallBackOn,
     #[error("the realm cannot be written in a header")]
     Realm,
-}
-
-/// An error with its causes.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

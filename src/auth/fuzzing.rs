@@ -1,9 +1,10 @@
 //! What `fuzz/` needs of this room: readers of what clients and issuers send.
 
 use http::HeaderMap;
+use jose::ParsedKeySet;
 use serde_json::{Value, json};
 
-use super::{basic, bearer, jwks};
+use super::{basic, bearer};
 
 /// The bearer token of `Authorization`: `None` for another scheme or none, `Some(None)` for a
 /// malformed one.
@@ -27,11 +28,8 @@ pub fn htpasswd(text: &str) -> Result<Vec<String>, (usize, String)> {
 
 /// The keys of a key set that are used, as a key set again, and what is said of each that is not.
 pub fn key_set(text: &[u8]) -> Result<(Value, Vec<String>), String> {
-    let set = jwks::parse(text).map_err(|error| error.to_string())?;
+    let set = ParsedKeySet::parse(text).map_err(|error| error.to_string())?;
     let refused = set.refused.iter();
     let refused = refused.map(|(key, refusal)| format!("{key}: {refusal}"));
-    Ok((
-        json!({ "keys": jwks::to_json(&set.ring) }),
-        refused.collect(),
-    ))
+    Ok((json!({ "keys": set.ring.to_json() }), refused.collect()))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use super::clock::UnixTime;
+use jose::clock::UnixTime;
 
 /// How a request authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

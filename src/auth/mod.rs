@@ -7,8 +7,8 @@
 //! nothing of the server that calls it.
 //!
 //! In reading order: `outcome` and `identity` are the vocabulary, `chain` joins steps into groups,
-//! `bearer` finds the token, `jwt` verifies it with a `key`, and `jwks` fetches and keeps the key
-//! sets of the process ([`KeySets`]), as do the `tokens` that verified; `basic` checks passwords,
+//! `bearer` finds the token, and `jwt` verifies it with the keys and key sets of [`jose`];
+//! `tokens` remembers those that verified; `basic` checks passwords,
 //! `api_key` keys, which `place` finds; `places` tells which of these the upstream may see; `mutual_tls` looks at the client's `certificate`. What
 //! outlives any one configuration is [`Shared`].
 
@@ -18,22 +18,18 @@ mod bearer;
 mod certificate;
 mod chain;
 mod challenge;
-mod clock;
 mod error;
 mod failures;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod identity;
-mod jwks;
 mod jwt;
-mod key;
 mod mutual_tls;
 mod outcome;
 mod place;
 mod places;
 mod presented;
 mod shared;
-mod strict_json;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokens;
@@ -43,9 +39,7 @@ pub(crate) use bearer::is_tchar;
 pub use certificate::{ClientCertificate, PresentedCertificate};
 pub use chain::{Admission, Chain};
 pub use error::BuildError;
-pub(crate) use error::with_causes;
 pub use identity::{AuthMethod, Identity};
-pub use jwks::{KeySetError, KeySetStatus, KeySets};
 pub use outcome::{Class, Denial, Reason};
 pub use places::{Places, VerifiedPlaces};
 pub use presented::Presented;
@@ -53,6 +47,6 @@ pub use shared::{PasswordsStatus, Shared, SharedError};
 pub use tokens::TokenCacheStatus;
 pub use trace::{Entry, Trace};
 
-pub(crate) use jwt::{DetachedKeys, Unverified};
+pub use jose::{KeySetStatus, KeySets};
 
 pub use crate::config::{CredentialLocation, JwtAlgorithm};

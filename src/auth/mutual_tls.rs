@@ -6,11 +6,11 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::certificate::PresentedCertificate;
-use super::clock::UnixTime;
 use super::identity::{AuthMethod, Identity};
 use super::outcome::{Outcome, Reason};
 use super::presented::Presented;
 use crate::config::{self, MutualTls};
+use jose::clock::UnixTime;
 
 /// A `mutual-tls` step.
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use http::HeaderValue;
+use jose::TokenError;
 
 use super::identity::Identity;
 
@@ -34,6 +35,12 @@ impl From<Reason> for Refusal {
             reason,
             retry_after: None,
         }
+    }
+}
+
+impl From<TokenError> for Refusal {
+    fn from(error: TokenError) -> Self {
+        Reason::from(error).into()
     }
 }
 
@@ -94,6 +101,30 @@ pub enum Reason {
     TooManyFailures,
     /// Too many passwords wait to be hashed.
     HashQueueFull,
+}
+
+impl From<TokenError> for Reason {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Malformed => Self::Malformed,
+            TokenError::TooLong => Self::TooLong,
+            TokenError::WrongAlgorithm => Self::WrongAlgorithm,
+            TokenError::UnsupportedHeader => Self::UnsupportedHeader,
+            TokenError::WrongType => Self::WrongType,
+            TokenError::NoKid => Self::NoKid,
+            TokenError::UnknownKid => Self::UnknownKid,
+            TokenError::KeyDoesNotFit => Self::KeyDoesNotFit,
+            TokenError::NoKeys => Self::NoKeys,
+            TokenError::BadSignature => Self::BadSignature,
+            TokenError::NoExpiry => Self::NoExpiry,
+            TokenError::Expired => Self::Expired,
+            TokenError::NotYetValid => Self::NotYetValid,
+            TokenError::WrongIssuer => Self::WrongIssuer,
+            TokenError::WrongAudience => Self::WrongAudience,
+            TokenError::ClaimMissing => Self::ClaimMissing,
+            TokenError::ScopeMissing => Self::ScopeMissing,
+        }
+    }
 }
 
 impl Reason {

@@ -3,16 +3,22 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+use jose::{KeySets, SetupError};
+
 use super::basic::Passwords;
 use super::failures::Failures;
-use super::jwks::{KeySetError, KeySets};
+use super::tokens::{TokenCache, TokenCacheStatus};
+
+/// What issuers are told of who fetches their keys.
+const USER_AGENT: &str = concat!("harmony-edge/", env!("CARGO_PKG_VERSION"));
 
 /// Why there is nothing to share.
 #[derive(Debug, thiserror::Error)]
 pub enum SharedError {
     /// Key sets cannot be kept.
     #[error("key sets: {0}")]
-    KeySets(#[from] KeySetError),
+    KeySets(#[from] SetupError),
     /// The system is in no state to keep a secret.
     #[error("the system gives no random numbers")]
     NoRandomNumbers,
@@ -27,11 +33,13 @@ pub struct PasswordsStatus {
     pub waiting: u64,
 }
 
-/// Key sets, and what is known of passwords. Made once; a clone is the same. A reload builds its
+/// Key sets, tokens that verified, and what is known of passwords. Made once; a clone is the same. A reload builds its
 /// chains over it, so that nothing has to be fetched or hashed again.
 #[derive(Debug, Clone)]
 pub struct Shared {
     pub(super) key_sets: KeySets,
+    /// Of every step, whatever its keys.
+    tokens: Arc<ArcSwap<TokenCache>>,
     pub(super) passwords: Passwords,
     /// Of API keys.
     pub(super) key_failures: Arc<Failures>,
@@ -40,14 +48,16 @@ pub struct Shared {
 impl Shared {
     /// Good key sets are also kept under `state_dir`.
     pub fn new(state_dir: Option<PathBuf>) -> Result<Self, SharedError> {
-        Self::over(KeySets::new(state_dir)?)
+        Self::over(KeySets::new(USER_AGENT, state_dir)?)
     }
 
     /// The same over key sets that are there already.
     pub(super) fn over(key_sets: KeySets) -> Result<Self, SharedError> {
+        let tokens = TokenCache::off().map_err(|_| SharedError::NoRandomNumbers)?;
         let passwords = Passwords::new().map_err(|_| SharedError::NoRandomNumbers)?;
         Ok(Self {
             key_sets,
+            tokens: Arc::new(ArcSwap::from_pointee(tokens)),
             passwords,
             key_failures: Arc::new(Failures::new()),
         })
@@ -64,6 +74,23 @@ impl Shared {
             hashed: self.passwords.hashed(),
             waiting: self.passwords.waiting(),
         }
+    }
+
+    /// Sets how many bytes of verified tokens are remembered, for chains that are built from now
+    /// on; 0, as at first, remembers none. Another limit than before begins anew.
+    pub fn remember_tokens(&self, bytes: u64) {
+        let tokens = self.tokens().limited_to(bytes);
+        self.tokens.store(Arc::new(tokens));
+    }
+
+    /// How the cache of verified tokens stands.
+    pub fn token_cache(&self) -> TokenCacheStatus {
+        self.tokens.load().status()
+    }
+
+    /// The cache of verified tokens.
+    pub(super) fn tokens(&self) -> TokenCache {
+        (**self.tokens.load()).clone()
     }
 
     /// The key sets.

@@ -12,13 +12,12 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::error::Unspecified;
+use jose::{Validity, clock};
 use moka::Expiry;
 use moka::sync::Cache;
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::clock::{self, UnixTime};
 use super::identity::Identity;
-use super::outcome::Reason;
 
 /// What an entry takes besides its identity, in bytes: its key, its places in the cache's table,
 /// queues and timer, its share of the frequency sketch, and what the allocator adds. Measured by
@@ -33,28 +32,6 @@ const LONGEST: Duration = Duration::from_secs(86_400);
 pub(crate) struct Verified {
     pub(crate) identity: Identity,
     pub(crate) validity: Validity,
-}
-
-/// When a token counts, leeway included.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Validity {
-    /// From `nbf` and `iat` on, whichever is later.
-    pub(crate) from: UnixTime,
-    /// Until just before `exp`.
-    pub(crate) until: UnixTime,
-}
-
-impl Validity {
-    /// Whether the token counts at a moment.
-    pub(crate) fn check(self, now: UnixTime) -> Result<(), Reason> {
-        if now >= self.until {
-            Err(Reason::Expired)
-        } else if now < self.from {
-            Err(Reason::NotYetValid)
-        } else {
-            Ok(())
-        }
-    }
 }
 
 /// What a verdict belongs to: a hash, under a secret of the process, of a token and of everything

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::config::CloudText;
-use crate::files::{self, StateDir};
+use private_files::StateDir;
 
 /// The form of the file.
 const VERSION: u32 = 1;
@@ -201,7 +201,7 @@ impl CloudLayer {
             applied: self.applied.clone(),
             uploaded: self.uploaded.clone(),
         };
-        files::replace(&state_dir.join(FILE), &serde_json::to_vec(&file)?)
+        private_files::replace(&state_dir.join(FILE), &serde_json::to_vec(&file)?)
     }
 
     /// Gives a file that cannot be used another name; that name.

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::cloud_layer::{CloudLayer, LayerChange};
 use super::fingerprint::{Fingerprint, WatchedFiles};
 use super::{BackendStatus, Gateway, Resolver, Tickets, Upstreams};
-use crate::auth::{KeySets, PasswordsStatus, Shared};
+use crate::auth::{KeySets, PasswordsStatus, Shared, TokenCacheStatus};
 use crate::config::{self, Config, Errors, Local, SetAside, Source, Upload};
 use crate::policy::Limiters;
 use crate::telemetry::Metrics;
@@ -80,7 +80,7 @@ impl Live {
         let (config, local) = source
             .read(&layer.texts())
             .map_err(|failed| failed.errors)?;
-        shared.key_sets().remember_tokens(config.token_cache_bytes);
+        shared.remember_tokens(config.token_cache_bytes);
         let (tickets, metrics) = (Tickets::default(), Metrics::default());
         let build =
             |config: &Config| Gateway::build(config, &shared, &upstreams, &tickets, &metrics);
@@ -147,6 +147,11 @@ impl Live {
     /// The generation of the configuration that serves, whenever it changes.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.generation.subscribe()
+    }
+
+    /// How the cache of verified tokens stands.
+    pub fn token_cache(&self) -> TokenCacheStatus {
+        self.shared.token_cache()
     }
 
     /// Key sets of the process.

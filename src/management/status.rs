@@ -30,11 +30,7 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse
         )
         .collect();
     let key_sets: Vec<Value> = live.key_sets().status().iter().map(key_set).collect();
-    let (tokens, passwords, process) = (
-        live.key_sets().token_cache(),
-        live.passwords(),
-        Process::now(),
-    );
+    let (tokens, passwords, process) = (live.token_cache(), live.passwords(), Process::now());
     ApiResponse::ok(&json!({
         "id": gateway.id(),
         "version": env!("CARGO_PKG_VERSION"),

@@ -130,7 +130,7 @@ pub use user_token::{
     is_sanctum_token, validate_jwt_token,
 };
 
-pub use crate::auth::JwtAlgorithm;
+pub use jose::Algorithm as JwtAlgorithm;
 
 /// Runbeam Cloud, where nobody names another address.
 pub const DEFAULT_BASE_URL: &str = "https://api.runbeam.cloud";

@@ -20,7 +20,7 @@ use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use super::{MachineToken, RunbeamError, env};
-use crate::files::secret;
+use private_files::secret;
 
 mod backend;
 mod change_detection;

@@ -1,6 +1,6 @@
 //! Users' tokens: who signed them, and whom they name.
 //!
-//! Not here: the cryptography (the auth room).
+//! Not here: the cryptography ([`jose`]).
 
 mod claims;
 mod options;
@@ -9,13 +9,16 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use jose::{
+    Algorithm as JwtAlgorithm, CompactJws, Header, HmacKey, KeySetUrl, KeySets, Keys, TokenError,
+    clock,
+};
 use serde::{Deserialize, Serialize};
 
 use super::error::{JwtError, RunbeamError};
 use super::origin::{Origin, printable};
 use super::responses::UserInfo;
 use super::tls;
-use crate::auth::{Class, DetachedKeys, JwtAlgorithm, KeySets, Reason, Unverified};
 
 pub use claims::{JwtClaims, TeamInfo};
 pub use options::JwtValidationOptions;
@@ -24,6 +27,12 @@ pub use options::JwtValidationOptions;
 const JWKS_PATH: &str = "/api/.well-known/jwks.json";
 /// A key set is not fetched again sooner, however short it is to be kept.
 const LEAST_FRESH: Duration = Duration::from_secs(60);
+/// How long fetched keys serve when fetches fail.
+const MAX_STALE: Duration = Duration::from_secs(86_400);
+/// At most one fetch for unknown key ids in this time.
+const COOLDOWN: Duration = Duration::from_secs(30);
+/// Accepted values of `typ`.
+const TYPES: [&str; 2] = ["jwt", "at+jwt"];
 
 /// Verifies a user's JWT.
 ///
@@ -121,9 +130,9 @@ pub fn is_sanctum_token(token: &str) -> bool {
 /// Nothing is fetched before the first token that a trusted issuer seems to have signed.
 pub struct UserTokens {
     options: JwtValidationOptions,
-    trusted: Vec<(Origin, DetachedKeys)>,
+    trusted: Vec<(Origin, Keys)>,
     /// The keys for HS256, or how long the secret is that is too short.
-    secret: Option<Result<DetachedKeys, usize>>,
+    secret: Option<Result<Keys, usize>>,
     key_sets: KeySets,
 }
 
@@ -152,7 +161,7 @@ impl UserTokens {
         if let Some(url) = &options.jwks_uri {
             Origin::named(url)?;
         }
-        let mut trusted: Vec<(Origin, DetachedKeys)> = Vec::new();
+        let mut trusted: Vec<(Origin, Keys)> = Vec::new();
         for issuer in &options.trusted_issuers {
             let origin = Origin::named(issuer)?;
             if trusted.iter().any(|(known, _)| *known == origin) {
@@ -160,12 +169,12 @@ impl UserTokens {
             }
             let own = || format!("{origin}{JWKS_PATH}");
             let url = options.jwks_uri.clone().unwrap_or_else(own);
-            trusted.push((origin, DetachedKeys::fetched(url, fresh, &key_sets)));
+            trusted.push((origin, fetched(url, fresh, &key_sets)));
         }
         let secret = options
             .jwt_secret
             .as_ref()
-            .map(|secret| DetachedKeys::hs256(secret.as_bytes()).ok_or(secret.len()));
+            .map(|secret| hs256(secret.as_bytes()).ok_or(secret.len()));
         Ok(Self {
             options,
             trusted,
@@ -182,10 +191,13 @@ impl UserTokens {
     /// be known about it.
     pub async fn validate(&self, token: impl AsRef<str>) -> Result<JwtClaims, RunbeamError> {
         let token = token.as_ref().trim().as_bytes();
-        let token = Unverified::read(token, &self.algorithms()).map_err(invalid)?;
-        let (origin, fetched) = self.trusted(token.issuer())?;
+        let jws = CompactJws::split(token).map_err(invalid)?;
+        let header = Header::read(&jws, &self.algorithms(), &TYPES).map_err(invalid)?;
+        let unverified = jws.unverified_claims().map_err(invalid)?;
+        let issuer = unverified.get("iss").and_then(|issuer| issuer.as_str());
+        let (origin, fetched) = self.trusted(issuer)?;
         let keys = match &self.secret {
-            _ if token.algorithm() != JwtAlgorithm::Hs256 => fetched,
+            _ if header.algorithm != JwtAlgorithm::Hs256 => fetched,
             Some(Ok(secret)) => secret,
             Some(Err(length)) => {
                 return Err(RunbeamError::ShortSecret {
@@ -195,23 +207,20 @@ impl UserTokens {
             }
             None => return Err(JwtError::NoSecret.into()),
         };
+        keys.refresh_if_due().await;
+        let claims = keys.verify(&jws, &header).await;
+        let claims = claims.map_err(|error| refused(keys, error))?;
         let options = &self.options;
-        let claims = match token.verify(keys, options.leeway, &options.audiences).await {
-            Ok(claims) => claims,
-            Err(refusal) if refusal.reason.class() == Class::Unavailable => {
-                let retry_after = refusal.retry_after.map(|s| Duration::from_secs(s.into()));
-                return Err(unavailable(keys, retry_after));
-            }
-            Err(refusal) => return Err(invalid(refusal.reason)),
-        };
-        if !options
-            .required_claims
-            .iter()
-            .all(|name| claims.contains_key(name))
-        {
-            return Err(invalid(Reason::ClaimMissing));
+        claims
+            .validity(options.leeway)
+            .and_then(|validity| validity.check(clock::now()))
+            .and_then(|()| claims.check_audience(&options.audiences))
+            .map_err(invalid)?;
+        let mut required = options.required_claims.iter();
+        if !required.all(|name| claims.has(name, &[])) {
+            return Err(invalid(TokenError::ClaimMissing));
         }
-        Ok(JwtClaims::new(claims, origin.to_string()))
+        Ok(JwtClaims::new(claims.into_map(), origin.to_string()))
     }
 
     /// HS256 is always read, so that its refusal can say what to set.
@@ -225,7 +234,7 @@ impl UserTokens {
     }
 
     /// The trusted issuer of that name.
-    fn trusted(&self, issuer: Option<&str>) -> Result<(&Origin, &DetachedKeys), JwtError> {
+    fn trusted(&self, issuer: Option<&str>) -> Result<(&Origin, &Keys), JwtError> {
         let named = issuer.and_then(Origin::of_issuer);
         self.trusted
             .iter()
@@ -253,22 +262,42 @@ impl fmt::Debug for UserTokens {
 
 fn key_sets() -> Result<KeySets, RunbeamError> {
     tls::install_provider();
-    KeySets::new(None).map_err(|error| RunbeamError::Setup(error.to_string()))
+    let user_agent = concat!("harmony-edge/", env!("CARGO_PKG_VERSION"));
+    KeySets::new(user_agent, None).map_err(|error| RunbeamError::Setup(error.to_string()))
 }
 
-fn invalid(reason: Reason) -> RunbeamError {
-    JwtError::Invalid(reason.as_str()).into()
+/// A key set that is fetched when it is asked for, and again when it is older than `fresh`.
+fn fetched(url: String, fresh: Duration, key_sets: &KeySets) -> Keys {
+    Keys::Fetched(key_sets.register(&KeySetUrl {
+        url,
+        fresh,
+        max_stale: MAX_STALE,
+        cooldown: COOLDOWN,
+        addresses: None,
+    }))
 }
 
-fn unavailable(keys: &DetachedKeys, retry_after: Option<Duration>) -> RunbeamError {
-    match keys.trouble() {
-        Some(trouble) => RunbeamError::KeySet {
-            url: trouble.url,
-            cause: trouble.cause,
-            timed_out: trouble.timed_out,
-            retry_after,
-        },
-        None => invalid(Reason::NoKeys),
+/// A shared secret. `None`: it is too short.
+fn hs256(secret: &[u8]) -> Option<Keys> {
+    HmacKey::new(JwtAlgorithm::Hs256, secret).map(Keys::Secret)
+}
+
+fn invalid(error: TokenError) -> RunbeamError {
+    JwtError::Invalid(error.as_str()).into()
+}
+
+fn refused(keys: &Keys, error: TokenError) -> RunbeamError {
+    match keys {
+        Keys::Fetched(keys) if error == TokenError::NoKeys => {
+            let trouble = keys.trouble();
+            RunbeamError::KeySet {
+                url: trouble.url,
+                cause: trouble.cause,
+                timed_out: trouble.timed_out,
+                retry_after: Some(Duration::from_secs(keys.retry_after().into())),
+            }
+        }
+        _ => invalid(error),
     }
 }
 

@@ -14,14 +14,13 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("telemetry", &[]),
-    ("files", &[]),
-    ("auth", &["config", "files"]),
+    ("auth", &["config"]),
     ("policy", &["config"]),
     ("balance", &["config"]),
-    ("gateway", &["auth", "policy", "balance", "config", "files", "telemetry"]),
+    ("gateway", &["auth", "policy", "balance", "config", "telemetry"]),
     ("listener", &["gateway", "auth", "policy", "config", "telemetry"]),
     ("proxy", &["listener", "gateway", "balance", "auth", "policy", "telemetry"]),
-    ("runbeam", &["auth", "files"]),
+    ("runbeam", &[]),
     ("control", &["gateway", "runbeam", "telemetry"]),
     ("management", &["gateway", "control", "runbeam", "telemetry"]),
     (
@@ -29,7 +28,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "config",
             "telemetry",
-            "files",
             "auth",
             "policy",
             "balance",

@@ -1,16 +1,14 @@
 //! Why a token was refused, in words: which claim or header field does not fit, what it says, and
 //! what the step asks for. For the operator who asks; no client and no log gets any of it.
 
+use jose::clock::UnixTime;
+use jose::{Claims, CompactJws, strict_json};
 use serde_json::{Map, Value};
 
-use super::claims::{self, Claims};
-use super::compact::Compact;
 use super::place::{self, FoundToken};
 use super::{Verifier, carried};
 use crate::auth::Presented;
-use crate::auth::clock::UnixTime;
 use crate::auth::outcome::Reason;
-use crate::auth::strict_json;
 
 /// A value is shown up to here.
 const SHOWN: usize = 120;
@@ -27,13 +25,13 @@ impl Verifier {
         let FoundToken::Token(token) = place::find(request, &self.settings.place) else {
             return None;
         };
-        let Ok(compact) = Compact::split(&token) else {
+        let Ok(jws) = CompactJws::split(&token) else {
             return (reason == Reason::Malformed).then(|| {
                 "a token is three parts in base64url, without padding, divided by dots".to_owned()
             });
         };
-        let header = strict_json::object(&compact.header);
-        let claims = claims::parse(&compact.claims);
+        let header = strict_json::object(jws.header());
+        let claims = jws.unverified_claims();
         match (&header, &claims) {
             (None, _) if reason == Reason::Malformed => {
                 return Some("its header is no JSON object, or names something twice".to_owned());
@@ -112,7 +110,8 @@ impl Verifier {
             Reason::UnsafeSubject => Some(format!("sub is {}", said(claims.get("sub")))),
             Reason::ClaimMissing => {
                 let mut required = settings.required_claims.iter();
-                let unmet = required.find(|required| !claims::is_met(required, claims))?;
+                let unmet =
+                    required.find(|required| !claims.has(&required.name, &required.values))?;
                 let asked = match unmet.values.as_slice() {
                     [] => "be there".to_owned(),
                     values => format!("have {}", listed(values)),
@@ -122,8 +121,8 @@ impl Verifier {
             }
             Reason::ScopeMissing => {
                 let mut required = settings.required_scopes.iter();
-                let unmet = required.find(|scope| !claims::is_granted(scope, claims))?;
-                let name = if claims.contains_key("scope") {
+                let unmet = required.find(|scope| !claims.has_scope(scope))?;
+                let name = if claims.get("scope").is_some() {
                     "scope"
                 } else {
                     "scp"

@@ -8,7 +8,7 @@ use std::hash::{Hash, Hasher};
 
 use ring::digest::{Context, Digest, SHA256};
 
-use super::source::Generation;
+use super::source::{self, Generation};
 use super::trust::Trusted;
 use crate::auth::tokens::{TokenCache, TokenKey, Verified};
 use crate::config::Jwt;
@@ -49,7 +49,7 @@ impl Memory {
         (required_scopes, claims_to_headers, accepted_types, place).hash(&mut sink);
         for (issuer, written) in issuers.iter().zip(written) {
             written.names.hash(&mut sink);
-            issuer.keys.tell_apart(&written.keys, &mut sink);
+            source::tell_apart(&issuer.keys, &written.keys, &mut sink);
         }
         Self {
             cache,
@@ -67,7 +67,7 @@ impl Memory {
         text.extend_from_slice(settings);
         let mut settled = 0;
         for (index, issuer) in issuers.iter().enumerate() {
-            let generation = match issuer.keys.generation() {
+            let generation = match Generation::of(&issuer.keys) {
                 Generation::Fixed => 0,
                 Generation::Of(generation) => generation,
                 Generation::Unsettled => {

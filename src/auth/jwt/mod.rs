@@ -5,17 +5,13 @@
 //! nor where a key comes from; among several issuers it says whose keys are to verify it, and what
 //! it says is checked with the rest. Whatever is wrong, the client gets one and the same answer.
 //!
-//! In reading order: `place` finds the token, `memory` knows it from an earlier request, `compact`
-//! and `header` take it apart, `trust` and `source` have the keys, `claims` and `carried` make an
-//! identity of it. `detached` does the same for those who need the claims themselves, outside any
-//! chain; `explain` says what in a token does not fit.
+//! In reading order: `place` finds the token, `memory` knows it from an earlier request, [`jose`]
+//! takes it apart and verifies it, `trust` and `source` have the keys, `claims` and `carried` make
+//! an identity of it. `explain` says what in a token does not fit.
 
 mod carried;
 mod claims;
-mod compact;
-mod detached;
 mod explain;
-mod header;
 mod memory;
 mod place;
 mod source;
@@ -23,21 +19,18 @@ mod trust;
 
 use std::sync::Arc;
 
-use self::compact::{Compact, MAX_TOKEN};
-use self::header::Header;
+use jose::clock::UnixTime;
+use jose::{CompactJws, Header, KeySets, Keys, MAX_TOKEN, TokenError};
+
 use self::memory::Memory;
 use self::place::FoundToken;
 use self::trust::Trusted;
-use super::clock::UnixTime;
 use super::error::BuildCause;
 use super::identity::Identity;
-use super::jwks::KeySets;
 use super::outcome::{Outcome, Reason, Refusal};
 use super::presented::Presented;
-use super::tokens::Verified;
+use super::tokens::{TokenCache, Verified};
 use crate::config::{CredentialLocation, Jwt};
-
-pub(crate) use detached::{DetachedKeys, Unverified};
 
 /// A `jwt-auth` step, ready to verify.
 #[derive(Debug)]
@@ -49,10 +42,14 @@ pub(crate) struct Verifier {
 
 impl Verifier {
     /// Reads key files and registers key sets.
-    pub(crate) fn build(settings: &Arc<Jwt>, key_sets: &KeySets) -> Result<Self, BuildCause> {
+    pub(crate) fn build(
+        settings: &Arc<Jwt>,
+        key_sets: &KeySets,
+        tokens: TokenCache,
+    ) -> Result<Self, BuildCause> {
         let issuers = trust::build(settings, key_sets)?;
         Ok(Self {
-            memory: Memory::new(settings, &issuers, key_sets.tokens()),
+            memory: Memory::new(settings, &issuers, tokens),
             settings: settings.clone(),
             issuers,
         })
@@ -95,36 +92,32 @@ impl Verifier {
 
     /// Verifies a token, and tells whose it is.
     async fn verify(&self, token: &[u8], now: UnixTime) -> Result<(usize, Verified), Refusal> {
-        let compact = Compact::split(token)?;
+        let jws = CompactJws::split(token)?;
         let settings = &self.settings;
-        let accepted = std::slice::from_ref(&settings.algorithm);
-        let header = Header::read(&compact.header, accepted, &settings.accepted_types)?;
-        let (index, issuer) = self.issuer(&compact)?;
-        let signed = issuer
-            .keys
-            .verifies(
-                header.algorithm,
-                header.kid.as_deref(),
-                compact.signing_input,
-                &compact.signature,
-            )
-            .await?;
-        if !signed {
-            return Err(Reason::BadSignature.into());
-        }
-        let claims = claims::parse(&compact.claims)?;
-        let verified = claims::examine(&claims, issuer, &self.settings, now)?;
+        let header = Header::read(&jws, &[settings.algorithm], &settings.accepted_types)?;
+        let (index, issuer) = self.issuer(&jws)?;
+        let claims = issuer.keys.verify(&jws, &header).await;
+        let claims = claims.map_err(|error| refusal(&issuer.keys, error))?;
+        let verified = claims::examine(&claims, issuer, settings, now)?;
         Ok((index, verified))
     }
 
     /// Whose keys are to verify a token. With one issuer, its claims are not looked at.
-    fn issuer(&self, compact: &Compact<'_>) -> Result<(usize, &Trusted), Reason> {
+    fn issuer(&self, jws: &CompactJws<'_>) -> Result<(usize, &Trusted), Reason> {
         let index = match &*self.issuers {
             [_] => 0,
-            several => trust::select(several, &claims::parse(&compact.claims)?)?,
+            several => trust::select(several, &jws.unverified_claims()?)?,
         };
         let issuer = self.issuers.get(index).ok_or(Reason::WrongIssuer)?;
         Ok((index, issuer))
+    }
+}
+
+fn refusal(keys: &Keys, error: TokenError) -> Refusal {
+    let without_keys = error == TokenError::NoKeys;
+    Refusal {
+        reason: error.into(),
+        retry_after: without_keys.then(|| keys.retry_after()).flatten(),
     }
 }
 

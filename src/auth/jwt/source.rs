@@ -4,24 +4,10 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::Path;
 
-use crate::auth::error::BuildCause;
-use crate::auth::jwks::{self, FetchedKeys, KeySets};
-use crate::auth::key::{HmacKey, KeyRing, PublicKey};
-use crate::auth::outcome::Refusal;
-use crate::config::{JwtAlgorithm, KeySource};
+use jose::{AddressFilter, HmacKey, KeyRing, KeySetUrl, KeySets, Keys, ParsedKeySet, PublicKey};
 
-/// The keys of one issuer of a `jwt-auth` step.
-#[derive(Debug)]
-pub(super) enum Source {
-    /// `secret`; `kid` is not looked at.
-    Secret(HmacKey),
-    /// `public_key_path`; `kid` is not looked at.
-    PublicKey(PublicKey),
-    /// `jwks_path`.
-    File(KeyRing),
-    /// `jwks_url`.
-    Fetched(FetchedKeys),
-}
+use crate::auth::error::BuildCause;
+use crate::config::{JwksUrl, JwtAlgorithm, KeySource};
 
 /// Which keys a source has at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,93 +20,83 @@ pub(super) enum Generation {
     Unsettled,
 }
 
-impl Source {
-    /// Loads what is on the disk, registers what is to be fetched. A secret goes with HMAC alone,
-    /// everything else with the other algorithms alone, so that no public key is ever taken for a
-    /// secret (RFC 8725 section 2.1).
-    pub(super) fn build(
-        algorithm: JwtAlgorithm,
-        source: &KeySource,
-        key_sets: &KeySets,
-    ) -> Result<Self, BuildCause> {
-        match (algorithm.secret_bytes(), source) {
-            (Some(least), KeySource::Secret(secret)) => {
-                let secret = secret.expose().as_bytes();
-                HmacKey::new(algorithm, secret)
-                    .map(Self::Secret)
-                    .ok_or(BuildCause::ShortSecret {
-                        algorithm,
-                        length: secret.len(),
-                        least,
-                    })
-            }
-            (None, KeySource::PublicKey(path)) => PublicKey::from_pem(&read(path)?, algorithm)
-                .map(Self::PublicKey)
-                .map_err(|error| BuildCause::Pem {
-                    path: path.clone(),
-                    algorithm,
-                    error,
-                }),
-            (None, KeySource::JwksPath(path)) => ring(path, algorithm).map(Self::File),
-            (None, KeySource::JwksUrl(url)) => Ok(Self::Fetched(key_sets.register(url))),
-            (None, KeySource::Secret(_)) | (Some(_), _) => Err(BuildCause::KeysDoNotFit),
-        }
-    }
-
-    /// Whether a signature verifies under the key for `kid`. Waits for that key only when it is not
-    /// at hand.
-    pub(super) async fn verifies(
-        &self,
-        algorithm: JwtAlgorithm,
-        kid: Option<&str>,
-        message: &[u8],
-        signature: &[u8],
-    ) -> Result<bool, Refusal> {
-        Ok(match self {
-            Self::Secret(key) => key.verifies(message, signature),
-            Self::PublicKey(key) => key.verifies(algorithm, message, signature),
-            Self::File(ring) => ring
-                .select(kid, algorithm)?
-                .verifies(algorithm, message, signature),
-            Self::Fetched(keys) => keys
-                .key(kid, algorithm)
-                .await?
-                .verifies(algorithm, message, signature),
-        })
-    }
-
+impl Generation {
     /// Which keys there are now.
-    pub(super) fn generation(&self) -> Generation {
-        match self {
-            Self::Secret(_) | Self::PublicKey(_) | Self::File(_) => Generation::Fixed,
-            Self::Fetched(keys) => keys
-                .generation()
-                .map_or(Generation::Unsettled, Generation::Of),
+    pub(super) fn of(keys: &Keys) -> Self {
+        match keys {
+            Keys::Fetched(keys) => keys.generation().map_or(Self::Unsettled, Self::Of),
+            Keys::Secret(_) | Keys::PublicKey(_) | Keys::Set(_) => Self::Fixed,
         }
     }
+}
 
-    /// Tells this source from every other one: keys that are always the same by what they are, a
-    /// fetched set by where it is from. `settings` are what it was built from.
-    pub(super) fn tell_apart(&self, settings: &KeySource, hasher: &mut impl Hasher) {
-        std::mem::discriminant(self).hash(hasher);
-        match (self, settings) {
-            (Self::PublicKey(key), _) => key.material().hash(hasher),
-            (Self::File(ring), _) => {
-                for (kid, key) in ring.iter() {
-                    (kid, key.material()).hash(hasher);
-                    key.algorithms().for_each(|served| served.hash(hasher));
-                }
-            }
-            (_, KeySource::JwksUrl(url)) => url.hash(hasher),
-            (_, KeySource::Secret(secret)) => secret.expose().hash(hasher),
-            (_, KeySource::JwksPath(path) | KeySource::PublicKey(path)) => path.hash(hasher),
+/// Loads what is on the disk, registers what is to be fetched. A secret goes with HMAC alone,
+/// everything else with the other algorithms alone, so that no public key is ever taken for a
+/// secret (RFC 8725 section 2.1).
+pub(super) fn build(
+    algorithm: JwtAlgorithm,
+    source: &KeySource,
+    key_sets: &KeySets,
+) -> Result<Keys, BuildCause> {
+    match (algorithm.secret_bytes(), source) {
+        (Some(least), KeySource::Secret(secret)) => {
+            let secret = secret.expose().as_bytes();
+            HmacKey::new(algorithm, secret)
+                .map(Keys::Secret)
+                .ok_or(BuildCause::ShortSecret {
+                    algorithm,
+                    length: secret.len(),
+                    least,
+                })
         }
+        (None, KeySource::PublicKey(path)) => PublicKey::from_pem(&read(path)?, algorithm)
+            .map(Keys::PublicKey)
+            .map_err(|error| BuildCause::Pem {
+                path: path.clone(),
+                algorithm,
+                error,
+            }),
+        (None, KeySource::JwksPath(path)) => ring(path, algorithm).map(Keys::Set),
+        (None, KeySource::JwksUrl(url)) => Ok(Keys::Fetched(key_sets.register(&key_set_url(url)))),
+        (None, KeySource::Secret(_)) | (Some(_), _) => Err(BuildCause::KeysDoNotFit),
+    }
+}
+
+/// Tells keys from all others: those that are always the same by what they are, a fetched set by
+/// where it is from. `source` is what they were built from.
+pub(super) fn tell_apart(keys: &Keys, source: &KeySource, hasher: &mut impl Hasher) {
+    std::mem::discriminant(keys).hash(hasher);
+    match (keys, source) {
+        (Keys::PublicKey(key), _) => key.hash(hasher),
+        (Keys::Set(ring), _) => ring.hash(hasher),
+        (_, KeySource::JwksUrl(url)) => url.hash(hasher),
+        (_, KeySource::Secret(secret)) => secret.expose().hash(hasher),
+        (_, KeySource::JwksPath(path) | KeySource::PublicKey(path)) => path.hash(hasher),
+    }
+}
+
+/// The settings of a key set as `jose` takes them.
+fn key_set_url(settings: &JwksUrl) -> KeySetUrl {
+    let addresses = settings.reach.clone().map(|reach| {
+        AddressFilter::new(format!("{reach:?}"), move |address| {
+            reach.check(address).map_err(|why| {
+                let ip = address.ip();
+                format!("{ip} is not connected to for the cloud: {why}")
+            })
+        })
+    });
+    KeySetUrl {
+        url: settings.url.clone(),
+        fresh: settings.fresh,
+        max_stale: settings.max_stale,
+        cooldown: settings.cooldown,
+        addresses,
     }
 }
 
 /// A key set in a file. Without a key for the algorithm, no token could ever pass.
 fn ring(path: &Path, algorithm: JwtAlgorithm) -> Result<KeyRing, BuildCause> {
-    let set = jwks::parse(&read(path)?).map_err(|error| BuildCause::KeySet {
+    let set = ParsedKeySet::parse(&read(path)?).map_err(|error| BuildCause::KeySet {
         path: path.to_owned(),
         error,
     })?;

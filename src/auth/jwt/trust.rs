@@ -1,11 +1,9 @@
 //! Whom a step trusts: issuers, each bound to keys of its own.
 
-use serde_json::Value;
+use jose::{Claims, KeySets, Keys};
 
-use super::claims::Claims;
-use super::source::Source;
+use super::source;
 use crate::auth::error::BuildCause;
-use crate::auth::jwks::KeySets;
 use crate::auth::outcome::Reason;
 use crate::config::Jwt;
 
@@ -14,7 +12,7 @@ use crate::config::Jwt;
 pub(super) struct Trusted {
     /// Accepted values of `iss`. Empty: any, or none at all.
     pub(super) names: Vec<String>,
-    pub(super) keys: Source,
+    pub(super) keys: Keys,
 }
 
 /// Builds the key source of every issuer of a step.
@@ -25,23 +23,10 @@ pub(super) fn build(settings: &Jwt, key_sets: &KeySets) -> Result<Vec<Trusted>, 
         .map(|issuer| {
             Ok(Trusted {
                 names: issuer.names.clone(),
-                keys: Source::build(settings.algorithm, &issuer.keys, key_sets)?,
+                keys: source::build(settings.algorithm, &issuer.keys, key_sets)?,
             })
         })
         .collect()
-}
-
-impl Trusted {
-    /// Checks `iss`, compared exactly (RFC 7519 section 4.1.1, RFC 8725 section 3.8).
-    pub(super) fn check(&self, claims: &Claims) -> Result<(), Reason> {
-        match claims.get("iss") {
-            None if self.names.is_empty() => Ok(()),
-            Some(Value::String(issuer)) if self.names.is_empty() || self.names.contains(issuer) => {
-                Ok(())
-            }
-            _ => Err(Reason::WrongIssuer),
-        }
-    }
 }
 
 /// The issuer, by index, whom claims that nobody has verified name. What they say counts only once
@@ -49,6 +34,6 @@ impl Trusted {
 pub(super) fn select(issuers: &[Trusted], claims: &Claims) -> Result<usize, Reason> {
     issuers
         .iter()
-        .position(|issuer| issuer.check(claims).is_ok())
+        .position(|issuer| claims.check_issuer(&issuer.names).is_ok())
         .ok_or(Reason::WrongIssuer)
 }

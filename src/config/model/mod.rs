@@ -5,7 +5,6 @@
 //! `SocketAddr`); references between tables are resolved, so a [`Pipeline`] holds its steps and
 //! backends rather than their names.
 
-mod algorithm;
 mod balance;
 mod boundary;
 mod error;
@@ -26,10 +25,10 @@ use zeroize::Zeroizing;
 
 use crate::config::cloud::Cloud;
 
-pub use algorithm::JwtAlgorithm;
 pub use balance::*;
 pub use boundary::PrefixBoundary;
 pub use error::{Error, ErrorKind, Errors};
+pub use jose::Algorithm as JwtAlgorithm;
 pub use pattern::*;
 pub use policy::*;
 pub use reach::{Reach, Unreachable};

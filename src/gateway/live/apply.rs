@@ -104,7 +104,7 @@ impl Live {
 
     fn build(&self, config: &Config) -> Result<Gateway, Errors> {
         // Chains take the cache of tokens along that is set when they are built.
-        self.key_sets().remember_tokens(config.token_cache_bytes);
+        self.shared.remember_tokens(config.token_cache_bytes);
         let Self {
             shared,
             upstreams,
@@ -114,7 +114,7 @@ impl Live {
         } = self;
         Gateway::build(config, shared, upstreams, tickets, metrics).inspect_err(|_| {
             let before = self.config().token_cache_bytes;
-            self.key_sets().remember_tokens(before);
+            self.shared.remember_tokens(before);
         })
     }
 

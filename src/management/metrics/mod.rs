@@ -224,7 +224,7 @@ fn key_sets(all: &mut Families, sets: &[KeySetStatus]) {
 }
 
 fn credentials(all: &mut Families, live: &Live) {
-    let tokens = live.key_sets().token_cache();
+    let tokens = live.token_cache();
     let result = |name: &str| vec![("result", name.to_owned())];
     all.counter(
         "harmony_token_cache_lookups_total",

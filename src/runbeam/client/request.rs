@@ -3,8 +3,8 @@
 use http::Method;
 use serde_json::Value;
 
-use crate::auth::with_causes;
 use crate::runbeam::error::{ApiError, RunbeamError};
+use jose::with_causes;
 
 /// A call to be made.
 pub(super) struct Request {

@@ -15,11 +15,11 @@ use super::options::{ClientOptions, SetupFailure};
 use super::request::Request;
 use super::response::{message, read, retry_after};
 use super::retry::Retries;
-use crate::auth::with_causes;
 use crate::runbeam::error::{ApiError, RunbeamError};
 use crate::runbeam::origin::Origin;
 use crate::runbeam::responses::{BaseUrlResponse, FromResponse};
 use crate::runbeam::tls;
+use jose::with_causes;
 
 /// How many redirects within the host an attempt follows.
 const REDIRECT_LIMIT: usize = 3;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ring::digest::{SHA256, digest};
 
-use crate::files::secret::Mark;
+use private_files::secret::Mark;
 
 /// How often the keyring is read for this.
 const KEYRING_INTERVAL: Duration = Duration::from_secs(30);

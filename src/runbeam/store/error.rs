@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::keyring::KeyringError;
 use super::keys::KeyError;
-use crate::files::secret::SecretError;
+use private_files::secret::SecretError;
 
 /// Why a token could not be stored, loaded or removed. The old one, if there is one, is as it
 /// was.

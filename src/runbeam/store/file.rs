@@ -18,8 +18,8 @@ use super::TOKEN_NAME;
 use super::error::StorageError;
 use super::keys::{DecryptFailure, EncryptionKeys};
 use super::selection::log_once;
-use crate::files::secret::Mark;
-use crate::files::{self, secret};
+use private_files::secret;
+use private_files::secret::Mark;
 
 const KEY: &str = "encryption.key";
 /// Where a key file goes that holds no key.
@@ -247,7 +247,7 @@ impl EncryptedFile {
         let written = self.write(given, plain);
         let after = match (&written, &old) {
             (Ok(_), _) => self.write_key(&given.to_file(GIVEN)),
-            (Err(_), Some(old)) => files::replace(&path, &old.bytes)
+            (Err(_), Some(old)) => private_files::replace(&path, &old.bytes)
                 .map_err(|source| StorageError::io("write", &path, source)),
             (Err(_), None) => remove(&path),
         };
@@ -279,7 +279,7 @@ impl EncryptedFile {
 
     fn write_key(&self, file: &str) -> Result<(), StorageError> {
         let path = self.directory.join(KEY);
-        files::replace(&path, file.as_bytes())
+        private_files::replace(&path, file.as_bytes())
             .map_err(|source| StorageError::io("write", &path, source))
     }
 
@@ -289,7 +289,7 @@ impl EncryptedFile {
         let sealed = keys
             .encrypt(plain)
             .map_err(|error| StorageError::Internal(error.to_string()))?;
-        files::replace(&path, &sealed)
+        private_files::replace(&path, &sealed)
             .map_err(|source| StorageError::io("write", &path, source))?;
         let there = secret::read(&path)?;
         Ok(there

@@ -4,7 +4,7 @@ use super::backend::StorageBackend;
 use super::error::StorageError;
 use super::selection::{Location, log_once};
 use super::{MachineToken, StoreKind, TOKEN_NAME, TokenStore, blocking, lock, token};
-use crate::files::secret;
+use private_files::secret;
 
 impl TokenStore {
     /// The token, from whichever store has one.

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::auth::JwtAlgorithm;
 use crate::runbeam::{DEFAULT_BASE_URL, env};
+use jose::Algorithm as JwtAlgorithm;
 
 /// What is required of a user's token, and where the keys come from.
 ///

@@ -6,7 +6,7 @@ use aws_lc_rs::hmac;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::auth::testing::{Issuer, Signer, encode, keys, trouble};
+use jose::testing::{Issuer, Signer, encode, keys, trouble};
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
 

@@ -4,11 +4,11 @@ use crate::auth::Presented;
 use serde_json::{Value, json};
 
 use super::{chain, claims_with, sign_hs256};
-use crate::auth::clock;
 use crate::auth::outcome::Reason;
 use crate::auth::testing::{
     self, AUDIENCE, ISSUER, Issuer, Signer, bearer, claims, encode, status,
 };
+use jose::clock;
 
 #[tokio::test]
 async fn attacks_are_refused_alike() {

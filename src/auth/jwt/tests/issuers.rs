@@ -1,11 +1,13 @@
 //! Several issuers in one step: none of them can vouch for another.
 
+use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::{claims_with, reason};
 use crate::auth::chain::Chain;
 use crate::auth::outcome::Reason;
-use crate::auth::testing::{self, Issuer, Pair, jwks_url, keys, settings, status};
+use crate::auth::presented::Presented;
+use crate::auth::testing::{self, Issuer, Pair, Signer, bearer, jwks_url, keys, settings, status};
 use crate::config::JwtAlgorithm::EdDsa;
 use crate::config::{Jwt, JwtIssuer, KeySource};
 
@@ -105,9 +107,9 @@ async fn an_issuer_in_trouble_is_no_trouble_for_another() {
     let mut house = house();
     let server = Issuer::start(testing::trouble()).await;
     house.settings.issuers[0].keys = KeySource::JwksUrl(jwks_url(&server.url));
-    let key_sets = testing::key_sets();
+    let shared = testing::shared();
     let step = testing::step(house.settings.clone());
-    let chain = Chain::build(&[step], &testing::shared_over(&key_sets)).unwrap();
+    let chain = Chain::build(&[step], &shared).unwrap();
     let (a, b) = (
         house.a.token_of("k", &of(json!("a"))),
         house.b.token_of("k", &of(json!("b"))),
@@ -116,12 +118,12 @@ async fn an_issuer_in_trouble_is_no_trouble_for_another() {
         assert_eq!(status(&chain, &b).await, 200);
         assert_eq!(status(&chain, &a).await, 503);
     }
-    assert_eq!(key_sets.token_cache().hits, 1);
+    assert_eq!(shared.token_cache().hits, 1);
     let as_b = house.a.token_of("k", &of(json!("b")));
     assert_eq!(status(&chain, &as_b).await, 401);
 
     server.say(keys(&[house.a.jwk("k")]));
-    key_sets.refresh_all().await;
+    shared.key_sets().refresh_all().await;
     for _ in 0..2 {
         assert_eq!(status(&chain, &a).await, 200);
         assert_eq!(status(&chain, &b).await, 200);
@@ -130,7 +132,25 @@ async fn an_issuer_in_trouble_is_no_trouble_for_another() {
     // Once it is withdrawn, it is refused although it is remembered; the other's tokens are
     // verified anew.
     server.say(keys(&[Pair::new(EdDsa).jwk("k")]));
-    key_sets.refresh_all().await;
+    shared.key_sets().refresh_all().await;
     assert_eq!(status(&chain, &a).await, 401);
     assert_eq!(status(&chain, &b).await, 200);
+}
+
+#[tokio::test]
+async fn without_keys_the_answer_is_503_and_says_when_to_come_back() {
+    let server = Issuer::start(testing::trouble()).await;
+    let shared = testing::shared();
+    let settings = settings(KeySource::JwksUrl(jwks_url(&server.url)));
+    let chain = Chain::build(&[testing::step(settings)], &shared).unwrap();
+    let token = bearer(&Signer::new().token("a"));
+    let denial = chain.authenticate(&Presented::of(&token)).await;
+    let denial = denial.unwrap_err();
+    assert_eq!((denial.status(), denial.reason()), (503, Reason::NoKeys));
+    assert!(denial.challenges().is_empty());
+    let retry_after = denial.retry_after();
+    assert!(retry_after.is_some_and(|secs| (1..=60).contains(&secs)));
+    // Without a token there is nothing for which keys could be missing.
+    let nothing = chain.authenticate(&Presented::of(&HeaderMap::new())).await;
+    assert_eq!(nothing.unwrap_err().status(), 401);
 }

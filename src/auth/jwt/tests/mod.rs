@@ -4,9 +4,9 @@ mod algorithms;
 mod attacks;
 mod issuers;
 mod places;
+mod reach;
 mod remembered;
 mod rules;
-mod wycheproof;
 
 use crate::auth::Presented;
 use aws_lc_rs::hmac;

@@ -8,21 +8,20 @@ use http::HeaderName;
 use serde_json::{Value, json};
 
 use super::claims_with;
-use crate::auth::Trace;
 use crate::auth::chain::Chain;
-use crate::auth::clock;
-use crate::auth::jwks::KeySets;
 use crate::auth::outcome::Reason;
 use crate::auth::presented::Presented;
 use crate::auth::testing::{self, Issuer, Pair, bearer, jwks_url, keys, settings, status};
+use crate::auth::{Shared, Trace};
 use crate::config::JwtAlgorithm::{EdDsa, Hs256};
 use crate::config::{CredentialLocation, Jwt, KeySource, RequiredClaim, Secret};
+use jose::clock;
 
 /// Chains over one key, with one cache.
 struct House {
     dir: tempfile::TempDir,
     pair: Pair,
-    sets: KeySets,
+    shared: Shared,
 }
 
 impl House {
@@ -30,7 +29,7 @@ impl House {
         let house = Self {
             dir: tempfile::tempdir().unwrap(),
             pair: Pair::new(EdDsa),
-            sets: testing::key_sets(),
+            shared: testing::shared(),
         };
         house.write(&house.pair.public_pem());
         house
@@ -45,11 +44,7 @@ impl House {
         let mut settings = settings(KeySource::PublicKey(path));
         settings.algorithm = EdDsa;
         change(&mut settings);
-        Chain::build(
-            &[testing::step(settings)],
-            &testing::shared_over(&self.sets),
-        )
-        .unwrap()
+        Chain::build(&[testing::step(settings)], &self.shared).unwrap()
     }
 
     fn token(&self, changes: Value) -> String {
@@ -59,7 +54,7 @@ impl House {
     }
 
     fn hits(&self) -> u64 {
-        self.sets.token_cache().hits
+        self.shared.token_cache().hits
     }
 }
 
@@ -79,7 +74,7 @@ async fn a_good_token_is_verified_once() {
     for _ in 0..3 {
         assert_eq!(status(&chain, &token).await, 200);
     }
-    let seen = house.sets.token_cache();
+    let seen = house.shared.token_cache();
     assert_eq!((seen.hits, seen.misses, seen.entries), (2, 1, 1));
     assert!(seen.bytes > 200 && seen.limit == 1 << 20);
     // One that differs in a single letter is another token.
@@ -87,7 +82,7 @@ async fn a_good_token_is_verified_once() {
     for _ in 0..3 {
         assert_eq!(status(&chain, &other).await, 401);
     }
-    let seen = house.sets.token_cache();
+    let seen = house.shared.token_cache();
     assert_eq!((seen.hits, seen.misses, seen.entries), (2, 4, 1));
 }
 
@@ -105,7 +100,7 @@ async fn only_successes_are_kept() {
             assert_eq!(status(&chain, &token).await, expected);
         }
     }
-    let seen = house.sets.token_cache();
+    let seen = house.shared.token_cache();
     assert_eq!((seen.hits, seen.misses, seen.entries), (0, 6, 0));
 }
 
@@ -140,9 +135,9 @@ async fn an_entry_goes_when_its_token_does() {
     let lasting = house.token(json!({ "exp": 253_402_300_799_u64 }));
     assert_eq!(status(&chain, &token).await, 200);
     assert_eq!(status(&chain, &lasting).await, 200);
-    assert_eq!(house.sets.token_cache().entries, 2);
+    assert_eq!(house.shared.token_cache().entries, 2);
     tokio::time::sleep(Duration::from_millis(2500)).await;
-    assert_eq!(house.sets.token_cache().entries, 1);
+    assert_eq!(house.shared.token_cache().entries, 1);
     assert_eq!(status(&chain, &token).await, 401);
 }
 
@@ -268,15 +263,15 @@ async fn a_withdrawn_key_is_refused_at_the_refresh_that_shows_it() {
         assert_eq!(status(&chain, &token).await, 200);
     }
     assert_eq!((house.hits(), issuer.fetches()), (2, 1));
-    house.sets.refresh_all().await;
+    house.shared.key_sets().refresh_all().await;
     assert_eq!(status(&chain, &token).await, 200);
     assert_eq!((house.hits(), issuer.fetches()), (3, 2));
     issuer.say(keys(&[Pair::new(EdDsa).jwk("k")]));
-    house.sets.refresh_all().await;
+    house.shared.key_sets().refresh_all().await;
     assert_eq!(status(&chain, &token).await, 401);
     // It comes back with its key, but not out of the cache.
     issuer.say(keys(&[house.pair.jwk("k")]));
-    house.sets.refresh_all().await;
+    house.shared.key_sets().refresh_all().await;
     assert_eq!(status(&chain, &token).await, 200);
     assert_eq!(house.hits(), 3);
 }
@@ -302,13 +297,13 @@ async fn a_remembered_token_needs_keys_that_are_not_too_old() {
 async fn its_size_is_bounded_in_bytes() {
     let house = House::new();
     for limit in [64 << 10, 256 << 10] {
-        house.sets.remember_tokens(limit);
+        house.shared.remember_tokens(limit);
         let chain = house.chain(|_| {});
         for index in 0..2000 {
             let token = house.token(json!({ "sub": format!("user-{index}") }));
             assert_eq!(status(&chain, &token).await, 200);
         }
-        let seen = house.sets.token_cache();
+        let seen = house.shared.token_cache();
         assert!(seen.bytes <= limit && seen.bytes > limit / 2, "{seen:?}");
         assert_eq!((seen.limit, seen.hits), (limit, 0));
     }
@@ -317,13 +312,13 @@ async fn its_size_is_bounded_in_bytes() {
 #[tokio::test]
 async fn it_can_be_switched_off() {
     let house = House::new();
-    house.sets.remember_tokens(0);
+    house.shared.remember_tokens(0);
     let chain = house.chain(|_| {});
     let token = house.token(json!({}));
     for _ in 0..3 {
         assert_eq!(status(&chain, &token).await, 200);
     }
-    let seen = house.sets.token_cache();
+    let seen = house.shared.token_cache();
     assert_eq!(
         (seen.hits, seen.misses, seen.entries, seen.limit),
         (0, 0, 0, 0)
@@ -357,7 +352,7 @@ async fn many_at_once() {
     for task in tasks {
         task.await.unwrap();
     }
-    let seen = house.sets.token_cache();
+    let seen = house.shared.token_cache();
     assert_eq!((seen.entries, seen.hits + seen.misses), (20, 8 * 20 * 21));
     assert!(seen.misses <= 8 * (20 + 20), "{seen:?}");
 }

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::{SECRET, chain, claims_with, hs256_chain, reason, sign_hs256};
 use crate::auth::chain::Chain;
-use crate::auth::clock;
 use crate::auth::outcome::Reason;
 use crate::auth::testing::{self, AUDIENCE, ISSUER, Signer, bearer, claims, settings};
 use crate::config::{KeySource, RequiredClaim};
+use jose::clock;
 
 #[tokio::test]
 async fn what_is_allowed_passes() {

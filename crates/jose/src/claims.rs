@@ -1,0 +1,186 @@
+//! The claims of a token (RFC 7519 section 4).
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::clock::UnixTime;
+use crate::{TokenError, strict_json};
+
+/// The first second of the year 10000, which no date of RFC 3339 can tell.
+const END_OF_TIME: UnixTime = 253_402_300_800.0;
+
+/// The claims of a token: verified where [`Keys::verify`](crate::Keys::verify) returned them.
+#[derive(Clone, Default, PartialEq)]
+pub struct Claims(Map<String, Value>);
+
+/// When a token counts, leeway included.
+#[derive(Debug, Clone, Copy)]
+pub struct Validity {
+    /// From `nbf` and `iat` on, whichever is later.
+    pub from: UnixTime,
+    /// Until just before `exp`.
+    pub until: UnixTime,
+}
+
+impl Validity {
+    /// Whether the token counts at a moment.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::Expired`], [`TokenError::NotYetValid`].
+    pub fn check(self, now: UnixTime) -> Result<(), TokenError> {
+        if now >= self.until {
+            Err(TokenError::Expired)
+        } else if now < self.from {
+            Err(TokenError::NotYetValid)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Claims {
+    /// Reads a JSON object that names no claim twice.
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, TokenError> {
+        strict_json::object(text)
+            .map(Self)
+            .ok_or(TokenError::Malformed)
+    }
+
+    /// A claim by its name.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// All of them.
+    pub fn as_map(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
+    /// All of them.
+    pub fn into_map(self) -> Map<String, Value> {
+        self.0
+    }
+
+    /// `exp`, which has to be there, `nbf` and `iat` (RFC 7519 sections 4.1.4 to 4.1.6), the leeway
+    /// both ways.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::NoExpiry`], [`TokenError::Malformed`].
+    pub fn validity(&self, leeway: Duration) -> Result<Validity, TokenError> {
+        let exp = self.number("exp")?.ok_or(TokenError::NoExpiry)?;
+        let starts = [self.number("nbf")?, self.number("iat")?];
+        // Milliseconds, as a rule, or an overflow: a token that would hardly ever expire.
+        if exp >= END_OF_TIME || starts.iter().flatten().any(|start| *start < 0.0) {
+            return Err(TokenError::Malformed);
+        }
+        let latest = starts
+            .into_iter()
+            .flatten()
+            .fold(f64::NEG_INFINITY, f64::max);
+        let leeway = leeway.as_secs_f64();
+        Ok(Validity {
+            from: latest - leeway,
+            until: exp + leeway,
+        })
+    }
+
+    /// A NumericDate, which is finite: JSON has no other numbers.
+    fn number(&self, name: &str) -> Result<Option<f64>, TokenError> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(value) => value.as_f64().map(Some).ok_or(TokenError::Malformed),
+        }
+    }
+
+    /// `iss`, compared exactly (RFC 7519 section 4.1.1, RFC 8725 section 3.8). Without accepted
+    /// values any string passes, and so does a token without `iss`.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::WrongIssuer`].
+    pub fn check_issuer(&self, accepted: &[impl AsRef<str>]) -> Result<(), TokenError> {
+        match self.get("iss") {
+            None if accepted.is_empty() => Ok(()),
+            Some(Value::String(issuer))
+                if accepted.is_empty() || accepted.iter().any(|known| known.as_ref() == issuer) =>
+            {
+                Ok(())
+            }
+            _ => Err(TokenError::WrongIssuer),
+        }
+    }
+
+    /// `aud`: a string, or an array of nothing but strings (RFC 7519 section 4.1.3, RFC 8725
+    /// section 3.9), of which one has to be accepted. Without accepted values any of them passes,
+    /// and so does a token without `aud`.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::WrongAudience`].
+    pub fn check_audience(&self, accepted: &[impl AsRef<str>]) -> Result<(), TokenError> {
+        let named = match self.get("aud") {
+            None if accepted.is_empty() => return Ok(()),
+            None => None,
+            Some(Value::String(audience)) => Some(vec![audience.as_str()]),
+            Some(Value::Array(audiences)) => audiences.iter().map(Value::as_str).collect(),
+            Some(_) => None,
+        };
+        match named {
+            Some(_) if accepted.is_empty() => Ok(()),
+            Some(named)
+                if named
+                    .iter()
+                    .any(|audience| accepted.iter().any(|known| known.as_ref() == *audience)) =>
+            {
+                Ok(())
+            }
+            _ => Err(TokenError::WrongAudience),
+        }
+    }
+
+    /// Whether a claim is there, with an accepted value if there are any: itself, or one element of
+    /// an array.
+    pub fn has(&self, name: &str, accepted: &[Value]) -> bool {
+        let Some(claim) = self.get(name) else {
+            return false;
+        };
+        let is_accepted = |value: &Value| accepted.iter().any(|known| is_equal(known, value));
+        accepted.is_empty()
+            || is_accepted(claim)
+            || claim
+                .as_array()
+                .is_some_and(|elements| elements.iter().any(is_accepted))
+    }
+
+    /// Whether `scope` (RFC 8693 section 4.2) or `scp` holds a scope: in a list with spaces
+    /// between, or in an array.
+    pub fn has_scope(&self, scope: &str) -> bool {
+        ["scope", "scp"]
+            .iter()
+            .filter_map(|name| self.get(name))
+            .any(|granted| match granted {
+                Value::String(list) => list.split(' ').any(|granted| granted == scope),
+                Value::Array(list) => list.iter().any(|granted| granted.as_str() == Some(scope)),
+                _ => false,
+            })
+    }
+}
+
+/// Shows nothing of the token.
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claims").finish_non_exhaustive()
+    }
+}
+
+/// Equality of JSON values; to it, 1 and 1.0 are one number.
+fn is_equal(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+        _ => a == b,
+    }
+}

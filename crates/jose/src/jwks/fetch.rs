@@ -1,0 +1,297 @@
+//! One fetch of one key set over HTTP, within limits.
+
+mod guard;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING};
+use http::{HeaderMap, StatusCode};
+use reqwest::redirect::{Attempt, Policy};
+use reqwest::{Client, ClientBuilder, Url};
+use rustls::crypto::CryptoProvider;
+
+use super::parse::{self, ParsedKeySet};
+use super::{AddressFilter, KeySetError, SetupError};
+use crate::{KeyRing, with_causes};
+use guard::Guard;
+
+/// The whole fetch.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+/// The connection alone.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+const BODY_LIMIT: usize = 1024 * 1024;
+const REDIRECT_LIMIT: usize = 5;
+/// 203: a proxy on the way has changed something, its fields as a rule (RFC 9110 section 15.3.4).
+const USABLE: [StatusCode; 2] = [StatusCode::OK, StatusCode::NON_AUTHORITATIVE_INFORMATION];
+/// No coding at all.
+const IDENTITY: &str = "identity";
+/// As much of a coding's name as a log shows.
+const CODING_SHOWN: usize = 40;
+
+/// Why a fetch failed. Nothing of the body is in it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FetchError {
+    #[error("{0}")]
+    Request(String),
+    #[error("no answer within {} s", TIME_LIMIT.as_secs())]
+    TimedOut,
+    #[error("the status is {}, not 200", .0.as_u16())]
+    Status(StatusCode),
+    #[error("the body is larger than 1 MiB")]
+    TooLarge,
+    /// What `Content-Encoding` says (RFC 9110 section 8.4).
+    #[error("the body comes in the coding {0:?}, although only `identity` was asked for")]
+    Coding(String),
+    #[error(transparent)]
+    Content(#[from] KeySetError),
+}
+
+/// A fetched set.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) set: ParsedKeySet,
+    /// `max-age` of `Cache-Control` (RFC 9111 section 5.2.2.1).
+    pub(super) max_age: Option<Duration>,
+}
+
+/// What fetches.
+pub(super) struct Fetcher {
+    user_agent: &'static str,
+    clients: Clients,
+    /// For a URL under an address filter, made when one is first fetched, and again for another
+    /// filter or port.
+    guarded: Mutex<Option<(Guard, Arc<Clients>)>>,
+}
+
+/// The HTTP clients.
+struct Clients {
+    /// For https: the system's roots, by way of the proxy that the environment names. Why there is
+    /// none, on a machine without roots.
+    https: Result<Client, String>,
+    /// For http, which leads to loopback above all: direct, and without TLS.
+    http: Client,
+}
+
+impl Fetcher {
+    pub(super) fn new(user_agent: &'static str) -> Result<Self, SetupError> {
+        if CryptoProvider::get_default().is_none() {
+            return Err(SetupError::NoTlsProvider);
+        }
+        Ok(Self {
+            user_agent,
+            clients: Clients::new(user_agent, None).map_err(SetupError::Client)?,
+            guarded: Mutex::default(),
+        })
+    }
+
+    /// Fetches and reads a set. `addresses`: what may be connected to; `serving`: the keys
+    /// that it is to replace.
+    pub(super) async fn fetch(
+        &self,
+        url: &str,
+        addresses: Option<&AddressFilter>,
+        serving: Option<&KeyRing>,
+    ) -> Result<Fetched, FetchError> {
+        let url = Url::parse(url).map_err(|error| FetchError::Request(error.to_string()))?;
+        let Some(addresses) = addresses else {
+            return within_limit(self.clients.fetch(url, serving)).await;
+        };
+        let guard = Guard::of(&url, addresses).map_err(FetchError::Request)?;
+        let clients = self.guarded(guard).map_err(FetchError::Request)?;
+        within_limit(clients.fetch(url, serving)).await
+    }
+
+    fn guarded(&self, guard: Guard) -> Result<Arc<Clients>, String> {
+        let mut guarded = self.guarded.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*guarded {
+            Some((known, clients)) if *known == guard => Ok(clients.clone()),
+            _ => {
+                let clients = Arc::new(Clients::new(self.user_agent, Some(&guard))?);
+                *guarded = Some((guard, clients.clone()));
+                Ok(clients)
+            }
+        }
+    }
+}
+
+async fn within_limit(
+    fetch: impl Future<Output = Result<Fetched, FetchError>>,
+) -> Result<Fetched, FetchError> {
+    tokio::time::timeout(TIME_LIMIT, fetch)
+        .await
+        .unwrap_or(Err(FetchError::TimedOut))
+}
+
+impl Clients {
+    /// With a `guard`, names are resolved here and not by a proxy, and lead nowhere else.
+    fn new(user_agent: &'static str, guard: Option<&Guard>) -> Result<Self, String> {
+        let builder = || match guard {
+            Some(guard) => builder(user_agent)
+                .no_proxy()
+                .dns_resolver(Arc::new(guard.clone())),
+            None => builder(user_agent),
+        };
+        Ok(Self {
+            https: builder()
+                .https_only(true)
+                .build()
+                .map_err(|error| with_causes(&error)),
+            http: builder()
+                .no_proxy()
+                .tls_certs_only([])
+                .build()
+                .map_err(|error| with_causes(&error))?,
+        })
+    }
+
+    async fn fetch(&self, url: Url, serving: Option<&KeyRing>) -> Result<Fetched, FetchError> {
+        let client = match (&self.https, url.scheme()) {
+            (Ok(https), "https") => https,
+            (Err(reason), "https") => return Err(FetchError::Request(reason.clone())),
+            _ => &self.http,
+        };
+        let mut response = client
+            .get(url)
+            .header(ACCEPT, "application/jwk-set+json, application/json")
+            .header(ACCEPT_ENCODING, IDENTITY)
+            .send()
+            .await
+            .map_err(FetchError::request)?;
+        if !USABLE.contains(&response.status()) {
+            return Err(FetchError::Status(response.status()));
+        }
+        if let Some(coding) = coding(response.headers()) {
+            return Err(FetchError::Coding(coding));
+        }
+        let max_age = max_age(response.headers());
+        if response
+            .content_length()
+            .is_some_and(|length| length > BODY_LIMIT as u64)
+        {
+            return Err(FetchError::TooLarge);
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(FetchError::request)? {
+            if body.len() + chunk.len() > BODY_LIMIT {
+                return Err(FetchError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Fetched {
+            set: parse::parse_after(&body, serving)?,
+            max_age,
+        })
+    }
+}
+
+impl FetchError {
+    fn request(error: reqwest::Error) -> Self {
+        if error.is_timeout() {
+            Self::TimedOut
+        } else {
+            Self::Request(with_causes(&error.without_url()))
+        }
+    }
+}
+
+/// A URL as a log may show it: without user name, password, query and fragment.
+pub(super) fn shown(url: &str) -> String {
+    let Ok(mut url) = Url::parse(url) else {
+        return "(not a URL)".to_owned();
+    };
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url.into()
+}
+
+fn builder(user_agent: &str) -> ClientBuilder {
+    Client::builder()
+        .user_agent(user_agent)
+        .timeout(TIME_LIMIT)
+        .connect_timeout(CONNECT_LIMIT)
+        .pool_max_idle_per_host(0)
+        .referer(false)
+        .redirect(Policy::custom(follow_at_home))
+}
+
+/// Follows a redirect only within the origin that was asked first: same scheme, host and port.
+fn follow_at_home(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    let is_home = attempt
+        .previous()
+        .first()
+        .is_some_and(|first| first.origin() == attempt.url().origin());
+    if !is_home {
+        attempt.error("a redirect to another host")
+    } else if attempt.previous().len() > REDIRECT_LIMIT {
+        attempt.error("too many redirects")
+    } else {
+        attempt.follow()
+    }
+}
+
+/// The codings of a body, if there are any.
+fn coding(headers: &HeaderMap) -> Option<String> {
+    let codings: Vec<_> = headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(IDENTITY.as_bytes()))
+        .map(String::from_utf8_lossy)
+        .collect();
+    let shown = codings.join(", ").chars().take(CODING_SHOWN).collect();
+    (!codings.is_empty()).then_some(shown)
+}
+
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    headers
+        .get_all(CACHE_CONTROL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|directive| directive.split_once('='))
+        .filter(|(name, _)| name.trim().eq_ignore_ascii_case("max-age"))
+        .filter_map(|(_, seconds)| seconds.trim().trim_matches('"').parse().ok())
+        .min()
+        .map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn freshness() {
+        let cases = [
+            ("max-age=300", Some(300)),
+            ("public, Max-Age=\"300\", must-revalidate", Some(300)),
+            ("max-age=300, max-age=200", Some(200)),
+            ("s-maxage=10", None),
+            ("no-store", None),
+            ("max-age=-1", None),
+            ("max-age=99999999999999999999999", None),
+        ];
+        for (value, expected) in cases {
+            let headers = HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static(value))]);
+            assert_eq!(
+                max_age(&headers),
+                expected.map(Duration::from_secs),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn urls_are_shown_without_secrets() {
+        assert_eq!(
+            shown("https://u:secret@a.example:8443/k?token=secret#f"),
+            "https://a.example:8443/k"
+        );
+        assert_eq!(shown("secret"), "(not a URL)");
+    }
+}

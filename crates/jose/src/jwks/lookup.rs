@@ -1,0 +1,132 @@
+//! A step's view of a key set: the key for a token, at once when it is known.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::KeySetUrl;
+use super::set::{self, KeySet, Purpose};
+use crate::{Algorithm, PublicKey, TokenError};
+
+/// How long a request waits for keys.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it waits for a fetch to confirm keys that were kept from the last run.
+const PATIENCE_WITH_KEPT_KEYS: Duration = Duration::from_secs(1);
+
+/// A fetched key set under the settings of one step.
+#[derive(Debug)]
+pub struct FetchedKeys {
+    set: Arc<KeySet>,
+    settings: Arc<KeySetUrl>,
+}
+
+/// Why there are no keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyTrouble {
+    /// Where they are fetched from; without user name, password and query.
+    pub url: String,
+    /// What became of the last fetch.
+    pub cause: String,
+    /// Whether it was for want of an answer in time.
+    pub timed_out: bool,
+}
+
+impl FetchedKeys {
+    pub(super) fn new(set: Arc<KeySet>, settings: Arc<KeySetUrl>) -> Self {
+        Self { set, settings }
+    }
+
+    /// The generation of the keys that serve: it grows whenever they change. `None`: there are
+    /// none, or a request has to wait for the first fetch.
+    pub fn generation(&self) -> Option<u64> {
+        self.set
+            .is_settled()
+            .then(|| self.set.generation(self.settings.max_stale))?
+    }
+
+    /// Fetches the set if that is due: for those who have no background task. A request waits for
+    /// it only if there are no keys that may serve.
+    pub(crate) async fn refresh_if_due(&self) {
+        if self.set.due() > Instant::now() {
+            return;
+        }
+        let flight = self.set.take_off(Purpose::Scheduled);
+        // Before the first fetch has ended, whoever asks for a key waits for it anyway.
+        let waits = self.set.is_tried() && self.set.generation(self.settings.max_stale).is_none();
+        if let Some(flight) = flight.filter(|_| waits) {
+            let _ = timeout_at(Instant::now() + PATIENCE, set::landed(flight)).await;
+        }
+    }
+
+    /// In how many seconds the next fetch is due, from 1 to 60: for `Retry-After`, when there are
+    /// no keys.
+    pub fn retry_after(&self) -> u32 {
+        self.set.retry_after()
+    }
+
+    /// Why there are no keys, after a request was told so.
+    pub fn trouble(&self) -> KeyTrouble {
+        let status = self.set.status();
+        let waiting = self.set.flight().is_some();
+        KeyTrouble {
+            url: status.url,
+            cause: match status.last_error {
+                _ if waiting => "no answer yet".to_owned(),
+                Some(error) => error,
+                None => "none was fetched".to_owned(),
+            },
+            timed_out: waiting || self.set.timed_out(),
+        }
+    }
+
+    /// The key for a token. A known key is found without waiting. At a start the request waits for
+    /// the first fetch; an unknown `kid` waits for one fetch, if the cool-down allows one.
+    pub(crate) async fn key(
+        &self,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<Arc<PublicKey>, TokenError> {
+        let find = || self.set.find(kid, algorithm, self.settings.max_stale);
+        match find() {
+            Ok(key) if self.set.is_settled() => Ok(key),
+            found => self.wait_for(find, found.is_ok()).await,
+        }
+    }
+
+    async fn wait_for(
+        &self,
+        find: impl Fn() -> Result<Arc<PublicKey>, TokenError>,
+        kept: bool,
+    ) -> Result<Arc<PublicKey>, TokenError> {
+        let begun = Instant::now();
+        if !self.set.is_tried() {
+            let patience = if kept {
+                PATIENCE_WITH_KEPT_KEYS
+            } else {
+                PATIENCE
+            };
+            self.fetch(Purpose::Scheduled, begun + patience).await;
+        }
+        let unknown = Purpose::UnknownKid(self.settings.cooldown);
+        // The first fetch may be one that was under way, and began before the key was there.
+        for _ in 0..2 {
+            match find() {
+                Err(TokenError::UnknownKid) if self.fetch(unknown, begun + PATIENCE).await => {}
+                found => return found,
+            }
+        }
+        find()
+    }
+
+    /// Waits for a fetch. `false`: there is none to wait for.
+    async fn fetch(&self, purpose: Purpose, deadline: Instant) -> bool {
+        match self.set.take_off(purpose) {
+            Some(flight) => {
+                let _ = timeout_at(deadline, set::landed(flight)).await;
+                true
+            }
+            None => false,
+        }
+    }
+}

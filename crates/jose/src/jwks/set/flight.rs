@@ -1,0 +1,258 @@
+//! When a set is fetched, and what comes of it. At most one fetch of a set is under way at any
+//! time.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::KeySet;
+use crate::jwks::fetch::{FetchError, Fetched};
+
+/// A `Cache-Control: max-age` below this counts as this.
+const LEAST_FRESH: Duration = Duration::from_secs(60);
+/// However long the configuration says.
+const MOST_FRESH: Duration = Duration::from_secs(365 * 86_400);
+/// Retries after failed fetches wait from this,
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// doubling, up to this.
+const LAST_RETRY: Duration = Duration::from_secs(60);
+
+/// A fetch under way. It is over when its other end is gone.
+pub(in super::super) type Flight = watch::Receiver<()>;
+
+/// What a fetch is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Purpose {
+    /// The schedule, or somebody's order.
+    Scheduled,
+    /// An unknown `kid`: at most once in this time.
+    UnknownKid(Duration),
+}
+
+/// What happened to the fetches of a set.
+pub(super) struct State {
+    flight: Option<Flight>,
+    next: Next,
+    cooling_since: Option<Instant>,
+    failures: u32,
+    pub(super) fetches: (u64, u64),
+    pub(super) last_error: Option<String>,
+    timed_out: bool,
+    health: Health,
+    refused: Vec<String>,
+}
+
+/// When the next fetch is due.
+#[derive(Clone, Copy)]
+enum Next {
+    At(Instant),
+    /// After 80 % of the time for which the set is fresh.
+    Aging {
+        since: Instant,
+        max_age: Option<Duration>,
+    },
+}
+
+/// What the log was last told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Good,
+    ServingOld,
+    NoKeys,
+}
+
+impl KeySet {
+    /// The fetch that is under way.
+    pub(in super::super) fn flight(&self) -> Option<Flight> {
+        self.state().flight().cloned()
+    }
+
+    /// Whether the last fetch got no answer in time.
+    pub(in super::super) fn timed_out(&self) -> bool {
+        self.state().timed_out
+    }
+
+    /// When the next fetch is due.
+    pub(in super::super) fn due(&self) -> Instant {
+        match self.state().next {
+            Next::At(due) => due,
+            Next::Aging { since, max_age } => since + self.fresh(max_age) / 5 * 4,
+        }
+    }
+
+    /// In how many seconds the next fetch is due, for `Retry-After`.
+    pub(in super::super) fn retry_after(&self) -> u32 {
+        let flying = self.flight().is_some();
+        let wait = if flying {
+            FIRST_RETRY
+        } else {
+            self.due().saturating_duration_since(Instant::now())
+        };
+        u32::try_from(wait.as_secs() + 1)
+            .unwrap_or(u32::MAX)
+            .min(60)
+    }
+
+    /// Begins a fetch, or joins the one under way. `None`: not so soon after the last one for an
+    /// unknown `kid`. The fetch goes on whoever stops waiting for it.
+    pub(in super::super) fn take_off(self: &Arc<Self>, purpose: Purpose) -> Option<Flight> {
+        let now = Instant::now();
+        let mut state = self.state();
+        if let Some(flight) = state.flight() {
+            return Some(flight.clone());
+        }
+        if let Purpose::UnknownKid(cooldown) = purpose {
+            if state
+                .cooling_since
+                .is_some_and(|since| now.duration_since(since) < cooldown)
+            {
+                return None;
+            }
+            state.cooling_since = Some(now);
+        }
+        let (landing, flight) = watch::channel(());
+        state.flight = Some(flight.clone());
+        // Landing sets the time; this one holds only if the fetch is lost with its runtime.
+        state.next = Next::At(now + LAST_RETRY);
+        drop(state);
+        let set = self.clone();
+        let fetch = async move {
+            let serving = set.current.load_full();
+            let serving = serving.as_ref().map(|current| &*current.ring);
+            let fetcher = &set.tools.fetcher;
+            let result = fetcher
+                .fetch(&set.url, set.addresses.as_ref(), serving)
+                .await;
+            set.land(result, purpose);
+            drop(landing);
+            set.tools.changes.send_replace(());
+        };
+        match self.tools.runtime.get() {
+            Some(runtime) => drop(runtime.spawn(fetch)),
+            None => drop(tokio::spawn(fetch)),
+        }
+        Some(flight)
+    }
+
+    fn land(self: &Arc<Self>, result: Result<Fetched, FetchError>, purpose: Purpose) {
+        let now = Instant::now();
+        let mut state = self.state();
+        state.fetches.0 += 1;
+        if matches!(purpose, Purpose::UnknownKid(_)) {
+            state.cooling_since = Some(now);
+        }
+        match result {
+            Ok(fetched) => {
+                state.next = Next::Aging {
+                    since: now,
+                    max_age: fetched.max_age,
+                };
+                state.failures = 0;
+                state.last_error = None;
+                state.timed_out = false;
+                let refused: Vec<_> = fetched
+                    .set
+                    .refused
+                    .iter()
+                    .map(|(key, refusal)| {
+                        format!("key {key} of {} is not used: {refusal}", self.shown)
+                    })
+                    .collect();
+                if state.refused != refused {
+                    refused.iter().for_each(|refusal| log::warn!("{refusal}"));
+                    state.refused = refused;
+                }
+                if state.health != Health::Good {
+                    state.health = Health::Good;
+                    log::info!("key set {}: fetched again", self.shown);
+                }
+                self.replace(fetched.set.ring, now);
+            }
+            Err(error) => {
+                let delay = FIRST_RETRY.saturating_mul(1 << state.failures.min(6));
+                let jitter = 0.75 + fastrand::f64() / 2.0;
+                state.next = Next::At(now + delay.mul_f64(jitter).clamp(FIRST_RETRY, LAST_RETRY));
+                state.failures += 1;
+                state.fetches.1 += 1;
+                self.report(&mut state, &error);
+                state.last_error = Some(error.to_string());
+                state.timed_out = matches!(error, FetchError::TimedOut);
+            }
+        }
+        self.tried.store(true, Ordering::Release);
+    }
+
+    /// Logs a failed fetch: a warning when it changes what requests get.
+    fn report(&self, state: &mut State, error: &FetchError) {
+        let max_stale = self
+            .users()
+            .iter()
+            .map(|user| user.max_stale)
+            .max()
+            .unwrap_or_default();
+        let (health, meaning) = match &*self.current.load() {
+            Some(current) if current.age() <= max_stale => {
+                (Health::ServingOld, "the last good keys go on serving")
+            }
+            _ => (
+                Health::NoKeys,
+                "there are no keys, and tokens are answered 503",
+            ),
+        };
+        if state.health == health {
+            log::debug!("key set {}: {error}; {meaning}", self.shown);
+        } else {
+            state.health = health;
+            log::warn!(
+                "key set {} cannot be fetched: {error}; {meaning}",
+                self.shown
+            );
+        }
+    }
+
+    /// How long a set is fresh: what the configuration says (the shortest, if several steps do), or
+    /// a shorter `max-age`.
+    fn fresh(&self, max_age: Option<Duration>) -> Duration {
+        let configured = self
+            .users()
+            .iter()
+            .map(|user| user.fresh)
+            .min()
+            .unwrap_or(LAST_RETRY)
+            .min(MOST_FRESH);
+        max_age.map_or(configured, |max_age| {
+            configured.min(max_age.max(LEAST_FRESH))
+        })
+    }
+}
+
+impl State {
+    /// The first fetch is due at once.
+    pub(super) fn new() -> Self {
+        Self {
+            flight: None,
+            next: Next::At(Instant::now()),
+            cooling_since: None,
+            failures: 0,
+            fetches: (0, 0),
+            last_error: None,
+            timed_out: false,
+            health: Health::Good,
+            refused: Vec::new(),
+        }
+    }
+
+    fn flight(&self) -> Option<&Flight> {
+        self.flight
+            .as_ref()
+            .filter(|flight| flight.has_changed().is_ok())
+    }
+}
+
+/// Waits until a fetch is over.
+pub(in super::super) async fn landed(mut flight: Flight) {
+    while flight.changed().await.is_ok() {}
+}

@@ -1,0 +1,69 @@
+//! Where a key set is fetched from, and how long it serves.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A key set that is fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct KeySetUrl {
+    /// https or http.
+    pub url: String,
+    /// How long a set is fresh; a shorter `max-age` of the answer counts, down to 60 s.
+    pub fresh: Duration,
+    /// How long the last good set serves when fetches fail.
+    pub max_stale: Duration,
+    /// At most one fetch for unknown key ids in this time.
+    pub cooldown: Duration,
+    /// What may be connected to. `None`: anything.
+    pub addresses: Option<AddressFilter>,
+}
+
+type Check = dyn Fn(SocketAddr) -> Result<(), String> + Send + Sync;
+
+/// Which addresses may be connected to. With one, names are resolved here and not by a proxy.
+#[derive(Clone)]
+pub struct AddressFilter {
+    id: Arc<str>,
+    check: Arc<Check>,
+}
+
+impl AddressFilter {
+    /// `check` says why an address is not connected to. Two filters are equal if their `id` is: it
+    /// has to hold everything that decides. Sets of one URL under different filters are kept apart.
+    pub fn new(
+        id: impl Into<Arc<str>>,
+        check: impl Fn(SocketAddr) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            id: id.into(),
+            check: Arc::new(check),
+        }
+    }
+
+    pub(super) fn check(&self, address: SocketAddr) -> Result<(), String> {
+        (self.check)(address)
+    }
+}
+
+impl PartialEq for AddressFilter {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for AddressFilter {}
+
+impl Hash for AddressFilter {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
+
+impl fmt::Debug for AddressFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AddressFilter").field(&self.id).finish()
+    }
+}

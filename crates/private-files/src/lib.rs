@@ -1,0 +1,77 @@
+//! Files of state: written whole, so that at any moment there is the old one or the new one, and
+//! read only where nobody else can have put them.
+//!
+//! [`replace`] writes. [`secret`] reads what nobody else may read, [`state`] what nobody else may
+//! have written; both open alike and judge owner, group and mode alike ([`access`]).
+
+mod access;
+pub mod secret;
+mod state;
+
+pub use state::{StateDir, StateError};
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::process;
+
+/// Puts `content` at `path`, in a directory that is made if it is missing (mode 0700). The file has
+/// mode 0600 from the moment it exists, and is on the disk when this returns.
+///
+/// # Errors
+///
+/// What the system says; then the old file is untouched.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)?;
+    let temporary =
+        path.with_extension(format!("{}-{:016x}.tmp", process::id(), fastrand::u64(..)));
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)
+        .and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written?;
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_is_its_owners_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("deep/state/file.json");
+        for content in ["one", "two"] {
+            replace(&path, content.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let directory = path.parent().unwrap();
+        assert_eq!((mode(directory), mode(&path)), (0o700, 0o600));
+        assert_eq!(fs::read_dir(directory).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_nothing_behind() {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir(home.path().join("taken")).unwrap();
+        assert!(replace(&home.path().join("taken"), b"x").is_err());
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+    }
+}

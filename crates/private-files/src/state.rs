@@ -1,0 +1,156 @@
+//! State that is believed when it is read: key sets, and what the cloud sent. Whoever could put
+//! something there would be believed too, so it has to be ours.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::access::{self, Kind, Standing};
+
+/// Why state is not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Others may have written it.
+    #[error(
+        "{path}: others may have written it (owner: user {owner}, mode {mode:03o}); it must belong to the user of this process (or to root and a group of ours, as under a Kubernetes fsGroup), and nobody else may write to it: look at what is in it, then change owner and mode, or remove it"
+    )]
+    Writable {
+        /// The file or directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+        /// The user id of its owner.
+        owner: u32,
+    },
+    /// It may be another file of ours, to which somebody has given this name.
+    #[error("{path}: it has {links} hard links, and must have no other name; remove it")]
+    Links {
+        /// The file.
+        path: PathBuf,
+        /// How many names it has.
+        links: u64,
+    },
+    /// The system refused, or it is no such thing.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// What was tried, as a verb: `read`, `open`.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl StateError {
+    fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+/// A directory of ours, or one that a Kubernetes fsGroup lends us (root's, of our group), in which
+/// nobody outside of our group may write.
+#[derive(Debug)]
+pub struct StateDir {
+    path: PathBuf,
+    directory: File,
+}
+
+impl StateDir {
+    /// Opens the state directory. It may be a link (systemd makes one for `DynamicUser=`), if it is
+    /// ours or root's. `None`: there is none.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not to be trusted.
+    pub fn open(path: &Path) -> Result<Option<Self>, StateError> {
+        if let Ok(link) = path.symlink_metadata()
+            && link.is_symlink()
+            && !(Standing::towards(&link).ours || Standing::towards(&link).roots)
+        {
+            return Err(writable(path, &link));
+        }
+        Self::open_at(rustix::fs::CWD, path, path, true)
+    }
+
+    /// Opens a directory in it, which may not be a link.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not to be trusted.
+    pub fn subdirectory(&self, name: &str) -> Result<Option<Self>, StateError> {
+        let path = self.path.join(name);
+        Self::open_at(&self.directory, Path::new(name), &path, false)
+    }
+
+    /// Reads a file in it, which may not be a link, nor be larger than `limit` bytes. `None`: there
+    /// is none.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not to be trusted, or what the system says.
+    pub fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, StateError> {
+        let path = self.path.join(name);
+        let failed = |error| StateError::io("read", &path, error);
+        let opened = access::open(&self.directory, Path::new(name), Kind::File, false);
+        let Some((file, found)) = opened.map_err(failed)? else {
+            return Ok(None);
+        };
+        if !is_fit(Standing::towards(&found), found.mode()) {
+            return Err(writable(&path, &found));
+        }
+        // Somebody else may have given a file of ours this name.
+        if found.nlink() > 1 {
+            let links = found.nlink();
+            return Err(StateError::Links { path, links });
+        }
+        let mut content = Vec::new();
+        access::read_within(limit, &file, &mut content).map_err(failed)?;
+        Ok(Some(content))
+    }
+
+    fn open_at(
+        at: impl AsFd,
+        name: &Path,
+        path: &Path,
+        links: bool,
+    ) -> Result<Option<Self>, StateError> {
+        let opened = access::open(at, name, Kind::Directory, links);
+        let opened = opened.map_err(|error| StateError::io("open", path, error))?;
+        let Some((directory, found)) = opened else {
+            return Ok(None);
+        };
+        if !is_fit(Standing::towards(&found), found.mode()) {
+            return Err(writable(path, &found));
+        }
+        Ok(Some(Self {
+            path: path.to_owned(),
+            directory,
+        }))
+    }
+}
+
+/// Whether what has this owner and mode can only have been written by us, or in our name.
+fn is_fit(standing: Standing, mode: u32) -> bool {
+    let lent = standing.roots && standing.in_our_group;
+    let by_its_group = mode & 0o020 != 0 && !standing.in_our_group;
+    (standing.ours || lent) && mode & 0o002 == 0 && !by_its_group
+}
+
+fn writable(path: &Path, found: &Metadata) -> StateError {
+    StateError::Writable {
+        path: path.to_owned(),
+        mode: found.mode() & 0o7777,
+        owner: found.uid(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
