@@ -39,7 +39,7 @@ use crate::control::{Agent, AgentEnv};
 use crate::gateway::{self, Live, RootsError};
 use crate::listener::{Connection, Gates, Guarded, WRITE_TIMEOUT, http2_options};
 use crate::management::{AccessControl, ManagementApi};
-use crate::proxy::{Checks, Connections, Edge, Probe};
+use crate::proxy::{Edge, HealthChecks, Probe, UpstreamPool};
 use crate::telemetry::LogWriter;
 
 use drain::Lingering;
@@ -181,20 +181,20 @@ impl EdgeServer {
             grace: config.grace,
             log,
         });
-        let connections = Arc::<Connections>::default();
+        let pool = Arc::<UpstreamPool>::default();
         let limits = ConnectionLimits::new(config);
-        connections.set_limit(limits.upstreams());
+        pool.set_limit(limits.upstreams());
         let upkeep = Upkeep {
             agent: Arc::new(Agent::new(live.clone(), start.agent_env)),
             live: live.clone(),
             gates: Arc::new(Gates::new(&live, limits.networks())),
-            connections,
+            pool,
             limits,
             lifecycle: lifecycle.clone(),
         };
         let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
-        let edge = Edge::new(upkeep.live.clone(), upkeep.connections.clone());
-        let edge = edge.answering(probe);
+        let edge = Edge::new(upkeep.live.clone(), upkeep.pool.clone());
+        let edge = edge.with_probe(probe);
         let placing = server.add_service(placing);
         let proxy = proxy_service(config, edge, &upkeep, &server.configuration);
         server.add_service(proxy).add_dependency(&placing);
@@ -347,7 +347,7 @@ impl ServeHttp for ManagementApp {
 struct Upkeep {
     live: Arc<Live>,
     agent: Arc<Agent>,
-    connections: Arc<Connections>,
+    pool: Arc<UpstreamPool>,
     gates: Arc<Gates>,
     limits: ConnectionLimits,
     lifecycle: Arc<Lifecycle>,
@@ -358,7 +358,7 @@ impl BackgroundService for Upkeep {
     async fn start(&self, shutdown: ShutdownWatch) {
         let resolver = self.live.resolver().run(shutdown.clone());
         let key_sets = self.live.key_sets().run(shutdown.clone());
-        let checks = Checks::new(self.live.clone(), self.connections.clone());
+        let checks = HealthChecks::new(self.live.clone(), &self.pool);
         let agent = self.agent.clone().run(shutdown.clone());
         let stopping = shutdown.clone();
         // First what a signal would end the process without; last what takes a moment before it
@@ -376,9 +376,9 @@ impl BackgroundService for Upkeep {
             async { self.lifecycle.listening.send_replace(true) },
             resolver,
             key_sets,
-            self.connections.run(),
+            self.pool.run(),
             self.gates.run(),
-            self.limits.run(&self.live, &self.gates, &self.connections),
+            self.limits.run(&self.live, &self.gates, &self.pool),
             checks.run(stopping),
             watching,
             agent

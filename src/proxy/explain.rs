@@ -14,7 +14,7 @@ use crate::auth::{CredentialLocation, Entry, Places, Trace};
 use crate::gateway::{Route, Stage, Upstream};
 use crate::listener::{self, UNREADABLE};
 use crate::policy::RateLimits;
-use crate::proxy::forward::target;
+use crate::proxy::forward::upstream_request;
 use crate::proxy::request::context::Context;
 
 /// Enough for any head that is taken, and for any answer of ours.
@@ -87,11 +87,11 @@ impl Edge {
             Err(_) => return Ok(Explanation::unread(400, UNREADABLE)),
         }
         let mut ctx = self.new_ctx();
-        ctx.local = Some(local);
-        ctx.peer = Some(peer);
-        ctx.tls = self.live.gateway().tls(local).is_some();
+        ctx.connection.local = Some(local);
+        ctx.connection.peer = Some(peer);
+        ctx.connection.tls = self.live.gateway().tls(local).is_some();
         let mut trace = Trace::on();
-        let answered = self.answers(&mut session, &mut ctx, &mut trace).await?;
+        let answered = self.try_respond(&mut session, &mut ctx, &mut trace).await?;
         let (mut entries, causes) = trace.finish();
         if let Some(route) = &ctx.route {
             add_not_reached(&mut entries, route);
@@ -147,7 +147,7 @@ impl Explanation {
 }
 
 fn forwarded(session: &mut Session, ctx: &Context) -> pingora::Result<End> {
-    let request = target::request(session, ctx, ctx.upstream())?;
+    let request = upstream_request::build(session, ctx, ctx.upstream())?;
     let places = ctx.route.iter();
     let places = places.map(|route| route.pipeline.credential_places());
     let presented = ctx.presented(&session.req_header().headers);

@@ -18,8 +18,8 @@ pub struct Head {
 
 /// Reads the head of an HTTP/1 request; or says the status and the reason that it is refused with.
 pub fn request_head(raw: &Bytes) -> Result<Head, (u16, &'static str)> {
-    let head = crate::proxy::request::head::read_http1(raw)
-        .map_err(|error| (error.status(), error.reason()))?;
+    let head =
+        super::request::head::read_http1(raw).map_err(|error| (error.status(), error.reason()))?;
     Ok(Head {
         host: head.host().into_owned(),
         authority: head.authority,
@@ -30,10 +30,10 @@ pub fn request_head(raw: &Bytes) -> Result<Head, (u16, &'static str)> {
 
 /// The target that an upstream gets.
 pub fn upstream_target(base: &str, prefix: &str, path: &str, query: Option<&[u8]>) -> Vec<u8> {
-    crate::proxy::forward::target::target(base, prefix, path, query)
+    super::forward::upstream_request::target(base, prefix, path, query)
 }
 
 /// The address that an entry of `X-Forwarded-For` holds.
 pub fn forwarded_address(entry: &[u8]) -> Option<std::net::IpAddr> {
-    crate::proxy::request::client_address::address(entry)
+    super::request::client_address::address(entry)
 }

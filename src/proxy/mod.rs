@@ -1,10 +1,8 @@
-//! The proxy: Pingora's filters, thin. Route, authenticate, forward, log.
+//! The proxy: a request, from its head to its access record.
 //!
-//! Each filter translates between Pingora and the rooms that decide: [`crate::gateway`] knows where
-//! a request belongs, [`crate::auth`] who it is from,
-//! [`crate::policy`] whether it may pass. What may goes through `exchange`, between two sessions of Pingora's.
+//! [`service`] has the phases in order. `request` says whether a request may pass and where it
+//! belongs, `local` responds to it, or `forward` has an upstream do so.
 
-mod body_rate;
 mod explain;
 mod forward;
 #[cfg(fuzzing)]
@@ -14,7 +12,6 @@ mod request;
 mod service;
 
 pub use explain::{End, Explanation};
-pub use forward::health_checks::Checks;
-pub use forward::pool::Connections;
+pub use forward::{HealthChecks, UpstreamPool};
 pub use local::probe::Probe;
 pub use service::Edge;

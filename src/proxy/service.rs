@@ -4,102 +4,28 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
+use super::forward::connection_auth::BoundConnection;
+use super::forward::{Forwarder, UpstreamPool, failure};
+use super::local::probe::Probe;
+use super::local::{echo, respond};
+use super::request::body_rate::BodyRate;
+use super::request::context::Context;
+use super::request::{admission, body, head, record};
 use crate::auth::Trace;
 use crate::gateway::{Live, Target};
 use crate::listener::{Connection, WRITE_TIMEOUT};
 
-use super::body_rate::BodyRate;
-use super::forward::connection_auth::Bound;
-use super::forward::pool::Connections;
-use super::forward::{failure, headers};
-use super::local::echo;
-use super::local::probe::Probe;
-use super::request::context::Context;
-use super::request::{record, rejection};
-
-/// The edge: what Pingora calls for each request.
+/// The edge: an application of Pingora's that authenticates requests and forwards them.
 pub struct Edge {
     pub(super) live: Arc<Live>,
-    pub(super) connections: Arc<Connections>,
+    forwarder: Forwarder,
     probe: Option<Probe>,
-}
-
-impl Edge {
-    /// An edge over a live gateway.
-    pub fn new(live: Arc<Live>, connections: Arc<Connections>) -> Self {
-        Self {
-            live,
-            connections,
-            probe: None,
-        }
-    }
-
-    /// Answers this probe with 204, on every network, without a word in the log.
-    pub fn answering(mut self, probe: Option<Probe>) -> Self {
-        self.probe = probe;
-        self
-    }
-
-    /// Answers a request that goes no further; `false`: it is to be forwarded.
-    pub(super) async fn answers(
-        &self,
-        session: &mut Session,
-        ctx: &mut Context,
-        trace: &mut Trace,
-    ) -> pingora::Result<bool> {
-        if session.as_http1().is_none() {
-            // One stream may stall while its connection does not.
-            session.set_write_timeout(Some(WRITE_TIMEOUT));
-        } else if let Some(connection) = Connection::of(session.digest()) {
-            connection.progress().head_is_complete();
-            if let Some(bound) = Bound::of(connection) {
-                bound.close_overdue();
-            }
-        }
-        ctx.body_rate = BodyRate::of(session);
-        ctx.peer = headers::inet(session.client_addr()).or(ctx.peer);
-        if let Some(probe) = &self.probe
-            && let Some(asked) = probe.asked(session.req_header(), ctx.peer)
-        {
-            probe.answer_to(asked, session, ctx).await?;
-            return Ok(true);
-        }
-        session.set_pipelining_enabled(true);
-        // A client that has said all it has to say may close its half and wait for the answer (RFC
-        // 9112 section 9.6).
-        session.set_abort_on_close(false);
-        ctx.local = headers::inet(session.server_addr()).or(ctx.local);
-        ctx.tls |= session
-            .digest()
-            .is_some_and(|digest| digest.ssl_digest.is_some());
-        if let Err(refusal) = self.admit(session, ctx, trace).await {
-            if let Some(cause) = refusal.cause {
-                trace.detail(|| cause.to_string());
-            }
-            rejection::refuse(session, ctx, refusal).await?;
-            return Ok(true);
-        }
-        if headers::hops_are_spent(session.req_header()) {
-            let response = ResponseHeader::build(StatusCode::NO_CONTENT, Some(4))?;
-            rejection::json(session, ctx, response, Bytes::new()).await?;
-            return Ok(true);
-        }
-        let endpoint_echoes = ctx.route.as_ref().is_some_and(|route| route.echoes());
-        let backend_echoes = ctx
-            .backend()
-            .is_some_and(|backend| matches!(backend.target, Target::Echo));
-        if endpoint_echoes || backend_echoes {
-            echo::answer(session, ctx).await?;
-            return Ok(true);
-        }
-        Ok(false)
-    }
 }
 
 #[async_trait]
@@ -119,13 +45,13 @@ impl ProxyHttp for Edge {
         session: &mut Session,
         ctx: &mut Self::CTX,
     ) -> pingora::Result<bool> {
-        if !self.answers(session, ctx, &mut Trace::off()).await? {
-            self.forward(session, ctx).await?;
+        if !self.try_respond(session, ctx, &mut Trace::off()).await? {
+            self.forwarder.forward(session, ctx).await?;
         }
         Ok(true)
     }
 
-    /// Never asked: `request_filter` forwards what is to be forwarded.
+    /// Never called: `request_filter` forwards what is to be forwarded.
     async fn upstream_peer(
         &self,
         _: &mut Session,
@@ -137,25 +63,18 @@ impl ProxyHttp for Edge {
     async fn fail_to_proxy(
         &self,
         session: &mut Session,
-        e: &Error,
+        error: &Error,
         ctx: &mut Self::CTX,
     ) -> FailToProxy {
-        let refusal = failure::refusal_for(e, ctx);
-        let reason = refusal
-            .as_ref()
-            .map_or("client_gone", |refusal| refusal.reason);
-        let ends_tunnel = session.was_upgraded() && ctx.is_overdue();
-        ctx.reason = Some(if ends_tunnel {
-            "tunnel_timeout"
-        } else {
-            reason
-        });
+        let rejection = failure::rejection_for(error);
+        ctx.reason = Some(rejection.as_ref().map_or("client_gone", |it| it.reason));
         let mut error_code = 0;
-        if let Some(refusal) = refusal.filter(|_| !rejection::has_begun(session)) {
-            error_code = refusal.status;
+        if let Some(rejection) = rejection.filter(|_| !failure::response_has_begun(session)) {
+            error_code = rejection.status;
             session.set_keepalive(None);
-            if let Err(error) = rejection::refuse(session, ctx, refusal).await {
-                log::debug!("the client was gone before it could be answered: {error}");
+            if let Err(error) = respond::reject(session, ctx, rejection).await {
+                let id = ctx.request_id();
+                log::debug!("request {id}: the client left before it got its response: {error}");
             }
         }
         FailToProxy {
@@ -170,13 +89,85 @@ impl ProxyHttp for Edge {
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Self::CTX) {
-        if !ctx.probe {
-            record::finished(session, ctx, self.live.metrics());
+        if !ctx.is_probe {
+            record::write(session, ctx, self.live.metrics());
         }
-        if ctx.lingers {
+        if ctx.body.drain {
             // The upstream has no part in it.
-            ctx.pick = None;
-            rejection::linger(session).await;
+            ctx.selection.pick = None;
+            body::drain(session).await;
         }
     }
+}
+
+impl Edge {
+    /// An edge over a live gateway.
+    pub fn new(live: Arc<Live>, pool: Arc<UpstreamPool>) -> Self {
+        Self {
+            live,
+            forwarder: Forwarder::new(pool),
+            probe: None,
+        }
+    }
+
+    /// Answers this probe with 204, on every network, and logs nothing of it.
+    pub fn with_probe(mut self, probe: Option<Probe>) -> Self {
+        self.probe = probe;
+        self
+    }
+
+    /// Responds to a request that goes no further; `false`: it is to be forwarded.
+    pub(super) async fn try_respond(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        trace: &mut Trace,
+    ) -> pingora::Result<bool> {
+        begin(session, ctx);
+        if let Some(probe) = &self.probe
+            && let Some(asked) = probe.asked(session.req_header(), ctx.connection.peer)
+        {
+            probe.answer_to(asked, session, ctx).await?;
+            return Ok(true);
+        }
+        if let Err(rejection) = admission::admit(&self.live, session, ctx, trace).await {
+            if let Some(cause) = rejection.cause {
+                trace.detail(|| cause.to_string());
+            }
+            respond::reject(session, ctx, rejection).await?;
+            return Ok(true);
+        }
+        let request = session.req_header();
+        if request.method == Method::OPTIONS && head::max_forwards(&request.headers) == Some(0) {
+            let response = ResponseHeader::build(StatusCode::NO_CONTENT, Some(4))?;
+            respond::json(session, ctx, response, Bytes::new()).await?;
+            return Ok(true);
+        }
+        let endpoint_echoes = ctx.route.as_ref().is_some_and(|route| route.echoes());
+        let backend = ctx.backend();
+        if endpoint_echoes || backend.is_some_and(|it| matches!(it.target, Target::Echo)) {
+            echo::answer(session, ctx).await?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+}
+
+/// Sets the session up, and takes note of what its connection says.
+fn begin(session: &mut Session, ctx: &mut Context) {
+    if session.as_http1().is_none() {
+        // One stream may stall while its connection does not.
+        session.set_write_timeout(Some(WRITE_TIMEOUT));
+    } else if let Some(connection) = Connection::of(session.digest()) {
+        connection.progress().head_is_complete();
+        if let Some(bound) = BoundConnection::of(connection) {
+            bound.close_overdue();
+        }
+    }
+    session.set_pipelining_enabled(true);
+    // A client that has said all it has to say may close its half and wait for the response (RFC
+    // 9112 section 9.6).
+    session.set_abort_on_close(false);
+    ctx.body.rate = BodyRate::of(session);
+    ctx.connection.read(session);
 }

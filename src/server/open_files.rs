@@ -6,7 +6,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::config::Config;
 use crate::gateway::Live;
 use crate::listener::Gates;
-use crate::proxy::Connections;
+use crate::proxy::UpstreamPool;
 
 /// What is kept for everything but connections of clients and to upstreams: those that are accepted
 /// to be refused, health checks, key sets, logs, listeners.
@@ -47,7 +47,7 @@ impl ConnectionLimits {
     }
 
     /// Sets them after every reload, for as long as the process lives.
-    pub(super) async fn run(&self, live: &Live, gates: &Gates, upstreams: &Connections) {
+    pub(super) async fn run(&self, live: &Live, gates: &Gates, upstreams: &UpstreamPool) {
         let mut generations = live.changes();
         let (mut wanted, mut limits) = (self.wanted.clone(), self.limits.clone());
         loop {

@@ -520,9 +520,9 @@ async fn answer(edge: &Edge, head: &[u8], local: SocketAddr, peer: SocketAddr) -
     let mut session = Session::new_h1(Box::new(server));
     session.read_request().await.unwrap();
     let mut ctx = edge.new_ctx();
-    (ctx.local, ctx.peer) = (Some(local), Some(peer));
+    (ctx.connection.local, ctx.connection.peer) = (Some(local), Some(peer));
     if !edge
-        .answers(&mut session, &mut ctx, &mut Trace::off())
+        .try_respond(&mut session, &mut ctx, &mut Trace::off())
         .await
         .unwrap()
     {

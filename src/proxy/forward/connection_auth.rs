@@ -8,14 +8,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use http::HeaderMap;
 use http::header::HeaderName;
 
-use super::pool::Link;
+use super::pool::PooledConnection;
 use crate::gateway::Upstream;
 use crate::listener::Connection;
-use crate::proxy::forward::pool::idle::is_quiet;
 
-/// Whether a request, in its `Authorization`, or an answer, in its `WWW-Authenticate`, has to do with
-/// an authentication of the connection.
-pub(crate) fn authenticates(headers: &HeaderMap, name: HeaderName) -> bool {
+/// Whether a request, in its `Authorization`, or a response, in its `WWW-Authenticate`, has to do
+/// with an authentication of the connection.
+pub(super) fn authenticates(headers: &HeaderMap, name: HeaderName) -> bool {
     let mut values = headers.get_all(name).iter();
     values.any(|value| {
         let value = value.as_bytes();
@@ -38,78 +37,80 @@ fn begins_with_scheme(text: &[u8]) -> bool {
 
 /// The connection to an upstream that belongs to one client's connection, and is closed with it.
 #[derive(Default)]
-pub(crate) struct Bound(Mutex<Option<Held>>);
+pub(crate) struct BoundConnection(Mutex<Option<Binding>>);
 
-struct Held {
-    link: Link,
+struct Binding {
+    connection: PooledConnection,
     host: String,
     port: u16,
 }
 
-impl Bound {
+impl BoundConnection {
     /// What is bound to a client's connection; `None`: nothing was yet.
     pub(crate) fn of(client: &Connection) -> Option<&Self> {
         client.extension()
     }
 
-    /// Binds a connection to an upstream to a client's.
-    pub(super) fn bind(client: &Connection, link: Link, upstream: &Upstream) {
-        if let Some(bound) = client.extension_or_default::<Self>() {
-            bound.hold(link, upstream);
-        }
-    }
-
-    /// Whether there is one to this upstream.
-    pub(crate) fn is_to(&self, upstream: &Upstream) -> bool {
-        self.held()
-            .as_ref()
-            .is_some_and(|held| held.is_to(upstream))
-    }
-
-    /// Whether there is any.
-    pub(crate) fn is_held(&self) -> bool {
-        self.held().is_some()
-    }
-
-    /// Takes the one to this upstream; `None`: there is none, or it is of no more use.
-    pub(crate) fn take(&self, upstream: &Upstream) -> Option<Link> {
-        let held = self.held().take_if(|held| held.is_to(upstream));
-        let mut link = held?.link;
-        (link.deadline.wake() && is_quiet(&mut link)).then_some(link)
-    }
-
-    /// Closes the one that has waited for too long, if there is one.
-    pub(crate) fn close_overdue(&self) {
-        let over = self.held().take_if(|held| held.link.deadline.passed());
-        // Closing takes its time.
-        drop(over);
-    }
-
-    /// Holds this one, until it is taken or the client's connection ends.
-    fn hold(&self, link: Link, upstream: &Upstream) {
-        link.deadline.rest();
+    /// Binds a connection to an upstream to a client's, until it is taken or the client's ends.
+    pub(super) fn bind(client: &Connection, connection: PooledConnection, upstream: &Upstream) {
+        let Some(bound) = client.extension_or_default::<Self>() else {
+            return;
+        };
+        connection.lease.deadline.rest();
         let url = &upstream.url;
-        let (host, port) = (url.host.clone(), url.port);
-        let before = self.held().replace(Held { link, host, port });
+        let before = bound.binding().replace(Binding {
+            connection,
+            host: url.host.clone(),
+            port: url.port,
+        });
         // Closing takes its time.
         drop(before);
     }
 
-    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+    /// Whether there is one to this upstream.
+    pub(super) fn is_to(&self, upstream: &Upstream) -> bool {
+        self.binding()
+            .as_ref()
+            .is_some_and(|binding| binding.is_to(upstream))
+    }
+
+    /// Whether there is any.
+    pub(super) fn is_some(&self) -> bool {
+        self.binding().is_some()
+    }
+
+    /// Takes the one to this upstream; `None`: there is none, or it is of no more use.
+    pub(super) fn take(&self, upstream: &Upstream) -> Option<PooledConnection> {
+        let binding = self.binding().take_if(|binding| binding.is_to(upstream));
+        let mut connection = binding?.connection;
+        connection.wakes_quiet().then_some(connection)
+    }
+
+    /// Closes the one that has waited for too long, if there is one.
+    pub(crate) fn close_overdue(&self) {
+        let is_over = |binding: &mut Binding| binding.connection.lease.deadline.passed();
+        let over = self.binding().take_if(is_over);
+        // Closing takes its time.
+        drop(over);
+    }
+
+    fn binding(&self) -> MutexGuard<'_, Option<Binding>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Held {
+impl Binding {
     fn is_to(&self, upstream: &Upstream) -> bool {
-        let (url, address) = (&upstream.url, self.link.purpose.address);
-        (&url.host, url.port) == (&self.host, self.port) && self.link.fits(upstream, address)
+        let (url, lease) = (&upstream.url, &self.connection.lease);
+        (&url.host, url.port) == (&self.host, self.port) && lease.fits(upstream, lease.key.address)
     }
 }
 
-impl fmt::Debug for Bound {
+impl fmt::Debug for BoundConnection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Bound").finish_non_exhaustive()
+        formatter
+            .debug_struct("BoundConnection")
+            .finish_non_exhaustive()
     }
 }
 

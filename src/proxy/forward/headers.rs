@@ -1,72 +1,34 @@
 //! Header fields on their way to the upstream: what only we know, and what must not travel.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request};
-use pingora::http::RequestHeader;
+use http::{HeaderMap, Method};
 
 use super::stripped_credentials;
 use crate::gateway::Upstream;
-use crate::proxy::request::client_address::X_FORWARDED_FOR;
+use crate::proxy::request::client_address::{X_FORWARDED_FOR, X_FORWARDED_PROTO};
 use crate::proxy::request::context::Context;
+use crate::proxy::request::head::max_forwards;
+use crate::proxy::request::hop_by_hop::{connection_options, is_hop_by_hop};
+use crate::proxy::request::id::X_REQUEST_ID;
 use crate::telemetry::access;
 
 const X_AUTH_METHOD: HeaderName = HeaderName::from_static("x-auth-method");
 const X_AUTH_SUBJECT: HeaderName = HeaderName::from_static("x-auth-subject");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-/// How the client came, towards the upstream.
-pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-/// The request's id, towards the upstream and back to the client.
-pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The same as Pingora takes it without a copy.
-pub(crate) const SPELLED_REQUEST_ID: &str = "X-Request-Id";
 /// As many fields as we add to a request.
-const ADDED: usize = 8;
-
-/// Takes the parts out of a request, to be put back as `RequestHeader::from(parts)`. Pingora keeps
-/// the spelling of every field name in a second map, which costs a second look-up for each change
-/// and is copied for each attempt; without it, names go out in lower case.
-pub(crate) fn take(request: &mut RequestHeader) -> Parts {
-    let empty = Request::new(()).into_parts().0;
-    std::mem::replace(request, empty.into()).into()
-}
-
-/// The id that a trusted peer gave the request, if it is fit to be logged.
-pub(crate) fn given_request_id(headers: &HeaderMap) -> Option<HeaderValue> {
-    headers
-        .get(X_REQUEST_ID)
-        .filter(|id| {
-            (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
-        })
-        .cloned()
-}
-
-/// An id that nobody had before.
-pub(crate) fn new_request_id() -> Option<HeaderValue> {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [0; 32];
-    for (pair, byte) in text
-        .chunks_exact_mut(2)
-        .zip(fastrand::u128(..).to_be_bytes())
-    {
-        pair.copy_from_slice(&[
-            DIGITS[usize::from(byte >> 4)],
-            DIGITS[usize::from(byte & 0xf)],
-        ]);
-    }
-    HeaderValue::from_bytes(&text).ok()
-}
+const ADDED_FIELDS: usize = 8;
 
 /// Makes a request that passed its steps into the one that the upstream gets. `upstream` is `None`
 /// for an echo, which shows what one would get.
-pub(crate) fn prepare(request: &mut Parts, ctx: &Context, upstream: Option<&Upstream>) {
+pub(crate) fn rewrite(request: &mut Parts, ctx: &Context, upstream: Option<&Upstream>) {
     let Parts {
         method, headers, ..
     } = request;
-    headers.reserve(ADDED);
-    strip_hop_by_hop(headers, ctx.version);
+    headers.reserve(ADDED_FIELDS);
+    strip_hop_by_hop(headers, ctx.connection.version);
     // What the client asked for; the same value as in its own `Host`, as a rule.
     let authority = ctx.head.as_ref().map(|head| {
         let sent = headers.get(header::HOST);
@@ -79,7 +41,7 @@ pub(crate) fn prepare(request: &mut Parts, ctx: &Context, upstream: Option<&Upst
             }
         }
     });
-    forwarded(headers, ctx, authority.as_ref());
+    set_forwarded(headers, ctx, authority.as_ref());
     if let Some(upstream) = upstream
         && upstream.settings.send_upstream_host
     {
@@ -109,9 +71,9 @@ pub(crate) fn prepare(request: &mut Parts, ctx: &Context, upstream: Option<&Upst
         }
     }
     if *method == Method::OPTIONS {
-        count_hop(headers);
+        decrement_max_forwards(headers);
     }
-    if ctx.version == http::Version::HTTP_2 {
+    if ctx.connection.version == http::Version::HTTP_2 {
         join_cookies(headers);
     }
 }
@@ -122,11 +84,12 @@ pub(crate) fn prepare(request: &mut Parts, ctx: &Context, upstream: Option<&Upst
 /// field on without knowing of a tunnel (RFC 9110 section 7.8).
 fn strip_hop_by_hop(headers: &mut HeaderMap, version: http::Version) {
     let websocket = version == http::Version::HTTP_11
-        && nominations(headers).any(|name| name.eq_ignore_ascii_case(b"upgrade"))
+        && connection_options(headers).any(|name| name.eq_ignore_ascii_case(b"upgrade"))
         && headers
             .get(header::UPGRADE)
             .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    let nominated = nominations(headers).filter_map(|name| HeaderName::from_bytes(name).ok());
+    let nominated =
+        connection_options(headers).filter_map(|name| HeaderName::from_bytes(name).ok());
     let nominated: Vec<HeaderName> = nominated.filter(|name| !is_hop_by_hop(name)).collect();
     for name in nominated {
         headers.remove(name);
@@ -140,44 +103,18 @@ fn strip_hop_by_hop(headers: &mut HeaderMap, version: http::Version) {
     }
 }
 
-/// Whether a field is about one connection, and no matter of the next one's.
-pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-            | "http2-settings"
-    )
-}
-
-/// The fields that `Connection` names.
-pub(crate) fn nominations(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    let values = headers.get_all(header::CONNECTION).iter();
-    values
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|name| !name.is_empty())
-}
-
 /// `X-Forwarded-*` and `Via`: replaced, or continued when the peer is trusted (RFC 9110 section
 /// 7.6.3).
-fn forwarded(headers: &mut HeaderMap, ctx: &Context, authority: Option<&HeaderValue>) {
-    let version = match ctx.version {
+fn set_forwarded(headers: &mut HeaderMap, ctx: &Context, authority: Option<&HeaderValue>) {
+    let version = match ctx.connection.version {
         http::Version::HTTP_2 => "2 harmony-edge",
         http::Version::HTTP_10 => "1.0 harmony-edge",
         _ => "1.1 harmony-edge",
     };
     headers.append(header::VIA, HeaderValue::from_static(version));
-    let scheme = HeaderValue::from_static(if ctx.tls { "https" } else { "http" });
-    let peer = ctx.peer.map(|peer| peer.ip().to_canonical());
-    if ctx.peer_is_trusted {
+    let scheme = HeaderValue::from_static(if ctx.connection.tls { "https" } else { "http" });
+    let peer = ctx.connection.peer.map(|peer| peer.ip().to_canonical());
+    if ctx.connection.peer_is_trusted {
         let mut chain = Vec::new();
         for value in headers.get_all(X_FORWARDED_FOR) {
             chain.extend_from_slice(value.as_bytes());
@@ -224,39 +161,16 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// One hop less for `OPTIONS` (RFC 9110 section 7.6.2); at zero, [`hops_are_spent`] has answered
-/// already.
-fn count_hop(headers: &mut HeaderMap) {
+/// One hop less for `OPTIONS` (RFC 9110 section 7.6.2); at zero, the edge has answered already.
+fn decrement_max_forwards(headers: &mut HeaderMap) {
     if let Some(hops @ 1..) = max_forwards(headers) {
         headers.insert(header::MAX_FORWARDS, HeaderValue::from(hops - 1));
     }
 }
 
-/// Whether this is an `OPTIONS` request that must not travel further.
-pub(crate) fn hops_are_spent(request: &RequestHeader) -> bool {
-    request.method == Method::OPTIONS && max_forwards(&request.headers) == Some(0)
-}
-
-fn max_forwards(headers: &HeaderMap) -> Option<u64> {
-    headers
-        .get(header::MAX_FORWARDS)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
-}
-
 /// A header value of bytes that were checked when the head was read.
 fn value(bytes: &bytes::Bytes) -> HeaderValue {
     HeaderValue::from_maybe_shared(bytes.clone()).unwrap_or_else(|_| HeaderValue::from_static(""))
-}
-
-/// The internet address of a connection's end.
-pub(crate) fn inet(
-    addr: Option<&pingora::protocols::l4::socket::SocketAddr>,
-) -> Option<SocketAddr> {
-    addr.and_then(|addr| addr.as_inet()).copied()
 }
 
 #[cfg(test)]

@@ -16,10 +16,10 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::failure;
-use super::pool::Connections;
+use super::error::{self, describe};
+use super::pool::happy_eyeballs::{self, Connecting, RaceError};
+use super::pool::{Connector, UpstreamPool};
 use crate::gateway::{CheckKind, Gateway, HealthCheck, Live, Upstream};
-use crate::proxy::forward::pool::happy_eyeballs::{self, Attempt, RaceError};
 
 /// The first check of an upstream comes within this time.
 const FIRST: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("harmony-edge/", env!("CARGO_PKG_VERSION")));
 
 /// The checks of every upstream of the configuration that serves.
-pub struct Checks {
+pub struct HealthChecks {
     live: Arc<Live>,
     checker: Arc<Checker>,
 }
@@ -39,10 +39,11 @@ struct Task {
     handle: AbortHandle,
 }
 
-impl Checks {
+impl HealthChecks {
     /// Checks for a live gateway.
-    pub fn new(live: Arc<Live>, connections: Arc<Connections>) -> Self {
-        let checker = Arc::new(Checker { connections });
+    pub fn new(live: Arc<Live>, pool: &UpstreamPool) -> Self {
+        let connector = pool.connector.clone();
+        let checker = Arc::new(Checker { connector });
         Self { live, checker }
     }
 
@@ -104,21 +105,21 @@ impl Checks {
 }
 
 /// Why a check found no healthy upstream.
-enum Trouble {
+enum CheckError {
     /// This process could not ask. That says nothing about the upstream.
-    Here,
-    There(String),
+    Local,
+    Unhealthy(String),
 }
 
-impl From<String> for Trouble {
+impl From<String> for CheckError {
     fn from(why: String) -> Self {
-        Self::There(why)
+        Self::Unhealthy(why)
     }
 }
 
 /// What all checks use.
 struct Checker {
-    connections: Arc<Connections>,
+    connector: Arc<Connector>,
 }
 
 impl Checker {
@@ -130,11 +131,11 @@ impl Checker {
             let now = upstream.borrow().clone();
             match self.check(&now, &check).await {
                 Ok(()) => now.health.record_check(Ok(())),
-                Err(Trouble::There(why)) => now.health.record_check(Err(why)),
-                Err(Trouble::Here) => log::warn!(
+                Err(CheckError::Unhealthy(why)) => now.health.record_check(Err(why)),
+                Err(CheckError::Local) => log::warn!(
                     "upstream {} cannot be checked: {}",
                     now.authority.to_str().unwrap_or_default(),
-                    failure::NO_DESCRIPTOR
+                    error::NO_DESCRIPTOR
                 ),
             }
             drop(now);
@@ -145,18 +146,18 @@ impl Checker {
 
     /// Whether the upstream answers at one of its addresses at least, tried as they are for a
     /// request; or why it did not at the last one.
-    async fn check(&self, upstream: &Upstream, check: &HealthCheck) -> Result<(), Trouble> {
+    async fn check(&self, upstream: &Upstream, check: &HealthCheck) -> Result<(), CheckError> {
         let order = upstream.addresses_in_order(None);
         let ask = |address, _| {
-            let attempt: Attempt<'_, _, _> = Box::pin(self.ask(upstream, address, &check.kind));
-            Some(attempt)
+            let asking: Connecting<'_, _, _> = Box::pin(self.ask(upstream, address, &check.kind));
+            Some(asking)
         };
         match happy_eyeballs::race(order, check.timeout, ask, |_, _| {}).await {
             Ok(_) => Ok(()),
-            Err(RaceError::Failed(trouble)) => Err(trouble),
+            Err(RaceError::Failed(error)) => Err(error),
             Err(RaceError::NoAddress) => Err("its name has no address yet".to_owned().into()),
             Err(RaceError::TimedOut) => {
-                Err(format!("no answer within {} s", check.timeout.as_secs()).into())
+                Err(format!("no response within {} s", check.timeout.as_secs()).into())
             }
         }
     }
@@ -166,16 +167,16 @@ impl Checker {
         upstream: &Upstream,
         address: SocketAddr,
         kind: &CheckKind,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), CheckError> {
         let (path, host, credential) = match kind {
             CheckKind::Tcp => {
                 let connected = TcpStream::connect(address).await;
-                return connected.map(drop).map_err(|error| {
-                    match failure::kind_of_connect(&error) {
-                        kind if failure::is_kind_ours(&kind) => Trouble::Here,
+                return connected
+                    .map(drop)
+                    .map_err(|error| match error::kind_of_connect(&error) {
+                        kind if error::is_local(&kind) => CheckError::Local,
                         _ => error.to_string().into(),
-                    }
-                });
+                    });
             }
             CheckKind::Http {
                 path,
@@ -194,8 +195,8 @@ impl Checker {
         match status {
             Ok(200..=399) => Ok(()),
             Ok(status) => Err(format!("it answered {status}").into()),
-            Err(error) if failure::is_ours(&error) => Err(Trouble::Here),
-            Err(error) => Err(failure::reason(&error).into()),
+            Err(error) if error::is_local(error.etype()) => Err(CheckError::Local),
+            Err(error) => Err(describe(&error).into()),
         }
     }
 
@@ -208,7 +209,7 @@ impl Checker {
         host: HeaderValue,
         credential: Option<HeaderValue>,
     ) -> pingora::Result<u16> {
-        let mut session = HttpSession::new(self.connections.connect(upstream, address).await?);
+        let mut session = HttpSession::new(self.connector.connect(upstream, address).await?);
         let mut request = RequestHeader::build("GET", path.as_bytes(), Some(5))?;
         request.insert_header(header::HOST, host)?;
         request.insert_header(header::USER_AGENT, USER_AGENT)?;
@@ -230,7 +231,7 @@ impl Checker {
                 None => {
                     return pingora::Error::e_explain(
                         pingora::ErrorType::InvalidHTTPHeader,
-                        "an answer without a head",
+                        "a response without a head",
                     );
                 }
             }

@@ -1,4 +1,4 @@
-//! Credentials that must not travel: taken out of a request before the upstream gets it.
+//! Credentials that must not be forwarded: taken out of a request before the upstream gets it.
 
 use std::borrow::Cow;
 
@@ -7,10 +7,11 @@ use percent_encoding::percent_decode;
 
 use crate::auth::{CredentialLocation, Places, VerifiedPlaces};
 use crate::policy::reads_as;
+use crate::proxy::request::context::Context;
 
 /// Takes them out of the header fields, with every other spelling of a header that a step reads: a
 /// server behind us could take the one for the other.
-pub(crate) fn strip_headers(headers: &mut HeaderMap, places: &Places, verified: VerifiedPlaces) {
+pub(super) fn strip_headers(headers: &mut HeaderMap, places: &Places, verified: VerifiedPlaces) {
     for place in places.withheld(verified) {
         match place {
             CredentialLocation::Authorization => drop(headers.remove(header::AUTHORIZATION)),
@@ -66,8 +67,15 @@ fn strip_cookie(headers: &mut HeaderMap, name: &str) {
     }
 }
 
+/// The query byte for byte, without credentials that must not be forwarded.
+pub(crate) fn forwarded_query(ctx: &Context) -> Option<Cow<'_, [u8]>> {
+    let query = ctx.head.as_ref()?.query.as_deref()?;
+    let pipeline = &ctx.route.as_ref()?.pipeline;
+    strip_query(query, pipeline.credential_places(), ctx.verified)
+}
+
 /// Takes them out of the query. `None`: nothing is left of it.
-pub(crate) fn strip_query<'a>(
+fn strip_query<'a>(
     query: &'a [u8],
     places: &Places,
     verified: VerifiedPlaces,
@@ -134,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_query_loses_its_credential_and_nothing_else() {
-        let withheld = places(&[CredentialLocation::Query("token".to_owned())]);
+        let stripped = places(&[CredentialLocation::Query("token".to_owned())]);
         for (query, expected) in [
             ("a=1&b", Some("a=1&b")),
             ("token=x", None),
@@ -145,7 +153,7 @@ mod tests {
             ("tokens=x&atoken=y", Some("tokens=x&atoken=y")),
             ("", Some("")),
         ] {
-            let left = strip_query(query.as_bytes(), &withheld, VerifiedPlaces::default());
+            let left = strip_query(query.as_bytes(), &stripped, VerifiedPlaces::default());
             assert_eq!(left.as_deref(), expected.map(str::as_bytes), "{query}");
         }
     }
@@ -159,12 +167,12 @@ mod tests {
             ("cookie", "session=y"),
             ("x-other", "o"),
         ]);
-        let withheld = places(&[
+        let stripped = places(&[
             CredentialLocation::Authorization,
             CredentialLocation::Header(HeaderName::from_static("x-api-key")),
             CredentialLocation::Cookie("session".to_owned()),
         ]);
-        strip_headers(&mut headers, &withheld, VerifiedPlaces::default());
+        strip_headers(&mut headers, &stripped, VerifiedPlaces::default());
         assert_eq!(left(&headers), [("cookie", "a=1; b=2"), ("x-other", "o")]);
     }
 

@@ -8,12 +8,14 @@ use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 use serde_json::{Map, Value, json};
 
+use super::respond;
 use crate::listener::WRITE_TIMEOUT;
-use crate::proxy::body_rate::{self, BodyRate};
 use crate::proxy::forward::headers;
+use crate::proxy::forward::stripped_credentials::forwarded_query;
+use crate::proxy::request::body_rate::{self, BodyRate};
 use crate::proxy::request::context::Context;
 use crate::proxy::request::head;
-use crate::proxy::request::rejection::{self, Refusal};
+use crate::proxy::request::rejection::Rejection;
 
 /// Largest body that is shown; a larger one is only counted.
 const SHOWN_BYTES: usize = 64 * 1024;
@@ -28,7 +30,7 @@ const CREDENTIALS: [HeaderName; 4] = [
 /// Answers a request that passed its pipeline's steps.
 pub(crate) async fn answer(session: &mut Session, ctx: &mut Context) -> pingora::Result<()> {
     let mut request = session.req_header().as_owned_parts();
-    headers::prepare(&mut request, ctx, None);
+    headers::rewrite(&mut request, ctx, None);
     for credential in &CREDENTIALS {
         request.headers.remove(credential);
     }
@@ -48,7 +50,7 @@ pub(crate) async fn answer(session: &mut Session, ctx: &mut Context) -> pingora:
         .map_or(0, |route| route.endpoint.max_body_size);
     if head::expects_continue(session) {
         session.write_continue_response().await?;
-        if let Some(rate) = &mut ctx.body_rate {
+        if let Some(rate) = &mut ctx.body.rate {
             rate.is_told();
         }
     }
@@ -58,22 +60,22 @@ pub(crate) async fn answer(session: &mut Session, ctx: &mut Context) -> pingora:
         // Over HTTP/2, Pingora would wait for ever.
         let reading = tokio::time::timeout(WRITE_TIMEOUT, session.read_request_body());
         let reading = async { reading.await.unwrap_or_else(|_| Err(body_rate::too_slow())) };
-        let bytes = match BodyRate::read(&mut ctx.body_rate, reading).await {
+        let bytes = match BodyRate::read(&mut ctx.body.rate, reading).await {
             Ok(Some(bytes)) => bytes,
             Ok(None) => break,
             Err(error) if *error.etype() == ErrorType::ReadTimedout => {
-                return rejection::refuse(session, ctx, Refusal::body_incomplete()).await;
+                return respond::reject(session, ctx, Rejection::body_timeout()).await;
             }
             Err(error) => return Err(error),
         };
         total += bytes.len() as u64;
         if total > limit {
-            return rejection::refuse(session, ctx, Refusal::body_too_large()).await;
+            return respond::reject(session, ctx, Rejection::body_too_large()).await;
         }
         let room = SHOWN_BYTES.saturating_sub(body.len());
         body.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
-    let query = ctx.forwarded_query();
+    let query = forwarded_query(ctx);
     let mut answer = json!({
         "method": request.method.as_str(),
         "path": ctx.path,
@@ -87,5 +89,5 @@ pub(crate) async fn answer(session: &mut Session, ctx: &mut Context) -> pingora:
     let mut text = serde_json::to_vec_pretty(&answer).unwrap_or_default();
     text.push(b'\n');
     let response = ResponseHeader::build(200, Some(8))?;
-    rejection::json(session, ctx, response, text.into()).await
+    respond::json(session, ctx, response, text.into()).await
 }

@@ -13,8 +13,8 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::respond;
 use crate::proxy::request::context::Context;
-use crate::proxy::request::rejection;
 
 /// What every process of ours begins the path with.
 const PREFIX: &str = "/.harmony-edge/";
@@ -75,14 +75,14 @@ impl Probe {
         session: &mut Session,
         ctx: &mut Context,
     ) -> pingora::Result<()> {
-        ctx.probe = true;
+        ctx.is_probe = true;
         let status = match asked {
             Asked::This => StatusCode::NO_CONTENT,
             Asked::Other => StatusCode::SERVICE_UNAVAILABLE,
         };
         ctx.request_id = (asked == Asked::This).then(|| self.answer.clone());
         let response = ResponseHeader::build(status, Some(4))?;
-        rejection::json(session, ctx, response, Bytes::new()).await
+        respond::json(session, ctx, response, Bytes::new()).await
     }
 }
 

@@ -7,166 +7,162 @@ use pingora_proxy::Session;
 
 use super::context::Context;
 use super::head::{self, Head};
-use super::rejection::Refusal;
-use super::{client_address, reserved_headers};
+use super::rejection::Rejection;
+use super::{client_address, id, reserved_headers};
 use crate::auth::{Admission, Chain, Trace};
-use crate::gateway::{self, Route, Stage};
+use crate::gateway::{self, Live, Route, Stage};
 use crate::listener::Connection;
 use crate::policy::{Denial, DeniedBy, Finding, RateLimits};
-use crate::proxy::Edge;
-use crate::proxy::forward::headers;
 
-impl Edge {
-    /// Decides what becomes of a request: `Ok` when it may go on to its backend.
-    pub(crate) async fn admit(
-        &self,
-        session: &mut Session,
-        ctx: &mut Context,
-        trace: &mut Trace,
-    ) -> Result<(), Refusal> {
-        let gateway = self.live.gateway();
-        self.look_at_peer(session, ctx, &gateway);
-        if let Some(refusal) = over_limit(session, ctx) {
-            return Err(refusal);
+/// Decides what becomes of a request: `Ok` when it may go on to its backend.
+pub(crate) async fn admit(
+    live: &Live,
+    session: &mut Session,
+    ctx: &mut Context,
+    trace: &mut Trace,
+) -> Result<(), Rejection> {
+    let gateway = live.gateway();
+    identify_client(session, ctx, &gateway);
+    if let Some(rejection) = over_limit(session, ctx) {
+        return Err(rejection);
+    }
+    let tls = ctx.connection.local.and_then(|local| gateway.tls(local));
+    if let Some(ca) = tls.and_then(|tls| tls.client_ca.as_ref()) {
+        ctx.connection.certificate =
+            Connection::of(session.digest()).map(|connection| (connection.clone(), ca.clone()));
+    }
+    let head = Head::read(session)?;
+    if session.req_header().method == Method::TRACE {
+        return Err(Rejection::method_not_allowed(&[]));
+    }
+    let request = session.req_header_mut();
+    let mut parts = head::take_parts(request);
+    let claims = gateway.claim_headers();
+    ctx.ambiguous_names = reserved_headers::strip_reserved(
+        &mut parts.headers,
+        claims,
+        ctx.connection.peer_is_trusted,
+    );
+    *request = parts.into();
+    if head.path == "*" {
+        return Err(Rejection::not_found());
+    }
+    if let Some(port) = ctx.https_port(&gateway, &request.headers) {
+        return Err(Rejection::redirect_to_https(&head, port));
+    }
+    let path = std::str::from_utf8(&head.path).map_err(|_| gateway::PathError::ForbiddenByte)?;
+    let path = ctx.path.insert(gateway::canonical(path)?.into_owned());
+
+    let request = session.req_header();
+    let routes = ctx.connection.local.and_then(|local| gateway.routes(local));
+    let host = head.host();
+    let find = |path: &str| routes.and_then(|routes| routes.find(&host, path, &request.method));
+    let found = find(path).ok_or_else(Rejection::not_found)?;
+    let route = found.route.clone();
+    if found.confusable.is_some() {
+        return Err(gateway::PathError::ConfusableRoute.into());
+    }
+    ctx.other_paths = gateway::other_readings(path);
+    for other in &ctx.other_paths {
+        let same = find(other)
+            .is_some_and(|other| Arc::ptr_eq(other.route, &route) && other.confusable.is_none());
+        if !same {
+            return Err(gateway::PathError::AmbiguousRoute.into());
         }
-        let tls = ctx.local.and_then(|local| gateway.tls(local));
-        if let Some(ca) = tls.and_then(|tls| tls.client_ca.as_ref()) {
-            ctx.certificate =
-                Connection::of(session.digest()).map(|connection| (connection.clone(), ca.clone()));
-        }
-        let head = Head::read(session)?;
-        if session.req_header().method == Method::TRACE {
-            return Err(Refusal::method_not_allowed(&[]));
-        }
+    }
+    if !ctx.other_paths.is_empty()
+        && route.pipeline.settings.reject_encoded_slashes
+        && gateway::has_encoded_slash(path)
+    {
+        return Err(gateway::PathError::EncodedSlash.into());
+    }
+    let further = gateway.extra_claim_headers(&route.pipeline);
+    if !further.is_empty() {
         let request = session.req_header_mut();
-        let mut parts = headers::take(request);
-        let claims = gateway.claim_headers();
-        ctx.ambiguous_names =
-            reserved_headers::strip_reserved(&mut parts.headers, claims, ctx.peer_is_trusted);
+        let mut parts = head::take_parts(request);
+        reserved_headers::strip(&mut parts.headers, further);
         *request = parts.into();
-        if head.path == "*" {
-            return Err(Refusal::no_route());
-        }
-        if let Some(port) = ctx.https_port(&gateway, &request.headers) {
-            return Err(Refusal::https(&head, port));
-        }
-        let path =
-            std::str::from_utf8(&head.path).map_err(|_| gateway::PathError::ForbiddenByte)?;
-        let path = ctx.path.insert(gateway::canonical(path)?.into_owned());
+    }
+    ctx.route = Some(route.clone());
+    ctx.head = Some(head);
 
-        let request = session.req_header();
-        let routes = ctx.local.and_then(|local| gateway.routes(local));
-        let host = head.host();
-        let find = |path: &str| routes.and_then(|routes| routes.find(&host, path, &request.method));
-        let found = find(path).ok_or_else(Refusal::no_route)?;
-        let route = found.route.clone();
-        if found.confusable.is_some() {
-            return Err(gateway::PathError::ConfusableRoute.into());
-        }
-        ctx.other_paths = gateway::other_readings(path);
-        for other in &ctx.other_paths {
-            let same = find(other).is_some_and(|other| {
-                Arc::ptr_eq(other.route, &route) && other.confusable.is_none()
-            });
-            if !same {
-                return Err(gateway::PathError::AmbiguousRoute.into());
+    run_stages(live, session, ctx, &route, trace).await?;
+    if let Some(allowed) = found.allowed {
+        return Err(Rejection::method_not_allowed(&allowed));
+    }
+    if head::body_length(session).is_some_and(|length| length > route.endpoint.max_body_size) {
+        return Err(Rejection::body_too_large());
+    }
+    count(live, route.pipeline.limits(), ctx, trace)?;
+    ctx.select_upstream(&session.req_header().headers);
+    Ok(())
+}
+
+/// Whether a request passes the steps of its pipeline.
+async fn run_stages(
+    live: &Live,
+    session: &mut Session,
+    ctx: &mut Context,
+    route: &Route,
+    trace: &mut Trace,
+) -> Result<(), Rejection> {
+    for stage in route.pipeline.stages() {
+        match stage {
+            Stage::Authenticate(chain) => {
+                let found = authenticate(session, ctx, chain, trace).await?;
+                ctx.identity = ctx.identity.take().or(found.identity);
+                ctx.verified.add(found.verified);
             }
-        }
-        if !ctx.other_paths.is_empty()
-            && route.pipeline.settings.reject_encoded_slashes
-            && gateway::has_encoded_slash(path)
-        {
-            return Err(gateway::PathError::EncodedSlash.into());
-        }
-        let further = gateway.extra_claim_headers(&route.pipeline);
-        if !further.is_empty() {
-            let request = session.req_header_mut();
-            let mut parts = headers::take(request);
-            reserved_headers::strip(&mut parts.headers, further);
-            *request = parts.into();
-        }
-        ctx.route = Some(route.clone());
-        ctx.head = Some(head);
-
-        self.run_stages(session, ctx, &route, trace).await?;
-        if let Some(allowed) = found.allowed {
-            return Err(Refusal::method_not_allowed(&allowed));
-        }
-        if head::body_length(session).is_some_and(|length| length > route.endpoint.max_body_size) {
-            return Err(Refusal::body_too_large());
-        }
-        self.count(route.pipeline.limits(), ctx, trace)?;
-        ctx.choose(&session.req_header().headers);
-        Ok(())
-    }
-
-    /// Whether a request passes the steps of its pipeline.
-    async fn run_stages(
-        &self,
-        session: &mut Session,
-        ctx: &mut Context,
-        route: &Route,
-        trace: &mut Trace,
-    ) -> Result<(), Refusal> {
-        for stage in route.pipeline.stages() {
-            match stage {
-                Stage::Authenticate(chain) => {
-                    let found = authenticate(session, ctx, chain, trace).await?;
-                    ctx.identity = ctx.identity.take().or(found.identity);
-                    ctx.verified.add(found.verified);
-                }
-                Stage::Policies(rules) => {
-                    let facts = ctx.facts(session.req_header(), route);
-                    let noted = |finding: Finding<'_>| trace.detail(|| finding.to_string());
-                    let decided = rules.decide(&facts, noted);
-                    let allows = |rule| format!("rule {rule:?} allows");
-                    trace.step(rules.step(), || told(&decided, allows));
-                    decided.map_err(|denied| denied_by(rules.step(), denied))?;
-                }
-                Stage::PathFilter(filter) => {
-                    let decided = filter.decide(&ctx.facts(session.req_header(), route));
-                    let allows = |pattern| format!("pattern {pattern:?} allows");
-                    trace.step(filter.step(), || told(&decided, allows));
-                    decided.map_err(|denied| denied_by(filter.step(), denied))?;
-                }
-                Stage::LogDump(dump) => {
-                    dump.log(&ctx.facts(session.req_header(), route));
-                    trace.step(dump.step(), || "written to the log".to_owned());
-                }
-                Stage::RateLimits(limits) => self.count(limits, ctx, trace)?,
+            Stage::Policies(rules) => {
+                let facts = ctx.facts(session.req_header(), route);
+                let noted = |finding: Finding<'_>| trace.detail(|| finding.to_string());
+                let decided = rules.decide(&facts, noted);
+                let allows = |rule| format!("rule {rule:?} allows");
+                trace.step(rules.step(), || told(&decided, allows));
+                decided.map_err(|denied| denied_by(rules.step(), denied))?;
             }
+            Stage::PathFilter(filter) => {
+                let decided = filter.decide(&ctx.facts(session.req_header(), route));
+                let allows = |pattern| format!("pattern {pattern:?} allows");
+                trace.step(filter.step(), || told(&decided, allows));
+                decided.map_err(|denied| denied_by(filter.step(), denied))?;
+            }
+            Stage::LogDump(dump) => {
+                dump.log(&ctx.facts(session.req_header(), route));
+                trace.step(dump.step(), || "written to the log".to_owned());
+            }
+            Stage::RateLimits(limits) => count(live, limits, ctx, trace)?,
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    /// Counts a request, unless it is only explained.
-    fn count(&self, limits: &RateLimits, ctx: &Context, trace: &mut Trace) -> Result<(), Denial> {
-        let (limiters, client, now) = (self.live.limiters(), ctx.client, ctx.started);
-        if !trace.is_on() {
-            return limits.take(limiters, client, now);
-        }
-        let (room, found) = limits.peek(limiters, client, now);
-        for (name, room) in room {
-            trace.limit(name, || room.to_string());
-        }
-        found
+/// Counts a request, unless it is only explained.
+fn count(live: &Live, limits: &RateLimits, ctx: &Context, trace: &mut Trace) -> Result<(), Denial> {
+    let (limiters, client, now) = (live.limiters(), ctx.client, ctx.started);
+    if !trace.is_on() {
+        return limits.take(limiters, client, now);
     }
+    let (room, found) = limits.peek(limiters, client, now);
+    for (name, room) in room {
+        trace.limit(name, || room.to_string());
+    }
+    found
+}
 
-    fn look_at_peer(&self, session: &Session, ctx: &mut Context, gateway: &gateway::Gateway) {
-        let request = session.req_header();
-        ctx.version = request.version;
-        if let Some(peer) = ctx.peer.map(|peer| peer.ip().to_canonical()) {
-            ctx.peer_is_trusted = gateway.trusts(peer);
-            ctx.client =
-                client_address::client(&request.headers, peer, |address| gateway.trusts(address));
-        }
-        let given = if ctx.peer_is_trusted {
-            headers::given_request_id(&request.headers)
-        } else {
-            None
-        };
-        ctx.request_id = given.or_else(headers::new_request_id);
+fn identify_client(session: &Session, ctx: &mut Context, gateway: &gateway::Gateway) {
+    let request = session.req_header();
+    if let Some(peer) = ctx.connection.peer.map(|peer| peer.ip().to_canonical()) {
+        ctx.connection.peer_is_trusted = gateway.trusts(peer);
+        ctx.client =
+            client_address::client(&request.headers, peer, |address| gateway.trusts(address));
     }
+    let given = if ctx.connection.peer_is_trusted {
+        id::from_trusted_peer(&request.headers)
+    } else {
+        None
+    };
+    ctx.request_id = given.or_else(id::random);
 }
 
 /// What a step that looks at no credential has decided, in words.
@@ -188,27 +184,27 @@ fn denied_by(step: &str, denied: DeniedBy<'_>) -> Denial {
 /// What a client is told that has as many requests in progress as it may. A request over HTTP/1 has
 /// been counted with its connection, where that was accepted; a connection over HTTP/2 carries many,
 /// and one of a trusted proxy many people's.
-fn over_limit(session: &Session, ctx: &mut Context) -> Option<Refusal> {
+fn over_limit(session: &Session, ctx: &mut Context) -> Option<Rejection> {
     let connection = Connection::of(session.digest())?;
-    if !ctx.peer_is_trusted {
+    if !ctx.connection.peer_is_trusted {
         if session.as_http1().is_some() {
             return None;
         }
         if connection.is_overrun() {
-            return Some(Refusal::given_up_too_often());
+            return Some(Rejection::too_many_cancelled());
         }
         ctx.in_progress = connection.limits().enter(ctx.client);
         return ctx
             .in_progress
             .is_none()
-            .then(Refusal::too_many_in_progress);
+            .then(Rejection::too_many_in_progress);
     }
     // What a proxy asks on its own account is not a client's.
-    let peer = ctx.peer.map(|peer| peer.ip().to_canonical());
+    let peer = ctx.connection.peer.map(|peer| peer.ip().to_canonical());
     if ctx.client.is_none() || ctx.client != peer {
         ctx.in_progress = connection.limits().enter(ctx.client);
         if ctx.in_progress.is_none() {
-            return Some(Refusal::too_many_in_progress());
+            return Some(Rejection::too_many_in_progress());
         }
     }
     None
@@ -221,7 +217,7 @@ async fn authenticate(
     ctx: &Context,
     chain: &Chain,
     trace: &mut Trace,
-) -> Result<Admission, Refusal> {
+) -> Result<Admission, Rejection> {
     let presented = ctx.presented(&session.req_header().headers);
     if !chain.may_wait(&presented) {
         return Ok(chain.admit(&presented, trace).await?);
@@ -236,7 +232,7 @@ async fn authenticate(
     let admission = tokio::select! {
         biased;
         admission = admitted => Ok(admission?),
-        _ = session.read_body_or_idle(true) => Err(Refusal::client_gone()),
+        _ = session.read_body_or_idle(true) => Err(Rejection::client_gone()),
     };
     session.set_abort_on_close(false);
     admission

@@ -6,6 +6,8 @@ use http::{HeaderMap, HeaderName};
 
 /// Who came before, in the order of the hops.
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// How the client came.
+pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The client behind the trusted proxies: the rightmost entry of `X-Forwarded-For` that is not the
 /// address of a trusted proxy, or the peer itself where the field is absent.

@@ -8,10 +8,13 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Version, header};
+use http::request::Parts;
+use http::{HeaderMap, Request, Version, header};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
+use super::hop_by_hop::connection_options;
+use super::reserved_headers::is_identity;
 use crate::auth::is_tchar;
 use crate::listener::{MAX_FIELDS, MAX_HEAD};
 
@@ -86,7 +89,7 @@ impl Head {
             Some(http1) => read_http1(&http1.get_headers_raw_bytes())?,
             None => read_http2(header)?,
         };
-        refuse_nominations(header)?;
+        check_nominations(header)?;
         Ok(head)
     }
 
@@ -123,24 +126,6 @@ pub(crate) fn expects_continue(session: &mut Session) -> bool {
     expected.is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
         && session.req_header().version >= Version::HTTP_11
         && !session.is_body_empty()
-}
-
-/// Whether it is a call of gRPC: its messages come when they come.
-pub(crate) fn is_grpc(session: &Session) -> bool {
-    const NAME: &[u8] = b"application/grpc";
-    let request = session.req_header();
-    let content_type = request.headers.get(header::CONTENT_TYPE);
-    session.as_http1().is_none()
-        && request.method == Method::POST
-        && content_type.is_some_and(
-            |value| match value.as_bytes().split_at_checked(NAME.len()) {
-                Some((name, rest)) => {
-                    name.eq_ignore_ascii_case(NAME)
-                        && matches!(rest.first(), None | Some(b'+' | b';'))
-                }
-                None => false,
-            },
-        )
 }
 
 pub(crate) fn read_http1(raw: &Bytes) -> Result<Head, HeadError> {
@@ -215,7 +200,7 @@ fn read_http2(header: &RequestHeader) -> Result<Head, HeadError> {
     if fields_of_http2(&header.headers) > MAX_FIELDS {
         return Err(HeadError::TooLarge);
     }
-    let mut hosts = header.headers.get_all(http::header::HOST).iter();
+    let mut hosts = header.headers.get_all(header::HOST).iter();
     let host = hosts.next().map(http::HeaderValue::as_bytes);
     let pseudo = header
         .uri
@@ -232,7 +217,7 @@ fn read_http2(header: &RequestHeader) -> Result<Head, HeadError> {
     }
     if header
         .headers
-        .get_all(http::header::CONTENT_LENGTH)
+        .get_all(header::CONTENT_LENGTH)
         .iter()
         .count()
         > 1
@@ -258,7 +243,7 @@ fn fields_of_http2(headers: &HeaderMap) -> usize {
     if fields <= MAX_FIELDS {
         return fields;
     }
-    let crumbs = headers.get_all(http::header::COOKIE).iter().count();
+    let crumbs = headers.get_all(header::COOKIE).iter().count();
     fields - crumbs.saturating_sub(1)
 }
 
@@ -365,16 +350,35 @@ fn is_name(host: &[u8]) -> bool {
     (1..=253).contains(&host.len()) && host.iter().all(is_sound)
 }
 
+/// Takes the parts out of a request, to be put back as `RequestHeader::from(parts)`. Pingora keeps
+/// the spelling of every field name in a second map, which costs a second look-up for each change
+/// and is copied for each attempt; without it, names go out in lower case.
+pub(crate) fn take_parts(request: &mut RequestHeader) -> Parts {
+    let empty = Request::new(()).into_parts().0;
+    std::mem::replace(request, empty.into()).into()
+}
+
+/// The hops that the request may still make (RFC 9110 section 7.6.2).
+pub(crate) fn max_forwards(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(header::MAX_FORWARDS)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+}
+
 /// `Connection` drops what it names before a request goes on: not what decides who the request is
 /// from or for (RFC 9110 section 7.6.1).
-fn refuse_nominations(header: &RequestHeader) -> Result<(), HeadError> {
+fn check_nominations(header: &RequestHeader) -> Result<(), HeadError> {
     if header.version == Version::HTTP_2 {
         return Ok(());
     }
-    let names = crate::proxy::forward::headers::nominations(&header.headers);
+    let names = connection_options(&header.headers);
     for (place, name) in names.enumerate() {
-        let protected = PROTECTED.iter().any(|it| name.eq_ignore_ascii_case(it))
-            || super::reserved_headers::is_identity(name);
+        let protected =
+            PROTECTED.iter().any(|it| name.eq_ignore_ascii_case(it)) || is_identity(name);
         if protected || place >= MAX_NOMINATIONS || !name.iter().all(|&byte| is_tchar(byte)) {
             return Err(HeadError::Nomination);
         }

@@ -1,10 +1,15 @@
-//! A request until it is forwarded or answered: its head, who may send it where, and the answer to
-//! one that goes no further.
+//! A request until it is forwarded or answered: its head, who may send it where, and why it goes no
+//! further.
 
 pub(crate) mod admission;
+pub(crate) mod body;
+pub(crate) mod body_rate;
 pub(crate) mod client_address;
 pub(crate) mod context;
 pub(crate) mod head;
+pub(crate) mod hop_by_hop;
+pub(crate) mod id;
 pub(crate) mod record;
 pub(crate) mod rejection;
-pub(crate) mod reserved_headers;
+mod reserved_headers;
+mod selection;

@@ -1,4 +1,4 @@
-//! What is kept of a request that is over: its counts and its access record.
+//! What is kept of a request that is over: its metrics and its access record.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use crate::listener::refused_path;
 use crate::telemetry::{Metrics, access};
 
 /// Counts it, and writes its record.
-pub(crate) fn finished(session: &Session, ctx: &Context, metrics: &Metrics) {
+pub(crate) fn write(session: &Session, ctx: &Context, metrics: &Metrics) {
     let status = session
         .response_written()
         .map(|response| response.status.as_u16());
@@ -33,13 +33,13 @@ pub(crate) fn finished(session: &Session, ctx: &Context, metrics: &Metrics) {
         host: ctx.head.as_ref().map(Head::written_host),
         method: request.method.as_str(),
         path: path.as_deref(),
-        version: ctx.version,
+        version: ctx.connection.version,
         status,
         bytes: session.body_bytes_sent(),
         duration,
         pipeline: ctx.route.as_ref().map(|route| &*route.pipeline.name),
         backend: ctx.backend().map(|backend| &*backend.name),
-        upstream: ctx.upstream_address,
+        upstream: ctx.selection.address,
         auth: ctx
             .identity
             .as_ref()

@@ -1,44 +1,25 @@
-//! Answers that this process gives itself. Every refusal becomes a response in [`refuse`], and
-//! nowhere else.
+//! Why a request goes no further, and everything that the response to it depends on.
 
-use std::time::Duration;
+use http::{HeaderValue, Method};
 
-use bytes::Bytes;
-use http::header::{self, HeaderValue};
-use http::{Method, StatusCode};
-use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
-use pingora_proxy::Session;
-use serde::Serialize;
-use tokio::time::timeout;
-
-use super::context::Context;
 use super::head::{Head, HeadError};
 use crate::auth::Denial;
 use crate::gateway::PathError;
-use crate::listener::Connection;
 use crate::policy;
-use crate::proxy::forward::headers::SPELLED_REQUEST_ID;
 
-/// How long a client may go on with a body that nobody wants, so that it gets to read its answer:
-/// many read only when they have sent all, and a connection that is closed with something unread is
-/// reset, and the answer lost. As a whole, and between two parts of it.
-const LINGER: Duration = Duration::from_secs(30);
-const LINGER_PAUSE: Duration = Duration::from_secs(2);
-
-/// Why a request is not proxied: everything that the answer depends on.
+/// Why a request is not forwarded, or why that failed.
 #[derive(Debug)]
-pub(crate) struct Refusal {
+pub(crate) struct Rejection {
     pub(crate) status: u16,
     /// Stable label for logs and metrics; never sent.
     pub(crate) reason: &'static str,
-    /// Empty: the answer has no body.
-    message: &'static str,
-    challenges: Vec<HeaderValue>,
-    retry_after: Option<u32>,
-    allow: Option<HeaderValue>,
-    location: Option<HeaderValue>,
-    close: bool,
+    /// Empty: the response has no body.
+    pub(crate) message: &'static str,
+    pub(crate) challenges: Vec<HeaderValue>,
+    pub(crate) retry_after: Option<u32>,
+    pub(crate) allow: Option<HeaderValue>,
+    pub(crate) location: Option<HeaderValue>,
+    pub(crate) close: bool,
     /// What exactly is wrong with the head or the path; never sent either.
     pub(crate) cause: Option<Cause>,
 }
@@ -51,7 +32,7 @@ pub(crate) enum Cause {
     Path(PathError),
 }
 
-impl Refusal {
+impl Rejection {
     fn new(status: u16, reason: &'static str, message: &'static str) -> Self {
         Self {
             status,
@@ -66,12 +47,12 @@ impl Refusal {
         }
     }
 
-    pub(crate) fn no_route() -> Self {
+    pub(crate) fn not_found() -> Self {
         Self::new(404, "no_route", "nothing is served here")
     }
 
     /// The same place by https; 443 is not named.
-    pub(crate) fn https(head: &Head, port: u16) -> Self {
+    pub(crate) fn redirect_to_https(head: &Head, port: u16) -> Self {
         let mut url = format!("https://{}", head.written_host()).into_bytes();
         if port != 443 {
             url.extend_from_slice(format!(":{port}").as_bytes());
@@ -86,7 +67,7 @@ impl Refusal {
                 location: Some(location),
                 ..Self::new(301, "force_https", "")
             },
-            Err(_) => Self::malformed("target"),
+            Err(_) => Self::bad_request("target"),
         }
     }
 
@@ -108,12 +89,12 @@ impl Refusal {
             ..Self::new(
                 413,
                 "body_too_large",
-                "the body is larger than this place takes",
+                "the body is larger than this endpoint accepts",
             )
         }
     }
 
-    pub(crate) fn body_incomplete() -> Self {
+    pub(crate) fn body_timeout() -> Self {
         Self {
             close: true,
             ..Self::new(408, "body_timeout", "the body did not arrive in time")
@@ -124,19 +105,23 @@ impl Refusal {
     pub(crate) fn too_many_in_progress() -> Self {
         Self {
             retry_after: Some(1),
-            ..Self::new(429, "too_many_in_progress", "too many requests at a time")
+            ..Self::new(429, "too_many_in_progress", "too many concurrent requests")
         }
     }
 
     /// Upstreams may be at too many requests that the client has given up.
-    pub(crate) fn given_up_too_often() -> Self {
+    pub(crate) fn too_many_cancelled() -> Self {
         Self {
             retry_after: Some(5),
-            ..Self::new(429, "given_up_too_often", "too many requests were given up")
+            ..Self::new(
+                429,
+                "given_up_too_often",
+                "too many requests were cancelled",
+            )
         }
     }
 
-    pub(crate) fn malformed(reason: &'static str) -> Self {
+    pub(crate) fn bad_request(reason: &'static str) -> Self {
         Self {
             close: true,
             ..Self::new(400, reason, "the request is malformed")
@@ -151,45 +136,42 @@ impl Refusal {
         }
     }
 
-    pub(crate) fn internal(reason: &'static str) -> Self {
-        Self::new(500, reason, "the request could not be processed")
+    pub(crate) fn internal_error() -> Self {
+        Self::new(500, "internal_error", "the request could not be processed")
     }
 
-    pub(crate) fn unreachable(reason: &'static str) -> Self {
+    pub(crate) fn bad_gateway(reason: &'static str) -> Self {
         Self::new(
             502,
             reason,
-            "the upstream could not be reached or gave no valid answer",
+            "the upstream could not be reached or sent no valid response",
         )
     }
 
-    pub(crate) fn unresolved() -> Self {
+    pub(crate) fn upstream_unresolved() -> Self {
         Self {
             retry_after: Some(1),
-            ..Self::new(503, "upstream_unresolved", "the upstream is not known yet")
+            ..Self::new(
+                503,
+                "upstream_unresolved",
+                "the address of the upstream is not known yet",
+            )
         }
     }
 
-    pub(crate) fn out_of_descriptors() -> Self {
+    pub(crate) fn too_many_connections(reason: &'static str) -> Self {
         Self {
             retry_after: Some(1),
-            ..Self::new(503, "out_of_descriptors", "too many connections")
+            ..Self::new(503, reason, "too many connections")
         }
     }
 
-    pub(crate) fn upstream_connections() -> Self {
-        Self {
-            retry_after: Some(1),
-            ..Self::new(503, "upstream_connections", "too many connections")
-        }
-    }
-
-    pub(crate) fn too_slow(reason: &'static str) -> Self {
+    pub(crate) fn gateway_timeout(reason: &'static str) -> Self {
         Self::new(504, reason, "the upstream took too long")
     }
 }
 
-impl From<HeadError> for Refusal {
+impl From<HeadError> for Rejection {
     fn from(error: HeadError) -> Self {
         let message = match error {
             HeadError::TooLarge => "the header is too large",
@@ -203,17 +185,17 @@ impl From<HeadError> for Refusal {
     }
 }
 
-impl From<PathError> for Refusal {
+impl From<PathError> for Rejection {
     fn from(error: PathError) -> Self {
         log::debug!("refused: {error}");
         Self {
             cause: Some(Cause::Path(error)),
-            ..Self::malformed("path")
+            ..Self::bad_request("path")
         }
     }
 }
 
-impl From<Denial> for Refusal {
+impl From<Denial> for Rejection {
     fn from(denial: Denial) -> Self {
         let status = denial.status();
         let message = match status {
@@ -231,7 +213,7 @@ impl From<Denial> for Refusal {
     }
 }
 
-impl From<policy::Denial> for Refusal {
+impl From<policy::Denial> for Rejection {
     fn from(denial: policy::Denial) -> Self {
         let (message, retry_after) = match denial {
             policy::Denial::ByPolicy => ("the request is not permitted", None),
@@ -243,118 +225,4 @@ impl From<policy::Denial> for Refusal {
             ..Self::new(denial.status(), denial.as_str(), message)
         }
     }
-}
-
-#[derive(Serialize)]
-struct ErrorBody<'a> {
-    error: &'a str,
-    message: &'a str,
-}
-
-/// Answers a refused request and leaves its connection in a defined state. Nothing of the request
-/// is echoed.
-pub(crate) async fn refuse(
-    session: &mut Session,
-    ctx: &mut Context,
-    refusal: Refusal,
-) -> pingora::Result<()> {
-    ctx.reason = Some(refusal.reason);
-    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let body = ErrorBody {
-        error: status.canonical_reason().unwrap_or("Error"),
-        message: refusal.message,
-    };
-    let body = serde_json::to_vec(&body).unwrap_or_default();
-    let mut response = ResponseHeader::build(status, Some(8))?;
-    for challenge in refusal.challenges {
-        response.append_header(header::WWW_AUTHENTICATE, challenge)?;
-    }
-    if let Some(seconds) = refusal.retry_after {
-        response.insert_header(header::RETRY_AFTER, HeaderValue::from(seconds))?;
-    }
-    if let Some(allow) = refusal.allow {
-        response.insert_header(header::ALLOW, allow)?;
-    }
-    if let Some(location) = refusal.location {
-        response.insert_header(header::LOCATION, location)?;
-    }
-    let unread = !session.is_body_empty();
-    if refusal.close || unread {
-        session.set_keepalive(None);
-    }
-    if refusal.message.is_empty() {
-        write(session, ctx, response, Bytes::new()).await?;
-    } else {
-        json(session, ctx, response, body.into()).await?;
-    }
-    ctx.lingers |= unread;
-    Ok(())
-}
-
-/// Completes a response with a JSON body and writes it.
-pub(crate) async fn json(
-    session: &mut Session,
-    ctx: &Context,
-    mut response: ResponseHeader,
-    body: Bytes,
-) -> pingora::Result<()> {
-    response.insert_header(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    )?;
-    write(session, ctx, response, body).await
-}
-
-async fn write(
-    session: &mut Session,
-    ctx: &Context,
-    mut response: ResponseHeader,
-    body: Bytes,
-) -> pingora::Result<()> {
-    response.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
-    if response.status != StatusCode::NO_CONTENT {
-        response.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
-    }
-    if let Some(id) = &ctx.request_id {
-        response.insert_header(SPELLED_REQUEST_ID, id.clone())?;
-    }
-    let bodiless = body.is_empty() || session.req_header().method == Method::HEAD;
-    session
-        .write_response_header(Box::new(response), bodiless)
-        .await?;
-    if !bodiless {
-        session.write_response_body(Some(body), true).await?;
-    }
-    Ok(())
-}
-
-/// Whether the client has got the beginning of an answer. What merely informs it is none (RFC 9110
-/// section 15.2), a switch of protocols is.
-pub(crate) fn has_begun(session: &Session) -> bool {
-    session.response_written().is_some_and(|response| {
-        let status = response.status;
-        !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS
-    })
-}
-
-/// Takes leave of a client that may still be sending though it has been answered: it is told that
-/// nothing more will come, and what it sends is read and thrown away, within limits. Behind them, a
-/// stream of HTTP/2 is reset without an error.
-pub(crate) async fn linger(session: &mut Session) {
-    let connection = Connection::of(session.digest()).cloned();
-    if let Some(connection) = &connection
-        && connection.progress().was_cut().is_some()
-    {
-        // It was to make room for others.
-        return;
-    }
-    // Meanwhile it may make room for others at any time.
-    let _stalled = connection.as_ref().map(Connection::stalled);
-    let reading = async {
-        if let ServerSession::H1(client) = &mut *session.downstream_session {
-            client.shutdown().await;
-        }
-        while let Ok(Ok(Some(_))) = timeout(LINGER_PAUSE, session.read_request_body()).await {}
-    };
-    let _ = timeout(LINGER, reading).await;
 }

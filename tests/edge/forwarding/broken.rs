@@ -98,9 +98,9 @@ fn an_upstream_of_another_protocol_is_named_in_the_log() {
     for (answer, told) in [
         (
             &b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x64"[..],
-            "its answer is HTTP/2, and upstreams are spoken to in HTTP/1.1",
+            "it answered with HTTP/2, but requests go out in HTTP/1.1",
         ),
-        (b"\x15\x03\x01\0\x02\x02\x28", "its answer is TLS; write its address with https"),
+        (b"\x15\x03\x01\0\x02\x02\x28", "it answered with TLS: base_url needs https"),
     ] {
         let upstream = Upstream::with(move |exchange| {
             exchange.write(answer);

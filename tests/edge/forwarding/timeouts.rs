@@ -67,7 +67,7 @@ fn a_body_that_does_not_go_on_is_408_and_not_the_upstreams_failure() {
     client.send("POST /api/x HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nabc");
     assert_eq!(client.response().status, 408);
     assert!(becomes_true(SECOND * 10, || edge.log().contains("status=408")), "{}", edge.log());
-    assert!(!edge.log().contains("no answer in time"), "{}", edge.log());
+    assert!(!edge.log().contains("no response in time"), "{}", edge.log());
 }
 
 #[test]

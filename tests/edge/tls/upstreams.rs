@@ -52,7 +52,7 @@ fn what_cannot_be_verified_is_502_and_the_log_says_why() {
             good.clone(),
             &other,
             "localhost",
-            "is of no authority that is trusted here: give the backend its ca_cert_path",
+            "is not from a trusted authority; set ca_cert_path of the backend",
         ),
         (
             "another name",

@@ -1,4 +1,4 @@
-//! The way of the answer: from the upstream to the client.
+//! The way of the response: from the upstream to the client.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -8,17 +8,17 @@ use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora_proxy::Session;
 
 use super::Exchange;
-use crate::proxy::forward::at_once;
-use crate::proxy::forward::failure;
-use crate::proxy::forward::response::{self, Passed};
+use crate::proxy::forward::error;
+use crate::proxy::forward::response_head::{self, FilteredHead};
+use crate::proxy::request::body::now_or_never;
 use crate::proxy::request::context::Context;
 
-/// As many parts of an answer are written in one go, if they are there already.
+/// As many parts of a response are written in one go, if they are there already.
 const BATCH: usize = 4;
 
-impl Exchange {
-    /// Passes on a part of the answer, and what else has arrived by now.
-    pub(crate) async fn receive(
+impl Exchange<'_> {
+    /// Passes on a part of the response, and what else has arrived by now.
+    pub(super) async fn pass_on(
         &mut self,
         first: pingora::Result<HttpTask>,
         session: &mut Session,
@@ -29,11 +29,11 @@ impl Exchange {
         while let Some(part) = next.take() {
             match part {
                 Ok(part) => {
-                    self.ended = part.is_end();
-                    parts.extend(self.judge(part, session, ctx)?);
+                    self.response_read = part.is_end();
+                    parts.extend(self.filter(part, session, ctx)?);
                 }
                 Err(error) => {
-                    let error = self.unsent.take().unwrap_or(error).into_up();
+                    let error = self.send_error.take().unwrap_or(error).into_up();
                     if parts.is_empty() {
                         return Err(error);
                     }
@@ -41,28 +41,28 @@ impl Exchange {
                     break;
                 }
             }
-            if !self.ended && parts.len() < BATCH {
-                next = at_once(pin!(self.upstream.read_response_task())).await;
+            if !self.response_read && parts.len() < BATCH {
+                next = now_or_never(pin!(self.upstream.read())).await;
             }
         }
-        let whole = self.is_sent();
-        if self.stopped || !whole && (self.ended || self.refused) {
-            self.stop(session);
+        let sent = self.request_is_sent();
+        if self.request_abandoned || !sent && (self.response_read || self.not_successful) {
+            self.abandon_request(session);
         }
         if parts.is_empty() {
             return Ok(());
         }
-        ctx.await_client();
-        if whole && !self.upgraded {
+        self.attempt.suspend();
+        if sent && !self.upgraded {
             // Nothing else is to be done meanwhile.
             let written = session.downstream_session.response_duplex_vec(parts);
-            self.answered = written.await? || self.ended;
-            ctx.client_took();
-            self.wrote(session);
+            self.response_done = written.await? || self.response_read;
+            self.attempt.resume();
+            self.after_write(session);
             return Ok(());
         }
         if let ServerSession::H1(client) = &mut *session.downstream_session {
-            self.writing = true;
+            self.response_blocked = true;
             parts
                 .into_iter()
                 .for_each(|part| client.send_proxy_task(part));
@@ -71,19 +71,16 @@ impl Exchange {
         // Over HTTP/2, what was read of the request goes on meanwhile; more is read then.
         let mut writing = pin!(session.downstream_session.response_duplex_vec(parts));
         let written = poll_fn(|waking| {
-            if let Some(outbox) = &self.outbox {
-                outbox.push_on(waking);
-            }
+            self.upstream.flush_now(waking);
             writing.as_mut().poll(waking)
         });
-        self.answered = written.await? || self.ended;
-        ctx.client_took();
+        self.response_done = written.await? || self.response_read;
+        self.attempt.resume();
         Ok(())
     }
 
-    /// Takes note of a part of the answer, and makes it what the client gets; `None`: it gets
-    /// nothing of it.
-    fn judge(
+    /// Makes a part of the response what the client gets; `None`: it gets nothing of it.
+    fn filter(
         &mut self,
         mut part: HttpTask,
         session: &mut Session,
@@ -91,27 +88,25 @@ impl Exchange {
     ) -> pingora::Result<Option<HttpTask>> {
         let HttpTask::Header(head, end) = &mut part else {
             if part.is_end() {
-                ctx.rest();
+                self.attempt.response_is_complete();
             }
             return Ok(Some(part));
         };
-        if !head.status.is_informational()
-            && head.headers.contains_key(header::TRANSFER_ENCODING)
-            && response::names_length(&self.upstream.get_headers_raw_bytes())
-        {
-            return Err(failure::invalid_response(
-                "its answer has a Content-Length beside Transfer-Encoding",
-            ));
-        }
-        self.authenticate(&head.headers, header::WWW_AUTHENTICATE, ctx)?;
-        self.closes |= response::closes(&head.headers);
-        self.suspicious = response::is_bodiless(&session.req_header().method, head.status);
-        self.refused = head.status.as_u16() >= 300;
-        let switches = session.is_upgrade_req() && self.upstream.is_upgrade_req();
-        match response::pass(head, *end, switches, session.req_header(), ctx)? {
-            Passed::Dropped => return Ok(None),
-            Passed::Final { closes: true } => session.set_keepalive(None),
-            Passed::Interim | Passed::Final { .. } => {}
+        self.upstream
+            .check_head(head)
+            .map_err(error::invalid_response)?;
+        self.check_authentication(&head.headers, header::WWW_AUTHENTICATE, ctx)?;
+        self.response_is_bodiless =
+            response_head::is_bodiless(&session.req_header().method, head.status);
+        self.not_successful = head.status.as_u16() >= 300;
+        let switches = session.is_upgrade_req() && self.upstream.asked_for_upgrade();
+        let request = session.req_header();
+        match response_head::filter_response(head, *end, switches, request, self.attempt, ctx)? {
+            FilteredHead::Dropped => return Ok(None),
+            FilteredHead::Final {
+                close_delimited: true,
+            } => session.set_keepalive(None),
+            FilteredHead::Interim | FilteredHead::Final { .. } => {}
         }
         Ok(Some(part))
     }

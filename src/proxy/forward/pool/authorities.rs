@@ -9,11 +9,11 @@ use crate::gateway::Roots;
 
 /// Those in use.
 #[derive(Debug, Default)]
-pub(crate) struct Authorities(Mutex<Vec<(Weak<Roots>, Arc<CaType>)>>);
+pub(super) struct Authorities(Mutex<Vec<(Weak<Roots>, Arc<CaType>)>>);
 
 impl Authorities {
     /// The same authorities in the other form.
-    pub(crate) fn of(&self, roots: &Arc<Roots>) -> Arc<CaType> {
+    pub(super) fn of(&self, roots: &Arc<Roots>) -> Arc<CaType> {
         let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = Arc::as_ptr(roots);
         if let Some((_, authorities)) = made.iter().find(|(known, _)| known.as_ptr() == wanted) {

@@ -12,8 +12,8 @@ use tokio::time::sleep;
 /// How long one address has before the next one is tried beside it (RFC 8305 section 8).
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// An attempt at one address.
-pub(crate) type Attempt<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
+/// A connection to one address, being made.
+pub(crate) type Connecting<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
 
 /// Why nothing came of any address.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,12 +42,12 @@ pub(crate) enum Outcome<'a, E> {
 pub(crate) async fn race<'a, T, E>(
     order: Vec<SocketAddr>,
     within: Duration,
-    mut connect: impl FnMut(SocketAddr, bool) -> Option<Attempt<'a, T, E>>,
+    mut connect: impl FnMut(SocketAddr, bool) -> Option<Connecting<'a, T, E>>,
     mut note: impl FnMut(SocketAddr, Outcome<'_, E>),
 ) -> Result<(SocketAddr, T), RaceError<E>> {
     let mut over = pin!(sleep(within));
     let mut order = order.into_iter().peekable();
-    let mut running: Vec<(SocketAddr, Attempt<'a, T, E>)> = Vec::new();
+    let mut running: Vec<(SocketAddr, Connecting<'a, T, E>)> = Vec::new();
     let mut failure = RaceError::NoAddress;
     loop {
         let beside = !running.is_empty();
@@ -85,7 +85,7 @@ pub(crate) async fn race<'a, T, E>(
 }
 
 /// The first of these that ends, by its place.
-async fn any<T, E>(running: &mut [(SocketAddr, Attempt<'_, T, E>)]) -> (usize, Result<T, E>) {
+async fn any<T, E>(running: &mut [(SocketAddr, Connecting<'_, T, E>)]) -> (usize, Result<T, E>) {
     poll_fn(|context| {
         for (place, (_, attempt)) in running.iter_mut().enumerate() {
             if let Poll::Ready(outcome) = attempt.as_mut().poll(context) {
@@ -119,7 +119,7 @@ mod tests {
         let connect = |at: SocketAddr, beside: bool| {
             let at = at.to_string();
             let last: u8 = at[8..at.len() - 3].parse().unwrap();
-            let attempt: Attempt<'_, u8, u8> = match last {
+            let attempt: Connecting<'_, u8, u8> = match last {
                 0..10 => Box::pin(ready(Ok(last))),
                 10..20 => Box::pin(ready(Err(last))),
                 20..30 => Box::pin(async move {

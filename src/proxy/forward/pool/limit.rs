@@ -8,21 +8,21 @@ use crate::gateway::{OpenConnections, Upstream};
 
 /// Connections to all upstreams.
 #[derive(Debug)]
-pub(crate) struct Limit {
+pub(super) struct Limit {
     open: Arc<OpenConnections>,
     most: AtomicUsize,
 }
 
 /// While this lives, a connection counts.
 #[derive(Debug)]
-pub(crate) struct Permit {
+pub(super) struct Permit {
     all: Arc<OpenConnections>,
     backend: Arc<OpenConnections>,
 }
 
 /// What is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LimitReached {
+pub(super) enum LimitReached {
     /// The upstream's backend.
     Backend,
     /// The process.
@@ -40,12 +40,12 @@ impl Default for Limit {
 
 impl Limit {
     /// Sets how many there may be in all. Those that are open stay.
-    pub(crate) fn set(&self, most: usize) {
+    pub(super) fn set(&self, most: usize) {
         self.most.store(most, Ordering::Relaxed);
     }
 
     /// Counts one more connection to this upstream, if there may be one.
-    pub(crate) fn enter(&self, upstream: &Upstream) -> Result<Permit, LimitReached> {
+    pub(super) fn enter(&self, upstream: &Upstream) -> Result<Permit, LimitReached> {
         let permit = Permit {
             backend: upstream.connections.clone(),
             all: self.open.clone(),
@@ -62,7 +62,7 @@ impl Limit {
     }
 
     /// Says that a connection was refused, but not for each one.
-    pub(crate) fn log_reached(&self, full: LimitReached, upstream: &Upstream) {
+    pub(super) fn log_reached(&self, full: LimitReached, upstream: &Upstream) {
         match full {
             LimitReached::Backend if upstream.connections.should_log() => log::warn!(
                 "backend {}: all of the {} connections to its upstreams that there may be are in use: \
@@ -100,13 +100,13 @@ impl Limit {
 
 impl Permit {
     /// Whether the connection is one of this upstream's backend.
-    pub(crate) fn is_of(&self, upstream: &Upstream) -> bool {
+    pub(super) fn is_of(&self, upstream: &Upstream) -> bool {
         Arc::ptr_eq(&self.backend, &upstream.connections)
     }
 
     /// One that nobody counts.
     #[cfg(test)]
-    pub(crate) fn uncounted() -> Self {
+    pub(super) fn uncounted() -> Self {
         let (all, backend) = (
             Arc::<OpenConnections>::default(),
             Arc::<OpenConnections>::default(),

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
+use super::connector::Connector;
 use crate::gateway::{Addresses, Upstream};
-use crate::proxy::forward::pool::Connections;
 
 /// How long one is left alone before it is tried, and how long that may take.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// Those that wait for their next probe.
 #[derive(Debug, Default)]
-pub(crate) struct RecoveryProbes(Mutex<Vec<RecoveryProbe>>);
+pub(super) struct RecoveryProbes(Mutex<Vec<RecoveryProbe>>);
 
 #[derive(Debug, Clone)]
 struct RecoveryProbe {
@@ -29,7 +29,7 @@ struct RecoveryProbe {
 impl RecoveryProbes {
     /// One more, which is tried until a connection to it can be made. One that waits already does so
     /// once.
-    pub(crate) fn add(&self, upstream: &Arc<Upstream>, address: SocketAddr) {
+    pub(super) fn add(&self, upstream: &Arc<Upstream>, address: SocketAddr) {
         let addresses = Arc::downgrade(&upstream.addresses);
         let mut waiting = self.waiting();
         let is_it = |probe: &RecoveryProbe| {
@@ -47,19 +47,16 @@ impl RecoveryProbes {
     }
 
     /// Begins those that are due.
-    pub(crate) fn begin(&self, connections: &Arc<Connections>) {
+    pub(super) fn begin(self: &Arc<Self>, connector: &Arc<Connector>) {
         let now = Instant::now();
         let is_due = |probe: &mut RecoveryProbe| probe.due <= now;
         let due: Vec<RecoveryProbe> = self.waiting().extract_if(.., is_due).collect();
         for probe in due {
-            let connections = connections.clone();
+            let (probes, connector) = (self.clone(), connector.clone());
             tokio::spawn(async move {
-                if probe.fails(&connections).await {
+                if probe.fails(&connector).await {
                     let due = Instant::now() + PAUSE;
-                    connections
-                        .recovery
-                        .waiting()
-                        .push(RecoveryProbe { due, ..probe });
+                    probes.waiting().push(RecoveryProbe { due, ..probe });
                 }
             });
         }
@@ -73,7 +70,7 @@ impl RecoveryProbes {
 impl RecoveryProbe {
     /// Whether it is to be tried again. It is not where its name is in use no more or has other
     /// addresses, nor where a request has found out meanwhile that it works.
-    async fn fails(&self, connections: &Connections) -> bool {
+    async fn fails(&self, connector: &Connector) -> bool {
         if !self.is_wanted() {
             return false;
         }
@@ -85,7 +82,7 @@ impl RecoveryProbe {
             }
             return false;
         };
-        let connecting = connections.connect(&upstream, self.address);
+        let connecting = connector.connect(&upstream, self.address);
         if !matches!(timeout(PAUSE, connecting).await, Ok(Ok(_))) {
             return self.is_wanted();
         }

@@ -167,7 +167,7 @@ fn one_that_does_not_answer_in_time_is_ejected() {
     let told = status(&edge, slow.port());
     assert_eq!(
         (&told["state"], &told["last_error"], &told["requests"]),
-        (&"ejected".into(), &"no answer in time".into(), &1.into())
+        (&"ejected".into(), &"no response in time".into(), &1.into())
     );
 }
 

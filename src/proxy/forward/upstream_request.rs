@@ -8,21 +8,21 @@ use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::headers;
+use super::stripped_credentials::forwarded_query;
 use crate::gateway::Upstream;
 use crate::proxy::request::context::Context;
 
 /// The client's request as an upstream gets it. `None`: no upstream gets it, so it keeps its
 /// target.
-pub(crate) fn request(
+pub(crate) fn build(
     session: &mut Session,
     ctx: &Context,
     upstream: Option<&Upstream>,
 ) -> pingora::Result<RequestHeader> {
     let has_body = !session.is_body_empty();
-    // Pingora keeps the spelling of every field name in a second map, which costs a second look-up
-    // for each change; without it, names go out in lower case.
+    // Without the spellings that Pingora keeps of every name, as in `head::take_parts`.
     let mut parts = session.req_header().as_owned_parts();
-    headers::prepare(&mut parts, ctx, upstream);
+    headers::rewrite(&mut parts, ctx, upstream);
     if has_body && !parts.headers.contains_key(CONTENT_LENGTH) {
         let chunked = HeaderValue::from_static("chunked");
         parts.headers.insert(TRANSFER_ENCODING, chunked);
@@ -36,7 +36,7 @@ pub(crate) fn request(
             .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     parts.version = Version::HTTP_11;
-    let Some(target) = of(ctx, upstream) else {
+    let Some(target) = target_of(ctx, upstream) else {
         return Ok(parts.into());
     };
     match PathAndQuery::from_maybe_shared(target.clone()) {
@@ -58,8 +58,8 @@ fn takes_body(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
-/// That of the attempt at hand; `None`: no upstream has one.
-fn of(ctx: &Context, upstream: Option<&Upstream>) -> Option<Bytes> {
+/// `None`: no upstream gets the request.
+fn target_of(ctx: &Context, upstream: Option<&Upstream>) -> Option<Bytes> {
     let (upstream, route, path) = (upstream?, ctx.route.as_ref()?, ctx.path.as_ref()?);
     let endpoint = &route.endpoint;
     let prefix = match endpoint.strip_prefix {
@@ -70,7 +70,7 @@ fn of(ctx: &Context, upstream: Option<&Upstream>) -> Option<Bytes> {
         &upstream.url.base_path,
         prefix,
         path,
-        ctx.forwarded_query().as_deref(),
+        forwarded_query(ctx).as_deref(),
     )))
 }
 

@@ -1,42 +1,46 @@
-//! Header fields of an upstream's answer, on their way to the client.
+//! The head of a response, on its way from the upstream to the client.
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::response::Parts;
 use http::{HeaderMap, Method, Response, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 
-use super::failure;
-use super::headers::{X_REQUEST_ID, is_hop_by_hop, nominations};
+use super::attempt::Attempt;
+use super::{error, failure};
 use crate::proxy::request::context::Context;
+use crate::proxy::request::hop_by_hop::{connection_options, is_hop_by_hop};
+use crate::proxy::request::id::X_REQUEST_ID;
 
-/// How many interim responses of one answer reach the client. More would inform nobody.
+/// How many interim responses of one exchange reach the client. More would inform nobody.
 const MAX_INTERIM: u8 = 16;
 
-/// What becomes of the head of an answer.
+/// What becomes of the head of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Passed {
+pub(super) enum FilteredHead {
     /// It goes no further: an interim response that this client did not ask for, or cannot read.
     Dropped,
-    /// It informs; the answer is still to come.
+    /// It informs; the response is still to come.
     Interim,
-    /// It is the answer's. `closes`: its body has no other end than that of the connection.
-    Final { closes: bool },
+    /// It is the response's. `close_delimited`: its body has no other end than that of the
+    /// connection.
+    Final { close_delimited: bool },
 }
 
-/// Makes the head of an upstream's answer what the client gets, and takes note of it. `last`: no
+/// Makes the head of an upstream's response what the client gets, and takes note of it. `last`: no
 /// body follows. `switches`: both sides asked for another protocol.
-pub(crate) fn pass(
+pub(super) fn filter_response(
     head: &mut ResponseHeader,
     last: bool,
     switches: bool,
-    asked: &RequestHeader,
-    ctx: &mut Context,
-) -> pingora::Result<Passed> {
+    request: &RequestHeader,
+    attempt: &mut Attempt,
+    ctx: &Context,
+) -> pingora::Result<FilteredHead> {
     let switch = head.status == StatusCode::SWITCHING_PROTOCOLS;
     if switch && !(switches && head.version == Version::HTTP_11) {
         // The client would read on for another response: the upstream could make up whole ones.
-        return Err(failure::invalid_response(
-            "its answer switches protocols, which nobody asked for",
+        return Err(error::invalid_response(
+            "its response switches protocols, which nobody asked for",
         ));
     }
     let interim = head.status.is_informational() && !switch;
@@ -44,48 +48,48 @@ pub(crate) fn pass(
     if !head.status.is_informational()
         && let Some(fault) = framing_fault(&head.headers)
     {
-        return Err(failure::invalid_response(fault));
+        return Err(error::invalid_response(fault));
     }
     // One with a frame breaks RFC 9110 section 8.6, and who knows how the client would read it.
-    if interim && (is_framed(&head.headers) || !is_heard(head.status, asked, ctx)) {
-        return Ok(Passed::Dropped);
+    if interim && (is_framed(&head.headers) || !is_wanted(head.status, request, attempt)) {
+        return Ok(FilteredHead::Dropped);
     }
-    // Without the spellings that Pingora keeps of every name, as in `target::request`.
+    // Without the spellings that Pingora keeps of every name, as in `upstream_request::build`.
     let empty = Response::new(()).into_parts().0;
     let mut parts: Parts = std::mem::replace(head, empty.into()).into();
     strip_hop_by_hop(&mut parts);
     // Whatever the upstream speaks: the version is that of our own message (RFC 9110 section 2.5).
     parts.version = Version::HTTP_11;
-    let mut passed = Passed::Interim;
+    let mut filtered = FilteredHead::Interim;
     if !interim {
-        failure::judge(ctx, parts.status);
-        ctx.answered = true;
-        let mut closes = false;
+        failure::record_outcome(ctx, parts.status);
+        attempt.head_has_arrived();
+        let mut close_delimited = false;
         if switch {
             let upgrade = HeaderValue::from_static("upgrade");
             parts.headers.insert(header::CONNECTION, upgrade);
-        } else if last || is_bodiless(&asked.method, parts.status) {
-            ctx.rest();
+        } else if last || is_bodiless(&request.method, parts.status) {
+            attempt.response_is_complete();
         } else {
-            closes = !frame(&mut parts.headers, asked.version);
+            close_delimited = !frame(&mut parts.headers, request.version);
         }
-        complete(&mut parts.headers, ctx);
-        passed = Passed::Final { closes };
+        add_own_fields(&mut parts.headers, ctx);
+        filtered = FilteredHead::Final { close_delimited };
     }
     *head = parts.into();
-    Ok(passed)
+    Ok(filtered)
 }
 
 /// Whether the client gets this interim response: a client of HTTP/1.0 would take it for the answer
 /// (RFC 9110 section 15.2), and 100 is for those that wait for it.
-fn is_heard(status: StatusCode, asked: &RequestHeader, ctx: &mut Context) -> bool {
+fn is_wanted(status: StatusCode, request: &RequestHeader, attempt: &mut Attempt) -> bool {
     let expects = || {
-        let mut expected = asked.headers.get_all(header::EXPECT).iter();
+        let mut expected = request.headers.get_all(header::EXPECT).iter();
         expected.any(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
     };
-    ctx.interim = ctx.interim.saturating_add(1);
-    asked.version == Version::HTTP_11
-        && ctx.interim <= MAX_INTERIM
+    let count = attempt.count_interim();
+    request.version == Version::HTTP_11
+        && count <= MAX_INTERIM
         && (status != StatusCode::CONTINUE || expects())
 }
 
@@ -103,8 +107,8 @@ fn frame(headers: &mut HeaderMap, client: Version) -> bool {
     true
 }
 
-/// Adds to an upstream's answer what the client gets from us.
-fn complete(headers: &mut HeaderMap, ctx: &Context) {
+/// Adds to an upstream's response what the client gets from us.
+fn add_own_fields(headers: &mut HeaderMap, ctx: &Context) {
     if let Some(id) = &ctx.request_id {
         headers.insert(X_REQUEST_ID, id.clone());
     }
@@ -136,38 +140,24 @@ fn framing_fault(headers: &HeaderMap) -> Option<&'static str> {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     if let Some(length) = lengths.next() {
         if lengths.next().is_some() {
-            return Some("its answer has more than one Content-Length");
+            return Some("its response has more than one Content-Length");
         }
         if length.is_empty() || !length.as_bytes().iter().all(u8::is_ascii_digit) {
-            return Some(failure::BAD_LENGTH);
+            return Some(error::BAD_LENGTH);
         }
     }
     let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let encoding = encodings.next()?;
     if encodings.next().is_some() {
-        return Some("its answer has more than one Transfer-Encoding");
+        return Some("its response has more than one Transfer-Encoding");
     }
     let plain = encoding.as_bytes().eq_ignore_ascii_case(b"chunked");
-    (!plain).then_some("its answer has a Transfer-Encoding other than chunked")
-}
-
-/// Whether a head names a length, also where Pingora has taken it out because a `Transfer-Encoding`
-/// is beside it: whoever is between could read it the other way (RFC 9112 section 6.3).
-pub(crate) fn names_length(raw: &[u8]) -> bool {
-    raw.split(|&byte| byte == b'\n').any(|line| {
-        let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
-        name.trim_ascii().eq_ignore_ascii_case(b"content-length")
-    })
+    (!plain).then_some("its response has a Transfer-Encoding other than chunked")
 }
 
 /// Whether nothing follows the head of the response, whatever it says (RFC 9112 section 6.3).
-pub(crate) fn is_bodiless(asked: &Method, status: StatusCode) -> bool {
-    *asked == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-}
-
-/// Whether the upstream closes the connection behind this answer.
-pub(crate) fn closes(headers: &HeaderMap) -> bool {
-    nominations(headers).any(|option| option.eq_ignore_ascii_case(b"close"))
+pub(crate) fn is_bodiless(method: &Method, status: StatusCode) -> bool {
+    *method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// Removes what concerns only the connection to the upstream, and what its `Connection` names: it
@@ -183,7 +173,8 @@ fn strip_hop_by_hop(parts: &mut Parts) {
     );
     let usual = |value: &HeaderValue| matches!(value.as_bytes(), b"keep-alive" | b"close");
     if !headers.get_all(header::CONNECTION).iter().all(usual) {
-        let named = nominations(headers).filter_map(|name| HeaderName::from_bytes(name).ok());
+        let named =
+            connection_options(headers).filter_map(|name| HeaderName::from_bytes(name).ok());
         let named: Vec<HeaderName> = named
             .filter(|name| !is_hop_by_hop(name) && *name != header::CONTENT_LENGTH)
             .collect();
@@ -227,7 +218,7 @@ mod tests {
         for value in ["", "+5", "5, 5", "0x5", "-1"] {
             assert_eq!(
                 fault(&[("content-length", value)]),
-                Some(failure::BAD_LENGTH),
+                Some(error::BAD_LENGTH),
                 "{value}"
             );
         }
@@ -248,19 +239,6 @@ mod tests {
             told.is_some_and(|told| told.contains("Transfer-Encoding")),
             "{told:?}"
         );
-    }
-
-    #[test]
-    fn a_length_is_found_in_every_spelling_of_a_head() {
-        for head in [
-            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nA: b\r\ncontent-length : 1\r\n\r\n",
-            "HTTP/1.1 200 OK\nCONTENT-LENGTH:1\n\n",
-        ] {
-            assert!(names_length(head.as_bytes()), "{head:?}");
-        }
-        let other = "HTTP/1.1 200 OK\r\nX-Content-Length: 1\r\nA: Content-Length: 1\r\n\r\n";
-        assert!(!names_length(other.as_bytes()));
     }
 
     #[test]

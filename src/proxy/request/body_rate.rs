@@ -15,12 +15,13 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::{Method, header};
 use pingora::{Error, ErrorType};
 use pingora_proxy::Session;
 use tokio::time::{Sleep, sleep_until};
 
+use super::head;
 use crate::listener::{Backlog, Connection, Cut, Hold, Stalled};
-use crate::proxy::request::head;
 
 /// The time that a client has before its rate counts.
 const GRACE: Duration = Duration::from_secs(5);
@@ -60,14 +61,14 @@ enum Pace {
 
 impl BodyRate {
     /// Of a request whose head was read; `None`: it has no body, or nobody watches its connection.
-    pub(super) fn of(session: &mut Session) -> Option<Self> {
+    pub(crate) fn of(session: &mut Session) -> Option<Self> {
         if session.is_body_empty() {
             return None;
         }
         let until_told = head::expects_continue(session);
         let connection = Connection::of(session.digest())?.clone();
         let mut rate = Self::new(connection, session.as_http1().is_none());
-        rate.exempt = head::is_grpc(session);
+        rate.exempt = is_grpc(session);
         rate.until_told = until_told;
         Some(rate)
     }
@@ -88,7 +89,7 @@ impl BodyRate {
 
     /// Awaits the next part of the body, of a request that is not answered yet. An error: it comes
     /// too slowly.
-    pub(super) async fn read(
+    pub(crate) async fn read(
         this: &mut Option<Self>,
         reading: impl Future<Output = pingora::Result<Option<Bytes>>>,
     ) -> pingora::Result<Option<Bytes>> {
@@ -104,13 +105,13 @@ impl BodyRate {
     }
 
     /// The client was told to send its body.
-    pub(super) fn is_told(&mut self) {
+    pub(crate) fn is_told(&mut self) {
         self.until_told = false;
     }
 
     /// Takes note of a part of the body, or of the wait for one. `counts`: the head of the answer
     /// is not there yet. `told`: the client was told to send its body.
-    pub(super) fn pace(
+    pub(crate) fn pace(
         &mut self,
         part: Poll<pingora::Result<Option<Bytes>>>,
         counts: bool,
@@ -233,8 +234,26 @@ fn state(since: Instant, credit: Duration, counts: bool, now: Instant) -> Pace {
     }
 }
 
+/// Whether it is a call of gRPC: its messages come when they come.
+fn is_grpc(session: &Session) -> bool {
+    const NAME: &[u8] = b"application/grpc";
+    let request = session.req_header();
+    let content_type = request.headers.get(header::CONTENT_TYPE);
+    session.as_http1().is_none()
+        && request.method == Method::POST
+        && content_type.is_some_and(
+            |value| match value.as_bytes().split_at_checked(NAME.len()) {
+                Some((name, rest)) => {
+                    name.eq_ignore_ascii_case(NAME)
+                        && matches!(rest.first(), None | Some(b'+' | b';'))
+                }
+                None => false,
+            },
+        )
+}
+
 /// The error of a body that does not come, or comes too slowly.
-pub(super) fn too_slow() -> Box<Error> {
+pub(crate) fn too_slow() -> Box<Error> {
     Error::explain(ErrorType::ReadTimedout, "the request body comes too slowly").into_down()
 }
 

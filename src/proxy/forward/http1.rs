@@ -1,0 +1,155 @@
+//! An HTTP/1.1 connection to an upstream, as an exchange uses it.
+
+use std::io;
+use std::task::{Context as Waking, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Stream;
+use pingora::protocols::http::HttpTask;
+use pingora::protocols::http::v1::client::HttpSession;
+
+use super::duplex::{self, Outbox};
+use crate::proxy::request::hop_by_hop::connection_options;
+
+/// One exchange on an HTTP/1.1 connection.
+pub(super) struct Http1 {
+    session: HttpSession,
+    /// What of the request waits for the upstream; `None`: the request is no more than its head, so
+    /// it is in nobody's way.
+    outbox: Option<Outbox>,
+    /// Whether the upstream closes the connection behind its response.
+    closes: bool,
+}
+
+impl Http1 {
+    /// `goes_on`: the request is more than its head.
+    pub(super) fn new(stream: Stream, goes_on: bool, write_timeout: Duration) -> Self {
+        let (stream, outbox) = if goes_on {
+            let (stream, outbox) = duplex::split(stream);
+            (Box::new(stream) as Stream, Some(outbox))
+        } else {
+            (stream, None)
+        };
+        let mut session = HttpSession::new(stream);
+        session.write_timeout = Some(write_timeout);
+        Self {
+            session,
+            outbox,
+            closes: false,
+        }
+    }
+
+    pub(super) async fn write_head(&mut self, head: RequestHeader) -> pingora::Result<()> {
+        let written = self.session.write_request_header(Box::new(head)).await;
+        written.map(drop).map_err(|error| error.into_up())
+    }
+
+    /// Writes a part of the body, if only into the outbox. `upgraded`: it is no body any more, but
+    /// what the other protocol has.
+    pub(super) async fn write_body(
+        &mut self,
+        part: Option<Bytes>,
+        last: bool,
+        upgraded: bool,
+    ) -> pingora::Result<()> {
+        if upgraded {
+            self.session.maybe_upgrade_body_writer();
+        }
+        if let Some(part) = part {
+            self.session.write_body(&part).await?;
+        }
+        if last {
+            self.session.finish_body().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the upstream has taken all that was written so far.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.outbox.as_ref().is_none_or(Outbox::is_empty)
+    }
+
+    /// Waits until the upstream takes something of what waits for it; `None`: nothing waits.
+    pub(super) fn poll_flush(&self, waking: &mut Waking<'_>) -> Option<Poll<io::Result<bool>>> {
+        let outbox = self.outbox.as_ref().filter(|outbox| !outbox.is_empty())?;
+        Some(outbox.poll_take(waking))
+    }
+
+    /// Has the upstream take what it takes now, and the task woken for the rest.
+    pub(super) fn flush_now(&self, waking: &mut Waking<'_>) {
+        if let Some(outbox) = &self.outbox {
+            outbox.push_on(waking);
+        }
+    }
+
+    /// The next part of the response. May be dropped while it waits.
+    pub(super) fn read(&mut self) -> impl Future<Output = pingora::Result<HttpTask>> {
+        self.session.read_response_task()
+    }
+
+    /// Whether the request asked for another protocol.
+    pub(super) fn asked_for_upgrade(&self) -> bool {
+        self.session.is_upgrade_req()
+    }
+
+    /// Takes note of the head of a response. An error: whoever is between could take the end of its
+    /// body for another place than we do (RFC 9112 section 6.3).
+    pub(super) fn check_head(&mut self, head: &ResponseHeader) -> Result<(), &'static str> {
+        let mut options = connection_options(&head.headers);
+        self.closes |= options.any(|option| option.eq_ignore_ascii_case(b"close"));
+        // Pingora takes the length out, so it is looked for in the bytes.
+        let two_framings = !head.status.is_informational()
+            && head.headers.contains_key(header::TRANSFER_ENCODING)
+            && names_length(&self.session.get_headers_raw_bytes());
+        match two_framings {
+            true => Err("its response has a Content-Length beside Transfer-Encoding"),
+            false => Ok(()),
+        }
+    }
+
+    /// The connection, if it can be used for another request: both messages must be over.
+    pub(super) async fn into_reusable(mut self) -> Option<Stream> {
+        if self.closes {
+            return None;
+        }
+        self.session.respect_keepalive();
+        let stream = self.session.reuse().await?;
+        match self.outbox {
+            Some(outbox) => {
+                // The session's half of it.
+                drop(stream);
+                outbox.into_stream()
+            }
+            None => Some(stream),
+        }
+    }
+}
+
+/// Whether a head names a length.
+fn names_length(raw: &[u8]) -> bool {
+    raw.split(|&byte| byte == b'\n').any(|line| {
+        let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+        name.trim_ascii().eq_ignore_ascii_case(b"content-length")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_found_in_every_spelling_of_a_head() {
+        for head in [
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: b\r\ncontent-length : 1\r\n\r\n",
+            "HTTP/1.1 200 OK\nCONTENT-LENGTH:1\n\n",
+        ] {
+            assert!(names_length(head.as_bytes()), "{head:?}");
+        }
+        let other = "HTTP/1.1 200 OK\r\nX-Content-Length: 1\r\nA: Content-Length: 1\r\n\r\n";
+        assert!(!names_length(other.as_bytes()));
+    }
+}

@@ -1,0 +1,97 @@
+//! Writes the responses that the edge gives itself. Every rejection becomes one in [`reject`], and
+//! nowhere else.
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Method, StatusCode};
+use pingora::http::ResponseHeader;
+use pingora_proxy::Session;
+use serde::Serialize;
+
+use crate::proxy::request::context::Context;
+use crate::proxy::request::id::X_REQUEST_ID_TITLE_CASE;
+use crate::proxy::request::rejection::Rejection;
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: &'a str,
+    message: &'a str,
+}
+
+/// Responds to a rejected request and leaves its connection in a defined state. Nothing of the
+/// request is echoed.
+pub(crate) async fn reject(
+    session: &mut Session,
+    ctx: &mut Context,
+    rejection: Rejection,
+) -> pingora::Result<()> {
+    ctx.reason = Some(rejection.reason);
+    let status =
+        StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = ErrorBody {
+        error: status.canonical_reason().unwrap_or("Error"),
+        message: rejection.message,
+    };
+    let body = serde_json::to_vec(&body).unwrap_or_default();
+    let mut response = ResponseHeader::build(status, Some(8))?;
+    for challenge in rejection.challenges {
+        response.append_header(header::WWW_AUTHENTICATE, challenge)?;
+    }
+    if let Some(seconds) = rejection.retry_after {
+        response.insert_header(header::RETRY_AFTER, HeaderValue::from(seconds))?;
+    }
+    if let Some(allow) = rejection.allow {
+        response.insert_header(header::ALLOW, allow)?;
+    }
+    if let Some(location) = rejection.location {
+        response.insert_header(header::LOCATION, location)?;
+    }
+    let unread = !session.is_body_empty();
+    if rejection.close || unread {
+        session.set_keepalive(None);
+    }
+    if rejection.message.is_empty() {
+        write(session, ctx, response, Bytes::new()).await?;
+    } else {
+        json(session, ctx, response, body.into()).await?;
+    }
+    ctx.body.drain |= unread;
+    Ok(())
+}
+
+/// Completes a response with a JSON body and writes it.
+pub(crate) async fn json(
+    session: &mut Session,
+    ctx: &Context,
+    mut response: ResponseHeader,
+    body: Bytes,
+) -> pingora::Result<()> {
+    response.insert_header(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    )?;
+    write(session, ctx, response, body).await
+}
+
+async fn write(
+    session: &mut Session,
+    ctx: &Context,
+    mut response: ResponseHeader,
+    body: Bytes,
+) -> pingora::Result<()> {
+    response.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
+    if response.status != StatusCode::NO_CONTENT {
+        response.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+    }
+    if let Some(id) = &ctx.request_id {
+        response.insert_header(X_REQUEST_ID_TITLE_CASE, id.clone())?;
+    }
+    let bodiless = body.is_empty() || session.req_header().method == Method::HEAD;
+    session
+        .write_response_header(Box::new(response), bodiless)
+        .await?;
+    if !bodiless {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}
