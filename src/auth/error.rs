@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use jose::{KeyError, KeySetError};
 
-use super::basic::HtpasswdError;
 use crate::config::JwtAlgorithm;
 
 /// An authentication step that cannot be built.
@@ -81,4 +80,17 @@ pub(crate) enum BuildCause {
     NothingToFallBackOn,
     #[error("the realm cannot be written in a header")]
     Realm,
+}
+
+/// What is wrong with a line of an htpasswd file. Never holds what stands there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HtpasswdError {
+    #[error("has no colon: write NAME:HASH")]
+    NoColon,
+    #[error("has no name that a header can carry: use visible ASCII")]
+    Name,
+    #[error(
+        "holds no bcrypt hash ($2a$, $2b$ or $2y$): make one with `harmony-edge hash-password` or `htpasswd -B`"
+    )]
+    Hash,
 }

@@ -16,7 +16,6 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::basic::FULL;
 use super::outcome::{Reason, Refusal};
 
 /// How long failures count.
@@ -106,7 +105,7 @@ impl Failures {
             return Err(window.refusal());
         }
         let Ok(entered) = window.entrance.clone().try_acquire_owned() else {
-            return Err(FULL);
+            return Err(Refusal::QUEUE_FULL);
         };
         match window.places.clone().acquire_owned().await {
             Ok(place) => Ok(Attempt(Some(Taken {
@@ -261,7 +260,10 @@ mod tests {
         for attempt in &mut waiting {
             assert!(tokio::time::timeout(Duration::ZERO, attempt).await.is_err());
         }
-        assert_eq!(failures.attempt(&one).await.err(), Some(FULL));
+        assert_eq!(
+            failures.attempt(&one).await.err(),
+            Some(Refusal::QUEUE_FULL)
+        );
         drop(waiting);
         drop(first);
         assert!(failures.attempt(&one).await.is_ok());

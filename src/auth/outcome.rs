@@ -29,6 +29,14 @@ pub(crate) struct Refusal {
     pub(crate) retry_after: Option<u32>,
 }
 
+impl Refusal {
+    /// Too many passwords wait to be hashed: another try in five seconds.
+    pub(crate) const QUEUE_FULL: Self = Self {
+        reason: Reason::HashQueueFull,
+        retry_after: Some(5),
+    };
+}
+
 impl From<Reason> for Refusal {
     fn from(reason: Reason) -> Self {
         Self {

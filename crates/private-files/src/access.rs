@@ -1,49 +1,55 @@
 //! Whose a file is and what it is, by the file that was opened, not by its name.
 
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, Permissions};
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Access, CWD, Mode, OFlags};
 
-/// What stands where a name points.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    File,
-    Directory,
+use crate::Kind;
+
+/// What was opened.
+pub(crate) type Handle = File;
+
+/// Opens a file or a directory for reading. Nothing that stands there can block us: a pipe without
+/// a writer is opened all the same, and refused. `None`: nothing is there.
+pub(crate) fn open(path: &Path, kind: Kind) -> io::Result<Option<(Handle, Metadata)>> {
+    open_at(CWD, path, kind, OFlags::empty())
 }
 
-/// Opens a file or a directory, which is relative to `at`, for reading. Nothing that stands there
-/// can block us: a pipe without a writer is opened all the same, and refused. Without `links`, so
-/// is a symbolic link. `None`: nothing is there.
-pub(super) fn open(
+/// The same in a directory, and a symbolic link is refused too.
+pub(crate) fn open_in(
+    directory: &Handle,
+    name: &Path,
+    kind: Kind,
+) -> io::Result<Option<(Handle, Metadata)>> {
+    open_at(directory, name, kind, OFlags::NOFOLLOW)
+}
+
+fn open_at(
     at: impl AsFd,
     path: &Path,
     kind: Kind,
-    links: bool,
-) -> io::Result<Option<(File, Metadata)>> {
-    let mut flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    flags.set(OFlags::NOFOLLOW, !links);
+    flags: OFlags,
+) -> io::Result<Option<(Handle, Metadata)>> {
+    let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = match rustix::fs::openat(at, path, flags, Mode::empty()) {
         Ok(file) => File::from(file),
-        Err(rustix::io::Errno::LOOP) if !links => {
+        Err(rustix::io::Errno::LOOP) if flags.contains(OFlags::NOFOLLOW) => {
             return Err(io::Error::other("it is a symbolic link"));
         }
         Err(error) if io::Error::from(error).kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let found = file.metadata()?;
-    match kind {
-        Kind::File if !found.is_file() => Err(io::Error::other("not a regular file")),
-        Kind::Directory if !found.is_dir() => Err(ErrorKind::NotADirectory.into()),
-        _ => Ok(Some((file, found))),
-    }
+    kind.check(&found)?;
+    Ok(Some((file, found)))
 }
 
 /// Reads to the end, which comes within `limit` bytes.
-pub(super) fn read_within(limit: u64, file: &File, into: &mut Vec<u8>) -> io::Result<()> {
+pub(crate) fn read_within(limit: u64, file: &Handle, into: &mut Vec<u8>) -> io::Result<()> {
     file.take(limit + 1).read_to_end(into)?;
     if into.len() as u64 > limit {
         return Err(ErrorKind::FileTooLarge.into());
@@ -51,16 +57,35 @@ pub(super) fn read_within(limit: u64, file: &File, into: &mut Vec<u8>) -> io::Re
     Ok(())
 }
 
-/// Who this process is, to the owner of a file.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Standing {
-    pub(super) ours: bool,
-    pub(super) roots: bool,
-    pub(super) in_our_group: bool,
+/// Sets the permission bits.
+pub(crate) fn set_mode(file: &Handle, mode: u32) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(mode))
 }
 
-impl Standing {
-    pub(super) fn towards(found: &Metadata) -> Self {
+/// Whether this process may make files in a directory.
+pub(crate) fn may_write(directory: &Path) -> bool {
+    rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK).is_ok()
+}
+
+/// Who owns a file, and who this process is to that owner.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ownership {
+    /// Owned by the user of this process.
+    pub(crate) ours: bool,
+    /// Owned by root.
+    pub(crate) roots: bool,
+    /// Of a group that this process is in.
+    pub(crate) in_our_group: bool,
+    /// Its owner's user id.
+    pub(crate) owner: u32,
+    /// All permission bits.
+    pub(crate) mode: u32,
+    /// How many names it has.
+    pub(crate) links: u64,
+}
+
+impl Ownership {
+    pub(crate) fn of(found: &Metadata) -> Self {
         let group = found.gid();
         Self {
             ours: rustix::process::geteuid().as_raw() == found.uid(),
@@ -68,6 +93,9 @@ impl Standing {
             in_our_group: rustix::process::getegid().as_raw() == group
                 || rustix::process::getgroups()
                     .is_ok_and(|groups| groups.iter().any(|one| one.as_raw() == group)),
+            owner: found.uid(),
+            mode: found.mode() & 0o7777,
+            links: found.nlink(),
         }
     }
 }

@@ -1,20 +1,46 @@
 //! Files of state: written whole, so that at any moment there is the old one or the new one, and
 //! read only where nobody else can have put them.
 //!
-//! [`replace`] writes. [`secret`] reads what nobody else may read, [`state`] what nobody else may
-//! have written; both open alike and judge owner, group and mode alike ([`access`]).
+//! Internal to harmony-edge: the proxy, its SDK and `jose` keep their files with it. [`replace`]
+//! writes. [`secret`] reads what nobody else may read, [`StateDir`] what nobody else may have
+//! written; both open alike and judge owner, group and mode alike.
+//!
+//! Owner, group and mode are those of Unix. Elsewhere (Windows) there are no such checks: files
+//! are read and written as they are, and are as private as the directory that they lie in.
 
+#[cfg(unix)]
+mod access;
+#[cfg(not(unix))]
+#[path = "access_elsewhere.rs"]
 mod access;
 pub mod secret;
 mod state;
 
 pub use state::{StateDir, StateError};
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, DirBuilder, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+#[cfg(unix)]
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::process;
+
+/// What has to stand where a name points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    File,
+    Directory,
+}
+
+impl Kind {
+    fn check(self, found: &Metadata) -> io::Result<()> {
+        match self {
+            Self::File if !found.is_file() => Err(io::Error::other("not a regular file")),
+            Self::Directory if !found.is_dir() => Err(ErrorKind::NotADirectory.into()),
+            _ => Ok(()),
+        }
+    }
+}
 
 /// Puts `content` at `path`, in a directory that is made if it is missing (mode 0700). The file has
 /// mode 0600 from the moment it exists, and is on the disk when this returns.
@@ -24,16 +50,18 @@ use std::process;
 /// What the system says; then the old file is untouched.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)?;
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    builder.mode(0o700);
+    builder.recursive(true).create(directory)?;
     let temporary =
         path.with_extension(format!("{}-{:016x}.tmp", process::id(), fastrand::u64(..)));
-    let written = OpenOptions::new()
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    options.mode(0o600);
+    let written = options
         .write(true)
         .create_new(true)
-        .mode(0o600)
         .open(&temporary)
         .and_then(|mut file| {
             file.write_all(content)?;
@@ -44,10 +72,13 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
     }
     written?;
-    File::open(directory)?.sync_all()
+    // The new name, too; elsewhere a directory cannot be opened for that.
+    #[cfg(unix)]
+    fs::File::open(directory)?.sync_all()?;
+    Ok(())
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 

@@ -1,15 +1,17 @@
 //! What nobody else may read: what is ours is made ours alone; what is not ours is refused, except
 //! what a Kubernetes fsGroup lends us.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use rustix::fs::{Access, CWD};
 use zeroize::Zeroizing;
 
-use super::access::{self, Kind, Standing};
+use crate::Kind;
+use crate::access::{self, Handle, Ownership};
 
 /// More than any token or list of keys has.
 const MAX_FILE: u64 = 1 << 20;
@@ -53,11 +55,11 @@ impl SecretError {
 /// What to do about a file or directory with this owner and mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    Fine,
+    Accept,
     /// Ours, but others can get at it.
-    Tighten,
+    Restrict,
     /// Not ours, but our group's, and nobody else's.
-    Lent,
+    AcceptGroup,
     Refuse,
 }
 
@@ -72,9 +74,10 @@ pub struct Content {
 /// By which a file is told from the one that replaces it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
+    #[cfg(unix)]
     inode: u64,
     length: u64,
-    modified: (i64, i64),
+    modified: Option<SystemTime>,
 }
 
 impl Mark {
@@ -87,9 +90,10 @@ impl Mark {
 impl From<&fs::Metadata> for Mark {
     fn from(found: &fs::Metadata) -> Self {
         Self {
+            #[cfg(unix)]
             inode: found.ino(),
             length: found.len(),
-            modified: (found.mtime(), found.mtime_nsec()),
+            modified: found.modified().ok(),
         }
     }
 }
@@ -98,7 +102,7 @@ impl From<&fs::Metadata> for Mark {
 /// link leads to a file that is judged itself.
 pub fn read(path: &Path) -> Result<Option<Content>, SecretError> {
     let failed = |source| SecretError::io("read", path, source);
-    let opened = access::open(CWD, path, Kind::File, true).map_err(failed)?;
+    let opened = access::open(path, Kind::File).map_err(failed)?;
     let Some((file, found)) = opened else {
         return Ok(None);
     };
@@ -115,7 +119,7 @@ pub fn read(path: &Path) -> Result<Option<Content>, SecretError> {
 
 /// Whether the directory is there, its owner and mode as they have to be.
 pub fn check_directory(path: &Path) -> Result<bool, SecretError> {
-    let (directory, found) = match access::open(CWD, path, Kind::Directory, true) {
+    let (directory, found) = match access::open(path, Kind::Directory) {
         Ok(Some(opened)) => opened,
         Ok(None) => return Ok(false),
         // Something above it is none.
@@ -140,38 +144,37 @@ pub fn is_writable(directory: &Path) -> bool {
             }
         })
         .find(|path| path.exists())
-        .is_some_and(|path| {
-            path.is_dir() && rustix::fs::access(path, Access::WRITE_OK | Access::EXEC_OK).is_ok()
-        })
+        .is_some_and(|path| path.is_dir() && access::may_write(path))
 }
 
-fn keep_to_ourselves(path: &Path, file: &File, found: &fs::Metadata) -> Result<(), SecretError> {
-    let mode = found.mode() & 0o777;
+fn keep_to_ourselves(path: &Path, file: &Handle, found: &fs::Metadata) -> Result<(), SecretError> {
+    let ownership = Ownership::of(found);
+    let mode = ownership.mode & 0o777;
     let refused = || SecretError::Permissions {
         path: path.to_owned(),
         mode,
-        owner: found.uid(),
+        owner: ownership.owner,
     };
-    match verdict(Standing::towards(found), mode) {
-        Verdict::Fine => Ok(()),
-        Verdict::Lent => {
+    match verdict(ownership) {
+        Verdict::Accept => Ok(()),
+        Verdict::AcceptGroup => {
             log::warn!(
                 "{} belongs to user {} and is ours by its group only (mode {mode:03o}): taken, as a Kubernetes fsGroup makes it so",
                 path.display(),
-                found.uid()
+                ownership.owner
             );
             Ok(())
         }
         Verdict::Refuse => Err(refused()),
         // What a link points to may be anything; its mode is not ours to change.
-        Verdict::Tighten if found.is_file() && path.is_symlink() => Err(refused()),
-        Verdict::Tighten => {
+        Verdict::Restrict if found.is_file() && path.is_symlink() => Err(refused()),
+        Verdict::Restrict => {
             let wanted = if found.is_dir() {
                 DIRECTORY_MODE
             } else {
                 FILE_MODE
             };
-            file.set_permissions(fs::Permissions::from_mode(wanted))
+            access::set_mode(file, wanted)
                 .map_err(|source| SecretError::io("restrict", path, source))?;
             log::warn!(
                 "{} had mode {mode:03o}; it now has {wanted:03o}, as others had access",
@@ -182,18 +185,19 @@ fn keep_to_ourselves(path: &Path, file: &File, found: &fs::Metadata) -> Result<(
     }
 }
 
-fn verdict(standing: Standing, mode: u32) -> Verdict {
-    match (standing.ours, standing.in_our_group) {
-        (true, _) if mode & 0o077 == 0 => Verdict::Fine,
-        (true, _) => Verdict::Tighten,
-        (false, true) if mode & 0o007 == 0 => Verdict::Lent,
+fn verdict(ownership: Ownership) -> Verdict {
+    let mode = ownership.mode;
+    match (ownership.ours, ownership.in_our_group) {
+        (true, _) if mode & 0o077 == 0 => Verdict::Accept,
+        (true, _) => Verdict::Restrict,
+        (false, true) if mode & 0o007 == 0 => Verdict::AcceptGroup,
         (false, _) => Verdict::Refuse,
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
-    use std::os::unix::fs::{chown, symlink};
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
     use super::*;
 
@@ -209,29 +213,32 @@ mod tests {
     fn who_may_have_access() {
         use Verdict::*;
         for (ours, in_our_group, mode, want) in [
-            (true, true, 0o600, Fine),
-            (true, false, 0o700, Fine),
-            (true, false, 0o400, Fine),
-            (true, true, 0o640, Tighten),
-            (true, true, 0o604, Tighten),
-            (true, true, 0o660, Tighten),
-            (true, false, 0o755, Tighten),
+            (true, true, 0o600, Accept),
+            (true, false, 0o700, Accept),
+            (true, false, 0o400, Accept),
+            (true, true, 0o640, Restrict),
+            (true, true, 0o604, Restrict),
+            (true, true, 0o660, Restrict),
+            (true, false, 0o755, Restrict),
             // Owned by root, of the fsGroup.
-            (false, true, 0o640, Lent),
-            (false, true, 0o660, Lent),
-            (false, true, 0o770, Lent),
-            (false, true, 0o600, Lent),
+            (false, true, 0o640, AcceptGroup),
+            (false, true, 0o660, AcceptGroup),
+            (false, true, 0o770, AcceptGroup),
+            (false, true, 0o600, AcceptGroup),
             (false, true, 0o644, Refuse),
             (false, true, 0o777, Refuse),
             (false, false, 0o600, Refuse),
             (false, false, 0o640, Refuse),
         ] {
-            let standing = Standing {
+            let ownership = Ownership {
                 ours,
                 roots: false,
                 in_our_group,
+                owner: 12345,
+                mode,
+                links: 1,
             };
-            assert_eq!(verdict(standing, mode), want, "{standing:?} {mode:o}");
+            assert_eq!(verdict(ownership), want, "{ownership:?} {mode:o}");
         }
     }
 

@@ -1,13 +1,12 @@
 //! State that is believed when it is read: key sets, and what the cloud sent. Whoever could put
 //! something there would be believed too, so it has to be ours.
 
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::access::{self, Kind, Standing};
+use crate::Kind;
+use crate::access::{self, Handle, Ownership};
 
 /// Why state is not believed.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +59,7 @@ impl StateError {
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
-    directory: File,
+    directory: Handle,
 }
 
 impl StateDir {
@@ -73,11 +72,13 @@ impl StateDir {
     pub fn open(path: &Path) -> Result<Option<Self>, StateError> {
         if let Ok(link) = path.symlink_metadata()
             && link.is_symlink()
-            && !(Standing::towards(&link).ours || Standing::towards(&link).roots)
         {
-            return Err(writable(path, &link));
+            let ownership = Ownership::of(&link);
+            if !(ownership.ours || ownership.roots) {
+                return Err(writable(path, ownership));
+            }
         }
-        Self::open_at(rustix::fs::CWD, path, path, true)
+        Self::judge(path, access::open(path, Kind::Directory))
     }
 
     /// Opens a directory in it, which may not be a link.
@@ -87,7 +88,8 @@ impl StateDir {
     /// Why it is not to be trusted.
     pub fn subdirectory(&self, name: &str) -> Result<Option<Self>, StateError> {
         let path = self.path.join(name);
-        Self::open_at(&self.directory, Path::new(name), &path, false)
+        let opened = access::open_in(&self.directory, Path::new(name), Kind::Directory);
+        Self::judge(&path, opened)
     }
 
     /// Reads a file in it, which may not be a link, nor be larger than `limit` bytes. `None`: there
@@ -99,16 +101,17 @@ impl StateDir {
     pub fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, StateError> {
         let path = self.path.join(name);
         let failed = |error| StateError::io("read", &path, error);
-        let opened = access::open(&self.directory, Path::new(name), Kind::File, false);
+        let opened = access::open_in(&self.directory, Path::new(name), Kind::File);
         let Some((file, found)) = opened.map_err(failed)? else {
             return Ok(None);
         };
-        if !is_fit(Standing::towards(&found), found.mode()) {
-            return Err(writable(&path, &found));
+        let ownership = Ownership::of(&found);
+        if !is_ours_alone(ownership) {
+            return Err(writable(&path, ownership));
         }
         // Somebody else may have given a file of ours this name.
-        if found.nlink() > 1 {
-            let links = found.nlink();
+        if ownership.links > 1 {
+            let links = ownership.links;
             return Err(StateError::Links { path, links });
         }
         let mut content = Vec::new();
@@ -116,19 +119,17 @@ impl StateDir {
         Ok(Some(content))
     }
 
-    fn open_at(
-        at: impl AsFd,
-        name: &Path,
+    fn judge(
         path: &Path,
-        links: bool,
+        opened: io::Result<Option<(Handle, Metadata)>>,
     ) -> Result<Option<Self>, StateError> {
-        let opened = access::open(at, name, Kind::Directory, links);
         let opened = opened.map_err(|error| StateError::io("open", path, error))?;
         let Some((directory, found)) = opened else {
             return Ok(None);
         };
-        if !is_fit(Standing::towards(&found), found.mode()) {
-            return Err(writable(path, &found));
+        let ownership = Ownership::of(&found);
+        if !is_ours_alone(ownership) {
+            return Err(writable(path, ownership));
         }
         Ok(Some(Self {
             path: path.to_owned(),
@@ -138,19 +139,25 @@ impl StateDir {
 }
 
 /// Whether what has this owner and mode can only have been written by us, or in our name.
-fn is_fit(standing: Standing, mode: u32) -> bool {
-    let lent = standing.roots && standing.in_our_group;
-    let by_its_group = mode & 0o020 != 0 && !standing.in_our_group;
-    (standing.ours || lent) && mode & 0o002 == 0 && !by_its_group
+fn is_ours_alone(ownership: Ownership) -> bool {
+    let Ownership {
+        ours,
+        roots,
+        in_our_group,
+        mode,
+        ..
+    } = ownership;
+    let by_its_group = mode & 0o020 != 0 && !in_our_group;
+    (ours || roots && in_our_group) && mode & 0o002 == 0 && !by_its_group
 }
 
-fn writable(path: &Path, found: &Metadata) -> StateError {
+fn writable(path: &Path, ownership: Ownership) -> StateError {
     StateError::Writable {
         path: path.to_owned(),
-        mode: found.mode() & 0o7777,
-        owner: found.uid(),
+        mode: ownership.mode,
+        owner: ownership.owner,
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;

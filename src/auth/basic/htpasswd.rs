@@ -6,21 +6,8 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::stored::Stored;
-use crate::auth::error::BuildCause;
+use crate::auth::error::{BuildCause, HtpasswdError};
 use crate::config;
-
-/// What is wrong with a line. Never holds what stands there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum HtpasswdError {
-    #[error("has no colon: write NAME:HASH")]
-    NoColon,
-    #[error("has no name that a header can carry: use visible ASCII")]
-    Name,
-    #[error(
-        "holds no bcrypt hash ($2a$, $2b$ or $2y$): make one with `harmony-edge hash-password` or `htpasswd -B`"
-    )]
-    Hash,
-}
 
 /// Reads a file.
 pub(super) fn read(path: &Path) -> Result<Vec<(String, Stored)>, BuildCause> {

@@ -29,9 +29,7 @@ use super::outcome::{Outcome, Reason, Refusal};
 use super::presented::Presented;
 use crate::config::{Basic, Owner};
 
-pub(crate) use htpasswd::HtpasswdError;
 pub(crate) use passwords::Passwords;
-pub(super) use pool::FULL;
 
 const SCHEME: &[u8] = b"basic";
 
@@ -120,7 +118,9 @@ pub(crate) fn user_and_password(token: &[u8]) -> Option<(String, String)> {
 
 /// The names of an htpasswd file, for `fuzz/`.
 #[cfg(fuzzing)]
-pub(crate) fn htpasswd_names(text: &str) -> Result<Vec<String>, (usize, HtpasswdError)> {
+pub(crate) fn htpasswd_names(
+    text: &str,
+) -> Result<Vec<String>, (usize, super::error::HtpasswdError)> {
     let users = htpasswd::parse(text)?;
     Ok(users.into_iter().map(|(name, _)| name).collect())
 }

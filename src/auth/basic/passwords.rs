@@ -12,7 +12,7 @@ use ring::hmac;
 use ring::rand::SystemRandom;
 use zeroize::Zeroizing;
 
-use super::pool::{FULL, Pool};
+use super::pool::Pool;
 use super::stored::{Check, Stored};
 use super::user_pass::UserPass;
 use crate::auth::failures::{Attempt, Failures, Limit};
@@ -163,7 +163,7 @@ impl Passwords {
                 Failure::Wrong => Ok(false),
                 Failure::Refused(refusal) => Err(refusal),
             },
-            Err(_) => Err(FULL),
+            Err(_) => Err(Refusal::QUEUE_FULL),
         }
     }
 }

@@ -12,12 +12,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::stored::{Check, waste};
-use crate::auth::outcome::{Reason, Refusal};
+use crate::auth::outcome::Refusal;
 
 /// Checks that may wait for each thread: four seconds of work at cost 12.
 const QUEUE: usize = 16;
-/// What a client that is turned away is told, in seconds.
-const RETRY_AFTER: u32 = 5;
 /// Up to this cost, one hash is timed; beyond it, the time is reckoned from it.
 const MEASURED: u32 = 9;
 
@@ -84,22 +82,16 @@ impl Pool {
     /// it has not begun.
     pub(super) async fn run(&self, check: Check) -> Result<bool, Refusal> {
         let (verdict, answer) = oneshot::channel();
-        let jobs = self.jobs.get().ok_or(FULL)?;
+        let jobs = self.jobs.get().ok_or(Refusal::QUEUE_FULL)?;
         // Before it can be taken out: the count never goes below zero.
         self.waiting.fetch_add(1, Ordering::Relaxed);
         jobs.try_send(Job::Check(check, verdict)).map_err(|_| {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
-            FULL
+            Refusal::QUEUE_FULL
         })?;
-        answer.await.map_err(|_| FULL)
+        answer.await.map_err(|_| Refusal::QUEUE_FULL)
     }
 }
-
-/// Too many wait.
-pub(in crate::auth) const FULL: Refusal = Refusal {
-    reason: Reason::HashQueueFull,
-    retry_after: Some(RETRY_AFTER),
-};
 
 fn start(threads: usize, hashed: &Arc<AtomicU64>, waiting: &Arc<AtomicU64>) -> SyncSender<Job> {
     let (sender, jobs) = sync_channel(threads * QUEUE);
@@ -203,7 +195,7 @@ mod tests {
         loop {
             let mut run = Box::pin(pool.run(check(13)));
             match tokio::time::timeout(Duration::ZERO, &mut run).await {
-                Ok(refused) => break assert_eq!(refused, Err(FULL)),
+                Ok(refused) => break assert_eq!(refused, Err(Refusal::QUEUE_FULL)),
                 Err(_) => waiting.push(run),
             }
         }
@@ -235,7 +227,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_runs_before_it_is_expected() {
-        assert_eq!(Pool::local().run(check(4)).await, Err(FULL));
+        assert_eq!(Pool::local().run(check(4)).await, Err(Refusal::QUEUE_FULL));
         let pool = Pool::local();
         pool.expect(4);
         assert_eq!(pool.run(check(4)).await, Ok(false));

@@ -1,7 +1,7 @@
 //! What is put in the way of a process that reads its state.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 
@@ -72,12 +72,15 @@ fn who_may_have_written_it() {
         (false, false, true, 0o770, false),
         (false, false, false, 0o700, false),
     ] {
-        let standing = Standing {
+        let ownership = Ownership {
             ours,
             roots,
             in_our_group,
+            owner: 12345,
+            mode,
+            links: 1,
         };
-        assert_eq!(is_fit(standing, mode), want, "{standing:?} {mode:o}");
+        assert_eq!(is_ours_alone(ownership), want, "{ownership:?} {mode:o}");
     }
 }
 
