@@ -5,6 +5,7 @@
 //! the error is kept for whoever asks.
 
 mod apply;
+mod candidate;
 mod outcome;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +21,7 @@ use crate::auth::{KeySets, PasswordsStatus, Shared, TokenCacheStatus};
 use crate::config::{self, Config, Errors, Local, SetAside, Source, Upload};
 use crate::policy::Limiters;
 use crate::telemetry::Metrics;
-use apply::{broken, origin, warn, watched, without_cloud};
+use candidate::{log_warnings, origin, unusable_layer, watched, without_cloud};
 
 pub use outcome::{ConfigStatus, Reload, ReloadError, Reloads};
 
@@ -34,7 +35,7 @@ pub struct Live {
     limiters: Limiters,
     metrics: Metrics,
     /// Held from the first look at the files to the swap: it keeps changes apart.
-    parts: Mutex<Parts>,
+    inputs: Mutex<Inputs>,
     /// Held for a moment only.
     applied: Mutex<Applied>,
     generation: watch::Sender<u64>,
@@ -42,7 +43,7 @@ pub struct Live {
 
 /// What a configuration is made of.
 #[derive(Debug)]
-struct Parts {
+struct Inputs {
     source: Source,
     /// The local texts that serve.
     local: Local,
@@ -74,7 +75,7 @@ impl Live {
         let alone = source.load()?;
         let (layer, broken) = match alone.state_dir.as_deref().map(CloudLayer::read) {
             Some(Ok(layer)) => (layer, None),
-            Some(Err(error)) => (CloudLayer::default(), Some(broken(&error))),
+            Some(Err(error)) => (CloudLayer::default(), Some(unusable_layer(&error))),
             None => (CloudLayer::default(), None),
         };
         let (config, local) = source
@@ -92,7 +93,7 @@ impl Live {
                 (config, gateway)
             }
         };
-        warn(&gateway);
+        log_warnings(&gateway);
         for entry in config.cloud.set_aside.iter().chain(&broken) {
             log::error!("{entry}");
         }
@@ -120,7 +121,7 @@ impl Live {
                 broken: broken.clone(),
                 tried: WatchedFiles::default(),
             }),
-            parts: Mutex::new(Parts {
+            inputs: Mutex::new(Inputs {
                 source,
                 local,
                 layer,
@@ -218,7 +219,7 @@ impl Live {
     /// Whether a change from the cloud was applied, before a restart or after it. The last 1024 are
     /// remembered. May wait for a change that is under way.
     pub fn has_applied(&self, change: &str) -> bool {
-        self.parts().layer.has_applied(change)
+        self.inputs().layer.has_applied(change)
     }
 
     /// Reads the local files again and puts them in service together with what the cloud sent.
@@ -228,9 +229,9 @@ impl Live {
     ///
     /// Why nothing changed.
     pub fn reload(&self) -> Result<Reload, ReloadError> {
-        let mut parts = self.parts();
-        let outcome = self.try_reload(&mut parts);
-        self.tell("reload", outcome)
+        let mut inputs = self.inputs();
+        let outcome = self.try_reload(&mut inputs);
+        self.report("reload", outcome)
     }
 
     /// The same, for who has just done that, or read the files at the start: what is still wrong is
@@ -240,11 +241,11 @@ impl Live {
     ///
     /// As [`Live::reload`].
     pub fn reload_again(&self) -> Result<Reload, ReloadError> {
-        let mut parts = self.parts();
-        match self.try_reload(&mut parts) {
+        let mut inputs = self.inputs();
+        match self.try_reload(&mut inputs) {
             Err(error) if self.status().last_error == Some(error.to_string()) => Err(error),
             Ok(Reload::Unchanged) if self.status().last_error.is_none() => Ok(Reload::Unchanged),
-            outcome => self.tell("reload", outcome),
+            outcome => self.report("reload", outcome),
         }
     }
 
@@ -256,9 +257,9 @@ impl Live {
     ///
     /// Why nothing changed, on disk neither.
     pub fn apply_change(&self, id: &str, change: LayerChange) -> Result<Reload, ReloadError> {
-        let mut parts = self.parts();
-        let outcome = self.try_change(&mut parts, id, change);
-        self.tell(&config::change_name(id), outcome)
+        let mut inputs = self.inputs();
+        let outcome = self.try_apply_change(&mut inputs, id, change);
+        self.report(&config::change_name(id), outcome)
     }
 
     /// Takes everything that the cloud sent out of service and forgets it, but for which changes
@@ -268,14 +269,14 @@ impl Live {
     ///
     /// Why nothing changed.
     pub fn discard_layer(&self) -> Result<Reload, ReloadError> {
-        let mut parts = self.parts();
-        let layer = parts.layer.without_texts();
-        let outcome = if parts.layer.is_empty() && parts.broken.is_none() {
+        let mut inputs = self.inputs();
+        let layer = inputs.layer.without_texts();
+        let outcome = if inputs.layer.is_empty() && inputs.broken.is_none() {
             Ok(Reload::Unchanged)
         } else {
-            self.put_layer(&mut parts, layer, None)
+            self.apply_layer(&mut inputs, layer, None)
         };
-        self.tell("discard of what the cloud sent", outcome)
+        self.report("discarding the cloud's configuration", outcome)
     }
 
     /// The local configuration that serves, as a text for the cloud: references as they are
@@ -285,30 +286,30 @@ impl Live {
     ///
     /// The key path of every secret that stands in the files as it is.
     pub fn upload(&self) -> Result<Upload, Errors> {
-        let parts = self.parts();
-        parts.source.upload(&parts.local)
+        let inputs = self.inputs();
+        inputs.source.upload(&inputs.local)
     }
 
     /// Remembers which pipelines an upload carried: with `runbeam.cloud_owns_uploaded`, the cloud
     /// may change them.
     pub fn note_upload(&self, pipelines: Vec<String>) {
-        let mut parts = self.parts();
-        let layer = parts.layer.with_uploaded(pipelines);
-        self.put_uploaded(&mut parts, layer);
+        let mut inputs = self.inputs();
+        let layer = inputs.layer.with_uploaded(pipelines);
+        self.save_uploaded(&mut inputs, layer);
     }
 
     fn applied(&self) -> MutexGuard<'_, Applied> {
         self.applied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn parts(&self) -> MutexGuard<'_, Parts> {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn inputs(&self) -> MutexGuard<'_, Inputs> {
+        self.inputs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads from somewhere else from now on.
     #[cfg(test)]
     pub(crate) fn reload_from(&self, source: Source) -> Result<Reload, ReloadError> {
-        self.parts().source = source;
+        self.inputs().source = source;
         self.reload()
     }
 }

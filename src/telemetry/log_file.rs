@@ -8,9 +8,9 @@ pub(super) type Sink = Box<dyn Write + Send>;
 /// Opens the sink anew.
 pub(super) type Opener = Box<dyn Fn() -> io::Result<Sink> + Send>;
 
-/// The sink in the hands of its thread. What goes wrong with it is told on standard error, once:
-/// that may be the same sink, and then nobody can be told.
-pub(super) struct File {
+/// The sink in the hands of its thread. What goes wrong with it is reported on standard error, once:
+/// that may be the same sink, and then nobody can be reported.
+pub(super) struct LogFile {
     out: Sink,
     reopen: Option<Opener>,
     reported: u64,
@@ -20,7 +20,7 @@ pub(super) struct File {
     torn: bool,
 }
 
-impl File {
+impl LogFile {
     pub(super) fn new(out: Sink, reopen: Option<Opener>) -> Self {
         Self {
             out,
@@ -50,7 +50,7 @@ impl File {
 
     /// Writes whole lines. Those that cannot be written are counted.
     pub(super) fn write_lines(&mut self, lines: &[u8], dropped: &AtomicU64) {
-        let told = match self.lost {
+        let reported = match self.lost {
             0 => Ok(()),
             lost => {
                 let text = format!("{lost} log records lost: the log could not be written\n");
@@ -61,7 +61,7 @@ impl File {
                 })
             }
         };
-        let failed = match told {
+        let failed = match reported {
             Ok(()) => self.put(lines).err(),
             Err((_, error)) => Some((lines.len(), error)),
         };
@@ -104,7 +104,7 @@ impl File {
         Ok(())
     }
 
-    /// What cannot be opened is told on standard error, where the log then goes.
+    /// What cannot be opened is reported on standard error, where the log then goes.
     pub(super) fn open_anew(&mut self) {
         let Some(reopen) = &self.reopen else {
             return;

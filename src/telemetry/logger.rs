@@ -16,6 +16,7 @@ use log::{Level, Log, Metadata, Record};
 use serde_json::{Map, json};
 
 use super::access;
+use super::escape::EscapedText;
 use super::log_file::Sink;
 use super::writer::LogWriter;
 
@@ -63,7 +64,7 @@ pub fn start(settings: LogSettings<'_>) -> io::Result<LogWriter> {
         access::start(writer.clone(), settings.json);
     }
     log::set_max_level(logger.filter());
-    log::set_boxed_logger(Box::new(Capped(logger))).map_err(io::Error::other)?;
+    log::set_boxed_logger(Box::new(LevelCap(logger))).map_err(io::Error::other)?;
     Ok(writer)
 }
 
@@ -86,9 +87,9 @@ fn reopen(path: &Path) -> io::Result<Sink> {
     open(path).map_err(named)
 }
 
-struct Capped(Logger);
+struct LevelCap(Logger);
 
-impl Log for Capped {
+impl Log for LevelCap {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         (metadata.level() <= Level::Info || is_ours(metadata.target())) && self.0.enabled(metadata)
     }
@@ -118,7 +119,7 @@ fn write_text(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
         record.level(),
         record.target(),
     )?;
-    let mut plain = Plain { out, indents: true };
+    let mut plain = EscapedText { out, indents: true };
     plain.write_fmt(*record.args()).map_err(io::Error::other)?;
     plain.indents = false;
     record
@@ -128,40 +129,7 @@ fn write_text(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     writeln!(out)
 }
 
-/// Text as it is written, but for what could pass as another line or move the cursor: names and
-/// messages come from files, the cloud and clients.
-struct Plain<'a> {
-    out: &'a mut Formatter,
-    /// Whether a further line is indented rather than escaped: no record begins with a blank.
-    indents: bool,
-}
-
-impl fmt::Write for Plain<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text;
-        while let Some(at) = rest.find(is_harmful) {
-            let (before, after) = rest.split_at(at);
-            let mut chars = after.chars();
-            let written = match chars.next() {
-                Some('\n') if self.indents => write!(self.out, "{before}\n    "),
-                Some(harmful) => write!(self.out, "{before}{}", harmful.escape_default()),
-                None => Ok(()),
-            };
-            written.map_err(|_| fmt::Error)?;
-            rest = chars.as_str();
-        }
-        self.out.write_all(rest.as_bytes()).map_err(|_| fmt::Error)
-    }
-}
-
-/// Control characters, every separator but the blank, and marks that turn the direction of writing.
-pub(super) fn is_harmful(c: char) -> bool {
-    c.is_control()
-        || c != ' ' && c.is_whitespace()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-impl<'kvs> VisitSource<'kvs> for Plain<'_> {
+impl<'kvs> VisitSource<'kvs> for EscapedText<'_> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), KvError> {
         let value = value.to_string();
         if value.contains([' ', '"', '\\', '=']) {
@@ -248,7 +216,7 @@ mod tests {
 
     #[test]
     fn other_crates_stay_at_info() {
-        let logger = Capped(Builder::new().parse_filters("trace").build());
+        let logger = LevelCap(Builder::new().parse_filters("trace").build());
         let enabled = |target: &str, level| {
             logger.enabled(&Metadata::builder().target(target).level(level).build())
         };

@@ -1,8 +1,9 @@
-//! What goes on, for those who run it: the log and its access records, and counters.
+//! The log, its access records, and the counters behind the metrics.
 //!
-//! Nothing here knows of the other rooms; they hand over plain values.
+//! Nothing here knows of the other rooms; they pass plain values.
 
 pub mod access;
+mod escape;
 mod log_file;
 mod logger;
 mod metrics;

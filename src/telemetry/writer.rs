@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::log_file::{File, Opener, Sink};
+use super::log_file::{LogFile, Opener, Sink};
 
 /// Bytes that wait at the most; lines beyond are dropped and counted.
 const CAPACITY: usize = 2 * 1024 * 1024;
@@ -36,14 +36,14 @@ struct Shared {
 struct Queue {
     lines: Vec<u8>,
     /// What to do once this many bytes are written.
-    orders: Vec<(usize, Order)>,
+    commands: Vec<(usize, Command)>,
     /// Whether the thread sleeps until there is something.
     idle: bool,
     /// Whether it is not to gather any longer.
     urgent: bool,
 }
 
-enum Order {
+enum Command {
     Flush(SyncSender<()>),
     Reopen,
 }
@@ -57,7 +57,7 @@ impl LogWriter {
             wake: Condvar::new(),
             dropped: AtomicU64::new(0),
         });
-        let mut file = File::new(out, reopen);
+        let mut file = LogFile::new(out, reopen);
         let writer = Self(shared.clone());
         thread::Builder::new()
             .name("log".to_owned())
@@ -91,20 +91,20 @@ impl LogWriter {
     /// Waits until what is queued has been written, at most a second.
     pub fn flush(&self) {
         let (done, written) = sync_channel(1);
-        self.order(Order::Flush(done));
+        self.command(Command::Flush(done));
         let _ = written.recv_timeout(FLUSH);
     }
 
     /// Opens the file anew, for one that was moved away. What cannot be opened is told on standard
     /// error, where the log then goes.
     pub fn reopen(&self) {
-        self.order(Order::Reopen);
+        self.command(Command::Reopen);
     }
 
-    fn order(&self, order: Order) {
+    fn command(&self, command: Command) {
         let mut queue = self.0.lock();
         let place = queue.lines.len();
-        queue.orders.push((place, order));
+        queue.commands.push((place, command));
         self.0.wake(queue, true);
     }
 
@@ -146,7 +146,7 @@ impl Shared {
     /// Waits for something, and for more of it unless it is urgent, and takes it all.
     fn take(&self, taken: &mut Queue) {
         let mut queue = self.lock();
-        queue.idle = queue.lines.is_empty() && queue.orders.is_empty();
+        queue.idle = queue.lines.is_empty() && queue.commands.is_empty();
         let queue = self.wake.wait_while(queue, |queue| queue.idle);
         let queue = queue.unwrap_or_else(PoisonError::into_inner);
         let gathered = self
@@ -159,19 +159,19 @@ impl Shared {
 }
 
 impl Queue {
-    /// Writes the lines, does what was ordered in between, and leaves the buffers empty for the
+    /// Writes the lines, does the commands in between, and leaves the buffers empty for the
     /// next use.
-    fn empty_into(&mut self, file: &mut File, dropped: &AtomicU64) {
+    fn empty_into(&mut self, file: &mut LogFile, dropped: &AtomicU64) {
         let mut written = 0;
-        for (place, order) in self.orders.drain(..) {
+        for (place, command) in self.commands.drain(..) {
             file.write_lines(&self.lines[written..place], dropped);
             written = place;
-            match order {
-                Order::Flush(done) => {
+            match command {
+                Command::Flush(done) => {
                     file.flush();
                     let _ = done.try_send(());
                 }
-                Order::Reopen => file.open_anew(),
+                Command::Reopen => file.open_anew(),
             }
         }
         file.write_lines(&self.lines[written..], dropped);

@@ -1,20 +1,23 @@
 //! Building another configuration beside the one that serves, and putting it in its place, whole or
 //! not at all.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{Live, Parts, Reload, ReloadError};
-use crate::config::{self, Config, Error, Errors, Failed, Local, Pipeline, SetAside, Source};
+use super::candidate::{
+    log_warnings, lost_authentication, origin, refuse_set_aside, save, watched, without_cloud,
+};
+use super::outcome::{Reload, ReloadError};
+use super::{Inputs, Live};
+use crate::config::{self, Config, Error, Errors, Failed};
 use crate::gateway::Gateway;
 use crate::gateway::cloud_layer::{CloudLayer, LayerChange};
 use crate::gateway::diff::{Diff, fixed_changes};
-use crate::gateway::fingerprint::{Fingerprint, WatchedFiles};
+use crate::gateway::fingerprint::Fingerprint;
 
 impl Live {
-    pub(super) fn try_reload(&self, parts: &mut Parts) -> Result<Reload, ReloadError> {
-        let read = parts.source.read(&parts.layer.texts());
+    pub(super) fn try_reload(&self, inputs: &mut Inputs) -> Result<Reload, ReloadError> {
+        let read = inputs.source.read(&inputs.layer.texts());
         let (config, local) = read.map_err(|failed| self.failed(failed))?;
         self.applied().tried = watched(&config.files, config.pipelines_dir.as_ref());
         let before = self.config();
@@ -25,47 +28,47 @@ impl Live {
         let fingerprint = Fingerprint::of(&config.files, &local);
         let other_files = fingerprint != self.applied().fingerprint;
         if config == *before && !other_files {
-            parts.local = local;
+            inputs.local = local;
             return Ok(Reload::Unchanged);
         }
         let (config, gateway) = match self.build(&config) {
             Ok(gateway) => (config, gateway),
             Err(errors) => {
-                let config = without_cloud(&parts.source, &local, &parts.layer, errors)?;
+                let config = without_cloud(&inputs.source, &local, &inputs.layer, errors)?;
                 let gateway = self.build(&config)?;
                 (config, gateway)
             }
         };
-        parts.local = local;
+        inputs.local = local;
         let diff = Diff::between(&before, &config, other_files);
         self.swap(config, gateway, fingerprint);
         Ok(Reload::Reloaded(diff))
     }
 
-    pub(super) fn try_change(
+    pub(super) fn try_apply_change(
         &self,
-        parts: &mut Parts,
+        inputs: &mut Inputs,
         id: &str,
         change: LayerChange,
     ) -> Result<Reload, ReloadError> {
-        if parts.layer.has_applied(id) {
+        if inputs.layer.has_applied(id) {
             return Ok(Reload::Unchanged);
         }
-        let layer = parts.layer.with(id, change).map_err(|unfit| {
+        let layer = inputs.layer.with(id, change).map_err(|unfit| {
             Errors::from(Error::new("", unfit.to_string()).at(config::change_name(id), None))
         })?;
-        self.put_layer(parts, layer, Some(id))
+        self.apply_layer(inputs, layer, Some(id))
     }
 
     /// Builds with another layer, keeps it and puts it in service. Nothing that `id` brought may be
     /// set aside, nor anything because of it.
-    pub(super) fn put_layer(
+    pub(super) fn apply_layer(
         &self,
-        parts: &mut Parts,
+        inputs: &mut Inputs,
         layer: CloudLayer,
         id: Option<&str>,
     ) -> Result<Reload, ReloadError> {
-        let read = parts.source.read_again(&parts.local, &layer.texts());
+        let read = inputs.source.read_again(&inputs.local, &layer.texts());
         let config = read.map_err(|failed| failed.errors)?;
         let before = self.config();
         if let Some(id) = id {
@@ -73,33 +76,35 @@ impl Live {
         }
         let gateway = self.build(&config)?;
         match &config.state_dir {
-            Some(state_dir) => keep(&layer, state_dir, parts.broken.is_some())?,
+            Some(state_dir) => save(&layer, state_dir, inputs.broken.is_some())?,
             None => log::warn!(
-                "there is no state directory: what the cloud sent is lost when this process ends"
+                "there is no state directory: the cloud's configuration is lost when this process ends"
             ),
         }
-        parts.layer = layer;
-        parts.broken = None;
+        inputs.layer = layer;
+        inputs.broken = None;
         self.applied().broken = None;
         if config == *before {
             return Ok(Reload::Unchanged);
         }
         let diff = Diff::between(&before, &config, false);
-        let fingerprint = Fingerprint::of(&config.files, &parts.local);
+        let fingerprint = Fingerprint::of(&config.files, &inputs.local);
         self.swap(config, gateway, fingerprint);
         Ok(Reload::Reloaded(diff))
     }
 
     /// Keeps a layer that differs in what was uploaded alone.
-    pub(super) fn put_uploaded(&self, parts: &mut Parts, layer: CloudLayer) {
-        if layer == parts.layer || parts.broken.is_some() {
+    pub(super) fn save_uploaded(&self, inputs: &mut Inputs, layer: CloudLayer) {
+        if layer == inputs.layer || inputs.broken.is_some() {
             return;
         }
         let state_dir = self.config().state_dir.clone();
-        if let Some(Err(error)) = state_dir.map(|state_dir| keep(&layer, &state_dir, false)) {
-            log::warn!("which pipelines were uploaded is forgotten at a restart: {error}");
+        if let Some(Err(error)) = state_dir.map(|state_dir| save(&layer, &state_dir, false)) {
+            log::warn!(
+                "the list of uploaded pipelines cannot be saved and is lost at a restart: {error}"
+            );
         }
-        parts.layer = layer;
+        inputs.layer = layer;
     }
 
     fn build(&self, config: &Config) -> Result<Gateway, Errors> {
@@ -131,10 +136,10 @@ impl Live {
                     log::warn!("{}", note.text);
                 }
             }
-            for name in opened(&applied.config, &config) {
-                log::warn!("pipeline {name} is open now: it has no authentication any more");
+            for name in lost_authentication(&applied.config, &config) {
+                log::warn!("pipeline {name} no longer authenticates: it is open to everyone");
             }
-            warn(&gateway);
+            log_warnings(&gateway);
             self.gateway.store(Arc::new(gateway));
             applied.status.source = origin(&config);
             applied.status.generation += 1;
@@ -152,7 +157,7 @@ impl Live {
     }
 
     /// Logs and remembers how a change ended.
-    pub(super) fn tell(
+    pub(super) fn report(
         &self,
         what: &str,
         outcome: Result<Reload, ReloadError>,
@@ -168,19 +173,19 @@ impl Live {
         status.tried_at = SystemTime::now();
         match &outcome {
             Ok(Reload::Unchanged) if status.last_error.is_some() => log::info!(
-                "{what}: nothing has changed any more, generation {} goes on serving",
+                "{what}: the earlier error is gone; generation {} stays in service",
                 status.generation
             ),
             Ok(Reload::Unchanged) => log::info!(
-                "{what}: nothing has changed, generation {} goes on serving",
+                "{what}: nothing has changed; generation {} stays in service",
                 status.generation
             ),
             Ok(Reload::Reloaded(diff)) => log::info!(
-                "{what}: generation {} serves: {diff}",
+                "{what}: generation {} is in service: {diff}",
                 applied.status.generation
             ),
             Err(error) => {
-                log::error!("{what} refused, the configuration before goes on serving: {error}")
+                log::error!("{what} rejected; the previous configuration stays in service: {error}")
             }
         }
         applied.status.last_error = outcome.as_ref().err().map(ToString::to_string);
@@ -190,108 +195,5 @@ impl Live {
             .map(ReloadError::details)
             .unwrap_or_default();
         outcome
-    }
-}
-
-/// The pipelines that authenticated before and do not any more: what a line that was lost would do.
-fn opened<'a>(before: &'a Config, after: &'a Config) -> impl Iterator<Item = &'a str> {
-    let authenticates = |pipeline: &Pipeline| {
-        let mut steps = pipeline.steps.iter();
-        steps.any(|step| step.kind.authenticates())
-    };
-    after.pipelines.iter().filter_map(move |pipeline| {
-        let mut known = before.pipelines.iter();
-        let known = known.find(|known| known.name == pipeline.name)?;
-        (authenticates(known) && !authenticates(pipeline)).then_some(&*pipeline.name)
-    })
-}
-
-pub(super) fn origin(config: &Config) -> &'static str {
-    if config.cloud.pipelines.is_empty() {
-        "file"
-    } else {
-        "file+cloud"
-    }
-}
-
-pub(super) fn watched(files: &[PathBuf], directory: Option<&PathBuf>) -> WatchedFiles {
-    WatchedFiles {
-        files: files.to_vec(),
-        directories: directory.into_iter().cloned().collect(),
-    }
-    .and(&WatchedFiles::default())
-}
-
-/// The local files alone, with every text of the cloud's set aside for these reasons.
-pub(super) fn without_cloud(
-    source: &Source,
-    local: &Local,
-    layer: &CloudLayer,
-    errors: Errors,
-) -> Result<Config, Errors> {
-    if layer.is_empty() {
-        return Err(errors);
-    }
-    let alone = source.read_again(local, &[]);
-    let mut config = alone.map_err(|failed| failed.errors)?;
-    let texts = layer.texts();
-    let set_aside = texts
-        .iter()
-        .map(|text| SetAside::whole(text.change, errors.clone()));
-    config.cloud.set_aside = set_aside.collect();
-    Ok(config)
-}
-
-/// Refuses a change that would not serve as a whole, or at the cost of another one.
-fn refuse_set_aside(id: &str, before: &Config, after: &Config) -> Result<(), Errors> {
-    let known = |entry: &SetAside| {
-        let mut before = before.cloud.set_aside.iter();
-        before.any(|other| (&other.change, &other.entry) == (&entry.change, &entry.entry))
-    };
-    let set_aside = after.cloud.set_aside.iter();
-    let found: Vec<&SetAside> = set_aside
-        .filter(|entry| entry.change == id || !known(entry))
-        .collect();
-    let wrong: Vec<&SetAside> = found
-        .iter()
-        .copied()
-        .filter(|entry| !entry.follows)
-        .collect();
-    let entries = if wrong.is_empty() { found } else { wrong };
-    let errors = entries.into_iter().flat_map(|entry| entry.errors.clone());
-    let mut errors: Vec<Error> = errors.collect();
-    errors.sort_by_key(|error| (error.file().map(PathBuf::from), error.line()));
-    errors.into_iter().collect::<Errors>().into_result(())
-}
-
-fn keep(layer: &CloudLayer, state_dir: &Path, broken: bool) -> Result<(), ReloadError> {
-    let moved = if broken {
-        CloudLayer::move_away(state_dir).map(|path| {
-            log::warn!(
-                "what was kept of the cloud's and could not be used is now {}",
-                path.display()
-            );
-        })
-    } else {
-        Ok(())
-    };
-    let kept = moved.and_then(|()| layer.write(state_dir));
-    kept.map_err(|source| ReloadError::NotKept {
-        path: state_dir.to_owned(),
-        source,
-    })
-}
-
-pub(super) fn broken(error: &std::io::Error) -> SetAside {
-    let error = Error::new(
-        "",
-        format!("what was kept of the cloud's cannot be used: {error}"),
-    );
-    SetAside::whole("all", error.into())
-}
-
-pub(super) fn warn(gateway: &Gateway) {
-    for warning in gateway.warnings() {
-        log::warn!("{warning}");
     }
 }

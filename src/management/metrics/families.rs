@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::TextEncoder;
 use prometheus::proto::{
@@ -128,11 +129,31 @@ fn label((name, value): &(&'static str, String)) -> LabelPair {
     pair
 }
 
+/// Prometheus counts in doubles; above 2^53 a count loses its last digits.
+#[allow(clippy::cast_precision_loss, reason = "see above")]
+pub(super) fn count(value: u64) -> f64 {
+    value as f64
+}
+
+pub(super) fn size(value: usize) -> f64 {
+    count(u64::try_from(value).unwrap_or(u64::MAX))
+}
+
+pub(super) fn flag(value: bool) -> f64 {
+    f64::from(u8::from(value))
+}
+
+/// Unix time, in seconds.
+pub(in crate::management) fn unix(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO)
+        .as_secs_f64()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::telemetry::Histogram;
-    use std::time::Duration;
 
     #[test]
     fn labels_are_escaped_and_never_twice() {

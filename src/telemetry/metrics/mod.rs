@@ -212,10 +212,10 @@ impl NetworkMetrics {
 
 /// Counters by name. Forgets those that nobody holds.
 #[derive(Debug)]
-struct Registry<T>(Mutex<Known<T>>);
+struct Registry<T>(Mutex<Counters<T>>);
 
 #[derive(Debug)]
-struct Known<T> {
+struct Counters<T> {
     counters: BTreeMap<Arc<str>, Weak<T>>,
     /// How many there are when those that nobody holds are next looked for: a configuration of many
     /// pipelines is not to look at all of them for each.
@@ -224,7 +224,7 @@ struct Known<T> {
 
 impl<T> Default for Registry<T> {
     fn default() -> Self {
-        Self(Mutex::new(Known {
+        Self(Mutex::new(Counters {
             counters: BTreeMap::new(),
             full: 0,
         }))
@@ -234,7 +234,7 @@ impl<T> Default for Registry<T> {
 impl<T> Registry<T> {
     fn get(&self, name: &Arc<str>, make: impl FnOnce(Arc<str>) -> T) -> Arc<T> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Known { counters, full } = &mut *known;
+        let Counters { counters, full } = &mut *known;
         if let Some(found) = counters.get(name).and_then(Weak::upgrade) {
             return found;
         }

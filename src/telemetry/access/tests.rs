@@ -1,0 +1,163 @@
+//! Records as they stand in the log, in text and in JSON.
+
+use super::*;
+
+fn record() -> Record<'static> {
+    Record {
+        client: Some([192, 0, 2, 7].into()),
+        host: Some("edge.example"),
+        method: "GET",
+        path: Some("/api/é\u{202e}"),
+        version: Version::HTTP_2,
+        status: Some(200),
+        bytes: 12,
+        duration: Duration::from_micros(1500),
+        pipeline: Some("api"),
+        backend: Some("app"),
+        upstream: Some(([10, 0, 0, 5], 3000).into()),
+        auth: Some("jwt"),
+        subject: Some("al\"ice\u{1b}"),
+        reason: None,
+        request_id: Some("id-1"),
+    }
+}
+
+fn line(record: &Record<'_>, now: Duration, json: bool) -> String {
+    let mut line = LogLine::default();
+    line.begin(now, json);
+    record.visit(&mut line);
+    String::from_utf8(line.end().to_vec()).unwrap()
+}
+
+#[test]
+fn a_record_in_text() {
+    let now = Duration::from_millis(1_795_000_000_047);
+    assert_eq!(
+        line(&record(), now, false),
+        "2026-11-18T11:06:40.047Z INFO  harmony::access: request client=192.0.2.7 \
+         host=edge.example method=GET path=/api/é\\u{202e} version=HTTP/2.0 status=200 bytes=12 \
+         duration_us=1500 pipeline=api backend=app upstream=10.0.0.5:3000 auth=jwt \
+         subject=\"al\\\"ice\\u{1b}\" reason=- id=id-1\n"
+    );
+}
+
+#[test]
+fn a_record_in_json() {
+    let now = Duration::from_millis(1_795_000_001_999);
+    let client = Some("2001:db8::1".parse().unwrap());
+    let upstream = Some("[2001:db8::2]:80".parse().unwrap());
+    let text = line(
+        &Record {
+            client,
+            upstream,
+            ..record()
+        },
+        now,
+        true,
+    );
+    let found: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let expected = serde_json::json!({
+        "time": "2026-11-18T11:06:41.999Z",
+        "level": "INFO",
+        "target": TARGET,
+        "message": "request",
+        "client": "2001:db8::1",
+        "host": "edge.example",
+        "method": "GET",
+        "path": "/api/é\u{202e}",
+        "version": "HTTP/2.0",
+        "status": 200,
+        "bytes": 12,
+        "duration_us": 1500,
+        "pipeline": "api",
+        "backend": "app",
+        "upstream": "[2001:db8::2]:80",
+        "auth": "jwt",
+        "subject": "al\"ice\u{1b}",
+        "reason": null,
+        "id": "id-1"
+    });
+    assert_eq!(found, expected);
+    assert_eq!(text.matches('\n').count(), 1);
+}
+
+fn nothing() -> Record<'static> {
+    Record {
+        client: None,
+        host: None,
+        path: None,
+        status: None,
+        pipeline: None,
+        backend: None,
+        upstream: None,
+        auth: None,
+        subject: None,
+        request_id: None,
+        ..record()
+    }
+}
+
+#[test]
+fn what_is_not_known_is_a_dash_or_null() {
+    let now = Duration::from_secs(1_795_000_000);
+    let text = line(&nothing(), now, false);
+    assert!(text.contains(" client=- host=- "), "{text}");
+    assert!(text.contains(" status=- bytes=12 "), "{text}");
+    assert!(text.contains(" subject=- reason=- "), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&line(&nothing(), now, true)).unwrap();
+    for key in [
+        "client", "host", "path", "status", "pipeline", "backend", "upstream", "auth", "subject",
+        "reason", "id",
+    ] {
+        assert_eq!(json.get(key), Some(&serde_json::Value::Null), "{key}");
+    }
+}
+
+#[test]
+fn nothing_that_a_client_sends_passes_as_a_field_of_its_own() {
+    let now = Duration::from_secs(1_795_000_000);
+    for blank in [
+        " ", "\t", "\n", "\r", "\u{a0}", "\u{2003}", "\u{2028}", "\u{3000}",
+    ] {
+        let forged = format!("/x{blank}status=200{blank}subject=\"root\"");
+        let record = Record {
+            host: Some(&forged),
+            path: Some(&forged),
+            subject: Some(&forged),
+            request_id: Some(&forged),
+            status: Some(400),
+            ..record()
+        };
+        let text = line(&record, now, false);
+        let outside: String = without_quoted(&text);
+        let named = |key: &str| {
+            let fields = outside.split_whitespace();
+            fields.filter(|field| field.starts_with(key)).count()
+        };
+        assert_eq!((named("status="), named("subject=")), (1, 1), "{text}");
+        assert!(outside.contains(" status=400 "), "{text}");
+        assert_eq!(text.matches('\n').count(), 1, "{text}");
+    }
+}
+
+/// A line without what stands in quotes, as a parser of `key=value` reads it.
+fn without_quoted(line: &str) -> String {
+    let (mut quoted, mut escaped) = (false, false);
+    line.chars()
+        .filter(|&c| {
+            let ends = c == '"' && !escaped;
+            escaped = c == '\\' && !escaped;
+            quoted ^= ends;
+            !quoted && !ends
+        })
+        .collect()
+}
+
+#[test]
+fn the_time_goes_on() {
+    let mut line = LogLine::default();
+    for (millis, expected) in [(999, "00.999Z"), (1000, "01.000Z"), (61_010, "01.010Z")] {
+        line.begin(Duration::from_millis(millis), false);
+        assert_eq!(line.text.get(17..24), Some(expected));
+    }
+}
