@@ -33,8 +33,8 @@ struct Arguments {
     /// Check the configuration, print every error, and exit
     #[arg(short = 't', long)]
     check: bool,
-    /// Take the listeners over from the running process, without refusing a connection, and go on
-    /// in its place
+    /// Take over the listeners of the running process without refusing a connection, and replace
+    /// it
     #[arg(long, conflicts_with = "check")]
     upgrade: bool,
     #[command(subcommand)]
@@ -43,18 +43,18 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// A first run with nothing to set up: issuer, upstream and proxy in one, and four curl lines
-    /// to try
+    /// Try it without any set-up: issuer, upstream and proxy in one process, and four curl lines
+    /// to paste
     Demo {
         /// Port of the proxy on 127.0.0.1
         #[arg(long, value_name = "N", default_value_t = demo::PORT, value_parser = clap::value_parser!(u16).range(1..))]
         port: u16,
     },
-    /// What would become of a request: the route, each step's outcome, and what the upstream would
-    /// get
+    /// Show what would happen to a request: its route, each step's outcome, and what the upstream
+    /// would get
     Explain(explain::Arguments),
-    /// Read an API key (or the Management API's token) from standard input and print what goes into
-    /// the file
+    /// Read an API key (or the Management API's token) from standard input and print its hash for
+    /// the configuration
     HashKey {
         /// Environment variable with the pepper of the api-key step
         #[arg(long, value_name = "NAME")]
@@ -62,14 +62,14 @@ enum Command {
     },
     /// Read a password from standard input and print its bcrypt hash for a basic-auth step
     HashPassword {
-        /// bcrypt cost: one more takes twice the time
+        /// bcrypt cost: each step up doubles the time
         #[arg(long, value_name = "N", default_value_t = secrets::COST, value_parser = clap::value_parser!(u32).range(4..=31))]
         cost: u32,
     },
     /// Print a new key for RUNBEAM_ENCRYPTION_KEY: an age identity in base64
     Keygen,
-    /// Send SIGHUP to a running process, which reads its configuration again: for a unit's
-    /// ExecReload=, which should need no other program
+    /// Send SIGHUP to a running process, which then reloads its configuration: for ExecReload= of a
+    /// systemd unit
     Reload {
         /// Process id of the running harmony-edge
         #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(2..))]
@@ -140,7 +140,7 @@ fn reload(pid: i32) -> anyhow::Result<()> {
     Pid::from_raw(pid)
         .ok_or(rustix::io::Errno::SRCH)
         .and_then(|process| kill_process(process, Signal::HUP))
-        .map_err(|error| anyhow::anyhow!("process {pid} cannot be told to reload: {error}"))
+        .map_err(|error| anyhow::anyhow!("process {pid} cannot be sent SIGHUP: {error}"))
 }
 
 fn demonstrate(port: u16) -> anyhow::Result<()> {

@@ -1,5 +1,5 @@
-//! What is known of one upstream: what active checks say, what became of requests, and whether it
-//! is left alone for a while.
+//! The health of one upstream: what active checks found, how requests ended, and whether it is
+//! ejected.
 //!
 //! The state of a request's path is in atomics; a lock is taken only when something failed or the
 //! state changes, and for a status.
@@ -11,8 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::health_status::{Availability, HealthState, HealthStatus};
 use crate::config::{Ejection, HealthCheck};
 
-/// An upstream that goes on failing is left alone for at most this long at a time, or as long as it
-/// was configured, if that is longer.
+/// The longest ejection of an upstream that keeps failing, unless the configured one is longer.
 const MAX_EJECTION_TIME: Duration = Duration::from_secs(300);
 
 /// The health of one upstream.
@@ -25,7 +24,7 @@ pub struct Health {
     /// What checks say, or that a request succeeded: [`HealthState::Unchecked`],
     /// [`HealthState::Healthy`] or [`HealthState::Unhealthy`].
     verdict: AtomicU8,
-    /// Milliseconds since `clock` until which it is left alone; 0: it is not.
+    /// When the ejection ends, in milliseconds since `clock`; 0: it is not ejected.
     ejected_until: AtomicU64,
     failed_in_a_row: AtomicU32,
     pub(super) in_flight: AtomicUsize,
@@ -223,8 +222,7 @@ impl Health {
             notes.checks.passed = 0;
             let time = self.eject(&notes);
             let seconds = time.as_secs();
-            let why =
-                format!("left alone for {seconds} s, {in_a_row} requests in a row failed: {why}");
+            let why = format!("for {seconds} s, {in_a_row} consecutive requests failed: {why}");
             self.changed(&mut notes, before, &why);
         }
     }

@@ -16,7 +16,7 @@ pub struct HealthKey {
     pub origin: String,
     /// How it is checked.
     pub check: Option<HealthCheck>,
-    /// When it is left alone.
+    /// When it is ejected.
     pub ejection: Ejection,
     /// Whom it is trusted by: with another authority it may be another server.
     pub ca_cert_path: Option<PathBuf>,

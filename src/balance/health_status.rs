@@ -11,7 +11,7 @@ pub enum HealthState {
     Healthy,
     /// Active checks failed. It gets no requests while another one can take them.
     Unhealthy,
-    /// Requests to it failed. It is left alone for a while, then tried with one request.
+    /// Requests to it failed. It gets none for a while, then one request probes it.
     Ejected,
 }
 
@@ -57,7 +57,7 @@ pub struct HealthStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Availability {
     Available,
-    /// Its time alone is over: one request may try it.
+    /// Its ejection is over: one request may probe it.
     TrialDue,
     Unavailable,
 }

@@ -45,7 +45,7 @@ impl Pick {
     }
 
     /// The upstream failed. `others`: whether another one can take the load, so that this one may
-    /// be left alone.
+    /// be ejected.
     pub fn failed(&self, why: &str, others: bool) {
         self.health
             .failed(why, self.reason == PickReason::Trial, others);

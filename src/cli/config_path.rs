@@ -27,7 +27,7 @@ fn first_of(places: &[&Path]) -> anyhow::Result<PathBuf> {
         .map(|place| place.display().to_string())
         .collect();
     anyhow::bail!(
-        "there is no configuration: neither {} is there; name a file with `-c FILE` (conf/harmony.toml is an example), or have a first look with `harmony-edge demo`",
+        "no configuration file: neither {} exists; name a file with `-c FILE` (conf/harmony.toml is an example), or try `harmony-edge demo`",
         places.join(" nor ")
     )
 }
@@ -48,7 +48,7 @@ mod tests {
         assert_eq!(
             error,
             format!(
-                "there is no configuration: neither {} nor {} is there; name a file with `-c FILE` (conf/harmony.toml is an example), or have a first look with `harmony-edge demo`",
+                "no configuration file: neither {} nor {} exists; name a file with `-c FILE` (conf/harmony.toml is an example), or try `harmony-edge demo`",
                 one.display(),
                 two.display()
             )

@@ -27,14 +27,14 @@ pub(super) struct Arguments {
     /// Method and target, as in 'GET /api/x' or 'GET https://api.example.com/api/x'
     #[arg(long, value_name = "REQUEST")]
     request: String,
-    /// Read a bearer token from standard input, so that it stands neither in the shell's history
-    /// nor among the processes
+    /// Read a bearer token from standard input, which keeps it out of the shell's history and the
+    /// list of processes
     #[arg(long)]
     token_stdin: bool,
     /// A header field, as in 'Authorization: Bearer ...'; may be repeated
     #[arg(long = "header", value_name = "FIELD")]
     headers: Vec<String>,
-    /// The network that it comes in on; by default the first that serves a pipeline
+    /// The network that receives the request; by default the first with a pipeline
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
     /// The client's address
@@ -138,7 +138,7 @@ fn head(request: &Request, fields: &[String], token: Option<&str>) -> anyhow::Re
     if let Some(token) = token {
         anyhow::ensure!(
             !fields.iter().any(|field| names(field, "authorization:")),
-            "--token-stdin stands beside --header 'Authorization: ...': give one of them"
+            "--token-stdin and --header 'Authorization: ...' exclude each other"
         );
         head.push_str(&format!("Authorization: Bearer {token}\r\n"));
     }
@@ -181,7 +181,7 @@ fn listener(
     match (network.map(|network| &network.bind), wanted) {
         (Some(Bind::Tcp(address)), _) => Ok(*address),
         (_, Some(wanted)) => anyhow::bail!("--network {wanted:?}: no such network for clients"),
-        (_, None) => anyhow::bail!("no network serves a pipeline"),
+        (_, None) => anyhow::bail!("no network has a pipeline"),
     }
 }
 

@@ -100,7 +100,7 @@ fn check(secret: &str) -> anyhow::Result<()> {
     ensure!(!secret.is_empty(), "nothing was given");
     ensure!(
         !secret.chars().any(char::is_control),
-        "it holds control characters (several lines?), which no client can present"
+        "it contains control characters (several lines?), which no client can send"
     );
     Ok(())
 }
@@ -112,7 +112,7 @@ fn read_secret(prompt: &str, again: bool) -> anyhow::Result<Zeroizing<String>> {
     let ask = |prompt: &str| rpassword::prompt_password(prompt).map(Zeroizing::new);
     let secret = ask(prompt)?;
     if again && *ask("Once more: ")? != *secret {
-        bail!("the two are not the same");
+        bail!("the two inputs differ");
     }
     Ok(secret)
 }

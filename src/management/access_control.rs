@@ -23,14 +23,14 @@ pub struct AccessControl {
     pub client_certificate: bool,
 }
 
-/// Why a call is not taken.
+/// Why a call is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
     /// Another `Host` than one of ours: a name that was rebound.
     #[error("the Host is neither an IP address, localhost, nor in management.hosts")]
     Host,
     /// From a page of another site.
-    #[error("calls from web pages are not taken")]
+    #[error("calls from web pages are not accepted")]
     Page,
     /// From an address that nothing allows.
     #[error("the address is not in management.allow_from")]

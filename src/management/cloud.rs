@@ -52,12 +52,12 @@ pub(super) async fn discard(live: Arc<Live>) -> ApiResponse {
     match outcome {
         Ok(Ok(_)) => ApiResponse::ok(&json!({
             "success": true,
-            "message": "the configuration from the cloud is dropped; the local files serve",
+            "message": "the configuration from the cloud is discarded; the local files are in service",
         })),
         Ok(Err(error)) => super::reload::refused(&error),
         Err(_) => ApiResponse::error(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "dropping the configuration from the cloud did not end well",
+            "discarding the configuration from the cloud failed",
         ),
     }
 }
@@ -75,11 +75,11 @@ pub(super) fn of_cloud(error: &RunbeamError) -> ApiResponse {
         Some(404) => (StatusCode::NOT_FOUND, "Runbeam Cloud does not know this"),
         Some(422) => (
             StatusCode::UNPROCESSABLE_ENTITY,
-            "Runbeam Cloud does not take these values",
+            "Runbeam Cloud rejects these values",
         ),
         Some(429) => (
             StatusCode::TOO_MANY_REQUESTS,
-            "too many calls for Runbeam Cloud: try again later",
+            "too many calls to Runbeam Cloud: try again later",
         ),
         _ if error.is_timeout() => (
             StatusCode::GATEWAY_TIMEOUT,
@@ -87,7 +87,7 @@ pub(super) fn of_cloud(error: &RunbeamError) -> ApiResponse {
         ),
         _ => (
             StatusCode::BAD_GATEWAY,
-            "Runbeam Cloud cannot be reached, or does not answer as it should",
+            "Runbeam Cloud cannot be reached, or its answer is not valid",
         ),
     };
     let answer = ApiResponse::error(status, message);

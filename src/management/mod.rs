@@ -1,5 +1,5 @@
 //! The Management API, on its own network: what a supervisor asks (`/health`, `/ready`,
-//! `/metrics`), what an operator looks at, and what an operator steers with.
+//! `/metrics`), what an operator looks at, and what an operator changes.
 //!
 //! `access_control` decides who may call, `routes` what is called; each group of routes has a file of its
 //! own. Answers are JSON, and an error is `{ "error", "message" }`. State changes only by POST, and
@@ -108,7 +108,7 @@ impl ManagementApi {
         if let Err(refusal) = checked {
             self.counts.refused(refusal);
             log::warn!(
-                "management: {method} {path} from {} refused: {refusal}",
+                "management: {method} {path} from {} rejected: {refusal}",
                 shown(peer)
             );
             let answer = ApiResponse::error(refusal.status(), refusal.to_string());

@@ -15,7 +15,10 @@ pub(super) async fn reload(live: Arc<Live>) -> ApiResponse {
     let outcome = match tokio::task::spawn_blocking(move || worker.reload()).await {
         Ok(outcome) => outcome,
         Err(_) => {
-            return ApiResponse::error(StatusCode::INTERNAL_SERVER_ERROR, "the reload did not end");
+            return ApiResponse::error(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the reload failed: its task ended early",
+            );
         }
     };
     let last_reload = seconds(live.status().applied_at);

@@ -1,6 +1,6 @@
 //! What a log line must not contain as it is, and the text of a record without it.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::Write as _;
 
 use env_logger::fmt::Formatter;

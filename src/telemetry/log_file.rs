@@ -43,7 +43,7 @@ impl LogFile {
             self.reported = dropped;
             let _ = writeln!(
                 self.out,
-                "{count} log records dropped: the log is written slower than it fills"
+                "{count} log records dropped: they came faster than they could be written"
             );
         }
     }
@@ -56,7 +56,7 @@ impl LogFile {
                 let text = format!("{lost} log records lost: the log could not be written\n");
                 self.put(text.as_bytes()).map(|()| {
                     self.lost = 0;
-                    let text = format!("the log is written again; {lost} records were lost");
+                    let text = format!("the log can be written again; {lost} records were lost");
                     eprint_line(&text);
                 })
             }
@@ -68,7 +68,7 @@ impl LogFile {
         if let Some((left, error)) = failed {
             if self.lost == 0 {
                 eprint_line(&format!(
-                    "the log cannot be written, its records are lost until it can: {error}"
+                    "the log cannot be written, records are lost until it can: {error}"
                 ));
             }
             let lost = records(&lines[lines.len() - left..]);
@@ -116,7 +116,7 @@ impl LogFile {
                 self.out = Box::new(io::stderr());
                 let _ = writeln!(
                     self.out,
-                    "the log file cannot be opened anew, the log goes on here: {error}"
+                    "the log file cannot be reopened, the log continues here: {error}"
                 );
             }
         }

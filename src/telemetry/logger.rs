@@ -3,7 +3,7 @@
 //! Other crates are held at `info` whatever the filter says: at `debug` and `trace`, HTTP libraries
 //! write request heads, and those hold credentials.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};

@@ -45,7 +45,7 @@ pub enum Reload {
     Reloaded(Diff),
 }
 
-/// Why a change was refused. What served before goes on serving.
+/// Why a change was rejected. The previous configuration stays in service.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
     /// The configuration is wrong.

@@ -48,12 +48,13 @@ pub(super) fn answer(
     let dropped = log.dropped();
     all.counter(
         "harmony_log_records_dropped_total",
-        "Log records that were dropped, because the log is written slower than it fills or cannot be written.",
+        "Log records that were dropped, because they came faster than they could be written, or the log \
+         cannot be written.",
         [(vec![], count(dropped))],
     );
     all.gauge(
         "harmony_build_info",
-        "The version that runs.",
+        "The version of the running process.",
         [(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0)],
     );
     process(&mut all, live);
@@ -69,7 +70,7 @@ fn configuration(all: &mut Families, live: &Live) {
     );
     all.gauge(
         "harmony_config_applied_timestamp_seconds",
-        "When the configuration that serves was put in service, in Unix time.",
+        "When the current configuration was put in service, in Unix time.",
         [(vec![], unix(status.applied_at))],
     );
     all.gauge(
@@ -103,7 +104,7 @@ fn runbeam(all: &mut Families, cloud: &Status) {
     );
     all.gauge(
         "harmony_machine_token_expiry_timestamp_seconds",
-        "When the machine token expires, in Unix time; absent without a token, or if nobody knows.",
+        "When the machine token expires, in Unix time; absent without a token, or if that is unknown.",
         cloud.token_expires.map(|at| (vec![], unix(at))),
     );
     let counters = cloud.counters;
@@ -141,7 +142,7 @@ fn management(all: &mut Families, calls: &CallCounts) {
         |label| move |(value, times): (&str, u64)| (vec![(label, value.to_owned())], count(times));
     all.counter(
         "harmony_management_refusals_total",
-        "Calls of the Management API that were turned away, by reason.",
+        "Calls of the Management API that were rejected, by reason.",
         calls.refusals().map(sample("reason")),
     );
     all.counter(

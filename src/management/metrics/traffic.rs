@@ -31,7 +31,7 @@ pub(super) fn requests(all: &mut Families, live: &Live) {
     );
     all.histogram(
         "harmony_http_request_duration_seconds",
-        "From a request's head to its response's end, without upgraded connections.",
+        "Time from a request's head to the end of its response, without upgraded connections.",
         pipelines
             .iter()
             .map(|one| (vec![label(&one.name)], one.duration())),
@@ -39,7 +39,7 @@ pub(super) fn requests(all: &mut Families, live: &Live) {
     let networks = live.metrics().networks();
     all.gauge(
         "harmony_connections_open",
-        "Connections of clients that are open, by network.",
+        "Open client connections, by network.",
         networks.iter().map(|one| {
             let open = one.open.load(Ordering::Relaxed);
             (vec![("network", one.name.to_string())], size(open))
@@ -47,7 +47,7 @@ pub(super) fn requests(all: &mut Families, live: &Live) {
     );
     all.counter(
         "harmony_connections_closed_total",
-        "Connections of clients that were closed for the sake of a limit, by network and reason.",
+        "Client connections that were closed because of a limit, by network and reason.",
         networks.iter().flat_map(|one| {
             let reasons = one.closed().into_iter();
             reasons.map(|(reason, times)| {
@@ -62,7 +62,7 @@ pub(super) fn requests(all: &mut Families, live: &Live) {
     let in_flight = live.metrics().in_flight().load(Ordering::Relaxed);
     all.gauge(
         "harmony_http_requests_in_flight",
-        "Requests that are being served.",
+        "Requests in progress.",
         [(vec![], size(in_flight))],
     );
 }
@@ -91,7 +91,7 @@ pub(super) fn upstreams(all: &mut Families, live: &Live) {
         |backend: &str, one: &UpstreamStatus| vec![label(backend), ("upstream", one.url.clone())];
     all.gauge(
         "harmony_upstream_addresses",
-        "Addresses that an upstream's name has; 0: it was never resolved.",
+        "Addresses of an upstream's name; 0: it was never resolved.",
         upstreams().map(|(name, one)| (labels(name, one), size(one.addresses.len()))),
     );
     all.gauge(
@@ -107,12 +107,12 @@ pub(super) fn upstreams(all: &mut Families, live: &Live) {
     );
     all.gauge(
         "harmony_upstream_requests_in_flight",
-        "Requests that are at an upstream.",
+        "Requests in progress at an upstream.",
         upstreams().map(|(name, one)| (labels(name, one), size(one.health.in_flight))),
     );
     all.counter(
         "harmony_upstream_requests_total",
-        "Attempts that were sent to an upstream.",
+        "Attempts sent to an upstream.",
         upstreams().map(|(name, one)| (labels(name, one), count(one.health.requests))),
     );
 }
@@ -140,12 +140,12 @@ pub(super) fn key_sets(all: &mut Families, sets: &[KeySetStatus]) {
     };
     all.gauge(
         "harmony_jwks_age_seconds",
-        "Since the keys that serve were fetched.",
+        "Seconds since the keys in use were fetched.",
         of_sets(&|set| set.age.map(|age| age.as_secs_f64())),
     );
     all.gauge(
         "harmony_jwks_keys",
-        "Keys that serve; 0: no token of this issuer can be verified.",
+        "Keys in use; 0: no token of this issuer can be verified.",
         of_sets(&|set| Some(size(set.keys))),
     );
     all.counter(
@@ -179,12 +179,12 @@ pub(super) fn credentials(all: &mut Families, live: &Live) {
     let entries = count(tokens.entries);
     all.gauge(
         "harmony_token_cache_entries",
-        "Verified tokens that are remembered.",
+        "Verified tokens in the cache.",
         [(vec![], entries)],
     );
     all.gauge(
         "harmony_token_cache_bytes",
-        "What they take, about.",
+        "Approximate size of the cache of verified tokens.",
         [(vec![], count(tokens.bytes))],
     );
     let passwords = live.passwords();

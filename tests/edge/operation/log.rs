@@ -37,7 +37,7 @@ fn a_directory_that_is_gone_sends_the_log_to_standard_error() {
     fs::remove_dir_all(edge.directory().join("logs")).unwrap();
     edge.signal(Signal::SIGUSR1);
     eventually("a word on standard error", END, || {
-        edge.log().contains("the log file cannot be opened anew").then_some(())
+        edge.log().contains("the log file cannot be reopened").then_some(())
     });
     assert_eq!(edge.get("/echo/after").send().status, 200);
     eventually("the log on standard error", END, || {
