@@ -1,8 +1,8 @@
-//! What the clients of one network are held to: how fast a body comes at least, and how much one
-//! address may have at a time.
+//! The limits of each client of one network: the minimum rate of a body, and how many connections or
+//! requests one address may have at a time.
 //!
-//! The guard of the listeners counts connections by address. Behind a trusted proxy that would hit
-//! everybody at once, so there the requests in progress are counted, by the client's address.
+//! Connections are counted by address. Behind a trusted proxy that would hit everybody at once, so
+//! there the requests in progress are counted, by the client's address.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;

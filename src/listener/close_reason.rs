@@ -1,64 +1,80 @@
-//! The reasons for which a connection is ended by somebody else than who serves it.
+//! Why a connection was closed by somebody else than whoever serves it.
 
-/// Why a connection was ended from outside of its own doing.
+/// Why a connection was closed before its client or its requests ended it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Cut {
+pub enum CloseReason {
     /// The head did not arrive whole in time.
     HeadTimeout = 1,
-    /// It was kept, and nothing came any more.
-    Idle,
+    /// It was kept alive, and no further request came.
+    IdleTimeout,
     /// The listener was full, and it had not sent a whole head.
-    Crowded,
-    /// The listener was full of connections that had; it was the one that had been idle for
-    /// longest.
-    CrowdedIdle,
+    Evicted,
+    /// The listener was full of connections that had sent one; it had been idle for longest.
+    EvictedIdle,
     /// It reset streams as fast as it opened them.
-    Resets,
+    ResetFlood,
     /// The client left in the middle of a head.
-    Gone,
+    ClientGone,
     /// It took nothing of what was written to it.
     WriteTimeout,
     /// The listener was full, and it was slow with the body of its request.
-    CrowdedBody,
+    EvictedSlowBody,
     /// The TLS handshake was not over in time.
     HandshakeTimeout,
-    /// What it sent as HTTP/2 ended the connection: an error that h2 reports for all of its
-    /// streams, or too many malformed ones.
+    /// An HTTP/2 error that ends all streams, or too many malformed streams.
     Http2Error,
 }
 
-impl Cut {
+impl CloseReason {
+    /// By their discriminants, from 1.
+    const ALL: [Self; 10] = [
+        Self::HeadTimeout,
+        Self::IdleTimeout,
+        Self::Evicted,
+        Self::EvictedIdle,
+        Self::ResetFlood,
+        Self::ClientGone,
+        Self::WriteTimeout,
+        Self::EvictedSlowBody,
+        Self::HandshakeTimeout,
+        Self::Http2Error,
+    ];
+
     /// Stable label for metrics.
     pub fn label(self) -> &'static str {
         match self {
             Self::HeadTimeout => "head_timeout",
-            Self::Idle => "idle",
-            Self::Crowded => "crowded",
-            Self::CrowdedIdle => "crowded_idle",
-            Self::Resets => "resets",
-            Self::Gone => "gone",
+            Self::IdleTimeout => "idle",
+            Self::Evicted => "crowded",
+            Self::EvictedIdle => "crowded_idle",
+            Self::ResetFlood => "resets",
+            Self::ClientGone => "gone",
             Self::WriteTimeout => "write_timeout",
-            Self::CrowdedBody => "crowded_body",
+            Self::EvictedSlowBody => "crowded_body",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::Http2Error => "http2_error",
         }
     }
 
-    pub(super) fn of(value: u8) -> Option<Self> {
-        [
-            Self::HeadTimeout,
-            Self::Idle,
-            Self::Crowded,
-            Self::CrowdedIdle,
-            Self::Resets,
-            Self::Gone,
-            Self::WriteTimeout,
-            Self::CrowdedBody,
-            Self::HandshakeTimeout,
-            Self::Http2Error,
-        ]
-        .into_iter()
-        .find(|cut| *cut as u8 == value)
+    /// The reason with this discriminant; `None` for 0.
+    pub(super) fn from_u8(value: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(value).checked_sub(1)?).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_is_found_by_its_discriminant() {
+        for reason in CloseReason::ALL {
+            assert_eq!(CloseReason::from_u8(reason as u8), Some(reason));
+        }
+        assert_eq!(
+            (CloseReason::from_u8(0), CloseReason::from_u8(11)),
+            (None, None)
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! What a connection brings along for its requests: how far it has come, what its client is held
-//! to, and the client's certificate.
+//! A client connection, as its requests see it: its state, the limits of its network, the client's
+//! certificate.
 
 use std::any::Any;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
@@ -8,28 +8,31 @@ use std::time::Duration;
 
 use pingora::protocols::Digest;
 
-use super::backlog::Backlog;
 use super::client_limits::ClientLimits;
-use super::state::{Clock, Progress};
+use super::clock::Clock;
+use super::state::ConnectionState;
+use super::unread_bodies::UnreadBodies;
 use crate::auth::ClientCertificate;
 
-/// Requests of one connection that upstreams may be at. The streams of HTTP/2 are as many at most;
-/// one that is reset is none any more, but what the upstream does for it may go on.
+/// Requests of one connection that upstreams may be working on. HTTP/2 allows as many streams; a
+/// stream that is reset does not count for it, but its upstream may go on.
 const MAX_RUNNING: usize = 100;
-/// A request that its client gave up is reckoned to run no longer.
+/// An abandoned request is assumed to run no longer.
 const MAX_RUN: Duration = Duration::from_secs(60);
 
 /// A connection from a client.
 #[derive(Debug)]
 pub struct Connection {
-    progress: Progress,
+    state: ConnectionState,
     limits: Arc<ClientLimits>,
-    certificate: OnceLock<ClientCertificate>,
-    backlog: Backlog,
-    /// By the guard's clock in milliseconds, until when upstreams may be at requests that were
-    /// given up, and how many these are.
-    given_up: Mutex<Vec<u64>>,
-    given_up_count: AtomicUsize,
+    client_certificate: OnceLock<ClientCertificate>,
+    /// Open connections of the client's address; unset: it counts for none.
+    of_address: OnceLock<Arc<AtomicUsize>>,
+    unread_bodies: UnreadBodies,
+    /// Until when upstreams may be working on abandoned requests, by the clock in milliseconds, and
+    /// how many these are.
+    abandoned: Mutex<Vec<u64>>,
+    abandoned_count: AtomicUsize,
     /// 0, or the status that the last head was answered with before it became a request.
     refused: AtomicU16,
     /// What the proxy keeps with the connection, of a type that is not known here.
@@ -38,96 +41,118 @@ pub struct Connection {
 
 /// While this lives, a stream of an HTTP/2 connection is being served.
 #[derive(Debug)]
-pub struct Served(Arc<Connection>);
+pub struct ActiveStream(Arc<Connection>);
 
 /// While this lives, the body of a request that is being served has stalled.
 #[derive(Debug)]
-pub struct Stalled(Arc<Connection>);
+pub struct StalledBody(Arc<Connection>);
 
 impl Connection {
     /// One that was accepted just now.
     pub fn new(clock: Arc<Clock>, limits: Arc<ClientLimits>) -> Self {
         Self {
-            progress: Progress::new(clock),
+            state: ConnectionState::new(clock),
             limits,
-            certificate: OnceLock::new(),
-            backlog: Backlog::default(),
-            given_up: Mutex::default(),
-            given_up_count: AtomicUsize::new(0),
+            client_certificate: OnceLock::new(),
+            of_address: OnceLock::new(),
+            unread_bodies: UnreadBodies::default(),
+            abandoned: Mutex::default(),
+            abandoned_count: AtomicUsize::new(0),
             refused: AtomicU16::new(0),
             extension: OnceLock::new(),
         }
     }
 
-    /// What its client is held to.
+    /// The limits of each client of its network.
     pub fn limits(&self) -> &Arc<ClientLimits> {
         &self.limits
     }
 
-    /// HTTP/2: the bodies that may lie unread.
-    pub fn backlog(&self) -> &Backlog {
-        &self.backlog
+    /// HTTP/2: the request bodies that are not being read.
+    pub fn unread_bodies(&self) -> &UnreadBodies {
+        &self.unread_bodies
     }
 
-    /// The client gave a request up that an upstream is at, which may take as long as this.
-    pub fn gives_up(&self, at_most: Duration) {
+    /// The client abandoned a request that an upstream is working on, for as long as this at most.
+    pub fn request_abandoned(&self, at_most: Duration) {
         let at_most = u64::try_from(at_most.min(MAX_RUN).as_millis()).unwrap_or(u64::MAX);
-        let now = self.progress.now();
-        let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
-        given_up.retain(|until| *until > now);
-        given_up.push(now.saturating_add(at_most));
-        self.given_up_count.store(given_up.len(), Ordering::Relaxed);
+        let now = self.state.now();
+        let mut abandoned = self
+            .abandoned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        abandoned.retain(|until| *until > now);
+        abandoned.push(now.saturating_add(at_most));
+        self.abandoned_count
+            .store(abandoned.len(), Ordering::Relaxed);
     }
 
-    /// HTTP/2: whether upstreams are at as many of its requests as they may be, those included that
-    /// the client gave up.
-    pub fn is_overrun(&self) -> bool {
-        if self.given_up_count.load(Ordering::Relaxed) == 0 {
+    /// HTTP/2: whether upstreams are working on too many of its requests, abandoned ones included.
+    pub fn has_too_many_abandoned(&self) -> bool {
+        if self.abandoned_count.load(Ordering::Relaxed) == 0 {
             return false;
         }
-        let now = self.progress.now();
-        let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
-        given_up.retain(|until| *until > now);
-        self.given_up_count.store(given_up.len(), Ordering::Relaxed);
-        given_up.len() + self.progress.streams() > MAX_RUNNING
+        let now = self.state.now();
+        let mut abandoned = self
+            .abandoned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        abandoned.retain(|until| *until > now);
+        self.abandoned_count
+            .store(abandoned.len(), Ordering::Relaxed);
+        abandoned.len() + self.state.streams() > MAX_RUNNING
     }
 
-    /// How far it has come.
-    pub fn progress(&self) -> &Progress {
-        &self.progress
+    /// How far it has come with its requests.
+    pub fn state(&self) -> &ConnectionState {
+        &self.state
+    }
+
+    /// Counts it among the open connections of its client's address.
+    pub(super) fn count_for_address(&self, open: Arc<AtomicUsize>) {
+        open.fetch_add(1, Ordering::Relaxed);
+        // It is admitted once.
+        let _ = self.of_address.set(open);
+    }
+
+    /// And no longer.
+    pub(super) fn release_address(&self) {
+        if let Some(open) = self.of_address.get() {
+            open.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Takes note that a head was answered with this status before it became a request.
-    pub fn is_refused(&self, status: u16) {
+    pub(super) fn set_refused(&self, status: u16) {
         self.refused.store(status, Ordering::Relaxed);
     }
 
     /// The status that the last head was answered with, if it did not become a request.
-    pub fn refused(&self) -> Option<u16> {
+    pub(super) fn refused(&self) -> Option<u16> {
         Some(self.refused.load(Ordering::Relaxed)).filter(|status| *status > 0)
     }
 
-    /// Begins to serve a stream.
-    pub fn serve_stream(self: &Arc<Self>) -> Served {
-        self.progress.serve_stream();
-        Served(self.clone())
+    /// HTTP/2: begins to serve a stream.
+    pub fn begin_stream(self: &Arc<Self>) -> ActiveStream {
+        self.state.begin_stream();
+        ActiveStream(self.clone())
     }
 
     /// The body of a request that is being served has stalled.
-    pub fn stalled(self: &Arc<Self>) -> Stalled {
-        self.progress.body_stalls(true);
-        Stalled(self.clone())
+    pub fn stalled(self: &Arc<Self>) -> StalledBody {
+        self.state.body_stalled(true);
+        StalledBody(self.clone())
     }
 
     /// Takes note of the certificate, once the handshake has verified it.
-    pub fn verified(&self, certificate: ClientCertificate) {
+    pub(super) fn set_client_certificate(&self, certificate: ClientCertificate) {
         // There is one handshake.
-        let _ = self.certificate.set(certificate);
+        let _ = self.client_certificate.set(certificate);
     }
 
     /// The certificate; `None`: the client showed none.
-    pub fn certificate(&self) -> Option<&ClientCertificate> {
-        self.certificate.get()
+    pub fn client_certificate(&self) -> Option<&ClientCertificate> {
+        self.client_certificate.get()
     }
 
     /// What the proxy keeps with the connection; `None`: nothing yet. There is room for one value,
@@ -142,8 +167,8 @@ impl Connection {
         self.extension.get_or_init(made).downcast_ref()
     }
 
-    /// The one that a request came on, where the server has put it: in the place that Pingora has
-    /// for what a connection brings along.
+    /// The connection of a request, from the place that Pingora has for what a proxy in front said
+    /// of a connection.
     pub fn of(digest: Option<&Digest>) -> Option<&Arc<Self>> {
         digest?
             .proxy_digest
@@ -154,15 +179,15 @@ impl Connection {
     }
 }
 
-impl Drop for Stalled {
+impl Drop for StalledBody {
     fn drop(&mut self) {
-        self.0.progress.body_stalls(false);
+        self.0.state.body_stalled(false);
     }
 }
 
-impl Drop for Served {
+impl Drop for ActiveStream {
     fn drop(&mut self) {
-        self.0.progress.end_stream();
+        self.0.state.end_stream();
     }
 }
 
@@ -171,27 +196,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_given_up_counts_for_as_long_as_it_may_run() {
+    fn an_abandoned_request_counts_for_as_long_as_it_may_run() {
         let clock = Arc::<Clock>::default();
         let connection = Arc::new(Connection::new(
             clock.clone(),
             Arc::new(ClientLimits::new(0, 0)),
         ));
-        let served: Vec<_> = (0..60).map(|_| connection.serve_stream()).collect();
+        let served: Vec<_> = (0..60).map(|_| connection.begin_stream()).collect();
         for _ in 0..40 {
-            connection.gives_up(Duration::from_secs(30));
+            connection.request_abandoned(Duration::from_secs(30));
         }
-        assert!(!connection.is_overrun(), "as many as streams may be");
-        let one_more = connection.serve_stream();
-        assert!(connection.is_overrun());
+        assert!(
+            !connection.has_too_many_abandoned(),
+            "as many as streams may be"
+        );
+        let one_more = connection.begin_stream();
+        assert!(connection.has_too_many_abandoned());
         drop(one_more);
-        connection.gives_up(Duration::from_secs(600));
-        assert!(connection.is_overrun());
+        connection.request_abandoned(Duration::from_secs(600));
+        assert!(connection.has_too_many_abandoned());
         clock.advance(Duration::from_secs(30));
-        assert!(!connection.is_overrun());
+        assert!(!connection.has_too_many_abandoned());
         drop(served);
         clock.advance(Duration::from_secs(30));
-        assert!(!connection.is_overrun());
-        assert_eq!(connection.given_up.lock().unwrap().len(), 0);
+        assert!(!connection.has_too_many_abandoned());
+        assert_eq!(connection.abandoned.lock().unwrap().len(), 0);
     }
 }

@@ -1,11 +1,11 @@
-//! What a client is told whose head nobody could serve: it came too slowly, or cannot be read. As
-//! every other refusal, without a word on the software.
+//! The response to a head that is never served: it came too slowly, or is malformed. Like every other
+//! refusal, it does not name the software.
 
 use http::StatusCode;
 use pingora::protocols::http::date::get_cached_date;
 
-/// An answer behind which the connection is closed.
-pub fn answer(status: u16) -> Vec<u8> {
+/// A response after which the connection is closed.
+pub fn error_response(status: u16) -> Vec<u8> {
     let message = match status {
         405 => "the method is not served here",
         408 => "the head did not arrive within 10 seconds",
@@ -31,9 +31,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_as_long_as_it_says_and_names_nobody() {
+    fn its_length_is_right_and_it_does_not_name_the_software() {
         for status in [400, 405, 408, 431] {
-            let text = String::from_utf8(answer(status)).unwrap();
+            let text = String::from_utf8(error_response(status)).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
             assert!(

@@ -1,4 +1,4 @@
-//! The application behind the gates: a connection from accept to the requests that it carries.
+//! The application behind the limiters: a connection from its accept to its requests.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -16,40 +16,40 @@ use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{GetProxyDigest, GetSocketDigest, IO, Stream};
 use pingora::server::ShutdownWatch;
 
-use super::close_reason::Cut;
+use super::close_reason::CloseReason;
 use super::connection::Connection;
 use super::limiter::Admission;
-use super::limiters::Gates;
+use super::limiters::ConnectionLimiters;
 use super::malformed::UNREADABLE;
-use super::refusals::Refusals;
-use super::state::{Phase, Progress};
-use super::stream::Watched;
+use super::refusals::RefusalLog;
+use super::state::{ConnectionState, Phase};
+use super::stream::GuardedStream;
 use super::{http2, tls};
 use crate::gateway::{Listener, Live};
 
-/// What a request has to end in once its client is found not to read, record and all.
-const LAST_MOMENT: Duration = Duration::from_secs(1);
+/// How long a request has to end, its access record included, once its connection is closed for it.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
-/// What Pingora holds idle connections to, in seconds, where it awaits a head itself.
+/// The keep-alive time-out that Pingora has for a head that it waits for itself, in seconds.
 const KEEP_ALIVE: u64 = 60;
 
-/// An application behind gates, and behind TLS where the gateway says so.
-pub struct Guarded<A> {
+/// An application behind connection limits, and behind TLS where the gateway says so.
+pub struct GuardedApp<A> {
     app: Arc<A>,
     live: Arc<Live>,
-    gates: Arc<Gates>,
+    limiters: Arc<ConnectionLimiters>,
     /// Whether any listener speaks TLS; fixed for the life of the process.
     any_tls: bool,
 }
 
-impl<A> Guarded<A> {
-    /// Serves what comes through these gates with `app`.
-    pub fn new(app: A, live: Arc<Live>, gates: Arc<Gates>) -> Self {
+impl<A> GuardedApp<A> {
+    /// Serves with `app` what these limiters admit.
+    pub fn new(app: A, live: Arc<Live>, limiters: Arc<ConnectionLimiters>) -> Self {
         Self {
             app: Arc::new(app),
             any_tls: live.config().networks.iter().any(|it| it.tls.is_some()),
             live,
-            gates,
+            limiters,
         }
     }
 
@@ -70,7 +70,7 @@ impl<A> Guarded<A> {
     }
 }
 
-impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
+impl<A: HttpServerApp + Send + Sync + 'static> GuardedApp<A> {
     /// Serves a connection to its end.
     async fn connection(
         &self,
@@ -80,8 +80,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
         shutdown: ShutdownWatch,
     ) {
         let digest = socket.get_socket_digest();
-        let progress = connection.progress();
-        let refusals = Refusals {
+        let state = connection.state();
+        let refusals = RefusalLog {
             live: &self.live,
             network: admission.network(),
             peer: digest
@@ -89,12 +89,15 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
                 .and_then(|digest| digest.peer_addr()?.as_inet().copied()),
         };
         let serving = self.serve(socket, &connection, &refusals, &shutdown);
-        unless_cut(progress, serving).await;
-        if let Some(cut) = progress.was_cut().filter(|cut| *cut != Cut::Gone) {
+        until_closed(state, serving).await;
+        if let Some(reason) = state
+            .close_reason()
+            .filter(|reason| *reason != CloseReason::ClientGone)
+        {
             let peer = digest.as_ref().and_then(|digest| digest.peer_addr());
             let peer = peer.map(ToString::to_string).unwrap_or_default();
-            let (network, cut) = (admission.network(), cut.label());
-            log::debug!("network {network}: connection of {peer} closed: {cut}");
+            let (network, reason) = (admission.network(), reason.label());
+            log::debug!("network {network}: connection of {peer} closed: {reason}");
         }
     }
 
@@ -102,41 +105,38 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
         &self,
         mut socket: Box<Socket>,
         connection: &Arc<Connection>,
-        refusals: &Refusals<'_>,
+        refusals: &RefusalLog<'_>,
         shutdown: &ShutdownWatch,
     ) -> Option<()> {
-        // The place that Pingora has for what a connection brings along; no proxy is involved.
+        // For `Connection::of`. No proxy in front is involved.
         let head = Box::new(ResponseHeader::build(200, Some(0)).ok()?);
-        let brought = Box::new(connection.clone());
-        socket.set_proxy_digest(ProxyDigest::new(head, Some(brought)));
+        socket.set_proxy_digest(ProxyDigest::new(head, Some(Box::new(connection.clone()))));
         match self.listener(&socket) {
             None => {
-                let stream = Watched::new(*socket, connection.clone());
-                let stream = Box::new(stream);
+                let stream = Box::new(GuardedStream::new(*socket, connection.clone()));
                 self.requests(stream, connection, refusals, shutdown).await
             }
             Some(listener) => {
-                connection.progress().handshakes();
-                // In a box of its own: most connections are long past it.
+                connection.state().begin_handshake();
+                // Boxed: most connections are long past it.
                 let stream = Box::pin(tls::handshake(*socket, listener, connection)).await?;
-                connection.progress().shook_hands();
-                let stream = Watched::new(stream, connection.clone());
-                let stream = Box::new(stream);
+                connection.state().end_handshake();
+                let stream = Box::new(GuardedStream::new(stream, connection.clone()));
                 self.requests(stream, connection, refusals, shutdown).await
             }
         }
     }
 
-    /// Serves one request after the other. As Pingora would, but each head is awaited here, where
-    /// it costs neither the memory of a request nor a timer.
+    /// Serves one request after the other, as Pingora would. But each head is awaited here, where that
+    /// takes neither the memory of a request nor a timer.
     async fn requests<S: IO + 'static>(
         &self,
-        mut stream: Box<Watched<S>>,
+        mut stream: Box<GuardedStream<S>>,
         connection: &Arc<Connection>,
-        refusals: &Refusals<'_>,
+        refusals: &RefusalLog<'_>,
         shutdown: &ShutdownWatch,
     ) -> Option<()> {
-        let Some(mut begun) = stream.first_head().await.ok()? else {
+        let Some(mut received) = stream.first_head().await.ok()? else {
             Box::pin(http2::serve(
                 &self.app, stream, connection, refusals, shutdown,
             ))
@@ -145,10 +145,10 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
         };
         let mut settings = None;
         loop {
-            let head = match begun {
+            let head = match received {
                 Ok(head) => head,
                 Err(malformed) => {
-                    refusals.malformed(malformed, &stream.front);
+                    refusals.malformed(malformed, &stream.read_ahead);
                     Box::pin(stream.refuse(malformed)).await;
                     return None;
                 }
@@ -159,18 +159,18 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
                 }
                 return None;
             };
-            let (next, again) = reused.consume();
-            (stream, settings) = (next.into_any().downcast().ok()?, again);
-            connection.progress().awaits_request();
+            let (reused, kept) = reused.consume();
+            (stream, settings) = (reused.into_any().downcast().ok()?, kept);
+            connection.state().request_complete();
             if !stream.is_between_requests() {
                 return None;
             }
-            begun = stream.next_head().await.ok()?;
+            received = stream.next_head().await.ok()?;
         }
     }
 
-    /// Serves one request, whose head this is, with what has come of its body. No `async fn`: the session is not
-    /// to take its place in every connection that waits.
+    /// Serves one request. `head` may have the first part of its body behind it. No `async fn`: the
+    /// session must not take up room in every connection that waits.
     fn request<'a>(
         &'a self,
         stream: Stream,
@@ -189,7 +189,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guarded<A> {
 }
 
 #[async_trait]
-impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
+impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for GuardedApp<A> {
     async fn process_new(
         self: &Arc<Self>,
         session: Stream,
@@ -199,15 +199,15 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
             log::error!("a connection that is no socket was closed");
             return None;
         };
-        let gate = self.gates.of(&socket)?;
-        let clients = gate.clients().clone();
-        let connection = Arc::new(Connection::new(self.gates.clock.clone(), clients));
-        let Some(admission) = gate.admit(&connection, self.counted_address(&socket)) else {
-            log::debug!("network {}: full of busy connections", gate.network());
+        let limiter = self.limiters.of(&socket)?;
+        let clients = limiter.clients().clone();
+        let connection = Arc::new(Connection::new(self.limiters.clock.clone(), clients));
+        let Some(admission) = limiter.admit(&connection, self.counted_address(&socket)) else {
+            log::debug!("network {}: full of busy connections", limiter.network());
             return None;
         };
         let (this, shutdown) = (self.clone(), shutdown.clone());
-        // In a task of its own: Pingora's keeps room for a handshake, which is not made there, for
+        // In a task of its own: Pingora's keeps room for a TLS handshake, which it does not make, for
         // as long as the connection lives.
         tokio::spawn(async move {
             this.connection(socket, connection, admission, shutdown)
@@ -221,30 +221,30 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
     }
 }
 
-/// Drops what serves a connection once it is cut, after it had the chance to say a last word. If
-/// the cut is for a request's sake, it has a moment to end the request.
-async fn unless_cut(progress: &Progress, serving: impl Future<Output = Option<()>>) {
+/// Serves a connection until it is closed, after one more poll, in which a last response can be
+/// written. If it is closed for a request's sake, the request has [`CLOSE_GRACE`] to end.
+async fn until_closed(state: &ConnectionState, serving: impl Future<Output = Option<()>>) {
     let mut serving = std::pin::pin!(serving);
     let mut waker: Option<Waker> = None;
-    let mut moment = None;
+    let mut grace = None;
     poll_fn(|context| {
         let known = waker.as_ref();
         if !known.is_some_and(|known| known.will_wake(context.waker())) {
-            progress.wakes(context.waker());
+            state.set_waker(context.waker());
             waker = Some(context.waker().clone());
         }
         let polled = serving.as_mut().poll(context);
-        let cut = progress.was_cut();
+        let reason = state.close_reason();
         // Over HTTP/2, requests have tasks of their own, which end with the connection.
-        let ends_request = match cut {
-            Some(Cut::WriteTimeout) => true,
-            Some(Cut::CrowdedBody) => progress.phase().0 == Phase::Busy,
+        let ends_request = match reason {
+            Some(CloseReason::WriteTimeout) => true,
+            Some(CloseReason::EvictedSlowBody) => state.phase().0 == Phase::Busy,
             _ => false,
         };
-        match (polled, cut) {
+        match (polled, reason) {
             (Poll::Pending, None) => Poll::Pending,
-            (Poll::Pending, Some(_)) if ends_request => moment
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_MOMENT)))
+            (Poll::Pending, Some(_)) if ends_request => grace
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(CLOSE_GRACE)))
                 .as_mut()
                 .poll(context),
             _ => Poll::Ready(()),

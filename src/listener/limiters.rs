@@ -1,5 +1,5 @@
-//! The gates of all listeners: which one a connection comes through, and the sweep that ends what makes
-//! no headway.
+//! The limiters of all listeners: which one a connection belongs to, and the sweep that closes what
+//! makes no progress.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,48 +8,53 @@ use pingora::protocols::GetSocketDigest;
 use pingora::protocols::l4::stream::Stream as Socket;
 
 use super::client_limits::ClientLimits;
-use super::limiter::Gate;
-use super::state::Clock;
+use super::clock::Clock;
+use super::limiter::ConnectionLimiter;
 use crate::config::Network;
 use crate::gateway::Live;
 
-/// How often connections are looked at.
+/// Between two sweeps.
 const TICK: Duration = Duration::from_millis(250);
-/// How often the log hears of a listener that closes connections.
+/// Between two log lines about connections that were closed.
 const REPORT: Duration = Duration::from_secs(10);
 
-/// The gates of all listeners, and the clock that they go by.
-pub struct Gates {
+/// The limiters of all listeners, and the clock of their connections.
+pub struct ConnectionLimiters {
     pub(super) clock: Arc<Clock>,
-    all: Vec<Arc<Gate>>,
+    all: Vec<Arc<ConnectionLimiter>>,
 }
 
-impl Gates {
+impl ConnectionLimiters {
     /// One for each network, with the number of connections that it may have.
     pub fn new(live: &Live, limits: &[usize]) -> Self {
         let config = live.config();
-        let gates = config.networks.iter().zip(limits).map(|(network, limit)| {
+        let limiters = config.networks.iter().zip(limits).map(|(network, limit)| {
             let metrics = live.metrics().network(&network.name);
             let clients =
                 ClientLimits::new(network.min_body_rate, network.max_connections_per_address);
-            Arc::new(Gate::new(network.bind.clone(), *limit, clients, metrics))
+            Arc::new(ConnectionLimiter::new(
+                network.bind.clone(),
+                *limit,
+                clients,
+                metrics,
+            ))
         });
         Self {
             clock: Arc::default(),
-            all: gates.collect(),
+            all: limiters.collect(),
         }
     }
 
-    /// Ends what makes no headway, for as long as the process lives.
+    /// Closes what makes no progress, for as long as the process lives.
     pub async fn run(&self) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let mut reported = (0, self.closed());
         loop {
             tick.tick().await;
-            self.clock.turn();
-            for gate in &self.all {
-                gate.sweep();
+            self.clock.update();
+            for limiter in &self.all {
+                limiter.sweep();
             }
             if u128::from(self.clock.millis().saturating_sub(reported.0)) >= REPORT.as_millis() {
                 let closed = self.closed();
@@ -62,39 +67,45 @@ impl Gates {
     /// A reload may change how many connections there may be, and what clients are held to.
     pub fn set_limits(&self, networks: &[Network], limits: &[usize]) {
         for (network, limit) in networks.iter().zip(limits) {
-            if let Some(gate) = self.of_network(&network.name) {
-                gate.set_limit(*limit);
-                gate.clients()
+            if let Some(limiter) = self.of_network(&network.name) {
+                limiter.set_limit(*limit);
+                limiter
+                    .clients()
                     .set(network.min_body_rate, network.max_connections_per_address);
             }
         }
     }
 
-    fn of_network(&self, name: &str) -> Option<&Arc<Gate>> {
-        self.all.iter().find(|gate| gate.network() == name)
+    fn of_network(&self, name: &str) -> Option<&Arc<ConnectionLimiter>> {
+        self.all.iter().find(|limiter| limiter.network() == name)
     }
 
-    pub(super) fn of(&self, socket: &Socket) -> Option<&Arc<Gate>> {
+    /// The limiter of the listener that accepted this socket.
+    pub(super) fn of(&self, socket: &Socket) -> Option<&Arc<ConnectionLimiter>> {
         let digest = socket.get_socket_digest();
         let local = digest.as_ref().and_then(|digest| digest.local_addr());
         match local.and_then(|local| local.as_inet()) {
             Some(local) => {
-                let mut gates = self.all.iter();
-                let exact = gates.find(|gate| gate.is_bound_to(*local));
-                exact.or_else(|| self.all.iter().find(|gate| gate.is_at_port(local.port())))
+                let mut limiters = self.all.iter();
+                let exact = limiters.find(|limiter| limiter.is_bound_to(*local));
+                exact.or_else(|| {
+                    self.all
+                        .iter()
+                        .find(|limiter| limiter.is_at_port(local.port()))
+                })
             }
             // A Unix socket: only the management network may have one.
-            None => self.all.iter().find(|gate| gate.is_unix()),
+            None => self.all.iter().find(|limiter| limiter.is_unix()),
         }
     }
 
     fn closed(&self) -> Vec<Vec<(&'static str, u64)>> {
-        let closed = self.all.iter().map(|gate| gate.metrics().closed());
+        let closed = self.all.iter().map(|limiter| limiter.metrics().closed());
         closed.collect()
     }
 
     fn report(&self, before: &[Vec<(&'static str, u64)>], after: &[Vec<(&'static str, u64)>]) {
-        for (place, gate) in self.all.iter().enumerate() {
+        for (place, limiter) in self.all.iter().enumerate() {
             let (Some(before), Some(after)) = (before.get(place), after.get(place)) else {
                 continue;
             };
@@ -106,7 +117,7 @@ impl Gates {
             });
             let fresh: Vec<String> = fresh.collect();
             if !fresh.is_empty() {
-                let (network, seconds) = (gate.network(), REPORT.as_secs());
+                let (network, seconds) = (limiter.network(), REPORT.as_secs());
                 log::warn!(
                     "network {network}: connections closed in the last {seconds} s: {}",
                     fresh.join(", ")

@@ -1,17 +1,17 @@
-//! What is wrong with an HTTP/1 request whose bytes are no request, found before Pingora's parser
-//! takes them for one.
+//! What is wrong with a malformed HTTP/1 request. It is found before Pingora's more lenient parser
+//! reads it.
 
 use std::io;
 
 use pingora::Error;
 
-/// The label of a head that is one, but that Pingora does not take, and of CONNECT.
+/// Label of a well-formed head that Pingora does not accept, CONNECT among them.
 pub const UNREADABLE: &str = "unreadable_head";
 
 /// Why such a request is refused. The connection is closed: where the next one begins is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// The request line or a field's line is none, or does not end in CR LF.
+    /// The request line or a field line is malformed, or does not end in CR LF.
     #[error("a line of the head is malformed")]
     Line,
     /// A byte that has to be percent-encoded, such as white space or a control byte.
@@ -20,10 +20,10 @@ pub enum Malformed {
     /// The header block is over its limits.
     #[error("the header is too large")]
     TooLarge,
-    /// Not what RFC 9112 section 7.1 has for a chunk.
+    /// Not a chunk as in RFC 9112 section 7.1.
     #[error("a chunk of the body is malformed")]
     Chunk,
-    /// Not what RFC 9112 section 7.1.2 has behind the last chunk.
+    /// Not a trailer section as in RFC 9112 section 7.1.2.
     #[error("the trailer section is malformed")]
     Trailer,
 }
@@ -64,7 +64,7 @@ mod tests {
     use pingora::ErrorType;
 
     #[test]
-    fn it_is_found_below_what_pingora_puts_around_it() {
+    fn it_is_found_inside_pingoras_errors() {
         let cause = io::Error::from(Malformed::Chunk);
         let read = Error::because(ErrorType::ReadError, "reading body", cause);
         let error = read.more_context("while forwarding").into_down();

@@ -1,16 +1,16 @@
-//! What stands between Pingora's accept and the application: limits on connections that Pingora has
-//! none for, and what an HTTP/1 connection carries that is no request.
+//! Client connections, from accept to a request's bytes: connection limits and time-outs that Pingora
+//! does not have, TLS handshakes, and strict framing of HTTP/1.
 //!
-//! A head has ten seconds however it trickles, an idle connection a minute, a listener a number of
-//! connections. Of a request, the stream sees where it ends and whether its bytes are one; the
-//! application of what it makes of it, and a sweeper ends what makes no headway. A request costs no
-//! timer, no lock and no allocation.
+//! [`GuardedApp`] serves each connection that a limiter admits. Its stream finds where each request
+//! ends and whether its bytes are one, and tracks the [`ConnectionState`]; a sweep closes what makes
+//! no progress. A request takes no timer, no lock and no allocation here.
 
-mod backlog;
 mod client_limits;
+mod clock;
 mod close_reason;
 mod connection;
 mod error_response;
+mod eviction;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod guarded;
@@ -23,21 +23,23 @@ mod refusals;
 mod state;
 mod stream;
 mod tls;
+mod unread_bodies;
 
 use std::time::Duration;
 
-pub use backlog::{Backlog, Hold};
 pub use client_limits::{ClientLimits, InProgress};
-pub use close_reason::Cut;
-pub use connection::{Connection, Served, Stalled};
-pub use error_response::answer;
-pub use guarded::Guarded;
+pub use clock::Clock;
+pub use close_reason::CloseReason;
+pub use connection::{ActiveStream, Connection, StalledBody};
+pub use error_response::error_response;
+pub use guarded::GuardedApp;
 pub use http1::{MAX_FIELDS, MAX_HEAD, first_head};
 pub use http2::options as http2_options;
-pub use limiters::Gates;
+pub use limiters::ConnectionLimiters;
 pub use malformed::{Malformed, UNREADABLE};
 pub use refusals::refused_path;
-pub use state::{Clock, Progress};
+pub use state::ConnectionState;
+pub use unread_bodies::{UnreadBodies, UnreadBody};
 
-/// How long a client may take none of its answer, and send nothing of its body.
+/// How long a client may read nothing of its response, and send nothing of its body.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);

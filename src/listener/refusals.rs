@@ -1,4 +1,4 @@
-//! What is kept of the requests of a connection that were refused before they became any.
+//! Counts, log lines and access records of what was refused before it became a request.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,16 +11,16 @@ use crate::auth::is_tchar;
 use crate::gateway::Live;
 use crate::telemetry::access;
 
-/// Where to count them, and whose they are.
-pub(super) struct Refusals<'a> {
+/// Where they are counted, and which connection they came on.
+pub(super) struct RefusalLog<'a> {
     pub(super) live: &'a Live,
     pub(super) network: &'a str,
     pub(super) peer: Option<SocketAddr>,
 }
 
-impl Refusals<'_> {
-    /// Counts one, among those that belong to no pipeline. What comes to the management network is
-    /// not counted as a request.
+impl RefusalLog<'_> {
+    /// Counts one among the requests without a pipeline. What comes to the management network is not
+    /// counted as a request.
     pub(super) fn count(&self, status: u16, reason: &'static str) {
         self.log(&format_args!("{status} {reason}"));
         let config = self.live.config();
@@ -31,8 +31,8 @@ impl Refusals<'_> {
         }
     }
 
-    /// The same, of an HTTP/1 request of which this is there. What has a request line has a record,
-    /// too.
+    /// The same for an HTTP/1 request that began with these bytes. If it has a request line, it gets
+    /// an access record, too.
     pub(super) fn malformed(&self, malformed: Malformed, head: &[u8]) {
         let (status, reason) = (malformed.status(), malformed.reason());
         self.count(status, reason);
@@ -60,14 +60,14 @@ impl Refusals<'_> {
         });
     }
 
-    /// Scanners come by all the time, so it is nothing that a log at `info` has.
+    /// At `debug`, since scanners come by all the time.
     pub(super) fn log(&self, why: &dyn fmt::Display) {
         let peer = self.peer.map(|peer| peer.to_string()).unwrap_or_default();
         log::debug!("network {}: request of {peer} refused: {why}", self.network);
     }
 }
 
-/// What the request line has for a method, if it could be one, and for a target.
+/// The method of the request line, if it is a token, and the target.
 fn method_and_target(head: &[u8]) -> (Option<&str>, &[u8]) {
     let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let Some(first) = memchr::memchr(b' ', line) else {

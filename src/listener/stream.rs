@@ -1,7 +1,8 @@
-//! A client's stream that takes note of how far its requests have come.
+//! The stream of a client connection: it tracks how far requests have come, and gives out no byte
+//! behind the end of an HTTP/1 request.
 //!
-//! It stands where Pingora expects the stream itself, as one type with it, so that a read costs one
-//! more look at an atomic and no further call through a table.
+//! It takes the place of Pingora's stream as one generic type with it, so that a read costs one more
+//! load of an atomic and no further dynamic call.
 
 use std::io;
 use std::pin::Pin;
@@ -19,114 +20,116 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::close_reason::Cut;
+use super::close_reason::CloseReason;
 use super::connection::Connection;
-use super::error_response::answer;
-use super::http1::Rest;
-use super::http2::Http2;
+use super::error_response::error_response;
+use super::http1::RemainingBody;
+use super::http2::Http2Monitor;
 use super::state::Phase;
 
-/// A stream, watched.
 #[derive(Debug)]
-pub(super) struct Watched<S> {
+pub(super) struct GuardedStream<S> {
     pub(super) stream: S,
     pub(super) connection: Arc<Connection>,
-    /// What was read before it was asked for: the beginning of HTTP/2, or the next request's of
-    /// HTTP/1.
-    pub(super) front: BytesMut,
-    /// HTTP/1: what is still to come of the request at hand.
-    pub(super) rest: Rest,
+    /// What was read ahead: the beginning of HTTP/2, or pipelined bytes of HTTP/1.
+    pub(super) read_ahead: BytesMut,
+    /// HTTP/1: what is still to come of the current request.
+    pub(super) body: RemainingBody,
     /// `None`: HTTP/1.
-    pub(super) http2: Option<Http2>,
-    /// Whether the client was told why no request of its is served.
-    told: bool,
-    /// What waits for the client to take what was written.
-    blocked: Option<Step>,
-    /// HTTP/1: whether something was written that may still be in a buffer.
+    pub(super) http2: Option<Http2Monitor>,
+    /// Whether an error response was written here.
+    error_sent: bool,
+    /// The step of writing that waits for the client.
+    blocked: Option<WriteStep>,
+    /// HTTP/1: whether something written may still be in a buffer.
     unflushed: bool,
 }
 
-/// A step of writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// Into the buffers.
+enum WriteStep {
+    /// Into a buffer.
     Write,
-    /// Out of them.
+    /// Out of it.
     Flush,
 }
 
-impl<S: IO> Watched<S> {
+impl<S: IO> GuardedStream<S> {
     pub(super) fn new(stream: S, connection: Arc<Connection>) -> Self {
-        let http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2)).then(Http2::new);
+        let http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2)).then(Http2Monitor::new);
         Self {
             stream,
             connection,
-            front: BytesMut::new(),
-            rest: Rest::NOTHING,
+            read_ahead: BytesMut::new(),
+            body: RemainingBody::COMPLETE,
             http2,
-            told: false,
+            error_sent: false,
             blocked: None,
             unflushed: false,
         }
     }
 
-    /// Hands out what was read before.
-    fn read_front(&mut self, buf: &mut ReadBuf<'_>) {
-        let length = self.front.len().min(buf.remaining());
-        buf.put_slice(&self.front.split_to(length));
-        if self.front.is_empty() {
-            self.front = BytesMut::new();
+    /// Gives out what was read ahead.
+    fn take_read_ahead(&mut self, buf: &mut ReadBuf<'_>) {
+        let length = self.read_ahead.len().min(buf.remaining());
+        buf.put_slice(&self.read_ahead.split_to(length));
+        if self.read_ahead.is_empty() {
+            self.read_ahead = BytesMut::new();
         }
     }
 
-    /// Nothing more comes, and it was not enough: the end of it, about which no log needs to hear.
-    fn leave(&self) {
-        self.connection.progress().cut(Cut::Gone);
+    /// The client left before its head was whole, which is not logged.
+    fn close_client_gone(&self) {
+        self.connection.state().close(CloseReason::ClientGone);
     }
 
-    /// Takes note of whether the client takes what is written to it, and fails if it has not for
-    /// too long.
+    /// Tracks whether the client reads what is written to it; fails if it has not for too long.
     ///
-    /// Headway is a step that waited and then went on. That something can be written while a flush
-    /// waits is none: it may have gone into a buffer.
-    fn wrote<T>(&mut self, step: Step, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// Progress is a step that waited and then went on. A write while a flush waits is none: it may
+    /// have gone into a buffer.
+    fn track_write<T>(
+        &mut self,
+        step: WriteStep,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         match &polled {
             Poll::Pending => {
-                let progress = self.connection.progress();
-                if progress.was_cut() == Some(Cut::WriteTimeout) {
+                let state = self.connection.state();
+                if state.close_reason() == Some(CloseReason::WriteTimeout) {
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
                 self.blocked = Some(step);
-                progress.write_waits();
+                state.write_blocked();
             }
             Poll::Ready(_) if self.blocked == Some(step) => {
                 self.blocked = None;
-                self.connection.progress().write_goes_on();
+                self.connection.state().write_resumed();
             }
             Poll::Ready(_) => {}
         }
         polled
     }
 
-    /// The last word to a client that has begun a head and was cut for not ending it.
-    fn tell(&mut self, context: &mut Context<'_>) {
-        let progress = self.connection.progress();
-        let heard = matches!(progress.phase().0, Phase::FirstHead | Phase::NextHead);
-        if self.told || self.http2.is_some() || !heard {
+    /// Answers 408 to a client that began a head and did not end it in time.
+    fn send_timeout_response(&mut self, context: &mut Context<'_>) {
+        let state = self.connection.state();
+        let has_begun = matches!(state.phase().0, Phase::FirstHead | Phase::NextHead);
+        if self.error_sent || self.http2.is_some() || !has_begun {
             return;
         }
-        self.told = true;
+        self.error_sent = true;
         // One try: there is room for it, unless the client does not read either.
-        if let Poll::Ready(Ok(_)) = Pin::new(&mut self.stream).poll_write(context, &answer(408)) {
+        if let Poll::Ready(Ok(_)) =
+            Pin::new(&mut self.stream).poll_write(context, &error_response(408))
+        {
             let _ = Pin::new(&mut self.stream).poll_flush(context);
         }
     }
 }
 
-impl<S: IO> Watched<S> {
-    /// Reads what comes, whatever it is. A client that leaves in the middle of a head, or before
-    /// it, has nothing to be answered.
-    pub(super) fn poll_raw(
+impl<S: IO> GuardedStream<S> {
+    /// Reads from the socket. A client that leaves in the middle of a head, or before it, gets no
+    /// response.
+    pub(super) fn poll_read_socket(
         &mut self,
         context: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
@@ -134,15 +137,15 @@ impl<S: IO> Watched<S> {
         let before = buf.filled().len();
         match Pin::new(&mut self.stream).poll_read(context, buf) {
             Poll::Pending => {
-                if self.connection.progress().was_cut() == Some(Cut::HeadTimeout) {
-                    self.tell(context);
+                if self.connection.state().close_reason() == Some(CloseReason::HeadTimeout) {
+                    self.send_timeout_response(context);
                 }
-                self.wait(context)
+                self.flush_and_wait(context)
             }
             Poll::Ready(Ok(())) if buf.filled().len() > before => Poll::Ready(Ok(())),
             Poll::Ready(result) => {
                 if self.is_at_head() && (buf.remaining() > 0 || result.is_err()) {
-                    self.leave();
+                    self.close_client_gone();
                     return Poll::Pending;
                 }
                 Poll::Ready(result)
@@ -150,8 +153,8 @@ impl<S: IO> Watched<S> {
         }
     }
 
-    /// Nothing comes from the client: it may be waiting for what is still in a buffer.
-    fn wait(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Nothing arrives from the client: it may be waiting for what is still in a buffer.
+    fn flush_and_wait(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.unflushed {
             let _ = Pin::new(self).poll_flush(context);
         }
@@ -164,13 +167,13 @@ impl<S: IO> Watched<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        if self.front.is_empty() {
-            ready!(self.poll_raw(context, buf))?;
+        if self.read_ahead.is_empty() {
+            ready!(self.poll_read_socket(context, buf))?;
             if buf.filled().len() > before {
-                self.connection.progress().bytes_arrived(false);
+                self.connection.state().bytes_arrived(false);
             }
         } else {
-            self.read_front(buf);
+            self.take_read_ahead(buf);
         }
         if let Some(http2) = &mut self.http2 {
             http2.read(&buf.filled()[before..], &self.connection);
@@ -178,35 +181,35 @@ impl<S: IO> Watched<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads on in the request at hand, and not beyond its end.
+    /// Reads the current request, and not beyond its end.
     fn poll_request(
         &mut self,
         context: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.rest.is_nothing() && self.connection.progress().has_switched() {
-            if self.front.is_empty() {
-                return self.poll_raw(context, buf);
+        if self.body.is_complete() && self.connection.state().has_switched_protocols() {
+            if self.read_ahead.is_empty() {
+                return self.poll_read_socket(context, buf);
             }
-            self.read_front(buf);
+            self.take_read_ahead(buf);
             return Poll::Ready(Ok(()));
         }
-        if !self.front.is_empty() {
-            // The next request waits for its turn: there is nothing that could wake who asks.
-            return self.wait(context);
+        if !self.read_ahead.is_empty() {
+            // The next request waits for its turn: nothing needs to wake the reader.
+            return self.flush_and_wait(context);
         }
         let before = buf.filled().len();
-        ready!(self.poll_raw(context, buf))?;
-        let came = &buf.filled()[before..];
-        match self.rest.take(came) {
-            Ok(taken) if taken == came.len() => Poll::Ready(Ok(())),
+        ready!(self.poll_read_socket(context, buf))?;
+        let read = &buf.filled()[before..];
+        match self.body.take(read) {
+            Ok(taken) if taken == read.len() => Poll::Ready(Ok(())),
             Ok(taken) => {
-                self.front.extend_from_slice(&came[taken..]);
+                self.read_ahead.extend_from_slice(&read[taken..]);
                 buf.set_filled(before + taken);
                 if taken > 0 {
                     Poll::Ready(Ok(()))
                 } else {
-                    self.wait(context)
+                    self.flush_and_wait(context)
                 }
             }
             Err(malformed) => {
@@ -216,31 +219,34 @@ impl<S: IO> Watched<S> {
         }
     }
 
-    /// What Pingora says by itself before anybody was asked, of a head that it cannot read or of
-    /// CONNECT: in our own words, and without its name.
-    fn poll_own(&mut self, context: &mut Context<'_>, said: &[u8]) -> Poll<io::Result<usize>> {
-        if !self.told {
-            let status = if said.get(9..12) == Some(b"405") {
+    /// Pingora writes a response of its own before a request is served: to a head that it cannot
+    /// parse, or to CONNECT. It is replaced by ours, which does not name the software.
+    fn poll_replace_error(
+        &mut self,
+        context: &mut Context<'_>,
+        written: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if !self.error_sent {
+            let status = if written.get(9..12) == Some(b"405") {
                 405
             } else {
                 400
             };
-            let own = answer(status);
             // There is room for it, unless the client has never read.
-            ready!(Pin::new(&mut self.stream).poll_write(context, &own))?;
-            self.told = true;
-            self.connection.is_refused(status);
+            ready!(Pin::new(&mut self.stream).poll_write(context, &error_response(status)))?;
+            self.error_sent = true;
+            self.connection.set_refused(status);
         }
-        Poll::Ready(Ok(said.len()))
+        Poll::Ready(Ok(written.len()))
     }
 
     fn is_at_head(&self) -> bool {
-        let phase = self.connection.progress().phase().0;
-        matches!(phase, Phase::Silent | Phase::FirstHead | Phase::NextHead)
+        let phase = self.connection.state().phase().0;
+        matches!(phase, Phase::Accepted | Phase::FirstHead | Phase::NextHead)
     }
 }
 
-impl<S: IO> AsyncRead for Watched<S> {
+impl<S: IO> AsyncRead for GuardedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -253,29 +259,29 @@ impl<S: IO> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: IO> AsyncWrite for Watched<S> {
+impl<S: IO> AsyncWrite for GuardedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         if self.http2.is_none() && self.is_at_head() {
-            return self.poll_own(context, bytes);
+            return self.poll_replace_error(context, bytes);
         }
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.unflushed |= self.http2.is_none();
-        self.wrote(Step::Write, polled)
+        self.track_write(WriteStep::Write, polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_flush(context);
         self.unflushed &= polled.is_pending();
-        self.wrote(Step::Flush, polled)
+        self.track_write(WriteStep::Flush, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.wrote(Step::Flush, polled)
+        self.track_write(WriteStep::Flush, polled)
     }
 
     fn poll_write_vectored(
@@ -285,7 +291,7 @@ impl<S: IO> AsyncWrite for Watched<S> {
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
         self.unflushed |= self.http2.is_none();
-        self.wrote(Step::Write, polled)
+        self.track_write(WriteStep::Write, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -294,31 +300,31 @@ impl<S: IO> AsyncWrite for Watched<S> {
 }
 
 #[async_trait]
-impl<S: IO> Peek for Watched<S> {
-    /// Pingora asks whether the connection begins with the preface of HTTP/2, and would wait for as
-    /// many bytes. It has been read by now, or something else.
+impl<S: IO> Peek for GuardedStream<S> {
+    /// Pingora asks for the preface of HTTP/2, and would wait for as many bytes. By now, either it or
+    /// something else has been read.
     async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
-        let have = self.front.len().min(buf.len());
-        buf[..have].copy_from_slice(&self.front[..have]);
+        let have = self.read_ahead.len().min(buf.len());
+        buf[..have].copy_from_slice(&self.read_ahead[..have]);
         buf[have..].fill(0);
         Ok(true)
     }
 }
 
 #[async_trait]
-impl<S: IO> Shutdown for Watched<S> {
+impl<S: IO> Shutdown for GuardedStream<S> {
     async fn shutdown(&mut self) {
         self.stream.shutdown().await;
     }
 }
 
-impl<S: IO> UniqueID for Watched<S> {
+impl<S: IO> UniqueID for GuardedStream<S> {
     fn id(&self) -> UniqueIDType {
         self.stream.id()
     }
 }
 
-impl<S: IO> Ssl for Watched<S> {
+impl<S: IO> Ssl for GuardedStream<S> {
     fn get_ssl(&self) -> Option<&TlsRef> {
         self.stream.get_ssl()
     }
@@ -332,7 +338,7 @@ impl<S: IO> Ssl for Watched<S> {
     }
 }
 
-impl<S: IO> GetTimingDigest for Watched<S> {
+impl<S: IO> GetTimingDigest for GuardedStream<S> {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         self.stream.get_timing_digest()
     }
@@ -346,13 +352,13 @@ impl<S: IO> GetTimingDigest for Watched<S> {
     }
 }
 
-impl<S: IO> GetProxyDigest for Watched<S> {
+impl<S: IO> GetProxyDigest for GuardedStream<S> {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         self.stream.get_proxy_digest()
     }
 }
 
-impl<S: IO> GetSocketDigest for Watched<S> {
+impl<S: IO> GetSocketDigest for GuardedStream<S> {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.stream.get_socket_digest()
     }

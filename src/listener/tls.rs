@@ -1,8 +1,8 @@
 //! The TLS handshake of a new connection.
 //!
-//! Pingora would make the settings of a listener once, when it starts. Here every new connection
-//! takes those of the gateway that serves at that moment, so that certificates change with a reload
-//! like all the rest, and connections that are there already do not notice.
+//! Pingora would build the settings of a listener once, at the start. Here every new connection takes
+//! those of the gateway in service, so that certificates change with a reload, like everything else,
+//! and open connections are not affected.
 
 use std::time::Duration;
 
@@ -12,22 +12,23 @@ use pingora::protocols::tls::TlsStream;
 use pingora::protocols::{GetSocketDigest, Peek, Shutdown, Ssl};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::close_reason::Cut;
+use super::close_reason::CloseReason;
 use super::connection::Connection;
 use crate::auth::ClientCertificate;
 use crate::gateway::{ClientCa, Listener};
 
 /// How long a handshake may take. (Pingora's own limit is a minute.)
-const LIMIT: Duration = Duration::from_secs(10);
-/// How long, and how much, a client may send on that speaks plain HTTP.
-const MOMENT: Duration = Duration::from_secs(1);
-const MOST_PLAIN: u64 = 256 * 1024;
-/// What it is told: as every other refusal.
-const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: 70\r\nConnection: close\r\n\r\n\
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long, and how much, is read from a client that speaks plain HTTP, so that it can read its
+/// response.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+const DRAIN_BYTES: u64 = 256 * 1024;
+/// In the form of every other refusal.
+const PLAIN_HTTP_RESPONSE: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: 70\r\nConnection: close\r\n\r\n\
     {\"error\":\"Bad Request\",\"message\":\"this port speaks TLS: use https://\"}";
 
-/// The stream after its handshake; `None` after telling the log why there is none. Clients can
-/// provoke that at will, so it is no warning.
+/// The stream after its handshake; `None`: it failed, which is logged, but not as a warning, since
+/// clients can provoke it at will.
 pub(super) async fn handshake(
     mut socket: Socket,
     listener: Listener,
@@ -39,9 +40,9 @@ pub(super) async fn handshake(
         peer.map(ToString::to_string).unwrap_or_default()
     };
     let acceptor = Acceptor::from_server_config(listener.server);
-    let shaking = async {
+    let handshake = async {
         let mut first = [0];
-        // An end here is for the handshake to tell.
+        // An error here is reported by the handshake.
         let peeked = socket.try_peek(&mut first).await;
         if peeked.is_ok() && first[0].is_ascii_uppercase() {
             refuse_plain(&mut socket).await;
@@ -49,7 +50,7 @@ pub(super) async fn handshake(
         }
         Some(acceptor.tls_handshake(socket).await)
     };
-    let stream = match tokio::time::timeout(LIMIT, shaking).await {
+    let stream = match tokio::time::timeout(TIMEOUT, handshake).await {
         Ok(Some(Ok(stream))) => stream,
         Ok(None) => {
             log::info!(
@@ -71,33 +72,32 @@ pub(super) async fn handshake(
             return None;
         }
         Err(_) => {
-            // Counted, and logged at `debug`, as every connection that is closed for a limit.
-            connection.progress().cut(Cut::HandshakeTimeout);
+            // Counted, and logged at `debug`, like every connection that is closed for a limit.
+            connection.state().close(CloseReason::HandshakeTimeout);
             return None;
         }
     };
     if let Some(ca) = &listener.client_ca {
-        note_certificate(&stream, ca, connection)?;
+        keep_certificate(&stream, ca, connection)?;
     }
     Some(stream)
 }
 
-/// The last word to a client that speaks plain HTTP. Its request is read on for a moment: closing on
-/// unread bytes would take the answer away.
+/// Answers a client that speaks plain HTTP. Its request is read on for a moment: closing a socket with
+/// unread bytes would reset the connection, and the response would be lost.
 async fn refuse_plain(socket: &mut Socket) {
-    if socket.write_all(PLAIN).await.is_err() || socket.flush().await.is_err() {
+    if socket.write_all(PLAIN_HTTP_RESPONSE).await.is_err() || socket.flush().await.is_err() {
         return;
     }
     Shutdown::shutdown(socket).await;
-    let mut rest = socket.take(MOST_PLAIN);
+    let mut rest = socket.take(DRAIN_BYTES);
     let mut nowhere = tokio::io::sink();
     let reading = tokio::io::copy(&mut rest, &mut nowhere);
-    let _ = tokio::time::timeout(MOMENT, reading).await;
+    let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
 }
 
-/// Keeps the client's certificate for the requests to come; `None`: there is one, and it cannot be
-/// understood.
-fn note_certificate(
+/// Keeps the client's certificate for its requests; `None`: there is one, and it cannot be parsed.
+fn keep_certificate(
     stream: &TlsStream<Socket>,
     ca: &ClientCa,
     connection: &Connection,
@@ -112,6 +112,6 @@ fn note_certificate(
         return None;
     };
     ca.has_verified(&certificate);
-    connection.verified(certificate);
+    connection.set_client_certificate(certificate);
     Some(())
 }

@@ -138,7 +138,7 @@ impl Explanation {
             route: None,
             entries: Vec::new(),
             end: End::Answered {
-                head: head_of(&listener::answer(status)),
+                head: head_of(&listener::error_response(status)),
                 reason: Some(reason),
                 causes: Vec::new(),
             },

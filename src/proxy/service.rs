@@ -159,7 +159,7 @@ fn begin(session: &mut Session, ctx: &mut Context) {
         // One stream may stall while its connection does not.
         session.set_write_timeout(Some(WRITE_TIMEOUT));
     } else if let Some(connection) = Connection::of(session.digest()) {
-        connection.progress().head_is_complete();
+        connection.state().head_complete();
         if let Some(bound) = BoundConnection::of(connection) {
             bound.close_overdue();
         }

@@ -30,11 +30,11 @@ const LINGER: Duration = Duration::from_secs(2);
 const STEP: Duration = Duration::from_millis(20);
 
 /// An HTTP application whose idle connections outlive its listeners.
-pub(super) struct Lingering<A>(pub(super) Arc<A>);
+pub(super) struct GracefulApp<A>(pub(super) Arc<A>);
 
 /// As `async_trait` would write it, but for one thing: an HTTP/1 request, which needs nothing
 /// afterwards, gets the application's own future rather than one around it.
-impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Lingering<A> {
+impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for GracefulApp<A> {
     fn process_new_http<'this, 'watch, 'served>(
         self: &'this Arc<Self>,
         session: ServerSession,
@@ -48,7 +48,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Lingering<A> {
         if !session.is_http2() {
             return self.0.process_new_http(session, shutdown);
         }
-        let stream = Connection::of(session.digest()).map(Connection::serve_stream);
+        let stream = Connection::of(session.digest()).map(Connection::begin_stream);
         Box::pin(async move {
             let _served = stream;
             self.0.process_new_http(session, shutdown).await

@@ -10,9 +10,9 @@ use tokio::sync::watch;
 
 use super::drain::drain;
 use super::handover::{Directory, Mark, TakenOver};
-use super::loopback::Loopback;
+use super::self_check::SelfCheck;
 use super::sockets::Sockets;
-use super::{clock, notify, signals};
+use super::{clock_steps, service_manager, signals};
 use crate::telemetry::LogWriter;
 
 /// How long one question to itself may take at the start.
@@ -27,7 +27,7 @@ pub(super) struct Lifecycle {
     pub(super) directory: Option<Directory>,
     /// Present from the start until this process serves, when it took over.
     pub(super) taken_over: Mutex<Option<TakenOver>>,
-    pub(super) loopback: Option<Loopback>,
+    pub(super) self_check: Option<SelfCheck>,
     /// Whether the signals that end the process are listened for.
     pub(super) armed: watch::Sender<bool>,
     /// Whether all other signals are.
@@ -45,7 +45,7 @@ impl Lifecycle {
         tokio::join!(
             signals::reopen_log(&self.log),
             signals::start_successor(),
-            clock::watch(),
+            clock_steps::watch(),
             self.live_and_end(shutdown)
         );
     }
@@ -75,8 +75,8 @@ impl Lifecycle {
         let mark = Mutex::new(None);
         let life = async {
             *mark.lock().unwrap_or_else(PoisonError::into_inner) = self.announce().await;
-            if let Some(loopback) = &self.loopback {
-                notify::feed(loopback).await;
+            if let Some(self_check) = &self.self_check {
+                service_manager::feed(self_check).await;
             }
             std::future::pending::<()>().await;
         };
@@ -91,11 +91,11 @@ impl Lifecycle {
     /// Waits until this process serves, and tells everybody who waits for that.
     async fn announce(&self) -> Option<Mark> {
         let _ = self.armed.subscribe().wait_for(|armed| *armed).await;
-        if let Some(loopback) = &self.loopback {
+        if let Some(self_check) = &self.self_check {
             let answers = async {
                 // Right after a hand-over the question may reach the other process, which does not
                 // know the answer.
-                while !loopback.answers(FIRST_ANSWER).await {
+                while !self_check.answers(FIRST_ANSWER).await {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             };
@@ -111,7 +111,7 @@ impl Lifecycle {
         let took_over = taken_over.is_some();
         // Before the word to the old process: the service manager must know this one when that one
         // ends.
-        notify::ready("serving", took_over);
+        service_manager::ready("serving", took_over);
         let mark = self.mark(took_over);
         if let Some(Err(error)) = taken_over.map(TakenOver::confirm) {
             log::warn!("the process before was gone when it was told of this one: {error}");
@@ -141,7 +141,7 @@ impl Lifecycle {
     async fn end(&self) {
         let gave = self.given.load(Ordering::Relaxed);
         if !gave {
-            notify::stopping();
+            service_manager::stopping();
         }
         self.sockets.close();
         let in_flight = || self.in_flight.load(Ordering::Relaxed);

@@ -1,12 +1,12 @@
-//! A target in absolute form whose authority `Host` has in other words.
+//! A target in absolute form whose authority `Host` spells differently.
 //!
 //! A proxy takes the target's (RFC 9112 section 3.2.2). Pingora refuses a `Host` that is not the
 //! same byte for byte. One that differs in the case of letters only, or in the port that the scheme
-//! has anyway, names the same server (RFC 9110 section 4.2.3), so it gets the target's words.
+//! has anyway, names the same server (RFC 9110 section 4.2.3), so it gets the target's spelling.
 
-/// The head with the authority of its target for a `Host` that means the same; `None`: it is right
-/// as it is, or they differ.
-pub(super) fn with_host_of_target(head: &[u8]) -> Option<Vec<u8>> {
+/// The head with its target's authority in place of a `Host` that means the same; `None`: they are
+/// equal already, or differ.
+pub(super) fn with_host_from_target(head: &[u8]) -> Option<Vec<u8>> {
     let mut lines = head.split_inclusive(|byte| *byte == b'\n');
     let request_line = lines.next()?;
     let target = request_line.split(|byte| *byte == b' ').nth(1)?;
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_that_means_the_same_gets_the_words_of_the_target() {
+    fn a_host_that_means_the_same_gets_the_spelling_of_the_target() {
         for (target, host, agreed) in [
             ("http://h/a", "h", false),
             ("http://H/a", "h", true),
@@ -84,7 +84,7 @@ mod tests {
             let head = |host: &str| {
                 format!("GET {target} HTTP/1.1\r\nA: b\r\nhOst:{host} \r\nHosts: x\r\n\r\n")
             };
-            let changed = with_host_of_target(head(host).as_bytes());
+            let changed = with_host_from_target(head(host).as_bytes());
             let wanted = target.split('/').nth(2).unwrap_or_default();
             let wanted = wanted.split('?').next().unwrap_or_default();
             let wanted = head(&format!(" {wanted}")).replace(" \r\nHosts", "\r\nHosts");
@@ -95,6 +95,6 @@ mod tests {
             );
         }
         let twice = b"GET http://h/ HTTP/1.1\r\nHost: H\r\nHost: H\r\n\r\n";
-        assert_eq!(with_host_of_target(twice), None);
+        assert_eq!(with_host_from_target(twice), None);
     }
 }

@@ -6,26 +6,26 @@ use crate::listener::malformed::Malformed;
 /// Most digits of a chunk's size: what fits into 64 bits.
 const MAX_DIGITS: u8 = 16;
 
-/// Where in which chunk the body is.
+/// How far a chunked body has been read.
 #[derive(Debug, Default)]
-pub(in crate::listener) struct Chunks {
-    at: At,
-    /// Bytes of data that are still to come in the chunk at hand.
+pub(in crate::listener) struct ChunkedBody {
+    position: Position,
+    /// Bytes of data that are still to come in the current chunk.
     size: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
-    /// In the size, of which so many digits are there.
+enum Position {
+    /// In the size, after so many digits.
     Size(u8),
-    /// In white space behind the size.
+    /// In white space after the size.
     Space,
     Extension,
     SizeLf,
     Data,
     DataCr,
     DataLf,
-    /// At the beginning of a line behind the last chunk.
+    /// Position the beginning of a line after the last chunk.
     Trailer,
     TrailerName,
     TrailerValue,
@@ -33,60 +33,71 @@ enum At {
     LastLf,
 }
 
-impl Default for At {
+impl Default for Position {
     fn default() -> Self {
         Self::Size(0)
     }
 }
 
-impl Chunks {
+impl ChunkedBody {
     /// How many of these bytes belong to the body, and whether they end it.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(usize, bool), Malformed> {
         let mut taken = 0;
         while let Some(&byte) = bytes.get(taken) {
-            if self.at == At::Data {
+            if self.position == Position::Data {
                 let rest = bytes.len() - taken;
                 let data = usize::try_from(self.size).unwrap_or(usize::MAX).min(rest);
                 taken += data;
                 self.size -= data as u64;
                 if self.size == 0 {
-                    self.at = At::DataCr;
+                    self.position = Position::DataCr;
                 }
                 continue;
             }
             taken += 1;
             match self.next(byte)? {
-                Some(at) => self.at = at,
+                Some(next) => self.position = next,
                 None => return Ok((taken, true)),
             }
         }
         Ok((taken, false))
     }
 
-    /// What comes behind a byte; `None`: nothing, the body has ended.
-    fn next(&mut self, byte: u8) -> Result<Option<At>, Malformed> {
-        Ok(Some(match (self.at, byte) {
-            (At::Size(digits), byte) if byte.is_ascii_hexdigit() && digits < MAX_DIGITS => {
+    /// What comes after a byte; `None`: nothing, the body has ended.
+    fn next(&mut self, byte: u8) -> Result<Option<Position>, Malformed> {
+        Ok(Some(match (self.position, byte) {
+            (Position::Size(digits), byte) if byte.is_ascii_hexdigit() && digits < MAX_DIGITS => {
                 let digit = char::from(byte).to_digit(16).unwrap_or_default();
                 self.size = self.size << 4 | u64::from(digit);
-                At::Size(digits + 1)
+                Position::Size(digits + 1)
             }
-            (At::Size(1..) | At::Space | At::Extension, b'\r') => At::SizeLf,
-            (At::Size(1..) | At::Space, b' ' | b'\t') => At::Space,
-            (At::Size(1..) | At::Space, b';') => At::Extension,
-            (At::Extension, byte) if is_text(byte) => At::Extension,
-            (At::SizeLf, b'\n') if self.size == 0 => At::Trailer,
-            (At::SizeLf, b'\n') => At::Data,
-            (At::DataCr, b'\r') => At::DataLf,
-            (At::DataLf, b'\n') => At::Size(0),
-            (At::Trailer, b'\r') => At::LastLf,
-            (At::Trailer | At::TrailerName, byte) if is_tchar(byte) => At::TrailerName,
-            (At::TrailerName, b':') => At::TrailerValue,
-            (At::TrailerValue, b'\r') => At::TrailerLf,
-            (At::TrailerValue, byte) if is_text(byte) => At::TrailerValue,
-            (At::TrailerLf, b'\n') => At::Trailer,
-            (At::LastLf, b'\n') => return Ok(None),
-            (At::Trailer | At::TrailerName | At::TrailerValue | At::TrailerLf | At::LastLf, _) => {
+            (Position::Size(1..) | Position::Space | Position::Extension, b'\r') => {
+                Position::SizeLf
+            }
+            (Position::Size(1..) | Position::Space, b' ' | b'\t') => Position::Space,
+            (Position::Size(1..) | Position::Space, b';') => Position::Extension,
+            (Position::Extension, byte) if is_text(byte) => Position::Extension,
+            (Position::SizeLf, b'\n') if self.size == 0 => Position::Trailer,
+            (Position::SizeLf, b'\n') => Position::Data,
+            (Position::DataCr, b'\r') => Position::DataLf,
+            (Position::DataLf, b'\n') => Position::Size(0),
+            (Position::Trailer, b'\r') => Position::LastLf,
+            (Position::Trailer | Position::TrailerName, byte) if is_tchar(byte) => {
+                Position::TrailerName
+            }
+            (Position::TrailerName, b':') => Position::TrailerValue,
+            (Position::TrailerValue, b'\r') => Position::TrailerLf,
+            (Position::TrailerValue, byte) if is_text(byte) => Position::TrailerValue,
+            (Position::TrailerLf, b'\n') => Position::Trailer,
+            (Position::LastLf, b'\n') => return Ok(None),
+            (
+                Position::Trailer
+                | Position::TrailerName
+                | Position::TrailerValue
+                | Position::TrailerLf
+                | Position::LastLf,
+                _,
+            ) => {
                 return Err(Malformed::Trailer);
             }
             _ => return Err(Malformed::Chunk),

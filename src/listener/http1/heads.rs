@@ -1,4 +1,4 @@
-//! The heads of an HTTP/1 connection: each is awaited here, and handed on as a whole.
+//! The heads of an HTTP/1 connection: each is awaited here, and passed on as a whole.
 
 use std::future::poll_fn;
 use std::io;
@@ -11,74 +11,74 @@ use bytes::{Buf, BytesMut};
 use pingora::protocols::{IO, Ssl};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 
-use super::Head;
-use super::absolute_form::with_host_of_target;
+use super::HeadScanner;
+use super::absolute_form::with_host_from_target;
 use crate::listener::client_limits::ClientLimits;
 use crate::listener::connection::Connection;
-use crate::listener::error_response::answer;
-use crate::listener::http2::{Http2, PREFACE};
+use crate::listener::error_response::error_response;
+use crate::listener::http2::{Http2Monitor, PREFACE};
 use crate::listener::malformed::Malformed;
-use crate::listener::stream::Watched;
+use crate::listener::stream::GuardedStream;
 
-/// Room for a usual head.
+/// Size of most heads.
 const USUAL_HEAD: usize = 2 * 1024;
 
-/// How much, and for how long, is read of what a client is still sending that has been refused:
-/// closing at once would reset the connection, and the answer with it.
+/// How much, and for how long, is read from a client that was refused and may still be sending:
+/// closing at once would reset the connection, and the response would be lost.
 const DRAIN_BYTES: usize = 256 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
-/// A head that is there as a whole, with what has come of its body; or why it is none.
-pub(in crate::listener) type Begun = Result<BytesMut, Malformed>;
+/// A whole head, with what has arrived of its body; or why it is malformed.
+pub(in crate::listener) type ReceivedHead = Result<BytesMut, Malformed>;
 
-impl<S: IO> Watched<S> {
-    /// Waits for the first head; `None`: this is HTTP/2. What serves a request takes many times the
-    /// memory of this, so it begins only then.
-    pub(in crate::listener) async fn first_head(&mut self) -> io::Result<Option<Begun>> {
+impl<S: IO> GuardedStream<S> {
+    /// Waits for the first head; `None`: this is HTTP/2. Serving a request takes many times the memory
+    /// of waiting for one, so it begins only then.
+    pub(in crate::listener) async fn first_head(&mut self) -> io::Result<Option<ReceivedHead>> {
         if self.http2.is_some() {
             return Ok(None);
         }
         if self.get_ssl_digest().is_none() {
-            let mut front = BytesMut::new();
+            let mut read_ahead = BytesMut::new();
             loop {
-                let common = front.len().min(PREFACE.len());
-                if front[..common] != PREFACE[..common] {
+                let common = read_ahead.len().min(PREFACE.len());
+                if read_ahead[..common] != PREFACE[..common] {
                     break;
                 }
                 if common == PREFACE.len() {
-                    self.http2 = Some(Http2::new());
-                    self.front = front;
+                    self.http2 = Some(Http2Monitor::new());
+                    self.read_ahead = read_ahead;
                     return Ok(None);
                 }
-                poll_fn(|context| self.poll_head(context, &mut front)).await?;
-                self.connection.progress().bytes_arrived(true);
+                poll_fn(|context| self.poll_head(context, &mut read_ahead)).await?;
+                self.connection.state().bytes_arrived(true);
             }
-            self.front = front;
+            self.read_ahead = read_ahead;
         }
         self.next_head().await.map(Some)
     }
 
-    /// Waits for another head, behind a request that is over. What is none stays in `front`.
-    pub(in crate::listener) async fn next_head(&mut self) -> io::Result<Begun> {
-        let mut head = std::mem::take(&mut self.front);
-        let mut reader = Head::default();
+    /// Waits for the next head. A malformed one stays in `read_ahead`.
+    pub(in crate::listener) async fn next_head(&mut self) -> io::Result<ReceivedHead> {
+        let mut head = std::mem::take(&mut self.read_ahead);
+        let mut scanner = HeadScanner::default();
         let mut begun = false;
         loop {
             if !begun {
-                // Line ends between requests are none of them (RFC 9112 section 2.2): some clients
-                // send one behind a body. They start no clock.
+                // Line ends between requests are skipped (RFC 9112 section 2.2): some clients send
+                // one behind a body. They do not begin a head.
                 while head.starts_with(b"\r\n") {
                     head.advance(2);
                 }
                 begun = !head.is_empty() && head[..] != b"\r"[..];
             }
             if begun {
-                self.connection.progress().bytes_arrived(true);
-                match reader.read(&head) {
-                    Ok(Some(end)) => return Ok(self.begin(head, end, &reader)),
+                self.connection.state().bytes_arrived(true);
+                match scanner.find_head_end(&head) {
+                    Ok(Some(end)) => return Ok(self.begin(head, end, &scanner)),
                     Ok(None) => {}
                     Err(malformed) => {
-                        self.front = head;
+                        self.read_ahead = head;
                         return Ok(Err(malformed));
                     }
                 }
@@ -87,36 +87,37 @@ impl<S: IO> Watched<S> {
         }
     }
 
-    /// A request begins: what has come behind it is the next one's.
-    fn begin(&mut self, mut head: BytesMut, mut end: usize, reader: &Head) -> Begun {
-        if reader.is_absolute()
-            && let Some(changed) = with_host_of_target(&head[..end])
+    /// A request begins: what has arrived behind it belongs to the next one.
+    fn begin(&mut self, mut head: BytesMut, mut end: usize, scanner: &HeadScanner) -> ReceivedHead {
+        if scanner.is_absolute()
+            && let Some(changed) = with_host_from_target(&head[..end])
         {
             let rest = head.split_off(end);
             end = changed.len();
             head = BytesMut::from(&changed[..]);
             head.extend_from_slice(&rest);
         }
-        self.rest = reader.rest();
-        let end = match self.rest.take(&head[end..]) {
+        self.body = scanner.remaining_body();
+        let end = match self.body.take(&head[end..]) {
             Ok(body) => end + body,
             Err(malformed) => {
-                self.front = head;
+                self.read_ahead = head;
                 return Err(malformed);
             }
         };
         if end < head.len() {
-            self.front = head.split_off(end);
+            self.read_ahead = head.split_off(end);
         }
         Ok(head)
     }
 
-    /// Whether the request at hand was read to its end, so that another one may begin.
+    /// Whether the current request was read to its end, so that another one may begin.
     pub(in crate::listener) fn is_between_requests(&self) -> bool {
-        self.rest.is_nothing() && !self.connection.progress().has_switched()
+        self.body.is_complete() && !self.connection.state().has_switched_protocols()
     }
 
-    /// Reads on. While nothing has come, no room is held for it. The end is an error.
+    /// Reads more of a head. While nothing arrives, no memory is held for it. The end of the stream is
+    /// an error.
     fn poll_head(
         &mut self,
         context: &mut Context<'_>,
@@ -124,7 +125,7 @@ impl<S: IO> Watched<S> {
     ) -> Poll<io::Result<()>> {
         let mut room = [MaybeUninit::uninit(); USUAL_HEAD];
         let mut read = ReadBuf::uninit(&mut room);
-        ready!(self.poll_raw(context, &mut read))?;
+        ready!(self.poll_read_socket(context, &mut read))?;
         if read.filled().is_empty() {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
@@ -132,12 +133,12 @@ impl<S: IO> Watched<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Answers a head that is none, and ends the connection so that the client can read it.
+    /// Answers a malformed head, and closes the connection so that the client can read the response.
     pub(in crate::listener) async fn refuse(&mut self, malformed: Malformed) {
-        let answer = answer(malformed.status());
+        let response = error_response(malformed.status());
         let stream = &mut self.stream;
-        let telling = async {
-            stream.write_all(&answer).await?;
+        let responding = async {
+            stream.write_all(&response).await?;
             AsyncWriteExt::shutdown(stream).await?;
             let (mut room, mut read) = ([0; 1024], 0);
             while read < DRAIN_BYTES {
@@ -148,24 +149,23 @@ impl<S: IO> Watched<S> {
             }
             io::Result::Ok(())
         };
-        // Whether it gets there is the client's business.
-        let _ = tokio::time::timeout(DRAIN_TIME, telling).await;
+        // Whether it arrives is up to the client.
+        let _ = tokio::time::timeout(DRAIN_TIME, responding).await;
     }
 }
 
-/// Reads the first head of an HTTP/1 connection as a listener does, from a stream that need not be a
-/// connection: for those who want to know what would become of it. The head is handed on as the
-/// listener hands it on.
+/// Reads the first head of an HTTP/1 connection as a listener does, from any stream. `explain` sends
+/// a head through it.
 ///
 /// # Errors
 ///
-/// What the listener would answer by itself.
+/// What the listener would answer itself.
 pub async fn first_head<S: IO>(stream: S) -> Result<(S, BytesMut), Malformed> {
     let connection = Arc::new(Connection::new(
         Arc::default(),
         Arc::new(ClientLimits::new(0, 0)),
     ));
-    let mut stream = Watched::new(stream, connection);
+    let mut stream = GuardedStream::new(stream, connection);
     match stream.first_head().await {
         Ok(Some(Ok(head))) => Ok((stream.stream, head)),
         Ok(Some(Err(malformed))) => Err(malformed),

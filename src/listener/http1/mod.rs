@@ -1,11 +1,11 @@
-//! The requests of an HTTP/1 connection as they come in: where each of them ends, and what is in
-//! them that is none.
+//! The requests of an HTTP/1 connection as they arrive: where each of them ends, and whether it is
+//! well-formed.
 //!
 //! Pingora's parser is lenient where it does not matter to a server alone. It escapes a space in a
 //! target, takes a chunk without a size for the last one, and anything for an extension or for a
-//! trailer section; another server may read such bytes in another way. So they are judged here, as
-//! they came, and nothing behind the end of a request reaches whoever serves it. What a field says
-//! is other modules' business.
+//! trailer section; another server may read such bytes in another way. So they are checked here, as
+//! they arrived, and nothing behind the end of a request reaches whoever serves it. What a field
+//! says is checked in other modules.
 
 mod absolute_form;
 mod chunks;
@@ -14,7 +14,7 @@ mod heads;
 use super::malformed::Malformed;
 use crate::auth::is_tchar;
 
-use chunks::Chunks;
+use chunks::ChunkedBody;
 
 pub use heads::first_head;
 
@@ -23,40 +23,39 @@ pub const MAX_HEAD: usize = 64 * 1024;
 /// Most header fields.
 pub const MAX_FIELDS: usize = 100;
 
-/// How far a head has been read. A new one may begin wherever the last request ended.
+/// Scans one head for its end, continuing where it stopped when more bytes arrive.
 #[derive(Debug, Default)]
-pub(super) struct Head {
-    /// Where the line at hand begins.
+pub(super) struct HeadScanner {
+    /// Where the current line begins.
     line: usize,
-    /// Up to where no line ends any more.
+    /// Up to where there is no further line end.
     searched: usize,
-    /// Lines that are there: the request line and the fields.
+    /// Whole lines: the request line and the fields.
     lines: usize,
     /// Whether the target has a scheme and an authority, or is none that Pingora takes.
     absolute: bool,
     length: Option<u64>,
     chunked: bool,
-    /// Whether the fields leave open where the body ends. Who serves the request refuses it.
-    unclear: bool,
+    /// Whether the fields contradict each other on where the body ends. The proxy refuses that.
+    undelimited: bool,
 }
 
-/// What is left of the request at hand.
+/// What is still to come of the current request.
 #[derive(Debug)]
-pub(super) enum Rest {
+pub(super) enum RemainingBody {
     /// So many bytes.
     Length(u64),
     /// As many as its chunks say.
-    Chunked(Chunks),
-    /// There is no telling: what comes belongs to it, and no request comes behind it.
-    Unclear,
-    /// It cannot be read any further.
+    Chunked(ChunkedBody),
+    /// Of unknown length: everything belongs to it, and no further request is read.
+    Undelimited,
+    /// It cannot be read on.
     Malformed(Malformed),
 }
 
-impl Head {
-    /// Reads on. `bytes` are all that have come since the head began; returns where it ends, once
-    /// it is there as a whole.
-    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
+impl HeadScanner {
+    /// Where the head ends; `None`: more must arrive. `bytes` are all since the head began.
+    pub(super) fn find_head_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
         if bytes
             .first()
             .is_some_and(|byte| !is_tchar(*byte) && *byte != b'\r')
@@ -98,15 +97,15 @@ impl Head {
     }
 
     /// The body that follows.
-    pub(super) fn rest(&self) -> Rest {
-        match (self.unclear, self.chunked, self.length) {
-            (false, false, length) => Rest::Length(length.unwrap_or(0)),
-            (false, true, None) => Rest::Chunked(Chunks::default()),
-            _ => Rest::Unclear,
+    pub(super) fn remaining_body(&self) -> RemainingBody {
+        match (self.undelimited, self.chunked, self.length) {
+            (false, false, length) => RemainingBody::Length(length.unwrap_or(0)),
+            (false, true, None) => RemainingBody::Chunked(ChunkedBody::default()),
+            _ => RemainingBody::Undelimited,
         }
     }
 
-    /// Takes note of a field that frames the body.
+    /// Notes the fields that frame the body.
     fn field(&mut self, line: &[u8]) {
         let value = |name: &[u8]| {
             let (start, rest) = line.split_at_checked(name.len())?;
@@ -117,12 +116,12 @@ impl Head {
             Some(b'c' | b'C') => {
                 if let Some(length) = value(b"content-length") {
                     let before = self.length.replace(number(length).unwrap_or_default());
-                    self.unclear |= before.is_some() || number(length).is_none();
+                    self.undelimited |= before.is_some() || number(length).is_none();
                 }
             }
             Some(b't' | b'T') => {
                 if let Some(coding) = value(b"transfer-encoding") {
-                    self.unclear |= self.chunked || !coding.eq_ignore_ascii_case(b"chunked");
+                    self.undelimited |= self.chunked || !coding.eq_ignore_ascii_case(b"chunked");
                     self.chunked = true;
                 }
             }
@@ -131,12 +130,12 @@ impl Head {
     }
 }
 
-impl Rest {
-    /// Between two requests.
-    pub(super) const NOTHING: Self = Self::Length(0);
+impl RemainingBody {
+    /// That between two requests.
+    pub(super) const COMPLETE: Self = Self::Length(0);
 
-    /// Whether the request is there as a whole.
-    pub(super) fn is_nothing(&self) -> bool {
+    /// Whether the request has arrived whole.
+    pub(super) fn is_complete(&self) -> bool {
         matches!(self, Self::Length(0))
     }
 
@@ -151,13 +150,13 @@ impl Rest {
                 return Ok(taken);
             }
             Self::Chunked(chunks) => chunks.take(bytes),
-            Self::Unclear => return Ok(bytes.len()),
+            Self::Undelimited => return Ok(bytes.len()),
             Self::Malformed(malformed) => return Err(*malformed),
         };
         match taken {
             Ok((taken, ended)) => {
                 if ended {
-                    *self = Self::NOTHING;
+                    *self = Self::COMPLETE;
                 }
                 Ok(taken)
             }
@@ -193,8 +192,8 @@ fn request_line(line: &[u8]) -> Result<&[u8], Malformed> {
     }
 }
 
-/// Whether a byte may stand in a target. More may than RFC 3986 has, since clients send it: what
-/// Pingora can keep as it came. `"` in a query is not among it, nor is what is no UTF-8.
+/// Whether a byte may stand in a target. That is more than RFC 3986 allows, since clients send more:
+/// whatever Pingora keeps as it arrived. It does not keep `"` in a query, nor invalid UTF-8.
 fn is_of_target(byte: u8) -> bool {
     byte > b' ' && !matches!(byte, b'<' | b'>' | 0x7f)
 }

@@ -7,14 +7,14 @@ fn head(text: &str) -> Result<Option<usize>, Malformed> {
         .chars()
         .map(|letter| u8::try_from(letter).unwrap())
         .collect();
-    let whole = Head::default().read(&bytes);
+    let whole = HeadScanner::default().find_head_end(&bytes);
     for step in [1, 2, 3, 7] {
-        let mut head = Head::default();
+        let mut head = HeadScanner::default();
         let mut end = Ok(None);
         let mut have = 0;
         while have < bytes.len() && end == Ok(None) {
             have = (have + step).min(bytes.len());
-            end = head.read(&bytes[..have]);
+            end = head.find_head_end(&bytes[..have]);
         }
         assert_eq!(end, whole, "{text:?} in steps of {step}");
     }
@@ -24,15 +24,15 @@ fn head(text: &str) -> Result<Option<usize>, Malformed> {
 /// How many bytes of the body belong to it, or why it is none; `None`: more must come.
 fn body(fields: &str, body: &str) -> Result<Option<usize>, Malformed> {
     let text = format!("POST / HTTP/1.1\r\n{fields}\r\n");
-    let mut head = Head::default();
-    assert_eq!(head.read(text.as_bytes()), Ok(Some(text.len())));
+    let mut head = HeadScanner::default();
+    assert_eq!(head.find_head_end(text.as_bytes()), Ok(Some(text.len())));
     let bytes: Vec<u8> = body
         .chars()
         .map(|letter| u8::try_from(letter).unwrap())
         .collect();
     let in_steps = |step: usize| {
-        let (mut rest, mut taken) = (head.rest(), 0);
-        while !rest.is_nothing() && taken < bytes.len() {
+        let (mut rest, mut taken) = (head.remaining_body(), 0);
+        while !rest.is_complete() && taken < bytes.len() {
             let piece = &bytes[taken..bytes.len().min(taken + step)];
             let some = rest.take(piece);
             if some.is_err() {
@@ -40,7 +40,7 @@ fn body(fields: &str, body: &str) -> Result<Option<usize>, Malformed> {
             }
             taken += some?;
         }
-        Ok(rest.is_nothing().then_some(taken))
+        Ok(rest.is_complete().then_some(taken))
     };
     let whole = in_steps(bytes.len().max(1));
     for step in [1, 2, 3, 5] {
@@ -148,10 +148,10 @@ fn a_head_is_limited() {
         with(&format!("A: {}\r\n", "b".repeat(MAX_HEAD - rest + 1))),
         Err(Malformed::TooLarge)
     );
-    let mut endless = Head::default();
-    assert_eq!(endless.read(&[b'A'; MAX_HEAD]), Ok(None));
+    let mut endless = HeadScanner::default();
+    assert_eq!(endless.find_head_end(&[b'A'; MAX_HEAD]), Ok(None));
     assert_eq!(
-        endless.read(&[b'A'; MAX_HEAD + 1]),
+        endless.find_head_end(&[b'A'; MAX_HEAD + 1]),
         Err(Malformed::TooLarge)
     );
 }

@@ -1,4 +1,4 @@
-//! The streams of an HTTP/2 connection, as Pingora's own loop accepts them. Here, what is refused
+//! Accepts the streams of an HTTP/2 connection, as Pingora's own loop does. Here, what is refused
 //! before it becomes a request is counted, and so is what ends a connection.
 
 use std::future::poll_fn;
@@ -14,20 +14,20 @@ use pingora::protocols::{
 use pingora::server::ShutdownWatch;
 
 use super::MAX_MALFORMED;
-use crate::listener::close_reason::Cut;
+use crate::listener::close_reason::CloseReason;
 use crate::listener::connection::Connection;
-use crate::listener::refusals::Refusals;
-use crate::listener::stream::Watched;
+use crate::listener::refusals::RefusalLog;
+use crate::listener::stream::GuardedStream;
 
-/// How long a client has to take the last frame of a connection that is ended for its errors.
+/// How long a client has to read the last frame of a connection that is closed for its errors.
 const LAST_FRAME: Duration = Duration::from_secs(1);
 
 /// Serves the streams of a connection until it ends.
 pub(in crate::listener) async fn serve<A, S>(
     app: &Arc<A>,
-    stream: Box<Watched<S>>,
+    stream: Box<GuardedStream<S>>,
     connection: &Connection,
-    refusals: &Refusals<'_>,
+    refusals: &RefusalLog<'_>,
     shutdown: &ShutdownWatch,
 ) where
     A: HttpServerApp + Send + Sync + 'static,
@@ -73,7 +73,7 @@ pub(in crate::listener) async fn serve<A, S>(
                     let closing = poll_fn(|context| http2.poll_closed(context));
                     let _ = tokio::time::timeout(LAST_FRAME, closing).await;
                     refusals.log(&format_args!("{malformed} malformed streams of HTTP/2"));
-                    connection.progress().cut(Cut::Http2Error);
+                    connection.state().close(CloseReason::Http2Error);
                     return;
                 }
             }
@@ -83,9 +83,9 @@ pub(in crate::listener) async fn serve<A, S>(
     }
 }
 
-/// A connection is over. That a client leaves is no matter for a log; what h2 takes for an error of
-/// the whole connection ends all of its streams, and somebody may want to know.
-fn ended(error: &pingora::Error, connection: &Connection, refusals: &Refusals<'_>) {
+/// A connection has ended. That a client leaves is not logged; an error of the whole connection is,
+/// since it ends all of its streams.
+fn ended(error: &pingora::Error, connection: &Connection, refusals: &RefusalLog<'_>) {
     let Some(error) = error.root_cause().downcast_ref::<h2::Error>() else {
         return;
     };
@@ -93,5 +93,5 @@ fn ended(error: &pingora::Error, connection: &Connection, refusals: &Refusals<'_
         return;
     }
     refusals.log(error);
-    connection.progress().cut(Cut::Http2Error);
+    connection.state().close(CloseReason::Http2Error);
 }

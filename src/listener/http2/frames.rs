@@ -1,8 +1,7 @@
-//! The frames of an HTTP/2 connection as they come in, as far as they tell whether it makes
-//! headway: blocks of header fields, and streams that are reset.
+//! Counts the frames of an HTTP/2 connection that tell whether it makes progress: header blocks, and
+//! streams that are reset.
 //!
-//! Nothing is judged or changed here; the HTTP/2 of the proxy reads the same bytes. What is
-//! malformed is its business too.
+//! Nothing is checked or changed here: h2 reads the same bytes, and refuses what is malformed.
 
 /// `PRI * HTTP/2.0 ...` (RFC 9113 section 3.4).
 pub(in crate::listener) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -13,32 +12,32 @@ const RST_STREAM: u8 = 0x3;
 const CONTINUATION: u8 = 0x9;
 const END_HEADERS: u8 = 0x4;
 
-/// What some bytes brought.
+/// What some bytes contained.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seen {
-    /// Blocks of header fields that began.
-    pub(super) begun: u32,
-    /// Blocks of header fields that are there as a whole.
-    pub(super) ended: u32,
+pub(super) struct FrameCounts {
+    /// Header blocks that began.
+    pub(super) header_blocks_begun: u32,
+    /// Header blocks that ended.
+    pub(super) header_blocks_ended: u32,
     /// Streams that the client reset.
     pub(super) resets: u32,
 }
 
-/// Where in which frame the connection is.
+/// Follows the frames through the bytes of a connection.
 #[derive(Debug)]
-pub(super) struct Frames {
+pub(super) struct FrameCounter {
     header: [u8; HEADER],
-    /// Bytes of `header` that are there.
+    /// Bytes of `header` that have arrived.
     have: usize,
     /// Bytes of the payload, or of the preface, that are still to come.
     rest: usize,
-    /// Whether the payload at hand ends a block.
+    /// Whether the current payload ends a header block.
     ends_block: bool,
     in_block: bool,
 }
 
-impl Frames {
-    /// Those of a connection whose next byte is the first one of the preface.
+impl FrameCounter {
+    /// For a connection whose next byte is the first one of the preface.
     pub(super) fn new() -> Self {
         Self {
             header: [0; HEADER],
@@ -49,9 +48,9 @@ impl Frames {
         }
     }
 
-    /// Goes on through these bytes.
-    pub(super) fn read(&mut self, mut bytes: &[u8]) -> Seen {
-        let mut seen = Seen::default();
+    /// Counts what these bytes contain.
+    pub(super) fn read(&mut self, mut bytes: &[u8]) -> FrameCounts {
+        let mut counts = FrameCounts::default();
         while !bytes.is_empty() {
             if self.rest > 0 {
                 let skipped = self.rest.min(bytes.len());
@@ -66,33 +65,33 @@ impl Frames {
                     break;
                 }
                 self.have = 0;
-                self.begin(&mut seen);
+                self.begin(&mut counts);
             }
             if self.rest == 0 && self.ends_block {
                 (self.ends_block, self.in_block) = (false, false);
-                seen.ended += 1;
+                counts.header_blocks_ended += 1;
             }
         }
-        seen
+        counts
     }
 
-    /// Whether a block of header fields has begun and not ended.
-    pub(super) fn are_in_block(&self) -> bool {
+    /// Whether a header block has begun and not ended.
+    pub(super) fn in_header_block(&self) -> bool {
         self.in_block
     }
 
-    fn begin(&mut self, seen: &mut Seen) {
+    fn begin(&mut self, counts: &mut FrameCounts) {
         let [a, b, c, kind, flags, ..] = self.header;
         self.rest = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         match kind {
             HEADERS | CONTINUATION => {
                 if !self.in_block {
                     self.in_block = true;
-                    seen.begun += 1;
+                    counts.header_blocks_begun += 1;
                 }
                 self.ends_block = flags & END_HEADERS != 0;
             }
-            RST_STREAM => seen.resets += 1,
+            RST_STREAM => counts.resets += 1,
             _ => {}
         }
     }
@@ -124,34 +123,34 @@ mod tests {
     }
 
     #[test]
-    fn it_does_not_matter_how_the_bytes_are_cut() {
+    fn counts_do_not_depend_on_how_bytes_are_split() {
         let bytes = conversation();
-        let whole = Seen {
-            begun: 3,
-            ended: 2,
+        let whole = FrameCounts {
+            header_blocks_begun: 3,
+            header_blocks_ended: 2,
             resets: 1,
         };
         for size in [1, 2, 7, 9, 10, 100, bytes.len()] {
-            let mut frames = Frames::new();
-            let mut sum = Seen::default();
+            let mut frames = FrameCounter::new();
+            let mut sum = FrameCounts::default();
             for piece in bytes.chunks(size) {
-                let seen = frames.read(piece);
-                sum.begun += seen.begun;
-                sum.ended += seen.ended;
-                sum.resets += seen.resets;
+                let counts = frames.read(piece);
+                sum.header_blocks_begun += counts.header_blocks_begun;
+                sum.header_blocks_ended += counts.header_blocks_ended;
+                sum.resets += counts.resets;
             }
             assert_eq!(sum, whole, "in pieces of {size}");
-            assert!(frames.are_in_block());
+            assert!(frames.in_header_block());
         }
     }
 
     #[test]
-    fn a_block_is_there_with_its_last_byte() {
-        let mut frames = Frames::new();
+    fn a_header_block_ends_with_its_last_byte() {
+        let mut frames = FrameCounter::new();
         frames.read(PREFACE);
         let bytes = frame(HEADERS, END_HEADERS, b"abc");
         let (all_but_one, last) = bytes.split_at(bytes.len() - 1);
-        assert_eq!(frames.read(all_but_one).ended, 0);
-        assert_eq!(frames.read(last).ended, 1);
+        assert_eq!(frames.read(all_but_one).header_blocks_ended, 0);
+        assert_eq!(frames.read(last).header_blocks_ended, 1);
     }
 }

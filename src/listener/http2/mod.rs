@@ -1,4 +1,4 @@
-//! What HTTP/2 connections are held to: how fast streams may be reset, however it is done.
+//! HTTP/2 connections: how fast streams may be reset, and how many may be malformed.
 
 mod accept;
 mod frames;
@@ -7,72 +7,73 @@ use std::time::Duration;
 
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 
-use super::close_reason::Cut;
+use super::close_reason::CloseReason;
 use super::connection::Connection;
-use frames::Frames;
+use frames::FrameCounter;
 
 pub(super) use accept::serve;
 pub(super) use frames::PREFACE;
 
 /// A connection that resets so many streams in a [`WINDOW`], and at least half of those that it
-/// opens, is closed: each costs us more than it costs the client.
+/// opens, is closed: each costs the server more than the client.
 const MAX_RESETS: u32 = 200;
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// A connection is closed at so many streams that are refused before they become requests, for a
-/// bad target, length or authority. As many as Pingora allows, which would tell nobody.
+/// bad target, length or authority. Pingora has the same limit, but does not log it.
 const MAX_MALFORMED: u32 = 32;
 
-/// What HTTP/2 itself holds connections to. It would close one, and say so to nobody, at 20 streams
-/// that are reset before they are looked at, which a browser may do whose user goes elsewhere;
-/// those count as every other reset does.
+/// Options for h2. By default it closes a connection, without a log line, at 20 streams that are
+/// reset before they are accepted, as a browser resets them whose user leaves a page; here those
+/// count like every other reset.
 pub fn options() -> H2Options {
     let mut options = default_h2_options();
     options.max_pending_accept_reset_streams(MAX_RESETS as usize);
     options
 }
 
-/// What an HTTP/2 connection does with its streams.
+/// Tracks header blocks and resets of an HTTP/2 connection.
 #[derive(Debug)]
-pub(super) struct Http2 {
-    frames: Frames,
-    /// When the counting began, by the guard's clock.
+pub(super) struct Http2Monitor {
+    frames: FrameCounter,
+    /// When the counting began, by the clock.
     since: u64,
     opened: u32,
     resets: u32,
 }
 
-impl Http2 {
-    /// A connection whose preface is about to be read.
+impl Http2Monitor {
+    /// For a connection whose preface is about to be read.
     pub(super) fn new() -> Self {
         Self {
-            frames: Frames::new(),
+            frames: FrameCounter::new(),
             since: 0,
             opened: 0,
             resets: 0,
         }
     }
 
-    /// Takes note of bytes as they are read, and cuts the connection if it only ever resets.
+    /// Reads what arrives, and closes the connection at too many resets.
     pub(super) fn read(&mut self, bytes: &[u8], connection: &Connection) {
-        let (seen, progress) = (self.frames.read(bytes), connection.progress());
-        if seen.resets == 0 && seen.begun == 0 && seen.ended == 0 {
+        let (counts, state) = (self.frames.read(bytes), connection.state());
+        if counts.resets == 0 && counts.header_blocks_begun == 0 && counts.header_blocks_ended == 0
+        {
             return;
         }
-        if seen.ended > 0 {
-            progress.block_ends();
+        if counts.header_blocks_ended > 0 {
+            state.end_header_block();
         }
-        if seen.begun > 0 && self.frames.are_in_block() {
-            progress.block_begins();
+        if counts.header_blocks_begun > 0 && self.frames.in_header_block() {
+            state.begin_header_block();
         }
-        let now = progress.now();
+        let now = state.now();
         if u128::from(now.saturating_sub(self.since)) > WINDOW.as_millis() {
             (self.since, self.opened, self.resets) = (now, 0, 0);
         }
-        self.opened = self.opened.saturating_add(seen.begun);
-        self.resets = self.resets.saturating_add(seen.resets);
+        self.opened = self.opened.saturating_add(counts.header_blocks_begun);
+        self.resets = self.resets.saturating_add(counts.resets);
         if self.resets >= MAX_RESETS && self.resets >= self.opened / 2 {
-            progress.cut(Cut::Resets);
+            state.close(CloseReason::ResetFlood);
         }
     }
 }

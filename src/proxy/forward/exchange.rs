@@ -332,7 +332,7 @@ impl<'a> Exchange<'a> {
             // From now on, the client may send what it likes.
             self.request_done = false;
             if let Some(connection) = Connection::of(session.digest()) {
-                connection.progress().switches_protocols();
+                connection.state().switch_protocols();
             }
         }
         self.request_done |= session.is_body_done();

@@ -141,7 +141,7 @@ impl Forwarder {
             && session.as_http1().is_none()
             && let Some(connection) = Connection::of(session.digest())
         {
-            connection.gives_up(attempt.upstream.settings.head_timeout);
+            connection.request_abandoned(attempt.upstream.settings.head_timeout);
         }
     }
 

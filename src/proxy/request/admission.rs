@@ -190,7 +190,7 @@ fn over_limit(session: &Session, ctx: &mut Context) -> Option<Rejection> {
         if session.as_http1().is_some() {
             return None;
         }
-        if connection.is_overrun() {
+        if connection.has_too_many_abandoned() {
             return Some(Rejection::too_many_cancelled());
         }
         ctx.in_progress = connection.limits().enter(ctx.client);

@@ -75,7 +75,7 @@ pub(crate) async fn now_or_never<F: Future>(mut future: Pin<&mut F>) -> Option<F
 pub(crate) async fn drain(session: &mut Session) {
     let connection = Connection::of(session.digest()).cloned();
     if let Some(connection) = &connection
-        && connection.progress().was_cut().is_some()
+        && connection.state().close_reason().is_some()
     {
         // It was to make room for others.
         return;

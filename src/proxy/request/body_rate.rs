@@ -3,7 +3,7 @@
 //!
 //! Only the time counts in which the client is waited for. While the upstream does not take what
 //! came, nothing is read, and the client may have to wait for us. Over HTTP/2 that may hold for
-//! the other streams of the connection as well: see [`Backlog`].
+//! the other streams of the connection as well: see [`UnreadBodies`].
 //!
 //! A client begins with a credit of [`GRACE`]. Each byte adds the time that it is worth, up to
 //! [`MAX_CREDIT`]: who was fast may pause, but not for as long as it was fast.
@@ -21,7 +21,7 @@ use pingora_proxy::Session;
 use tokio::time::{Sleep, sleep_until};
 
 use super::head;
-use crate::listener::{Backlog, Connection, Cut, Hold, Stalled};
+use crate::listener::{CloseReason, Connection, StalledBody, UnreadBodies, UnreadBody};
 
 /// The time that a client has before its rate counts.
 const GRACE: Duration = Duration::from_secs(5);
@@ -43,9 +43,9 @@ pub(crate) struct BodyRate {
     /// is told to, which it was not.
     exempt: bool,
     until_told: bool,
-    stalled: Option<Stalled>,
+    stalled: Option<StalledBody>,
     /// Over HTTP/2: what tells the other streams that this body lies here unread.
-    hold: Option<Arc<Hold>>,
+    unread: Option<Arc<UnreadBody>>,
     /// Set when the client is first waited for, and again only when it goes off.
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -74,7 +74,7 @@ impl BodyRate {
     }
 
     fn new(connection: Arc<Connection>, http2: bool) -> Self {
-        let hold = http2.then(|| connection.backlog().add());
+        let unread = http2.then(|| connection.unread_bodies().add());
         Self {
             connection,
             credit: GRACE,
@@ -82,7 +82,7 @@ impl BodyRate {
             exempt: false,
             until_told: false,
             stalled: None,
-            hold,
+            unread,
             timer: None,
         }
     }
@@ -124,7 +124,7 @@ impl BodyRate {
             self.came(bytes.map_or(0, Bytes::len));
             return part;
         }
-        self.backlog(|backlog, hold| backlog.is_read(hold));
+        self.note_unread(|bodies, body| bodies.is_read(body));
         if !counts || self.exempt || self.until_told {
             self.rest();
             return Poll::Pending;
@@ -134,7 +134,7 @@ impl BodyRate {
 
     /// Bytes are there, and are passed on before the next ones are read.
     fn came(&mut self, bytes: usize) {
-        self.backlog(|backlog, hold| backlog.is_left(hold));
+        self.note_unread(|bodies, body| bodies.is_left(body));
         self.until_told &= bytes == 0;
         if let Some(since) = self.since {
             self.credit = self.credit.saturating_sub(since.elapsed());
@@ -159,7 +159,7 @@ impl BodyRate {
 
     /// Ready once the client is too slow.
     fn poll_too_slow(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.connection.progress().was_cut() == Some(Cut::CrowdedBody) {
+        if self.connection.state().close_reason() == Some(CloseReason::EvictedSlowBody) {
             return Poll::Ready(());
         }
         let begins = self.since.is_none();
@@ -173,7 +173,9 @@ impl BodyRate {
         }
         while self.is_time(context) {
             let now = Instant::now();
-            if let (Some(_), Some(until)) = (&self.hold, self.connection.backlog().until(now)) {
+            if let (Some(_), Some(until)) =
+                (&self.unread, self.connection.unread_bodies().until(now))
+            {
                 // What others left unread may have kept this body from coming.
                 self.since = self.since.max(Some(until));
             }
@@ -203,16 +205,16 @@ impl BodyRate {
         }
     }
 
-    fn backlog(&self, note: impl FnOnce(&Backlog, &Arc<Hold>)) {
-        if let Some(hold) = &self.hold {
-            note(self.connection.backlog(), hold);
+    fn note_unread(&self, note: impl FnOnce(&UnreadBodies, &Arc<UnreadBody>)) {
+        if let Some(body) = &self.unread {
+            note(self.connection.unread_bodies(), body);
         }
     }
 }
 
 impl Drop for BodyRate {
     fn drop(&mut self) {
-        self.backlog(|backlog, hold| backlog.remove(hold));
+        self.note_unread(|bodies, body| bodies.remove(body));
     }
 }
 
@@ -346,9 +348,14 @@ mod tests {
     #[tokio::test]
     async fn the_answer_and_a_client_that_was_not_told_are_not_waited_for() {
         let mut rate = Some(rate(240));
-        let progress = rate.as_ref().unwrap().connection.clone();
-        let stalled = || progress.progress().spare(STALL, Duration::MAX).is_some();
-        progress.progress().head_is_complete();
+        let connection = rate.as_ref().unwrap().connection.clone();
+        let stalled = || {
+            connection
+                .state()
+                .eviction_class(STALL, Duration::MAX)
+                .is_some()
+        };
+        connection.state().head_complete();
         let short = |counts: bool, told: bool, rate: &mut Option<BodyRate>| {
             let rate = rate.as_mut().unwrap();
             rate.since = Instant::now().checked_sub(SECOND * 4);
@@ -375,7 +382,7 @@ mod tests {
     async fn a_connection_that_is_given_up_ends_the_wait() {
         let mut rate = Some(rate(240));
         let connection = rate.as_ref().unwrap().connection.clone();
-        connection.progress().cut(Cut::CrowdedBody);
+        connection.state().close(CloseReason::EvictedSlowBody);
         let read = BodyRate::read(&mut rate, std::future::pending()).await;
         assert_eq!(read.unwrap_err().etype(), &ErrorType::ReadTimedout);
     }

@@ -123,7 +123,7 @@ impl Context {
             query: query.and_then(|query| std::str::from_utf8(query).ok()),
             client: self.client,
             certificate: certificate
-                .and_then(|(connection, ca)| Some(ca.present(connection.certificate()?))),
+                .and_then(|(connection, ca)| Some(ca.present(connection.client_certificate()?))),
         }
     }
 

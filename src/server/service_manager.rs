@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-use super::loopback::Loopback;
+use super::self_check::SelfCheck;
 
 /// This process serves. `took_over`: it is another one than the manager knows as the main process.
 pub(super) fn ready(status: &str, took_over: bool) {
@@ -38,14 +38,14 @@ pub(super) fn stopping() {
 }
 
 /// Feeds the watchdog while this process answers itself, for ever.
-pub(super) async fn feed(loopback: &Loopback) {
+pub(super) async fn feed(self_check: &SelfCheck) {
     let Some(limit) = sd_notify::watchdog_enabled() else {
         return;
     };
     let pause = (limit / 2).max(Duration::from_millis(10));
     let mut answered = true;
     loop {
-        let before = std::mem::replace(&mut answered, loopback.answers(pause / 2).await);
+        let before = std::mem::replace(&mut answered, self_check.answers(pause / 2).await);
         match (before, answered) {
             (_, true) => send(&[NotifyState::Watchdog]),
             (true, false) => {

@@ -5,7 +5,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
 use crate::gateway::Live;
-use crate::listener::Gates;
+use crate::listener::ConnectionLimiters;
 use crate::proxy::UpstreamPool;
 
 /// What is kept for everything but connections of clients and to upstreams: those that are accepted
@@ -47,7 +47,12 @@ impl ConnectionLimits {
     }
 
     /// Sets them after every reload, for as long as the process lives.
-    pub(super) async fn run(&self, live: &Live, gates: &Gates, upstreams: &UpstreamPool) {
+    pub(super) async fn run(
+        &self,
+        live: &Live,
+        limiters: &ConnectionLimiters,
+        upstreams: &UpstreamPool,
+    ) {
         let mut generations = live.changes();
         let (mut wanted, mut limits) = (self.wanted.clone(), self.limits.clone());
         loop {
@@ -58,7 +63,7 @@ impl ConnectionLimits {
                 limits = now.clone().within(self.open_files);
                 wanted = now;
             }
-            gates.set_limits(&config.networks, &limits.networks);
+            limiters.set_limits(&config.networks, &limits.networks);
             upstreams.set_limit(limits.upstreams);
             if generations.changed().await.is_err() {
                 return;

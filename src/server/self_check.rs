@@ -15,7 +15,7 @@ const MOST: u64 = 4096;
 
 /// Where to ask, and for what.
 #[derive(Debug)]
-pub(super) struct Loopback {
+pub(super) struct SelfCheck {
     bind: Bind,
     path: String,
     /// What the answer must hold; `None` on the management network, where any success will do.
@@ -24,7 +24,7 @@ pub(super) struct Loopback {
     tls: Option<reqwest::Client>,
 }
 
-impl Loopback {
+impl SelfCheck {
     /// The first network of the proxy, in the clear if there is one, else the management network.
     pub(super) fn new(config: &Config, probe: &Probe) -> Option<Self> {
         let management = config.management.as_ref().map(|settings| &settings.network);

@@ -1,16 +1,15 @@
 //! The one composition root: a configuration becomes a Pingora server with its services.
 
-mod clock;
+mod clock_steps;
+mod connection_limits;
 mod drain;
+mod file_watcher;
 mod handover;
 mod lifecycle;
-mod loopback;
-mod notify;
-mod open_files;
+mod self_check;
+mod service_manager;
 mod signals;
 mod sockets;
-mod transfer;
-mod watcher;
 
 use std::fs::Permissions;
 use std::net::TcpListener;
@@ -37,15 +36,15 @@ use crate::auth::{Shared, SharedError};
 use crate::config::{self, Bind, Config, Network, Source};
 use crate::control::{Agent, AgentEnv};
 use crate::gateway::{self, Live, RootsError};
-use crate::listener::{Connection, Gates, Guarded, WRITE_TIMEOUT, http2_options};
+use crate::listener::{Connection, ConnectionLimiters, GuardedApp, WRITE_TIMEOUT, http2_options};
 use crate::management::{AccessControl, ManagementApi};
 use crate::proxy::{Edge, HealthChecks, Probe, UpstreamPool};
 use crate::telemetry::LogWriter;
 
-use drain::Lingering;
+use connection_limits::ConnectionLimits;
+use drain::GracefulApp;
 use lifecycle::Lifecycle;
-use loopback::Loopback;
-use open_files::ConnectionLimits;
+use self_check::SelfCheck;
 use sockets::{Placing, Sockets};
 
 pub(crate) use handover::Directory;
@@ -171,9 +170,9 @@ impl EdgeServer {
             sockets,
             directory: start.directory,
             taken_over: Mutex::new(taken_over),
-            loopback: probe
+            self_check: probe
                 .as_ref()
-                .and_then(|probe| Loopback::new(config, probe)),
+                .and_then(|probe| SelfCheck::new(config, probe)),
             armed: watch::Sender::new(false),
             listening,
             given: false.into(),
@@ -187,7 +186,7 @@ impl EdgeServer {
         let upkeep = Upkeep {
             agent: Arc::new(Agent::new(live.clone(), start.agent_env)),
             live: live.clone(),
-            gates: Arc::new(Gates::new(&live, limits.networks())),
+            limiters: Arc::new(ConnectionLimiters::new(&live, limits.networks())),
             pool,
             limits,
             lifecycle: lifecycle.clone(),
@@ -261,14 +260,14 @@ fn proxy_service(
     edge: Edge,
     upkeep: &Upkeep,
     conf: &Arc<ServerConf>,
-) -> Service<Guarded<Lingering<HttpProxy<Edge>>>> {
+) -> Service<GuardedApp<GracefulApp<HttpProxy<Edge>>>> {
     let mut proxy = http_proxy(conf, edge);
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     proxy.server_options = Some(options);
     proxy.h2_options = Some(http2_options());
-    let app = Lingering(Arc::new(proxy));
-    let app = Guarded::new(app, upkeep.live.clone(), upkeep.gates.clone());
+    let app = GracefulApp(Arc::new(proxy));
+    let app = GuardedApp::new(app, upkeep.live.clone(), upkeep.limiters.clone());
     let mut service = Service::new("proxy".to_owned(), app);
     let management = config.management.as_ref().map(|settings| &settings.network);
     for network in &config.networks {
@@ -291,7 +290,7 @@ fn management_service(
     config: &Config,
     settings: &config::Management,
     upkeep: &Upkeep,
-) -> Service<Guarded<Lingering<HttpServer<ManagementApp>>>> {
+) -> Service<GuardedApp<GracefulApp<HttpServer<ManagementApp>>>> {
     let access = AccessControl {
         hosts: settings.hosts.clone(),
         allow_from: settings.allow_from.clone(),
@@ -310,8 +309,8 @@ fn management_service(
         upkeep.agent.clone(),
         upkeep.lifecycle.log.clone(),
     );
-    let app = Lingering(Arc::new(HttpServer::new_app(ManagementApp(api))));
-    let app = Guarded::new(app, upkeep.live.clone(), upkeep.gates.clone());
+    let app = GracefulApp(Arc::new(HttpServer::new_app(ManagementApp(api))));
+    let app = GuardedApp::new(app, upkeep.live.clone(), upkeep.limiters.clone());
     let mut service = Service::new("management".to_owned(), app);
     service.threads = Some(1);
     for network in &config.networks {
@@ -336,7 +335,7 @@ impl ServeHttp for ManagementApp {
         if let Some(connection) = Connection::of(session.digest())
             && !session.is_http2()
         {
-            connection.progress().head_is_complete();
+            connection.state().head_complete();
         }
         session.set_write_timeout(Some(WRITE_TIMEOUT));
         self.0.response(session).await
@@ -348,7 +347,7 @@ struct Upkeep {
     live: Arc<Live>,
     agent: Arc<Agent>,
     pool: Arc<UpstreamPool>,
-    gates: Arc<Gates>,
+    limiters: Arc<ConnectionLimiters>,
     limits: ConnectionLimits,
     lifecycle: Arc<Lifecycle>,
 }
@@ -366,7 +365,7 @@ impl BackgroundService for Upkeep {
         let mut stopped = shutdown.clone();
         let watching = async {
             tokio::select! {
-                () = watcher::run(self.live.clone()) => {}
+                () = file_watcher::run(self.live.clone()) => {}
                 _ = stopped.wait_for(|stopping| *stopping) => {}
             }
         };
@@ -377,8 +376,8 @@ impl BackgroundService for Upkeep {
             resolver,
             key_sets,
             self.pool.run(),
-            self.gates.run(),
-            self.limits.run(&self.live, &self.gates, &self.pool),
+            self.limiters.run(),
+            self.limits.run(&self.live, &self.limiters, &self.pool),
             checks.run(stopping),
             watching,
             agent
@@ -393,13 +392,15 @@ impl Upkeep {
             return;
         };
         while hangups.recv().await.is_some() {
-            notify::reloading();
+            service_manager::reloading();
             let live = self.live.clone();
             // The outcome is logged where it is decided.
             let _ = tokio::task::spawn_blocking(move || live.reload()).await;
             match self.live.status().last_error {
-                None => notify::reloaded("serving"),
-                Some(error) => notify::reloaded(&format!("serving; reload refused: {error}")),
+                None => service_manager::reloaded("serving"),
+                Some(error) => {
+                    service_manager::reloaded(&format!("serving; reload refused: {error}"))
+                }
             }
         }
     }

@@ -1,46 +1,46 @@
-//! What lies unread of the bodies of one HTTP/2 connection.
+//! The request bodies of one HTTP/2 connection that are not being read.
 //!
-//! All streams of a connection share one window of flow control. A body whose upstream takes
-//! nothing can use it up, and then no other stream gets a byte through, whatever its client does:
-//! that is not to be held against it.
+//! All streams of a connection share one flow-control window. A body whose upstream reads nothing can
+//! use it up, and then no other stream gets a byte through, whatever its client does: that must not
+//! count against it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A body that is left unread for less takes nothing away from the others.
+/// A body that is left unread for less does not body up the others.
 const LONG: Duration = Duration::from_millis(250);
 
 /// Since when a body has been left unread; `None`: it is being read.
-pub type Hold = Mutex<Option<Instant>>;
+pub type UnreadBody = Mutex<Option<Instant>>;
 
 /// The bodies of one connection.
 #[derive(Debug, Default)]
-pub struct Backlog(Mutex<Bodies>);
+pub struct UnreadBodies(Mutex<Bodies>);
 
 #[derive(Debug, Default)]
 struct Bodies {
-    all: Vec<Arc<Hold>>,
+    all: Vec<Arc<UnreadBody>>,
     /// Until when one was left unread for long.
     until: Option<Instant>,
 }
 
-impl Backlog {
+impl UnreadBodies {
     /// Another body, which nobody reads yet.
-    pub fn add(&self) -> Arc<Hold> {
-        let hold = Arc::new(Mutex::new(Some(Instant::now())));
-        lock(&self.0).all.push(hold.clone());
-        hold
+    pub fn add(&self) -> Arc<UnreadBody> {
+        let body = Arc::new(Mutex::new(Some(Instant::now())));
+        lock(&self.0).all.push(body.clone());
+        body
     }
 
-    /// A body is over.
-    pub fn remove(&self, hold: &Arc<Hold>) {
-        self.is_read(hold);
-        lock(&self.0).all.retain(|other| !Arc::ptr_eq(other, hold));
+    /// A body has ended.
+    pub fn remove(&self, body: &Arc<UnreadBody>) {
+        self.is_read(body);
+        lock(&self.0).all.retain(|other| !Arc::ptr_eq(other, body));
     }
 
-    /// A body is read, and nothing of it is there.
-    pub fn is_read(&self, hold: &Arc<Hold>) {
-        let Some(since) = lock(hold).take() else {
+    /// A body is being read, and nothing of it has arrived.
+    pub fn is_read(&self, body: &Arc<UnreadBody>) {
+        let Some(since) = lock(body).take() else {
             return;
         };
         let now = Instant::now();
@@ -50,15 +50,15 @@ impl Backlog {
     }
 
     /// Bytes of a body are passed on, and no more are read meanwhile.
-    pub fn is_left(&self, hold: &Arc<Hold>) {
-        *lock(hold) = Some(Instant::now());
+    pub fn is_left(&self, body: &Arc<UnreadBody>) {
+        *lock(body) = Some(Instant::now());
     }
 
     /// Until when a body was left unread for long, be it until now; `None`: none was.
     pub fn until(&self, now: Instant) -> Option<Instant> {
         let bodies = lock(&self.0);
-        let is_long = |hold: &Arc<Hold>| {
-            lock(hold).is_some_and(|since| now.saturating_duration_since(since) >= LONG)
+        let is_long = |body: &Arc<UnreadBody>| {
+            lock(body).is_some_and(|since| now.saturating_duration_since(since) >= LONG)
         };
         if bodies.all.iter().any(is_long) {
             Some(now)
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn only_what_is_left_for_long_counts() {
-        let backlog = Backlog::default();
+        let backlog = UnreadBodies::default();
         let (one, other) = (backlog.add(), backlog.add());
         let now = Instant::now();
         assert_eq!(backlog.until(now), None);

@@ -5,20 +5,20 @@
 //! system gives no notice (no more watches to be had, no permission), the content is looked at
 //! every two seconds.
 
-mod interest;
+mod watched_paths;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use arc_swap::ArcSwap;
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use crate::gateway::{Fingerprint, Live, WatchedFiles};
-use interest::Interest;
+use watched_paths::WatchedPaths;
 
 /// How long nothing more may change before the files are read.
 const DEBOUNCE: Duration = Duration::from_millis(200);
@@ -71,16 +71,16 @@ async fn settle(noticed: &Notify) {
     while timeout(DEBOUNCE, noticed.notified()).await.is_ok() && started.elapsed() < PATIENCE {}
 }
 
-type Opener = fn(&Arc<ArcSwap<Interest>>, &Arc<Notify>) -> ::notify::Result<RecommendedWatcher>;
+type Opener = fn(&Arc<ArcSwap<WatchedPaths>>, &Arc<Notify>) -> notify::Result<RecommendedWatcher>;
 
 /// Asks the system for notice.
 fn open(
-    interest: &Arc<ArcSwap<Interest>>,
+    paths: &Arc<ArcSwap<WatchedPaths>>,
     noticed: &Arc<Notify>,
-) -> ::notify::Result<RecommendedWatcher> {
-    let (interest, noticed) = (interest.clone(), noticed.clone());
-    ::notify::recommended_watcher(move |event: ::notify::Result<Event>| {
-        if event.map_or(true, |event| interest.load().concerns(&event)) {
+) -> notify::Result<RecommendedWatcher> {
+    let (paths, noticed) = (paths.clone(), noticed.clone());
+    notify::recommended_watcher(move |event: notify::Result<Event>| {
+        if event.map_or(true, |event| paths.load().concerns(&event)) {
             noticed.notify_one();
         }
     })
@@ -90,7 +90,7 @@ fn open(
 struct Look {
     seen: Option<(WatchedFiles, Fingerprint)>,
     noticed: Arc<Notify>,
-    interest: Arc<ArcSwap<Interest>>,
+    paths: Arc<ArcSwap<WatchedPaths>>,
     opener: Opener,
     watcher: Option<RecommendedWatcher>,
     directories: BTreeSet<PathBuf>,
@@ -103,7 +103,7 @@ impl Look {
         Self {
             seen: None,
             noticed,
-            interest: Arc::default(),
+            paths: Arc::default(),
             opener: open,
             watcher: None,
             directories: BTreeSet::new(),
@@ -154,9 +154,9 @@ impl Look {
 
     /// Watches the directories of these files.
     fn watch(&mut self, watched: &WatchedFiles) {
-        let interest = Interest::of(watched);
-        let directories = interest.directories.clone();
-        self.interest.store(Arc::new(interest));
+        let paths = WatchedPaths::of(watched);
+        let directories = paths.directories.clone();
+        self.paths.store(Arc::new(paths));
         let mut deaf = self.open().err().map(|error| error.to_string());
         let Some(watcher) = &mut self.watcher else {
             return self.warn(deaf);
@@ -175,9 +175,9 @@ impl Look {
         self.warn(deaf);
     }
 
-    fn open(&mut self) -> ::notify::Result<()> {
+    fn open(&mut self) -> notify::Result<()> {
         if self.watcher.is_none() {
-            self.watcher = Some((self.opener)(&self.interest, &self.noticed)?);
+            self.watcher = Some((self.opener)(&self.paths, &self.noticed)?);
         }
         Ok(())
     }
@@ -221,7 +221,7 @@ mod tests {
         let source = Source::file(&path).with_environment(nothing);
         let live = Live::start(source, Shared::new(None).unwrap()).unwrap();
         let mut look = Look {
-            opener: |_, _| Err(::notify::Error::new(::notify::ErrorKind::MaxFilesWatch)),
+            opener: |_, _| Err(notify::Error::new(notify::ErrorKind::MaxFilesWatch)),
             ..Look::new(Arc::default())
         };
         for (prefix, generation) in [("/one", 1), ("/two", 2), ("/two", 2), ("/three", 3)] {

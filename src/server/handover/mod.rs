@@ -7,7 +7,8 @@
 //! says that it serves does the old one begin to drain; if the new one ends without a word, the old
 //! one goes on as if nothing had been.
 
-mod failure;
+mod error;
+mod transfer;
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
@@ -20,9 +21,8 @@ use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tokio::io::AsyncReadExt;
 
 use super::sockets::{Inherited, Sockets};
-use super::transfer;
 
-pub use failure::TakeOverError;
+pub use error::TakeOverError;
 
 /// How long the new process waits for the old one's sockets.
 const ANSWER: Duration = Duration::from_secs(10);

@@ -16,27 +16,27 @@ const MAX_LINKS: usize = 40;
 
 /// What to listen to.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Interest {
+pub(super) struct WatchedPaths {
     /// Where the names stand. They exist, or did a moment ago.
     pub(super) directories: BTreeSet<PathBuf>,
     names: BTreeSet<PathBuf>,
     pipelines: BTreeSet<PathBuf>,
 }
 
-impl Interest {
+impl WatchedPaths {
     /// The way to each of these files and directories as it is now.
     pub(super) fn of(watched: &WatchedFiles) -> Self {
-        let mut interest = Self::default();
+        let mut paths = Self::default();
         for file in &watched.files {
-            interest.trace(file);
+            paths.trace(file);
         }
         for directory in &watched.directories {
-            if let Some(directory) = interest.trace(directory) {
-                interest.directories.insert(directory.clone());
-                interest.pipelines.insert(directory);
+            if let Some(directory) = paths.trace(directory) {
+                paths.directories.insert(directory.clone());
+                paths.pipelines.insert(directory);
             }
         }
-        interest
+        paths
     }
 
     /// Whether an event may mean that the configuration has changed. Reading is none.
@@ -110,8 +110,8 @@ mod tests {
 
     use super::*;
 
-    fn interest(files: &[PathBuf], directories: &[PathBuf]) -> Interest {
-        Interest::of(&WatchedFiles {
+    fn paths(files: &[PathBuf], directories: &[PathBuf]) -> WatchedPaths {
+        WatchedPaths::of(&WatchedFiles {
             files: files.to_vec(),
             directories: directories.to_vec(),
         })
@@ -129,35 +129,32 @@ mod tests {
         fs::write(home.join("..v1/h.toml"), "").unwrap();
         symlink("..v1", home.join("..data")).unwrap();
         symlink("..data/h.toml", home.join("h.toml")).unwrap();
-        let interest = interest(&[home.join("h.toml")], &[]);
+        let paths = paths(&[home.join("h.toml")], &[]);
         for name in ["h.toml", "..data", "..v1/h.toml"] {
-            assert!(interest.concerns(&changed(&home.join(name))), "{name}");
+            assert!(paths.concerns(&changed(&home.join(name))), "{name}");
         }
         for name in ["other", "h.toml.swp", "..v1/other"] {
-            assert!(!interest.concerns(&changed(&home.join(name))), "{name}");
+            assert!(!paths.concerns(&changed(&home.join(name))), "{name}");
         }
         assert_eq!(
-            interest.directories,
+            paths.directories,
             BTreeSet::from([home.clone(), home.join("..v1")])
         );
         let read = Event::new(EventKind::Access(AccessKind::Any)).add_path(home.join("h.toml"));
-        assert!(!interest.concerns(&read));
+        assert!(!paths.concerns(&read));
     }
 
     #[test]
     fn what_is_missing_is_waited_for_where_it_will_be() {
         let home = tempfile::tempdir().unwrap();
         let home = home.path().canonicalize().unwrap();
-        let interest = interest(&[home.join("a/b/key.pem")], &[home.join("pipelines")]);
-        assert_eq!(interest.directories, BTreeSet::from([home.clone()]));
+        let paths = paths(&[home.join("a/b/key.pem")], &[home.join("pipelines")]);
+        assert_eq!(paths.directories, BTreeSet::from([home.clone()]));
         for name in ["a", "pipelines"] {
             let event = Event::new(EventKind::Create(CreateKind::Folder));
-            assert!(
-                interest.concerns(&event.add_path(home.join(name))),
-                "{name}"
-            );
+            assert!(paths.concerns(&event.add_path(home.join(name))), "{name}");
         }
-        assert!(!interest.concerns(&changed(&home.join("b"))));
+        assert!(!paths.concerns(&changed(&home.join("b"))));
     }
 
     #[test]
@@ -166,7 +163,7 @@ mod tests {
         let home = home.path().canonicalize().unwrap();
         fs::create_dir(home.join("real")).unwrap();
         symlink("real", home.join("pipelines")).unwrap();
-        let interest = interest(&[], &[home.join("pipelines")]);
+        let paths = paths(&[], &[home.join("pipelines")]);
         for (name, expected) in [
             ("real/new.toml", true),
             ("real", true),
@@ -175,7 +172,7 @@ mod tests {
             ("new.toml", false),
         ] {
             assert_eq!(
-                interest.concerns(&changed(&home.join(name))),
+                paths.concerns(&changed(&home.join(name))),
                 expected,
                 "{name}"
             );
@@ -187,10 +184,6 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         symlink("b", home.path().join("a")).unwrap();
         symlink("a", home.path().join("b")).unwrap();
-        assert!(
-            !interest(&[home.path().join("a")], &[])
-                .directories
-                .is_empty()
-        );
+        assert!(!paths(&[home.path().join("a")], &[]).directories.is_empty());
     }
 }
