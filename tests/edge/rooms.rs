@@ -12,6 +12,10 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// sub-rooms, which never use it back: what they share is a sub-room, too. What is not here is the
 /// top: it may use everything, and nobody may use it.
 const MAY_USE: &[(&str, &[&str])] = &[
+    ("config/model", &[]),
+    ("config/reader", &["config/model"]),
+    ("config/tables", &["config/model", "config/reader"]),
+    ("config/cloud", &["config/model", "config/reader", "config/tables"]),
     ("config", &[]),
     ("telemetry", &[]),
     ("auth", &["config"]),
