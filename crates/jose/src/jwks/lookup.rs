@@ -6,13 +6,13 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::KeySetUrl;
-use super::set::{self, KeySet, Purpose};
+use super::set::{self, FetchReason, KeySet};
 use crate::{Algorithm, PublicKey, TokenError};
 
 /// How long a request waits for keys.
-const PATIENCE: Duration = Duration::from_secs(5);
+const MAX_WAIT: Duration = Duration::from_secs(5);
 /// How long it waits for a fetch to confirm keys that were kept from the last run.
-const PATIENCE_WITH_KEPT_KEYS: Duration = Duration::from_secs(1);
+const MAX_WAIT_WITH_STORED_KEYS: Duration = Duration::from_secs(1);
 
 /// A fetched key set under the settings of one step.
 #[derive(Debug)]
@@ -51,11 +51,11 @@ impl FetchedKeys {
         if self.set.due() > Instant::now() {
             return;
         }
-        let flight = self.set.take_off(Purpose::Scheduled);
+        let fetch = self.set.start_fetch(FetchReason::Scheduled);
         // Before the first fetch has ended, whoever asks for a key waits for it anyway.
         let waits = self.set.is_tried() && self.set.generation(self.settings.max_stale).is_none();
-        if let Some(flight) = flight.filter(|_| waits) {
-            let _ = timeout_at(Instant::now() + PATIENCE, set::landed(flight)).await;
+        if let Some(fetch) = fetch.filter(|_| waits) {
+            let _ = timeout_at(Instant::now() + MAX_WAIT, set::completed(fetch)).await;
         }
     }
 
@@ -68,7 +68,7 @@ impl FetchedKeys {
     /// Why there are no keys, after a request was told so.
     pub fn trouble(&self) -> KeyTrouble {
         let status = self.set.status();
-        let waiting = self.set.flight().is_some();
+        let waiting = self.set.fetch_in_progress().is_some();
         KeyTrouble {
             url: status.url,
             cause: match status.last_error {
@@ -101,18 +101,18 @@ impl FetchedKeys {
     ) -> Result<Arc<PublicKey>, TokenError> {
         let begun = Instant::now();
         if !self.set.is_tried() {
-            let patience = if kept {
-                PATIENCE_WITH_KEPT_KEYS
+            let max_wait = if kept {
+                MAX_WAIT_WITH_STORED_KEYS
             } else {
-                PATIENCE
+                MAX_WAIT
             };
-            self.fetch(Purpose::Scheduled, begun + patience).await;
+            self.fetch(FetchReason::Scheduled, begun + max_wait).await;
         }
-        let unknown = Purpose::UnknownKid(self.settings.cooldown);
+        let unknown = FetchReason::UnknownKid(self.settings.cooldown);
         // The first fetch may be one that was under way, and began before the key was there.
         for _ in 0..2 {
             match find() {
-                Err(TokenError::UnknownKid) if self.fetch(unknown, begun + PATIENCE).await => {}
+                Err(TokenError::UnknownKid) if self.fetch(unknown, begun + MAX_WAIT).await => {}
                 found => return found,
             }
         }
@@ -120,10 +120,10 @@ impl FetchedKeys {
     }
 
     /// Waits for a fetch. `false`: there is none to wait for.
-    async fn fetch(&self, purpose: Purpose, deadline: Instant) -> bool {
-        match self.set.take_off(purpose) {
-            Some(flight) => {
-                let _ = timeout_at(deadline, set::landed(flight)).await;
+    async fn fetch(&self, purpose: FetchReason, deadline: Instant) -> bool {
+        match self.set.start_fetch(purpose) {
+            Some(fetch) => {
+                let _ = timeout_at(deadline, set::completed(fetch)).await;
                 true
             }
             None => false,

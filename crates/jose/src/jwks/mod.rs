@@ -3,12 +3,12 @@
 //!
 //! [`KeySets`] holds one [`set::KeySet`] per URL and refreshes them in the background. Whoever
 //! verifies tokens holds [`FetchedKeys`], which looks a key up without waiting, unless the key is unknown or nothing was
-//! ever fetched. [`fetch`] speaks HTTP, [`parse`] decides which keys are used, [`namesakes`] which
+//! ever fetched. [`fetcher`] speaks HTTP, [`parse`] decides which keys are used, [`duplicate_ids`] which
 //! of those that share an id, and [`store`] keeps the last good sets on the disk.
 
-mod fetch;
+mod duplicate_ids;
+mod fetcher;
 mod lookup;
-mod namesakes;
 mod parse;
 mod set;
 mod settings;
@@ -26,12 +26,12 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use self::fetch::Fetcher;
-use self::set::{KeySet, Purpose};
+use self::fetcher::Fetcher;
+use self::set::{FetchReason, KeySet};
 use self::store::Store;
 
+pub use duplicate_ids::KeyLabel;
 pub use lookup::{FetchedKeys, KeyTrouble};
-pub use namesakes::KeyLabel;
 pub use parse::{KeySetError, ParsedKeySet};
 pub use settings::{AddressFilter, KeySetUrl};
 
@@ -161,11 +161,11 @@ impl KeySets {
             .map(|set| {
                 let set = set.clone();
                 tokio::spawn(async move {
-                    if let Some(earlier) = set.flight() {
-                        set::landed(earlier).await;
+                    if let Some(earlier) = set.fetch_in_progress() {
+                        set::completed(earlier).await;
                     }
-                    if let Some(flight) = set.take_off(Purpose::Scheduled) {
-                        set::landed(flight).await;
+                    if let Some(fetch) = set.start_fetch(FetchReason::Scheduled) {
+                        set::completed(fetch).await;
                     }
                 })
             })
@@ -218,9 +218,9 @@ impl KeySets {
                         Some(entry) if !entry.value().is_used() => Op::Remove,
                         _ => Op::Nop,
                     });
-            } else if set.flight().is_none() {
+            } else if set.fetch_in_progress().is_none() {
                 match set.due() {
-                    due if due <= now => drop(set.take_off(Purpose::Scheduled)),
+                    due if due <= now => drop(set.start_fetch(FetchReason::Scheduled)),
                     due => next = next.min(due),
                 }
             }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::namesakes::{self, KeyLabel};
+use super::duplicate_ids::{self, KeyLabel};
 use crate::{KeyError, KeyRing, PublicKey, strict_json};
 
 /// The most keys that a set may hold, whatever they are for.
@@ -75,7 +75,7 @@ pub(crate) fn parse_after(
             Err(refusal) => refused.push((label, refusal)),
         }
     }
-    let ring = namesakes::settle(usable, serving, &mut refused);
+    let ring = duplicate_ids::resolve(usable, serving, &mut refused);
     if ring.is_empty() {
         return Err(KeySetError::NoUsableKey(keys.len()));
     }

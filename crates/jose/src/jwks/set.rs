@@ -1,6 +1,6 @@
-//! One key set: the keys that serve now, who uses them, and ([`flight`]) how they are fetched.
+//! One key set: the keys that serve now, who uses them, and ([`fetch`]) how they are fetched.
 
-mod flight;
+mod fetch;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,11 +11,11 @@ use arc_swap::ArcSwapOption;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use self::flight::State;
-use super::{AddressFilter, KeySetStatus, KeySetUrl, Tools, fetch};
+use self::fetch::State;
+use super::{AddressFilter, KeySetStatus, KeySetUrl, Tools, fetcher};
 use crate::{Algorithm, KeyRing, PublicKey, TokenError};
 
-pub(super) use flight::{Purpose, landed};
+pub(super) use fetch::{FetchReason, completed};
 
 /// The key set behind one URL.
 pub(super) struct KeySet {
@@ -61,7 +61,7 @@ impl KeySet {
             })
         });
         Self {
-            shown: fetch::shown(&url),
+            shown: fetcher::shown(&url),
             url,
             addresses: settings.addresses.clone(),
             tools,

@@ -78,7 +78,7 @@ impl PublicKey {
     }
 
     /// Adds the algorithms of another entry of the same key.
-    pub(crate) fn join(&mut self, other: Self) {
+    pub(crate) fn merge(&mut self, other: Self) {
         debug_assert!(self.material == other.material);
         let mut verifiers = std::mem::take(&mut self.verifiers).into_vec();
         let known: Vec<_> = verifiers.iter().map(|(algorithm, _)| *algorithm).collect();

@@ -30,36 +30,39 @@ type Labelled = (KeyLabel, PublicKey);
 
 /// Makes the keys of a ring of those that can be used. A key that serves already keeps the
 /// algorithm that another one of the same `kid` would share with it.
-pub(super) fn settle(
+pub(super) fn resolve(
     usable: Vec<Labelled>,
     serving: Option<&KeyRing>,
     refused: &mut Vec<(KeyLabel, KeyError)>,
 ) -> Vec<NamedKey> {
-    let keys = joined(usable);
-    let lost: Vec<Vec<Algorithm>> = keys.iter().map(|key| lost(key, &keys, serving)).collect();
-    let mut settled = Vec::with_capacity(keys.len());
-    for ((label, mut key), lost) in keys.into_iter().zip(lost) {
-        if let Some(first) = lost.first() {
-            if !key.retain(|algorithm| !lost.contains(&algorithm)) {
+    let keys = merged(usable);
+    let ambiguous: Vec<Vec<Algorithm>> = keys
+        .iter()
+        .map(|key| ambiguous(key, &keys, serving))
+        .collect();
+    let mut resolved = Vec::with_capacity(keys.len());
+    for ((label, mut key), ambiguous) in keys.into_iter().zip(ambiguous) {
+        if let Some(first) = ambiguous.first() {
+            if !key.retain(|algorithm| !ambiguous.contains(&algorithm)) {
                 refused.push((label, KeyError::DuplicateKid));
                 continue;
             }
             refused.push((label.clone(), KeyError::DuplicateKidUnder(*first)));
         }
-        settled.push((label.kid, Arc::new(key)));
+        resolved.push((label.kid, Arc::new(key)));
     }
-    settled
+    resolved
 }
 
 /// Each key once under each of its ids, serving what any of its entries says.
-fn joined(usable: Vec<Labelled>) -> Vec<Labelled> {
+fn merged(usable: Vec<Labelled>) -> Vec<Labelled> {
     let mut keys: Vec<Labelled> = Vec::with_capacity(usable.len());
     for (label, key) in usable {
         let same = |(known, other): &&mut Labelled| {
             known.kid == label.kid && other.material() == key.material()
         };
         match keys.iter_mut().find(same) {
-            Some((_, known)) => known.join(key),
+            Some((_, known)) => known.merge(key),
             None => keys.push((label, key)),
         }
     }
@@ -67,7 +70,11 @@ fn joined(usable: Vec<Labelled>) -> Vec<Labelled> {
 }
 
 /// The algorithms that a key may not serve, because another one of the same `kid` could too.
-fn lost((label, key): &Labelled, keys: &[Labelled], serving: Option<&KeyRing>) -> Vec<Algorithm> {
+fn ambiguous(
+    (label, key): &Labelled,
+    keys: &[Labelled],
+    serving: Option<&KeyRing>,
+) -> Vec<Algorithm> {
     let Some(kid) = label.kid.as_deref() else {
         return Vec::new();
     };

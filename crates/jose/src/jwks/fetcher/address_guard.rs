@@ -10,12 +10,12 @@ use crate::jwks::AddressFilter;
 
 /// What may be connected to, at one port.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Guard {
+pub(super) struct AddressGuard {
     addresses: AddressFilter,
     port: u16,
 }
 
-impl Guard {
+impl AddressGuard {
     /// For a URL. One with an address in it, in any spelling that the rules of URLs turn into one,
     /// is checked here, since no resolver is asked about it.
     ///
@@ -41,7 +41,7 @@ impl Guard {
 }
 
 /// Looks a name up, and leaves out what is out of reach.
-impl Resolve for Guard {
+impl Resolve for AddressGuard {
     fn resolve(&self, name: Name) -> Resolving {
         let guard = self.clone();
         Box::pin(async move {

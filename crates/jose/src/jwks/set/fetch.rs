@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::KeySet;
-use crate::jwks::fetch::{FetchError, Fetched};
+use crate::jwks::fetcher::{FetchError, Fetched};
 
 /// A `Cache-Control: max-age` below this counts as this.
 const LEAST_FRESH: Duration = Duration::from_secs(60);
@@ -21,11 +21,11 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
 /// A fetch under way. It is over when its other end is gone.
-pub(in super::super) type Flight = watch::Receiver<()>;
+pub(in super::super) type FetchHandle = watch::Receiver<()>;
 
-/// What a fetch is for.
+/// Why a set is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Purpose {
+pub(in super::super) enum FetchReason {
     /// The schedule, or somebody's order.
     Scheduled,
     /// An unknown `kid`: at most once in this time.
@@ -34,7 +34,7 @@ pub(in super::super) enum Purpose {
 
 /// What happened to the fetches of a set.
 pub(super) struct State {
-    flight: Option<Flight>,
+    handle: Option<FetchHandle>,
     next: Next,
     cooling_since: Option<Instant>,
     failures: u32,
@@ -66,8 +66,8 @@ enum Health {
 
 impl KeySet {
     /// The fetch that is under way.
-    pub(in super::super) fn flight(&self) -> Option<Flight> {
-        self.state().flight().cloned()
+    pub(in super::super) fn fetch_in_progress(&self) -> Option<FetchHandle> {
+        self.state().fetch_in_progress().cloned()
     }
 
     /// Whether the last fetch got no answer in time.
@@ -85,8 +85,8 @@ impl KeySet {
 
     /// In how many seconds the next fetch is due, for `Retry-After`.
     pub(in super::super) fn retry_after(&self) -> u32 {
-        let flying = self.flight().is_some();
-        let wait = if flying {
+        let fetching = self.fetch_in_progress().is_some();
+        let wait = if fetching {
             FIRST_RETRY
         } else {
             self.due().saturating_duration_since(Instant::now())
@@ -98,13 +98,16 @@ impl KeySet {
 
     /// Begins a fetch, or joins the one under way. `None`: not so soon after the last one for an
     /// unknown `kid`. The fetch goes on whoever stops waiting for it.
-    pub(in super::super) fn take_off(self: &Arc<Self>, purpose: Purpose) -> Option<Flight> {
+    pub(in super::super) fn start_fetch(
+        self: &Arc<Self>,
+        reason: FetchReason,
+    ) -> Option<FetchHandle> {
         let now = Instant::now();
         let mut state = self.state();
-        if let Some(flight) = state.flight() {
-            return Some(flight.clone());
+        if let Some(handle) = state.fetch_in_progress() {
+            return Some(handle.clone());
         }
-        if let Purpose::UnknownKid(cooldown) = purpose {
+        if let FetchReason::UnknownKid(cooldown) = reason {
             if state
                 .cooling_since
                 .is_some_and(|since| now.duration_since(since) < cooldown)
@@ -113,9 +116,9 @@ impl KeySet {
             }
             state.cooling_since = Some(now);
         }
-        let (landing, flight) = watch::channel(());
-        state.flight = Some(flight.clone());
-        // Landing sets the time; this one holds only if the fetch is lost with its runtime.
+        let (done, handle) = watch::channel(());
+        state.handle = Some(handle.clone());
+        // Completion sets the time; this one holds only if the fetch is lost with its runtime.
         state.next = Next::At(now + LAST_RETRY);
         drop(state);
         let set = self.clone();
@@ -126,22 +129,22 @@ impl KeySet {
             let result = fetcher
                 .fetch(&set.url, set.addresses.as_ref(), serving)
                 .await;
-            set.land(result, purpose);
-            drop(landing);
+            set.complete_fetch(result, reason);
+            drop(done);
             set.tools.changes.send_replace(());
         };
         match self.tools.runtime.get() {
             Some(runtime) => drop(runtime.spawn(fetch)),
             None => drop(tokio::spawn(fetch)),
         }
-        Some(flight)
+        Some(handle)
     }
 
-    fn land(self: &Arc<Self>, result: Result<Fetched, FetchError>, purpose: Purpose) {
+    fn complete_fetch(self: &Arc<Self>, result: Result<Fetched, FetchError>, reason: FetchReason) {
         let now = Instant::now();
         let mut state = self.state();
         state.fetches.0 += 1;
-        if matches!(purpose, Purpose::UnknownKid(_)) {
+        if matches!(reason, FetchReason::UnknownKid(_)) {
             state.cooling_since = Some(now);
         }
         match result {
@@ -233,7 +236,7 @@ impl State {
     /// The first fetch is due at once.
     pub(super) fn new() -> Self {
         Self {
-            flight: None,
+            handle: None,
             next: Next::At(Instant::now()),
             cooling_since: None,
             failures: 0,
@@ -245,14 +248,14 @@ impl State {
         }
     }
 
-    fn flight(&self) -> Option<&Flight> {
-        self.flight
+    fn fetch_in_progress(&self) -> Option<&FetchHandle> {
+        self.handle
             .as_ref()
-            .filter(|flight| flight.has_changed().is_ok())
+            .filter(|handle| handle.has_changed().is_ok())
     }
 }
 
 /// Waits until a fetch is over.
-pub(in super::super) async fn landed(mut flight: Flight) {
-    while flight.changed().await.is_ok() {}
+pub(in super::super) async fn completed(mut handle: FetchHandle) {
+    while handle.changed().await.is_ok() {}
 }

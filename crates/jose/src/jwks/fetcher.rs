@@ -1,6 +1,6 @@
 //! One fetch of one key set over HTTP, within limits.
 
-mod guard;
+mod address_guard;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use rustls::crypto::CryptoProvider;
 use super::parse::{self, ParsedKeySet};
 use super::{AddressFilter, KeySetError, SetupError};
 use crate::{KeyRing, with_causes};
-use guard::Guard;
+use address_guard::AddressGuard;
 
 /// The whole fetch.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -61,7 +61,7 @@ pub(super) struct Fetcher {
     clients: Clients,
     /// For a URL under an address filter, made when one is first fetched, and again for another
     /// filter or port.
-    guarded: Mutex<Option<(Guard, Arc<Clients>)>>,
+    guarded: Mutex<Option<(AddressGuard, Arc<Clients>)>>,
 }
 
 /// The HTTP clients.
@@ -97,12 +97,12 @@ impl Fetcher {
         let Some(addresses) = addresses else {
             return within_limit(self.clients.fetch(url, serving)).await;
         };
-        let guard = Guard::of(&url, addresses).map_err(FetchError::Request)?;
+        let guard = AddressGuard::of(&url, addresses).map_err(FetchError::Request)?;
         let clients = self.guarded(guard).map_err(FetchError::Request)?;
         within_limit(clients.fetch(url, serving)).await
     }
 
-    fn guarded(&self, guard: Guard) -> Result<Arc<Clients>, String> {
+    fn guarded(&self, guard: AddressGuard) -> Result<Arc<Clients>, String> {
         let mut guarded = self.guarded.lock().unwrap_or_else(PoisonError::into_inner);
         match &*guarded {
             Some((known, clients)) if *known == guard => Ok(clients.clone()),
@@ -125,7 +125,7 @@ async fn within_limit(
 
 impl Clients {
     /// With a `guard`, names are resolved here and not by a proxy, and lead nowhere else.
-    fn new(user_agent: &'static str, guard: Option<&Guard>) -> Result<Self, String> {
+    fn new(user_agent: &'static str, guard: Option<&AddressGuard>) -> Result<Self, String> {
         let builder = || match guard {
             Some(guard) => builder(user_agent)
                 .no_proxy()
