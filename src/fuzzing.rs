@@ -7,4 +7,4 @@ pub use crate::auth::fuzzing::{bearer_token, htpasswd, key_set, user_and_passwor
 pub use crate::listener::fuzzing::request_end;
 pub use crate::management::fuzzing::{authorize_body, token_body};
 pub use crate::proxy::fuzzing::{Head, forwarded_address, request_head, upstream_target};
-pub use crate::runbeam::fuzzing::{exact_origin, named_origin, printable};
+pub use runbeam_sdk::fuzzing::{exact_origin, named_origin, printable};

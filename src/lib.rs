@@ -18,6 +18,5 @@ pub mod listener;
 pub mod management;
 pub mod policy;
 pub mod proxy;
-pub mod runbeam;
 pub mod server;
 pub mod telemetry;

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use harmony::auth::{Chain, Presented, Shared};
 use harmony::config;
 use harmony::fuzzing::{bearer_token, htpasswd, user_and_password};
-use harmony::runbeam::{UserTokens, ValidationOptions};
+use runbeam_sdk::{UserTokens, JwtValidationOptions};
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
@@ -176,7 +176,7 @@ fn chains() -> &'static ([Chain; 2], Runtime) {
     static CHAINS: OnceLock<([Chain; 2], Runtime)> = OnceLock::new();
     CHAINS.get_or_init(|| {
         // Installs the provider that TLS needs.
-        UserTokens::new(ValidationOptions::default()).expect("an address");
+        UserTokens::new(JwtValidationOptions::default()).expect("an address");
         let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, KEY.as_bytes());
         let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         let text = CONFIG.replace("HASH", &hash);

@@ -5,7 +5,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use harmony::runbeam::{
+use runbeam_sdk::{
     EncryptionKeys, EnvironmentToken, MachineToken, environment_token, is_sanctum_token,
 };
 use libfuzzer_sys::fuzz_target;

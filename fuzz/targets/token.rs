@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use harmony::auth::{AuthMethod, Chain, Identity, Presented, Shared};
 use harmony::config;
-use harmony::runbeam::{UserTokens, ValidationOptions};
+use runbeam_sdk::{UserTokens, JwtValidationOptions};
 use harmony_fuzz::issuer::{self, AUDIENCE, ISSUER, Issuer, Keys, SECRET, STEPS};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
@@ -198,12 +198,12 @@ fn signed(token: &[u8]) -> &[u8] {
 fn edge() -> &'static Edge {
     static EDGE: OnceLock<Edge> = OnceLock::new();
     EDGE.get_or_init(|| {
-        let users = UserTokens::new(ValidationOptions {
+        let users = UserTokens::new(JwtValidationOptions {
             trusted_issuers: vec![ISSUER.to_owned()],
             // HS256 alone, since there is nobody to fetch keys from.
             algorithms: Vec::new(),
             jwt_secret: Some(SECRET.to_owned()),
-            ..ValidationOptions::default()
+            ..JwtValidationOptions::default()
         })
         .expect("an address");
         let issuer = Issuer::new();

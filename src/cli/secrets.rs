@@ -13,7 +13,7 @@ use ring::{digest, hmac};
 use zeroize::Zeroizing;
 
 use crate::config::{Environment, ProcessEnvironment};
-use crate::runbeam::EncryptionKeys;
+use runbeam_sdk::EncryptionKeys;
 
 /// The default of `--cost`: about a quarter of a second on one core.
 pub(super) const COST: u32 = 12;

@@ -3,7 +3,7 @@
 
 use super::env::is_loopback;
 use crate::gateway::Runbeam;
-use crate::runbeam::PUBLISHED_DEFAULT_HOST;
+use runbeam_sdk::PUBLISHED_DEFAULT_HOST;
 
 /// The addresses of the configured cloud.
 pub(super) fn configured_addresses(settings: &Runbeam) -> Vec<String> {

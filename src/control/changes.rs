@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use crate::gateway::{LayerChange, ReloadError, Runbeam};
-use crate::runbeam::{Change, RunbeamClient, RunbeamError};
+use runbeam_sdk::{Change, RunbeamClient, RunbeamError};
 
 use super::{ActiveToken, Agent};
 

@@ -9,7 +9,7 @@ use super::Agent;
 use super::active_token::{ActiveToken, Source};
 use super::address::{configured_addresses, is_configured_cloud, redacted, settable_address};
 use crate::gateway::Runbeam;
-use crate::runbeam::{
+use runbeam_sdk::{
     EncryptionKeys, JwtValidationOptions, KeyError, MachineToken, RunbeamError, StorageError,
     UserTokens, is_sanctum_token,
 };

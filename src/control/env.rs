@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use crate::gateway::{Runbeam, StoreChoice};
-use crate::runbeam::{
+use runbeam_sdk::{
     EncryptionKeys, EnvironmentToken, EnvironmentTokenError, KeyError, environment_token,
 };
 
@@ -67,7 +67,7 @@ impl AgentEnv {
         Ok(Self {
             instance: instance.to_owned(),
             state_dir,
-            machine_token: machine_token.map(|token| token.with_code(instance)),
+            machine_token: machine_token.map(|token| token.with_default_code(instance)),
             encryption_key,
             jwt_secret: set("RUNBEAM_JWT_SECRET"),
             push_on_startup: on("RUNBEAM_PUSH_CONFIG_ON_STARTUP"),

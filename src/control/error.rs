@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::runbeam::RunbeamError;
+use runbeam_sdk::RunbeamError;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AgentError {

@@ -32,7 +32,7 @@ use self::active_token::ActiveToken;
 use self::commands::VerifierCache;
 use self::token_keeper::TokenKeeper;
 use crate::gateway::{Live, Runbeam};
-use crate::runbeam::{ClientOptions, RunbeamClient, RunbeamError};
+use runbeam_sdk::{ClientOptions, RunbeamClient, RunbeamError};
 
 pub use commands::{AcceptedToken, Authorization, CheckedUserToken, CommandError};
 pub use env::{AgentEnv, AgentEnvError};

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::error::AgentError;
 use super::{ActiveToken, Agent};
 use crate::gateway::Runbeam;
-use crate::runbeam::{Gateway, RunbeamClient};
+use runbeam_sdk::{Gateway, RunbeamClient};
 
 impl Agent {
     /// Asks the cloud once, and does what it says. An error of the cloud ends the poll; a change

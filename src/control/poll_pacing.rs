@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::runbeam::{Backoff, between};
+use runbeam_sdk::{Backoff, between};
 
 /// When one gateway polls. `now` is the time since its first pause began.
 #[derive(Debug)]

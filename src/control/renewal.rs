@@ -6,7 +6,7 @@ use super::Agent;
 use super::active_token::{ActiveToken, Source};
 use super::error::AgentError;
 use crate::gateway::Runbeam;
-use crate::runbeam::{MachineToken, RunbeamClient};
+use runbeam_sdk::{MachineToken, RunbeamClient};
 
 /// How often the operator is reminded.
 const WARNING_INTERVAL: Duration = Duration::from_secs(86_400);

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use super::poll_pacing::PollPacing;
 use super::{ActiveToken, Agent, CALL_TIMEOUT};
 use crate::gateway::Runbeam;
-use crate::runbeam::{Backoff, RunbeamClient, between};
+use runbeam_sdk::{Backoff, RunbeamClient, between};
 
 /// First pause between polls that fail, in the mean, unless polls are closer together; and the
 /// longest.

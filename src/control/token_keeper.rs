@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::env::AgentEnv;
 use crate::gateway::{Runbeam, StoreChoice};
-use crate::runbeam::{MachineToken, StorageError, StoreKind, StoreSettings, TokenStore};
+use runbeam_sdk::{MachineToken, StorageError, StoreKind, StoreSettings, TokenStore};
 
 /// The store, once it is open.
 pub(super) struct TokenKeeper {

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::active_token::{ActiveToken, Source, choose, store_wins};
 use super::{Agent, AgentState};
 use crate::gateway::Runbeam;
-use crate::runbeam::{EnvironmentToken, MachineToken};
+use runbeam_sdk::{EnvironmentToken, MachineToken};
 
 impl Agent {
     /// Finds the token to begin with, unless there is one already.

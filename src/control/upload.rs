@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{ActiveToken, Agent};
-use crate::runbeam::{RunbeamClient, RunbeamError};
+use runbeam_sdk::{RunbeamClient, RunbeamError};
 
 /// What was uploaded.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::response::ApiResponse;
 use crate::control::{Agent, UploadError};
 use crate::gateway::Live;
-use crate::runbeam::RunbeamError;
+use runbeam_sdk::RunbeamError;
 
 /// The words that the published client looks for.
 const DISABLED: &str =

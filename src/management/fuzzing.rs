@@ -2,7 +2,7 @@
 
 use super::body::Fields;
 use super::token;
-use crate::runbeam::MachineToken;
+use runbeam_sdk::MachineToken;
 
 /// The gateway code, the metadata and the encryption key of a body of `/authorize`; or what the
 /// caller is told.

@@ -9,7 +9,7 @@ use super::body::{self, Fields, bad};
 use super::cloud::{disabled, of_cloud};
 use super::response::ApiResponse;
 use crate::control::{Agent, Authorization, CommandError};
-use crate::runbeam::MachineToken;
+use runbeam_sdk::MachineToken;
 
 /// Longest values, in bytes.
 const MAX_NAME: usize = 255;

@@ -20,8 +20,8 @@ use super::escape::EscapedText;
 use super::log_file::Sink;
 use super::writer::LogWriter;
 
-/// Our own targets: the library, its binary, and everything below.
-const OURS: &str = "harmony";
+/// Our own crates: their targets, and everything below.
+const OURS: [&str; 4] = ["harmony", "jose", "private_files", "runbeam_sdk"];
 
 /// How to log.
 #[derive(Debug, Clone, Copy)]
@@ -106,9 +106,7 @@ impl Log for LevelCap {
 }
 
 fn is_ours(target: &str) -> bool {
-    target
-        .strip_prefix(OURS)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    OURS.contains(&target.split("::").next().unwrap_or_default())
 }
 
 fn write_text(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
@@ -222,6 +220,8 @@ mod tests {
         };
         assert!(enabled("harmony::proxy", Level::Trace));
         assert!(enabled("harmony", Level::Debug));
+        assert!(enabled("runbeam_sdk::store", Level::Debug));
+        assert!(!enabled("harmony:proxy", Level::Debug));
         assert!(enabled("pingora_core", Level::Info));
         assert!(!enabled("pingora_proxy", Level::Debug));
         assert!(!enabled("harmonyx", Level::Trace));

@@ -12,10 +12,6 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// sub-rooms, which never use it back: what they share is a sub-room, too. What is not here is the
 /// top: it may use everything, and nobody may use it.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("config/model", &[]),
-    ("config/reader", &["config/model"]),
-    ("config/tables", &["config/model", "config/reader"]),
-    ("config/cloud", &["config/model", "config/reader", "config/tables"]),
     ("config", &[]),
     ("telemetry", &[]),
     ("auth", &["config"]),
@@ -27,9 +23,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("proxy/forward", &["proxy/request", "listener", "gateway", "auth", "policy", "telemetry"]),
     ("proxy/local", &["proxy/request", "proxy/forward", "listener"]),
     ("proxy", &["listener", "gateway", "auth", "policy", "telemetry"]),
-    ("runbeam", &[]),
-    ("control", &["gateway", "runbeam", "telemetry"]),
-    ("management", &["gateway", "control", "runbeam", "telemetry"]),
+    ("control", &["gateway", "telemetry"]),
+    ("management", &["gateway", "control", "telemetry"]),
     (
         "server",
         &[
@@ -43,7 +38,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "proxy",
             "management",
             "control",
-            "runbeam",
         ],
     ),
 ];

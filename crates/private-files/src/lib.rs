@@ -50,10 +50,7 @@ impl Kind {
 /// What the system says; then the old file is untouched.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
-    let mut builder = DirBuilder::new();
-    #[cfg(unix)]
-    builder.mode(0o700);
-    builder.recursive(true).create(directory)?;
+    create_directory(directory)?;
     let temporary =
         path.with_extension(format!("{}-{:016x}.tmp", process::id(), fastrand::u64(..)));
     let mut options = OpenOptions::new();
@@ -72,9 +69,32 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
     }
     written?;
-    // The new name, too; elsewhere a directory cannot be opened for that.
+    sync_directory(directory)
+}
+
+/// Makes a directory and those above it, with mode 0700, unless it is there.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn create_directory(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
     #[cfg(unix)]
-    fs::File::open(directory)?.sync_all()?;
+    builder.mode(0o700);
+    builder.recursive(true).create(path)
+}
+
+/// Has the names in a directory on the disk. Elsewhere than on Unix, no directory can be opened for
+/// that.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    fs::File::open(path)?.sync_all()?;
+    #[cfg(not(unix))]
+    let _ = path;
     Ok(())
 }
 

@@ -8,15 +8,25 @@
 
 use std::sync::Arc;
 
-use super::overlay::in_place_of;
-use super::owned::may_change;
-use super::quarantine::Quarantine;
-use super::same::Comparison;
-use super::text::{GROUPS, Kept, Parsed};
+use super::Parsed;
+use super::owned::Owned;
+use super::quarantine::Dropped;
+use super::same::{Comparison, in_place_of, same};
 use crate::config::model::ErrorKind;
-use crate::config::reader::{Document, IGNORED_TABLES, Loading, Node, Place, Table, Value, join};
-use crate::config::tables::OwnedPipelines;
+use crate::config::reader::document::IGNORED_TABLES;
+use crate::config::reader::{Document, Loading, Node, Place, Table, Value, join};
 
+/// Groups that a text may hold.
+pub(super) const GROUPS: &[&str] = &[
+    "pipelines",
+    "endpoints",
+    "backends",
+    "targets",
+    "middleware",
+    "authentications",
+    "policies",
+    "rules",
+];
 /// Groups and tables of the operator's alone.
 const LOCAL: &[&str] = &[
     "proxy",
@@ -29,12 +39,20 @@ const LOCAL: &[&str] = &[
 /// Names that one text may bring: each costs time at every reload.
 const MAX_NAMES: usize = 4096;
 
+/// A table that joins the local ones.
+pub(super) struct Kept<'p> {
+    pub(super) text: &'p Parsed<'p>,
+    pub(super) group: &'p str,
+    pub(super) name: &'p str,
+    pub(super) node: &'p Node,
+}
+
 /// What joins the local files. Reports the rest, but for what they have already.
 pub(super) fn validate<'p>(
     parsed: &'p [Parsed<'p>],
-    quarantine: &Quarantine,
+    dropped: &Dropped,
     local: &Document,
-    (comparison, owned): (&Comparison<'_>, &OwnedPipelines),
+    (comparison, owned): (&Comparison<'_>, &Owned),
     loading: &Loading<'_>,
 ) -> Vec<Kept<'p>> {
     let mut kept = Vec::new();
@@ -42,14 +60,14 @@ pub(super) fn validate<'p>(
         let vetting = Vetting {
             text,
             later: &parsed[index + 1..],
-            quarantine,
+            dropped,
             local,
             comparison,
             owned,
             loading,
         };
         for (group, node) in &text.table.entries {
-            if !quarantine.has(text.change, group, "") {
+            if !dropped.has(text.change, group, "") {
                 vetting.group(group, node, &mut kept);
             }
         }
@@ -97,10 +115,10 @@ pub(super) fn merge<'p>(
 struct Vetting<'p, 'v> {
     text: &'p Parsed<'p>,
     later: &'p [Parsed<'p>],
-    quarantine: &'v Quarantine,
+    dropped: &'v Dropped,
     local: &'v Document,
     comparison: &'v Comparison<'v>,
-    owned: &'v OwnedPipelines,
+    owned: &'v Owned,
     loading: &'v Loading<'v>,
 }
 
@@ -121,7 +139,7 @@ impl<'p> Vetting<'p, '_> {
                     return self.loading.error(&node.place, group, sentence);
                 }
                 for (name, node) in &table.entries {
-                    if !self.quarantine.has(self.text.change, group, name)
+                    if !self.dropped.has(self.text.change, group, name)
                         && self.joins(group, name, node, kept)
                     {
                         kept.push(Kept {
@@ -157,7 +175,7 @@ impl<'p> Vetting<'p, '_> {
             if self.comparison.is_same(self.local, group, name, both) {
                 return false;
             }
-            if !may_change(self.owned, self.local, group, name) {
+            if !self.owned.may_change(self.local, group, name) {
                 self.taken(node, &path, &format!("also at {}", present.place));
                 return false;
             }
@@ -180,7 +198,7 @@ impl<'p> Vetting<'p, '_> {
             .iter()
             .find(|entry| (entry.group, entry.name) == (group, name));
         if let Some(before) = before
-            && !before.node.value.is_same(&node.value)
+            && !same(&before.node.value, &node.value)
         {
             let kind = ErrorKind::DefinedTwice {
                 what: path.clone(),
@@ -203,7 +221,7 @@ impl<'p> Vetting<'p, '_> {
     /// `[[middleware]]`, which has to be that of the main file.
     fn chain(&self, node: &Node) {
         let local = self.local.chain.as_ref();
-        if !local.is_some_and(|local| local.value.is_same(&node.value)) {
+        if !local.is_some_and(|local| same(&local.value, &node.value)) {
             self.loading.error_help(
                 &node.place,
                 "middleware",
@@ -239,15 +257,15 @@ impl<'p> Vetting<'p, '_> {
             (Value::Table(table), Some(Value::Table(present))) => {
                 for (key, node) in &table.entries {
                     let group = path.as_str();
-                    if path.contains('.') || !self.quarantine.has(self.text.change, group, key) {
+                    if path.contains('.') || !self.dropped.has(self.text.change, group, key) {
                         self.compare(node, present.get(key), join(&path, key));
                     }
                 }
             }
-            (value, Some(present)) if value.is_same(present) => {}
+            (value, Some(present)) if same(value, present) => {}
             (Value::Table(table), None) if !table.entries.is_empty() && !path.contains('.') => {
                 for (key, node) in &table.entries {
-                    if !self.quarantine.has(self.text.change, &path, key) {
+                    if !self.dropped.has(self.text.change, &path, key) {
                         self.forbidden(&node.place, &join(&path, key));
                     }
                 }

@@ -7,7 +7,6 @@
 
 mod balance;
 mod boundary;
-mod cloud;
 mod error;
 mod pattern;
 mod policy;
@@ -24,11 +23,11 @@ use http::Method;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
+use crate::config::cloud::Cloud;
+
 pub use balance::*;
 pub use boundary::PrefixBoundary;
-pub(crate) use cloud::change_name;
-pub use cloud::{Cloud, SetAside};
-pub use error::{Error, ErrorKind, Errors, LoadError};
+pub use error::{Error, ErrorKind, Errors};
 pub use jose::Algorithm as JwtAlgorithm;
 pub use pattern::*;
 pub use policy::*;

@@ -7,15 +7,15 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Loading, Node, Place, Text, Value, hint};
+use super::{Loading, Node, Place, Reader, Text, Value, hint};
 use crate::config::model::{ErrorKind, Owner, Reach};
 
 /// A value, the path of its key and where it stands.
 #[derive(Clone)]
 pub(crate) struct Entry<'a> {
-    pub(super) loading: &'a Loading<'a>,
-    pub(super) path: String,
-    pub(super) node: &'a Node,
+    loading: &'a Loading<'a>,
+    path: String,
+    node: &'a Node,
 }
 
 impl<'a> Entry<'a> {
@@ -25,6 +25,19 @@ impl<'a> Entry<'a> {
             loading,
             path,
             node,
+        }
+    }
+
+    /// A table.
+    pub(crate) fn table(&self) -> Option<Reader<'a>> {
+        match &self.node.value {
+            Value::Table(table) => Some(Reader::over(
+                self.path.clone(),
+                self.node.place.clone(),
+                table,
+                self.loading,
+            )),
+            _ => self.wrong_type("a table"),
         }
     }
 

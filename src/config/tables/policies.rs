@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::mem::discriminant;
 
+use super::pipelines::open;
 use super::rules::{self, Written};
 use crate::config::model::{Check, Policies, Policy, Rule};
 use crate::config::reader::{Entry, Named, Reader, near};
@@ -88,9 +89,9 @@ impl Tables {
     pub(crate) fn warn_unused(&self, root: &Reader<'_>) {
         let policy =
             "no step uses this policy: list it in `policies` of a policies step, or remove it";
-        self.policies.warn_unused(root, "policies", policy);
+        open::warn_unused(root, "policies", &self.policies.unused(), policy);
         let rule = "no policy uses this rule: list it in `rules` of a policy, or remove it";
-        self.rules.warn_unused(root, "rules", rule);
+        open::warn_unused(root, "rules", &self.rules.unused(), rule);
     }
 
     fn listed(&self, step: &str, entry: &Entry<'_>) -> Option<Vec<Policy>> {

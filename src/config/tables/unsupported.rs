@@ -1,6 +1,7 @@
 //! What the public Harmony DSL has and an HTTP edge has not, with what to use instead.
 
-use crate::config::reader::{IGNORED_TABLES, Reader};
+use crate::config::reader::Reader;
+use crate::config::reader::document::IGNORED_TABLES;
 
 /// A name, and what to use instead.
 pub(crate) type Foreign = (&'static str, &'static str);

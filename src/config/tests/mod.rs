@@ -25,7 +25,6 @@ mod upload;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::*;
 

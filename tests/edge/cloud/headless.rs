@@ -21,7 +21,7 @@ fn payload(token: &str, expires_at: &str) -> String {
 }
 
 fn key() -> String {
-    let key = harmony::runbeam::EncryptionKeys::generate().first().to_string();
+    let key = runbeam_sdk::EncryptionKeys::generate().first().to_string();
     secrets::remember(&key);
     key
 }

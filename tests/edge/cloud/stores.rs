@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use harmony::runbeam::{MachineToken, StoreKind, StoreSettings, TokenStore};
+use runbeam_sdk::{MachineToken, StoreKind, StoreSettings, TokenStore};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -32,7 +32,7 @@ fn token_file(edge: &Edge) -> Option<PathBuf> {
 #[test]
 fn the_encrypted_file() {
     let (cloud, upstream) = (Cloud::start(), Upstream::start());
-    let key = harmony::runbeam::EncryptionKeys::generate().first();
+    let key = runbeam_sdk::EncryptionKeys::generate().first();
     secrets::remember(&key);
     for (what, kind, key) in [
         ("of its own", "auto", None),
@@ -201,7 +201,7 @@ fn where_the_token_cannot_be_stored_the_old_one_stays() {
 fn a_key_that_comes_with_the_token_is_kept_for_the_restart() {
     let (cloud, upstream) = (Cloud::start(), Upstream::start());
     let mut edge = edge(&cloud, &upstream).start();
-    let key = harmony::runbeam::EncryptionKeys::generate().first();
+    let key = runbeam_sdk::EncryptionKeys::generate().first();
     secrets::remember(&key);
     let body = serde_json::json!({ "gateway_code": "edge-1", "encryption_key": key.as_str() });
     assert_eq!(
@@ -216,7 +216,7 @@ fn a_key_that_comes_with_the_token_is_kept_for_the_restart() {
 #[test]
 fn a_token_that_only_the_second_key_opens_is_encrypted_with_the_first() {
     let (cloud, upstream) = (Cloud::start(), Upstream::start());
-    let [old, new] = [(); 2].map(|()| harmony::runbeam::EncryptionKeys::generate().first());
+    let [old, new] = [(); 2].map(|()| runbeam_sdk::EncryptionKeys::generate().first());
     secrets::remember(&old);
     secrets::remember(&new);
     let both = format!("{},{}", new.as_str(), old.as_str());
@@ -246,7 +246,7 @@ fn a_token_that_only_the_second_key_opens_is_encrypted_with_the_first() {
 #[test]
 fn a_token_that_another_process_stores_is_picked_up() {
     let (cloud, upstream) = (Cloud::start(), Upstream::start());
-    let key = harmony::runbeam::EncryptionKeys::generate().first();
+    let key = runbeam_sdk::EncryptionKeys::generate().first();
     secrets::remember(&key);
     let edge = edge(&cloud, &upstream).env("RUNBEAM_ENCRYPTION_KEY", &key).start();
     assert_eq!(info(&edge)["state"], "unauthorized");

@@ -1,8 +1,6 @@
 //! Every call: what is sent, and what becomes of the answer.
 
-use harmony::runbeam::{
-    Backend, Endpoint, Gateway, MachineToken, Pipeline, RunbeamClient, Service,
-};
+use runbeam_sdk::{Backend, Endpoint, Gateway, MachineToken, Pipeline, RunbeamClient, Service};
 use serde_json::json;
 
 use crate::support::Cloud;

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harmony::runbeam::{ApiError, ClientOptions, Gateway, RunbeamClient, RunbeamError};
+use runbeam_sdk::{ApiError, ClientOptions, Gateway, RunbeamClient, RunbeamError};
 use serde_json::json;
 
 use crate::support::Cloud;

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use harmony::runbeam::{ClientOptions, RunbeamClient, RunbeamError};
+use runbeam_sdk::{ClientOptions, RunbeamClient, RunbeamError};
 use rustls::pki_types::PrivateKeyDer;
 
 use crate::support::Cloud;

@@ -1,6 +1,6 @@
 //! Where the API begins.
 
-use harmony::runbeam::RunbeamClient;
+use runbeam_sdk::RunbeamClient;
 use serde_json::json;
 
 use crate::support::Cloud;

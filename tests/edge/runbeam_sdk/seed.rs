@@ -18,7 +18,6 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 /// "List Gateways".
 async fn list_gateways(url: &str, token: &str) -> Outcome {
-    use harmony::runbeam as runbeam_sdk;
     use runbeam_sdk::RunbeamClient;
 
     let client = RunbeamClient::new(url);
@@ -37,7 +36,6 @@ async fn list_gateways(url: &str, token: &str) -> Outcome {
 
 /// "Manage Services".
 async fn manage_services(url: &str, token: &str) -> Outcome {
-    use harmony::runbeam as runbeam_sdk;
     use runbeam_sdk::RunbeamClient;
 
     let client = RunbeamClient::new(url);
@@ -56,7 +54,6 @@ async fn manage_services(url: &str, token: &str) -> Outcome {
 
 /// "Download Full Configuration".
 async fn download_full_configuration(url: &str, token: &str) -> Outcome {
-    use harmony::runbeam as runbeam_sdk;
     use runbeam_sdk::RunbeamClient;
 
     let client = RunbeamClient::new(url);
@@ -75,7 +72,6 @@ async fn download_full_configuration(url: &str, token: &str) -> Outcome {
 
 /// "Using JWT Tokens".
 async fn using_jwt_tokens(user_token: &str) -> Outcome {
-    use harmony::runbeam as runbeam_sdk;
     use runbeam_sdk::{MachineToken, RunbeamClient, load_token, save_token, validate_jwt_token};
 
     // Validate user JWT token
@@ -110,7 +106,6 @@ async fn using_jwt_tokens(user_token: &str) -> Outcome {
 
 /// "Using Runbeam Tokens".
 async fn using_runbeam_tokens(url: &str) -> Outcome {
-    use harmony::runbeam as runbeam_sdk;
     use runbeam_sdk::{MachineToken, RunbeamClient, save_token};
 
     // Create API client with base URL
@@ -136,8 +131,7 @@ async fn using_runbeam_tokens(url: &str) -> Outcome {
 }
 
 /// "Instance Isolation".
-async fn instance_isolation(token: harmony::runbeam::MachineToken) -> Outcome {
-    use harmony::runbeam as runbeam_sdk;
+async fn instance_isolation(token: runbeam_sdk::MachineToken) -> Outcome {
     use runbeam_sdk::{clear_token, load_token, save_token};
 
     // Each instance_id gets separate storage at ~/.runbeam/<instance_id>/
@@ -218,11 +212,11 @@ fn the_programs_with_a_token_store_run() {
 
 async fn run_with_a_token_store(url: &str, user_token: &str) {
     using_jwt_tokens(user_token).await.unwrap();
-    let kept = harmony::runbeam::load_token("my-gateway").await.unwrap().unwrap();
+    let kept = runbeam_sdk::load_token("my-gateway").await.unwrap().unwrap();
     using_runbeam_tokens(url).await.unwrap();
-    let replaced = harmony::runbeam::load_token("my-gateway").await.unwrap().unwrap();
+    let replaced = runbeam_sdk::load_token("my-gateway").await.unwrap().unwrap();
     assert_ne!(kept.machine_token, replaced.machine_token);
     instance_isolation(replaced.clone()).await.unwrap();
-    assert_eq!(harmony::runbeam::load_token("harmony-production").await.unwrap(), None);
-    assert_eq!(harmony::runbeam::load_token("my-gateway").await.unwrap(), Some(replaced));
+    assert_eq!(runbeam_sdk::load_token("harmony-production").await.unwrap(), None);
+    assert_eq!(runbeam_sdk::load_token("my-gateway").await.unwrap(), Some(replaced));
 }

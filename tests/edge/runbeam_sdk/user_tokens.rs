@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use harmony::runbeam::{
+use runbeam_sdk::{
     JwtAlgorithm, JwtError, JwtValidationOptions, RunbeamError, UserTokens, validate_jwt_token,
 };
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use harmony::runbeam::{
+use runbeam_sdk::{
     EncryptionKeys, MachineToken, StorageError, StoreKind, StoreSettings, TokenStore,
 };
 use tempfile::TempDir;

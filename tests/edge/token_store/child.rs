@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::time::Instant;
 use std::{env, io};
 
-use harmony::runbeam::{
+use runbeam_sdk::{
     EncryptionKeys, MachineToken, StoreKind, StoreSettings, TokenStore, clear_token, load_token,
     save_token,
 };
@@ -105,7 +105,7 @@ pub fn script(home: &Path, script: &str) -> Command {
 #[test]
 fn act() {
     let Ok(act) = env::var(ACT) else { return };
-    env_logger::Builder::new().filter_module("harmony", log::LevelFilter::Debug).init();
+    env_logger::Builder::new().filter_module("runbeam_sdk", log::LevelFilter::Debug).init();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let words: Vec<&str> = act.split_whitespace().collect();

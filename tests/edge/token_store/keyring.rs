@@ -130,7 +130,7 @@ fn a_variable_that_is_set_later_moves_the_token_to_the_file() {
     let Some(desktop) = Desktop::new() else {
         return;
     };
-    let key = harmony::runbeam::EncryptionKeys::generate().first();
+    let key = runbeam_sdk::EncryptionKeys::generate().first();
     let with_key = format!("export RUNBEAM_ENCRYPTION_KEY={}\n", *key);
     said(&desktop.session(&format!("{UNLOCKED}{}", act("save one"))));
     let loaded = said(&desktop.session(&format!("{UNLOCKED}{with_key}{}", act("load"))));

@@ -8,7 +8,7 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use harmony::runbeam::{MachineToken, StoreKind, StoreSettings, TokenStore};
+use runbeam_sdk::{MachineToken, StoreKind, StoreSettings, TokenStore};
 
 use super::child::{INSTANCE, command, token};
 
@@ -46,7 +46,7 @@ fn two_hundred_kills_leave_the_old_token_or_the_new_one() {
 fn run_lane(from: Key, kills: usize) -> (usize, usize) {
     let home = tempfile::tempdir().unwrap();
     let key = (from == Key::Variable)
-        .then(|| harmony::runbeam::EncryptionKeys::generate().first().to_string());
+        .then(|| runbeam_sdk::EncryptionKeys::generate().first().to_string());
     let (mut newest, mut saves, mut interrupted) = (0, 0, 0);
     for _ in 0..kills {
         let act = if from == Key::GivenEachTime { "fill-with-keys" } else { "fill" };

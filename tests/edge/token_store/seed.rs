@@ -1,8 +1,6 @@
 //! The documentation's lines about the token store, as they stand there. They run in a child: where
 //! the token goes depends on the environment.
 
-use harmony::runbeam as runbeam_sdk;
-
 use super::child::token as made;
 
 /// "Instance Isolation".

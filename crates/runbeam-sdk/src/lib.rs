@@ -1,0 +1,137 @@
+//! The SDK for Runbeam Cloud: a client for its API, user tokens, machine tokens.
+//!
+//! It needs neither the proxy nor its configuration; a program of its own may use it as a library.
+//! Everything here is asynchronous and runs inside a Tokio runtime.
+//!
+//! # Authorizing a gateway
+//!
+//! A user's token is exchanged for a machine token, with which a gateway acts on its own for about
+//! 30 days.
+//!
+//! ```no_run
+//! use runbeam_sdk::{MachineToken, RunbeamClient, validate_jwt_token};
+//!
+//! # async fn example(user_token: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! // Refused unless it is signed by an issuer that is trusted; see below.
+//! let claims = validate_jwt_token(user_token, 24).await?;
+//! let client = RunbeamClient::new(claims.api_base_url());
+//! let answer = client.authorize_gateway(user_token, "my-gateway", None, None).await?;
+//! let token = MachineToken::new(
+//!     answer.machine_token,
+//!     answer.expires_at,
+//!     answer.gateway.id,
+//!     answer.gateway.code,
+//!     answer.abilities,
+//! );
+//! assert!(token.is_valid());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A Sanctum token (`{id}|{text}`, [`is_sanctum_token`]) cannot be examined here: it is passed to
+//! the cloud as it is, and the cloud decides.
+//!
+//! # Calling the API
+//!
+//! [`RunbeamClient`] takes the token of every call, whichever kind it is: a user's JWT, a Sanctum token or a machine token.
+//!
+//! ```no_run
+//! use runbeam_sdk::RunbeamClient;
+//!
+//! # async fn example(token: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! let client = RunbeamClient::new("https://api.runbeam.cloud");
+//! for gateway in client.list_gateways(token).await?.data {
+//!     println!("{} ({})", gateway.name, gateway.code);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Keeping the token
+//!
+//! [`save_token`], [`load_token`] and [`clear_token`] keep the token of an instance in the keyring of the operating system, or in a file encrypted with age, in
+//! `~/.runbeam/<instance>/`; never unencrypted. [`TokenStore`] is the same for a program that says
+//! where and how.
+//!
+//! ```no_run
+//! use runbeam_sdk::{MachineToken, load_token, save_token};
+//!
+//! # async fn example(token: MachineToken) -> Result<(), Box<dyn std::error::Error>> {
+//! save_token("my-gateway", &token).await?;
+//! let kept = load_token("my-gateway").await?;
+//! assert!(kept.is_some_and(|token| token.is_valid()));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Whom it trusts
+//!
+//! A JWT is verified only against a *trusted issuer*: the scheme, host and port of its `iss` are
+//! exactly those of an address that the caller named. Without options that is `RUNBEAM_API_URL`,
+//! else [`DEFAULT_BASE_URL`]. No key set is fetched from anywhere else. RS256 alone is accepted,
+//! and HS256 only while a secret is given (`RUNBEAM_JWT_SECRET`). More under [`ValidationOptions`];
+//! a program that lives long keeps a [`UserTokens`].
+//!
+//! # What a call may cost
+//!
+//! A call ends within its time limit (30 s with everything that belongs to it), reads at most 1
+//! MiB, never leaves the host it was given, and speaks https unless that host is this machine. It
+//! is tried again after network errors, 429 and 5xx, when a second time can do no harm; see
+//! [`RunbeamClient`].
+//!
+//! # Errors
+//!
+//! All are [`RunbeamError`]. Its text is for a log; what a program does about it, it decides by
+//! [`RunbeamError::status`], [`RunbeamError::is_rejected`],
+//! [`RunbeamError::is_timeout`] and their like. No token is in any error, log line or `Debug` of this module.
+
+mod backoff;
+mod client;
+mod env;
+mod error;
+mod fields;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
+mod machine_token;
+mod origin;
+mod resources;
+mod responses;
+mod store;
+mod tls;
+mod user_token;
+
+pub use backoff::{Backoff, between};
+pub use client::{ClientOptions, RunbeamClient};
+pub use error::{ApiError, JwtError, RunbeamError};
+pub use machine_token::MachineToken;
+pub use origin::PUBLISHED_DEFAULT_HOST;
+pub use resources::{
+    Authentication, Backend, Endpoint, Gateway, GatewayConfiguration, Middleware, Network,
+    PaginatedResponse, PaginationLinks, PaginationMeta, Pipeline, Policy, ResourceResponse,
+    Service, Transform, TransformOptions,
+};
+pub use responses::{
+    AcknowledgeChangesResponse, AuthorizeResponse, BaseUrlResponse, Change, ChangeStatusResponse,
+    GatewayInfo, ResolutionMeta, ResolveResourceResponse, ResolvedResource, StoreConfigResponse,
+    StoredConfig, UserInfo,
+};
+pub use store::{
+    EncryptedFileStorage, EncryptionKeys, EnvironmentToken, EnvironmentTokenError, KeyError,
+    KeyringError, KeyringStorage, MemoryStorage, StorageBackend, StorageError, StoreKind,
+    StoreSettings, TokenStore, clear_token, clear_token_as, environment_token, load_token,
+    load_token_as, save_token, save_token_as, save_token_with_key,
+};
+pub use store::{
+    clear_token as clear_machine_token, load_token as load_machine_token,
+    save_token as save_machine_token,
+};
+pub use user_token::{
+    JwtClaims, JwtValidationOptions, TeamInfo, UserToken, UserTokens, extract_bearer_token,
+    is_sanctum_token, validate_jwt_token,
+};
+
+pub use jose::Algorithm as JwtAlgorithm;
+
+/// Runbeam Cloud, where nobody names another address.
+pub const DEFAULT_BASE_URL: &str = "https://api.runbeam.cloud";
