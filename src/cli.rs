@@ -47,7 +47,8 @@ enum Command {
     /// to paste
     Demo {
         /// Port of the proxy on 127.0.0.1
-        #[arg(long, value_name = "N", default_value_t = demo::PORT, value_parser = clap::value_parser!(u16).range(1..))]
+        #[arg(long, value_name = "N", default_value_t = demo::PORT)]
+        #[arg(value_parser = clap::value_parser!(u16).range(1..))]
         port: u16,
     },
     /// Show what would happen to a request: its route, each step's outcome, and what the upstream
@@ -63,7 +64,8 @@ enum Command {
     /// Read a password from standard input and print its bcrypt hash for a basic-auth step
     HashPassword {
         /// bcrypt cost: each step up doubles the time
-        #[arg(long, value_name = "N", default_value_t = secrets::COST, value_parser = clap::value_parser!(u32).range(4..=31))]
+        #[arg(long, value_name = "N", default_value_t = secrets::COST)]
+        #[arg(value_parser = clap::value_parser!(u32).range(4..=31))]
         cost: u32,
     },
     /// Print a new key for RUNBEAM_ENCRYPTION_KEY: an age identity in base64

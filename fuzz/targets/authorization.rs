@@ -61,7 +61,9 @@ fuzz_target!(init: { chains(); }, |input: &[u8]| {
     basic(authorization);
     if let Ok(text) = std::str::from_utf8(input) {
         match htpasswd(text) {
-            Ok(names) => assert!(names.iter().all(|name| !name.contains(':') && text.contains(&**name))),
+            Ok(names) => assert!(
+                names.iter().all(|name| !name.contains(':') && text.contains(&**name))
+            ),
             Err((line, said)) => {
                 let wrong = text.lines().nth(line - 1).expect("a line");
                 // Shorter ones may be words of the message itself.
@@ -75,7 +77,8 @@ fuzz_target!(init: { chains(); }, |input: &[u8]| {
         headers.insert(COOKIE, value);
     }
     let presented = Presented { query: std::str::from_utf8(query).ok(), ..Presented::of(&headers) };
-    let verdicts = chains.each_ref().map(|chain| match runtime.block_on(chain.authenticate(&presented)) {
+    let decide = |chain: &&Chain| runtime.block_on(chain.authenticate(&presented));
+    let verdicts = chains.each_ref().map(|chain| match decide(&chain) {
         Ok(identity) => Ok(identity.expect("no anonymous").subject().cloned()),
         Err(denial) => Err(denial.status()),
     });

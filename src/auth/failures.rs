@@ -43,7 +43,7 @@ impl Limit {
             IpAddr::V6(client) => {
                 Ipv6Addr::from_bits(client.to_bits() & !u128::from(u64::MAX)).into()
             }
-            client => client,
+            IpAddr::V4(client) => IpAddr::V4(client),
         });
         Self {
             step: step.clone(),

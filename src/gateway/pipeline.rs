@@ -85,7 +85,7 @@ impl Pipeline {
             };
             let http = match &backend.target {
                 BackendTarget::Echo => {
-                    add(Target::Echo, "echo", 1, upstreams.echo());
+                    add(Target::Echo, "echo", 1, Upstreams::echo());
                     continue;
                 }
                 BackendTarget::Http(http) => http,

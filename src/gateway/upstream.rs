@@ -138,7 +138,7 @@ impl Upstreams {
     }
 
     /// The health of this process, which answers an echo.
-    pub(super) fn echo(&self) -> Arc<Health> {
+    pub(super) fn echo() -> Arc<Health> {
         let never = Ejection {
             after: 0,
             time: std::time::Duration::ZERO,

@@ -218,7 +218,7 @@ fn inside(window: &TimeWindow, facts: &Facts<'_>) -> bool {
 pub fn counted(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
-        v4 => v4,
+        IpAddr::V4(address) => IpAddr::V4(address),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -317,6 +318,50 @@ fn every_file_says_what_it_is_for() {
             "{} begins with what it is for",
             source.path.display()
         );
+    }
+}
+
+/// What stands in a raw string is text of its own, which may not break anywhere.
+#[test]
+fn no_line_is_longer_than_100_columns() {
+    let mut files = Vec::new();
+    for directory in ["src", "crates", "tests", "benches", "fuzz/src", "fuzz/targets"] {
+        collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory), &mut files);
+    }
+    assert!(files.len() > 100, "the sources are there");
+    let mut wrong = Vec::new();
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        let numbered = (1..).zip(text.lines());
+        let long: Vec<usize> = numbered
+            .filter(|(_, line)| line.chars().count() > 100)
+            .map(|(number, _)| number)
+            .collect();
+        if long.is_empty() {
+            continue;
+        }
+        let mut raw = Vec::new();
+        raw_strings(TokenStream::from_str(&text).unwrap(), &mut raw);
+        let free = long.iter().filter(|line| !raw.iter().any(|lines| lines.contains(line)));
+        wrong.extend(free.map(|line| format!("{}:{line}", path.display())));
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// The lines of each raw string.
+fn raw_strings(stream: TokenStream, lines: &mut Vec<RangeInclusive<usize>>) {
+    for token in stream {
+        match token {
+            TokenTree::Group(group) => raw_strings(group.stream(), lines),
+            TokenTree::Literal(literal) => {
+                let text = literal.to_string();
+                if ["r\"", "r#", "br\"", "br#"].iter().any(|raw| text.starts_with(raw)) {
+                    let span = literal.span();
+                    lines.push(span.start().line..=span.end().line);
+                }
+            }
+            _ => {}
+        }
     }
 }
 

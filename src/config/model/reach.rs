@@ -110,9 +110,9 @@ fn embedded(ip: IpAddr) -> Option<IpAddr> {
     };
     match v6.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
-        [0, 0, 0, 0, 0, 0, high, low]
-        | [0, 0, 0, 0, 0xffff, 0, high, low]
-        | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => four(high, low),
+        [0, 0, 0, 0, 0 | 0xffff, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+            four(high, low)
+        }
         // A prefix of the operator's own below 64:ff9b:1::/48: behind a /48 the octets go around
         // the one in the middle, behind a /96 they are the last ones.
         [0x64, 0xff9b, 1, high, low, rest, 0, 0] if rest & 0xff == 0 && low >> 8 == 0 => {

@@ -175,9 +175,13 @@ async fn endpoints_backends_and_pipelines_have_the_same_calls() {
             assert_eq!(client.$get(token, &made.id).await.unwrap_err().status(), Some(404));
         };
     }
-    try_calls!(Endpoint, create_endpoint get_endpoint update_endpoint list_endpoints delete_endpoint);
+    try_calls!(
+        Endpoint, create_endpoint get_endpoint update_endpoint list_endpoints delete_endpoint
+    );
     try_calls!(Backend, create_backend get_backend update_backend list_backends delete_backend);
-    try_calls!(Pipeline, create_pipeline get_pipeline update_pipeline list_pipelines delete_pipeline);
+    try_calls!(
+        Pipeline, create_pipeline get_pipeline update_pipeline list_pipelines delete_pipeline
+    );
 }
 
 #[tokio::test]

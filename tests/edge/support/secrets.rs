@@ -38,8 +38,10 @@ pub fn leak_in(output: &[u8]) -> Option<String> {
 }
 
 fn leaks(line: &[u8], pieces: &HashSet<Vec<u8>>) -> bool {
-    line.split(|byte| !is_token_byte(*byte)).any(|run| run.windows(PIECE).any(|window| pieces.contains(window)))
-        || super::wire::find(line, b"66, 101, 97, 114, 101, 114, 32").is_some() // `Bearer ` as a list of bytes
+    line.split(|byte| !is_token_byte(*byte))
+        .any(|run| run.windows(PIECE).any(|window| pieces.contains(window)))
+        // `Bearer ` as a list of bytes
+        || super::wire::find(line, b"66, 101, 97, 114, 101, 114, 32").is_some()
         || super::wire::find(line, b"PRIVATE KEY").is_some()
 }
 

@@ -263,7 +263,8 @@ impl Change {
     fn json(&self, age: usize, whole: bool) -> Value {
         let created_at =
             Timestamp::from_second(1_795_000_000 + i64::try_from(age).unwrap()).unwrap();
-        let mut json = json!({ "id": self.id, "status": self.status, "type": self.change_type, "gateway_id": GATEWAY_ID, "created_at": created_at.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string() });
+        let mut json = json!({ "id": self.id, "status": self.status, "type": self.change_type, "gateway_id": GATEWAY_ID, "created_at": created_at.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()
+        });
         if whole {
             json["toml_config"] = self.toml.clone().into();
         }
