@@ -76,7 +76,8 @@ async fn run() -> anyhow::Result<ExitCode> {
     }
 
     println!(
-        "{TOKENS_A_SECOND} requests a second with a token, {PASSWORDS_A_SECOND} wrong passwords a second at cost {COST}, {} cores",
+        "{TOKENS_A_SECOND} requests a second with a token, {PASSWORDS_A_SECOND} wrong passwords a \
+         second at cost {COST}, {} cores",
         std::thread::available_parallelism()?
     );
     println!("medians of {ROUNDS} rounds");
@@ -352,7 +353,8 @@ config = {{ username = "admin", password_hash = "{hash}" }}
         );
         for name in ["api", "unlimited", "limited"] {
             text += &format!(
-                "[pipelines.{name}]\nnetworks = [\"public\"]\nendpoints = [\"{name}\"]\nmiddleware = [\"{name}\"]\nbackends = [\"app\"]\n\
+                "[pipelines.{name}]\nnetworks = [\"public\"]\nendpoints = [\"{name}\"]\n\
+                 middleware = [\"{name}\"]\nbackends = [\"app\"]\n\
                  [endpoints.{name}]\nservice = \"http\"\npath_prefix = \"/{name}\"\n"
             );
         }

@@ -208,7 +208,8 @@ impl Issuer {
         let mut header = Header::new(Algorithm::RS256);
         header.kid = Some(KEY_ID.to_owned());
         let issued = now.min(now + expires_in - 60);
-        let claims = json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "iat": issued, "exp": now + expires_in });
+        let claims = json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "iat": issued,
+            "exp": now + expires_in });
         Ok(jsonwebtoken::encode(&header, &claims, &self.key)?)
     }
 

@@ -39,7 +39,9 @@ impl SigningKey {
         let mut header = Header::new(Algorithm::RS256);
         header.kid = Some(self.kid.clone());
         let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
-        let claims = json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "jti": format!("{id:08}"), "iat": now, "exp": now + expires_in, "scope": "read write" });
+        let claims = json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": "alice",
+            "jti": format!("{id:08}"), "iat": now, "exp": now + expires_in,
+                "scope": "read write" });
         Ok(jsonwebtoken::encode(&header, &claims, &self.key)?)
     }
 }

@@ -70,9 +70,14 @@ impl Bench {
         std::fs::write(directory.path().join("keys.json"), &credentials.key_set)?;
         let conf = directory.path().join("nginx.conf");
         let text = format!(
-            "daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/nginx.log; events {{ worker_connections 4096; }}\n\
-             http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;\n\
-             server {{ listen 127.0.0.1:{upstream}; location = /jwks.json {{ alias {dir}/keys.json; }} location / {{ return 200 \"hello from the upstream\\n\"; }} }} }}\n",
+            "daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/nginx.log; \
+             events {{ worker_connections 4096; }}\n\
+             http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path \
+             {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f; uwsgi_temp_path \
+             {dir}/u; scgi_temp_path {dir}/s;\n\
+             server {{ listen 127.0.0.1:{upstream}; location = /jwks.json {{ alias \
+             {dir}/keys.json; }} location / {{ return 200 \"hello from the upstream\\n\
+             \"; }} }} }}\n",
             dir = directory.path().display()
         );
         std::fs::write(&conf, text)?;
@@ -300,11 +305,16 @@ impl Bench {
         };
         let service = if edge.echo { "echo" } else { "http" };
         let mut text = format!(
-            "[proxy]\nid = \"bench\"\nthreads = {threads}\nstate_dir = {state:?}\n[network.public.http]\nbind_address = \"127.0.0.1\"\nbind_port = {port}\n{tls}\
+            "[proxy]\nid = \"bench\"\nthreads = {threads}\nstate_dir = {state:?}\n\
+             [network.public.http]\nbind_address = \"127.0.0.1\"\nbind_port = {port}\n{tls}\
              [backends.app]\nservice = \"http\"\nbase_url = \"http://127.0.0.1:{upstream}\"\n\
-             [middleware.jwt]\ntype = \"jwt-auth\"\nconfig = {{ jwks_url = \"http://127.0.0.1:{upstream}/jwks.json\", issuer = \"{ISSUER}\", audience = \"{AUDIENCE}\" }}\n\
+             [middleware.jwt]\ntype = \"jwt-auth\"\nconfig = {{ jwks_url = \
+             \"http://127.0.0.1:{upstream}/jwks.json\", issuer = \"{ISSUER}\", audience = \
+             \"{AUDIENCE}\" }}\n\
              [middleware.key]\ntype = \"api-key\"\nconfig = {{ keys = [\"{hash}\"] }}\n\
-             [pipelines.api]\nnetworks = [\"public\"]\nendpoints = [{endpoints}]\nmiddleware = {steps}\nbackends = [\"app\"]\n[endpoints.api]\nservice = \"{service}\"\npath_prefix = \"/api\"\n",
+             [pipelines.api]\nnetworks = [\"public\"]\nendpoints = [{endpoints}]\n\
+             middleware = {steps}\nbackends = [\"app\"]\n[endpoints.api]\n\
+             service = \"{service}\"\npath_prefix = \"/api\"\n",
             state = self.directory.path().join(format!("state-{port}")),
             upstream = self.upstream,
             hash = self.credentials.key_hash,
@@ -327,8 +337,11 @@ impl Bench {
             String::new()
         };
         let text = format!(
-            "global\n nbthread 1\n no strict-limits\n maxconn 12000\n ssl-default-bind-options ssl-min-ver TLSv1.2\ndefaults\n mode http\n timeout client 60s\n timeout server 60s\n timeout connect 5s\n option forwardfor\n http-reuse always\n\
-             frontend f\n bind 127.0.0.1:{port} {bind}\n{rules} default_backend b\nbackend b\n server u 127.0.0.1:{}\n",
+            "global\n nbthread 1\n no strict-limits\n maxconn 12000\n ssl-default-bind-options \
+             ssl-min-ver TLSv1.2\ndefaults\n mode http\n timeout client 60s\n timeout server \
+             60s\n timeout connect 5s\n option forwardfor\n http-reuse always\n\
+             frontend f\n bind 127.0.0.1:{port} {bind}\n{rules} default_backend b\n\
+             backend b\n server u 127.0.0.1:{}\n",
             self.upstream
         );
         let file = self.file(&format!("haproxy-{port}.cfg"), &text);
@@ -354,7 +367,8 @@ impl Bench {
              \x20http-request deny deny_status 401 unless {{ var(txn.iss) -m str {ISSUER} }}\n\
              \x20http-request deny deny_status 401 unless {{ var(txn.aud) -m str {AUDIENCE} }}\n\
              \x20http-request deny deny_status 401 if {{ var(txn.exp),sub(txn.now) -m int lt 0 }}\n\
-             \x20http-request deny deny_status 401 unless {{ http_auth_bearer,jwt_verify(txn.alg,\"{}\") -m int 1 }}\n",
+             \x20http-request deny deny_status 401 unless {{ \
+             http_auth_bearer,jwt_verify(txn.alg,\"{}\") -m int 1 }}\n",
             self.credentials.public_pem.display()
         )
     }
@@ -372,7 +386,8 @@ impl Bench {
                 "
           - name: envoy.filters.http.jwt_authn
             typed_config:
-              '@type': type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication
+              '@type': type.googleapis.com/\
+                 envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication
               providers:
                 p:
                   issuer: {ISSUER}
@@ -392,16 +407,20 @@ impl Bench {
     - filters:
       - name: envoy.filters.network.http_connection_manager
         typed_config:
-          '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          '@type': type.googleapis.com/\
+             envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: i
-          route_config: {{ virtual_hosts: [{{ name: v, domains: ['*'], routes: [{{ match: {{ prefix: / }}, route: {{ cluster: u }} }}] }}] }}
+          route_config: {{ virtual_hosts: [{{ name: v, domains: ['*'], routes: [{{ match: {{ \
+             prefix: / }}, route: {{ cluster: u }} }}] }}] }}
           http_filters:{filter}
           - name: envoy.filters.http.router
-            typed_config: {{ '@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }}
+            typed_config: {{ '@type': \
+             type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }}
   clusters:
   - name: u
     type: STATIC
-    load_assignment: {{ cluster_name: u, endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {} }} }} }} }}] }}] }}
+    load_assignment: {{ cluster_name: u, endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: \
+             {{ socket_address: {{ address: 127.0.0.1, port_value: {} }} }} }} }}] }}] }}
 ",
             self.upstream
         );

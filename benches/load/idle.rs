@@ -18,11 +18,16 @@ pub fn measure(bench: &Bench) -> anyhow::Result<Vec<String>> {
     let edge = [EDGE.to_owned(), "-c".to_owned(), file.display().to_string()];
     let (before, after) = with_idle("harmony-edge", &edge, port)?;
     let mut lines = vec![format!(
-        "memory with {CONNECTIONS} idle connections: harmony-edge {after:.1} MB ({before:.1} MB without)"
+        "memory with {CONNECTIONS} idle connections: harmony-edge {after:.1} MB ({before:.1} MB \
+         without)"
     )];
     if let Some((command, port)) = bench.plain_haproxy() {
         let (before, peer) = with_idle("HAProxy", &command, port)?;
-        lines.push(format!("memory with {CONNECTIONS} idle connections: HAProxy {peer:.1} MB ({before:.1} MB without); ratio {:.2}", after / peer));
+        lines.push(format!(
+            "memory with {CONNECTIONS} idle connections: HAProxy {peer:.1} MB \
+             ({before:.1} MB without); ratio {:.2}",
+            after / peer
+        ));
     }
     Ok(lines)
 }

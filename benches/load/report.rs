@@ -46,21 +46,25 @@ impl Report {
 
     pub fn print(&self) {
         println!(
-            "\nMedians of {} rounds of {} s, contestants taking turns; the proxy on one core, client and upstream on another. 64 keep-alive connections.",
+            "\nMedians of {} rounds of {} s, contestants taking turns; the proxy on one core, \
+             client and upstream on another. 64 keep-alive connections.",
             self.rounds, self.seconds
         );
         println!(
-            "The last column is harmony-edge's (the first contestant's) CPU time a request over this one's: the median of the rounds' ratios.\n"
+            "The last column is harmony-edge's (the first contestant's) CPU time a request over \
+             this one's: the median of the rounds' ratios.\n"
         );
         println!(
-            "| case | proxy | requests/s | CPU us/request | p50 ms | p99 ms | p99.9 ms | MB | ratio |"
+            "| case | proxy | requests/s | CPU us/request | p50 ms | p99 ms | p99.9 ms | MB | \
+             ratio |"
         );
         println!("|---|---|---:|---:|---:|---:|---:|---:|---:|");
         for (case, rows) in &self.cases {
             for row in rows {
                 let [p50, p99, p999] = row.latency.map(|microseconds| microseconds / 1e3);
                 println!(
-                    "| {case} | {} | {:.0} | {:.1} | {p50:.2} | {p99:.2} | {p999:.2} | {:.0} | {:.2} |",
+                    "| {case} | {} | {:.0} | {:.1} | {p50:.2} | {p99:.2} | {p999:.2} | {:.0} | \
+                     {:.2} |",
                     row.name, row.throughput, row.cpu, row.memory, row.first_to_this
                 );
             }
@@ -102,7 +106,8 @@ impl Report {
                 );
                 let _ = writeln!(
                     body,
-                    "<rect x=\"{LEFT}\" y=\"{:.0}\" width=\"{length:.1}\" height=\"14\" class=\"{ours}\"/>",
+                    "<rect x=\"{LEFT}\" y=\"{:.0}\" width=\"{length:.1}\" height=\"14\" \
+                     class=\"{ours}\"/>",
                     y + 3.0
                 );
                 let _ = writeln!(
@@ -117,9 +122,12 @@ impl Report {
             y += 10.0;
         }
         format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"800\" height=\"{y:.0}\" font-family=\"sans-serif\" font-size=\"12\">\n\
-             <style>.ours {{ fill: #0b7285 }} .peer {{ fill: #adb5bd }} .case {{ font-weight: bold }} text {{ fill: #495057 }}</style>\n\
-             <text x=\"10\" y=\"20\" font-size=\"14\">CPU time a request (microseconds, less is better; medians of {} rounds)</text>\n{body}</svg>\n",
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"800\" height=\"{y:.0}\" \
+             font-family=\"sans-serif\" font-size=\"12\">\n\
+             <style>.ours {{ fill: #0b7285 }} .peer {{ fill: #adb5bd }} .case {{ font-weight: \
+             bold }} text {{ fill: #495057 }}</style>\n\
+             <text x=\"10\" y=\"20\" font-size=\"14\">CPU time a request (microseconds, less is \
+             better; medians of {} rounds)</text>\n{body}</svg>\n",
             self.rounds
         )
     }

@@ -64,15 +64,18 @@ pub fn measure(rounds: usize) -> anyhow::Result<Vec<String>> {
     let (calm, reloading) = (median(calm), median(reloading));
     Ok(vec![
         format!(
-            "{PIPELINES} pipelines: {:.0} ms from the start to the first answer (looked for every 10 ms)",
+            "{PIPELINES} pipelines: {:.0} ms from the start to the first answer (looked for every \
+             10 ms)",
             median(starts)
         ),
         format!(
-            "{PIPELINES} pipelines: {:.0} ms from the signal to the first answer of the new configuration",
+            "{PIPELINES} pipelines: {:.0} ms from the signal to the first answer of the new \
+             configuration",
             median(reloads)
         ),
         format!(
-            "{PIPELINES} pipelines: p99 {calm:.2} ms without reloads, {reloading:.2} ms ({:.2} times as much) with one every {} ms, at {} requests a second",
+            "{PIPELINES} pipelines: p99 {calm:.2} ms without reloads, {reloading:.2} ms ({:.2} \
+             times as much) with one every {} ms, at {} requests a second",
             reloading / calm,
             RELOAD_EVERY.as_millis(),
             CONNECTIONS as u128 * 1000 / PACE.as_millis()
@@ -134,14 +137,18 @@ fn get(port: u16, path: &str) -> anyhow::Result<u16> {
 
 fn configuration(port: u16, management: u16, marker: &str, directory: &Path) -> String {
     let mut text = format!(
-        "[proxy]\nid = \"bench\"\nstate_dir = {:?}\n[network.public.http]\nbind_address = \"127.0.0.1\"\nbind_port = {port}\n[network.management.http]\nbind_address = \"127.0.0.1\"\nbind_port = {management}\n\
+        "[proxy]\nid = \"bench\"\nstate_dir = {:?}\n[network.public.http]\n\
+         bind_address = \"127.0.0.1\"\nbind_port = {port}\n[network.management.http]\n\
+         bind_address = \"127.0.0.1\"\nbind_port = {management}\n\
          [management]\nenabled = true\nnetwork = \"management\"\n",
         directory.join("state")
     );
     let pipeline = |text: &mut String, name: &str, prefix: &str| {
         let _ = writeln!(
             text,
-            "[pipelines.{name}]\nnetworks = [\"public\"]\nendpoints = [\"{name}\"]\nmiddleware = []\nbackends = [\"{name}\"]\n[endpoints.{name}]\nservice = \"http\"\npath_prefix = \"{prefix}\"\n[backends.{name}]\nservice = \"echo\""
+            "[pipelines.{name}]\nnetworks = [\"public\"]\nendpoints = [\"{name}\"]\n\
+             middleware = []\nbackends = [\"{name}\"]\n[endpoints.{name}]\nservice = \"http\"\n\
+             path_prefix = \"{prefix}\"\n[backends.{name}]\nservice = \"echo\""
         );
     };
     for number in 1..PIPELINES {

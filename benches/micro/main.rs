@@ -112,7 +112,9 @@ fn chains(criterion: &mut Criterion, runtime: &Runtime) {
         let jwt = jwt("EdDSA", &source);
         let key = api_key(1);
         format!(
-            "{jwt}\noptional = {optional}\n{key}\noptional = {optional}\n[middleware.password]\ntype = \"basic-auth\"\noptional = {optional}\nusername = \"alice\"\npassword_hash = \"{password}\"\n"
+            "{jwt}\noptional = {optional}\n{key}\noptional = {optional}\n[middleware.password]\n\
+             type = \"basic-auth\"\noptional = {optional}\nusername = \"alice\"\n\
+             password_hash = \"{password}\"\n"
         )
     };
     let either = |order| chain(dir.path(), order, &steps(true), &shared(CACHE));
@@ -213,7 +215,11 @@ fn requests(criterion: &mut Criterion, runtime: &Runtime) {
         let edge = Edge::new(Arc::new(live), Arc::default());
         let head = |path: &str, credential: &str| {
             format!(
-                "GET {path}/orders/7?page=2 HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: micro/1.0\r\nAccept: application/json\r\nAccept-Encoding: gzip, br\r\nAccept-Language: en\r\nCookie: theme=dark\r\nX-Forwarded-For: 192.0.2.7\r\nX-Auth-Subject: mallory\r\nConnection: keep-alive\r\n{credential}\r\n"
+                "GET {path}/orders/7?page=2 HTTP/1.1\r\nHost: api.example.com\r\n\
+                 User-Agent: micro/1.0\r\nAccept: application/json\r\n\
+                 Accept-Encoding: gzip, br\r\nAccept-Language: en\r\nCookie: theme=dark\r\n\
+                 X-Forwarded-For: 192.0.2.7\r\nX-Auth-Subject: mallory\r\n\
+                 Connection: keep-alive\r\n{credential}\r\n"
             )
         };
         let credential = format!("Authorization: Bearer {}\r\n", token("EdDSA", "k", &sign));

@@ -132,7 +132,8 @@ impl Client {
         let closes = kind == Kind::NewConnection;
         let close = if closes { "Connection: close\r\n" } else { "" };
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{}: {}\r\nContent-Length: {length}\r\n{close}\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{}: {}\r\nContent-Length: {length}\r\n\
+             {close}\r\n",
             field.0, field.1
         );
         let mut connection = match self.kept.take().filter(|_| !closes) {

@@ -101,7 +101,8 @@ impl Record {
 }
 
 impl Sample {
-    pub const HEAD: &str = "minute | memory MB | descriptors | threads | p50 µs | p99 µs | requests | failed | excused";
+    pub const HEAD: &str = "minute | memory MB | descriptors | threads | p50 µs | p99 µs | \
+                            requests | failed | excused";
 }
 
 impl fmt::Display for Sample {
@@ -110,7 +111,8 @@ impl fmt::Display for Sample {
             self;
         write!(
             f,
-            "{minute:>6} | {resident:>9.1} | {descriptors:>11} | {threads:>7} | {p50:>6} | {p99:>6} | {requests:>8} | {failed:>6} | {excused:>7}"
+            "{minute:>6} | {resident:>9.1} | {descriptors:>11} | {threads:>7} | {p50:>6} | \
+             {p99:>6} | {requests:>8} | {failed:>6} | {excused:>7}"
         )
     }
 }

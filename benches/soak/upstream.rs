@@ -72,7 +72,8 @@ impl Upstream {
                 tokio::select! {
                     () = over(&mut end_of_life) => break,
                     accepted = listener.accept() => match accepted {
-                        Ok((stream, _)) => drop(connections.spawn(serve(stream, answer.clone(), requests.clone(), ended.clone()))),
+                        Ok((stream, _)) => drop(connections.spawn(serve(stream, answer.clone(),
+                            requests.clone(), ended.clone()))),
                         Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
                     },
                 }

@@ -178,7 +178,8 @@ impl World {
         let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
         let generation = self.metric("harmony_config_generation").await?;
         Ok(format!(
-            "{} reloads (the edge counts {generation}), {} rotations of the key ({} fetches), {} restarts of an upstream",
+            "{} reloads (the edge counts {generation}), {} rotations of the key ({} fetches), {} \
+             restarts of an upstream",
             count(&self.counts.reloads),
             count(&self.counts.rotations),
             count(&self.counts.fetches),
@@ -248,13 +249,18 @@ fn configuration(
          [network.public.http]\nbind_address = \"127.0.0.1\"\nbind_port = {port}\n\
          [network.management.http]\nbind_address = \"127.0.0.1\"\nbind_port = {management}\n\
          [management]\nenabled = true\nnetwork = \"management\"\n\
-         [pipelines.api]\nnetworks = [\"public\"]\nendpoints = [\"api\"]\nmiddleware = [\"jwt\", \"key\"]\nbackends = [\"app\"]\n\
+         [pipelines.api]\nnetworks = [\"public\"]\nendpoints = [\"api\"]\n\
+         middleware = [\"jwt\", \"key\"]\nbackends = [\"app\"]\n\
          [endpoints.api]\nservice = \"http\"\npath_prefix = \"/api\"\n\
-         [backends.app]\nservice = \"http\"\n[backends.app.options]\nupstreams = {urls:?}\neject_secs = 1\n\
+         [backends.app]\nservice = \"http\"\n[backends.app.options]\nupstreams = {urls:?}\n\
+         eject_secs = 1\n\
          [middleware.jwt]\ntype = \"jwt-auth\"\noptional = true\n\
-         config = {{ jwks_url = \"http://127.0.0.1:{issuer}/jwks.json\", issuer = \"{ISSUER}\", audience = \"{AUDIENCE}\", jwks_cooldown_secs = 5 }}\n\
+         config = {{ jwks_url = \"http://127.0.0.1:{issuer}/jwks.json\", issuer = \"{ISSUER}\", \
+         audience = \"{AUDIENCE}\", jwks_cooldown_secs = 5 }}\n\
          [middleware.key]\ntype = \"api-key\"\nconfig = {{ keys = [\"{hash}\"] }}\n\
-         [pipelines.more{number}]\nnetworks = [\"public\"]\nendpoints = [\"more{number}\"]\nmiddleware = []\nbackends = [\"more{number}\"]\n\
-         [endpoints.more{number}]\nservice = \"http\"\npath_prefix = \"/more{number}\"\n[backends.more{number}]\nservice = \"echo\"\n"
+         [pipelines.more{number}]\nnetworks = [\"public\"]\nendpoints = [\"more{number}\"]\n\
+         middleware = []\nbackends = [\"more{number}\"]\n\
+         [endpoints.more{number}]\nservice = \"http\"\npath_prefix = \"/more{number}\"\n\
+         [backends.more{number}]\nservice = \"echo\"\n"
     )
 }

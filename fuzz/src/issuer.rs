@@ -97,7 +97,8 @@ impl Keys {
         let point = self.es.public_key().as_ref();
         let keys = json!({ "keys": [
             { "kty": "RSA", "kid": "r", "use": "sig", "n": encode(&rsa.n), "e": encode(&rsa.e) },
-            { "kty": "EC", "kid": "e", "crv": "P-256", "x": encode(&point[1..33]), "y": encode(&point[33..]) },
+            { "kty": "EC", "kid": "e", "crv": "P-256", "x": encode(&point[1..33]),
+            "y": encode(&point[33..]) },
         ] });
         keys.to_string()
     }
@@ -130,16 +131,20 @@ impl Issuer {
             };
             let trust = match step {
                 "two" => format!(
-                    "issuers = [{{ issuer = {ISSUER:?}, public_key_path = \"a.pem\" }}, {{ issuer = \"https://b.example\", public_key_path = \"b.pem\" }}]"
+                    "issuers = [{{ issuer = {ISSUER:?}, public_key_path = \"a.pem\" }}, {{ issuer \
+                     = \"https://b.example\", public_key_path = \"b.pem\" }}]"
                 ),
                 _ => format!("issuer = {ISSUER:?}, {keys}"),
             };
             let algorithm = Keys::algorithm(step);
             text.push_str(&format!(
-                "[pipelines.{step}]\nnetworks = [\"n\"]\nendpoints = [\"{step}\"]\nmiddleware = [\"{step}\"]\n\
-                 [endpoints.{step}]\nservice = \"echo\"\noptions = {{ path_prefix = \"/{step}\" }}\n\
+                "[pipelines.{step}]\nnetworks = [\"n\"]\nendpoints = [\"{step}\"]\n\
+                 middleware = [\"{step}\"]\n\
+                 [endpoints.{step}]\nservice = \"echo\"\n\
+                 options = {{ path_prefix = \"/{step}\" }}\n\
                  [middleware.{step}]\ntype = \"jwt-auth\"\n\
-                 config = {{ algorithm = \"{algorithm}\", audience = {AUDIENCE:?}, {trust}, claims_to_headers = {{ team = \"X-Team\" }} }}\n"
+                 config = {{ algorithm = \"{algorithm}\", audience = {AUDIENCE:?}, {trust}, \
+                 claims_to_headers = {{ team = \"X-Team\" }} }}\n"
             ));
         }
         text

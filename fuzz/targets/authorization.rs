@@ -82,7 +82,8 @@ fuzz_target!(init: { chains(); }, |input: &[u8]| {
         Ok(identity) => Ok(identity.expect("no anonymous").subject().cloned()),
         Err(denial) => Err(denial.status()),
     });
-    let values = headers.get(COOKIE).map_or(&b""[..], |value| value.as_bytes()).split(|byte| *byte == b';').filter_map(|pair| {
+    let values = headers.get(COOKIE).map_or(&b""[..],
+        |value| value.as_bytes()).split(|byte| *byte == b';').filter_map(|pair| {
         let at = pair.iter().position(|byte| *byte == b'=');
         let (name, value) = at.map_or((pair, &b""[..]), |at| (&pair[..at], &pair[at + 1..]));
         (name.trim_ascii() == b"key").then(|| value.trim_ascii().to_vec())

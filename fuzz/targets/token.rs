@@ -57,7 +57,8 @@ fuzz_target!(init: { edge(); }, |input: &[u8]| {
             // One key's token is nobody else's.
             for (other, chain) in STEPS.iter().zip(&edge.chains) {
                 if Keys::algorithm(other) != Keys::algorithm(name) {
-                    assert!(edge.passes(chain, &token).is_none(), "{other} took what {name} signed");
+                    assert!(edge.passes(chain, &token).is_none(),
+                        "{other} took what {name} signed");
                 }
             }
         }

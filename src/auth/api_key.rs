@@ -142,8 +142,8 @@ impl Verifier {
         }
     }
 
-    /// Beyond the limit, an address finds only the keys that it has used before, so the refusal does
-    /// not tell whether a key is right.
+    /// Beyond the limit, an address finds only the keys that it has used before, so the refusal
+    /// does not tell whether a key is right.
     fn look_up_within_limit(
         &self,
         presented: &[u8],

@@ -35,7 +35,8 @@ impl BuildError {
 pub(crate) enum BuildCause {
     #[error("cannot read the key file {}: {error}", .path.display())]
     Unreadable { path: PathBuf, error: io::Error },
-    #[error("{} holds no public key for {} in PEM form: {error}", .path.display(), .algorithm.name())]
+    #[error("{} holds no public key for {} in PEM \
+             form: {error}", .path.display(), .algorithm.name())]
     Pem {
         path: PathBuf,
         algorithm: JwtAlgorithm,
@@ -49,7 +50,8 @@ pub(crate) enum BuildCause {
         algorithm: JwtAlgorithm,
     },
     #[error(
-        "a secret goes with HS256, HS384 and HS512 only, and every other source of keys with the other algorithms only"
+        "a secret goes with HS256, HS384 and HS512 only, and every other source of keys with the \
+         other algorithms only"
     )]
     KeysDoNotFit,
     #[error("the secret has {length} bytes; {} needs at least {least}", .algorithm.name())]
@@ -90,7 +92,8 @@ pub(crate) enum HtpasswdError {
     #[error("has no name that a header can carry: use visible ASCII")]
     Name,
     #[error(
-        "holds no bcrypt hash ($2a$, $2b$ or $2y$): make one with `harmony-edge hash-password` or `htpasswd -B`"
+        "holds no bcrypt hash ($2a$, $2b$ or $2y$): make one with `harmony-edge hash-password` or \
+         `htpasswd -B`"
     )]
     Hash,
 }

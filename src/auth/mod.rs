@@ -7,10 +7,10 @@
 //! nothing of the server that calls it.
 //!
 //! In reading order: `outcome` and `identity` are the vocabulary, `chain` joins steps into groups,
-//! `bearer` finds the token, and `jwt` verifies it with the keys and key sets of [`jose`];
-//! `tokens` remembers those that verified; `basic` checks passwords,
-//! `api_key` keys, which `place` finds; `places` tells which of these the upstream may see; `mutual_tls` looks at the client's `certificate`. What
-//! outlives any one configuration is [`Shared`].
+//! `bearer` finds the token, and `jwt` verifies it with the keys and key sets of [`jose`]; `tokens`
+//! remembers those that verified; `basic` checks passwords, `api_key` keys, which `place` finds;
+//! `places` tells which of these the upstream may see; `mutual_tls` looks at the client's
+//! `certificate`. What outlives any one configuration is [`Shared`].
 
 mod api_key;
 mod basic;

@@ -33,8 +33,8 @@ pub struct PasswordsStatus {
     pub waiting: u64,
 }
 
-/// Key sets, tokens that verified, and what is known of passwords. Made once; a clone is the same. A reload builds its
-/// chains over it, so that nothing has to be fetched or hashed again.
+/// Key sets, tokens that verified, and what is known of passwords. Made once; a clone is the same.
+/// A reload builds its chains over it, so that nothing has to be fetched or hashed again.
 #[derive(Debug, Clone)]
 pub struct Shared {
     pub(super) key_sets: KeySets,

@@ -27,7 +27,8 @@ fn first_of(places: &[&Path]) -> anyhow::Result<PathBuf> {
         .map(|place| place.display().to_string())
         .collect();
     anyhow::bail!(
-        "no configuration file: neither {} exists; name a file with `-c FILE` (conf/harmony.toml is an example), or try `harmony-edge demo`",
+        "no configuration file: neither {} exists; name a file with `-c FILE` (conf/harmony.toml \
+         is an example), or try `harmony-edge demo`",
         places.join(" nor ")
     )
 }
@@ -48,7 +49,8 @@ mod tests {
         assert_eq!(
             error,
             format!(
-                "no configuration file: neither {} nor {} exists; name a file with `-c FILE` (conf/harmony.toml is an example), or try `harmony-edge demo`",
+                "no configuration file: neither {} nor {} exists; name a file with `-c FILE` \
+                 (conf/harmony.toml is an example), or try `harmony-edge demo`",
                 one.display(),
                 two.display()
             )

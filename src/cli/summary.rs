@@ -124,7 +124,8 @@ mod tests {
     fn line(endpoint: &str, backend: &str) -> String {
         let text = format!(
             "[proxy]\nid = \"t\"\n[network.n.http]\nbind_port = 1\n\
-             [pipelines.p]\nnetworks = [\"n\"]\nendpoints = [\"e\"]\nmiddleware = []\nbackends = [\"b\"]\n\
+             [pipelines.p]\nnetworks = [\"n\"]\nendpoints = [\"e\"]\nmiddleware = []\n\
+             backends = [\"b\"]\n\
              [endpoints.e]\n{endpoint}\n[backends.b]\n{backend}\n"
         );
         let env = BTreeMap::from([("KEY".to_owned(), "s3cret".to_owned())]);
@@ -157,7 +158,8 @@ mod tests {
             ),
             (
                 http(
-                    "path_prefix = \"/a\", methods = [\"GET\", \"HEAD\"], hosts = [\"x.example\", \"y.example\"]",
+                    "path_prefix = \"/a\", methods = [\"GET\", \"HEAD\"], hosts = [\"x.example\", \
+                     \"y.example\"]",
                 ),
                 "service = \"http\"\nbase_url = \"https://h/base\"",
                 "GET,HEAD x.example/a/*, y.example/a/* -> https://h/base/*",
@@ -174,7 +176,8 @@ mod tests {
             ),
             (
                 http("path_prefix = \"/a\""),
-                "service = \"http\"\nupstreams = [\"http://h1\", \"http://h2\", \"http://h3\", \"http://h4\", \"http://h5\", \"http://h6\"]",
+                "service = \"http\"\nupstreams = [\"http://h1\", \"http://h2\", \"http://h3\", \
+                 \"http://h4\", \"http://h5\", \"http://h6\"]",
                 "/a/* -> http://h1/*, http://h2/*, http://h3/*, http://h4/* and 2 more",
             ),
             (

@@ -135,7 +135,8 @@ impl Agent {
             other => {
                 return Err(Rejection {
                     error: format!(
-                        "harmony-edge serves changes of type \"gateway\" and \"pipeline\", not {:?}",
+                        "harmony-edge serves changes of type \"gateway\" and \
+                         \"pipeline\", not {:?}",
                         printable(other)
                     ),
                     details: Vec::new(),

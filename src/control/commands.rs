@@ -58,7 +58,9 @@ pub enum CommandError {
     Cloud(RunbeamError),
     /// The token is for another cloud than the configured one.
     #[error(
-        "the token is from {given}, and this gateway is configured for {configured}: set runbeam.cloud_api_base_url to {settable} (or add that to runbeam.api_base_urls), or point the client to {configured} with `runbeam config:set api-url {configured}`"
+        "the token is from {given}, and this gateway is configured for {configured}: set \
+         runbeam.cloud_api_base_url to {settable} (or add that to runbeam.api_base_urls), or \
+         point the client to {configured} with `runbeam config:set api-url {configured}`"
     )]
     OtherCloud {
         /// What the caller named.

@@ -75,15 +75,17 @@ impl AgentEnv {
         })
     }
 
-    /// What deserves a word before the agent runs: a secret that can be guessed, and no way in which
-    /// this gateway could ever be authorized. `managed`: there is a Management API, whose callers
-    /// can authorize it.
+    /// What deserves a word before the agent runs: a secret that can be guessed, and no way in
+    /// which this gateway could ever be authorized. `managed`: there is a Management API, whose
+    /// callers can authorize it.
     pub fn warnings(&self, settings: &Runbeam, managed: bool) -> Vec<String> {
         let mut warnings = Vec::new();
         let secret = self.jwt_secret.as_ref();
         if secret.is_some_and(|secret| secret.len() < MIN_SECRET_BYTES) {
             warnings.push(format!(
-                "RUNBEAM_JWT_SECRET is shorter than {MIN_SECRET_BYTES} bytes (RFC 7518 section 3.2): no HS256 user token is accepted with it; make one with `openssl rand -base64 48`"
+                "RUNBEAM_JWT_SECRET is shorter than {MIN_SECRET_BYTES} bytes (RFC 7518 section \
+                 3.2): no HS256 user token is accepted with it; make one with `openssl rand \
+                 -base64 48`"
             ));
         }
         let stores = settings.token_store != StoreChoice::Memory;
@@ -101,7 +103,9 @@ impl AgentEnv {
                 StoreChoice::File | StoreChoice::Memory => "",
             };
             warnings.push(format!(
-                "Runbeam Cloud is on, and nothing can authorize this gateway{unless}: [management] is off, RUNBEAM_MACHINE_TOKEN is not set, and no token is stored; set management.enabled = true or RUNBEAM_MACHINE_TOKEN"
+                "Runbeam Cloud is on, and nothing can authorize this gateway{unless}: \
+                 [management] is off, RUNBEAM_MACHINE_TOKEN is not set, and no token is stored; \
+                 set management.enabled = true or RUNBEAM_MACHINE_TOKEN"
             ));
         }
         warnings

@@ -43,7 +43,8 @@ impl Agent {
                 if error.is_rejected() {
                     state.change(active, |active| active.rejected = true);
                     text = format!(
-                        "the cloud does not take the machine token ({text}): authorize this gateway anew, with `runbeam harmony:authorize`"
+                        "the cloud does not take the machine token ({text}): authorize this \
+                         gateway anew, with `runbeam harmony:authorize`"
                     );
                 }
                 state.record_error(text);

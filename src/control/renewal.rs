@@ -71,7 +71,8 @@ impl Agent {
         }
         state.last_renewal_warning = Some(Instant::now());
         log::warn!(
-            "runbeam: the machine token expires at {} and was not renewed ({error}): authorize this gateway anew, with `runbeam harmony:authorize`",
+            "runbeam: the machine token expires at {} and was not renewed ({error}): authorize \
+             this gateway anew, with `runbeam harmony:authorize`",
             active.token.expires_at
         );
     }

@@ -105,7 +105,8 @@ impl Agent {
             return false;
         };
         log::warn!(
-            "runbeam: the cloud does not take the machine token from the {}: trying the one from the {}",
+            "runbeam: the cloud does not take the machine token from the {}: trying the one from \
+             the {}",
             refused.source.name(),
             other.source.name()
         );

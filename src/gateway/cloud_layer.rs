@@ -85,7 +85,8 @@ pub(super) enum LayerError {
     #[error("holds no pipeline")]
     Empty,
     #[error(
-        "there are {MAX_TEXTS} texts from the cloud already, or 8 MiB of them; send one for the whole gateway, or discard them"
+        "there are {MAX_TEXTS} texts from the cloud already, or 8 MiB of them; send one for the \
+         whole gateway, or discard them"
     )]
     Full,
 }

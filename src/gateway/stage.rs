@@ -105,8 +105,8 @@ impl Stages {
     }
 }
 
-/// Says where the limits of `policies` are counted: those before the first authentication step where
-/// they stand, all others at the end, and none twice.
+/// Says where the limits of `policies` are counted: those before the first authentication step
+/// where they stand, all others at the end, and none twice.
 fn place_limits(stages: Vec<Stage>) -> (Vec<Stage>, RateLimits) {
     let authenticates = |stage: &Stage| matches!(stage, Stage::Authenticate(_));
     let before = stages.iter().position(authenticates).unwrap_or(0);

@@ -1,5 +1,5 @@
-//! The limits of each client of one network: the minimum rate of a body, and how many connections or
-//! requests one address may have at a time.
+//! The limits of each client of one network: the minimum rate of a body, and how many connections
+//! or requests one address may have at a time.
 //!
 //! Connections are counted by address. Behind a trusted proxy that would hit everybody at once, so
 //! there the requests in progress are counted, by the client's address.
@@ -63,8 +63,8 @@ impl ClientLimits {
         (rate > 0).then_some(rate)
     }
 
-    /// Begins a request of a client behind a trusted proxy or over HTTP/2; `None`: it has as many in progress as
-    /// it may. Clients whose address is not known count as one.
+    /// Begins a request of a client behind a trusted proxy or over HTTP/2; `None`: it has as many
+    /// in progress as it may. Clients whose address is not known count as one.
     pub fn enter(self: &Arc<Self>, client: Option<IpAddr>) -> Option<InProgress> {
         let Some(limit) = self.per_address() else {
             return Some(InProgress(None));

@@ -1,5 +1,5 @@
-//! The response to a head that is never served: it came too slowly, or is malformed. Like every other
-//! refusal, it does not name the software.
+//! The response to a head that is never served: it came too slowly, or is malformed. Like every
+//! other refusal, it does not name the software.
 
 use http::StatusCode;
 use pingora::protocols::http::date::get_cached_date;

@@ -127,8 +127,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> GuardedApp<A> {
         }
     }
 
-    /// Serves one request after the other, as Pingora would. But each head is awaited here, where that
-    /// takes neither the memory of a request nor a timer.
+    /// Serves one request after the other, as Pingora would. But each head is awaited here, where
+    /// that takes neither the memory of a request nor a timer.
     async fn requests<S: IO + 'static>(
         &self,
         mut stream: Box<GuardedStream<S>>,
@@ -207,8 +207,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for GuardedApp<A> {
             return None;
         };
         let (this, shutdown) = (self.clone(), shutdown.clone());
-        // In a task of its own: Pingora's keeps room for a TLS handshake, which it does not make, for
-        // as long as the connection lives.
+        // In a task of its own: Pingora's keeps room for a TLS handshake, which it does not make,
+        // for as long as the connection lives.
         tokio::spawn(async move {
             this.connection(socket, connection, admission, shutdown)
                 .await

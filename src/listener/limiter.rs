@@ -118,7 +118,8 @@ impl ConnectionLimiter {
         let mut pool = address.map(|address| by_address.entry(counted(address)).or_default());
         if let Some((pool, limit)) = pool.as_deref_mut().zip(self.clients.per_address()) {
             while pool.open.load(Ordering::Relaxed) >= limit {
-                // They harm nobody but each other, so not even a head that has just begun is spared.
+                // They harm nobody but each other, so not even a head that has just begun is
+                // spared.
                 let Some((evicted, reason)) = pool.connections.evict(Duration::ZERO) else {
                     return self.refuse("refused_address");
                 };

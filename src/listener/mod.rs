@@ -1,9 +1,9 @@
-//! Client connections, from accept to a request's bytes: connection limits and time-outs that Pingora
-//! does not have, TLS handshakes, and strict framing of HTTP/1.
+//! Client connections, from accept to a request's bytes: connection limits and time-outs that
+//! Pingora does not have, TLS handshakes, and strict framing of HTTP/1.
 //!
 //! [`GuardedApp`] serves each connection that a limiter admits. Its stream finds where each request
-//! ends and whether its bytes are one, and tracks the [`ConnectionState`]; a sweep closes what makes
-//! no progress. A request takes no timer, no lock and no allocation here.
+//! ends and whether its bytes are one, and tracks the [`ConnectionState`]; a sweep closes what
+//! makes no progress. A request takes no timer, no lock and no allocation here.
 
 mod client_limits;
 mod clock;

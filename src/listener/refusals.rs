@@ -19,8 +19,8 @@ pub(super) struct RefusalLog<'a> {
 }
 
 impl RefusalLog<'_> {
-    /// Counts one among the requests without a pipeline. What comes to the management network is not
-    /// counted as a request.
+    /// Counts one among the requests without a pipeline. What comes to the management network is
+    /// not counted as a request.
     pub(super) fn count(&self, status: u16, reason: &'static str) {
         self.log(&format_args!("{status} {reason}"));
         let config = self.live.config();
@@ -31,8 +31,8 @@ impl RefusalLog<'_> {
         }
     }
 
-    /// The same for an HTTP/1 request that began with these bytes. If it has a request line, it gets
-    /// an access record, too.
+    /// The same for an HTTP/1 request that began with these bytes. If it has a request line, it
+    /// gets an access record, too.
     pub(super) fn malformed(&self, malformed: Malformed, head: &[u8]) {
         let (status, reason) = (malformed.status(), malformed.reason());
         self.count(status, reason);

@@ -1,8 +1,8 @@
 //! The stream of a client connection: it tracks how far requests have come, and gives out no byte
 //! behind the end of an HTTP/1 request.
 //!
-//! It takes the place of Pingora's stream as one generic type with it, so that a read costs one more
-//! load of an atomic and no further dynamic call.
+//! It takes the place of Pingora's stream as one generic type with it, so that a read costs one
+//! more load of an atomic and no further dynamic call.
 
 use std::io;
 use std::pin::Pin;
@@ -301,8 +301,8 @@ impl<S: IO> AsyncWrite for GuardedStream<S> {
 
 #[async_trait]
 impl<S: IO> Peek for GuardedStream<S> {
-    /// Pingora asks for the preface of HTTP/2, and would wait for as many bytes. By now, either it or
-    /// something else has been read.
+    /// Pingora asks for the preface of HTTP/2, and would wait for as many bytes. By now, either it
+    /// or something else has been read.
     async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
         let have = self.read_ahead.len().min(buf.len());
         buf[..have].copy_from_slice(&self.read_ahead[..have]);

@@ -1,8 +1,8 @@
 //! The TLS handshake of a new connection.
 //!
-//! Pingora would build the settings of a listener once, at the start. Here every new connection takes
-//! those of the gateway in service, so that certificates change with a reload, like everything else,
-//! and open connections are not affected.
+//! Pingora would build the settings of a listener once, at the start. Here every new connection
+//! takes those of the gateway in service, so that certificates change with a reload, like
+//! everything else, and open connections are not affected.
 
 use std::time::Duration;
 
@@ -24,7 +24,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 const DRAIN_BYTES: u64 = 256 * 1024;
 /// In the form of every other refusal.
-const PLAIN_HTTP_RESPONSE: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: 70\r\nConnection: close\r\n\r\n\
+const PLAIN_HTTP_RESPONSE: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: \
+                                     application/json\r\nContent-Length: 70\r\n\
+                                     Connection: close\r\n\r\n\
     {\"error\":\"Bad Request\",\"message\":\"this port speaks TLS: use https://\"}";
 
 /// The stream after its handshake; `None`: it failed, which is logged, but not as a warning, since
@@ -83,8 +85,8 @@ pub(super) async fn handshake(
     Some(stream)
 }
 
-/// Answers a client that speaks plain HTTP. Its request is read on for a moment: closing a socket with
-/// unread bytes would reset the connection, and the response would be lost.
+/// Answers a client that speaks plain HTTP. Its request is read on for a moment: closing a socket
+/// with unread bytes would reset the connection, and the response would be lost.
 async fn refuse_plain(socket: &mut Socket) {
     if socket.write_all(PLAIN_HTTP_RESPONSE).await.is_err() || socket.flush().await.is_err() {
         return;
@@ -107,7 +109,8 @@ fn keep_certificate(
     };
     let Some(certificate) = ClientCertificate::parse(chain) else {
         log::info!(
-            "TLS: a client's certificate cannot be read, though it verifies; the connection was closed"
+            "TLS: a client's certificate cannot be read, though it verifies; the connection was \
+             closed"
         );
         return None;
     };

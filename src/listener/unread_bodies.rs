@@ -1,8 +1,8 @@
 //! The request bodies of one HTTP/2 connection that are not being read.
 //!
-//! All streams of a connection share one flow-control window. A body whose upstream reads nothing can
-//! use it up, and then no other stream gets a byte through, whatever its client does: that must not
-//! count against it.
+//! All streams of a connection share one flow-control window. A body whose upstream reads nothing
+//! can use it up, and then no other stream gets a byte through, whatever its client does: that must
+//! not count against it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -34,7 +34,8 @@ pub(super) async fn upload(agent: &Agent) -> ApiResponse {
         Err(UploadError::Disabled) => disabled(),
         Err(UploadError::Unauthorized) => ApiResponse::error(
             StatusCode::UNAUTHORIZED,
-            "this gateway has no machine token: authorize it first, with `runbeam harmony:authorize`",
+            "this gateway has no machine token: authorize it first, with `runbeam \
+             harmony:authorize`",
         )
         .with(header::WWW_AUTHENTICATE, "Bearer realm=\"harmony\""),
         Err(UploadError::Refused(errors)) => ApiResponse::error_with(
@@ -52,7 +53,8 @@ pub(super) async fn discard(live: Arc<Live>) -> ApiResponse {
     match outcome {
         Ok(Ok(_)) => ApiResponse::ok(&json!({
             "success": true,
-            "message": "the configuration from the cloud is discarded; the local files are in service",
+            "message": "the configuration from the cloud is discarded; the local files are in \
+                        service",
         })),
         Ok(Err(error)) => super::reload::refused(&error),
         Err(_) => ApiResponse::error(

@@ -1,10 +1,10 @@
 //! The Management API, on its own network: what a supervisor asks (`/health`, `/ready`,
 //! `/metrics`), what an operator looks at, and what an operator changes.
 //!
-//! `access_control` decides who may call, `routes` what is called; each group of routes has a file of its
-//! own. Answers are JSON, and an error is `{ "error", "message" }`. State changes only by POST, and
-//! every change is logged. The order of checks: Host, Origin and management credential; 403 where
-//! Runbeam is off; 401; 413, 415, 400.
+//! `access_control` decides who may call, `routes` what is called; each group of routes has a file
+//! of its own. Answers are JSON, and an error is `{ "error", "message" }`. State changes only by
+//! POST, and every change is logged. The order of checks: Host, Origin and management credential;
+//! 403 where Runbeam is off; 401; 413, 415, 400.
 
 mod access_control;
 mod backends;

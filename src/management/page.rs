@@ -28,7 +28,8 @@ impl Page {
                 .replace("/*style*/", STYLE)
                 .replace("/*script*/", SCRIPT),
             policy: format!(
-                "default-src 'none'; style-src '{}'; script-src '{}'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
+                "default-src 'none'; style-src '{}'; script-src '{}'; connect-src 'self'; img-src \
+                 data:; base-uri 'none'; form-action 'none'; \
                  frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
                 hash(STYLE),
                 hash(SCRIPT)

@@ -35,7 +35,8 @@ pub(super) async fn authorize(
     let body = json!({
         "success": true,
         "message": "this gateway is authorized",
-        "gateway": { "id": taken.gateway_id, "code": taken.gateway_code, "name": taken.gateway_name },
+        "gateway": { "id": taken.gateway_id, "code": taken.gateway_code,
+        "name": taken.gateway_name },
         "expires_at": taken.expires_at,
         "expires_in": taken.expires_in,
     });
@@ -160,7 +161,8 @@ fn of_order(error: &CommandError) -> ApiResponse {
         CommandError::Key(_) => bad(&error.to_string()),
         CommandError::Store(problem) => {
             log::error!(
-                "management: the new machine token is not taken, what was stored before is still there: {problem}"
+                "management: the new machine token is not taken, what was stored before is still \
+                 there: {problem}"
             );
             ApiResponse::error(
                 StatusCode::INTERNAL_SERVER_ERROR,

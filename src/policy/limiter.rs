@@ -112,8 +112,8 @@ impl Limiters {
     /// of the pipeline answers.
     ///
     /// All counts are locked from the look at the first to the change of the last, so no other
-    /// request ever sees half of this one. They are locked in the order of their names, which is the
-    /// same for every request.
+    /// request ever sees half of this one. They are locked in the order of their names, which is
+    /// the same for every request.
     pub(super) fn take(
         &self,
         limits: &[Limit],

@@ -31,7 +31,8 @@ impl Limit {
     }
 }
 
-/// RateLimits that are counted together, each once a request, however many policies and steps name it.
+/// RateLimits that are counted together, each once a request, however many policies and steps name
+/// it.
 #[derive(Debug, Default)]
 pub struct RateLimits {
     /// Ordered by owner and name.

@@ -74,9 +74,9 @@ impl Ruleset {
         &self.limits
     }
 
-    /// Passes what at least one rule allows and none denies, by every reading of its path, and names
-    /// that rule: the first one for the path itself. Every rule that is looked at is `noted`. Limits
-    /// are another matter: see [`RateLimits`](super::RateLimits).
+    /// Passes what at least one rule allows and none denies, by every reading of its path, and
+    /// names that rule: the first one for the path itself. Every rule that is looked at is `noted`.
+    /// Limits are another matter: see [`RateLimits`](super::RateLimits).
     ///
     /// # Errors
     ///

@@ -26,7 +26,8 @@ fn tell(step: f64) -> Option<String> {
     let way = if step > 0.0 { "forward" } else { "back" };
     (step.abs() >= LEAST).then(|| {
         format!(
-            "the system's clock stepped {way} by {:.0} s: tokens and certificates count by it; if nobody set it and the machine was not suspended, look at its time synchronisation",
+            "the system's clock stepped {way} by {:.0} s: tokens and certificates count by it; if \
+             nobody set it and the machine was not suspended, look at its time synchronisation",
             step.abs()
         )
     })

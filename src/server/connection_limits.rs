@@ -127,8 +127,9 @@ impl Wanted {
         }
     }
 
-    /// Made as much smaller as it takes to keep to the limit of open files: however many connections
-    /// there are, one more can be accepted. Warns where what is configured cannot be met.
+    /// Made as much smaller as it takes to keep to the limit of open files: however many
+    /// connections there are, one more can be accepted. Warns where what is configured cannot be
+    /// met.
     fn within(self, open_files: Option<u64>) -> Limits {
         let mut limits = Limits {
             networks: self.networks,
@@ -155,7 +156,8 @@ impl Wanted {
             log::warn!(
                 "the process may have {open_files} files open, too few for the {clients} \
                  connections that the networks take and the {upstreams} to upstreams: they take \
-                 {}, and there are {} to upstreams; raise the limit (LimitNOFILE=, ulimit -n) above \
+                 {}, and there are {} to upstreams; raise the limit (LimitNOFILE=, ulimit -n) \
+                 above \
                  {}, or lower max_connections of the networks and max_upstream_connections",
                 limits.networks.iter().sum::<usize>(),
                 limits.upstreams,

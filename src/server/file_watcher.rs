@@ -211,7 +211,8 @@ mod tests {
         let path = home.path().join("h.toml");
         let write = |prefix: &str| {
             let text = format!(
-                "[proxy]\nid = \"t\"\n[network.n.http]\nbind_port = 1\n[pipelines.p]\nnetworks = [\"n\"]\nendpoints = [\"e\"]\n\
+                "[proxy]\nid = \"t\"\n[network.n.http]\nbind_port = 1\n[pipelines.p]\n\
+                 networks = [\"n\"]\nendpoints = [\"e\"]\n\
                  [endpoints.e]\nservice = \"echo\"\npath_prefix = \"{prefix}\"\n"
             );
             fs::write(&path, text).unwrap();

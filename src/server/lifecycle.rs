@@ -126,7 +126,8 @@ impl Lifecycle {
         let directory = self.directory.as_ref()?;
         if let (false, Ok(Some(other))) = (took_over, directory.marked()) {
             log::warn!(
-                "no hand-over to a later process: process {} uses the same directory; give this one a proxy.id or a state_dir of its own",
+                "no hand-over to a later process: process {} uses the same directory; give this \
+                 one a proxy.id or a state_dir of its own",
                 other.as_raw_nonzero()
             );
             return None;

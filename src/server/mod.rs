@@ -78,7 +78,8 @@ pub enum StartError {
     },
     /// A socket that systemd passed bears a network's name and another address.
     #[error(
-        "network.{network}: the socket of this name that systemd passed is bound to {found}, not to {address}; make ListenStream= and bind_address with bind_port the same"
+        "network.{network}: the socket of this name that systemd passed is bound to {found}, not \
+         to {address}; make ListenStream= and bind_address with bind_port the same"
     )]
     Misnamed {
         /// Name of the network.

@@ -31,7 +31,8 @@ impl fmt::Write for EscapedText<'_> {
     }
 }
 
-/// Control characters, every white space but the space itself, and marks that change the direction of text.
+/// Control characters, every white space but the space itself, and marks that change the direction
+/// of text.
 pub(super) fn is_harmful(c: char) -> bool {
     c.is_control()
         || c != ' ' && c.is_whitespace()

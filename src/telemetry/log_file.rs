@@ -8,8 +8,8 @@ pub(super) type Sink = Box<dyn Write + Send>;
 /// Opens the sink anew.
 pub(super) type Opener = Box<dyn Fn() -> io::Result<Sink> + Send>;
 
-/// The sink in the hands of its thread. What goes wrong with it is reported on standard error, once:
-/// that may be the same sink, and then nobody can be reported.
+/// The sink in the hands of its thread. What goes wrong with it is reported on standard error,
+/// once: that may be the same sink, and then nobody can be reported.
 pub(super) struct LogFile {
     out: Sink,
     reopen: Option<Opener>,

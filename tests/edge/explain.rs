@@ -105,24 +105,56 @@ fn it_names_the_value_and_the_claim_that_do_not_fit() {
     let past = now() - 3600;
     let ahead = now() + 3600;
     for (token, expected) in [
-        (good(&issuer).claim("iss", "https://evil.example"), "wrong_issuer: iss is \"https://evil.example\", the step takes \"https://auth.example.com\"".to_owned()),
+        (
+            good(&issuer).claim("iss", "https://evil.example"),
+            "wrong_issuer: iss is \"https://\
+             evil.example\", the step takes \"https://auth.example.com\""
+                .to_owned(),
+        ),
         (good(&issuer).without("iss"), "wrong_issuer: iss is absent, the step takes".to_owned()),
-        (good(&issuer).claim("aud", vec!["one", "two"]), "wrong_audience: aud is [\"one\",\"two\"], the step takes \"harmony-api\"".to_owned()),
+        (
+            good(&issuer).claim("aud", vec!["one", "two"]),
+            "wrong_audience: aud is [\"one\",\"two\"], the step takes \"harmony-api\"".to_owned(),
+        ),
         (good(&issuer).claim("exp", past), format!("expired: exp is {past} (")),
         (good(&issuer).claim("exp", past), " s ago, and leeway_secs is 60".to_owned()),
         (good(&issuer).without("exp"), "no_expiry: exp is absent".to_owned()),
         (good(&issuer).claim("nbf", ahead), format!("not_yet_valid: nbf is {ahead} (")),
         (good(&issuer).claim("iat", ahead), format!("not_yet_valid: iat is {ahead} (")),
-        (good(&issuer).claim("team", "red"), "claim_missing: team is \"red\", and has to have \"blue\"".to_owned()),
-        (good(&issuer).without("team"), "claim_missing: team is absent, and has to have \"blue\"".to_owned()),
-        (good(&issuer).claim("scope", "write"), "scope_missing: scope is \"write\", and has to hold \"read\"".to_owned()),
-        (good(&issuer).without("scope"), "scope_missing: scope is absent, and has to hold \"read\"".to_owned()),
-        (good(&issuer).header("typ", "at+dpop"), "wrong_type: typ is \"at+dpop\", the step takes \"jwt\" or \"at+jwt\"".to_owned()),
-        (good(&issuer).header("alg", "RS512"), "wrong_algorithm: alg is \"RS512\", the step takes \"RS256\"".to_owned()),
-        (good(&issuer).header("crit", vec!["x"]), "unsupported_header: its header has crit, which is not understood here".to_owned()),
+        (
+            good(&issuer).claim("team", "red"),
+            "claim_missing: team is \"red\", and has to have \"blue\"".to_owned(),
+        ),
+        (
+            good(&issuer).without("team"),
+            "claim_missing: team is absent, and has to have \"blue\"".to_owned(),
+        ),
+        (
+            good(&issuer).claim("scope", "write"),
+            "scope_missing: scope is \"write\", and has to hold \"read\"".to_owned(),
+        ),
+        (
+            good(&issuer).without("scope"),
+            "scope_missing: scope is absent, and has to hold \"read\"".to_owned(),
+        ),
+        (
+            good(&issuer).header("typ", "at+dpop"),
+            "wrong_type: typ is \"at+dpop\", the step takes \"jwt\" or \"at+jwt\"".to_owned(),
+        ),
+        (
+            good(&issuer).header("alg", "RS512"),
+            "wrong_algorithm: alg is \"RS512\", the step takes \"RS256\"".to_owned(),
+        ),
+        (
+            good(&issuer).header("crit", vec!["x"]),
+            "unsupported_header: its header has crit, which is not understood here".to_owned(),
+        ),
         (good(&issuer).kid("k9"), "unknown_kid: kid is \"k9\"".to_owned()),
         (good(&issuer).claim("sub", 5), "malformed: sub is 5".to_owned()),
-        (good(&issuer).claim("exp", "tomorrow"), "malformed: exp is \"tomorrow\", not a number".to_owned()),
+        (
+            good(&issuer).claim("exp", "tomorrow"),
+            "malformed: exp is \"tomorrow\", not a number".to_owned(),
+        ),
         (good(&issuer).raw_claims("{}}"), "malformed: its claims are no JSON object".to_owned()),
     ] {
         let token = token.sign();
@@ -230,9 +262,11 @@ fn house(issuer: &Issuer, upstream: &Upstream) -> Edge {
          [middleware.jwt.config]\njwks_url = \"{}\"\nissuer = \"https://auth.example.com\"\n\
          audience = \"harmony-api\"\n\
          [middleware.key]\ntype = \"api-key\"\n\
-         [middleware.key.config]\nquery = \"api_key\"\nkeys = [{{ id = \"k\", hash = \"{hash}\" }}]\n\
+         [middleware.key.config]\nquery = \"api_key\"\n\
+         keys = [{{ id = \"k\", hash = \"{hash}\" }}]\n\
          [middleware.cookie]\ntype = \"api-key\"\n\
-         [middleware.cookie.config]\ncookie = \"key\"\nkeys = [{{ id = \"k\", hash = \"{hash}\" }}]\n\
+         [middleware.cookie.config]\ncookie = \"key\"\n\
+         keys = [{{ id = \"k\", hash = \"{hash}\" }}]\n\
          [middleware.rules]\ntype = \"policies\"\n\
          rules = [{{ id = \"all\", type = \"allow_all\" }}, \
          {{ id = \"secret\", type = \"path\", mode = \"deny\", paths = [\"/secret/{{*rest}}\"] }}, \

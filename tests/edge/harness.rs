@@ -33,7 +33,10 @@ fn the_client_reads_what_the_upstream_answers_and_the_upstream_records_what_the_
 fn a_connection_carries_several_requests() {
     let upstream = Upstream::start();
     let mut client = Client::connect(upstream.port());
-    client.send(b"POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nabGET /2 HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.send(
+        b"POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nabGET /2 HTTP/1.1\r\n\
+          Host: a\r\n\r\n",
+    );
     assert_eq!([client.response().text(), client.response().text()], ["/1", "/2"]);
     assert_eq!((upstream.connections(), upstream.count()), (1, 2));
 }

@@ -43,7 +43,9 @@ fn identity_fields_are_the_edges_own_on_every_route() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let maybe = Route::to("maybe", &upstream).prefix("/maybe").steps(&["maybe"]);
     let step = format!(
-        "[middleware.maybe]\ntype = \"jwt-auth\"\noptional = true\nconfig = {{ jwks_url = \"{}\", issuer = \"https://auth.example.com\", audience = \"harmony-api\", claims_to_headers = {{ tenant = \"X-Tenant\" }} }}",
+        "[middleware.maybe]\ntype = \"jwt-auth\"\noptional = true\n\
+         config = {{ jwks_url = \"{}\", issuer = \"https://auth.example.com\", audience = \
+         \"harmony-api\", claims_to_headers = {{ tenant = \"X-Tenant\" }} }}",
         issuer.url()
     );
     let open = Route::to("open", &upstream).prefix("/open");
@@ -179,7 +181,9 @@ fn a_credential_that_must_not_travel_does_not_when_an_earlier_step_took_it() {
     let route = Route::to("api", &upstream).prefix("/api").steps(&["one", "two"]);
     let step = |name: &str, flags: &str, forward: bool| {
         format!(
-            "[middleware.{name}]\ntype = \"jwt-auth\"\n{flags}\nconfig = {{ jwks_url = \"{}\", issuer = \"https://auth.example.com\", audience = \"harmony-api\", forward_credential = {forward} }}\n",
+            "[middleware.{name}]\ntype = \"jwt-auth\"\n{flags}\n\
+             config = {{ jwks_url = \"{}\", issuer = \"https://auth.example.com\", audience = \
+             \"harmony-api\", forward_credential = {forward} }}\n",
             issuer.url()
         )
     };

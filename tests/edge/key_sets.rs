@@ -330,7 +330,9 @@ fn steps_that_name_one_url_share_its_set() {
         .prefix("/second")
         .steps(&["other"]);
     let step = format!(
-        "[middleware.other]\ntype = \"jwt-auth\"\nconfig = {{ jwks_url = \"{}\", issuer = \"https://auth.example.com\", audience = \"other\" }}",
+        "[middleware.other]\ntype = \"jwt-auth\"\n\
+         config = {{ jwks_url = \"{}\", issuer = \"https://auth.example.com\", audience = \
+         \"other\" }}",
         issuer.url()
     );
     let edge =

@@ -24,7 +24,8 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// A process whose issuer is gone, and which finds a planter's key and a pipeline at its next start.
+/// A process whose issuer is gone, and which finds a planter's key and a pipeline at its next
+/// start.
 struct House {
     edge: Edge,
     token: String,
@@ -49,7 +50,8 @@ impl House {
         let mut kept: Value = serde_json::from_slice(&fs::read(&keys).unwrap()).unwrap();
         kept["keys"] = json!([planter.jwk("k1")]);
         fs::write(&keys, kept.to_string()).unwrap();
-        let pipeline = "[pipelines.planted]\nnetworks = [\"public\"]\nendpoints = [\"planted\"]\nmiddleware = []\n\
+        let pipeline = "[pipelines.planted]\nnetworks = [\"public\"]\nendpoints = [\"planted\"]\n\
+                        middleware = []\n\
             [endpoints.planted]\nservice = \"echo\"\noptions = { path_prefix = \"/planted\" }\n";
         let layer = json!({
             "version": 1,

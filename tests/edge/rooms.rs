@@ -1,5 +1,5 @@
-//! Which module of the sources may use which. A module with rules is called a room. Sources are read
-//! token by token, so that comments and strings do not count.
+//! Which module of the sources may use which. A module with rules is called a room. Sources are
+//! read token by token, so that comments and strings do not count.
 
 use std::collections::BTreeMap;
 use std::fs;

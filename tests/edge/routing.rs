@@ -72,7 +72,8 @@ fn the_best_match_wins() {
 fn methods_tell_routes_of_one_place_apart() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let step = format!(
-        "[middleware.jwt]\ntype = \"jwt-auth\"\nconfig = {{ jwks_url = \"{}\", issuer = \"https://auth.example.com\", audience = \"harmony-api\" }}",
+        "[middleware.jwt]\ntype = \"jwt-auth\"\nconfig = {{ jwks_url = \"{}\", issuer = \
+         \"https://auth.example.com\", audience = \"harmony-api\" }}",
         issuer.url()
     );
     let edge = Edge::configured(

@@ -37,9 +37,12 @@ fn the_clock_steps_by_two_hours() {
         "FAKETIME_DONT_FAKE_MONOTONIC=1",
         "DONT_FAKE_MONOTONIC=1",
     ];
-    let open = "[pipelines.open]\nnetworks = [\"public\"]\nendpoints = [\"open\"]\nmiddleware = [\"limit\"]\nbackends = [\"app\"]\n\
+    let open = "[pipelines.open]\nnetworks = [\"public\"]\nendpoints = [\"open\"]\n\
+                middleware = [\"limit\"]\nbackends = [\"app\"]\n\
          [endpoints.open]\nservice = \"http\"\noptions = { path_prefix = \"/open\" }\n\
-         [middleware.limit]\ntype = \"policies\"\nrules = [{ type = \"ip_allow\", options = { ip_addresses = [\"127.0.0.1/32\"] } }, { type = \"rate_limit\", options = { max_requests = 100000, window_seconds = 60 } }]";
+         [middleware.limit]\ntype = \"policies\"\n\
+         rules = [{ type = \"ip_allow\", options = { ip_addresses = [\"127.0.0.1/32\"] } }, { \
+         type = \"rate_limit\", options = { max_requests = 100000, window_seconds = 60 } }]";
     let edge =
         Edge::with_jwt(&issuer, &upstream).and(open).file("clock", "+0").under(&launcher).start();
     let step = |offset: i64| set(edge.directory(), offset);

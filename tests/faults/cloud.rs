@@ -39,8 +39,10 @@ pub fn await_health(edge: &Edge) {
 /// A pipeline that echoes at `/NAME`.
 pub fn echo(name: &str) -> String {
     format!(
-        "[pipelines.{name}]\nnetworks = [\"public\"]\nendpoints = [\"{name}\"]\nmiddleware = []\nbackends = [\"{name}\"]\n\
-         [endpoints.{name}]\nservice = \"http\"\noptions = {{ path_prefix = \"/{name}\" }}\n[backends.{name}]\nservice = \"echo\"\n"
+        "[pipelines.{name}]\nnetworks = [\"public\"]\nendpoints = [\"{name}\"]\nmiddleware = []\n\
+         backends = [\"{name}\"]\n\
+         [endpoints.{name}]\nservice = \"http\"\noptions = {{ path_prefix = \"/{name}\" }}\n\
+         [backends.{name}]\nservice = \"echo\"\n"
     )
 }
 
@@ -50,7 +52,8 @@ fn is_well(info: &Value) -> bool {
 
 /// Hands the token over again, which begins polling anew at once.
 fn poll_now(edge: &Edge, cloud: &Cloud) {
-    let body = json!({ "machine_token": cloud.issued_tokens().last(), "expires_at": "2099-01-01T00:00:00Z", "gateway_id": "g", "gateway_code": "g" });
+    let body = json!({ "machine_token": cloud.issued_tokens().last(), "expires_at": "2099-01-01T00\
+    :00:00Z", "gateway_id": "g", "gateway_code": "g" });
     let request = edge
         .steer("POST", "/admin/token")
         .header("Content-Type", "application/json")

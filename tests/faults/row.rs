@@ -87,7 +87,8 @@ impl<'a> Row<'a> {
         let Self { fault, resident, recovery, seen, traffic, .. } = self;
         let outcome = traffic.stop();
         println!(
-            "{fault:<44} | {:>5} requests, {} lost, {} admitted wrongly | {resident:>3} MiB, at most {peak:>3} | well again after {:.1} s",
+            "{fault:<44} | {:>5} requests, {} lost, {} admitted wrongly | {resident:>3} MiB, at \
+             most {peak:>3} | well again after {:.1} s",
             outcome.requests,
             outcome.lost.len(),
             outcome.admitted,

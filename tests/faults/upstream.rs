@@ -119,7 +119,13 @@ fn silence(exchange: &mut Exchange) {
 
 fn garbage(exchange: &mut Exchange) {
     exchange.read_body();
-    exchange.write(format!("HTTP/1.1 200 OK\r\nSet-Cookie: session={COOKIE}\r\nX-Broken: \0\r\nContent-Length: 0\r\n\r\n").as_bytes());
+    exchange.write(
+        format!(
+            "HTTP/1.1 200 OK\r\nSet-Cookie: session={COOKIE}\r\nX-Broken: \0\r\n\
+             Content-Length: 0\r\n\r\n"
+        )
+        .as_bytes(),
+    );
     exchange.close();
 }
 

@@ -30,7 +30,8 @@ impl Volume {
         }
         let directory = tempfile::tempdir().expect("a temporary directory");
         let script = format!(
-            "mount -t tmpfs -o size={kib}k,mode=700 tmpfs {0} && touch {0}/{MOUNTED} && exec sleep 1000000",
+            "mount -t tmpfs -o size={kib}k,mode=700 tmpfs {0} && touch {0}/{MOUNTED} && exec \
+             sleep 1000000",
             directory.path().display()
         );
         let mut command = Command::new("unshare");

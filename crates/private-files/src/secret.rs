@@ -159,7 +159,8 @@ fn keep_to_ourselves(path: &Path, file: &Handle, found: &fs::Metadata) -> Result
         Verdict::Accept => Ok(()),
         Verdict::AcceptGroup => {
             log::warn!(
-                "{} belongs to user {} and is ours by its group only (mode {mode:03o}): taken, as a Kubernetes fsGroup makes it so",
+                "{} belongs to user {} and is ours by its group only (mode {mode:03o}): taken, as \
+                 a Kubernetes fsGroup makes it so",
                 path.display(),
                 ownership.owner
             );

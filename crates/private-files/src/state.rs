@@ -13,7 +13,10 @@ use crate::access::{self, Handle, Ownership};
 pub enum StateError {
     /// Others may have written it.
     #[error(
-        "{path}: others may have written it (owner: user {owner}, mode {mode:03o}); it must belong to the user of this process (or to root and a group of ours, as under a Kubernetes fsGroup), and nobody else may write to it: look at what is in it, then change owner and mode, or remove it"
+        "{path}: others may have written it (owner: user {owner}, mode {mode:03o}); it must \
+         belong to the user of this process (or to root and a group of ours, as under a \
+         Kubernetes fsGroup), and nobody else may write to it: look at what is in it, then change \
+         owner and mode, or remove it"
     )]
     Writable {
         /// The file or directory.

@@ -33,7 +33,8 @@
 //!
 //! # Calling the API
 //!
-//! [`RunbeamClient`] takes the token of every call, whichever kind it is: a user's JWT, a Sanctum token or a machine token.
+//! [`RunbeamClient`] takes the token of every call, whichever kind it is: a user's JWT, a Sanctum
+//! token or a machine token.
 //!
 //! ```no_run
 //! use runbeam_sdk::RunbeamClient;
@@ -49,9 +50,9 @@
 //!
 //! # Keeping the token
 //!
-//! [`save_token`], [`load_token`] and [`clear_token`] keep the token of an instance in the keyring of the operating system, or in a file encrypted with age, in
-//! `~/.runbeam/<instance>/`; never unencrypted. [`TokenStore`] is the same for a program that says
-//! where and how.
+//! [`save_token`], [`load_token`] and [`clear_token`] keep the token of an instance in the keyring
+//! of the operating system, or in a file encrypted with age, in `~/.runbeam/<instance>/`; never
+//! unencrypted. [`TokenStore`] is the same for a program that says where and how.
 //!
 //! ```no_run
 //! use runbeam_sdk::{MachineToken, load_token, save_token};
@@ -82,8 +83,8 @@
 //! # Errors
 //!
 //! All are [`RunbeamError`]. Its text is for a log; what a program does about it, it decides by
-//! [`RunbeamError::status`], [`RunbeamError::is_rejected`],
-//! [`RunbeamError::is_timeout`] and their like. No token is in any error, log line or `Debug` of this module.
+//! [`RunbeamError::status`], [`RunbeamError::is_rejected`], [`RunbeamError::is_timeout`] and their
+//! like. No token is in any error, log line or `Debug` of this module.
 
 mod backoff;
 mod client;

@@ -10,8 +10,8 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The token with which a gateway acts on its own. In JSON with exactly these names; unknown members
-/// are ignored. `Debug` does not show the token.
+/// The token with which a gateway acts on its own. In JSON with exactly these names; unknown
+/// members are ignored. `Debug` does not show the token.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineToken {
     /// The token itself: a secret. `mt_...`
@@ -76,8 +76,8 @@ impl MachineToken {
         !self.machine_token.is_empty() && !self.is_expired()
     }
 
-    /// Whether it has expired. One of unknown expiry has not; one whose `expires_at` is no time has,
-    /// since nothing says how long it is valid.
+    /// Whether it has expired. One of unknown expiry has not; one whose `expires_at` is no time
+    /// has, since nothing says how long it is valid.
     pub fn is_expired(&self) -> bool {
         match self.expires() {
             Some(expires) => expires <= SystemTime::now(),

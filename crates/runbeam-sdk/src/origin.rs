@@ -111,7 +111,8 @@ impl Origin {
         }
         if !origin.tls && !origin.is_loopback() {
             return Err(refuse(
-                "must begin with https://, since tokens travel on it; http:// is for this machine only",
+                "must begin with https://, since tokens travel on it; http:// is for this machine \
+                 only",
             ));
         }
         Ok(origin)
@@ -165,7 +166,10 @@ pub(super) fn printable(text: &str, most: usize) -> String {
 
 /// What changes the direction or the look of the text around it.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    matches!(
+        c,
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+    )
 }
 
 fn default_port(tls: bool) -> u16 {

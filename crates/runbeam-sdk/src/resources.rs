@@ -305,7 +305,8 @@ mod tests {
     #[test]
     fn a_gateway_is_read_tolerantly_and_written_back_whole() {
         let read: Gateway = serde_json::from_value(json!({
-            "type": "gateway", "id": 17, "code": "g", "name": "G", "team_id": 3, "enabled": 0, "dns": ["8.8.8.8"], "description": null
+            "type": "gateway", "id": 17, "code": "g", "name": "G", "team_id": 3, "enabled": 0,
+            "dns": ["8.8.8.8"], "description": null
         }))
         .unwrap();
         assert_eq!(
@@ -314,7 +315,8 @@ mod tests {
         );
         let written = serde_json::to_value(&read).unwrap();
         let expected = json!({
-            "type": "gateway", "id": "17", "code": "g", "name": "G", "team_id": "3", "enabled": false, "dns": ["8.8.8.8"]
+            "type": "gateway", "id": "17", "code": "g", "name": "G", "team_id": "3",
+            "enabled": false, "dns": ["8.8.8.8"]
         });
         assert_eq!(written, expected);
         let least: Gateway = serde_json::from_value(json!({})).unwrap();
@@ -355,7 +357,8 @@ mod tests {
         let configuration: GatewayConfiguration = serde_json::from_value(json!({
             "gateway": { "code": "g" },
             "middlewares": [{ "type": "jwt-auth", "options": { "issuer": "i" } }],
-            "policies": [{ "code": "p", "enabled": 1, "rules": ["a", "b"] }, { "rules": [{ "id": "c" }] }],
+            "policies": [{ "code": "p", "enabled": 1, "rules": ["a", "b"] },
+            { "rules": [{ "id": "c" }] }],
             "networks": [{ "code": "n", "enable_wireguard": 1, "http": { "bind_port": 80 } }],
             "authentications": [{ "method": "basic" }],
             "meshes": []

@@ -7,9 +7,9 @@
 //! store), and whatever is saved removes what the other stores hold.
 //!
 //! In reading order: `backend` is the trait behind every store, `selection` selects one, `loading`
-//! and `saving` do what their names say; `keys` encrypts, `file` is the encrypted file and `keyring`
-//! the keyring; `environment_token` reads `RUNBEAM_MACHINE_TOKEN`, `legacy` the token of the
-//! published SDK; `convenience` has the functions for programs that need no more.
+//! and `saving` do what their names say; `keys` encrypts, `file` is the encrypted file and
+//! `keyring` the keyring; `environment_token` reads `RUNBEAM_MACHINE_TOKEN`, `legacy` the token of
+//! the published SDK; `convenience` has the functions for programs that need no more.
 
 use std::fmt;
 use std::path::PathBuf;

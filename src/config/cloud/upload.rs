@@ -25,15 +25,18 @@ pub(crate) fn text(path: &Path, env: &dyn Environment, local: Local) -> Result<U
     let loading = Loading::new(path, env, local);
     let upload = local_document(path, &loading).and_then(|document| {
         let mut root = document.root;
-        root.entries.retain(|(key, _)| !IGNORED_TABLES.contains(&key.as_str()));
+        root.entries
+            .retain(|(key, _)| !IGNORED_TABLES.contains(&key.as_str()));
         leave_token_hash_out(&mut root);
         if let Some(chain) = document.chain {
             if let Some(named) = root.get("middleware") {
                 loading.error_help(
                     &named.place,
                     "middleware",
-                    "one text cannot hold both [middleware.NAME] and the main file's [[middleware]]",
-                    "write the entries of [[middleware]] as [middleware.NAME], and list them in `middleware` of the pipelines",
+                    "one text cannot hold both [middleware.NAME] and the main file's \
+                     [[middleware]]",
+                    "write the entries of [[middleware]] as [middleware.NAME], and list them in \
+                     `middleware` of the pipelines",
                 );
                 return None;
             }
@@ -57,7 +60,11 @@ pub(crate) fn text(path: &Path, env: &dyn Environment, local: Local) -> Result<U
         match toml::to_string(&table(root)) {
             Ok(toml) => Some(Upload { toml, pipelines }),
             Err(error) => {
-                loading.error(&loading.main_file(), "", ErrorKind::Other(error.to_string()));
+                loading.error(
+                    &loading.main_file(),
+                    "",
+                    ErrorKind::Other(error.to_string()),
+                );
                 None
             }
         }

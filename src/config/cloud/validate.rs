@@ -185,7 +185,8 @@ impl<'p> Vetting<'p, '_> {
             return false;
         }
         if group == "pipelines" && self.counts_on_chain(node) {
-            let help = "name its steps in `middleware`: [[middleware]] is for the pipelines of the local files";
+            let help = "name its steps in `middleware`: [[middleware]] is for the pipelines of \
+                        the local files";
             let kind = "has no `middleware` of its own";
             self.loading.error_help(&node.place, &path, kind, help);
             return false;
@@ -226,7 +227,8 @@ impl<'p> Vetting<'p, '_> {
                 &node.place,
                 "middleware",
                 "[[middleware]] stands in the local files only",
-                "name the steps, as [middleware.NAME], and list them in `middleware` of the pipeline",
+                "name the steps, as [middleware.NAME], and list them in `middleware` of the \
+                 pipeline",
             );
         }
     }
@@ -237,7 +239,8 @@ impl<'p> Vetting<'p, '_> {
         };
         let named = |item: &Node| match &item.value {
             Value::Table(table) => {
-                matches!(&table.get("name").map(|node| &node.value), Some(Value::String(text)) if text.as_str() == name || text.contains("${"))
+                matches!(&table.get("name").map(|node| &node.value),
+                    Some(Value::String(text)) if text.as_str() == name || text.contains("${"))
             }
             _ => false,
         };

@@ -34,8 +34,8 @@ pub struct Policy {
 pub struct Rule {
     /// The table's name, or `id`. Unique in its policy. Rate limits count under it.
     pub name: Arc<str>,
-    /// `weight`: the greater, the earlier. Every rule is looked at, so it only says which of several
-    /// rate limits without room answers, and orders the log. -1000 to 1000. Default 100.
+    /// `weight`: the greater, the earlier. Every rule is looked at, so it only says which of
+    /// several rate limits without room answers, and orders the log. -1000 to 1000. Default 100.
     pub weight: i64,
     /// `type` and its options.
     pub check: Check,

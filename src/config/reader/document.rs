@@ -158,7 +158,13 @@ impl Document {
             return loading.error(&node.place, &key, "stands in the main file only");
         }
         if key == "middleware" && matches!(node.value, Value::Array(_)) {
-            return loading.error_help(&node.place, &key, "[[middleware]] stands in the main file only", "name the steps, as [middleware.NAME], and list them in `middleware` of the pipeline");
+            return loading.error_help(
+                &node.place,
+                &key,
+                "[[middleware]] stands in the main file only",
+                "name the steps, as [middleware.NAME], and list them in `middleware` of the \
+                 pipeline",
+            );
         }
         let Some(present) = self.root.get_mut(&key) else {
             self.root.entries.push((key, node));

@@ -48,7 +48,10 @@ impl Authentications {
         match self.resolve(reference)? {
             Authentication::Inbound(step) => Some(step.clone()),
             Authentication::Either(Ok(step), _) => {
-                reference.warning("the password stands in the file as it is; put password_hash in its place, made with `harmony-edge hash-password`");
+                reference.warning(
+                    "the password stands in the file as it is; put password_hash in \
+                     its place, made with `harmony-edge hash-password`",
+                );
                 Some(step.clone())
             }
             Authentication::Either(Err(error), _) => {
@@ -95,7 +98,8 @@ impl Authentications {
 
     /// Warns of tables that nothing refers to.
     pub(crate) fn warn_unused(&self, root: &Reader<'_>) {
-        let what = "nothing refers to it: write authentication = \"authentications.NAME\" where it is for, or remove it";
+        let what = "nothing refers to it: write authentication = \"authentications.NAME\" where \
+                    it is for, or remove it";
         open::warn_unused(root, "authentications", &self.named.unused(), what);
     }
 
@@ -145,7 +149,12 @@ fn read_one(entry: &Entry<'_>, jwks_fresh: Duration) -> Option<Authentication> {
             middleware::read_mutual_tls(&reader).map(Authentication::Inbound)
         }
         "custom" => {
-            method.foreign("the method", "custom", "use \"jwt\" for who may come in, \"bearer\" or \"basic\" for what an upstream gets");
+            method.foreign(
+                "the method",
+                "custom",
+                "use \"jwt\" for who may come in, \"bearer\" \
+                 or \"basic\" for what an upstream gets",
+            );
             return None;
         }
         _ => {

@@ -117,7 +117,8 @@ fn refuse_unprotected(networks: &Networks<'_>, name: &str) {
         let sentence = format!(
             "network {name:?} carries the Management API and can be reached from other machines"
         );
-        let help = "bind it to \"127.0.0.1\" or \"unix:/run/harmony-edge/admin.sock\", or set token_hash or allow_from in [management], or client_ca_path on the network";
+        let help = "bind it to \"127.0.0.1\" or \"unix:/run/harmony-edge/admin.sock\", or set \
+                    token_hash or allow_from in [management], or client_ca_path on the network";
         entry.error_help(sentence, help);
     }
 }

@@ -71,7 +71,9 @@ fn check_escape(high: Option<u8>, low: Option<u8>) -> Result<(), Cow<'static, st
     match u8::try_from(high_value * 16 + low_value).unwrap_or(0) {
         b'/' | b'\\' => Err("must not contain an escaped slash or backslash".into()),
         b';' | b'?' | b'#' => Err(
-            "must not contain an escaped \";\", \"?\" or \"#\": some servers cut off what follows it".into(),
+            "must not contain an escaped \";\", \"?\" or \"#\": some servers cut off what follows \
+             it"
+            .into(),
         ),
         byte if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
             Err(format!("must not escape {:?}: write it as it is", char::from(byte)).into())

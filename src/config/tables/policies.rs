@@ -165,7 +165,8 @@ impl Tables {
                     // The public examples have such names, and the older Harmony passes over them.
                     // What looks like a typo is an error below.
                     item.warning(&format!(
-                        "rule {} is defined nowhere: nothing checks it; add [rules.NAME], or remove the name",
+                        "rule {} is defined nowhere: nothing checks it; add [rules.NAME], or \
+                         remove the name",
                         name.shown()
                     ));
                     continue;

@@ -51,7 +51,11 @@ pub(crate) fn check(
             let had = owned.has(&pipeline.name, &backend.name);
             if written.is_none() && has_credential(backend) && !had {
                 entry.error_help(
-                    format!("backend {:?} of the local files gets a credential, which is not for a pipeline from the cloud", backend.name),
+                    format!(
+                        "backend {:?} of the local files gets a credential, which is not for \
+                         a pipeline from the cloud",
+                        backend.name
+                    ),
                     "define a backend of its own",
                 );
             }

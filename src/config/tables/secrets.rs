@@ -40,7 +40,8 @@ pub(crate) fn warn(document: &Document, loading: &Loading<'_>) {
             loading.warning(
                 &node.place,
                 path,
-                "the secret stands in the file as it is; write \"${NAME}\", \"${file:/path}\" or \"${credential:NAME}\" in its place",
+                "the secret stands in the file as it is; write \"${NAME}\", \"${file:/path}\" or \
+                 \"${credential:NAME}\" in its place",
             );
         }
         files.insert(node.place.file.clone());
@@ -56,7 +57,8 @@ pub(crate) fn warn(document: &Document, loading: &Loading<'_>) {
             loading.warning(
                 &place,
                 "",
-                "it holds secrets, and every user of this machine can read it; take that away with `chmod o-r`",
+                "it holds secrets, and every user of this machine can read it; take that away \
+                 with `chmod o-r`",
             );
         }
     }

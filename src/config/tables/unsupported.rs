@@ -6,7 +6,8 @@ use crate::config::reader::document::IGNORED_TABLES;
 /// A name, and what to use instead.
 pub(crate) type Foreign = (&'static str, &'static str);
 
-const PROTOCOL: &str = "run Harmony Proxy for this protocol, and put the edge in front of its HTTP side with service = \"http\"";
+const PROTOCOL: &str = "run Harmony Proxy for this protocol, and put the edge in front of its \
+                        HTTP side with service = \"http\"";
 const PLAIN_HTTP: &str = "use service = \"http\": the edge passes the bodies through unchanged";
 const BODY: &str = "the edge does not touch bodies: do it in the service behind it";
 const BRIDGE: &str =

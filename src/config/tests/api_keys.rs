@@ -31,7 +31,8 @@ fn a_key() {
         "keys = [\"sha256:DIGEST\"]",
         "keys = \"DIGEST\"",
         "header = \"X-Api-Key\"\nkeys = [{ hash = \"DIGEST\" }]",
-        "authentication = \"authentications.x\"\n[authentications.x]\nmethod = \"api_key\"\noptions = { keys = [\"DIGEST\"] }",
+        "authentication = \"authentications.x\"\n[authentications.x]\nmethod = \"api_key\"\n\
+         options = { keys = [\"DIGEST\"] }",
     ] {
         assert_eq!(*key_settings(&ok(&key_text(settings))), want, "{settings}");
     }
@@ -104,11 +105,13 @@ fn places_of_a_key() {
 
 #[test]
 fn key_refusals() {
-    let form = "is not a digest: 64 hexadecimal digits, with or without sha256:, or hmac-sha256: and 64 of them; make it with `harmony-edge hash-key`";
+    let form = "is not a digest: 64 hexadecimal digits, with or without sha256:, or hmac-sha256: \
+                and 64 of them; make it with `harmony-edge hash-key`";
     for (settings, want) in [
         (
             "",
-            "middleware.m.keys: is missing; add keys = [\"sha256:...\"]; `harmony-edge hash-key` makes them",
+            "middleware.m.keys: is missing; add keys = [\"sha256:...\"]; `harmony-edge hash-key` \
+             makes them",
         ),
         ("keys = []", "middleware.m.keys: is empty"),
         ("keys = [\"key1_hashed_value\"]", &*format!("key 1 {form}")),

@@ -18,7 +18,9 @@ pub(super) fn backend(text: &str) -> HttpBackend {
 
 #[test]
 fn addresses_of_backends() {
-    let target = "[targets.t]\nconnection.host = \"T.example\"\nconnection.port = 8888\nconnection.protocol = \"https\"\nconnection.base_path = \"/t\"\ntimeout_secs = 7\nmax_retries = 2\n";
+    let target = "[targets.t]\nconnection.host = \"T.example\"\nconnection.port = 8888\n\
+                  connection.protocol = \"https\"\nconnection.base_path = \"/t\"\n\
+                  timeout_secs = 7\nmax_retries = 2\n";
     for (keys, want) in [
         (
             "base_url = \"http://10.0.0.5:3000\"",
@@ -63,7 +65,8 @@ fn addresses_of_backends() {
     let got = backend(&http_backend(&format!("target_ref = \"t\"\n{target}")));
     assert_eq!((got.head_timeout.as_secs(), got.max_retries), (7, 2));
     let got = backend(&http_backend(&format!(
-        "target_ref = \"t\"\ntimeout_secs = 8\ntotal_timeout_secs = 9\nhost = \"upstream\"\n{target}"
+        "target_ref = \"t\"\ntimeout_secs = 8\ntotal_timeout_secs = 9\nhost = \"upstream\"\n\
+         {target}"
     )));
     assert_eq!(
         (
@@ -167,7 +170,8 @@ fn backend_refusals() {
 fn credentials_for_upstreams() {
     let with = |method: &str| {
         http_backend(&format!(
-            "base_url = \"https://h\"\nauthentication = \"authentications.x\"\n[authentications.x]\n{method}\n"
+            "base_url = \"https://h\"\nauthentication = \"authentications.x\"\n\
+             [authentications.x]\n{method}\n"
         ))
     };
     let value = |method: &str| {
@@ -227,7 +231,9 @@ fn credentials_for_upstreams() {
         .is_empty()
     );
     let target = http_backend(
-        "target_ref = \"t\"\n[targets.t]\nconnection = { host = \"h\", protocol = \"https\" }\nauthentication = \"authentications.x\"\n[authentications.x]\nmethod = \"bearer\"\ntoken = \"t\"\n",
+        "target_ref = \"t\"\n[targets.t]\nconnection = { host = \"h\", protocol = \"https\" }\n\
+         authentication = \"authentications.x\"\n[authentications.x]\nmethod = \"bearer\"\n\
+         token = \"t\"\n",
     );
     assert!(backend(&target).credential.is_some());
 }

@@ -77,7 +77,8 @@ fn what_is_not_said() {
 #[test]
 fn upstreams_have_paths_and_schemes_of_their_own() {
     let got = backend(&http_backend(
-        "path_prefix = \"/c\"\nupstreams = [\"https://A.example/b/\", { base_url = \"http://[::1]:81\" }]",
+        "path_prefix = \"/c\"\nupstreams = [\"https://A.example/b/\", { base_url = \
+         \"http://[::1]:81\" }]",
     ));
     let shown: Vec<_> = got
         .upstreams
@@ -296,7 +297,8 @@ fn refusals_of_upstreams() {
 fn backends_of_one_pipeline_agree() {
     let two = |first: &str, second: &str| {
         http_backend(&format!(
-            "base_url = \"http://h\"\n{first}\n[backends.c]\nservice = \"http\"\nbase_url = \"http://i\"\n{second}\n"
+            "base_url = \"http://h\"\n{first}\n[backends.c]\nservice = \"http\"\n\
+             base_url = \"http://i\"\n{second}\n"
         ))
         .replace("backends = [\"b\"]", "backends = [\"b\", \"c\"]")
     };
@@ -325,7 +327,9 @@ fn backends_of_one_pipeline_agree() {
 #[test]
 fn a_credential_travels_with_checks_only_when_told_to() {
     let text = http_backend(
-        "upstreams = [\"https://a\", \"https://b\"]\nauthentication = \"authentications.x\"\nhealth_check = { send_credential = true, host = \"app:81\" }\n[authentications.x]\nmethod = \"bearer\"\ntoken = \"t\"\n",
+        "upstreams = [\"https://a\", \"https://b\"]\nauthentication = \"authentications.x\"\n\
+         health_check = { send_credential = true, host = \"app:81\" }\n[authentications.x]\n\
+         method = \"bearer\"\ntoken = \"t\"\n",
     );
     let CheckKind::Http {
         send_credential,
@@ -347,7 +351,8 @@ fn a_credential_travels_with_checks_only_when_told_to() {
 #[test]
 fn an_echo_has_no_use_for_any_of_it() {
     let text = format!(
-        "{BASE}{PIPELINE}upstreams = 1\nbalance = 2\nconsistent_by = 3\nhealth_check = 4\neject_after = 5\neject_secs = 6\n"
+        "{BASE}{PIPELINE}upstreams = 1\nbalance = 2\nconsistent_by = 3\nhealth_check = 4\n\
+         eject_after = 5\neject_secs = 6\n"
     );
     ok(&text);
 }

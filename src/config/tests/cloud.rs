@@ -128,7 +128,8 @@ fn every_error_is_reported_at_once_with_its_line() {
         .replace("\"a\" }", "\"a\", nonsense = 1 }");
     let lines = House::new().refused(&format!("{text}[proxy]\nid = \"x\"\n"));
     for want in [
-        "cloud change c1:2: pipelines.c.networks: unknown network \"publc\"; did you mean \"public\"?",
+        "cloud change c1:2: pipelines.c.networks: unknown network \"publc\"; did you mean \
+         \"public\"?",
         "cloud change c1:11: middleware.c.config.nonsense: unknown key",
         "cloud change c1:16: proxy.id: is for the local files to set",
     ] {
@@ -230,7 +231,8 @@ fn the_main_files_chain_is_not_for_it() {
     let mut house = House::new();
     let local = silent_pipeline().replace("[backends.b]", "path_prefix = \"/local\"\n[backends.b]");
     house.local = format!(
-        "{BASE}{local}[[middleware]]\nname = \"n\"\ntype = \"basic-auth\"\nusername = \"u\"\npassword = \"p\"\n"
+        "{BASE}{local}[[middleware]]\nname = \"n\"\ntype = \"basic-auth\"\nusername = \"u\"\n\
+         password = \"p\"\n"
     );
     let plain = CLOUD.replace("middleware = [\"c\"]\n", "");
     let config = house.with(&[("c1", true, &plain)]);
@@ -244,11 +246,20 @@ fn the_main_files_chain_is_not_for_it() {
     let line = set_aside.errors[0].to_string();
     assert_eq!(
         line,
-        "cloud change c1:1: pipelines.c.middleware: is missing; list the steps that a request has to pass, like middleware = [\"c\"], or write middleware = [] to let anyone pass (the main file's [[middleware]] does not reach what the cloud sends)"
+        "cloud change c1:1: pipelines.c.middleware: is missing; list the steps that a request has \
+         to pass, like middleware = [\"c\"], or write middleware = [] to let anyone pass (the \
+         main file's [[middleware]] does not reach what the cloud sends)"
     );
     // A text that has the chain meant its pipelines to pass it: they must not become open.
     let chain = house.local[house.local.find("[[").unwrap()..].to_owned();
-    let text = format!("{}{chain}", plain.replace("[middleware.c]\ntype = \"jwt-auth\"\nconfig = { jwks_url = \"https://c.example/jwks\", issuer = \"i\", audience = \"a\" }\n", ""));
+    let text = format!(
+        "{}{chain}",
+        plain.replace(
+            "[middleware.c]\ntype = \"jwt-auth\"\nconfig = \
+             { jwks_url = \"https://c.example/jwks\", issuer = \"i\", audience = \"a\" }\n",
+            ""
+        )
+    );
     let lines = house.refused(&text);
     assert!(
         lines[0].contains("pipelines.c: has no `middleware` of its own"),

@@ -82,10 +82,20 @@ fn one_user() {
         basic_text("username = \"admin\"\npassword_hash = \"HASH\""),
         basic_text("options.username = \"admin\"\nconfig.password_hash = \"HASH\""),
         basic_text("users = [{ username = \"admin\", password_hash = \"HASH\" }]"),
-        basic_text("username = \"admin\"\npassword_hash = \"HASH\"").replace("basic-auth", "basic_auth"),
-        basic_text("[authentications.x]\nmethod = \"basic\"\noptions = { username = \"admin\", password_hash = \"HASH\" }")
-            .replace("type = \"basic-auth\"", "authentication = \"authentications.x\""),
-        basic_text("authentication = \"authentications.x\"\n[authentications.x]\nmethod = \"basic\"\nusers = [{ username = \"admin\", password_hash = \"HASH\" }]"),
+        basic_text("username = \"admin\"\npassword_hash = \"HASH\"")
+            .replace("basic-auth", "basic_auth"),
+        basic_text(
+            "[authentications.x]\nmethod = \"basic\"\n\
+             options = { username = \"admin\", password_hash = \"HASH\" }",
+        )
+        .replace(
+            "type = \"basic-auth\"",
+            "authentication = \"authentications.x\"",
+        ),
+        basic_text(
+            "authentication = \"authentications.x\"\n[authentications.x]\n\
+             method = \"basic\"\nusers = [{ username = \"admin\", password_hash = \"HASH\" }]",
+        ),
     ] {
         assert_eq!(*basic_settings(&ok(&text)), want, "{text}");
     }
@@ -97,7 +107,9 @@ fn everything_written() {
     let file = dir.path().join("htpasswd");
     std::fs::write(&file, "").unwrap();
     let text = basic_text(&format!(
-        "optional = true\nrealm = \"r\"\nforward_credential = true\nfallback_on = \"failed\"\nmax_failures = 0\nusername = \"a\"\npassword_hash = \"HASH\"\nusers = [{{ username = \"b c\", password_hash = \"HASH\" }}]\nhtpasswd_path = {file:?}"
+        "optional = true\nrealm = \"r\"\nforward_credential = true\nfallback_on = \"failed\"\n\
+         max_failures = 0\nusername = \"a\"\npassword_hash = \"HASH\"\n\
+         users = [{{ username = \"b c\", password_hash = \"HASH\" }}]\nhtpasswd_path = {file:?}"
     ));
     let text = text.replace("[\"m\"]", "[\"m\", \"last\"]")
         + &format!("[middleware.last]\ntype = \"api_key\"\nkeys = [\"{DIGEST}\"]\n");
@@ -121,7 +133,8 @@ fn everything_written() {
 fn the_older_harmony() {
     let text = with_step(
         "basic_auth",
-        "[middleware.m.options]\nusername = \"test_user\"\npassword = \"hunter2\"\ntoken_path = \"./tmp/token\"",
+        "[middleware.m.options]\nusername = \"test_user\"\npassword = \"hunter2\"\n\
+         token_path = \"./tmp/token\"",
     );
     let config = ok(&text);
     assert_eq!(
@@ -136,7 +149,8 @@ fn the_older_harmony() {
     assert!(!warnings[0].contains("hunter2"));
     let inbound = with_step(
         "basic_auth",
-        "authentication = \"authentications.x\"\n[authentications.x]\nid = \"x\"\nmethod = \"basic\"\noptions = { username = \"u\", password = \"hunter2\" }",
+        "authentication = \"authentications.x\"\n[authentications.x]\nid = \"x\"\n\
+         method = \"basic\"\noptions = { username = \"u\", password = \"hunter2\" }",
     );
     let config = ok(&inbound);
     assert_eq!(basic_settings(&config).users, [user("u", plain("hunter2"))]);
@@ -159,7 +173,8 @@ fn weak_and_slow_hashes_are_told() {
 
 #[test]
 fn basic_refusals() {
-    let hash = "is not a bcrypt hash ($2a$, $2b$ or $2y$ with a cost of 4 to 31, 60 characters); make one with `harmony-edge hash-password`";
+    let hash = "is not a bcrypt hash ($2a$, $2b$ or $2y$ with a cost of 4 to 31, 60 characters); \
+                make one with `harmony-edge hash-password`";
     for (settings, want) in [
         (
             "",
@@ -215,11 +230,13 @@ fn basic_refusals() {
             "unknown key \"pasword\"; did you mean \"password\"?",
         ),
         (
-            "users = [{ username = \"a\", password_hash = \"HASH\" }, { username = \"a\", password_hash = \"HASH\" }]",
+            "users = [{ username = \"a\", password_hash = \"HASH\" }, { username = \"a\", \
+             password_hash = \"HASH\" }]",
             "users[1]: is a second user of that name",
         ),
         (
-            "username = \"a\"\npassword_hash = \"HASH\"\nusers = [{ username = \"a\", password_hash = \"HASH\" }]",
+            "username = \"a\"\npassword_hash = \"HASH\"\n\
+             users = [{ username = \"a\", password_hash = \"HASH\" }]",
             "is a second user of that name",
         ),
         (
@@ -258,7 +275,10 @@ fn what_deserves_a_word() {
         let exposed = warnings(&exposed);
         assert!(
             exposed.len() == 1
-                && exposed[0].contains("step \"m\" takes a password or a key over network \"public\", which is not encrypted"),
+                && exposed[0].contains(
+                    "step \"m\" takes a password or a key over network \
+                     \"public\", which is not encrypted"
+                ),
             "{exposed:?}"
         );
         assert!(ok(&text.replacen("127.0.0.1", "::1", 1)).notes.is_empty());

@@ -171,7 +171,8 @@ fn they_load_with_one_note_for_what_is_ignored() {
 fn what_an_edge_has_not_is_named_used_or_not() {
     for (text, want) in [
         (
-            "[middleware.t]\ntype = \"transform\"\n[middleware.t.options]\nspec_path = \"x.json\"\n",
+            "[middleware.t]\ntype = \"transform\"\n[middleware.t.options]\n\
+             spec_path = \"x.json\"\n",
             "13: middleware.t.type: the step \"transform\"",
         ),
         (
@@ -319,7 +320,8 @@ type = "log_dump"
 label = "incoming"
 pretty = true
 "#;
-    let json = "[middleware.json_extractor]\ntype = \"json_extractor\"\n[middleware.change]\ntype = \"transform\"\n[middleware.change.options]\nspec_path = \"x.json\"\n";
+    let json = "[middleware.json_extractor]\ntype = \"json_extractor\"\n[middleware.change]\n\
+                type = \"transform\"\n[middleware.change.options]\nspec_path = \"x.json\"\n";
     let lines = errors(&whole(&format!("{more}{json}")));
     assert_eq!(lines.len(), 2, "{lines:#?}");
     for (line, step) in lines.iter().zip(["json_extractor", "transform"]) {

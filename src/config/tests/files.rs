@@ -72,8 +72,16 @@ fn one_name_in_two_files_names_both() {
     assert_eq!(
         loaded(&dir).unwrap_err(),
         [
-            format!("pipelines/1.toml:1: backends.b: backends.b is defined twice: also at {}/h.toml:21", dir.path().display()),
-            format!("pipelines/3.toml:2: middleware.jwt: middleware.jwt is defined twice: also at {}/pipelines/2.toml:2", dir.path().display()),
+            format!(
+                "pipelines/1.toml:1: backends.b: backends.b is defined twice: also at \
+                 {}/h.toml:21",
+                dir.path().display()
+            ),
+            format!(
+                "pipelines/3.toml:2: middleware.jwt: middleware.jwt is defined twice: also at \
+                 {}/pipelines/2.toml:2",
+                dir.path().display()
+            ),
         ]
         .map(|line| line.replace(&format!("{}/", dir.path().display()), ""))
     );
@@ -132,7 +140,8 @@ fn a_broken_file_does_not_make_names_unknown() {
 
 #[test]
 fn paths_are_relative_to_the_file_that_names_them() {
-    let step = "[middleware.k]\ntype = \"jwt-auth\"\npublic_key_path = \"k.pem\"\nissuer = \"${file:i}\"\naudience = \"a\"\n";
+    let step = "[middleware.k]\ntype = \"jwt-auth\"\npublic_key_path = \"k.pem\"\n\
+                issuer = \"${file:i}\"\naudience = \"a\"\n";
     let dir = directory(BASE, &[("1.toml", step), ("k.pem", "x"), ("i", "me\n")]);
     let config = loaded(&dir).unwrap();
     for name in ["k.pem", "i"] {

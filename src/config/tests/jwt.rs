@@ -51,10 +51,12 @@ fn every_spelling_means_the_same() {
         step(&format!("options = {{ {flat} }}")),
         step(&format!("config = {{\n  # TOML 1.1\n  {flat},\n}}")),
         step(
-            "config = { jwks_uri = \"https://a.example/jwks\" }\noptions = { issuer = [\"i\"] }\naudience = [\"a\"]",
+            "config = { jwks_uri = \"https://a.example/jwks\" }\noptions = { issuer = [\"i\"] }\n\
+             audience = [\"a\"]",
         ),
         step(
-            "jwks_uri = \"https://a.example/jwks\"\ntrusted_issuers = [\"i\"]\naudience = \"a\"\nalgorithms = [\"RS256\"]\nleeway_seconds = 60",
+            "jwks_uri = \"https://a.example/jwks\"\ntrusted_issuers = [\"i\"]\naudience = \"a\"\n\
+             algorithms = [\"RS256\"]\nleeway_seconds = 60",
         ),
         step(GOOD).replace("jwt-auth", "jwt_auth"),
         step(GOOD).replace("jwt-auth", "jwtauth"),
@@ -140,8 +142,10 @@ config = {
     assert_eq!(
         warnings(&config),
         [
-            "conf/h.toml:22: middleware.jwt: no audience: a token that was made for another service is taken too",
-            "conf/h.toml:16: pipelines.p.middleware: every authentication step is optional: a request without any credential passes",
+            "conf/h.toml:22: middleware.jwt: no audience: a token that was made for another \
+             service is taken too",
+            "conf/h.toml:16: pipelines.p.middleware: every authentication step is optional: a \
+             request without any credential passes",
         ]
     );
 }

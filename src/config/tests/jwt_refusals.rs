@@ -9,7 +9,8 @@ fn unsafe_to_start_with() {
     for (keys, want) in [
         (
             "",
-            "22: middleware.jwt: RS256 has no key source; add one of jwks_url, jwks_path, public_key_path",
+            "22: middleware.jwt: RS256 has no key source; add one of jwks_url, jwks_path, \
+             public_key_path",
         ),
         (
             "algorithm = \"HS256\"",
@@ -17,7 +18,8 @@ fn unsafe_to_start_with() {
         ),
         (
             "secret = \"${LONG}\"",
-            "24: middleware.jwt.secret: is a shared secret, and HS256 is not stated; add algorithm = \"HS256\"",
+            "24: middleware.jwt.secret: is a shared secret, and HS256 is not stated; add \
+             algorithm = \"HS256\"",
         ),
         (
             "algorithm = \"RS256\"\nsecret = \"${LONG}\"",
@@ -37,7 +39,8 @@ fn unsafe_to_start_with() {
         ),
         (
             "algorithm = \"HS256\"\nsecret = \"${NONE}\"",
-            "middleware.jwt.secret: environment variable NONE is not set; set it, or give a default: ${NONE:-...}",
+            "middleware.jwt.secret: environment variable NONE is not set; set it, or give a \
+             default: ${NONE:-...}",
         ),
         (
             "jwks_url = \"https://h/\"\npublic_key_path = \"k\"",

@@ -25,7 +25,8 @@ fn management_must_be_protected() {
     assert_eq!(
         warnings(&config),
         [
-            "conf/h.toml:12: management.allow_from: the Management API can be called from 10.0.0.0/8 without a credential: it can replace the configuration"
+            "conf/h.toml:12: management.allow_from: the Management API can be called from \
+             10.0.0.0/8 without a credential: it can replace the configuration"
         ]
     );
     assert_eq!(errors(&format!("{open}allow_from = []\n")).len(), 1);
@@ -46,7 +47,8 @@ fn management_refusals() {
         ),
         (
             "token_hash = \"plain\"\n",
-            "12: management.token_hash: must be a SHA-256 in 64 hexadecimal digits; make it with `harmony-edge hash-key`",
+            "12: management.token_hash: must be a SHA-256 in 64 hexadecimal digits; make it with \
+             `harmony-edge hash-key`",
         ),
         (
             "hosts = [\"a:1\"]\n",

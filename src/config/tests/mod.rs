@@ -248,7 +248,8 @@ fn debug_leaves_secrets_out() {
                 "\"echo\"",
                 "\"http\"\nbase_url = \"https://h\"\nauthentication = \"authentications.o\""
             )
-    ) + "[middleware.m]\ntype = \"jwtauth\"\nuse_hs256 = true\nhs256_secret = \"${LONG}\"\nissuer = \"i\"\naudience = \"a\"\n"
+    ) + "[middleware.m]\ntype = \"jwtauth\"\nuse_hs256 = true\nhs256_secret = \"${LONG}\"\n\
+         issuer = \"i\"\naudience = \"a\"\n"
         + "[authentications.o]\nmethod = \"bearer\"\ntoken = \"hunter2\"\n";
     let shown = format!("{:?}", ok(&text));
     assert!(

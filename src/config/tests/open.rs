@@ -3,7 +3,9 @@
 use super::*;
 
 /// How the missing line is reported.
-const MISSING: &str = "13: pipelines.p.middleware: is missing; list the steps that a request has to pass, like middleware = [\"jwt\"], or write middleware = [] to let anyone pass";
+const MISSING: &str = "13: pipelines.p.middleware: is missing; list the steps that a request has \
+                       to pass, like middleware = [\"jwt\"], or write middleware = [] to let \
+                       anyone pass";
 
 #[test]
 fn whoever_forgets_the_steps_does_not_publish_the_backend() {
@@ -45,8 +47,10 @@ fn whoever_forgets_the_steps_does_not_publish_the_backend() {
 #[test]
 fn what_says_who_may_pass_loads() {
     let silent = silent_pipeline();
-    let chain = "[[middleware]]\ntype = \"jwt-auth\"\nconfig = { jwks_url = \"https://h/\", issuer = \"i\", audience = \"a\" }\n";
-    let checked = "[authentications.x]\nmethod = \"jwt\"\njwks_url = \"https://h/\"\nissuer = \"i\"\naudience = \"a\"\n";
+    let chain = "[[middleware]]\ntype = \"jwt-auth\"\nconfig = { jwks_url = \"https://h/\", \
+                 issuer = \"i\", audience = \"a\" }\n";
+    let checked = "[authentications.x]\nmethod = \"jwt\"\njwks_url = \"https://h/\"\n\
+                   issuer = \"i\"\naudience = \"a\"\n";
     let endpoint = silent.replace(
         "[endpoints.e]",
         "[endpoints.e]\nauthentication = \"authentications.x\"",
@@ -75,7 +79,8 @@ fn what_says_who_may_pass_loads() {
 
 #[test]
 fn an_open_pipeline_is_a_warning() {
-    let steps = "[middleware.d]\ntype = \"log_dump\"\n[middleware.acl]\ntype = \"policies\"\nrules = [{ type = \"allow_all\" }]\n";
+    let steps = "[middleware.d]\ntype = \"log_dump\"\n[middleware.acl]\ntype = \"policies\"\n\
+                 rules = [{ type = \"allow_all\" }]\n";
     for (list, expected) in [
         ("[]", Some("open: anyone may pass")),
         ("{ left = [] }", Some("open: anyone may pass")),
@@ -102,10 +107,12 @@ fn an_open_pipeline_is_a_warning() {
 
 #[test]
 fn what_nothing_uses_is_a_warning() {
-    let unused = "no pipeline uses this step: list it in `middleware` of the pipelines that it is for, or remove it";
+    let unused = "no pipeline uses this step: list it in `middleware` of the pipelines that it is \
+                  for, or remove it";
     let text = format!(
         "{BASE}{PIPELINE}{JWT}[authentications.x]\nmethod = \"none\"\n\
-         [policies.q]\nrules = [\"used\"]\n[rules.used]\ntype = \"allow_all\"\n[rules.alone]\ntype = \"deny_all\"\n"
+         [policies.q]\nrules = [\"used\"]\n[rules.used]\ntype = \"allow_all\"\n[rules.alone]\n\
+         type = \"deny_all\"\n"
     );
     let found = ok(&text);
     let found: Vec<&str> = all_warnings(&found)
@@ -116,9 +123,15 @@ fn what_nothing_uses_is_a_warning() {
         found,
         [
             format!("conf/h.toml:23: middleware.jwt: {unused}"),
-            "conf/h.toml:26: authentications.x: nothing refers to it: write authentication = \"authentications.NAME\" where it is for, or remove it".to_owned(),
-            "conf/h.toml:28: policies.q: no step uses this policy: list it in `policies` of a policies step, or remove it".to_owned(),
-            "conf/h.toml:32: rules.alone: no policy uses this rule: list it in `rules` of a policy, or remove it".to_owned(),
+            "conf/h.toml:26: authentications.x: nothing refers to it: write authentication = \
+             \"authentications.NAME\" where it is for, or remove it"
+                .to_owned(),
+            "conf/h.toml:28: policies.q: no step uses this policy: list it in `policies` of a \
+             policies step, or remove it"
+                .to_owned(),
+            "conf/h.toml:32: rules.alone: no policy uses this rule: list it in `rules` of a \
+             policy, or remove it"
+                .to_owned(),
         ]
     );
     // on the response side, a step has no effect
@@ -153,7 +166,9 @@ fn entries_of_a_chain_that_no_pipeline_gets() {
 
 #[test]
 fn secrets_that_stand_in_the_file() {
-    let literal = "[middleware.m]\ntype = \"jwt-auth\"\nalgorithm = \"HS256\"\nsecret = \"0123456789abcdef0123456789abcdef\"\nissuer = \"i\"\naudience = \"a\"\n";
+    let literal = "[middleware.m]\ntype = \"jwt-auth\"\nalgorithm = \"HS256\"\n\
+                   secret = \"0123456789abcdef0123456789abcdef\"\nissuer = \"i\"\n\
+                   audience = \"a\"\n";
     let told = |text: &str| {
         let config = ok(text);
         let mut all = all_warnings(&config);
@@ -169,7 +184,8 @@ fn secrets_that_stand_in_the_file() {
     let listed = listed.replace("[middleware.m]", "[[middleware]]");
     assert_eq!(told(&listed), ["conf/h.toml:24: middleware[0].secret"]);
     let upstream = format!(
-        "{BASE}{PIPELINE}authentication = \"authentications.o\"\n[authentications.o]\nmethod = \"bearer\"\ntoken = \"TOKEN\"\n"
+        "{BASE}{PIPELINE}authentication = \"authentications.o\"\n[authentications.o]\n\
+         method = \"bearer\"\ntoken = \"TOKEN\"\n"
     );
     let upstream = upstream.replace("\"echo\"", "\"http\"\nbase_url = \"https://h\"");
     let line = ["conf/h.toml:26: authentications.o.token"];

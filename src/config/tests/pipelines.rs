@@ -16,7 +16,12 @@ fn jwt(name: &str, keys: &str) -> String {
 
 #[test]
 fn a_pipeline_is_whole() {
-    let config = ok(&with_steps("[\"jwt\"]", JWT).replace("service = \"http\"", "service = \"http\"\nhosts = [\"API.example\"]\noptions = { path_prefix = \"/api/\", methods = [\"get\", \"POST\"], max_body_size = 9 }"));
+    let config = ok(&with_steps("[\"jwt\"]", JWT).replace(
+        "service = \"http\"",
+        "service = \"http\
+         \"\nhosts = [\"API.example\"]\noptions = { path_prefix = \"/api/\", methods = [\"get\", \
+         \"POST\"], max_body_size = 9 }",
+    ));
     let pipeline = &config.pipelines[0];
     assert_eq!(
         (
@@ -211,7 +216,8 @@ fn steps_that_are_not_served() {
     for (kind, want) in [
         (
             "transform",
-            "the step \"transform\" is not something that an HTTP edge does; the edge does not touch bodies",
+            "the step \"transform\" is not something that an HTTP edge does; the edge does not \
+             touch bodies",
         ),
         ("webhook", "the step \"webhook\" is not something"),
         (
@@ -249,7 +255,15 @@ fn sides_and_bare_names() {
         JWT,
     ));
     assert_eq!(config.pipelines[0].steps.len(), 1);
-    assert_eq!(config.notes, [Note { warning: false, text: "conf/h.toml:16: pipelines.p.middleware.right: ignored: an edge has no steps on the response".into() }]);
+    assert_eq!(
+        config.notes,
+        [Note {
+            warning: false,
+            text: "conf/h.toml:16: pipelines.p.middleware\
+    .right: ignored: an edge has no steps on the response"
+                .into()
+        }]
+    );
     let lines = errors(&with_steps(
         "{ left = [\"jwt\"], right = [\"x\"], lef = [] }",
         JWT,
@@ -319,7 +333,8 @@ fn groups_are_whole() {
 
 #[test]
 fn the_chain_of_the_main_file() {
-    let entry = "[[middleware]]\ntype = \"jwt-auth\"\noptional = true\nconfig = { jwks_url = \"https://h/\", issuer = \"i\", audience = \"a\" }\n";
+    let entry = "[[middleware]]\ntype = \"jwt-auth\"\noptional = true\n\
+                 config = { jwks_url = \"https://h/\", issuer = \"i\", audience = \"a\" }\n";
     let chain = format!(
         "{entry}{}",
         entry.replace("optional = true", "name = \"second\"")
@@ -353,7 +368,8 @@ fn the_chain_of_the_main_file() {
 
 #[test]
 fn the_check_of_an_endpoint_comes_first() {
-    let table = "[authentications.x]\nmethod = \"jwt\"\njwks_url = \"https://h/\"\nissuer = \"i\"\naudience = \"a\"\n";
+    let table = "[authentications.x]\nmethod = \"jwt\"\njwks_url = \"https://h/\"\n\
+                 issuer = \"i\"\naudience = \"a\"\n";
     let text = with_steps("[\"passthru\"]", table).replace(
         "[endpoints.e]",
         "[endpoints.e]\nauthentication = \"authentications.x\"",
@@ -381,14 +397,17 @@ fn the_check_of_an_endpoint_comes_first() {
 fn one_place_belongs_to_one_pipeline() {
     let second = |keys: &str| {
         format!(
-            "{BASE}{PIPELINE}[pipelines.q]\nnetworks = [\"public\"]\nendpoints = [\"f\"]\nmiddleware = []\nbackends = [\"b\"]\n[endpoints.f]\nservice = \"http\"\n{keys}\n"
+            "{BASE}{PIPELINE}[pipelines.q]\nnetworks = [\"public\"]\nendpoints = [\"f\"]\n\
+             middleware = []\nbackends = [\"b\"]\n[endpoints.f]\nservice = \"http\"\n{keys}\n"
         )
     };
     let lines = errors(&second(""));
     assert_eq!(
         lines,
         [
-            "22: pipelines.q: endpoint \"f\" claims \"/\" on network \"public\", and so does endpoint \"e\" of pipeline \"p\"; give one of them another path_prefix, hosts or methods"
+            "22: pipelines.q: endpoint \"f\" claims \"/\" on network \"public\", and so does \
+             endpoint \"e\" of pipeline \"p\"; give one of them another path_prefix, hosts or \
+             methods"
         ]
     );
     assert_eq!(errors(&second("methods = [\"GET\"]")).len(), 1);

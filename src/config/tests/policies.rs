@@ -7,7 +7,8 @@ use super::*;
 /// One rule in a pipeline, its body 23 lines down.
 pub(super) fn with_rule(body: &str) -> String {
     format!(
-        "{BASE}{}[middleware.m]\ntype = \"policies\"\npolicies = [\"p\"]\n[policies.p]\nrules = [\"all\", \"r\"]\n[rules.all]\ntype = \"allow_all\"\n[rules.r]\n{body}",
+        "{BASE}{}[middleware.m]\ntype = \"policies\"\npolicies = [\"p\"]\n[policies.p]\n\
+         rules = [\"all\", \"r\"]\n[rules.all]\ntype = \"allow_all\"\n[rules.r]\n{body}",
         PIPELINE.replace("middleware = []", "middleware = [\"m\"]")
     )
 }
@@ -28,7 +29,8 @@ fn check(body: &str) -> Check {
 #[test]
 fn both_forms_mean_the_same() {
     let named = settings(&with_rule(
-        "type = \"rate-limit\"\nweight = 200\noptions = { max_requests = 5, window_seconds = 60 }\n",
+        "type = \"rate-limit\"\nweight = 200\noptions = { max_requests = 5, \
+         window_seconds = 60 }\n",
     ));
     let names: Vec<&str> = named.policies[0]
         .rules
@@ -43,7 +45,8 @@ fn both_forms_mean_the_same() {
         )
     };
     let rules = "[[middleware.m.options.policies.rules]]\nid = \"all\"\ntype = \"allow_all\"\n\
-        [[middleware.m.options.policies.rules]]\nid = \"r\"\nname = \"R\"\ntype = \"rate_limit\"\nweight = 200\n\
+        [[middleware.m.options.policies.rules]]\nid = \"r\"\nname = \"R\"\ntype = \"rate_limit\"\n\
+        weight = 200\n\
         [middleware.m.options.policies.rules.options]\nmax_requests = 5\nwindow_seconds = 60\n";
     let nested = settings(&step(&format!(
         "[[middleware.m.options.policies]]\nid = \"p\"\nname = \"P\"\nenabled = true\n{rules}"
@@ -51,7 +54,8 @@ fn both_forms_mean_the_same() {
     assert_eq!(&*nested.policies[0].name, "m/p");
     assert_eq!(nested.policies[0].rules, named.policies[0].rules);
     let unnamed = settings(&step(
-        "[[middleware.m.options.policies]]\n[[middleware.m.options.policies.rules]]\ntype = \"allow_all\"\n",
+        "[[middleware.m.options.policies]]\n[[middleware.m.options.policies.rules]]\n\
+         type = \"allow_all\"\n",
     ));
     let policy = &unnamed.policies[0];
     assert_eq!(
@@ -59,12 +63,14 @@ fn both_forms_mean_the_same() {
         ("m/policies[0]", "rules[0]")
     );
     let own = settings(&step(
-        "options.rules = [\"all\", { type = \"deny_all\", enabled = false }]\n[rules.all]\ntype = \"allow_all\"\n",
+        "options.rules = [\"all\", { type = \"deny_all\", enabled = false }]\n[rules.all]\n\
+         type = \"allow_all\"\n",
     ));
     assert_eq!(&*own.policies[0].name, "m");
     assert_eq!(own.policies[0].rules.len(), 1);
     let mixed = settings(&step(
-        "policies = [\"p\", { id = \"q\", rules = [\"all\"] }]\n[policies.p]\nenabled = false\nrules = [\"all\"]\n[rules.all]\ntype = \"allow_all\"\n",
+        "policies = [\"p\", { id = \"q\", rules = [\"all\"] }]\n[policies.p]\nenabled = false\n\
+         rules = [\"all\"]\n[rules.all]\ntype = \"allow_all\"\n",
     ));
     assert_eq!(mixed.policies.len(), 1);
 }
@@ -96,7 +102,8 @@ fn the_step_is_refused() {
             "middleware.m.policies[0].enable: unknown key \"enable\"; did you mean \"enabled\"?",
         ),
         (
-            "policies = [{ rules = [{ type = \"allow_all\", id = \"x\" }, { type = \"deny_all\", id = \"x\" }] }]\n",
+            "policies = [{ rules = [{ type = \"allow_all\", id = \"x\" }, { type = \"deny_all\", \
+             id = \"x\" }] }]\n",
             "rule \"x\" is named twice",
         ),
         (
@@ -106,7 +113,8 @@ fn the_step_is_refused() {
     ] {
         refused(
             &format!(
-                "[middleware.m]\ntype = \"policies\"\n{middleware}[policies.p]\nrules = [\"all\"]\n[rules.all]\ntype = \"allow_all\"\n"
+                "[middleware.m]\ntype = \"policies\"\n{middleware}[policies.p]\n\
+                 rules = [\"all\"]\n[rules.all]\ntype = \"allow_all\"\n"
             ),
             want,
         );
@@ -180,12 +188,15 @@ fn a_country_needs_a_proxy_that_is_trusted() {
 #[test]
 fn values_are_kept_out_of_sight() {
     let text = with_rule(
-        "type = \"header\"\nmode = \"allow\"\nheaders = [{ name = \"X-Door\", match_type = \"exact\", value = \"${LONG}\" }, { name = \"X-Gate\", match_type = \"regex\", value = \"^${LONG}$\" }]\n",
+        "type = \"header\"\nmode = \"allow\"\nheaders = [{ name = \"X-Door\", match_type = \
+         \"exact\", value = \"${LONG}\" }, { name = \"X-Gate\", match_type = \"regex\", value = \
+         \"^${LONG}$\" }]\n",
     );
     let shown = format!("{:?}", ok(&text));
     assert!(!shown.contains("0123456789abcdef"), "{shown}");
     let Check::Header { headers, .. } = check(
-        "type = \"header\"\nmode = \"allow\"\nheaders = [{ name = \"X-Door\", match_type = \"exact\", value = \"Abc\" }]\n",
+        "type = \"header\"\nmode = \"allow\"\nheaders = [{ name = \"X-Door\", match_type = \
+         \"exact\", value = \"Abc\" }]\n",
     ) else {
         panic!()
     };

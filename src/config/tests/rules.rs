@@ -22,7 +22,8 @@ fn rules_are_refused() {
         ),
         (
             "type = \"dicom_aet\"\noptions = { mode = \"allow\" }\n",
-            "the rule type \"dicom_aet\" is not something that an HTTP edge does; an edge decides by allow_all",
+            "the rule type \"dicom_aet\" is not something that an HTTP edge does; an edge decides \
+             by allow_all",
         ),
         (
             "type = \"deny_all\"\nweight = 1001\n",
@@ -102,27 +103,33 @@ fn rules_are_refused() {
             "\"G T\" is not a method",
         ),
         (
-            "type = \"header\"\nmode = \"allow\"\nheaders = [{ name = \"a b\", match_type = \"exact\", value = \"x\" }]\n",
+            "type = \"header\"\nmode = \"allow\"\nheaders = [{ name = \"a b\", match_type = \
+             \"exact\", value = \"x\" }]\n",
             "\"a b\" is not a header name",
         ),
         (
-            "type = \"header\"\nmode = \"allow\"\nheaders = [{ name = \"a\", match_type = \"is\", value = \"x\" }]\n",
+            "type = \"header\"\nmode = \"allow\"\nheaders = [{ name = \"a\", match_type = \"is\", \
+             value = \"x\" }]\n",
             "unknown match type \"is\"",
         ),
         (
-            "type = \"header\"\nmode = \"allow\"\nheaders = [{ name = \"a\", match_type = \"exact\" }]\n",
+            "type = \"header\"\nmode = \"allow\"\nheaders = [{ name = \"a\", match_type = \
+             \"exact\" }]\n",
             "rules.r.headers[0].value: is missing",
         ),
         (
-            "type = \"header\"\nmode = \"allow\"\nheaders = [{ name = \"a\", match_type = \"contains\", value = \"\" }]\n",
+            "type = \"header\"\nmode = \"allow\"\nheaders = [{ name = \"a\", match_type = \
+             \"contains\", value = \"\" }]\n",
             "rules.r.headers[0].value: is empty",
         ),
         (
-            "type = \"header\"\nmode = \"allow\"\nheaders = [{ name = \"a\", match_type = \"regex\", value = \"(x\" }]\n",
+            "type = \"header\"\nmode = \"allow\"\nheaders = [{ name = \"a\", match_type = \
+             \"regex\", value = \"(x\" }]\n",
             "is not a regular expression: unclosed group",
         ),
         (
-            "type = \"header\"\nmode = \"allow\"\nheaders = [{ name = \"a\", match_type = \"exact\", value = \"x\", values = [] }]\n",
+            "type = \"header\"\nmode = \"allow\"\nheaders = [{ name = \"a\", match_type = \
+             \"exact\", value = \"x\", values = [] }]\n",
             "unknown key \"values\"; did you mean \"value\"?",
         ),
         (
@@ -142,11 +149,13 @@ fn rules_are_refused() {
             "\"json\" is not a media type",
         ),
         (
-            "type = \"content_type\"\nmode = \"deny\"\ncontent_types = [\"text/html; charset=x\"]\n",
+            "type = \"content_type\"\nmode = \"deny\"\n\
+             content_types = [\"text/html; charset=x\"]\n",
             "is not a media type",
         ),
         (
-            "type = \"query_parameter\"\nmode = \"deny\"\nparameters = [{ name = \"x\", match_type = \"exists\", value = \"y\" }]\n",
+            "type = \"query_parameter\"\nmode = \"deny\"\n\
+             parameters = [{ name = \"x\", match_type = \"exists\", value = \"y\" }]\n",
             "has no meaning beside match_type = \"exists\"",
         ),
         (

@@ -97,8 +97,10 @@ fn a_dump_says_what_it_leaves_out() {
         assert_eq!(hides(&plain, name), expected, "{name}");
     }
     let (own, notes) = dump(
-        "[middleware.m.options]\nlevel = \"debug\"\nlabel = \"in\"\npretty = false\nmax_bytes = 10\napply = \"both\"\n\
-         redact_headers = [\"X-Patient\"]\nredact_metadata = [\"ssn\"]\nredact_data_fields = [\"user.card\"]\n",
+        "[middleware.m.options]\nlevel = \"debug\"\nlabel = \"in\"\npretty = false\n\
+         max_bytes = 10\napply = \"both\"\n\
+         redact_headers = [\"X-Patient\"]\nredact_metadata = [\"ssn\"]\n\
+         redact_data_fields = [\"user.card\"]\n",
     );
     assert_eq!(
         (own.level, own.label.as_str(), own.pretty),

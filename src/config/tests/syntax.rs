@@ -21,7 +21,8 @@ fn another_format_is_told_once() {
         ),
     ] {
         let line = format!(
-            "1: is {expected}; the configuration is written in TOML; begin with [proxy] and id = \"edge-1\", as conf/harmony.toml does"
+            "1: is {expected}; the configuration is written in TOML; begin with [proxy] and id = \
+             \"edge-1\", as conf/harmony.toml does"
         );
         assert_eq!(errors(text), [line], "{text}");
     }
@@ -61,13 +62,15 @@ fn what_is_there_twice_is_named_with_its_first_place() {
         (
             whole.replace("{ jwks_url", "{ issuer = \"i\", jwks_url"),
             &[
-                "25: middleware.jwt.config.issuer: middleware.jwt.config.issuer is defined twice: also at 25",
+                "25: middleware.jwt.config.issuer: middleware.jwt.config.issuer is defined twice: \
+                 also at 25",
             ],
         ),
         (
             format!("{whole}[[middleware]]\ntype = \"passthru\"\n"),
             &[
-                "26: middleware: middleware is defined twice: also at 23; [[middleware]] and [middleware.NAME] cannot stand in one file",
+                "26: middleware: middleware is defined twice: also at 23; [[middleware]] and \
+                 [middleware.NAME] cannot stand in one file",
             ],
         ),
     ] {
@@ -80,11 +83,13 @@ fn what_is_not_quoted_is_told_with_its_key() {
     for (line, expected) in [
         (
             "id = edge-1",
-            "string values must be quoted, expected literal string; write it in quotes: id = \"...\"",
+            "string values must be quoted, expected literal string; write it in quotes: id = \
+             \"...\"",
         ),
         (
             "id = \u{201c}edge\u{201d}",
-            "string values must be quoted, expected literal string; write it in straight quotes: id = \"...\"",
+            "string values must be quoted, expected literal string; write it in straight quotes: \
+             id = \"...\"",
         ),
         (
             "watch_files = True",

@@ -169,7 +169,8 @@ fn proxy_refusals() {
         ),
         (
             "id = \"a\"\nlog_level = \"inof\"",
-            "3: proxy.log_level: must be a level, or target=level separated by commas; did you mean \"info\"?",
+            "3: proxy.log_level: must be a level, or target=level separated by commas; did you \
+             mean \"info\"?",
         ),
     ] {
         let lines = proxy(keys);

@@ -6,13 +6,15 @@ use super::*;
 /// A network with TLS that asks for certificates, and a pipeline with a step on it.
 fn with_step(network: &str, step: &str) -> String {
     format!(
-        "{BASE}[network.x.http]\nbind_port = 1\n{network}\n[pipelines.p]\nnetworks = [\"x\"]\nendpoints = [\"e\"]\nmiddleware = [\"m\"]\n\
+        "{BASE}[network.x.http]\nbind_port = 1\n{network}\n[pipelines.p]\nnetworks = [\"x\"]\n\
+         endpoints = [\"e\"]\nmiddleware = [\"m\"]\n\
          [endpoints.e]\nservice = \"echo\"\n[middleware.m]\ntype = \"mutual-tls\"\n{step}"
     )
 }
 
 const PAIR: &str = "cert_path = \"harmony.toml\"\nkey_path = \"reference.toml\"\n";
-const ASKS: &str = "cert_path = \"harmony.toml\"\nkey_path = \"reference.toml\"\nclient_ca_path = \"harmony.toml\"\n";
+const ASKS: &str = "cert_path = \"harmony.toml\"\nkey_path = \"reference.toml\"\n\
+                    client_ca_path = \"harmony.toml\"\n";
 
 #[test]
 fn how_many_connections_a_listener_takes() {
@@ -65,7 +67,8 @@ fn what_a_listener_holds_its_clients_to() {
 #[test]
 fn certificates_of_a_listener() {
     let text = format!(
-        "{BASE}[network.x.http]\nbind_port = 1\n{ASKS}certificates = [{{ cert_path = \"reference.toml\", key_path = \"harmony.toml\" }}]\n"
+        "{BASE}[network.x.http]\nbind_port = 1\n{ASKS}certificates = [{{ cert_path = \
+         \"reference.toml\", key_path = \"harmony.toml\" }}]\n"
     );
     let config = ok(&text);
     let tls = config.networks[2].tls.as_ref().unwrap();
@@ -184,7 +187,8 @@ fn the_management_network_is_protected_by_certificates_and_not_by_tls() {
 
 #[test]
 fn a_password_over_tls_is_no_exposure() {
-    let password = "[middleware.m]\ntype = \"api-key\"\nkeys = [\"87207b91fab152124aa70b6f4f769649f0b310e481cf3c7190a6033af14c5bc4\"]\n";
+    let password = "[middleware.m]\ntype = \"api-key\"\nkeys = \
+                    [\"87207b91fab152124aa70b6f4f769649f0b310e481cf3c7190a6033af14c5bc4\"]\n";
     let text = |network: &str| {
         let mut text = with_step(network, "");
         text.truncate(text.find("[middleware.m]").unwrap());
@@ -198,7 +202,8 @@ fn a_password_over_tls_is_no_exposure() {
 fn mutual_tls() {
     let config = ok(&with_step(
         ASKS,
-        "optional = true\nconfig = { subject_from = \"uri\", subjects = [\"spiffe://x/a\"], sans = [\"DNS:A.example\", \"IP:10.0.0.1\", \"URI:x:y\", \"email:a@b\"] }\n",
+        "optional = true\nconfig = { subject_from = \"uri\", subjects = [\"spiffe://x/a\"], sans \
+         = [\"DNS:A.example\", \"IP:10.0.0.1\", \"URI:x:y\", \"email:a@b\"] }\n",
     ));
     let step = auth_step(&config);
     let expected = MutualTls {
@@ -275,7 +280,8 @@ fn authorities_of_upstreams() {
     for keys in [
         "base_url = \"https://h\"\nca_cert_path = \"harmony.toml\"",
         "connection = { host = \"h\", protocol = \"https\", ca_cert_path = \"harmony.toml\" }",
-        "target_ref = \"t\"\n[targets.t]\nconnection = { host = \"h\", protocol = \"https\", ca_cert_path = \"harmony.toml\" }",
+        "target_ref = \"t\"\n[targets.t]\nconnection = { host = \"h\", protocol = \"https\", \
+         ca_cert_path = \"harmony.toml\" }",
     ] {
         let config = ok(&backend(keys));
         let BackendTarget::Http(http) = &config.pipelines[0].backends[0].target else {

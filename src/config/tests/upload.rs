@@ -70,16 +70,33 @@ fn the_seeds_forms_come_back_whole() {
     let hash = "$2b$12$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC";
     let one = "1".repeat(64);
     for steps in [
-        "[[middleware]]\ntype = \"jwt-auth\"\nconfig = {\n  algorithm = \"RS256\",\n  jwks_url = \"https://auth.example.com/jwks.json\",\n  issuer = \"i\",\n  audience = \"a\"\n}\n".to_owned(),
-        "[[middleware]]\ntype = \"jwt-auth\"\nconfig = { algorithm = \"HS256\", secret = \"${JWT_SECRET}\", issuer = \"harmony\", audience = \"api\" }\n".to_owned(),
-        format!("[[middleware]]\ntype = \"basic-auth\"\nconfig = {{ username = \"admin\", password_hash = \"{hash}\" }}\n"),
-        format!("[[middleware]]\ntype = \"api-key\"\nconfig = {{ header = \"X-API-Key\", keys = [\"{one}\", \"${{KEY_HASH}}\"] }}\n"),
-        format!("[[middleware]]\ntype = \"jwt-auth\"\noptional = true\nconfig = {{ jwks_url = \"https://a.example/jwks\", issuer = \"i\", audience = \"a\" }}\n[[middleware]]\ntype = \"api-key\"\nconfig = {{ keys = [\"{one}\"] }}\n"),
+        "[[middleware]]\ntype = \"jwt-auth\"\nconfig = {\n  algorithm = \"RS256\",\n  jwks_url = \
+         \"https://auth.example.com/jwks.json\",\n  issuer = \"i\",\n  audience = \"a\"\n}\n"
+            .to_owned(),
+        "[[middleware]]\ntype = \"jwt-auth\"\nconfig = { algorithm = \"HS256\", secret = \
+         \"${JWT_SECRET}\", issuer = \"harmony\", audience = \"api\" }\n"
+            .to_owned(),
+        format!(
+            "[[middleware]]\ntype = \"basic-auth\"\nconfig = {{ username = \"admin\", \
+             password_hash = \"{hash}\" }}\n"
+        ),
+        format!(
+            "[[middleware]]\ntype = \"api-key\"\nconfig = {{ header = \"X-API-Key\", keys = \
+             [\"{one}\", \"${{KEY_HASH}}\"] }}\n"
+        ),
+        format!(
+            "[[middleware]]\ntype = \"jwt-auth\"\noptional = true\n\
+             config = {{ jwks_url = \"https://a.example/jwks\", issuer = \"i\", audience = \
+             \"a\" }}\n[[middleware]]\ntype = \"api-key\"\nconfig = {{ keys = [\"{one}\"] }}\n"
+        ),
     ] {
         let (_home, path) = file(&format!("{BASE}{}{steps}", silent_pipeline()));
         let environment = [
             ("JWT_SECRET", "0123456789abcdef0123456789abcdef"),
-            ("KEY_HASH", "2222222222222222222222222222222222222222222222222222222222222222"),
+            (
+                "KEY_HASH",
+                "2222222222222222222222222222222222222222222222222222222222222222",
+            ),
         ];
         let (config, text) = there_and_back(&path, &environment);
         assert!(!config.pipelines[0].steps.is_empty());
@@ -90,7 +107,8 @@ fn the_seeds_forms_come_back_whole() {
 #[test]
 fn several_files_and_references_of_every_kind_come_back_whole() {
     let (home, path) = file(&format!(
-        "{BASE}allow_from = [\"10.0.0.0/8\"]\ntoken_hash = \"{}\"\n[runbeam]\nenabled = true\n[storage]\nsecret_access_key = \"mine\"\n",
+        "{BASE}allow_from = [\"10.0.0.0/8\"]\ntoken_hash = \"{}\"\n[runbeam]\nenabled = true\n\
+         [storage]\nsecret_access_key = \"mine\"\n",
         "3".repeat(64)
     ));
     let pipelines = home.path().join("pipelines");
@@ -102,9 +120,15 @@ fn several_files_and_references_of_every_kind_come_back_whole() {
     .unwrap();
     let text = PIPELINE
         .replace("middleware = []", "middleware = [\"hs\", \"at\"]")
-        .replace("\"echo\"", "\"http\"\nbase_url = \"http://${UPSTREAM:-10.0.0.3}:81/\"\nauthentication = \"authentications.out\"");
-    let rest = "[middleware.hs]\ntype = \"jwt-auth\"\nconfig = { algorithm = \"HS256\", secret = \"${file:secret}\", issuer = \"i\", audience = \"a\" }\n\
-        [middleware.at]\ntype = \"api-key\"\nkeys = [{ hash = \"${KEY}\", expires_at = 2100-01-01T00:00:00Z }]\n\
+        .replace(
+            "\"echo\"",
+            "\"http\"\nbase_url = \"http://${UPSTREAM:-10.0.0.3}:81/\"\n\
+             authentication = \"authentications.out\"",
+        );
+    let rest = "[middleware.hs]\ntype = \"jwt-auth\"\nconfig = { algorithm = \"HS256\", secret = \
+                \"${file:secret}\", issuer = \"i\", audience = \"a\" }\n\
+        [middleware.at]\ntype = \"api-key\"\nkeys = [{ hash = \"${KEY}\", expires_at = \
+        2100-01-01T00:00:00Z }]\n\
         [authentications.out]\nmethod = \"basic\"\nusername = \"u\"\npassword = \"${PASSWORD}\"\n";
     fs::write(pipelines.join("p.toml"), format!("{text}{rest}")).unwrap();
     let digest = "4".repeat(64);
@@ -130,13 +154,15 @@ fn a_secret_as_it_is_refuses_the_upload() {
     for (text, keys) in [
         (
             step(&format!(
-                "type = \"jwt-auth\"\nconfig = {{ algorithm = \"HS256\", secret = \"{secret}\", issuer = \"i\", audience = \"a\" }}"
+                "type = \"jwt-auth\"\nconfig = {{ algorithm = \"HS256\", secret = \"{secret}\", \
+                 issuer = \"i\", audience = \"a\" }}"
             )),
             vec!["middleware.m.config.secret"],
         ),
         (
             step(&format!(
-                "type = \"jwt-auth\"\nuse_hs256 = true\nhs256_secret = \"${{NONE:-{secret}}}\"\nissuer = \"i\"\naudience = \"a\""
+                "type = \"jwt-auth\"\nuse_hs256 = true\nhs256_secret = \"${{NONE:-{secret}}}\"\n\
+                 issuer = \"i\"\naudience = \"a\""
             )),
             vec!["middleware.m.hs256_secret"],
         ),
@@ -153,7 +179,9 @@ fn a_secret_as_it_is_refuses_the_upload() {
         ),
         (
             format!(
-                "{PIPELINE}[authentications.a]\nmethod = \"bearer\"\ntoken = \"t\"\n[authentications.b]\nmethod = \"basic\"\noptions = {{ username = \"u\", password = \"p\" }}\n"
+                "{PIPELINE}[authentications.a]\nmethod = \"bearer\"\ntoken = \"t\"\n\
+                 [authentications.b]\nmethod = \"basic\"\n\
+                 options = {{ username = \"u\", password = \"p\" }}\n"
             ),
             vec![
                 "authentications.a.token",
@@ -162,7 +190,9 @@ fn a_secret_as_it_is_refuses_the_upload() {
         ),
         (
             format!(
-                "{PIPELINE}[rules.r]\ntype = \"header\"\nmode = \"allow\"\nheaders = [{{ name = \"X-Internal-Token\", match_type = \"exact\", value = \"t\" }}]\n"
+                "{PIPELINE}[rules.r]\ntype = \"header\"\nmode = \"allow\"\n\
+                 headers = [{{ name = \"X-Internal-Token\", match_type = \"exact\", value = \"t\" \
+                 }}]\n"
             ),
             vec!["rules.r.headers[0].value"],
         ),

@@ -78,7 +78,8 @@ impl Live {
         match &config.state_dir {
             Some(state_dir) => save(&layer, state_dir, inputs.broken.is_some())?,
             None => log::warn!(
-                "there is no state directory: the cloud's configuration is lost when this process ends"
+                "there is no state directory: the cloud's configuration is lost when this process \
+                 ends"
             ),
         }
         inputs.layer = layer;

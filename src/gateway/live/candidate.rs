@@ -9,7 +9,8 @@ use crate::gateway::Gateway;
 use crate::gateway::cloud_layer::CloudLayer;
 use crate::gateway::fingerprint::WatchedFiles;
 
-/// The pipelines that authenticated before and no longer do, as after a line was deleted by mistake.
+/// The pipelines that authenticated before and no longer do, as after a line was deleted by
+/// mistake.
 pub(super) fn lost_authentication<'a>(
     before: &'a Config,
     after: &'a Config,

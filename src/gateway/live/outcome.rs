@@ -53,7 +53,8 @@ pub enum ReloadError {
     Config(#[from] Errors),
     /// Something changed that a running process cannot change.
     #[error(
-        "restart required: {} changed; nothing was applied; to change it without losing a request, start a new process with --upgrade, or send SIGUSR2 to this one",
+        "restart required: {} changed; nothing was applied; to change it without losing a \
+         request, start a new process with --upgrade, or send SIGUSR2 to this one",
         .0.join(", ")
     )]
     RestartRequired(Vec<String>),

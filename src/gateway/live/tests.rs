@@ -35,7 +35,8 @@ fn a_change_is_put_in_service_and_told_apart() {
     assert_eq!(live.reload_from(source(TEXT)).unwrap(), Reload::Unchanged);
     assert!(Arc::ptr_eq(&before, &live.gateway()));
     let text = TEXT.replace("/one", "/other")
-        + "[pipelines.two]\nnetworks = [\"public\"]\nendpoints = [\"two\"]\n[endpoints.two]\nservice = \"echo\"\n";
+        + "[pipelines.two]\nnetworks = [\"public\"]\nendpoints = [\"two\"]\n[endpoints.two]\n\
+           service = \"echo\"\n";
     let Reload::Reloaded(diff) = live.reload_from(source(&text)).unwrap() else {
         panic!("unchanged");
     };

@@ -23,12 +23,14 @@ pub struct Roots {
 pub enum RootsError {
     /// There are none.
     #[error(
-        "this machine trusts no certificate authority; install ca-certificates, set SSL_CERT_FILE, or give the backend a ca_cert_path"
+        "this machine trusts no certificate authority; install ca-certificates, set \
+         SSL_CERT_FILE, or give the backend a ca_cert_path"
     )]
     None,
     /// They cannot be read.
     #[error(
-        "the certificate authorities of this machine cannot be read: {0}; check SSL_CERT_FILE and SSL_CERT_DIR"
+        "the certificate authorities of this machine cannot be read: {0}; check SSL_CERT_FILE and \
+         SSL_CERT_DIR"
     )]
     Unreadable(String),
 }

@@ -32,8 +32,8 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 pub(in crate::listener) type ReceivedHead = Result<BytesMut, Malformed>;
 
 impl<S: IO> GuardedStream<S> {
-    /// Waits for the first head; `None`: this is HTTP/2. Serving a request takes many times the memory
-    /// of waiting for one, so it begins only then.
+    /// Waits for the first head; `None`: this is HTTP/2. Serving a request takes many times the
+    /// memory of waiting for one, so it begins only then.
     pub(in crate::listener) async fn first_head(&mut self) -> io::Result<Option<ReceivedHead>> {
         if self.http2.is_some() {
             return Ok(None);
@@ -116,8 +116,8 @@ impl<S: IO> GuardedStream<S> {
         self.body.is_complete() && !self.connection.state().has_switched_protocols()
     }
 
-    /// Reads more of a head. While nothing arrives, no memory is held for it. The end of the stream is
-    /// an error.
+    /// Reads more of a head. While nothing arrives, no memory is held for it. The end of the stream
+    /// is an error.
     fn poll_head(
         &mut self,
         context: &mut Context<'_>,
@@ -133,7 +133,8 @@ impl<S: IO> GuardedStream<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Answers a malformed head, and closes the connection so that the client can read the response.
+    /// Answers a malformed head, and closes the connection so that the client can read the
+    /// response.
     pub(in crate::listener) async fn refuse(&mut self, malformed: Malformed) {
         let response = error_response(malformed.status());
         let stream = &mut self.stream;
@@ -154,8 +155,8 @@ impl<S: IO> GuardedStream<S> {
     }
 }
 
-/// Reads the first head of an HTTP/1 connection as a listener does, from any stream. `explain` sends
-/// a head through it.
+/// Reads the first head of an HTTP/1 connection as a listener does, from any stream. `explain`
+/// sends a head through it.
 ///
 /// # Errors
 ///

@@ -192,8 +192,8 @@ fn request_line(line: &[u8]) -> Result<&[u8], Malformed> {
     }
 }
 
-/// Whether a byte may stand in a target. That is more than RFC 3986 allows, since clients send more:
-/// whatever Pingora keeps as it arrived. It does not keep `"` in a query, nor invalid UTF-8.
+/// Whether a byte may stand in a target. That is more than RFC 3986 allows, since clients send
+/// more: whatever Pingora keeps as it arrived. It does not keep `"` in a query, nor invalid UTF-8.
 fn is_of_target(byte: u8) -> bool {
     byte > b' ' && !matches!(byte, b'<' | b'>' | 0x7f)
 }

@@ -1,5 +1,5 @@
-//! Counts the frames of an HTTP/2 connection that tell whether it makes progress: header blocks, and
-//! streams that are reset.
+//! Counts the frames of an HTTP/2 connection that tell whether it makes progress: header blocks,
+//! and streams that are reset.
 //!
 //! Nothing is checked or changed here: h2 reads the same bytes, and refuses what is malformed.
 

@@ -171,7 +171,8 @@ mod tests {
         families.gauge("y", "None.", []);
         assert_eq!(
             families.into_text(),
-            "# HELP x_total Help.\n# TYPE x_total counter\nx_total{a=\"b\"} 1\nx_total{a=\"q\\\"\\\\\\n\"} 2\n# HELP y None.\n# TYPE y gauge\n"
+            "# HELP x_total Help.\n# TYPE x_total counter\nx_total{a=\"b\"} 1\n\
+             x_total{a=\"q\\\"\\\\\\n\"} 2\n# HELP y None.\n# TYPE y gauge\n"
         );
     }
 

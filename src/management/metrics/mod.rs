@@ -48,7 +48,8 @@ pub(super) fn answer(
     let dropped = log.dropped();
     all.counter(
         "harmony_log_records_dropped_total",
-        "Log records that were dropped, because they came faster than they could be written, or the log \
+        "Log records that were dropped, because they came faster than they could be written, or \
+         the log \
          cannot be written.",
         [(vec![], count(dropped))],
     );
@@ -104,7 +105,8 @@ fn runbeam(all: &mut Families, cloud: &Status) {
     );
     all.gauge(
         "harmony_machine_token_expiry_timestamp_seconds",
-        "When the machine token expires, in Unix time; absent without a token, or if that is unknown.",
+        "When the machine token expires, in Unix time; absent without a token, or if that is \
+         unknown.",
         cloud.token_expires.map(|at| (vec![], unix(at))),
     );
     let counters = cloud.counters;
@@ -147,7 +149,8 @@ fn management(all: &mut Families, calls: &CallCounts) {
     );
     all.counter(
         "harmony_runbeam_authorizations_total",
-        "Calls of /authorize and /token: ok, refused (the caller's error), failed (ours or the cloud's).",
+        "Calls of /authorize and /token: ok, refused (the caller's error), failed (ours or the \
+         cloud's).",
         calls.authorizations().map(sample("result")),
     );
 }

@@ -10,10 +10,16 @@ pub(super) fn requests(all: &mut Families, live: &Live) {
     let label = |name: &str| ("pipeline", name.to_owned());
     all.counter(
         "harmony_http_requests_total",
-        "Requests that have ended, by pipeline (empty: none matched) and status code (0: the client was gone before an answer).",
+        "Requests that have ended, by pipeline (empty: none matched) and status code (0: the \
+         client was gone before an answer).",
         pipelines.iter().flat_map(|one| {
             let codes = one.codes().into_iter();
-            codes.map(|(code, times)| (vec![label(&one.name), ("code", code.to_string())], count(times)))
+            codes.map(|(code, times)| {
+                (
+                    vec![label(&one.name), ("code", code.to_string())],
+                    count(times),
+                )
+            })
         }),
     );
     all.counter(

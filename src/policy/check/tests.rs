@@ -55,7 +55,8 @@ fn addresses() {
     for (kind, effect, of_unknown) in [("ip_allow", ALLOW, None), ("ip_deny", DENY, DENY)] {
         says(
             &format!(
-                "{{ type = \"{kind}\", options = {{ ip_addresses = [\"10.0.0.0/8\", \"127.0.0.1/32\", \"192.0.2.7\", \"fd00::/8\"] }} }}"
+                "{{ type = \"{kind}\", options = {{ ip_addresses = [\"10.0.0.0/8\", \
+                 \"127.0.0.1/32\", \"192.0.2.7\", \"fd00::/8\"] }} }}"
             ),
             [
                 (get().from("10.255.0.1"), effect),
@@ -151,7 +152,8 @@ fn methods() {
 #[test]
 fn headers() {
     matches(
-        "type = \"header\", headers = [{ name = \"X-Tenant\", match_type = \"exact\", value = \"Acme\" }, { name = \"X-Kind\", match_type = \"contains\", value = \"B\" }]",
+        "type = \"header\", headers = [{ name = \"X-Tenant\", match_type = \"exact\", value = \
+         \"Acme\" }, { name = \"X-Kind\", match_type = \"contains\", value = \"B\" }]",
         [
             (
                 get().header("x-tenant", "aCME").header("x-kind", "abc"),
@@ -170,7 +172,8 @@ fn headers() {
         ],
     );
     matches(
-        "type = \"header\", headers = [{ name = \"X-Version\", match_type = \"regex\", value = \"^v[0-9]+$\" }]",
+        "type = \"header\", headers = [{ name = \"X-Version\", match_type = \"regex\", value = \
+         \"^v[0-9]+$\" }]",
         [
             (get().header("x-version", "v2"), true),
             (get().header("x-version", "V2"), false),
@@ -256,7 +259,8 @@ fn names_that_some_servers_take_for_the_one_that_is_meant() {
     let exact = || get().header("x-tenant", "acme");
     for (mode, alone, beside) in [("allow", None, None), ("deny", DENY, DENY)] {
         let rule = format!(
-            "{{ type = \"header\", mode = \"{mode}\", headers = [{{ name = \"X-Tenant\", match_type = \"exact\", value = \"acme\" }}] }}"
+            "{{ type = \"header\", mode = \"{mode}\", headers = [{{ name = \"X-Tenant\", \
+             match_type = \"exact\", value = \"acme\" }}] }}"
         );
         let both = if mode == "allow" { ALLOW } else { DENY };
         says(
@@ -272,7 +276,8 @@ fn names_that_some_servers_take_for_the_one_that_is_meant() {
             ],
         );
         let rule = format!(
-            "{{ type = \"query_parameter\", mode = \"{mode}\", parameters = [{{ name = \"v\", match_type = \"exact\", value = \"1\" }}] }}"
+            "{{ type = \"query_parameter\", mode = \"{mode}\", parameters = [{{ name = \"v\", \
+             match_type = \"exact\", value = \"1\" }}] }}"
         );
         says(
             &rule,
@@ -303,13 +308,15 @@ fn what_comes_twice_allows_less_and_denies_more() {
     for (mode, expected) in [("allow", None), ("deny", DENY)] {
         says(
             &format!(
-                "{{ type = \"header\", mode = \"{mode}\", headers = [{{ name = \"x-tenant\", match_type = \"exact\", value = \"acme\" }}] }}"
+                "{{ type = \"header\", mode = \"{mode}\", headers = [{{ name = \"x-tenant\", \
+                 match_type = \"exact\", value = \"acme\" }}] }}"
             ),
             [(twice(), expected)],
         );
         says(
             &format!(
-                "{{ type = \"query_parameter\", mode = \"{mode}\", parameters = [{{ name = \"v\", match_type = \"exact\", value = \"1\" }}] }}"
+                "{{ type = \"query_parameter\", mode = \"{mode}\", parameters = [{{ name = \"v\", \
+                 match_type = \"exact\", value = \"1\" }}] }}"
             ),
             [
                 (get().query("v=1&v=2"), expected),
@@ -322,7 +329,8 @@ fn what_comes_twice_allows_less_and_denies_more() {
 #[test]
 fn user_agents() {
     matches(
-        "type = \"user_agent\", patterns = [{ label = \"bots\", pattern = \"/bot|crawler/i\" }, { pattern = \"/^python-requests/i\" }, \"^curl\"]",
+        "type = \"user_agent\", patterns = [{ label = \"bots\", pattern = \"/bot|crawler/i\" }, { \
+         pattern = \"/^python-requests/i\" }, \"^curl\"]",
         [
             (get().header("user-agent", "GoogleBot/2"), true),
             (get().header("user-agent", "Python-Requests/3"), true),
@@ -382,7 +390,8 @@ fn content_types() {
 #[test]
 fn query_parameters() {
     matches(
-        "type = \"query_parameter\", parameters = [{ name = \"version\", match_type = \"exact\", value = \"v2\" }, { name = \"q\", match_type = \"contains\", value = \"a b\" }]",
+        "type = \"query_parameter\", parameters = [{ name = \"version\", match_type = \"exact\", \
+         value = \"v2\" }, { name = \"q\", match_type = \"contains\", value = \"a b\" }]",
         [
             (get().query("version=v2&q=xa+bx"), true),
             (get().query("q=a%20b&%76ersion=v%32"), true),
@@ -392,7 +401,8 @@ fn query_parameters() {
         ],
     );
     matches(
-        "type = \"query_parameter\", parameters = [{ name = \"id\", match_type = \"regex\", value = \"/^[0-9]+$/\" }]",
+        "type = \"query_parameter\", parameters = [{ name = \"id\", match_type = \"regex\", value \
+         = \"/^[0-9]+$/\" }]",
         [
             (get().query("id=42"), true),
             (get().query("id=42a"), false),
@@ -445,7 +455,8 @@ fn times() {
     };
     // 2026-01-02 is a Friday; New York is five hours behind.
     says(
-        "{ type = \"time_based\", timezone = \"America/New_York\", start_time = \"09:00\", end_time = \"17:00\", days_of_week = [\"monday\", \"Friday\"] }",
+        "{ type = \"time_based\", timezone = \"America/New_York\", start_time = \"09:00\", \
+         end_time = \"17:00\", days_of_week = [\"monday\", \"Friday\"] }",
         [
             (at("2026-01-02T13:59:59Z"), DENY),
             (at("2026-01-02T14:00:00Z"), ALLOW),
@@ -456,7 +467,8 @@ fn times() {
         ],
     );
     says(
-        "{ type = \"time_based\", allow_during_window = false, start_time = \"22:00\", end_time = \"06:00\" }",
+        "{ type = \"time_based\", allow_during_window = false, start_time = \"22:00\", end_time = \
+         \"06:00\" }",
         [
             (at("2026-01-02T21:59:00Z"), ALLOW),
             (at("2026-01-02T22:00:00Z"), DENY),

@@ -116,8 +116,8 @@ fn the_state_is_bounded_and_keeps_the_busiest() {
     assert!(take(busy).is_err());
 }
 
-/// Three limits, in the order of their names as [`RateLimits`](crate::policy::RateLimits) keeps them, but
-/// `c` stands first in the pipeline.
+/// Three limits, in the order of their names as [`RateLimits`](crate::policy::RateLimits) keeps
+/// them, but `c` stands first in the pipeline.
 fn three() -> [Limit; 3] {
     let [mut a, mut b, mut c] =
         [("a", 3), ("b", 1), ("c", 2)].map(|(name, most)| limit(name, Owner::Local, most));

@@ -36,8 +36,10 @@ fn a_record_shows_the_request() {
 fn secrets_are_left_out_whoever_names_them() {
     let tables = PLAIN.replace("label =", "redact_headers = [\"X-Own\"], label =")
         + "[middleware.s]\ntype = \"policies\"\nrules = [\n\
-           { type = \"header\", mode = \"allow\", headers = [{ name = \"X-Door\", match_type = \"exact\", value = \"s3cr3t\" }] },\n\
-           { type = \"query_parameter\", mode = \"allow\", parameters = [{ name = \"door\", match_type = \"exact\", value = \"s3cr3t\" }] }]\n";
+           { type = \"header\", mode = \"allow\", headers = [{ name = \"X-Door\", match_type = \
+           \"exact\", value = \"s3cr3t\" }] },\n\
+           { type = \"query_parameter\", mode = \"allow\", parameters = [{ name = \"door\", \
+           match_type = \"exact\", value = \"s3cr3t\" }] }]\n";
     let mut dump = dump("[\"d\", \"s\"]", &tables);
     let places = [
         CredentialLocation::Header(HeaderName::from_static("x-machine")),
@@ -66,7 +68,8 @@ fn secrets_are_left_out_whoever_names_them() {
         "x!user!pin",
     ];
     let mut request = Request::get("/").query(
-        "access_token=s3cr3t&api%5Fkey=s3cr3t&door=s3cr3t&ticket=s3cr3t&card.pin=s3cr3t&code=s3cr3t&PASSWORD=s3cr3t&color=s3cr3t",
+        "access_token=s3cr3t&api%5Fkey=s3cr3t&door=s3cr3t&ticket=s3cr3t&card.pin=s3cr3t&code=\
+         s3cr3t&PASSWORD=s3cr3t&color=s3cr3t",
     );
     for name in names {
         request = request.header(name, "s3cr3t").header(name, "again s3cr3t");

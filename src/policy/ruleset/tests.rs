@@ -109,7 +109,8 @@ fn every_rule_that_is_looked_at_is_told_of() {
 
 #[test]
 fn what_is_not_enabled_does_not_count() {
-    let rules = "{ id = \"a\", type = \"allow_all\" }, { id = \"d\", type = \"deny_all\", enabled = false }";
+    let rules = "{ id = \"a\", type = \"allow_all\" }, { id = \"d\", type = \"deny_all\", enabled \
+                 = false }";
     assert_eq!(verdict(rules, &Request::get("/")), Ok(()));
     let tables = "[middleware.s]\ntype = \"policies\"\noptions.policies = [\"open\", \"shut\"]\n\
         [policies.open]\nrules = [\"all\"]\n[policies.shut]\nenabled = false\nrules = [\"none\"]\n\
@@ -183,7 +184,8 @@ fn what_is_denied_anyway_takes_no_room_under_a_limit() {
 
 #[test]
 fn a_heavier_limit_comes_first_and_spares_the_others() {
-    let narrow = "{ id = \"narrow\", type = \"rate_limit\", max_requests = 1, window_seconds = 1, weight = 200 }";
+    let narrow = "{ id = \"narrow\", type = \"rate_limit\", max_requests = 1, window_seconds = 1, \
+                  weight = 200 }";
     let rules = ruleset(&format!("{LIMIT}, {{ type = \"allow_all\" }}, {narrow}"));
     let limiters = Limiters::default();
     let first = Request::get("/");

@@ -192,8 +192,8 @@ impl Attempt {
         }
     }
 
-    /// Whether what took too long is the client's body, so that the upstream may have had nothing to
-    /// answer yet.
+    /// Whether what took too long is the client's body, so that the upstream may have had nothing
+    /// to answer yet.
     pub(super) fn body_is_overdue(&self) -> bool {
         let total_is_over = self.total_deadline.is_some_and(|due| Instant::now() >= due);
         self.is_overdue() && !total_is_over && !self.request_sent && !self.upstream_blocked

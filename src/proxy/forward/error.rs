@@ -126,7 +126,8 @@ fn tls_problem(text: &str) -> (&str, &'static str) {
         ),
         (
             "CaUsedAsEndEntity",
-            ": its certificate is a CA certificate (CA:TRUE), which a server may not use; for openssl \
+            ": its certificate is a CA certificate (CA:TRUE), which a server may not use; for \
+             openssl \
              req -x509, add -addext basicConstraints=critical,CA:FALSE",
         ),
         ("expired", ": its certificate has expired"),

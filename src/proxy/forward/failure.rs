@@ -10,8 +10,8 @@ use crate::listener::Malformed;
 use crate::proxy::request::context::Context;
 use crate::proxy::request::rejection::Rejection;
 
-/// The kinds of error for an exchange that was ended because somebody took too long: the client with
-/// its body, the upstream, or both sides of a tunnel, which had nothing to say.
+/// The kinds of error for an exchange that was ended because somebody took too long: the client
+/// with its body, the upstream, or both sides of a tunnel, which had nothing to say.
 const BODY_OVERDUE: &str = "request body overdue";
 const UPSTREAM_OVERDUE: &str = "upstream overdue";
 const TUNNEL_IDLE: &str = "tunnel idle";
@@ -209,8 +209,8 @@ fn describe_broken(attempt: &Attempt, error: &Error) -> String {
     }
 }
 
-/// One line for the operator: which request, which upstream, which attempt, why. Nothing of what the
-/// upstream sent is in it: Pingora's own words for a head that is none hold all of it, cookies
+/// One line for the operator: which request, which upstream, which attempt, why. Nothing of what
+/// the upstream sent is in it: Pingora's own words for a head that is none hold all of it, cookies
 /// included.
 fn log_failed_attempt(ctx: &Context, why: &str) {
     let (Some(route), Some(backend), Some(upstream)) = (&ctx.route, ctx.backend(), ctx.upstream())

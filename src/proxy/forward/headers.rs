@@ -80,8 +80,8 @@ pub(crate) fn rewrite(request: &mut Parts, ctx: &Context, upstream: Option<&Upst
 
 /// Removes what concerns only the client's connection to us, and what its `Connection` names: it is
 /// meant for us alone (RFC 9110 section 7.6.1). An upgrade to WebSocket goes on (RFC 6455), no
-/// other does, nor one that `Connection` does not name: whoever is in front of us may have passed the
-/// field on without knowing of a tunnel (RFC 9110 section 7.8).
+/// other does, nor one that `Connection` does not name: whoever is in front of us may have passed
+/// the field on without knowing of a tunnel (RFC 9110 section 7.8).
 fn strip_hop_by_hop(headers: &mut HeaderMap, version: http::Version) {
     let websocket = version == http::Version::HTTP_11
         && connection_options(headers).any(|name| name.eq_ignore_ascii_case(b"upgrade"))

@@ -135,8 +135,8 @@ impl Forwarder {
         }
         let client_left = *error.esource() == ErrorSource::Downstream
             && !matches!(error.etype(), ErrorType::HTTPStatus(_));
-        // Over HTTP/2 the client may open another stream at once, though the upstream may go on with
-        // the request that nobody waits for any more.
+        // Over HTTP/2 the client may open another stream at once, though the upstream may go on
+        // with the request that nobody waits for any more.
         if client_left
             && session.as_http1().is_none()
             && let Some(connection) = Connection::of(session.digest())
@@ -145,8 +145,8 @@ impl Forwarder {
         }
     }
 
-    /// Keeps a connection for the next request. Behind a response without a body it shows first that
-    /// nothing more comes.
+    /// Keeps a connection for the next request. Behind a response without a body it shows first
+    /// that nothing more comes.
     fn keep(&self, connection: PooledConnection, bodiless: bool) {
         if !bodiless {
             self.pool.put(connection);
@@ -161,8 +161,8 @@ impl Forwarder {
     }
 }
 
-/// The upstream of the next attempt, and the address whose turn it is. An error: no upstream that is
-/// left has one.
+/// The upstream of the next attempt, and the address whose turn it is. An error: no upstream that
+/// is left has one.
 fn resolved_upstream(
     session: &Session,
     ctx: &mut Context,

@@ -57,8 +57,8 @@ impl UpstreamPool {
         self.idle.put(connection);
     }
 
-    /// Opens one to the address whose turn it is, or to another one of the upstream's: TLS included.
-    /// An error: none of them took it.
+    /// Opens one to the address whose turn it is, or to another one of the upstream's: TLS
+    /// included. An error: none of them took it.
     pub(super) async fn open(
         &self,
         upstream: &Arc<Upstream>,
@@ -106,8 +106,8 @@ impl UpstreamPool {
         Ok(PooledConnection { stream, lease })
     }
 
-    /// Takes note of what came of an address. One that failed is tried last until a connection to it
-    /// can be made.
+    /// Takes note of what came of an address. One that failed is tried last until a connection to
+    /// it can be made.
     fn note(&self, upstream: &Arc<Upstream>, address: SocketAddr, outcome: Outcome<'_, Error>) {
         let why = match outcome {
             Outcome::Connected => return upstream.addresses.mark_working(address),

@@ -182,8 +182,8 @@ fn denied_by(step: &str, denied: DeniedBy<'_>) -> Denial {
 }
 
 /// What a client is told that has as many requests in progress as it may. A request over HTTP/1 has
-/// been counted with its connection, where that was accepted; a connection over HTTP/2 carries many,
-/// and one of a trusted proxy many people's.
+/// been counted with its connection, where that was accepted; a connection over HTTP/2 carries
+/// many, and one of a trusted proxy many people's.
 fn over_limit(session: &Session, ctx: &mut Context) -> Option<Rejection> {
     let connection = Connection::of(session.digest())?;
     if !ctx.connection.peer_is_trusted {

@@ -33,8 +33,8 @@ pub(crate) struct BodyInfo {
     pub(crate) drain: bool,
 }
 
-/// Waits for the first part of a body: until then, or for a moment, nobody upstream needs to know of
-/// the request. Who switches protocols, or expects to be told to go on, has none to send yet.
+/// Waits for the first part of a body: until then, or for a moment, nobody upstream needs to know
+/// of the request. Who switches protocols, or expects to be told to go on, has none to send yet.
 pub(crate) async fn read_first_part(
     session: &mut Session,
     body: &mut BodyInfo,

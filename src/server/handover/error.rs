@@ -12,7 +12,8 @@ pub enum TakeOverError {
     NoDirectory,
     /// Nobody is there.
     #[error(
-        "--upgrade: no running process has its mark in {}; start without --upgrade, or, under systemd, use \"systemctl kill --signal=SIGUSR2 --kill-whom=main UNIT\"",
+        "--upgrade: no running process has its mark in {}; start without --upgrade, or, under \
+         systemd, use \"systemctl kill --signal=SIGUSR2 --kill-whom=main UNIT\"",
         .0.display()
     )]
     NobodyRuns(PathBuf),

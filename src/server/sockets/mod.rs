@@ -268,7 +268,8 @@ pub(super) fn hint(source: &std::io::Error) -> &'static str {
         ErrorKind::AddrInUse => "; is another process using it?",
         ErrorKind::AddrNotAvailable => "; this machine has no such address",
         ErrorKind::PermissionDenied => {
-            "; a port below 1024 needs CAP_NET_BIND_SERVICE, or a socket from systemd as in systemd/harmony-edge.socket"
+            "; a port below 1024 needs CAP_NET_BIND_SERVICE, or a socket from systemd as in \
+             systemd/harmony-edge.socket"
         }
         _ => "",
     }

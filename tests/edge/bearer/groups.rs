@@ -34,7 +34,8 @@ impl Two {
     fn edge_with(&self, one: &str, two: &str, [first, second]: [&str; 2]) -> EdgeBuilder {
         let step = |name: &str, flags: &str, issuer: &Issuer, config: &str| {
             format!(
-                "[middleware.{name}]\ntype = \"jwt-auth\"\n{flags}\n[middleware.{name}.config]\njwks_url = \"{}\"\n{config}\n",
+                "[middleware.{name}]\ntype = \"jwt-auth\"\n{flags}\n[middleware.{name}.config]\n\
+                 jwks_url = \"{}\"\n{config}\n",
                 issuer.url()
             )
         };

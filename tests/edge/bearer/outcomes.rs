@@ -199,7 +199,10 @@ fn connection_may_not_nominate_what_the_edge_decides_by() {
 fn a_missing_scope_or_claim_value_is_403() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let edge = Edge::with_jwt(&issuer, &upstream)
-        .jwt("required_scopes = [\"read\", \"write\"]\nrequired_claims = { tenant = [\"blue\", \"green\"], level = 3 }")
+        .jwt(
+            "required_scopes = [\"read\", \"write\"]\n\
+             required_claims = { tenant = [\"blue\", \"green\"], level = 3 }",
+        )
         .start();
     let complete = issuer
         .token()

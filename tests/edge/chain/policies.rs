@@ -24,12 +24,14 @@ pub fn paths() -> String {
         "paths",
         "path-filter",
         "",
-        "rules = [\"/status\", { deny = \"/users/root\" }, { allow = \"/users/{id}\" }, { allow = \"/files/{*rest}\" }]",
+        "rules = [\"/status\", { deny = \"/users/root\" }, { allow = \"/users/{id}\" }, { allow = \
+         \"/files/{*rest}\" }]",
     )
 }
 
 fn limited(upstream: &Upstream, most: u32, seconds: u32) -> EdgeBuilder {
-    let rules = "[policies.main]\nrules = [\"all\", \"often\", \"no-delete\"]\n[rules.all]\ntype = \"allow_all\"\n\
+    let rules = "[policies.main]\nrules = [\"all\", \"often\", \"no-delete\"]\n[rules.all]\n\
+                 type = \"allow_all\"\n\
                  [rules.no-delete]\ntype = \"method\"\nmode = \"deny\"\nmethods = [\"DELETE\"]\n";
     let limit = format!(
         "[rules.often]\ntype = \"rate_limit\"\nmax_requests = {most}\nwindow_seconds = {seconds}\n"

@@ -10,7 +10,8 @@ use crate::support::{Edge, Issuer, Settings, Upstream};
 /// A step that lets its credential travel.
 fn token_step(issuer: &Issuer, flags: &str, further: &str) -> String {
     let config = format!(
-        "jwks_url = \"{}\"\nissuer = \"https://auth.example.com\"\naudience = \"harmony-api\"\n{further}",
+        "jwks_url = \"{}\"\nissuer = \"https://auth.example.com\"\naudience = \"harmony-api\"\n\
+         {further}",
         issuer.url()
     );
     step("token", "jwt-auth", &format!("{flags}\nforward_credential = true"), &config)

@@ -187,7 +187,8 @@ fn the_cloud_hears_how_things_stand_unless_it_does_not_listen() {
     cloud.fail_at("/harmony/status", usize::MAX, Fault::status(404));
     let again = || {
         cloud.forget_requests();
-        let body = json!({ "machine_token": cloud.issued_tokens()[0], "expires_at": "2099-01-01T00:00:00Z", "gateway_id": "g", "gateway_code": "g" });
+        let body = json!({ "machine_token": cloud.issued_tokens()[0], "expires_at": "2099-01-01T00\
+        :00:00Z", "gateway_id": "g", "gateway_code": "g" });
         assert_eq!(post(&edge, "/admin/token", &body).send().status, 200);
         eventually("a poll", SOON, || cloud.requests_to("/harmony/changes/").pop());
     };

@@ -23,11 +23,14 @@ fn bare_post(path: &str, port: u16) -> String {
 /// What `harmony:authorize` sends once the cloud has given it a machine token.
 fn token(port: u16, machine_token: &str, base: &str) -> String {
     let body = format!(
-        "{{\"abilities\":[\"harmony:read\",\"harmony:update\"],\"api_base_url\":\"{base}\",\"expires_at\":\"2099-12-22T13:43:15+00:00\",\
-         \"gateway_code\":\"75bf2226\",\"gateway_id\":\"01k8ek6h9aahhnrv3benret1nn\",\"machine_token\":\"{machine_token}\"}}"
+        "{{\"abilities\":[\"harmony:read\",\"harmony:update\"],\"api_base_url\":\"{base}\",\"\
+         expires_at\":\"2099-12-22T13:43:15+00:00\",\
+         \"gateway_code\":\"75bf2226\",\"gateway_id\":\"01k8ek6h9aahhnrv3benret1nn\",\"\
+         machine_token\":\"{machine_token}\"}}"
     );
     format!(
-        "POST /admin/token HTTP/1.1\r\ncontent-type: application/json\r\naccept: */*\r\nhost: 127.0.0.1:{port}\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST /admin/token HTTP/1.1\r\ncontent-type: application/json\r\naccept: */*\r\n\
+         host: 127.0.0.1:{port}\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )
 }
@@ -52,7 +55,8 @@ fn its_calls_byte_for_byte() {
     let started = told["uptime"].as_u64().unwrap();
     assert!(uptime < 300 && now.abs_diff(started + uptime) <= 2, "{told}");
     let pipelines = send(&edge, &get("/admin/pipelines", port)).json();
-    let expected = serde_json::json!([{ "id": "api", "description": "", "networks": ["public"], "endpoints": ["api"], "backends": ["app"], "middleware": [] }]);
+    let expected = serde_json::json!([{ "id": "api", "description": "", "networks": ["public"],
+        "endpoints": ["api"], "backends": ["app"], "middleware": [] }]);
     assert_eq!(pipelines["pipelines"], expected);
     let routes = send(&edge, &get("/admin/routes", port)).json();
     let route = &routes["routes"][0];
@@ -115,7 +119,8 @@ fn it_understands_why_it_is_refused_where_runbeam_is_off() {
 fn the_program_itself() {
     let Some(program) = program() else {
         println!(
-            "skipped: the published client is not installed (RUNBEAM_BIN, or `runbeam` in PATH): its recorded calls are tested"
+            "skipped: the published client is not installed (RUNBEAM_BIN, or `runbeam` in PATH): \
+             its recorded calls are tested"
         );
         return;
     };

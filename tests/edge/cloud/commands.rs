@@ -19,7 +19,8 @@ fn a_user_token_becomes_a_machine_token() {
         (&true.into(), &"unauthorized".into())
     );
     let user_token = cloud.user_token().sign();
-    let body = json!({ "gateway_code": "edge-1", "machine_public_key": "-----BEGIN\nx", "metadata": { "version": "1", "up": true } });
+    let body = json!({ "gateway_code": "edge-1", "machine_public_key": "-----BEGIN\nx",
+        "metadata": { "version": "1", "up": true } });
     let answer = post(&edge, "/admin/authorize", &body).bearer(&user_token).send();
     assert_eq!(answer.status, 201, "{}", answer.text());
     let told = answer.json();
@@ -92,7 +93,8 @@ fn what_is_wrong_is_refused_and_named() {
     let (cloud, upstream) = (Cloud::start(), Upstream::start());
     let edge = edge(&cloud, &upstream).start();
     let user_token = cloud.user_token().sign();
-    let whole = json!({ "machine_token": "mt_x", "expires_at": "2099-01-01T00:00:00Z", "gateway_id": "g", "gateway_code": "c" });
+    let whole = json!({ "machine_token": "mt_x", "expires_at": "2099-01-01T00:00:00Z",
+        "gateway_id": "g", "gateway_code": "c" });
     let with = |name: &str, value: Value| {
         let mut body = whole.clone();
         body[name] = value;

@@ -17,7 +17,9 @@ fn in_days(days: u64) -> String {
 
 fn payload(token: &str, expires_at: &str) -> String {
     secrets::remember(token);
-    json!({ "machine_token": token, "expires_at": expires_at, "gateway_id": GATEWAY_ID, "gateway_code": "edge-1", "abilities": [] }).to_string()
+    json!({ "machine_token": token, "expires_at": expires_at, "gateway_id": GATEWAY_ID,
+        "gateway_code": "edge-1", "abilities": [] })
+    .to_string()
 }
 
 fn key() -> String {
@@ -157,7 +159,8 @@ fn a_renewed_token_in_the_store_outlives_it() {
 fn a_malformed_one_is_a_start_up_error_that_names_the_field() {
     for (value, named) in [
         (
-            "{\"machine_token\":\"mt_x\",\"expires_at\":\"soon\",\"gateway_id\":\"g\",\"gateway_code\":\"c\"}",
+            "{\"machine_token\":\"mt_x\",\"expires_at\":\"soon\",\"gateway_id\":\"g\",\"\
+             gateway_code\":\"c\"}",
             "expires_at",
         ),
         ("{\"expires_at\":\"2099-01-01T00:00:00Z\"}", "machine_token"),

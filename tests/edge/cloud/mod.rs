@@ -64,8 +64,10 @@ fn await_state(edge: &Edge, state: &str) -> Value {
 /// A pipeline that echoes at `/NAME`.
 fn echo(name: &str) -> String {
     format!(
-        "[pipelines.{name}]\nnetworks = [\"public\"]\nendpoints = [\"{name}\"]\nmiddleware = []\nbackends = [\"{name}\"]\n\
-         [endpoints.{name}]\nservice = \"http\"\noptions = {{ path_prefix = \"/{name}\" }}\n[backends.{name}]\nservice = \"echo\"\n"
+        "[pipelines.{name}]\nnetworks = [\"public\"]\nendpoints = [\"{name}\"]\nmiddleware = []\n\
+         backends = [\"{name}\"]\n\
+         [endpoints.{name}]\nservice = \"http\"\noptions = {{ path_prefix = \"/{name}\" }}\n\
+         [backends.{name}]\nservice = \"echo\"\n"
     )
 }
 

@@ -11,7 +11,8 @@ use crate::support::{Cloud, Edge, Upstream, eventually};
 
 /// Hands the token over again, which begins polling anew at once.
 fn poll_now(edge: &Edge, cloud: &Cloud) {
-    let body = json!({ "machine_token": cloud.issued_tokens().last(), "expires_at": "2099-01-01T00:00:00Z", "gateway_id": "g", "gateway_code": "g" });
+    let body = json!({ "machine_token": cloud.issued_tokens().last(), "expires_at": "2099-01-01T00\
+    :00:00Z", "gateway_id": "g", "gateway_code": "g" });
     assert_eq!(post(edge, "/admin/token", &body).send().status, 200);
 }
 

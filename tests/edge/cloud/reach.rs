@@ -23,7 +23,8 @@ fn its_backends_and_urls_stay_within_its_reach() {
     let management = edge.management_port();
     let key = |url: &str| {
         format!(
-            "[middleware.x]\ntype = \"jwt-auth\"\nconfig = {{ jwks_allow_http = true, jwks_url = \"{url}\", issuer = \"i\", audience = \"a\" }}\n"
+            "[middleware.x]\ntype = \"jwt-auth\"\nconfig = {{ jwks_allow_http = true, jwks_url = \
+             \"{url}\", issuer = \"i\", audience = \"a\" }}\n"
         )
     };
     let good = "http://127.0.0.1:1";
@@ -40,7 +41,8 @@ fn its_backends_and_urls_stay_within_its_reach() {
         guarded(
             "x",
             good,
-            "[middleware.x]\ntype = \"basic-auth\"\nconfig = { username = \"u\", password_hash = \"$2b$17$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC\" }\n",
+            "[middleware.x]\ntype = \"basic-auth\"\nconfig = { username = \"u\", password_hash = \
+             \"$2b$17$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC\" }\n",
         ),
     ];
     for (number, toml) in changes.iter().enumerate() {
@@ -85,7 +87,8 @@ fn its_claims_and_its_limits_are_its_own() {
     // The operator's step counts under the name that the cloud gives its policy.
     let limit = |requests: u32| {
         format!(
-            "rules = [{{ id = \"all\", type = \"allow_all\" }}, {{ id = \"often\", type = \"rate_limit\", max_requests = {requests}, window_seconds = 3600 }}]\n"
+            "rules = [{{ id = \"all\", type = \"allow_all\" }}, {{ id = \"often\", type = \
+             \"rate_limit\", max_requests = {requests}, window_seconds = 3600 }}]\n"
         )
     };
     let local = echo("limited").replace("middleware = []", "middleware = [\"acl\"]")
@@ -94,7 +97,9 @@ fn its_claims_and_its_limits_are_its_own() {
     let edge = edge(&cloud, &upstream).and(&local).start();
     let url = format!("http://127.0.0.1:{}", upstream.port());
     let step = format!(
-        "[middleware.x]\ntype = \"jwt-auth\"\nconfig = {{ jwks_url = \"{}\", issuer = \"https://auth.example.com\", audience = \"harmony-api\", claims_to_headers = {{ tenant = \"X-Tenant\" }} }}\n",
+        "[middleware.x]\ntype = \"jwt-auth\"\nconfig = {{ jwks_url = \"{}\", issuer = \
+         \"https://auth.example.com\", audience = \"harmony-api\", claims_to_headers = {{ tenant \
+         = \"X-Tenant\" }} }}\n",
         issuer.url()
     );
     cloud.add_change("claims", "pipeline", &guarded("x", &url, &step));

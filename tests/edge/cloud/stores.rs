@@ -189,7 +189,8 @@ fn where_the_token_cannot_be_stored_the_old_one_stays() {
     let key = file.with_file_name("encryption.key");
     fs::remove_file(&key).unwrap();
     fs::create_dir(&key).unwrap();
-    let body = serde_json::json!({ "machine_token": "mt_second", "expires_at": "2099-01-01T00:00:00Z", "gateway_id": "g", "gateway_code": "c" });
+    let body = serde_json::json!({ "machine_token": "mt_second", "expires_at": "2099-01-01T00:00:0\
+    0Z", "gateway_id": "g", "gateway_code": "c" });
     let answer = post(&edge, "/admin/token", &body).send();
     assert_eq!(answer.status, 500, "{}", answer.text());
     assert!(!answer.text().contains("encryption.key"), "{}", answer.text());

@@ -11,7 +11,8 @@ use crate::support::{Cloud, Edge, Issuer, Upstream};
 fn the_published_clients_default_address() {
     let upstream = Upstream::start();
     let take = |edge: &Edge| {
-        let body = json!({ "machine_token": "mt_published", "expires_at": "2099-01-01T00:00:00Z", "gateway_id": "g", "api_base_url": "http://app.runbeam.io/api" });
+        let body = json!({ "machine_token": "mt_published", "expires_at": "2099-01-01T00:00:00Z",
+            "gateway_id": "g", "api_base_url": "http://app.runbeam.io/api" });
         post(edge, "/admin/token", &body).send()
     };
     // Nothing is asked of it: polling is off, and nothing is due.
@@ -125,7 +126,8 @@ fn a_token_of_another_cloud_is_422_and_nothing_is_stored() {
         "https://app.runbeam.io/api".to_owned(),
         "nonsense".to_owned(),
     ] {
-        let body = json!({ "machine_token": "mt_evil", "expires_at": "2099-01-01T00:00:00Z", "gateway_id": "g", "gateway_code": "g", "api_base_url": base });
+        let body = json!({ "machine_token": "mt_evil", "expires_at": "2099-01-01T00:00:00Z",
+            "gateway_id": "g", "gateway_code": "g", "api_base_url": base });
         let answer = post(&edge, "/admin/token", &body).send();
         assert_eq!(answer.status, 422, "{base}");
         let message = answer.json()["message"].as_str().unwrap().to_owned();

@@ -108,7 +108,15 @@ fn paths_are_relative_to_the_file_that_names_them() {
 #[test]
 fn the_start_says_what_it_serves() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
-    let edge = Edge::with_jwt(&issuer, &upstream).env("RUST_LOG", "info").and("[pipelines.unguarded]\nnetworks = [\"public\"]\nendpoints = [\"unguarded\"]\nmiddleware = []\nbackends = [\"app\"]\n[endpoints.unguarded]\nservice = \"http\"\noptions = { path_prefix = \"/unguarded\" }\n").start();
+    let edge = Edge::with_jwt(&issuer, &upstream)
+        .env("RUST_LOG", "info")
+        .and(
+            "[pipelines.unguarde\
+             d]\nnetworks = [\"public\"]\nendpoints = [\"unguarded\"]\nmiddleware = []\n\
+             backends = [\"app\"]\n[endpoints.unguarded]\nservice = \"http\"\n\
+             options = { path_prefix = \"/unguarded\" }\n",
+        )
+        .start();
     let log = edge.log();
     for word in ["edge-1", "public", "management", "/api", "jwt", "unguarded"] {
         assert!(log.contains(word), "{word}:\n{log}");
@@ -117,7 +125,8 @@ fn the_start_says_what_it_serves() {
     let is_warning = |line: &&str| line.contains(" WARN ") && !line.contains("files open");
     let warnings: Vec<&str> = log.lines().filter(is_warning).collect();
     assert!(
-        matches!(&*warnings, [line] if line.contains("pipeline \"unguarded\" is open: anyone may pass")),
+        matches!(&*warnings, [line] if line.contains("pipeline \"unguarded\" is open: anyone may \
+                                                      pass")),
         "an open pipeline is a warning:\n{log}"
     );
 }

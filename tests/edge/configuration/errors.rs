@@ -92,7 +92,9 @@ fn text_that_is_no_toml_points_at_its_line() {
 
 #[test]
 fn two_pipelines_that_claim_one_place_are_named() {
-    let second = "\n[pipelines.other]\nnetworks = [\"public\"]\nendpoints = [\"again\"]\nmiddleware = []\nbackends = [\"app\"]\n[endpoints.again]\nservice = \"http\"\noptions = { path_prefix = \"/api\" }\n";
+    let second = "\n[pipelines.other]\nnetworks = [\"public\"]\nendpoints = [\"again\"]\n\
+                  middleware = []\nbackends = [\"app\"]\n[endpoints.again]\nservice = \"http\"\n\
+                  options = { path_prefix = \"/api\" }\n";
     let ran = Program::check(&(GOOD.to_owned() + second)).run();
     assert_eq!(ran.status, Some(1));
     let line = ran.error_with(&["/api", "other"]);
@@ -142,15 +144,19 @@ fn what_an_http_edge_does_not_have_is_refused_by_name_used_or_not() {
         ("[middleware.w]\ntype = \"webhook\"\n", "webhook"),
         ("[network.x.http3]\nbind_address = \"127.0.0.1\"\nbind_port = 18083\n", "http3"),
         (
-            "[network.w]\nenable_wireguard = true\n[network.w.http]\nbind_address = \"127.0.0.1\"\nbind_port = 18084\n",
+            "[network.w]\nenable_wireguard = true\n[network.w.http]\n\
+             bind_address = \"127.0.0.1\"\nbind_port = 18084\n",
             "wireguard",
         ),
         (
-            "[pipelines.m]\nmesh = \"x\"\nnetworks = [\"public\"]\nendpoints = [\"m\"]\nmiddleware = []\nbackends = [\"app\"]\n[endpoints.m]\nservice = \"http\"\noptions = { path_prefix = \"/m\" }\n",
+            "[pipelines.m]\nmesh = \"x\"\nnetworks = [\"public\"]\nendpoints = [\"m\"]\n\
+             middleware = []\nbackends = [\"app\"]\n[endpoints.m]\nservice = \"http\"\n\
+             options = { path_prefix = \"/m\" }\n",
             "mesh",
         ),
         (
-            "[middleware.b]\ntype = \"basic-auth\"\nconfig = { username = \"a\", password_hash = \"b\" }\n",
+            "[middleware.b]\ntype = \"basic-auth\"\nconfig = { username = \"a\", password_hash = \
+             \"b\" }\n",
             "hash-password",
         ),
         ("[middleware.o]\ntype = \"oauth\"\n", "oauth"),

@@ -6,12 +6,20 @@ use crate::support::settings::Route;
 use crate::support::{Edge, Issuer, Program, Settings, Upstream};
 
 /// A pipeline without steps of its own, for the chain that the array form makes.
-const CHAINLESS: &str = "[proxy]\nid = \"edge-1\"\n[network.public.http]\nbind_address = \"127.0.0.1\"\nbind_port = 18080\n[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nbackends = [\"b\"]\n[endpoints.e]\nservice = \"http\"\noptions = { path_prefix = \"/\" }\n[backends.b]\nservice = \"echo\"\n";
+const CHAINLESS: &str = "[proxy]\nid = \"edge-1\"\n[network.public.http]\n\
+                         bind_address = \"127.0.0.1\"\nbind_port = 18080\n[pipelines.p]\n\
+                         networks = [\"public\"]\nendpoints = [\"e\"]\nbackends = [\"b\"]\n\
+                         [endpoints.e]\nservice = \"http\"\noptions = { path_prefix = \"/\" }\n\
+                         [backends.b]\nservice = \"echo\"\n";
 
 #[test]
 fn the_published_snippets_load() {
-    let rs256 = "[[middleware]]\ntype = \"jwt-auth\"\nconfig = {\n  algorithm = \"RS256\",\n  jwks_url = \"https://auth.example.com/.well-known/jwks.json\",\n  issuer = \"https://auth.example.com\",\n  audience = \"harmony-api\"\n}\n";
-    let hs256 = "[[middleware]]\ntype = \"jwt-auth\"\nconfig = {\n  algorithm = \"HS256\",\n  secret = \"${JWT_SECRET}\",  # Use environment variable\n  issuer = \"harmony\",\n  audience = \"api\"\n}\n";
+    let rs256 = "[[middleware]]\ntype = \"jwt-auth\"\nconfig = {\n  algorithm = \"RS256\",\n  \
+                 jwks_url = \"https://auth.example.com/.well-known/jwks.json\",\n  issuer = \
+                 \"https://auth.example.com\",\n  audience = \"harmony-api\"\n}\n";
+    let hs256 = "[[middleware]]\ntype = \"jwt-auth\"\nconfig = {\n  algorithm = \"HS256\",\n  \
+                 secret = \"${JWT_SECRET}\",  # Use environment variable\n  issuer = \
+                 \"harmony\",\n  audience = \"api\"\n}\n";
     Program::check(&format!("{CHAINLESS}{rs256}")).run().assert_ok("RS256");
     Program::check(&format!("{CHAINLESS}{hs256}"))
         .env("JWT_SECRET", "0123456789abcdef0123456789abcdef")
@@ -50,7 +58,9 @@ fn names_have_their_older_spellings() {
 
 #[test]
 fn what_an_edge_has_no_use_for_is_read_and_ignored() {
-    let tables = "[storage]\nbackend = \"filesystem\"\noptions = { path = \"./data\" }\n[services.http]\nmodule = \"\"\n[middleware_types.jwt]\nmodule = \"\"\n[peers.p]\nx = 1\n";
+    let tables = "[storage]\nbackend = \"filesystem\"\noptions = { path = \"./data\" }\n\
+                  [services.http]\nmodule = \"\"\n[middleware_types.jwt]\nmodule = \"\"\n\
+                  [peers.p]\nx = 1\n";
     Program::check(&format!("{GOOD}\n{tables}")).run().assert_ok("tables of the public language");
     Program::check(&with(
         "id = \"edge-1\"",
@@ -64,7 +74,8 @@ fn what_an_edge_has_no_use_for_is_read_and_ignored() {
 fn the_array_form_is_the_chain_of_every_pipeline_that_names_none() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let array = format!(
-        "[[middleware]]\ntype = \"jwt-auth\"\nconfig = {{ jwks_url = \"{}\", issuer = \"https://auth.example.com\", audience = \"harmony-api\" }}\n",
+        "[[middleware]]\ntype = \"jwt-auth\"\nconfig = {{ jwks_url = \"{}\", issuer = \
+         \"https://auth.example.com\", audience = \"harmony-api\" }}\n",
         issuer.url()
     );
     let text = Route::to("one", &upstream).prefix("/one").text().replace("middleware = []\n", "");
@@ -90,11 +101,15 @@ fn pipelines_come_from_a_directory_too() {
 fn authentications_and_targets_mean_what_the_public_language_says() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let tables = format!(
-        "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nbackends = [\"b\"]\nmiddleware = [\"m\"]\n\
+        "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nbackends = [\"b\"]\n\
+         middleware = [\"m\"]\n\
          [endpoints.e]\nservice = \"http\"\noptions = {{ path_prefix = \"/t\" }}\n\
          [middleware.m]\ntype = \"jwt-auth\"\nauthentication = \"authentications.in\"\n\
-         [authentications.in]\nmethod = \"jwt\"\noptions = {{ jwks_url = \"{}\", issuer = \"https://auth.example.com\", audience = \"harmony-api\" }}\n\
-         [targets.t]\nconnection = {{ host = \"127.0.0.1\", port = {}, protocol = \"http\", base_path = \"/base\" }}\ntimeout_secs = 5\nmax_retries = 0\n\
+         [authentications.in]\nmethod = \"jwt\"\n\
+         options = {{ jwks_url = \"{}\", issuer = \"https://auth.example.com\", audience = \
+         \"harmony-api\" }}\n\
+         [targets.t]\nconnection = {{ host = \"127.0.0.1\", port = {}, protocol = \"http\", \
+         base_path = \"/base\" }}\ntimeout_secs = 5\nmax_retries = 0\n\
          [backends.b]\nservice = \"http\"\ntarget_ref = \"t\"\n",
         issuer.url(),
         upstream.port()
@@ -108,11 +123,16 @@ fn authentications_and_targets_mean_what_the_public_language_says() {
 fn an_echo_answers_with_the_request_and_without_its_credentials() {
     let issuer = Issuer::start();
     let step = format!(
-        "[middleware.jwt]\ntype = \"jwt-auth\"\nconfig = {{ jwks_url = \"{}\", issuer = \"https://auth.example.com\", audience = \"harmony-api\" }}\n",
+        "[middleware.jwt]\ntype = \"jwt-auth\"\nconfig = {{ jwks_url = \"{}\", issuer = \
+         \"https://auth.example.com\", audience = \"harmony-api\" }}\n",
         issuer.url()
     );
-    let backend = "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nmiddleware = [\"jwt\"]\nbackends = [\"b\"]\n[endpoints.e]\nservice = \"http\"\noptions = { path_prefix = \"/echo\" }\n[backends.b]\nservice = \"echo\"\n";
-    let endpoint = "[pipelines.q]\nnetworks = [\"public\"]\nendpoints = [\"f\"]\nmiddleware = [\"jwt\"]\n[endpoints.f]\nservice = \"echo\"\noptions = { path_prefix = \"/self\" }\n";
+    let backend = "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\n\
+                   middleware = [\"jwt\"]\nbackends = [\"b\"]\n[endpoints.e]\nservice = \"http\"\n\
+                   options = { path_prefix = \"/echo\" }\n[backends.b]\nservice = \"echo\"\n";
+    let endpoint = "[pipelines.q]\nnetworks = [\"public\"]\nendpoints = [\"f\"]\n\
+                    middleware = [\"jwt\"]\n[endpoints.f]\nservice = \"echo\"\n\
+                    options = { path_prefix = \"/self\" }\n";
     let edge = Edge::configured(Settings::bare().and(backend).and(endpoint).and(&step)).start();
     let token = issuer.token().sign();
     for path in ["/echo/x?y=1", "/self/x?y=1"] {

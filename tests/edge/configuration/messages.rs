@@ -22,7 +22,8 @@ fn a_file_of_another_format_is_told_once() {
         ("proxy:\n  id: edge\nnetwork:\n  public:\n    http: {}\n", "YAML"),
         ("{ \"proxy\": { \"id\": \"edge\" } }\n", "JSON"),
         (
-            "http {\n  server {\n    listen 80;\n    location / {\n      proxy_pass http://h;\n    }\n  }\n}\n",
+            "http {\n  server {\n    listen 80;\n    location / {\n      proxy_pass \
+             http://h;\n    }\n  }\n}\n",
             "a file with blocks in braces, as nginx has them",
         ),
     ] {
@@ -45,12 +46,14 @@ fn the_better_wording() {
         (
             "\"RS256\"",
             "RS256",
-            "string values must be quoted, expected literal string; write it in quotes: algorithm = \"...\"",
+            "string values must be quoted, expected literal string; write it in quotes: algorithm \
+             = \"...\"",
         ),
         (
             "timeout_secs = 30",
             "timeout_secs = \"30s\"",
-            "expected an integer, found a string; write timeout_secs = 30, a number of seconds without quotes",
+            "expected an integer, found a string; write timeout_secs = 30, a number of seconds \
+             without quotes",
         ),
         ("timeout_secs = 30", "timeout_secs = \"30\"", "write timeout_secs = 30, without quotes"),
         ("bind_port = 18080", "bind_port = \":18080\"", "write bind_port = 18080, without quotes"),
@@ -103,7 +106,8 @@ fn the_better_wording() {
 #[test]
 fn secrets_that_stand_in_the_file_and_who_can_read_them() {
     let literal = with(
-        "  algorithm = \"RS256\",\n  jwks_url = \"http://127.0.0.1:1/jwks.json\", # nobody is there\n",
+        "  algorithm = \"RS256\",\n  jwks_url = \"http://127.0.0.1:1/jwks.json\", # nobody is \
+         there\n",
         "  algorithm = \"HS256\",\n  secret = \"0123456789abcdef0123456789abcdef\",\n",
     );
     let program = Program::check(&literal);

@@ -114,7 +114,10 @@ fn a_variable_that_is_empty_is_no_secret() {
 #[test]
 fn key_files_that_hold_no_good_key_refuse_to_start() {
     // A public key of 1024 bits, and an elliptic one.
-    const WEAK: &str = "-----BEGIN PUBLIC KEY-----\nMIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDVBgxKQ0OuIX0PGlTsAhKk7rlx\nhu33tRN9gBhVzJ0x1nnMOKDkqZpvHPNcA3MVQ1DZLrGHdGwF3VdpXb3sEyhOBB9v\nBbI8vnmyKHKkMxcRRm7bVjXxJpXGU5AxT2v7HSdXGXWLTj4MUmDYSzUwt6D0SjZz\nTwrHwHSIFzBgqdvQowIDAQAB\n-----END PUBLIC KEY-----\n";
+    const WEAK: &str = "-----BEGIN PUBLIC KEY-----\nMIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDVBgxKQ0\
+                        OuIX0PGlTsAhKk7rlx\nhu33tRN9gBhVzJ0x1nnMOKDkqZpvHPNcA3MVQ1DZLrGHdGwF3VdpXb\
+                        3sEyhOBB9v\nBbI8vnmyKHKkMxcRRm7bVjXxJpXGU5AxT2v7HSdXGXWLTj4MUmDYSzUwt6D0Sj\
+                        Zz\nTwrHwHSIFzBgqdvQowIDAQAB\n-----END PUBLIC KEY-----\n";
     for (row, name, content, setting) in [
         ("no PEM", "key.pem", "nonsense", "public_key_path"),
         ("an empty file", "key.pem", "", "public_key_path"),
@@ -179,7 +182,8 @@ fn the_check_never_prints_a_secret() {
 fn whoever_forgets_the_steps_of_a_pipeline_does_not_open_it() {
     let silent = with("middleware = [\"jwt\"]\n", "");
     let line = format!("harmony.toml:{}: ", line_of(&silent, "[pipelines.api]"));
-    let error = "pipelines.api.middleware: is missing; list the steps that a request has to pass, like middleware = [\"jwt\"], or write middleware = [] to let anyone pass";
+    let error = "pipelines.api.middleware: is missing; list the steps that a request has to pass, \
+                 like middleware = [\"jwt\"], or write middleware = [] to let anyone pass";
     for arguments in [&["-c", "harmony.toml", "--check"][..], &["-c", "harmony.toml"]] {
         let ran = Program::with(arguments).file("harmony.toml", &silent).run();
         assert_eq!(ran.status, Some(1), "{}", ran.stderr);

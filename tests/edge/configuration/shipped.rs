@@ -130,7 +130,10 @@ fn the_documentation_shows_configurations_that_load() {
     for piece in pieces.into_iter().filter(|piece| !piece.contains("[dependencies]")) {
         let mut text = piece.to_owned();
         if !piece.contains("[proxy]") {
-            text.push_str("[proxy]\nid = \"x\"\n[network.public.http]\nbind_address = \"127.0.0.1\"\nbind_port = 8080\n");
+            text.push_str(
+                "[proxy]\nid = \"x\"\n[network.public.http]\n\
+                 bind_address = \"127.0.0.1\"\nbind_port = 8080\n",
+            );
         }
         if !piece.contains("[proxy]") && !piece.contains("[endpoints.api]") {
             text.push_str(
@@ -138,7 +141,10 @@ fn the_documentation_shows_configurations_that_load() {
             );
         }
         if piece.contains("middleware = [\"jwt\"]") && !piece.contains("[middleware.jwt]") {
-            text.push_str("[middleware.jwt]\ntype = \"jwt-auth\"\njwks_url = \"https://h/\"\nissuer = \"i\"\naudience = \"a\"\n");
+            text.push_str(
+                "[middleware.jwt]\ntype = \"jwt-auth\"\njwks_url = \"https://h/\"\n\
+                 issuer = \"i\"\naudience = \"a\"\n",
+            );
         }
         if !piece.contains("[backends.app") && !piece.contains("[proxy]") {
             text.push_str("[backends.app]\nservice = \"echo\"\n");
@@ -146,7 +152,10 @@ fn the_documentation_shows_configurations_that_load() {
         if !piece.contains("[pipelines.") {
             let step = piece.split("[middleware.").nth(1).and_then(|rest| rest.split(']').next());
             let steps: Vec<&str> = step.into_iter().collect();
-            text.push_str(&format!("[pipelines.api]\nnetworks = [\"public\"]\nendpoints = [\"api\"]\nmiddleware = {steps:?}\nbackends = [\"app\"]\n"));
+            text.push_str(&format!(
+                "[pipelines.api]\nnetworks = [\"public\"]\n\
+                 endpoints = [\"api\"]\nmiddleware = {steps:?}\nbackends = [\"app\"]\n"
+            ));
         }
         let ran = Program::check(&text)
             .file("tls/cert.pem", &one.certificate)

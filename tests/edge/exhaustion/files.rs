@@ -39,8 +39,10 @@ fn with_few_files_the_listeners_take_fewer_connections() {
     let upstream = Upstream::start();
     let edge = limited(&upstream, "-n 400");
     assert!(
-        edge.log()
-            .contains("the process may have 400 files open, too few for the 11000 connections that the networks take and the 15000 to upstreams"),
+        edge.log().contains(
+            "the process may have 400 files open, too few for the 11000 connections \
+             that the networks take and the 15000 to upstreams"
+        ),
         "{}",
         edge.log()
     );

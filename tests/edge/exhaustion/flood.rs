@@ -111,7 +111,8 @@ fn slow_heads(before: impl Fn(&mut TcpStream)) {
     });
     let peak = memory_kib(&edge, "VmHWM:");
     println!(
-        "p99 {undisturbed:?} before, {during:?} during; resident {resident} KiB before, {peak} KiB at most"
+        "p99 {undisturbed:?} before, {during:?} during; resident {resident} KiB before, {peak} \
+         KiB at most"
     );
     assert!(during < 2 * undisturbed.max(NOISE), "p99 {undisturbed:?} before, {during:?} during");
     assert!(peak < MEMORY_KIB, "{peak} KiB");

@@ -244,7 +244,8 @@ fn streams_whose_bodies_never_come_reach_the_limit_and_no_further() {
 fn upgrades_count_as_everything_else_does() {
     let upstream = Upstream::with(|exchange| {
         exchange.write(
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+              Upgrade: websocket\r\n\r\n",
         );
         while exchange.read_raw().is_ok_and(|bytes| !bytes.is_empty()) {}
         exchange.close();
@@ -252,8 +253,10 @@ fn upgrades_count_as_everything_else_does() {
     let edge = Edge::open(&upstream).backend("max_connections = 8").quiet().start();
     let ask = || {
         let mut client = edge.connect();
-        client
-            .send("GET /api/x HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+        client.send(
+            "GET /api/x HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        );
         let status = client.head().status;
         (client, status)
     };

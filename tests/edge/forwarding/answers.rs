@@ -27,7 +27,9 @@ fn ask(client: &mut Client, number: usize, version: &str, fields: &str) {
 
 #[test]
 fn no_field_of_the_upstreams_connection_reaches_the_client() {
-    let fields = "Upgrade: h2,h2c\r\nConnection: Upgrade, Keep-Alive, X-Mine\r\nX-Mine: 1\r\nKeep-Alive: timeout=5\r\nProxy-Connection: close\r\nTE: trailers\r\nTrailer: X-Sum\r\nX-Other: 2\r\n";
+    let fields = "Upgrade: h2,h2c\r\nConnection: Upgrade, Keep-Alive, X-Mine\r\nX-Mine: 1\r\n\
+                  Keep-Alive: timeout=5\r\nProxy-Connection: close\r\nTE: trailers\r\n\
+                  Trailer: X-Sum\r\nX-Other: 2\r\n";
     let answers: Vec<String> = [
         "200 OK",
         "201 Created",
@@ -66,9 +68,9 @@ fn no_field_of_the_upstreams_connection_reaches_the_client() {
 
 #[test]
 fn a_426_says_what_to_ask_for() {
-    let upstream = upstream_of(&[
-        "HTTP/1.1 426 Upgrade\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 0\r\n\r\n",
-    ]);
+    let upstream =
+        upstream_of(&["HTTP/1.1 426 Upgrade\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Content-Length: 0\r\n\r\n"]);
     let edge = Edge::open(&upstream).start();
     assert_eq!(edge.get("/api/0").send().field("upgrade"), Some("websocket"));
 }
@@ -78,7 +80,9 @@ fn what_has_no_body_has_no_frame_and_interim_heads_have_nothing_of_the_connectio
     let upstream = upstream_of(&[
         "HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n\r\n",
         "HTTP/1.1 204 No\r\nContent-Length: 3\r\n\r\n",
-        "HTTP/1.1 103 E\r\nTransfer-Encoding: chunked\r\n\r\nHTTP/1.1 103 E\r\nContent-Length: 3\r\n\r\nHTTP/1.1 103 E\r\nLink: x\r\nConnection: X-Mine\r\nX-Mine: 1\r\nKeep-Alive: max=1\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+        "HTTP/1.1 103 E\r\nTransfer-Encoding: chunked\r\n\r\nHTTP/1.1 103 E\r\n\
+         Content-Length: 3\r\n\r\nHTTP/1.1 103 E\r\nLink: x\r\nConnection: X-Mine\r\nX-Mine: 1\r\n\
+         Keep-Alive: max=1\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
     ]);
     let edge = Edge::open(&upstream).start();
     let mut client = edge.connect();
@@ -224,7 +228,8 @@ fn a_connection_is_used_again_after_an_answer_without_a_body() {
 #[test]
 fn every_connection_field_that_says_close_counts() {
     let upstream = upstream_of(&[
-        "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nConnection: close\r\nContent-Length: 2\r\n\
+         \r\nok",
         "HTTP/1.1 103 E\r\nConnection: close\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
     ]);
     let edge = Edge::open(&upstream).start();

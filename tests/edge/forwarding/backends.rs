@@ -9,12 +9,15 @@ use std::time::Duration;
 fn edge_to(ports: &[u16], backend: &str) -> Edge {
     let names: Vec<String> = (0..ports.len()).map(|number| format!("b{number}")).collect();
     let pipeline = format!(
-        "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nmiddleware = []\nbackends = {names:?}\n[endpoints.e]\nservice = \"http\"\n"
+        "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nmiddleware = []\n\
+         backends = {names:?}\n[endpoints.e]\nservice = \"http\"\n"
     );
-    let backends = names
-        .iter()
-        .zip(ports)
-        .map(|(name, port)| format!("[backends.{name}]\nservice = \"http\"\n[backends.{name}.options]\nbase_url = \"http://127.0.0.1:{port}\"\n{backend}\n"));
+    let backends = names.iter().zip(ports).map(|(name, port)| {
+        format!(
+            "[backends.{name}]\nservice = \"http\"\n[backends.{name}.options]\nbase_url = \
+             \"http://127.0.0.1:{port}\"\n{backend}\n"
+        )
+    });
     Edge::configured(
         backends.fold(Settings::bare().and(&pipeline), |settings, backend| settings.and(&backend)),
     )

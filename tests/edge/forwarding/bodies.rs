@@ -204,11 +204,17 @@ fn a_body_keeps_its_bytes_and_one_frame() {
 #[test]
 fn an_echo_asks_for_a_body_that_waits_to_be_asked_for() {
     let upstream = Upstream::start();
-    let echo = "[pipelines.echo]\nnetworks = [\"public\"]\nendpoints = [\"echo\"]\n[endpoints.echo]\nservice = \"echo\"\npath_prefix = \"/echo\"";
+    let echo = "[pipelines.echo]\nnetworks = [\"public\"]\nendpoints = [\"echo\"]\n\
+                [endpoints.echo]\nservice = \"echo\"\npath_prefix = \"/echo\"";
     let edge = Edge::open(&upstream).and(echo).start();
     let mut client = TcpStream::connect(("127.0.0.1", edge.port())).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    client.write_all(b"POST /echo HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\nConnection: close\r\n\r\n").unwrap();
+    client
+        .write_all(
+            b"POST /echo HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n\
+              Content-Length: 5\r\nConnection: close\r\n\r\n",
+        )
+        .unwrap();
     let mut first = [0; 25];
     client.read_exact(&mut first).unwrap();
     assert_eq!(&first, b"HTTP/1.1 100 Continue\r\n\r\n");

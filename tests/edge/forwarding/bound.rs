@@ -90,7 +90,8 @@ fn the_clients_connection_stays_with_one_of_several_upstreams() {
     let urls: Vec<String> =
         upstreams.iter().map(|it| format!("http://127.0.0.1:{}", it.port())).collect();
     let tables = format!(
-        "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nmiddleware = []\nbackends = [\"app\"]\n[endpoints.e]\nservice = \"http\"\n\
+        "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nmiddleware = []\n\
+         backends = [\"app\"]\n[endpoints.e]\nservice = \"http\"\n\
          [backends.app]\nservice = \"http\"\n[backends.app.options]\nupstreams = {urls:?}\n"
     );
     let edge = Edge::configured(Settings::bare().and(&tables)).start();

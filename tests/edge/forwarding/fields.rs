@@ -166,7 +166,10 @@ fn the_upstream_gets_the_credential_that_is_meant_for_it() {
     let edge = Edge::configured(
         Settings::with_jwt(&issuer, &upstream)
             .backend("authentication = \"authentications.bearer\"")
-            .and("[authentications.bearer]\nmethod = \"bearer\"\noptions = { token = \"${UPSTREAM_TOKEN}\" }"),
+            .and(
+                "[authentications.bearer]\nmethod = \"bearer\"\n\
+                 options = { token = \"${UPSTREAM_TOKEN}\" }",
+            ),
     )
     .env("UPSTREAM_TOKEN", secret)
     .start();
@@ -179,7 +182,10 @@ fn the_upstream_gets_the_credential_that_is_meant_for_it() {
 
     let edge = Edge::open(&upstream)
         .backend("authentication = \"authentications.basic\"")
-        .and("[authentications.basic]\nmethod = \"basic\"\noptions = { username = \"edge\", password = \"${PASSWORD}\" }")
+        .and(
+            "[authentications.basic]\nmethod = \"basic\"\n\
+             options = { username = \"edge\", password = \"${PASSWORD}\" }",
+        )
         .env("PASSWORD", secret)
         .start();
     assert_eq!(

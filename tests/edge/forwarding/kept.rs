@@ -6,7 +6,8 @@ use crate::support::{Edge, Upstream};
 const LIST: &str = "GET /api/list HTTP/1.1\r\nHost: h\r\n\r\n";
 const COUNTED: &str =
     "POST /api/counted HTTP/1.1\r\nHost: h\r\nContent-Length: 19\r\n\r\nfirst\r\n\r\nGET / HTTP";
-const CHUNKED: &str = "POST /api/chunked HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n4\r\na\r\n\r\r\n0\r\n\r\n";
+const CHUNKED: &str = "POST /api/chunked HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
+                       4\r\na\r\n\r\r\n0\r\n\r\n";
 const EMPTY: &str = "PUT /api/empty HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n";
 const REFUSED: &str = "GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n";
 const LATE: &str = "\r\nGET /api/late HTTP/1.1\r\nHost: h\r\n\r\n";

@@ -9,7 +9,8 @@ use crate::support::{Edge, Issuer, Upstream};
 fn echoing() -> Upstream {
     Upstream::with(|exchange| {
         exchange.write(
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
         );
         while let Ok(bytes) = exchange.read_raw() {
             if bytes.is_empty() {
@@ -25,7 +26,9 @@ fn handshake(token: Option<&str>) -> String {
     let authorization =
         token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
     format!(
-        "GET /api/socket HTTP/1.1\r\nHost: h\r\n{authorization}Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        "GET /api/socket HTTP/1.1\r\nHost: h\r\n{authorization}Connection: keep-alive, Upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
 }
 
@@ -82,7 +85,10 @@ fn an_upstream_that_refuses_the_upgrade_is_heard() {
 #[test]
 fn events_arrive_one_by_one() {
     let upstream = Upstream::with(|exchange| {
-        exchange.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n\r\n");
+        exchange.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+              Cache-Control: no-cache\r\n\r\n",
+        );
         for number in 0..5 {
             exchange.write(format!("data: {number}\n\n").as_bytes());
             exchange.pause(Duration::from_millis(200));

@@ -73,7 +73,10 @@ fn a_body_that_does_not_go_on_is_408_and_not_the_upstreams_failure() {
 #[test]
 fn a_stream_may_pause_for_longer_than_a_head_may_take() {
     let upstream = Upstream::with(|exchange| {
-        exchange.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+        exchange.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+              Transfer-Encoding: chunked\r\n\r\n",
+        );
         for number in 0..3 {
             if number > 0 {
                 exchange.pause(SECOND * 2);

@@ -114,8 +114,11 @@ fn methods_fold_too() {
             Route::to("rules", &upstream).prefix("/rules").steps(&["no-delete"]),
             Route::to("only", &upstream).prefix("/only").steps(&["get"]),
         ],
-        "[middleware.no-delete]\ntype = \"policies\"\nrules = [{ id = \"a\", type = \"allow_all\" }, { id = \"d\", type = \"method\", mode = \"deny\", methods = [\"DELETE\"] }]\n\
-         [middleware.get]\ntype = \"policies\"\nrules = [{ id = \"g\", type = \"method\", mode = \"allow\", methods = [\"GET\"] }]\n",
+        "[middleware.no-delete]\ntype = \"policies\"\n\
+         rules = [{ id = \"a\", type = \"allow_all\" }, { id = \"d\", type = \"method\", mode = \
+         \"deny\", methods = [\"DELETE\"] }]\n\
+         [middleware.get]\ntype = \"policies\"\nrules = [{ id = \"g\", type = \"method\", mode = \
+         \"allow\", methods = [\"GET\"] }]\n",
     );
     for (method, target, status) in [
         ("GET", "/rules", 200),
@@ -140,10 +143,15 @@ fn rules_hold_for_names_in_disguise_and_for_lists_of_types() {
             Route::to("allow", &upstream).prefix("/allow").steps(&["allow"]),
         ],
         "[middleware.deny]\ntype = \"policies\"\nrules = [{ id = \"a\", type = \"allow_all\" },\n\
-         { id = \"h\", type = \"header\", mode = \"deny\", headers = [{ name = \"X-Debug\", match_type = \"exists\" }] },\n\
-         { id = \"q\", type = \"query_parameter\", mode = \"deny\", parameters = [{ name = \"debug\", match_type = \"exists\" }] },\n\
-         { id = \"c\", type = \"content_type\", mode = \"deny\", content_types = [\"application/json\"] }]\n\
-         [middleware.allow]\ntype = \"policies\"\nrules = [{ id = \"c\", type = \"content_type\", mode = \"allow\", content_types = [\"text/*\"] }]\n",
+         { id = \"h\", type = \"header\", mode = \"deny\", headers = [{ name = \"X-Debug\", \
+         match_type = \"exists\" }] },\n\
+         { id = \"q\", type = \"query_parameter\", mode = \"deny\", parameters = [{ name = \
+         \"debug\", match_type = \"exists\" }] },\n\
+         { id = \"c\", type = \"content_type\", mode = \"deny\", content_types = \
+         [\"application/json\"] }]\n\
+         [middleware.allow]\ntype = \"policies\"\n\
+         rules = [{ id = \"c\", type = \"content_type\", mode = \"allow\", content_types = \
+         [\"text/*\"] }]\n",
     );
     for (target, name, value, status) in [
         ("/deny", "X-Other", "1", 200),

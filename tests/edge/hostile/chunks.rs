@@ -219,7 +219,9 @@ fn a_body_that_ends_early_never_becomes_a_whole_request() {
 fn several_requests_at_once_are_answered_one_by_one_and_in_order() {
     let bench = Bench::start();
     let start = bench.upstream.mark();
-    let bytes = "GET /api/1 HTTP/1.1\r\n{H}\r\nPOST /api/2 HTTP/1.1\r\n{H}Content-Length: 5\r\n\r\nhelloPOST /api/3 HTTP/1.1\r\n{H}Transfer-Encoding: chunked\r\n\r\n5\r\nworld\r\n0\r\n\r\nGET /api/4 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    let bytes = "GET /api/1 HTTP/1.1\r\n{H}\r\nPOST /api/2 HTTP/1.1\r\n{H}Content-Length: 5\r\n\
+                 \r\nhelloPOST /api/3 HTTP/1.1\r\n{H}Transfer-Encoding: chunked\r\n\r\n5\r\n\
+                 world\r\n0\r\n\r\nGET /api/4 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
     let (responses, closed) = super::exchange(&bench.edge, &bench.fill(bytes));
     let texts: Vec<String> = responses.iter().take(3).map(crate::support::Response::text).collect();
     assert_eq!(
@@ -244,7 +246,8 @@ fn a_body_that_looks_like_a_request_is_a_body() {
     for request in [
         format!("POST /api/x HTTP/1.1\r\n{{H}}Content-Length: {length}\r\n\r\n{hidden}"),
         format!(
-            "POST /api/x HTTP/1.1\r\n{{H}}Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{hidden}\r\n0\r\n\r\n"
+            "POST /api/x HTTP/1.1\r\n{{H}}Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n\
+             {hidden}\r\n0\r\n\r\n"
         ),
     ] {
         assert_eq!(bench.forwarded(&request).body, hidden);
@@ -254,20 +257,80 @@ fn a_body_that_looks_like_a_request_is_a_body() {
 #[test]
 fn an_expectation_changes_no_frame() {
     Bench::start().judge_all(&[
-        ("100-continue", "POST /api/x HTTP/1.1\r\n{H}Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello", Forwarded("hello")),
-        ("in chunks", "POST /api/x HTTP/1.1\r\n{H}Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", Forwarded("hello")),
-        ("without a body", "GET /api/x HTTP/1.1\r\n{H}Expect: 100-continue\r\n\r\n", RefusedOrForwarded("")),
-        ("with a length of 0", "POST /api/x HTTP/1.1\r\n{H}Expect: 100-continue\r\nContent-Length: 0\r\n\r\n", RefusedOrForwarded("")),
-        ("on a HEAD", "HEAD /api/x HTTP/1.1\r\n{H}Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello", RefusedOrForwarded("hello")),
-        ("in other letters", "POST /api/x HTTP/1.1\r\n{H}expect: 100-CONTINUE\r\nContent-Length: 5\r\n\r\nhello", RefusedOrForwarded("hello")),
-        ("with another one", "POST /api/x HTTP/1.1\r\n{H}Expect: 100-continue, x\r\nContent-Length: 5\r\n\r\nhello", RefusedOrForwarded("hello")),
-        ("twice", "POST /api/x HTTP/1.1\r\n{H}Expect: 100-continue\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello", RefusedOrForwarded("hello")),
-        ("y 100-continue", "POST /api/x HTTP/1.1\r\n{H}Expect: y 100-continue\r\nContent-Length: 5\r\n\r\nhello", RefusedOrForwarded("hello")),
-        ("with a parameter", "POST /api/x HTTP/1.1\r\n{H}Expect: 100-continue;a=b\r\nContent-Length: 5\r\n\r\nhello", RefusedOrForwarded("hello")),
-        ("empty", "POST /api/x HTTP/1.1\r\n{H}Expect:\r\nContent-Length: 5\r\n\r\nhello", RefusedOrForwarded("hello")),
-        ("of a miracle", "POST /api/x HTTP/1.1\r\n{H}Expect: a-miracle\r\nContent-Length: 5\r\n\r\nhello", RefusedOrForwarded("hello")),
-        ("folded", "POST /api/x HTTP/1.1\r\n{H}Expect:\r\n 100-continue\r\nContent-Length: 5\r\n\r\nhello", Refused(400)),
-        ("in HTTP/1.0", "POST /api/x HTTP/1.0\r\n{H}Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello", RefusedOrForwarded("hello")),
+        (
+            "100-continue",
+            "POST /api/x HTTP/1.1\r\n{H}Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
+            Forwarded("hello"),
+        ),
+        (
+            "in chunks",
+            "POST /api/x HTTP/1.1\r\n{H}Expect: 100-continue\r\n\
+             Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            Forwarded("hello"),
+        ),
+        (
+            "without a body",
+            "GET /api/x HTTP/1.1\r\n{H}Expect: 100-continue\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "with a length of 0",
+            "POST /api/x HTTP/1.1\r\n{H}Expect: 100-continue\r\nContent-Length: 0\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "on a HEAD",
+            "HEAD /api/x HTTP/1.1\r\n{H}Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
+            RefusedOrForwarded("hello"),
+        ),
+        (
+            "in other letters",
+            "POST /api/x HTTP/1.1\r\n{H}expect: 100-CONTINUE\r\nContent-Length: 5\r\n\r\nhello",
+            RefusedOrForwarded("hello"),
+        ),
+        (
+            "with another one",
+            "POST /api/x HTTP/1.1\r\n{H}Expect: 100-continue, x\r\nContent-Length: 5\r\n\r\nhello",
+            RefusedOrForwarded("hello"),
+        ),
+        (
+            "twice",
+            "POST /api/x HTTP/1.1\r\n{H}Expect: 100-continue\r\nExpect: 100-continue\r\n\
+             Content-Length: 5\r\n\r\nhello",
+            RefusedOrForwarded("hello"),
+        ),
+        (
+            "y 100-continue",
+            "POST /api/x HTTP/1.1\r\n{H}Expect: y 100-continue\r\nContent-Length: 5\r\n\r\nhello",
+            RefusedOrForwarded("hello"),
+        ),
+        (
+            "with a parameter",
+            "POST /api/x HTTP/1.1\r\n{H}Expect: 100-continue;a=b\r\n\
+             Content-Length: 5\r\n\r\nhello",
+            RefusedOrForwarded("hello"),
+        ),
+        (
+            "empty",
+            "POST /api/x HTTP/1.1\r\n{H}Expect:\r\nContent-Length: 5\r\n\r\nhello",
+            RefusedOrForwarded("hello"),
+        ),
+        (
+            "of a miracle",
+            "POST /api/x HTTP/1.1\r\n{H}Expect: a-miracle\r\nContent-Length: 5\r\n\r\nhello",
+            RefusedOrForwarded("hello"),
+        ),
+        (
+            "folded",
+            "POST /api/x HTTP/1.1\r\n{H}Expect:\r\n 100-continue\r\nContent-Length: 5\r\n\
+             \r\nhello",
+            Refused(400),
+        ),
+        (
+            "in HTTP/1.0",
+            "POST /api/x HTTP/1.0\r\n{H}Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
+            RefusedOrForwarded("hello"),
+        ),
     ]);
 }
 

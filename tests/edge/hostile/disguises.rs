@@ -49,7 +49,10 @@ fn no_token_character_makes_a_reserved_name_another_one() {
     let key = "[middleware.key]\ntype = \"api-key\"\noptional = true\n\
         keys = [\"61d034473102d7dac305902770471fd50f4c5b26f6831a56dd90b5184b3c30fc\"]\n";
     let jwt = format!(
-        "[middleware.token]\ntype = \"jwt-auth\"\nconfig = {{ jwks_url = \"{}\", issuer = \"https://auth.example.com\", audience = \"harmony-api\", claims_to_headers = {{ tenant = \"X-Tenant-Id\", old = \"x_old.name\" }} }}\n",
+        "[middleware.token]\ntype = \"jwt-auth\"\n\
+         config = {{ jwks_url = \"{}\", issuer = \"https://auth.example.com\", audience = \
+         \"harmony-api\", claims_to_headers = {{ tenant = \"X-Tenant-Id\", old = \"x_old.name\" \
+         }} }}\n",
         issuer.url()
     );
     let both = Route::to("both", &upstream).prefix("/both").steps(&["key", "token"]);

@@ -6,37 +6,117 @@ use super::{Answered, Bench, Forwarded, Refused, RefusedOrForwarded};
 #[test]
 fn connection_drops_nothing_that_matters() {
     Bench::start().judge_all(&[
-        ("Authorization", "GET /api/x HTTP/1.1\r\n{H}Connection: Authorization\r\n\r\n", Refused(400)),
-        ("Authorization behind close", "GET /api/x HTTP/1.1\r\n{H}Connection: close, Authorization\r\n\r\n", Refused(400)),
-        ("Authorization in other letters", "GET /api/x HTTP/1.1\r\n{H}Connection: aUTHORIZATION\r\n\r\n", Refused(400)),
-        ("Authorization between blanks", "GET /api/x HTTP/1.1\r\n{H}Connection: keep-alive ,\tAuthorization ,\r\n\r\n", Refused(400)),
-        ("Authorization in a second field", "GET /api/x HTTP/1.1\r\n{H}Connection: keep-alive\r\nConnection: Authorization\r\n\r\n", Refused(400)),
+        (
+            "Authorization",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: Authorization\r\n\r\n",
+            Refused(400),
+        ),
+        (
+            "Authorization behind close",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: close, Authorization\r\n\r\n",
+            Refused(400),
+        ),
+        (
+            "Authorization in other letters",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: aUTHORIZATION\r\n\r\n",
+            Refused(400),
+        ),
+        (
+            "Authorization between blanks",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: keep-alive ,\tAuthorization ,\r\n\r\n",
+            Refused(400),
+        ),
+        (
+            "Authorization in a second field",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: keep-alive\r\n\
+             Connection: Authorization\r\n\r\n",
+            Refused(400),
+        ),
         ("Host", "GET /api/x HTTP/1.1\r\n{H}Connection: Host\r\n\r\n", Refused(400)),
-        ("the subject", "GET /api/x HTTP/1.1\r\n{H}Connection: X-Auth-Subject\r\n\r\n", Refused(400)),
-        ("the subject behind close", "GET /api/x HTTP/1.1\r\n{H}Connection: close, X-Auth-Subject\r\n\r\n", Refused(400)),
-        ("the subject with underscores", "GET /api/x HTTP/1.1\r\n{H}Connection: X_Auth_Subject\r\n\r\n", Refused(400)),
+        (
+            "the subject",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: X-Auth-Subject\r\n\r\n",
+            Refused(400),
+        ),
+        (
+            "the subject behind close",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: close, X-Auth-Subject\r\n\r\n",
+            Refused(400),
+        ),
+        (
+            "the subject with underscores",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: X_Auth_Subject\r\n\r\n",
+            Refused(400),
+        ),
         ("the method", "GET /api/x HTTP/1.1\r\n{H}Connection: x-auth-method\r\n\r\n", Refused(400)),
-        ("any identity", "GET /api/x HTTP/1.1\r\n{H}Connection: X-Auth-Roles\r\n\r\n", Refused(400)),
-        ("X-Forwarded-For", "GET /api/x HTTP/1.1\r\n{H}Connection: X-Forwarded-For\r\n\r\n", RefusedOrForwarded("")),
-        ("X-Forwarded-Host and -Proto", "GET /api/x HTTP/1.1\r\n{H}Connection: close, X-Forwarded-Host, X-Forwarded-Proto\r\n\r\n", RefusedOrForwarded("")),
+        (
+            "any identity",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: X-Auth-Roles\r\n\r\n",
+            Refused(400),
+        ),
+        (
+            "X-Forwarded-For",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: X-Forwarded-For\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "X-Forwarded-Host and -Proto",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: close, X-Forwarded-Host, X-Forwarded-\
+             Proto\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
         ("Via", "GET /api/x HTTP/1.1\r\n{H}Connection: Via\r\n\r\n", RefusedOrForwarded("")),
-        ("the request id", "GET /api/x HTTP/1.1\r\n{H}Connection: X-Request-Id\r\n\r\n", RefusedOrForwarded("")),
-        ("itself", "GET /api/x HTTP/1.1\r\n{H}Connection: Connection\r\n\r\n", RefusedOrForwarded("")),
-        ("close in other letters", "GET /api/x HTTP/1.1\r\n{H}Connection: CLOSE\r\n\r\n", Forwarded("")),
-        ("close and keep-alive", "GET /api/x HTTP/1.1\r\n{H}Connection: close, keep-alive\r\n\r\n", Forwarded("")),
+        (
+            "the request id",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: X-Request-Id\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "itself",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: Connection\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "close in other letters",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: CLOSE\r\n\r\n",
+            Forwarded(""),
+        ),
+        (
+            "close and keep-alive",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: close, keep-alive\r\n\r\n",
+            Forwarded(""),
+        ),
         ("nothing", "GET /api/x HTTP/1.1\r\n{H}Connection:\r\n\r\n", Forwarded("")),
         ("only commas", "GET /api/x HTTP/1.1\r\n{H}Connection: ,,,\r\n\r\n", Forwarded("")),
-        ("what is no name", "GET /api/x HTTP/1.1\r\n{H}Connection: a b, \"x\", ä\r\n\r\n", RefusedOrForwarded("")),
-        ("Cookie", "GET /api/x HTTP/1.1\r\n{H}Connection: Cookie\r\nCookie: a=b\r\n\r\n", RefusedOrForwarded("")),
-        ("Upgrade without one", "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade\r\n\r\n", RefusedOrForwarded("")),
+        (
+            "what is no name",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: a b, \"x\", ä\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "Cookie",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: Cookie\r\nCookie: a=b\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "Upgrade without one",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
         ("a star", "GET /api/x HTTP/1.1\r\n{H}Connection: *\r\n\r\n", RefusedOrForwarded("")),
-        ("a pseudo field", "GET /api/x HTTP/1.1\r\n{H}Connection: :authority\r\n\r\n", RefusedOrForwarded("")),
+        (
+            "a pseudo field",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: :authority\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
         (
             "a hundred names",
             concat!(
                 "GET /api/x HTTP/1.1\r\n{H}Connection: ",
-                "a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q,r,s,t,u,v,w,x,y,z,a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q,r,s,t,u,v,w,x,y,z,",
-                "a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q,r,s,t,u,v,w,x,y,z,a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q,r,s,t,u,v,w,x,y,z",
+                "a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q,r,s,t,u,v,w,x,y,z,a,b,c,d,e,f,g,h,i,j,k,l,m,n,\
+                 o,p,q,r,s,t,u,v,w,x,y,z,",
+                "a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q,r,s,t,u,v,w,x,y,z,a,b,c,d,e,f,g,h,i,j,k,l,m,n,\
+                 o,p,q,r,s,t,u,v,w,x,y,z",
                 "\r\n\r\n"
             ),
             RefusedOrForwarded(""),
@@ -320,19 +400,91 @@ fn hops_are_counted_down() {
 #[test]
 fn an_upgrade_that_is_not_taken_hides_nothing() {
     Bench::start().judge_all(&[
-        ("websocket", "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", RefusedOrForwarded("")),
-        ("websocket, then a request without a token", "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\nGET /api/smuggled HTTP/1.1\r\nHost: h\r\n\r\n", RefusedOrForwarded("")),
-        ("websocket with a wrong version", "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 777\r\n\r\n", RefusedOrForwarded("")),
-        ("websocket without Connection", "GET /api/x HTTP/1.1\r\n{H}Upgrade: websocket\r\n\r\n", RefusedOrForwarded("")),
-        ("websocket with a length", "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nContent-Length: 5\r\n\r\nhello", RefusedOrForwarded("hello")),
-        ("websocket in chunks", "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", RefusedOrForwarded("hello")),
-        ("websocket by POST", "POST /api/x HTTP/1.1\r\n{H}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", RefusedOrForwarded("")),
-        ("websocket in HTTP/1.0", "GET /api/x HTTP/1.0\r\n{H}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", RefusedOrForwarded("")),
-        ("h2c", "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n", RefusedOrForwarded("")),
-        ("h2c, then its preface", "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", RefusedOrForwarded("")),
-        ("h2c without HTTP2-Settings", "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n", RefusedOrForwarded("")),
-        ("TLS", "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade\r\nUpgrade: TLS/1.0\r\n\r\n", RefusedOrForwarded("")),
-        ("several", "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade\r\nUpgrade: websocket, h2c, x\r\n\r\n", RefusedOrForwarded("")),
-        ("an empty one", "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade\r\nUpgrade:\r\n\r\n", RefusedOrForwarded("")),
+        (
+            "websocket",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "websocket, then a request without a token",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSoc\
+             ket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\nGET \
+             /api/smuggled HTTP/1.1\r\nHost: h\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "websocket with a wrong version",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 777\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "websocket without Connection",
+            "GET /api/x HTTP/1.1\r\n{H}Upgrade: websocket\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "websocket with a length",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nContent-Length: 5\r\n\r\nhello",
+            RefusedOrForwarded("hello"),
+        ),
+        (
+            "websocket in chunks",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            RefusedOrForwarded("hello"),
+        ),
+        (
+            "websocket by POST",
+            "POST /api/x HTTP/1.1\r\n{H}Connection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "websocket in HTTP/1.0",
+            "GET /api/x HTTP/1.0\r\n{H}Connection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "h2c",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
+             HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "h2c, then its preface",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade, \
+             HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: \
+             AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "h2c without HTTP2-Settings",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "TLS",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade\r\nUpgrade: TLS/1.0\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "several",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade\r\nUpgrade: websocket, h2c, x\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
+        (
+            "an empty one",
+            "GET /api/x HTTP/1.1\r\n{H}Connection: Upgrade\r\nUpgrade:\r\n\r\n",
+            RefusedOrForwarded(""),
+        ),
     ]);
 }

@@ -113,8 +113,14 @@ impl Bench {
                         })
                 }
             };
-        (!right)
-            .then(|| format!("{name}: {first:?}, canary: {:?} {}, closed: {closed}, upstream: {seen:?}, expected {expected:?}", canary.status, text(&canary)))
+        (!right).then(|| {
+            format!(
+                "{name}: {first:?}, canary: {:?} {}, closed: {closed}, upstream: \
+                 {seen:?}, expected {expected:?}",
+                canary.status,
+                text(&canary)
+            )
+        })
     }
 
     #[track_caller]

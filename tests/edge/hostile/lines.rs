@@ -272,12 +272,14 @@ fn a_target_that_pingora_would_repair_is_refused() {
         // Behind another request, where Pingora reads the head itself.
         (
             "a blank in a later target",
-            "POST /api/x HTTP/1.1\r\n{H}Content-Length: 5\r\n\r\nhelloGET /api/x y HTTP/1.1\r\n{H}\r\n",
+            "POST /api/x HTTP/1.1\r\n{H}Content-Length: 5\r\n\r\nhelloGET /api/x y HTTP/1.1\r\n\
+             {H}\r\n",
             Forwarded("hello"),
         ),
         (
             "a blank in a target behind chunks",
-            "POST /api/x HTTP/1.1\r\n{H}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET /api/x y HTTP/1.1\r\n{H}\r\n",
+            "POST /api/x HTTP/1.1\r\n{H}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n\
+             GET /api/x y HTTP/1.1\r\n{H}\r\n",
             Forwarded("hello"),
         ),
     ]);

@@ -53,8 +53,11 @@ impl Nginx {
             .map(|kind| format!("{kind}_temp_path {kind};\n"))
             .collect();
         let settings = format!(
-            "daemon off;\nmaster_process off;\npid pid;\nerror_log error.log;\nevents {{}}\nhttp {{\n{temporary}access_log off;\nserver {{\nlisten 127.0.0.1:{port};\n\
-             location = /api {{ return {status} protected; }}\nlocation /api/ {{ return {status} protected; }}\nlocation / {{ return 200 open; }}\n}}\n}}\n"
+            "daemon off;\nmaster_process off;\npid pid;\nerror_log error.log;\nevents {{}}\n\
+             http {{\n{temporary}access_log off;\nserver {{\nlisten 127.0.0.1:{port};\n\
+             location = /api {{ return {status} protected; }}\n\
+             location /api/ {{ return {status} protected; }}\nlocation / {{ return 200 open; }}\n\
+             }}\n}}\n"
         );
         std::fs::write(directory.path().join("nginx.conf"), settings).unwrap();
         let mut command = Command::new("nginx");

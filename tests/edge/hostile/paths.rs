@@ -94,7 +94,8 @@ fn nor_over_http2() {
 #[test]
 fn a_rule_about_paths_holds_for_every_reading() {
     let upstream = Upstream::start();
-    let filter = "[middleware.filter]\ntype = \"path-filter\"\nrules = [{ deny = \"/admin\" }, { deny = \"/admin/{*rest}\" }, \"/{*rest}\"]\n";
+    let filter = "[middleware.filter]\ntype = \"path-filter\"\n\
+                  rules = [{ deny = \"/admin\" }, { deny = \"/admin/{*rest}\" }, \"/{*rest}\"]\n";
     let edge = Edge::configured(
         Settings::bare()
             .and(&Route::to("open", &upstream).prefix("/").steps(&["filter"]).text())
@@ -149,7 +150,8 @@ fn what_is_matched_is_what_is_forwarded() {
     ];
     for (target, forwarded) in rows {
         let request = format!(
-            "GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+            "GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\
+             Connection: close\r\n\r\n"
         );
         let (responses, _) = place.edge.raw(request);
         assert_eq!(responses.first().map(|response| response.status), Some(200), "{target}");

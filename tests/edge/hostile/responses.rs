@@ -36,12 +36,14 @@ const ANSWERS: &[(&str, &str, Told)] = &[
     // Frames. A blank before the colon is for us to remove (RFC 9112 section 5.1).
     (
         "length and chunks",
-        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n\
+         0\r\n\r\n",
         BrokenOrWhole(200, "hello"),
     ),
     (
         "chunks and length",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 100\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 100\r\n\r\n5\r\n\
+         hello\r\n0\r\n\r\n",
         BrokenOrWhole(200, "hello"),
     ),
     (
@@ -133,7 +135,8 @@ const ANSWERS: &[(&str, &str, Told)] = &[
     ),
     (
         "a chunk size of 17 digits",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000005\r\nhello\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000005\r\nhello\r\n0\r\n\
+         \r\n",
         Broken,
     ),
     (
@@ -158,7 +161,8 @@ const ANSWERS: &[(&str, &str, Told)] = &[
     ),
     (
         "a trailer of framing",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nContent-Length: 1\r\nSet-Cookie: a=b\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\
+         Content-Length: 1\r\nSet-Cookie: a=b\r\n\r\n",
         Whole(200, "hello"),
     ),
     // More than was asked for.
@@ -207,12 +211,14 @@ const ANSWERS: &[(&str, &str, Told)] = &[
     ),
     (
         "103",
-        "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\
+         \r\nhello",
         Whole(200, "hello"),
     ),
     (
         "100 with a length",
-        "HTTP/1.1 100 Continue\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        "HTTP/1.1 100 Continue\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\n\
+         Content-Length: 5\r\n\r\nhello",
         BrokenOrWhole(200, "hello"),
     ),
     (
@@ -223,7 +229,8 @@ const ANSWERS: &[(&str, &str, Told)] = &[
     ("only 100", "HTTP/1.1 100 Continue\r\n\r\n", Broken),
     (
         "101 that nobody asked for",
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nstolen",
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\
+         stolen",
         Broken,
     ),
     ("101, then another answer", "HTTP/1.1 101 Switching Protocols\r\n\r\n{S}", Broken),
@@ -294,7 +301,8 @@ const ANSWERS: &[(&str, &str, Told)] = &[
     ),
     (
         "Connection: Transfer-Encoding",
-        "HTTP/1.1 200 OK\r\nConnection: Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n{S}",
+        "HTTP/1.1 200 OK\r\nConnection: Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n\r\n\
+         5\r\nhello\r\n0\r\n\r\n{S}",
         BrokenOrWhole(200, "hello"),
     ),
     (
@@ -349,7 +357,8 @@ impl Bench {
         };
         let report = || {
             Some(format!(
-                "{name} (HTTP/2: {http2}): {status} {text:?}, whole: {complete}, then {next:?}, expected {told:?}"
+                "{name} (HTTP/2: {http2}): {status} {text:?}, whole: {complete}, then {next:?}, \
+                 expected {told:?}"
             ))
         };
         let own = text.is_empty()

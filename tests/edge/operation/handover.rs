@@ -16,7 +16,8 @@ use crate::support::ports::Port;
 use crate::support::{Edge, Program, Settings, Upstream};
 
 pub fn echoing() -> EdgeBuilder {
-    let route = "[pipelines.echo]\nnetworks = [\"public\"]\nendpoints = [\"echo\"]\n[endpoints.echo]\nservice = \"echo\"\noptions = { path_prefix = \"/echo\" }\n";
+    let route = "[pipelines.echo]\nnetworks = [\"public\"]\nendpoints = [\"echo\"]\n\
+                 [endpoints.echo]\nservice = \"echo\"\noptions = { path_prefix = \"/echo\" }\n";
     Edge::configured(Settings::bare().and(route)).quiet()
 }
 
@@ -75,7 +76,9 @@ fn an_idle_connection_stays_until_the_drain_and_its_next_request_is_answered() {
 fn what_a_process_asks_itself_goes_to_no_upstream_and_into_no_log() {
     let upstream = Upstream::start();
     let route = format!(
-        "[pipelines.all]\nnetworks = [\"public\"]\nendpoints = [\"all\"]\nmiddleware = []\nbackends = [\"up\"]\n[endpoints.all]\nservice = \"http\"\n[backends.up]\nservice = \"http\"\nbase_url = \"http://127.0.0.1:{}\"\n",
+        "[pipelines.all]\nnetworks = [\"public\"]\nendpoints = [\"all\"]\nmiddleware = []\n\
+         backends = [\"up\"]\n[endpoints.all]\nservice = \"http\"\n[backends.up]\n\
+         service = \"http\"\nbase_url = \"http://127.0.0.1:{}\"\n",
         upstream.port()
     );
     let mut edge = Edge::configured(Settings::bare().and(&route)).quiet().start();
@@ -171,7 +174,8 @@ fn a_new_process_that_fails_midway_is_forgotten() {
 fn without_a_running_process_an_upgrade_is_an_error() {
     let port = Port::claim();
     let text = format!(
-        "[proxy]\nid = \"t\"\n[network.public.http]\nbind_address = \"127.0.0.1\"\nbind_port = {port}\n"
+        "[proxy]\nid = \"t\"\n[network.public.http]\nbind_address = \"127.0.0.1\"\n\
+         bind_port = {port}\n"
     );
     let ran = Program::with(&["-c", "harmony.toml", "--upgrade"]).file("harmony.toml", &text).run();
     assert_eq!(ran.status, Some(1));

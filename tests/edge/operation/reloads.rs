@@ -39,7 +39,12 @@ fn reloads_under_load_lose_nothing_and_close_nothing() {
         // What a request needs most changes each time: its route.
         edge.rewrite(|text| {
             let constant = text.split("[pipelines.p").next().unwrap_or_default().to_owned();
-            constant + &format!("[pipelines.p{round}]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\n[endpoints.e]\nservice = \"echo\"\noptions = {{ path_prefix = \"/p{round}\" }}\n")
+            constant
+                + &format!(
+                    "[pipelines.p{round}]\nnetworks = [\"public\"]\n\
+                     endpoints = [\"e\"]\n[endpoints.e]\nservice = \"echo\"\n\
+                     options = {{ path_prefix = \"/p{round}\" }}\n"
+                )
         });
         let before = generation();
         if round % 2 == 0 {

@@ -76,7 +76,10 @@ fn after_the_grace_what_is_left_is_cut_off() {
 #[test]
 fn a_websocket_gets_the_grace_and_no_more() {
     let upstream = Upstream::with(|exchange| {
-        exchange.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+        exchange.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+              Upgrade: websocket\r\n\r\n",
+        );
         while let Ok(bytes) = exchange.read_raw() {
             if bytes.is_empty() {
                 break;

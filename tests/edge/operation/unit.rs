@@ -91,9 +91,13 @@ fn the_unit_allows_what_the_process_does() {
         return;
     }
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
-    let password = "[middleware.password]\ntype = \"basic-auth\"\nconfig = { username = \"a\", password_hash = \"$2b$10$x47zQBxnDIDtr8CrB.7P0Od7WQZ5pURJa4bPIGzrstXLp1P.YuBeG\" }\n\
-        [pipelines.password]\nnetworks = [\"public\"]\nendpoints = [\"password\"]\nmiddleware = [\"password\"]\nbackends = [\"named\"]\n\
-        [endpoints.password]\nservice = \"http\"\noptions = { path_prefix = \"/password\" }\n[backends.named]\nservice = \"http\"\noptions = { base_url = \"http://localhost:1\" }\n\
+    let password = "[middleware.password]\ntype = \"basic-auth\"\n\
+                    config = { username = \"a\", password_hash = \
+                    \"$2b$10$x47zQBxnDIDtr8CrB.7P0Od7WQZ5pURJa4bPIGzrstXLp1P.YuBeG\" }\n\
+        [pipelines.password]\nnetworks = [\"public\"]\nendpoints = [\"password\"]\n\
+        middleware = [\"password\"]\nbackends = [\"named\"]\n\
+        [endpoints.password]\nservice = \"http\"\noptions = { path_prefix = \"/password\" }\n\
+        [backends.named]\nservice = \"http\"\noptions = { base_url = \"http://localhost:1\" }\n\
         [logging]\nlog_to_file = true\nlog_file_path = \"edge.log\"\n";
     let launcher =
         ["strace", "-D", "-f", "-qq", "-s", "0", "-e", "signal=none", "-o", "{dir}/trace"];

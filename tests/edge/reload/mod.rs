@@ -44,7 +44,10 @@ fn a_pipeline_that_loses_its_authentication_is_warned_of() {
     assert_eq!(edge.steer("POST", "/admin/reload").send().status, 200);
     assert_eq!(edge.get("/api/x").send().status, 200);
     let warned = || {
-        edge.log().contains(" WARN  harmony::gateway::live::apply: pipeline api no longer authenticates: it is open to everyone")
+        edge.log().contains(
+            " WARN  harmony::gateway::live::apply: pipeline api no longer \
+             authenticates: it is open to everyone",
+        )
     };
     assert!(crate::support::poll::becomes_true(Duration::from_secs(10), warned), "{}", edge.log());
 }

@@ -32,7 +32,8 @@ async fn authorizing_sends_what_the_cloud_wants() {
         );
         assert_eq!(request.head.matches(&user_token).count(), 1, "the token is in no other field");
     }
-    let expected = json!({ "token": user_token, "gateway_code": "g-1", "machine_public_key": "key", "metadata": ["a=b"] });
+    let expected = json!({ "token": user_token, "gateway_code": "g-1",
+        "machine_public_key": "key", "metadata": ["a=b"] });
     assert_eq!(
         (&requests[1].body, requests[1].content_type.as_deref()),
         (&expected, Some("application/json"))
@@ -144,7 +145,11 @@ async fn resources_are_made_read_changed_and_deleted() {
     client.delete_service(token, &service.id).await.unwrap();
     for collection in ["endpoints", "backends", "pipelines"] {
         for id in 1..=3 {
-            cloud.add(collection, json!({ "id": id, "code": format!("{collection}{id}"), "name": "N", "gateway_id": 9 }));
+            cloud.add(
+                collection,
+                json!({ "id": id, "code": format!("{collection}{id}"),
+                "name": "N", "gateway_id": 9 }),
+            );
         }
     }
     cloud.page_size(2);

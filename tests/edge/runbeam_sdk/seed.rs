@@ -153,7 +153,10 @@ async fn instance_isolation(token: runbeam_sdk::MachineToken) -> Outcome {
 #[tokio::test]
 async fn the_programs_about_resources_run() {
     let cloud = Cloud::start();
-    let resource = |id: &str, kind: &str| json!({ "id": id, "code": id, "name": "N", "type": kind, "gateway_id": "gateway-123", "enabled": true });
+    let resource = |id: &str, kind: &str| {
+        json!({ "id": id, "code": id, "name": "N", "type": kind,
+        "gateway_id": "gateway-123", "enabled": true })
+    };
     cloud.add("gateways", resource("gateway-123", "gateway"));
     cloud.add("services", resource("service-456", "http"));
     for token in ["your_token_here", "1|abc123def456"] {

@@ -360,8 +360,7 @@ fn the_keys_of_the_process_outlive_a_runtime() {
     // Without options only the default issuer is trusted: see `seed` for the variable.
     if std::env::var_os("RUNBEAM_API_URL").is_none() {
         let error = run().block_on(validate_jwt_token(&token, 24)).unwrap_err();
-        assert!(
-            matches!(problem(error), JwtError::UntrustedIssuer { trusted, .. } if trusted == ["https://api.runbeam.cloud"])
-        );
+        assert!(matches!(problem(error), JwtError::UntrustedIssuer { trusted,
+                .. } if trusted == ["https://api.runbeam.cloud"]));
     }
 }

@@ -311,7 +311,8 @@ impl Shared {
             Some(Fault::Redirect(status, to)) => (status, vec![("Location", to)], Vec::new()),
         };
         let mut head = format!(
-            "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n",
+            "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+             Connection: close\r\n",
             body.len()
         );
         for (name, value) in fields {

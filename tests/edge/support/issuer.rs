@@ -161,7 +161,8 @@ impl State {
             }
         };
         let mut head = format!(
-            "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n",
+            "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+             Connection: close\r\n",
             body.len()
         );
         for (name, value) in fields {
@@ -172,7 +173,10 @@ impl State {
     }
 
     fn serve_without_end(&self, wire: &mut Wire) -> std::io::Result<()> {
-        wire.write(b"HTTP/1.1 200 X\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{\"keys\": [")?;
+        wire.write(
+            b"HTTP/1.1 200 X\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n\
+              {\"keys\": [",
+        )?;
         let piece = [b' '; 64 * 1024];
         for _ in 0..ENDLESS / piece.len() {
             wire.write(&piece)?;

@@ -47,7 +47,8 @@ impl RsaKey {
 
     /// The public key as a JWK, to be changed by whoever needs a strange one.
     pub fn jwk(&self, kid: &str) -> Value {
-        json!({ "kty": "RSA", "use": "sig", "alg": "RS256", "kid": kid, "n": base64url(self.modulus()), "e": "AQAB" })
+        json!({ "kty": "RSA", "use": "sig", "alg": "RS256", "kid": kid,
+            "n": base64url(self.modulus()), "e": "AQAB" })
     }
 
     pub fn public_der(&self) -> Vec<u8> {

@@ -114,10 +114,12 @@ impl Settings {
         if let Some(backend) = &self.backend {
             let middleware = if self.step.is_some() { "[\"jwt\"]" } else { "[]" };
             text += &format!(
-                "\n[pipelines.api]\nnetworks = [\"public\"]\nendpoints = [\"api\"]\nbackends = [\"app\"]\nmiddleware = {middleware}\n"
+                "\n[pipelines.api]\nnetworks = [\"public\"]\nendpoints = [\"api\"]\n\
+                 backends = [\"app\"]\nmiddleware = {middleware}\n"
             );
             text += &format!(
-                "\n[endpoints.api]\nservice = \"http\"\n[endpoints.api.options]\npath_prefix = \"/api\"\n{}\n",
+                "\n[endpoints.api]\nservice = \"http\"\n[endpoints.api.options]\n\
+                 path_prefix = \"/api\"\n{}\n",
                 self.endpoint.join("\n")
             );
             text += &format!(
@@ -215,7 +217,8 @@ impl Route {
         let Self { name, networks, steps, pipeline, endpoint, backend } = self;
         // A list of strings reads the same in Rust and in TOML.
         format!(
-            "[pipelines.{name}]\nnetworks = {networks:?}\nendpoints = [\"{name}\"]\nmiddleware = {steps:?}\nbackends = [\"{name}\"]\n{}\n\
+            "[pipelines.{name}]\nnetworks = {networks:?}\nendpoints = [\"{name}\"]\n\
+             middleware = {steps:?}\nbackends = [\"{name}\"]\n{}\n\
              [endpoints.{name}]\nservice = \"http\"\n[endpoints.{name}.options]\n{}\n\
              [backends.{name}]\nservice = \"http\"\n[backends.{name}.options]\n{}\n",
             pipeline.join("\n"),

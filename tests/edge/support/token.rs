@@ -32,7 +32,8 @@ impl Token {
         Self {
             header: Segment::members(json!({ "alg": algorithm, "typ": "JWT" })),
             claims: Segment::members(
-                json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "iat": now, "nbf": now - 5, "exp": now + 600 }),
+                json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "iat": now,
+                    "nbf": now - 5, "exp": now + 600 }),
             ),
             signer,
         }

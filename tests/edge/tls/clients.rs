@@ -91,7 +91,8 @@ fn no_header_stands_for_a_certificate() {
 #[test]
 fn lists_and_other_names() {
     let clients = Authority::new("clients");
-    let tables = "[middleware.m]\ntype = \"mutual-tls\"\nconfig = { subject_from = \"uri\", subjects = [\"spiffe://x/billing\", \"spiffe://x/audit\"] }\n";
+    let tables = "[middleware.m]\ntype = \"mutual-tls\"\nconfig = { subject_from = \"uri\", \
+                  subjects = [\"spiffe://x/billing\", \"spiffe://x/audit\"] }\n";
     let listening = asking(&clients, "[\"m\"]", tables);
     let get = |pair| {
         Offer::with_certificate(&listening.authority, &pair)
@@ -114,8 +115,10 @@ fn lists_and_other_names() {
 #[test]
 fn in_a_group_with_a_key() {
     let clients = Authority::new("clients");
-    let tables = "[middleware.m]\ntype = \"mutual-tls\"\noptional = true\n[middleware.k]\ntype = \"api-key\"\n\
-                  keys = [{ id = \"k1\", hash = \"sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae\" }]\n";
+    let tables = "[middleware.m]\ntype = \"mutual-tls\"\noptional = true\n[middleware.k]\n\
+                  type = \"api-key\"\n\
+                  keys = [{ id = \"k1\", hash = \
+                  \"sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae\" }]\n";
     let listening = asking(&clients, "[\"m\", \"k\"]", tables);
     let mut nobody = listening.offer().shake(listening.port(), "localhost");
     let refused = nobody.get("/s").expect("an answer");
@@ -152,8 +155,10 @@ fn the_management_api_behind_certificates() {
     let pair = authority.server(&["localhost"]);
     let (public, management) = (Port::claim(), Port::claim());
     let text = format!(
-        "[proxy]\nid = \"edge-1\"\n[network.public.http]\nbind_address = \"127.0.0.1\"\nbind_port = {public}\n\
-         [network.management.http]\nbind_address = \"0.0.0.0\"\nbind_port = {management}\ncert_path = \"cert.pem\"\nkey_path = \"key.pem\"\n\
+        "[proxy]\nid = \"edge-1\"\n[network.public.http]\nbind_address = \"127.0.0.1\"\n\
+         bind_port = {public}\n\
+         [network.management.http]\nbind_address = \"0.0.0.0\"\nbind_port = {management}\n\
+         cert_path = \"cert.pem\"\nkey_path = \"key.pem\"\n\
          client_ca_path = \"clients.pem\"\n[management]\nenabled = true\nnetwork = \"management\"\n"
     );
     let number = management.number();

@@ -61,7 +61,8 @@ fn the_name_chooses_the_certificate() {
         builder.authority().server(&["second.example"]),
         builder.authority().server(&["*.wild.example"]),
     );
-    let certificates = "certificates = [{ cert_path = \"second.pem\", key_path = \"second.key\" }, { cert_path = \"wild.pem\", key_path = \"wild.key\" }]";
+    let certificates = "certificates = [{ cert_path = \"second.pem\", key_path = \"second.key\" \
+                        }, { cert_path = \"wild.pem\", key_path = \"wild.key\" }]";
     let listening = builder
         .network(certificates)
         .file("second.pem", &second.certificate)
@@ -125,7 +126,8 @@ fn keys_in_every_form() {
             "2",
         ];
         let certificate = openssl(&arguments).expect("a certificate");
-        let text = "[proxy]\nid = \"x\"\n[network.public.http]\nbind_port = 1\ncert_path = \"c.pem\"\nkey_path = \"k.pem\"\n";
+        let text = "[proxy]\nid = \"x\"\n[network.public.http]\nbind_port = 1\n\
+                    cert_path = \"c.pem\"\nkey_path = \"k.pem\"\n";
         let ran = crate::support::Program::check(text)
             .file("c.pem", &certificate)
             .file("k.pem", &key)

@@ -13,10 +13,13 @@ fn everything_goes_to_the_same_place_by_https_and_reaches_nothing() {
     let plain = Port::claim();
     let upstream = Upstream::start();
     let tables = format!(
-        "[network.plain.http]\nbind_address = \"127.0.0.1\"\nbind_port = {plain}\nforce_https = true\n\
-         [pipelines.p]\nnetworks = [\"plain\"]\nendpoints = [\"p\"]\nmiddleware = [\"k\"]\nbackends = [\"p\"]\n[endpoints.p]\nservice = \"http\"\n\
+        "[network.plain.http]\nbind_address = \"127.0.0.1\"\nbind_port = {plain}\n\
+         force_https = true\n\
+         [pipelines.p]\nnetworks = [\"plain\"]\nendpoints = [\"p\"]\nmiddleware = [\"k\"]\n\
+         backends = [\"p\"]\n[endpoints.p]\nservice = \"http\"\n\
          [backends.p]\nservice = \"http\"\nbase_url = \"http://127.0.0.1:{}\"\n\
-         [middleware.k]\ntype = \"api-key\"\nkeys = [\"sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae\"]\n",
+         [middleware.k]\ntype = \"api-key\"\nkeys = \
+         [\"sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae\"]\n",
         upstream.port()
     );
     let listening = Listening::with().and(&tables).start();

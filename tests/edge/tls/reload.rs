@@ -131,8 +131,10 @@ fn where_every_listener_speaks_tls_a_process_answers_itself_and_hands_over() {
     let authority = Authority::new("servers");
     let pair = authority.server(&["localhost"]);
     let text = format!(
-        "[proxy]\nid = \"edge-1\"\n[network.public.http]\nbind_address = \"127.0.0.1\"\nbind_port = {public}\n\
-         cert_path = \"cert.pem\"\nkey_path = \"key.pem\"\n[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\n\
+        "[proxy]\nid = \"edge-1\"\n[network.public.http]\nbind_address = \"127.0.0.1\"\n\
+         bind_port = {public}\n\
+         cert_path = \"cert.pem\"\nkey_path = \"key.pem\"\n[pipelines.p]\n\
+         networks = [\"public\"]\nendpoints = [\"e\"]\n\
          [endpoints.e]\nservice = \"echo\"\noptions = {{ path_prefix = \"/s\" }}\n"
     );
     let number = public.number();

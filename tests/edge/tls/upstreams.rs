@@ -133,9 +133,11 @@ fn backends_that_trust_others_share_no_connection() {
     let (authority, other) = (Authority::new("upstreams"), Authority::new("others"));
     let upstream = SecureUpstream::start(&authority.server(&["localhost"]));
     let strict = format!(
-        "[pipelines.strict]\nnetworks = [\"public\"]\nendpoints = [\"strict\"]\nmiddleware = []\nbackends = [\"strict\"]\n[endpoints.strict]\nservice = \"http\"\n\
+        "[pipelines.strict]\nnetworks = [\"public\"]\nendpoints = [\"strict\"]\nmiddleware = []\n\
+         backends = [\"strict\"]\n[endpoints.strict]\nservice = \"http\"\n\
          options = {{ path_prefix = \"/strict\" }}\n[backends.strict]\nservice = \"http\"\n\
-         connection = {{ host = \"localhost\", port = {}, protocol = \"https\", ca_cert_path = \"other.pem\" }}\n",
+         connection = {{ host = \"localhost\", port = {}, protocol = \"https\", ca_cert_path = \
+         \"other.pem\" }}\n",
         upstream.port()
     );
     let text = leading_text(&upstream) + &strict;
@@ -171,8 +173,10 @@ fn a_plain_upstream_behind_https_says_so() {
 
 #[test]
 fn a_machine_without_authorities() {
-    let text = "[proxy]\nid = \"x\"\n[network.public.http]\nbind_port = 1\n[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nmiddleware = []\nbackends = [\"b\"]\n\
-                [endpoints.e]\nservice = \"http\"\n[backends.b]\nservice = \"http\"\nbase_url = \"https://h.example\"\n";
+    let text = "[proxy]\nid = \"x\"\n[network.public.http]\nbind_port = 1\n[pipelines.p]\n\
+                networks = [\"public\"]\nendpoints = [\"e\"]\nmiddleware = []\nbackends = [\"b\"]\n\
+                [endpoints.e]\nservice = \"http\"\n[backends.b]\nservice = \"http\"\n\
+                base_url = \"https://h.example\"\n";
     let check = |text: &str| {
         Program::check(text)
             .file("empty.pem", "")

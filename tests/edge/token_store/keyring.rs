@@ -112,7 +112,8 @@ fn a_process_outlives_a_restart_of_the_keyring() {
     let Some(desktop) = Desktop::new() else {
         return;
     };
-    let start = "printf pw | gnome-keyring-daemon --unlock --foreground --components=secrets >/dev/null 2>&1 & echo $! > $HOME/keyring.pid\n";
+    let start = "printf pw | gnome-keyring-daemon --unlock --foreground --components=secrets \
+                 >/dev/null 2>&1 & echo $! > $HOME/keyring.pid\n";
     let wait = "n=0; until is_ready || [ $n -ge 300 ]; do n=$((n+1)); sleep 0.1; done\n";
     let gone = "n=0; while is_owned && [ $n -lt 300 ]; do n=$((n+1)); sleep 0.1; done\n";
     let restart = desktop.home.path().join("restart.sh");
@@ -148,7 +149,8 @@ fn a_locked_keyring_asks_nobody() {
         return;
     };
     said(&desktop.session(&format!("{UNLOCKED}{}", act("save one"))));
-    let locked = "gnome-keyring-daemon --start --foreground --components=secrets >/dev/null 2>&1 &\n n=0; until is_ready || [ $n -ge 300 ]; do n=$((n+1)); sleep 0.1; done\n";
+    let locked = "gnome-keyring-daemon --start --foreground --components=secrets >/dev/null 2>&1 \
+                  &\n n=0; until is_ready || [ $n -ge 300 ]; do n=$((n+1)); sleep 0.1; done\n";
     let saved = said(&desktop.session(&format!("{locked}{}", act("save two"))));
     assert!(saved.outcome.starts_with("saved, encrypted file"), "{saved:?}");
     assert!(saved.milliseconds < PATIENCE_MS && saved.log.contains("it is locked"), "{saved:?}");

@@ -180,7 +180,8 @@ fn two_key_sets_that_look_the_same_do_not_spoil_the_scrape() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let second = Route::to("second", &upstream).prefix("/second").steps(&["second"]).text();
     let step = format!(
-        "[middleware.second]\ntype = \"jwt-auth\"\n[middleware.second.config]\njwks_url = \"{}?tenant=2\"\nissuer = \"i\"\naudience = \"a\"\n",
+        "[middleware.second]\ntype = \"jwt-auth\"\n[middleware.second.config]\n\
+         jwks_url = \"{}?tenant=2\"\nissuer = \"i\"\naudience = \"a\"\n",
         issuer.url()
     );
     let edge =

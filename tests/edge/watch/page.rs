@@ -109,7 +109,9 @@ fn it_shows_what_goes_on_and_what_is_wrong() {
     }
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let foul = r#"<script>document.title = "taken"</script><img src=x onerror="document.title = 'taken'">"#;
-    let open = "[pipelines.open-door]\nnetworks = [\"public\"]\nendpoints = [\"door\"]\n[endpoints.door]\nservice = \"echo\"\n[endpoints.door.options]\npath_prefix = \"/door\"\n";
+    let open = "[pipelines.open-door]\nnetworks = [\"public\"]\nendpoints = [\"door\"]\n\
+                [endpoints.door]\nservice = \"echo\"\n[endpoints.door.options]\n\
+                path_prefix = \"/door\"\n";
     let text = Settings::with_jwt(&issuer, &upstream).and(open).text().replacen(
         "[pipelines.api]",
         &format!("[pipelines.api]\ndescription = '''{foul}'''"),
@@ -163,7 +165,8 @@ fn it_shows_each_upstream_and_which_of_them_is_down() {
     let (good, dead) = (Upstream::start(), crate::support::ports::Port::claim());
     let urls = [good.port(), dead.number()].map(|port| format!("http://127.0.0.1:{port}"));
     let tables = format!(
-        "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nmiddleware = []\nbackends = [\"app\"]\n[endpoints.e]\nservice = \"http\"\n\
+        "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nmiddleware = []\n\
+         backends = [\"app\"]\n[endpoints.e]\nservice = \"http\"\n\
          [backends.app]\nservice = \"http\"\nupstreams = {urls:?}\neject_secs = 600\n"
     );
     let edge = Edge::configured(Settings::bare().and(&tables)).start();

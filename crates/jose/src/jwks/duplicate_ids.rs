@@ -1,8 +1,8 @@
 //! Keys of one set that have the same `kid`: RFC 7517 section 4.5 lets keys that differ in `kty`
 //! share one, and issuers share it among more than that.
 //!
-//! Entries of the same key become one. A `kid` then stands for one key per algorithm; where it would
-//! stand for two, it stands for neither, since which of them is meant is not ours to guess.
+//! Entries of the same key become one. A `kid` then stands for one key per algorithm; where it
+//! would stand for two, it stands for neither, since which of them is meant is not ours to guess.
 
 use std::fmt;
 use std::sync::Arc;

@@ -2,9 +2,10 @@
 //! through an outage of their issuer.
 //!
 //! [`KeySets`] holds one [`set::KeySet`] per URL and refreshes them in the background. Whoever
-//! verifies tokens holds [`FetchedKeys`], which looks a key up without waiting, unless the key is unknown or nothing was
-//! ever fetched. [`fetcher`] speaks HTTP, [`parse`] decides which keys are used, [`duplicate_ids`] which
-//! of those that share an id, and [`store`] keeps the last good sets on the disk.
+//! verifies tokens holds [`FetchedKeys`], which looks a key up without waiting, unless the key is
+//! unknown or nothing was ever fetched. [`fetcher`] speaks HTTP, [`parse`] decides which keys are
+//! used, [`duplicate_ids`] which of those that share an id, and [`store`] keeps the last good sets
+//! on the disk.
 
 mod duplicate_ids;
 mod fetcher;

@@ -84,7 +84,8 @@ impl Store {
         let failed_before = self.failing.swap(result.is_err(), Ordering::Relaxed);
         match result {
             Err(error) if !failed_before => log::warn!(
-                "cannot keep key sets in {}: {error}; a start without their issuer will have no keys",
+                "cannot keep key sets in {}: {error}; a start without their issuer will have no \
+                 keys",
                 self.dir().display()
             ),
             Ok(()) if failed_before => {

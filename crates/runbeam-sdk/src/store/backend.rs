@@ -88,7 +88,8 @@ impl fmt::Debug for MemoryStorage {
 }
 
 /// Files in a directory, each encrypted with age: `auth.json` for the machine token, else
-/// `{name}.token.json`, and `encryption.key` beside them unless keys are given. Directory and files are for the user of this process alone.
+/// `{name}.token.json`, and `encryption.key` beside them unless keys are given. Directory and files
+/// are for the user of this process alone.
 #[derive(Debug)]
 pub struct EncryptedFileStorage {
     directory: PathBuf,

@@ -1,5 +1,5 @@
-//! The encrypted file: `auth.json` (or that of another token) in age's format and, where no variable
-//! holds the key, `encryption.key` beside it.
+//! The encrypted file: `auth.json` (or that of another token) in age's format and, where no
+//! variable holds the key, `encryption.key` beside it.
 //!
 //! Everything here blocks, for as long as a disk takes. Writers take turns by a lock on the
 //! directory, so that two of them that come first do not make two keys.

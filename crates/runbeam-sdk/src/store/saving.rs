@@ -124,8 +124,8 @@ impl TokenStore {
         Ok(Location::File)
     }
 
-    /// A token in another store must not come back. If it cannot be removed, [`token::prefer_keyring`]
-    /// still decides.
+    /// A token in another store must not come back. If it cannot be removed,
+    /// [`token::prefer_keyring`] still decides.
     async fn clear_other_stores(&self, stored: Location) {
         if stored == Location::Memory {
             return;

@@ -229,7 +229,9 @@ async fn attacks_are_refused_alike() {
         format!("{header}%2E{payload}%2E{signature}"),
         stray_bits(&token),
         json!({ "protected": header, "payload": payload, "signature": signature }).to_string(),
-        json!({ "payload": payload, "signatures": [{ "protected": header, "signature": signature }] }).to_string(),
+        json!({ "payload": payload, "signatures": [{ "protected": header,
+            "signature": signature }] })
+        .to_string(),
     ] {
         add(token, Reason::Malformed);
     }

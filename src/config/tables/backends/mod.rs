@@ -235,7 +235,11 @@ fn send_upstream_host(entry: &Entry<'_>) -> Option<bool> {
         "client" => Some(false),
         _ => {
             let kind = ErrorKind::Other("must be \"client\" or \"upstream\"".to_owned());
-            entry.error_help(kind, "it says whose Host header is sent; the upstream's address is base_url or connection.host");
+            entry.error_help(
+                kind,
+                "it says whose Host header is sent; the upstream's address is \
+                 base_url or connection.host",
+            );
             None
         }
     }

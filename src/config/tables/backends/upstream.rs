@@ -193,12 +193,14 @@ pub(crate) fn check_tls(reader: &Reader<'_>, upstreams: &[UpstreamUrl], has_ca: 
     if has_ca && verified.peek().is_none() {
         reader.error(
             "ca_cert_path is for https, and the address is http",
-            "write base_url = \"https://...\" or connection.protocol = \"https\", or remove ca_cert_path",
+            "write base_url = \"https://...\" or connection.protocol = \"https\", or remove \
+             ca_cert_path",
         );
     }
     if verified.any(|upstream| has_underscore_first(&upstream.host)) {
         reader.error(
-            "a certificate cannot be verified for a host whose name has an underscore before the first dot",
+            "a certificate cannot be verified for a host whose name has an underscore before the \
+             first dot",
             "use a name without",
         );
     }

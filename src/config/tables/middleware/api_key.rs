@@ -34,12 +34,14 @@ pub(crate) fn read(reader: &Reader<'_>) -> Option<ApiKey> {
         (None, true) => {
             reader.missing(
                 "pepper",
-                "an hmac-sha256 key needs the secret that it was made with: pepper = \"${API_KEY_PEPPER}\"",
+                "an hmac-sha256 key needs the secret that it was made with: pepper = \
+                 \"${API_KEY_PEPPER}\"",
             );
             return None;
         }
         (Some((_, entry)), false) => entry.warning(
-            "no key was made with the pepper: it has no effect on sha256 keys; make keys with `harmony-edge hash-key --pepper-env NAME`",
+            "no key was made with the pepper: it has no effect on sha256 keys; make keys with \
+             `harmony-edge hash-key --pepper-env NAME`",
         ),
         _ => {}
     }
@@ -85,7 +87,10 @@ fn place(reader: &Reader<'_>) -> Option<CredentialLocation> {
                 );
                 return None;
             }
-            entry.warning("a key in the query ends up in histories, and in the logs of whoever the request passes; put it in a header");
+            entry.warning(
+                "a key in the query ends up in histories, and in the logs of whoever \
+                 the request passes; put it in a header",
+            );
             Some(CredentialLocation::Query(name.to_string()))
         }
         _ => {
@@ -147,7 +152,8 @@ fn from_text(item: &Entry<'_>, index: usize) -> Option<KeyDigest> {
     if digest.is_none() {
         item.error_help(
             format!(
-                "key {} is not a digest: 64 hexadecimal digits, with or without sha256:, or hmac-sha256: and 64 of them",
+                "key {} is not a digest: 64 hexadecimal digits, with or without sha256:, or \
+                 hmac-sha256: and 64 of them",
                 index + 1
             ),
             HELP,
@@ -168,7 +174,8 @@ fn from_table(item: &Entry<'_>) -> Option<ApiKeyEntry> {
         let digest = digest(&entry.text()?);
         if digest.is_none() {
             entry.error_help(
-                "is not a digest: 64 hexadecimal digits, with or without sha256:, or hmac-sha256: and 64 of them",
+                "is not a digest: 64 hexadecimal digits, with or without sha256:, or hmac-sha256: \
+                 and 64 of them",
                 HELP,
             );
         }
@@ -234,7 +241,8 @@ fn moment(entry: &Entry<'_>) -> Option<i64> {
     match seconds {
         None => entry.error_help(
             "is not a moment",
-            "write it like \"2030-12-31T23:59:59Z\", with its offset from UTC, or in seconds since 1970",
+            "write it like \"2030-12-31T23:59:59Z\", with its offset from UTC, or in seconds \
+             since 1970",
         ),
         Some(seconds) if seconds <= jiff::Timestamp::now().as_second() => {
             entry.warning("has passed: the key is refused");

@@ -41,7 +41,8 @@ pub(crate) fn read(reader: &Reader<'_>) -> Option<Basic> {
     if alone.is_none() && list.is_none() && htpasswd.is_none() {
         reader.error(
             "has no users",
-            "add username and password_hash, or users = [{ username, password_hash }], or htpasswd_path",
+            "add username and password_hash, or users = [{ username, password_hash }], or \
+             htpasswd_path",
         );
     }
     let none = alone.is_none() && list.is_none();
@@ -126,7 +127,10 @@ fn user(reader: &Reader<'_>) -> Option<BasicUser> {
         }
         (Some(hash), None) => password_hash(&hash),
         (None, Some(plain)) => {
-            plain.warning("the password stands here as it is; put password_hash in its place, made with `harmony-edge hash-password`");
+            plain.warning(
+                "the password stands here as it is; put password_hash in its place, \
+                 made with `harmony-edge hash-password`",
+            );
             Some(plain.text()?.to_string()).and_then(|text| {
                 plain_password(&text)
                     .map_err(|error| plain.error(error))
@@ -163,7 +167,8 @@ fn password_hash(entry: &Entry<'_>) -> Option<StoredPassword> {
     if entry.owner() == Owner::Cloud && cost > MAX_COST_OF_THE_CLOUD {
         entry.error_help(
             format!(
-                "has bcrypt cost {cost}, and the cloud's are at most {MAX_COST_OF_THE_CLOUD}: checking one password would keep a core busy for seconds"
+                "has bcrypt cost {cost}, and the cloud's are at most {MAX_COST_OF_THE_CLOUD}: \
+                 checking one password would keep a core busy for seconds"
             ),
             HASH_HELP,
         );
@@ -179,7 +184,8 @@ fn password_hash(entry: &Entry<'_>) -> Option<StoredPassword> {
 fn of_cost(cost: u32) -> Option<&'static str> {
     match cost {
         ..10 => Some(
-            "is low: whoever gets hold of the hash can try many passwords; make a new one with `harmony-edge hash-password`",
+            "is low: whoever gets hold of the hash can try many passwords; make a new one with \
+             `harmony-edge hash-password`",
         ),
         10..=14 => None,
         _ => Some("is high: checking one password takes seconds, and the queue for it is short"),

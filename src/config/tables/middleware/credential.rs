@@ -68,8 +68,12 @@ pub(crate) fn header(entry: &Entry<'_>) -> Option<HeaderName> {
     let spelt = claims::spelling(name.as_str());
     if spelt.starts_with("x-auth-") || claims::RESERVED.contains(&spelt.as_str()) {
         entry.error_help(
-            format!("header {} cannot carry a credential of its own", text.shown()),
-            "choose another, like \"X-API-Key\"; Authorization is for jwt-auth and basic-auth, and no client may set X-Auth-*",
+            format!(
+                "header {} cannot carry a credential of its own",
+                text.shown()
+            ),
+            "choose another, like \"X-API-Key\"; Authorization is for jwt-auth and basic-auth, \
+             and no client may set X-Auth-*",
         );
         return None;
     }

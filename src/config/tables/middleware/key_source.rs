@@ -158,7 +158,11 @@ fn jwks_url(entry: &Entry<'_>, allow_http: bool) -> Option<String> {
     };
     if !url.tls && !url.is_loopback() {
         if !allow_http {
-            entry.error_help("must be https", "whoever can change the key set on its way can make tokens; jwks_allow_http = true takes that risk");
+            entry.error_help(
+                "must be https",
+                "whoever can change the key set on its way can make \
+                 tokens; jwks_allow_http = true takes that risk",
+            );
             return None;
         }
         entry.warning(

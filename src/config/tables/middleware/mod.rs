@@ -67,7 +67,8 @@ impl<'a> Steps<'a> {
 
     /// Warns of steps that no pipeline uses.
     pub(crate) fn warn_unused(&self, root: &Reader<'_>) {
-        const UNUSED: &str = "no pipeline uses this step: list it in `middleware` of the pipelines that it is for, or remove it";
+        const UNUSED: &str = "no pipeline uses this step: list it in `middleware` of the \
+                              pipelines that it is for, or remove it";
         let unused = self.named.unused();
         open::warn_unused(root, "middleware", &unused, UNUSED);
         let Some((_, origin)) = self.chain.as_ref().filter(|_| !self.chain_used.get()) else {

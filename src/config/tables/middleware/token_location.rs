@@ -51,7 +51,11 @@ fn header(entry: &Entry<'_>, filled: &[(String, HeaderName)]) -> Option<HeaderNa
                 .any(|(_, other)| spelling(other.as_str()) == spelt) =>
         {
             entry.error_help(
-                format!("header {} is taken from what clients send, since it tells the upstream who they are", text.shown()),
+                format!(
+                    "header {} is taken from what clients send, since it tells the upstream \
+                     who they are",
+                    text.shown()
+                ),
                 "choose a name of your own, like \"X-Access-Token\"",
             );
         }

@@ -30,7 +30,11 @@ pub(crate) fn check(steps: &[Step], origin: &Entry<'_>) {
                 "step {:?} is the last of its group and has fallback_on = \"failed\"",
                 step.name
             );
-            origin.error_help(sentence, "there is nothing to fall back on: remove it, or put another authentication step after it");
+            origin.error_help(
+                sentence,
+                "there is nothing to fall back on: remove it, or put \
+                 another authentication step after it",
+            );
         }
     }
     if last_authenticating.is_some() && !checked {

@@ -31,7 +31,8 @@ pub(crate) fn check<'n>(
         .collect();
     if !steps.is_empty() {
         origin.warning(&format!(
-            "step {} takes a password or a key over network {}, which is not encrypted: whoever listens there has it",
+            "step {} takes a password or a key over network {}, which is not encrypted: whoever \
+             listens there has it",
             steps.join(", "),
             exposed.join(", ")
         ));

@@ -132,7 +132,8 @@ fn backends(reader: &Reader<'_>, required: bool, parts: &Parts<'_, '_>) -> Vec<B
                     "backends {:?} and {:?} differ in `balance`",
                     before.name, backend.name
                 ),
-                "their upstreams share the load together: give both the same balance and consistent_by",
+                "their upstreams share the load together: give both the same balance and \
+                 consistent_by",
             );
         }
         backends.push(backend.clone());

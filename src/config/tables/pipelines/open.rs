@@ -30,7 +30,8 @@ impl Pipeline {
 pub(crate) fn report_unsaid(reader: &Reader<'_>, key: &'static str, steps: &Steps<'_>) {
     let example = example(&steps.named);
     let mut help = format!(
-        "list the steps that a request has to pass, like {key} = [{example:?}], or write {key} = [] to let anyone pass"
+        "list the steps that a request has to pass, like {key} = [{example:?}], or write {key} = \
+         [] to let anyone pass"
     );
     if reader.place().cloud && steps.chain.is_some() {
         help += " (the main file's [[middleware]] does not reach what the cloud sends)";

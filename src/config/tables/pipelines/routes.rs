@@ -34,7 +34,8 @@ pub(crate) fn check(pipelines: &[(Pipeline, Entry<'_>)], owned: &Owned) {
                         .map(|host| format!(" of host {host:?}"))
                         .unwrap_or_default();
                     let sentence = format!(
-                        "endpoint {:?} claims {prefix:?}{host} on network {network:?}, and so does endpoint {:?} of pipeline {:?}",
+                        "endpoint {:?} claims {prefix:?}{host} on network {network:?}, and so \
+                         does endpoint {:?} of pipeline {:?}",
                         endpoint.name, other.endpoint.name, other.pipeline
                     );
                     entry.error_help(

@@ -75,7 +75,9 @@ fn without_the_right_or_the_upload_nothing_is_changed() {
 #[test]
 fn what_another_pipeline_uses_too_and_credentials_are_not_the_clouds() {
     let mut house = house();
-    house.local += "[pipelines.later]\nnetworks = [\"public\"]\nendpoints = [\"later\"]\nmiddleware = [\"hs\", \"pem\"]\nbackends = [\"b\"]\n[endpoints.later]\nservice = \"http\"\noptions = { path_prefix = \"/later\" }\n";
+    house.local += "[pipelines.later]\nnetworks = [\"public\"]\nendpoints = [\"later\"]\n\
+                    middleware = [\"hs\", \"pem\"]\nbackends = [\"b\"]\n[endpoints.later]\n\
+                    service = \"http\"\noptions = { path_prefix = \"/later\" }\n";
     for (table, from, to) in [
         ("middleware.hs", "audience = \"a\"", "audience = \"b\""),
         ("backends.b", "10.0.0.9", "10.0.0.66"),

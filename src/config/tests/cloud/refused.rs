@@ -120,7 +120,8 @@ fn what_it_may_not_hold() {
         ),
         (
             with(
-                "[targets.c]\nconnection.host = \"h\"\noptions = { authentication = \"authentications.out\" }",
+                "[targets.c]\nconnection.host = \"h\"\noptions = { authentication = \
+                 \"authentications.out\" }",
             ),
             "targets.c.options.authentication: is a credential of the local files",
         ),
@@ -216,8 +217,10 @@ fn what_it_may_not_hold() {
         // a hash that keeps a core busy for minutes
         (
             replaced(
-                "type = \"jwt-auth\"\nconfig = { jwks_url = \"https://c.example/jwks\", issuer = \"i\", audience = \"a\" }",
-                "type = \"basic-auth\"\nconfig = { username = \"u\", password_hash = \"$2b$15$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC\" }",
+                "type = \"jwt-auth\"\nconfig = { jwks_url = \"https://c.example/jwks\", issuer = \
+                 \"i\", audience = \"a\" }",
+                "type = \"basic-auth\"\nconfig = { username = \"u\", password_hash = \
+                 \"$2b$15$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC\" }",
             ),
             "has bcrypt cost 15, and the cloud's are at most 14",
         ),
@@ -232,11 +235,13 @@ fn what_it_may_not_hold() {
         ),
         (
             replaced("/c\"", "/p\""),
-            "endpoint \"c\" claims \"/p\" on network \"public\", and so does endpoint \"e\" of pipeline \"p\"",
+            "endpoint \"c\" claims \"/p\" on network \"public\", and so does endpoint \"e\" of \
+             pipeline \"p\"",
         ),
         (
             replaced("/c\"", "/p\", methods = [\"OPTIONS\"]"),
-            "endpoint \"c\" claims \"/p\" on network \"public\", and so does endpoint \"e\" of pipeline \"p\"",
+            "endpoint \"c\" claims \"/p\" on network \"public\", and so does endpoint \"e\" of \
+             pipeline \"p\"",
         ),
         (
             replaced("/c\"", "/p/x\""),
@@ -302,11 +307,13 @@ fn the_operator_narrows_what_its_backends_may_be() {
     house.refused(&CLOUD.replace("http://10.0.0.7:80", "http://10.0.1.7:80"));
     house.local = house.local.replace("\"10.0.0.0/24\", \"fd00::/8\"", "");
     house.refused(CLOUD);
-    // The local files are not narrowed, nor are their steps where a pipeline of the cloud's uses one.
+    // The local files are not narrowed, nor are their steps where a pipeline of the cloud's uses
+    // one.
     house.local = house
         .local
         .replace("backend_allow = []", "backend_allow = [\"10.0.0.7\"]")
-        + "[middleware.near]\ntype = \"jwt-auth\"\nconfig = { jwks_url = \"http://127.0.0.1:1/k\", issuer = \"i\", audience = \"a\" }\n";
+        + "[middleware.near]\ntype = \"jwt-auth\"\n\
+           config = { jwks_url = \"http://127.0.0.1:1/k\", issuer = \"i\", audience = \"a\" }\n";
     let text = CLOUD.replace("middleware = [\"c\"]", "middleware = [\"near\"]");
     assert_eq!(names(&house.with(&[("c1", true, &text)])), ["p", "c"]);
     assert_eq!(names(&house.with(&[])), ["p"]);

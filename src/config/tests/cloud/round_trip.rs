@@ -24,7 +24,8 @@ fn with(text: &str, table: &str, lines: &str) -> String {
 fn additions_that_mean_nothing() {
     let mut house = House::new();
     // Nothing uses these.
-    house.local += "[backends.spare]\nservice = \"http\"\nbase_url = \"http://10.0.0.8:80\"\n[rules.spare]\ntype = \"allow_all\"\n[policies.spare]\nrules = [\"spare\"]\n";
+    house.local += "[backends.spare]\nservice = \"http\"\nbase_url = \"http://10.0.0.8:80\"\n\
+                    [rules.spare]\ntype = \"allow_all\"\n[policies.spare]\nrules = [\"spare\"]\n";
     let text = uploaded(&house);
     let (local, _) = house
         .source()

@@ -250,7 +250,17 @@ fn what_is_no_change_is_refused() {
 fn a_change_must_not_cost_another_one() {
     let house = House::new();
     let live = house.start();
-    live.apply_change("1", whole(&(pipeline("a") + "[pipelines.b]\nnetworks = [\"public\"]\nendpoints = [\"b\"]\n[endpoints.b]\nservice = \"echo\"\noptions = { path_prefix = \"/b\" }\n"))).unwrap();
+    live.apply_change(
+        "1",
+        whole(
+            &(pipeline("a")
+                + "[pipelines.b]\nnetworks = [\"public\"]\n\
+                                                    endpoints = [\"b\"]\n[endpoints.b]\nservice = \
+                                                    \"echo\"\noptions = { path_prefi\
+                                                    x = \"/b\" }\n"),
+        ),
+    )
+    .unwrap();
     // It brings an endpoint that pipeline b uses, at a place that pipeline a has.
     let text =
         pipeline("c") + "[endpoints.b]\nservice = \"echo\"\noptions = { path_prefix = \"/a\" }\n";
@@ -425,7 +435,8 @@ fn the_clouds_claims_are_stripped_on_its_own_routes_alone() {
     house.write(&LOCAL.replace("issuer = \"i\"", claims));
     let live = house.start();
     let text = pipeline("a").replace("endpoints =", "middleware = [\"a\"]\nendpoints =")
-        + "[middleware.a]\ntype = \"jwt-auth\"\nconfig = { jwks_url = \"https://h/k\", issuer = \"i\", audience = \"a\", claims_to_headers = { a = \"X-Tenant\", b = \"Accept\" } }\n";
+        + "[middleware.a]\ntype = \"jwt-auth\"\nconfig = { jwks_url = \"https://h/k\", issuer = \
+           \"i\", audience = \"a\", claims_to_headers = { a = \"X-Tenant\", b = \"Accept\" } }\n";
     live.apply_change("1", one("a", &text)).unwrap();
     let gateway = live.gateway();
     let further = |index: usize| gateway.extra_claim_headers(&gateway.pipelines()[index]);

@@ -20,8 +20,8 @@ pub(crate) struct PooledConnection {
 }
 
 impl PooledConnection {
-    /// Takes it out of its rest; `false`: its time is over, or something has come from the upstream,
-    /// be it the end.
+    /// Takes it out of its rest; `false`: its time is over, or something has come from the
+    /// upstream, be it the end.
     pub(crate) fn wakes_quiet(&mut self) -> bool {
         self.lease.deadline.wake() && is_quiet(&mut self.stream)
     }

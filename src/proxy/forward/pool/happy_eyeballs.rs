@@ -37,8 +37,8 @@ pub(crate) enum Outcome<'a, E> {
     Slow,
 }
 
-/// Tries these addresses until one of them succeeds. `connect` begins an attempt at one; where others
-/// are under way (`beside`), it may refuse. `note` hears what came of each.
+/// Tries these addresses until one of them succeeds. `connect` begins an attempt at one; where
+/// others are under way (`beside`), it may refuse. `note` hears what came of each.
 pub(crate) async fn race<'a, T, E>(
     order: Vec<SocketAddr>,
     within: Duration,

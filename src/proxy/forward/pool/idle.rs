@@ -67,8 +67,8 @@ impl Idle {
         evicted.is_some()
     }
 
-    /// Closes those that the upstream has closed, that have waited for too long, or whose address is
-    /// none of the upstream's any more.
+    /// Closes those that the upstream has closed, that have waited for too long, or whose address
+    /// is none of the upstream's any more.
     pub(super) fn sweep(&self) {
         let mut over = Vec::new();
         let mut all = self.lock();

@@ -1,5 +1,5 @@
-//! How many connections to upstreams there may be at a time, in all and of one backend: each takes a
-//! descriptor, and without a bound one slow backend would take those of everything else.
+//! How many connections to upstreams there may be at a time, in all and of one backend: each takes
+//! a descriptor, and without a bound one slow backend would take those of everything else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -65,13 +65,15 @@ impl Limit {
     pub(super) fn log_reached(&self, full: LimitReached, upstream: &Upstream) {
         match full {
             LimitReached::Backend if upstream.connections.should_log() => log::warn!(
-                "backend {}: all of the {} connections to its upstreams that there may be are in use: \
+                "backend {}: all of the {} connections to its upstreams that there may be are in \
+                 use: \
                  requests that need another one get 503; its max_connections allows more",
                 upstream.backend,
                 self.most_of(upstream)
             ),
             LimitReached::All if self.open.should_log() => log::warn!(
-                "all of the {} connections to upstreams that there may be are in use: requests that \
+                "all of the {} connections to upstreams that there may be are in use: requests \
+                 that \
                  need another one get 503; max_upstream_connections in [proxy] allows more, and a \
                  higher limit of open files (LimitNOFILE=, ulimit -n)",
                 self.most()

@@ -1,5 +1,5 @@
-//! Addresses that connections could not be made to, of upstreams that have others: tried again in the
-//! background, so that no request pays for it.
+//! Addresses that connections could not be made to, of upstreams that have others: tried again in
+//! the background, so that no request pays for it.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -27,8 +27,8 @@ struct RecoveryProbe {
 }
 
 impl RecoveryProbes {
-    /// One more, which is tried until a connection to it can be made. One that waits already does so
-    /// once.
+    /// One more, which is tried until a connection to it can be made. One that waits already does
+    /// so once.
     pub(super) fn add(&self, upstream: &Arc<Upstream>, address: SocketAddr) {
         let addresses = Arc::downgrade(&upstream.addresses);
         let mut waiting = self.waiting();
@@ -75,8 +75,8 @@ impl RecoveryProbe {
             return false;
         }
         let Some(upstream) = self.upstream.upgrade() else {
-            // A reload has replaced it. Whether the address may be connected to is for its successor
-            // to say, whose requests find out how it stands.
+            // A reload has replaced it. Whether the address may be connected to is for its
+            // successor to say, whose requests find out how it stands.
             if let Some(addresses) = self.addresses.upgrade() {
                 addresses.forget_failure(self.address);
             }

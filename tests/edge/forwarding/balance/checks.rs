@@ -38,7 +38,9 @@ fn an_upstream_that_says_it_is_ill_gets_no_requests_until_it_is_well() {
     let (changing, steady) = (with_health(&health), with_health(&always));
     let edge = in_front_of(
         &[changing.port(), steady.port()],
-        "authentication = \"authentications.a\"\nhealth_check = { path = \"/healthz?deep\", interval_secs = 1, unhealthy_after = 2, healthy_after = 2 }",
+        "authentication = \"authentications.a\"\n\
+         health_check = { path = \"/healthz?deep\", interval_secs = 1, unhealthy_after = 2, \
+         healthy_after = 2 }",
     )
     .and("[authentications.a]\nmethod = \"bearer\"\ntoken = \"upstream-secret-1\"")
     .start();
@@ -90,7 +92,9 @@ fn a_check_says_who_it_asks_for_and_brings_its_credential_when_told_to() {
     let upstream = with_health(&Arc::new(AtomicU16::new(200)));
     let edge = in_front_of(
         &[upstream.port()],
-        "authentication = \"authentications.a\"\nhealth_check = { path = \"/healthz?deep\", interval_secs = 1, host = \"app.example\", send_credential = true }",
+        "authentication = \"authentications.a\"\n\
+         health_check = { path = \"/healthz?deep\", interval_secs = 1, host = \"app.example\", \
+         send_credential = true }",
     )
     .and("[authentications.a]\nmethod = \"bearer\"\ntoken = \"upstream-secret-2\"")
     .start();
@@ -106,7 +110,12 @@ fn a_check_says_who_it_asks_for_and_brings_its_credential_when_told_to() {
 fn a_connection_is_check_enough() {
     let (place, good) = (Port::claim(), Upstream::start());
     let port = place.number();
-    let edge = in_front_of(&[port, good.port()], "health_check = { type = \"tcp\", interval_secs = 1, unhealthy_after = 2, healthy_after = 1 }").start();
+    let edge = in_front_of(
+        &[port, good.port()],
+        "health_check = { type = \"tcp\", interval_secs = 1, unhealthy_after = 2, \
+         healthy_after = 1 }",
+    )
+    .start();
     await_state(&edge, port, "unhealthy");
     await_state(&edge, good.port(), "healthy");
     for _ in 0..6 {
@@ -190,7 +199,8 @@ fn a_check_over_tls_trusts_whom_requests_trust() {
     );
     let urls = [known.port(), unknown.port()].map(|port| format!("https://localhost:{port}"));
     let options = format!(
-        "upstreams = {urls:?}\nca_cert_path = \"ca.pem\"\nhealth_check = {{ interval_secs = 1, unhealthy_after = 1 }}"
+        "upstreams = {urls:?}\nca_cert_path = \"ca.pem\"\n\
+         health_check = {{ interval_secs = 1, unhealthy_after = 1 }}"
     );
     let edge = configured(&options).file("ca.pem", &authority.pem()).start();
     let told = || edge.manage("/admin/backends").send().json()["backends"][0]["upstreams"].clone();

@@ -225,7 +225,8 @@ fn several_backends_of_one_upstream_each_are_no_different() {
     let backend = |name: &str, port: u16| {
         format!("[backends.{name}]\nservice = \"http\"\nbase_url = \"http://127.0.0.1:{port}\"\n")
     };
-    let tables = "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nmiddleware = []\nbackends = [\"a\", \"b\"]\n[endpoints.e]\nservice = \"http\"\n";
+    let tables = "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nmiddleware = []\n\
+                  backends = [\"a\", \"b\"]\n[endpoints.e]\nservice = \"http\"\n";
     let settings = crate::support::Settings::bare()
         .and(tables)
         .and(&backend("a", dead.number()))

@@ -24,7 +24,8 @@ fn in_front_of(ports: &[u16], options: &str) -> EdgeBuilder {
 /// The same with options that name their upstreams themselves.
 fn configured(options: &str) -> EdgeBuilder {
     let tables = format!(
-        "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nmiddleware = []\nbackends = [\"app\"]\n[endpoints.e]\nservice = \"http\"\n\
+        "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nmiddleware = []\n\
+         backends = [\"app\"]\n[endpoints.e]\nservice = \"http\"\n\
          [backends.app]\nservice = \"http\"\n[backends.app.options]\n{options}\n"
     );
     Edge::configured(Settings::bare().and(&tables)).quiet()

@@ -38,9 +38,8 @@ type Answer = (u16, Value);
 
 impl Api {
     pub(super) fn new(url: String, jwk: Value, tokens: Vec<String>) -> Self {
-        let base_url = Some(
-            json!({ "base_url": format!("{url}/api"), "changes_path": "/", "full_url": format!("{url}/api") }),
-        );
+        let base_url = Some(json!({ "base_url": format!("{url}/api"), "changes_path": "/",
+                "full_url": format!("{url}/api") }));
         let collections =
             ["gateways", "services", "endpoints", "backends", "pipelines", "transforms"];
         Self {
@@ -92,9 +91,11 @@ impl Api {
             return (
                 200,
                 if path == "/cli/start-login" {
-                    json!({ "device_token": "dev1", "verification_url": verification, "expires_in_seconds": 60.0 })
+                    json!({ "device_token": "dev1", "verification_url": verification,
+                        "expires_in_seconds": 60.0 })
                 } else {
-                    json!({ "status": "authenticated", "token": token, "expires_in": 3600, "user": user })
+                    json!({ "status": "authenticated", "token": token, "expires_in": 3600,
+                        "user": user })
                 },
             );
         }
@@ -134,7 +135,8 @@ impl Api {
                         change.status = (*status).to_owned();
                         (
                             200,
-                            json!({ "success": true, "message": format!("Change marked as {status}") }),
+                            json!({ "success": true,
+                                "message": format!("Change marked as {status}") }),
                         )
                     }
                     None => not_found(),
@@ -251,10 +253,12 @@ impl Api {
         let data: Vec<&Value> = all.iter().skip((page - 1) * size).take(size).collect();
         let next = (page < last)
             .then(|| format!("http://cloud.internal.invalid/api{path}?page={}", page + 1));
-        let meta = json!({ "current_page": page, "last_page": last, "per_page": size, "total": all.len(), "path": format!("{}{path}", self.url) });
+        let meta = json!({ "current_page": page, "last_page": last, "per_page": size,
+            "total": all.len(), "path": format!("{}{path}", self.url) });
         (
             200,
-            json!({ "data": data, "links": { "first": null, "last": null, "prev": null, "next": next }, "meta": meta }),
+            json!({ "data": data, "links": { "first": null, "last": null, "prev": null,
+                "next": next }, "meta": meta }),
         )
     }
 }
@@ -263,7 +267,9 @@ impl Change {
     fn json(&self, age: usize, whole: bool) -> Value {
         let created_at =
             Timestamp::from_second(1_795_000_000 + i64::try_from(age).unwrap()).unwrap();
-        let mut json = json!({ "id": self.id, "status": self.status, "type": self.change_type, "gateway_id": GATEWAY_ID, "created_at": created_at.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()
+        let mut json = json!({ "id": self.id, "status": self.status, "type": self.change_type,
+            "gateway_id": GATEWAY_ID,
+            "created_at": created_at.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()
         });
         if whole {
             json["toml_config"] = self.toml.clone().into();
