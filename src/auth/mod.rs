@@ -6,13 +6,15 @@
 //! there: this room neither reads a request beyond its headers nor writes a response, and it knows
 //! nothing of the server that calls it.
 //!
-//! In reading order: `outcome` and `identity` are the vocabulary, `chain` joins steps into groups,
-//! `bearer` finds the token, and `jwt` verifies it with the keys and key sets of [`jose`]; `tokens`
-//! remembers those that verified; `basic` checks passwords, `api_key` keys, which `place` finds;
-//! `places` tells which of these the upstream may see; `mutual_tls` looks at the client's
-//! `certificate`. What outlives any one configuration is [`Shared`].
+//! In reading order: `outcome` and `identity` are the vocabulary; `chain` joins steps into groups,
+//! each step an `authenticator`, and `trace` is told what each of them makes of a request. `bearer`
+//! finds the token, `jwt` verifies it with the keys and key sets of [`jose`], and `tokens` remembers
+//! it; `basic` checks passwords, `api_key` keys, which `place` finds; `mutual_tls` looks at the
+//! client's `certificate`. `places` tells which credentials the upstream may see. What outlives any
+//! one configuration is [`Shared`].
 
 mod api_key;
+mod authenticator;
 mod basic;
 mod bearer;
 mod certificate;

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use super::outcome::Reason;
+
 /// Takes down what a request meets on its way through the steps of its pipeline; or nothing.
 #[derive(Debug, Default)]
 pub struct Trace(Option<Box<Recording>>);
@@ -66,6 +68,16 @@ impl Trace {
                 outcome: outcome(),
                 details: std::mem::take(&mut recording.details),
             });
+        }
+    }
+
+    /// A step has rejected a credential; the details say why.
+    pub(crate) fn rejected(&mut self, name: &Arc<str>, reason: Reason) {
+        if let Some(recording) = &mut self.0 {
+            let details = std::mem::take(&mut recording.details);
+            let why = details.iter().map(|detail| format!(": {detail}"));
+            let why: String = why.collect();
+            self.step(name, || format!("rejected: {}{why}", reason.as_str()));
         }
     }
 

@@ -16,6 +16,7 @@ use crate::listener::{self, UNREADABLE};
 use crate::policy::RateLimits;
 use crate::proxy::forward::upstream_request;
 use crate::proxy::request::context::Context;
+use crate::proxy::request::head;
 
 /// Enough for any head that is taken, and for any answer of ours.
 const STREAM: usize = 256 * 1024;
@@ -76,15 +77,25 @@ impl Edge {
         let (server, head) = match listener::first_head(server).await {
             Ok(begun) => begun,
             Err(malformed) => {
-                return Ok(Explanation::unread(malformed.status(), malformed.reason()));
+                let (status, reason) = (malformed.status(), malformed.reason());
+                return Ok(Explanation::unread(
+                    status,
+                    reason,
+                    vec![malformed.to_string()],
+                ));
             }
         };
         let mut session = Session::new_h1(Box::new(server));
         session.set_pipelined_prefix(head);
         match session.read_request().await {
             Ok(_) if session.req_header().method != Method::CONNECT => {}
-            Ok(_) => return Ok(Explanation::unread(405, UNREADABLE)),
-            Err(_) => return Ok(Explanation::unread(400, UNREADABLE)),
+            Ok(_) => return Ok(Explanation::unread(405, UNREADABLE, Vec::new())),
+            Err(_) => return Ok(Explanation::unread(400, UNREADABLE, Vec::new())),
+        }
+        // No body was described, but an echo reads as much as the head says there is.
+        if let Some(length) = head::body_length(&mut session) {
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            let _ = client.write_all(&vec![0; length.min(STREAM / 4)]).await;
         }
         let mut ctx = self.new_ctx();
         ctx.connection.local = Some(local);
@@ -132,7 +143,7 @@ impl Edge {
 
 impl Explanation {
     /// Of what the listener answers by itself.
-    fn unread(status: u16, reason: &'static str) -> Self {
+    fn unread(status: u16, reason: &'static str, causes: Vec<String>) -> Self {
         Self {
             path: None,
             route: None,
@@ -140,7 +151,7 @@ impl Explanation {
             end: End::Answered {
                 head: head_of(&listener::error_response(status)),
                 reason: Some(reason),
-                causes: Vec::new(),
+                causes,
             },
         }
     }

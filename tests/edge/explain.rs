@@ -228,7 +228,9 @@ impl<'a> Asked<'a> {
     fn answered(&self, edge: &Edge, upstream: &Upstream) -> Option<(u16, Vec<String>)> {
         upstream.clear();
         let fields: String = self.fields.iter().map(|field| format!("{field}\r\n")).collect();
-        let head = format!("{} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n", self.request);
+        let names_host = self.fields.iter().any(|field| field.starts_with("Host:"));
+        let host = if names_host { "" } else { "Host: localhost\r\n" };
+        let head = format!("{} HTTP/1.1\r\n{host}{fields}\r\n", self.request);
         let first = edge.connect().send(head).response();
         let fields = ["www-authenticate", "allow", "location"];
         let fields = fields.iter().flat_map(|name| first.fields(name)).map(str::to_owned);
@@ -279,6 +281,30 @@ fn house(issuer: &Issuer, upstream: &Upstream) -> Edge {
     let open = Route::to("open", upstream).prefix("/");
     let routes = [api, admin, open].map(|route| route.text()).concat();
     Edge::configured(Settings::bare().and(&routes).and(&tables)).start()
+}
+
+#[test]
+fn an_echo_gets_a_body_of_the_length_that_is_told() {
+    let issuer = Issuer::start();
+    let text = with(
+        "service = \"http\"\noptions = { path_prefix",
+        "service = \"echo\"\noptions = { path_prefix",
+    );
+    let text = text.replace("http://127.0.0.1:1/jwks.json", &issuer.url());
+    let field = format!("Authorization: Bearer {}", good(&issuer).sign());
+    let ran = Program::with(&[
+        "explain",
+        "-c",
+        "harmony.toml",
+        "--request",
+        "POST /api/x",
+        "--header",
+        &field,
+        "--header",
+        "Content-Length: 5",
+    ]);
+    let ran = ran.file("harmony.toml", &text).run();
+    assert!(ran.stdout.contains("HTTP/1.1 200 OK"), "{}{}", ran.stdout, ran.stderr);
 }
 
 #[test]
@@ -407,13 +433,22 @@ fn it_says_what_the_edge_does() {
             &["jwt: authenticated", "often: not counted", "itself: body_too_large"],
         ),
         // What is no request, to the listener or to who serves it.
-        ("GET /a b", &[], &["route     none", "itself: target"]),
+        (
+            "GET /a b",
+            &[],
+            &["route     none", "itself: target: the request target has a byte that"],
+        ),
         ("GET /a\u{1}", &[], &["itself: target"]),
         ("G@T /a", &[], &["itself: bad_line"]),
         ("GET /a", &["A: b\nC: d"], &["itself: bad_line"]),
         ("GET /a", &["A b: c"], &["itself: unreadable_head"]),
-        ("CONNECT h:443", &[], &["itself: unreadable_head", "HTTP/1.1 405 Method Not Allowed"]),
-        ("GET /a", &["Host: h", "Host: i"], &["itself: host: host missing, repeated or malformed"]),
+        (
+            "CONNECT h:443",
+            &["Host: h:443"],
+            &["itself: unreadable_head", "HTTP/1.1 405 Method Not Allowed"],
+        ),
+        ("GET /a", &["Host: h", "Host: i"], &["itself: unreadable_head"]),
+        ("GET /a", &["Host: h/x"], &["HTTP/1.1 400 Bad Request"]),
         ("GET /a", &["Content-Length: 1", "Content-Length: 1"], &["itself: content_length"]),
         ("GET /a", &["Connection: authorization"], &["itself: nomination"]),
     ] {

@@ -10,7 +10,7 @@ use crate::auth::testing::{self, Signer, settings};
 use crate::config::{
     ApiKey, ApiKeyEntry, Basic, BasicUser, KeyDigest, KeySource, Secret, StoredPassword,
 };
-use crate::config::{AuthStep, Owner, StepKind};
+use crate::config::{AuthSettings, AuthStep, Owner, StepKind};
 
 const KEY: &str = "0123456789abcdef";
 

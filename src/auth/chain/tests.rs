@@ -7,7 +7,9 @@ use http::{HeaderMap, HeaderValue};
 use super::*;
 use crate::auth::identity::AuthMethod;
 use crate::auth::testing::{self, Signer, bearer, settings};
-use crate::config::{AuthStep, CredentialLocation, JwtAlgorithm, KeySource, Secret, StepKind};
+use crate::config::{
+    AuthSettings, AuthStep, CredentialLocation, JwtAlgorithm, KeySource, Secret, StepKind,
+};
 
 impl Chain {
     /// What must not travel although all of it was verified.

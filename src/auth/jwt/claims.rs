@@ -4,11 +4,12 @@ use jose::clock::UnixTime;
 use jose::{Claims, TokenError};
 use serde_json::Value;
 
-use super::carried;
 use super::trust::Trusted;
+use super::{carried, mismatch};
 use crate::auth::identity::{AuthMethod, Identity};
 use crate::auth::outcome::Reason;
 use crate::auth::tokens::Verified;
+use crate::auth::trace::Trace;
 use crate::config::Jwt;
 
 /// Examines the claims of a token that the issuer's keys have verified, and makes the identity of
@@ -18,22 +19,34 @@ pub(super) fn examine(
     issuer: &Trusted,
     settings: &Jwt,
     now: UnixTime,
+    trace: &mut Trace,
 ) -> Result<Verified, Reason> {
-    let validity = claims.validity(settings.leeway)?;
-    validity.check(now)?;
-    claims.check_issuer(&issuer.names)?;
-    claims.check_audience(&settings.audiences)?;
+    let validity = claims
+        .validity(settings.leeway)
+        .inspect_err(|error| trace.detail(|| mismatch::times(claims, *error)))?;
+    validity
+        .check(now)
+        .inspect_err(|error| trace.detail(|| mismatch::validity(claims, *error, settings, now)))?;
+    claims
+        .check_issuer(&issuer.names)
+        .inspect_err(|_| trace.detail(|| mismatch::value(claims, "iss", &issuer.names)))?;
+    claims
+        .check_audience(&settings.audiences)
+        .inspect_err(|_| trace.detail(|| mismatch::value(claims, "aud", &settings.audiences)))?;
     let subject = match claims.get("sub") {
-        None => None,
-        Some(Value::String(subject)) => carried::subject(subject)?,
-        Some(_) => return Err(Reason::Malformed),
+        None => Ok(None),
+        Some(Value::String(subject)) => carried::subject(subject),
+        Some(_) => Err(Reason::Malformed),
     };
+    let subject = subject.inspect_err(|_| trace.detail(|| mismatch::subject(claims)))?;
     let mut required = settings.required_claims.iter();
-    if !required.all(|required| claims.has(&required.name, &required.values)) {
+    if let Some(unmet) = required.find(|it| !claims.has(&it.name, &it.values)) {
+        trace.detail(|| mismatch::claim(claims, unmet));
         return Err(TokenError::ClaimMissing.into());
     }
     let mut scopes = settings.required_scopes.iter();
-    if !scopes.all(|scope| claims.has_scope(scope)) {
+    if let Some(unmet) = scopes.find(|scope| !claims.has_scope(scope)) {
+        trace.detail(|| mismatch::scope(claims, unmet));
         return Err(TokenError::ScopeMissing.into());
     }
     let headers = carried::headers(claims.as_map(), &settings.claims_to_headers);

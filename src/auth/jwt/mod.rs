@@ -7,12 +7,13 @@
 //!
 //! In reading order: `place` finds the token, `memory` knows it from an earlier request, [`jose`]
 //! takes it apart and verifies it, `trust` and `source` have the keys, `claims` and `carried` make
-//! an identity of it. `explain` says what in a token does not fit.
+//! an identity of it. Each of them says by `mismatch` what in a token does not fit, where somebody
+//! asks.
 
 mod carried;
 mod claims;
-mod explain;
 mod memory;
+mod mismatch;
 mod place;
 mod source;
 mod trust;
@@ -30,6 +31,7 @@ use super::identity::Identity;
 use super::outcome::{Outcome, Reason, Refusal};
 use super::presented::Presented;
 use super::tokens::{TokenCache, Verified};
+use super::trace::Trace;
 use crate::config::{CredentialLocation, Jwt};
 
 /// A `jwt-auth` step, ready to verify.
@@ -61,12 +63,17 @@ impl Verifier {
     }
 
     /// Examines the request's token.
-    pub(crate) async fn authenticate(&self, request: &Presented<'_>, now: UnixTime) -> Outcome {
+    pub(crate) async fn authenticate(
+        &self,
+        request: &Presented<'_>,
+        now: UnixTime,
+        trace: &mut Trace,
+    ) -> Outcome {
         let verdict = match place::find(request, &self.settings.place) {
             FoundToken::Nothing => return Outcome::NotPresented,
             FoundToken::Malformed => Err(Reason::Malformed.into()),
             FoundToken::Token(token) if token.len() > MAX_TOKEN => Err(Reason::TooLong.into()),
-            FoundToken::Token(token) => self.recall_or_verify(&token, now).await,
+            FoundToken::Token(token) => self.recall_or_verify(&token, now, trace).await,
         };
         match verdict {
             Ok(identity) => Outcome::Authenticated(identity),
@@ -74,13 +81,18 @@ impl Verifier {
         }
     }
 
-    async fn recall_or_verify(&self, token: &[u8], now: UnixTime) -> Result<Identity, Refusal> {
+    async fn recall_or_verify(
+        &self,
+        token: &[u8],
+        now: UnixTime,
+        trace: &mut Trace,
+    ) -> Result<Identity, Refusal> {
         let place = self.memory.place(token, &self.issuers);
         if let Some(known) = place.as_ref().and_then(|place| self.memory.recall(place)) {
             known.validity.check(now)?;
             return Ok(known.identity);
         }
-        let verified = self.verify(token, now).await;
+        let verified = self.verify(token, now, trace).await;
         if let (Some(place), Ok((issuer, verified))) = (&place, &verified) {
             self.memory.keep(place, *issuer, verified);
         }
@@ -91,22 +103,40 @@ impl Verifier {
     }
 
     /// Verifies a token, and tells whose it is.
-    async fn verify(&self, token: &[u8], now: UnixTime) -> Result<(usize, Verified), Refusal> {
-        let jws = CompactJws::split(token)?;
+    async fn verify(
+        &self,
+        token: &[u8],
+        now: UnixTime,
+        trace: &mut Trace,
+    ) -> Result<(usize, Verified), Refusal> {
         let settings = &self.settings;
-        let header = Header::read(&jws, &[settings.algorithm], &settings.accepted_types)?;
-        let (index, issuer) = self.issuer(&jws)?;
+        let jws = CompactJws::split(token)
+            .inspect_err(|error| trace.detail(|| mismatch::form(*error)))?;
+        let header = Header::read(&jws, &[settings.algorithm], &settings.accepted_types)
+            .inspect_err(|error| trace.detail(|| mismatch::header(&jws, *error, settings)))?;
+        let (index, issuer) = self.issuer(&jws, trace)?;
         let claims = issuer.keys.verify(&jws, &header).await;
-        let claims = claims.map_err(|error| refusal(&issuer.keys, error))?;
-        let verified = claims::examine(&claims, issuer, settings, now)?;
+        let claims = claims.map_err(|error| {
+            trace.detail(|| mismatch::key(&header, error));
+            refusal(&issuer.keys, error)
+        })?;
+        let verified = claims::examine(&claims, issuer, settings, now, trace)?;
         Ok((index, verified))
     }
 
     /// Whose keys are to verify a token. With one issuer, its claims are not looked at.
-    fn issuer(&self, jws: &CompactJws<'_>) -> Result<(usize, &Trusted), Reason> {
+    fn issuer(&self, jws: &CompactJws<'_>, trace: &mut Trace) -> Result<(usize, &Trusted), Reason> {
         let index = match &*self.issuers {
             [_] => 0,
-            several => trust::select(several, &jws.unverified_claims()?)?,
+            several => {
+                let claims = jws
+                    .unverified_claims()
+                    .inspect_err(|_| trace.detail(mismatch::no_claims))?;
+                trust::select(several, &claims).inspect_err(|_| {
+                    let names = several.iter().flat_map(|issuer| &issuer.names);
+                    trace.detail(|| mismatch::value(&claims, "iss", names));
+                })?
+            }
         };
         let issuer = self.issuers.get(index).ok_or(Reason::WrongIssuer)?;
         Ok((index, issuer))

@@ -1,0 +1,103 @@
+//! The authentication methods, behind one door.
+
+use std::sync::Arc;
+
+use super::api_key;
+use super::basic;
+use super::challenge::Scheme;
+use super::error::BuildCause;
+use super::jwt;
+use super::mutual_tls;
+use super::outcome::Outcome;
+use super::presented::Presented;
+use super::shared::Shared;
+use super::trace::Trace;
+use crate::config::{AuthSettings, CredentialLocation};
+use jose::clock::UnixTime;
+
+/// What examines one kind of credential.
+#[derive(Debug)]
+pub(super) enum Authenticator {
+    /// `jwt-auth`.
+    Jwt(jwt::Verifier),
+    /// `basic-auth`.
+    Basic(basic::Verifier),
+    /// `api-key`.
+    ApiKey(api_key::Verifier),
+    /// `mutual-tls`.
+    MutualTls(mutual_tls::Verifier),
+}
+
+impl Authenticator {
+    /// Reads key files, and registers with `shared` what outlives a configuration. `name` is the
+    /// step's.
+    pub(super) fn build(
+        name: &Arc<str>,
+        settings: &AuthSettings,
+        shared: &Shared,
+    ) -> Result<Self, BuildCause> {
+        Ok(match settings {
+            AuthSettings::Jwt(settings) => Self::Jwt(jwt::Verifier::build(
+                settings,
+                &shared.key_sets,
+                shared.tokens(),
+            )?),
+            AuthSettings::Basic(settings) => {
+                Self::Basic(basic::Verifier::build(name, settings, &shared.passwords)?)
+            }
+            AuthSettings::ApiKey(settings) => Self::ApiKey(api_key::Verifier::build(
+                name,
+                settings,
+                &shared.key_failures,
+            )?),
+            AuthSettings::MutualTls(settings) => {
+                Self::MutualTls(mutual_tls::Verifier::new(settings))
+            }
+        })
+    }
+
+    /// What its challenge names.
+    pub(super) fn scheme(&self) -> Scheme {
+        match self {
+            Self::Jwt(_) => Scheme::Bearer,
+            Self::Basic(_) => Scheme::Basic,
+            Self::ApiKey(_) => Scheme::ApiKey,
+            Self::MutualTls(_) => Scheme::ClientCertificate,
+        }
+    }
+
+    /// Where in the request it looks for its credential; `None`: a certificate is no part of a
+    /// request.
+    pub(super) fn place(&self) -> Option<&CredentialLocation> {
+        match self {
+            Self::Jwt(verifier) => Some(verifier.place()),
+            Self::Basic(_) => Some(&CredentialLocation::Authorization),
+            Self::ApiKey(verifier) => Some(verifier.place()),
+            Self::MutualTls(_) => None,
+        }
+    }
+
+    /// Examines the credential of a request. What does not fit in one goes to the trace, where the
+    /// reason leaves that open.
+    pub(super) async fn authenticate(
+        &self,
+        request: &Presented<'_>,
+        now: UnixTime,
+        trace: &mut Trace,
+    ) -> Outcome {
+        match self {
+            Self::Jwt(verifier) => verifier.authenticate(request, now, trace).await,
+            Self::Basic(verifier) => verifier.authenticate(request).await,
+            Self::ApiKey(verifier) => verifier.authenticate(request, now),
+            Self::MutualTls(verifier) => verifier.authenticate(request, now),
+        }
+    }
+
+    /// Whether it may take long, because a password has to be hashed.
+    pub(super) fn may_wait(&self, request: &Presented<'_>) -> bool {
+        match self {
+            Self::Basic(_) => basic::Verifier::may_wait(request.headers),
+            Self::Jwt(_) | Self::ApiKey(_) | Self::MutualTls(_) => false,
+        }
+    }
+}

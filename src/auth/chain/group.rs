@@ -1,0 +1,179 @@
+//! Steps of which one is enough, and what each of them tells `explain`.
+
+use std::sync::Arc;
+
+use jose::clock::UnixTime;
+
+use crate::auth::authenticator::Authenticator;
+use crate::auth::challenge::Challenges;
+use crate::auth::error::BuildCause;
+use crate::auth::identity::Identity;
+use crate::auth::outcome::{Denial, Outcome, Reason, Refusal};
+use crate::auth::place::{self, Found};
+use crate::auth::places::VerifiedPlaces;
+use crate::auth::presented::Presented;
+use crate::auth::shared::Shared;
+use crate::auth::trace::Trace;
+use crate::config::{CredentialLocation, Step};
+
+/// Steps of which one is enough.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) members: Vec<Member>,
+    /// Whether it passes when nothing is presented: its last step is optional too.
+    pub(super) optional: bool,
+    challenges: Challenges,
+}
+
+impl Group {
+    /// `None`: a realm that no header can carry.
+    pub(super) fn new(members: Vec<Member>) -> Option<Self> {
+        let challenges = Challenges::new(
+            members
+                .iter()
+                .map(|member| (member.authenticator.scheme(), member.realm.as_str())),
+        )?;
+        Some(Self {
+            optional: members.iter().all(|member| member.optional),
+            members,
+            challenges,
+        })
+    }
+
+    pub(super) async fn authenticate(
+        &self,
+        request: &Presented<'_>,
+        now: UnixTime,
+        trace: &mut Trace,
+    ) -> Result<Option<(Identity, VerifiedPlaces)>, Denial> {
+        let mut gravest: Option<Refusal> = None;
+        for (index, member) in self.members.iter().enumerate() {
+            let outcome = member.authenticate(request, now, trace).await;
+            match outcome {
+                Outcome::Authenticated(identity) => {
+                    self.skip(index, request, trace);
+                    return Ok(Some((identity, member.verified)));
+                }
+                Outcome::NotPresented => {}
+                Outcome::Rejected(refusal) => {
+                    log::debug!("{}: {}", member.name, refusal.reason.as_str());
+                    if gravest.is_none_or(|known| known.reason.class() < refusal.reason.class()) {
+                        gravest = Some(refusal);
+                    }
+                    // A credential that came twice could mean either: no other step makes that
+                    // good.
+                    if !member.fallback_on_failed || refusal.reason == Reason::Repeated {
+                        self.skip(index, request, trace);
+                        break;
+                    }
+                }
+            }
+        }
+        match gravest {
+            Some(refusal) => Err(self.deny(refusal)),
+            None if self.optional => Ok(None),
+            None => Err(self.deny(Reason::Missing.into())),
+        }
+    }
+
+    /// Takes down that the rest of the group is passed over, since this member has decided.
+    fn skip(&self, decided: usize, request: &Presented<'_>, trace: &mut Trace) {
+        if !trace.is_on() {
+            return;
+        }
+        let (decided, rest) = (&self.members[decided], &self.members[decided + 1..]);
+        for member in rest {
+            let place = member.authenticator.place();
+            let unverified = place
+                .filter(|place| Some(*place) != decided.authenticator.place())
+                .filter(|place| place::find(place, request) != Found::Nothing);
+            trace.step(&member.name, || match unverified {
+                Some(place) => format!(
+                    "skipped: {} has decided; what {} holds is not verified",
+                    decided.name,
+                    place::named(place)
+                ),
+                None => format!("skipped: {} has decided", decided.name),
+            });
+        }
+    }
+
+    pub(super) fn deny(&self, refusal: Refusal) -> Denial {
+        Denial {
+            reason: refusal.reason,
+            challenges: self.challenges.of(refusal.reason.class()),
+            retry_after: refusal.retry_after,
+        }
+    }
+}
+
+/// One step of a group.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) name: Arc<str>,
+    pub(super) optional: bool,
+    pub(super) fallback_on_failed: bool,
+    pub(super) forward_credential: bool,
+    /// What it verifies by letting a request on.
+    pub(super) verified: VerifiedPlaces,
+    realm: String,
+    pub(super) authenticator: Authenticator,
+}
+
+impl Member {
+    async fn authenticate(
+        &self,
+        request: &Presented<'_>,
+        now: UnixTime,
+        trace: &mut Trace,
+    ) -> Outcome {
+        let outcome = self.authenticator.authenticate(request, now, trace).await;
+        let place = self.authenticator.place();
+        match &outcome {
+            Outcome::Authenticated(identity) => {
+                trace.step(&self.name, || authenticated(identity, place));
+            }
+            Outcome::NotPresented => trace.step(&self.name, || not_presented(request, place)),
+            Outcome::Rejected(refusal) => trace.rejected(&self.name, refusal.reason),
+        }
+        outcome
+    }
+
+    /// `None`: not an authentication step.
+    pub(super) fn build(step: &Step, shared: &Shared) -> Result<Option<Self>, BuildCause> {
+        let Some(auth) = step.kind.auth() else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            name: step.name.clone(),
+            optional: auth.optional,
+            fallback_on_failed: auth.fallback_on_failed,
+            forward_credential: auth.forward_credential,
+            verified: VerifiedPlaces::default(),
+            realm: auth.realm.clone(),
+            authenticator: Authenticator::build(&step.name, &auth.settings, shared)?,
+        }))
+    }
+}
+
+fn authenticated(identity: &Identity, place: Option<&CredentialLocation>) -> String {
+    let subject = identity.subject().and_then(|subject| subject.to_str().ok());
+    let subject = subject.unwrap_or("nobody by name");
+    match place {
+        Some(place) => format!("authenticated as {subject} by {}", place::named(place)),
+        None => format!("authenticated as {subject}"),
+    }
+}
+
+fn not_presented(request: &Presented<'_>, place: Option<&CredentialLocation>) -> String {
+    match place {
+        None => "nothing presented: no client certificate".to_owned(),
+        Some(place) if place::find(place, request) == Found::Nothing => {
+            format!("nothing presented: no {}", place::named(place))
+        }
+        Some(place) => format!(
+            "nothing presented: what {} holds is of another kind",
+            place::named(place)
+        ),
+    }
+}
