@@ -7,6 +7,7 @@
 pub mod auth;
 pub mod balance;
 pub mod cli;
+mod common;
 pub mod config;
 pub mod control;
 mod demo;

@@ -7,7 +7,7 @@
 //! that turn out right do not use it up.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use moka::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::outcome::{Reason, Refusal};
+use crate::common::client_network;
 
 /// How long failures count.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -39,15 +40,9 @@ impl Limit {
     /// Clients whose address is not known share one. So do those of one IPv6 network of 64 bits,
     /// since a single client has all of its addresses.
     pub(super) fn new(step: &Arc<str>, most: u32, client: Option<IpAddr>) -> Self {
-        let client = client.map(|client| match client.to_canonical() {
-            IpAddr::V6(client) => {
-                Ipv6Addr::from_bits(client.to_bits() & !u128::from(u64::MAX)).into()
-            }
-            IpAddr::V4(client) => IpAddr::V4(client),
-        });
         Self {
             step: step.clone(),
-            client,
+            client: client.map(client_network),
             most,
         }
     }

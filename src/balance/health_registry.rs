@@ -1,11 +1,11 @@
 //! The health of every upstream in use. It outlives configurations, so a reload keeps what is
 //! known.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use super::health::Health;
+use crate::common::WeakMap;
 use crate::config::{Ejection, HealthCheck, Reach};
 
 /// What the health of an upstream depends on. Upstreams that agree in it share one, whichever
@@ -29,22 +29,14 @@ pub struct HealthKey {
 
 /// Every health that somebody holds.
 #[derive(Debug, Default)]
-pub struct HealthRegistry(Mutex<HashMap<HealthKey, Weak<Health>>>);
+pub struct HealthRegistry(WeakMap<HealthKey, Health>);
 
 impl HealthRegistry {
     /// The health of an upstream: the one that is known, else a new one.
     pub fn of(&self, key: HealthKey) -> Arc<Health> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(health) = known.get(&key).and_then(Weak::upgrade) {
-            return health;
-        }
-        known.retain(|_, health| health.strong_count() > 0);
-        let health = Arc::new(Health::new(
-            key.origin.clone(),
-            key.ejection,
-            key.check.clone(),
-        ));
-        known.insert(key, Arc::downgrade(&health));
-        health
+        self.0.get_or_make(key, |key| {
+            let health = Health::new(key.origin.clone(), key.ejection, key.check.clone());
+            Arc::new(health)
+        })
     }
 }

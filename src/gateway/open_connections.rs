@@ -1,10 +1,11 @@
 //! Connections to upstreams that are open, by backend. The counts outlive configurations: what a
 //! reload finds open still counts.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::common::WeakMap;
 
 /// How often the log hears that a limit is reached.
 const REPORT: Duration = Duration::from_secs(10);
@@ -40,19 +41,12 @@ impl OpenConnections {
 
 /// The counts of all backends that are in use.
 #[derive(Debug, Default)]
-pub(super) struct ConnectionCounts(Mutex<HashMap<Arc<str>, Weak<OpenConnections>>>);
+pub(super) struct ConnectionCounts(WeakMap<Arc<str>, OpenConnections>);
 
 impl ConnectionCounts {
     /// The count of a backend: the one that is known, else a new one.
     pub(super) fn of(&self, backend: &Arc<str>) -> Arc<OpenConnections> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = known.get(backend).and_then(Weak::upgrade) {
-            return count;
-        }
-        known.retain(|_, count| count.strong_count() > 0);
-        let count = Arc::default();
-        known.insert(backend.clone(), Arc::downgrade(&count));
-        count
+        self.0.get_or_make(backend.clone(), |_| Arc::default())
     }
 }
 

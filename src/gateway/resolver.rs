@@ -4,7 +4,6 @@
 //! other. Every look-up has the same time limit, counted from when it is due: it includes the wait
 //! for one of the [`MAX_LOOKUPS`] threads.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
@@ -18,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::addresses::Addresses;
+use crate::common::WeakMap;
 
 /// How often a name is looked up again. The system's resolver does not tell how long an answer
 /// holds.
@@ -35,7 +35,7 @@ type Lookup = fn(String, u16) -> Pin<Box<dyn Future<Output = io::Result<Vec<Sock
 /// Every name in use. It outlives configurations, so a reload keeps what is resolved.
 #[derive(Debug)]
 pub struct Resolver {
-    known: Mutex<HashMap<(String, u16), Weak<Addresses>>>,
+    known: WeakMap<(String, u16), Addresses>,
     /// Names that no task follows yet.
     new: Mutex<Vec<Weak<Addresses>>>,
     added: Notify,
@@ -66,7 +66,7 @@ impl Default for Resolver {
 impl Resolver {
     fn new(lookups: Lookups) -> Self {
         Self {
-            known: Mutex::default(),
+            known: WeakMap::default(),
             new: Mutex::default(),
             added: Notify::new(),
             tried: AtomicBool::new(false),
@@ -80,17 +80,12 @@ impl Resolver {
         if literal.is_some() {
             return Arc::new(Addresses::new(host, port, literal));
         }
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (host.to_owned(), port);
-        if let Some(addresses) = known.get(&key).and_then(Weak::upgrade) {
-            return addresses;
-        }
-        known.retain(|_, addresses| addresses.strong_count() > 0);
-        let addresses = Arc::new(Addresses::new(host, port, None));
-        known.insert(key, Arc::downgrade(&addresses));
-        self.lock_new().push(Arc::downgrade(&addresses));
-        self.added.notify_one();
-        addresses
+        self.known.get_or_make((host.to_owned(), port), |_| {
+            let addresses = Arc::new(Addresses::new(host, port, None));
+            self.lock_new().push(Arc::downgrade(&addresses));
+            self.added.notify_one();
+            addresses
+        })
     }
 
     /// Resolves every name once, then again and again until shutdown.
@@ -113,9 +108,8 @@ impl Resolver {
     /// result.
     pub fn all_tried(&self) -> bool {
         if !self.tried.load(Ordering::Relaxed) {
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut in_use = known.values().filter_map(Weak::upgrade);
-            let all = in_use.all(|addresses| addresses.is_tried());
+            let in_use = self.known.values();
+            let all = in_use.iter().all(|addresses| addresses.is_tried());
             self.tried.store(all, Ordering::Relaxed);
         }
         self.tried.load(Ordering::Relaxed)
@@ -214,7 +208,7 @@ mod tests {
             assert_eq!(addresses.next(any), expected.parse().ok());
             assert_eq!(addresses.next(|_| false), None);
         }
-        assert!(resolver.known.lock().unwrap().is_empty() && resolver.all_tried());
+        assert!(resolver.known.values().is_empty() && resolver.all_tried());
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
 
-use crate::policy::counted;
+use crate::common::client_network;
 
 /// Parts of the counts, so that workers seldom meet at one lock.
 const SHARDS: usize = 16;
@@ -69,7 +69,7 @@ impl ClientLimits {
         let Some(limit) = self.per_address() else {
             return Some(InProgress(None));
         };
-        let client = client.map_or(Ipv6Addr::UNSPECIFIED.into(), counted);
+        let client = client.map_or(Ipv6Addr::UNSPECIFIED.into(), client_network);
         let mut counts = self.counts_of(client);
         let count = counts.entry(client).or_default();
         if *count >= limit {

@@ -15,8 +15,8 @@ use super::close_reason::CloseReason;
 use super::connection::Connection;
 use super::eviction::EvictionPool;
 use super::state::Limits;
+use crate::common::client_network;
 use crate::config::Bind;
-use crate::policy::counted;
 use crate::telemetry::NetworkMetrics;
 
 const LIMITS: Limits = Limits {
@@ -115,7 +115,8 @@ impl ConnectionLimiter {
         let mut open = self.metrics.open.fetch_add(1, Ordering::Relaxed) + 1;
         let mut pools = self.pools();
         let Pools { all, by_address } = &mut *pools;
-        let mut pool = address.map(|address| by_address.entry(counted(address)).or_default());
+        let mut pool =
+            address.map(|address| by_address.entry(client_network(address)).or_default());
         if let Some((pool, limit)) = pool.as_deref_mut().zip(self.clients.per_address()) {
             while pool.open.load(Ordering::Relaxed) >= limit {
                 // They harm nobody but each other, so not even a head that has just begun is

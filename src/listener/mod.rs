@@ -5,6 +5,7 @@
 //! ends and whether its bytes are one, and tracks the [`ConnectionState`]; a sweep closes what
 //! makes no progress. A request takes no timer, no lock and no allocation here.
 
+mod body;
 mod client_limits;
 mod clock;
 mod close_reason;
@@ -27,6 +28,7 @@ mod unread_bodies;
 
 use std::time::Duration;
 
+pub use body::{DrainLimits, drain_body};
 pub use client_limits::{ClientLimits, InProgress};
 pub use clock::Clock;
 pub use close_reason::CloseReason;

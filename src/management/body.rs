@@ -11,15 +11,18 @@ use tokio::time::timeout;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::response::ApiResponse;
+use crate::listener::{DrainLimits, drain_body};
 
 /// Largest body that is read.
 const MAX_BODY: usize = 1024 * 1024;
 /// How long the whole body may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How much of a refused body is read and dropped, so that its sender reads the answer rather than
-/// a reset.
-const MAX_DROPPED: usize = 16 * MAX_BODY;
-const MAX_DROPPING: Duration = Duration::from_secs(2);
+/// How much of a refused body is read and discarded.
+const DRAIN: DrainLimits = DrainLimits {
+    total: Duration::from_secs(2),
+    pause: Duration::from_secs(2),
+    size: 16 * MAX_BODY,
+};
 
 /// Reads the body within its limit; one that is there must say that it is JSON, which no form on a
 /// web page can.
@@ -29,7 +32,7 @@ pub(super) async fn read(session: &mut ServerSession) -> Result<Zeroizing<Vec<u8
         .get_header(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > MAX_BODY) {
-        drop_rest(session).await;
+        drain(session).await;
         return Err(too_large());
     }
     if expects_continue(session) && session.write_continue_response().await.is_err() {
@@ -53,7 +56,7 @@ pub(super) async fn read(session: &mut ServerSession) -> Result<Zeroizing<Vec<u8
         )),
         Ok(Ok(true)) => Ok(body),
         Ok(Ok(false)) => {
-            drop_rest(session).await;
+            drain(session).await;
             Err(too_large())
         }
         Ok(Err(_)) | Err(_) => Err(incomplete(session)),
@@ -61,26 +64,13 @@ pub(super) async fn read(session: &mut ServerSession) -> Result<Zeroizing<Vec<u8
 }
 
 /// Leaves the connection in a defined state after a call that was refused before its body was read.
-pub(super) async fn drop_rest(session: &mut ServerSession) {
+pub(super) async fn drain(session: &mut ServerSession) {
     if session.is_body_done() {
         return;
     }
     // A client that waits for our leave to send its body will not send it now.
-    let mut all = false;
-    if !expects_continue(session) {
-        let dropped = timeout(MAX_DROPPING, async {
-            let mut dropped = 0;
-            while let Ok(Some(bytes)) = session.read_request_body().await {
-                dropped += bytes.len();
-                if dropped > MAX_DROPPED {
-                    return false;
-                }
-            }
-            true
-        });
-        all = dropped.await.unwrap_or(false);
-    }
-    if !all || !session.is_body_done() {
+    let drained = !expects_continue(session) && drain_body(session, DRAIN).await;
+    if !drained || !session.is_body_done() {
         session.set_keepalive(None);
     }
 }

@@ -221,7 +221,7 @@ fn shown(peer: Option<IpAddr>) -> String {
 impl ServeHttp for ManagementApi {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let answer = self.answer(session).await;
-        body::drop_rest(session).await;
+        body::drain(session).await;
         answer.into_response(session.req_header().method == Method::HEAD)
     }
 }

@@ -5,7 +5,6 @@
 //! take for one: names that differ in case or in a `_` for a `-`.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderName, HeaderValue};
@@ -211,15 +210,6 @@ fn inside(window: &TimeWindow, facts: &Facts<'_>) -> bool {
         && (window.days.is_empty() || window.days.contains(&now.weekday()))
         && window.first_day.is_none_or(|first| now.date() >= first)
         && window.last_day.is_none_or(|last| now.date() <= last)
-}
-
-/// The address that a client is counted under: IPv6 by its /64, since a single client has that
-/// many.
-pub fn counted(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
-        IpAddr::V4(address) => IpAddr::V4(address),
-    }
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use moka::Expiry;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-use super::check::counted;
 use super::rate_limits::Limit;
+use crate::common::client_network;
 use crate::config::{Owner, RateLimit};
 
 /// Clients that are counted at once, over all limits. One takes about 250 bytes.
@@ -121,7 +121,7 @@ impl Limiters {
         now: Instant,
     ) -> Result<(), OverLimit> {
         let mut over = None;
-        self.take_each(limits, client.map(counted), now, &mut over);
+        self.take_each(limits, client.map(client_network), now, &mut over);
         over.map_or(Ok(()), Err)
     }
 
@@ -167,7 +167,7 @@ impl Limiters {
         now: Instant,
     ) -> (Vec<u32>, Result<(), OverLimit>) {
         let mut over = None;
-        let client = client.map(counted);
+        let client = client.map(client_network);
         let left = limits.iter().map(|limit| {
             let Some(count) = self.counts(limit.owner).get(&limit.key(client)) else {
                 return limit.settings.max_requests;

@@ -17,7 +17,6 @@ mod ruleset;
 #[cfg(test)]
 mod testing;
 
-pub use check::counted;
 pub use denial::{Denial, DeniedBy};
 pub use facts::Facts;
 pub use field_name::{is_ambiguous, reads_as};

@@ -13,19 +13,24 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// sub-rooms, which never use it back: what they share is a sub-room, too. What is not here is the
 /// top: it may use everything, and nobody may use it.
 const MAY_USE: &[(&str, &[&str])] = &[
+    ("common", &[]),
+    ("config/model", &[]),
+    ("config/reader", &["config/model"]),
+    ("config/tables", &["config/model", "config/reader"]),
+    ("config/cloud", &["config/model", "config/reader", "config/tables"]),
     ("config", &[]),
-    ("telemetry", &[]),
-    ("auth", &["config"]),
-    ("policy", &["config"]),
-    ("balance", &["config"]),
-    ("gateway", &["auth", "policy", "balance", "config", "telemetry"]),
-    ("listener", &["gateway", "auth", "policy", "config", "telemetry"]),
+    ("telemetry", &["common"]),
+    ("auth", &["common", "config"]),
+    ("policy", &["common", "config"]),
+    ("balance", &["common", "config"]),
+    ("gateway", &["common", "auth", "policy", "balance", "config", "telemetry"]),
+    ("listener", &["common", "gateway", "auth", "config", "telemetry"]),
     ("proxy/request", &["listener", "gateway", "balance", "auth", "policy", "telemetry"]),
     ("proxy/forward", &["proxy/request", "listener", "gateway", "auth", "policy", "telemetry"]),
     ("proxy/local", &["proxy/request", "proxy/forward", "listener"]),
     ("proxy", &["listener", "gateway", "auth", "policy", "telemetry"]),
     ("control", &["gateway", "telemetry"]),
-    ("management", &["gateway", "control", "telemetry"]),
+    ("management", &["listener", "gateway", "control", "telemetry"]),
     (
         "server",
         &[

@@ -12,15 +12,16 @@ use pingora_proxy::Session;
 use tokio::time::timeout;
 
 use super::body_rate::BodyRate;
-use crate::listener::Connection;
+use crate::listener::{Connection, DrainLimits, drain_body};
 
 /// How long the first part is waited for before there is an upstream.
 const FIRST_PART_WAIT: Duration = Duration::from_millis(100);
-/// How long a client may go on with a body that nobody wants, so that it gets to read its response:
-/// many read only when they have sent all, and a connection that is closed with something unread is
-/// reset, and the response lost. As a whole, and between two parts of it.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
-const DRAIN_PAUSE: Duration = Duration::from_secs(2);
+/// How long a client may go on with a body that nobody wants.
+const DRAIN: DrainLimits = DrainLimits {
+    total: Duration::from_secs(30),
+    pause: Duration::from_secs(2),
+    size: usize::MAX,
+};
 
 /// What is known of the body of a request.
 #[derive(Debug, Default)]
@@ -70,7 +71,7 @@ pub(crate) async fn now_or_never<F: Future>(mut future: Pin<&mut F>) -> Option<F
 }
 
 /// Takes leave of a client that may still be sending though it has been answered: it is told that
-/// nothing more will come, and what it sends is read and thrown away, within limits. Behind them, a
+/// nothing more will come, and what it sends is read and discarded, within limits. Behind them, a
 /// stream of HTTP/2 is reset without an error.
 pub(crate) async fn drain(session: &mut Session) {
     let connection = Connection::of(session.digest()).cloned();
@@ -82,11 +83,8 @@ pub(crate) async fn drain(session: &mut Session) {
     }
     // Meanwhile it may make room for others at any time.
     let _stalled = connection.as_ref().map(Connection::stalled);
-    let reading = async {
-        if let ServerSession::H1(client) = &mut *session.downstream_session {
-            client.shutdown().await;
-        }
-        while let Ok(Ok(Some(_))) = timeout(DRAIN_PAUSE, session.read_request_body()).await {}
-    };
-    let _ = timeout(DRAIN_TIMEOUT, reading).await;
+    if let ServerSession::H1(client) = &mut *session.downstream_session {
+        let _ = timeout(DRAIN.total, client.shutdown()).await;
+    }
+    drain_body(&mut session.downstream_session, DRAIN).await;
 }

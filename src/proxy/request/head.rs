@@ -13,6 +13,7 @@ use http::{HeaderMap, Request, Version, header};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
+use super::authority::{is_authority, split_port};
 use super::hop_by_hop::connection_options;
 use super::reserved_headers::is_identity;
 use crate::auth::is_tchar;
@@ -311,43 +312,6 @@ fn split_query(target: &[u8]) -> Result<(&[u8], Option<&[u8]>), HeadError> {
         Some(mark) => (&target[..mark], Some(&target[mark + 1..])),
         None => (target, None),
     })
-}
-
-fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
-    match memchr::memrchr(b':', authority) {
-        Some(colon) if !authority[colon..].contains(&b']') => {
-            (&authority[..colon], Some(&authority[colon + 1..]))
-        }
-        _ => (authority, None),
-    }
-}
-
-/// A host name, an IPv4 address or a bracketed IPv6 address, with an optional port. No user
-/// information.
-fn is_authority(authority: &[u8]) -> bool {
-    let (host, port) = split_port(authority);
-    port.is_none_or(is_port)
-        && match host.strip_prefix(b"[") {
-            Some(literal) => literal
-                .strip_suffix(b"]")
-                .and_then(|literal| std::str::from_utf8(literal).ok())
-                .is_some_and(|literal| literal.parse::<std::net::Ipv6Addr>().is_ok()),
-            None => is_name(host),
-        }
-}
-
-fn is_port(port: &[u8]) -> bool {
-    (1..=5).contains(&port.len())
-        && port.iter().all(u8::is_ascii_digit)
-        && port
-            .iter()
-            .fold(0, |port, digit| port * 10 + u32::from(digit - b'0'))
-            <= 0xffff
-}
-
-fn is_name(host: &[u8]) -> bool {
-    let is_sound = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    (1..=253).contains(&host.len()) && host.iter().all(is_sound)
 }
 
 /// Takes the parts out of a request, to be put back as `RequestHeader::from(parts)`. Pingora keeps

@@ -2,6 +2,7 @@
 //! further.
 
 pub(crate) mod admission;
+mod authority;
 pub(crate) mod body;
 pub(crate) mod body_rate;
 pub(crate) mod client_address;

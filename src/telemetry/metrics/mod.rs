@@ -8,11 +8,11 @@
 mod histogram;
 mod label_counters;
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
+use crate::common::WeakMap;
 pub use histogram::{BOUNDS, Histogram, HistogramSnapshot};
 use label_counters::LabelCounters;
 
@@ -28,9 +28,9 @@ pub struct Metrics {
     /// When the process began, near enough.
     pub started: SystemTime,
     in_flight: Arc<AtomicUsize>,
-    pipelines: Registry<PipelineMetrics>,
-    backends: Registry<BackendMetrics>,
-    networks: Registry<NetworkMetrics>,
+    pipelines: WeakMap<Arc<str>, PipelineMetrics>,
+    backends: WeakMap<Arc<str>, BackendMetrics>,
+    networks: WeakMap<Arc<str>, NetworkMetrics>,
     unmatched: Arc<PipelineMetrics>,
 }
 
@@ -39,9 +39,9 @@ impl Default for Metrics {
         Self {
             started: SystemTime::now(),
             in_flight: Arc::default(),
-            pipelines: Registry::default(),
-            backends: Registry::default(),
-            networks: Registry::default(),
+            pipelines: WeakMap::default(),
+            backends: WeakMap::default(),
+            networks: WeakMap::default(),
             unmatched: Arc::new(PipelineMetrics::new("".into())),
         }
     }
@@ -50,17 +50,17 @@ impl Default for Metrics {
 impl Metrics {
     /// The counters of a pipeline; the same ones for as long as somebody holds them.
     pub fn pipeline(&self, name: &Arc<str>) -> Arc<PipelineMetrics> {
-        self.pipelines.get(name, PipelineMetrics::new)
+        counters(&self.pipelines, name, PipelineMetrics::new)
     }
 
     /// The counters of a backend; the same ones for as long as somebody holds them.
     pub fn backend(&self, name: &Arc<str>) -> Arc<BackendMetrics> {
-        self.backends.get(name, BackendMetrics::new)
+        counters(&self.backends, name, BackendMetrics::new)
     }
 
     /// The counters of a network; the same ones for as long as somebody holds them.
     pub fn network(&self, name: &Arc<str>) -> Arc<NetworkMetrics> {
-        self.networks.get(name, NetworkMetrics::new)
+        counters(&self.networks, name, NetworkMetrics::new)
     }
 
     /// The counters of requests that belong to no pipeline.
@@ -76,20 +76,34 @@ impl Metrics {
     /// Every pipeline in use, by name; the one without a name, for requests that belong to none,
     /// comes first.
     pub fn pipelines(&self) -> Vec<Arc<PipelineMetrics>> {
-        let mut all = vec![self.unmatched.clone()];
-        all.extend(self.pipelines.all());
+        let mut all = self.pipelines.values();
+        all.push(self.unmatched.clone());
+        all.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         all
     }
 
     /// Every network, by name.
     pub fn networks(&self) -> Vec<Arc<NetworkMetrics>> {
-        self.networks.all()
+        let mut all = self.networks.values();
+        all.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        all
     }
 
     /// Every backend in use, by name.
     pub fn backends(&self) -> Vec<Arc<BackendMetrics>> {
-        self.backends.all()
+        let mut all = self.backends.values();
+        all.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        all
     }
+}
+
+/// The counters of this name.
+fn counters<T>(
+    known: &WeakMap<Arc<str>, T>,
+    name: &Arc<str>,
+    new: impl FnOnce(Arc<str>) -> T,
+) -> Arc<T> {
+    known.get_or_make(name.clone(), |name| Arc::new(new(name.clone())))
 }
 
 /// The counters of one pipeline. On cache lines of their own, so that two pipelines on two workers
@@ -207,49 +221,6 @@ impl NetworkMetrics {
     /// Connections that were, by reason.
     pub fn closed(&self) -> Vec<(&'static str, u64)> {
         self.closed.counts()
-    }
-}
-
-/// Counters by name. Forgets those that nobody holds.
-#[derive(Debug)]
-struct Registry<T>(Mutex<Counters<T>>);
-
-#[derive(Debug)]
-struct Counters<T> {
-    counters: BTreeMap<Arc<str>, Weak<T>>,
-    /// How many there are when those that nobody holds are next looked for: a configuration of many
-    /// pipelines is not to look at all of them for each.
-    full: usize,
-}
-
-impl<T> Default for Registry<T> {
-    fn default() -> Self {
-        Self(Mutex::new(Counters {
-            counters: BTreeMap::new(),
-            full: 0,
-        }))
-    }
-}
-
-impl<T> Registry<T> {
-    fn get(&self, name: &Arc<str>, make: impl FnOnce(Arc<str>) -> T) -> Arc<T> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Counters { counters, full } = &mut *known;
-        if let Some(found) = counters.get(name).and_then(Weak::upgrade) {
-            return found;
-        }
-        if counters.len() >= *full {
-            counters.retain(|_, counters| counters.strong_count() > 0);
-            *full = 2 * counters.len() + 16;
-        }
-        let made = Arc::new(make(name.clone()));
-        counters.insert(name.clone(), Arc::downgrade(&made));
-        made
-    }
-
-    fn all(&self) -> Vec<Arc<T>> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.counters.values().filter_map(Weak::upgrade).collect()
     }
 }
 
