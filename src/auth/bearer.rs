@@ -11,7 +11,6 @@ pub(crate) enum Presented<'a> {
     Nothing,
     /// The scheme without a token of the right form.
     Malformed,
-    /// A token.
     Token(&'a [u8]),
 }
 

@@ -178,7 +178,6 @@ impl Attempt {
         Self(None)
     }
 
-    /// It failed.
     pub(super) fn failed(self) {
         if let Some(taken) = self.0 {
             taken.place.forget();

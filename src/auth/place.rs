@@ -13,7 +13,6 @@ use crate::config::CredentialLocation;
 /// What stands at a place.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found<'a> {
-    /// Nothing.
     Nothing,
     /// Several: no two readers need agree on which of them counts.
     Repeated,

@@ -93,7 +93,7 @@ impl Shared {
         (**self.tokens.load()).clone()
     }
 
-    /// The key sets.
+    /// Those of all steps with a `jwks_url`, fetched in the background.
     pub fn key_sets(&self) -> &KeySets {
         &self.key_sets
     }

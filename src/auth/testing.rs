@@ -60,7 +60,6 @@ pub(crate) fn shared_over(key_sets: KeySets) -> Shared {
     shared
 }
 
-/// Headers with this bearer token.
 pub(crate) fn bearer(token: &str) -> HeaderMap {
     HeaderMap::from_iter([(
         AUTHORIZATION,

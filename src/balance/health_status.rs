@@ -25,14 +25,6 @@ impl HealthState {
             Self::Ejected => "ejected",
         }
     }
-
-    /// Every state.
-    pub const ALL: [Self; 4] = [
-        Self::Unchecked,
-        Self::Healthy,
-        Self::Unhealthy,
-        Self::Ejected,
-    ];
 }
 
 /// What there is to tell of an upstream.

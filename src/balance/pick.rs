@@ -16,7 +16,6 @@ pub struct Pick {
 /// Why the upstream was chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PickReason {
-    /// It is in service.
     InService,
     /// It was ejected, and this request tries it.
     Trial,

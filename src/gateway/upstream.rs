@@ -20,9 +20,9 @@ use crate::config::{CheckKind, Ejection, HttpBackend, Reach, UpstreamUrl};
 pub struct Upstream {
     /// The name of its backend.
     pub backend: Arc<str>,
-    /// The settings of its backend.
+    /// The options of `[backends.NAME]`, which all of its upstreams share.
     pub settings: Arc<HttpBackend>,
-    /// Where it is.
+    /// Scheme, host, port, base path and weight.
     pub url: UpstreamUrl,
     /// The resolved addresses of its host.
     pub addresses: Arc<Addresses>,

@@ -86,7 +86,6 @@ impl ConnectionLimiter {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// The limits of each client.
     pub(super) fn clients(&self) -> &Arc<ClientLimits> {
         &self.clients
     }

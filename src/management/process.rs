@@ -21,7 +21,6 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// This process, now.
     pub(super) fn now() -> Self {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         Self {

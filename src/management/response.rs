@@ -17,7 +17,6 @@ pub(super) struct ApiResponse {
 }
 
 impl ApiResponse {
-    /// JSON.
     pub(super) fn json(status: StatusCode, value: &Value) -> Self {
         Self::text(status, "application/json", format!("{value}\n"))
     }

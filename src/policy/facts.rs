@@ -9,7 +9,7 @@ use jiff::Timestamp;
 /// Everything that a rule may look at.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
-    /// The method.
+    /// As the client sent it; methods are case-sensitive (RFC 9110 section 9.1).
     pub method: &'a Method,
     /// The canonical path.
     pub path: &'a str,

@@ -41,7 +41,6 @@ impl ConnectionLimits {
         &self.limits.networks
     }
 
-    /// Connections to upstreams.
     pub(super) fn upstreams(&self) -> usize {
         self.limits.upstreams
     }
@@ -105,7 +104,6 @@ struct Wanted {
 struct Limits {
     /// Of clients, by network.
     networks: Vec<usize>,
-    /// To upstreams, in all.
     upstreams: usize,
 }
 

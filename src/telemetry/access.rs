@@ -29,14 +29,14 @@ struct Log {
     json: bool,
 }
 
-/// What is known of a request at its end.
+/// One request, as it ended.
 #[derive(Debug)]
 pub struct Record<'a> {
     /// The client behind trusted proxies.
     pub client: Option<IpAddr>,
     /// The host that the request names, without port.
     pub host: Option<&'a str>,
-    /// The method.
+    /// As the client sent it.
     pub method: &'a str,
     /// The canonical path, or the one that was refused as it came. Never a query.
     pub path: Option<&'a str>,
@@ -48,9 +48,9 @@ pub struct Record<'a> {
     pub bytes: usize,
     /// From the request's head to the response's end.
     pub duration: Duration,
-    /// The pipeline.
+    /// The one whose route the request took; `None`: no route matched.
     pub pipeline: Option<&'a str>,
-    /// The backend.
+    /// The one that the last attempt went to; `None`: there was no attempt.
     pub backend: Option<&'a str>,
     /// The address of the upstream that the last attempt went to.
     pub upstream: Option<SocketAddr>,
@@ -60,7 +60,7 @@ pub struct Record<'a> {
     pub subject: Option<&'a str>,
     /// Why the request was refused or failed: a stable label.
     pub reason: Option<&'a str>,
-    /// The request's id.
+    /// What `X-Request-Id` carries to the upstream and back to the client.
     pub request_id: Option<&'a str>,
 }
 

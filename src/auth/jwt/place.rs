@@ -13,7 +13,6 @@ pub(super) enum FoundToken<'a> {
     Nothing,
     /// Something that cannot be a token.
     Malformed,
-    /// A token.
     Token(Cow<'a, [u8]>),
 }
 

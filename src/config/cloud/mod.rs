@@ -184,7 +184,6 @@ fn label(change: &str, others: &[Parsed<'_>]) -> PathBuf {
 }
 
 impl SetAside {
-    /// A whole change.
     pub(crate) fn whole(change: &str, errors: Errors) -> Self {
         Self {
             change: change.to_owned(),

@@ -28,7 +28,6 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// A table.
     pub(crate) fn table(&self) -> Option<Reader<'a>> {
         match &self.node.value {
             Value::Table(table) => Some(Reader::over(
@@ -41,7 +40,6 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Whether it is a table.
     pub(crate) fn is_table(&self) -> bool {
         matches!(self.node.value, Value::Table(_))
     }
@@ -55,12 +53,10 @@ impl<'a> Entry<'a> {
         !empty
     }
 
-    /// Whether it is an integer.
     pub(crate) fn is_integer(&self) -> bool {
         matches!(self.node.value, Value::Integer(_))
     }
 
-    /// Whether it is an array.
     pub(crate) fn is_array(&self) -> bool {
         matches!(self.node.value, Value::Array(_))
     }

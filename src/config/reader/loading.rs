@@ -55,7 +55,6 @@ impl<'a> Loading<'a> {
         self.whole_file(self.main)
     }
 
-    /// A file as a place.
     pub(crate) fn whole_file(&self, file: &Path) -> Place {
         Place {
             file: file.into(),

@@ -117,7 +117,6 @@ impl<'a> Reader<'a> {
         entries.collect()
     }
 
-    /// A string.
     pub(crate) fn text(&self, key: &'static str) -> Option<Text> {
         self.get(key)?.text()
     }

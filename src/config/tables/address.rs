@@ -19,7 +19,6 @@ pub(crate) struct HttpUrl {
     pub(crate) port: Option<u16>,
     /// The path, as written; `/` if it is empty.
     pub(crate) path: String,
-    /// Whether there is a query.
     pub(crate) query: bool,
 }
 

@@ -22,7 +22,6 @@ pub(crate) struct Authentications {
 }
 
 enum Authentication {
-    /// A step.
     Inbound(AuthStep),
     /// A user name and a password: a step where it is inbound (or why it cannot be one), a
     /// credential where it is outbound.

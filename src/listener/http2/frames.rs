@@ -17,7 +17,6 @@ const END_HEADERS: u8 = 0x4;
 pub(super) struct FrameCounts {
     /// Header blocks that began.
     pub(super) header_blocks_begun: u32,
-    /// Header blocks that ended.
     pub(super) header_blocks_ended: u32,
     /// Streams that the client reset.
     pub(super) resets: u32,

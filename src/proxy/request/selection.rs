@@ -21,7 +21,6 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// Attempts that have failed.
     pub(crate) fn failed_attempts(&self) -> usize {
         self.tried.len()
     }

@@ -42,7 +42,6 @@ impl LabelCounters {
             .fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The counts, by label.
     pub(super) fn counts(&self) -> Vec<(&'static str, u64)> {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let taken = self

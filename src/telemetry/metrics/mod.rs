@@ -169,7 +169,7 @@ impl PipelineMetrics {
 /// The counters of one backend.
 #[derive(Debug)]
 pub struct BackendMetrics {
-    /// The backend's name.
+    /// From `[backends.NAME]`.
     pub name: Arc<str>,
     failures: LabelCounters,
 }
@@ -196,7 +196,7 @@ impl BackendMetrics {
 /// The counters of one network.
 #[derive(Debug)]
 pub struct NetworkMetrics {
-    /// The network's name.
+    /// From `[network.NAME]`.
     pub name: Arc<str>,
     /// Connections of clients that are open.
     pub open: AtomicUsize,

@@ -16,7 +16,6 @@ const HTTPS: u16 = 443;
 pub(crate) enum ForceHttps {
     /// `true`: to the port that is found out.
     Found,
-    /// To this port.
     Port(u16),
 }
 

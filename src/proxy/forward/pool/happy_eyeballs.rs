@@ -31,7 +31,6 @@ pub(crate) enum RaceError<E> {
 pub(crate) enum Outcome<'a, E> {
     /// It is the one.
     Connected,
-    /// It failed.
     Failed(&'a E),
     /// One that was begun later was there before it, or the time was over.
     Slow,
