@@ -83,7 +83,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = install_crypto().and_then(|()| match arguments.command {
-        Some(Command::Demo { port }) => demonstrate(port),
+        Some(Command::Demo { port }) => demo(port),
         Some(Command::Explain(explain)) => explain::run(&explain),
         Some(Command::HashKey { pepper_env }) => secrets::hash_key(pepper_env.as_deref()),
         Some(Command::HashPassword { cost }) => secrets::hash_password(cost),
@@ -102,7 +102,7 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&error);
+            print_error(&error);
             ExitCode::FAILURE
         }
     }
@@ -145,7 +145,7 @@ fn reload(pid: i32) -> anyhow::Result<()> {
         .map_err(|error| anyhow::anyhow!("process {pid} cannot be sent SIGHUP: {error}"))
 }
 
-fn demonstrate(port: u16) -> anyhow::Result<()> {
+fn demo(port: u16) -> anyhow::Result<()> {
     let demo = Demo::new(port)?;
     let log = start_log(&demo.config)?;
     demo.run(log)
@@ -158,17 +158,17 @@ fn check(path: &std::path::Path) -> anyhow::Result<()> {
     let runbeam_warnings = runbeam_warnings(&config, &agent_env(&config)?);
     for note in &config.notes {
         if note.warning {
-            complain(&format_args!("warning: {}", note.text));
+            print_error(&format_args!("warning: {}", note.text));
         }
     }
     for warning in live.gateway().warnings() {
-        complain(&format_args!("warning: {warning}"));
+        print_error(&format_args!("warning: {warning}"));
     }
     for warning in runbeam_warnings {
-        complain(&format_args!("warning: {warning}"));
+        print_error(&format_args!("warning: {warning}"));
     }
     for entry in live.set_aside() {
-        complain(&format_args!("warning: {entry}"));
+        print_error(&format_args!("warning: {entry}"));
     }
     println!("configuration ok");
     Ok(())
@@ -208,7 +208,7 @@ fn start_log(config: &Config) -> anyhow::Result<LogWriter> {
     clippy::print_stderr,
     reason = "start-up errors go to standard error, log or no log"
 )]
-fn complain(error: &dyn std::fmt::Display) {
+fn print_error(error: &dyn std::fmt::Display) {
     eprintln!("{error}");
 }
 

@@ -90,7 +90,7 @@ impl Demo {
         let mut server = EdgeServer::build(source, &config, log, Start::default())?;
         server.add_service(service("issuer", issuer), issuer_listener)?;
         server.add_service(service("upstream", Upstream), upstream_listener)?;
-        thread::spawn(move || introduce(proxy, management, &lines));
+        thread::spawn(move || print_instructions(proxy, management, &lines));
         server.run();
         Ok(())
     }
@@ -158,7 +158,7 @@ options = {{ base_url = "http://{upstream}" }}
 }
 
 #[allow(clippy::print_stdout, reason = "what the demonstration is for")]
-fn introduce(proxy: SocketAddr, management: SocketAddr, lines: &str) {
+fn print_instructions(proxy: SocketAddr, management: SocketAddr, lines: &str) {
     while !is_ready(management).unwrap_or(false) {
         thread::sleep(Duration::from_millis(20));
     }

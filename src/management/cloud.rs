@@ -43,7 +43,7 @@ pub(super) async fn upload(agent: &Agent) -> ApiResponse {
             format!("nothing was uploaded: {}", errors.join("; ")),
             json!({ "errors": errors }),
         ),
-        Err(UploadError::Cloud(error)) => of_cloud(&error),
+        Err(UploadError::Cloud(error)) => cloud_error(&error),
     }
 }
 
@@ -66,7 +66,7 @@ pub(super) async fn discard(live: Arc<Live>) -> ApiResponse {
 
 /// An error of the cloud, as the caller gets it: the status where it is the caller's matter, and
 /// none of the cloud's words.
-pub(super) fn of_cloud(error: &RunbeamError) -> ApiResponse {
+pub(super) fn cloud_error(error: &RunbeamError) -> ApiResponse {
     log::warn!("management: {error}");
     let (status, message) = match error.status() {
         Some(401) => (

@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::access_control::Refusal;
 
-/// CallCounts since the start.
+/// Counts since the start.
 #[derive(Debug, Default)]
 pub(super) struct CallCounts {
     refusals: [AtomicU64; Refusal::ALL.len()],

@@ -133,7 +133,7 @@ impl ManagementApi {
                     .with(header::ALLOW, allowed);
             }
         };
-        let answer = self.carry_out(route, session).await;
+        let answer = self.dispatch(route, session).await;
         if matches!(route, Route::Authorize | Route::Token) {
             self.counts.authorization(answer.status);
         }
@@ -155,7 +155,7 @@ impl ManagementApi {
         answer
     }
 
-    async fn carry_out(&self, route: Route, session: &mut ServerSession) -> ApiResponse {
+    async fn dispatch(&self, route: Route, session: &mut ServerSession) -> ApiResponse {
         if route.needs_runbeam() && !self.agent.is_enabled() {
             return cloud::disabled();
         }
@@ -163,7 +163,7 @@ impl ManagementApi {
             Route::Authorize => token::authorize(&self.agent, session).await,
             Route::Token => token::take(&self.agent, session).await,
             _ => match body::read(session).await {
-                Ok(_) => Ok(self.carry_out_without_body(route).await),
+                Ok(_) => Ok(self.dispatch_without_body(route).await),
                 Err(refused) => Err(refused),
             },
         };
@@ -172,7 +172,7 @@ impl ManagementApi {
 
     /// The routes that ask for nothing but themselves: whatever stands in a body that passed its
     /// checks is not looked at.
-    async fn carry_out_without_body(&self, route: Route) -> ApiResponse {
+    async fn dispatch_without_body(&self, route: Route) -> ApiResponse {
         match route {
             Route::Info => {
                 let uptime = self.started.elapsed();

@@ -1,4 +1,4 @@
-//! `GET /status`: everything that the status page shows, in one JSON object. CallCounts only grow;
+//! `GET /status`: everything that the status page shows, in one JSON object. Counts only grow;
 //! rates are for whoever asks twice.
 
 use std::collections::BTreeMap;
@@ -61,21 +61,21 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse
 fn configuration(live: &Live) -> Value {
     let status = live.status();
     let reloads = status.reloads;
-    let mut told = reload::configuration(live);
-    told["last_try"] = json!(unix(status.tried_at));
+    let mut object = reload::configuration(live);
+    object["last_try"] = json!(unix(status.tried_at));
     let set_aside = live.set_aside();
-    told["set_aside"] = json!(
+    object["set_aside"] = json!(
         set_aside
             .iter()
             .map(ToString::to_string)
             .collect::<Vec<_>>()
     );
-    told["reloads"] = json!({
+    object["reloads"] = json!({
         "reloaded": reloads.reloaded,
         "unchanged": reloads.unchanged,
         "refused": reloads.refused,
     });
-    told
+    object
 }
 
 fn pipeline(pipeline: &Pipeline, backends: &[BackendStatus]) -> Value {
@@ -113,15 +113,15 @@ fn pipeline(pipeline: &Pipeline, backends: &[BackendStatus]) -> Value {
         .iter()
         .filter(|one| one.pipelines.contains(&pipeline.name));
     let backends: Vec<Value> = own.map(backend).collect();
-    let mut told = counts(&pipeline.metrics);
-    told["name"] = json!(&*pipeline.name);
-    told["description"] = json!(settings.description);
-    told["open"] = json!(!settings.steps.iter().any(|step| step.kind.authenticates()));
-    told["networks"] = json!(networks);
-    told["endpoints"] = json!(endpoints);
-    told["steps"] = json!(steps);
-    told["backends"] = json!(backends);
-    told
+    let mut object = counts(&pipeline.metrics);
+    object["name"] = json!(&*pipeline.name);
+    object["description"] = json!(settings.description);
+    object["open"] = json!(!settings.steps.iter().any(|step| step.kind.authenticates()));
+    object["networks"] = json!(networks);
+    object["endpoints"] = json!(endpoints);
+    object["steps"] = json!(steps);
+    object["backends"] = json!(backends);
+    object
 }
 
 fn counts(metrics: &PipelineMetrics) -> Value {
@@ -151,15 +151,15 @@ fn backend(status: &BackendStatus) -> Value {
     let addresses = status.upstreams.iter().flat_map(|one| &one.addresses);
     let addresses: Vec<String> = addresses.map(ToString::to_string).collect();
     let echoes = urls.is_empty();
-    let mut told = backends::backend(status);
-    told["target"] = json!(if echoes {
+    let mut object = backends::backend(status);
+    object["target"] = json!(if echoes {
         "echo".to_owned()
     } else {
         urls.join(", ")
     });
-    told["addresses"] = json!((!echoes).then_some(addresses));
-    told["failures"] = json!(failures);
-    told
+    object["addresses"] = json!((!echoes).then_some(addresses));
+    object["failures"] = json!(failures);
+    object
 }
 
 fn key_set(set: &KeySetStatus) -> Value {

@@ -6,7 +6,7 @@ use pingora::protocols::http::ServerSession;
 use serde_json::json;
 
 use super::body::{self, Fields, bad};
-use super::cloud::{disabled, of_cloud};
+use super::cloud::{cloud_error, disabled};
 use super::response::ApiResponse;
 use crate::control::{Agent, Authorization, CommandError};
 use runbeam_sdk::MachineToken;
@@ -26,12 +26,12 @@ pub(super) async fn authorize(
     let user = agent
         .check_user(&presented)
         .await
-        .map_err(|error| of_order(&error))?;
+        .map_err(|error| command_error(&error))?;
     let body = body::read(session).await?;
     let taken = agent
         .authorize(user, authorization(&Fields::parse(&body)?)?)
         .await
-        .map_err(|error| of_order(&error))?;
+        .map_err(|error| command_error(&error))?;
     let body = json!({
         "success": true,
         "message": "this gateway is authorized",
@@ -60,7 +60,7 @@ pub(super) async fn take(
     agent
         .take(token, key, base)
         .await
-        .map_err(|error| of_order(&error))?;
+        .map_err(|error| command_error(&error))?;
     let message = if expired {
         "the token is saved, but it has expired"
     } else {
@@ -78,7 +78,7 @@ pub(super) async fn forget(agent: &Agent) -> ApiResponse {
             "success": true,
             "message": "the machine token is forgotten here; revoke it in Runbeam Cloud too",
         })),
-        Err(error) => of_order(&error),
+        Err(error) => command_error(&error),
     }
 }
 
@@ -147,14 +147,14 @@ fn unauthorized(message: &str) -> ApiResponse {
 }
 
 /// What the caller gets when the agent does not do as told. The log has the details.
-fn of_order(error: &CommandError) -> ApiResponse {
+fn command_error(error: &CommandError) -> ApiResponse {
     match error {
         CommandError::Disabled => disabled(),
         CommandError::UserToken(error) => {
             log::warn!("management: {error}");
             unauthorized("the user token is not valid here")
         }
-        CommandError::Cloud(error) => of_cloud(error),
+        CommandError::Cloud(error) => cloud_error(error),
         CommandError::OtherCloud { .. } => {
             ApiResponse::error(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
         }
