@@ -1,7 +1,7 @@
 //! The SDK for Runbeam Cloud: a client for its API, user tokens, machine tokens.
 //!
-//! It needs neither the proxy nor its configuration; a program of its own may use it as a library.
-//! Everything here is asynchronous and runs inside a Tokio runtime.
+//! It needs neither a proxy nor a configuration. Everything here is asynchronous and runs inside a
+//! Tokio runtime.
 //!
 //! # Authorizing a gateway
 //!
@@ -28,8 +28,8 @@
 //! # }
 //! ```
 //!
-//! A Sanctum token (`{id}|{text}`, [`is_sanctum_token`]) cannot be examined here: it is passed to
-//! the cloud as it is, and the cloud decides.
+//! A Sanctum token (`{id}|{text}`, [`is_sanctum_token`]) cannot be verified here: it is sent to the
+//! cloud as it is, and the cloud decides.
 //!
 //! # Calling the API
 //!
@@ -48,11 +48,13 @@
 //! # }
 //! ```
 //!
-//! # Keeping the token
+//! # Storing the token
 //!
-//! [`save_token`], [`load_token`] and [`clear_token`] keep the token of an instance in the keyring
-//! of the operating system, or in a file encrypted with age, in `~/.runbeam/<instance>/`; never
-//! unencrypted. [`TokenStore`] is the same for a program that says where and how.
+//! [`save_token`], [`load_token`] and [`clear_token`] keep the machine token of an instance in the
+//! keyring of the operating system, or in a file encrypted with age, in `~/.runbeam/<instance>/`;
+//! never unencrypted. [`save_token_as`] and its like do the same for tokens of other types.
+//! [`TokenStore`] is for a program that says where and how, [`StorageBackend`] for one that brings
+//! a place of its own.
 //!
 //! ```no_run
 //! use runbeam_sdk::{MachineToken, load_token, save_token};
@@ -65,26 +67,26 @@
 //! # }
 //! ```
 //!
-//! # Whom it trusts
+//! # Trust
 //!
 //! A JWT is verified only against a *trusted issuer*: the scheme, host and port of its `iss` are
 //! exactly those of an address that the caller named. Without options that is `RUNBEAM_API_URL`,
 //! else [`DEFAULT_BASE_URL`]. No key set is fetched from anywhere else. RS256 alone is accepted,
-//! and HS256 only while a secret is given (`RUNBEAM_JWT_SECRET`). More under [`ValidationOptions`];
-//! a program that lives long keeps a [`UserTokens`].
+//! and HS256 only while a secret is given (`RUNBEAM_JWT_SECRET`). More under
+//! [`JwtValidationOptions`]; a long-running program keeps a [`UserTokens`].
 //!
-//! # What a call may cost
+//! # Limits
 //!
 //! A call ends within its time limit (30 s with everything that belongs to it), reads at most 1
 //! MiB, never leaves the host it was given, and speaks https unless that host is this machine. It
-//! is tried again after network errors, 429 and 5xx, when a second time can do no harm; see
+//! is tried again after network errors, 429 and 5xx, if a second attempt can do no harm; see
 //! [`RunbeamClient`].
 //!
 //! # Errors
 //!
 //! All are [`RunbeamError`]. Its text is for a log; what a program does about it, it decides by
 //! [`RunbeamError::status`], [`RunbeamError::is_rejected`], [`RunbeamError::is_timeout`] and their
-//! like. No token is in any error, log line or `Debug` of this module.
+//! like. No token is in any error, log line or `Debug` of this crate.
 
 mod backoff;
 mod client;
@@ -136,3 +138,8 @@ pub use jose::Algorithm as JwtAlgorithm;
 
 /// Runbeam Cloud, where nobody names another address.
 pub const DEFAULT_BASE_URL: &str = "https://api.runbeam.cloud";
+
+/// The example of the guide compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/sdk.md")]
+struct Guide;
