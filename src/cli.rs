@@ -20,7 +20,7 @@ use crate::config::{Config, Environment, LogFormat, ProcessEnvironment, Source};
 use crate::control::{AgentEnv, AgentEnvError};
 use crate::demo::{self, Demo};
 use crate::gateway::Live;
-use crate::server::{Directory, EdgeServer, Inherited, Start};
+use crate::server::{EdgeServer, HandoverDirectory, InheritedSocket, StartOptions};
 use crate::telemetry::{self, LogSettings, LogWriter};
 
 /// An edge proxy that lets in only requests that authenticate.
@@ -116,15 +116,16 @@ fn install_crypto() -> anyhow::Result<()> {
 }
 
 fn serve(path: &std::path::Path, take_over: bool) -> anyhow::Result<()> {
-    let inherited = Inherited::from_systemd().context("LISTEN_FDS: not a listening socket")?;
+    let inherited =
+        InheritedSocket::from_systemd().context("LISTEN_FDS: not a listening socket")?;
     let source = Source::file(path);
     let config = source.load()?;
     let agent_env = agent_env(&config)?;
     let warnings = runbeam_warnings(&config, &agent_env);
     let log = start_log(&config)?;
-    let start = Start {
+    let start = StartOptions {
         inherited,
-        directory: Directory::choose(config.state_dir.as_deref()),
+        directory: HandoverDirectory::choose(config.state_dir.as_deref()),
         take_over,
         agent_env,
     };
@@ -215,7 +216,7 @@ fn print_error(error: &dyn std::fmt::Display) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::StartError;
+    use crate::server::{SocketError, StartError};
     use clap::CommandFactory;
 
     #[test]
@@ -225,11 +226,11 @@ mod tests {
 
     #[test]
     fn errors_name_the_network() {
-        let error = StartError::Bind {
+        let error = StartError::from(SocketError::Bind {
             network: "public".into(),
             address: "127.0.0.1:80".to_owned(),
             source: std::io::Error::from(std::io::ErrorKind::AddrInUse),
-        };
+        });
         assert!(
             error
                 .to_string()

@@ -24,7 +24,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::config::{Config, Source};
-use crate::server::{EdgeServer, Start};
+use crate::server::{EdgeServer, StartOptions};
 use crate::telemetry::LogWriter;
 
 /// The proxy's port, unless another is asked for.
@@ -87,7 +87,7 @@ impl Demo {
             management,
         } = self;
         let lines = issuer.curl_lines(proxy)?;
-        let mut server = EdgeServer::build(source, &config, log, Start::default())?;
+        let mut server = EdgeServer::build(source, &config, log, StartOptions::default())?;
         server.add_service(service("issuer", issuer), issuer_listener)?;
         server.add_service(service("upstream", Upstream), upstream_listener)?;
         thread::spawn(move || print_instructions(proxy, management, &lines));

@@ -155,8 +155,7 @@ impl Wanted {
                 "the process may have {open_files} files open, too few for the {clients} \
                  connections that the networks take and the {upstreams} to upstreams: they take \
                  {}, and there are {} to upstreams; raise the limit (LimitNOFILE=, ulimit -n) \
-                 above \
-                 {}, or lower max_connections of the networks and max_upstream_connections",
+                 above {}, or lower max_connections of the networks and max_upstream_connections",
                 limits.networks.iter().sum::<usize>(),
                 limits.upstreams,
                 clients + upstreams + RESERVE

@@ -1,25 +1,10 @@
-//! The end of a process: what is in flight is finished, and nobody who comes on a kept connection
-//! is cut off.
-//!
-//! Pingora closes idle connections the moment it stops; a request that is on its way then fails.
-//! Here they stay open: a request on one of them is answered, with `Connection: close`, until the
-//! process ends.
-//!
-//! It is also where each stream of HTTP/2 passes by before it is read, which the guard of the
-//! listeners wants to know.
+//! Draining: what is in flight is finished before the process ends.
 
-use std::pin::Pin;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
-use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::H2Options;
-use pingora::server::ShutdownWatch;
-use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::{Signal, SignalKind};
 
 use super::signals::listen;
-use crate::listener::Connection;
 
 /// How long nothing must have been in flight: a request whose head has just been read is not
 /// counted yet.
@@ -29,57 +14,15 @@ const QUIET: Duration = Duration::from_millis(100);
 const LINGER: Duration = Duration::from_secs(2);
 const STEP: Duration = Duration::from_millis(20);
 
-/// An HTTP application whose idle connections outlive its listeners.
-pub(super) struct GracefulApp<A>(pub(super) Arc<A>);
-
-/// As `async_trait` would write it, but for one thing: an HTTP/1 request, which needs nothing
-/// afterwards, gets the application's own future rather than one around it.
-impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for GracefulApp<A> {
-    fn process_new_http<'this, 'watch, 'served>(
-        self: &'this Arc<Self>,
-        session: ServerSession,
-        shutdown: &'watch ShutdownWatch,
-    ) -> Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'served>>
-    where
-        'this: 'served,
-        'watch: 'served,
-        Self: 'served,
-    {
-        if !session.is_http2() {
-            return self.0.process_new_http(session, shutdown);
-        }
-        let stream = Connection::of(session.digest()).map(Connection::begin_stream);
-        Box::pin(async move {
-            let _served = stream;
-            self.0.process_new_http(session, shutdown).await
-        })
-    }
-
-    fn h2_options(&self) -> Option<H2Options> {
-        self.0.h2_options()
-    }
-
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        self.0.server_options()
-    }
-
-    /// Called when the listeners are closed. The application's own would close idle connections.
-    fn http_cleanup<'this, 'served>(
-        &'this self,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'served>>
-    where
-        'this: 'served,
-        Self: 'served,
-    {
-        Box::pin(std::future::ready(()))
-    }
-}
-
 /// Waits until nothing is in flight any more, at most for `grace`, or until a second signal.
 /// Returns how many requests are left.
-pub(super) async fn drain(in_flight: impl Fn() -> usize, gave: bool, grace: Duration) -> usize {
+pub(super) async fn drain(
+    in_flight: impl Fn() -> usize,
+    handed_over: bool,
+    grace: Duration,
+) -> usize {
     let started = Instant::now();
-    let stay = if gave { LINGER } else { QUIET };
+    let stay = if handed_over { LINGER } else { QUIET };
     let finished = async {
         let mut quiet_since = Instant::now();
         while quiet_since.elapsed() < QUIET || started.elapsed() < stay {
@@ -102,7 +45,7 @@ pub(super) async fn drain(in_flight: impl Fn() -> usize, gave: bool, grace: Dura
     in_flight()
 }
 
-async fn arrives(signal: &mut Option<tokio::signal::unix::Signal>) {
+async fn arrives(signal: &mut Option<Signal>) {
     match signal {
         Some(signal) => drop(signal.recv().await),
         None => std::future::pending().await,
@@ -112,6 +55,7 @@ async fn arrives(signal: &mut Option<tokio::signal::unix::Signal>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[tokio::test]

@@ -5,35 +5,37 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pingora::server::ShutdownWatch;
+use async_trait::async_trait;
+use pingora::server::{ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
+use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
 
 use super::drain::drain;
-use super::handover::{Directory, Mark, TakenOver};
+use super::handover::{self, HandoverDirectory, PendingTakeover, PidFile};
 use super::self_check::SelfCheck;
 use super::sockets::Sockets;
 use super::{clock_steps, service_manager, signals};
 use crate::telemetry::LogWriter;
 
-/// How long one question to itself may take at the start.
-const FIRST_ANSWER: Duration = Duration::from_millis(500);
-/// After this long without one, it is taken to serve all the same: the watchdog, where there is
-/// one, knows better.
-const FIRST_ANSWERS: Duration = Duration::from_secs(30);
+/// Time-out of one self-check at the start.
+const FIRST_CHECK: Duration = Duration::from_millis(500);
+/// After this long without a success, the process counts as serving all the same: the watchdog,
+/// where there is one, decides.
+const FIRST_CHECKS: Duration = Duration::from_secs(30);
 
-/// What the parts of the life share.
+/// The life of the process, and what its parts share.
 pub(super) struct Lifecycle {
     pub(super) sockets: Arc<Sockets>,
-    pub(super) directory: Option<Directory>,
+    pub(super) directory: Option<HandoverDirectory>,
     /// Present from the start until this process serves, when it took over.
-    pub(super) taken_over: Mutex<Option<TakenOver>>,
+    pub(super) taken_over: Mutex<Option<PendingTakeover>>,
     pub(super) self_check: Option<SelfCheck>,
-    /// Whether the signals that end the process are listened for.
-    pub(super) armed: watch::Sender<bool>,
+    /// Whether SIGINT, SIGTERM and SIGQUIT are listened for.
+    pub(super) shutdown_signals: watch::Sender<bool>,
     /// Whether all other signals are.
-    pub(super) listening: watch::Sender<bool>,
-    /// Whether another process has the listeners now.
-    pub(super) given: AtomicBool,
+    pub(super) other_signals: watch::Sender<bool>,
+    /// Whether another process has taken over.
+    pub(super) handed_over: AtomicBool,
     pub(super) in_flight: Arc<AtomicUsize>,
     pub(super) grace: Duration,
     pub(super) log: LogWriter,
@@ -44,14 +46,14 @@ impl Lifecycle {
     pub(super) async fn run(&self, shutdown: ShutdownWatch) {
         tokio::join!(
             signals::reopen_log(&self.log),
-            signals::start_successor(),
+            handover::start_successor(),
             clock_steps::watch(),
             self.live_and_end(shutdown)
         );
     }
 
     /// Gives the listeners to the process that asks for them; whether it has them and serves.
-    pub(super) async fn give(&self) -> bool {
+    async fn hand_over(&self) -> bool {
         let Some(directory) = &self.directory else {
             log::error!(
                 "hand-over: there is no directory to meet the new process in; this process goes on"
@@ -59,7 +61,7 @@ impl Lifecycle {
             return false;
         };
         log::info!("hand-over: sending the listeners");
-        match directory.give(&self.sockets).await {
+        match directory.hand_over(&self.sockets).await {
             Ok(()) => {
                 log::info!("hand-over: the new process serves");
                 true
@@ -72,9 +74,9 @@ impl Lifecycle {
     }
 
     async fn live_and_end(&self, mut shutdown: ShutdownWatch) {
-        let mark = Mutex::new(None);
+        let pid_file = Mutex::new(None);
         let life = async {
-            *mark.lock().unwrap_or_else(PoisonError::into_inner) = self.announce().await;
+            *pid_file.lock().unwrap_or_else(PoisonError::into_inner) = self.announce().await;
             if let Some(self_check) = &self.self_check {
                 service_manager::feed(self_check).await;
             }
@@ -84,22 +86,26 @@ impl Lifecycle {
             () = life => {}
             _ = shutdown.wait_for(|stopping| *stopping) => {}
         }
-        drop(mark);
+        drop(pid_file);
         self.end().await;
     }
 
     /// Waits until this process serves, and tells everybody who waits for that.
-    async fn announce(&self) -> Option<Mark> {
-        let _ = self.armed.subscribe().wait_for(|armed| *armed).await;
+    async fn announce(&self) -> Option<PidFile> {
+        let _ = self
+            .shutdown_signals
+            .subscribe()
+            .wait_for(|listening| *listening)
+            .await;
         if let Some(self_check) = &self.self_check {
             let answers = async {
                 // Right after a hand-over the question may reach the other process, which does not
                 // know the answer.
-                while !self_check.answers(FIRST_ANSWER).await {
+                while !self_check.answers(FIRST_CHECK).await {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             };
-            if tokio::time::timeout(FIRST_ANSWERS, answers).await.is_err() {
+            if tokio::time::timeout(FIRST_CHECKS, answers).await.is_err() {
                 log::error!("this process does not answer itself");
             }
         }
@@ -112,19 +118,19 @@ impl Lifecycle {
         // Before the word to the old process: the service manager must know this one when that one
         // ends.
         service_manager::ready("serving", took_over);
-        let mark = self.mark(took_over);
-        if let Some(Err(error)) = taken_over.map(TakenOver::confirm) {
+        let pid_file = self.write_pid_file(took_over);
+        if let Some(Err(error)) = taken_over.map(PendingTakeover::confirm) {
             log::warn!("the process before was gone when it was told of this one: {error}");
         }
         if took_over {
             log::info!("took over");
         }
-        mark
+        pid_file
     }
 
-    fn mark(&self, took_over: bool) -> Option<Mark> {
+    fn write_pid_file(&self, took_over: bool) -> Option<PidFile> {
         let directory = self.directory.as_ref()?;
-        if let (false, Ok(Some(other))) = (took_over, directory.marked()) {
+        if let (false, Ok(Some(other))) = (took_over, directory.running_process()) {
             log::warn!(
                 "no hand-over to a later process: process {} uses the same directory; give this \
                  one a proxy.id or a state_dir of its own",
@@ -133,25 +139,60 @@ impl Lifecycle {
             return None;
         }
         directory
-            .mark()
+            .write_pid_file()
             .inspect_err(|error| log::warn!("no hand-over to a later process: {error}"))
             .ok()
     }
 
     /// Finishes what is in flight and ends the process.
     async fn end(&self) {
-        let gave = self.given.load(Ordering::Relaxed);
-        if !gave {
+        let handed_over = self.handed_over.load(Ordering::Relaxed);
+        if !handed_over {
             service_manager::stopping();
         }
         self.sockets.close();
         let in_flight = || self.in_flight.load(Ordering::Relaxed);
         log::info!("stopping: {} requests in flight", in_flight());
-        match drain(in_flight, gave, self.grace).await {
+        match drain(in_flight, handed_over, self.grace).await {
             0 => log::info!("stopped"),
             cut => log::warn!("stopped: {cut} requests cut off"),
         }
         self.log.flush();
         std::process::exit(0);
+    }
+}
+
+/// The signals that end the process, for Pingora.
+pub(super) struct ShutdownSignals(pub(super) Arc<Lifecycle>);
+
+#[async_trait]
+impl ShutdownSignalWatch for ShutdownSignals {
+    async fn recv(&self) -> ShutdownSignal {
+        let kinds = [
+            SignalKind::quit(),
+            SignalKind::terminate(),
+            SignalKind::interrupt(),
+        ];
+        let [Some(mut quit), Some(mut terminate), Some(mut interrupt)] = kinds.map(signals::listen)
+        else {
+            return ShutdownSignal::FastShutdown;
+        };
+        self.0.shutdown_signals.send_replace(true);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return ShutdownSignal::GracefulTerminate,
+                _ = interrupt.recv() => return ShutdownSignal::FastShutdown,
+                _ = quit.recv() => {}
+            }
+            // Pingora's own hand-over would end this process also when it failed.
+            tokio::select! {
+                _ = terminate.recv() => return ShutdownSignal::GracefulTerminate,
+                _ = interrupt.recv() => return ShutdownSignal::FastShutdown,
+                handed_over = self.0.hand_over() => if handed_over {
+                    self.0.handed_over.store(true, Ordering::Relaxed);
+                    return ShutdownSignal::GracefulTerminate;
+                },
+            }
+        }
     }
 }

@@ -12,7 +12,7 @@ pub enum TakeOverError {
     NoDirectory,
     /// Nobody is there.
     #[error(
-        "--upgrade: no running process has its mark in {}; start without --upgrade, or, under \
+        "--upgrade: no running process has a PID file in {}; start without --upgrade, or, under \
          systemd, use \"systemctl kill --signal=SIGUSR2 --kill-whom=main UNIT\"",
         .0.display()
     )]

@@ -8,6 +8,7 @@
 //! one goes on as if nothing had been.
 
 mod error;
+mod successor;
 mod transfer;
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
@@ -20,9 +21,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tokio::io::AsyncReadExt;
 
-use super::sockets::{Inherited, Sockets};
+use super::sockets::{InheritedSocket, Sockets};
 
 pub use error::TakeOverError;
+pub(super) use successor::start_successor;
 
 /// How long the new process waits for the old one's sockets.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -35,23 +37,23 @@ const SERVING: &[u8] = b"serving\n";
 
 /// The private directory where processes meet.
 #[derive(Debug, Clone)]
-pub(crate) struct Directory(PathBuf);
+pub(crate) struct HandoverDirectory(PathBuf);
 
-/// The mark of a process that may be asked for its listeners. It ends with the value, or with the
-/// process.
+/// The PID file of a process that may be asked for its listeners, held locked. The lock ends with
+/// the value, or with the process.
 #[derive(Debug)]
-pub(super) struct Mark(#[allow(dead_code, reason = "held for its lock")] File);
+pub(super) struct PidFile(#[allow(dead_code, reason = "held for its lock")] File);
 
 /// What the new process got, and the old process waiting for its word.
 #[derive(Debug)]
-pub(super) struct TakenOver {
+pub(super) struct PendingTakeover {
     stream: UnixStream,
     socket: PathBuf,
     /// Keeps other upgrades out.
     _lock: File,
 }
 
-impl Directory {
+impl HandoverDirectory {
     /// `$RUNTIME_DIRECTORY`, else the state directory, else `$XDG_RUNTIME_DIR`, else one of this
     /// user's own among the temporary files. `None`, and a line in the log, if it cannot be had or
     /// others could get in.
@@ -81,19 +83,19 @@ impl Directory {
     }
 
     /// Lets the next process find this one.
-    pub(super) fn mark(&self) -> io::Result<Mark> {
+    pub(super) fn write_pid_file(&self) -> io::Result<PidFile> {
         let pid = std::process::id();
         let path = self.0.join(format!("harmony-edge.pid.{pid}"));
         let mut file = create(&path)?;
         file.try_lock().map_err(io::Error::from)?;
         writeln!(file, "{pid}")?;
-        std::fs::rename(&path, self.mark_file())?;
-        Ok(Mark(file))
+        std::fs::rename(&path, self.pid_file())?;
+        Ok(PidFile(file))
     }
 
-    /// The process that may be asked; `None` when the mark is of one that is gone.
-    pub(super) fn marked(&self) -> io::Result<Option<Pid>> {
-        let mut file = match File::open(self.mark_file()) {
+    /// The process that may be asked; `None`: the PID file is of one that is gone.
+    pub(super) fn running_process(&self) -> io::Result<Option<Pid>> {
+        let mut file = match File::open(self.pid_file()) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
@@ -106,7 +108,9 @@ impl Directory {
     }
 
     /// Asks the running process for its listeners and gets them.
-    pub(super) fn take_over(&self) -> Result<(Vec<Inherited>, TakenOver), TakeOverError> {
+    pub(super) fn take_over(
+        &self,
+    ) -> Result<(Vec<InheritedSocket>, PendingTakeover), TakeOverError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| TakeOverError::File { path, source }
@@ -118,7 +122,7 @@ impl Directory {
             Err(TryLockError::WouldBlock) => return Err(TakeOverError::UnderWay(self.0.clone())),
             Err(TryLockError::Error(error)) => return Err(failed(&path)(error)),
         }
-        let running = self.marked().map_err(failed(&self.mark_file()))?;
+        let running = self.running_process().map_err(failed(&self.pid_file()))?;
         let pid = running.ok_or_else(|| TakeOverError::NobodyRuns(self.0.clone()))?;
         let socket = self.socket();
         let listener = listen(&socket).map_err(failed(&socket))?;
@@ -136,8 +140,8 @@ impl Directory {
         match outcome {
             Ok((stream, received)) => {
                 let received = received.into_iter();
-                let sockets = received.map(|(address, fd)| Inherited::received(fd, &address));
-                let taken = TakenOver {
+                let sockets = received.map(|(address, fd)| InheritedSocket::received(fd, &address));
+                let taken = PendingTakeover {
                     stream,
                     socket,
                     _lock,
@@ -153,7 +157,7 @@ impl Directory {
 
     /// Gives the listeners to the process that waits for them. Returns when that one serves; an
     /// error means that this process goes on.
-    pub(super) async fn give(&self, sockets: &Sockets) -> io::Result<()> {
+    pub(super) async fn hand_over(&self, sockets: &Sockets) -> io::Result<()> {
         let deadline = Instant::now() + SEARCH;
         let stream = loop {
             match UnixStream::connect(self.socket()) {
@@ -177,7 +181,7 @@ impl Directory {
         }
     }
 
-    fn mark_file(&self) -> PathBuf {
+    fn pid_file(&self) -> PathBuf {
         self.0.join("harmony-edge.pid")
     }
 
@@ -186,14 +190,14 @@ impl Directory {
     }
 }
 
-impl TakenOver {
+impl PendingTakeover {
     /// Tells the old process that this one serves.
     pub(super) fn confirm(mut self) -> io::Result<()> {
         self.stream.write_all(SERVING)
     }
 }
 
-impl Drop for TakenOver {
+impl Drop for PendingTakeover {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.socket);
     }
@@ -254,55 +258,4 @@ fn check_peer(stream: &UnixStream) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn directory() -> (tempfile::TempDir, Directory) {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("own");
-        let directory = Directory::choose(Some(&path)).unwrap();
-        (root, directory)
-    }
-
-    #[test]
-    fn a_mark_lasts_as_long_as_its_process() {
-        let (_root, directory) = directory();
-        assert_eq!(directory.marked().unwrap(), None);
-        let mark = directory.mark().unwrap();
-        let own = i32::try_from(std::process::id()).unwrap();
-        assert_eq!(directory.marked().unwrap(), Pid::from_raw(own));
-        // The next process marks while this one still drains.
-        let next = directory.mark().unwrap();
-        drop(mark);
-        assert_eq!(directory.marked().unwrap(), Pid::from_raw(own));
-        drop(next);
-        assert_eq!(
-            directory.marked().unwrap(),
-            None,
-            "the file alone means nothing"
-        );
-    }
-
-    #[test]
-    fn without_a_running_process_there_is_nothing_to_take_over() {
-        let (_root, directory) = directory();
-        let error = directory.take_over().unwrap_err();
-        assert!(matches!(error, TakeOverError::NobodyRuns(_)), "{error}");
-    }
-
-    #[test]
-    fn one_upgrade_at_a_time() {
-        let (_root, directory) = directory();
-        let lock = create(&directory.0.join("upgrade.lock")).unwrap();
-        lock.try_lock().unwrap();
-        let error = directory.take_over().unwrap_err();
-        assert!(matches!(error, TakeOverError::UnderWay(_)), "{error}");
-    }
-
-    #[test]
-    fn a_directory_where_others_write_is_refused() {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(root.path(), Permissions::from_mode(0o777)).unwrap();
-        assert!(Directory::choose(Some(root.path())).is_none());
-    }
-}
+mod tests;

@@ -1,0 +1,82 @@
+//! Everything that runs beside the requests.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+use tokio::signal::unix::SignalKind;
+
+use super::connection_limits::ConnectionLimits;
+use super::lifecycle::Lifecycle;
+use super::{file_watcher, service_manager, signals};
+use crate::control::Agent;
+use crate::gateway::Live;
+use crate::listener::ConnectionLimiters;
+use crate::proxy::{HealthChecks, UpstreamPool};
+
+/// Everything that runs beside the requests.
+pub(super) struct BackgroundTasks {
+    pub(super) live: Arc<Live>,
+    pub(super) agent: Arc<Agent>,
+    pub(super) pool: Arc<UpstreamPool>,
+    pub(super) limiters: Arc<ConnectionLimiters>,
+    pub(super) limits: ConnectionLimits,
+    pub(super) lifecycle: Arc<Lifecycle>,
+}
+
+#[async_trait]
+impl BackgroundService for BackgroundTasks {
+    async fn start(&self, shutdown: ShutdownWatch) {
+        let resolver = self.live.resolver().run(shutdown.clone());
+        let key_sets = self.live.key_sets().run(shutdown.clone());
+        let checks = HealthChecks::new(self.live.clone(), &self.pool);
+        let agent = self.agent.clone().run(shutdown.clone());
+        let stopping = shutdown.clone();
+        // A process that another one took over from does not reload any more.
+        let mut stopped = shutdown.clone();
+        let watching = async {
+            tokio::select! {
+                () = file_watcher::run(self.live.clone()) => {}
+                _ = stopped.wait_for(|stopping| *stopping) => {}
+            }
+        };
+        // In this order: first what listens for signals, last what takes a moment before it first
+        // waits.
+        tokio::join!(
+            self.reload_on_hangup(),
+            self.lifecycle.run(shutdown),
+            // All of the above have been polled once, so their signals are listened for.
+            async { self.lifecycle.other_signals.send_replace(true) },
+            resolver,
+            key_sets,
+            self.pool.run(),
+            self.limiters.run(),
+            self.limits.run(&self.live, &self.limiters, &self.pool),
+            checks.run(stopping),
+            watching,
+            agent
+        );
+    }
+}
+
+impl BackgroundTasks {
+    /// SIGHUP: reload.
+    async fn reload_on_hangup(&self) {
+        let Some(mut hangups) = signals::listen(SignalKind::hangup()) else {
+            return;
+        };
+        while hangups.recv().await.is_some() {
+            service_manager::reloading();
+            let live = self.live.clone();
+            // The outcome is logged where it is decided.
+            let _ = tokio::task::spawn_blocking(move || live.reload()).await;
+            match self.live.status().last_error {
+                None => service_manager::reloaded("serving"),
+                Some(error) => {
+                    service_manager::reloaded(&format!("serving; reload refused: {error}"))
+                }
+            }
+        }
+    }
+}
