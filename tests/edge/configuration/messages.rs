@@ -177,7 +177,7 @@ fn the_start_shows_what_goes_where_and_does_not_say_that_nothing_has_changed() {
     edge.rewrite(|text| {
         text.replace("path_prefix = \"/api\"", "path_prefix = \"/api\"\nstrip_prefix = false")
     });
-    let reloaded = || edge.log().contains("generation 2 serves");
+    let reloaded = || edge.log().contains("generation 2 is in service");
     assert!(becomes_true(Duration::from_secs(10), reloaded), "{}", edge.log());
     assert!(!edge.log().contains("nothing has changed"), "{}", edge.log());
     assert_eq!(edge.get("/api/x").send().text(), "/api/x", "the prefix is kept");

@@ -143,7 +143,7 @@ fn a_slow_check_fails_and_keeps_no_other_waiting() {
     )
     .start();
     let told = await_state(&edge, slow.port(), "unhealthy");
-    assert_eq!(told["last_error"], "no answer within 1 s");
+    assert_eq!(told["last_error"], "no response within 1 s");
     assert_eq!(await_state(&edge, dead.number(), "unhealthy")["last_error"], "connection refused");
     // All are ill, so all are tried: the one that is there answers.
     assert_eq!(edge.get("/x").send().status, 200);
