@@ -6,21 +6,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::validate::Kept;
-use super::{Parsed, SetAside};
-use crate::config::model::{Error, Errors};
-use crate::config::reader::{Value, join};
+use super::text::{Kept, Parsed};
+use crate::config::model::{Error, Errors, SetAside};
+use crate::config::reader::join;
 
 /// A text, a group and a name in it. An empty group is the whole text, an empty name the whole
 /// group.
 type Key = (String, String, String);
 
 #[derive(Default)]
-pub(super) struct Dropped {
+pub(super) struct Quarantine {
     entries: BTreeMap<Key, (Vec<Error>, bool)>,
 }
 
-impl Dropped {
+impl Quarantine {
     /// Whether a table, its group or its text was set aside.
     pub(super) fn has(&self, change: &str, group: &str, name: &str) -> bool {
         [("", ""), (group, ""), (group, name)]
@@ -86,7 +85,7 @@ impl Dropped {
         // How many texts have a table of a name that still stands.
         let mut standing: HashMap<(&str, &str), usize> = HashMap::new();
         for (index, entry) in kept.iter().enumerate() {
-            each_string(&entry.node.value, &mut |text| {
+            entry.node.value.each_string(&mut |text| {
                 let mentioning = mentioned_by.entry(text).or_default();
                 if mentioning.last() != Some(&index) {
                     mentioning.push(index);
@@ -96,10 +95,10 @@ impl Dropped {
                 *standing.entry((entry.group, entry.name)).or_default() += 1;
             }
         }
-        let dropped = |entry: &&Kept<'_>| self.has(entry.text.change, entry.group, entry.name);
+        let quarantined = |entry: &&Kept<'_>| self.has(entry.text.change, entry.group, entry.name);
         let mut gone: Vec<Key> = kept
             .iter()
-            .filter(dropped)
+            .filter(quarantined)
             .map(|entry| key(entry.text.change, entry.group, entry.name))
             .chain(self.entries.keys().cloned())
             .collect();
@@ -141,19 +140,6 @@ impl Dropped {
 
 fn key(change: &str, group: &str, name: &str) -> Key {
     (change.to_owned(), group.to_owned(), name.to_owned())
-}
-
-/// Every string in it: any could be a reference to a name.
-pub(super) fn each_string<'v>(value: &'v Value, take: &mut impl FnMut(&'v str)) {
-    match value {
-        Value::String(text) => take(text),
-        Value::Array(items) => items.iter().for_each(|item| each_string(&item.value, take)),
-        Value::Table(table) => {
-            let nodes = table.entries.iter().map(|(_, node)| node);
-            nodes.for_each(|node| each_string(&node.value, take));
-        }
-        _ => {}
-    }
 }
 
 /// The first two keys of a path.

@@ -8,9 +8,10 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use super::overlay::{Overlay, overlaid};
 use crate::config::model::Config;
-use crate::config::reader::{Document, Loading, Node, Table, Value, local::Local};
-use crate::config::{Environment, assemble};
+use crate::config::reader::{Document, Environment, Loading, Local, Node, Table, Value};
+use crate::config::tables::{self, OwnedPipelines};
 
 /// How many tables are tried at most: each costs about as much as a reload.
 const MOST: usize = 256;
@@ -71,7 +72,9 @@ impl<'a> Comparison<'a> {
         name: &str,
         (present, node): (&Node, &Node),
     ) -> bool {
-        if same_but(&present.value, &node.value, ignored_of(group)) {
+        if let (Value::Table(one), Value::Table(other)) = (&present.value, &node.value)
+            && one.is_same_but(other, ignored_of(group))
+        {
             return true;
         }
         self.once(node, group, name, || {
@@ -122,7 +125,9 @@ impl<'a> Comparison<'a> {
 
     fn is_unchanged(&self, document: &Document) -> bool {
         let loading = Loading::new(self.path, self.env, self.local.clone());
-        let Some(config) = assemble(document, &loading).filter(|_| loading.is_clean()) else {
+        let Some(config) = tables::build(document, &OwnedPipelines::default(), &loading)
+            .filter(|_| loading.is_clean())
+        else {
             return false;
         };
         let Config {
@@ -163,154 +168,4 @@ fn set(table: &mut Table, name: &str, node: Option<Node>) {
 fn ignored_of(group: &str) -> &'static [&'static str] {
     let found = IGNORED.iter().find(|(known, _)| *known == group);
     found.map_or(&[], |(_, keys)| keys)
-}
-
-/// What becomes of two values.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Overlay {
-    /// It is compared with the local one: a table that is local stays so.
-    Compared,
-    /// The same, and what only the local one has stays.
-    United,
-    /// It takes the place of the local one, and is the cloud's.
-    InPlace,
-}
-
-/// The cloud's value, in which everything that the local one has at the same place is the local
-/// one: its references are filled in, and its files may be named.
-fn overlaid(local: &Node, cloud: &Node, overlay: Overlay) -> Node {
-    if same(&local.value, &cloud.value) {
-        return local.clone();
-    }
-    let value = match (&local.value, &cloud.value) {
-        (Value::Table(local), Value::Table(cloud)) => {
-            // In the order of the local files, which listeners and pipelines keep.
-            let known = local.entries.iter().filter_map(|(key, node)| {
-                let node = match cloud.get(key) {
-                    Some(cloud) => overlaid(node, cloud, overlay),
-                    None if overlay == Overlay::United => node.clone(),
-                    None => return None,
-                };
-                Some((key.clone(), node))
-            });
-            let new = cloud.entries.iter();
-            let new = new.filter(|(key, _)| local.get(key).is_none()).cloned();
-            let entries = known.chain(new).collect();
-            Value::Table(Table { entries })
-        }
-        (Value::Array(local), Value::Array(cloud)) => {
-            let item = |(index, node): (usize, &Node)| match local.get(index) {
-                Some(local) => overlaid(local, node, overlay),
-                None => node.clone(),
-            };
-            Value::Array(cloud.iter().enumerate().map(item).collect())
-        }
-        (_, value) => {
-            return Node {
-                place: cloud.place.clone(),
-                value: value.clone(),
-            };
-        }
-    };
-    let place = match overlay {
-        Overlay::InPlace => &cloud.place,
-        Overlay::Compared | Overlay::United => &local.place,
-    };
-    Node {
-        place: place.clone(),
-        value,
-    }
-}
-
-/// Whether two values are written the same, in whatever order their keys stand.
-pub(super) fn same(one: &Value, other: &Value) -> bool {
-    match (one, other) {
-        (Value::String(one), Value::String(other)) => one == other,
-        (Value::Integer(one), Value::Integer(other)) => one == other,
-        (Value::Float(one), Value::Float(other)) => one.to_bits() == other.to_bits(),
-        (Value::Boolean(one), Value::Boolean(other)) => one == other,
-        (Value::Datetime(one), Value::Datetime(other)) => one == other,
-        (Value::Array(one), Value::Array(other)) => {
-            let mut pairs = one.iter().zip(other);
-            one.len() == other.len() && pairs.all(|(one, other)| same(&one.value, &other.value))
-        }
-        (Value::Table(_), Value::Table(_)) => same_but(one, other, &[]),
-        _ => false,
-    }
-}
-
-/// The same but for some keys of the table itself.
-fn same_but(one: &Value, other: &Value, ignored: &[&str]) -> bool {
-    let (Value::Table(one), Value::Table(other)) = (one, other) else {
-        return same(one, other);
-    };
-    let counts = |(key, _): &&(String, Node)| !ignored.contains(&key.as_str());
-    let found = |(key, node): &(String, Node)| {
-        let other = other.get(key);
-        other.is_some_and(|other| same(&node.value, &other.value))
-    };
-    let (mut ones, others) = (
-        one.entries.iter().filter(counts),
-        other.entries.iter().filter(counts),
-    );
-    ones.clone().count() == others.count() && ones.all(found)
-}
-
-/// The cloud's table in the place of a local one. Where it leads elsewhere than the local one, it
-/// gets nothing of what only the local files may hold: that could be a secret on its way out.
-pub(super) fn in_place_of(local: &Node, cloud: &Node) -> Node {
-    match leads_elsewhere(Some(&local.value), &cloud.value) {
-        true => cloud.clone(),
-        false => overlaid(local, cloud, Overlay::InPlace),
-    }
-}
-
-/// Whether a key says where something leads, over what, or whose certificate shows that it is
-/// there.
-fn is_place(key: &str) -> bool {
-    key.ends_with("url")
-        || key.ends_with("uri")
-        || matches!(
-            key,
-            "issuer"
-                | "issuers"
-                | "upstreams"
-                | "connection"
-                | "target_ref"
-                | "protocol"
-                | "type"
-                | "ca_cert_path"
-        )
-}
-
-fn leads_elsewhere(local: Option<&Value>, cloud: &Value) -> bool {
-    match cloud {
-        // What is left out has its default, which may lead elsewhere, too.
-        Value::Table(table)
-            if matches!(local, Some(Value::Table(local)) if local
-                .entries
-                .iter()
-                .any(|(key, _)| is_place(key) && table.get(key).is_none())) =>
-        {
-            true
-        }
-        Value::Table(table) => table.entries.iter().any(|(key, node)| {
-            let local = match local {
-                Some(Value::Table(local)) => local.get(key).map(|node| &node.value),
-                _ => None,
-            };
-            match is_place(key) {
-                true => !local.is_some_and(|local| same(local, &node.value)),
-                false => leads_elsewhere(local, &node.value),
-            }
-        }),
-        Value::Array(items) => items.iter().enumerate().any(|(index, node)| {
-            let local = match local {
-                Some(Value::Array(local)) => local.get(index).map(|node| &node.value),
-                _ => None,
-            };
-            leads_elsewhere(local, &node.value)
-        }),
-        _ => false,
-    }
 }

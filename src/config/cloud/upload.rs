@@ -6,10 +6,8 @@ use std::path::Path;
 use toml::value::{Datetime, Table as TomlTable};
 
 use crate::config::model::{ErrorKind, Errors};
-use crate::config::reader::document::IGNORED_TABLES;
-use crate::config::reader::{Loading, Table, Value, local::Local};
-use crate::config::tables::secrets;
-use crate::config::{Environment, local_document};
+use crate::config::reader::{Environment, IGNORED_TABLES, Loading, Local, Table, Value};
+use crate::config::tables::{self, secrets};
 
 /// The local configuration, to be stored in the cloud.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +21,7 @@ pub struct Upload {
 /// Makes the text.
 pub(crate) fn text(path: &Path, env: &dyn Environment, local: Local) -> Result<Upload, Errors> {
     let loading = Loading::new(path, env, local);
-    let upload = local_document(path, &loading).and_then(|document| {
+    let upload = tables::document(path, &loading).and_then(|document| {
         let mut root = document.root;
         root.entries
             .retain(|(key, _)| !IGNORED_TABLES.contains(&key.as_str()));

@@ -8,25 +8,15 @@
 
 use std::sync::Arc;
 
-use super::Parsed;
-use super::owned::Owned;
-use super::quarantine::Dropped;
-use super::same::{Comparison, in_place_of, same};
+use super::overlay::in_place_of;
+use super::owned::may_change;
+use super::quarantine::Quarantine;
+use super::same::Comparison;
+use super::text::{GROUPS, Kept, Parsed};
 use crate::config::model::ErrorKind;
-use crate::config::reader::document::IGNORED_TABLES;
-use crate::config::reader::{Document, Loading, Node, Place, Table, Value, join};
+use crate::config::reader::{Document, IGNORED_TABLES, Loading, Node, Place, Table, Value, join};
+use crate::config::tables::OwnedPipelines;
 
-/// Groups that a text may hold.
-pub(super) const GROUPS: &[&str] = &[
-    "pipelines",
-    "endpoints",
-    "backends",
-    "targets",
-    "middleware",
-    "authentications",
-    "policies",
-    "rules",
-];
 /// Groups and tables of the operator's alone.
 const LOCAL: &[&str] = &[
     "proxy",
@@ -39,20 +29,12 @@ const LOCAL: &[&str] = &[
 /// Names that one text may bring: each costs time at every reload.
 const MAX_NAMES: usize = 4096;
 
-/// A table that joins the local ones.
-pub(super) struct Kept<'p> {
-    pub(super) text: &'p Parsed<'p>,
-    pub(super) group: &'p str,
-    pub(super) name: &'p str,
-    pub(super) node: &'p Node,
-}
-
 /// What joins the local files. Reports the rest, but for what they have already.
 pub(super) fn validate<'p>(
     parsed: &'p [Parsed<'p>],
-    dropped: &Dropped,
+    quarantine: &Quarantine,
     local: &Document,
-    (comparison, owned): (&Comparison<'_>, &Owned),
+    (comparison, owned): (&Comparison<'_>, &OwnedPipelines),
     loading: &Loading<'_>,
 ) -> Vec<Kept<'p>> {
     let mut kept = Vec::new();
@@ -60,14 +42,14 @@ pub(super) fn validate<'p>(
         let vetting = Vetting {
             text,
             later: &parsed[index + 1..],
-            dropped,
+            quarantine,
             local,
             comparison,
             owned,
             loading,
         };
         for (group, node) in &text.table.entries {
-            if !dropped.has(text.change, group, "") {
+            if !quarantine.has(text.change, group, "") {
                 vetting.group(group, node, &mut kept);
             }
         }
@@ -115,10 +97,10 @@ pub(super) fn merge<'p>(
 struct Vetting<'p, 'v> {
     text: &'p Parsed<'p>,
     later: &'p [Parsed<'p>],
-    dropped: &'v Dropped,
+    quarantine: &'v Quarantine,
     local: &'v Document,
     comparison: &'v Comparison<'v>,
-    owned: &'v Owned,
+    owned: &'v OwnedPipelines,
     loading: &'v Loading<'v>,
 }
 
@@ -139,7 +121,7 @@ impl<'p> Vetting<'p, '_> {
                     return self.loading.error(&node.place, group, sentence);
                 }
                 for (name, node) in &table.entries {
-                    if !self.dropped.has(self.text.change, group, name)
+                    if !self.quarantine.has(self.text.change, group, name)
                         && self.joins(group, name, node, kept)
                     {
                         kept.push(Kept {
@@ -175,7 +157,7 @@ impl<'p> Vetting<'p, '_> {
             if self.comparison.is_same(self.local, group, name, both) {
                 return false;
             }
-            if !self.owned.may_change(self.local, group, name) {
+            if !may_change(self.owned, self.local, group, name) {
                 self.taken(node, &path, &format!("also at {}", present.place));
                 return false;
             }
@@ -199,7 +181,7 @@ impl<'p> Vetting<'p, '_> {
             .iter()
             .find(|entry| (entry.group, entry.name) == (group, name));
         if let Some(before) = before
-            && !same(&before.node.value, &node.value)
+            && !before.node.value.is_same(&node.value)
         {
             let kind = ErrorKind::DefinedTwice {
                 what: path.clone(),
@@ -222,7 +204,7 @@ impl<'p> Vetting<'p, '_> {
     /// `[[middleware]]`, which has to be that of the main file.
     fn chain(&self, node: &Node) {
         let local = self.local.chain.as_ref();
-        if !local.is_some_and(|local| same(&local.value, &node.value)) {
+        if !local.is_some_and(|local| local.value.is_same(&node.value)) {
             self.loading.error_help(
                 &node.place,
                 "middleware",
@@ -260,15 +242,15 @@ impl<'p> Vetting<'p, '_> {
             (Value::Table(table), Some(Value::Table(present))) => {
                 for (key, node) in &table.entries {
                     let group = path.as_str();
-                    if path.contains('.') || !self.dropped.has(self.text.change, group, key) {
+                    if path.contains('.') || !self.quarantine.has(self.text.change, group, key) {
                         self.compare(node, present.get(key), join(&path, key));
                     }
                 }
             }
-            (value, Some(present)) if same(value, present) => {}
+            (value, Some(present)) if value.is_same(present) => {}
             (Value::Table(table), None) if !table.entries.is_empty() && !path.contains('.') => {
                 for (key, node) in &table.entries {
-                    if !self.dropped.has(self.text.change, &path, key) {
+                    if !self.quarantine.has(self.text.change, &path, key) {
                         self.forbidden(&node.place, &join(&path, key));
                     }
                 }

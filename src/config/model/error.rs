@@ -168,6 +168,17 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// What was read does not make a configuration.
+#[derive(Debug)]
+pub struct LoadError {
+    /// Everything that is wrong.
+    pub errors: Errors,
+    /// Every file that was read or named, for the watcher.
+    pub files: Vec<PathBuf>,
+    /// The pipelines directory.
+    pub pipelines_dir: Option<PathBuf>,
+}
+
 /// Every error of one run. Shown one per line, without a newline at the end.
 ///
 /// What [`load`](super::load) returns is never empty; who collects their own says

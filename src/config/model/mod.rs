@@ -7,6 +7,7 @@
 
 mod balance;
 mod boundary;
+mod cloud;
 mod error;
 mod pattern;
 mod policy;
@@ -23,11 +24,11 @@ use http::Method;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
-use crate::config::cloud::Cloud;
-
 pub use balance::*;
 pub use boundary::PrefixBoundary;
-pub use error::{Error, ErrorKind, Errors};
+pub(crate) use cloud::change_name;
+pub use cloud::{Cloud, SetAside};
+pub use error::{Error, ErrorKind, Errors, LoadError};
 pub use jose::Algorithm as JwtAlgorithm;
 pub use pattern::*;
 pub use policy::*;

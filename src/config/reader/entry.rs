@@ -7,15 +7,15 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Loading, Node, Place, Reader, Text, Value, hint};
+use super::{Loading, Node, Place, Text, Value, hint};
 use crate::config::model::{ErrorKind, Owner, Reach};
 
 /// A value, the path of its key and where it stands.
 #[derive(Clone)]
 pub(crate) struct Entry<'a> {
-    loading: &'a Loading<'a>,
-    path: String,
-    node: &'a Node,
+    pub(super) loading: &'a Loading<'a>,
+    pub(super) path: String,
+    pub(super) node: &'a Node,
 }
 
 impl<'a> Entry<'a> {
@@ -28,18 +28,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    pub(crate) fn table(&self) -> Option<Reader<'a>> {
-        match &self.node.value {
-            Value::Table(table) => Some(Reader::over(
-                self.path.clone(),
-                self.node.place.clone(),
-                table,
-                self.loading,
-            )),
-            _ => self.wrong_type("a table"),
-        }
-    }
-
+    /// Whether it is a table.
     pub(crate) fn is_table(&self) -> bool {
         matches!(self.node.value, Value::Table(_))
     }

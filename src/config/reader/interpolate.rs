@@ -3,14 +3,36 @@
 //! They are filled in after parsing, once: what comes out is not looked at again. A message names
 //! the reference, never what it stands for.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::config::Environment;
 use crate::config::model::ErrorKind;
+
+/// Where references and defaults get environment variables from, so that a test passes a map.
+pub trait Environment {
+    /// The value of a variable; `None` if it is not set or not UTF-8.
+    fn var(&self, name: &str) -> Option<String>;
+}
+
+/// The environment of the process.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ProcessEnvironment;
+
+impl Environment for ProcessEnvironment {
+    fn var(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+}
+
+impl Environment for BTreeMap<String, String> {
+    fn var(&self, name: &str) -> Option<String> {
+        self.get(name).cloned()
+    }
+}
 
 /// A string after filling in. Zeroed when dropped, since it may be a secret.
 pub(crate) struct Text {
@@ -184,8 +206,6 @@ fn read(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn filled(written: &str, base: &Path) -> Result<String, String> {

@@ -5,15 +5,12 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use super::local::Local;
-use super::{Place, Text, interpolate, known_names};
-use crate::config::Environment;
-use crate::config::cloud::Owned;
+use super::{Environment, Place, Text, interpolate, known_names};
 use crate::config::model::{Error, ErrorKind, Errors, Note, Reach};
 
 /// One run of the loader.
@@ -29,7 +26,6 @@ pub(crate) struct Loading<'a> {
     local: RefCell<Local>,
     incomplete: Cell<bool>,
     reach: RefCell<Arc<Reach>>,
-    owned: RefCell<Rc<Owned>>,
 }
 
 impl<'a> Loading<'a> {
@@ -46,7 +42,6 @@ impl<'a> Loading<'a> {
             local: RefCell::new(local),
             incomplete: Cell::new(false),
             reach: RefCell::default(),
-            owned: RefCell::default(),
         }
     }
 
@@ -71,16 +66,6 @@ impl<'a> Loading<'a> {
     /// What the cloud may reach.
     pub(crate) fn reach(&self) -> Arc<Reach> {
         self.reach.borrow().clone()
-    }
-
-    /// Sets which pipelines of the local files are the cloud's to change.
-    pub(crate) fn set_owned(&self, owned: &Rc<Owned>) {
-        self.owned.replace(owned.clone());
-    }
-
-    /// Which pipelines of the local files are the cloud's to change.
-    pub(crate) fn owned(&self) -> Rc<Owned> {
-        self.owned.borrow().clone()
     }
 
     /// Collects an error.

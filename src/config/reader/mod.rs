@@ -3,21 +3,29 @@
 //!
 //! Not here: which tables there are and what their keys mean (`tables`).
 
-pub(crate) mod document;
-pub(crate) mod entry;
+mod document;
+mod entry;
 mod hint;
-pub(crate) mod interpolate;
-pub(crate) mod loading;
-pub(crate) mod local;
-pub(crate) mod named;
-pub(crate) mod near;
+mod interpolate;
+mod loading;
+mod local;
+mod named;
+mod near;
+mod parse;
+mod span;
 mod syntax;
-pub(crate) mod table;
+mod table;
+mod value;
 
-pub(crate) use document::{Document, Node, Place, Table, Value, parse_text};
+pub(crate) use document::{Document, IGNORED_TABLES};
 pub(crate) use entry::Entry;
 pub(crate) use interpolate::Text;
+pub use interpolate::{Environment, ProcessEnvironment};
 pub(crate) use loading::Loading;
+pub use local::{Local, toml_files};
 pub(crate) use named::Named;
 pub(crate) use near::{known_names, near};
+pub(crate) use parse::parse_text;
+pub(crate) use span::Place;
 pub(crate) use table::{Reader, join};
+pub(crate) use value::{Node, Table, Value};

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Entry, Text};
+use super::{Entry, Reader, Text};
 
 /// What stands under each name; `None` for a table that is wrong, which was reported where it
 /// stands.
@@ -49,6 +49,16 @@ impl<T> Named<T> {
         let used = self.used.borrow();
         let names = self.items.keys().map(String::as_str);
         names.filter(|name| !used.contains(*name)).collect()
+    }
+
+    /// Warns of the tables of a group that nothing uses: a check that is defined and used nowhere is
+    /// a check that somebody believes in.
+    pub(crate) fn warn_unused(&self, root: &Reader<'_>, group: &'static str, what: &str) {
+        let unused = self.unused();
+        let tables = root.group(group).into_iter();
+        for (_, entry) in tables.filter(|(name, _)| unused.contains(name)) {
+            entry.warning(what);
+        }
     }
 
     /// What `name` means where it is used; an unknown one is reported there.

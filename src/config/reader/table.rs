@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::near::known_keys;
-use super::{Document, Entry, Loading, Place, Table, Text};
+use super::{Document, Entry, Loading, Place, Table, Text, Value};
 use crate::config::model::{ErrorKind, Owner};
 
 /// A table, or several that count as one, and which of their keys were asked for.
@@ -260,6 +260,21 @@ impl<'a> Reader<'a> {
 
     fn first(&self) -> &Layer<'a> {
         &self.layers[0] // `over` makes it, and nothing removes it
+    }
+}
+
+impl<'a> Entry<'a> {
+    /// A table.
+    pub(crate) fn table(&self) -> Option<Reader<'a>> {
+        match &self.node.value {
+            Value::Table(table) => Some(Reader::over(
+                self.path.clone(),
+                self.node.place.clone(),
+                table,
+                self.loading,
+            )),
+            _ => self.wrong_type("a table"),
+        }
     }
 }
 

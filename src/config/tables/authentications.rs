@@ -9,12 +9,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::middleware::{self, basic};
-use super::pipelines::open;
+use super::auth_steps::{SCHEMES, basic};
 use crate::config::model::{AuthStep, Basic, ErrorKind, OutboundCredential, Secret};
 use crate::config::reader::{Entry, Named, Reader, Text};
-
-const METHODS: &[&str] = &["jwt", "basic", "bearer", "none", "api_key", "mutual_tls"];
 
 /// The tables by name.
 pub(crate) struct Authentications {
@@ -97,9 +94,8 @@ impl Authentications {
 
     /// Warns of tables that nothing refers to.
     pub(crate) fn warn_unused(&self, root: &Reader<'_>) {
-        let what = "nothing refers to it: write authentication = \"authentications.NAME\" where \
-                    it is for, or remove it";
-        open::warn_unused(root, "authentications", &self.named.unused(), what);
+        let what = "nothing refers to it: write authentication = \"authentications.NAME\" where it is for, or remove it";
+        self.named.warn_unused(root, "authentications", what);
     }
 
     fn resolve(&self, reference: &Entry<'_>) -> Option<&Authentication> {
@@ -129,35 +125,35 @@ fn read_one(entry: &Entry<'_>, jwks_fresh: Duration) -> Option<Authentication> {
     let name = method.text()?;
     reader.flatten("options");
     reader.flatten("config");
-    let authentication = match &*name {
-        "jwt" => middleware::read_jwt(&reader, jwks_fresh).map(Authentication::Inbound),
-        "basic" if basic::OF_A_STEP.iter().any(|key| reader.has(key)) => {
-            refuse_file(&reader, "htpasswd_path = \"PATH\"");
-            middleware::read_basic(&reader).map(Authentication::Inbound)
+    let scheme = SCHEMES
+        .iter()
+        .find(|scheme| scheme.method == name.replace('-', "_"));
+    let authentication = match (&*name, scheme) {
+        ("basic", _) if !basic::OF_A_STEP.iter().any(|key| reader.has(key)) => {
+            user_and_password(&reader)
         }
-        "basic" => user_and_password(&reader),
-        "bearer" => {
+        ("bearer", _) => {
             bearer(&reader).map(|credential| Authentication::Outbound(credential, "bearer"))
         }
-        "none" => Some(Authentication::Nothing),
-        "api_key" | "api-key" => {
-            refuse_file(&reader, "keys = [\"sha256:...\"]");
-            middleware::read_api_key(&reader).map(Authentication::Inbound)
+        ("none", _) => Some(Authentication::Nothing),
+        (_, Some(scheme)) => {
+            match scheme.method {
+                "basic" => refuse_file(&reader, "htpasswd_path = \"PATH\""),
+                "api_key" => refuse_file(&reader, "keys = [\"sha256:...\"]"),
+                _ => {}
+            }
+            scheme
+                .step(&reader, jwks_fresh)
+                .map(Authentication::Inbound)
         }
-        "mutual_tls" | "mutual-tls" => {
-            middleware::read_mutual_tls(&reader).map(Authentication::Inbound)
-        }
-        "custom" => {
-            method.foreign(
-                "the method",
-                "custom",
-                "use \"jwt\" for who may come in, \"bearer\" \
-                 or \"basic\" for what an upstream gets",
-            );
+        ("custom", None) => {
+            method.foreign("the method", "custom", "use \"jwt\" for who may come in, \"bearer\" or \"basic\" for what an upstream gets");
             return None;
         }
         _ => {
-            method.unknown("method", &name, METHODS);
+            let schemes = SCHEMES.iter().map(|scheme| scheme.method);
+            let known: Vec<_> = schemes.chain(["bearer", "none"]).collect();
+            method.unknown("method", &name, &known);
             return None;
         }
     };

@@ -1,11 +1,10 @@
 //! `[endpoints.*]`: where requests come in.
 
-use http::Method;
-
 use super::authentications::Authentications;
-use super::{address, unsupported};
+use super::unsupported;
+use super::values::{address, method};
 use crate::config::model::{AuthStep, Endpoint, PrefixBoundary, Service};
-use crate::config::reader::{Entry, Named, Reader, Text};
+use crate::config::reader::{Entry, Named, Reader};
 
 /// An endpoint, and the check that its `authentication` means.
 #[derive(Clone)]
@@ -58,7 +57,7 @@ fn read_one(
         .unwrap_or_default();
     let methods = reader
         .any(&["methods", "method"])
-        .map(|entry| methods(&entry))
+        .map(|entry| method::all(&entry))
         .unwrap_or_default();
     let max_body_size = reader.number("max_body_size", 0..=i64::MAX, max_body_size);
     let guard = reader
@@ -121,30 +120,4 @@ pub(crate) fn service(reader: &Reader<'_>) -> Option<Service> {
         None => entry.unknown("service", &text, &["http", "echo"]),
     }
     None
-}
-
-/// Methods in upper case, each once.
-pub(crate) fn methods(entry: &Entry<'_>) -> Vec<Method> {
-    let mut methods = Vec::new();
-    for (text, item) in entry.one_or_more() {
-        match method(&text) {
-            Some(Method::TRACE | Method::CONNECT) => {
-                item.error_help(format!("{} is never served", text.shown()), "remove it")
-            }
-            Some(method) if methods.contains(&method) => {
-                item.error(format!("{} is named twice", text.shown()))
-            }
-            Some(method) => methods.push(method),
-            None if text.is_empty() => {}
-            None => item.error_help(
-                format!("{} is not a method", text.shown()),
-                "write it like \"GET\"",
-            ),
-        }
-    }
-    methods
-}
-
-fn method(text: &Text) -> Option<Method> {
-    Method::from_bytes(text.to_ascii_uppercase().as_bytes()).ok()
 }

@@ -2,9 +2,9 @@
 
 use ipnet::IpNet;
 
-use super::middleware::credential;
 use super::network::Networks;
-use super::{address, path};
+use super::values::credential;
+use super::values::{address, path};
 use crate::config::model::{Bind, Management};
 use crate::config::reader::{Entry, Reader};
 

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::mem::discriminant;
 
-use super::pipelines::open;
 use super::rules::{self, Written};
 use crate::config::model::{Check, Policies, Policy, Rule};
 use crate::config::reader::{Entry, Named, Reader, near};
@@ -89,9 +88,9 @@ impl Tables {
     pub(crate) fn warn_unused(&self, root: &Reader<'_>) {
         let policy =
             "no step uses this policy: list it in `policies` of a policies step, or remove it";
-        open::warn_unused(root, "policies", &self.policies.unused(), policy);
+        self.policies.warn_unused(root, "policies", policy);
         let rule = "no policy uses this rule: list it in `rules` of a policy, or remove it";
-        open::warn_unused(root, "rules", &self.rules.unused(), rule);
+        self.rules.warn_unused(root, "rules", rule);
     }
 
     fn listed(&self, step: &str, entry: &Entry<'_>) -> Option<Vec<Policy>> {

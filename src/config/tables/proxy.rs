@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{address, pattern};
+use super::values::{address, pattern};
 use crate::config::model::{ErrorKind, TextPattern};
 use crate::config::reader::{Document, Entry, Loading, Place, Reader, Text};
 

@@ -8,7 +8,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::address::HttpUrl;
+use super::OwnedPipelines;
+use super::values::address::HttpUrl;
 use crate::config::model::{
     AuthSettings, Backend, BackendTarget, KeySource, Management, Pipeline, Reach, Unreachable,
     UpstreamUrl,
@@ -21,6 +22,7 @@ const NOT_FOR_THE_CLOUD: &str = "nothing that comes from the cloud may reach it"
 pub(crate) fn check(
     root: &Reader<'_>,
     pipelines: &[(Pipeline, Entry<'_>)],
+    owned: &OwnedPipelines,
     management: Option<&Management>,
     reach: &Reach,
 ) {
@@ -32,7 +34,6 @@ pub(crate) fn check(
         }
     }
     let hosts: &[String] = management.map_or(&[], |management| &management.hosts);
-    let owned = root.loading().owned();
     let of_cloud = |pipeline: &Pipeline, entry: &Entry<'_>| {
         entry.place().cloud || owned.is_changed(&pipeline.name)
     };

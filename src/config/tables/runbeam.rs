@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::address::{self, HttpUrl};
 use super::proxy::Proxy;
+use super::values::address::{self, HttpUrl};
 use crate::config::model::{CloudRights, Runbeam, TokenStore};
 use crate::config::reader::{Entry, Reader};
 

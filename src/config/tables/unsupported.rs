@@ -1,7 +1,6 @@
 //! What the public Harmony DSL has and an HTTP edge has not, with what to use instead.
 
-use crate::config::reader::Reader;
-use crate::config::reader::document::IGNORED_TABLES;
+use crate::config::reader::{IGNORED_TABLES, Reader};
 
 /// A name, and what to use instead.
 pub(crate) type Foreign = (&'static str, &'static str);

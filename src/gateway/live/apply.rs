@@ -9,7 +9,7 @@ use super::candidate::{
 };
 use super::outcome::{Reload, ReloadError};
 use super::{Inputs, Live};
-use crate::config::{self, Config, Error, Errors, Failed};
+use crate::config::{self, Config, Error, Errors, LoadError};
 use crate::gateway::Gateway;
 use crate::gateway::cloud_layer::{CloudLayer, LayerChange};
 use crate::gateway::diff::{Diff, fixed_changes};
@@ -152,7 +152,7 @@ impl Live {
         self.generation.send_replace(generation);
     }
 
-    fn failed(&self, failed: Failed) -> ReloadError {
+    fn failed(&self, failed: LoadError) -> ReloadError {
         self.applied().tried = watched(&failed.files, failed.pipelines_dir.as_ref());
         failed.errors.into()
     }

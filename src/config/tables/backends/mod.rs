@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::authentications::Authentications;
 use super::endpoints::service;
-use super::{address, path};
+use super::values::{address, path};
 use crate::config::model::{
     Backend, BackendTarget, ErrorKind, HttpBackend, OutboundCredential, Service, UpstreamUrl,
 };

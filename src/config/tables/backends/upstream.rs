@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use crate::config::model::UpstreamUrl;
 use crate::config::reader::{Entry, Reader};
-use crate::config::tables::address::HttpUrl;
-use crate::config::tables::{address, path, unsupported};
+use crate::config::tables::unsupported;
+use crate::config::tables::values::address::HttpUrl;
+use crate::config::tables::values::{address, path};
 
 /// Choosing the least busy looks at each of them.
 const MOST_UPSTREAMS: usize = 64;

@@ -1,38 +1,21 @@
 //! `[middleware.*]` and `[[middleware]]`: the steps of a pipeline.
 
-pub(crate) mod api_key;
-pub(crate) mod basic;
-pub(crate) mod claims;
-pub(crate) mod credential;
-pub(crate) mod filter;
-pub(crate) mod issuers;
-pub(crate) mod jwt;
-pub(crate) mod key_source;
-pub(crate) mod mutual_tls;
-pub(crate) mod token_location;
+mod log_dump;
+mod path_filter;
 
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::auth_steps::{CommonSettings, SCHEMES};
 use super::authentications::Authentications;
-use super::pipelines::open;
 use super::policies::Tables;
 use super::unsupported;
-use crate::config::model::{AuthStep, Step, StepKind, TextPattern};
+use crate::config::model::{Step, StepKind, TextPattern};
 use crate::config::reader::{Document, Entry, Loading, Named, Reader};
 
-/// The types that this version serves.
-const TYPES: &[&str] = &[
-    "jwt-auth",
-    "basic-auth",
-    "api-key",
-    "mutual-tls",
-    "policies",
-    "path-filter",
-    "log-dump",
-    "passthru",
-];
+/// The types of steps that do not authenticate.
+const OTHER_TYPES: [&str; 4] = ["policies", "path-filter", "log-dump", "passthru"];
 
 /// What steps refer to, and what they have by default.
 pub(crate) struct Shared<'s> {
@@ -70,7 +53,7 @@ impl<'a> Steps<'a> {
         const UNUSED: &str = "no pipeline uses this step: list it in `middleware` of the \
                               pipelines that it is for, or remove it";
         let unused = self.named.unused();
-        open::warn_unused(root, "middleware", &unused, UNUSED);
+        self.named.warn_unused(root, "middleware", UNUSED);
         let Some((_, origin)) = self.chain.as_ref().filter(|_| !self.chain_used.get()) else {
             return;
         };
@@ -145,177 +128,104 @@ fn read_one(name: &str, entry: &Entry<'_>, shared: &Shared<'_>) -> Option<Step> 
         (Some(entry), _) => Some(step_type(entry)?),
         (None, Some(_)) => None,
         (None, None) => {
-            reader.missing("type", &format!("name one of {}", TYPES.join(", ")));
+            reader.missing("type", &format!("name one of {}", types().join(", ")));
             return None;
         }
     };
     reader.flatten("options");
     reader.flatten("config");
-    let kind = match (type_name, authentication) {
-        (
-            None | Some("jwt-auth" | "basic-auth" | "api-key" | "mutual-tls"),
-            Some(authentication),
-        ) => {
-            let step = shared.authentications.inbound(&authentication);
-            let joining = Joining::read(&reader);
-            reader.finish_with(Some(
-                "the settings of this step stand in the table that `authentication` names",
-            ));
-            let step = joining.over(step?);
-            if type_name.is_some_and(|name| name != step.settings.type_name()) {
-                authentication.error_help(
-                    format!("means a {} step", step.settings.type_name()),
-                    "remove `type`, or name another table",
-                );
-            }
-            StepKind::Auth(step)
+    let scheme = SCHEMES
+        .iter()
+        .find(|scheme| type_name == Some(scheme.type_name));
+    let kind = match (authentication, scheme, type_name) {
+        (Some(authentication), None, Some(_)) => {
+            authentication.error_help(
+                "has no meaning on a step that does not authenticate",
+                "remove it, or set type = \"jwt-auth\"",
+            );
+            None
         }
-        (Some("jwt-auth"), None) => {
-            let step = read_jwt(&reader, shared.jwks_fresh);
-            reader.finish();
-            StepKind::Auth(step?)
+        (Some(authentication), _, _) => {
+            return Some(Step {
+                name: name.into(),
+                kind: referred(&authentication, type_name, reader, shared)?,
+            });
         }
-        (Some("basic-auth"), None) => {
-            let step = read_basic(&reader);
-            reader.finish();
-            StepKind::Auth(step?)
-        }
-        (Some("api-key"), None) => {
-            let step = read_api_key(&reader);
-            reader.finish();
-            StepKind::Auth(step?)
-        }
-        (Some("mutual-tls"), None) => {
-            let step = read_mutual_tls(&reader);
-            reader.finish();
-            StepKind::Auth(step?)
-        }
-        (other, authentication) => {
-            if let Some(authentication) = authentication {
-                authentication.error_help(
-                    "has no meaning on a step that does not authenticate",
-                    "remove it, or set type = \"jwt-auth\"",
-                );
-            }
-            let kind = match other {
-                Some("policies") => (shared.policies.step(name, &reader))
-                    .map(|settings| StepKind::Policies(Arc::new(settings))),
-                Some("path-filter") => filter::path_filter(&reader)
-                    .map(|settings| StepKind::PathFilter(Arc::new(settings))),
-                Some("log-dump") => filter::log_dump(name, &reader, shared.sensitive_fields),
-                _ => Some(StepKind::Passthru),
-            };
-            reader.finish();
-            kind?
-        }
+        (None, Some(scheme), _) => scheme.step(&reader, shared.jwks_fresh).map(StepKind::Auth),
+        (None, None, type_name) => other(type_name?, name, &reader, shared),
     };
+    reader.finish();
     Some(Step {
         name: name.into(),
-        kind,
+        kind: kind?,
     })
 }
 
-/// The settings of a `jwt-auth` step together with how it joins its group.
-pub(crate) fn read_jwt(reader: &Reader<'_>, jwks_fresh: Duration) -> Option<AuthStep> {
-    let joining = Joining::read(reader);
-    let settings = jwt::read(reader, jwks_fresh)?;
-    Some(joining.over(AuthStep::new(settings)))
+/// A step that does not authenticate.
+fn other(
+    type_name: &str,
+    name: &str,
+    reader: &Reader<'_>,
+    shared: &Shared<'_>,
+) -> Option<StepKind> {
+    match type_name {
+        "policies" => {
+            let settings = shared.policies.step(name, reader)?;
+            Some(StepKind::Policies(Arc::new(settings)))
+        }
+        "path-filter" => {
+            let settings = path_filter::read(reader)?;
+            Some(StepKind::PathFilter(Arc::new(settings)))
+        }
+        "log-dump" => log_dump::read(name, reader, shared.sensitive_fields),
+        _ => Some(StepKind::Passthru),
+    }
 }
 
-/// The settings of a `basic-auth` step together with how it joins its group.
-pub(crate) fn read_basic(reader: &Reader<'_>) -> Option<AuthStep> {
-    let joining = Joining::read(reader);
-    let settings = basic::read(reader)?;
-    Some(joining.over(AuthStep::new(settings)))
+/// The step that `authentication` means, with what stands beside it.
+fn referred(
+    authentication: &Entry<'_>,
+    type_name: Option<&str>,
+    reader: Reader<'_>,
+    shared: &Shared<'_>,
+) -> Option<StepKind> {
+    let step = shared.authentications.inbound(authentication);
+    let common = CommonSettings::read(&reader);
+    reader.finish_with(Some(
+        "the settings of this step stand in the table that `authentication` names",
+    ));
+    let step = common.over(step?);
+    let meant = step.settings.type_name();
+    if type_name.is_some_and(|name| name != meant) {
+        authentication.error_help(
+            format!("means a {meant} step"),
+            "remove `type`, or name another table",
+        );
+    }
+    Some(StepKind::Auth(step))
 }
 
-/// The settings of an `api-key` step together with how it joins its group.
-pub(crate) fn read_api_key(reader: &Reader<'_>) -> Option<AuthStep> {
-    let joining = Joining::read(reader);
-    let settings = api_key::read(reader)?;
-    Some(joining.over(AuthStep::new(settings)))
+/// Every type that is served, in its first spelling.
+fn types() -> Vec<&'static str> {
+    let schemes = SCHEMES.iter().map(|scheme| scheme.type_name);
+    schemes.chain(OTHER_TYPES).collect()
 }
 
-/// The settings of a `mutual-tls` step together with how it joins its group.
-pub(crate) fn read_mutual_tls(reader: &Reader<'_>) -> Option<AuthStep> {
-    let joining = Joining::read(reader);
-    let settings = mutual_tls::read(reader)?;
-    Some(joining.over(AuthStep::new(settings)))
-}
-
-/// One of [`TYPES`], in its first spelling.
+/// One of [`types`].
 fn step_type(entry: &Entry<'_>) -> Option<&'static str> {
     let text = entry.text()?;
     let spelt = match text.replace('_', "-") {
         joined if joined == "jwtauth" => "jwt-auth".to_owned(),
         spelt => spelt,
     };
-    if let Some(served) = TYPES.iter().find(|served| **served == spelt) {
+    let types = types();
+    if let Some(served) = types.iter().find(|served| **served == spelt) {
         return Some(served);
     }
     if let Some(instead) = unsupported::instead(unsupported::STEPS, &spelt) {
         entry.foreign("the step", &text, instead);
     } else {
-        entry.unknown("step type", &text, TYPES);
+        entry.unknown("step type", &text, &types);
     }
     None
-}
-
-/// How an authentication step joins its group, as far as it is written.
-struct Joining {
-    optional: Option<bool>,
-    fallback_on_failed: Option<bool>,
-    forward_credential: Option<bool>,
-    realm: Option<String>,
-}
-
-impl Joining {
-    fn read(reader: &Reader<'_>) -> Self {
-        Self {
-            optional: reader.get("optional").and_then(|entry| entry.boolean()),
-            fallback_on_failed: reader
-                .get("fallback_on")
-                .and_then(|entry| fallback_on(&entry)),
-            forward_credential: reader
-                .get("forward_credential")
-                .and_then(|entry| entry.boolean()),
-            realm: reader.get("realm").and_then(|entry| realm(&entry)),
-        }
-    }
-
-    /// What is written, over what the step has.
-    fn over(self, step: AuthStep) -> AuthStep {
-        AuthStep {
-            optional: self.optional.unwrap_or(step.optional),
-            fallback_on_failed: self.fallback_on_failed.unwrap_or(step.fallback_on_failed),
-            forward_credential: self.forward_credential.unwrap_or(step.forward_credential),
-            realm: self.realm.unwrap_or(step.realm),
-            settings: step.settings,
-        }
-    }
-}
-
-fn fallback_on(entry: &Entry<'_>) -> Option<bool> {
-    let text = entry.text()?;
-    match &*text {
-        "missing" => Some(false),
-        "failed" => Some(true),
-        _ => {
-            entry.unknown("fallback", &text, &["missing", "failed"]);
-            None
-        }
-    }
-}
-
-/// It stands between quotes in a header.
-fn realm(entry: &Entry<'_>) -> Option<String> {
-    let text = entry.text()?;
-    let fits = !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\');
-    if !fits {
-        entry.error("must be visible ASCII without quotes and backslashes");
-    }
-    fits.then(|| text.to_string())
 }

@@ -6,11 +6,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::address;
+use super::values::address;
 use crate::config::model::{Bind, ErrorKind, ListenerTls, Network};
 use crate::config::reader::{Entry, Named, Reader};
 use tls::ForceHttps;
 
+/// The port of https, which no URL names.
+const HTTPS: u16 = 443;
 /// The default of `max_connections_per_address`.
 const MAX_PER_ADDRESS: u64 = 5_000;
 /// The default of `min_body_rate`, bytes a second.
@@ -38,9 +40,11 @@ impl Networks<'_> {
     }
 
     /// Those of these names.
-    pub(crate) fn among(&self, names: &[Arc<str>]) -> impl Iterator<Item = &Network> {
+    pub(crate) fn among(&self, names: &[Arc<str>]) -> Vec<&Network> {
         let networks = self.all.iter().map(|(network, _)| network);
-        networks.filter(|network| names.contains(&network.name))
+        networks
+            .filter(|network| names.contains(&network.name))
+            .collect()
     }
 }
 
@@ -68,6 +72,46 @@ pub(crate) fn read<'a>(root: &Reader<'a>) -> Networks<'a> {
         }
     }
     networks
+}
+
+/// Finds out what port `force_https = true` leads to: that of the listeners with TLS, or 443 when
+/// there is none here.
+pub(crate) fn settle(networks: &mut Networks<'_>, management: Option<&Arc<str>>) {
+    let mut ports: Vec<u16> = networks
+        .all
+        .iter()
+        .filter(|(network, _)| network.tls.is_some() && Some(&network.name) != management)
+        .filter_map(|(network, _)| network.bind.port())
+        .collect();
+    ports.sort_unstable();
+    ports.dedup();
+    let found = match *ports {
+        [] => Some(HTTPS),
+        [port] => Some(port),
+        _ => ports.contains(&HTTPS).then_some(HTTPS),
+    };
+    for ((network, entry), forced) in networks.all.iter_mut().zip(&networks.forced) {
+        let Some(forced) = forced else { continue };
+        if network.tls.is_some() {
+            entry.info("force_https has no effect: this listener speaks TLS only");
+        } else if Some(&network.name) == management {
+            entry.error_help(
+                "force_https has no meaning on the network of the Management API",
+                "give it cert_path and key_path instead",
+            );
+        } else {
+            network.https_port = match forced {
+                ForceHttps::Port(port) => Some(*port),
+                ForceHttps::Found => found,
+            };
+            if network.https_port.is_none() {
+                entry.error_help(
+                    "force_https = true is ambiguous: several listeners speak TLS, none at 443",
+                    "name the port: force_https = 8443",
+                );
+            }
+        }
+    }
 }
 
 fn read_one(name: &str, entry: &Entry<'_>) -> Option<(Network, Option<ForceHttps>)> {

@@ -2,14 +2,8 @@
 //!
 //! Not here: what is in the files (the gateway reads them).
 
-use std::sync::Arc;
-
-use super::Networks;
 use crate::config::model::{CertificateFiles, ListenerTls};
 use crate::config::reader::{Entry, Reader};
-
-/// The port of https, which no URL names.
-const HTTPS: u16 = 443;
 
 /// What `force_https` says.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,46 +53,6 @@ pub(crate) fn force_https(reader: &Reader<'_>) -> Option<ForceHttps> {
         return u16::try_from(port).ok().map(ForceHttps::Port);
     }
     entry.boolean()?.then_some(ForceHttps::Found)
-}
-
-/// Finds out what port `force_https = true` leads to: that of the listeners with TLS, or 443 when
-/// there is none here.
-pub(crate) fn settle(networks: &mut Networks<'_>, management: Option<&Arc<str>>) {
-    let mut ports: Vec<u16> = networks
-        .all
-        .iter()
-        .filter(|(network, _)| network.tls.is_some() && Some(&network.name) != management)
-        .filter_map(|(network, _)| network.bind.port())
-        .collect();
-    ports.sort_unstable();
-    ports.dedup();
-    let found = match *ports {
-        [] => Some(HTTPS),
-        [port] => Some(port),
-        _ => ports.contains(&HTTPS).then_some(HTTPS),
-    };
-    for ((network, entry), forced) in networks.all.iter_mut().zip(&networks.forced) {
-        let Some(forced) = forced else { continue };
-        if network.tls.is_some() {
-            entry.info("force_https has no effect: this listener speaks TLS only");
-        } else if Some(&network.name) == management {
-            entry.error_help(
-                "force_https has no meaning on the network of the Management API",
-                "give it cert_path and key_path instead",
-            );
-        } else {
-            network.https_port = match forced {
-                ForceHttps::Port(port) => Some(*port),
-                ForceHttps::Found => found,
-            };
-            if network.https_port.is_none() {
-                entry.error_help(
-                    "force_https = true is ambiguous: several listeners speak TLS, none at 443",
-                    "name the port: force_https = 8443",
-                );
-            }
-        }
-    }
 }
 
 /// A certificate and its key.

@@ -1,15 +1,15 @@
 //! `[pipelines.*]`: networks, endpoints, steps and backends put together.
 
-pub(crate) mod chain;
-pub(crate) mod exposure;
-pub(crate) mod open;
+mod chain;
+mod listeners;
+mod open;
 pub(crate) mod routes;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::endpoints::{Guard, GuardedEndpoint};
-use super::middleware::{Steps, mutual_tls};
+use super::middleware::Steps;
 use super::network::Networks;
 use crate::config::model::{Backend, Bind, Endpoint, ErrorKind, Pipeline, Service, Step, StepKind};
 use crate::config::reader::{Entry, Named, Reader, Text};
@@ -56,8 +56,7 @@ fn read_one<'a>(name: &str, entry: &Entry<'a>, parts: &Parts<'a, '_>) -> Option<
     let (steps, origin) = steps(&reader, entry, &endpoints, parts.steps, answered);
     let case_sensitive_paths = reader.flag("case_sensitive_paths", false);
     let reject_encoded_slashes = rejects_encoded_slashes(&reader);
-    exposure::check(&steps, parts.networks.among(&networks), &origin);
-    mutual_tls::check(&steps, parts.networks.among(&networks), &origin);
+    listeners::check(&steps, &parts.networks.among(&networks), &origin);
     reader.finish();
     let endpoints: Vec<Endpoint> = endpoints
         .into_iter()

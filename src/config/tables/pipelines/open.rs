@@ -54,15 +54,3 @@ pub(crate) fn warn(pipeline: &Pipeline, origin: &Entry<'_>) {
         origin.warning(&format!("pipeline {:?} is {open}", pipeline.name));
     }
 }
-
-/// Warns of the tables of a group that nothing uses: a check that is defined and used nowhere is a
-/// check that somebody believes in.
-pub(crate) fn warn_unused(root: &Reader<'_>, group: &'static str, names: &[&str], what: &str) {
-    for (_, entry) in root
-        .group(group)
-        .iter()
-        .filter(|(name, _)| names.contains(name))
-    {
-        entry.warning(what);
-    }
-}

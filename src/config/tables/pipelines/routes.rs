@@ -9,15 +9,15 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::config::cloud::Owned;
 use crate::config::model::{Endpoint, Pipeline, PrefixBoundary, Step};
 use crate::config::reader::Entry;
+use crate::config::tables::OwnedPipelines;
 
 /// A network, a host (`None`: any) and a path prefix.
 type Place<'p> = (&'p str, Option<&'p str>, &'p str);
 
 /// Reports every place that two claim, at the second of them.
-pub(crate) fn check(pipelines: &[(Pipeline, Entry<'_>)], owned: &Owned) {
+pub(crate) fn check(pipelines: &[(Pipeline, Entry<'_>)], owned: &OwnedPipelines) {
     let mut claims: HashMap<Place<'_>, Vec<Claim<'_>>> = HashMap::new();
     for (pipeline, entry) in pipelines {
         for endpoint in &pipeline.endpoints {

@@ -4,7 +4,7 @@ use http::HeaderName;
 
 use crate::config::model::{FieldMatch, MediaRange, Secret, TextPattern, ValueMatch};
 use crate::config::reader::{Entry, Reader, Text};
-use crate::config::tables::pattern;
+use crate::config::tables::values::pattern;
 
 /// One of `headers`.
 pub(crate) fn header(entry: &Entry<'_>) -> Option<FieldMatch<HeaderName>> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::{address, endpoints, pattern};
+use super::values::{address, header, method, pattern};
 use crate::config::model::{Check, Effect, ErrorKind, RateLimit, Rule};
 use crate::config::reader::{Entry, Reader, near};
 
@@ -120,7 +120,7 @@ fn by_mode(kind: &str, reader: &Reader<'_>) -> Option<Check> {
             effect: effect?,
         },
         "method" => Check::Method {
-            methods: endpoints::methods(&several(reader, "methods", "[\"GET\"]")?),
+            methods: method::all(&several(reader, "methods", "[\"GET\"]")?),
             effect: effect?,
         },
         "header" => Check::Header {
@@ -223,10 +223,5 @@ fn country_header(reader: &Reader<'_>) -> Option<HeaderName> {
     let Some(entry) = reader.get("header") else {
         return Some(HeaderName::from_static("x-geo-country"));
     };
-    let text = entry.text()?;
-    let name = HeaderName::from_bytes(text.as_bytes()).ok();
-    if name.is_none() {
-        entry.error_help("is not a header name", "write it like \"X-Geo-Country\"");
-    }
-    name
+    header::name(&entry, "X-Geo-Country")
 }

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::credential;
 use crate::config::model::{Basic, BasicUser, ErrorKind, Owner, Secret, StoredPassword};
 use crate::config::reader::{Entry, Reader};
+use crate::config::tables::values::credential;
 
 /// What the presented password may have at most: bcrypt looks at no more.
 const MAX_PASSWORD: usize = 72;

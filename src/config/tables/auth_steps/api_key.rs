@@ -3,9 +3,10 @@
 
 use std::collections::HashSet;
 
-use super::credential::{self, hex32};
 use crate::config::model::{ApiKey, ApiKeyEntry, CredentialLocation, KeyDigest, Secret};
 use crate::config::reader::{Entry, Reader, Text};
+use crate::config::tables::values::credential::{self, hex32};
+use crate::config::tables::values::header;
 
 use http::HeaderName;
 
@@ -77,7 +78,7 @@ fn place(reader: &Reader<'_>) -> Option<CredentialLocation> {
         return None;
     }
     match first {
-        "header" => credential::header(&entry).map(CredentialLocation::Header),
+        "header" => header::for_credential(&entry).map(CredentialLocation::Header),
         "query" => {
             let name = entry.text()?;
             if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -2,11 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::credential;
-use crate::config::model::{
-    AlternativeName, AuthSettings, CertificateSubject, MutualTls, Network, Step,
-};
+use crate::config::model::{AlternativeName, CertificateSubject, MutualTls};
 use crate::config::reader::{Entry, Reader};
+use crate::config::tables::values::credential;
 
 const SUBJECTS: &[&str] = &["common_name", "uri", "dns", "email"];
 
@@ -29,36 +27,6 @@ pub(crate) fn read(reader: &Reader<'_>) -> Option<MutualTls> {
         subjects: subjects.unwrap_or_default(),
         names: names.unwrap_or_default(),
     })
-}
-
-/// Reports a pipeline in which nobody could pass the step.
-pub(crate) fn check<'n>(
-    steps: &[Step],
-    networks: impl Iterator<Item = &'n Network>,
-    origin: &Entry<'_>,
-) {
-    let Some(step) = steps.iter().find(|step| {
-        let settings = step.kind.auth().map(|auth| &auth.settings);
-        matches!(settings, Some(AuthSettings::MutualTls(_)))
-    }) else {
-        return;
-    };
-    let (asking, silent): (Vec<_>, Vec<_>) = networks.partition(|network| {
-        let tls = network.tls.as_ref();
-        tls.is_some_and(|tls| tls.client_ca_path.is_some())
-    });
-    let Some(network) = silent.first() else {
-        return;
-    };
-    let sentence = format!(
-        "step {:?} needs client certificates, and network {:?} does not ask for any",
-        step.name, network.name
-    );
-    if asking.is_empty() {
-        origin.error_help(sentence, "set cert_path, key_path and client_ca_path there");
-    } else {
-        origin.warning(&sentence);
-    }
 }
 
 fn subject_from(entry: &Entry<'_>) -> Option<CertificateSubject> {

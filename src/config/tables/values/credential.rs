@@ -1,12 +1,9 @@
 //! The forms of stored credentials: hashes of passwords and digests of keys, and names that go to
 //! an upstream. Only forms: nothing is hashed here.
 
-use http::HeaderName;
 use zeroize::Zeroizing;
 
-use super::claims;
 use crate::config::model::Secret;
-use crate::config::reader::Entry;
 
 /// The digits of bcrypt's own base64, by value.
 const DIGITS: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -55,29 +52,6 @@ pub(crate) fn hex32(text: &str) -> Option<[u8; 32]> {
         *byte = u8::try_from(digit(0)? << 4 | digit(1)?).ok()?;
     }
     Some(bytes)
-}
-
-/// A header that may carry a credential: none that the edge takes away or reads itself before a
-/// step sees it.
-pub(crate) fn header(entry: &Entry<'_>) -> Option<HeaderName> {
-    let text = entry.text()?;
-    let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
-        entry.error_help("is not a header name", "write it like \"X-API-Key\"");
-        return None;
-    };
-    let spelt = claims::spelling(name.as_str());
-    if spelt.starts_with("x-auth-") || claims::RESERVED.contains(&spelt.as_str()) {
-        entry.error_help(
-            format!(
-                "header {} cannot carry a credential of its own",
-                text.shown()
-            ),
-            "choose another, like \"X-API-Key\"; Authorization is for jwt-auth and basic-auth, \
-             and no client may set X-Auth-*",
-        );
-        return None;
-    }
-    Some(name)
 }
 
 #[cfg(test)]

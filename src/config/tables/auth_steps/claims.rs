@@ -4,38 +4,7 @@ use http::HeaderName;
 
 use crate::config::model::RequiredClaim;
 use crate::config::reader::{Entry, Reader};
-
-/// Headers that carry neither a claim nor a token: they steer connections, say where a request goes
-/// or who vouches for it, or are set by the edge itself.
-pub(crate) const RESERVED: &[&str] = &[
-    "authorization",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "cookie",
-    "date",
-    "expect",
-    "forwarded",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "via",
-    "x-auth-method",
-    "x-auth-subject",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-proto",
-    "x-real-ip",
-];
+use crate::config::tables::values::header;
 
 /// Names, or a table name = value or list of values.
 pub(crate) fn required(reader: &Reader<'_>) -> Vec<RequiredClaim> {
@@ -85,10 +54,12 @@ pub(crate) fn to_headers(reader: &Reader<'_>) -> Vec<(String, HeaderName)> {
         .unwrap_or_default();
     let mut headers: Vec<(String, HeaderName)> = Vec::new();
     for (claim, entry) in claims {
-        let Some(name) = header(&entry) else { continue };
+        let Some(name) = claim_header(&entry) else {
+            continue;
+        };
         match headers
             .iter()
-            .find(|(_, other)| spelling(other.as_str()) == spelling(name.as_str()))
+            .find(|(_, other)| header::spelling(other) == header::spelling(&name))
         {
             Some((other, _)) => entry.error_help(
                 format!("is the header of claim {other:?} too"),
@@ -100,23 +71,14 @@ pub(crate) fn to_headers(reader: &Reader<'_>) -> Vec<(String, HeaderName)> {
     headers
 }
 
-fn header(entry: &Entry<'_>) -> Option<HeaderName> {
-    let text = entry.text()?;
-    let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
-        entry.error_help("is not a header name", "write it like \"X-User-Email\"");
-        return None;
-    };
-    if RESERVED.contains(&spelling(name.as_str()).as_str()) {
+fn claim_header(entry: &Entry<'_>) -> Option<HeaderName> {
+    let name = header::name(entry, "X-User-Email")?;
+    if header::is_reserved(&name) {
         entry.error_help(
-            format!("header {} cannot carry a claim", text.shown()),
+            format!("header {} cannot carry a claim", entry.text()?.shown()),
             "choose a name of your own, like \"X-User-Email\"",
         );
         return None;
     }
     Some(name)
-}
-
-/// What a header counts as: upstreams take `_` and `.` for `-`.
-pub(crate) fn spelling(name: &str) -> String {
-    name.replace(['_', '.'], "-")
 }

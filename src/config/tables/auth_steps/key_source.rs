@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::model::{JwksUrl, JwtAlgorithm, KeySource, Secret};
 use crate::config::reader::{Entry, Reader};
-use crate::config::tables::address::HttpUrl;
+use crate::config::tables::values::address::HttpUrl;
 
 const ADD_SOURCE: &str = "add one of jwks_url, jwks_path, public_key_path";
 

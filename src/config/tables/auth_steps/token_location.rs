@@ -3,9 +3,9 @@
 
 use http::HeaderName;
 
-use super::claims::{RESERVED, spelling};
 use crate::config::model::CredentialLocation;
 use crate::config::reader::{Entry, Reader};
+use crate::config::tables::values::header;
 
 /// Reads the place; `filled` are the headers that the step fills from claims.
 pub(crate) fn read(reader: &Reader<'_>, filled: &[(String, HeaderName)]) -> CredentialLocation {
@@ -22,33 +22,30 @@ pub(crate) fn read(reader: &Reader<'_>, filled: &[(String, HeaderName)]) -> Cred
         );
     }
     let place = match key {
-        "token_header" => header(&entry, filled).map(CredentialLocation::Header),
+        "token_header" => token_header(&entry, filled).map(CredentialLocation::Header),
         "token_cookie" => cookie(&entry).map(CredentialLocation::Cookie),
         _ => query(&entry).map(CredentialLocation::Query),
     };
     place.unwrap_or(CredentialLocation::Authorization)
 }
 
-fn header(entry: &Entry<'_>, filled: &[(String, HeaderName)]) -> Option<HeaderName> {
+fn token_header(entry: &Entry<'_>, filled: &[(String, HeaderName)]) -> Option<HeaderName> {
+    let name = header::name(entry, "X-Access-Token")?;
     let text = entry.text()?;
-    let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
-        entry.error_help("is not a header name", "write it like \"X-Access-Token\"");
-        return None;
-    };
-    let spelt = spelling(name.as_str());
+    let spelt = header::spelling(&name);
     match spelt.as_str() {
         "authorization" => {
             entry.error_help("is the place where a token stands anyway", "remove it")
         }
         "cookie" => entry.error_help("holds cookies", "name the cookie with `token_cookie`"),
-        _ if RESERVED.contains(&spelt.as_str()) => entry.error_help(
+        _ if header::is_reserved(&name) => entry.error_help(
             format!("header {} cannot carry a token", text.shown()),
             "choose a name of your own, like \"X-Access-Token\"",
         ),
         _ if spelt.starts_with("x-auth-")
             || filled
                 .iter()
-                .any(|(_, other)| spelling(other.as_str()) == spelt) =>
+                .any(|(_, other)| header::spelling(other) == spelt) =>
         {
             entry.error_help(
                 format!(
