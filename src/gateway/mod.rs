@@ -277,7 +277,7 @@ fn without_roots(config: &Config) -> Vec<config::Error> {
     };
     let named = needing.into_iter();
     named
-        .map(|backend| config::Error::new(format!("backends.{}", backend.name), why.to_string()))
+        .map(|backend| config::Error::new(["backends", &backend.name], why.to_string()))
         .collect()
 }
 

@@ -99,7 +99,7 @@ impl Pipeline {
                         add(Target::Http(Arc::new(upstream)), &origin, weight, health);
                     }
                 }
-                Err(error) => errors.push(config::Error::new(format!("backends.{name}"), error)),
+                Err(error) => errors.push(config::Error::new(["backends", name.as_ref()], error)),
             }
         }
         let stages = match Stages::build(&settings.steps, shared) {

@@ -74,10 +74,7 @@ impl Stages {
                 _ => match Chain::build(run, shared) {
                     Ok(chain) => stages.push(Stage::Authenticate(chain)),
                     Err(found) => errors.extend(found.into_iter().map(|error| {
-                        config::Error::new(
-                            format!("middleware.{}", error.step()),
-                            error.to_string(),
-                        )
+                        config::Error::new(["middleware", error.step()], error.to_string())
                     })),
                 },
             }

@@ -119,7 +119,7 @@ pub(super) fn routes(live: &Live) -> ApiResponse {
 
 fn set_aside(part: &SetAside) -> Value {
     let errors: Vec<String> = part.errors.iter().map(ToString::to_string).collect();
-    json!({ "change": part.change, "entry": part.entry, "errors": errors })
+    json!({ "change": part.change, "entry": part.entry.to_string(), "errors": errors })
 }
 
 /// Unix time.

@@ -68,7 +68,8 @@ pub(super) fn in_place_of(local: &Node, cloud: &Node) -> Node {
     }
 }
 
-/// Whether a key says where something leads, over what, or whose certificate shows that it is there.
+/// Whether a key says where something leads, over what, or whose certificate
+/// shows that it is there.
 fn is_place(key: &str) -> bool {
     key.ends_with("url")
         || key.ends_with("uri")

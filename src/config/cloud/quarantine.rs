@@ -7,8 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::text::{Kept, Parsed};
-use crate::config::model::{Error, Errors, SetAside};
-use crate::config::reader::join;
+use crate::config::model::{Error, Errors, KeyPath, SetAside};
 
 /// A text, a group and a name in it. An empty group is the whole text, an empty name the whole
 /// group.
@@ -36,8 +35,8 @@ impl Quarantine {
                 .find(|text| error.file() == Some(text.label.as_path()));
             // an error in the local files that only the cloud can have caused
             let Some(text) = text else { return false };
-            let (group, name) = table_of(error.key());
-            let key = key(text.change, &group, &name);
+            let [group, name] = [0, 1].map(|depth| error.key().key_at(depth).unwrap_or_default());
+            let key = key(text.change, group, name);
             self.entries.entry(key).or_default().0.push(error);
         }
         self.follow(kept);
@@ -54,7 +53,7 @@ impl Quarantine {
     pub(super) fn add_rest(&mut self, parsed: &[Parsed<'_>]) {
         for text in parsed {
             let error = Error::new(
-                "",
+                [],
                 "does not go together with the local files or with other changes",
             );
             let error = error.at(&text.label, None);
@@ -67,11 +66,10 @@ impl Quarantine {
         entries
             .map(|((change, group, name), (errors, follows))| SetAside {
                 change,
-                entry: if name.is_empty() {
-                    group
-                } else {
-                    format!("{group}.{name}")
-                },
+                entry: [group, name]
+                    .into_iter()
+                    .filter(|key| !key.is_empty())
+                    .collect(),
                 errors,
                 follows,
             })
@@ -123,8 +121,11 @@ impl Quarantine {
                 if !means || self.has(entry.text.change, entry.group, entry.name) {
                     continue;
                 }
-                let path = join(entry.group, entry.name);
-                let kind = format!("refers to {}, which is set aside", join(&group, &name));
+                let path = KeyPath::from([entry.group, entry.name]);
+                let kind = format!(
+                    "refers to {}, which is set aside",
+                    KeyPath::from([group.as_str(), &name])
+                );
                 let error = Error::new(path, kind);
                 let error = error.at(&entry.text.label, entry.node.place.line);
                 let key = key(entry.text.change, entry.group, entry.name);
@@ -140,61 +141,4 @@ impl Quarantine {
 
 fn key(change: &str, group: &str, name: &str) -> Key {
     (change.to_owned(), group.to_owned(), name.to_owned())
-}
-
-/// The first two keys of a path.
-fn table_of(path: &str) -> (String, String) {
-    let (group, rest) = first_key(path);
-    let (name, _) = first_key(rest);
-    (group, name)
-}
-
-/// A key, quoted or not, and what follows its dot.
-fn first_key(path: &str) -> (String, &str) {
-    if path.starts_with('"') {
-        let mut key = String::new();
-        let mut escaped = false;
-        for (at, c) in path.char_indices().skip(1) {
-            match c {
-                _ if escaped => escaped = false,
-                '\\' => escaped = true,
-                '"' => {
-                    // quoted as Rust does it; what cannot be read back stands for itself
-                    key.push_str(&path[1..at]);
-                    let key = serde_json::from_str(&path[..=at]).unwrap_or(key);
-                    return (key, path[at + 1..].trim_start_matches('.'));
-                }
-                _ => {}
-            }
-        }
-        return (path.to_owned(), "");
-    }
-    let end = path.find(['.', '[']).unwrap_or(path.len());
-    let rest = path[end..].trim_start_matches('.');
-    (path[..end].to_owned(), rest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_of_a_key_path() {
-        for (path, group, name) in [
-            ("pipelines.api.networks", "pipelines", "api"),
-            ("pipelines.\"a.b\".networks", "pipelines", "a.b"),
-            ("pipelines.\"a\\\"b\"", "pipelines", "a\"b"),
-            ("proxy.id", "proxy", "id"),
-            ("middleware[0].type", "middleware", ""),
-            ("middleware", "middleware", ""),
-            ("", "", ""),
-        ] {
-            let found = table_of(path);
-            assert_eq!(
-                (found.0.as_str(), found.1.as_str()),
-                (group, name),
-                "{path}"
-            );
-        }
-    }
 }

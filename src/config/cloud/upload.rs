@@ -5,7 +5,7 @@ use std::path::Path;
 
 use toml::value::{Datetime, Table as TomlTable};
 
-use crate::config::model::{ErrorKind, Errors};
+use crate::config::model::{ErrorKind, Errors, KeyPath};
 use crate::config::reader::{Environment, IGNORED_TABLES, Loading, Local, Table, Value};
 use crate::config::tables::{self, secrets};
 
@@ -30,7 +30,7 @@ pub(crate) fn text(path: &Path, env: &dyn Environment, local: Local) -> Result<U
             if let Some(named) = root.get("middleware") {
                 loading.error_help(
                     &named.place,
-                    "middleware",
+                    &KeyPath::from(["middleware"]),
                     "one text cannot hold both [middleware.NAME] and the main file's \
                      [[middleware]]",
                     "write the entries of [[middleware]] as [middleware.NAME], and list them in \
@@ -40,7 +40,7 @@ pub(crate) fn text(path: &Path, env: &dyn Environment, local: Local) -> Result<U
             }
             root.entries.push(("middleware".to_owned(), chain));
         }
-        secrets::each(&root, "", &mut |node, path| {
+        secrets::each(&root, &KeyPath::default(), &mut |node, path| {
             loading.error_help(
                 &node.place,
                 path,
@@ -60,7 +60,7 @@ pub(crate) fn text(path: &Path, env: &dyn Environment, local: Local) -> Result<U
             Err(error) => {
                 loading.error(
                     &loading.main_file(),
-                    "",
+                    &KeyPath::default(),
                     ErrorKind::Other(error.to_string()),
                 );
                 None

@@ -13,8 +13,8 @@ use super::owned::may_change;
 use super::quarantine::Quarantine;
 use super::same::Comparison;
 use super::text::{GROUPS, Kept, Parsed};
-use crate::config::model::ErrorKind;
-use crate::config::reader::{Document, IGNORED_TABLES, Loading, Node, Place, Table, Value, join};
+use crate::config::model::{ErrorKind, KeyPath};
+use crate::config::reader::{Document, IGNORED_TABLES, Loading, Node, Place, Table, Value};
 use crate::config::tables::OwnedPipelines;
 
 /// Groups and tables of the operator's alone.
@@ -112,13 +112,15 @@ impl<'p> Vetting<'p, '_> {
             Value::Array(_) if group == "middleware" => self.chain(node),
             _ if LOCAL.contains(&group) => {
                 if !self.comparison.adds_nothing(self.local, group, node) {
-                    self.compare(node, present, group.to_owned());
+                    self.compare(node, present, KeyPath::from([group]));
                 }
             }
             Value::Table(table) if GROUPS.contains(&group) => {
                 if table.entries.len() > MAX_NAMES {
                     let sentence = format!("holds more than {MAX_NAMES} names");
-                    return self.loading.error(&node.place, group, sentence);
+                    return self
+                        .loading
+                        .error(&node.place, &KeyPath::from([group]), sentence);
                 }
                 for (name, node) in &table.entries {
                     if !self.quarantine.has(self.text.change, group, name)
@@ -138,7 +140,8 @@ impl<'p> Vetting<'p, '_> {
                     expected: "a table",
                     found: other.kind(),
                 };
-                self.loading.error(&node.place, group, kind);
+                self.loading
+                    .error(&node.place, &KeyPath::from([group]), kind);
             }
             _ => kept.push(Kept {
                 text: self.text,
@@ -151,7 +154,7 @@ impl<'p> Vetting<'p, '_> {
 
     /// Whether one table joins the local ones.
     fn joins(&self, group: &str, name: &str, node: &Node, kept: &[Kept<'_>]) -> bool {
-        let path = join(group, name);
+        let path = KeyPath::from([group, name]);
         if let Some(present) = named(&self.local.root, group, name) {
             let both = (present, node);
             if self.comparison.is_same(self.local, group, name, both) {
@@ -184,7 +187,7 @@ impl<'p> Vetting<'p, '_> {
             && !before.node.value.is_same(&node.value)
         {
             let kind = ErrorKind::DefinedTwice {
-                what: path.clone(),
+                what: path.to_string(),
                 other: before.node.place.to_string(),
             };
             self.loading.error(&node.place, &path, kind);
@@ -192,7 +195,7 @@ impl<'p> Vetting<'p, '_> {
         before.is_none()
     }
 
-    fn taken(&self, node: &Node, path: &str, other: &str) {
+    fn taken(&self, node: &Node, path: &KeyPath, other: &str) {
         self.loading.error_help(
             &node.place,
             path,
@@ -207,7 +210,7 @@ impl<'p> Vetting<'p, '_> {
         if !local.is_some_and(|local| local.value.is_same(&node.value)) {
             self.loading.error_help(
                 &node.place,
-                "middleware",
+                &KeyPath::from(["middleware"]),
                 "[[middleware]] stands in the local files only",
                 "name the steps, as [middleware.NAME], and list them in `middleware` of the \
                  pipeline",
@@ -237,21 +240,22 @@ impl<'p> Vetting<'p, '_> {
     }
 
     /// Reports what differs from the local files.
-    fn compare(&self, node: &Node, local: Option<&Node>, path: String) {
+    fn compare(&self, node: &Node, local: Option<&Node>, path: KeyPath) {
+        let group = path.key_at(0).unwrap_or_default();
+        let is_group = path.segments().len() == 1;
         match (&node.value, local.map(|local| &local.value)) {
             (Value::Table(table), Some(Value::Table(present))) => {
                 for (key, node) in &table.entries {
-                    let group = path.as_str();
-                    if path.contains('.') || !self.quarantine.has(self.text.change, group, key) {
-                        self.compare(node, present.get(key), join(&path, key));
+                    if !is_group || !self.quarantine.has(self.text.change, group, key) {
+                        self.compare(node, present.get(key), path.key(key));
                     }
                 }
             }
             (value, Some(present)) if value.is_same(present) => {}
-            (Value::Table(table), None) if !table.entries.is_empty() && !path.contains('.') => {
+            (Value::Table(table), None) if !table.entries.is_empty() && is_group => {
                 for (key, node) in &table.entries {
-                    if !self.quarantine.has(self.text.change, &path, key) {
-                        self.forbidden(&node.place, &join(&path, key));
+                    if !self.quarantine.has(self.text.change, group, key) {
+                        self.forbidden(&node.place, &path.key(key));
                     }
                 }
             }
@@ -260,7 +264,7 @@ impl<'p> Vetting<'p, '_> {
         }
     }
 
-    fn forbidden(&self, place: &Place, path: &str) {
+    fn forbidden(&self, place: &Place, path: &KeyPath) {
         self.loading.error_help(
             place,
             path,

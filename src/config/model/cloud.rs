@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Error, Errors};
+use super::{Error, Errors, KeyPath};
 
 /// What the cloud added to a configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub struct Cloud {
 pub struct SetAside {
     /// The change that brought it.
     pub change: String,
-    /// The key path: `pipelines.api`; empty for the whole text.
-    pub entry: String,
+    /// The table: `pipelines.api`; empty for the whole text.
+    pub entry: KeyPath,
     /// Why.
     pub errors: Vec<Error>,
     /// Whether nothing is wrong with it but that it refers to something that was set aside.
@@ -32,7 +32,7 @@ impl SetAside {
     pub(crate) fn whole(change: &str, errors: Errors) -> Self {
         Self {
             change: change.to_owned(),
-            entry: String::new(),
+            entry: KeyPath::default(),
             errors: errors.into_iter().collect(),
             follows: false,
         }

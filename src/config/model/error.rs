@@ -6,6 +6,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::KeyPath;
+
 /// One thing that is wrong with a configuration.
 ///
 /// Shown as `FILE:LINE: KEY.PATH: what is wrong; what to do`, leaving out what is not known.
@@ -13,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub struct Error {
     file: Option<PathBuf>,
     line: Option<usize>,
-    key: String,
+    key: KeyPath,
     kind: ErrorKind,
     help: Option<String>,
 }
@@ -98,9 +100,8 @@ impl From<&str> for ErrorKind {
 }
 
 impl Error {
-    /// An error at a key path (`pipelines.api.networks`; may be empty), with no place in a file
-    /// yet.
-    pub fn new(key: impl Into<String>, kind: impl Into<ErrorKind>) -> Self {
+    /// An error at a key path (which may be empty), with no place in a file yet.
+    pub fn new(key: impl Into<KeyPath>, kind: impl Into<ErrorKind>) -> Self {
         Self {
             file: None,
             line: None,
@@ -136,7 +137,7 @@ impl Error {
     }
 
     /// The key path; empty for a whole file.
-    pub fn key(&self) -> &str {
+    pub fn key(&self) -> &KeyPath {
         &self.key
     }
 
@@ -266,20 +267,20 @@ mod tests {
 
     #[test]
     fn an_error_reads_as_one_line() {
-        let whole = Error::new("a.b", "is odd")
+        let whole = Error::new(["a", "b"], "is odd")
             .at("x.toml", Some(3))
             .help("make it even");
         assert_eq!(whole.to_string(), "x.toml:3: a.b: is odd; make it even");
-        assert_eq!(Error::new("", ErrorKind::Missing).to_string(), "is missing");
+        assert_eq!(Error::new([], ErrorKind::Missing).to_string(), "is missing");
         assert_eq!(
-            Error::new("k", "odd").at("x.toml", None).to_string(),
+            Error::new(["k"], "odd").at("x.toml", None).to_string(),
             "x.toml: k: odd"
         );
     }
 
     #[test]
     fn errors_are_one_per_line() {
-        let errors = Errors::from_iter([Error::new("a", "x"), Error::new("b", "y")]);
+        let errors = Errors::from_iter([Error::new(["a"], "x"), Error::new(["b"], "y")]);
         assert_eq!(errors.to_string(), "a: x\nb: y");
         assert_eq!(errors.clone().into_result(()), Err(errors));
         assert_eq!(Errors::from_iter([]).into_result(1), Ok(1));

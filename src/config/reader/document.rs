@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Loading, Node, Place, Table, Value, parse_text};
-use crate::config::model::ErrorKind;
+use crate::config::model::{ErrorKind, KeyPath};
 
 /// The main file with its pipelines directory merged in.
 pub(crate) struct Document {
@@ -57,7 +57,7 @@ impl Document {
                 };
                 loading.error(
                     &place,
-                    "",
+                    &KeyPath::default(),
                     ErrorKind::Unreadable {
                         what: "the file".into(),
                         why: error.to_string(),
@@ -77,13 +77,14 @@ impl Document {
 
     /// Adds one top-level entry of another file: the names in it join those of the same group.
     fn merge_group(&mut self, key: String, node: Node, loading: &Loading<'_>) {
+        let path = KeyPath::from([key.as_str()]);
         if MAIN_FILE_ONLY.contains(&key.as_str()) {
-            return loading.error(&node.place, &key, "stands in the main file only");
+            return loading.error(&node.place, &path, "stands in the main file only");
         }
         if key == "middleware" && matches!(node.value, Value::Array(_)) {
             return loading.error_help(
                 &node.place,
-                &key,
+                &path,
                 "[[middleware]] stands in the main file only",
                 "name the steps, as [middleware.NAME], and list them in `middleware` of the \
                  pipeline",
@@ -97,7 +98,7 @@ impl Document {
             let what = format!("`{key}`");
             return loading.error(
                 &node.place,
-                &key,
+                &path,
                 ErrorKind::DefinedTwice {
                     what,
                     other: present.place.to_string(),
@@ -108,12 +109,12 @@ impl Document {
             match into.get(&name) {
                 Some(_) if IGNORED_TABLES.contains(&key.as_str()) => {}
                 Some(first) => {
-                    let what = format!("{key}.{name}");
+                    let path = path.key(&name);
                     loading.error(
                         &node.place,
-                        &what,
+                        &path,
                         ErrorKind::DefinedTwice {
-                            what: what.clone(),
+                            what: path.to_string(),
                             other: first.place.to_string(),
                         },
                     );

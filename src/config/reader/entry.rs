@@ -8,19 +8,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Loading, Node, Place, Text, Value, hint};
-use crate::config::model::{ErrorKind, Owner, Reach};
+use crate::config::model::{ErrorKind, KeyPath, Owner, Reach};
 
 /// A value, the path of its key and where it stands.
 #[derive(Clone)]
 pub(crate) struct Entry<'a> {
     pub(super) loading: &'a Loading<'a>,
-    pub(super) path: String,
+    pub(super) path: KeyPath,
     pub(super) node: &'a Node,
 }
 
 impl<'a> Entry<'a> {
     /// A node that stands at a path of its own, such as an item of `[[middleware]]`.
-    pub(crate) fn new(path: String, node: &'a Node, loading: &'a Loading<'a>) -> Self {
+    pub(crate) fn new(path: KeyPath, node: &'a Node, loading: &'a Loading<'a>) -> Self {
         Self {
             loading,
             path,
@@ -96,7 +96,7 @@ impl<'a> Entry<'a> {
         };
         let path = |index, node: &Node| match &node.value {
             Value::String(_) => self.path.clone(),
-            _ => format!("{}[{index}]", self.path),
+            _ => self.path.index(index),
         };
         let items = items.iter().enumerate();
         items

@@ -2,15 +2,17 @@
 //! boolean that it stands for: a string may be a secret.
 
 use super::Value;
+use crate::config::model::{KeyPath, is_bare};
 
 /// What to do about a value that should be `expected`; `path` is that of its key.
-pub(crate) fn for_type(expected: &str, path: &str, value: &Value) -> Option<String> {
-    let key = path.rsplit('.').next().unwrap_or(path);
+pub(crate) fn for_type(expected: &str, path: &KeyPath, value: &Value) -> Option<String> {
     // an item of an array has no key of its own
-    let write = |value: &str| match key.ends_with([']', '"']) {
-        true => format!("write {value}"),
-        false => format!("write {key} = {value}"),
+    let key = path.last_key().filter(|key| is_bare(key));
+    let write = |value: &str| match key {
+        None => format!("write {value}"),
+        Some(key) => format!("write {key} = {value}"),
     };
+    let key = key.unwrap_or_default();
     match (expected, value) {
         ("an integer", Value::String(text)) => number(key, text.trim()).map(|found| match found {
             Number::Plain(number) => write(&number.to_string()) + ", without quotes",
@@ -138,7 +140,7 @@ mod tests {
             ("max_body_size", "99999999999999g", None),
             ("threads", "s3cret", None),
         ] {
-            let path = format!("a.{key}");
+            let path = KeyPath::from(["a", key]);
             let found = for_type("an integer", &path, &string(text));
             assert_eq!(found.as_deref(), expected, "{key} {text}");
         }
@@ -146,7 +148,9 @@ mod tests {
 
     #[test]
     fn other_types() {
-        let said = |expected, value| for_type(expected, "a.b", &value).unwrap_or_default();
+        let said = |expected, value| {
+            for_type(expected, &KeyPath::from(["a", "b"]), &value).unwrap_or_default()
+        };
         assert_eq!(
             said("a boolean", string("Yes")),
             "write b = true, without quotes"

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::local::Local;
 use super::{Environment, Place, Text, interpolate, known_names};
-use crate::config::model::{Error, ErrorKind, Errors, Note, Reach};
+use crate::config::model::{Error, ErrorKind, Errors, KeyPath, Note, Reach};
 
 /// One run of the loader.
 pub(crate) struct Loading<'a> {
@@ -20,7 +20,7 @@ pub(crate) struct Loading<'a> {
     main: &'a Path,
     errors: RefCell<Vec<Error>>,
     notes: RefCell<Vec<Note>>,
-    ignored: RefCell<Vec<String>>,
+    ignored: RefCell<Vec<KeyPath>>,
     files: RefCell<Vec<PathBuf>>,
     pipelines: RefCell<Option<PathBuf>>,
     local: RefCell<Local>,
@@ -69,22 +69,22 @@ impl<'a> Loading<'a> {
     }
 
     /// Collects an error.
-    pub(crate) fn error(&self, place: &Place, key: &str, kind: impl Into<ErrorKind>) {
+    pub(crate) fn error(&self, place: &Place, key: &KeyPath, kind: impl Into<ErrorKind>) {
         self.errors
             .borrow_mut()
-            .push(Error::new(key, kind).at(&*place.file, place.line));
+            .push(Error::new(key.clone(), kind).at(&*place.file, place.line));
     }
 
     /// Collects an error with what to do about it.
     pub(crate) fn error_help(
         &self,
         place: &Place,
-        key: &str,
+        key: &KeyPath,
         kind: impl Into<ErrorKind>,
         help: impl Into<String>,
     ) {
         self.errors.borrow_mut().push(
-            Error::new(key, kind)
+            Error::new(key.clone(), kind)
                 .at(&*place.file, place.line)
                 .help(help),
         );
@@ -94,7 +94,7 @@ impl<'a> Loading<'a> {
     pub(crate) fn unknown_name(
         &self,
         place: &Place,
-        key: &str,
+        key: &KeyPath,
         what: &'static str,
         name: &Text,
         known: &[&str],
@@ -113,7 +113,7 @@ impl<'a> Loading<'a> {
     }
 
     /// Collects a warning about something insecure; the key may be empty.
-    pub(crate) fn warning(&self, place: &Place, key: &str, sentence: &str) {
+    pub(crate) fn warning(&self, place: &Place, key: &KeyPath, sentence: &str) {
         let colon = if key.is_empty() { "" } else { ": " };
         self.notes.borrow_mut().push(Note {
             warning: true,
@@ -122,7 +122,7 @@ impl<'a> Loading<'a> {
     }
 
     /// Collects information.
-    pub(crate) fn info(&self, place: &Place, key: &str, sentence: &str) {
+    pub(crate) fn info(&self, place: &Place, key: &KeyPath, sentence: &str) {
         self.notes.borrow_mut().push(Note {
             warning: false,
             text: format!("{place}: {key}: {sentence}"),
@@ -130,7 +130,7 @@ impl<'a> Loading<'a> {
     }
 
     /// Remembers a key that was read and has no effect.
-    pub(crate) fn ignored(&self, key: String) {
+    pub(crate) fn ignored(&self, key: KeyPath) {
         self.ignored.borrow_mut().push(key);
     }
 
@@ -165,7 +165,7 @@ impl<'a> Loading<'a> {
     }
 
     /// Fills the references of a string in; `None` after reporting why not.
-    pub(crate) fn fill(&self, place: &Place, key: &str, written: &str) -> Option<Text> {
+    pub(crate) fn fill(&self, place: &Place, key: &KeyPath, written: &str) -> Option<Text> {
         if place.cloud && written.contains("${") {
             self.error_help(
                 place,
@@ -208,7 +208,8 @@ impl<'a> Loading<'a> {
     /// The notes, each once; the ignored keys make one of them.
     pub(crate) fn take_notes(&self) -> Vec<Note> {
         let mut notes = self.notes.take();
-        let mut ignored = self.ignored.take();
+        let ignored = self.ignored.take();
+        let mut ignored: Vec<_> = ignored.iter().map(ToString::to_string).collect();
         ignored.sort();
         ignored.dedup();
         if !ignored.is_empty() {

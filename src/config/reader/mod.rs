@@ -27,5 +27,5 @@ pub(crate) use named::Named;
 pub(crate) use near::{known_names, near};
 pub(crate) use parse::parse_text;
 pub(crate) use span::Place;
-pub(crate) use table::{Reader, join};
+pub(crate) use table::Reader;
 pub(crate) use value::{Node, Table, Value};

@@ -51,8 +51,8 @@ impl<T> Named<T> {
         names.filter(|name| !used.contains(*name)).collect()
     }
 
-    /// Warns of the tables of a group that nothing uses: a check that is defined and used nowhere is
-    /// a check that somebody believes in.
+    /// Warns of the tables of a group that nothing uses: a check that is defined and used nowhere
+    /// is a check that somebody believes in.
     pub(crate) fn warn_unused(&self, root: &Reader<'_>, group: &'static str, what: &str) {
         let unused = self.unused();
         let tables = root.group(group).into_iter();

@@ -9,8 +9,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue, Error};
 
-use super::join;
-use crate::config::model::ErrorKind;
+use crate::config::model::{ErrorKind, KeyPath};
 
 mod format;
 
@@ -19,7 +18,7 @@ pub(crate) struct Complaint {
     /// The offset of the place.
     pub(crate) at: usize,
     /// The key path, or empty.
-    pub(crate) key: String,
+    pub(crate) key: KeyPath,
     /// What is wrong.
     pub(crate) kind: ErrorKind,
     /// What to do, or empty.
@@ -37,7 +36,7 @@ pub(crate) fn complaints(
     if let Some(other) = format::other_than_toml(text) {
         return vec![Complaint {
             at: 0,
-            key: String::new(),
+            key: KeyPath::default(),
             kind: ErrorKind::Syntax(format!("is {other}; the configuration is written in TOML")),
             help: "begin with [proxy] and id = \"edge-1\", as conf/harmony.toml does".to_owned(),
         }];
@@ -62,7 +61,7 @@ pub(crate) fn complaints(
         }
         complaints.push(Complaint {
             at,
-            key: String::new(),
+            key: KeyPath::default(),
             kind: ErrorKind::Syntax(error.message().replace('\n', ", ")),
             help: help(error.message(), before, from),
         });
@@ -120,11 +119,11 @@ fn is_bare(c: char) -> bool {
 struct Keys<'t> {
     /// Where each key of a name stands and its path, as the parser has them: of a table that is
     /// there twice, the second place.
-    by_name: HashMap<&'t str, Vec<(usize, String)>>,
+    by_name: HashMap<&'t str, Vec<(usize, KeyPath)>>,
     /// Where a path is first: as a header, or as a key at the beginning of a line.
-    by_path: HashMap<String, usize>,
+    by_path: HashMap<KeyPath, usize>,
     /// The line and the path of each header.
-    headers: Vec<(Range<usize>, String)>,
+    headers: Vec<(Range<usize>, KeyPath)>,
     /// Headers that are there twice: what follows them was told with them.
     twice: BTreeSet<usize>,
 }
@@ -132,7 +131,7 @@ struct Keys<'t> {
 impl<'t> Keys<'t> {
     fn of(text: &str, table: &'t DeTable<'_>) -> Self {
         let mut by_name = HashMap::new();
-        collect(table, "", &mut by_name);
+        collect(table, &KeyPath::default(), &mut by_name);
         by_name
             .values_mut()
             .for_each(|places| places.sort_unstable());
@@ -162,11 +161,9 @@ impl<'t> Keys<'t> {
         } else if let Some((key, _)) = begun.split_once('=')
             && key.trim_end().chars().all(|c| is_bare(c) || c == '.')
         {
-            let table = self.headers.last().map_or("", |(_, path)| path);
-            match table {
-                "" => key.trim_end().to_owned(),
-                table => format!("{table}.{}", key.trim_end()),
-            }
+            let table = self.headers.last().map(|(_, path)| path.clone());
+            let keys = key.trim_end().split('.');
+            keys.fold(table.unwrap_or_default(), |path, key| path.key(key))
         } else {
             return;
         };
@@ -184,18 +181,20 @@ impl<'t> Keys<'t> {
         let header = behind
             .checked_sub(1)
             .and_then(|index| self.headers.get(index));
-        let (line, table) = header.map_or((0..0, ""), |(line, path)| (line.clone(), path.as_str()));
+        let (line, table) = header.map_or((0..0, KeyPath::default()), |(line, path)| {
+            (line.clone(), path.clone())
+        });
         let of_header = line.contains(&at);
         if !of_header && self.twice.contains(&line.start) && !line.is_empty() {
             return None;
         }
         let path = match of_header {
-            true => table.to_owned(),
-            false => join(table, name),
+            true => table.clone(),
+            false => table.key(name),
         };
-        let related = |other: &str| match of_header {
-            true => other == table || is_below(table, other),
-            false => is_below(other, table),
+        let related = |other: &KeyPath| match of_header {
+            true => *other == table || table.is_below(other),
+            false => other.is_below(&table),
         };
         let places = self.by_name.get(name).map(Vec::as_slice);
         let mut before = places.unwrap_or_default().iter().rev();
@@ -209,7 +208,7 @@ impl<'t> Keys<'t> {
         if of_header {
             self.twice.insert(line.start);
         }
-        let help = match path == "middleware" {
+        let help = match path == KeyPath::from(["middleware"]) {
             true => "[[middleware]] and [middleware.NAME] cannot stand in one file",
             false => "",
         };
@@ -217,7 +216,7 @@ impl<'t> Keys<'t> {
             at,
             key: path.clone(),
             kind: ErrorKind::DefinedTwice {
-                what: path,
+                what: path.to_string(),
                 other: place(first),
             },
             help: help.to_owned(),
@@ -225,19 +224,14 @@ impl<'t> Keys<'t> {
     }
 }
 
-fn is_below(path: &str, table: &str) -> bool {
-    let rest = path.strip_prefix(table);
-    table.is_empty() || rest.is_some_and(|rest| rest.starts_with('.'))
-}
-
 fn collect<'t>(
     table: &'t DeTable<'_>,
-    path: &str,
-    by_name: &mut HashMap<&'t str, Vec<(usize, String)>>,
+    path: &KeyPath,
+    by_name: &mut HashMap<&'t str, Vec<(usize, KeyPath)>>,
 ) {
     for (key, value) in table {
         let name: &str = key.get_ref();
-        let path = join(path, name);
+        let path = path.key(name);
         if let DeValue::Table(table) = value.get_ref() {
             collect(table, &path, by_name);
         }
@@ -249,11 +243,11 @@ fn collect<'t>(
 }
 
 /// The path of the one table that a header makes.
-fn innermost(table: &DeTable<'_>) -> String {
-    let mut path = String::new();
+fn innermost(table: &DeTable<'_>) -> KeyPath {
+    let mut path = KeyPath::default();
     let mut table = Some(table);
     while let Some((key, value)) = table.and_then(|table| table.iter().next()) {
-        path = join(&path, key.get_ref());
+        path = path.key(key.get_ref());
         table = value.get_ref().as_table();
     }
     path

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::near::known_keys;
 use super::{Document, Entry, Loading, Place, Table, Text, Value};
-use crate::config::model::{ErrorKind, Owner};
+use crate::config::model::{ErrorKind, KeyPath, Owner};
 
 /// A table, or several that count as one, and which of their keys were asked for.
 pub(crate) struct Reader<'a> {
@@ -23,7 +23,7 @@ pub(crate) struct Reader<'a> {
 }
 
 struct Layer<'a> {
-    path: String,
+    path: KeyPath,
     place: Place,
     table: &'a Table,
 }
@@ -31,12 +31,17 @@ struct Layer<'a> {
 impl<'a> Reader<'a> {
     /// The top of a document.
     pub(crate) fn root(document: &'a Document, loading: &'a Loading<'a>) -> Self {
-        Self::over(String::new(), loading.main_file(), &document.root, loading)
+        Self::over(
+            KeyPath::default(),
+            loading.main_file(),
+            &document.root,
+            loading,
+        )
     }
 
     /// A table at a path.
     pub(crate) fn over(
-        path: String,
+        path: KeyPath,
         place: Place,
         table: &'a Table,
         loading: &'a Loading<'a>,
@@ -66,7 +71,7 @@ impl<'a> Reader<'a> {
     fn find(&self, key: &'static str) -> Option<Entry<'a>> {
         let mut found = self.layers.iter().filter_map(|layer| {
             let node = layer.table.get(key)?;
-            Some(Entry::new(join(&layer.path, key), node, self.loading))
+            Some(Entry::new(layer.path.key(key), node, self.loading))
         });
         let first = found.next()?;
         for again in found {
@@ -110,7 +115,7 @@ impl<'a> Reader<'a> {
     /// Every key and value, as one whose keys the user chooses.
     pub(crate) fn entries(&self) -> Vec<(&'a str, Entry<'a>)> {
         let entries = self.layers.iter().flat_map(|layer| {
-            let entry = |node, name| Entry::new(join(&layer.path, name), node, self.loading);
+            let entry = |node, name| Entry::new(layer.path.key(name), node, self.loading);
             let named = layer.table.entries.iter();
             named.map(move |(name, node)| (name.as_str(), entry(node, name)))
         });
@@ -200,12 +205,8 @@ impl<'a> Reader<'a> {
     /// Reports that a key is missing.
     pub(crate) fn missing(&self, key: &str, help: &str) {
         let layer = self.first();
-        self.loading.error_help(
-            &layer.place,
-            &join(&layer.path, key),
-            ErrorKind::Missing,
-            help,
-        );
+        self.loading
+            .error_help(&layer.place, &layer.path.key(key), ErrorKind::Missing, help);
     }
 
     /// Warns about the table itself.
@@ -249,7 +250,7 @@ impl<'a> Reader<'a> {
                 .filter(|(key, _)| !passed_over.contains(&key.as_str()))
             {
                 let kind = ErrorKind::UnknownKey(key.clone());
-                let path = join(&layer.path, key);
+                let path = layer.path.key(key);
                 match help.map(str::to_owned).or_else(|| known_keys(key, &known)) {
                     Some(help) => self.loading.error_help(&node.place, &path, kind, help),
                     None => self.loading.error(&node.place, &path, kind),
@@ -275,23 +276,5 @@ impl<'a> Entry<'a> {
             )),
             _ => self.wrong_type("a table"),
         }
-    }
-}
-
-/// A key path with one more key; a key that is not bare is quoted.
-pub(crate) fn join(path: &str, key: &str) -> String {
-    let bare = !key.is_empty()
-        && key
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-    let key = if bare {
-        key.to_owned()
-    } else {
-        format!("{key:?}")
-    };
-    if path.is_empty() {
-        key
-    } else {
-        format!("{path}.{key}")
     }
 }

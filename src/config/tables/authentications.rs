@@ -94,7 +94,8 @@ impl Authentications {
 
     /// Warns of tables that nothing refers to.
     pub(crate) fn warn_unused(&self, root: &Reader<'_>) {
-        let what = "nothing refers to it: write authentication = \"authentications.NAME\" where it is for, or remove it";
+        let what = "nothing refers to it: write authentication = \"authentications.NAME\" where \
+                    it is for, or remove it";
         self.named.warn_unused(root, "authentications", what);
     }
 
@@ -147,7 +148,12 @@ fn read_one(entry: &Entry<'_>, jwks_fresh: Duration) -> Option<Authentication> {
                 .map(Authentication::Inbound)
         }
         ("custom", None) => {
-            method.foreign("the method", "custom", "use \"jwt\" for who may come in, \"bearer\" or \"basic\" for what an upstream gets");
+            method.foreign(
+                "the method",
+                "custom",
+                "use \"jwt\" for who may come in, \"bearer\" \
+                 or \"basic\" for what an upstream gets",
+            );
             return None;
         }
         _ => {

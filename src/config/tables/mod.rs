@@ -26,7 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::model::{Cloud, Config, ErrorKind, LoadError, Reach};
+use crate::config::model::{Cloud, Config, ErrorKind, KeyPath, LoadError, Reach};
 use crate::config::reader::{Document, Environment, Loading, Local, Reader};
 
 pub(crate) use owned::OwnedPipelines;
@@ -70,7 +70,7 @@ pub(crate) fn document(path: &Path, loading: &Loading<'_>) -> Option<Document> {
                 what: "the file".to_owned(),
                 why: error.to_string(),
             };
-            loading.error(&loading.main_file(), "", kind);
+            loading.error(&loading.main_file(), &KeyPath::default(), kind);
             return None;
         }
     };
@@ -90,7 +90,7 @@ fn merge_pipelines(document: &mut Document, loading: &Loading<'_>) {
         };
         loading.error_help(
             &place,
-            "proxy.pipelines_path",
+            &KeyPath::from(["proxy", "pipelines_path"]),
             kind,
             "create it, or remove the key",
         );

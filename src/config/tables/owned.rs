@@ -1,5 +1,5 @@
-//! Local pipelines that are the cloud's to change: with `runbeam.cloud_owns_uploaded`, those that an
-//! upload carried.
+//! Local pipelines that are the cloud's to change: with `runbeam.cloud_owns_uploaded`, those that
+//! an upload carried.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

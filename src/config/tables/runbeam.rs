@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::proxy::Proxy;
 use super::values::address::{self, HttpUrl};
-use crate::config::model::{CloudRights, Runbeam, TokenStore};
+use crate::config::model::{CloudRights, KeyPath, Runbeam, TokenStore};
 use crate::config::reader::{Entry, Reader};
 
 const DEFAULT_BASE: &str = "https://api.runbeam.cloud";
@@ -30,7 +30,7 @@ pub(crate) fn read(root: &Reader<'_>, proxy: Option<&Proxy<'_>>) -> (Option<Runb
     for (name, entry) in &providers {
         match *name {
             "runbeam" => provider = read_provider(entry),
-            _ => root.loading().ignored(format!("provider.{name}")),
+            _ => root.loading().ignored(KeyPath::from(["provider", name])),
         }
     }
     match root.get("runbeam").map(|entry| entry.table()) {

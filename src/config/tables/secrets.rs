@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::config::reader::{Document, Loading, Node, Table, Value, join};
+use crate::config::model::KeyPath;
+use crate::config::reader::{Document, Loading, Node, Table, Value};
 
 /// Keys that hold a secret. Hashes of passwords and digests of keys are none: they are what the
 /// files hold so that the secret need not be there.
@@ -30,9 +31,10 @@ const OTHERS_READ: u32 = 0o004;
 /// that everybody on this machine can read.
 pub(crate) fn warn(document: &Document, loading: &Loading<'_>) {
     let mut files = BTreeSet::new();
-    let mut found = |node: &Node, path: &str| {
+    let mut found = |node: &Node, path: &KeyPath| {
         // with a word of its own, and a better one: what to write in its place is a hash
-        let told = path.starts_with("middleware") && path.ends_with("password");
+        let told = path.key_at(0) == Some("middleware")
+            && path.last_key().is_some_and(|key| key.ends_with("password"));
         if node.place.cloud {
             return;
         }
@@ -46,9 +48,15 @@ pub(crate) fn warn(document: &Document, loading: &Loading<'_>) {
         }
         files.insert(node.place.file.clone());
     };
-    each(&document.root, "", &mut found);
+    each(&document.root, &KeyPath::default(), &mut found);
     if let Some(chain) = &document.chain {
-        each_in(chain, "middleware", false, false, &mut found);
+        each_in(
+            chain,
+            &KeyPath::from(["middleware"]),
+            false,
+            false,
+            &mut found,
+        );
     }
     for file in files {
         let mode = fs::metadata(&file).map(|metadata| metadata.permissions().mode());
@@ -56,7 +64,7 @@ pub(crate) fn warn(document: &Document, loading: &Loading<'_>) {
             let place = loading.whole_file(&file);
             loading.warning(
                 &place,
-                "",
+                &KeyPath::default(),
                 "it holds secrets, and every user of this machine can read it; take that away \
                  with `chmod o-r`",
             );
@@ -65,7 +73,7 @@ pub(crate) fn warn(document: &Document, loading: &Loading<'_>) {
 }
 
 /// Hands out every secret of a table that stands there as it is, with its key path.
-pub(crate) fn each(table: &Table, path: &str, found: &mut dyn FnMut(&Node, &str)) {
+pub(crate) fn each(table: &Table, path: &KeyPath, found: &mut dyn FnMut(&Node, &KeyPath)) {
     let compared = match table.get("name").map(|node| &node.value) {
         Some(Value::String(name)) => {
             let name = name.to_ascii_lowercase();
@@ -80,16 +88,16 @@ pub(crate) fn each(table: &Table, path: &str, found: &mut dyn FnMut(&Node, &str)
             .any(|secret| lower == *secret || lower.ends_with(&format!("_{secret}")));
         let secret = secret || compared && key == "value";
         let chosen = CHOSEN.contains(&key.as_str());
-        each_in(node, &join(path, key), secret, chosen, found);
+        each_in(node, &path.key(key), secret, chosen, found);
     }
 }
 
 fn each_in(
     node: &Node,
-    path: &str,
+    path: &KeyPath,
     secret: bool,
     chosen: bool,
-    found: &mut dyn FnMut(&Node, &str),
+    found: &mut dyn FnMut(&Node, &KeyPath),
 ) {
     match &node.value {
         Value::String(text) => {
@@ -100,7 +108,7 @@ fn each_in(
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                each_in(item, &format!("{path}[{index}]"), secret, chosen, found);
+                each_in(item, &path.index(index), secret, chosen, found);
             }
         }
         Value::Table(_) if chosen => {}

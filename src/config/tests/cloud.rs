@@ -160,11 +160,20 @@ fn what_refers_to_something_set_aside_goes_with_it() {
     let config = house.with(&[("c1", true, &text), ("c2", false, &other)]);
     assert_eq!(names(&config), ["p", "d"]);
     let entries: Vec<_> = (config.cloud.set_aside.iter())
-        .map(|entry| (entry.change.as_str(), entry.entry.as_str(), entry.follows))
+        .map(|entry| {
+            (
+                entry.change.as_str(),
+                entry.entry.to_string(),
+                entry.follows,
+            )
+        })
         .collect();
     assert_eq!(
         entries,
-        [("c1", "middleware.hs", false), ("c1", "pipelines.c", true)]
+        [
+            ("c1", "middleware.hs".to_owned(), false),
+            ("c1", "pipelines.c".to_owned(), true)
+        ]
     );
 }
 
@@ -240,7 +249,7 @@ fn the_main_files_chain_is_not_for_it() {
     assert_eq!(config.pipelines[0].steps.len(), 1);
     let set_aside = &config.cloud.set_aside[0];
     assert_eq!(
-        (set_aside.entry.as_str(), set_aside.follows),
+        (set_aside.entry.to_string().as_str(), set_aside.follows),
         ("pipelines.c", false)
     );
     let line = set_aside.errors[0].to_string();

@@ -47,7 +47,7 @@ fn refused(text: &str) -> Vec<String> {
         .read(&[])
         .unwrap_or_else(|failed| panic!("{}", failed.errors));
     let errors = source.upload(&local).unwrap_err();
-    errors.iter().map(|error| error.key().to_owned()).collect()
+    errors.iter().map(|error| error.key().to_string()).collect()
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl Live {
             return Ok(Reload::Unchanged);
         }
         let layer = inputs.layer.with(id, change).map_err(|unfit| {
-            Errors::from(Error::new("", unfit.to_string()).at(config::change_name(id), None))
+            Errors::from(Error::new([], unfit.to_string()).at(config::change_name(id), None))
         })?;
         self.apply_layer(inputs, layer, Some(id))
     }

@@ -104,7 +104,7 @@ pub(super) fn save(layer: &CloudLayer, state_dir: &Path, broken: bool) -> Result
 
 pub(super) fn unusable_layer(error: &std::io::Error) -> SetAside {
     let error = Error::new(
-        "",
+        [],
         format!("the saved configuration from the cloud cannot be used: {error}"),
     );
     SetAside::whole("all", error.into())

@@ -33,7 +33,7 @@ impl Listener {
         tickets: &Tickets,
     ) -> Result<Self, Vec<config::Error>> {
         let at =
-            |key: &str, why: String| config::Error::new(format!("network.{network}.{key}"), why);
+            |key: &str, why: String| config::Error::new(["network", network.as_ref(), key], why);
         let mut errors = Vec::new();
         let mut loaded = Vec::new();
         for files in &settings.certificates {

@@ -11,7 +11,7 @@ use super::auth_steps::{CommonSettings, SCHEMES};
 use super::authentications::Authentications;
 use super::policies::Tables;
 use super::unsupported;
-use crate::config::model::{Step, StepKind, TextPattern};
+use crate::config::model::{KeyPath, Step, StepKind, TextPattern};
 use crate::config::reader::{Document, Entry, Loading, Named, Reader};
 
 /// The types of steps that do not authenticate.
@@ -78,7 +78,7 @@ pub(crate) fn read<'a>(
         named.insert(name, read_one(name, &entry, shared));
     }
     let chain = document.chain.as_ref().map(|node| {
-        let chain = Entry::new("middleware".to_owned(), node, loading);
+        let chain = Entry::new(KeyPath::from(["middleware"]), node, loading);
         let steps = chain
             .items()
             .into_iter()

@@ -35,7 +35,8 @@ fn warn_of_exposed_credentials(steps: &[Step], networks: &[&Network], origin: &E
         .collect();
     if !steps.is_empty() {
         origin.warning(&format!(
-            "step {} takes a password or a key over network {}, which is not encrypted: whoever listens there has it",
+            "step {} takes a password or a key over network {}, which is not encrypted: whoever \
+             listens there has it",
             steps.join(", "),
             exposed.join(", ")
         ));

@@ -51,8 +51,12 @@ pub(crate) fn for_credential(entry: &Entry<'_>) -> Option<HeaderName> {
     let name = name(entry, "X-API-Key")?;
     if spelling(&name).starts_with("x-auth-") || is_reserved(&name) {
         entry.error_help(
-            format!("header {} cannot carry a credential of its own", entry.text()?.shown()),
-            "choose another, like \"X-API-Key\"; Authorization is for jwt-auth and basic-auth, and no client may set X-Auth-*",
+            format!(
+                "header {} cannot carry a credential of its own",
+                entry.text()?.shown()
+            ),
+            "choose another, like \"X-API-Key\"; Authorization is for jwt-auth and basic-auth, \
+             and no client may set X-Auth-*",
         );
         return None;
     }

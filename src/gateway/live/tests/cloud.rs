@@ -290,7 +290,7 @@ fn the_local_files_win_at_a_reload_and_at_a_start() {
         let set_aside = live.set_aside();
         let shown = set_aside[0].to_string();
         assert_eq!(
-            (set_aside.len(), set_aside[0].entry.as_str()),
+            (set_aside.len(), set_aside[0].entry.to_string().as_str()),
             (1, "pipelines.a"),
             "{shown}"
         );
