@@ -17,8 +17,8 @@ pub struct DrainLimits {
 }
 
 /// Reads and discards the rest of a body, so that the client gets to read its response: many read
-/// only when they have sent all, and a connection that is closed with something unread is reset, and
-/// the response lost. `true`: the body has ended within the limits.
+/// only when they have sent all, and a connection that is closed with something unread is reset,
+/// and the response lost. `true`: the body has ended within the limits.
 pub async fn drain_body(session: &mut ServerSession, limits: DrainLimits) -> bool {
     let reading = async {
         let mut size = 0;
