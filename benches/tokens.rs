@@ -22,7 +22,7 @@ use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use harmony::auth::{Chain, Presented, Shared};
+use harmony::auth::{AuthRequest, Chain, Shared};
 use harmony::config;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
@@ -182,7 +182,7 @@ fn bearer(pair: &Ed25519KeyPair, number: u64) -> HeaderMap {
 
 /// Lets a request in that never has to wait for keys.
 fn pass(chain: &Chain, headers: &HeaderMap) {
-    let request = Presented::of(headers);
+    let request = AuthRequest::of(headers);
     let verdict = std::pin::pin!(chain.authenticate(&request));
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match verdict.poll(&mut context) {

@@ -20,7 +20,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use criterion::Criterion;
-use harmony::auth::{Chain, Denial, Identity, Presented, Reason, Shared};
+use harmony::auth::{AuthRequest, Chain, Denial, Identity, Reason, Shared};
 use harmony::config::Source;
 use harmony::gateway::{Live, RouteSpec, RouteTable, canonical};
 use harmony::proxy::{Edge, End};
@@ -135,7 +135,7 @@ fn chains(criterion: &mut Criterion, runtime: &Runtime) {
         ("token and key/remembered token", both_must, both),
     ] {
         // A password is hashed once, by a thread of its own.
-        runtime.block_on(chain.authenticate(&Presented::of(&headers))).unwrap();
+        runtime.block_on(chain.authenticate(&AuthRequest::of(&headers))).unwrap();
         group.bench_function(name, |bencher| bencher.iter(|| pass(&chain, &headers)));
     }
     group.finish();
@@ -256,7 +256,7 @@ fn refuse(chain: &Chain, headers: &HeaderMap, expected: Reason) {
 }
 
 fn verdict(chain: &Chain, headers: &HeaderMap) -> Result<Option<Identity>, Denial> {
-    let request = Presented::of(black_box(headers));
+    let request = AuthRequest::of(black_box(headers));
     let verdict = pin!(chain.authenticate(&request));
     match verdict.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(verdict) => verdict,

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use harmony::auth::{Chain, Presented, Shared};
+use harmony::auth::{Chain, AuthRequest, Shared};
 use harmony::config;
 use harmony::fuzzing::{bearer_token, htpasswd, user_and_password};
 use runbeam_sdk::{UserTokens, JwtValidationOptions};
@@ -76,7 +76,7 @@ fuzz_target!(init: { chains(); }, |input: &[u8]| {
     if let Ok(value) = HeaderValue::from_bytes(cookie) {
         headers.insert(COOKIE, value);
     }
-    let presented = Presented { query: std::str::from_utf8(query).ok(), ..Presented::of(&headers) };
+    let presented = AuthRequest { query: std::str::from_utf8(query).ok(), ..AuthRequest::of(&headers) };
     let decide = |chain: &&Chain| runtime.block_on(chain.authenticate(&presented));
     let verdicts = chains.each_ref().map(|chain| match decide(&chain) {
         Ok(identity) => Ok(identity.expect("no anonymous").subject().cloned()),

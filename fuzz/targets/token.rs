@@ -10,7 +10,7 @@
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use harmony::auth::{AuthMethod, Chain, Identity, Presented, Shared};
+use harmony::auth::{AuthMethod, Chain, Identity, AuthRequest, Shared};
 use harmony::config;
 use runbeam_sdk::{UserTokens, JwtValidationOptions};
 use harmony_fuzz::issuer::{self, AUDIENCE, ISSUER, Issuer, Keys, SECRET, STEPS};
@@ -159,7 +159,7 @@ impl Edge {
         let value = [b"Bearer ", token].concat();
         let headers =
             HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_bytes(&value).ok()?)]);
-        let presented = Presented::of(&headers);
+        let presented = AuthRequest::of(&headers);
         let verdict = self.runtime.block_on(chain.authenticate(&presented));
         let again = self.runtime.block_on(chain.authenticate(&presented));
         match (verdict, again) {

@@ -15,11 +15,11 @@ use http::HeaderValue;
 use ring::{digest, hmac};
 
 use super::error::BuildCause;
+use super::extractor::{self, Found};
 use super::failures::{Failures, Limit};
 use super::identity::{AuthMethod, Identity};
 use super::outcome::{Outcome, Reason, Refusal};
-use super::place::{self, Found};
-use super::presented::Presented;
+use super::request::AuthRequest;
 use crate::config::{ApiKey, CredentialLocation, KeyDigest};
 use jose::clock::UnixTime;
 
@@ -117,8 +117,8 @@ impl Verifier {
     }
 
     /// Examines the request's key.
-    pub(crate) fn authenticate(&self, request: &Presented<'_>, now: UnixTime) -> Outcome {
-        let presented = match place::find(&self.settings.place, request) {
+    pub(crate) fn authenticate(&self, request: &AuthRequest<'_>, now: UnixTime) -> Outcome {
+        let presented = match extractor::find(&self.settings.place, request) {
             Found::Nothing => return Outcome::NotPresented,
             Found::Repeated => return Outcome::Rejected(Reason::Repeated.into()),
             Found::One(presented) => presented,

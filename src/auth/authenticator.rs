@@ -9,7 +9,7 @@ use super::error::BuildCause;
 use super::jwt;
 use super::mutual_tls;
 use super::outcome::Outcome;
-use super::presented::Presented;
+use super::request::AuthRequest;
 use super::shared::Shared;
 use super::trace::Trace;
 use crate::config::{AuthSettings, CredentialLocation};
@@ -81,7 +81,7 @@ impl Authenticator {
     /// reason leaves that open.
     pub(super) async fn authenticate(
         &self,
-        request: &Presented<'_>,
+        request: &AuthRequest<'_>,
         now: UnixTime,
         trace: &mut Trace,
     ) -> Outcome {
@@ -94,7 +94,7 @@ impl Authenticator {
     }
 
     /// Whether it may take long, because a password has to be hashed.
-    pub(super) fn may_wait(&self, request: &Presented<'_>) -> bool {
+    pub(super) fn may_wait(&self, request: &AuthRequest<'_>) -> bool {
         match self {
             Self::Basic(_) => basic::Verifier::may_wait(request.headers),
             Self::Jwt(_) | Self::ApiKey(_) | Self::MutualTls(_) => false,

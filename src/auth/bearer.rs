@@ -6,35 +6,35 @@ use http::header::AUTHORIZATION;
 
 /// What a request presents by way of one scheme's credential.
 #[derive(PartialEq, Eq)]
-pub(crate) enum Presented<'a> {
+pub(crate) enum BearerToken<'a> {
     /// No `Authorization`, or one of another scheme.
-    Nothing,
+    Absent,
     /// The scheme without a token of the right form.
     Malformed,
     Token(&'a [u8]),
 }
 
 /// Looks for a bearer token.
-pub(crate) fn find(headers: &HeaderMap) -> Presented<'_> {
+pub(crate) fn find(headers: &HeaderMap) -> BearerToken<'_> {
     find_of(b"bearer", headers)
 }
 
 /// Looks for the credential of a scheme, which is given in lower case. The scheme's case does not
 /// matter; one or more spaces, then a token68 (RFC 9110 section 11.4).
-pub(crate) fn find_of<'a>(wanted: &[u8], headers: &'a HeaderMap) -> Presented<'a> {
+pub(crate) fn find_of<'a>(wanted: &[u8], headers: &'a HeaderMap) -> BearerToken<'a> {
     let Some(value) = headers.get(AUTHORIZATION).map(|value| value.as_bytes()) else {
-        return Presented::Nothing;
+        return BearerToken::Absent;
     };
     let Some((scheme, rest)) = value.split_at_checked(wanted.len()) else {
-        return Presented::Nothing;
+        return BearerToken::Absent;
     };
     if !scheme.eq_ignore_ascii_case(wanted) || rest.first().is_some_and(|byte| is_tchar(*byte)) {
-        return Presented::Nothing;
+        return BearerToken::Absent;
     }
     let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
     match rest.get(spaces..) {
-        Some(token) if spaces > 0 && is_token68(token) => Presented::Token(token),
-        _ => Presented::Malformed,
+        Some(token) if spaces > 0 && is_token68(token) => BearerToken::Token(token),
+        _ => BearerToken::Malformed,
     }
 }
 
@@ -69,10 +69,10 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         match find(&headers) {
-            Presented::Nothing => "nothing",
-            Presented::Malformed => "malformed",
-            Presented::Token(b"a.b.c") => "token",
-            Presented::Token(_) => "other token",
+            BearerToken::Absent => "nothing",
+            BearerToken::Malformed => "malformed",
+            BearerToken::Token(b"a.b.c") => "token",
+            BearerToken::Token(_) => "other token",
         }
     }
 
@@ -115,11 +115,11 @@ mod tests {
             assert_eq!(is_token68_byte(byte), allowed, "{byte}");
         }
         let mut headers = HeaderMap::new();
-        assert!(find(&headers) == Presented::Nothing);
+        assert!(find(&headers) == BearerToken::Absent);
         headers.append(
             AUTHORIZATION,
             HeaderValue::from_bytes(b"Bearer \xff").unwrap(),
         );
-        assert!(find(&headers) == Presented::Malformed);
+        assert!(find(&headers) == BearerToken::Malformed);
     }
 }

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use jose::clock::{self, UnixTime};
 
 use super::error::{BuildCause, BuildError};
+use super::extractor::{self, Found};
 use super::identity::Identity;
+use super::locations::{CredentialLocations, VerifiedLocations};
 use super::outcome::{Denial, Reason};
-use super::place::{self, Found};
-use super::places::{Places, VerifiedPlaces};
-use super::presented::Presented;
+use super::request::AuthRequest;
 use super::shared::Shared;
 use super::trace::Trace;
 use crate::config::{CredentialLocation, Step};
@@ -37,7 +37,7 @@ pub struct Admission {
     /// That of the first group that yields one. `None`: it passes as anonymous.
     pub identity: Option<Identity>,
     /// Where the credentials stand that were verified.
-    pub verified: VerifiedPlaces,
+    pub verified: VerifiedLocations,
 }
 
 impl Chain {
@@ -84,7 +84,7 @@ impl Chain {
 
     /// Adds what its steps read to the places of its pipeline, by which [`Admission::verified`]
     /// goes from then on.
-    pub fn add_places(&mut self, places: &mut Places) {
+    pub fn add_locations(&mut self, places: &mut CredentialLocations) {
         for member in self.groups.iter_mut().flat_map(|group| &mut group.members) {
             if let Some(place) = member.authenticator.place() {
                 member.verified = places.add(place, member.forward_credential);
@@ -105,7 +105,7 @@ impl Chain {
     /// The denial of the first group that does not let it pass.
     pub async fn admit(
         &self,
-        request: &Presented<'_>,
+        request: &AuthRequest<'_>,
         trace: &mut Trace,
     ) -> Result<Admission, Denial> {
         self.admit_at(request, clock::now(), trace).await
@@ -117,21 +117,24 @@ impl Chain {
     /// # Errors
     ///
     /// As [`Self::admit`].
-    pub async fn authenticate(&self, request: &Presented<'_>) -> Result<Option<Identity>, Denial> {
+    pub async fn authenticate(
+        &self,
+        request: &AuthRequest<'_>,
+    ) -> Result<Option<Identity>, Denial> {
         Ok(self.admit(request, &mut Trace::off()).await?.identity)
     }
 
     /// Whether [`Chain::admit`] may take long for this request, because a password has to be
     /// hashed. Meanwhile it is worth watching whether the client still waits: dropping the future
     /// withdraws the work.
-    pub fn may_wait(&self, request: &Presented<'_>) -> bool {
+    pub fn may_wait(&self, request: &AuthRequest<'_>) -> bool {
         let mut members = self.groups.iter().flat_map(|group| &group.members);
         members.any(|member| member.authenticator.may_wait(request))
     }
 
     pub(crate) async fn admit_at(
         &self,
-        request: &Presented<'_>,
+        request: &AuthRequest<'_>,
         now: UnixTime,
         trace: &mut Trace,
     ) -> Result<Admission, Denial> {
@@ -140,7 +143,7 @@ impl Chain {
             return Ok(admission);
         };
         if let Some(place) = self.repeated(request) {
-            trace.detail(|| format!("{} is there more than once", place::named(place)));
+            trace.detail(|| format!("{} is there more than once", extractor::named(place)));
             if let Some(member) = first.members.first() {
                 trace.rejected(&member.name, Reason::Repeated);
             }
@@ -156,9 +159,9 @@ impl Chain {
     }
 
     /// Where a credential comes more than once.
-    fn repeated(&self, request: &Presented<'_>) -> Option<&CredentialLocation> {
+    fn repeated(&self, request: &AuthRequest<'_>) -> Option<&CredentialLocation> {
         let mut places = self.places.iter();
-        places.find(|place| place::find(place, request) == Found::Repeated)
+        places.find(|place| extractor::find(place, request) == Found::Repeated)
     }
 }
 
@@ -179,4 +182,4 @@ fn places(groups: &[Group]) -> Vec<CredentialLocation> {
 mod tests;
 
 #[cfg(test)]
-mod mixed;
+mod mixed_methods;

@@ -4,15 +4,16 @@ use http::HeaderMap;
 use jose::ParsedKeySet;
 use serde_json::{Value, json};
 
-use super::{basic, bearer};
+use super::basic;
+use super::bearer::{self, BearerToken};
 
 /// The bearer token of `Authorization`: `None` for another scheme or none, `Some(None)` for a
 /// malformed one.
 pub fn bearer_token(headers: &HeaderMap) -> Option<Option<&[u8]>> {
     match bearer::find(headers) {
-        bearer::Presented::Nothing => None,
-        bearer::Presented::Malformed => Some(None),
-        bearer::Presented::Token(token) => Some(Some(token)),
+        BearerToken::Absent => None,
+        BearerToken::Malformed => Some(None),
+        BearerToken::Token(token) => Some(Some(token)),
     }
 }
 

@@ -8,9 +8,9 @@
 //!
 //! In reading order: `outcome` and `identity` are the vocabulary; `chain` joins steps into groups,
 //! each step an `authenticator`, and `trace` is told what each of them makes of a request. `bearer`
-//! finds the token, `jwt` verifies it with the keys and key sets of [`jose`], and `tokens` remembers
-//! it; `basic` checks passwords, `api_key` keys, which `place` finds; `mutual_tls` looks at the
-//! client's `certificate`. `places` tells which credentials the upstream may see. What outlives any
+//! finds the token, `jwt` verifies it with the keys and key sets of [`jose`], and `token_cache` remembers
+//! it; `basic` checks passwords, `api_key` keys, which `extractor` finds; `mutual_tls` looks at the
+//! client's `certificate`. `locations` tells which credentials the upstream may see. What outlives any
 //! one configuration is [`Shared`].
 
 mod api_key;
@@ -21,20 +21,20 @@ mod certificate;
 mod chain;
 mod challenge;
 mod error;
+mod extractor;
 mod failures;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod identity;
 mod jwt;
+mod locations;
 mod mutual_tls;
 mod outcome;
-mod place;
-mod places;
-mod presented;
+mod request;
 mod shared;
 #[cfg(test)]
 pub(crate) mod testing;
-mod tokens;
+mod token_cache;
 mod trace;
 
 pub(crate) use bearer::is_tchar;
@@ -42,11 +42,11 @@ pub use certificate::{ClientCertificate, PresentedCertificate};
 pub use chain::{Admission, Chain};
 pub use error::BuildError;
 pub use identity::{AuthMethod, Identity};
+pub use locations::{CredentialLocations, VerifiedLocations};
 pub use outcome::{Class, Denial, Reason};
-pub use places::{Places, VerifiedPlaces};
-pub use presented::Presented;
+pub use request::AuthRequest;
 pub use shared::{PasswordsStatus, Shared, SharedError};
-pub use tokens::TokenCacheStatus;
+pub use token_cache::TokenCacheStatus;
 pub use trace::{Entry, Trace};
 
 pub use jose::{KeySetStatus, KeySets};

@@ -8,7 +8,7 @@ use http::HeaderValue;
 use super::certificate::PresentedCertificate;
 use super::identity::{AuthMethod, Identity};
 use super::outcome::{Outcome, Reason};
-use super::presented::Presented;
+use super::request::AuthRequest;
 use crate::config::{self, MutualTls};
 use jose::clock::UnixTime;
 
@@ -26,7 +26,7 @@ impl Verifier {
     }
 
     /// Examines the certificate of the request's connection.
-    pub(crate) fn authenticate(&self, request: &Presented<'_>, now: UnixTime) -> Outcome {
+    pub(crate) fn authenticate(&self, request: &AuthRequest<'_>, now: UnixTime) -> Outcome {
         match request.certificate {
             None => Outcome::NotPresented,
             Some(presented) => match self.identity(presented, now) {
@@ -107,12 +107,12 @@ mod tests {
         now: UnixTime,
     ) -> String {
         let headers = HeaderMap::new();
-        let request = Presented {
+        let request = AuthRequest {
             certificate: Some(PresentedCertificate {
                 certificate,
                 trusted,
             }),
-            ..Presented::of(&headers)
+            ..AuthRequest::of(&headers)
         };
         match Verifier::new(&Arc::new(settings)).authenticate(&request, now) {
             Outcome::Authenticated(identity) => {
@@ -140,7 +140,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("client-cert", HeaderValue::from_static(":MIIB:"));
         let verifier = Verifier::new(&Arc::new(any(CertificateSubject::CommonName)));
-        let outcome = verifier.authenticate(&Presented::of(&headers), NOW);
+        let outcome = verifier.authenticate(&AuthRequest::of(&headers), NOW);
         assert!(matches!(outcome, Outcome::NotPresented));
     }
 

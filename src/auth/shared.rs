@@ -8,7 +8,7 @@ use jose::{KeySets, SetupError};
 
 use super::basic::Passwords;
 use super::failures::Failures;
-use super::tokens::{TokenCache, TokenCacheStatus};
+use super::token_cache::{TokenCache, TokenCacheStatus};
 
 /// What issuers are told of who fetches their keys.
 const USER_AGENT: &str = concat!("harmony-edge/", env!("CARGO_PKG_VERSION"));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Chain, KeySets, Presented, Shared};
+use super::{AuthRequest, Chain, KeySets, Shared};
 use crate::config::{
     AuthStep, CredentialLocation, JwksUrl, Jwt, JwtAlgorithm, JwtIssuer, KeySource, Step, StepKind,
 };
@@ -69,7 +69,7 @@ pub(crate) fn bearer(token: &str) -> HeaderMap {
 
 /// The status that a request with this token gets; 200 if it passes.
 pub(crate) async fn status(chain: &Chain, token: &str) -> u16 {
-    match chain.authenticate(&Presented::of(&bearer(token))).await {
+    match chain.authenticate(&AuthRequest::of(&bearer(token))).await {
         Ok(_) => 200,
         Err(denial) => denial.status(),
     }

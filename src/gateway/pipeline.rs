@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::auth::{Places, Shared};
+use crate::auth::{CredentialLocations, Shared};
 use crate::balance::{HashKey, Pick, Pool};
 use crate::config::{self, BackendTarget, Balance, ConsistentBy, Owner, Reach};
 use crate::policy::RateLimits;
@@ -134,7 +134,7 @@ impl Pipeline {
     }
 
     /// Where its steps look for credentials, and which of these the upstream may see.
-    pub fn credential_places(&self) -> &Places {
+    pub fn credential_locations(&self) -> &CredentialLocations {
         &self.stages.places
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::auth::{Chain, Places, Shared};
+use crate::auth::{Chain, CredentialLocations, Shared};
 use crate::config::{self, Step, StepKind};
 use crate::policy::{LogDump, PathFilter, RateLimits, Ruleset};
 
@@ -42,7 +42,7 @@ pub(super) struct Stages {
     /// The other rate limits of its `policies`: what passes everything is counted under them.
     pub(super) limits: RateLimits,
     /// Where its steps look for credentials.
-    pub(super) places: Places,
+    pub(super) places: CredentialLocations,
 }
 
 impl Stages {
@@ -83,10 +83,10 @@ impl Stages {
             return Err(errors);
         }
         let (mut stages, limits) = place_limits(stages);
-        let mut places = Places::default();
+        let mut places = CredentialLocations::default();
         for stage in &mut stages {
             if let Stage::Authenticate(chain) = stage {
-                chain.add_places(&mut places);
+                chain.add_locations(&mut places);
             }
         }
         for stage in &mut stages {

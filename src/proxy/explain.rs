@@ -10,7 +10,7 @@ use pingora_proxy::{ProxyHttp, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::Edge;
-use crate::auth::{CredentialLocation, Entry, Places, Trace};
+use crate::auth::{CredentialLocation, CredentialLocations, Entry, Trace};
 use crate::gateway::{Route, Stage, Upstream};
 use crate::listener::{self, UNREADABLE};
 use crate::policy::RateLimits;
@@ -160,11 +160,11 @@ impl Explanation {
 fn forwarded(session: &mut Session, ctx: &Context) -> pingora::Result<End> {
     let request = upstream_request::build(session, ctx, ctx.upstream())?;
     let places = ctx.route.iter();
-    let places = places.map(|route| route.pipeline.credential_places());
-    let presented = ctx.presented(&session.req_header().headers);
+    let places = places.map(|route| route.pipeline.credential_locations());
+    let auth_request = ctx.auth_request(&session.req_header().headers);
     let withheld = places
         .clone()
-        .flat_map(|places| places.explain_withheld(ctx.verified, &presented));
+        .flat_map(|places| places.explain_stripped(ctx.verified, &auth_request));
     let withheld = withheld.collect();
     let mut secret: Vec<HeaderName> = vec![
         header::AUTHORIZATION,
@@ -173,7 +173,7 @@ fn forwarded(session: &mut Session, ctx: &Context) -> pingora::Result<End> {
     ];
     secret.extend(
         places
-            .flat_map(Places::iter)
+            .flat_map(CredentialLocations::iter)
             .filter_map(|place| match place {
                 CredentialLocation::Header(name) => Some(name.clone()),
                 _ => None,

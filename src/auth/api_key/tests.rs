@@ -51,9 +51,9 @@ fn chain(settings: ApiKey) -> Chain {
 /// The outcome in a word: the subject, or the status and the reason.
 async fn word(chain: &Chain, fields: &[(&str, &str)], query: Option<&str>) -> String {
     let headers = testing::headers(fields);
-    let request = Presented {
+    let request = AuthRequest {
         query,
-        ..Presented::of(&headers)
+        ..AuthRequest::of(&headers)
     };
     match chain.admit_at(&request, NOW, &mut Trace::off()).await {
         Ok(admission) => {
@@ -141,7 +141,7 @@ async fn in_a_query_or_a_cookie() {
         );
     }
     assert_eq!(
-        query.withheld(),
+        query.stripped(),
         [CredentialLocation::Query("k".to_owned())]
     );
     let cookie = at(CredentialLocation::Cookie("k".to_owned()));
@@ -161,7 +161,7 @@ async fn in_a_query_or_a_cookie() {
         );
     }
     assert_eq!(
-        cookie.withheld(),
+        cookie.stripped(),
         [CredentialLocation::Cookie("k".to_owned())]
     );
 }
@@ -259,9 +259,9 @@ async fn rubbish() {
         let mut headers = HeaderMap::new();
         headers.insert("x-api-key", value.clone());
         headers.insert("cookie", value);
-        let request = Presented {
+        let request = AuthRequest {
             query: Some(&query),
-            ..Presented::of(&headers)
+            ..AuthRequest::of(&headers)
         };
         for chain in &chains {
             let denial = chain
@@ -301,9 +301,9 @@ async fn guesses_are_counted_by_address_and_learn_nothing_beyond_the_limit() {
     let chain = Chain::build(&[step(settings)], &shared).unwrap();
     let ask = async |key: &str, client: Option<&str>| {
         let headers = testing::headers(&[("x-api-key", key)]);
-        let request = Presented {
+        let request = AuthRequest {
             client: client.map(|client| client.parse().unwrap()),
-            ..Presented::of(&headers)
+            ..AuthRequest::of(&headers)
         };
         match chain.admit_at(&request, NOW, &mut Trace::off()).await {
             Ok(admission) => admission

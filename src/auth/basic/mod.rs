@@ -21,12 +21,12 @@ use http::HeaderMap;
 
 use self::user_pass::UserPass;
 use self::users::Users;
-use super::bearer::{self, Presented as Found};
+use super::bearer::{self, BearerToken};
 use super::error::BuildCause;
 use super::failures::Limit;
 use super::identity::Identity;
 use super::outcome::{Outcome, Reason, Refusal};
-use super::presented::Presented;
+use super::request::AuthRequest;
 use crate::config::{Basic, Owner};
 
 pub(crate) use passwords::Passwords;
@@ -65,15 +65,15 @@ impl Verifier {
 
     /// Whether the request presents something that this step may have to hash, and wait for.
     pub(crate) fn may_wait(headers: &HeaderMap) -> bool {
-        bearer::find_of(SCHEME, headers) != Found::Nothing
+        bearer::find_of(SCHEME, headers) != BearerToken::Absent
     }
 
     /// Examines the request's user name and password.
-    pub(crate) async fn authenticate(&self, request: &Presented<'_>) -> Outcome {
+    pub(crate) async fn authenticate(&self, request: &AuthRequest<'_>) -> Outcome {
         let verdict = match bearer::find_of(SCHEME, request.headers) {
-            Found::Nothing => return Outcome::NotPresented,
-            Found::Malformed => Err(Reason::Malformed.into()),
-            Found::Token(token) => match UserPass::decode(token) {
+            BearerToken::Absent => return Outcome::NotPresented,
+            BearerToken::Malformed => Err(Reason::Malformed.into()),
+            BearerToken::Token(token) => match UserPass::decode(token) {
                 Ok(presented) => self.verify(presented, request).await,
                 Err(reason) => Err(reason.into()),
             },
@@ -87,7 +87,7 @@ impl Verifier {
     async fn verify(
         &self,
         presented: UserPass,
-        request: &Presented<'_>,
+        request: &AuthRequest<'_>,
     ) -> Result<Identity, Refusal> {
         let user = self.users.find(&presented.user);
         let limit = Limit::new(&self.name, self.max_failures, request.client);

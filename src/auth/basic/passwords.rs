@@ -42,7 +42,7 @@ struct Inner {
     /// address that fails too often: the answers would tell it what is right.
     used: sync::Cache<(IpAddr, Mark), ()>,
     /// Comparisons under way: requests that come together with one credential wait for one hash.
-    flights: future::Cache<(Limit, Mark), ()>,
+    in_progress: future::Cache<(Limit, Mark), ()>,
     failures: Failures,
     local: Pool,
     /// Whatever the cloud sends, users of the local files do not wait behind it.
@@ -72,7 +72,7 @@ impl Passwords {
                 .max_capacity(MOST)
                 .time_to_idle(USED)
                 .build(),
-            flights: future::Cache::builder()
+            in_progress: future::Cache::builder()
                 .max_capacity(1024)
                 .time_to_live(Duration::from_secs(1))
                 .build(),
@@ -138,7 +138,7 @@ impl Passwords {
             password,
             ceiling,
         };
-        let flight = (limit.clone(), mark);
+        let key = (limit.clone(), mark);
         let hashing = async move {
             let attempt = match exempt {
                 true => Attempt::uncounted(),
@@ -156,8 +156,8 @@ impl Passwords {
             }
             Ok(())
         };
-        let landing = inner.flights.try_get_with(flight, hashing);
-        match tokio::time::timeout(PATIENCE, landing).await {
+        let verdict = inner.in_progress.try_get_with(key, hashing);
+        match tokio::time::timeout(PATIENCE, verdict).await {
             Ok(Ok(())) => Ok(true),
             Ok(Err(failure)) => match *failure {
                 Failure::Wrong => Ok(false),

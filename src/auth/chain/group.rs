@@ -7,11 +7,11 @@ use jose::clock::UnixTime;
 use crate::auth::authenticator::Authenticator;
 use crate::auth::challenge::Challenges;
 use crate::auth::error::BuildCause;
+use crate::auth::extractor::{self, Found};
 use crate::auth::identity::Identity;
+use crate::auth::locations::VerifiedLocations;
 use crate::auth::outcome::{Denial, Outcome, Reason, Refusal};
-use crate::auth::place::{self, Found};
-use crate::auth::places::VerifiedPlaces;
-use crate::auth::presented::Presented;
+use crate::auth::request::AuthRequest;
 use crate::auth::shared::Shared;
 use crate::auth::trace::Trace;
 use crate::config::{CredentialLocation, Step};
@@ -42,10 +42,10 @@ impl Group {
 
     pub(super) async fn authenticate(
         &self,
-        request: &Presented<'_>,
+        request: &AuthRequest<'_>,
         now: UnixTime,
         trace: &mut Trace,
-    ) -> Result<Option<(Identity, VerifiedPlaces)>, Denial> {
+    ) -> Result<Option<(Identity, VerifiedLocations)>, Denial> {
         let mut gravest: Option<Refusal> = None;
         for (index, member) in self.members.iter().enumerate() {
             let outcome = member.authenticate(request, now, trace).await;
@@ -77,7 +77,7 @@ impl Group {
     }
 
     /// Takes down that the rest of the group is passed over, since this member has decided.
-    fn skip(&self, decided: usize, request: &Presented<'_>, trace: &mut Trace) {
+    fn skip(&self, decided: usize, request: &AuthRequest<'_>, trace: &mut Trace) {
         if !trace.is_on() {
             return;
         }
@@ -86,12 +86,12 @@ impl Group {
             let place = member.authenticator.place();
             let unverified = place
                 .filter(|place| Some(*place) != decided.authenticator.place())
-                .filter(|place| place::find(place, request) != Found::Nothing);
+                .filter(|place| extractor::find(place, request) != Found::Nothing);
             trace.step(&member.name, || match unverified {
                 Some(place) => format!(
                     "skipped: {} has decided; what {} holds is not verified",
                     decided.name,
-                    place::named(place)
+                    extractor::named(place)
                 ),
                 None => format!("skipped: {} has decided", decided.name),
             });
@@ -115,7 +115,7 @@ pub(super) struct Member {
     pub(super) fallback_on_failed: bool,
     pub(super) forward_credential: bool,
     /// What it verifies by letting a request on.
-    pub(super) verified: VerifiedPlaces,
+    pub(super) verified: VerifiedLocations,
     realm: String,
     pub(super) authenticator: Authenticator,
 }
@@ -123,7 +123,7 @@ pub(super) struct Member {
 impl Member {
     async fn authenticate(
         &self,
-        request: &Presented<'_>,
+        request: &AuthRequest<'_>,
         now: UnixTime,
         trace: &mut Trace,
     ) -> Outcome {
@@ -149,7 +149,7 @@ impl Member {
             optional: auth.optional,
             fallback_on_failed: auth.fallback_on_failed,
             forward_credential: auth.forward_credential,
-            verified: VerifiedPlaces::default(),
+            verified: VerifiedLocations::default(),
             realm: auth.realm.clone(),
             authenticator: Authenticator::build(&step.name, &auth.settings, shared)?,
         }))
@@ -160,20 +160,20 @@ fn authenticated(identity: &Identity, place: Option<&CredentialLocation>) -> Str
     let subject = identity.subject().and_then(|subject| subject.to_str().ok());
     let subject = subject.unwrap_or("nobody by name");
     match place {
-        Some(place) => format!("authenticated as {subject} by {}", place::named(place)),
+        Some(place) => format!("authenticated as {subject} by {}", extractor::named(place)),
         None => format!("authenticated as {subject}"),
     }
 }
 
-fn not_presented(request: &Presented<'_>, place: Option<&CredentialLocation>) -> String {
+fn not_presented(request: &AuthRequest<'_>, place: Option<&CredentialLocation>) -> String {
     match place {
         None => "nothing presented: no client certificate".to_owned(),
-        Some(place) if place::find(place, request) == Found::Nothing => {
-            format!("nothing presented: no {}", place::named(place))
+        Some(place) if extractor::find(place, request) == Found::Nothing => {
+            format!("nothing presented: no {}", extractor::named(place))
         }
         Some(place) => format!(
             "nothing presented: what {} holds is of another kind",
-            place::named(place)
+            extractor::named(place)
         ),
     }
 }

@@ -1,6 +1,6 @@
 //! Groups of steps: which answer, and whose identity.
 
-use crate::auth::Presented;
+use crate::auth::AuthRequest;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 
@@ -13,14 +13,15 @@ use crate::config::{
 
 impl Chain {
     /// What must not travel although all of it was verified.
-    pub(crate) fn withheld(&self) -> Vec<CredentialLocation> {
-        let (mut places, mut verified) = (Places::default(), VerifiedPlaces::default());
+    pub(crate) fn stripped(&self) -> Vec<CredentialLocation> {
+        let (mut places, mut verified) =
+            (CredentialLocations::default(), VerifiedLocations::default());
         for member in self.groups.iter().flat_map(|group| &group.members) {
             if let Some(place) = member.authenticator.place() {
                 verified.add(places.add(place, member.forward_credential));
             }
         }
-        places.withheld(verified).cloned().collect()
+        places.stripped(verified).cloned().collect()
     }
 }
 
@@ -67,7 +68,7 @@ fn build(steps: &[Step]) -> Chain {
 
 /// The outcome in a word.
 async fn outcome(chain: &Chain, headers: &HeaderMap) -> &'static str {
-    match chain.authenticate(&Presented::of(headers)).await {
+    match chain.authenticate(&AuthRequest::of(headers)).await {
         Ok(Some(identity)) => identity.method().as_str(),
         Ok(None) => "anonymous",
         Err(denial) => denial.reason().as_str(),
@@ -85,7 +86,7 @@ async fn an_open_chain() {
         kind: StepKind::Passthru,
     };
     for chain in [build(&[]), build(&[passthru])] {
-        assert!(chain.is_open() && chain.withheld().is_empty());
+        assert!(chain.is_open() && chain.stripped().is_empty());
         assert_eq!(outcome(&chain, &HeaderMap::new()).await, "anonymous");
         assert_eq!(outcome(&chain, &bearer("rubbish")).await, "anonymous");
     }
@@ -97,14 +98,14 @@ async fn one_required_step() {
     let chain = build(&[house.step(0, |_| {})]);
     assert!(!chain.is_open());
     let missing = chain
-        .authenticate(&Presented::of(&HeaderMap::new()))
+        .authenticate(&AuthRequest::of(&HeaderMap::new()))
         .await
         .unwrap_err();
     assert_eq!((missing.status(), missing.reason()), (401, Reason::Missing));
     assert_eq!(missing.challenges(), [r#"Bearer realm="harmony""#]);
 
     let identity = chain
-        .authenticate(&Presented::of(&house.token(0)))
+        .authenticate(&AuthRequest::of(&house.token(0)))
         .await
         .unwrap()
         .unwrap();
@@ -114,7 +115,7 @@ async fn one_required_step() {
     );
 
     let rejected = chain
-        .authenticate(&Presented::of(&house.token(1)))
+        .authenticate(&AuthRequest::of(&house.token(1)))
         .await
         .unwrap_err();
     assert_eq!(
@@ -147,7 +148,7 @@ async fn authorization_comes_once() {
             let mut headers = house.token(0);
             headers.append(AUTHORIZATION, HeaderValue::from_static(second));
             let denial = chain
-                .authenticate(&Presented::of(&headers))
+                .authenticate(&AuthRequest::of(&headers))
                 .await
                 .unwrap_err();
             assert_eq!((denial.status(), denial.reason()), (400, Reason::Repeated));
@@ -206,7 +207,7 @@ async fn the_gravest_failure_answers() {
     };
     let chain = build(&[house.step(0, scoped), house.step(1, |_| {})]);
     let denial = chain
-        .authenticate(&Presented::of(&house.token(0)))
+        .authenticate(&AuthRequest::of(&house.token(0)))
         .await
         .unwrap_err();
     assert_eq!(
@@ -235,7 +236,7 @@ async fn each_scheme_is_offered_once() {
         house.step(0, |step| step.realm = "third".to_owned()),
     ]);
     let denial = chain
-        .authenticate(&Presented::of(&HeaderMap::new()))
+        .authenticate(&AuthRequest::of(&HeaderMap::new()))
         .await
         .unwrap_err();
     assert_eq!(denial.challenges(), [r#"Bearer realm="harmony""#]);
@@ -245,11 +246,11 @@ async fn each_scheme_is_offered_once() {
 fn forwarding() {
     let house = House::new();
     let keeps = |step: &mut AuthStep| step.forward_credential = false;
-    assert!(build(&[house.step(0, |_| {})]).withheld().is_empty());
+    assert!(build(&[house.step(0, |_| {})]).stripped().is_empty());
     let authorization = [CredentialLocation::Authorization];
-    assert_eq!(build(&[house.step(0, keeps)]).withheld(), authorization);
+    assert_eq!(build(&[house.step(0, keeps)]).stripped(), authorization);
     assert_eq!(
-        build(&[house.step(0, optional), house.step(1, keeps)]).withheld(),
+        build(&[house.step(0, optional), house.step(1, keeps)]).stripped(),
         authorization
     );
 }

@@ -5,10 +5,10 @@ use jose::{Claims, TokenError};
 use serde_json::Value;
 
 use super::trust::Trusted;
-use super::{carried, mismatch};
+use super::{identity_headers, mismatch};
 use crate::auth::identity::{AuthMethod, Identity};
 use crate::auth::outcome::Reason;
-use crate::auth::tokens::Verified;
+use crate::auth::token_cache::Verified;
 use crate::auth::trace::Trace;
 use crate::config::Jwt;
 
@@ -35,7 +35,7 @@ pub(super) fn examine(
         .inspect_err(|_| trace.detail(|| mismatch::value(claims, "aud", &settings.audiences)))?;
     let subject = match claims.get("sub") {
         None => Ok(None),
-        Some(Value::String(subject)) => carried::subject(subject),
+        Some(Value::String(subject)) => identity_headers::subject(subject),
         Some(_) => Err(Reason::Malformed),
     };
     let subject = subject.inspect_err(|_| trace.detail(|| mismatch::subject(claims)))?;
@@ -49,7 +49,7 @@ pub(super) fn examine(
         trace.detail(|| mismatch::scope(claims, unmet));
         return Err(TokenError::ScopeMissing.into());
     }
-    let headers = carried::headers(claims.as_map(), &settings.claims_to_headers);
+    let headers = identity_headers::headers(claims.as_map(), &settings.claims_to_headers);
     let valid_until = Some(validity.until);
     Ok(Verified {
         identity: Identity::new(AuthMethod::Jwt, subject, headers, valid_until),

@@ -5,32 +5,32 @@
 //! nor where a key comes from; among several issuers it says whose keys are to verify it, and what
 //! it says is checked with the rest. Whatever is wrong, the client gets one and the same answer.
 //!
-//! In reading order: `place` finds the token, `memory` knows it from an earlier request, [`jose`]
-//! takes it apart and verifies it, `trust` and `source` have the keys, `claims` and `carried` make
+//! In reading order: `extractor` finds the token, `verified_cache` knows it from an earlier request, [`jose`]
+//! takes it apart and verifies it, `trust` and `source` have the keys, `claims` and `identity_headers` make
 //! an identity of it. Each of them says by `mismatch` what in a token does not fit, where somebody
 //! asks.
 
-mod carried;
 mod claims;
-mod memory;
+mod extractor;
+mod identity_headers;
 mod mismatch;
-mod place;
 mod source;
 mod trust;
+mod verified_cache;
 
 use std::sync::Arc;
 
 use jose::clock::UnixTime;
 use jose::{CompactJws, Header, KeySets, Keys, MAX_TOKEN, TokenError};
 
-use self::memory::Memory;
-use self::place::FoundToken;
+use self::extractor::FoundToken;
 use self::trust::Trusted;
+use self::verified_cache::VerifiedCache;
 use super::error::BuildCause;
 use super::identity::Identity;
 use super::outcome::{Outcome, Reason, Refusal};
-use super::presented::Presented;
-use super::tokens::{TokenCache, Verified};
+use super::request::AuthRequest;
+use super::token_cache::{TokenCache, Verified};
 use super::trace::Trace;
 use crate::config::{CredentialLocation, Jwt};
 
@@ -39,7 +39,7 @@ use crate::config::{CredentialLocation, Jwt};
 pub(crate) struct Verifier {
     settings: Arc<Jwt>,
     issuers: Vec<Trusted>,
-    memory: Memory,
+    cache: VerifiedCache,
 }
 
 impl Verifier {
@@ -51,7 +51,7 @@ impl Verifier {
     ) -> Result<Self, BuildCause> {
         let issuers = trust::build(settings, key_sets)?;
         Ok(Self {
-            memory: Memory::new(settings, &issuers, tokens),
+            cache: VerifiedCache::new(settings, &issuers, tokens),
             settings: settings.clone(),
             issuers,
         })
@@ -65,11 +65,11 @@ impl Verifier {
     /// Examines the request's token.
     pub(crate) async fn authenticate(
         &self,
-        request: &Presented<'_>,
+        request: &AuthRequest<'_>,
         now: UnixTime,
         trace: &mut Trace,
     ) -> Outcome {
-        let verdict = match place::find(request, &self.settings.place) {
+        let verdict = match extractor::find(request, &self.settings.place) {
             FoundToken::Nothing => return Outcome::NotPresented,
             FoundToken::Malformed => Err(Reason::Malformed.into()),
             FoundToken::Token(token) if token.len() > MAX_TOKEN => Err(Reason::TooLong.into()),
@@ -87,14 +87,14 @@ impl Verifier {
         now: UnixTime,
         trace: &mut Trace,
     ) -> Result<Identity, Refusal> {
-        let place = self.memory.place(token, &self.issuers);
-        if let Some(known) = place.as_ref().and_then(|place| self.memory.recall(place)) {
+        let slot = self.cache.slot(token, &self.issuers);
+        if let Some(known) = slot.as_ref().and_then(|slot| self.cache.recall(slot)) {
             known.validity.check(now)?;
             return Ok(known.identity);
         }
         let verified = self.verify(token, now, trace).await;
-        if let (Some(place), Ok((issuer, verified))) = (&place, &verified) {
-            self.memory.keep(place, *issuer, verified);
+        if let (Some(slot), Ok((issuer, verified))) = (&slot, &verified) {
+            self.cache.keep(slot, *issuer, verified);
         }
         // A verification takes as long as a whole request: now it is the others' turn. What they
         // and this one send next then goes out together, and wakes upstreams once.

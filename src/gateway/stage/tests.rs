@@ -9,7 +9,7 @@ use std::time::Instant;
 use http::{HeaderMap, Method};
 
 use super::*;
-use crate::auth::{CredentialLocation, Presented, VerifiedPlaces};
+use crate::auth::{AuthRequest, CredentialLocation, VerifiedLocations};
 use crate::gateway::{Live, Reload};
 use crate::policy::Denial;
 
@@ -124,7 +124,7 @@ fn steps_that_authenticate_one_after_another_are_one_chain() {
 }
 
 #[test]
-fn credentials_of_every_chain_are_withheld() {
+fn credentials_of_every_chain_are_stripped() {
     for (middleware, expected) in [
         (r#"["a"]"#, 0),
         (r#"["a", "acl", "b"]"#, 1),
@@ -132,11 +132,11 @@ fn credentials_of_every_chain_are_withheld() {
         (r#"["b", "acl", "b"]"#, 1),
     ] {
         let places = stages(middleware).places;
-        let mut verified = VerifiedPlaces::default();
+        let mut verified = VerifiedLocations::default();
         verified.add(places.clone().add(&CredentialLocation::Authorization, true));
-        assert_eq!(places.withheld(verified).count(), expected, "{middleware}");
+        assert_eq!(places.stripped(verified).count(), expected, "{middleware}");
         assert_eq!(
-            places.withheld(VerifiedPlaces::default()).count(),
+            places.stripped(VerifiedLocations::default()).count(),
             1,
             "{middleware}"
         );
@@ -164,7 +164,7 @@ fn a_limit_counts_before_the_first_authentication_or_at_the_end_and_never_twice(
 async fn a_chain_after_policies_is_a_chain_of_its_own() {
     let stages = stages(r#"["a", "acl", "o"]"#).stages;
     let headers = HeaderMap::new();
-    let presented = Presented::of(&headers);
+    let presented = AuthRequest::of(&headers);
     let mut outcomes = Vec::new();
     for chain in chains(&stages) {
         outcomes.push(chain.authenticate(&presented).await.is_ok());

@@ -53,7 +53,7 @@ pub(crate) fn rewrite(request: &mut Parts, ctx: &Context, upstream: Option<&Upst
     if let Some(route) = &ctx.route {
         stripped_credentials::strip_headers(
             headers,
-            route.pipeline.credential_places(),
+            route.pipeline.credential_locations(),
             ctx.verified,
         );
     }

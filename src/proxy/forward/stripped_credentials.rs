@@ -5,14 +5,18 @@ use std::borrow::Cow;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode;
 
-use crate::auth::{CredentialLocation, Places, VerifiedPlaces};
+use crate::auth::{CredentialLocation, CredentialLocations, VerifiedLocations};
 use crate::policy::reads_as;
 use crate::proxy::request::context::Context;
 
 /// Takes them out of the header fields, with every other spelling of a header that a step reads: a
 /// server behind us could take the one for the other.
-pub(super) fn strip_headers(headers: &mut HeaderMap, places: &Places, verified: VerifiedPlaces) {
-    for place in places.withheld(verified) {
+pub(super) fn strip_headers(
+    headers: &mut HeaderMap,
+    places: &CredentialLocations,
+    verified: VerifiedLocations,
+) {
+    for place in places.stripped(verified) {
         match place {
             CredentialLocation::Authorization => drop(headers.remove(header::AUTHORIZATION)),
             CredentialLocation::Header(name) => drop(headers.remove(name)),
@@ -35,7 +39,7 @@ pub(super) fn strip_headers(headers: &mut HeaderMap, places: &Places, verified: 
 
 /// Whether a name is the header of a step to a server that folds names, without being it or that of
 /// another step.
-fn is_disguise(name: &HeaderName, places: &Places) -> bool {
+fn is_disguise(name: &HeaderName, places: &CredentialLocations) -> bool {
     let read = || {
         places.iter().filter_map(|place| match place {
             CredentialLocation::Header(read) => Some(read),
@@ -71,17 +75,17 @@ fn strip_cookie(headers: &mut HeaderMap, name: &str) {
 pub(crate) fn forwarded_query(ctx: &Context) -> Option<Cow<'_, [u8]>> {
     let query = ctx.head.as_ref()?.query.as_deref()?;
     let pipeline = &ctx.route.as_ref()?.pipeline;
-    strip_query(query, pipeline.credential_places(), ctx.verified)
+    strip_query(query, pipeline.credential_locations(), ctx.verified)
 }
 
 /// Takes them out of the query. `None`: nothing is left of it.
 fn strip_query<'a>(
     query: &'a [u8],
-    places: &Places,
-    verified: VerifiedPlaces,
+    places: &CredentialLocations,
+    verified: VerifiedLocations,
 ) -> Option<Cow<'a, [u8]>> {
     let mut query = Cow::Borrowed(query);
-    for place in places.withheld(verified) {
+    for place in places.stripped(verified) {
         let CredentialLocation::Query(name) = place else {
             continue;
         };
@@ -112,9 +116,9 @@ fn remaining(list: &[u8], separator: u8, must_go: impl Fn(&[u8]) -> bool) -> Vec
 mod tests {
     use super::*;
 
-    /// Places of which none may travel.
-    fn places(read: &[CredentialLocation]) -> Places {
-        let mut places = Places::default();
+    /// CredentialLocations of which none may travel.
+    fn places(read: &[CredentialLocation]) -> CredentialLocations {
+        let mut places = CredentialLocations::default();
         for place in read {
             places.add(place, false);
         }
@@ -153,7 +157,7 @@ mod tests {
             ("tokens=x&atoken=y", Some("tokens=x&atoken=y")),
             ("", Some("")),
         ] {
-            let left = strip_query(query.as_bytes(), &stripped, VerifiedPlaces::default());
+            let left = strip_query(query.as_bytes(), &stripped, VerifiedLocations::default());
             assert_eq!(left.as_deref(), expected.map(str::as_bytes), "{query}");
         }
     }
@@ -172,13 +176,13 @@ mod tests {
             CredentialLocation::Header(HeaderName::from_static("x-api-key")),
             CredentialLocation::Cookie("session".to_owned()),
         ]);
-        strip_headers(&mut headers, &stripped, VerifiedPlaces::default());
+        strip_headers(&mut headers, &stripped, VerifiedLocations::default());
         assert_eq!(left(&headers), [("cookie", "a=1; b=2"), ("x-other", "o")]);
     }
 
     #[test]
     fn a_header_travels_under_its_own_name_only() {
-        let mut read = Places::default();
+        let mut read = CredentialLocations::default();
         let header = |name| CredentialLocation::Header(HeaderName::from_static(name));
         let key = read.add(&header("x-api-key"), true);
         let fields = headers(&[
@@ -197,7 +201,7 @@ mod tests {
             [&[("x-api-key", "1")][..], &ordinary].concat()
         );
         let mut unverified = fields.clone();
-        strip_headers(&mut unverified, &read, VerifiedPlaces::default());
+        strip_headers(&mut unverified, &read, VerifiedLocations::default());
         assert_eq!(left(&unverified), ordinary);
         // Another step's header is no disguise.
         read.add(&header("x_api_key"), false);
@@ -210,8 +214,8 @@ mod tests {
         let mut nothing_read = headers(&[("x_api_key", "2"), ("authorization", "x")]);
         strip_headers(
             &mut nothing_read,
-            &Places::default(),
-            VerifiedPlaces::default(),
+            &CredentialLocations::default(),
+            VerifiedLocations::default(),
         );
         assert_eq!(nothing_read.len(), 2);
     }

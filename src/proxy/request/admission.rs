@@ -218,13 +218,13 @@ async fn authenticate(
     chain: &Chain,
     trace: &mut Trace,
 ) -> Result<Admission, Rejection> {
-    let presented = ctx.presented(&session.req_header().headers);
-    if !chain.may_wait(&presented) {
-        return Ok(chain.admit(&presented, trace).await?);
+    let auth_request = ctx.auth_request(&session.req_header().headers);
+    if !chain.may_wait(&auth_request) {
+        return Ok(chain.admit(&auth_request, trace).await?);
     }
     let headers = session.req_header().headers.clone();
-    let presented = ctx.presented(&headers);
-    let admitted = chain.admit(&presented, trace);
+    let auth_request = ctx.auth_request(&headers);
+    let admitted = chain.admit(&auth_request, trace);
     if !session.is_body_empty() {
         return Ok(admitted.await?);
     }

@@ -17,7 +17,7 @@ use super::body::BodyInfo;
 use super::client_address::X_FORWARDED_PROTO;
 use super::head::Head;
 use super::selection::Selection;
-use crate::auth::{CredentialLocation, Identity, Presented, VerifiedPlaces};
+use crate::auth::{AuthRequest, CredentialLocation, Identity, VerifiedLocations};
 use crate::gateway::{ClientCa, Gateway, Route};
 use crate::listener::{Connection, InProgress};
 use crate::policy::Facts;
@@ -42,7 +42,7 @@ pub struct Context {
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) identity: Option<Identity>,
     /// Where the credentials stand that were verified: only these may be forwarded.
-    pub(crate) verified: VerifiedPlaces,
+    pub(crate) verified: VerifiedLocations,
     pub(crate) selection: Selection,
     pub(crate) body: BodyInfo,
     /// Why the request was rejected, or why its upstream failed: a stable label.
@@ -87,7 +87,7 @@ impl Context {
             other_paths: Vec::new(),
             route: None,
             identity: None,
-            verified: VerifiedPlaces::default(),
+            verified: VerifiedLocations::default(),
             selection: Selection::default(),
             body: BodyInfo::default(),
             reason: None,
@@ -115,10 +115,10 @@ impl Context {
     }
 
     /// What authentication may look at.
-    pub(crate) fn presented<'a>(&'a self, headers: &'a HeaderMap) -> Presented<'a> {
+    pub(crate) fn auth_request<'a>(&'a self, headers: &'a HeaderMap) -> AuthRequest<'a> {
         let query = self.head.as_ref().and_then(|head| head.query.as_deref());
         let certificate = self.connection.certificate.as_ref();
-        Presented {
+        AuthRequest {
             headers,
             query: query.and_then(|query| std::str::from_utf8(query).ok()),
             client: self.client,
@@ -149,7 +149,7 @@ impl Context {
     pub(crate) fn credential_in_query(&self) -> bool {
         let in_query = |place: &CredentialLocation| matches!(place, CredentialLocation::Query(_));
         let route = self.route.as_ref();
-        route.is_some_and(|route| route.pipeline.credential_places().iter().any(in_query))
+        route.is_some_and(|route| route.pipeline.credential_locations().iter().any(in_query))
     }
 }
 

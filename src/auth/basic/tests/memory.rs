@@ -174,7 +174,7 @@ async fn clients_without_an_address_are_counted_together_and_not_remembered() {
     let chain = build(&testing::shared(), vec![plain("a", "b")], 2);
     let ask = async |user_pass: &str| {
         let headers = basic(user_pass);
-        let request = Presented::of(&headers);
+        let request = AuthRequest::of(&headers);
         chain.authenticate(&request).await.map(|_| ())
     };
     assert!(ask("a:b").await.is_ok());

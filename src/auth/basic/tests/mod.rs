@@ -70,9 +70,9 @@ async fn ask(chain: &Chain, user_pass: &str) -> Result<String, Denial> {
 
 async fn ask_from(chain: &Chain, user_pass: &str, client: &str) -> Result<String, Denial> {
     let headers = basic(user_pass);
-    let request = Presented {
+    let request = AuthRequest {
         client: Some(client.parse().unwrap()),
-        ..Presented::of(&headers)
+        ..AuthRequest::of(&headers)
     };
     let identity = chain.authenticate(&request).await?.unwrap();
     assert_eq!(identity.method().as_str(), "basic");
@@ -133,7 +133,7 @@ async fn every_answer() {
         (b"", "missing"),
     ] {
         let headers = authorization(value);
-        let denial = chain.authenticate(&Presented::of(&headers)).await;
+        let denial = chain.authenticate(&AuthRequest::of(&headers)).await;
         let denial = denial.unwrap_err();
         assert_eq!((denial.status(), denial.reason().as_str()), (401, want));
         assert_eq!(
@@ -144,12 +144,12 @@ async fn every_answer() {
     for scheme in ["basic", "BASIC", "Basic  "] {
         let value = format!("{scheme} {}", STANDARD.encode("admin:open sesame:yes"));
         let headers = authorization(value.as_bytes());
-        let identity = chain.authenticate(&Presented::of(&headers)).await;
+        let identity = chain.authenticate(&AuthRequest::of(&headers)).await;
         assert!(identity.unwrap().is_some());
     }
     let mut twice = basic("admin:open sesame:yes");
     twice.append(AUTHORIZATION, HeaderValue::from_static("Bearer x"));
-    let denial = chain.authenticate(&Presented::of(&twice)).await;
+    let denial = chain.authenticate(&AuthRequest::of(&twice)).await;
     assert_eq!(denial.unwrap_err().status(), 400);
 }
 
@@ -259,7 +259,7 @@ async fn rubbish() {
             continue;
         };
         let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
-        let outcome = chain.authenticate(&Presented::of(&headers)).await;
+        let outcome = chain.authenticate(&AuthRequest::of(&headers)).await;
         assert_eq!(outcome.unwrap_err().status(), 401);
     }
 }

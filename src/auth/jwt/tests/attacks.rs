@@ -1,6 +1,6 @@
 //! Tokens that must not pass, and that all get the same answer.
 
-use crate::auth::Presented;
+use crate::auth::AuthRequest;
 use serde_json::{Value, json};
 
 use super::{chain, claims_with, sign_hs256};
@@ -395,7 +395,7 @@ async fn attacks_are_refused_alike() {
 
     assert!(cases.len() > 150, "{}", cases.len());
     let expected = chain
-        .authenticate(&Presented::of(&bearer(&evil.token("k"))))
+        .authenticate(&AuthRequest::of(&bearer(&evil.token("k"))))
         .await
         .unwrap_err();
     assert_eq!(
@@ -404,7 +404,7 @@ async fn attacks_are_refused_alike() {
     );
     for (token, reason) in cases {
         let denial = chain
-            .authenticate(&Presented::of(&bearer(&token)))
+            .authenticate(&AuthRequest::of(&bearer(&token)))
             .await
             .expect_err(&token);
         assert_eq!(denial.reason(), reason, "{token}");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{claims_with, reason};
 use crate::auth::chain::Chain;
 use crate::auth::outcome::Reason;
-use crate::auth::presented::Presented;
+use crate::auth::request::AuthRequest;
 use crate::auth::testing::{self, Issuer, Pair, Signer, bearer, jwks_url, keys, settings, status};
 use crate::config::JwtAlgorithm::EdDsa;
 use crate::config::{Jwt, JwtIssuer, KeySource};
@@ -144,13 +144,15 @@ async fn without_keys_the_answer_is_503_and_says_when_to_come_back() {
     let settings = settings(KeySource::JwksUrl(jwks_url(&server.url)));
     let chain = Chain::build(&[testing::step(settings)], &shared).unwrap();
     let token = bearer(&Signer::new().token("a"));
-    let denial = chain.authenticate(&Presented::of(&token)).await;
+    let denial = chain.authenticate(&AuthRequest::of(&token)).await;
     let denial = denial.unwrap_err();
     assert_eq!((denial.status(), denial.reason()), (503, Reason::NoKeys));
     assert!(denial.challenges().is_empty());
     let retry_after = denial.retry_after();
     assert!(retry_after.is_some_and(|secs| (1..=60).contains(&secs)));
     // Without a token there is nothing for which keys could be missing.
-    let nothing = chain.authenticate(&Presented::of(&HeaderMap::new())).await;
+    let nothing = chain
+        .authenticate(&AuthRequest::of(&HeaderMap::new()))
+        .await;
     assert_eq!(nothing.unwrap_err().status(), 401);
 }

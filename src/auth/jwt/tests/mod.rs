@@ -3,12 +3,12 @@
 mod algorithms;
 mod attacks;
 mod issuers;
-mod places;
+mod locations;
 mod reach;
-mod remembered;
 mod rules;
+mod verified_cache;
 
-use crate::auth::Presented;
+use crate::auth::AuthRequest;
 use aws_lc_rs::hmac;
 use serde_json::{Value, json};
 
@@ -56,7 +56,7 @@ pub(super) fn claims_with(changes: Value) -> String {
 
 pub(super) async fn reason(chain: &Chain, token: &str) -> Option<Reason> {
     chain
-        .authenticate(&Presented::of(&bearer(token)))
+        .authenticate(&AuthRequest::of(&bearer(token)))
         .await
         .err()
         .map(|denial| denial.reason())

@@ -1,6 +1,6 @@
 //! Where the line runs: what just passes, and what just does not.
 
-use crate::auth::{Presented, Trace};
+use crate::auth::{AuthRequest, Trace};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -80,7 +80,7 @@ async fn leeway_is_exact_both_ways() {
         }
         let token = good.sign(r#"{"alg":"RS256","kid":"k"}"#, &claims.to_string());
         let found = chain
-            .admit_at(&Presented::of(&bearer(&token)), now, &mut Trace::off())
+            .admit_at(&AuthRequest::of(&bearer(&token)), now, &mut Trace::off())
             .await
             .map(|admission| admission.identity);
         assert_eq!(
@@ -93,7 +93,7 @@ async fn leeway_is_exact_both_ways() {
         }
         let broken_clock = chain
             .admit_at(
-                &Presented::of(&bearer(&token)),
+                &AuthRequest::of(&bearer(&token)),
                 f64::INFINITY,
                 &mut Trace::off(),
             )
@@ -187,7 +187,7 @@ async fn required_claims_and_scopes() {
         assert_eq!(reason(&chain, &token).await, expected, "{changes}");
     }
     let denial = chain
-        .authenticate(&Presented::of(&bearer(&good.token("k"))))
+        .authenticate(&AuthRequest::of(&bearer(&good.token("k"))))
         .await
         .unwrap_err();
     assert_eq!(denial.status(), 403);
@@ -297,14 +297,14 @@ async fn debug_shows_no_claims() {
         &claims_with(json!({ "sub": "needle-s", "email": "needle-e" })),
     );
     let identity = chain
-        .authenticate(&Presented::of(&bearer(&token)))
+        .authenticate(&AuthRequest::of(&bearer(&token)))
         .await
         .unwrap()
         .unwrap();
     assert_eq!(identity.subject().unwrap(), "needle-s");
     assert_eq!(identity.headers()[0].1, "needle-e");
     let denial = chain
-        .authenticate(&Presented::of(&bearer(&token[1..])))
+        .authenticate(&AuthRequest::of(&bearer(&token[1..])))
         .await
         .unwrap_err();
     let shown = format!("{chain:?} {identity:?} {denial:?} {:?}", hs256_chain());

@@ -1,15 +1,15 @@
 //! The places that the steps of a pipeline read, and what goes on from there to the upstream: only
 //! what a step has verified. What stands in a place that no step reads is the application's.
 
-use super::place::{self, Found};
-use super::presented::Presented;
+use super::extractor::{self, Found};
+use super::request::AuthRequest;
 use crate::config::CredentialLocation;
 
-/// Places of one pipeline whose content a step has verified.
+/// CredentialLocations of one pipeline whose content a step has verified.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct VerifiedPlaces(u64);
+pub struct VerifiedLocations(u64);
 
-impl VerifiedPlaces {
+impl VerifiedLocations {
     /// Adds what another chain has verified.
     pub fn add(&mut self, other: Self) {
         self.0 |= other.0;
@@ -18,23 +18,23 @@ impl VerifiedPlaces {
 
 /// The places that steps read, each once.
 #[derive(Debug, Clone, Default)]
-pub struct Places(Vec<ReadPlace>);
+pub struct CredentialLocations(Vec<ReadLocation>);
 
 #[derive(Debug, Clone)]
-struct ReadPlace {
+struct ReadLocation {
     place: CredentialLocation,
     /// Whether every step that reads it lets its credential travel.
     travels: bool,
 }
 
-impl Places {
+impl CredentialLocations {
     /// Adds the place of a step with this `forward_credential`; what stands for its content having
     /// been verified.
-    pub(crate) fn add(&mut self, place: &CredentialLocation, forward: bool) -> VerifiedPlaces {
+    pub(crate) fn add(&mut self, place: &CredentialLocation, forward: bool) -> VerifiedLocations {
         let travels = forward && !matches!(place, CredentialLocation::Query(_));
         let known = self.0.iter().position(|read| read.place == *place);
         let number = known.unwrap_or_else(|| {
-            self.0.push(ReadPlace {
+            self.0.push(ReadLocation {
                 place: place.clone(),
                 travels: true,
             });
@@ -47,7 +47,10 @@ impl Places {
     /// The places whose content must not go on, if this much was verified: that of every step that
     /// says `forward_credential = false`, also of one that was skipped, and whatever nobody has
     /// verified.
-    pub fn withheld(&self, verified: VerifiedPlaces) -> impl Iterator<Item = &CredentialLocation> {
+    pub fn stripped(
+        &self,
+        verified: VerifiedLocations,
+    ) -> impl Iterator<Item = &CredentialLocation> {
         let places = self.0.iter().enumerate();
         places
             .filter(move |(number, read)| !(read.travels && verified.0 & bit(*number).0 != 0))
@@ -55,21 +58,21 @@ impl Places {
     }
 
     /// What a request carries of that, and why it does not go on. For the operator who asks.
-    pub fn explain_withheld<'a>(
+    pub fn explain_stripped<'a>(
         &'a self,
-        verified: VerifiedPlaces,
-        request: &'a Presented<'_>,
+        verified: VerifiedLocations,
+        request: &'a AuthRequest<'_>,
     ) -> impl Iterator<Item = String> + 'a {
         let places = self.0.iter().enumerate();
         places
-            .filter(|(_, read)| place::find(&read.place, request) != Found::Nothing)
+            .filter(|(_, read)| extractor::find(&read.place, request) != Found::Nothing)
             .filter_map(move |(number, read)| {
                 let why = match verified.0 & bit(number).0 {
                     0 => "no step has verified what it holds",
                     _ if read.travels => return None,
                     _ => "forward_credential is false",
                 };
-                Some(format!("{}: {why}", place::named(&read.place)))
+                Some(format!("{}: {why}", extractor::named(&read.place)))
             })
     }
 
@@ -80,9 +83,9 @@ impl Places {
 }
 
 /// None for a place beyond the 64th: what stands there never goes on.
-fn bit(number: usize) -> VerifiedPlaces {
+fn bit(number: usize) -> VerifiedLocations {
     let bit = u32::try_from(number).ok();
-    VerifiedPlaces(bit.and_then(|bit| 1_u64.checked_shl(bit)).unwrap_or(0))
+    VerifiedLocations(bit.and_then(|bit| 1_u64.checked_shl(bit)).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -93,7 +96,7 @@ mod tests {
     fn what_goes_on_is_verified_and_may_travel() {
         let cookie = |name: &str| CredentialLocation::Cookie(name.to_owned());
         let query = CredentialLocation::Query("q".to_owned());
-        let mut places = Places::default();
+        let mut places = CredentialLocations::default();
         let authorization = places.add(&CredentialLocation::Authorization, true);
         let a = places.add(&cookie("a"), true);
         let kept = places.add(&cookie("b"), true);
@@ -105,7 +108,10 @@ mod tests {
         all.add(kept);
         all.add(in_query);
         for (verified, want) in [
-            (VerifiedPlaces::default(), places.iter().cloned().collect()),
+            (
+                VerifiedLocations::default(),
+                places.iter().cloned().collect(),
+            ),
             (
                 a,
                 vec![
@@ -117,18 +123,18 @@ mod tests {
             (both, vec![cookie("b"), query.clone()]),
             (all, vec![cookie("b"), query]),
         ] {
-            let found: Vec<_> = places.withheld(verified).cloned().collect();
+            let found: Vec<_> = places.stripped(verified).cloned().collect();
             assert_eq!(found, want, "{verified:?}");
         }
     }
 
     #[test]
     fn a_place_beyond_count_never_goes_on() {
-        let mut places = Places::default();
-        let mut verified = VerifiedPlaces::default();
+        let mut places = CredentialLocations::default();
+        let mut verified = VerifiedLocations::default();
         for number in 0..70 {
             verified.add(places.add(&CredentialLocation::Cookie(number.to_string()), true));
         }
-        assert_eq!(places.withheld(verified).count(), 6);
+        assert_eq!(places.stripped(verified).count(), 6);
     }
 }

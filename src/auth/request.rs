@@ -8,7 +8,7 @@ use super::certificate::PresentedCertificate;
 
 /// The parts of a request that authentication looks at.
 #[derive(Debug, Clone, Copy)]
-pub struct Presented<'a> {
+pub struct AuthRequest<'a> {
     /// The header fields, as the client sent them.
     pub headers: &'a HeaderMap,
     /// The query, without its `?`.
@@ -20,7 +20,7 @@ pub struct Presented<'a> {
     pub certificate: Option<PresentedCertificate<'a>>,
 }
 
-impl<'a> Presented<'a> {
+impl<'a> AuthRequest<'a> {
     /// A request of which nothing but the header fields is known.
     pub fn of(headers: &'a HeaderMap) -> Self {
         Self {

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::auth::place::{self, Found};
-use crate::auth::{Presented, bearer};
+use crate::auth::AuthRequest;
+use crate::auth::bearer::{self, BearerToken};
+use crate::auth::extractor::{self, Found};
 use crate::config::CredentialLocation;
 
 /// What stands in that place.
@@ -17,15 +18,15 @@ pub(super) enum FoundToken<'a> {
 }
 
 /// Looks for a token. That there is only one, the chain has seen to.
-pub(super) fn find<'a>(request: &Presented<'a>, place: &CredentialLocation) -> FoundToken<'a> {
+pub(super) fn find<'a>(request: &AuthRequest<'a>, place: &CredentialLocation) -> FoundToken<'a> {
     if *place == CredentialLocation::Authorization {
         return match bearer::find(request.headers) {
-            bearer::Presented::Nothing => FoundToken::Nothing,
-            bearer::Presented::Malformed => FoundToken::Malformed,
-            bearer::Presented::Token(token) => FoundToken::Token(token.into()),
+            BearerToken::Absent => FoundToken::Nothing,
+            BearerToken::Malformed => FoundToken::Malformed,
+            BearerToken::Token(token) => FoundToken::Token(token.into()),
         };
     }
-    let token = match place::find(place, request) {
+    let token = match extractor::find(place, request) {
         Found::Nothing => return FoundToken::Nothing,
         Found::Repeated => return FoundToken::Malformed,
         Found::One(value) => match place {

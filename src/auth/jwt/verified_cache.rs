@@ -10,25 +10,25 @@ use ring::digest::{Context, Digest, SHA256};
 
 use super::source::{self, Generation};
 use super::trust::Trusted;
-use crate::auth::tokens::{TokenCache, TokenKey, Verified};
+use crate::auth::token_cache::{TokenCache, TokenKey, Verified};
 use crate::config::Jwt;
 
 /// The part of the cache that belongs to one step.
 #[derive(Clone)]
-pub(super) struct Memory {
+pub(super) struct VerifiedCache {
     cache: TokenCache,
     /// The SHA-256 of the settings and the keys that do not change.
     settings: Digest,
 }
 
 /// Where the verdict on a token belongs, as the keys stood when it was asked for.
-pub(super) struct Place {
+pub(super) struct CacheSlot {
     key: TokenKey,
     /// The issuers, by index, whose keys were at hand: only under these may a verdict be kept.
     settled: u64,
 }
 
-impl Memory {
+impl VerifiedCache {
     /// Takes in everything that a verdict depends on, but for the tokens and the keys that are
     /// fetched.
     pub(super) fn new(settings: &Jwt, issuers: &[Trusted], cache: TokenCache) -> Self {
@@ -58,7 +58,7 @@ impl Memory {
     }
 
     /// The place of a token. `None`: nothing is remembered at all.
-    pub(super) fn place(&self, token: &[u8], issuers: &[Trusted]) -> Option<Place> {
+    pub(super) fn slot(&self, token: &[u8], issuers: &[Trusted]) -> Option<CacheSlot> {
         if self.cache.is_off() {
             return None;
         }
@@ -79,22 +79,22 @@ impl Memory {
             text.extend_from_slice(&generation.to_le_bytes());
         }
         text.extend_from_slice(token);
-        Some(Place {
+        Some(CacheSlot {
             key: self.cache.key(&text)?,
             settled,
         })
     }
 
     /// The verdict that is kept in a place. Whether the token counts now is not looked at.
-    pub(super) fn recall(&self, place: &Place) -> Option<Verified> {
-        self.cache.get(&place.key)
+    pub(super) fn recall(&self, slot: &CacheSlot) -> Option<Verified> {
+        self.cache.get(&slot.key)
     }
 
     /// Keeps the verdict on a token of the issuer with this index, unless that issuer's keys
     /// arrived only after the place was asked for.
-    pub(super) fn keep(&self, place: &Place, issuer: usize, verified: &Verified) {
-        if place.settled & bit(issuer) != 0 {
-            self.cache.insert(place.key, verified.clone());
+    pub(super) fn keep(&self, slot: &CacheSlot, issuer: usize, verified: &Verified) {
+        if slot.settled & bit(issuer) != 0 {
+            self.cache.insert(slot.key, verified.clone());
         }
     }
 }
@@ -108,9 +108,9 @@ fn bit(index: usize) -> u64 {
 }
 
 /// Shows neither keys nor tokens.
-impl std::fmt::Debug for Memory {
+impl std::fmt::Debug for VerifiedCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Memory").finish_non_exhaustive()
+        f.debug_struct("VerifiedCache").finish_non_exhaustive()
     }
 }
 

@@ -7,7 +7,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode;
 
-use super::presented::Presented;
+use super::request::AuthRequest;
 use crate::config::CredentialLocation;
 
 /// What stands at a place.
@@ -22,7 +22,7 @@ pub(crate) enum Found<'a> {
 
 /// Looks for a credential. Names are compared exactly; that of a query's parameter after
 /// percent-decoding.
-pub(crate) fn find<'a>(place: &CredentialLocation, request: &Presented<'a>) -> Found<'a> {
+pub(crate) fn find<'a>(place: &CredentialLocation, request: &AuthRequest<'a>) -> Found<'a> {
     let headers = request.headers;
     match place {
         CredentialLocation::Authorization => only(in_field(headers, &AUTHORIZATION)),
@@ -91,9 +91,9 @@ mod tests {
 
     fn found(place: &CredentialLocation, fields: &[(&str, &str)], query: Option<&str>) -> String {
         let headers = testing::headers(fields);
-        let request = Presented {
+        let request = AuthRequest {
             query,
-            ..Presented::of(&headers)
+            ..AuthRequest::of(&headers)
         };
         match find(place, &request) {
             Found::Nothing => "nothing".to_owned(),

@@ -107,7 +107,7 @@ async fn outcome(chain: &Chain, authorization: Option<&str>, key: Option<&str>) 
             headers.insert(name, HeaderValue::from_str(value).unwrap());
         }
     }
-    match chain.authenticate(&Presented::of(&headers)).await {
+    match chain.authenticate(&AuthRequest::of(&headers)).await {
         Ok(Some(identity)) => identity.method().as_str().to_owned(),
         Ok(None) => "anonymous".to_owned(),
         Err(denial) => format!("{} {}", denial.status(), denial.reason().as_str()),
@@ -186,7 +186,7 @@ async fn a_token_or_a_password_or_a_key() {
         assert_eq!(found, want, "{authorization:?} {key:?}");
     }
     let denial = chain
-        .authenticate(&Presented::of(&HeaderMap::new()))
+        .authenticate(&AuthRequest::of(&HeaderMap::new()))
         .await
         .unwrap_err();
     assert_eq!(
@@ -231,7 +231,7 @@ async fn each_kind_comes_once_and_none_travels() {
     twice.insert("authorization", HeaderValue::from_str(&good).unwrap());
     // Also when the first step would have let it in.
     let denial = chain
-        .authenticate(&Presented::of(&twice))
+        .authenticate(&AuthRequest::of(&twice))
         .await
         .unwrap_err();
     assert_eq!((denial.status(), denial.reason()), (400, Reason::Repeated));
@@ -247,13 +247,13 @@ async fn each_kind_comes_once_and_none_travels() {
         CredentialLocation::Header(HeaderName::from_static("x-api-key")),
     ];
     assert_eq!(
-        (&chain.withheld()[..], &chain.places[..]),
+        (&chain.stripped()[..], &chain.places[..]),
         (&both[..], &both[..])
     );
 }
 
 /// A chain whose credentials may all travel, and the places that it reads.
-struct Travelling(Chain, Places);
+struct Travelling(Chain, CredentialLocations);
 
 impl Travelling {
     fn build(steps: [Step; 2]) -> Self {
@@ -263,24 +263,24 @@ impl Travelling {
             }
             step
         });
-        let (mut chain, mut places) = (build(&steps), Places::default());
-        chain.add_places(&mut places);
+        let (mut chain, mut places) = (build(&steps), CredentialLocations::default());
+        chain.add_locations(&mut places);
         Self(chain, places)
     }
 
     /// What must not travel of a request, which has to be let on: `authorization`, `key`, or both.
-    async fn withheld(&self, authorization: Option<&str>, key: Option<&str>) -> String {
+    async fn stripped(&self, authorization: Option<&str>, key: Option<&str>) -> String {
         let mut fields = Vec::from_iter(authorization.map(|value| ("authorization", value)));
         fields.extend(key.map(|value| ("x-api-key", value)));
         let headers = testing::headers(&fields);
         let admission = self
             .0
-            .admit(&Presented::of(&headers), &mut Trace::off())
+            .admit(&AuthRequest::of(&headers), &mut Trace::off())
             .await
             .unwrap();
         let names: Vec<&str> = self
             .1
-            .withheld(admission.verified)
+            .stripped(admission.verified)
             .map(|place| match place {
                 CredentialLocation::Authorization => "authorization",
                 _ => "key",
@@ -316,17 +316,17 @@ async fn what_was_not_verified_does_not_travel() {
             (password_or_key, Some(&right), Some(KEY), "key"),
             (password_or_key, Some(&good), Some(KEY), "authorization"),
         ] {
-            let withheld = chain.withheld(authorization.map(String::as_str), key).await;
+            let withheld = chain.stripped(authorization.map(String::as_str), key).await;
             assert_eq!(withheld, want, "{authorization:?} {key:?}");
         }
     }
     // What a step rejected does not travel because another one took over.
     let wide = Travelling::build([house.token(Joins::FallsBack), key(Joins::Required)]);
-    assert_eq!(wide.withheld(Some(&bad), Some(KEY)).await, "authorization");
+    assert_eq!(wide.stripped(Some(&bad), Some(KEY)).await, "authorization");
     let both = Travelling::build([house.token(Joins::Required), key(Joins::Required)]);
-    assert_eq!(both.withheld(Some(&good), Some(KEY)).await, "");
+    assert_eq!(both.stripped(Some(&good), Some(KEY)).await, "");
     let open = Travelling::build([house.token(Joins::Optional), key(Joins::Optional)]);
-    assert_eq!(open.withheld(Some(&other), None).await, "authorization key");
+    assert_eq!(open.stripped(Some(&other), None).await, "authorization key");
 }
 
 #[test]
@@ -336,7 +336,7 @@ fn only_passwords_are_waited_for() {
         HeaderMap::from_iter([("authorization".parse().unwrap(), value.parse().unwrap())])
     };
     let may_wait =
-        |steps: &[Step], headers: &HeaderMap| build(steps).may_wait(&Presented::of(headers));
+        |steps: &[Step], headers: &HeaderMap| build(steps).may_wait(&AuthRequest::of(headers));
     let steps = [house.token(Joins::Optional), password(Joins::Required)];
     assert!(may_wait(&steps, &with("basic YTpi")));
     assert!(!may_wait(&steps, &with("Bearer a.b.c")) && !may_wait(&steps, &HeaderMap::new()));

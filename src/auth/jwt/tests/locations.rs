@@ -5,16 +5,16 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::chain;
 use crate::auth::chain::Chain;
-use crate::auth::presented::Presented;
+use crate::auth::request::AuthRequest;
 use crate::auth::testing::{self, Signer, bearer, settings};
 use crate::config::{CredentialLocation, KeySource, StepKind};
 
 const NAME: HeaderName = HeaderName::from_static("x-token");
 
 async fn outcome(chain: &Chain, headers: &HeaderMap, query: Option<&str>) -> String {
-    let request = Presented {
+    let request = AuthRequest {
         query,
-        ..Presented::of(headers)
+        ..AuthRequest::of(headers)
     };
     match chain.authenticate(&request).await {
         Ok(_) => "passes".to_owned(),
@@ -65,7 +65,7 @@ async fn in_a_header_of_its_own() {
         );
     }
     assert_eq!(outcome(&chain, &bearer(&token), None).await, MISSING);
-    assert!(chain.withheld().is_empty());
+    assert!(chain.stripped().is_empty());
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn in_the_query() {
     let mut headers = bearer(t);
     assert_eq!(outcome(&chain, &headers, None).await, MISSING);
     // It never travels, whatever `forward_credential` says.
-    assert_eq!(chain.withheld(), [place]);
+    assert_eq!(chain.stripped(), [place]);
     // Any chain minds a repeated `Authorization`.
     headers.append(AUTHORIZATION, HeaderValue::from_static("x"));
     let query = format!("access_token={t}");

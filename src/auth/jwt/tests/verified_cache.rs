@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::claims_with;
 use crate::auth::chain::Chain;
 use crate::auth::outcome::Reason;
-use crate::auth::presented::Presented;
+use crate::auth::request::AuthRequest;
 use crate::auth::testing::{self, Issuer, Pair, bearer, jwks_url, keys, settings, status};
 use crate::auth::{Shared, Trace};
 use crate::config::JwtAlgorithm::{EdDsa, Hs256};
@@ -60,7 +60,7 @@ impl House {
 
 async fn at(chain: &Chain, token: &str, now: f64) -> Option<Reason> {
     chain
-        .admit_at(&Presented::of(&bearer(token)), now, &mut Trace::off())
+        .admit_at(&AuthRequest::of(&bearer(token)), now, &mut Trace::off())
         .await
         .err()
         .map(|denial| denial.reason())
@@ -201,7 +201,7 @@ async fn another_setting_is_another_verdict() {
     for name in ["x-level", "x-rank"] {
         for _ in 0..2 {
             let headers = bearer(&token);
-            let request = Presented::of(&headers);
+            let request = AuthRequest::of(&headers);
             let found = named(name).authenticate(&request).await.unwrap();
             assert_eq!(found.unwrap().headers()[0].0, name);
         }
@@ -340,7 +340,7 @@ async fn many_at_once() {
                 for _ in 0..20 {
                     for (index, token) in good.iter().enumerate() {
                         let headers = bearer(token);
-                        let found = chain.authenticate(&Presented::of(&headers)).await;
+                        let found = chain.authenticate(&AuthRequest::of(&headers)).await;
                         let subject = found.unwrap().unwrap().subject().unwrap().clone();
                         assert_eq!(subject, format!("user-{index}"));
                     }
