@@ -85,8 +85,8 @@ impl RateLimits {
         taken.map_err(|over| self.refused(over))
     }
 
-    /// What [`Self::take`] would find, without counting: for each limit, in the order of the
-    /// pipeline, its name and what room it has.
+    /// What [`Self::take`] would find, without counting: the room of each limit, in the order of the
+    /// pipeline.
     ///
     /// # Errors
     ///
@@ -96,13 +96,14 @@ impl RateLimits {
         limiters: &Limiters,
         client: Option<IpAddr>,
         now: Instant,
-    ) -> (Vec<(&Arc<str>, Remaining)>, Result<(), Denial>) {
+    ) -> (Vec<Remaining<'_>>, Result<(), Denial>) {
         let (left, found) = limiters.peek(&self.limits, client, now);
         let mut room: Vec<_> = self.limits.iter().zip(left).collect();
         room.sort_by_key(|(limit, _)| limit.place);
-        let room = room.into_iter().map(|(limit, left)| {
-            let settings = limit.settings;
-            (&limit.name, Remaining { left, settings })
+        let room = room.into_iter().map(|(limit, left)| Remaining {
+            name: &limit.name,
+            left,
+            settings: limit.settings,
         });
         (room.collect(), found.map_err(|over| self.refused(over)))
     }
@@ -125,12 +126,14 @@ impl RateLimits {
 
 /// How many requests of a client a limit has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Remaining {
+pub struct Remaining<'a> {
+    /// The limit's id in its policy.
+    pub name: &'a Arc<str>,
     left: u32,
     settings: RateLimit,
 }
 
-impl fmt::Display for Remaining {
+impl fmt::Display for Remaining<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.settings.window.as_secs();
         let most = self.settings.max_requests;

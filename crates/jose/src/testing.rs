@@ -37,7 +37,7 @@ pub struct Signer {
 }
 
 impl Signer {
-    pub fn new() -> Self {
+    pub fn generate() -> Self {
         let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
         let pem = pem("RSA PUBLIC KEY", pair.public_key().as_ref());
         let public = PublicKey::from_pem(pem.as_bytes(), Algorithm::Rs256).unwrap();

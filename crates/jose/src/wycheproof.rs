@@ -163,7 +163,7 @@ fn keys() {
         .flat_map(keys_of)
         .filter(|key| key["kty"] == "RSA")
         .map(|key| {
-            let good = testing::Signer::new().jwk("good");
+            let good = testing::Signer::generate().jwk("good");
             let set =
                 ParsedKeySet::parse(json!({ "keys": [good, key] }).to_string().as_bytes()).unwrap();
             set.refused.first().map(|(_, refusal)| *refusal)

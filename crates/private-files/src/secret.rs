@@ -196,7 +196,8 @@ fn verdict(ownership: Ownership) -> Verdict {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
 

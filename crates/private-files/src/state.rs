@@ -162,5 +162,6 @@ fn writable(path: &Path, ownership: Ownership) -> StateError {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests;

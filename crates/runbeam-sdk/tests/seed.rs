@@ -8,6 +8,7 @@
 #![cfg(unix)]
 #![allow(
     clippy::print_stdout,
+    clippy::unwrap_used,
     clippy::collapsible_if,
     missing_docs,
     reason = "what the documentation shows is here as it is there"

@@ -72,7 +72,7 @@ struct House {
 
 impl House {
     fn new() -> Self {
-        let (dir, signer) = (tempfile::tempdir().unwrap(), Signer::new());
+        let (dir, signer) = (tempfile::tempdir().unwrap(), Signer::generate());
         std::fs::write(dir.path().join("key"), signer.public_pem()).unwrap();
         Self { dir, signer }
     }
@@ -87,7 +87,7 @@ impl House {
     }
 
     fn bad(&self) -> String {
-        format!("Bearer {}", Signer::new().token("k"))
+        format!("Bearer {}", Signer::generate().token("k"))
     }
 }
 

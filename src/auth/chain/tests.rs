@@ -35,7 +35,7 @@ impl House {
     fn new() -> Self {
         let house = Self {
             dir: tempfile::tempdir().unwrap(),
-            signers: [Signer::new(), Signer::new()],
+            signers: [Signer::generate(), Signer::generate()],
         };
         for (index, signer) in house.signers.iter().enumerate() {
             std::fs::write(

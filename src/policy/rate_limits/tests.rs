@@ -19,10 +19,9 @@ fn limit(id: &str, max_requests: u32, more: &str) -> String {
 /// Names and room.
 fn room(limits: &RateLimits, limiters: &Limiters) -> Vec<(String, u32)> {
     let (room, _) = limits.peek(limiters, CLIENT, Instant::now());
-    let room = room
-        .into_iter()
-        .map(|(name, room)| (name.to_string(), room.left));
-    room.collect()
+    room.iter()
+        .map(|room| (room.name.to_string(), room.left))
+        .collect()
 }
 
 fn named(room: &[(&str, u32)]) -> Vec<(String, u32)> {

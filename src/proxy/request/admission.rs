@@ -144,8 +144,8 @@ fn count(live: &Live, limits: &RateLimits, ctx: &Context, trace: &mut Trace) -> 
         return limits.take(limiters, client, now);
     }
     let (room, found) = limits.peek(limiters, client, now);
-    for (name, room) in room {
-        trace.limit(name, || room.to_string());
+    for room in room {
+        trace.limit(room.name, || room.to_string());
     }
     found
 }

@@ -126,8 +126,8 @@ mod tests {
 
     #[test]
     fn keys_that_are_refused() {
-        let good = Signer::new().jwk("good");
-        let bad = Signer::new().jwk("bad");
+        let good = Signer::generate().jwk("good");
+        let bad = Signer::generate().jwk("bad");
         let small = encode([0xff; 128]);
         let cases = [
             (with(&bad, "kty", json!("oct")), KeyError::Symmetric),
@@ -154,7 +154,7 @@ mod tests {
             (with(&bad, "kid", json!("twin")), KeyError::DuplicateKid),
             (json!("bad"), KeyError::Malformed),
         ];
-        let twin = with(&Signer::new().jwk("x"), "kid", json!("twin"));
+        let twin = with(&Signer::generate().jwk("x"), "kid", json!("twin"));
         for (jwk, expected) in &cases {
             let set = parse_keys(&[&good, jwk, &twin]).unwrap();
             assert_eq!(set.refused[0].1, *expected, "{jwk}");
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn sets_that_are_refused() {
-        let good = Signer::new().jwk("good");
+        let good = Signer::generate().jwk("good");
         assert_eq!(parse(b"<html>").unwrap_err(), KeySetError::NotAnObject);
         assert_eq!(parse(b"[]").unwrap_err(), KeySetError::NotAnObject);
         assert_eq!(
@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(parse(b"{}").unwrap_err(), KeySetError::NoKeys);
         assert_eq!(parse(br#"{"keys":{}}"#).unwrap_err(), KeySetError::NoKeys);
         assert_eq!(parse_keys(&[]).unwrap_err(), KeySetError::NoUsableKey(0));
-        let twin = with(&Signer::new().jwk("good"), "use", json!("sig"));
+        let twin = with(&Signer::generate().jwk("good"), "use", json!("sig"));
         assert_eq!(
             parse_keys(&[&good, &twin]).unwrap_err(),
             KeySetError::NoUsableKey(2)
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_byte_order_mark_in_front() {
-        let text = json!({ "keys": [Signer::new().jwk("a")] }).to_string();
+        let text = json!({ "keys": [Signer::generate().jwk("a")] }).to_string();
         assert!(parse(format!("\u{feff}{text}").as_bytes()).is_ok());
         assert!(parse(format!("\u{feff}\u{feff}{text}").as_bytes()).is_err());
         assert!(parse(format!("{text}\u{feff}").as_bytes()).is_err());
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn selection_and_round_trip() {
-        let (a, b) = (Signer::new(), Signer::new());
+        let (a, b) = (Signer::generate(), Signer::generate());
         let set = parse_keys(&[&a.jwk("a"), &without(&b.jwk(""), "kid")]).unwrap();
         assert!(set.ring.select(Some("a"), Rs256).is_ok());
         assert!(
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_set_of_several_families() {
-        let (rsa, ec, ed) = (Signer::new(), Pair::new(Es256), Pair::new(EdDsa));
+        let (rsa, ec, ed) = (Signer::generate(), Pair::new(Es256), Pair::new(EdDsa));
         let set = parse_keys(&[&rsa.jwk("r"), &ec.jwk("e"), &ed.jwk("d")]).unwrap();
         assert_eq!((set.ring.len(), set.refused.len()), (3, 0));
         for (kid, fitting) in [("r", Rs256), ("e", Es256), ("d", EdDsa)] {

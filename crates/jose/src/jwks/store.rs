@@ -124,7 +124,7 @@ mod tests {
     const URL: &str = "https://issuer.example/keys?x=1";
 
     fn ring() -> KeyRing {
-        let keys = json!({ "keys": [Signer::new().jwk("a")] });
+        let keys = json!({ "keys": [Signer::generate().jwk("a")] });
         ParsedKeySet::parse(keys.to_string().as_bytes())
             .unwrap()
             .ring

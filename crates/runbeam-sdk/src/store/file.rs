@@ -384,5 +384,6 @@ fn read_key(path: &Path) -> Result<Option<EncryptionKeys>, StorageError> {
         })
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests;

@@ -19,7 +19,7 @@ struct Cloud {
 
 impl Cloud {
     async fn start() -> Self {
-        let signer = Signer::new();
+        let signer = Signer::generate();
         let issuer = Issuer::start(keys(&[signer.jwk("k")])).await;
         let origin = issuer.url.trim_end_matches("/jwks.json").to_owned();
         Self {
@@ -92,7 +92,8 @@ async fn what_the_issuer_signed_counts() {
     );
     assert_eq!(claims.iss, format!("{}/api/x", cloud.origin));
 
-    let stranger = Signer::new().sign(r#"{"alg":"RS256","kid":"k"}"#, &cloud.claims(json!({})));
+    let stranger =
+        Signer::generate().sign(r#"{"alg":"RS256","kid":"k"}"#, &cloud.claims(json!({})));
     let good = cloud.token(json!({}));
     let (input, signature) = good.rsplit_once('.').unwrap();
     let (header, _) = input.split_once('.').unwrap();

@@ -12,7 +12,7 @@ use jose::clock;
 
 #[tokio::test]
 async fn attacks_are_refused_alike() {
-    let (good, evil) = (Signer::new(), Signer::new());
+    let (good, evil) = (Signer::generate(), Signer::generate());
     let chain = chain(&good, |_| {});
     let trap = Issuer::start(testing::keys(&[evil.jwk("k")])).await;
     let token = good.token("k");

@@ -143,7 +143,7 @@ async fn without_keys_the_answer_is_503_and_says_when_to_come_back() {
     let shared = testing::shared();
     let settings = settings(KeySource::JwksUrl(jwks_url(&server.url)));
     let chain = Chain::build(&[testing::step(settings)], &shared).unwrap();
-    let token = bearer(&Signer::new().token("a"));
+    let token = bearer(&Signer::generate().token("a"));
     let denial = chain.authenticate(&AuthRequest::of(&token)).await;
     let denial = denial.unwrap_err();
     assert_eq!((denial.status(), denial.reason()), (503, Reason::NoKeys));

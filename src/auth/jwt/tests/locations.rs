@@ -34,7 +34,7 @@ const TOO_LONG: &str = "401 too_long invalid_token";
 
 #[tokio::test]
 async fn in_a_header_of_its_own() {
-    let signer = Signer::new();
+    let signer = Signer::generate();
     let place = CredentialLocation::Header(NAME);
     let chain = chain(&signer, |settings| settings.place = place.clone());
     let token = signer.token("k");
@@ -70,7 +70,7 @@ async fn in_a_header_of_its_own() {
 
 #[tokio::test]
 async fn in_a_cookie() {
-    let signer = Signer::new();
+    let signer = Signer::generate();
     let place = CredentialLocation::Cookie("token".to_owned());
     let chain = chain(&signer, |settings| settings.place = place.clone());
     let token = signer.token("k");
@@ -107,7 +107,7 @@ async fn in_a_cookie() {
 
 #[tokio::test]
 async fn in_the_query() {
-    let signer = Signer::new();
+    let signer = Signer::generate();
     let place = CredentialLocation::Query("access_token".to_owned());
     let chain = chain(&signer, |settings| settings.place = place.clone());
     let token = signer.token("k");
@@ -145,7 +145,7 @@ async fn in_the_query() {
 
 #[tokio::test]
 async fn no_other_step_makes_a_repeated_token_good() {
-    let signer = Signer::new();
+    let signer = Signer::generate();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("key.pem");
     std::fs::write(&path, signer.public_pem()).unwrap();
@@ -170,7 +170,7 @@ async fn no_other_step_makes_a_repeated_token_good() {
 
 #[tokio::test]
 async fn another_place_is_not_looked_at() {
-    let signer = Signer::new();
+    let signer = Signer::generate();
     let chain = chain(&signer, |_| {});
     let token = signer.token("k");
     let mut headers = HeaderMap::new();

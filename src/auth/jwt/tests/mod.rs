@@ -23,7 +23,7 @@ pub(super) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 pub(super) fn chain(signer: &Signer, change: impl FnOnce(&mut Jwt)) -> Chain {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("keys.json");
-    let set = json!({ "keys": [signer.jwk("k"), Signer::new().jwk("other")] });
+    let set = json!({ "keys": [signer.jwk("k"), Signer::generate().jwk("other")] });
     std::fs::write(&path, set.to_string()).unwrap();
     let mut settings = settings(KeySource::JwksPath(path));
     change(&mut settings);

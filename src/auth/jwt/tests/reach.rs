@@ -37,7 +37,7 @@ fn allowing(net: &str) -> Reach {
 
 #[tokio::test]
 async fn addresses_and_names_that_lead_out_of_reach() {
-    let issuer = Issuer::start(testing::keys(&[Signer::new().jwk("a")])).await;
+    let issuer = Issuer::start(testing::keys(&[Signer::generate().jwk("a")])).await;
     let port = reqwest::Url::parse(&issuer.url).unwrap().port().unwrap();
     let management = Reach {
         management: Some(([127, 0, 0, 1], port).into()),
@@ -71,7 +71,7 @@ async fn addresses_and_names_that_lead_out_of_reach() {
 
 #[tokio::test]
 async fn the_clouds_set_is_not_that_of_a_local_file() {
-    let issuer = Issuer::start(testing::keys(&[Signer::new().jwk("a")])).await;
+    let issuer = Issuer::start(testing::keys(&[Signer::generate().jwk("a")])).await;
     let shared = testing::shared();
     let _of_a_file = build(&shared, jwks_url(&issuer.url));
     let mut url = jwks_url(&issuer.url);

@@ -14,7 +14,7 @@ use jose::clock;
 
 #[tokio::test]
 async fn what_is_allowed_passes() {
-    let good = Signer::new();
+    let good = Signer::generate();
     let chain = chain(&good, |_| {});
     let ok = claims().to_string();
     for (name, value) in [
@@ -24,7 +24,7 @@ async fn what_is_allowed_passes() {
         ("typ", json!("AT+JWT")),
         ("typ", json!("application/at+jwt")),
         ("jku", json!("https://evil.example/")),
-        ("jwk", Signer::new().jwk("k")),
+        ("jwk", Signer::generate().jwk("k")),
         ("x5c", json!([])),
         ("unknown", json!({"a": [1, 2.5, null]})),
     ] {
@@ -57,7 +57,7 @@ async fn what_is_allowed_passes() {
 
 #[tokio::test]
 async fn leeway_is_exact_both_ways() {
-    let good = Signer::new();
+    let good = Signer::generate();
     let chain = chain(&good, |_| {});
     let now = 1_800_000_000.0;
     let cases = [
@@ -104,7 +104,7 @@ async fn leeway_is_exact_both_ways() {
 
 #[tokio::test]
 async fn required_claims_and_scopes() {
-    let good = Signer::new();
+    let good = Signer::generate();
     let required = |name: &str, values: Value| RequiredClaim {
         name: name.to_owned(),
         values: values.as_array().unwrap().clone(),
@@ -231,13 +231,13 @@ async fn hs256_takes_its_secret_only() {
             "{cut}"
         );
     }
-    let rs256 = Signer::new().token("k");
+    let rs256 = Signer::generate().token("k");
     assert_eq!(reason(&chain, &rs256).await, Some(Reason::WrongAlgorithm));
 }
 
 #[tokio::test]
 async fn one_pem_looks_at_no_kid() {
-    let (good, evil) = (Signer::new(), Signer::new());
+    let (good, evil) = (Signer::generate(), Signer::generate());
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("key.pem");
     std::fs::write(&path, good.public_pem()).unwrap();
@@ -259,7 +259,7 @@ async fn one_pem_looks_at_no_kid() {
 
 #[tokio::test]
 async fn leeway_may_be_none_and_checks_may_be_off() {
-    let good = Signer::new();
+    let good = Signer::generate();
     let chain = chain(&good, |settings| {
         settings.leeway = Duration::ZERO;
         settings.issuers[0].names = Vec::new();
@@ -285,7 +285,7 @@ async fn leeway_may_be_none_and_checks_may_be_off() {
 
 #[tokio::test]
 async fn debug_shows_no_claims() {
-    let good = Signer::new();
+    let good = Signer::generate();
     let chain = chain(&good, |settings| {
         settings.claims_to_headers = vec![(
             "email".to_owned(),

@@ -37,7 +37,7 @@ fn selected(ring: &KeyRing, kid: &str, algorithm: Algorithm) -> Result<Value, To
 
 #[test]
 fn one_id_for_a_key_that_signs_and_one_that_encrypts() {
-    let (signs, encrypts) = (Signer::new(), Signer::new());
+    let (signs, encrypts) = (Signer::generate(), Signer::generate());
     let sig = signs.jwk("a");
     for other in [
         // Keycloak
@@ -63,7 +63,7 @@ fn one_id_for_a_key_that_signs_and_one_that_encrypts() {
 
 #[test]
 fn one_id_for_one_key_under_each_algorithm() {
-    let (signer, other) = (Signer::new(), Signer::new());
+    let (signer, other) = (Signer::generate(), Signer::generate());
     let under = |signer: &Signer, alg: &str| with(signer.jwk("a"), &json!({ "alg": alg }));
     // The same key three times is one key.
     let same = ["RS256", "RS384", "RS512"].map(|alg| under(&signer, alg));
@@ -99,7 +99,7 @@ fn one_id_for_one_key_under_each_algorithm() {
 
 #[test]
 fn one_id_for_keys_of_several_types() {
-    let (rsa, ec, ed) = (Signer::new(), Pair::new(Es256), Pair::new(EdDsa));
+    let (rsa, ec, ed) = (Signer::generate(), Pair::new(Es256), Pair::new(EdDsa));
     let (ring, refused) = read(&[rsa.jwk("a"), ec.jwk("a"), ed.jwk("a")]);
     assert_eq!((ring.len(), refused.len()), (3, 0));
     for algorithm in [Rs256, Es256, EdDsa] {
@@ -109,7 +109,7 @@ fn one_id_for_keys_of_several_types() {
 
 #[test]
 fn the_same_key_twice_is_one() {
-    let signer = Signer::new();
+    let signer = Signer::generate();
     let key = signer.jwk("a");
     let decorated = with(
         key.clone(),
@@ -135,7 +135,7 @@ fn the_same_key_twice_is_one() {
 
 #[test]
 fn two_between_which_nothing_decides_are_both_refused_and_others_serve() {
-    let (one, two, bystander) = (Signer::new(), Signer::new(), Signer::new());
+    let (one, two, bystander) = (Signer::generate(), Signer::generate(), Signer::generate());
     let (ring, refused) = read(&[one.jwk("a"), bystander.jwk("b"), two.jwk("a")]);
     assert_eq!(refused, [KeyError::DuplicateKid; 2]);
     assert_eq!(
@@ -163,7 +163,7 @@ fn two_between_which_nothing_decides_are_both_refused_and_others_serve() {
     let keys = [
         one.jwk("a"),
         two.jwk("a"),
-        Signer::new().jwk("a"),
+        Signer::generate().jwk("a"),
         bystander.jwk("b"),
     ];
     assert_eq!(read(&keys).1, [KeyError::DuplicateKid; 3]);
@@ -175,7 +175,7 @@ fn two_between_which_nothing_decides_are_both_refused_and_others_serve() {
 
 #[test]
 fn a_key_that_serves_is_not_taken_away_by_one_of_the_same_id() {
-    let (old, new, bystander) = (Signer::new(), Signer::new(), Signer::new());
+    let (old, new, bystander) = (Signer::generate(), Signer::generate(), Signer::generate());
     let (serving, _) = read(&[old.jwk("a"), bystander.jwk("b")]);
     for added in [
         new.jwk("a"),
@@ -201,7 +201,7 @@ fn a_key_that_serves_is_not_taken_away_by_one_of_the_same_id() {
 
 #[test]
 fn a_token_with_an_id_needs_a_key_with_that_id() {
-    let (ring, _) = read(&[with(Signer::new().jwk(""), &json!({ "kid": null }))]);
+    let (ring, _) = read(&[with(Signer::generate().jwk(""), &json!({ "kid": null }))]);
     assert_eq!(
         ring.select(Some("a"), Rs256).err(),
         Some(TokenError::UnknownKid)
@@ -216,7 +216,7 @@ fn a_token_with_an_id_needs_a_key_with_that_id() {
 /// What they put into a key, as far as it is of interest; the numbers are our own.
 #[test]
 fn keys_as_issuers_write_them() {
-    let sig = |members: Value| with(Signer::new().jwk("x"), &members);
+    let sig = |members: Value| with(Signer::generate().jwk("x"), &members);
     for (issuer, keys) in [
         (
             "Keycloak",

@@ -7,7 +7,7 @@ use crate::testing::{Answer, Signer, keys, trouble};
 
 #[tokio::test]
 async fn a_failed_fetch_for_an_unknown_kid_cools_down_too() {
-    let signer = Signer::new();
+    let signer = Signer::generate();
     let issuer = Issuer::start(keys(&[signer.jwk("a")])).await;
     let edge = Edge::start(&issuer, |url| url.cooldown = Duration::from_millis(700)).await;
     issuer.say(trouble());
@@ -22,7 +22,7 @@ async fn a_failed_fetch_for_an_unknown_kid_cools_down_too() {
 
 #[tokio::test]
 async fn an_outage_or_garbage_changes_nothing_until_the_stale_limit() {
-    let signer = Signer::new();
+    let signer = Signer::generate();
     let issuer = Issuer::start(keys(&[signer.jwk("a")])).await;
     let edge = Edge::start(&issuer, |url| url.max_stale = Duration::from_secs(5)).await;
     let token = signer.token("a");
@@ -62,7 +62,7 @@ async fn an_outage_or_garbage_changes_nothing_until_the_stale_limit() {
 
 #[tokio::test]
 async fn a_start_without_keys_recovers_by_itself() {
-    let signer = Signer::new();
+    let signer = Signer::generate();
     let issuer = Issuer::start(trouble()).await;
     let edge = Edge::start(&issuer, |_| {}).await;
     let token = signer.token("a");
@@ -74,7 +74,7 @@ async fn a_start_without_keys_recovers_by_itself() {
 
 #[tokio::test]
 async fn a_silent_issuer_costs_five_seconds_at_most() {
-    let signer = Signer::new();
+    let signer = Signer::generate();
     let issuer = Issuer::start(Answer::Silence).await;
     let edge = Edge::start_in(None, &issuer, |_| {});
     let start = Moment::now();
@@ -96,7 +96,7 @@ async fn a_silent_issuer_costs_five_seconds_at_most() {
 
 #[tokio::test]
 async fn a_silent_issuer_delays_unknown_kids_only() {
-    let signer = Signer::new();
+    let signer = Signer::generate();
     let issuer = Issuer::start(keys(&[signer.jwk("a")])).await;
     let edge = Edge::start(&issuer, |_| {}).await;
     issuer.say(Answer::Silence);
@@ -115,7 +115,7 @@ async fn a_silent_issuer_delays_unknown_kids_only() {
 
 #[tokio::test]
 async fn the_last_good_set_survives_a_restart() {
-    let signer = Signer::new();
+    let signer = Signer::generate();
     let home = tempfile::tempdir().unwrap();
     let start = || Some(home.path().to_owned());
     let issuer = Issuer::start(keys(&[signer.jwk("a")])).await;
@@ -157,14 +157,17 @@ async fn the_last_good_set_survives_a_restart() {
     drop(fourth);
 
     // The key was withdrawn meanwhile.
-    issuer.say_after(keys(&[Signer::new().jwk("b")]), Duration::from_millis(300));
+    issuer.say_after(
+        keys(&[Signer::generate().jwk("b")]),
+        Duration::from_millis(300),
+    );
     let fifth = Edge::start_in(start(), &issuer, |_| {});
     assert_eq!(fifth.get(&token).await, 401);
 }
 
 #[tokio::test]
 async fn redirects_stay_at_home() {
-    let signer = Signer::new();
+    let signer = Signer::generate();
     let issuer = Issuer::start(trouble()).await;
     let other = Issuer::start(keys(&[signer.jwk("a")])).await;
     let edge = Edge::start(&issuer, |_| {}).await;
@@ -190,7 +193,7 @@ async fn redirects_stay_at_home() {
 async fn a_port_that_nobody_listens_on() {
     let sets = testing::key_sets();
     let keys = Keys::Fetched(sets.register(&key_set_url("http://127.0.0.1:1/jwks")));
-    assert_eq!(status(&keys, &Signer::new().token("a")).await, 503);
+    assert_eq!(status(&keys, &Signer::generate().token("a")).await, 503);
     let error = sets.status().remove(0).last_error.unwrap();
     assert!(
         error.contains("refused") && !error.contains("/jwks"),

@@ -7,7 +7,7 @@ use crate::testing::{Answer, Signer, keys, trouble};
 
 #[tokio::test]
 async fn a_set_is_fetched_ahead_and_known_keys_never_wait() {
-    let signer = Signer::new();
+    let signer = Signer::generate();
     let issuer = Issuer::start(keys(&[signer.jwk("a")])).await;
     let edge = Edge::start(&issuer, |_| {}).await;
     assert!(edge.sets.all_tried());
@@ -15,7 +15,7 @@ async fn a_set_is_fetched_ahead_and_known_keys_never_wait() {
     for _ in 0..20 {
         assert_eq!(edge.get(&signer.token("a")).await, 200);
     }
-    assert_eq!(edge.get(&Signer::new().token("a")).await, 401);
+    assert_eq!(edge.get(&Signer::generate().token("a")).await, 401);
     assert_eq!(issuer.fetches(), 1);
     let status = edge.only();
     assert_eq!(
@@ -27,7 +27,7 @@ async fn a_set_is_fetched_ahead_and_known_keys_never_wait() {
 
 #[tokio::test]
 async fn the_task_ends_on_shutdown_only() {
-    let issuer = Issuer::start(keys(&[Signer::new().jwk("a")])).await;
+    let issuer = Issuer::start(keys(&[Signer::generate().jwk("a")])).await;
     let edge = Edge::start(&issuer, |_| {}).await;
     assert!(!edge.task.is_finished());
     edge.shutdown.send(true).unwrap();
@@ -36,7 +36,7 @@ async fn the_task_ends_on_shutdown_only() {
 
 #[tokio::test]
 async fn rotation_and_withdrawal() {
-    let (old, new) = (Signer::new(), Signer::new());
+    let (old, new) = (Signer::generate(), Signer::generate());
     let issuer = Issuer::start(keys(&[old.jwk("old")])).await;
     let edge = Edge::start(&issuer, |_| {}).await;
     assert_eq!(edge.get(&old.token("old")).await, 200);
@@ -49,7 +49,7 @@ async fn rotation_and_withdrawal() {
 
 #[tokio::test]
 async fn an_order_refreshes_at_once() {
-    let (old, new) = (Signer::new(), Signer::new());
+    let (old, new) = (Signer::generate(), Signer::generate());
     let issuer = Issuer::start(keys(&[old.jwk("a")])).await;
     let edge = Edge::start(&issuer, |_| {}).await;
     issuer.say(keys(&[new.jwk("a")]));
@@ -70,7 +70,7 @@ async fn an_order_refreshes_at_once() {
 
 #[tokio::test]
 async fn a_refresh_comes_at_four_fifths_of_freshness() {
-    let signer = Signer::new();
+    let signer = Signer::generate();
     let issuer = Issuer::start(keys(&[signer.jwk("a")])).await;
     let edge = Edge::start(&issuer, |url| url.fresh = Duration::from_millis(1500)).await;
     // A longer max-age does not stretch it, and a shorter one counts as 60 s.
@@ -90,7 +90,7 @@ async fn a_refresh_comes_at_four_fifths_of_freshness() {
 
 #[tokio::test]
 async fn ten_thousand_unknown_kids_cause_one_fetch() {
-    let signer = Arc::new(Signer::new());
+    let signer = Arc::new(Signer::generate());
     let issuer = Issuer::start(keys(&[signer.jwk("a")])).await;
     let edge = Arc::new(Edge::start(&issuer, |url| url.cooldown = Duration::from_secs(30)).await);
     issuer.say_after(keys(&[signer.jwk("a")]), Duration::from_secs(3));
@@ -122,7 +122,7 @@ async fn ten_thousand_unknown_kids_cause_one_fetch() {
 
 #[tokio::test]
 async fn a_client_that_leaves_does_not_end_the_fetch() {
-    let (old, new) = (Signer::new(), Signer::new());
+    let (old, new) = (Signer::generate(), Signer::generate());
     let issuer = Issuer::start(keys(&[old.jwk("a")])).await;
     let edge = Edge::start(&issuer, |url| url.cooldown = Duration::from_secs(30)).await;
     issuer.say_after(keys(&[new.jwk("b")]), Duration::from_millis(300));
@@ -135,7 +135,7 @@ async fn a_client_that_leaves_does_not_end_the_fetch() {
 
 #[tokio::test]
 async fn requests_wait_for_the_first_fetch() {
-    let signer = Signer::new();
+    let signer = Signer::generate();
     let issuer = Issuer::start(trouble()).await;
     issuer.say_after(keys(&[signer.jwk("a")]), Duration::from_millis(400));
     let edge = Edge::start_in(None, &issuer, |_| {});
@@ -146,7 +146,7 @@ async fn requests_wait_for_the_first_fetch() {
 
 #[tokio::test]
 async fn without_the_background_task_a_request_fetches() {
-    let signer = Signer::new();
+    let signer = Signer::generate();
     let issuer = Issuer::start(keys(&[signer.jwk("a")])).await;
     let sets = testing::key_sets();
     let keys = Keys::Fetched(sets.register(&key_set_url(&issuer.url)));
@@ -156,7 +156,7 @@ async fn without_the_background_task_a_request_fetches() {
 
 #[tokio::test]
 async fn one_set_for_all_steps_and_reloads_and_none_without_steps() {
-    let signer = Signer::new();
+    let signer = Signer::generate();
     let issuer = Issuer::start(keys(&[signer.jwk("a")])).await;
     let Edge {
         keys: first,
@@ -183,7 +183,7 @@ async fn one_set_for_all_steps_and_reloads_and_none_without_steps() {
 
 #[tokio::test]
 async fn bad_keys_of_a_set_are_left_out() {
-    let (good, bad) = (Signer::new(), Signer::new());
+    let (good, bad) = (Signer::generate(), Signer::generate());
     let mut encryption: Value = bad.jwk("b");
     encryption["use"] = json!("enc");
     let issuer = Issuer::start(keys(&[good.jwk("a"), encryption])).await;
@@ -195,7 +195,7 @@ async fn bad_keys_of_a_set_are_left_out() {
 
 #[tokio::test]
 async fn what_common_servers_put_around_a_set() {
-    let signer = Signer::new();
+    let signer = Signer::generate();
     let set = json!({ "keys": [signer.jwk("a")] }).to_string();
     let marked = format!("\u{feff}{set}");
     for text in [&set, &marked] {
@@ -211,7 +211,7 @@ async fn what_common_servers_put_around_a_set() {
 
 #[tokio::test]
 async fn a_coding_is_refused_by_its_name_and_not_asked_for() {
-    let signer = Signer::new();
+    let signer = Signer::generate();
     let set = json!({ "keys": [signer.jwk("a")] }).to_string();
     for (line, want) in [
         ("content-encoding: gzip\r\n", Some("\"gzip\"")),
