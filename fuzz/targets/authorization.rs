@@ -76,7 +76,8 @@ fuzz_target!(init: { chains(); }, |input: &[u8]| {
     if let Ok(value) = HeaderValue::from_bytes(cookie) {
         headers.insert(COOKIE, value);
     }
-    let presented = AuthRequest { query: std::str::from_utf8(query).ok(), ..AuthRequest::of(&headers) };
+    let query = std::str::from_utf8(query).ok();
+    let presented = AuthRequest { query, ..AuthRequest::of(&headers) };
     let decide = |chain: &&Chain| runtime.block_on(chain.authenticate(&presented));
     let verdicts = chains.each_ref().map(|chain| match decide(&chain) {
         Ok(identity) => Ok(identity.expect("no anonymous").subject().cloned()),

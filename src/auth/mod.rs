@@ -8,10 +8,10 @@
 //!
 //! In reading order: `outcome` and `identity` are the vocabulary; `chain` joins steps into groups,
 //! each step an `authenticator`, and `trace` is told what each of them makes of a request. `bearer`
-//! finds the token, `jwt` verifies it with the keys and key sets of [`jose`], and `token_cache` remembers
-//! it; `basic` checks passwords, `api_key` keys, which `extractor` finds; `mutual_tls` looks at the
-//! client's `certificate`. `locations` tells which credentials the upstream may see. What outlives any
-//! one configuration is [`Shared`].
+//! finds the token, `jwt` verifies it with the keys and key sets of [`jose`], and `token_cache`
+//! remembers it; `basic` checks passwords, `api_key` keys, which `extractor` finds; `mutual_tls`
+//! looks at the client's `certificate`. `locations` tells which credentials the upstream may see.
+//! What outlives any one configuration is [`Shared`].
 
 mod api_key;
 mod authenticator;

@@ -85,8 +85,8 @@ impl RateLimits {
         taken.map_err(|over| self.refused(over))
     }
 
-    /// What [`Self::take`] would find, without counting: the room of each limit, in the order of the
-    /// pipeline.
+    /// What [`Self::take`] would find, without counting: the room of each limit, in the order of
+    /// the pipeline.
     ///
     /// # Errors
     ///

@@ -86,7 +86,7 @@ impl Source {
             let base = match self.tokens[at].as_str() {
                 // `pub(in crate::...)` uses nothing.
                 "crate" if at == 0 || self.tokens[at - 1] != "in" => Some(Vec::new()),
-                "super" => Some(self.above(1)),
+                "super" => Some(self.parent()),
                 _ => None,
             };
             let Some(base) = base.filter(|_| self.is_separator(at + 1)) else {
@@ -98,9 +98,8 @@ impl Source {
         paths
     }
 
-    /// The module so many levels above this one.
-    fn above(&self, levels: usize) -> Vec<String> {
-        self.module[..self.module.len().saturating_sub(levels)].to_vec()
+    fn parent(&self) -> Vec<String> {
+        self.module[..self.module.len().saturating_sub(1)].to_vec()
     }
 
     fn is_separator(&self, at: usize) -> bool {
@@ -109,15 +108,11 @@ impl Source {
 
     /// Reads on in a path behind `base`; where it ends.
     fn path(&self, mut at: usize, mut base: Vec<String>, paths: &mut Vec<Vec<String>>) -> usize {
-        let mut levels = 1;
         while let Some(token) = self.tokens.get(at) {
             match token.as_str() {
                 "{" => return self.group(at, &base, paths),
                 "<" => break,
-                "super" => {
-                    levels += 1;
-                    base = self.above(levels);
-                }
+                "super" => drop(base.pop()),
                 name => base.push(name.to_owned()),
             }
             at += 1;

@@ -5,10 +5,10 @@
 //! nor where a key comes from; among several issuers it says whose keys are to verify it, and what
 //! it says is checked with the rest. Whatever is wrong, the client gets one and the same answer.
 //!
-//! In reading order: `extractor` finds the token, `verified_cache` knows it from an earlier request, [`jose`]
-//! takes it apart and verifies it, `trust` and `source` have the keys, `claims` and `identity_headers` make
-//! an identity of it. Each of them says by `mismatch` what in a token does not fit, where somebody
-//! asks.
+//! In reading order: `extractor` finds the token, `verified_cache` knows it from an earlier
+//! request, [`jose`] takes it apart and verifies it, `trust` and `source` have the keys, `claims`
+//! and `identity_headers` make an identity of it. Each of them says by `mismatch` what in a token
+//! does not fit, where somebody asks.
 
 mod claims;
 mod extractor;
