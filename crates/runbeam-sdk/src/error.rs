@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::store::StorageError;
+use super::validation::ValidationError;
 
 /// Why a call, a token or a store failed. No token, secret or body of a response is in it.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,9 @@ pub enum RunbeamError {
     /// A token store failed.
     #[error("token store: {0}")]
     Storage(#[source] Box<StorageError>),
+    /// A document does not pass its schema.
+    #[error(transparent)]
+    Validation(#[from] ValidationError),
 }
 
 /// Why a call of the API failed.

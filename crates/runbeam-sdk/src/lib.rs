@@ -1,7 +1,8 @@
-//! The SDK for Runbeam Cloud: a client for its API, user tokens, machine tokens.
+//! The SDK for Runbeam Cloud: a client for its API, user tokens, machine tokens, the schemas of its
+//! configuration files.
 //!
-//! It needs neither a proxy nor a configuration. Everything here is asynchronous and runs inside a
-//! Tokio runtime.
+//! It needs neither a proxy nor a configuration. All but [`validation`] is asynchronous and runs
+//! inside a Tokio runtime.
 //!
 //! # Authorizing a gateway
 //!
@@ -75,6 +76,11 @@
 //! and HS256 only while a secret is given (`RUNBEAM_JWT_SECRET`). More under
 //! [`JwtValidationOptions`]; a long-running program keeps a [`UserTokens`].
 //!
+//! # Checking configuration files
+//!
+//! [`validate_config_toml`], [`validate_pipeline_toml`] and [`validate_toml`] check TOML against
+//! schemas in Runbeam's DSL; see [`validation`]. `harmony-edge --check` is stricter.
+//!
 //! # Limits
 //!
 //! A call ends within its time limit (30 s with everything that belongs to it), reads at most 1
@@ -103,6 +109,7 @@ mod responses;
 mod store;
 mod tls;
 mod user_token;
+pub mod validation;
 
 pub use backoff::{Backoff, between};
 pub use client::{ClientOptions, RunbeamClient};
@@ -132,6 +139,10 @@ pub use store::{
 pub use user_token::{
     JwtClaims, JwtValidationOptions, TeamInfo, UserToken, UserTokens, extract_bearer_token,
     is_sanctum_token, validate_jwt_token,
+};
+
+pub use validation::{
+    ValidationError, validate_config_toml, validate_pipeline_toml, validate_toml,
 };
 
 pub use jose::Algorithm as JwtAlgorithm;
