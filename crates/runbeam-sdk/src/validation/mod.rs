@@ -1,11 +1,10 @@
 //! Checks documents in TOML against schemas in Runbeam's DSL, as Runbeam Cloud does.
 //!
 //! [`validate_config_toml`] and [`validate_pipeline_toml`] use the schemas that the crate
-//! [`harmony_dsl`] publishes, [`validate_toml`] one of the caller's. They say whether a document has
-//! the shape that the cloud expects: tables, types, ranges, names. What the schema does not
-//! mention is allowed, variables like `${NAME}` are text, and whether a name refers to anything is
-//! not checked. `harmony-edge --check` is stricter, and knows keys that these schemas lack: whether
-//! the edge starts with a file, only that command says.
+//! [`harmony_dsl`] publishes, [`validate_toml`] one of the caller's. They check tables, types,
+//! ranges and names. What a schema does not mention is allowed, variables like `${NAME}` are text,
+//! and references are not followed. `harmony-edge --check` is stricter, and knows keys that these
+//! schemas lack: only that command says whether the edge starts with a file.
 //!
 //! # The DSL
 //!
@@ -25,18 +24,19 @@
 //! | `name` | its path in the table, with dots |
 //! | `type` | `string`, `integer`, `boolean`, `float` (integers pass too), `array`, `table` |
 //! | `required = true` | the table has this field |
-//! | `required_if` | in place of `required`: the table has it while a condition on another field holds: `name exists` (or `name`), `name == value`, `name != value` |
+//! | `required_if` | in place of `required`: the table has it while a condition holds |
 //! | `min_items`, `max_items`, `array_item_type` | of an array |
 //! | `enum` | the strings that are allowed |
 //! | `min`, `max` | of a number, inclusive |
 //! | `pattern_constraint` | the regular expression that a string matches |
 //!
-//! The last three hold for the items of an array as well. `description`, `default` and other keys
-//! are left alone. Regular expressions are those of the crate `regex`, with the classes of Perl
+//! A condition is `name exists` (or just `name`), `name == value` or `name != value`; its name is
+//! that of a field of the same table. `enum`, `min`, `max` and `pattern_constraint` hold for the
+//! items of an array as well. `description`, `default` and other keys are ignored. Regular expressions are those of the crate `regex`, with the classes of Perl
 //! (`\w`, `\d`, `\s`), and without `\p`.
 //!
-//! If several tables of the schema fit a table of the document, one without `*` goes first, then the
-//! last one.
+//! If several tables of the schema fit a table of the document, one without `pattern` is taken, and
+//! of several such the last one.
 
 mod checker;
 mod condition;
