@@ -32,8 +32,9 @@
 //!
 //! A condition is `name exists` (or just `name`), `name == value` or `name != value`; its name is
 //! that of a field of the same table. `enum`, `min`, `max` and `pattern_constraint` hold for the
-//! items of an array as well. `description`, `default` and other keys are ignored. Regular expressions are those of the crate `regex`, with the classes of Perl
-//! (`\w`, `\d`, `\s`), and without `\p`.
+//! items of an array as well. `description`, `default` and other keys are ignored.
+//! Regular expressions are those of the crate `regex`, with the classes of Perl (`\w`, `\d`, `\s`),
+//! and without `\p`.
 //!
 //! If several tables of the schema fit a table of the document, one without `pattern` is taken, and
 //! of several such the last one.
