@@ -5,7 +5,7 @@ use super::extractor::{self, Found};
 use super::request::AuthRequest;
 use crate::config::CredentialLocation;
 
-/// CredentialLocations of one pipeline whose content a step has verified.
+/// Places of one pipeline whose content a step has verified.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct VerifiedLocations(u64);
 

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A body that is left unread for less does not body up the others.
+/// A body that is left unread for less does not hold up the others.
 const LONG: Duration = Duration::from_millis(250);
 
 /// Since when a body has been left unread; `None`: it is being read.

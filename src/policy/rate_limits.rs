@@ -31,7 +31,7 @@ impl Limit {
     }
 }
 
-/// RateLimits that are counted together, each once a request, however many policies and steps name
+/// Rate limits that are counted together, each once a request, however many policies and steps name
 /// it.
 #[derive(Debug, Default)]
 pub struct RateLimits {

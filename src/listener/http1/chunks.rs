@@ -25,7 +25,7 @@ enum Position {
     Data,
     DataCr,
     DataLf,
-    /// Position the beginning of a line after the last chunk.
+    /// At the beginning of a line after the last chunk.
     Trailer,
     TrailerName,
     TrailerValue,

@@ -82,7 +82,7 @@ fn says(error: &Error, words: &str) -> bool {
     context.is_some_and(|context| context.as_str().starts_with(words))
 }
 
-/// What the response is if it is no HTTP/1 but the beginning of HTTP/2 or of TLS. Pingora shows an
+/// What the response is if it is no HTTP/1 but the beginning of HTTP/2 or of TLS. Pingora shows a
 /// response that it cannot read with its bytes escaped.
 fn other_protocol(text: &str) -> Option<&'static str> {
     let (_, answer) = text.split_once("buf: ")?;

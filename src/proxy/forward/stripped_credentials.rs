@@ -116,7 +116,7 @@ fn remaining(list: &[u8], separator: u8, must_go: impl Fn(&[u8]) -> bool) -> Vec
 mod tests {
     use super::*;
 
-    /// CredentialLocations of which none may travel.
+    /// Places of which none may travel.
     fn places(read: &[CredentialLocation]) -> CredentialLocations {
         let mut places = CredentialLocations::default();
         for place in read {

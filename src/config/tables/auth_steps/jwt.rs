@@ -1,7 +1,7 @@
 //! The settings of a `jwt-auth` step, and what makes them unsafe to start with.
 //!
 //! Not here: the issuers and their keys (`issuers`), the claims (`claims`), and where the token
-//! stands (`token_place`).
+//! stands (`token_location`).
 
 use std::time::Duration;
 
