@@ -83,8 +83,12 @@ pub(crate) async fn drain(session: &mut Session) {
     }
     // Meanwhile it may make room for others at any time.
     let _stalled = connection.as_ref().map(Connection::stalled);
-    if let ServerSession::H1(client) = &mut *session.downstream_session {
-        let _ = timeout(DRAIN.total, client.shutdown()).await;
-    }
-    drain_body(&mut session.downstream_session, DRAIN).await;
+    let draining = async {
+        if let ServerSession::H1(client) = &mut *session.downstream_session {
+            client.shutdown().await;
+        }
+        drain_body(&mut session.downstream_session, DRAIN).await
+    };
+    // The time for both together.
+    let _ = timeout(DRAIN.total, draining).await;
 }
