@@ -20,6 +20,9 @@ use super::selection::log_once;
 use private_files::secret;
 use private_files::secret::Mark;
 
+const MACHINE_TOKEN: &str = "auth.json";
+/// How the names of all other tokens' files end.
+const OTHER_TOKEN: &str = ".token.json";
 const KEY: &str = "encryption.key";
 /// Where a key file goes that holds no key.
 const UNREADABLE_KEY: &str = "encryption.key.unreadable";
@@ -63,9 +66,9 @@ impl EncryptedFile {
     /// Where the token is.
     pub(super) fn path(&self) -> PathBuf {
         self.directory.join(match self.name.as_str() {
-            TOKEN_NAME => "auth.json".to_owned(),
+            TOKEN_NAME => MACHINE_TOKEN.to_owned(),
             // The gateway has files of its own in this directory.
-            name => format!("{name}.token.json"),
+            name => format!("{name}{OTHER_TOKEN}"),
         })
     }
 
@@ -245,6 +248,8 @@ impl EncryptedFile {
         self.write_key(&both.to_file(GIVEN))?;
         let written = self.write(given, plain);
         let after = match (&written, &old) {
+            // Another token in the directory may be encrypted with the key before.
+            (Ok(_), _) if self.has_other_tokens() => Ok(()),
             (Ok(_), _) => self.write_key(&given.to_file(GIVEN)),
             (Err(_), Some(old)) => private_files::replace(&path, &old.bytes)
                 .map_err(|source| StorageError::io("write", &path, source)),
@@ -255,6 +260,20 @@ impl EncryptedFile {
             log::warn!("{error}");
         }
         written
+    }
+
+    /// Whether the directory holds another token than this one; true if that cannot be known.
+    fn has_other_tokens(&self) -> bool {
+        let own = self.path();
+        let is_other = |path: PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let is_token = name.is_some_and(|it| it == MACHINE_TOKEN || it.ends_with(OTHER_TOKEN));
+            is_token && path != own
+        };
+        let Ok(mut entries) = fs::read_dir(&self.directory) else {
+            return true;
+        };
+        entries.any(|entry| entry.is_ok_and(|entry| is_other(entry.path())))
     }
 
     /// The keys of the key file. A file that holds none is set aside: nothing can be read with it,

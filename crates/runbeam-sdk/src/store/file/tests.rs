@@ -140,6 +140,22 @@ fn a_given_key_becomes_the_instances() {
     assert!(given_opens(&home, &second));
 }
 
+#[test]
+fn a_given_key_leaves_other_tokens_readable() {
+    let home = Home::new();
+    let given = EncryptionKeys::generate();
+    let user = EncryptedFile::new(home.directory(), "user", None);
+    user.save(b"user's", None).unwrap();
+    home.file(None).save(b"old", None).unwrap();
+    home.file(None).save(SECRET, Some(&given)).unwrap();
+    assert!(given_opens(&home, &given));
+    for file in [user, home.file(None)] {
+        let own = file.path().ends_with(TOKEN);
+        let expected = if own { SECRET } else { b"user's".as_slice() };
+        assert_eq!(loaded(&file).unwrap(), expected);
+    }
+}
+
 fn given_opens(home: &Home, key: &EncryptionKeys) -> bool {
     key.decrypt(&fs::read(home.directory().join(TOKEN)).unwrap())
         .is_ok()
