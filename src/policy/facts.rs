@@ -1,7 +1,6 @@
 //! What is known of a request before it goes anywhere.
 
 use std::net::IpAddr;
-use std::time::Instant;
 
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
@@ -30,8 +29,6 @@ pub struct Facts<'a> {
     pub client: Option<IpAddr>,
     /// Whether the peer is a trusted proxy, so that its word on the client counts.
     pub peer_is_trusted: bool,
-    /// The moment, for counting.
-    pub now: Instant,
     /// The moment, by the calendar.
     pub time: Timestamp,
 }

@@ -110,7 +110,6 @@ impl Request {
             ambiguous_names: true,
             client: self.client,
             peer_is_trusted: self.peer_is_trusted,
-            now: self.now,
             time: self.time,
         }
     }

@@ -15,15 +15,15 @@ fn ruleset(rules: &str) -> Ruleset {
 }
 
 /// As a pipeline of this step alone has it: what passes the rules is counted under the limits.
-fn judge(rules: &Ruleset, facts: &Facts<'_>, limiters: &Limiters) -> Result<(), Denial> {
-    rules.decide(facts, |_| {})?;
+fn judge(rules: &Ruleset, request: &Request, limiters: &Limiters) -> Result<(), Denial> {
+    rules.decide(&request.facts(), |_| {})?;
     let mut limits = RateLimits::default();
     limits.add(rules, std::iter::empty());
-    limits.take(limiters, facts.client, facts.now)
+    limits.take(limiters, request.client, request.now)
 }
 
 fn verdict(rules: &str, request: &Request) -> Result<(), Denial> {
-    judge(&ruleset(rules), &request.facts(), &Limiters::default())
+    judge(&ruleset(rules), request, &Limiters::default())
 }
 
 /// What is said of a request.
@@ -121,7 +121,7 @@ fn what_is_not_enabled_does_not_count() {
             panic!()
         };
         let rules = Ruleset::build(&"s".into(), settings);
-        judge(&rules, &Request::get("/").facts(), &Limiters::default())
+        judge(&rules, &Request::get("/"), &Limiters::default())
     };
     assert_eq!(decide(tables), Ok(()));
     let enabled = tables.replace("enabled = false", "enabled = true");
@@ -138,7 +138,7 @@ fn over_its_count_a_client_waits() {
             now: first.now + Duration::from_millis(after_ms),
             ..request.clone()
         };
-        judge(&rules, &request.facts(), &limiters)
+        judge(&rules, &request, &limiters)
     };
     assert_eq!(ask(&first, 0), Ok(()));
     assert_eq!(ask(&first, 1), Ok(()));
@@ -165,21 +165,15 @@ fn what_is_denied_anyway_takes_no_room_under_a_limit() {
         ..get.clone()
     };
     for _ in 0..5 {
-        assert_eq!(
-            judge(&rules, &post.facts(), &limiters),
-            Err(Denial::ByPolicy)
-        );
+        assert_eq!(judge(&rules, &post, &limiters), Err(Denial::ByPolicy));
     }
-    assert_eq!(judge(&rules, &get.facts(), &limiters), Ok(()));
-    assert_eq!(judge(&rules, &get.facts(), &limiters), Ok(()));
+    assert_eq!(judge(&rules, &get, &limiters), Ok(()));
+    assert_eq!(judge(&rules, &get, &limiters), Ok(()));
     assert!(matches!(
-        judge(&rules, &get.facts(), &limiters),
+        judge(&rules, &get, &limiters),
         Err(Denial::RateLimited { .. })
     ));
-    assert_eq!(
-        judge(&rules, &post.facts(), &limiters),
-        Err(Denial::ByPolicy)
-    );
+    assert_eq!(judge(&rules, &post, &limiters), Err(Denial::ByPolicy));
 }
 
 #[test]
@@ -194,7 +188,7 @@ fn a_heavier_limit_comes_first_and_spares_the_others() {
             now: first.now + Duration::from_secs(after),
             ..first.clone()
         };
-        judge(&rules, &request.facts(), &limiters)
+        judge(&rules, &request, &limiters)
     };
     assert_eq!(ask(0), Ok(()));
     for _ in 0..5 {
@@ -211,11 +205,11 @@ fn counts_survive_the_rules_that_they_are_counted_for() {
     let request = Request::get("/");
     for expected in [true, true, false] {
         let anew = ruleset(&text);
-        assert_eq!(judge(&anew, &request.facts(), &limiters).is_ok(), expected);
+        assert_eq!(judge(&anew, &request, &limiters).is_ok(), expected);
     }
     let wider = ruleset(&text.replace("= 2", "= 3"));
-    assert!(judge(&wider, &request.facts(), &limiters).is_ok());
-    assert!(judge(&wider, &request.facts(), &limiters).is_err());
+    assert!(judge(&wider, &request, &limiters).is_ok());
+    assert!(judge(&wider, &request, &limiters).is_err());
 }
 
 #[test]
@@ -225,7 +219,7 @@ fn every_reading_has_to_pass_and_one_is_counted() {
          {{ id = \"d\", type = \"path\", mode = \"deny\", paths = [\"/a/secret\"] }}, {LIMIT}"
     ));
     let limiters = Limiters::default();
-    let ask = |request: &Request| judge(&rules, &request.facts(), &limiters);
+    let ask = |request: &Request| judge(&rules, request, &limiters);
     for (path, others) in [
         ("/a/x", &["/a/secret"][..]),
         ("/a/x", &["/b", "/a/Secret"]),

@@ -140,7 +140,6 @@ impl Context {
             ambiguous_names: self.ambiguous_names,
             client: self.client,
             peer_is_trusted: self.connection.peer_is_trusted,
-            now: self.started,
             time: jiff::Timestamp::now(),
         }
     }
