@@ -120,24 +120,33 @@ impl Limiters {
         client: Option<IpAddr>,
         now: Instant,
     ) -> Result<(), OverLimit> {
+        let client = client.map(client_network);
+        let counts = limits.iter().map(|limit| self.count(limit, client, now));
+        let counts: Vec<Arc<Count>> = counts.collect();
+        let mut states = Vec::with_capacity(counts.len());
         let mut over = None;
-        self.take_each(limits, client.map(client_network), now, &mut over);
-        over.map_or(Ok(()), Err)
+        for (limit, count) in limits.iter().zip(&counts) {
+            let state = count.state.lock().unwrap_or_else(PoisonError::into_inner);
+            limit.peek(&state, now, &mut over);
+            states.push(state);
+        }
+        if let Some(over) = over {
+            return Err(over);
+        }
+        for (limit, state) in limits.iter().zip(&mut states) {
+            let used = state.used(limit.settings.window, now);
+            if used == 0 {
+                state.since = now;
+            }
+            state.requests = used + 1;
+        }
+        Ok(())
     }
 
-    /// Takes the tokens on the way back, once every count is locked and known to have one.
-    fn take_each(
-        &self,
-        limits: &[Limit],
-        client: Option<IpAddr>,
-        now: Instant,
-        over: &mut Option<OverLimit>,
-    ) {
-        let Some((limit, others)) = limits.split_first() else {
-            return;
-        };
+    /// The count of a client under a limit, which begins now if there is none.
+    fn count(&self, limit: &Limit, client: Option<IpAddr>, now: Instant) -> Arc<Count> {
         let window = limit.settings.window;
-        let count = self.counts(limit.owner).get_with(limit.key(client), || {
+        self.counts(limit.owner).get_with(limit.key(client), || {
             Arc::new(Count {
                 window,
                 state: Mutex::new(State {
@@ -145,17 +154,7 @@ impl Limiters {
                     requests: 0,
                 }),
             })
-        });
-        let mut state = count.state.lock().unwrap_or_else(PoisonError::into_inner);
-        limit.peek(&state, now, over);
-        self.take_each(others, client, now, over);
-        if over.is_none() {
-            let used = state.used(window, now);
-            if used == 0 {
-                state.since = now;
-            }
-            state.requests = used + 1;
-        }
+        })
     }
 
     /// Whether [`Self::take`] would find a token of each, and how many requests each has room for.

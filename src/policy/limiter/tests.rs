@@ -195,3 +195,14 @@ fn requests_at_once_take_no_token_more_or_less_than_there_are() {
         "none was taken for those that were refused"
     );
 }
+
+/// The cloud's texts have room for so many.
+#[test]
+fn any_number_of_limits_fits_on_the_stack() {
+    let limiters = Limiters::default();
+    let names = (0..20_000).map(|number| format!("{number:05}"));
+    let limits: Vec<Limit> = names.map(|name| limit(&name, Owner::Local, 1)).collect();
+    let now = Instant::now();
+    assert!(limiters.take(&limits, None, now).is_ok());
+    assert!(limiters.take(&limits, None, now).is_err());
+}
