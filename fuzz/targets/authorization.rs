@@ -11,13 +11,13 @@ use std::sync::OnceLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use harmony::auth::{Chain, AuthRequest, Shared};
+use harmony::auth::{AuthRequest, Chain, Shared};
 use harmony::config;
 use harmony::fuzzing::{bearer_token, htpasswd, user_and_password};
-use runbeam_sdk::{UserTokens, JwtValidationOptions};
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
+use runbeam_sdk::{JwtValidationOptions, UserTokens};
 use tokio::runtime::Runtime;
 
 /// `k3y`, hashed.

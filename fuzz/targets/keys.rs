@@ -5,10 +5,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use libfuzzer_sys::fuzz_target;
 use runbeam_sdk::{
     EncryptionKeys, EnvironmentToken, MachineToken, environment_token, is_sanctum_token,
 };
-use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     match EncryptionKeys::parse(text) {

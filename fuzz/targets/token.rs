@@ -10,13 +10,13 @@
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use harmony::auth::{AuthMethod, Chain, Identity, AuthRequest, Shared};
+use harmony::auth::{AuthMethod, AuthRequest, Chain, Identity, Shared};
 use harmony::config;
-use runbeam_sdk::{UserTokens, JwtValidationOptions};
 use harmony_fuzz::issuer::{self, AUDIENCE, ISSUER, Issuer, Keys, SECRET, STEPS};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
+use runbeam_sdk::{JwtValidationOptions, UserTokens};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
