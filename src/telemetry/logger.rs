@@ -20,8 +20,15 @@ use super::escape::EscapedText;
 use super::log_file::Sink;
 use super::writer::LogWriter;
 
-/// Our own crates: their targets, and everything below.
-const OURS: [&str; 4] = ["harmony", "jose", "private_files", "runbeam_sdk"];
+/// What everything of this program is logged under, and what a filter of its lines begins with.
+const PROGRAM: &str = "harmony";
+
+/// The other crates of this program, and the targets that their lines get.
+const OTHER_CRATES: [(&str, &str); 3] = [
+    ("jose", "harmony::jose"),
+    ("private_files", "harmony::private_files"),
+    ("runbeam_sdk", "harmony::runbeam_sdk"),
+];
 
 /// How to log.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +71,7 @@ pub fn start(settings: LogSettings<'_>) -> io::Result<LogWriter> {
         access::start(writer.clone(), settings.json);
     }
     log::set_max_level(logger.filter());
-    log::set_boxed_logger(Box::new(LevelCap(logger))).map_err(io::Error::other)?;
+    log::set_boxed_logger(Box::new(ProgramLogger(logger))).map_err(io::Error::other)?;
     Ok(writer)
 }
 
@@ -87,16 +94,36 @@ fn reopen(path: &Path) -> io::Result<Sink> {
     open(path).map_err(named)
 }
 
-struct LevelCap(Logger);
+/// One log for the crates of this program; others never log below `info`, whatever the filter.
+struct ProgramLogger(Logger);
 
-impl Log for LevelCap {
+impl Log for ProgramLogger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        (metadata.level() <= Level::Info || is_ours(metadata.target())) && self.0.enabled(metadata)
+        let target = program_target(metadata.target());
+        let level = metadata.level();
+        (target.is_some() || level <= Level::Info)
+            && self.0.enabled(
+                &Metadata::builder()
+                    .level(level)
+                    .target(target.unwrap_or(metadata.target()))
+                    .build(),
+            )
     }
 
     fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
-            self.0.log(record);
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        match program_target(record.target()) {
+            Some(target) if target != record.target() => self.0.log(
+                &Record::builder()
+                    .level(record.level())
+                    .target(target)
+                    .args(*record.args())
+                    .key_values(record.key_values())
+                    .build(),
+            ),
+            _ => self.0.log(record),
         }
     }
 
@@ -105,8 +132,14 @@ impl Log for LevelCap {
     }
 }
 
-fn is_ours(target: &str) -> bool {
-    OURS.contains(&target.split("::").next().unwrap_or_default())
+/// The target of a line of this program; `None`: it is another crate's.
+fn program_target(target: &str) -> Option<&str> {
+    let name = target.split("::").next()?;
+    if name == PROGRAM {
+        return Some(target);
+    }
+    let (_, under_program) = OTHER_CRATES.iter().find(|(other, _)| *other == name)?;
+    Some(under_program)
 }
 
 fn write_text(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
@@ -214,7 +247,7 @@ mod tests {
 
     #[test]
     fn other_crates_stay_at_info() {
-        let logger = LevelCap(Builder::new().parse_filters("trace").build());
+        let logger = ProgramLogger(Builder::new().parse_filters("trace").build());
         let enabled = |target: &str, level| {
             logger.enabled(&Metadata::builder().target(target).level(level).build())
         };
@@ -225,6 +258,26 @@ mod tests {
         assert!(enabled("pingora_core", Level::Info));
         assert!(!enabled("pingora_proxy", Level::Debug));
         assert!(!enabled("harmonyx", Level::Trace));
+        assert!(!enabled("josephine", Level::Trace));
         assert!(!enabled("h2::codec", Level::Trace));
+    }
+
+    #[test]
+    fn a_filter_for_the_program_holds_for_all_of_its_crates() {
+        let logger = ProgramLogger(Builder::new().parse_filters("harmony=info").build());
+        let enabled = |target: &str, level| {
+            logger.enabled(&Metadata::builder().target(target).level(level).build())
+        };
+        for target in [
+            "harmony::proxy",
+            "jose::jwks::set",
+            "runbeam_sdk",
+            "private_files",
+        ] {
+            assert!(enabled(target, Level::Info), "{target}");
+            assert!(!enabled(target, Level::Debug), "{target}");
+        }
+        assert!(!enabled("pingora_core", Level::Error));
+        assert_eq!(program_target("jose::jwks::set"), Some("harmony::jose"));
     }
 }
