@@ -325,7 +325,7 @@ fn it_says_what_the_edge_does() {
                 "key: skipped: jwt has decided",
                 "rules: rule \"all\" allows",
                 "rule \"secret\" does not match /api/x",
-                "limit     rules often: 500 requests in 60 s, 500 left",
+                "limit     rules/rules often: 500 requests in 60 s, 500 left",
                 "forwarded to api",
             ][..],
         ),
@@ -360,7 +360,7 @@ fn it_says_what_the_edge_does() {
             &[
                 "key: nothing presented: no query parameter api_key",
                 "rules: not reached",
-                "limit     rules often: not counted",
+                "limit     rules/rules often: not counted",
                 "by the edge itself: missing",
             ],
         ),
@@ -400,7 +400,7 @@ fn it_says_what_the_edge_does() {
         ),
         ("GET /admin", &["Cookie: key=opensesame"], &["cookie: authenticated as k by cookie key"]),
         // The rules before it count where they stand.
-        ("GET /admin", &[], &["limit     rules often: 500 requests in 60 s, 500 left"]),
+        ("GET /admin", &[], &["limit     rules/rules often: 500 requests in 60 s, 500 left"]),
         // Readings of a path, and its case.
         (
             "GET /api/a%2Fb",
@@ -423,7 +423,7 @@ fn it_says_what_the_edge_does() {
         (
             "DELETE /api/x",
             &[good],
-            &["jwt: authenticated", "limit     rules often: not counted", "itself: method"],
+            &["jwt: authenticated", "limit     rules/rules often: not counted", "itself: method"],
         ),
         ("DELETE /api/x", &[], &["by the edge itself: missing"]),
         ("TRACE /api/x", &[good], &["route     none", "itself: method"]),

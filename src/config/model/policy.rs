@@ -21,7 +21,8 @@ pub struct Policies {
 /// `[policies.NAME]`, or a policy written in the step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// The table's name; for one written in a step, `STEP/ID`. Rate limits count under it.
+    /// The table's name; for one written in a step, `STEP/ID`, and for a step's own `rules`,
+    /// `STEP/rules`: no table's limits count with them. Rate limits count under it.
     pub name: Arc<str>,
     /// The rules of `rules` that are enabled, those of more `weight` first.
     pub rules: Vec<Rule>,

@@ -63,7 +63,7 @@ impl Tables {
             (None, true) => {
                 let rules = self.rules_of(reader)?;
                 vec![Policy {
-                    name: name.into(),
+                    name: format!("{name}/rules").into(),
                     rules,
                     owner: reader.owner(),
                 }]

@@ -66,7 +66,7 @@ fn both_forms_mean_the_same() {
         "options.rules = [\"all\", { type = \"deny_all\", enabled = false }]\n[rules.all]\n\
          type = \"allow_all\"\n",
     ));
-    assert_eq!(&*own.policies[0].name, "m");
+    assert_eq!(&*own.policies[0].name, "m/rules");
     assert_eq!(own.policies[0].rules.len(), 1);
     let mixed = settings(&step(
         "policies = [\"p\", { id = \"q\", rules = [\"all\"] }]\n[policies.p]\nenabled = false\n\

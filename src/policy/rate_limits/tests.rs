@@ -41,10 +41,16 @@ fn one_that_several_steps_name_is_counted_once() {
     assert!(!limits.is_empty() && !later.is_empty() && RateLimits::default().is_empty());
     let limiters = Limiters::default();
     let now = Instant::now();
-    assert_eq!(room(&limits, &limiters), named(&[("s z", 5), ("s a", 4)]));
+    assert_eq!(
+        room(&limits, &limiters),
+        named(&[("s/rules z", 5), ("s/rules a", 4)])
+    );
     for points in [&limits, &later] {
         points.take(&limiters, CLIENT, now).unwrap();
     }
-    assert_eq!(room(&limits, &limiters), named(&[("s z", 4), ("s a", 3)]));
-    assert_eq!(room(&later, &limiters), named(&[("s m", 2)]));
+    assert_eq!(
+        room(&limits, &limiters),
+        named(&[("s/rules z", 4), ("s/rules a", 3)])
+    );
+    assert_eq!(room(&later, &limiters), named(&[("s/rules m", 2)]));
 }
