@@ -100,7 +100,7 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// As [`load`](load).
+    /// As [`load`].
     pub fn load(&self) -> Result<Config, Errors> {
         alone(self.read(&[]))
     }

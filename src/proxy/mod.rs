@@ -1,6 +1,6 @@
 //! The proxy: a request, from its head to its access record.
 //!
-//! [`service`] has the phases in order. `request` says whether a request may pass and where it
+//! `service` has the phases in order. `request` says whether a request may pass and where it
 //! belongs, `local` responds to it, or `forward` has an upstream do so.
 
 mod explain;

@@ -182,7 +182,7 @@ pub struct LoadError {
 
 /// Every error of one run. Shown one per line, without a newline at the end.
 ///
-/// What [`load`](super::load) returns is never empty; who collects their own says
+/// What [`load`](crate::config::load) returns is never empty; who collects their own says
 /// [`Errors::into_result`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Errors(Vec<Error>);
