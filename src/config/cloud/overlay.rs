@@ -44,17 +44,17 @@ pub(super) fn overlaid(local: &Node, cloud: &Node, overlay: Overlay) -> Node {
         }
         (_, value) => {
             return Node {
-                place: cloud.place.clone(),
+                span: cloud.span.clone(),
                 value: value.clone(),
             };
         }
     };
-    let place = match overlay {
-        Overlay::InPlace => &cloud.place,
-        Overlay::Compared | Overlay::United => &local.place,
+    let span = match overlay {
+        Overlay::InPlace => &cloud.span,
+        Overlay::Compared | Overlay::United => &local.span,
     };
     Node {
-        place: place.clone(),
+        span: span.clone(),
         value,
     }
 }

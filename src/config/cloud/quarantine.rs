@@ -127,7 +127,7 @@ impl Quarantine {
                     KeyPath::from([group.as_str(), &name])
                 );
                 let error = Error::new(path, kind);
-                let error = error.at(&entry.text.label, entry.node.place.line);
+                let error = error.at(&entry.text.label, entry.node.span.line);
                 let key = key(entry.text.change, entry.group, entry.name);
                 self.entries.insert(key.clone(), (vec![error], true));
                 if let Some(count) = standing.get_mut(&(entry.group, entry.name)) {

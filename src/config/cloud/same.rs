@@ -102,7 +102,7 @@ impl<'a> Comparison<'a> {
 
     fn once(&self, node: &Node, group: &str, name: &str, find: impl FnOnce() -> bool) -> bool {
         let key = (
-            node.place.file.to_path_buf(),
+            node.span.file.to_path_buf(),
             group.to_owned(),
             name.to_owned(),
         );

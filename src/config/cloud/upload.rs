@@ -29,7 +29,7 @@ pub(crate) fn text(path: &Path, env: &dyn Environment, local: Local) -> Result<U
         if let Some(chain) = document.chain {
             if let Some(named) = root.get("middleware") {
                 loading.error_help(
-                    &named.place,
+                    &named.span,
                     &KeyPath::from(["middleware"]),
                     "one text cannot hold both [middleware.NAME] and the main file's \
                      [[middleware]]",
@@ -42,7 +42,7 @@ pub(crate) fn text(path: &Path, env: &dyn Environment, local: Local) -> Result<U
         }
         secrets::each(&root, &KeyPath::default(), &mut |node, path| {
             loading.error_help(
-                &node.place,
+                &node.span,
                 path,
                 "is a secret that stands in the file as it is: nothing is uploaded",
                 "write \"${NAME}\" in its place, and set it in the environment",

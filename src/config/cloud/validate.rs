@@ -14,7 +14,7 @@ use super::quarantine::Quarantine;
 use super::same::Comparison;
 use super::text::{GROUPS, Kept, Parsed};
 use crate::config::model::{ErrorKind, KeyPath};
-use crate::config::reader::{Document, IGNORED_TABLES, Loading, Node, Place, Table, Value};
+use crate::config::reader::{Document, IGNORED_TABLES, Loading, Node, Span, Table, Value};
 use crate::config::tables::OwnedPipelines;
 
 /// Groups and tables of the operator's alone.
@@ -68,7 +68,7 @@ pub(super) fn merge<'p>(
         let root = &mut document.root;
         if root.get(entry.group).is_none() {
             let node = Node {
-                place: entry.node.place.clone(),
+                span: entry.node.span.clone(),
                 value: Value::Table(Table::default()),
             };
             root.entries.push((entry.group.to_owned(), node));
@@ -120,7 +120,7 @@ impl<'p> Vetting<'p, '_> {
                     let sentence = format!("holds more than {MAX_NAMES} names");
                     return self
                         .loading
-                        .error(&node.place, &KeyPath::from([group]), sentence);
+                        .error(&node.span, &KeyPath::from([group]), sentence);
                 }
                 for (name, node) in &table.entries {
                     if !self.quarantine.has(self.text.change, group, name)
@@ -141,7 +141,7 @@ impl<'p> Vetting<'p, '_> {
                     found: other.kind(),
                 };
                 self.loading
-                    .error(&node.place, &KeyPath::from([group]), kind);
+                    .error(&node.span, &KeyPath::from([group]), kind);
             }
             _ => kept.push(Kept {
                 text: self.text,
@@ -161,7 +161,7 @@ impl<'p> Vetting<'p, '_> {
                 return false;
             }
             if !may_change(self.owned, self.local, group, name) {
-                self.taken(node, &path, &format!("also at {}", present.place));
+                self.taken(node, &path, &format!("also at {}", present.span));
                 return false;
             }
         }
@@ -173,7 +173,7 @@ impl<'p> Vetting<'p, '_> {
             let help = "name its steps in `middleware`: [[middleware]] is for the pipelines of \
                         the local files";
             let kind = "has no `middleware` of its own";
-            self.loading.error_help(&node.place, &path, kind, help);
+            self.loading.error_help(&node.span, &path, kind, help);
             return false;
         }
         let in_later = |other: &Parsed<'_>| named(&other.table, group, name).is_some();
@@ -188,16 +188,16 @@ impl<'p> Vetting<'p, '_> {
         {
             let kind = ErrorKind::DefinedTwice {
                 what: path.to_string(),
-                other: before.node.place.to_string(),
+                other: before.node.span.to_string(),
             };
-            self.loading.error(&node.place, &path, kind);
+            self.loading.error(&node.span, &path, kind);
         }
         before.is_none()
     }
 
     fn taken(&self, node: &Node, path: &KeyPath, other: &str) {
         self.loading.error_help(
-            &node.place,
+            &node.span,
             path,
             format!("the local files have it too, and theirs holds ({other})"),
             "give it another name, or remove it from the local files",
@@ -209,7 +209,7 @@ impl<'p> Vetting<'p, '_> {
         let local = self.local.chain.as_ref();
         if !local.is_some_and(|local| local.value.is_same(&node.value)) {
             self.loading.error_help(
-                &node.place,
+                &node.span,
                 &KeyPath::from(["middleware"]),
                 "[[middleware]] stands in the local files only",
                 "name the steps, as [middleware.NAME], and list them in `middleware` of the \
@@ -255,18 +255,18 @@ impl<'p> Vetting<'p, '_> {
             (Value::Table(table), None) if !table.entries.is_empty() && is_group => {
                 for (key, node) in &table.entries {
                     if !self.quarantine.has(self.text.change, group, key) {
-                        self.forbidden(&node.place, &path.key(key));
+                        self.forbidden(&node.span, &path.key(key));
                     }
                 }
             }
             (Value::Table(table), None) if table.entries.is_empty() => {}
-            _ => self.forbidden(&node.place, &path),
+            _ => self.forbidden(&node.span, &path),
         }
     }
 
-    fn forbidden(&self, place: &Place, path: &KeyPath) {
+    fn forbidden(&self, span: &Span, path: &KeyPath) {
         self.loading.error_help(
-            place,
+            span,
             path,
             "is for the local files to set, not for the cloud",
             "remove it, or write here what the local files say",

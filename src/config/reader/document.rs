@@ -5,7 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Loading, Node, Place, Table, Value, parse_text};
+use super::{Loading, Node, Span, Table, Value, parse_text};
 use crate::config::model::{ErrorKind, KeyPath};
 
 /// The main file with its pipelines directory merged in.
@@ -50,13 +50,13 @@ impl Document {
         let parsed = match loading.read(&path) {
             Ok(text) => parse_text(&path, &text, false, loading),
             Err(error) => {
-                let place = Place {
+                let span = Span {
                     file: path.into(),
                     line: None,
                     cloud: false,
                 };
                 loading.error(
-                    &place,
+                    &span,
                     &KeyPath::default(),
                     ErrorKind::Unreadable {
                         what: "the file".into(),
@@ -79,11 +79,11 @@ impl Document {
     fn merge_group(&mut self, key: String, node: Node, loading: &Loading<'_>) {
         let path = KeyPath::from([key.as_str()]);
         if MAIN_FILE_ONLY.contains(&key.as_str()) {
-            return loading.error(&node.place, &path, "stands in the main file only");
+            return loading.error(&node.span, &path, "stands in the main file only");
         }
         if key == "middleware" && matches!(node.value, Value::Array(_)) {
             return loading.error_help(
-                &node.place,
+                &node.span,
                 &path,
                 "[[middleware]] stands in the main file only",
                 "name the steps, as [middleware.NAME], and list them in `middleware` of the \
@@ -97,11 +97,11 @@ impl Document {
         let (Value::Table(into), Value::Table(from)) = (&mut present.value, node.value) else {
             let what = format!("`{key}`");
             return loading.error(
-                &node.place,
+                &node.span,
                 &path,
                 ErrorKind::DefinedTwice {
                     what,
-                    other: present.place.to_string(),
+                    other: present.span.to_string(),
                 },
             );
         };
@@ -111,11 +111,11 @@ impl Document {
                 Some(first) => {
                     let path = path.key(&name);
                     loading.error(
-                        &node.place,
+                        &node.span,
                         &path,
                         ErrorKind::DefinedTwice {
                             what: path.to_string(),
-                            other: first.place.to_string(),
+                            other: first.span.to_string(),
                         },
                     );
                 }

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Loading, Node, Place, Text, Value, hint};
+use super::{Loading, Node, Span, Text, Value, hint};
 use crate::config::model::{ErrorKind, KeyPath, Owner, Reach};
 
 /// A value, the path of its key and where it stands.
@@ -53,7 +53,7 @@ impl<'a> Entry<'a> {
     /// A string with its references filled in.
     pub(crate) fn text(&self) -> Option<Text> {
         match &self.node.value {
-            Value::String(written) => self.loading.fill(&self.node.place, &self.path, written),
+            Value::String(written) => self.loading.fill(&self.node.span, &self.path, written),
             _ => self.wrong_type("a string"),
         }
     }
@@ -131,7 +131,7 @@ impl<'a> Entry<'a> {
 
     /// A path, relative to the file that names it.
     pub(crate) fn path(&self) -> Option<PathBuf> {
-        if self.node.place.cloud {
+        if self.node.span.cloud {
             self.error_help(
                 "names a file, which only the local files may do",
                 "put this table into the local files",
@@ -145,7 +145,7 @@ impl<'a> Entry<'a> {
         }
         let base = self
             .node
-            .place
+            .span
             .file
             .parent()
             .map(PathBuf::from)
@@ -195,19 +195,19 @@ impl<'a> Entry<'a> {
 
     /// Reports an error here.
     pub(crate) fn error(&self, kind: impl Into<ErrorKind>) {
-        self.loading.error(&self.node.place, &self.path, kind);
+        self.loading.error(&self.node.span, &self.path, kind);
     }
 
     /// Reports an error here, with what to do about it.
     pub(crate) fn error_help(&self, kind: impl Into<ErrorKind>, help: impl Into<String>) {
         self.loading
-            .error_help(&self.node.place, &self.path, kind, help);
+            .error_help(&self.node.span, &self.path, kind, help);
     }
 
     /// Reports that a name here is borne by nothing.
     pub(crate) fn unknown(&self, what: &'static str, name: &Text, known: &[&str]) {
         self.loading
-            .unknown_name(&self.node.place, &self.path, what, name, known);
+            .unknown_name(&self.node.span, &self.path, what, name, known);
     }
 
     /// Reports that this names something that another program does, and what to use instead.
@@ -217,12 +217,12 @@ impl<'a> Entry<'a> {
 
     /// Warns about this.
     pub(crate) fn warning(&self, sentence: &str) {
-        self.loading.warning(&self.node.place, &self.path, sentence);
+        self.loading.warning(&self.node.span, &self.path, sentence);
     }
 
     /// Tells about this.
     pub(crate) fn info(&self, sentence: &str) {
-        self.loading.info(&self.node.place, &self.path, sentence);
+        self.loading.info(&self.node.span, &self.path, sentence);
     }
 
     /// Takes note that this has no effect.
@@ -233,17 +233,17 @@ impl<'a> Entry<'a> {
     /// What may be connected to for the sake of this value; `None`, if it stands in a local file:
     /// anything.
     pub(crate) fn reach(&self) -> Option<Arc<Reach>> {
-        self.node.place.cloud.then(|| self.loading.reach())
+        self.node.span.cloud.then(|| self.loading.reach())
     }
 
     /// Who wrote it.
     pub(crate) fn owner(&self) -> Owner {
-        self.node.place.owner()
+        self.node.span.owner()
     }
 
     /// Where it stands.
-    pub(crate) fn place(&self) -> &Place {
-        &self.node.place
+    pub(crate) fn span(&self) -> &Span {
+        &self.node.span
     }
 
     /// Reports another type than this has.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::local::Local;
-use super::{Environment, Place, Text, interpolate, known_names};
+use super::{Environment, Span, Text, interpolate, known_names};
 use crate::config::model::{Error, ErrorKind, Errors, KeyPath, Note, Reach};
 
 /// One run of the loader.
@@ -46,12 +46,12 @@ impl<'a> Loading<'a> {
     }
 
     /// The main file as a place.
-    pub(crate) fn main_file(&self) -> Place {
+    pub(crate) fn main_file(&self) -> Span {
         self.whole_file(self.main)
     }
 
-    pub(crate) fn whole_file(&self, file: &Path) -> Place {
-        Place {
+    pub(crate) fn whole_file(&self, file: &Path) -> Span {
+        Span {
             file: file.into(),
             line: None,
             cloud: false,
@@ -69,23 +69,23 @@ impl<'a> Loading<'a> {
     }
 
     /// Collects an error.
-    pub(crate) fn error(&self, place: &Place, key: &KeyPath, kind: impl Into<ErrorKind>) {
+    pub(crate) fn error(&self, span: &Span, key: &KeyPath, kind: impl Into<ErrorKind>) {
         self.errors
             .borrow_mut()
-            .push(Error::new(key.clone(), kind).at(&*place.file, place.line));
+            .push(Error::new(key.clone(), kind).at(&*span.file, span.line));
     }
 
     /// Collects an error with what to do about it.
     pub(crate) fn error_help(
         &self,
-        place: &Place,
+        span: &Span,
         key: &KeyPath,
         kind: impl Into<ErrorKind>,
         help: impl Into<String>,
     ) {
         self.errors.borrow_mut().push(
             Error::new(key.clone(), kind)
-                .at(&*place.file, place.line)
+                .at(&*span.file, span.line)
                 .help(help),
         );
     }
@@ -93,7 +93,7 @@ impl<'a> Loading<'a> {
     /// Collects an error for a name that nothing bears, with the nearest one that something does.
     pub(crate) fn unknown_name(
         &self,
-        place: &Place,
+        span: &Span,
         key: &KeyPath,
         what: &'static str,
         name: &Text,
@@ -107,25 +107,25 @@ impl<'a> Loading<'a> {
             name: name.shown(),
         };
         match known_names(name, known) {
-            Some(help) => self.error_help(place, key, kind, help),
-            None => self.error(place, key, kind),
+            Some(help) => self.error_help(span, key, kind, help),
+            None => self.error(span, key, kind),
         }
     }
 
     /// Collects a warning about something insecure; the key may be empty.
-    pub(crate) fn warning(&self, place: &Place, key: &KeyPath, sentence: &str) {
+    pub(crate) fn warning(&self, span: &Span, key: &KeyPath, sentence: &str) {
         let colon = if key.is_empty() { "" } else { ": " };
         self.notes.borrow_mut().push(Note {
             warning: true,
-            text: format!("{place}: {key}{colon}{sentence}"),
+            text: format!("{span}: {key}{colon}{sentence}"),
         });
     }
 
     /// Collects information.
-    pub(crate) fn info(&self, place: &Place, key: &KeyPath, sentence: &str) {
+    pub(crate) fn info(&self, span: &Span, key: &KeyPath, sentence: &str) {
         self.notes.borrow_mut().push(Note {
             warning: false,
-            text: format!("{place}: {key}: {sentence}"),
+            text: format!("{span}: {key}: {sentence}"),
         });
     }
 
@@ -165,21 +165,21 @@ impl<'a> Loading<'a> {
     }
 
     /// Fills the references of a string in; `None` after reporting why not.
-    pub(crate) fn fill(&self, place: &Place, key: &KeyPath, written: &str) -> Option<Text> {
-        if place.cloud && written.contains("${") {
+    pub(crate) fn fill(&self, span: &Span, key: &KeyPath, written: &str) -> Option<Text> {
+        if span.cloud && written.contains("${") {
             self.error_help(
-                place,
+                span,
                 key,
                 "is a reference that the local files do not have here",
                 "write the value itself, or put this table into the local files",
             );
             return None;
         }
-        let base = place.file.parent().unwrap_or(Path::new(""));
+        let base = span.file.parent().unwrap_or(Path::new(""));
         match interpolate::interpolate(written, self.env, base, &mut |path| self.file(path)) {
             Ok(text) => Some(text),
             Err((kind, help)) => {
-                self.error_help(place, key, kind, help);
+                self.error_help(span, key, kind, help);
                 None
             }
         }

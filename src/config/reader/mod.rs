@@ -26,6 +26,6 @@ pub use local::{Local, toml_files};
 pub(crate) use named::Named;
 pub(crate) use near::{known_names, near};
 pub(crate) use parse::parse_text;
-pub(crate) use span::Place;
+pub(crate) use span::Span;
 pub(crate) use table::Reader;
 pub(crate) use value::{Node, Table, Value};

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
-use super::{Loading, Node, Place, Table, Value, syntax};
+use super::{Loading, Node, Span, Table, Value, syntax};
 
 /// Parses one text; reports every syntax error.
 pub(crate) fn parse_text(
@@ -21,12 +21,12 @@ pub(crate) fn parse_text(
     if errors.is_empty() {
         return Some(lines.table(table.into_inner()));
     }
-    let place = |at| lines.place(at).to_string();
-    for complaint in syntax::complaints(text, table.get_ref(), &errors, &place) {
-        let place = lines.place(complaint.at);
+    let span = |at| lines.span(at).to_string();
+    for complaint in syntax::complaints(text, table.get_ref(), &errors, &span) {
+        let span = lines.span(complaint.at);
         match complaint.help {
-            help if help.is_empty() => loading.error(&place, &complaint.key, complaint.kind),
-            help => loading.error_help(&place, &complaint.key, complaint.kind, help),
+            help if help.is_empty() => loading.error(&span, &complaint.key, complaint.kind),
+            help => loading.error_help(&span, &complaint.key, complaint.kind, help),
         }
     }
     None
@@ -49,8 +49,8 @@ impl Lines {
         }
     }
 
-    fn place(&self, offset: usize) -> Place {
-        Place {
+    fn span(&self, offset: usize) -> Span {
+        Span {
             file: Rc::clone(&self.file),
             line: Some(1 + self.starts.partition_point(|start| *start <= offset)),
             cloud: self.cloud,
@@ -61,11 +61,11 @@ impl Lines {
         let mut entries: Vec<_> = table.into_iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
         let entries = entries.into_iter().map(|(key, value)| {
-            let place = self.place(key.span().start);
+            let span = self.span(key.span().start);
             (
                 key.into_inner().into_owned(),
                 Node {
-                    place,
+                    span,
                     value: self.value(value.into_inner()),
                 },
             )
@@ -100,7 +100,7 @@ impl Lines {
 
     fn item(&self, item: Spanned<DeValue<'_>>) -> Node {
         Node {
-            place: self.place(item.span().start),
+            span: self.span(item.span().start),
             value: self.value(item.into_inner()),
         }
     }

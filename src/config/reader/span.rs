@@ -8,7 +8,7 @@ use crate::config::model::Owner;
 
 /// Where something stands.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Span {
     /// The file, as it was named.
     pub(crate) file: Rc<Path>,
     /// The line, from 1; `None` for a file as a whole.
@@ -17,7 +17,7 @@ pub(crate) struct Place {
     pub(crate) cloud: bool,
 }
 
-impl Place {
+impl Span {
     /// Who wrote what stands there.
     pub(crate) fn owner(&self) -> Owner {
         match self.cloud {
@@ -27,7 +27,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file.display())?;
         self.line.map_or(Ok(()), |line| write!(f, ":{line}"))

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::near::known_keys;
-use super::{Document, Entry, Loading, Place, Table, Text, Value};
+use super::{Document, Entry, Loading, Span, Table, Text, Value};
 use crate::config::model::{ErrorKind, KeyPath, Owner};
 
 /// A table, or several that count as one, and which of their keys were asked for.
@@ -24,7 +24,7 @@ pub(crate) struct Reader<'a> {
 
 struct Layer<'a> {
     path: KeyPath,
-    place: Place,
+    span: Span,
     table: &'a Table,
 }
 
@@ -42,13 +42,13 @@ impl<'a> Reader<'a> {
     /// A table at a path.
     pub(crate) fn over(
         path: KeyPath,
-        place: Place,
+        span: Span,
         table: &'a Table,
         loading: &'a Loading<'a>,
     ) -> Self {
         Self {
             loading,
-            layers: vec![Layer { path, place, table }],
+            layers: vec![Layer { path, span, table }],
             known: RefCell::default(),
             passed_over: RefCell::default(),
         }
@@ -77,7 +77,7 @@ impl<'a> Reader<'a> {
         for again in found {
             again.error(ErrorKind::DefinedTwice {
                 what: format!("`{key}`"),
-                other: first.place().to_string(),
+                other: first.span().to_string(),
             });
         }
         Some(first)
@@ -91,7 +91,7 @@ impl<'a> Reader<'a> {
             again.error_help(
                 ErrorKind::DefinedTwice {
                     what: format!("`{}`", keys[0]),
-                    other: first.place().to_string(),
+                    other: first.span().to_string(),
                 },
                 "they are two names of one setting: keep one",
             );
@@ -199,30 +199,30 @@ impl<'a> Reader<'a> {
     pub(crate) fn error(&self, kind: impl Into<ErrorKind>, help: &str) {
         let layer = self.first();
         self.loading
-            .error_help(&layer.place, &layer.path, kind, help);
+            .error_help(&layer.span, &layer.path, kind, help);
     }
 
     /// Reports that a key is missing.
     pub(crate) fn missing(&self, key: &str, help: &str) {
         let layer = self.first();
         self.loading
-            .error_help(&layer.place, &layer.path.key(key), ErrorKind::Missing, help);
+            .error_help(&layer.span, &layer.path.key(key), ErrorKind::Missing, help);
     }
 
     /// Warns about the table itself.
     pub(crate) fn warning(&self, sentence: &str) {
         let layer = self.first();
-        self.loading.warning(&layer.place, &layer.path, sentence);
+        self.loading.warning(&layer.span, &layer.path, sentence);
     }
 
     /// Who wrote the table.
     pub(crate) fn owner(&self) -> Owner {
-        self.place().owner()
+        self.span().owner()
     }
 
     /// Where the table stands.
-    pub(crate) fn place(&self) -> &Place {
-        &self.first().place
+    pub(crate) fn span(&self) -> &Span {
+        &self.first().span
     }
 
     /// The run that this belongs to.
@@ -252,8 +252,8 @@ impl<'a> Reader<'a> {
                 let kind = ErrorKind::UnknownKey(key.clone());
                 let path = layer.path.key(key);
                 match help.map(str::to_owned).or_else(|| known_keys(key, &known)) {
-                    Some(help) => self.loading.error_help(&node.place, &path, kind, help),
-                    None => self.loading.error(&node.place, &path, kind),
+                    Some(help) => self.loading.error_help(&node.span, &path, kind, help),
+                    None => self.loading.error(&node.span, &path, kind),
                 }
             }
         }
@@ -270,7 +270,7 @@ impl<'a> Entry<'a> {
         match &self.node.value {
             Value::Table(table) => Some(Reader::over(
                 self.path.clone(),
-                self.node.place.clone(),
+                self.node.span.clone(),
                 table,
                 self.loading,
             )),

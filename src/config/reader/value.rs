@@ -2,12 +2,12 @@
 
 use zeroize::Zeroizing;
 
-use super::Place;
+use super::Span;
 
 /// A value and where it stands: for one with a key, where the key stands.
 #[derive(Clone)]
 pub(crate) struct Node {
-    pub(crate) place: Place,
+    pub(crate) span: Span,
     pub(crate) value: Value,
 }
 

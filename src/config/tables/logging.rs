@@ -26,7 +26,7 @@ pub(crate) fn read(root: &Reader<'_>, of_proxy: Option<Entry<'_>>) -> Logging {
             entry.error_help(
                 ErrorKind::DefinedTwice {
                     what: "`log_level`".into(),
-                    other: of_proxy.place().to_string(),
+                    other: of_proxy.span().to_string(),
                 },
                 "keep this one",
             );
@@ -37,7 +37,7 @@ pub(crate) fn read(root: &Reader<'_>, of_proxy: Option<Entry<'_>>) -> Logging {
         let path = match reader.get("log_file_path") {
             Some(entry) => entry.path(),
             None => reader
-                .place()
+                .span()
                 .file
                 .parent()
                 .map(|base| base.join("harmony.log")),

@@ -80,7 +80,7 @@ pub(crate) fn document(path: &Path, loading: &Loading<'_>) -> Option<Document> {
 }
 
 fn merge_pipelines(document: &mut Document, loading: &Loading<'_>) {
-    let Some((directory, place)) = proxy::pipelines_directory(document, loading) else {
+    let Some((directory, span)) = proxy::pipelines_directory(document, loading) else {
         return;
     };
     if let Err(error) = document.merge_directory(&directory, loading) {
@@ -89,7 +89,7 @@ fn merge_pipelines(document: &mut Document, loading: &Loading<'_>) {
             why: error.to_string(),
         };
         loading.error_help(
-            &place,
+            &span,
             &KeyPath::from(["proxy", "pipelines_path"]),
             kind,
             "create it, or remove the key",

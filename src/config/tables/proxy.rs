@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::values::{address, pattern};
 use crate::config::model::{ErrorKind, TextPattern};
-use crate::config::reader::{Document, Entry, Loading, Place, Reader, Text};
+use crate::config::reader::{Document, Entry, Loading, Reader, Span, Text};
 
 const HOUR: u64 = 3600;
 const MEBIBYTE: u64 = 1024 * 1024;
@@ -42,7 +42,7 @@ pub(crate) struct Proxy<'a> {
 pub(crate) fn pipelines_directory(
     document: &Document,
     loading: &Loading<'_>,
-) -> Option<(PathBuf, Place)> {
+) -> Option<(PathBuf, Span)> {
     let root = Reader::root(document, loading);
     let written = root
         .get("proxy")
@@ -52,7 +52,7 @@ pub(crate) fn pipelines_directory(
         Some(entry) => {
             let directory = entry.path()?;
             loading.pipelines(&directory);
-            Some((directory, entry.place().clone()))
+            Some((directory, entry.span().clone()))
         }
         None if root.has("pipelines") => None,
         None => {

@@ -28,14 +28,14 @@ pub(crate) fn check(
 ) {
     for group in ["backends", "targets"] {
         for (_, entry) in root.group(group) {
-            if entry.place().cloud {
+            if entry.span().cloud {
                 own_credential(root, &entry);
             }
         }
     }
     let hosts: &[String] = management.map_or(&[], |management| &management.hosts);
     let of_cloud = |pipeline: &Pipeline, entry: &Entry<'_>| {
-        entry.place().cloud || owned.is_changed(&pipeline.name)
+        entry.span().cloud || owned.is_changed(&pipeline.name)
     };
     for (pipeline, entry) in pipelines {
         if !of_cloud(pipeline, entry) {
@@ -48,7 +48,7 @@ pub(crate) fn check(
             );
         }
         for backend in &pipeline.backends {
-            let written = find(root, "backends", &backend.name).filter(|entry| entry.place().cloud);
+            let written = find(root, "backends", &backend.name).filter(|entry| entry.span().cloud);
             let had = owned.has(&pipeline.name, &backend.name);
             if written.is_none() && has_credential(backend) && !had {
                 entry.error_help(
@@ -79,7 +79,7 @@ fn own_credential(root: &Reader<'_>, entry: &Entry<'_>) {
         );
     };
     // What a changed table of the local files has kept of them leads where they say.
-    let of_cloud = |written: &Entry<'_>| written.place().cloud;
+    let of_cloud = |written: &Entry<'_>| written.span().cloud;
     if let Some(written) = setting(entry, "authentication").filter(of_cloud)
         && let Some(name) = written.text()
         && is_local(
@@ -97,7 +97,7 @@ fn own_credential(root: &Reader<'_>, entry: &Entry<'_>) {
             "targets",
             name.strip_prefix("targets.").unwrap_or(&name),
         )
-        && !target.place().cloud
+        && !target.span().cloud
         && setting(&target, "authentication").is_some()
     {
         refuse(&written);
@@ -112,7 +112,7 @@ fn setting<'a>(entry: &Entry<'a>, key: &'static str) -> Option<Entry<'a>> {
 }
 
 fn is_local(root: &Reader<'_>, group: &'static str, name: &str) -> bool {
-    find(root, group, name).is_some_and(|entry| !entry.place().cloud)
+    find(root, group, name).is_some_and(|entry| !entry.span().cloud)
 }
 
 fn find<'a>(root: &Reader<'a>, group: &'static str, name: &str) -> Option<Entry<'a>> {

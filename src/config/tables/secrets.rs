@@ -35,18 +35,18 @@ pub(crate) fn warn(document: &Document, loading: &Loading<'_>) {
         // with a word of its own, and a better one: what to write in its place is a hash
         let told = path.key_at(0) == Some("middleware")
             && path.last_key().is_some_and(|key| key.ends_with("password"));
-        if node.place.cloud {
+        if node.span.cloud {
             return;
         }
         if !told {
             loading.warning(
-                &node.place,
+                &node.span,
                 path,
                 "the secret stands in the file as it is; write \"${NAME}\", \"${file:/path}\" or \
                  \"${credential:NAME}\" in its place",
             );
         }
-        files.insert(node.place.file.clone());
+        files.insert(node.span.file.clone());
     };
     each(&document.root, &KeyPath::default(), &mut found);
     if let Some(chain) = &document.chain {
@@ -61,9 +61,9 @@ pub(crate) fn warn(document: &Document, loading: &Loading<'_>) {
     for file in files {
         let mode = fs::metadata(&file).map(|metadata| metadata.permissions().mode());
         if mode.is_ok_and(|mode| mode & OTHERS_READ != 0) {
-            let place = loading.whole_file(&file);
+            let span = loading.whole_file(&file);
             loading.warning(
-                &place,
+                &span,
                 &KeyPath::default(),
                 "it holds secrets, and every user of this machine can read it; take that away \
                  with `chmod o-r`",

@@ -91,7 +91,7 @@ pub(crate) fn read(reader: &Reader<'_>) -> Option<Upstream> {
             "is given beside `connection`",
             format!(
                 "keep one of them: the other stands at {}",
-                connection.place()
+                connection.span()
             ),
         );
     }

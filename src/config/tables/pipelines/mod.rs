@@ -187,7 +187,7 @@ fn steps<'a>(
             kind: StepKind::Auth(guard.step.clone()),
         })
         .collect();
-    let local = !entry.place().cloud;
+    let local = !entry.span().cloud;
     let origin = match (reader.get("middleware"), steps.chain_in_use(local)) {
         (Some(written), _) => {
             all.extend(

@@ -33,7 +33,7 @@ pub(crate) fn report_unsaid(reader: &Reader<'_>, key: &'static str, steps: &Step
         "list the steps that a request has to pass, like {key} = [{example:?}], or write {key} = \
          [] to let anyone pass"
     );
-    if reader.place().cloud && steps.chain.is_some() {
+    if reader.span().cloud && steps.chain.is_some() {
         help += " (the main file's [[middleware]] does not reach what the cloud sends)";
     }
     reader.missing(key, &help);
