@@ -26,6 +26,7 @@ use harmony::gateway::{Live, RouteSpec, RouteTable, canonical};
 use harmony::proxy::{Edge, End};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method};
+use jose::TokenError;
 use tokio::runtime::Runtime;
 
 use signer::{Sign, signer, token};
@@ -97,7 +98,7 @@ fn key_sets(criterion: &mut Criterion) {
             bencher.iter(|| pass(&chain, &known));
         });
         group.bench_function(format!("unknown kid/{count}"), |bencher| {
-            bencher.iter(|| refuse(&chain, &unknown, Reason::UnknownKid));
+            bencher.iter(|| refuse(&chain, &unknown, Reason::Token(TokenError::UnknownKid)));
         });
     }
     group.finish();

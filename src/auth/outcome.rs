@@ -55,57 +55,35 @@ impl From<TokenError> for Refusal {
 /// Why a request was denied: a stable label for a log or a metric, never for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
+    /// A token does not pass.
+    Token(TokenError),
     /// No credential was presented.
     Missing,
     /// `Authorization` came more than once, or one kind of credential did.
     Repeated,
     /// The credential is not of the form that its scheme asks for.
     Malformed,
-    /// The token is longer than 8 KiB, or the password than 72 bytes.
+    /// The password is longer than 72 bytes.
     TooLong,
-    /// `alg` is not the configured algorithm.
-    WrongAlgorithm,
-    /// `crit`, `b64`, `zip`, `enc` or `cty` is there.
-    UnsupportedHeader,
-    /// `typ` is none of the accepted types.
-    WrongType,
-    /// No `kid`, and the key set holds several keys.
-    NoKid,
-    /// The key set holds no such key.
-    UnknownKid,
-    /// The key of that `kid` is not one for the configured algorithm.
-    KeyDoesNotFit,
-    /// The signature does not verify.
-    BadSignature,
-    /// `exp` is absent.
-    NoExpiry,
-    /// `exp` has passed.
-    Expired,
-    /// `nbf` or `iat` lies ahead.
-    NotYetValid,
-    /// `iss` is absent or none of the configured issuers.
-    WrongIssuer,
-    /// `aud` is absent or holds none of the configured audiences.
-    WrongAudience,
     /// `sub` could not be carried in a header.
     UnsafeSubject,
-    /// A required claim is absent or has another value.
-    ClaimMissing,
-    /// A required scope was not granted.
-    ScopeMissing,
-    /// No usable key set is at hand.
-    NoKeys,
     /// No user has this name.
     UnknownUser,
     /// The password is not the user's.
     WrongPassword,
     /// No such API key.
     UnknownKey,
+    /// The API key lacks a required scope.
+    ScopeMissing,
+    /// The API key or the client's certificate has expired.
+    Expired,
+    /// The client's certificate is not valid yet.
+    NotYetValid,
     /// The client's certificate is of an authority that no longer counts.
     UntrustedCertificate,
     /// The client's certificate is good, and of somebody who is not listed.
     SubjectNotAllowed,
-    /// Too many wrong passwords from one client address.
+    /// Too many wrong passwords or API keys from one client address.
     TooManyFailures,
     /// Too many passwords wait to be hashed.
     HashQueueFull,
@@ -113,25 +91,7 @@ pub enum Reason {
 
 impl From<TokenError> for Reason {
     fn from(error: TokenError) -> Self {
-        match error {
-            TokenError::Malformed => Self::Malformed,
-            TokenError::TooLong => Self::TooLong,
-            TokenError::WrongAlgorithm => Self::WrongAlgorithm,
-            TokenError::UnsupportedHeader => Self::UnsupportedHeader,
-            TokenError::WrongType => Self::WrongType,
-            TokenError::NoKid => Self::NoKid,
-            TokenError::UnknownKid => Self::UnknownKid,
-            TokenError::KeyDoesNotFit => Self::KeyDoesNotFit,
-            TokenError::NoKeys => Self::NoKeys,
-            TokenError::BadSignature => Self::BadSignature,
-            TokenError::NoExpiry => Self::NoExpiry,
-            TokenError::Expired => Self::Expired,
-            TokenError::NotYetValid => Self::NotYetValid,
-            TokenError::WrongIssuer => Self::WrongIssuer,
-            TokenError::WrongAudience => Self::WrongAudience,
-            TokenError::ClaimMissing => Self::ClaimMissing,
-            TokenError::ScopeMissing => Self::ScopeMissing,
-        }
+        Self::Token(error)
     }
 }
 
@@ -139,29 +99,18 @@ impl Reason {
     /// The label, in snake case.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Token(error) => error.as_str(),
             Self::Missing => "missing",
             Self::Repeated => "repeated",
             Self::Malformed => "malformed",
             Self::TooLong => "too_long",
-            Self::WrongAlgorithm => "wrong_algorithm",
-            Self::UnsupportedHeader => "unsupported_header",
-            Self::WrongType => "wrong_type",
-            Self::NoKid => "no_kid",
-            Self::UnknownKid => "unknown_kid",
-            Self::KeyDoesNotFit => "key_does_not_fit",
-            Self::BadSignature => "bad_signature",
-            Self::NoExpiry => "no_expiry",
-            Self::Expired => "expired",
-            Self::NotYetValid => "not_yet_valid",
-            Self::WrongIssuer => "wrong_issuer",
-            Self::WrongAudience => "wrong_audience",
             Self::UnsafeSubject => "unsafe_subject",
-            Self::ClaimMissing => "claim_missing",
-            Self::ScopeMissing => "scope_missing",
-            Self::NoKeys => "no_keys",
             Self::UnknownUser => "unknown_user",
             Self::WrongPassword => "wrong_password",
             Self::UnknownKey => "unknown_key",
+            Self::ScopeMissing => "scope_missing",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
             Self::UntrustedCertificate => "untrusted_certificate",
             Self::SubjectNotAllowed => "subject_not_allowed",
             Self::TooManyFailures => "too_many_failures",
@@ -174,11 +123,11 @@ impl Reason {
         match self {
             Self::Missing => Class::NotPresented,
             Self::Repeated => Class::InvalidRequest,
-            Self::ClaimMissing | Self::ScopeMissing | Self::SubjectNotAllowed => {
-                Class::InsufficientScope
-            }
+            Self::Token(TokenError::ClaimMissing | TokenError::ScopeMissing)
+            | Self::ScopeMissing
+            | Self::SubjectNotAllowed => Class::InsufficientScope,
             Self::TooManyFailures => Class::TooManyRequests,
-            Self::NoKeys | Self::HashQueueFull => Class::Unavailable,
+            Self::Token(TokenError::NoKeys) | Self::HashQueueFull => Class::Unavailable,
             _ => Class::InvalidCredential,
         }
     }

@@ -3,6 +3,7 @@
 use crate::auth::AuthRequest;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
+use jose::TokenError;
 
 use super::*;
 use crate::auth::identity::AuthMethod;
@@ -120,7 +121,7 @@ async fn one_required_step() {
         .unwrap_err();
     assert_eq!(
         (rejected.status(), rejected.reason()),
-        (401, Reason::BadSignature)
+        (401, Reason::Token(TokenError::BadSignature))
     );
     assert_eq!(
         rejected.challenges(),
@@ -212,7 +213,7 @@ async fn the_gravest_failure_answers() {
         .unwrap_err();
     assert_eq!(
         (denial.status(), denial.reason()),
-        (403, Reason::ScopeMissing)
+        (403, Reason::Token(TokenError::ScopeMissing))
     );
     assert_eq!(outcome(&chain, &house.token(1)).await, "jwt");
 }

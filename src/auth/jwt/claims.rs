@@ -36,7 +36,7 @@ pub(super) fn examine(
     let subject = match claims.get("sub") {
         None => Ok(None),
         Some(Value::String(subject)) => identity_headers::subject(subject),
-        Some(_) => Err(Reason::Malformed),
+        Some(_) => Err(Reason::Token(TokenError::Malformed)),
     };
     let subject = subject.inspect_err(|_| trace.detail(|| mismatch::subject(claims)))?;
     let mut required = settings.required_claims.iter();

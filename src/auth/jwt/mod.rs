@@ -71,8 +71,8 @@ impl Verifier {
     ) -> Outcome {
         let verdict = match extractor::find(request, &self.settings.place) {
             FoundToken::Nothing => return Outcome::NotPresented,
-            FoundToken::Malformed => Err(Reason::Malformed.into()),
-            FoundToken::Token(token) if token.len() > MAX_TOKEN => Err(Reason::TooLong.into()),
+            FoundToken::Malformed => Err(TokenError::Malformed.into()),
+            FoundToken::Token(token) if token.len() > MAX_TOKEN => Err(TokenError::TooLong.into()),
             FoundToken::Token(token) => self.recall_or_verify(&token, now, trace).await,
         };
         match verdict {
@@ -138,7 +138,10 @@ impl Verifier {
                 })?
             }
         };
-        let issuer = self.issuers.get(index).ok_or(Reason::WrongIssuer)?;
+        let issuer = self
+            .issuers
+            .get(index)
+            .ok_or(Reason::Token(TokenError::WrongIssuer))?;
         Ok((index, issuer))
     }
 }

@@ -1,6 +1,6 @@
 //! Whom a step trusts: issuers, each bound to keys of its own.
 
-use jose::{Claims, KeySets, Keys};
+use jose::{Claims, KeySets, Keys, TokenError};
 
 use super::source;
 use crate::auth::error::BuildCause;
@@ -35,5 +35,5 @@ pub(super) fn select(issuers: &[Trusted], claims: &Claims) -> Result<usize, Reas
     issuers
         .iter()
         .position(|issuer| claims.check_issuer(&issuer.names).is_ok())
-        .ok_or(Reason::WrongIssuer)
+        .ok_or(Reason::Token(TokenError::WrongIssuer))
 }

@@ -3,6 +3,7 @@
 mod api_keys;
 mod backends;
 mod balance;
+mod chains;
 mod cloud;
 mod credentials;
 mod dsl;
@@ -257,4 +258,11 @@ fn debug_leaves_secrets_out() {
         !shown.contains("0123456789abcdef") && !shown.contains("hunter2"),
         "{shown}"
     );
+}
+
+fn with_steps(list: &str, steps: &str) -> String {
+    format!(
+        "{BASE}{}{steps}",
+        PIPELINE.replace("middleware = []", &format!("middleware = {list}"))
+    )
 }

@@ -1,5 +1,6 @@
 //! Every algorithm takes its own tokens and no other's.
 
+use jose::TokenError;
 use serde_json::json;
 
 use super::reason;
@@ -48,16 +49,19 @@ async fn each_takes_its_own_tokens_only() {
         let chain = chain(pinned.algorithm, keys);
         for pair in &pairs {
             let kid = pair.algorithm.name();
-            let expected = (pair.algorithm != pinned.algorithm).then_some(Reason::WrongAlgorithm);
+            let expected = (pair.algorithm != pinned.algorithm)
+                .then_some(Reason::Token(TokenError::WrongAlgorithm));
             assert_eq!(reason(&chain, &pair.token(kid)).await, expected);
             // Signed by that key, but under the pinned algorithm's name.
             let header = json!({ "alg": pinned.algorithm.name(), "kid": kid });
             let expected = match expected {
                 None => None,
-                Some(_) if pinned.algorithm.is_hmac() => Some(Reason::BadSignature),
+                Some(_) if pinned.algorithm.is_hmac() => {
+                    Some(Reason::Token(TokenError::BadSignature))
+                }
                 // The set does not hold secrets.
-                Some(_) if pair.algorithm.is_hmac() => Some(Reason::UnknownKid),
-                Some(_) => Some(Reason::KeyDoesNotFit),
+                Some(_) if pair.algorithm.is_hmac() => Some(Reason::Token(TokenError::UnknownKid)),
+                Some(_) => Some(Reason::Token(TokenError::KeyDoesNotFit)),
             };
             let token = pair.sign(&header, &claims());
             assert_eq!(
@@ -71,7 +75,7 @@ async fn each_takes_its_own_tokens_only() {
                 &json!({ "alg": pinned.algorithm.name(), "kid": pinned.algorithm.name() }),
                 &claims(),
             );
-            let expected = expected.map(|_| Reason::BadSignature);
+            let expected = expected.map(|_| Reason::Token(TokenError::BadSignature));
             assert_eq!(
                 reason(&chain, &token).await,
                 expected,
@@ -93,7 +97,7 @@ async fn an_rsa_key_without_alg_serves_the_pinned_algorithm_only() {
         for signing in RSA {
             pair = pair.turned_to(signing);
             let header = json!({ "alg": pinned.name(), "kid": "k" });
-            let expected = (signing != pinned).then_some(Reason::BadSignature);
+            let expected = (signing != pinned).then_some(Reason::Token(TokenError::BadSignature));
             let token = pair.sign(&header, &claims());
             assert_eq!(
                 reason(&chain, &token).await,
@@ -114,7 +118,7 @@ async fn one_pem_of_every_family() {
         let chain = chain(algorithm, KeySource::PublicKey(path.clone()));
         assert_eq!(reason(&chain, &pair.token("anything")).await, None);
         let refused = reason(&chain, &other.token("anything")).await;
-        assert_eq!(refused, Some(Reason::BadSignature));
+        assert_eq!(refused, Some(Reason::Token(TokenError::BadSignature)));
     }
 }
 
@@ -146,7 +150,11 @@ async fn ecdsa_signatures_have_one_form() {
         ];
         for signature in bad {
             let found = reason(&chain, &with(&signature)).await;
-            assert_eq!(found, Some(Reason::BadSignature), "{signature:?}");
+            assert_eq!(
+                found,
+                Some(Reason::Token(TokenError::BadSignature)),
+                "{signature:?}"
+            );
         }
     }
 }

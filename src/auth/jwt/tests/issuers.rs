@@ -1,6 +1,7 @@
 //! Several issuers in one step: none of them can vouch for another.
 
 use http::HeaderMap;
+use jose::TokenError;
 use serde_json::{Value, json};
 
 use super::{claims_with, reason};
@@ -61,22 +62,61 @@ async fn each_vouches_for_itself_only() {
             (&house.a, json!("a"), None),
             (&house.b, json!("b"), None),
             (&house.b, json!("b-old"), None),
-            (&house.a, json!("b"), Some(Reason::BadSignature)),
-            (&house.a, json!("b-old"), Some(Reason::BadSignature)),
-            (&house.b, json!("a"), Some(Reason::BadSignature)),
-            (&house.a, json!("c"), Some(Reason::WrongIssuer)),
-            (&house.a, json!("A"), Some(Reason::WrongIssuer)),
-            (&house.a, json!(""), Some(Reason::WrongIssuer)),
-            (&house.a, json!(["a"]), Some(Reason::WrongIssuer)),
-            (&house.a, json!(1), Some(Reason::WrongIssuer)),
-            (&house.a, Value::Null, Some(Reason::WrongIssuer)),
+            (
+                &house.a,
+                json!("b"),
+                Some(Reason::Token(TokenError::BadSignature)),
+            ),
+            (
+                &house.a,
+                json!("b-old"),
+                Some(Reason::Token(TokenError::BadSignature)),
+            ),
+            (
+                &house.b,
+                json!("a"),
+                Some(Reason::Token(TokenError::BadSignature)),
+            ),
+            (
+                &house.a,
+                json!("c"),
+                Some(Reason::Token(TokenError::WrongIssuer)),
+            ),
+            (
+                &house.a,
+                json!("A"),
+                Some(Reason::Token(TokenError::WrongIssuer)),
+            ),
+            (
+                &house.a,
+                json!(""),
+                Some(Reason::Token(TokenError::WrongIssuer)),
+            ),
+            (
+                &house.a,
+                json!(["a"]),
+                Some(Reason::Token(TokenError::WrongIssuer)),
+            ),
+            (
+                &house.a,
+                json!(1),
+                Some(Reason::Token(TokenError::WrongIssuer)),
+            ),
+            (
+                &house.a,
+                Value::Null,
+                Some(Reason::Token(TokenError::WrongIssuer)),
+            ),
         ] {
             let token = pair.token_of("k", &of(issuer.clone()));
             assert_eq!(reason(&chain, &token).await, expected, "{round} {issuer}");
         }
     }
     let unknown = house.a.token_of("x", &of(json!("a")));
-    assert_eq!(reason(&chain, &unknown).await, Some(Reason::UnknownKid));
+    assert_eq!(
+        reason(&chain, &unknown).await,
+        Some(Reason::Token(TokenError::UnknownKid))
+    );
     let any_kid = house.b.token_of("x", &of(json!("b")));
     assert_eq!(reason(&chain, &any_kid).await, None);
 }
@@ -97,7 +137,11 @@ async fn what_chooses_the_key_is_read_strictly() {
             let input = format!("{}.{}", testing::encode(&header), testing::encode(&claims));
             let signature = testing::encode(pair.signature(input.as_bytes()));
             let found = reason(&chain, &format!("{input}.{signature}")).await;
-            assert_eq!(found, Some(Reason::Malformed), "{claims}");
+            assert_eq!(
+                found,
+                Some(Reason::Token(TokenError::Malformed)),
+                "{claims}"
+            );
         }
     }
 }
@@ -146,7 +190,10 @@ async fn without_keys_the_answer_is_503_and_says_when_to_come_back() {
     let token = bearer(&Signer::generate().token("a"));
     let denial = chain.authenticate(&AuthRequest::of(&token)).await;
     let denial = denial.unwrap_err();
-    assert_eq!((denial.status(), denial.reason()), (503, Reason::NoKeys));
+    assert_eq!(
+        (denial.status(), denial.reason()),
+        (503, Reason::Token(TokenError::NoKeys))
+    );
     assert!(denial.challenges().is_empty());
     let retry_after = denial.retry_after();
     assert!(retry_after.is_some_and(|secs| (1..=60).contains(&secs)));

@@ -3,6 +3,7 @@
 use crate::auth::{AuthRequest, Trace};
 use std::time::Duration;
 
+use jose::{TokenError, clock};
 use serde_json::{Value, json};
 
 use super::{SECRET, chain, claims_with, hs256_chain, reason, sign_hs256};
@@ -10,7 +11,6 @@ use crate::auth::chain::Chain;
 use crate::auth::outcome::Reason;
 use crate::auth::testing::{self, AUDIENCE, ISSUER, Signer, bearer, claims, settings};
 use crate::config::{KeySource, RequiredClaim};
-use jose::clock;
 
 #[tokio::test]
 async fn what_is_allowed_passes() {
@@ -63,15 +63,33 @@ async fn leeway_is_exact_both_ways() {
     let cases = [
         (json!({ "exp": now - 55.0 }), None),
         (json!({ "exp": now - 59.9 }), None),
-        (json!({ "exp": now - 60.0 }), Some(Reason::Expired)),
-        (json!({ "exp": now - 65.0 }), Some(Reason::Expired)),
+        (
+            json!({ "exp": now - 60.0 }),
+            Some(Reason::Token(TokenError::Expired)),
+        ),
+        (
+            json!({ "exp": now - 65.0 }),
+            Some(Reason::Token(TokenError::Expired)),
+        ),
         (json!({ "nbf": now + 55.0 }), None),
         (json!({ "nbf": now + 60.0 }), None),
-        (json!({ "nbf": now + 60.5 }), Some(Reason::NotYetValid)),
-        (json!({ "nbf": now + 65.0 }), Some(Reason::NotYetValid)),
+        (
+            json!({ "nbf": now + 60.5 }),
+            Some(Reason::Token(TokenError::NotYetValid)),
+        ),
+        (
+            json!({ "nbf": now + 65.0 }),
+            Some(Reason::Token(TokenError::NotYetValid)),
+        ),
         (json!({ "iat": now + 55.0 }), None),
-        (json!({ "iat": now + 65.0 }), Some(Reason::NotYetValid)),
-        (json!({ "iat": 1e300 }), Some(Reason::NotYetValid)),
+        (
+            json!({ "iat": now + 65.0 }),
+            Some(Reason::Token(TokenError::NotYetValid)),
+        ),
+        (
+            json!({ "iat": 1e300 }),
+            Some(Reason::Token(TokenError::NotYetValid)),
+        ),
     ];
     for (changes, expected) in cases {
         let mut claims = json!({ "iss": ISSUER, "aud": AUDIENCE, "exp": now + 600.0 });
@@ -98,7 +116,10 @@ async fn leeway_is_exact_both_ways() {
                 &mut Trace::off(),
             )
             .await;
-        assert_eq!(broken_clock.unwrap_err().reason(), Reason::Expired);
+        assert_eq!(
+            broken_clock.unwrap_err().reason(),
+            Reason::Token(TokenError::Expired)
+        );
     }
 }
 
@@ -135,49 +156,52 @@ async fn required_claims_and_scopes() {
         ),
         (
             json!({ "level": 1, "scope": "read write" }),
-            Some(Reason::ClaimMissing),
+            Some(Reason::Token(TokenError::ClaimMissing)),
         ),
         (
             json!({ "tenant": "a", "scope": "read write" }),
-            Some(Reason::ClaimMissing),
+            Some(Reason::Token(TokenError::ClaimMissing)),
         ),
         (
             json!({ "tenant": "a", "level": 2, "scope": "read write" }),
-            Some(Reason::ClaimMissing),
+            Some(Reason::Token(TokenError::ClaimMissing)),
         ),
         (
             json!({ "tenant": "a", "level": "1", "scope": "read write" }),
-            Some(Reason::ClaimMissing),
+            Some(Reason::Token(TokenError::ClaimMissing)),
         ),
         (
             json!({ "tenant": "a", "level": [[1]], "scope": "read write" }),
-            Some(Reason::ClaimMissing),
+            Some(Reason::Token(TokenError::ClaimMissing)),
         ),
         (
             json!({ "tenant": "a", "level": 1 }),
-            Some(Reason::ScopeMissing),
+            Some(Reason::Token(TokenError::ScopeMissing)),
         ),
         (
             json!({ "tenant": "a", "level": 1, "scope": "read" }),
-            Some(Reason::ScopeMissing),
+            Some(Reason::Token(TokenError::ScopeMissing)),
         ),
         (
             json!({ "tenant": "a", "level": 1, "scope": "read writes" }),
-            Some(Reason::ScopeMissing),
+            Some(Reason::Token(TokenError::ScopeMissing)),
         ),
         (
             json!({ "tenant": "a", "level": 1, "scope": "read,write" }),
-            Some(Reason::ScopeMissing),
+            Some(Reason::Token(TokenError::ScopeMissing)),
         ),
         (
             json!({ "tenant": "a", "level": 1, "scope": ["read write"] }),
-            Some(Reason::ScopeMissing),
+            Some(Reason::Token(TokenError::ScopeMissing)),
         ),
         (
             json!({ "tenant": "a", "level": 1, "scope": { "read": 1, "write": 1 } }),
-            Some(Reason::ScopeMissing),
+            Some(Reason::Token(TokenError::ScopeMissing)),
         ),
-        (json!({ "exp": 1 }), Some(Reason::Expired)),
+        (
+            json!({ "exp": 1 }),
+            Some(Reason::Token(TokenError::Expired)),
+        ),
     ];
     for (changes, expected) in cases {
         let token = good.sign(
@@ -211,7 +235,7 @@ async fn hs256_takes_its_secret_only() {
         let token = sign_hs256(&json!({ "alg": alg }).to_string(), &ok, SECRET.as_bytes());
         assert_eq!(
             reason(&chain, &token).await,
-            Some(Reason::WrongAlgorithm),
+            Some(Reason::Token(TokenError::WrongAlgorithm)),
             "{alg}"
         );
     }
@@ -219,7 +243,7 @@ async fn hs256_takes_its_secret_only() {
         let token = sign_hs256(r#"{"alg":"HS256"}"#, &ok, secret.as_bytes());
         assert_eq!(
             reason(&chain, &token).await,
-            Some(Reason::BadSignature),
+            Some(Reason::Token(TokenError::BadSignature)),
             "{secret}"
         );
     }
@@ -227,12 +251,20 @@ async fn hs256_takes_its_secret_only() {
     for cut in 1..43 {
         let found = reason(&chain, &good[..good.len() - cut]).await;
         assert!(
-            matches!(found, Some(Reason::BadSignature | Reason::Malformed)),
+            matches!(
+                found,
+                Some(
+                    Reason::Token(TokenError::BadSignature) | Reason::Token(TokenError::Malformed)
+                )
+            ),
             "{cut}"
         );
     }
     let rs256 = Signer::generate().token("k");
-    assert_eq!(reason(&chain, &rs256).await, Some(Reason::WrongAlgorithm));
+    assert_eq!(
+        reason(&chain, &rs256).await,
+        Some(Reason::Token(TokenError::WrongAlgorithm))
+    );
 }
 
 #[tokio::test]
@@ -250,7 +282,7 @@ async fn one_pem_looks_at_no_kid() {
         assert_eq!(reason(&chain, &good.token(kid)).await, None);
         assert_eq!(
             reason(&chain, &evil.token(kid)).await,
-            Some(Reason::BadSignature)
+            Some(Reason::Token(TokenError::BadSignature))
         );
     }
     let no_kid = good.sign(r#"{"alg":"RS256"}"#, &claims().to_string());
@@ -269,11 +301,26 @@ async fn leeway_may_be_none_and_checks_may_be_off() {
     for (changes, expected) in [
         (json!({ "iss": null, "aud": null }), None),
         (json!({ "iss": "anyone", "aud": ["anything"] }), None),
-        (json!({ "iss": ["anyone"] }), Some(Reason::WrongIssuer)),
-        (json!({ "aud": 1 }), Some(Reason::WrongAudience)),
-        (json!({ "aud": ["a", 1] }), Some(Reason::WrongAudience)),
-        (json!({ "exp": now - 1.0 }), Some(Reason::Expired)),
-        (json!({ "nbf": now + 5.0 }), Some(Reason::NotYetValid)),
+        (
+            json!({ "iss": ["anyone"] }),
+            Some(Reason::Token(TokenError::WrongIssuer)),
+        ),
+        (
+            json!({ "aud": 1 }),
+            Some(Reason::Token(TokenError::WrongAudience)),
+        ),
+        (
+            json!({ "aud": ["a", 1] }),
+            Some(Reason::Token(TokenError::WrongAudience)),
+        ),
+        (
+            json!({ "exp": now - 1.0 }),
+            Some(Reason::Token(TokenError::Expired)),
+        ),
+        (
+            json!({ "nbf": now + 5.0 }),
+            Some(Reason::Token(TokenError::NotYetValid)),
+        ),
     ] {
         let token = good.sign(
             r#"{"alg":"RS256","kid":"k"}"#,

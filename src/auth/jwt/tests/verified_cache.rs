@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
+use jose::TokenError;
 use serde_json::{Value, json};
 
 use super::claims_with;
@@ -114,11 +115,11 @@ async fn time_is_looked_at_on_every_hit() {
         assert_eq!(at(&chain, &token, now + 100.0).await, None);
         let before = house.hits();
         for (moment, expected) in [
-            (now + 39.5, Some(Reason::NotYetValid)),
+            (now + 39.5, Some(Reason::Token(TokenError::NotYetValid))),
             (now + 40.0, None),
             (now + 259.5, None),
-            (now + 260.0, Some(Reason::Expired)),
-            (f64::INFINITY, Some(Reason::Expired)),
+            (now + 260.0, Some(Reason::Token(TokenError::Expired))),
+            (f64::INFINITY, Some(Reason::Token(TokenError::Expired))),
             (now + 150.0, None),
         ] {
             assert_eq!(at(&chain, &token, moment).await, expected, "{moment}");
@@ -157,19 +158,19 @@ async fn another_setting_is_another_verdict() {
         (Box::new(|_| {}), None),
         (
             Box::new(|settings| settings.audiences = vec!["other".to_owned()]),
-            Some(Reason::WrongAudience),
+            Some(Reason::Token(TokenError::WrongAudience)),
         ),
         (
             Box::new(|settings| settings.issuers[0].names = vec!["other".to_owned()]),
-            Some(Reason::WrongIssuer),
+            Some(Reason::Token(TokenError::WrongIssuer)),
         ),
         (
             Box::new(|settings| settings.leeway = Duration::from_secs(30)),
-            Some(Reason::Expired),
+            Some(Reason::Token(TokenError::Expired)),
         ),
         (
             Box::new(move |settings| settings.required_claims = vec![required(json!([2]))]),
-            Some(Reason::ClaimMissing),
+            Some(Reason::Token(TokenError::ClaimMissing)),
         ),
         (
             Box::new(move |settings| settings.required_claims = vec![required(json!([1]))]),
@@ -177,7 +178,7 @@ async fn another_setting_is_another_verdict() {
         ),
         (
             Box::new(|settings| settings.required_scopes = vec!["read".to_owned()]),
-            Some(Reason::ScopeMissing),
+            Some(Reason::Token(TokenError::ScopeMissing)),
         ),
         (
             Box::new(|settings| settings.place = CredentialLocation::Cookie("t".to_owned())),
