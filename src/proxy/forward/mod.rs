@@ -64,7 +64,7 @@ impl Forwarder {
     ) -> pingora::Result<()> {
         body::read_first_part(session, &mut ctx.body).await?;
         if let Some(client) = exclusive_connection(session, ctx)
-            && let Some(bound) = BoundConnection::of(&client).filter(|bound| bound.is_some())
+            && let Some(bound) = BoundConnection::of(client).filter(|bound| bound.is_some())
         {
             ctx.select_fitting(|upstream| bound.is_to(upstream));
         }
@@ -80,9 +80,7 @@ impl Forwarder {
     async fn attempt(&self, session: &mut Session, ctx: &mut Context) -> pingora::Result<()> {
         let (upstream, address) = resolved_upstream(session, ctx)?;
         ctx.selection.address = Some(address);
-        let client = exclusive_connection(session, ctx);
-        let bound = client
-            .as_deref()
+        let bound = exclusive_connection(session, ctx)
             .and_then(|client| BoundConnection::of(client)?.take(&upstream));
         let is_bound = bound.is_some();
         let (connection, reused) = match bound.or_else(|| self.pool.take(&upstream, address)) {
@@ -116,10 +114,10 @@ impl Forwarder {
         };
         let (upstream, lease) = attempt.finish();
         let connection = PooledConnection { stream, lease };
-        match client {
-            Some(client) if binds => BoundConnection::bind(&client, connection, &upstream),
-            _ if binds => {}
-            _ => self.keep(connection, bodiless),
+        if !binds {
+            self.keep(connection, bodiless);
+        } else if let Some(client) = exclusive_connection(session, ctx) {
+            BoundConnection::bind(client, connection, &upstream);
         }
         Ok(())
     }
@@ -182,7 +180,6 @@ fn resolved_upstream(
 }
 
 /// The client's connection, if all requests on it are one client's.
-fn exclusive_connection(session: &Session, ctx: &Context) -> Option<Arc<Connection>> {
-    let connection = Connection::of(session.digest())?;
-    (!ctx.connection.is_shared()).then(|| connection.clone())
+fn exclusive_connection<'a>(session: &'a Session, ctx: &Context) -> Option<&'a Arc<Connection>> {
+    Connection::of(session.digest()).filter(|_| !ctx.connection.is_shared())
 }

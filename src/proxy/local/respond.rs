@@ -28,11 +28,6 @@ pub(crate) async fn reject(
     ctx.reason = Some(rejection.reason);
     let status =
         StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let body = ErrorBody {
-        error: status.canonical_reason().unwrap_or("Error"),
-        message: rejection.message,
-    };
-    let body = serde_json::to_vec(&body).unwrap_or_default();
     let mut response = ResponseHeader::build(status, Some(8))?;
     for challenge in rejection.challenges {
         response.append_header(header::WWW_AUTHENTICATE, challenge)?;
@@ -53,6 +48,11 @@ pub(crate) async fn reject(
     if rejection.message.is_empty() {
         write(session, ctx, response, Bytes::new()).await?;
     } else {
+        let body = ErrorBody {
+            error: status.canonical_reason().unwrap_or("Error"),
+            message: rejection.message,
+        };
+        let body = serde_json::to_vec(&body).unwrap_or_default();
         json(session, ctx, response, body.into()).await?;
     }
     ctx.body.drain |= unread;

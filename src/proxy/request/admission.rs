@@ -58,14 +58,14 @@ pub(crate) async fn admit(
     let host = head.host();
     let find = |path: &str| routes.and_then(|routes| routes.find(&host, path, &request.method));
     let found = find(path).ok_or_else(Rejection::not_found)?;
-    let route = found.route.clone();
+    let route = found.route;
     if found.confusable.is_some() {
         return Err(gateway::PathError::ConfusableRoute.into());
     }
     ctx.other_paths = gateway::other_readings(path);
     for other in &ctx.other_paths {
         let same = find(other)
-            .is_some_and(|other| Arc::ptr_eq(other.route, &route) && other.confusable.is_none());
+            .is_some_and(|other| Arc::ptr_eq(other.route, route) && other.confusable.is_none());
         if !same {
             return Err(gateway::PathError::AmbiguousRoute.into());
         }
@@ -86,7 +86,7 @@ pub(crate) async fn admit(
     ctx.route = Some(route.clone());
     ctx.head = Some(head);
 
-    run_stages(live, session, ctx, &route, trace).await?;
+    run_stages(live, session, ctx, route, trace).await?;
     if let Some(allowed) = found.allowed {
         return Err(Rejection::method_not_allowed(&allowed));
     }
