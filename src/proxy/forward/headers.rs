@@ -11,7 +11,7 @@ use crate::gateway::Upstream;
 use crate::proxy::request::client_address::{X_FORWARDED_FOR, X_FORWARDED_PROTO};
 use crate::proxy::request::context::Context;
 use crate::proxy::request::head::max_forwards;
-use crate::proxy::request::hop_by_hop::{connection_options, is_hop_by_hop};
+use crate::proxy::request::hop_by_hop::{self, connection_options};
 use crate::proxy::request::id::X_REQUEST_ID;
 use crate::telemetry::access;
 
@@ -88,15 +88,7 @@ fn strip_hop_by_hop(headers: &mut HeaderMap, version: http::Version) {
         && headers
             .get(header::UPGRADE)
             .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    let nominated =
-        connection_options(headers).filter_map(|name| HeaderName::from_bytes(name).ok());
-    let nominated: Vec<HeaderName> = nominated.filter(|name| !is_hop_by_hop(name)).collect();
-    for name in nominated {
-        headers.remove(name);
-    }
-    while let Some(name) = headers.keys().find(|name| is_hop_by_hop(name)).cloned() {
-        headers.remove(name);
-    }
+    hop_by_hop::strip(headers, |_| false);
     if websocket {
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));

@@ -1,6 +1,6 @@
 //! The head of a response, on its way from the upstream to the client.
 
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::response::Parts;
 use http::{HeaderMap, Method, Response, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -8,7 +8,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use super::attempt::Attempt;
 use super::{error, failure};
 use crate::proxy::request::context::Context;
-use crate::proxy::request::hop_by_hop::{connection_options, is_hop_by_hop};
+use crate::proxy::request::hop_by_hop;
 use crate::proxy::request::id::X_REQUEST_ID;
 
 /// How many interim responses of one exchange reach the client. More would inform nobody.
@@ -171,21 +171,9 @@ fn strip_hop_by_hop(parts: &mut Parts) {
         status,
         StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED
     );
-    let usual = |value: &HeaderValue| matches!(value.as_bytes(), b"keep-alive" | b"close");
-    if !headers.get_all(header::CONNECTION).iter().all(usual) {
-        let named =
-            connection_options(headers).filter_map(|name| HeaderName::from_bytes(name).ok());
-        let named: Vec<HeaderName> = named
-            .filter(|name| !is_hop_by_hop(name) && *name != header::CONTENT_LENGTH)
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
-    }
-    let goes = |name: &HeaderName| is_hop_by_hop(name) && !(upgrades && *name == header::UPGRADE);
-    while let Some(name) = headers.keys().find(|name| goes(name)).cloned() {
-        headers.remove(name);
-    }
+    hop_by_hop::strip(headers, |name| {
+        *name == header::CONTENT_LENGTH || upgrades && *name == header::UPGRADE
+    });
     if status.is_informational() || status == StatusCode::NO_CONTENT {
         headers.remove(header::CONTENT_LENGTH);
     }
@@ -193,6 +181,8 @@ fn strip_hop_by_hop(parts: &mut Parts) {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
 
     fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
