@@ -94,10 +94,15 @@ impl<A: HttpServerApp + Send + Sync + 'static> GuardedApp<A> {
             .close_reason()
             .filter(|reason| *reason != CloseReason::ClientGone)
         {
-            let peer = digest.as_ref().and_then(|digest| digest.peer_addr());
-            let peer = peer.map(ToString::to_string).unwrap_or_default();
+            let peer = || {
+                let peer = digest.as_ref().and_then(|digest| digest.peer_addr());
+                peer.map(ToString::to_string).unwrap_or_default()
+            };
             let (network, reason) = (admission.network(), reason.label());
-            log::debug!("network {network}: connection of {peer} closed: {reason}");
+            log::debug!(
+                "network {network}: connection of {} closed: {reason}",
+                peer()
+            );
         }
     }
 

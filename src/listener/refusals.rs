@@ -62,8 +62,12 @@ impl RefusalLog<'_> {
 
     /// At `debug`, since scanners come by all the time.
     pub(super) fn log(&self, why: &dyn fmt::Display) {
-        let peer = self.peer.map(|peer| peer.to_string()).unwrap_or_default();
-        log::debug!("network {}: request of {peer} refused: {why}", self.network);
+        let peer = || self.peer.map(|peer| peer.to_string()).unwrap_or_default();
+        log::debug!(
+            "network {}: request of {} refused: {why}",
+            self.network,
+            peer()
+        );
     }
 }
 

@@ -50,14 +50,15 @@ pub(super) fn not_connected(ctx: &mut Context, error: Box<Error>) -> Box<Error> 
         ctx.abandon_attempt();
         return error;
     }
-    log_failed_attempt(ctx, &describe(&error));
+    let why = describe(&error);
+    log_failed_attempt(ctx, &why);
     if error::is_local(error.etype()) {
         // Another upstream would need a descriptor as well.
         error.set_retry(false);
         return error;
     }
     count(ctx, label(&error));
-    ctx.record_failure(&describe(&error));
+    ctx.record_failure(&why);
     error.set_retry(others_left || failed < max_retries(ctx));
     ctx.abandon_attempt();
     error
