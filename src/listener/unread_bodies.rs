@@ -34,12 +34,12 @@ impl UnreadBodies {
 
     /// A body has ended.
     pub fn remove(&self, body: &Arc<UnreadBody>) {
-        self.is_read(body);
+        self.mark_read(body);
         lock(&self.0).all.retain(|other| !Arc::ptr_eq(other, body));
     }
 
     /// A body is being read, and nothing of it has arrived.
-    pub fn is_read(&self, body: &Arc<UnreadBody>) {
+    pub fn mark_read(&self, body: &Arc<UnreadBody>) {
         let Some(since) = lock(body).take() else {
             return;
         };
@@ -50,7 +50,7 @@ impl UnreadBodies {
     }
 
     /// Bytes of a body are passed on, and no more are read meanwhile.
-    pub fn is_left(&self, body: &Arc<UnreadBody>) {
+    pub fn mark_unread(&self, body: &Arc<UnreadBody>) {
         *lock(body) = Some(Instant::now());
     }
 
@@ -87,10 +87,10 @@ mod tests {
             Some(now + LONG),
             "nobody reads them"
         );
-        backlog.is_read(&one);
-        backlog.is_read(&other);
+        backlog.mark_read(&one);
+        backlog.mark_read(&other);
         assert_eq!(backlog.until(now + LONG), None, "they are read");
-        backlog.is_left(&one);
+        backlog.mark_unread(&one);
         *lock(&one) = now.checked_sub(LONG * 2);
         assert_eq!(backlog.until(now), Some(now), "the upstream takes nothing");
         backlog.remove(&one);

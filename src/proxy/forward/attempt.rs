@@ -107,22 +107,22 @@ impl Attempt {
     }
 
     /// The upstream takes no more of the request.
-    pub(super) fn send_has_failed(&mut self) {
+    pub(super) fn mark_send_failed(&mut self) {
         self.upstream_blocked = true;
     }
 
     /// The head of the response has arrived.
-    pub(super) fn head_has_arrived(&mut self) {
+    pub(super) fn mark_head_arrived(&mut self) {
         self.head_arrived = true;
     }
 
     /// Whether the head of the response has arrived.
-    pub(super) fn response_has_begun(&self) -> bool {
+    pub(super) fn head_has_arrived(&self) -> bool {
         self.head_arrived
     }
 
     /// The response has arrived as a whole.
-    pub(super) fn response_is_complete(&mut self) {
+    pub(super) fn mark_response_complete(&mut self) {
         self.set_deadline(None);
         self.response_complete = true;
     }

@@ -222,7 +222,7 @@ impl<'a> Exchange<'a> {
         let reading = pin!(session.downstream_session.read_body_or_idle(over));
         let part = reading.poll(waking);
         let part = match &mut ctx.body.rate {
-            Some(rate) => rate.pace(part, !self.attempt.response_has_begun(), told, waking),
+            Some(rate) => rate.pace(part, !self.attempt.head_has_arrived(), told, waking),
             None => part,
         };
         part.map(Event::RequestPart)
@@ -262,8 +262,8 @@ impl<'a> Exchange<'a> {
         self.request_done = true;
         self.request_abandoned = true;
         self.send_error = Some(error.into_up());
-        self.attempt.send_has_failed();
-        if !self.attempt.response_has_begun() && !self.response_blocked {
+        self.attempt.mark_send_failed();
+        if !self.attempt.head_has_arrived() && !self.response_blocked {
             self.attempt.await_next();
         }
     }

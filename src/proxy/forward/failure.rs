@@ -203,7 +203,7 @@ fn count(ctx: &Context, label: &'static str) {
 
 fn describe_broken(attempt: &Attempt, error: &Error) -> String {
     match error.etype() {
-        ErrorType::ConnectionClosed if attempt.response_has_begun() => {
+        ErrorType::ConnectionClosed if attempt.head_has_arrived() => {
             "connection closed in the middle of the response".to_owned()
         }
         _ => describe(error),

@@ -124,7 +124,7 @@ impl Forwarder {
 
     /// Tells the pool, and the client's connection, of an attempt that was broken off.
     fn note_broken(&self, session: &Session, attempt: &Attempt, error: &Error) {
-        if attempt.response_has_begun() {
+        if attempt.head_has_arrived() {
             return;
         }
         if !attempt.reused && attempt.is_fault_of_upstream(error) {

@@ -63,13 +63,13 @@ pub(super) fn filter_response(
     let mut filtered = FilteredHead::Interim;
     if !interim {
         failure::record_outcome(ctx, parts.status);
-        attempt.head_has_arrived();
+        attempt.mark_head_arrived();
         let mut close_delimited = false;
         if switch {
             let upgrade = HeaderValue::from_static("upgrade");
             parts.headers.insert(header::CONNECTION, upgrade);
         } else if last || is_bodiless(&request.method, parts.status) {
-            attempt.response_is_complete();
+            attempt.mark_response_complete();
         } else {
             close_delimited = !frame(&mut parts.headers, request.version);
         }

@@ -51,7 +51,7 @@ pub(crate) async fn answer(session: &mut Session, ctx: &mut Context) -> pingora:
     if head::expects_continue(session) {
         session.write_continue_response().await?;
         if let Some(rate) = &mut ctx.body.rate {
-            rate.is_told();
+            rate.mark_told();
         }
     }
     let mut body = Vec::new();

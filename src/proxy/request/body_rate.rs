@@ -105,7 +105,7 @@ impl BodyRate {
     }
 
     /// The client was told to send its body.
-    pub(crate) fn is_told(&mut self) {
+    pub(crate) fn mark_told(&mut self) {
         self.until_told = false;
     }
 
@@ -124,7 +124,7 @@ impl BodyRate {
             self.came(bytes.map_or(0, Bytes::len));
             return part;
         }
-        self.note_unread(|bodies, body| bodies.is_read(body));
+        self.note_unread(|bodies, body| bodies.mark_read(body));
         if !counts || self.exempt || self.until_told {
             self.rest();
             return Poll::Pending;
@@ -134,7 +134,7 @@ impl BodyRate {
 
     /// Bytes are there, and are passed on before the next ones are read.
     fn came(&mut self, bytes: usize) {
-        self.note_unread(|bodies, body| bodies.is_left(body));
+        self.note_unread(|bodies, body| bodies.mark_unread(body));
         self.until_told &= bytes == 0;
         if let Some(since) = self.since {
             self.credit = self.credit.saturating_sub(since.elapsed());

@@ -88,7 +88,7 @@ impl Exchange<'_> {
     ) -> pingora::Result<Option<HttpTask>> {
         let HttpTask::Header(head, end) = &mut part else {
             if part.is_end() {
-                self.attempt.response_is_complete();
+                self.attempt.mark_response_complete();
             }
             return Ok(Some(part));
         };
