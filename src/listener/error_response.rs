@@ -1,8 +1,17 @@
 //! The response to a head that is never served: it came too slowly, or is malformed. Like every
 //! other refusal, it does not name the software.
 
+use std::io;
+use std::time::Duration;
+
 use http::StatusCode;
 use pingora::protocols::http::date::get_cached_date;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// How much, and for how long, is read from a client that was refused and may still be sending:
+/// closing at once would reset the connection, and the response would be lost.
+const DRAIN_BYTES: usize = 256 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// A response after which the connection is closed.
 pub fn error_response(status: u16) -> Vec<u8> {
@@ -24,6 +33,27 @@ pub fn error_response(status: u16) -> Vec<u8> {
         body.len()
     )
     .into_bytes()
+}
+
+/// Writes the last response of a connection, and closes it so that the client can read that.
+pub(super) async fn respond_and_close<S>(stream: &mut S, response: &[u8])
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let responding = async {
+        stream.write_all(response).await?;
+        stream.shutdown().await?;
+        let (mut room, mut read) = ([0; 1024], 0);
+        while read < DRAIN_BYTES {
+            match stream.read(&mut room).await? {
+                0 => break,
+                some => read += some,
+            }
+        }
+        io::Result::Ok(())
+    };
+    // Whether it arrives is up to the client.
+    let _ = tokio::time::timeout(DRAIN_TIME, responding).await;
 }
 
 #[cfg(test)]

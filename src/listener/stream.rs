@@ -77,11 +77,6 @@ impl<S: IO> GuardedStream<S> {
         }
     }
 
-    /// The client left before its head was whole, which is not logged.
-    fn close_client_gone(&self) {
-        self.connection.state().close(CloseReason::ClientGone);
-    }
-
     /// Tracks whether the client reads what is written to it; fails if it has not for too long.
     ///
     /// Progress is a step that waited and then went on. A write while a flush waits is none: it may
@@ -124,9 +119,7 @@ impl<S: IO> GuardedStream<S> {
             let _ = Pin::new(&mut self.stream).poll_flush(context);
         }
     }
-}
 
-impl<S: IO> GuardedStream<S> {
     /// Reads from the socket. A client that leaves in the middle of a head, or before it, gets no
     /// response.
     pub(super) fn poll_read_socket(
@@ -145,7 +138,7 @@ impl<S: IO> GuardedStream<S> {
             Poll::Ready(Ok(())) if buf.filled().len() > before => Poll::Ready(Ok(())),
             Poll::Ready(result) => {
                 if self.is_at_head() && (buf.remaining() > 0 || result.is_err()) {
-                    self.close_client_gone();
+                    self.connection.state().close(CloseReason::ClientGone);
                     return Poll::Pending;
                 }
                 Poll::Ready(result)

@@ -9,21 +9,17 @@ use std::time::Duration;
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::l4::stream::Stream as Socket;
 use pingora::protocols::tls::TlsStream;
-use pingora::protocols::{GetSocketDigest, Peek, Shutdown, Ssl};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use pingora::protocols::{GetSocketDigest, Peek, Ssl};
 
 use super::close_reason::CloseReason;
 use super::connection::Connection;
+use super::error_response::respond_and_close;
 use crate::auth::ClientCertificate;
 use crate::gateway::{ClientCa, Listener};
 
 /// How long a handshake may take. (Pingora's own limit is a minute.)
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long, and how much, is read from a client that speaks plain HTTP, so that it can read its
-/// response.
-const DRAIN_TIME: Duration = Duration::from_secs(1);
-const DRAIN_BYTES: u64 = 256 * 1024;
-/// In the form of every other refusal.
+/// To a client that speaks plain HTTP, in the form of every other refusal.
 const PLAIN_HTTP_RESPONSE: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: \
                                      application/json\r\nContent-Length: 70\r\n\
                                      Connection: close\r\n\r\n\
@@ -47,7 +43,7 @@ pub(super) async fn handshake(
         // An error here is reported by the handshake.
         let peeked = socket.try_peek(&mut first).await;
         if peeked.is_ok() && first[0].is_ascii_uppercase() {
-            refuse_plain(&mut socket).await;
+            respond_and_close(&mut socket, PLAIN_HTTP_RESPONSE).await;
             return None;
         }
         Some(acceptor.tls_handshake(socket).await)
@@ -83,19 +79,6 @@ pub(super) async fn handshake(
         keep_certificate(&stream, ca, connection)?;
     }
     Some(stream)
-}
-
-/// Answers a client that speaks plain HTTP. Its request is read on for a moment: closing a socket
-/// with unread bytes would reset the connection, and the response would be lost.
-async fn refuse_plain(socket: &mut Socket) {
-    if socket.write_all(PLAIN_HTTP_RESPONSE).await.is_err() || socket.flush().await.is_err() {
-        return;
-    }
-    Shutdown::shutdown(socket).await;
-    let mut rest = socket.take(DRAIN_BYTES);
-    let mut nowhere = tokio::io::sink();
-    let reading = tokio::io::copy(&mut rest, &mut nowhere);
-    let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
 }
 
 /// Keeps the client's certificate for its requests; `None`: there is one, and it cannot be parsed.

@@ -5,28 +5,22 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use pingora::protocols::{IO, Ssl};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::io::ReadBuf;
 
 use super::HeadScanner;
 use super::absolute_form::with_host_from_target;
 use crate::listener::client_limits::ClientLimits;
 use crate::listener::connection::Connection;
-use crate::listener::error_response::error_response;
+use crate::listener::error_response::{error_response, respond_and_close};
 use crate::listener::http2::{Http2Monitor, PREFACE};
 use crate::listener::malformed::Malformed;
 use crate::listener::stream::GuardedStream;
 
 /// Size of most heads.
 const USUAL_HEAD: usize = 2 * 1024;
-
-/// How much, and for how long, is read from a client that was refused and may still be sending:
-/// closing at once would reset the connection, and the response would be lost.
-const DRAIN_BYTES: usize = 256 * 1024;
-const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// A whole head, with what has arrived of its body; or why it is malformed.
 pub(in crate::listener) type ReceivedHead = Result<BytesMut, Malformed>;
@@ -133,25 +127,9 @@ impl<S: IO> GuardedStream<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Answers a malformed head, and closes the connection so that the client can read the
-    /// response.
+    /// Answers a malformed head.
     pub(in crate::listener) async fn refuse(&mut self, malformed: Malformed) {
-        let response = error_response(malformed.status());
-        let stream = &mut self.stream;
-        let responding = async {
-            stream.write_all(&response).await?;
-            AsyncWriteExt::shutdown(stream).await?;
-            let (mut room, mut read) = ([0; 1024], 0);
-            while read < DRAIN_BYTES {
-                match stream.read(&mut room).await? {
-                    0 => break,
-                    some => read += some,
-                }
-            }
-            io::Result::Ok(())
-        };
-        // Whether it arrives is up to the client.
-        let _ = tokio::time::timeout(DRAIN_TIME, responding).await;
+        respond_and_close(&mut self.stream, &error_response(malformed.status())).await;
     }
 }
 
