@@ -3,7 +3,7 @@
 //!
 //! [`GuardedApp`] serves each connection that a limiter admits. Its stream finds where each request
 //! ends and whether its bytes are one, and tracks the [`ConnectionState`]; a sweep closes what
-//! makes no progress. A request takes no timer, no lock and no allocation here.
+//! makes no progress. For that, a request takes no timer, no lock and no allocation but its head's.
 
 mod body;
 mod client_limits;

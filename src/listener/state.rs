@@ -14,7 +14,7 @@ use super::close_reason::CloseReason;
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
+pub(super) enum Phase {
     /// Its TLS handshake, which has a time-out of its own.
     Handshake,
     /// Nothing has arrived yet.
@@ -31,18 +31,18 @@ pub enum Phase {
 
 /// How long a connection may go without progress.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub(super) struct Limits {
     /// From the first byte of a head (of the first head: from the accept) to its end.
-    pub head: Duration,
+    pub(super) head: Duration,
     /// Between requests.
-    pub idle: Duration,
+    pub(super) idle: Duration,
     /// While the client reads nothing of what is written to it.
-    pub write: Duration,
+    pub(super) write: Duration,
 }
 
 /// Why a connection that has sent a head can be evicted. Those of the first class go first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum EvictionClass {
+pub(crate) enum EvictionClass {
     /// A later head arrives slowly.
     SlowHead,
     /// The body of its request has stalled, or those of all requests being served.
@@ -77,7 +77,7 @@ pub struct ConnectionState {
 
 impl ConnectionState {
     /// That of a connection that was accepted just now.
-    pub fn new(clock: Arc<Clock>) -> Self {
+    pub(super) fn new(clock: Arc<Clock>) -> Self {
         let state = Self {
             clock,
             phase: AtomicU64::new(0),
@@ -95,27 +95,27 @@ impl ConnectionState {
     }
 
     /// The phase, and since when, by the clock in milliseconds.
-    pub fn phase(&self) -> (Phase, u64) {
+    pub(super) fn phase(&self) -> (Phase, u64) {
         unpack(self.phase.load(Ordering::Relaxed))
     }
 
     /// The time by the clock, in milliseconds.
-    pub fn now(&self) -> u64 {
+    pub(super) fn now(&self) -> u64 {
         self.clock.millis()
     }
 
     /// The TLS handshake begins.
-    pub fn begin_handshake(&self) {
+    pub(super) fn begin_handshake(&self) {
         self.enter(Phase::Handshake);
     }
 
     /// It is over: the time for the head begins.
-    pub fn end_handshake(&self) {
+    pub(super) fn end_handshake(&self) {
         self.enter(Phase::Accepted);
     }
 
     /// Bytes have arrived. `of_head`: between requests, they begin the next head.
-    pub fn bytes_arrived(&self, of_head: bool) {
+    pub(super) fn bytes_arrived(&self, of_head: bool) {
         match self.phase() {
             // The time began with the accept.
             (Phase::Accepted, since) => self.store(Phase::FirstHead, since),
@@ -125,14 +125,14 @@ impl ConnectionState {
     }
 
     /// HTTP/2: a header block begins.
-    pub fn begin_header_block(&self) {
+    pub(super) fn begin_header_block(&self) {
         if self.phase().0 == Phase::Idle {
             self.enter(Phase::NextHead);
         }
     }
 
     /// HTTP/2: a header block has arrived whole.
-    pub fn end_header_block(&self) {
+    pub(super) fn end_header_block(&self) {
         self.enter(Phase::Idle);
     }
 
@@ -142,7 +142,7 @@ impl ConnectionState {
     }
 
     /// HTTP/1: a request is over, and another one may come.
-    pub fn request_complete(&self) {
+    pub(super) fn request_complete(&self) {
         if self.phase().0 == Phase::Busy {
             self.enter(Phase::Idle);
         }
@@ -154,7 +154,7 @@ impl ConnectionState {
     }
 
     /// Whether that is so.
-    pub fn has_switched_protocols(&self) -> bool {
+    pub(super) fn has_switched_protocols(&self) -> bool {
         self.switched_protocols.load(Ordering::Relaxed)
     }
 
@@ -170,7 +170,7 @@ impl ConnectionState {
     }
 
     /// HTTP/2: streams that are being served.
-    pub fn streams(&self) -> usize {
+    pub(super) fn streams(&self) -> usize {
         self.streams.load(Ordering::Relaxed) as usize
     }
 
@@ -190,12 +190,12 @@ impl ConnectionState {
     }
 
     /// Whether a whole head has ever arrived.
-    pub fn has_received_head(&self) -> bool {
+    pub(super) fn has_received_head(&self) -> bool {
         self.phase().0 >= Phase::NextHead
     }
 
     /// A write waits for the client: its buffers and ours are full.
-    pub fn write_blocked(&self) {
+    pub(super) fn write_blocked(&self) {
         if self.write_blocked_since.load(Ordering::Relaxed) == 0 {
             self.write_blocked_since
                 .store(self.now() + 1, Ordering::Relaxed);
@@ -203,7 +203,7 @@ impl ConnectionState {
     }
 
     /// The client has read something.
-    pub fn write_resumed(&self) {
+    pub(super) fn write_resumed(&self) {
         self.write_blocked_since.store(0, Ordering::Relaxed);
     }
 
@@ -218,7 +218,7 @@ impl ConnectionState {
     /// Whether a connection that has sent a whole head can be evicted: its class, and since when it
     /// has been of it. A later head counts after `slow_head`, an unread response after `unread`.
     /// `None`: it is busy.
-    pub fn eviction_class(
+    pub(crate) fn eviction_class(
         &self,
         slow_head: Duration,
         unread: Duration,
@@ -247,7 +247,7 @@ impl ConnectionState {
     }
 
     /// The limit that it has exceeded.
-    pub fn timed_out(&self, limits: &Limits) -> Option<CloseReason> {
+    pub(super) fn timed_out(&self, limits: &Limits) -> Option<CloseReason> {
         if self.write_blocked_for() >= limits.write.as_millis().max(1) {
             return Some(CloseReason::WriteTimeout);
         }
@@ -284,17 +284,17 @@ impl ConnectionState {
     }
 
     /// The connection has ended by itself; `false`: it was closed before.
-    pub fn finish(&self) -> bool {
+    pub(super) fn finish(&self) -> bool {
         !self.closed.swap(true, Ordering::AcqRel)
     }
 
     /// Whether it was closed or has ended.
-    pub fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
 
     /// Who is woken when it is closed.
-    pub fn set_waker(&self, waker: &Waker) {
+    pub(super) fn set_waker(&self, waker: &Waker) {
         *self.waker() = Some(waker.clone());
     }
 
