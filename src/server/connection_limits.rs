@@ -15,6 +15,8 @@ const RESERVE: u64 = 500;
 /// Connections to a listener, unless it says otherwise; to the management network.
 const LIMIT: usize = 10_000;
 const MANAGEMENT_LIMIT: usize = 1_000;
+/// Connections to upstreams, in all, where the configuration names no number.
+const UPSTREAMS: usize = 15_000;
 
 /// Holds the connections of clients and those to upstreams, which share the descriptors, to their
 /// limits.
@@ -86,9 +88,6 @@ fn raise() -> Option<u64> {
     }
     limit.current
 }
-
-/// Connections to upstreams that there may be where the configuration names no number.
-const UPSTREAMS: usize = 15_000;
 
 /// How many connections there may be at a time, as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]

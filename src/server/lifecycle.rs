@@ -117,7 +117,7 @@ impl Lifecycle {
         let took_over = taken_over.is_some();
         // Before the word to the old process: the service manager must know this one when that one
         // ends.
-        service_manager::ready("serving", took_over);
+        service_manager::ready(took_over);
         let pid_file = self.write_pid_file(took_over);
         if let Some(Err(error)) = taken_over.map(PendingTakeover::confirm) {
             log::warn!("the process before was gone when it was told of this one: {error}");

@@ -83,7 +83,6 @@ impl EdgeServer {
         let live = Arc::new(Live::start(source, shared)?);
         let config = live.config();
         let config = &*config;
-        let in_flight = live.metrics().in_flight().clone();
         let probe = Probe::new();
         let (inherited, taken_over) = match (&start.directory, start.take_over) {
             (_, false) => (start.inherited, None),
@@ -110,7 +109,7 @@ impl EdgeServer {
             shutdown_signals,
             other_signals,
             handed_over: false.into(),
-            in_flight: Arc::clone(&in_flight),
+            in_flight: live.metrics().in_flight().clone(),
             grace: config.grace,
             log,
         });
@@ -126,8 +125,7 @@ impl EdgeServer {
             lifecycle: lifecycle.clone(),
         };
         let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
-        let edge = Edge::new(tasks.live.clone(), tasks.pool.clone());
-        let edge = edge.with_probe(probe);
+        let edge = Edge::new(tasks.live.clone(), tasks.pool.clone()).with_probe(probe);
         let placement = server.add_service(placement);
         let proxy = proxy_service(config, edge, &tasks, &server.configuration);
         server.add_service(proxy).add_dependency(&placement);

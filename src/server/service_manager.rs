@@ -7,8 +7,8 @@ use sd_notify::NotifyState;
 use super::self_check::SelfCheck;
 
 /// This process serves. `took_over`: it is another one than the manager knows as the main process.
-pub(super) fn ready(status: &str, took_over: bool) {
-    let mut states = vec![NotifyState::Ready, NotifyState::Status(status)];
+pub(super) fn ready(took_over: bool) {
+    let mut states = vec![NotifyState::Ready, NotifyState::Status("serving")];
     if took_over {
         states.insert(0, NotifyState::MainPid(std::process::id()));
     }
@@ -17,12 +17,9 @@ pub(super) fn ready(status: &str, took_over: bool) {
 
 /// A reload begins; [`ready`] or [`reloaded`] must follow.
 pub(super) fn reloading() {
-    let now = NotifyState::monotonic_usec_now().ok();
-    send(
-        &[Some(NotifyState::Reloading), now]
-            .map(|state| state.into_iter().collect::<Vec<_>>())
-            .concat(),
-    );
+    let mut states = vec![NotifyState::Reloading];
+    states.extend(NotifyState::monotonic_usec_now());
+    send(&states);
 }
 
 /// The reload has ended, one way or the other.

@@ -127,8 +127,7 @@ fn tls_problem(text: &str) -> (&str, &'static str) {
         (
             "CaUsedAsEndEntity",
             ": its certificate is a CA certificate (CA:TRUE), which a server may not use; for \
-             openssl \
-             req -x509, add -addext basicConstraints=critical,CA:FALSE",
+             openssl req -x509, add -addext basicConstraints=critical,CA:FALSE",
         ),
         ("expired", ": its certificate has expired"),
         ("not valid yet", ": its certificate is not valid yet"),

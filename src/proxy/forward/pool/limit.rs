@@ -66,16 +66,14 @@ impl Limit {
         match full {
             LimitReached::Backend if upstream.connections.should_log() => log::warn!(
                 "backend {}: all of the {} connections to its upstreams that there may be are in \
-                 use: \
-                 requests that need another one get 503; its max_connections allows more",
+                 use: requests that need another one get 503; its max_connections allows more",
                 upstream.backend,
                 self.most_of(upstream)
             ),
             LimitReached::All if self.open.should_log() => log::warn!(
                 "all of the {} connections to upstreams that there may be are in use: requests \
-                 that \
-                 need another one get 503; max_upstream_connections in [proxy] allows more, and a \
-                 higher limit of open files (LimitNOFILE=, ulimit -n)",
+                 that need another one get 503; max_upstream_connections in [proxy] allows more, \
+                 and a higher limit of open files (LimitNOFILE=, ulimit -n)",
                 self.most()
             ),
             _ => {}
