@@ -5,18 +5,13 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{
-    END_HEADERS, END_STREAM, HEADERS, Held, PREFACE, closed_for, frame, sample, with_network,
-};
-use crate::support::frames::{Connection, block};
+use super::{Held, POST, PREFACE, closed_for, sample, with_network};
+use crate::support::frames::{Connection, DATA, END_HEADERS, END_STREAM, HEADERS, block, frame};
 use crate::support::http2::upload;
 use crate::support::poll::becomes_true;
 use crate::support::{Client, Edge, Upstream};
 use crate::tls::Listening;
 
-const DATA: u8 = 0;
-/// `POST http://h/api/x`, as HPACK without any table.
-const POST: &[u8] = b"\x83\x86\x04\x06/api/x\x01\x01h";
 /// The grace of 5 s, and what a busy machine may take.
 const WITHIN: Duration = Duration::from_secs(40);
 

@@ -3,9 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{
-    CONTINUATION, END_HEADERS, END_STREAM, GET, HEADERS, Held, PREFACE, closed_for, frame,
-};
+use super::{GET, Held, PREFACE, closed_for, sample};
+use crate::support::frames::{CONTINUATION, END_HEADERS, END_STREAM, HEADERS, frame};
 use crate::support::poll::becomes_true;
 use crate::support::{Edge, Upstream};
 
@@ -162,8 +161,8 @@ fn a_client_that_leaves_within_a_head_is_no_error() {
     assert_eq!(client.response().status, 200);
     drop(client);
     assert_eq!(edge.get("/api/x").send().status, 200);
-    let gone = || super::sample(&edge, "harmony_connections_open{network=\"public\"}") == 0.0;
-    assert!(crate::support::poll::becomes_true(Duration::from_secs(20), gone));
+    let gone = || sample(&edge, "harmony_connections_open{network=\"public\"}") == 0.0;
+    assert!(becomes_true(Duration::from_secs(20), gone));
     assert!(!edge.log().contains("ERROR"), "{}", edge.log());
 }
 

@@ -21,22 +21,11 @@ use crate::support::{Edge, Settings, Upstream};
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
 /// `GET http://h/api/x`, as HPACK without any table.
 const GET: &[u8] = b"\x82\x86\x04\x06/api/x\x01\x01h";
+/// `POST http://h/api/x`, likewise.
+const POST: &[u8] = b"\x83\x86\x04\x06/api/x\x01\x01h";
 
 /// Longer than what happens at once takes on a busy machine.
 const WAIT: Duration = Duration::from_secs(20);
-
-const HEADERS: u8 = 1;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
 
 /// An edge whose network `public` has these lines besides.
 fn with_network(upstream: &Upstream, lines: &str) -> Edge {

@@ -6,8 +6,9 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{END_HEADERS, GET, HEADERS, Held, PREFACE, frame, with_network};
+use super::{GET, Held, POST, PREFACE, closed_for, sample, with_network};
 use crate::support::Upstream;
+use crate::support::frames::{END_HEADERS, END_STREAM, HEADERS, frame};
 use crate::support::poll::becomes_true;
 
 /// A minute, and what a busy machine may take.
@@ -31,9 +32,8 @@ fn after_a_minute_of_nothing_a_connection_ends() {
     let edge = with_network(&upstream, "min_body_rate = 0");
     let port = edge.port();
     let request = b"GET /api/x HTTP/1.1\r\nHost: h\r\n\r\n";
-    let whole = [PREFACE, &frame(HEADERS, END_HEADERS | super::END_STREAM, 1, GET)].concat();
-    let post = b"\x83\x86\x04\x06/api/x\x01\x01h";
-    let bodiless = [PREFACE, &frame(HEADERS, END_HEADERS, 1, post)].concat();
+    let whole = [PREFACE, &frame(HEADERS, END_HEADERS | END_STREAM, 1, GET)].concat();
+    let bodiless = [PREFACE, &frame(HEADERS, END_HEADERS, 1, POST)].concat();
     thread::scope(|scope| {
         let idle = scope.spawn(|| Held::on(port, request, &[], WITHIN));
         let idle2 = scope.spawn(|| Held::on(port, &whole, &[], WITHIN));
@@ -69,7 +69,7 @@ fn after_a_minute_of_nothing_a_connection_ends() {
             while stream.write_all(&requests).is_ok() {}
             becomes_true(WITHIN, || {
                 thread::sleep(Duration::from_millis(500));
-                super::closed_for(&edge, "write_timeout") >= 2.0
+                closed_for(&edge, "write_timeout") >= 2.0
             })
         });
         let idle = idle.join().unwrap();
@@ -102,7 +102,7 @@ fn after_a_minute_of_nothing_a_connection_ends() {
     });
     assert_eq!(edge.get("/api/x").send().status, 200);
     assert_eq!(
-        super::sample(&edge, "harmony_upstream_failures_total{backend=\"app\",kind=\"timeout\"}"),
+        sample(&edge, "harmony_upstream_failures_total{backend=\"app\",kind=\"timeout\"}"),
         0.0,
         "a slow client is not the upstream's failure"
     );

@@ -4,12 +4,13 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::{END_HEADERS, END_STREAM, GET, HEADERS, Held, PREFACE, closed_for, frame};
-use crate::support::frames::Connection;
+use super::{GET, Held, PREFACE, WAIT, closed_for, sample};
+use crate::support::frames::{
+    Connection, END_HEADERS, END_STREAM, HEADERS, PING, RST_STREAM, SETTINGS, frame,
+};
 use crate::support::poll::becomes_true;
 use crate::support::{Edge, Upstream};
 
-const RST_STREAM: u8 = 3;
 const CANCEL: &[u8] = &[0, 0, 0, 8];
 
 fn opened_and_reset(number: u32) -> Vec<u8> {
@@ -119,7 +120,7 @@ fn what_was_reset_counts_for_as_long_as_the_upstream_is_at_it() {
         );
         if round < 2 {
             connection.send(&reset(60 * round..60 * (round + 1)));
-            let gone = || super::sample(&edge, "harmony_http_requests_in_flight") == 0.0;
+            let gone = || sample(&edge, "harmony_http_requests_in_flight") == 0.0;
             assert!(becomes_true(Duration::from_secs(20), gone), "the edge lets them go");
         }
     }
@@ -127,7 +128,7 @@ fn what_was_reset_counts_for_as_long_as_the_upstream_is_at_it() {
     assert!(upstream.count() <= 100, "{} requests at the upstream", upstream.count());
     assert_eq!(closed_for(&edge, "resets"), 0.0, "the connection goes on");
     let refused = "harmony_http_refusals_total{pipeline=\"\",reason=\"given_up_too_often\"}";
-    let counted = || super::sample(&edge, refused) >= 80.0 - 1.0;
+    let counted = || sample(&edge, refused) >= 80.0 - 1.0;
     assert!(becomes_true(Duration::from_secs(10), counted), "{refused}");
 }
 
@@ -148,8 +149,6 @@ fn the_edge_says_how_many_streams_and_how_large_a_head_it_takes() {
 /// Each wants an answer, and the client reads none.
 #[test]
 fn pings_and_settings_without_end_fill_no_memory() {
-    const PING: u8 = 6;
-    const SETTINGS: u8 = 4;
     let upstream = Upstream::start();
     let edge = Edge::open(&upstream).quiet().start();
     assert_eq!(edge.get("/api/x").http2().send().status, 200);
@@ -183,24 +182,20 @@ fn what_is_wrong_with_a_stream_is_counted_and_costs_no_other() {
     let edge = Edge::open(&upstream).start();
     let stream =
         |number: u32, block: &[u8]| frame(HEADERS, END_STREAM | END_HEADERS, 2 * number + 1, block);
-    let refused = || {
-        super::sample(
-            &edge,
-            "harmony_http_refusals_total{pipeline=\"\",reason=\"malformed_stream\"}",
-        )
-    };
-    let mut connection = crate::support::frames::Connection::open(edge.port(), super::WAIT);
+    let refused =
+        || sample(&edge, "harmony_http_refusals_total{pipeline=\"\",reason=\"malformed_stream\"}");
+    let mut connection = Connection::open(edge.port(), WAIT);
     let bytes: Vec<u8> = (0..31).flat_map(|number| stream(number, TWO_HOSTS)).collect();
     connection.send(&[bytes, stream(31, GET)].concat());
     let answers = connection.read_until(63);
     assert_eq!(answers.stream(61).status, Some(400));
     assert_eq!((answers.stream(63).status, answers.closed), (Some(200), false));
-    assert!(becomes_true(super::WAIT, || refused() >= 31.0));
+    assert!(becomes_true(WAIT, || refused() >= 31.0));
 
     // One more is one too many, which somebody may want to know.
     connection.send(&stream(32, TWO_HOSTS));
     assert!(connection.read_until(67).closed);
-    assert!(becomes_true(super::WAIT, || closed_for(&edge, "http2_error") == 1.0));
+    assert!(becomes_true(WAIT, || closed_for(&edge, "http2_error") == 1.0));
     assert_eq!(edge.get("/api/x").http2().send().status, 200);
 }
 
@@ -215,17 +210,14 @@ fn what_is_wrong_with_a_connection_is_counted() {
         ("a broken block", frame(HEADERS, END_STREAM | END_HEADERS, 1, b"\xff\xff\xff\xff\xff")),
     ] {
         let before = closed_for(&edge, "http2_error");
-        let mut connection = crate::support::frames::Connection::open(edge.port(), super::WAIT);
+        let mut connection = Connection::open(edge.port(), WAIT);
         connection.send(&bytes);
         assert!(connection.read_until(1).closed, "{wrong}");
-        assert!(
-            becomes_true(super::WAIT, || closed_for(&edge, "http2_error") == before + 1.0),
-            "{wrong}"
-        );
+        assert!(becomes_true(WAIT, || closed_for(&edge, "http2_error") == before + 1.0), "{wrong}");
     }
     // Who leaves is no error.
     let before = closed_for(&edge, "http2_error");
-    drop(crate::support::frames::Connection::open(edge.port(), super::WAIT));
+    drop(Connection::open(edge.port(), WAIT));
     assert_eq!(edge.get("/api/x").http2().send().status, 200);
     assert_eq!(closed_for(&edge, "http2_error"), before);
 }

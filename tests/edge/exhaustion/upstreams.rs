@@ -10,15 +10,13 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::{END_HEADERS, END_STREAM, GET, HEADERS, PREFACE, frame, sample};
+use super::{GET, POST, PREFACE, sample};
+use crate::support::frames::{END_HEADERS, END_STREAM, HEADERS, RST_STREAM, frame};
 use crate::support::poll::becomes_true;
 use crate::support::settings::Route;
 use crate::support::{Edge, Settings, Upstream};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// `POST http://h/api/x`, as HPACK without any table.
-const POST: &[u8] = b"\x83\x86\x04\x06/api/x\x01\x01h";
-const RST_STREAM: u8 = 3;
 
 /// An upstream that answers nobody while its tap is closed.
 struct Slow {

@@ -16,7 +16,7 @@ fn a_body_that_is_reset_never_looks_whole() {
         let upstream = Upstream::with(move |exchange| {
             exchange.write(answer.as_bytes());
             // Let the edge read first: a reset throws away what it has not read.
-            exchange.pause(std::time::Duration::from_millis(200));
+            exchange.pause(Duration::from_millis(200));
             exchange.reset();
             exchange.close();
         });

@@ -157,7 +157,7 @@ fn while_a_good_answer_runs_the_request_goes_on() {
     assert_eq!(upstream.connections(), 1, "all of it was sent, so it is used again");
 }
 
-/// One byte more than what every buffer between a client and an upstream can hold.
+/// More than all buffers between a client and an upstream can hold.
 #[test]
 fn an_echo_of_any_size_comes_back_whole() {
     const PIECE: usize = 64 * 1024;

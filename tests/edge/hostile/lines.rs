@@ -319,7 +319,7 @@ fn line_ends_between_requests_are_none_of_them() {
         for pieces in [&["\r\n"][..], &["\r", "\n"], &["\r", "\n\r", "\n"]] {
             for piece in pieces {
                 client.send(piece);
-                std::thread::sleep(std::time::Duration::from_millis(10));
+                std::thread::sleep(Duration::from_millis(10));
             }
             client.send(bench.canary("next", ""));
             assert_eq!(client.response().text(), "/next", "{first:?} {pieces:?}");

@@ -199,9 +199,9 @@ fn sigusr2_starts_the_new_process() {
     let mut edge = echoing().start();
     edge.signal(Signal::SIGUSR2);
     assert_eq!(edge.exit_status(END).code(), Some(0));
-    let mark = fs::read_to_string(edge.state().join("harmony-edge.pid"))
-        .expect("the mark of the new process");
-    let new: i32 = mark.trim().parse().expect("a process id");
+    let pid = fs::read_to_string(edge.state().join("harmony-edge.pid"))
+        .expect("the PID file of the new process");
+    let new: i32 = pid.trim().parse().expect("a process id");
     assert_ne!(u32::try_from(new).unwrap(), edge.id());
     assert_eq!(edge.get("/echo").send().status, 200);
     kill(Pid::from_raw(new), Signal::SIGTERM).expect("a signal to the new process");

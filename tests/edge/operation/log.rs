@@ -58,7 +58,7 @@ fn a_pipe_that_nobody_reads_slows_no_request() {
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let logging =
         format!("[logging]\nlog_to_file = true\nlog_file_path = {:?}\n", pipe.to_str().unwrap());
-    let measure = |edge: &crate::support::Edge| {
+    let measure = |edge: &Edge| {
         let mut client = edge.connect();
         let mut times: Vec<Duration> = (0..12_000)
             .map(|_| {

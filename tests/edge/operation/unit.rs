@@ -110,12 +110,14 @@ fn the_unit_allows_what_the_process_does() {
     edge.signal(Signal::SIGUSR1);
     edge.rewrite(|text| text.replace("\"/password\"", "\"/moved\""));
     assert_eq!(edge.steer("POST", "/admin/reload").send().status, 200);
-    eventually("the mark", END, || edge.state().join("harmony-edge.pid").exists().then_some(()));
+    eventually("the PID file", END, || {
+        edge.state().join("harmony-edge.pid").exists().then_some(())
+    });
     edge.signal(Signal::SIGUSR2);
     assert_eq!(edge.exit_status(END).code(), Some(0));
-    let mark = fs::read_to_string(edge.state().join("harmony-edge.pid"))
-        .expect("the mark of the new process");
-    let new = Pid::from_raw(mark.trim().parse().expect("a process id"));
+    let pid = fs::read_to_string(edge.state().join("harmony-edge.pid"))
+        .expect("the PID file of the new process");
+    let new = Pid::from_raw(pid.trim().parse().expect("a process id"));
     assert_eq!(edge.get("/api/x").bearer(&issuer.token().sign()).send().status, 200);
     kill(new, Signal::SIGTERM).expect("a signal to the new process");
     assert!(becomes_true(END, || kill(new, None).is_err()), "the new process ends as well");
