@@ -38,8 +38,6 @@ pub struct GuardedApp<A> {
     app: Arc<A>,
     live: Arc<Live>,
     limiters: Arc<ConnectionLimiters>,
-    /// Whether any listener speaks TLS; fixed for the life of the process.
-    any_tls: bool,
 }
 
 impl<A> GuardedApp<A> {
@@ -47,7 +45,6 @@ impl<A> GuardedApp<A> {
     pub fn new(app: A, live: Arc<Live>, limiters: Arc<ConnectionLimiters>) -> Self {
         Self {
             app: Arc::new(app),
-            any_tls: live.config().networks.iter().any(|it| it.tls.is_some()),
             live,
             limiters,
         }
@@ -61,9 +58,6 @@ impl<A> GuardedApp<A> {
     }
 
     fn listener(&self, socket: &Socket) -> Option<Listener> {
-        if !self.any_tls {
-            return None;
-        }
         let digest = socket.get_socket_digest()?;
         let local = *digest.local_addr()?.as_inet()?;
         self.live.gateway().tls(local).cloned()

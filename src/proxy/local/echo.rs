@@ -1,8 +1,7 @@
 //! The `echo` service: answers with the request as JSON, as an upstream would have got it,
 //! credentials left out.
 
-use http::HeaderName;
-use http::header;
+use http::header::{self, HeaderName};
 use pingora::ErrorType;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;

@@ -59,6 +59,26 @@ enum Pace {
     TooSlow,
 }
 
+impl Pace {
+    /// That of a client that has been waited for since `since`. `counts`: there is a minimum.
+    fn of(since: Instant, credit: Duration, counts: bool, now: Instant) -> Self {
+        let spare = credit.saturating_sub(GRACE.saturating_sub(STALL));
+        let stalls = since + if counts { STALL.min(spare) } else { STALL };
+        // Without a minimum, it is the upstream's `read_timeout_secs` that ends the wait.
+        let late = since
+            + if counts {
+                credit
+            } else {
+                Duration::from_secs(24 * 3600)
+            };
+        match now {
+            _ if now >= late => Self::TooSlow,
+            _ if now >= stalls => Self::Stalled(late),
+            _ => Self::Fine(stalls),
+        }
+    }
+}
+
 impl BodyRate {
     /// Of a request whose head was read; `None`: it has no body, or nobody watches its connection.
     pub(crate) fn of(session: &mut Session) -> Option<Self> {
@@ -180,7 +200,7 @@ impl BodyRate {
                 self.since = self.since.max(Some(until));
             }
             let since = self.since.unwrap_or(now);
-            let (stalled, next) = match state(since, self.credit, self.min().is_some(), now) {
+            let (stalled, next) = match Pace::of(since, self.credit, self.min().is_some(), now) {
                 Pace::Fine(next) => (false, next),
                 Pace::Stalled(next) => (true, next),
                 Pace::TooSlow => return Poll::Ready(()),
@@ -215,24 +235,6 @@ impl BodyRate {
 impl Drop for BodyRate {
     fn drop(&mut self) {
         self.note_unread(|bodies, body| bodies.remove(body));
-    }
-}
-
-/// What a client has come to that is waited for since then. `counts`: there is a minimum.
-fn state(since: Instant, credit: Duration, counts: bool, now: Instant) -> Pace {
-    let spare = credit.saturating_sub(GRACE.saturating_sub(STALL));
-    let stalls = since + if counts { STALL.min(spare) } else { STALL };
-    // Without a minimum, it is the upstream's `read_timeout_secs` that ends the wait.
-    let late = since
-        + if counts {
-            credit
-        } else {
-            Duration::from_secs(24 * 3600)
-        };
-    match now {
-        _ if now >= late => Pace::TooSlow,
-        _ if now >= stalls => Pace::Stalled(late),
-        _ => Pace::Fine(stalls),
     }
 }
 
@@ -278,7 +280,7 @@ mod tests {
     fn wait(rate: &mut BodyRate, time: Duration, bytes: usize) -> bool {
         let now = Instant::now();
         let since = now.checked_sub(time).unwrap();
-        let too_slow = state(since, rate.credit, rate.min().is_some(), now) == Pace::TooSlow;
+        let too_slow = Pace::of(since, rate.credit, rate.min().is_some(), now) == Pace::TooSlow;
         rate.since = Some(since);
         rate.came(bytes);
         !too_slow
@@ -327,7 +329,7 @@ mod tests {
     fn without_a_minimum_nothing_is_too_slow_but_it_stalls() {
         assert!((0..100).all(|_| wait(&mut rate(0), SECOND * 60, 0)));
         let then = Instant::now();
-        let at = |seconds| state(then, GRACE, false, then + seconds);
+        let at = |seconds| Pace::of(then, GRACE, false, then + seconds);
         assert_eq!(at(SECOND / 2), Pace::Fine(then + STALL));
         assert!(matches!(at(SECOND * 2), Pace::Stalled(_)));
     }
@@ -335,7 +337,7 @@ mod tests {
     #[test]
     fn it_stalls_when_it_is_silent_or_behind() {
         let then = Instant::now();
-        let at = |credit, seconds| state(then, credit, true, then + seconds);
+        let at = |credit, seconds| Pace::of(then, credit, true, then + seconds);
         assert_eq!(at(MAX_CREDIT, SECOND / 2), Pace::Fine(then + STALL));
         assert_eq!(at(MAX_CREDIT, SECOND), Pace::Stalled(then + MAX_CREDIT));
         assert_eq!(

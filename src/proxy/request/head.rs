@@ -298,8 +298,7 @@ fn split_absolute(target: &[u8]) -> Result<(Option<&[u8]>, &[u8]), HeadError> {
         return Err(HeadError::Target);
     }
     match path.first() {
-        Some(b'/') => Ok((Some(authority), path)),
-        None => Ok((Some(authority), path)),
+        Some(b'/') | None => Ok((Some(authority), path)),
         Some(_) => Err(HeadError::Target),
     }
 }

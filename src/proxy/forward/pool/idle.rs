@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::connection::{Lease, PooledConnection, is_quiet};
 use foldhash::fast::RandomState;
+
+use super::connection::{Lease, PooledConnection, is_quiet};
 
 /// Most connections that are kept.
 const LIMIT: usize = 1024;
@@ -110,11 +111,11 @@ mod tests {
 
     use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 
-    use super::super::super::deadline::Deadline;
-    use super::super::connection::PoolKey;
-    use super::super::limit::Permit;
     use super::*;
     use crate::gateway::Resolver;
+    use crate::proxy::forward::deadline::Deadline;
+    use crate::proxy::forward::pool::connection::PoolKey;
+    use crate::proxy::forward::pool::limit::Permit;
 
     fn address(port: u16) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], port))
