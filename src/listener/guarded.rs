@@ -29,7 +29,6 @@ use crate::gateway::{Listener, Live};
 
 /// How long a request has to end, its access record included, once its connection is closed for it.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
-
 /// The keep-alive time-out that Pingora has for a head that it waits for itself, in seconds.
 const KEEP_ALIVE: u64 = 60;
 

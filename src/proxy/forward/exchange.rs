@@ -57,6 +57,7 @@ pub(super) struct Exchange<'a> {
     upgraded: bool,
     /// Whether the connection is, or may be, authenticated as this client.
     pub(super) authenticates_connection: bool,
+    /// Which way was polled first the last time.
     response_first: bool,
 }
 

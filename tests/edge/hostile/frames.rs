@@ -27,6 +27,17 @@ fn trailers(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
     frame(HEADERS, END_STREAM | END_HEADERS, 1, &literals(fields))
 }
 
+/// Judges rows whose header block is that of a good request.
+#[track_caller]
+fn judge_all(rows: &[(&str, Frames, Expected)]) {
+    let bench = Bench::start();
+    let judge = |(name, frames, expected): &(&str, Frames, Expected)| {
+        bench.judge_frames(name, &frames(&bench.block(&[])), *expected)
+    };
+    let wrong: Vec<String> = rows.iter().filter_map(judge).collect();
+    assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+}
+
 #[test]
 fn bodies_of_http2_have_one_length() {
     const LENGTH_5: &[Change] = &[Set(":method", "POST"), Add("content-length", "5")];
@@ -240,7 +251,6 @@ fn bodies_of_http2_have_one_length() {
 
 #[test]
 fn frames_out_of_order_are_no_request() {
-    const NONE: &[Change] = &[];
     let rows: &[(&str, Frames, Expected)] = &[
         (
             "in three frames",
@@ -383,12 +393,7 @@ fn frames_out_of_order_are_no_request() {
             RefusedOrForwarded(""),
         ),
     ];
-    let bench = Bench::start();
-    let judge = |(name, frames, expected): &(&str, Frames, Expected)| {
-        bench.judge_frames(name, &frames(&bench.block(NONE)), *expected)
-    };
-    let wrong: Vec<String> = rows.iter().filter_map(judge).collect();
-    assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+    judge_all(rows);
 }
 
 #[test]
@@ -454,10 +459,5 @@ fn floods_end_somewhere_and_drown_nobody() {
             RefusedOrForwarded(""),
         ),
     ];
-    let bench = Bench::start();
-    let judge = |(name, frames, expected): &(&str, Frames, Expected)| {
-        bench.judge_frames(name, &frames(&bench.block(&[])), *expected)
-    };
-    let wrong: Vec<String> = rows.iter().filter_map(judge).collect();
-    assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+    judge_all(rows);
 }
