@@ -113,20 +113,10 @@ fn whole(text: &str) -> Result<MachineToken, EnvironmentTokenError> {
             "holds characters that no header can carry",
         ));
     }
-    let expires_at = required(&members, "expires_at")?;
-    if !is_time(&expires_at) {
-        return Err(wrong(
-            "expires_at",
-            "is not a time such as 2026-12-31T23:59:59Z",
-        ));
-    }
-    let issued_at = optional(&members, "issued_at")?;
-    if issued_at.as_deref().is_some_and(|text| !is_time(text)) {
-        return Err(wrong(
-            "issued_at",
-            "is not a time such as 2026-12-31T23:59:59Z",
-        ));
-    }
+    let expires_at = time("expires_at", required(&members, "expires_at")?)?;
+    let issued_at = optional(&members, "issued_at")?
+        .map(|text| time("issued_at", text))
+        .transpose()?;
     let mut token = MachineToken::new(
         machine_token,
         expires_at,
@@ -169,8 +159,12 @@ fn abilities(members: &Map<String, Value>) -> Result<Vec<String>, EnvironmentTok
     }
 }
 
-fn is_time(text: &str) -> bool {
-    text.parse::<Timestamp>().is_ok() || text.parse::<DateTime>().is_ok()
+fn time(field: &'static str, text: String) -> Result<String, EnvironmentTokenError> {
+    if text.parse::<Timestamp>().is_ok() || text.parse::<DateTime>().is_ok() {
+        Ok(text)
+    } else {
+        Err(wrong(field, "is not a time such as 2026-12-31T23:59:59Z"))
+    }
 }
 
 fn wrong(field: &'static str, problem: &'static str) -> EnvironmentTokenError {
@@ -252,71 +246,61 @@ mod tests {
 
     #[test]
     fn what_is_malformed_is_named_and_not_shown() {
-        let field = |field, problem| EnvironmentTokenError::Field { field, problem };
+        use EnvironmentTokenError::{Field, NotAToken, NotJson};
         let time = "is not a time such as 2026-12-31T23:59:59Z";
-        for (text, want) in [
+        let no_strings = "is not an array of strings";
+        let fields = [
+            (WHOLE, "{}", "machine_token", "is missing"),
             (
-                "mt_secret and more".to_owned(),
-                EnvironmentTokenError::NotAToken,
-            ),
-            ("\"mt_secret\"".to_owned(), EnvironmentTokenError::NotAToken),
-            (format!("'{WHOLE}'"), EnvironmentTokenError::NotAToken),
-            (format!("[{WHOLE}]"), EnvironmentTokenError::NotAToken),
-            ("mt_sécret".to_owned(), EnvironmentTokenError::NotAToken),
-            (
-                "{mt_secret}".to_owned(),
-                EnvironmentTokenError::NotJson { line: 1, column: 2 },
+                "\"mt_secret\"",
+                "[\"mt_secret\"]",
+                "machine_token",
+                "is not a string",
             ),
             (
-                format!("{WHOLE}{WHOLE}"),
-                EnvironmentTokenError::NotJson { line: 7, column: 2 },
+                "mt_secret",
+                "mt_ secret",
+                "machine_token",
+                "holds characters that no header can carry",
             ),
-            ("{}".to_owned(), field("machine_token", "is missing")),
+            ("mt_secret", "", "machine_token", "is empty"),
+            ("expires_at", "expires", "expires_at", "is missing"),
+            ("2025-12-31T23:59:59Z", "secret", "expires_at", time),
             (
-                WHOLE.replace("\"mt_secret\"", "[\"mt_secret\"]"),
-                field("machine_token", "is not a string"),
+                "\"2025-12-31T23:59:59Z\"",
+                "1767225599",
+                "expires_at",
+                "is not a string",
             ),
+            ("gateway_id", "id", "gateway_id", "is missing"),
+            ("my-gateway", " ", "gateway_code", "is empty"),
             (
-                WHOLE.replace("mt_secret", "mt_ secret"),
-                field("machine_token", "holds characters that no header can carry"),
+                "[\"harmony:update\"]",
+                "\"secret\"",
+                "abilities",
+                no_strings,
             ),
+            ("[\"harmony:update\"]", "[7]", "abilities", no_strings),
             (
-                WHOLE.replace("mt_secret", ""),
-                field("machine_token", "is empty"),
+                "\"abilities\":",
+                "\"issued_at\":\"secret\",\"abilities\":",
+                "issued_at",
+                time,
             ),
-            (
-                WHOLE.replace("expires_at", "expires"),
-                field("expires_at", "is missing"),
-            ),
-            (
-                WHOLE.replace("2025-12-31T23:59:59Z", "secret"),
-                field("expires_at", time),
-            ),
-            (
-                WHOLE.replace("\"2025-12-31T23:59:59Z\"", "1767225599"),
-                field("expires_at", "is not a string"),
-            ),
-            (
-                WHOLE.replace("gateway_id", "id"),
-                field("gateway_id", "is missing"),
-            ),
-            (
-                WHOLE.replace("my-gateway", " "),
-                field("gateway_code", "is empty"),
-            ),
-            (
-                WHOLE.replace("[\"harmony:update\"]", "\"secret\""),
-                field("abilities", "is not an array of strings"),
-            ),
-            (
-                WHOLE.replace("[\"harmony:update\"]", "[7]"),
-                field("abilities", "is not an array of strings"),
-            ),
-            (
-                WHOLE.replace("\"abilities\":", "\"issued_at\":\"secret\",\"abilities\":"),
-                field("issued_at", time),
-            ),
-        ] {
+        ]
+        .map(|(part, instead, field, problem)| {
+            (WHOLE.replace(part, instead), Field { field, problem })
+        });
+        let texts = [
+            ("mt_secret and more".to_owned(), NotAToken),
+            ("\"mt_secret\"".to_owned(), NotAToken),
+            (format!("'{WHOLE}'"), NotAToken),
+            (format!("[{WHOLE}]"), NotAToken),
+            ("mt_sécret".to_owned(), NotAToken),
+            ("{mt_secret}".to_owned(), NotJson { line: 1, column: 2 }),
+            (format!("{WHOLE}{WHOLE}"), NotJson { line: 7, column: 2 }),
+        ];
+        for (text, want) in fields.into_iter().chain(texts) {
             let error = environment_token(Some(&text)).unwrap_err();
             assert_eq!(error, want, "{text}");
             let said = format!("{error} {error:?}");

@@ -27,30 +27,17 @@ fn each_rule_reports_what_it_found_and_what_it_expects() {
             &schema(APP),
         ))
     };
-    assert_eq!(
-        found("port = 'http'"),
-        wrong_type("app.port", "integer", "string")
-    );
-    assert_eq!(
-        found("port = 80.0"),
-        wrong_type("app.port", "integer", "float")
-    );
-    assert_eq!(
-        found("port = []"),
-        wrong_type("app.port", "integer", "array")
-    );
-    assert_eq!(
-        found("port = 1979-05-27"),
-        wrong_type("app.port", "integer", "datetime")
-    );
-    assert_eq!(
-        found("enabled = {}"),
-        wrong_type("app.enabled", "boolean", "table")
-    );
-    assert_eq!(
-        found("log_level = true"),
-        wrong_type("app.log_level", "string", "boolean")
-    );
+    for (field, path, expected, actual) in [
+        ("port = 'http'", "app.port", "integer", "string"),
+        ("port = 80.0", "app.port", "integer", "float"),
+        ("port = []", "app.port", "integer", "array"),
+        ("port = 1979-05-27", "app.port", "integer", "datetime"),
+        ("enabled = {}", "app.enabled", "boolean", "table"),
+        ("log_level = true", "app.log_level", "string", "boolean"),
+        ("tags = ['a', 2]", "app.tags[1]", "string", "integer"),
+    ] {
+        assert_eq!(found(field), wrong_type(path, expected, actual), "{field}");
+    }
     assert_eq!(
         found("log_level = 'INFO'"),
         E::InvalidEnumValue {
@@ -81,10 +68,6 @@ fn each_rule_reports_what_it_found_and_what_it_expects() {
             },
         );
     }
-    assert_eq!(
-        found("tags = ['a', 2]"),
-        wrong_type("app.tags[1]", "string", "integer")
-    );
 }
 
 #[test]
