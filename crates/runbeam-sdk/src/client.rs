@@ -24,7 +24,7 @@ use self::request::Request;
 use self::transport::Transport;
 use super::error::{ApiError, RunbeamError};
 use super::fields::Fields;
-use super::machine_token::MachineToken;
+use super::machine_token::has_passed;
 use super::resources::{PaginatedResponse, ResourceResponse};
 use super::responses::{
     AcknowledgeChangesResponse, AuthorizeResponse, BaseUrlResponse, Change, ChangeStatusResponse,
@@ -129,7 +129,7 @@ impl RunbeamClient {
         if authorized.gateway.code.is_empty() {
             authorized.gateway.code = code;
         }
-        if MachineToken::without_code("", &authorized.expires_at, "", Vec::new()).is_expired() {
+        if has_passed(&authorized.expires_at) {
             let problem = "holds a token that has expired, or whose expires_at is no time";
             return Err(request.malformed(problem.to_owned()));
         }

@@ -1,5 +1,5 @@
-//! Reads responses: tolerant of what may vary (an id as a number, a member that is
-//! missing), exact about what is needed. No error quotes a value.
+//! Reads responses: tolerant of what may vary (an id as a number, a member that is missing), exact
+//! about what is needed. No error quotes a value.
 
 use serde_json::{Map, Value};
 
@@ -7,12 +7,17 @@ use serde_json::{Map, Value};
 pub(super) struct Fields(Map<String, Value>);
 
 impl Fields {
-    /// The members of an object.
-    pub(super) fn from_object(value: Value, what: &str) -> Result<Self, String> {
+    /// The members of an object. `None`: it is none.
+    pub(super) fn of(value: Value) -> Option<Self> {
         match value {
-            Value::Object(members) => Ok(Self(members)),
-            _ => Err(format!("has no object as {what}")),
+            Value::Object(members) => Some(Self(members)),
+            _ => None,
         }
+    }
+
+    /// The members of an object that has to be one.
+    pub(super) fn from_object(value: Value, what: &str) -> Result<Self, String> {
+        Self::of(value).ok_or_else(|| format!("has no object as {what}"))
     }
 
     /// The text of a member, which stays.

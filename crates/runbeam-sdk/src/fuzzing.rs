@@ -1,4 +1,4 @@
-//! What `fuzz/` needs of this room: how issuers and addresses are read.
+//! What `fuzz/` needs of the SDK: how issuers and addresses are read.
 
 use super::origin::{self, Origin};
 

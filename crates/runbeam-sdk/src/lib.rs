@@ -150,6 +150,9 @@ pub use jose::Algorithm as JwtAlgorithm;
 /// Runbeam Cloud, where nobody names another address.
 pub const DEFAULT_BASE_URL: &str = "https://api.runbeam.cloud";
 
+/// What the client and the fetches of key sets call themselves.
+const USER_AGENT: &str = concat!("harmony-edge/", env!("CARGO_PKG_VERSION"));
+
 /// The example of the guide compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/sdk.md")]

@@ -47,7 +47,7 @@ impl MachineToken {
             gateway_id: gateway_id.into(),
             gateway_code: gateway_code.into(),
             abilities,
-            issued_at: Some(Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+            issued_at: Some(rfc3339(Timestamp::now())),
         }
     }
 
@@ -79,16 +79,26 @@ impl MachineToken {
     /// Whether it has expired. One of unknown expiry has not; one whose `expires_at` is no time
     /// has, since nothing says how long it is valid.
     pub fn is_expired(&self) -> bool {
-        match self.expires() {
-            Some(expires) => expires <= SystemTime::now(),
-            None => !self.expires_at.trim().is_empty(),
-        }
+        has_passed(&self.expires_at)
     }
 
     /// When it expires. `None`: unknown. A time without an offset is taken as UTC.
     pub fn expires(&self) -> Option<SystemTime> {
         time(&self.expires_at).map(SystemTime::from)
     }
+}
+
+/// Whether an `expires_at` has passed. Unknown: no; no time: yes.
+pub(super) fn has_passed(expires_at: &str) -> bool {
+    match time(expires_at) {
+        Some(expires) => SystemTime::from(expires) <= SystemTime::now(),
+        None => !expires_at.trim().is_empty(),
+    }
+}
+
+/// In RFC 3339, to the second.
+pub(super) fn rfc3339(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// Null is nothing.

@@ -103,8 +103,7 @@ impl Origin {
         let origin = Self::exact(&origin.to_ascii_lowercase()).ok_or_else(|| {
             refuse("must be an address that begins with https:// and names a host")
         })?;
-        let plain = |byte: u8| byte.is_ascii_graphic() && !b"?#\\".contains(&byte);
-        if !rest.bytes().all(plain) {
+        if !is_plain(rest) {
             return Err(refuse(
                 "must have neither a query nor a fragment, nor characters that a path has not",
             ));
@@ -143,6 +142,12 @@ impl fmt::Display for Origin {
         }
         Ok(())
     }
+}
+
+/// Whether an address has no query, no fragment, and no character that a parser would repair.
+pub(super) fn is_plain(address: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"?#\\".contains(&byte);
+    address.bytes().all(plain)
 }
 
 /// An address as a log may show it: without user name, password and query, and not too long.

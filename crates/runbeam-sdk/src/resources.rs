@@ -57,7 +57,7 @@ pub struct PaginationMeta {
 
 impl PaginationLinks {
     pub(super) fn read(links: Value) -> Option<Self> {
-        let mut links = Fields::from_object(links, "").ok()?;
+        let mut links = Fields::of(links)?;
         Some(Self {
             first: links.text("first"),
             last: links.text("last"),
@@ -69,7 +69,7 @@ impl PaginationLinks {
 
 impl PaginationMeta {
     pub(super) fn read(meta: Value) -> Option<Self> {
-        let mut meta = Fields::from_object(meta, "").ok()?;
+        let mut meta = Fields::of(meta)?;
         let mut number = |name| meta.number(name).map_or(0, |number| number as u64);
         Some(Self {
             current_page: number("current_page"),
@@ -135,7 +135,12 @@ macro_rules! resource {
 
         impl From<Map<String, Value>> for $name {
             fn from(members: Map<String, Value>) -> Self {
-                let mut fields = Fields::from(members);
+                Self::from(Fields::from(members))
+            }
+        }
+
+        impl From<Fields> for $name {
+            fn from(mut fields: Fields) -> Self {
                 let mut text = |name| fields.text(name).unwrap_or_default();
                 Self {
                     id: text("id"),
@@ -156,10 +161,7 @@ macro_rules! resource {
 
         impl FromResponse for $name {
             fn from_response(response: Value) -> Result<Self, String> {
-                match response {
-                    Value::Object(members) => Ok(members.into()),
-                    _ => Err(concat!("has no object as ", $what).to_owned()),
-                }
+                Fields::from_object(response, $what).map(Self::from)
             }
         }
     };
@@ -262,7 +264,7 @@ pub struct TransformOptions {
 
 impl TransformOptions {
     fn read(options: Value) -> Option<Self> {
-        let mut options = Fields::from_object(options, "").ok()?;
+        let mut options = Fields::of(options)?;
         Some(Self {
             instructions: options.text("instructions"),
             other: options.remaining(),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::fields::Fields;
+use super::machine_token::rfc3339;
 
 /// Reads a response. An error is the end of a sentence about the response, without any value of it.
 pub(super) trait FromResponse: Sized {
@@ -60,7 +61,7 @@ pub struct UserInfo {
 impl UserInfo {
     /// `None` for what is no object with an `id`.
     pub(super) fn read(user: Value) -> Option<Self> {
-        let mut user = Fields::from_object(user, "").ok()?;
+        let mut user = Fields::of(user)?;
         Some(Self {
             id: user.text("id")?,
             email: user.text("email").unwrap_or_default(),
@@ -112,7 +113,7 @@ fn in_seconds(seconds: f64) -> String {
         .filter(|seconds| *seconds > 0.0)
         .and_then(|seconds| SignedDuration::try_from_secs_f64(seconds).ok())
         .and_then(|remaining| Timestamp::now().checked_add(remaining).ok())
-        .map(|end| end.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+        .map(rfc3339)
         .unwrap_or_default()
 }
 
@@ -254,7 +255,7 @@ impl FromResponse for StoreConfigResponse {
     fn from_response(response: Value) -> Result<Self, String> {
         let mut fields = Fields::from_object(response, "result")?;
         let stored = fields.take("data").and_then(|data| {
-            let mut data = Fields::from_object(data, "`data`").ok()?;
+            let mut data = Fields::of(data)?;
             Some(StoredConfig {
                 id: data.text("id").unwrap_or_default(),
                 model_type: data.text("type").unwrap_or_default(),
@@ -339,9 +340,7 @@ impl FromResponse for ResolveResourceResponse {
         let mut fields = Fields::from_object(response, "resolved reference")?;
         let data = fields.take("data").ok_or("has no `data`")?;
         let mut data = Fields::from_object(data, "`data`")?;
-        let meta = fields
-            .take("meta")
-            .and_then(|meta| Fields::from_object(meta, "").ok());
+        let meta = fields.take("meta").and_then(Fields::of);
         Ok(Self {
             data: ResolvedResource {
                 resource_type: data.text("type").unwrap_or_default(),

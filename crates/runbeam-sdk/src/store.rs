@@ -125,12 +125,14 @@ impl TokenStore {
         instance: impl Into<String>,
         backend: Arc<dyn StorageBackend>,
     ) -> Result<Self, StorageError> {
-        Self::new(
-            instance.into(),
+        let instance = instance.into();
+        check_instance(&instance)?;
+        Ok(Self::new(
+            instance,
             StoreKind::Keyring,
             Location::Backend,
             backend,
-        )
+        ))
     }
 
     async fn open_with(
@@ -144,9 +146,7 @@ impl TokenStore {
             kind,
             encryption_key,
         } = settings;
-        if !is_name(&instance) {
-            return Err(StorageError::Instance(instance));
-        }
+        check_instance(&instance)?;
         let keys = EncryptionKeys::of_environment(encryption_key)?;
         let file = directory.map(|directory| EncryptedFile::new(directory, TOKEN_NAME, keys));
         let chosen = selection::select(kind, file.as_ref(), keyring.as_ref()).await?;
@@ -154,7 +154,7 @@ impl TokenStore {
         Ok(Self {
             file: file.map(Arc::new),
             legacy,
-            ..Self::new(instance, kind, chosen, keyring)?
+            ..Self::new(instance, kind, chosen, keyring)
         })
     }
 
@@ -163,11 +163,8 @@ impl TokenStore {
         kind: StoreKind,
         chosen: Location,
         backend: Arc<dyn StorageBackend>,
-    ) -> Result<Self, StorageError> {
-        if !is_name(&instance) {
-            return Err(StorageError::Instance(instance));
-        }
-        Ok(Self {
+    ) -> Self {
+        Self {
             instance,
             kind,
             chosen: Mutex::new(chosen),
@@ -178,7 +175,7 @@ impl TokenStore {
             memory: MemoryStorage::default(),
             last_seen: Mutex::default(),
             write_lock: AsyncMutex::default(),
-        })
+        }
     }
 
     /// Where the next token goes, for people: `encrypted file /var/lib/edge/auth.json`, `keyring`,
@@ -255,6 +252,12 @@ impl fmt::Debug for StoreSettings {
 fn is_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     (1..=128).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(allowed)
+}
+
+fn check_instance(instance: &str) -> Result<(), StorageError> {
+    is_name(instance)
+        .then_some(())
+        .ok_or_else(|| StorageError::Instance(instance.to_owned()))
 }
 
 async fn blocking<T: Send + 'static>(

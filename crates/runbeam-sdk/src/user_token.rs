@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{JwtError, RunbeamError};
 use super::origin::{Origin, printable};
 use super::responses::UserInfo;
-use super::tls;
+use super::{USER_AGENT, tls};
 
 pub use claims::{JwtClaims, TeamInfo};
 pub use options::JwtValidationOptions;
@@ -262,8 +262,7 @@ impl fmt::Debug for UserTokens {
 
 fn key_sets() -> Result<KeySets, RunbeamError> {
     tls::install_provider();
-    let user_agent = concat!("harmony-edge/", env!("CARGO_PKG_VERSION"));
-    KeySets::new(user_agent, None).map_err(|error| RunbeamError::Setup(error.to_string()))
+    KeySets::new(USER_AGENT, None).map_err(|error| RunbeamError::Setup(error.to_string()))
 }
 
 /// A key set that is fetched when it is asked for, and again when it is older than `fresh`.

@@ -1,6 +1,6 @@
 //! Where the API begins: asked of the cloud, believed only on the host that was asked.
 
-use crate::origin::Origin;
+use crate::origin::{Origin, is_plain};
 use crate::responses::BaseUrlResponse;
 
 /// The paths below the base address, in this order.
@@ -17,10 +17,7 @@ pub(super) fn root(response: &BaseUrlResponse, asked: &Origin) -> Option<String>
         );
         return None;
     }
-    let plain = |byte: u8| byte.is_ascii_graphic() && !b"?#\\".contains(&byte);
-    root.bytes()
-        .all(plain)
-        .then(|| root.trim_end_matches('/').to_owned())
+    is_plain(root).then(|| root.trim_end_matches('/').to_owned())
 }
 
 /// The root when the cloud names none.

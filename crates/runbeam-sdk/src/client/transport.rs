@@ -18,7 +18,7 @@ use super::retry::Retries;
 use crate::error::{ApiError, RunbeamError};
 use crate::origin::Origin;
 use crate::responses::{BaseUrlResponse, FromResponse};
-use crate::tls;
+use crate::{USER_AGENT, tls};
 use jose::with_causes;
 
 /// How many redirects within the host an attempt follows.
@@ -47,7 +47,7 @@ impl Transport {
         }
         tls::install_provider();
         let mut builder = Client::builder()
-            .user_agent(concat!("harmony-edge/", env!("CARGO_PKG_VERSION")))
+            .user_agent(USER_AGENT)
             .connect_timeout(options.connect_timeout)
             // On a connection that the cloud is just closing, a call that must not be made twice
             // would be lost.
@@ -130,8 +130,7 @@ impl Transport {
         request: &Request,
         authorization: &HeaderValue,
     ) -> Result<Value, RunbeamError> {
-        let known = self.known_root();
-        let root = match known {
+        let root = match self.known_root() {
             Some(root) => root,
             None => self.find_root(request.call, authorization).await?,
         };
@@ -146,6 +145,7 @@ impl Transport {
         // The message of serde_json could quote the response.
         serde_json::from_slice(&body).map_err(|_| request.malformed("is not JSON".to_owned()))
     }
+
     /// Where the API begins.
     async fn find_root(
         &self,

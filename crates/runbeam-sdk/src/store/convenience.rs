@@ -15,7 +15,7 @@ use super::keys::EncryptionKeys;
 use super::selection::{Location, select};
 use super::{
     MachineToken, RunbeamError, StorageError, StoreKind, StoreSettings, TOKEN_NAME, TokenStore,
-    is_name,
+    check_instance, is_name,
 };
 use crate::env;
 
@@ -155,9 +155,7 @@ async fn backends(
     instance: &str,
     token_type: &str,
 ) -> Result<(Backend, Vec<Backend>), StorageError> {
-    if !is_name(instance) {
-        return Err(StorageError::Instance(instance.to_owned()));
-    }
+    check_instance(instance)?;
     if !is_name(token_type) {
         return Err(StorageError::TokenType(token_type.to_owned()));
     }

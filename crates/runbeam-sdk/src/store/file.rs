@@ -17,8 +17,7 @@ use super::TOKEN_NAME;
 use super::error::StorageError;
 use super::keys::{DecryptFailure, EncryptionKeys};
 use super::selection::log_once;
-use private_files::secret;
-use private_files::secret::Mark;
+use private_files::secret::{self, Mark};
 
 const MACHINE_TOKEN: &str = "auth.json";
 /// How the names of all other tokens' files end.
@@ -251,8 +250,7 @@ impl EncryptedFile {
             // Another token in the directory may be encrypted with the key before.
             (Ok(_), _) if self.has_other_tokens() => Ok(()),
             (Ok(_), _) => self.write_key(&given.to_file(GIVEN)),
-            (Err(_), Some(old)) => private_files::replace(&path, &old.bytes)
-                .map_err(|source| StorageError::io("write", &path, source)),
+            (Err(_), Some(old)) => replace(&path, &old.bytes),
             (Err(_), None) => remove(&path),
         };
         // Both keys in the file do no harm.
@@ -296,9 +294,7 @@ impl EncryptedFile {
     }
 
     fn write_key(&self, file: &str) -> Result<(), StorageError> {
-        let path = self.directory.join(KEY);
-        private_files::replace(&path, file.as_bytes())
-            .map_err(|source| StorageError::io("write", &path, source))
+        replace(&self.directory.join(KEY), file.as_bytes())
     }
 
     /// The mark is `None` when another process has replaced the file since.
@@ -307,8 +303,7 @@ impl EncryptedFile {
         let sealed = keys
             .encrypt(plain)
             .map_err(|error| StorageError::Internal(error.to_string()))?;
-        private_files::replace(&path, &sealed)
-            .map_err(|source| StorageError::io("write", &path, source))?;
+        replace(&path, &sealed)?;
         let there = secret::read(&path)?;
         Ok(there
             .filter(|there| *there.bytes == sealed)
@@ -377,6 +372,11 @@ fn open_to_lock(directory: &Path) -> io::Result<File> {
     }
 }
 
+/// Writes a file whole, in place of the one that was there.
+fn replace(path: &Path, content: &[u8]) -> Result<(), StorageError> {
+    private_files::replace(path, content).map_err(|source| StorageError::io("write", path, source))
+}
+
 /// Removes a file, for good.
 pub(super) fn remove(path: &Path) -> Result<(), StorageError> {
     let synced = match fs::remove_file(path) {
@@ -403,6 +403,7 @@ fn read_key(path: &Path) -> Result<Option<EncryptionKeys>, StorageError> {
         })
 }
 
+// Clippy takes for tests what stands under `cfg(test)` and nothing else.
 #[cfg(unix)]
 #[cfg(test)]
 mod tests;

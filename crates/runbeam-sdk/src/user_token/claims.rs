@@ -45,7 +45,7 @@ impl JwtClaims {
         let mut claims = Fields::from(claims);
         let user = claims.take("user").and_then(UserInfo::read);
         let team = claims.take("team").and_then(|team| {
-            let mut team = Fields::from_object(team, "").ok()?;
+            let mut team = Fields::of(team)?;
             Some(TeamInfo {
                 id: team.text("id")?,
                 name: team.text("name").unwrap_or_default(),

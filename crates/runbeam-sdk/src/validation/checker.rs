@@ -54,11 +54,7 @@ impl<'a> Checker<'a> {
                     }
                 }
                 other if rules.is_some() || leads_on => {
-                    let path = KeyPath {
-                        table: path,
-                        field: None,
-                        item: None,
-                    };
+                    let path = KeyPath::of_table(path);
                     self.report(|| invalid_type(path, "table", other));
                 }
                 _ => {}
@@ -71,18 +67,13 @@ impl<'a> Checker<'a> {
         if let Some(pattern) = &rules.pattern_constraint
             && !rules.wildcards(path).all(|key| pattern.is_match(key))
         {
-            let path = KeyPath {
-                table: path,
-                field: None,
-                item: None,
-            };
+            let path = KeyPath::of_table(path);
             self.report(|| pattern_mismatch(path, pattern.as_str()));
         }
         for field in &rules.fields {
             let path = KeyPath {
-                table: path,
                 field: Some(&field.name),
-                item: None,
+                ..KeyPath::of_table(path)
             };
             match (lookup(table, &field.name), &field.required_if) {
                 (Some(value), _) => self.check_field(value, field, path),

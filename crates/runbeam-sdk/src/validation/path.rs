@@ -23,6 +23,16 @@ pub(super) struct KeyPath<'a> {
     pub(super) item: Option<usize>,
 }
 
+impl<'a> KeyPath<'a> {
+    pub(super) fn of_table(table: &'a [&'a str]) -> Self {
+        Self {
+            table,
+            field: None,
+            item: None,
+        }
+    }
+}
+
 impl Display for KeyPath<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         for (position, key) in self.table.iter().enumerate() {
