@@ -108,7 +108,7 @@ impl Request {
             authority: None,
             listener: None,
         };
-        // a URL's end is not what http::Uri makes of it: what is odd in it is to be explained
+        // Split by hand: http::Uri would refuse or repair the oddities that are to be explained.
         let Some((scheme, rest)) = target.split_once("://").filter(|_| is_url(target)) else {
             return Ok(parsed);
         };

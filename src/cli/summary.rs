@@ -1,11 +1,10 @@
-//! What the operator wants to see at a start: who this is, where it listens, and what goes where.
+//! The lines of the log at a start: who this is, where it listens, and what goes where.
 
 use crate::config::{BackendTarget, Config, Endpoint, Pipeline, Service};
 
-/// As many upstreams are named; the rest is counted.
-const MOST: usize = 4;
+/// How many upstreams are named; the others are counted.
+const MAX_NAMED: usize = 4;
 
-/// What the operator wants to see at a start.
 pub(super) fn log(config: &Config) {
     log::info!(
         "harmony-edge {} as {}, {} threads",
@@ -100,8 +99,8 @@ fn targets(pipeline: &Pipeline, endpoint: &Endpoint) -> String {
             }
         }
     }
-    let more = all.len().saturating_sub(MOST);
-    all.truncate(MOST);
+    let more = all.len().saturating_sub(MAX_NAMED);
+    all.truncate(MAX_NAMED);
     let all = all.join(", ");
     match more {
         0 => all,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use super::status::State;
-use runbeam_sdk::MachineToken;
+use runbeam_sdk::{AuthorizeResponse, MachineToken};
 
 /// Where a token came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +107,17 @@ impl fmt::Debug for ActiveToken {
             .field("rejected", &self.rejected)
             .finish_non_exhaustive()
     }
+}
+
+/// The token that the cloud has just issued.
+pub(super) fn issued(answer: AuthorizeResponse) -> MachineToken {
+    MachineToken::new(
+        answer.machine_token,
+        answer.expires_at,
+        answer.gateway.id,
+        answer.gateway.code,
+        answer.abilities,
+    )
 }
 
 /// Whether the store's token is to be used rather than the environment's: it is of the same gateway

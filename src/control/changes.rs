@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::gateway::{LayerChange, ReloadError, Runbeam};
 use runbeam_sdk::{Change, RunbeamClient, RunbeamError};
 
+use super::error::is_refusal;
 use super::{ActiveToken, Agent};
 
 /// What the cloud is told about a refusal, at most: entries, and bytes of one.
@@ -18,6 +19,15 @@ const MAX_DETAIL: usize = 2000;
 struct Rejection {
     error: String,
     details: Vec<String>,
+}
+
+impl Rejection {
+    fn new(error: impl Into<String>) -> Self {
+        Self {
+            error: error.into(),
+            details: Vec::new(),
+        }
+    }
 }
 
 impl Agent {
@@ -72,10 +82,7 @@ impl Agent {
                 client.acknowledge_changes(token, [id]).await?;
                 self.apply_change(id, listed, change.data).await
             }
-            Err(error) if error.is_malformed_response() => Err(Rejection {
-                error: error.to_string(),
-                details: Vec::new(),
-            }),
+            Err(error) if error.is_malformed_response() => Err(Rejection::new(error.to_string())),
             Err(error) => return Err(error),
         };
         match outcome {
@@ -118,10 +125,7 @@ impl Agent {
         change: Change,
     ) -> Result<(), Rejection> {
         let Some(toml) = change.toml_config else {
-            return Err(Rejection {
-                error: "the change holds no toml_config".to_owned(),
-                details: Vec::new(),
-            });
+            return Err(Rejection::new("the change holds no toml_config"));
         };
         let kind = if change.resource_type.is_empty() {
             listed.resource_type.clone()
@@ -133,14 +137,10 @@ impl Agent {
             "gateway" => LayerChange::Gateway { toml },
             "pipeline" => LayerChange::Pipeline { id: pipeline, toml },
             other => {
-                return Err(Rejection {
-                    error: format!(
-                        "harmony-edge serves changes of type \"gateway\" and \
-                         \"pipeline\", not {:?}",
-                        printable(other)
-                    ),
-                    details: Vec::new(),
-                });
+                return Err(Rejection::new(format!(
+                    "harmony-edge serves changes of type \"gateway\" and \"pipeline\", not {:?}",
+                    printable(other)
+                )));
             }
         };
         let (live, id) = (self.live.clone(), id.to_owned());
@@ -154,10 +154,7 @@ impl Agent {
         match applied {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(refused(&error)),
-            Err(_) => Err(Rejection {
-                error: "applying the change did not end well".to_owned(),
-                details: Vec::new(),
-            }),
+            Err(_) => Err(Rejection::new("applying the change did not end well")),
         }
     }
 }
@@ -185,14 +182,9 @@ fn sort_oldest_first(changes: &mut Vec<Change>) {
     changes.sort_by_cached_key(|change| change.created_at.trim().parse::<Timestamp>().ok());
 }
 
-/// Whether the cloud's error says nothing about the next call: it refused this one, and not for the
-/// token or the rate of calls.
+/// Whether the cloud's error says nothing about the next change.
 fn is_about_one_change(error: &RunbeamError) -> bool {
-    match error.status() {
-        Some(429) => false,
-        Some(status) => (400..500).contains(&status) && !error.is_rejected(),
-        None => error.is_malformed_response(),
-    }
+    is_refusal(error) || error.is_malformed_response()
 }
 
 /// An id that the cloud chose, fit for a log.

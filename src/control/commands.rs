@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
 
 use super::Agent;
-use super::active_token::{ActiveToken, Source};
+use super::active_token::{ActiveToken, Source, issued};
 use super::address::{configured_addresses, is_configured_cloud, redacted, settable_address};
 use crate::gateway::Runbeam;
 use runbeam_sdk::{
@@ -123,17 +123,11 @@ impl Agent {
         let taken = AcceptedToken {
             gateway_id: answer.gateway.id.clone(),
             gateway_code: answer.gateway.code.clone(),
-            gateway_name: answer.gateway.name,
+            gateway_name: answer.gateway.name.clone(),
             expires_at: answer.expires_at.clone(),
             expires_in: answer.expires_in,
         };
-        let token = MachineToken::new(
-            answer.machine_token,
-            answer.expires_at,
-            answer.gateway.id,
-            answer.gateway.code,
-            answer.abilities,
-        );
+        let token = issued(answer);
         self.store_and_activate(&settings, token, key).await?;
         Ok(taken)
     }
@@ -156,6 +150,7 @@ impl Agent {
                 configured: settings.cloud_api_base_url.clone(),
             });
         }
+        key.map(EncryptionKeys::parse).transpose()?;
         self.store_and_activate(&settings, token, key).await
     }
 
@@ -173,14 +168,13 @@ impl Agent {
         Ok(())
     }
 
-    /// Stores a token, and only then uses it.
+    /// Stores a token, and only then uses it. The caller has looked at `key`.
     async fn store_and_activate(
         &self,
         settings: &Runbeam,
         token: MachineToken,
         key: Option<&str>,
     ) -> Result<(), CommandError> {
-        key.map(EncryptionKeys::parse).transpose()?;
         let _lock = self.token_lock.lock().await;
         self.keeper.save(settings, &token, key).await?;
         if token.is_expired() {

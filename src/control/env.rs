@@ -216,7 +216,8 @@ mod tests {
         let alone = warnings(&[], false, StoreChoice::File);
         assert!(alone[0].contains("nothing can authorize this gateway: [management] is off"));
         assert!(warnings(&[], false, StoreChoice::Auto)[0].contains("unless its keyring"));
-        let token = r#"{"machine_token":"mt_x","expires_at":"2099-01-01T00:00:00Z","gateway_id":"g","gateway_code":"c","abilities":[]}"#;
+        let token = r#"{"machine_token":"mt_x","expires_at":"2099-01-01T00:00:00Z",
+            "gateway_id":"g","gateway_code":"c","abilities":[]}"#;
         let given = [("RUNBEAM_MACHINE_TOKEN", token)];
         assert!(warnings(&given, false, StoreChoice::File).is_empty());
         std::fs::write(home.path().join(TOKEN_FILE), "").unwrap();

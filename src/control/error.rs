@@ -45,3 +45,11 @@ impl AgentError {
         }
     }
 }
+
+/// Whether the cloud refused this very call, and would refuse it again: not for the token, nor for
+/// the rate of calls.
+pub(super) fn is_refusal(error: &RunbeamError) -> bool {
+    let status = error.status();
+    !error.is_rejected()
+        && status.is_some_and(|status| (400..500).contains(&status) && status != 429)
+}

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::Agent;
-use super::active_token::{ActiveToken, Source};
+use super::active_token::{ActiveToken, Source, issued};
 use super::error::AgentError;
 use crate::gateway::Runbeam;
-use runbeam_sdk::{MachineToken, RunbeamClient};
+use runbeam_sdk::RunbeamClient;
 
 /// How often the operator is reminded.
 const WARNING_INTERVAL: Duration = Duration::from_secs(86_400);
@@ -34,13 +34,7 @@ impl Agent {
         };
         match renewed {
             Ok(renewed) => {
-                let token = MachineToken::new(
-                    renewed.machine_token,
-                    renewed.expires_at,
-                    renewed.gateway.id,
-                    renewed.gateway.code,
-                    renewed.abilities,
-                );
+                let token = issued(renewed);
                 log::info!(
                     "runbeam: the machine token is renewed, until {}",
                     token.expires_at

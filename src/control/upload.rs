@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::error::is_refusal;
 use super::{ActiveToken, Agent};
 use runbeam_sdk::{RunbeamClient, RunbeamError};
 
@@ -83,7 +84,7 @@ impl Agent {
     ) -> Result<(), RunbeamError> {
         let decided = match self.upload_with(client, active).await {
             Ok(_) => Ok(()),
-            Err(UploadError::Cloud(error)) if !is_final(&error) => Err(error),
+            Err(UploadError::Cloud(error)) if !is_refusal(&error) => Err(error),
             Err(error) => {
                 log::error!("runbeam: RUNBEAM_PUSH_CONFIG_ON_STARTUP: {error}");
                 Ok(())
@@ -94,11 +95,4 @@ impl Agent {
         }
         decided
     }
-}
-
-/// Whether the same upload would be refused again.
-fn is_final(error: &RunbeamError) -> bool {
-    let status = error.status();
-    !error.is_rejected()
-        && status.is_some_and(|status| (400..500).contains(&status) && status != 429)
 }

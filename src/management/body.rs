@@ -222,7 +222,10 @@ fn pieces<'v>(
                 Value::Number(_) | Value::Bool(_) if key.is_some() => value.to_string(),
                 _ => return Err(bad(&format!("{name}[{place}] must be a string"))),
             };
-            let piece = key.map_or(value.clone(), |key| format!("{key}={value}"));
+            let piece = match key {
+                Some(key) => format!("{key}={value}"),
+                None => value,
+            };
             if piece.len() > MAX_PIECE || piece.contains(char::is_control) {
                 return Err(bad(&format!(
                     "{name}[{place}] must be at most {MAX_PIECE} bytes without control characters"

@@ -32,12 +32,10 @@ pub(super) async fn upload(agent: &Agent) -> ApiResponse {
             "mesh_count": 0,
         })),
         Err(UploadError::Disabled) => disabled(),
-        Err(UploadError::Unauthorized) => ApiResponse::error(
-            StatusCode::UNAUTHORIZED,
+        Err(UploadError::Unauthorized) => ApiResponse::unauthorized(
             "this gateway has no machine token: authorize it first, with `runbeam \
              harmony:authorize`",
-        )
-        .with(header::WWW_AUTHENTICATE, "Bearer realm=\"harmony\""),
+        ),
         Err(UploadError::Refused(errors)) => ApiResponse::error_with(
             StatusCode::UNPROCESSABLE_ENTITY,
             format!("nothing was uploaded: {}", errors.join("; ")),
@@ -92,12 +90,9 @@ pub(super) fn cloud_error(error: &RunbeamError) -> ApiResponse {
             "Runbeam Cloud cannot be reached, or its answer is not valid",
         ),
     };
-    let answer = ApiResponse::error(status, message);
     let answer = match status {
-        StatusCode::UNAUTHORIZED => {
-            answer.with(header::WWW_AUTHENTICATE, "Bearer realm=\"harmony\"")
-        }
-        _ => answer,
+        StatusCode::UNAUTHORIZED => ApiResponse::unauthorized(message),
+        _ => ApiResponse::error(status, message),
     };
     match error.retry_after() {
         Some(pause) => answer.with(header::RETRY_AFTER, &pause.as_secs().max(1).to_string()),

@@ -1,4 +1,4 @@
-//! What `fuzz/` needs of this room: the bodies of calls.
+//! What `fuzz/` needs of the Management API: the bodies of calls.
 
 use super::body::Fields;
 use super::token;

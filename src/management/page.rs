@@ -29,8 +29,8 @@ impl Page {
                 .replace("/*script*/", SCRIPT),
             policy: format!(
                 "default-src 'none'; style-src '{}'; script-src '{}'; connect-src 'self'; img-src \
-                 data:; base-uri 'none'; form-action 'none'; \
-                 frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+                 data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+                 require-trusted-types-for 'script'; trusted-types 'none'",
                 hash(STYLE),
                 hash(SCRIPT)
             ),

@@ -1,6 +1,6 @@
 //! What a route answers with: a status, header fields, a body. Nothing here decides anything.
 
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -42,7 +42,13 @@ impl ApiResponse {
         Self::error_with(status, message, json!({}))
     }
 
-    /// The same with further members.
+    /// 401 for a token of a user or of the gateway, which `Authorization: Bearer` carries.
+    pub(super) fn unauthorized(message: impl Into<String>) -> Self {
+        Self::error(StatusCode::UNAUTHORIZED, message)
+            .with(WWW_AUTHENTICATE, "Bearer realm=\"harmony\"")
+    }
+
+    /// An error with further members.
     pub(super) fn error_with(
         status: StatusCode,
         message: impl Into<String>,

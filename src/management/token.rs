@@ -35,8 +35,11 @@ pub(super) async fn authorize(
     let body = json!({
         "success": true,
         "message": "this gateway is authorized",
-        "gateway": { "id": taken.gateway_id, "code": taken.gateway_code,
-        "name": taken.gateway_name },
+        "gateway": {
+            "id": taken.gateway_id,
+            "code": taken.gateway_code,
+            "name": taken.gateway_name,
+        },
         "expires_at": taken.expires_at,
         "expires_in": taken.expires_in,
     });
@@ -123,7 +126,9 @@ fn bearer(session: &ServerSession) -> Result<String, ApiResponse> {
         .get_all(header::AUTHORIZATION)
         .iter();
     let missing = || {
-        unauthorized("send the user token that `runbeam login` got: Authorization: Bearer TOKEN")
+        ApiResponse::unauthorized(
+            "send the user token that `runbeam login` got: Authorization: Bearer TOKEN",
+        )
     };
     let value = values.next().ok_or_else(missing)?;
     if values.next().is_some() {
@@ -141,18 +146,13 @@ fn bearer(session: &ServerSession) -> Result<String, ApiResponse> {
     Ok(token.to_owned())
 }
 
-fn unauthorized(message: &str) -> ApiResponse {
-    ApiResponse::error(StatusCode::UNAUTHORIZED, message)
-        .with(header::WWW_AUTHENTICATE, "Bearer realm=\"harmony\"")
-}
-
 /// What the caller gets when the agent does not do as told. The log has the details.
 fn command_error(error: &CommandError) -> ApiResponse {
     match error {
         CommandError::Disabled => disabled(),
         CommandError::UserToken(error) => {
             log::warn!("management: {error}");
-            unauthorized("the user token is not valid here")
+            ApiResponse::unauthorized("the user token is not valid here")
         }
         CommandError::Cloud(error) => cloud_error(error),
         CommandError::OtherCloud { .. } => {

@@ -189,6 +189,13 @@ mod tests {
     }
 
     #[test]
+    fn a_token_without_a_code_takes_that_of_the_instance() {
+        let token = MachineToken::without_code("mt_x", "2099-12-31T23:59:59Z", "1", vec![]);
+        assert!(token.is_valid() && token.issued_at.is_some() && token.gateway_code.is_empty());
+        assert_eq!(token.with_code("edge-1").gateway_code, "edge-1");
+    }
+
+    #[test]
     fn debug_does_not_show_the_token() {
         let shown = format!("{:?}", expiring(""));
         assert!(

@@ -45,13 +45,11 @@ pub(super) fn answer(
             (labels, count(u64::try_from(it.not_after).unwrap_or(0)))
         }),
     );
-    let dropped = log.dropped();
     all.counter(
         "harmony_log_records_dropped_total",
         "Log records that were dropped, because they came faster than they could be written, or \
-         the log \
-         cannot be written.",
-        [(vec![], count(dropped))],
+         the log cannot be written.",
+        [(vec![], count(log.dropped()))],
     );
     all.gauge(
         "harmony_build_info",

@@ -182,11 +182,10 @@ pub(super) fn credentials(all: &mut Families, live: &Live) {
             (result("miss"), count(tokens.misses)),
         ],
     );
-    let entries = count(tokens.entries);
     all.gauge(
         "harmony_token_cache_entries",
         "Verified tokens in the cache.",
-        [(vec![], entries)],
+        [(vec![], count(tokens.entries))],
     );
     all.gauge(
         "harmony_token_cache_bytes",

@@ -223,7 +223,8 @@ mod tests {
         }
         for abilities in ["", ",\"abilities\":[]", ",\"abilities\":null,\"extra\":1"] {
             let text = format!(
-                r#"{{"machine_token":"t","expires_at":"2025-12-31T23:59:59+01:00","gateway_id":"i","gateway_code":"c"{abilities}}}"#
+                r#"{{"machine_token":"t","expires_at":"2025-12-31T23:59:59+01:00",
+                    "gateway_id":"i","gateway_code":"c"{abilities}}}"#
             );
             let token = environment_token(Some(&text)).unwrap().unwrap();
             assert!(
