@@ -1,4 +1,4 @@
-//! The management network: what it answers so far.
+//! The management network: probes, metrics, and places that are none.
 
 use crate::support::issuer::Answer;
 use crate::support::{Edge, Issuer, Settings, Upstream};

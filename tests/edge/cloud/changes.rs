@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::{
-    SOON, authorize, await_log, await_state, await_status, echo, edge, info, post, reports, runbeam,
+    SOON, authorize, await_log, await_state, await_status, echo, edge, forwarding, info, poll_now,
+    reports, runbeam,
 };
 use crate::support::cloud::Fault;
 use crate::support::{Cloud, Edge, Upstream, eventually};
@@ -87,15 +86,9 @@ fn the_cloud_decides_about_pipelines_and_nothing_else() {
     let secret = "correct-horse-battery-staple-1234";
     crate::support::secrets::remember(secret);
     let edge = edge(&cloud, &upstream).env("EDGE_SECRET", secret).start();
-    let to = |name: &str, url: &str| {
-        echo(name).replace(
-            "service = \"echo\"",
-            &format!("service = \"http\"\noptions = {{ base_url = \"{url}\" }}"),
-        )
-    };
     let listener = "[network.evil.http]\nbind_address = \"0.0.0.0\"\nbind_port = 18099\n";
     let management = format!("http://127.0.0.1:{}/admin", edge.management_port());
-    for (id, what, kind, toml) in [
+    let refused = [
         ("x1", "a listener", "gateway", echo("x1") + listener),
         (
             "x2",
@@ -114,15 +107,18 @@ fn the_cloud_decides_about_pipelines_and_nothing_else() {
             "x4",
             "a secret",
             "pipeline",
-            to("x4", &format!("http://127.0.0.1:{}/${{EDGE_SECRET}}", secret_taker.port())),
+            forwarding("x4", &format!("http://127.0.0.1:{}/${{EDGE_SECRET}}", secret_taker.port())),
         ),
         (
             "x5",
             "a secret file",
             "pipeline",
-            to("x5", &format!("http://127.0.0.1:{}/${{file:/etc/passwd}}", secret_taker.port())),
+            forwarding(
+                "x5",
+                &format!("http://127.0.0.1:{}/${{file:/etc/passwd}}", secret_taker.port()),
+            ),
         ),
-        ("x6", "the management listener", "pipeline", to("x6", &management)),
+        ("x6", "the management listener", "pipeline", forwarding("x6", &management)),
         ("x7", "a name of the local files", "pipeline", echo("api")),
         ("x8", "a place of the local files", "pipeline", echo("x8").replace("\"/x8\"", "\"/api\"")),
         (
@@ -131,17 +127,16 @@ fn the_cloud_decides_about_pipelines_and_nothing_else() {
             "pipeline",
             echo("x9").replace("middleware = []\n", ""),
         ),
-    ] {
-        cloud.add_change(id, kind, &toml);
-        let _ = what;
+    ];
+    for (id, _, kind, toml) in &refused {
+        cloud.add_change(id, kind, toml);
     }
     cloud.add_change("good", "pipeline", &echo("good"));
     assert_eq!(authorize(&edge, &cloud).status, 201);
     await_status(&cloud, "good", "applied");
-    for number in 1..=9 {
-        let id = format!("x{number}");
-        assert_eq!(cloud.change_status(&id).as_deref(), Some("failed"), "{id}");
-        assert_eq!(edge.get(&format!("/{id}/info")).send().status, 404, "{id}");
+    for (id, what, ..) in &refused {
+        assert_eq!(cloud.change_status(id).as_deref(), Some("failed"), "{id}: {what}");
+        assert_eq!(edge.get(&format!("/{id}/info")).send().status, 404, "{id}: {what}");
     }
     let (_, silent) = reports(&cloud, "x9").pop().unwrap();
     let reason = "pipelines.x9.middleware: is missing; list the steps";
@@ -187,9 +182,7 @@ fn the_cloud_hears_how_things_stand_unless_it_does_not_listen() {
     cloud.fail_at("/harmony/status", usize::MAX, Fault::status(404));
     let again = || {
         cloud.forget_requests();
-        let body = json!({ "machine_token": cloud.issued_tokens()[0], "expires_at": "2099-01-01T00\
-        :00:00Z", "gateway_id": "g", "gateway_code": "g" });
-        assert_eq!(post(&edge, "/admin/token", &body).send().status, 200);
+        poll_now(&edge, &cloud);
         eventually("a poll", SOON, || cloud.requests_to("/harmony/changes/").pop());
     };
     again();

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
-use super::{SOON, await_log, await_state, edge, info, post};
+use super::{SOON, await_log, await_poll_with, await_state, edge, info, post};
 use crate::support::cloud::GATEWAY_ID;
 use crate::support::{Cloud, Edge, Program, Settings, Upstream, eventually, secrets};
 
@@ -43,12 +43,7 @@ fn the_whole_token_is_used_and_stored_only_with_a_key() {
         (&told["gateway_id"], &told["token_source"]),
         (&GATEWAY_ID.into(), &"environment".into())
     );
-    let used = |request: crate::support::cloud::Recorded| {
-        request.authorization.as_deref() == Some("Bearer mt_abcdefabcdefabcdef1234")
-    };
-    eventually("a poll with it", SOON, || {
-        cloud.requests_to("/harmony/changes/").pop().filter(|request| used(request.clone()))
-    });
+    await_poll_with(&cloud, "mt_abcdefabcdefabcdef1234");
     assert!(!is_stored(&edge_without));
     assert_eq!(info(&edge_without)["token_store"], "memory", "where it is, not where one goes");
 
@@ -134,24 +129,12 @@ fn a_renewed_token_in_the_store_outlives_it() {
         .env("RUNBEAM_ENCRYPTION_KEY", &key())
         .start();
     let renewed = eventually("the renewal", SOON, || cloud.issued_tokens().pop());
-    eventually("a poll with the renewed token", SOON, || {
-        let with = format!("Bearer {renewed}");
-        cloud
-            .requests_to("/harmony/changes/")
-            .into_iter()
-            .find(|request| request.authorization.as_ref() == Some(&with))
-    });
+    await_poll_with(&cloud, &renewed);
     edge.restart();
     let told = await_state(&edge, "authorized");
     assert_eq!(told["token_source"], "store");
     cloud.forget_requests();
-    eventually("a poll after the restart", SOON, || {
-        let with = format!("Bearer {renewed}");
-        cloud
-            .requests_to("/harmony/changes/")
-            .into_iter()
-            .find(|request| request.authorization.as_ref() == Some(&with))
-    });
+    await_poll_with(&cloud, &renewed);
     assert_eq!(cloud.issued_tokens().len(), 1, "it is not renewed again");
 }
 

@@ -71,6 +71,31 @@ fn echo(name: &str) -> String {
     )
 }
 
+/// The same, forwarding to an address.
+fn forwarding(name: &str, url: &str) -> String {
+    echo(name).replace(
+        "service = \"echo\"",
+        &format!("service = \"http\"\noptions = {{ base_url = \"{url}\" }}"),
+    )
+}
+
+/// Hands the machine token over again, which begins polling anew at once.
+fn poll_now(edge: &Edge, cloud: &Cloud) {
+    let body = json!({ "machine_token": cloud.issued_tokens().last(),
+        "expires_at": "2099-01-01T00:00:00Z", "gateway_id": "g", "gateway_code": "g" });
+    assert_eq!(post(edge, "/admin/token", &body).send().status, 200);
+}
+
+/// A poll with this machine token.
+#[track_caller]
+fn await_poll_with(cloud: &Cloud, machine_token: &str) {
+    let with = Some(format!("Bearer {machine_token}"));
+    eventually("a poll with this token", SOON, || {
+        let mut polls = cloud.requests_to("/harmony/changes/").into_iter();
+        polls.find(|request| request.authorization == with)
+    });
+}
+
 /// What the cloud was told about a change: `applied` or `failed`, and the body.
 fn reports(cloud: &Cloud, id: &str) -> Vec<(String, Value)> {
     let marked = |request: crate::support::cloud::Recorded| {

@@ -3,18 +3,11 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{SOON, authorize, await_state, edge, info, post};
+use super::{SOON, authorize, await_state, edge, info, poll_now};
 use crate::support::cloud::Fault;
 use crate::support::{Cloud, Edge, Upstream, eventually};
-
-/// Hands the token over again, which begins polling anew at once.
-fn poll_now(edge: &Edge, cloud: &Cloud) {
-    let body = json!({ "machine_token": cloud.issued_tokens().last(), "expires_at": "2099-01-01T00\
-    :00:00Z", "gateway_id": "g", "gateway_code": "g" });
-    assert_eq!(post(edge, "/admin/token", &body).send().status, 200);
-}
 
 #[track_caller]
 fn await_error(edge: &Edge, part: &str) -> Value {

@@ -1,18 +1,11 @@
 //! What a cloud can do to what is not its own: nothing.
 
-use super::{authorize, await_status, echo, edge, reports};
+use super::{authorize, await_status, echo, edge, forwarding, reports};
 use crate::support::{Cloud, Edge, Issuer, Upstream};
 
-/// A pipeline of the cloud's at `/NAME`, with these lines and this backend.
-fn to(name: &str, url: &str) -> String {
-    echo(name).replace(
-        "service = \"echo\"",
-        &format!("service = \"http\"\noptions = {{ base_url = \"{url}\" }}"),
-    )
-}
-
+/// The same behind a step of the same name.
 fn guarded(name: &str, url: &str, step: &str) -> String {
-    let text = to(name, url);
+    let text = forwarding(name, url);
     text.replace("middleware = []", &format!("middleware = [\"{name}\"]")) + step
 }
 
@@ -29,13 +22,13 @@ fn its_backends_and_urls_stay_within_its_reach() {
     };
     let good = "http://127.0.0.1:1";
     let changes = [
-        to("x", "http://169.254.169.254/latest/meta-data"),
-        to("x", "http://[::ffff:169.254.169.254]"),
-        to("x", "http://0xA9FEA9FE"),
-        to("x", "http://224.0.0.1"),
-        to("x", "http://0.0.0.0:80"),
-        to("x", &format!("http://[::1]:{management}")),
-        to("x", &format!("http://127.8.8.8:{management}/admin")),
+        forwarding("x", "http://169.254.169.254/latest/meta-data"),
+        forwarding("x", "http://[::ffff:169.254.169.254]"),
+        forwarding("x", "http://0xA9FEA9FE"),
+        forwarding("x", "http://224.0.0.1"),
+        forwarding("x", "http://0.0.0.0:80"),
+        forwarding("x", &format!("http://[::1]:{management}")),
+        forwarding("x", &format!("http://127.8.8.8:{management}/admin")),
         guarded("x", good, &key("http://169.254.169.254/keys")),
         guarded("x", good, &key(&format!("http://localhost:{management}/admin/info"))),
         guarded(
@@ -51,7 +44,7 @@ fn its_backends_and_urls_stay_within_its_reach() {
     cloud.add_change(
         "good",
         "pipeline",
-        &to("y", &format!("http://127.0.0.1:{}", upstream.port())),
+        &forwarding("y", &format!("http://127.0.0.1:{}", upstream.port())),
     );
     assert_eq!(authorize(&edge, &cloud).status, 201);
     await_status(&cloud, "good", "applied");
@@ -71,7 +64,7 @@ fn a_name_that_leads_out_of_reach_is_not_connected_to() {
     let narrowed = format!("{}\nbackend_allow = [\"192.0.2.0/24\"]", super::runbeam(&cloud));
     let edge = Edge::open(&upstream).and(&narrowed).start();
     let url = format!("http://localhost:{}", upstream.port());
-    cloud.add_change("c", "pipeline", &to("x", &url));
+    cloud.add_change("c", "pipeline", &forwarding("x", &url));
     assert_eq!(authorize(&edge, &cloud).status, 201);
     await_status(&cloud, "c", "applied");
     assert_eq!(edge.get("/x").send().status, 503);

@@ -1,6 +1,6 @@
 //! Five days before its end the token is renewed with itself, or the operator hears of it.
 
-use super::{SOON, authorize, await_log, await_state, edge};
+use super::{SOON, authorize, await_log, await_poll_with, await_state, edge};
 use crate::support::{Cloud, Upstream, eventually};
 
 #[test]
@@ -43,15 +43,9 @@ fn it_is_granted_and_refused() {
     cloud.allow_renewal(true);
     edge.restart();
     eventually("the renewal", SOON, || (cloud.issued_tokens().len() == 4).then_some(()));
-    let last = format!("Bearer {}", cloud.issued_tokens()[3]);
     let renewal = cloud.requests_to("/harmony/authorize").pop().unwrap();
     assert_eq!(renewal.authorization, Some(format!("Bearer {}", cloud.issued_tokens()[2])));
-    eventually("a poll with the renewed token", SOON, || {
-        cloud
-            .requests_to("/harmony/changes/")
-            .into_iter()
-            .find(|request| request.authorization.as_ref() == Some(&last))
-    });
+    await_poll_with(&cloud, &cloud.issued_tokens()[3]);
     edge.restart();
     await_state(&edge, "authorized");
     assert_eq!(cloud.issued_tokens().len(), 4, "the renewed token was stored");

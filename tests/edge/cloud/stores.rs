@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use runbeam_sdk::{MachineToken, StoreKind, StoreSettings, TokenStore};
+use serde_json::json;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -27,6 +28,16 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 
 fn token_file(edge: &Edge) -> Option<PathBuf> {
     files(edge.directory()).into_iter().find(|path| path.ends_with("auth.json"))
+}
+
+/// The store of an edge, for another process.
+fn settings(edge: &Edge, key: &str) -> StoreSettings {
+    StoreSettings {
+        instance: "edge-1".to_owned(),
+        directory: Some(edge.directory().join("home/.runbeam/edge-1")),
+        kind: StoreKind::File,
+        encryption_key: Some(Zeroizing::new(key.to_owned())),
+    }
 }
 
 #[test]
@@ -189,8 +200,8 @@ fn where_the_token_cannot_be_stored_the_old_one_stays() {
     let key = file.with_file_name("encryption.key");
     fs::remove_file(&key).unwrap();
     fs::create_dir(&key).unwrap();
-    let body = serde_json::json!({ "machine_token": "mt_second", "expires_at": "2099-01-01T00:00:0\
-    0Z", "gateway_id": "g", "gateway_code": "c" });
+    let body = json!({ "machine_token": "mt_second", "expires_at": "2099-01-01T00:00:00Z",
+        "gateway_id": "g", "gateway_code": "c" });
     let answer = post(&edge, "/admin/token", &body).send();
     assert_eq!(answer.status, 500, "{}", answer.text());
     assert!(!answer.text().contains("encryption.key"), "{}", answer.text());
@@ -204,7 +215,7 @@ fn a_key_that_comes_with_the_token_is_kept_for_the_restart() {
     let mut edge = edge(&cloud, &upstream).start();
     let key = runbeam_sdk::EncryptionKeys::generate().first();
     secrets::remember(&key);
-    let body = serde_json::json!({ "gateway_code": "edge-1", "encryption_key": key.as_str() });
+    let body = json!({ "gateway_code": "edge-1", "encryption_key": key.as_str() });
     assert_eq!(
         post(&edge, "/admin/authorize", &body).bearer(&cloud.user_token().sign()).send().status,
         201
@@ -222,12 +233,7 @@ fn a_token_that_only_the_second_key_opens_is_encrypted_with_the_first() {
     secrets::remember(&new);
     let both = format!("{},{}", new.as_str(), old.as_str());
     let edge = edge(&cloud, &upstream).env("RUNBEAM_ENCRYPTION_KEY", &both).start();
-    let with = |key: &str| StoreSettings {
-        instance: "edge-1".to_owned(),
-        directory: Some(edge.directory().join("home/.runbeam/edge-1")),
-        kind: StoreKind::File,
-        encryption_key: Some(Zeroizing::new(key.to_owned())),
-    };
+    let with = |key: &str| settings(&edge, key);
     let token =
         MachineToken::new("mt_rotated", "2099-01-01T00:00:00Z", "gateway-7", "edge-1", Vec::new());
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -251,12 +257,6 @@ fn a_token_that_another_process_stores_is_picked_up() {
     secrets::remember(&key);
     let edge = edge(&cloud, &upstream).env("RUNBEAM_ENCRYPTION_KEY", &key).start();
     assert_eq!(info(&edge)["state"], "unauthorized");
-    let settings = StoreSettings {
-        instance: "edge-1".to_owned(),
-        directory: Some(edge.directory().join("home/.runbeam/edge-1")),
-        kind: StoreKind::File,
-        encryption_key: Some(Zeroizing::new(key.to_string())),
-    };
     let token = MachineToken::new(
         "mt_elsewhere",
         "2099-01-01T00:00:00Z",
@@ -266,7 +266,7 @@ fn a_token_that_another_process_stores_is_picked_up() {
     );
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        TokenStore::open(settings).await.unwrap().save(&token, None).await.unwrap()
+        TokenStore::open(settings(&edge, &key)).await.unwrap().save(&token, None).await.unwrap()
     });
     assert_eq!(await_state(&edge, "authorized")["gateway_id"], "gateway-9");
 }

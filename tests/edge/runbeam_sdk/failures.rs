@@ -165,8 +165,8 @@ async fn answers_may_vary() {
     .await
     .unwrap();
     assert!(seconds.expires_in == 3600.5 && seconds.expires_at.ends_with('Z'), "{seconds:?}");
-    let full = json!({ "machine_token": "mt_1", "expires_in": 3600, "expires_at": "2099-01-01T00:0\
-    0:00+00:00", "new": {}, "abilities": ["a"],
+    let full = json!({ "machine_token": "mt_1", "expires_in": 3600,
+        "expires_at": "2099-01-01T00:00:00+00:00", "new": {}, "abilities": ["a"],
         "gateway": { "id": "7", "code": "c", "name": null, "authorized_by": { "id": 3,
             "name": "Op", "email": "op@example.com" } } });
     let full = answered(full).await.unwrap();
