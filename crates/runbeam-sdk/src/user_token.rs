@@ -378,6 +378,29 @@ mod tests {
     }
 
     #[test]
+    fn options_are_set_one_by_one() {
+        let built = JwtValidationOptions::new()
+            .with_trusted_issuers(vec!["https://a.example".to_owned()])
+            .with_jwks_uri("https://a.example/keys")
+            .with_algorithms(vec![JwtAlgorithm::Es256])
+            .with_required_claims(vec!["tenant".to_owned()])
+            .with_leeway_seconds(10)
+            .with_jwks_cache_duration_hours(2);
+        let expected = JwtValidationOptions {
+            trusted_issuers: vec!["https://a.example".to_owned()],
+            jwks_uri: Some("https://a.example/keys".to_owned()),
+            algorithms: vec![JwtAlgorithm::Es256],
+            required_claims: vec!["tenant".to_owned()],
+            leeway: Duration::from_secs(10),
+            cache_hours: 2,
+            ..JwtValidationOptions::default()
+        };
+        assert_eq!(built, expected);
+        let longest = built.with_leeway_seconds(3600).leeway;
+        assert_eq!(longest, Duration::from_secs(300));
+    }
+
+    #[test]
     fn addresses_that_are_not_trusted_with_tokens() {
         let trusting = |issuer: &str| {
             let trusted_issuers = vec![issuer.to_owned()];

@@ -41,6 +41,8 @@ async fn what_the_cloud_answers_counts_on_its_own_host_only() {
     let root = |address: String| json!({ "base_url": address });
     let own = cloud.url();
     cloud.base_url_answer(Some(root(format!("{own}/v2/"))));
+    let told = RunbeamClient::new(&own).get_base_url(TOKEN).await.unwrap();
+    assert_eq!(told.base_url, format!("{own}/v2/"));
     RunbeamClient::new(&own).list_gateways(TOKEN).await.unwrap_err();
     assert_eq!(paths(&cloud).last().unwrap(), "/v2/gateways");
     let foreign = [
@@ -53,6 +55,8 @@ async fn what_the_cloud_answers_counts_on_its_own_host_only() {
     ];
     for address in foreign {
         cloud.base_url_answer(Some(root(address.clone())));
+        let told = RunbeamClient::new(&own).get_base_url(TOKEN).await;
+        assert!(told.is_err(), "{address}: a program is not led there either");
         RunbeamClient::new(&own).list_gateways(TOKEN).await.unwrap();
         assert_eq!(paths(&cloud).last().unwrap(), "/api/gateways", "{address}");
     }

@@ -142,6 +142,9 @@ async fn perform(words: &[&str]) -> String {
         ["at-once"] => {
             super::seed::at_once().await.map_or_else(|error| error.to_string(), |()| "done".into())
         }
+        ["types"] => super::types::side_by_side()
+            .await
+            .map_or_else(|error| error.to_string(), |()| "done".into()),
         ["outlive", restart] => outlive(&store, restart).await,
         ["fill", first] => fill(&store, first.parse().unwrap(), false).await,
         ["fill-with-keys", first] => fill(&store, first.parse().unwrap(), true).await,

@@ -6,3 +6,4 @@ mod child;
 mod keyring;
 mod kills;
 mod seed;
+mod types;
