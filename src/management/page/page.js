@@ -463,8 +463,8 @@ function cloudSection(now) {
     const kind = left <= 0 ? "bad" : left < 5 * DAY ? "warn" : "good";
     return el("span." + kind, {}, left <= 0 ? "expired " + clock(at) : "in " + span(left) + ", " + clock(at));
   };
-  const pairs = [["Runbeam Cloud", !runbeam || runbeam.state === "disabled" ? el("span.dim", {}, "off") : runbeam.state]];
-  if (runbeam && runbeam.state !== "disabled") {
+  const pairs = [["Runbeam Cloud", runbeam ? runbeam.state : el("span.dim", {}, "off")]];
+  if (runbeam) {
     pairs.push(["Machine token", runbeam.token_expires_at === null ? el("span.dim", {}, "no expiry known") : expiry(runbeam.token_expires_at)]);
     if (runbeam.gateway_id) pairs.push(["Gateway", el("code", {}, runbeam.gateway_id)]);
     pairs.push(["Last poll", (runbeam.last_poll === null ? "none yet" : clock(runbeam.last_poll)) + (runbeam.polls_failed ? ", " + number(runbeam.polls_failed) + " failed" : "")]);
