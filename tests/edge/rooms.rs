@@ -52,7 +52,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const TOP: &[&str] = &["main", "lib", "cli", "demo", "fuzzing"];
 
 /// Who may name Pingora.
-const NAMES_PINGORA: &[&str] = &["server", "listener", "proxy", "management", "control", "demo"];
+const NAMES_PINGORA: &[&str] = &["server", "listener", "proxy", "management", "demo"];
 
 /// A source file without its tests.
 struct Source {
