@@ -46,7 +46,7 @@ impl Authentications {
             Authentication::Either(Ok(step), _) => {
                 reference.warning(
                     "the password stands in the file as it is; put password_hash in \
-                     its span, made with `harmony-edge hash-password`",
+                     its place, made with `harmony-edge hash-password`",
                 );
                 Some(step.clone())
             }
