@@ -50,13 +50,8 @@ impl Document {
         let parsed = match loading.read(&path) {
             Ok(text) => parse_text(&path, &text, false, loading),
             Err(error) => {
-                let span = Span {
-                    file: path.into(),
-                    line: None,
-                    cloud: false,
-                };
                 loading.error(
-                    &span,
+                    &Span::of_file(&path),
                     &KeyPath::default(),
                     ErrorKind::Unreadable {
                         what: "the file".into(),

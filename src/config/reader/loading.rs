@@ -47,15 +47,7 @@ impl<'a> Loading<'a> {
 
     /// The main file as a place.
     pub(crate) fn main_file(&self) -> Span {
-        self.whole_file(self.main)
-    }
-
-    pub(crate) fn whole_file(&self, file: &Path) -> Span {
-        Span {
-            file: file.into(),
-            line: None,
-            cloud: false,
-        }
+        Span::of_file(self.main)
     }
 
     /// Sets what the cloud may reach, for the readers of its URLs.

@@ -21,8 +21,8 @@ pub(crate) fn parse_text(
     if errors.is_empty() {
         return Some(lines.table(table.into_inner()));
     }
-    let span = |at| lines.span(at).to_string();
-    for complaint in syntax::complaints(text, table.get_ref(), &errors, &span) {
+    let place = |at| lines.span(at).to_string();
+    for complaint in syntax::complaints(text, table.get_ref(), &errors, &place) {
         let span = lines.span(complaint.at);
         match complaint.help {
             help if help.is_empty() => loading.error(&span, &complaint.key, complaint.kind),

@@ -18,6 +18,15 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    /// A file of this machine as a whole.
+    pub(crate) fn of_file(file: &Path) -> Self {
+        Self {
+            file: file.into(),
+            line: None,
+            cloud: false,
+        }
+    }
+
     /// Who wrote what stands there.
     pub(crate) fn owner(&self) -> Owner {
         match self.cloud {

@@ -31,7 +31,7 @@ pub(crate) fn complaints(
     text: &str,
     table: &DeTable<'_>,
     errors: &[Error],
-    span: &dyn Fn(usize) -> String,
+    place: &dyn Fn(usize) -> String,
 ) -> Vec<Complaint> {
     if let Some(other) = format::other_than_toml(text) {
         return vec![Complaint {
@@ -56,7 +56,7 @@ pub(crate) fn complaints(
                 .span()
                 .and_then(|span| text.get(span))
                 .unwrap_or_default();
-            complaints.extend(keys.twice(at, name.trim_matches(['"', '\'']), span));
+            complaints.extend(keys.twice(at, name.trim_matches(['"', '\'']), place));
             continue;
         }
         complaints.push(Complaint {
@@ -175,7 +175,7 @@ impl<'t> Keys<'t> {
         &mut self,
         at: usize,
         name: &str,
-        span: &dyn Fn(usize) -> String,
+        place: &dyn Fn(usize) -> String,
     ) -> Option<Complaint> {
         let behind = self.headers.partition_point(|(line, _)| line.start <= at);
         let header = behind
@@ -217,7 +217,7 @@ impl<'t> Keys<'t> {
             key: path.clone(),
             kind: ErrorKind::DefinedTwice {
                 what: path.to_string(),
-                other: span(first),
+                other: place(first),
             },
             help: help.to_owned(),
         })

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::config::model::KeyPath;
-use crate::config::reader::{Document, Loading, Node, Table, Value};
+use crate::config::reader::{Document, Loading, Node, Span, Table, Value};
 
 /// Keys that hold a secret. Hashes of passwords and digests of keys are none: they are what the
 /// files hold so that the secret need not be there.
@@ -61,7 +61,7 @@ pub(crate) fn warn(document: &Document, loading: &Loading<'_>) {
     for file in files {
         let mode = fs::metadata(&file).map(|metadata| metadata.permissions().mode());
         if mode.is_ok_and(|mode| mode & OTHERS_READ != 0) {
-            let span = loading.whole_file(&file);
+            let span = Span::of_file(&file);
             loading.warning(
                 &span,
                 &KeyPath::default(),
