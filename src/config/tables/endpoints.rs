@@ -2,7 +2,7 @@
 
 use super::authentications::Authentications;
 use super::unsupported;
-use super::values::{address, method};
+use super::values::{address, given, method};
 use crate::config::model::{AuthStep, Endpoint, PrefixBoundary, Service};
 use crate::config::reader::{Entry, Named, Reader};
 
@@ -66,10 +66,7 @@ fn read_one(
     // the other keys of a service that is not served are those of another program
     let service = service?;
     reader.finish();
-    let guard = match guard {
-        Some(guard) => Some(guard?),
-        None => None,
-    };
+    let guard = given(guard)?;
     let endpoint = Endpoint {
         name: name.into(),
         service,

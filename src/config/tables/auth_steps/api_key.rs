@@ -6,13 +6,16 @@ use std::collections::HashSet;
 use crate::config::model::{ApiKey, ApiKeyEntry, CredentialLocation, KeyDigest, Secret};
 use crate::config::reader::{Entry, Reader, Text};
 use crate::config::tables::values::credential::{self, hex32};
-use crate::config::tables::values::header;
+use crate::config::tables::values::{given, header};
 
 use http::HeaderName;
 
 /// The default of `max_failures`: more than a mistake or two of many users behind one address.
 const MAX_FAILURES: u64 = 100;
 const HELP: &str = "make it with `harmony-edge hash-key`";
+
+const NOT_A_DIGEST: &str = "is not a digest: 64 hexadecimal digits, with or without sha256:, or \
+                            hmac-sha256: and 64 of them";
 /// How many digits of a digest stand for a key that has no `id`.
 const SHORT: usize = 8;
 
@@ -46,10 +49,7 @@ pub(crate) fn read(reader: &Reader<'_>) -> Option<ApiKey> {
         ),
         _ => {}
     }
-    let pepper = match pepper {
-        Some((pepper, _)) => Some(pepper?),
-        None => None,
-    };
+    let pepper = given(pepper.map(|(pepper, _)| pepper))?;
     Some(ApiKey {
         place: place?,
         keys,
@@ -152,11 +152,7 @@ fn from_text(item: &Entry<'_>, index: usize) -> Option<KeyDigest> {
     let digest = digest(&item.text()?);
     if digest.is_none() {
         item.error_help(
-            format!(
-                "key {} is not a digest: 64 hexadecimal digits, with or without sha256:, or \
-                 hmac-sha256: and 64 of them",
-                index + 1
-            ),
+            format!("key {} {NOT_A_DIGEST}", index + 1),
             HELP,
         );
     }
@@ -174,22 +170,12 @@ fn from_table(item: &Entry<'_>) -> Option<ApiKeyEntry> {
     let digest = hash.and_then(|entry| {
         let digest = digest(&entry.text()?);
         if digest.is_none() {
-            entry.error_help(
-                "is not a digest: 64 hexadecimal digits, with or without sha256:, or hmac-sha256: \
-                 and 64 of them",
-                HELP,
-            );
+            entry.error_help(NOT_A_DIGEST, HELP);
         }
         digest
     });
-    let id = match reader.get("id") {
-        Some(entry) => Some(id(&entry)?),
-        None => None,
-    };
-    let expires_at = match reader.get("expires_at") {
-        Some(entry) => Some(moment(&entry)?),
-        None => None,
-    };
+    let id = given(reader.get("id").map(|entry| id(&entry)))?;
+    let expires_at = given(reader.get("expires_at").map(|entry| moment(&entry)))?;
     let scopes = reader.get("scopes").map(|entry| entry.texts().into_iter());
     let scopes = scopes.into_iter().flatten();
     let scopes = scopes.map(|(text, _)| text.to_string()).collect();

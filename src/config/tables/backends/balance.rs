@@ -6,6 +6,7 @@ use http::uri::{Authority, PathAndQuery};
 
 use crate::config::model::{Balance, CheckKind, ConsistentBy, Ejection, HealthCheck};
 use crate::config::reader::{Entry, Reader};
+use crate::config::tables::values::given;
 
 const ALGORITHMS: &[&str] = &["round_robin", "least_conn", "consistent"];
 
@@ -109,10 +110,7 @@ fn check_kind(reader: &Reader<'_>) -> Option<CheckKind> {
     let send_credential = credential.map_or(Some(false), |entry| entry.boolean());
     Some(CheckKind::Http {
         path: path?,
-        host: match host {
-            Some(host) => Some(host?),
-            None => None,
-        },
+        host: given(host)?,
         send_credential: send_credential?,
     })
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::authentications::Authentications;
 use super::endpoints::service;
-use super::values::{address, path};
+use super::values::{address, given, path};
 use crate::config::model::{
     Backend, BackendTarget, ErrorKind, HttpBackend, OutboundCredential, Service, UpstreamUrl,
 };
@@ -18,7 +18,7 @@ use crate::config::reader::{Entry, Named, Reader};
 use upstream::Upstream;
 
 /// What a backend or a target says, as far as it says it.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Terms {
     upstream: Upstream,
     timeout: Option<Duration>,
@@ -128,15 +128,7 @@ fn read_http(
     let ejection = balance::ejection(reader);
 
     let own = own?;
-    let target = match target {
-        Some(target) => target?,
-        None => Terms {
-            upstream: Upstream::default(),
-            timeout: None,
-            max_retries: None,
-            credential: None,
-        },
-    };
+    let target = given(target)?.unwrap_or_default();
     let address = own.upstream.over(target.upstream);
     let ca_cert_path = address.ca.clone();
     let mut upstreams = match (listed, upstreams) {
@@ -162,10 +154,7 @@ fn read_http(
     if credential.is_some() && upstreams.iter().any(exposed) {
         reader.warning("its credential travels over http");
     }
-    let health_check = match health_check {
-        Some(check) => Some(check?),
-        None => None,
-    };
+    let health_check = given(health_check)?;
     if credential.is_none()
         && let Some(check) = &health_check
     {
@@ -207,10 +196,7 @@ fn terms(reader: &Reader<'_>, authentications: &Authentications) -> Option<Terms
         upstream: upstream?,
         timeout: timeout.map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
         max_retries: max_retries.and_then(|retries| u32::try_from(retries).ok()),
-        credential: match credential {
-            Some(credential) => Some(credential?),
-            None => None,
-        },
+        credential: given(credential)?,
     })
 }
 

@@ -7,7 +7,7 @@ use crate::config::model::UpstreamUrl;
 use crate::config::reader::{Entry, Reader};
 use crate::config::tables::unsupported;
 use crate::config::tables::values::address::HttpUrl;
-use crate::config::tables::values::{address, path};
+use crate::config::tables::values::{address, given, path};
 
 /// Choosing the least busy looks at each of them.
 const MOST_UPSTREAMS: usize = 64;
@@ -96,10 +96,7 @@ pub(crate) fn read(reader: &Reader<'_>) -> Option<Upstream> {
         );
     }
     let outer_ca = ca(reader);
-    let outer = match outer {
-        Some(tls) => Some(tls?),
-        None => None,
-    };
+    let outer = given(outer)?;
     let address = match (url, inner) {
         (Some((url, _)), _) => url,
         (None, Some(connection)) => connection.map(|connection| Upstream {
@@ -177,12 +174,12 @@ fn read_connection(entry: &Entry<'_>) -> Option<Upstream> {
     let path_filled = path.as_ref().is_some_and(Entry::is_filled);
     let path = path.map(|entry| address::path_prefix(Some(&entry)));
     reader.finish();
-    let host = host.map_or(Some(Upstream::default()), |host| host)?;
+    let host = given(host)?.unwrap_or_default();
     Some(Upstream {
-        tls: tls.map_or(Some(host.tls), |tls| tls.map(Some))?,
-        port: port.map_or(Some(host.port), |port| port.map(Some))?,
+        tls: given(tls)?.or(host.tls),
+        port: given(port)?.or(host.port),
         path_filled: path_filled || path.is_none() && host.path_filled,
-        path: path.map_or(Some(host.path), |path| path.map(Some))?,
+        path: given(path)?.or(host.path),
         host: host.host,
         ca,
     })

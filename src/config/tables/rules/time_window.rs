@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 
 use crate::config::model::TimeWindow;
 use crate::config::reader::{Entry, Reader};
+use crate::config::tables::values::given;
 
 const DAYS: &[(&str, Weekday)] = &[
     ("monday", Weekday::Monday),
@@ -69,15 +70,6 @@ pub(crate) fn read(reader: &Reader<'_>) -> Option<TimeWindow> {
         first_day: given(first_day)?,
         last_day: given(last_day)?,
     })
-}
-
-/// `None` for what is wrong, `Some(None)` for what is not written.
-fn given<T>(read: Option<Option<T>>) -> Option<Option<T>> {
-    match read {
-        None => Some(None),
-        Some(None) => None,
-        Some(value) => Some(value),
-    }
 }
 
 fn timezone(entry: &Entry<'_>) -> Option<TimeZone> {
