@@ -51,8 +51,14 @@ pub(crate) fn merge(
         let Some(mut document) = tables::document(path, &loading) else {
             break;
         };
-        let rights = (&comparison, &owned);
-        let kept = validate::validate(&parsed, &quarantine, &document, rights, &loading);
+        let kept = validate::validate(
+            &parsed,
+            &quarantine,
+            &document,
+            &comparison,
+            &owned,
+            &loading,
+        );
         let (mut pipelines, changed) = validate::merge(&kept, &mut document);
         let owned = owned::with_changed(&owned, &document, &changed);
         pipelines.extend(owned.changed.iter().cloned());

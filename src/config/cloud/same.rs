@@ -64,13 +64,14 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Whether a table of a group says what the local one says.
+    /// Whether a table of a group, `node`, says what the local one, `present`, says.
     pub(super) fn is_same(
         &self,
         document: &Document,
         group: &str,
         name: &str,
-        (present, node): (&Node, &Node),
+        present: &Node,
+        node: &Node,
     ) -> bool {
         if let (Value::Table(one), Value::Table(other)) = (&present.value, &node.value)
             && one.is_same_but(other, ignored_of(group))

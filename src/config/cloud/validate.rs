@@ -34,7 +34,8 @@ pub(super) fn validate<'p>(
     parsed: &'p [Parsed<'p>],
     quarantine: &Quarantine,
     local: &Document,
-    (comparison, owned): (&Comparison<'_>, &OwnedPipelines),
+    comparison: &Comparison<'_>,
+    owned: &OwnedPipelines,
     loading: &Loading<'_>,
 ) -> Vec<Kept<'p>> {
     let mut kept = Vec::new();
@@ -156,8 +157,10 @@ impl<'p> Vetting<'p, '_> {
     fn joins(&self, group: &str, name: &str, node: &Node, kept: &[Kept<'_>]) -> bool {
         let path = KeyPath::from([group, name]);
         if let Some(present) = named(&self.local.root, group, name) {
-            let both = (present, node);
-            if self.comparison.is_same(self.local, group, name, both) {
+            if self
+                .comparison
+                .is_same(self.local, group, name, present, node)
+            {
                 return false;
             }
             if !may_change(self.owned, self.local, group, name) {

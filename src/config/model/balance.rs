@@ -30,7 +30,7 @@ impl UpstreamUrl {
         } else {
             self.host.clone()
         };
-        if self.port == if self.tls { 443 } else { 80 } {
+        if self.port == default_port(self.tls) {
             host
         } else {
             format!("{host}:{}", self.port)
@@ -51,6 +51,11 @@ impl UpstreamUrl {
             path => self.origin() + path,
         }
     }
+}
+
+/// The port of a URL that names none: that of https, or of http.
+pub(crate) fn default_port(tls: bool) -> u16 {
+    if tls { 443 } else { 80 }
 }
 
 /// `balance`: which upstream gets a request. All of them count weights.

@@ -67,7 +67,7 @@ impl<'a> Entry<'a> {
     pub(crate) fn boolean(&self) -> Option<bool> {
         match &self.node.value {
             Value::Boolean(value) => Some(*value),
-            Value::String(written) if written.contains("${") => self.filled("a boolean"),
+            _ if self.is_filled() => self.filled("a boolean"),
             _ => self.wrong_type("a boolean"),
         }
     }
@@ -76,7 +76,7 @@ impl<'a> Entry<'a> {
     pub(crate) fn integer(&self, range: RangeInclusive<i64>) -> Option<i64> {
         let value = match &self.node.value {
             Value::Integer(value) => *value,
-            Value::String(written) if written.contains("${") => self.filled("an integer")?,
+            _ if self.is_filled() => self.filled("an integer")?,
             _ => return self.wrong_type("an integer"),
         };
         if range.contains(&value) {
@@ -127,6 +127,12 @@ impl<'a> Entry<'a> {
             entry.error("an empty string means nothing here");
         }
         texts
+    }
+
+    /// The same without their entries.
+    pub(crate) fn strings(&self) -> Vec<String> {
+        let texts = self.one_or_more().into_iter();
+        texts.map(|(text, _)| text.to_string()).collect()
     }
 
     /// A path, relative to the file that names it.

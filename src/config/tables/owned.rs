@@ -4,6 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::config::model::Pipeline;
+use crate::config::reader::Entry;
+
 /// Local pipelines that are the cloud's to change.
 #[derive(Default)]
 pub(crate) struct OwnedPipelines {
@@ -19,9 +22,10 @@ impl OwnedPipelines {
         self.backends.contains_key(pipeline)
     }
 
-    /// Whether the cloud has changed something that a local pipeline uses.
-    pub(super) fn is_changed(&self, pipeline: &str) -> bool {
-        self.changed.contains(pipeline)
+    /// Whether a pipeline is the cloud's: it stands in one of its texts, or the cloud has changed
+    /// something that it uses.
+    pub(super) fn is_of_cloud(&self, pipeline: &Pipeline, entry: &Entry<'_>) -> bool {
+        entry.span().cloud || self.changed.contains(&pipeline.name)
     }
 
     /// Whether the local files give a pipeline this backend.

@@ -12,7 +12,7 @@ use super::OwnedPipelines;
 use super::values::address::HttpUrl;
 use crate::config::model::{
     AuthSettings, Backend, BackendTarget, KeySource, Management, Pipeline, Reach, Unreachable,
-    UpstreamUrl,
+    UpstreamUrl, default_port,
 };
 use crate::config::reader::{Entry, Reader};
 
@@ -34,13 +34,8 @@ pub(crate) fn check(
         }
     }
     let hosts: &[String] = management.map_or(&[], |management| &management.hosts);
-    let of_cloud = |pipeline: &Pipeline, entry: &Entry<'_>| {
-        entry.span().cloud || owned.is_changed(&pipeline.name)
-    };
-    for (pipeline, entry) in pipelines {
-        if !of_cloud(pipeline, entry) {
-            continue;
-        }
+    let of_cloud = |(pipeline, entry): &&(Pipeline, Entry<'_>)| owned.is_of_cloud(pipeline, entry);
+    for (pipeline, entry) in pipelines.iter().filter(of_cloud) {
         if let Some((step, why)) = fetches_from(pipeline, hosts) {
             entry.error_help(
                 format!("has a step, {step:?}, whose jwks_url points at {why}"),
@@ -152,7 +147,7 @@ fn fetches_from(pipeline: &Pipeline, hosts: &[String]) -> Option<(Arc<str>, Unre
         };
         let reach = source.reach.as_ref()?;
         let url = HttpUrl::parse(&source.url).ok()?;
-        let port = url.port.unwrap_or(if url.tls { 443 } else { 80 });
+        let port = url.port.unwrap_or(default_port(url.tls));
         Some((step.clone(), is_at(&url.host, port, reach, hosts)?))
     })
 }

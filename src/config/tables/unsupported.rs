@@ -3,7 +3,7 @@
 use crate::config::reader::{IGNORED_TABLES, Reader};
 
 /// A name, and what to use instead.
-pub(crate) type Foreign = (&'static str, &'static str);
+type Foreign = (&'static str, &'static str);
 
 const PROTOCOL: &str = "run Harmony Proxy for this protocol, and put the edge in front of its \
                         HTTP side with service = \"http\"";
@@ -14,7 +14,7 @@ const BRIDGE: &str =
 const MESH: &str = "use a jwt-auth step for who may come in, and [backends.NAME] for where it goes";
 
 /// Tables at the top that would do something, somewhere else.
-pub(crate) const TABLES: &[Foreign] = &[
+const TABLES: &[Foreign] = &[
     ("mesh", MESH),
     ("remote_ingress", MESH),
     ("transforms", BODY),

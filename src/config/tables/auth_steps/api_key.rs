@@ -54,7 +54,10 @@ pub(crate) fn read(reader: &Reader<'_>) -> Option<ApiKey> {
         place: place?,
         keys,
         pepper,
-        required_scopes: required_scopes(reader),
+        required_scopes: reader
+            .get("required_scopes")
+            .map(|entry| entry.strings())
+            .unwrap_or_default(),
         max_failures: u32::try_from(reader.number("max_failures", 0..=1_000_000, MAX_FAILURES))
             .unwrap_or(u32::MAX),
     })
@@ -151,10 +154,7 @@ fn keys(entry: &Entry<'_>) -> Option<Vec<ApiKeyEntry>> {
 fn from_text(item: &Entry<'_>, index: usize) -> Option<KeyDigest> {
     let digest = digest(&item.text()?);
     if digest.is_none() {
-        item.error_help(
-            format!("key {} {NOT_A_DIGEST}", index + 1),
-            HELP,
-        );
+        item.error_help(format!("key {} {NOT_A_DIGEST}", index + 1), HELP);
     }
     digest
 }
@@ -237,12 +237,4 @@ fn moment(entry: &Entry<'_>) -> Option<i64> {
         Some(_) => {}
     }
     seconds
-}
-
-fn required_scopes(reader: &Reader<'_>) -> Vec<String> {
-    let scopes = reader
-        .get("required_scopes")
-        .map(|entry| entry.one_or_more());
-    let scopes = scopes.unwrap_or_default().into_iter();
-    scopes.map(|(text, _)| text.to_string()).collect()
 }

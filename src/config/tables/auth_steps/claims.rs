@@ -12,10 +12,10 @@ pub(crate) fn required(reader: &Reader<'_>) -> Vec<RequiredClaim> {
         return Vec::new();
     };
     if !entry.is_table() {
-        let names = entry.one_or_more().into_iter();
+        let names = entry.strings().into_iter();
         return names
-            .map(|(name, _)| RequiredClaim {
-                name: name.to_string(),
+            .map(|name| RequiredClaim {
+                name,
                 values: Vec::new(),
             })
             .collect();

@@ -25,7 +25,7 @@ pub(crate) fn read(
     }
     let keys = key_source::plain(reader, algorithm, &fetching);
     let names = match reader.any(&["issuer", "trusted_issuers"]) {
-        Some(entry) => texts(&entry),
+        Some(entry) => entry.strings(),
         None => {
             reader.warning("no issuer: a token of any issuer is taken if its key fits");
             Vec::new()
@@ -121,12 +121,4 @@ fn one_of_several(
 fn is_taken(name: &Text, names: &[String], before: &[JwtIssuer]) -> bool {
     let mut taken = before.iter().flat_map(|issuer| &issuer.names).chain(names);
     taken.any(|other| **other == **name)
-}
-
-fn texts(entry: &Entry<'_>) -> Vec<String> {
-    entry
-        .one_or_more()
-        .into_iter()
-        .map(|(text, _)| text.to_string())
-        .collect()
 }

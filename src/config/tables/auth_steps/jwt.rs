@@ -22,7 +22,7 @@ pub(crate) fn read(reader: &Reader<'_>, jwks_fresh: Duration) -> Option<Jwt> {
         required_claims: claims::required(reader),
         required_scopes: reader
             .get("required_scopes")
-            .map(|entry| strings(&entry))
+            .map(|entry| entry.strings())
             .unwrap_or_default(),
         place: token_location::read(reader, &claims_to_headers),
         claims_to_headers,
@@ -105,7 +105,7 @@ fn one_algorithm(entry: &Entry<'_>) -> Option<JwtAlgorithm> {
 
 fn audiences(reader: &Reader<'_>) -> Vec<String> {
     match reader.get("audience") {
-        Some(entry) => strings(&entry),
+        Some(entry) => entry.strings(),
         None => {
             reader.warning("no audience: a token that was made for another service is taken too");
             Vec::new()
@@ -122,18 +122,11 @@ fn leeway(reader: &Reader<'_>) -> Duration {
 
 fn accepted_types(reader: &Reader<'_>) -> Vec<String> {
     match reader.get("typ") {
-        Some(entry) => strings(&entry)
+        Some(entry) => entry
+            .strings()
             .into_iter()
             .map(|text| text.to_ascii_lowercase())
             .collect(),
         None => vec!["jwt".to_owned(), "at+jwt".to_owned()],
     }
-}
-
-fn strings(entry: &Entry<'_>) -> Vec<String> {
-    entry
-        .one_or_more()
-        .into_iter()
-        .map(|(text, _)| text.to_string())
-        .collect()
 }

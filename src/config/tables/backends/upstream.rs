@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::model::UpstreamUrl;
+use crate::config::model::{UpstreamUrl, default_port};
 use crate::config::reader::{Entry, Reader};
 use crate::config::tables::unsupported;
 use crate::config::tables::values::address::HttpUrl;
@@ -68,7 +68,7 @@ impl Upstream {
         Some(UpstreamUrl {
             tls,
             host: self.host?,
-            port: self.port.unwrap_or(if tls { 443 } else { 80 }),
+            port: self.port.unwrap_or(default_port(tls)),
             base_path: self.path.unwrap_or_else(|| "/".to_owned()),
             path_filled: self.path_filled,
             weight: 1,

@@ -26,7 +26,7 @@ pub(crate) fn check(pipelines: &[(Pipeline, Entry<'_>)], owned: &OwnedPipelines)
                 let claim = Claim {
                     pipeline: &pipeline.name,
                     endpoint,
-                    cloud: entry.span().cloud || owned.is_changed(&pipeline.name),
+                    cloud: owned.is_of_cloud(pipeline, entry),
                 };
                 for other in claimed.iter().filter(|other| other.meets(&claim)) {
                     let (network, host, prefix) = place;
@@ -49,7 +49,7 @@ pub(crate) fn check(pipelines: &[(Pipeline, Entry<'_>)], owned: &OwnedPipelines)
     }
     let (cloud, local): (Vec<_>, Vec<_>) = pipelines
         .iter()
-        .partition(|(pipeline, entry)| entry.span().cloud || owned.is_changed(&pipeline.name));
+        .partition(|(pipeline, entry)| owned.is_of_cloud(pipeline, entry));
     for (pipeline, entry) in cloud {
         let others = local.iter().map(|(other, _)| other);
         let others = others.filter(|other| !owned.contains(&other.name));
