@@ -120,11 +120,14 @@ fn alternative_name(name: &GeneralName<'_>) -> Option<AlternativeName> {
         GeneralName::DNSName(name) => Some(AlternativeName::Dns(name.to_ascii_lowercase())),
         GeneralName::URI(name) => Some(AlternativeName::Uri((*name).to_owned())),
         GeneralName::RFC822Name(name) => Some(AlternativeName::Email((*name).to_owned())),
-        GeneralName::IPAddress(bytes) => {
-            let four = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
-            let address = four.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
-            address.ok().map(AlternativeName::Ip)
-        }
+        GeneralName::IPAddress(bytes) => ip_address(bytes).map(AlternativeName::Ip),
         _ => None,
     }
+}
+
+/// The address that a `GeneralName` holds: 4 bytes or 16 (RFC 5280 section 4.2.1.6).
+pub(crate) fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
+    let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
+        .ok()
 }

@@ -17,7 +17,7 @@ use moka::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::outcome::{Reason, Refusal};
-use crate::common::client_network;
+use crate::common::{client_network, retry_after};
 
 /// How long failures count.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -147,10 +147,9 @@ impl Failures {
 impl Window {
     fn refusal(&self) -> Refusal {
         let left = self.until.saturating_duration_since(Instant::now());
-        let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
         Refusal {
             reason: Reason::TooManyFailures,
-            retry_after: u32::try_from(seconds.max(1)).ok(),
+            retry_after: Some(retry_after(left)),
         }
     }
 }

@@ -38,6 +38,7 @@ mod token_cache;
 mod trace;
 
 pub(crate) use bearer::is_tchar;
+pub(crate) use certificate::ip_address;
 pub use certificate::{ClientCertificate, PresentedCertificate};
 pub use chain::{Admission, Chain};
 pub use error::BuildError;

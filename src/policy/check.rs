@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderName, HeaderValue};
 
@@ -27,12 +28,9 @@ pub(super) fn finding(check: &Check, facts: &Facts<'_>) -> Option<Effect> {
         Check::RateLimit(_) => return None,
         Check::Path { effect, patterns } => {
             let paths = [facts.path, facts.subpath()];
-            let found = patterns.iter().any(|pattern| {
-                paths.iter().any(|path| match effect {
-                    Effect::Allow => pattern.is_match(path),
-                    Effect::Deny => pattern.covers(path, facts.case_sensitive_paths),
-                })
-            });
+            let found = patterns
+                .iter()
+                .any(|pattern| paths.iter().any(|path| facts.meets(path, pattern, *effect)));
             (*effect, found)
         }
         Check::Method { effect, methods } => {
@@ -155,16 +153,13 @@ fn equals(wanted: &ValueMatch, value: &str, folded: bool) -> bool {
     };
     match wanted {
         ValueMatch::Exists => true,
-        ValueMatch::Exact(secret) => same(secret.expose().as_bytes(), value.as_bytes()),
+        // In constant time: some compare a key that way.
+        ValueMatch::Exact(secret) => {
+            verify_slices_are_equal(secret.expose().as_bytes(), value.as_bytes()).is_ok()
+        }
         ValueMatch::Contains(secret) => value.contains(secret.expose()),
         ValueMatch::Regex(pattern) => pattern.is_match(&value),
     }
-}
-
-/// Takes the same time wherever they differ: some compare a key that way.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    let differences = a.iter().zip(b).fold(0, |all, (a, b)| all | (a ^ b));
-    a.len() == b.len() && std::hint::black_box(differences) == 0
 }
 
 /// Whether a `Content-Type` is in one of the ranges. It is one media type; servers that take a list

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
 
+use crate::config::{Effect, PathPattern};
+
 /// Everything that a rule may look at.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
@@ -49,6 +51,15 @@ impl<'a> Facts<'a> {
             Some("") => "/",
             Some(rest) if rest.starts_with('/') => rest,
             _ => self.path,
+        }
+    }
+
+    /// Whether a path meets a pattern: to allow, by matching it; to deny, by what servers behind us
+    /// may take for a match, too.
+    pub(super) fn meets(&self, path: &str, pattern: &PathPattern, effect: Effect) -> bool {
+        match effect {
+            Effect::Allow => pattern.is_match(path),
+            Effect::Deny => pattern.covers(path, self.case_sensitive_paths),
         }
     }
 

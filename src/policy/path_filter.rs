@@ -48,10 +48,7 @@ impl PathFilter {
     ) -> Result<&'a PathPattern, DeniedBy<'a>> {
         let path = facts.subpath();
         let mut rules = self.settings.rules.iter();
-        let first = rules.find(|(effect, pattern)| match effect {
-            Effect::Allow => pattern.is_match(path),
-            Effect::Deny => pattern.covers(path, facts.case_sensitive_paths),
-        });
+        let first = rules.find(|(effect, pattern)| facts.meets(path, pattern, *effect));
         let by = match first {
             Some((Effect::Allow, pattern)) => return Ok(pattern),
             Some((Effect::Deny, pattern)) => By::Pattern(pattern),

@@ -4,11 +4,12 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::denial::Denial;
 use super::limiter::{Key, Limiters, OverLimit};
 use super::ruleset::Ruleset;
+use crate::common::retry_after;
 use crate::config::{Owner, RateLimit};
 
 /// One `rate_limit` rule.
@@ -114,7 +115,7 @@ impl RateLimits {
             log::debug!("over limit {}", limit.name);
         }
         Denial::RateLimited {
-            retry_after: whole_seconds(over.wait),
+            retry_after: retry_after(over.wait),
         }
     }
 
@@ -139,13 +140,6 @@ impl fmt::Display for Remaining<'_> {
         let most = self.settings.max_requests;
         write!(f, "{most} requests in {seconds} s, {} left", self.left)
     }
-}
-
-fn whole_seconds(wait: Duration) -> u32 {
-    let up = u64::from(wait.subsec_nanos() > 0);
-    u32::try_from(wait.as_secs() + up)
-        .unwrap_or(u32::MAX)
-        .max(1)
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! One certificate of a listener, with its key: read, checked, and described.
 
-use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{pem, provider};
+use crate::auth::ip_address;
 use crate::config::CertificateFiles;
 
 /// A certificate that is in service, for a metric or a status page.
@@ -123,7 +123,7 @@ impl Names {
             .collect();
         let address = || {
             names.iter().find_map(|name| match name {
-                GeneralName::IPAddress(bytes) => address(bytes).map(|ip| ip.to_string()),
+                GeneralName::IPAddress(bytes) => ip_address(bytes).map(|ip| ip.to_string()),
                 _ => None,
             })
         };
@@ -133,12 +133,6 @@ impl Names {
             dns,
         }
     }
-}
-
-fn address(bytes: &[u8]) -> Option<IpAddr> {
-    let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
-        .ok()
 }
 
 fn is_open(path: &Path) -> bool {
