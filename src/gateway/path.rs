@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use crate::config::without_parameter;
+
 /// Why a path has no canonical form. The request is answered 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
@@ -210,11 +212,8 @@ pub(super) fn resolve(path: &str) -> Result<String, PathError> {
 }
 
 fn has_dot_parameter(segment: &str) -> bool {
-    let name = segment
-        .find(';')
-        .or_else(|| segment.find("%3B"))
-        .map(|end| &segment[..end]);
-    matches!(name, Some("." | ".."))
+    let name = without_parameter(segment);
+    name.len() < segment.len() && matches!(name, "." | "..")
 }
 
 #[cfg(test)]

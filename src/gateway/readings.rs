@@ -2,6 +2,7 @@
 //! compared: by the route table and by the patterns of rules.
 
 use super::path::{decode_slashes, encoded_slashes, resolve};
+use crate::config::without_parameter;
 
 /// What else servers may take a canonical path for: those that decode an escaped slash, that cut
 /// parameters (`;v=1`) off its segments, or that take an escaped `?` or `#` for the real one.
@@ -32,14 +33,7 @@ fn cut(path: &str) -> String {
         .filter_map(|mark| path.find(mark))
         .min();
     let path = &path[..end.unwrap_or(path.len())];
-    let name = |segment: &str| {
-        let end = [";", "%3B"]
-            .iter()
-            .filter_map(|mark| segment.find(mark))
-            .min();
-        segment[..end.unwrap_or(segment.len())].to_owned()
-    };
-    let named: Vec<String> = path.split('/').map(name).collect();
+    let named: Vec<&str> = path.split('/').map(without_parameter).collect();
     let named = named.join("/");
     // No segment has a parameter any more, so nothing is refused.
     resolve(&named).unwrap_or(named)

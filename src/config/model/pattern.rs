@@ -123,12 +123,7 @@ fn without_parameters(path: &str) -> Option<String> {
     }
     let mut plain = String::with_capacity(path.len());
     for segment in path.split('/') {
-        let end = segment
-            .find(';')
-            .into_iter()
-            .chain(segment.find("%3B"))
-            .min();
-        let name = end.map_or(segment, |end| &segment[..end]);
+        let name = without_parameter(segment);
         if !name.is_empty() {
             plain.push('/');
             plain.push_str(name);
@@ -139,6 +134,14 @@ fn without_parameters(path: &str) -> Option<String> {
     } else {
         plain
     })
+}
+
+/// What a segment is to servers that cut parameters off: it ends before the first `;`, be that
+/// escaped or not.
+pub(crate) fn without_parameter(segment: &str) -> &str {
+    let marks = [";", "%3B"].iter();
+    let end = marks.filter_map(|mark| segment.find(mark)).min();
+    end.map_or(segment, |end| &segment[..end])
 }
 
 fn trimmed(path: &str) -> &str {

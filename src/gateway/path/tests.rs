@@ -96,6 +96,7 @@ fn ambiguous_paths_have_no_canonical_form() {
         ("/x/..;a=b/api", DotParameter),
         ("/x/.;/api", DotParameter),
         ("/x/%2e%2e%3b/api", DotParameter),
+        ("/x/..%3ba;b/api", DotParameter),
     ] {
         assert_eq!(canonical(path), Err(error), "{path}");
     }
