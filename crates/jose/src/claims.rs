@@ -122,24 +122,20 @@ impl Claims {
     ///
     /// [`TokenError::WrongAudience`].
     pub fn check_audience(&self, accepted: &[impl AsRef<str>]) -> Result<(), TokenError> {
-        let named = match self.get("aud") {
-            None if accepted.is_empty() => return Ok(()),
-            None => None,
-            Some(Value::String(audience)) => Some(vec![audience.as_str()]),
-            Some(Value::Array(audiences)) => audiences.iter().map(Value::as_str).collect(),
-            Some(_) => None,
+        let is_accepted = |audience: &Value| {
+            let known = |text: &str| accepted.iter().any(|known| known.as_ref() == text);
+            accepted.is_empty() || audience.as_str().is_some_and(known)
         };
-        match named {
-            Some(_) if accepted.is_empty() => Ok(()),
-            Some(named)
-                if named
-                    .iter()
-                    .any(|audience| accepted.iter().any(|known| known.as_ref() == *audience)) =>
-            {
-                Ok(())
+        let passes = match self.get("aud") {
+            None => accepted.is_empty(),
+            Some(audience @ Value::String(_)) => is_accepted(audience),
+            Some(Value::Array(audiences)) => {
+                audiences.iter().all(Value::is_string)
+                    && (accepted.is_empty() || audiences.iter().any(is_accepted))
             }
-            _ => Err(TokenError::WrongAudience),
-        }
+            Some(_) => false,
+        };
+        passes.then_some(()).ok_or(TokenError::WrongAudience)
     }
 
     /// Whether a claim is there, with an accepted value if there are any: itself, or one element of

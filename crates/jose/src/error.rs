@@ -13,7 +13,7 @@ pub enum TokenError {
     TooLong,
     /// `alg` is none of the accepted algorithms.
     WrongAlgorithm,
-    /// `crit`, `b64`, `zip`, `enc` or `cty` is there.
+    /// One of [`Header::UNSUPPORTED`](crate::Header::UNSUPPORTED) is there.
     UnsupportedHeader,
     /// `typ` is none of the accepted types.
     WrongType,

@@ -15,6 +15,11 @@ pub struct Header {
 }
 
 impl Header {
+    /// Members that no token may have, whatever their values: `crit` (RFC 7515 section 4.1.11) and
+    /// `b64` (RFC 7797) change what the signature means, `zip` and `enc` (RFC 7516) belong to
+    /// encryption, and `cty` to a nested token (RFC 8725 section 3.6).
+    pub const UNSUPPORTED: [&str; 5] = ["crit", "b64", "zip", "enc", "cty"];
+
     /// Reads the header of a token. `jku`, `x5u`, `jwk` and `x5c` are passed over: they never lead
     /// to a connection or a key (RFC 8725 section 3.10). `algorithms` and `types` are those that
     /// are accepted.
@@ -34,10 +39,7 @@ impl Header {
             _ => None,
         };
         let algorithm = *algorithm.ok_or(TokenError::WrongAlgorithm)?;
-        // `crit` (RFC 7515 section 4.1.11) and `b64` (RFC 7797) change what the signature means,
-        // `zip` and `enc` (RFC 7516) belong to encryption, and `cty` to a nested token (RFC 8725
-        // section 3.6). None of them is understood here, whatever its value.
-        if ["crit", "b64", "zip", "enc", "cty"]
+        if Self::UNSUPPORTED
             .iter()
             .any(|name| header.contains_key(*name))
         {

@@ -34,8 +34,7 @@ pub(super) fn header(jws: &CompactJws<'_>, error: TokenError, settings: &Jwt) ->
             format!("typ is {}, the step takes {accepted}", field("typ"))
         }
         TokenError::UnsupportedHeader => {
-            let refused = ["crit", "b64", "zip", "enc", "cty"];
-            let names = refused
+            let names = Header::UNSUPPORTED
                 .into_iter()
                 .filter(|name| header.contains_key(*name));
             let names = names.collect::<Vec<_>>().join(" and ");

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::PublicKey;
-use crate::Algorithm;
-use crate::TokenError;
+use crate::{Algorithm, TokenError};
 
 /// A key and its id.
 pub(crate) type NamedKey = (Option<String>, Arc<PublicKey>);
