@@ -1,14 +1,14 @@
 //! Whose a file is and what it is, by the file that was opened, not by its name.
 
 use std::fs::{File, Metadata, Permissions};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{Access, CWD, Mode, OFlags};
 
-use crate::Kind;
+use crate::{Kind, Ownership};
 
 /// What was opened.
 pub(crate) type Handle = File;
@@ -48,13 +48,9 @@ fn open_at(
     Ok(Some((file, found)))
 }
 
-/// Reads to the end, which comes within `limit` bytes.
-pub(crate) fn read_within(limit: u64, file: &Handle, into: &mut Vec<u8>) -> io::Result<()> {
-    file.take(limit + 1).read_to_end(into)?;
-    if into.len() as u64 > limit {
-        return Err(ErrorKind::FileTooLarge.into());
-    }
-    Ok(())
+/// What a file holds.
+pub(crate) fn content(file: &Handle) -> io::Result<&File> {
+    Ok(file)
 }
 
 /// Sets the permission bits.
@@ -65,23 +61,6 @@ pub(crate) fn set_mode(file: &Handle, mode: u32) -> io::Result<()> {
 /// Whether this process may make files in a directory.
 pub(crate) fn may_write(directory: &Path) -> bool {
     rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK).is_ok()
-}
-
-/// Who owns a file, and who this process is to that owner.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ownership {
-    /// Owned by the user of this process.
-    pub(crate) ours: bool,
-    /// Owned by root.
-    pub(crate) roots: bool,
-    /// Of a group that this process is in.
-    pub(crate) in_our_group: bool,
-    /// Its owner's user id.
-    pub(crate) owner: u32,
-    /// All permission bits.
-    pub(crate) mode: u32,
-    /// How many names it has.
-    pub(crate) links: u64,
 }
 
 impl Ownership {

@@ -2,10 +2,10 @@
 //! directory protects is taken for ours. Only what a file is and how large it is is looked at.
 
 use std::fs::{self, File, Metadata};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use crate::Kind;
+use crate::{Kind, Ownership};
 
 /// Where it is: a directory cannot be opened as a file.
 pub(crate) type Handle = PathBuf;
@@ -43,13 +43,9 @@ fn found(
     }
 }
 
-/// Reads to the end, which comes within `limit` bytes.
-pub(crate) fn read_within(limit: u64, path: &Handle, into: &mut Vec<u8>) -> io::Result<()> {
-    File::open(path)?.take(limit + 1).read_to_end(into)?;
-    if into.len() as u64 > limit {
-        return Err(ErrorKind::FileTooLarge.into());
-    }
-    Ok(())
+/// What a file holds.
+pub(crate) fn content(path: &Handle) -> io::Result<File> {
+    File::open(path)
 }
 
 /// There is no mode to set.
@@ -62,18 +58,8 @@ pub(crate) fn may_write(directory: &Path) -> bool {
     fs::metadata(directory).is_ok_and(|found| !found.permissions().readonly())
 }
 
-/// What Unix would say of a file that is ours alone.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ownership {
-    pub(crate) ours: bool,
-    pub(crate) roots: bool,
-    pub(crate) in_our_group: bool,
-    pub(crate) owner: u32,
-    pub(crate) mode: u32,
-    pub(crate) links: u64,
-}
-
 impl Ownership {
+    /// What Unix would say of a file that is ours alone.
     pub(crate) fn of(_: &Metadata) -> Self {
         Self {
             ours: true,

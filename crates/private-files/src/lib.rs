@@ -19,10 +19,10 @@ mod state;
 pub use state::{StateDir, StateError};
 
 use std::fs::{self, DirBuilder, Metadata, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 #[cfg(unix)]
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process;
 
 /// What has to stand where a name points.
@@ -40,6 +40,55 @@ impl Kind {
             _ => Ok(()),
         }
     }
+}
+
+/// Who owns a file, and who this process is to that owner.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ownership {
+    /// Owned by the user of this process.
+    ours: bool,
+    /// Owned by root.
+    roots: bool,
+    /// Of a group that this process is in.
+    in_our_group: bool,
+    /// Its owner's user id.
+    owner: u32,
+    /// All permission bits.
+    mode: u32,
+    /// How many names it has.
+    links: u64,
+}
+
+/// What the system said when something was tried, or that there is something else.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {path}: {source}")]
+pub struct IoError {
+    /// What was tried, as a verb: `read`, `open`, `restrict`.
+    pub action: &'static str,
+    /// The file or directory.
+    pub path: PathBuf,
+    /// What the system says.
+    pub source: io::Error,
+}
+
+impl IoError {
+    fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        Self {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+/// Reads to the end, which comes within `limit` bytes.
+fn read_within(limit: u64, content: impl Read, into: &mut Vec<u8>) -> io::Result<()> {
+    content.take(limit + 1).read_to_end(into)?;
+    if into.len() as u64 > limit {
+        return Err(ErrorKind::FileTooLarge.into());
+    }
+    Ok(())
 }
 
 /// Puts `content` at `path`, in a directory that is made if it is missing (mode 0700). The file has

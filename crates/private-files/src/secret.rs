@@ -2,7 +2,7 @@
 //! what a Kubernetes fsGroup lends us.
 
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 #[cfg(unix)]
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
-use crate::Kind;
-use crate::access::{self, Handle, Ownership};
+use crate::access::{self, Handle};
+use crate::{IoError, Kind, Ownership, read_within};
 
 /// More than any token or list of keys has.
 const MAX_FILE: u64 = 1 << 20;
@@ -31,24 +31,12 @@ pub enum SecretError {
         owner: u32,
     },
     /// The system refused, or it is no such thing.
-    Io {
-        /// What was tried, as a verb: `read`, `open`, `restrict`.
-        action: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
+    Io(IoError),
 }
 
-impl SecretError {
-    fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
-        let path = path.to_owned();
-        Self::Io {
-            action,
-            path,
-            source,
-        }
+impl From<IoError> for SecretError {
+    fn from(error: IoError) -> Self {
+        Self::Io(error)
     }
 }
 
@@ -101,7 +89,7 @@ impl From<&fs::Metadata> for Mark {
 /// The file's content, once its owner and mode are as they have to be; `None` when there is none. A
 /// link leads to a file that is judged itself.
 pub fn read(path: &Path) -> Result<Option<Content>, SecretError> {
-    let failed = |source| SecretError::io("read", path, source);
+    let failed = |source| IoError::new("read", path, source);
     let opened = access::open(path, Kind::File).map_err(failed)?;
     let Some((file, found)) = opened else {
         return Ok(None);
@@ -110,7 +98,9 @@ pub fn read(path: &Path) -> Result<Option<Content>, SecretError> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(
         usize::try_from(found.len().min(MAX_FILE)).unwrap_or_default() + 1,
     ));
-    access::read_within(MAX_FILE, &file, &mut bytes).map_err(failed)?;
+    access::content(&file)
+        .and_then(|content| read_within(MAX_FILE, content, &mut bytes))
+        .map_err(failed)?;
     Ok(Some(Content {
         bytes,
         mark: Mark::from(&found),
@@ -126,7 +116,7 @@ pub fn check_directory(path: &Path) -> Result<bool, SecretError> {
         Err(error) if error.kind() == ErrorKind::NotADirectory && !path.exists() => {
             return Ok(false);
         }
-        Err(error) => return Err(SecretError::io("open", path, error)),
+        Err(error) => return Err(IoError::new("open", path, error).into()),
     };
     keep_to_ourselves(path, &directory, &found)?;
     Ok(true)
@@ -176,7 +166,7 @@ fn keep_to_ourselves(path: &Path, file: &Handle, found: &fs::Metadata) -> Result
                 FILE_MODE
             };
             access::set_mode(file, wanted)
-                .map_err(|source| SecretError::io("restrict", path, source))?;
+                .map_err(|source| IoError::new("restrict", path, source))?;
             log::warn!(
                 "{} had mode {mode:03o}; it now has {wanted:03o}, as others had access",
                 path.display()

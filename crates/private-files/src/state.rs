@@ -5,8 +5,8 @@ use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::Kind;
-use crate::access::{self, Handle, Ownership};
+use crate::access::{self, Handle};
+use crate::{IoError, Kind, Ownership, read_within};
 
 /// Why state is not believed.
 #[derive(Debug, thiserror::Error)]
@@ -35,26 +35,8 @@ pub enum StateError {
         links: u64,
     },
     /// The system refused, or it is no such thing.
-    #[error("cannot {action} {path}: {source}")]
-    Io {
-        /// What was tried, as a verb: `read`, `open`.
-        action: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-}
-
-impl StateError {
-    fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
-        let path = path.to_owned();
-        Self::Io {
-            action,
-            path,
-            source,
-        }
-    }
+    #[error(transparent)]
+    Io(#[from] IoError),
 }
 
 /// A directory of ours, or one that a Kubernetes fsGroup lends us (root's, of our group), in which
@@ -103,7 +85,7 @@ impl StateDir {
     /// Why it is not to be trusted, or what the system says.
     pub fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, StateError> {
         let path = self.path.join(name);
-        let failed = |error| StateError::io("read", &path, error);
+        let failed = |error| IoError::new("read", &path, error);
         let opened = access::open_in(&self.directory, Path::new(name), Kind::File);
         let Some((file, found)) = opened.map_err(failed)? else {
             return Ok(None);
@@ -118,7 +100,9 @@ impl StateDir {
             return Err(StateError::Links { path, links });
         }
         let mut content = Vec::new();
-        access::read_within(limit, &file, &mut content).map_err(failed)?;
+        access::content(&file)
+            .and_then(|file| read_within(limit, file, &mut content))
+            .map_err(failed)?;
         Ok(Some(content))
     }
 
@@ -126,7 +110,7 @@ impl StateDir {
         path: &Path,
         opened: io::Result<Option<(Handle, Metadata)>>,
     ) -> Result<Option<Self>, StateError> {
-        let opened = opened.map_err(|error| StateError::io("open", path, error))?;
+        let opened = opened.map_err(|error| IoError::new("open", path, error))?;
         let Some((directory, found)) = opened else {
             return Ok(None);
         };

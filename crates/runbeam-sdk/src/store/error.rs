@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::keyring::KeyringError;
 use super::keys::KeyError;
+use private_files::IoError;
 use private_files::secret::SecretError;
 
 /// Why a token could not be stored, loaded or removed. The old one, if there is one, is as it
@@ -117,11 +118,11 @@ impl From<SecretError> for StorageError {
             SecretError::Permissions { path, mode, owner } => {
                 Self::Permissions { path, mode, owner }
             }
-            SecretError::Io {
+            SecretError::Io(IoError {
                 action,
                 path,
                 source,
-            } => Self::Io {
+            }) => Self::Io {
                 action,
                 path,
                 source,
