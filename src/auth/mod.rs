@@ -1,10 +1,10 @@
-//! Authentication: header values in, an identity or a denial out.
+//! Authentication: what a request presents in, an identity or a denial out.
 //!
 //! A pipeline's authentication steps become one [`Chain`] when its configuration is built; a
-//! request asks [`Chain::admit`]. What it gets is an
-//! [`Admission`] with an [`Identity`] or without one (anonymous), or a [`Denial`]. Deciding ends
-//! there: this room neither reads a request beyond its headers nor writes a response, and it knows
-//! nothing of the server that calls it.
+//! request asks [`Chain::admit`]. What it gets is an [`Admission`] with an [`Identity`] or without
+//! one (anonymous), or a [`Denial`]. Deciding ends there: this room reads nothing of a request but
+//! what an [`AuthRequest`] holds, writes no response, and knows nothing of the server that calls
+//! it.
 //!
 //! In reading order: `outcome` and `identity` are the vocabulary; `chain` joins steps into groups,
 //! each step an `authenticator`, and `trace` is told what each of them makes of a request. `bearer`
@@ -52,4 +52,4 @@ pub use trace::{Entry, Trace};
 
 pub use jose::{KeySetStatus, KeySets};
 
-pub use crate::config::{CredentialLocation, JwtAlgorithm};
+pub use crate::config::CredentialLocation;

@@ -63,11 +63,6 @@ impl Shared {
         })
     }
 
-    /// How many passwords were hashed since the process began.
-    pub fn passwords_hashed(&self) -> u64 {
-        self.passwords.hashed()
-    }
-
     /// How the hashing of passwords stands.
     pub fn passwords(&self) -> PasswordsStatus {
         PasswordsStatus {

@@ -162,8 +162,8 @@ impl Gateway {
         if !errors.is_empty() {
             return Err(errors.into_iter().collect());
         }
-        let claim_headers = claim_headers(config, Owner::Local);
-        let mut cloud_claim_headers = self::claim_headers(config, Owner::Cloud);
+        let claim_headers = headers_from_claims(config, Owner::Local);
+        let mut cloud_claim_headers = headers_from_claims(config, Owner::Cloud);
         cloud_claim_headers.retain(|name| !claim_headers.contains(name));
         Ok(Self {
             id: config.id.clone(),
@@ -281,7 +281,7 @@ fn without_roots(config: &Config) -> Vec<config::Error> {
         .collect()
 }
 
-fn claim_headers(config: &Config, owner: Owner) -> Vec<HeaderName> {
+fn headers_from_claims(config: &Config, owner: Owner) -> Vec<HeaderName> {
     let mut names: Vec<HeaderName> = config
         .pipelines
         .iter()

@@ -183,21 +183,26 @@ mod tests {
         }
     }
 
-    /// Runs a resolver until all of its names have been tried, and says how long that took.
-    async fn until_tried(resolver: &Arc<Resolver>) -> Duration {
-        let begun = Instant::now();
+    /// Runs a resolver for as long as something else takes.
+    async fn running<T>(resolver: &Arc<Resolver>, meanwhile: impl Future<Output = T>) -> T {
         let (stop, stopping) = watch::channel(false);
         let running = tokio::spawn({
             let resolver = resolver.clone();
             async move { resolver.run(stopping).await }
         });
+        let result = meanwhile.await;
+        stop.send_replace(true);
+        running.await.unwrap();
+        result
+    }
+
+    /// Waits until all names of a resolver have been tried, and says how long that took.
+    async fn tried(resolver: &Resolver) -> Duration {
+        let begun = Instant::now();
         while !resolver.all_tried() {
             sleep(Duration::from_millis(5)).await;
         }
-        let took = begun.elapsed();
-        stop.send_replace(true);
-        running.await.unwrap();
-        took
+        begun.elapsed()
     }
 
     #[test]
@@ -223,23 +228,17 @@ mod tests {
             "nothing is looked up on the caller's thread"
         );
         assert!(!resolver.all_tried());
-        let (stop, stopping) = watch::channel(false);
-        let running = tokio::spawn({
-            let resolver = resolver.clone();
-            async move { resolver.run(stopping).await }
-        });
-        while !resolver.all_tried() {
-            sleep(Duration::from_millis(5)).await;
-        }
-        assert!(one.next(any).is_some_and(|found| found.ip().is_loopback()));
-        // One that a reload adds is looked up as well, and the process stays ready meanwhile.
-        let added = resolver.addresses("localhost", 8081);
-        assert!(resolver.all_tried());
-        while added.next(any).is_none() {
-            sleep(Duration::from_millis(5)).await;
-        }
-        stop.send_replace(true);
-        running.await.unwrap();
+        running(&resolver, async {
+            tried(&resolver).await;
+            assert!(one.next(any).is_some_and(|found| found.ip().is_loopback()));
+            // One that a reload adds is looked up as well, and the process stays ready meanwhile.
+            let added = resolver.addresses("localhost", 8081);
+            assert!(resolver.all_tried());
+            while added.next(any).is_none() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
     }
 
     #[tokio::test]
@@ -250,7 +249,7 @@ mod tests {
         let names: Vec<_> = (0..20)
             .map(|number| resolver.addresses(&format!("h{number}.invalid"), 80))
             .collect();
-        let took = until_tried(&resolver).await;
+        let took = running(&resolver, tried(&resolver)).await;
         assert!(LIMIT <= took && took < 3 * LIMIT, "{took:?}");
         assert!(names.iter().all(|name| name.lookup_error().is_some()));
     }
@@ -263,7 +262,7 @@ mod tests {
         let _names: Vec<_> = (0..20)
             .map(|number| resolver.addresses(&format!("h{number}.invalid"), 80))
             .collect();
-        let took = until_tried(&resolver).await;
+        let took = running(&resolver, tried(&resolver)).await;
         assert!(LIMIT <= took && took < 3 * LIMIT, "{took:?}");
     }
 
@@ -284,7 +283,7 @@ mod tests {
         let names: Vec<_> = (1..20)
             .map(|port| resolver.addresses("h.example", port))
             .collect();
-        until_tried(&resolver).await;
+        running(&resolver, tried(&resolver)).await;
         assert!(names.iter().all(|name| name.next(any).is_some()));
         assert_eq!(MOST.load(Ordering::Relaxed), 3);
     }

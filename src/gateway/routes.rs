@@ -28,7 +28,7 @@ pub struct RouteSpec<'a> {
 
 /// One place in the table: its routes differ only in their methods.
 #[derive(Debug)]
-pub(super) struct Place<T> {
+struct Place<T> {
     routes: Vec<Entry<T>>,
 }
 

@@ -87,7 +87,7 @@ impl Upstream {
 pub struct Upstreams {
     resolver: Resolver,
     health: HealthRegistry,
-    backends: ConnectionCounts,
+    connections: ConnectionCounts,
 }
 
 impl Upstreams {
@@ -118,7 +118,7 @@ impl Upstreams {
             None => None,
         };
         let settings = Arc::new(settings.clone());
-        let connections = self.backends.of(backend);
+        let connections = self.connections.of(backend);
         let build = |url: &UpstreamUrl| {
             Ok(Upstream {
                 backend: backend.clone(),

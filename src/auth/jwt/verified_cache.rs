@@ -14,7 +14,6 @@ use crate::auth::token_cache::{TokenCache, TokenKey, Verified};
 use crate::config::Jwt;
 
 /// The part of the cache that belongs to one step.
-#[derive(Clone)]
 pub(super) struct VerifiedCache {
     cache: TokenCache,
     /// The SHA-256 of the settings and the keys that do not change.

@@ -23,7 +23,7 @@ impl HmacKey {
     }
 
     /// Whether `signature` is the HMAC of `message`; in constant time.
-    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         hmac::verify(&self.0, message, signature).is_ok()
     }
 }

@@ -59,12 +59,12 @@ impl PublicKey {
     }
 
     /// Whether it may be used with an algorithm at all.
-    pub fn serves(&self, algorithm: Algorithm) -> bool {
+    pub(crate) fn serves(&self, algorithm: Algorithm) -> bool {
         self.algorithms().any(|served| served == algorithm)
     }
 
     /// The algorithms that it may be used with.
-    pub fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
+    pub(crate) fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
         self.verifiers.iter().map(|(algorithm, _)| *algorithm)
     }
 
@@ -98,7 +98,7 @@ impl PublicKey {
 
     /// Whether `signature` is a signature of `message` by this key, in the form of RFC 7518 section
     /// 3 and RFC 8037 section 3.1.
-    pub fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         self.verifiers
             .iter()
             .find(|(served, _)| *served == algorithm)

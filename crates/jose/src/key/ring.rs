@@ -21,7 +21,7 @@ impl KeyRing {
 
     /// The one key for a token under an algorithm: the one of that `kid` that serves the
     /// algorithm; without a `kid`, the only one of the set that does, under whatever ids.
-    pub fn select(
+    pub(crate) fn select(
         &self,
         kid: Option<&str>,
         algorithm: Algorithm,
