@@ -1,6 +1,6 @@
 //! `harmony-edge explain`: the same decision as the running edge, told to the operator.
 
-use crate::configuration::with;
+use crate::configuration::{GOOD, with};
 use crate::support::settings::Route;
 use crate::support::token::{Token, now};
 use crate::support::{Edge, Issuer, Program, Settings, Upstream};
@@ -87,14 +87,13 @@ fn it_tells_why_not_and_what_the_client_gets() {
 
 #[test]
 fn a_request_that_is_none_is_an_error() {
-    let text = with("http://127.0.0.1:1/jwks.json", "http://127.0.0.1:1/jwks.json");
     for arguments in [["--request", "GET"], ["--network", "nonsense"]] {
         let mut all = vec!["explain", "-c", "harmony.toml", "--request", "GET /"];
         if arguments[0] == "--request" {
             all.truncate(3);
         }
         all.extend_from_slice(&arguments);
-        let ran = Program::with(&all).file("harmony.toml", &text).run();
+        let ran = Program::with(&all).file("harmony.toml", GOOD).run();
         assert_eq!(ran.status, Some(1), "{arguments:?}: {}", ran.stderr);
     }
 }
@@ -107,8 +106,8 @@ fn it_names_the_value_and_the_claim_that_do_not_fit() {
     for (token, expected) in [
         (
             good(&issuer).claim("iss", "https://evil.example"),
-            "wrong_issuer: iss is \"https://\
-             evil.example\", the step takes \"https://auth.example.com\""
+            "wrong_issuer: iss is \"https://evil.example\", the step takes \
+             \"https://auth.example.com\""
                 .to_owned(),
         ),
         (good(&issuer).without("iss"), "wrong_issuer: iss is absent, the step takes".to_owned()),

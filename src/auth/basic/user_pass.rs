@@ -111,7 +111,10 @@ mod tests {
                 && password.len() <= MAX_PASSWORD
                 && !user.chars().chain(password.chars()).any(char::is_control);
             let found = decoded(format!("{user}:{password}"));
-            assert_eq!(found.is_ok(), fits || user.contains(':') && found.is_ok());
+            // With a colon in it, another name is read, and that one may fit.
+            if !user.contains(':') {
+                assert_eq!(found.is_ok(), fits);
+            }
             if fits {
                 assert_eq!(found, Ok((user, password)));
             }

@@ -1,4 +1,4 @@
-//! The outcome table of AUTH.md, row by row.
+//! The outcomes of one `jwt-auth` step, row by row.
 
 use super::{CHALLENGE, INVALID, assert_generic_denial};
 use crate::support::issuer::Answer;

@@ -111,9 +111,8 @@ fn the_start_says_what_it_serves() {
     let edge = Edge::with_jwt(&issuer, &upstream)
         .env("RUST_LOG", "info")
         .and(
-            "[pipelines.unguarde\
-             d]\nnetworks = [\"public\"]\nendpoints = [\"unguarded\"]\nmiddleware = []\n\
-             backends = [\"app\"]\n[endpoints.unguarded]\nservice = \"http\"\n\
+            "[pipelines.unguarded]\nnetworks = [\"public\"]\nendpoints = [\"unguarded\"]\n\
+             middleware = []\nbackends = [\"app\"]\n[endpoints.unguarded]\nservice = \"http\"\n\
              options = { path_prefix = \"/unguarded\" }\n",
         )
         .start();

@@ -8,7 +8,7 @@ mod safety;
 mod shipped;
 
 /// A configuration that loads; every test of this room changes one thing in it.
-const GOOD: &str = r#"[proxy]
+pub const GOOD: &str = r#"[proxy]
 id = "edge-1"
 
 [network.public.http]

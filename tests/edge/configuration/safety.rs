@@ -113,22 +113,22 @@ fn a_variable_that_is_empty_is_no_secret() {
 
 #[test]
 fn key_files_that_hold_no_good_key_refuse_to_start() {
-    // A public key of 1024 bits, and an elliptic one.
+    // A public key of 1024 bits.
     const WEAK: &str = "-----BEGIN PUBLIC KEY-----\nMIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDVBgxKQ0\
                         OuIX0PGlTsAhKk7rlx\nhu33tRN9gBhVzJ0x1nnMOKDkqZpvHPNcA3MVQ1DZLrGHdGwF3VdpXb\
                         3sEyhOBB9v\nBbI8vnmyKHKkMxcRRm7bVjXxJpXGU5AxT2v7HSdXGXWLTj4MUmDYSzUwt6D0Sj\
                         Zz\nTwrHwHSIFzBgqdvQowIDAQAB\n-----END PUBLIC KEY-----\n";
-    for (row, name, content, setting) in [
-        ("no PEM", "key.pem", "nonsense", "public_key_path"),
-        ("an empty file", "key.pem", "", "public_key_path"),
-        ("a weak key", "key.pem", WEAK, "public_key_path"),
-        ("no JSON", "keys.json", "nonsense", "jwks_path"),
-        ("no keys", "keys.json", "{\"keys\": []}", "jwks_path"),
+    for (row, name, content, setting, word) in [
+        ("no PEM", "key.pem", "nonsense", "public_key_path", ""),
+        ("an empty file", "key.pem", "", "public_key_path", ""),
+        ("a weak key", "key.pem", WEAK, "public_key_path", "1024 bits"),
+        ("no JSON", "keys.json", "nonsense", "jwks_path", ""),
+        ("no keys", "keys.json", "{\"keys\": []}", "jwks_path", ""),
     ] {
         let ran =
             Program::check(&keys(&format!("{setting} = \"{name}\","))).file(name, content).run();
         assert_eq!(ran.status, Some(1), "{row}:\n{}{}", ran.stdout, ran.stderr);
-        ran.error_with(&[name]);
+        ran.error_with(&[name, word]);
     }
 }
 

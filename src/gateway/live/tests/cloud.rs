@@ -251,17 +251,8 @@ fn what_is_no_change_is_refused() {
 fn a_change_must_not_cost_another_one() {
     let house = House::new();
     let live = house.start();
-    live.apply_change(
-        "1",
-        whole(
-            &(pipeline("a")
-                + "[pipelines.b]\nnetworks = [\"public\"]\n\
-                                                    endpoints = [\"b\"]\n[endpoints.b]\nservice = \
-                                                    \"echo\"\noptions = { path_prefi\
-                                                    x = \"/b\" }\n"),
-        ),
-    )
-    .unwrap();
+    live.apply_change("1", whole(&(pipeline("a") + &pipeline("b"))))
+        .unwrap();
     // It brings an endpoint that pipeline b uses, at a place that pipeline a has.
     let text =
         pipeline("c") + "[endpoints.b]\nservice = \"echo\"\noptions = { path_prefix = \"/a\" }\n";
