@@ -1,6 +1,6 @@
 //! `api-key`: every form, every place, and what is refused without being shown.
 
-use super::credentials::{DIGEST, key_settings, key_text, one_error};
+use super::credentials::{DIGEST, key_settings, key_text, one_error_without_secrets};
 use super::*;
 
 #[test]
@@ -99,7 +99,7 @@ fn places_of_a_key() {
         ("query = \"a b\"", "is not the name of a parameter"),
         ("cookie = \"a=b\"", "is not the name of a cookie"),
     ] {
-        one_error(&key_text(&format!("{settings}\nkeys = [\"DIGEST\"]")), want);
+        one_error_without_secrets(&key_text(&format!("{settings}\nkeys = [\"DIGEST\"]")), want);
     }
 }
 
@@ -172,6 +172,6 @@ fn key_refusals() {
             "unknown key \"headers\"; did you mean \"header\"?",
         ),
     ] {
-        one_error(&key_text(settings), want);
+        one_error_without_secrets(&key_text(settings), want);
     }
 }

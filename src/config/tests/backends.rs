@@ -158,11 +158,7 @@ fn backend_refusals() {
             "unknown authentication \"x\"",
         ),
     ] {
-        let lines = errors(&http_backend(keys));
-        assert!(
-            lines.len() == 1 && lines[0].contains(want),
-            "{keys}\nwant {want}\ngot {lines:#?}"
-        );
+        one_error(&http_backend(keys), want);
     }
 }
 
@@ -213,11 +209,7 @@ fn credentials_for_upstreams() {
             "is a check, not what an upstream gets",
         ),
     ] {
-        let lines = errors(&with(method));
-        assert!(
-            lines.len() == 1 && lines[0].contains(want),
-            "{method}\nwant {want}\ngot {lines:#?}"
-        );
+        one_error(&with(method), want);
     }
     let plain = ok(&with("method = \"bearer\"\ntoken = \"t\"").replace("https://h", "http://h"));
     assert_eq!(

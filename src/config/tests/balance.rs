@@ -356,12 +356,3 @@ fn an_echo_has_no_use_for_any_of_it() {
     );
     ok(&text);
 }
-
-#[track_caller]
-fn one_error(text: &str, want: &str) {
-    let lines = errors(text);
-    assert!(
-        lines.len() == 1 && lines[0].contains(want),
-        "{text}\nwant {want}\ngot {lines:#?}"
-    );
-}

@@ -295,8 +295,7 @@ fn a_rule_that_nothing_defines_is_told_of() {
             "rules = [\"inside\", \"no_admin\", \"rate_limit\", \"method_filter\"]",
             &format!("rules = [{list}]"),
         );
-        let lines = errors(&whole(&text));
-        assert!(lines.len() == 1 && lines[0].contains(want), "{lines:?}");
+        one_error(&whole(&text), want);
     }
 }
 

@@ -252,10 +252,6 @@ fn every_algorithm() {
             "contradicts `algorithm`",
         ),
     ] {
-        let lines = errors(&step(&format!("{text}\n{GOOD}")));
-        assert!(
-            lines.len() == 1 && lines[0].contains(want),
-            "{text}: {lines:?}"
-        );
+        one_error(&step(&format!("{text}\n{GOOD}")), want);
     }
 }

@@ -124,10 +124,9 @@ fn what_is_refused() {
         "public_key_path = \"k\"",
         "secret = \"${LONG}\"",
     ] {
-        let lines = errors(&with(good).replace("issuers", &format!("{plain}\nissuers")));
-        assert!(
-            lines.len() == 1 && lines[0].contains("stands beside `issuers`"),
-            "{plain}: {lines:?}"
+        one_error(
+            &with(good).replace("issuers", &format!("{plain}\nissuers")),
+            "stands beside `issuers`",
         );
     }
 }

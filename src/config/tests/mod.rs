@@ -106,14 +106,21 @@ fn errors(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Asserts that a text after [`BASE`] has exactly one error, which contains `want`.
+/// Asserts that a text has exactly one error, which contains `want`; here it is.
 #[track_caller]
-fn refused(text: &str, want: &str) {
-    let lines = errors(&format!("{BASE}{text}"));
+fn one_error(text: &str, want: &str) -> String {
+    let lines = errors(text);
     assert!(
         lines.len() == 1 && lines[0].contains(want),
         "{text}\nwant {want}\ngot {lines:#?}"
     );
+    lines[0].clone()
+}
+
+/// Asserts the same of a text after [`BASE`].
+#[track_caller]
+fn refused(text: &str, want: &str) {
+    one_error(&format!("{BASE}{text}"), want);
 }
 
 /// The one step of the one pipeline.

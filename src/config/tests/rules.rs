@@ -6,11 +6,7 @@ use super::*;
 /// Asserts that a rule is refused for one reason, on one line.
 #[track_caller]
 fn rule_refused(body: &str, want: &str) {
-    let lines = errors(&with_rule(body));
-    assert!(
-        lines.len() == 1 && lines[0].contains(want),
-        "{body}\nwant {want}\ngot {lines:#?}"
-    );
+    one_error(&with_rule(body), want);
 }
 
 #[test]

@@ -12,11 +12,7 @@ fn step(kind: &str, options: &str) -> String {
 /// Asserts that a step is refused for one reason.
 #[track_caller]
 fn step_refused(kind: &str, options: &str, want: &str) {
-    let lines = errors(&step(kind, options));
-    assert!(
-        lines.len() == 1 && lines[0].contains(want),
-        "{options}\nwant {want}\ngot {lines:#?}"
-    );
+    one_error(&step(kind, options), want);
 }
 
 #[test]

@@ -255,10 +255,9 @@ fn logging_refusals() {
     }
     let both = BASE.replace("id = \"edge-1\"", "id = \"edge-1\"\nlog_level = \"debug\"");
     ok(&format!("{both}[logging]\nlog_level = \"debug\"\n"));
-    let lines = errors(&format!("{both}[logging]\nlog_level = \"info\"\n"));
-    assert!(
-        lines.len() == 1 && lines[0].contains("`log_level` is defined twice: also at 3"),
-        "{lines:?}"
+    one_error(
+        &format!("{both}[logging]\nlog_level = \"info\"\n"),
+        "`log_level` is defined twice: also at 3",
     );
 }
 

@@ -24,11 +24,7 @@ fn how_many_connections_a_listener_takes() {
     let limits = config.networks.iter().map(|it| it.max_connections);
     assert_eq!(limits.collect::<Vec<_>>(), [None, None, Some(7)]);
     for value in ["0", "1000001", "\"many\""] {
-        let errors = errors(&with(value));
-        assert!(
-            errors.len() == 1 && errors[0].contains("network.x.http.max_connections"),
-            "{errors:?}"
-        );
+        one_error(&with(value), "network.x.http.max_connections");
     }
 }
 
@@ -56,11 +52,7 @@ fn what_a_listener_holds_its_clients_to() {
         "min_body_rate = \"240\"",
     ] {
         let key = line.split(' ').next().unwrap();
-        let errors = errors(&with(line));
-        assert!(
-            errors.len() == 1 && errors[0].contains(&format!("network.x.http.{key}")),
-            "{errors:?}"
-        );
+        one_error(&with(line), &format!("network.x.http.{key}"));
     }
 }
 
@@ -154,10 +146,9 @@ fn https_is_forced_to_the_port_that_speaks_it() {
             "{forced} {ports:?}"
         );
     }
-    let lines = errors(&networks("true", &[8443, 7443]));
-    assert!(
-        lines.len() == 1 && lines[0].contains("force_https = true is ambiguous"),
-        "{lines:?}"
+    one_error(
+        &networks("true", &[8443, 7443]),
+        "force_https = true is ambiguous",
     );
     let itself = ok(&format!(
         "{BASE}[network.x.http]\nbind_port = 1\nforce_https = true\n{PAIR}"
@@ -258,11 +249,7 @@ fn mutual_tls_refusals() {
         ),
         (ASKS, "subject = \"a\"\n", "did you mean \"subjects\"?"),
     ] {
-        let lines = errors(&with_step(network, step));
-        assert!(
-            lines.len() == 1 && lines[0].contains(want),
-            "{step}: {lines:#?}"
-        );
+        one_error(&with_step(network, step), want);
     }
     let partly =
         with_step(ASKS, "").replace("networks = [\"x\"]", "networks = [\"x\", \"public\"]");
