@@ -1,11 +1,11 @@
 //! Groups of steps: which answer, and whose identity.
 
-use crate::auth::AuthRequest;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use jose::TokenError;
 
 use super::*;
+use crate::auth::AuthRequest;
 use crate::auth::identity::AuthMethod;
 use crate::auth::testing::{self, Signer, bearer, settings};
 use crate::config::{

@@ -2,8 +2,9 @@
 
 mod cloud;
 
-use super::*;
 use std::collections::BTreeMap;
+
+use super::*;
 
 const TEXT: &str = r#"
     [proxy]

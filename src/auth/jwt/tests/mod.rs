@@ -8,10 +8,10 @@ mod reach;
 mod rules;
 mod verified_cache;
 
-use crate::auth::AuthRequest;
 use aws_lc_rs::hmac;
 use serde_json::{Value, json};
 
+use crate::auth::AuthRequest;
 use crate::auth::chain::Chain;
 use crate::auth::outcome::Reason;
 use crate::auth::testing::{self, Signer, bearer, claims, encode, settings};

@@ -1,6 +1,5 @@
 //! Where the line runs: what just passes, and what just does not.
 
-use crate::auth::{AuthRequest, Trace};
 use std::time::Duration;
 
 use jose::{TokenError, clock};
@@ -10,6 +9,7 @@ use super::{SECRET, chain, claims_with, hs256_chain, reason, sign_hs256};
 use crate::auth::chain::Chain;
 use crate::auth::outcome::Reason;
 use crate::auth::testing::{self, AUDIENCE, ISSUER, Signer, bearer, claims, settings};
+use crate::auth::{AuthRequest, Trace};
 use crate::config::{KeySource, RequiredClaim};
 
 #[tokio::test]

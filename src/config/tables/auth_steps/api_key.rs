@@ -3,12 +3,12 @@
 
 use std::collections::HashSet;
 
+use http::HeaderName;
+
 use crate::config::model::{ApiKey, ApiKeyEntry, CredentialLocation, KeyDigest, Secret};
 use crate::config::reader::{Entry, Reader, Text};
 use crate::config::tables::values::credential::{self, hex32};
 use crate::config::tables::values::{given, header};
-
-use http::HeaderName;
 
 /// The default of `max_failures`: more than a mistake or two of many users behind one address.
 const MAX_FAILURES: u64 = 100;
