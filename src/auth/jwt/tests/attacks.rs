@@ -68,7 +68,7 @@ async fn attacks_are_refused_alike() {
     let mut forge = Forge {
         good,
         evil,
-        trap_url: trap.url.to_string(),
+        trap_url: trap.url.clone(),
         claims: testing::claims().to_string(),
         token,
         cases: Vec::new(),

@@ -253,9 +253,9 @@ async fn hs256_takes_its_secret_only() {
         assert!(
             matches!(
                 found,
-                Some(
-                    Reason::Token(TokenError::BadSignature) | Reason::Token(TokenError::Malformed)
-                )
+                Some(Reason::Token(
+                    TokenError::BadSignature | TokenError::Malformed
+                ))
             ),
             "{cut}"
         );
