@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::health::Health;
 use crate::common::WeakMap;
-use crate::config::{Ejection, HealthCheck, Reach};
+use crate::config::{Ejection, HealthCheck, HttpVersion, Reach};
 
 /// What the health of an upstream depends on. Upstreams that agree in it share one, whichever
 /// backend they are of.
@@ -14,6 +14,8 @@ use crate::config::{Ejection, HealthCheck, Reach};
 pub struct HealthKey {
     /// `http://HOST:PORT`.
     pub origin: String,
+    /// What is spoken to it: one that does not speak it fails.
+    pub http_version: HttpVersion,
     /// How it is checked.
     pub check: Option<HealthCheck>,
     /// When it is ejected.

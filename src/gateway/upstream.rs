@@ -165,6 +165,7 @@ fn health_key(
     });
     HealthKey {
         origin: url.origin(),
+        http_version: url.http_version,
         check,
         ejection: settings.ejection,
         ca_cert_path: settings.ca_cert_path.clone(),

@@ -210,6 +210,7 @@ fn what_is_known_is_known_for_as_long_as_somebody_holds_it() {
     let registry = HealthRegistry::default();
     let key = |origin: &str, after| HealthKey {
         origin: origin.to_owned(),
+        http_version: HttpVersion::Auto,
         check: None,
         ejection: Ejection {
             after,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{HashKey, Health, Pick, Pool};
-use crate::config::{Balance, CheckKind, ConsistentBy, Ejection, HealthCheck};
+use crate::config::{Balance, CheckKind, ConsistentBy, Ejection, HealthCheck, HttpVersion};
 
 const CONSISTENT: Balance = Balance::Consistent(ConsistentBy::Address);
 

@@ -20,9 +20,32 @@ pub struct UpstreamUrl {
     pub path_filled: bool,
     /// `weight`, 1 to 100: its share of the load. Default 1.
     pub weight: u32,
+    /// `http_version`, of the upstream, else of the backend.
+    pub http_version: HttpVersion,
+}
+
+/// `http_version`: the protocol that is spoken to an upstream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum HttpVersion {
+    /// `"auto"`: over https what ALPN agrees on, over http HTTP/1.1.
+    #[default]
+    Auto,
+    /// `"1.1"`.
+    Http1,
+    /// `"2"`: over https ALPN `h2` and nothing else, over http with prior knowledge (h2c).
+    Http2,
 }
 
 impl UpstreamUrl {
+    /// Whether HTTP/2 may be spoken to it.
+    pub fn may_speak_http2(&self) -> bool {
+        match self.http_version {
+            HttpVersion::Auto => self.tls,
+            HttpVersion::Http1 => false,
+            HttpVersion::Http2 => true,
+        }
+    }
+
     /// Host and port as they stand in a URL, without the scheme's own port: what `Host` says.
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') {
@@ -118,6 +141,11 @@ pub enum CheckKind {
         host: Option<String>,
         /// `send_credential`: whether the backend's credential goes along. Default false.
         send_credential: bool,
+    },
+    /// `grpc`: `grpc.health.v1.Health/Check`, over HTTP/2, is answered with `SERVING`.
+    Grpc {
+        /// `service`: the one that is asked about. Default: empty, the server as a whole.
+        service: String,
     },
 }
 

@@ -99,6 +99,63 @@ fn upstreams_have_paths_and_schemes_of_their_own() {
 }
 
 #[test]
+fn http_versions() {
+    use HttpVersion::{Auto, Http1, Http2};
+    let target = "[targets.t]\nbase_url = \"http://t\"\nhttp_version = \"2\"\n";
+    for (keys, want) in [
+        ("base_url = \"http://h\"", &[Auto][..]),
+        ("base_url = \"http://h\"\nhttp_version = \"auto\"", &[Auto]),
+        (
+            "options = { base_url = \"http://h\", http_version = \"1.1\" }",
+            &[Http1],
+        ),
+        ("base_url = \"http://h\"\nhttp_version = \"2\"", &[Http2]),
+        ("target_ref = \"t\"", &[Http2]),
+        ("target_ref = \"t\"\nhttp_version = \"1.1\"", &[Http1]),
+        ("target_ref = \"t\"\nbase_url = \"http://own\"", &[Http2]),
+        (
+            "http_version = \"2\"\nupstreams = [\"http://a\", { url = \"http://b\", http_version = \
+             \"1.1\" }, { url = \"https://c\", http_version = \"auto\" }]",
+            &[Http2, Http1, Auto],
+        ),
+    ] {
+        let got = backend(&http_backend(&format!("{keys}\n{target}")));
+        let versions: Vec<_> = got.upstreams.iter().map(|it| it.http_version).collect();
+        assert_eq!(versions, want, "{keys}");
+    }
+    one_error(
+        &http_backend("upstreams = [{ url = \"http://a\", http_version = \"3\" }]"),
+        "upstreams[0].http_version: must be",
+    );
+}
+
+#[test]
+fn a_check_by_grpc_needs_http2_of_each_upstream() {
+    let check = "health_check = { type = \"grpc\", service = \"a.v1.B\" }\n";
+    for keys in [
+        "base_url = \"http://h\"\nhttp_version = \"2\"",
+        "base_url = \"https://h\"",
+        "upstreams = [\"https://a\", { url = \"http://b\", http_version = \"2\" }]",
+    ] {
+        let got = backend(&http_backend(&format!("{keys}\n{check}"))).health_check;
+        let service = "a.v1.B".to_owned();
+        assert_eq!(
+            got.map(|check| check.kind),
+            Some(CheckKind::Grpc { service })
+        );
+    }
+    for keys in [
+        "base_url = \"https://h\"\nhttp_version = \"1.1\"",
+        "upstreams = [\"https://a\", \"http://b\"]",
+    ] {
+        one_error(
+            &http_backend(&format!("{keys}\n{check}")),
+            "health_check: a check of type \"grpc\" needs HTTP/2",
+        );
+    }
+}
+
+#[test]
 fn ways_to_share() {
     let balance = |keys: &str| backend(&with(keys)).balance.unwrap();
     assert_eq!(balance("balance = \"round_robin\""), Balance::RoundRobin);
@@ -192,6 +249,35 @@ fn refusals() {
         (
             "health_check = { type = \"tcp\", host = \"h\" }",
             "health_check.host: has no use in a check of type \"tcp\"",
+        ),
+        (
+            "health_check = { type = \"tcp\", service = \"s\" }",
+            "health_check.service: has no use in a check of type \"tcp\"",
+        ),
+        (
+            "health_check = { service = \"s\" }",
+            "health_check.service: has no use in a check of type \"http\"; remove it, or use type \
+             = \"grpc\"",
+        ),
+        (
+            "http_version = \"2\"\nhealth_check = { type = \"grpc\", path = \"/\" }",
+            "health_check.path: has no use in a check of type \"grpc\"",
+        ),
+        (
+            "http_version = \"2\"\nhealth_check = { type = \"grpc\", service = \"a\\nb\" }",
+            "health_check.service: is not the name of a gRPC service",
+        ),
+        (
+            "health_check = { type = \"grpc\" }",
+            "health_check: a check of type \"grpc\" needs HTTP/2",
+        ),
+        (
+            "http_version = \"h2\"",
+            "http_version: must be \"auto\", \"1.1\" or \"2\"",
+        ),
+        (
+            "http_version = 2",
+            "http_version: expected a string, found an integer",
         ),
         (
             "health_check = { type = \"tcp\", send_credential = true }",

@@ -178,6 +178,7 @@ impl Checker {
                         _ => error.to_string().into(),
                     });
             }
+            CheckKind::Grpc { .. } => return Err("not supported yet".to_owned().into()),
             CheckKind::Http {
                 path,
                 host,

@@ -4,11 +4,14 @@
 use http::HeaderName;
 use http::uri::{Authority, PathAndQuery};
 
-use crate::config::model::{Balance, CheckKind, ConsistentBy, Ejection, HealthCheck};
+use crate::config::model::{Balance, CheckKind, ConsistentBy, Ejection, HealthCheck, UpstreamUrl};
 use crate::config::reader::{Entry, Reader};
 use crate::config::tables::values::given;
 
 const ALGORITHMS: &[&str] = &["round_robin", "least_conn", "consistent"];
+const CHECK_TYPES: &[&str] = &["http", "tcp", "grpc"];
+/// Bytes of the name of a gRPC service that is asked about.
+const MAX_SERVICE: usize = 1024;
 
 /// `balance` and `consistent_by`. The outer `None` follows an error.
 pub(crate) fn read(reader: &Reader<'_>) -> Option<Option<Balance>> {
@@ -70,6 +73,21 @@ pub(crate) fn refuse_credential(reader: &Reader<'_>, check: &HealthCheck) {
     }
 }
 
+/// Reports a check by gRPC of an upstream that HTTP/2 is never spoken to.
+pub(crate) fn refuse_grpc(reader: &Reader<'_>, check: &HealthCheck, upstreams: &[UpstreamUrl]) {
+    if !matches!(check.kind, CheckKind::Grpc { .. })
+        || upstreams.iter().all(UpstreamUrl::may_speak_http2)
+    {
+        return;
+    }
+    if let Some(entry) = reader.get("health_check") {
+        entry.error_help(
+            "a check of type \"grpc\" needs HTTP/2, and the upstream is spoken to in HTTP/1.1",
+            "add http_version = \"2\" to the backend, or use another type",
+        );
+    }
+}
+
 fn read_check(reader: Reader<'_>) -> Option<HealthCheck> {
     let kind = check_kind(&reader);
     let count = |key, default| {
@@ -90,42 +108,68 @@ fn read_check(reader: Reader<'_>) -> Option<HealthCheck> {
 }
 
 fn check_kind(reader: &Reader<'_>) -> Option<CheckKind> {
-    let tcp = reader
-        .get("type")
-        .map_or(Some(false), |entry| is_tcp(&entry));
+    let name = match reader.get("type") {
+        Some(entry) => check_type(&entry),
+        None => Some("http"),
+    };
     let path = reader.get("path");
     let host = reader.get("host");
     let credential = reader.get("send_credential");
-    if tcp? {
-        for entry in [path, host, credential].into_iter().flatten() {
+    let service = reader.get("service");
+    let name = name?;
+    let unused = [
+        ("http", &path),
+        ("http", &host),
+        ("http", &credential),
+        ("grpc", &service),
+    ];
+    for (of, entry) in unused {
+        if let Some(entry) = entry.as_ref().filter(|_| of != name) {
             entry.error_help(
-                "has no use in a check of type \"tcp\"",
-                "remove it, or use type = \"http\"",
+                format!("has no use in a check of type {name:?}"),
+                format!("remove it, or use type = {of:?}"),
             );
         }
-        return Some(CheckKind::Tcp);
     }
-    let path = path.map_or(Some("/".to_owned()), |entry| check_path(&entry));
-    let host = host.map(|entry| check_host(&entry));
-    let send_credential = credential.map_or(Some(false), |entry| entry.boolean());
-    Some(CheckKind::Http {
-        path: path?,
-        host: given(host)?,
-        send_credential: send_credential?,
-    })
-}
-
-/// `type`: tcp rather than http.
-fn is_tcp(entry: &Entry<'_>) -> Option<bool> {
-    let text = entry.text()?;
-    match &*text {
-        "http" => Some(false),
-        "tcp" => Some(true),
+    match name {
+        "tcp" => Some(CheckKind::Tcp),
+        "grpc" => {
+            let service = service.map_or(Some(String::new()), |entry| check_service(&entry));
+            Some(CheckKind::Grpc { service: service? })
+        }
         _ => {
-            entry.unknown("type of health check", &text, &["http", "tcp"]);
-            None
+            let path = path.map_or(Some("/".to_owned()), |entry| check_path(&entry));
+            let host = host.map(|entry| check_host(&entry));
+            let send_credential = credential.map_or(Some(false), |entry| entry.boolean());
+            Some(CheckKind::Http {
+                path: path?,
+                host: given(host)?,
+                send_credential: send_credential?,
+            })
         }
     }
+}
+
+fn check_type(entry: &Entry<'_>) -> Option<&'static str> {
+    let text = entry.text()?;
+    let known = CHECK_TYPES.iter().copied().find(|name| *name == &*text);
+    if known.is_none() {
+        entry.unknown("type of health check", &text, CHECK_TYPES);
+    }
+    known
+}
+
+/// The full name of a gRPC service; empty: the server.
+fn check_service(entry: &Entry<'_>) -> Option<String> {
+    let text = entry.text()?;
+    let valid = text.len() <= MAX_SERVICE && !text.chars().any(char::is_control);
+    if !valid {
+        entry.error_help(
+            "is not the name of a gRPC service",
+            "write it like \"example.v1.Orders\"",
+        );
+    }
+    valid.then(|| text.to_string())
 }
 
 fn check_path(entry: &Entry<'_>) -> Option<String> {

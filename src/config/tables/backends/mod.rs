@@ -12,7 +12,8 @@ use super::authentications::Authentications;
 use super::endpoints::service;
 use super::values::{address, given, path};
 use crate::config::model::{
-    Backend, BackendTarget, ErrorKind, HttpBackend, OutboundCredential, Service, UpstreamUrl,
+    Backend, BackendTarget, ErrorKind, HttpBackend, HttpVersion, OutboundCredential, Service,
+    UpstreamUrl,
 };
 use crate::config::reader::{Entry, Named, Reader};
 use upstream::Upstream;
@@ -21,6 +22,7 @@ use upstream::Upstream;
 #[derive(Clone, Default)]
 struct Terms {
     upstream: Upstream,
+    http_version: Option<HttpVersion>,
     timeout: Option<Duration>,
     max_retries: Option<u32>,
     credential: Option<Option<OutboundCredential>>,
@@ -35,6 +37,7 @@ const HTTP_ONLY: &[&str] = &[
     "base_url",
     "url",
     "upstreams",
+    "http_version",
     "balance",
     "consistent_by",
     "health_check",
@@ -121,8 +124,17 @@ fn read_http(
         .and_then(|entry| send_upstream_host(&entry))
         .unwrap_or(false);
 
+    // After an error in either of them, what is read below has no use but its own errors.
+    let of_either = |terms: &Terms| terms.http_version;
+    let http_version = (own.as_ref().and_then(of_either))
+        .or(target
+            .as_ref()
+            .and_then(|target| target.as_ref().and_then(of_either)))
+        .unwrap_or_default();
     let listed = reader.get("upstreams");
-    let upstreams = listed.as_ref().map(upstream::read_many);
+    let upstreams = listed
+        .as_ref()
+        .map(|entry| upstream::read_many(entry, http_version));
     let balance = balance::read(reader);
     let health_check = balance::health_check(reader);
     let ejection = balance::ejection(reader);
@@ -141,7 +153,7 @@ fn read_http(
             }
             upstreams?
         }
-        _ => vec![address.resolve(reader)?],
+        _ => vec![address.resolve(reader, http_version)?],
     };
     let below = below?;
     for upstream in &mut upstreams {
@@ -155,10 +167,11 @@ fn read_http(
         reader.warning("its credential travels over http");
     }
     let health_check = given(health_check)?;
-    if credential.is_none()
-        && let Some(check) = &health_check
-    {
-        balance::refuse_credential(reader, check);
+    if let Some(check) = &health_check {
+        balance::refuse_grpc(reader, check, &upstreams);
+        if credential.is_none() {
+            balance::refuse_credential(reader, check);
+        }
     }
     Some(HttpBackend {
         upstreams,
@@ -183,6 +196,7 @@ fn read_http(
 /// The keys that backends and targets share.
 fn terms(reader: &Reader<'_>, authentications: &Authentications) -> Option<Terms> {
     let upstream = upstream::read(reader);
+    let http_version = upstream::http_version(reader);
     let timeout = reader
         .get("timeout_secs")
         .and_then(|entry| entry.integer(1..=3600));
@@ -194,6 +208,7 @@ fn terms(reader: &Reader<'_>, authentications: &Authentications) -> Option<Terms
         .map(|reference| authentications.outbound(&reference));
     Some(Terms {
         upstream: upstream?,
+        http_version: http_version?,
         timeout: timeout.map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
         max_retries: max_retries.and_then(|retries| u32::try_from(retries).ok()),
         credential: given(credential)?,

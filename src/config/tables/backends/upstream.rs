@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::model::{UpstreamUrl, default_port};
+use crate::config::model::{HttpVersion, UpstreamUrl, default_port};
 use crate::config::reader::{Entry, Reader};
 use crate::config::tables::unsupported;
 use crate::config::tables::values::address::HttpUrl;
@@ -51,8 +51,12 @@ impl Upstream {
     }
 
     /// The whole address; reports a missing host.
-    pub(crate) fn resolve(self, reader: &Reader<'_>) -> Option<UpstreamUrl> {
-        let url = self.whole();
+    pub(crate) fn resolve(
+        self,
+        reader: &Reader<'_>,
+        http_version: HttpVersion,
+    ) -> Option<UpstreamUrl> {
+        let url = self.whole(http_version);
         if url.is_none() {
             reader.missing(
                 "base_url",
@@ -63,7 +67,7 @@ impl Upstream {
     }
 
     /// The whole address, if it names a host.
-    fn whole(self) -> Option<UpstreamUrl> {
+    fn whole(self, http_version: HttpVersion) -> Option<UpstreamUrl> {
         let tls = self.tls.unwrap_or(false);
         Some(UpstreamUrl {
             tls,
@@ -72,6 +76,7 @@ impl Upstream {
             base_path: self.path.unwrap_or_else(|| "/".to_owned()),
             path_filled: self.path_filled,
             weight: 1,
+            http_version,
         })
     }
 }
@@ -114,8 +119,9 @@ pub(crate) fn read(reader: &Reader<'_>) -> Option<Upstream> {
     })
 }
 
-/// Reads `upstreams`: URLs, or tables of a URL and a weight. `None` after an error.
-pub(crate) fn read_many(entry: &Entry<'_>) -> Option<Vec<UpstreamUrl>> {
+/// Reads `upstreams`: URLs, or tables of a URL, a weight, and the HTTP version if it is not the one
+/// of the backend. `None` after an error.
+pub(crate) fn read_many(entry: &Entry<'_>, http_version: HttpVersion) -> Option<Vec<UpstreamUrl>> {
     if entry.is_array() && !entry.is_not_empty() {
         return None;
     }
@@ -127,7 +133,7 @@ pub(crate) fn read_many(entry: &Entry<'_>) -> Option<Vec<UpstreamUrl>> {
     let mut all: Vec<UpstreamUrl> = Vec::new();
     let mut whole = !items.is_empty();
     for item in items {
-        let Some(url) = read_item(&item) else {
+        let Some(url) = read_item(&item, http_version) else {
             whole = false;
             continue;
         };
@@ -142,9 +148,9 @@ pub(crate) fn read_many(entry: &Entry<'_>) -> Option<Vec<UpstreamUrl>> {
     whole.then_some(all)
 }
 
-fn read_item(item: &Entry<'_>) -> Option<UpstreamUrl> {
+fn read_item(item: &Entry<'_>, http_version: HttpVersion) -> Option<UpstreamUrl> {
     if !item.is_table() {
-        return from_url(item)?.whole();
+        return from_url(item)?.whole(http_version);
     }
     let reader = item.table()?;
     let url = reader.any(&["url", "base_url"]);
@@ -152,12 +158,35 @@ fn read_item(item: &Entry<'_>) -> Option<UpstreamUrl> {
         reader.missing("url", "add url = \"http://HOST:PORT\"");
     }
     let weight = reader.number("weight", 1..=100, 1);
-    let address = url.and_then(|url| from_url(&url)?.whole());
+    let own_version = self::http_version(&reader);
+    let address = url.and_then(|url| from_url(&url)?.whole(http_version));
     reader.finish();
+    let own_version = own_version?;
     Some(UpstreamUrl {
         weight: u32::try_from(weight).unwrap_or(1),
+        http_version: own_version.unwrap_or(http_version),
         ..address?
     })
+}
+
+/// `http_version`, if it is there. The outer `None` follows an error.
+pub(crate) fn http_version(reader: &Reader<'_>) -> Option<Option<HttpVersion>> {
+    let Some(entry) = reader.get("http_version") else {
+        return Some(None);
+    };
+    match &*entry.text()? {
+        "auto" => Some(Some(HttpVersion::Auto)),
+        "1.1" => Some(Some(HttpVersion::Http1)),
+        "2" => Some(Some(HttpVersion::Http2)),
+        _ => {
+            entry.error_help(
+                "must be \"auto\", \"1.1\" or \"2\"",
+                "it says what is spoken to the upstream: \"2\" is HTTP/2, without TLS by prior \
+                 knowledge (h2c)",
+            );
+            None
+        }
+    }
 }
 
 fn read_connection(entry: &Entry<'_>) -> Option<Upstream> {
