@@ -16,6 +16,7 @@ use super::local::probe::Probe;
 use super::local::{echo, respond};
 use super::request::body_rate::BodyRate;
 use super::request::context::Context;
+use super::request::grpc::Call;
 use super::request::{admission, body, head, record};
 use crate::auth::Trace;
 use crate::gateway::{Live, Target};
@@ -69,10 +70,15 @@ impl ProxyHttp for Edge {
         let rejection = failure::rejection_for(error);
         ctx.reason = Some(rejection.as_ref().map_or("client_gone", |it| it.reason));
         let mut error_code = 0;
-        if let Some(rejection) = rejection.filter(|_| !failure::response_has_begun(session)) {
-            error_code = rejection.status;
-            session.set_keepalive(None);
-            if let Err(error) = respond::reject(session, ctx, rejection).await {
+        if let Some(rejection) = rejection {
+            let told = if failure::response_has_begun(session) {
+                respond::end_call(session, ctx, &rejection).await
+            } else {
+                error_code = rejection.status;
+                session.set_keepalive(None);
+                respond::reject(session, ctx, rejection).await
+            };
+            if let Err(error) = told {
                 let id = ctx.request_id();
                 log::debug!("request {id}: the client left before it got its response: {error}");
             }
@@ -168,6 +174,7 @@ fn begin(session: &mut Session, ctx: &mut Context) {
     // A client that has said all it has to say may close its half and wait for the response (RFC
     // 9112 section 9.6).
     session.set_abort_on_close(false);
-    ctx.body.rate = BodyRate::of(session);
+    ctx.grpc = Call::of(session.req_header());
+    ctx.body.rate = BodyRate::of(session, ctx.grpc.is_some());
     ctx.connection.read(session);
 }

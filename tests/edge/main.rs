@@ -20,6 +20,7 @@ mod demo;
 mod exhaustion;
 mod explain;
 mod forwarding;
+mod grpc;
 mod harness;
 mod hostile;
 mod identity;

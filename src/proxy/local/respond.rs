@@ -3,12 +3,14 @@
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use pingora::http::ResponseHeader;
+use pingora::protocols::http::HttpTask;
 use pingora_proxy::Session;
 use serde::Serialize;
 
 use crate::proxy::request::context::Context;
+use crate::proxy::request::grpc;
 use crate::proxy::request::id::X_REQUEST_ID_TITLE_CASE;
 use crate::proxy::request::rejection::Rejection;
 
@@ -35,28 +37,78 @@ pub(crate) async fn reject(
     if let Some(seconds) = rejection.retry_after {
         response.insert_header(header::RETRY_AFTER, HeaderValue::from(seconds))?;
     }
-    if let Some(allow) = rejection.allow {
-        response.insert_header(header::ALLOW, allow)?;
-    }
-    if let Some(location) = rejection.location {
-        response.insert_header(header::LOCATION, location)?;
-    }
     let unread = !session.is_body_empty();
     if rejection.close || unread {
         session.set_keepalive(None);
     }
-    if rejection.message.is_empty() {
-        write(session, ctx, response, Bytes::new()).await?;
+    if let Some(call) = &mut ctx.grpc {
+        call.rejected_with = Some(status.as_u16());
+        let fields = call.end(status, rejection.message, rejection.retry_after);
+        reject_call(session, ctx, response, &fields).await?;
     } else {
-        let body = ErrorBody {
-            error: status.canonical_reason().unwrap_or("Error"),
-            message: rejection.message,
-        };
-        let body = serde_json::to_vec(&body).unwrap_or_default();
-        json(session, ctx, response, body.into()).await?;
+        if let Some(allow) = rejection.allow {
+            response.insert_header(header::ALLOW, allow)?;
+        }
+        if let Some(location) = rejection.location {
+            response.insert_header(header::LOCATION, location)?;
+        }
+        if rejection.message.is_empty() {
+            write(session, ctx, response, Bytes::new()).await?;
+        } else {
+            let body = ErrorBody {
+                error: status.canonical_reason().unwrap_or("Error"),
+                message: rejection.message,
+            };
+            let body = serde_json::to_vec(&body).unwrap_or_default();
+            json(session, ctx, response, body.into()).await?;
+        }
     }
     ctx.body.drain |= unread;
     Ok(())
+}
+
+/// Writes the status of a rejected call in a head that ends the stream ("Trailers-Only").
+async fn reject_call(
+    session: &mut Session,
+    ctx: &Context,
+    mut response: ResponseHeader,
+    fields: &HeaderMap,
+) -> pingora::Result<()> {
+    response.set_status(StatusCode::OK)?;
+    response.insert_header(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/grpc"),
+    )?;
+    for (name, value) in fields {
+        response.insert_header(name.clone(), value.clone())?;
+    }
+    add_common_fields(&mut response, ctx)?;
+    let head = HttpTask::Header(Box::new(response), true);
+    let written = session.downstream_session.response_duplex_vec(vec![head]);
+    written.await.map(drop)
+}
+
+/// Ends a call whose answer was broken off: its trailers have the status. That of another
+/// protocol, or that has its status already, has no room for one.
+pub(crate) async fn end_call(
+    session: &mut Session,
+    ctx: &mut Context,
+    rejection: &Rejection,
+) -> pingora::Result<()> {
+    let answers_call = |head: &ResponseHeader| grpc::is_grpc(&head.headers);
+    let Some(call) = &mut ctx.grpc else {
+        return Ok(());
+    };
+    if call.status.is_some() || !session.response_written().is_some_and(answers_call) {
+        return Ok(());
+    }
+    let status = StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let fields = call.end(status, rejection.message, rejection.retry_after);
+    let trailers = HttpTask::Trailer(Some(Box::new(fields)));
+    let written = session
+        .downstream_session
+        .response_duplex_vec(vec![trailers]);
+    written.await.map(drop)
 }
 
 /// Completes a response with a JSON body and writes it.
@@ -79,12 +131,9 @@ async fn write(
     mut response: ResponseHeader,
     body: Bytes,
 ) -> pingora::Result<()> {
-    response.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
+    add_common_fields(&mut response, ctx)?;
     if response.status != StatusCode::NO_CONTENT {
         response.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
-    }
-    if let Some(id) = &ctx.request_id {
-        response.insert_header(X_REQUEST_ID_TITLE_CASE, id.clone())?;
     }
     let bodiless = body.is_empty() || session.req_header().method == Method::HEAD;
     session
@@ -92,6 +141,15 @@ async fn write(
         .await?;
     if !bodiless {
         session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}
+
+/// Adds what every response has that the edge gives itself.
+fn add_common_fields(response: &mut ResponseHeader, ctx: &Context) -> pingora::Result<()> {
+    response.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
+    if let Some(id) = &ctx.request_id {
+        response.insert_header(X_REQUEST_ID_TITLE_CASE, id.clone())?;
     }
     Ok(())
 }

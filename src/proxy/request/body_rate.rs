@@ -15,7 +15,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Method, header};
 use pingora::{Error, ErrorType};
 use pingora_proxy::Session;
 use tokio::time::{Sleep, sleep_until};
@@ -81,14 +80,15 @@ impl Pace {
 
 impl BodyRate {
     /// Of a request whose head was read; `None`: it has no body, or nobody watches its connection.
-    pub(crate) fn of(session: &mut Session) -> Option<Self> {
+    /// `is_call`: it is one of gRPC, whose messages come when they come.
+    pub(crate) fn of(session: &mut Session, is_call: bool) -> Option<Self> {
         if session.is_body_empty() {
             return None;
         }
         let until_told = head::expects_continue(session);
         let connection = Connection::of(session.digest())?.clone();
         let mut rate = Self::new(connection, session.as_http1().is_none());
-        rate.exempt = is_grpc(session);
+        rate.exempt = is_call;
         rate.until_told = until_told;
         Some(rate)
     }
@@ -236,24 +236,6 @@ impl Drop for BodyRate {
     fn drop(&mut self) {
         self.note_unread(|bodies, body| bodies.remove(body));
     }
-}
-
-/// Whether it is a call of gRPC: its messages come when they come.
-fn is_grpc(session: &Session) -> bool {
-    const NAME: &[u8] = b"application/grpc";
-    let request = session.req_header();
-    let content_type = request.headers.get(header::CONTENT_TYPE);
-    session.as_http1().is_none()
-        && request.method == Method::POST
-        && content_type.is_some_and(
-            |value| match value.as_bytes().split_at_checked(NAME.len()) {
-                Some((name, rest)) => {
-                    name.eq_ignore_ascii_case(NAME)
-                        && matches!(rest.first(), None | Some(b'+' | b';'))
-                }
-                None => false,
-            },
-        )
 }
 
 /// The error of a body that does not come, or comes too slowly.

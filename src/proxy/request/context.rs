@@ -15,6 +15,7 @@ use pingora_proxy::Session;
 
 use super::body::BodyInfo;
 use super::client_address::X_FORWARDED_PROTO;
+use super::grpc::Call;
 use super::head::Head;
 use super::selection::Selection;
 use crate::auth::{AuthRequest, CredentialLocation, Identity, VerifiedLocations};
@@ -45,6 +46,8 @@ pub struct Context {
     pub(crate) verified: VerifiedLocations,
     pub(crate) selection: Selection,
     pub(crate) body: BodyInfo,
+    /// Set if the request is a call of gRPC.
+    pub(crate) grpc: Option<Call>,
     /// Why the request was rejected, or why its upstream failed: a stable label.
     pub(crate) reason: Option<&'static str>,
     /// Behind a trusted proxy: counts for the client.
@@ -90,6 +93,7 @@ impl Context {
             verified: VerifiedLocations::default(),
             selection: Selection::default(),
             body: BodyInfo::default(),
+            grpc: None,
             reason: None,
             in_progress: None,
             is_probe: false,

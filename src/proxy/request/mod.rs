@@ -7,6 +7,7 @@ pub(crate) mod body;
 pub(crate) mod body_rate;
 pub(crate) mod client_address;
 pub(crate) mod context;
+pub(crate) mod grpc;
 pub(crate) mod head;
 pub(crate) mod hop_by_hop;
 pub(crate) mod id;

@@ -11,9 +11,10 @@ use crate::telemetry::{Metrics, access};
 
 /// Counts it, and writes its record.
 pub(crate) fn write(session: &Session, ctx: &Context, metrics: &Metrics) {
+    let rejected_call = ctx.grpc.as_ref().and_then(|call| call.rejected_with);
     let status = session
         .response_written()
-        .map(|response| response.status.as_u16());
+        .map(|response| rejected_call.unwrap_or(response.status.as_u16()));
     let duration = ctx.started.elapsed();
     let counters = match &ctx.route {
         Some(route) => &route.pipeline.metrics,

@@ -1,0 +1,3 @@
+//! gRPC: what its clients are told when the edge rejects a call.
+
+mod rejections;
