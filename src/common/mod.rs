@@ -1,9 +1,11 @@
 //! What several rooms need, and none of them owns.
 
 mod client_network;
+mod peer_address;
 mod retry_after;
 mod weak_map;
 
 pub(crate) use client_network::client_network;
+pub use peer_address::PeerAddress;
 pub(crate) use retry_after::retry_after;
 pub(crate) use weak_map::WeakMap;

@@ -1,11 +1,13 @@
 //! The addresses of one upstream host: which of them is used next, and which come last because no
 //! connection to them could be made.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+
+use crate::common::PeerAddress;
 
 /// The addresses of one upstream host, as they were last resolved.
 #[derive(Debug)]
@@ -22,13 +24,13 @@ pub struct Addresses {
 
 #[derive(Debug)]
 struct Address {
-    at: SocketAddr,
+    at: PeerAddress,
     /// Whether the last connection to it could not be made.
     failing: AtomicBool,
 }
 
 impl Address {
-    fn new(at: SocketAddr, failing: bool) -> Self {
+    fn new(at: PeerAddress, failing: bool) -> Self {
         let failing = failing.into();
         Self { at, failing }
     }
@@ -39,8 +41,9 @@ impl Address {
 }
 
 impl Addresses {
-    pub(super) fn new(host: &str, port: u16, literal: Option<IpAddr>) -> Self {
-        let literal = literal.map(|ip| Address::new(SocketAddr::new(ip, port), false));
+    /// Those of a name; `literal`: the one that is written in its place.
+    pub(super) fn new(host: &str, port: u16, literal: Option<PeerAddress>) -> Self {
+        let literal = literal.map(|address| Address::new(address, false));
         Self {
             host: host.to_owned(),
             port,
@@ -52,53 +55,59 @@ impl Addresses {
     }
 
     /// The addresses that are known now; none while the name has never been resolved.
-    pub fn known(&self) -> Vec<SocketAddr> {
+    pub fn known(&self) -> Vec<PeerAddress> {
         let all = self.current.load();
-        all.iter().map(|address| address.at).collect()
+        all.iter().map(|address| address.at.clone()).collect()
     }
 
     /// Whether the last connection to this address could not be made.
-    pub fn is_failing(&self, at: SocketAddr) -> bool {
+    pub fn is_failing(&self, at: &PeerAddress) -> bool {
         let all = self.current.load();
         all.iter()
-            .any(|address| address.at == at && address.is_failing())
+            .any(|address| address.at == *at && address.is_failing())
     }
 
     /// Whether the name has this address now.
-    pub fn has(&self, at: SocketAddr) -> bool {
-        self.current.load().iter().any(|address| address.at == at)
+    pub fn has(&self, at: &PeerAddress) -> bool {
+        self.current.load().iter().any(|address| address.at == *at)
     }
 
     /// The next address in turn that `may` be used and is not failing; where there is none, the
     /// next that `may` be used. `None` while the name has never been resolved.
-    pub fn next(&self, may: impl Fn(SocketAddr) -> bool) -> Option<SocketAddr> {
+    pub fn next(&self, may: impl Fn(&PeerAddress) -> bool) -> Option<PeerAddress> {
         let all = self.current.load();
         if let [only] = all.as_slice() {
-            return may(only.at).then_some(only.at);
+            return may(&only.at).then(|| only.at.clone());
         }
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let (before, from) = all.split_at(turn.checked_rem(all.len())?);
-        let mut in_turn = from.iter().chain(before).filter(|address| may(address.at));
+        let mut in_turn = from.iter().chain(before).filter(|address| may(&address.at));
         let mut working = in_turn.clone().filter(|address| !address.is_failing());
-        working.next().or_else(|| in_turn.next()).map(|it| it.at)
+        working
+            .next()
+            .or_else(|| in_turn.next())
+            .map(|it| it.at.clone())
     }
 
     /// All addresses in the order in which to try them: `first`, then the others in turn, then
     /// those that are failing.
-    pub fn in_order(&self, first: Option<SocketAddr>) -> Vec<SocketAddr> {
+    pub fn in_order(&self, first: Option<&PeerAddress>) -> Vec<PeerAddress> {
         let all = self.current.load();
-        let first = all.iter().position(|address| Some(address.at) == first);
+        let first = all.iter().position(|address| Some(&address.at) == first);
         let (before, from) = all.split_at(first.unwrap_or(0));
         let mut order: Vec<&Address> = from.iter().chain(before).collect();
         let others = order.get_mut(usize::from(first.is_some())..);
         if let Some(others) = others {
             others.sort_by_key(|address| address.is_failing());
         }
-        order.into_iter().map(|address| address.at).collect()
+        order
+            .into_iter()
+            .map(|address| address.at.clone())
+            .collect()
     }
 
     /// Records that a connection to this address was made.
-    pub fn mark_working(&self, at: SocketAddr) {
+    pub fn mark_working(&self, at: &PeerAddress) {
         if self.set_failing(at, false) {
             log::info!("upstream {}: {at} accepts connections again", self.host);
         }
@@ -106,7 +115,7 @@ impl Addresses {
 
     /// Records that a connection to this one of several addresses could not be made, and returns
     /// whether that is news. The address comes last until [`Self::mark_working`].
-    pub fn mark_failed(&self, at: SocketAddr, why: &str) -> bool {
+    pub fn mark_failed(&self, at: &PeerAddress, why: &str) -> bool {
         let news = self.set_failing(at, true);
         if news {
             let host = &self.host;
@@ -116,15 +125,15 @@ impl Addresses {
     }
 
     /// Forgets that a connection to this address could not be made.
-    pub fn forget_failure(&self, at: SocketAddr) {
+    pub fn forget_failure(&self, at: &PeerAddress) {
         self.set_failing(at, false);
     }
 
     /// Returns whether that is a change. The only address of a name cannot come last.
-    fn set_failing(&self, at: SocketAddr, failing: bool) -> bool {
+    fn set_failing(&self, at: &PeerAddress, failing: bool) -> bool {
         let all = self.current.load();
         let several = all.len() > 1;
-        let known = all.iter().find(|address| address.at == at && several);
+        let known = all.iter().find(|address| address.at == *at && several);
         known.is_some_and(|address| address.failing.swap(failing, Ordering::Relaxed) != failing)
     }
 
@@ -140,14 +149,15 @@ impl Addresses {
         let found = interleave_families(&found);
         let recovered = self.swap_error(None).is_some();
         let before = self.current.load();
-        let known = |at: &SocketAddr| before.iter().find(|address| address.at == *at);
+        let known = |at: &PeerAddress| before.iter().find(|address| address.at == *at);
         let same = before.len() == found.len() && found.iter().all(|at| known(at).is_some());
         if recovered || !same {
-            log::info!("upstream {}: resolved to {found:?}", self.host);
+            let shown: Vec<String> = found.iter().map(ToString::to_string).collect();
+            log::info!("upstream {}: resolved to {}", self.host, shown.join(", "));
         }
         if !same {
-            let failing = |at| known(at).is_some_and(Address::is_failing);
-            let now = found.iter().map(|at| Address::new(*at, failing(at)));
+            let failing = |at: &PeerAddress| known(at).is_some_and(Address::is_failing);
+            let now = found.iter().map(|at| Address::new(at.clone(), failing(at)));
             self.current.store(Arc::new(now.collect()));
         }
         self.tried.store(true, Ordering::Relaxed);
@@ -178,29 +188,29 @@ impl Addresses {
 
 /// One address of each family in turn (RFC 8305 section 4): in a network without a route for one
 /// family, the second attempt uses the other.
-fn interleave_families(sorted: &[SocketAddr]) -> Vec<SocketAddr> {
+fn interleave_families(sorted: &[SocketAddr]) -> Vec<PeerAddress> {
     let (v4, v6) = sorted.split_at(sorted.partition_point(SocketAddr::is_ipv4));
     let places = 0..v4.len().max(v6.len());
     let in_turn = places.flat_map(|place| v4.get(place).into_iter().chain(v6.get(place)));
-    in_turn.copied().collect()
+    in_turn.copied().map(PeerAddress::from).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn at(address: &str) -> SocketAddr {
-        address.parse().unwrap()
+    fn at(address: &str) -> PeerAddress {
+        address.parse::<SocketAddr>().unwrap().into()
     }
 
     /// A name with these addresses.
     fn with(found: &[&str]) -> Addresses {
         let addresses = Addresses::new("h", 1, None);
-        addresses.resolved(found.iter().map(|address| at(address)).collect());
+        addresses.resolved(found.iter().map(|it| it.parse().unwrap()).collect());
         addresses
     }
 
-    fn any(_: SocketAddr) -> bool {
+    fn any(_: &PeerAddress) -> bool {
         true
     }
 
@@ -209,26 +219,28 @@ mod tests {
         let addresses = with(&["127.0.0.1:1", "127.0.0.2:1", "127.0.0.3:1"]);
         let [one, two, three] = ["127.0.0.1:1", "127.0.0.2:1", "127.0.0.3:1"].map(at);
         let turns = || [(); 3].map(|()| addresses.next(any).unwrap());
-        assert_eq!(turns(), [one, two, three]);
-        assert!(addresses.set_failing(two, true) && !addresses.set_failing(two, true));
+        assert_eq!(turns(), [one.clone(), two.clone(), three.clone()]);
+        assert!(addresses.set_failing(&two, true) && !addresses.set_failing(&two, true));
         let after = turns();
         assert!(!after.contains(&two), "{after:?}");
-        assert_eq!(addresses.in_order(None), [one, three, two]);
-        assert_eq!(addresses.in_order(Some(two)), [two, three, one]);
-        assert_eq!(addresses.in_order(Some(at("9.9.9.9:1"))), [one, three, two]);
+        let last = [one.clone(), three.clone(), two.clone()];
+        assert_eq!(addresses.in_order(None), last);
+        let first = [two.clone(), three.clone(), one.clone()];
+        assert_eq!(addresses.in_order(Some(&two)), first);
+        assert_eq!(addresses.in_order(Some(&at("9.9.9.9:1"))), last);
         assert_eq!(
-            addresses.next(|it| it == two),
-            Some(two),
+            addresses.next(|it| *it == two),
+            Some(two.clone()),
             "better than none"
         );
-        assert!(addresses.set_failing(one, true) && addresses.set_failing(three, true));
+        assert!(addresses.set_failing(&one, true) && addresses.set_failing(&three, true));
         let mut all = [(); 3].map(|()| addresses.next(any).unwrap());
         all.sort_unstable();
-        assert_eq!(all, [one, two, three], "all fail, so all are tried");
-        assert!(addresses.set_failing(one, false));
+        assert_eq!(all, [one.clone(), two, three], "all fail, so all are tried");
+        assert!(addresses.set_failing(&one, false));
         assert_eq!(addresses.next(any), Some(one));
         assert!(
-            !addresses.set_failing(at("9.9.9.9:1"), true),
+            !addresses.set_failing(&at("9.9.9.9:1"), true),
             "the name does not have it any more"
         );
     }
@@ -236,15 +248,16 @@ mod tests {
     #[test]
     fn the_only_address_cannot_come_last() {
         let addresses = with(&["127.0.0.1:1"]);
-        assert!(!addresses.set_failing(at("127.0.0.1:1"), true));
+        assert!(!addresses.set_failing(&at("127.0.0.1:1"), true));
     }
 
     #[test]
     fn an_address_that_stays_keeps_its_state() {
         let addresses = with(&["127.0.0.1:1", "127.0.0.2:1"]);
-        addresses.set_failing(at("127.0.0.2:1"), true);
-        addresses.resolved(["127.0.0.3:1", "127.0.0.2:1", "127.0.0.3:1"].map(at).into());
-        assert!(!addresses.has(at("127.0.0.1:1")));
+        addresses.set_failing(&at("127.0.0.2:1"), true);
+        let found = ["127.0.0.3:1", "127.0.0.2:1", "127.0.0.3:1"];
+        addresses.resolved(found.map(|it| it.parse().unwrap()).into());
+        assert!(!addresses.has(&at("127.0.0.1:1")));
         assert_eq!(
             addresses.in_order(None),
             ["127.0.0.3:1", "127.0.0.2:1"].map(at)

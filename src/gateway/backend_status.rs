@@ -1,10 +1,10 @@
 //! How backends stand, for whoever shows it: the Management API, the metrics.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Gateway;
 use crate::balance::HealthStatus;
+use crate::common::PeerAddress;
 use crate::config::Balance;
 use crate::telemetry::BackendMetrics;
 
@@ -27,10 +27,10 @@ pub struct BackendStatus {
 /// How an upstream stands.
 #[derive(Debug, Clone)]
 pub struct UpstreamStatus {
-    /// `http://HOST:PORT`, with the path.
+    /// `http://HOST:PORT` or `unix:/path/of/socket`, with the path.
     pub url: String,
     /// What its name resolves to now.
-    pub addresses: Vec<SocketAddr>,
+    pub addresses: Vec<PeerAddress>,
     /// Its share of the load.
     pub weight: u32,
     /// Whether active checks are configured.
@@ -65,10 +65,7 @@ impl BackendStatus {
                 }
                 if let (Some(upstream), 1) = (backend.upstream(), status.pipelines.len()) {
                     status.upstreams.push(UpstreamStatus {
-                        url: match upstream.url.base_path.as_str() {
-                            "/" => upstream.url.origin(),
-                            path => upstream.url.origin() + path,
-                        },
+                        url: upstream.url.whole(),
                         addresses: upstream.addresses.known(),
                         weight: upstream.url.weight,
                         checked: upstream.health.check().is_some(),

@@ -50,6 +50,7 @@ pub use upstream::{Upstream, Upstreams};
 
 pub use crate::auth::KeySetStatus;
 pub use crate::balance::HealthState;
+pub use crate::common::PeerAddress;
 pub use crate::config::{
     CheckKind, Config, HealthCheck, HttpBackend, Runbeam, Service, SetAside, Source,
     TokenStore as StoreChoice, Upload,

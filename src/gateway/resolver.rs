@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -17,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::addresses::Addresses;
-use crate::common::WeakMap;
+use crate::common::{PeerAddress, WeakMap};
 
 /// How often a name is looked up again. The system's resolver does not tell how long an answer
 /// holds.
@@ -76,9 +77,9 @@ impl Resolver {
 
     /// The addresses of a host; an IP literal is its own.
     pub fn addresses(&self, host: &str, port: u16) -> Arc<Addresses> {
-        let literal: Option<IpAddr> = host.parse().ok();
-        if literal.is_some() {
-            return Arc::new(Addresses::new(host, port, literal));
+        if let Ok(literal) = host.parse::<IpAddr>() {
+            let literal = SocketAddr::new(literal, port).into();
+            return Arc::new(Addresses::new(host, port, Some(literal)));
         }
         self.known.get_or_make((host.to_owned(), port), |_| {
             let addresses = Arc::new(Addresses::new(host, port, None));
@@ -86,6 +87,12 @@ impl Resolver {
             self.added.notify_one();
             addresses
         })
+    }
+
+    /// The address of a unix socket, which is its own.
+    pub(super) fn socket(path: &Arc<Path>) -> Arc<Addresses> {
+        let address = PeerAddress::Unix(path.clone());
+        Arc::new(Addresses::new(&address.to_string(), 0, Some(address)))
     }
 
     /// Resolves every name once, then again and again until shutdown.
@@ -171,7 +178,7 @@ mod tests {
 
     use super::*;
 
-    fn any(_: SocketAddr) -> bool {
+    fn any(_: &PeerAddress) -> bool {
         true
     }
 
@@ -210,7 +217,8 @@ mod tests {
         let resolver = Resolver::default();
         for (host, expected) in [("10.0.0.5", "10.0.0.5:80"), ("::1", "[::1]:80")] {
             let addresses = resolver.addresses(host, 80);
-            assert_eq!(addresses.next(any), expected.parse().ok());
+            let expected = expected.parse().ok().map(PeerAddress::Inet);
+            assert_eq!(addresses.next(any), expected);
             assert_eq!(addresses.next(|_| false), None);
         }
         assert!(resolver.known.values().is_empty() && resolver.all_tried());
@@ -230,7 +238,8 @@ mod tests {
         assert!(!resolver.all_tried());
         running(&resolver, async {
             tried(&resolver).await;
-            assert!(one.next(any).is_some_and(|found| found.ip().is_loopback()));
+            let found = one.next(any);
+            assert!(matches!(found, Some(PeerAddress::Inet(at)) if at.ip().is_loopback()));
             // One that a reload adds is looked up as well, and the process stays ready meanwhile.
             let added = resolver.addresses("localhost", 8081);
             assert!(resolver.all_tried());
@@ -296,7 +305,7 @@ mod tests {
         addresses.resolved(vec![known]);
         assert!(!system.resolve(&addresses).await);
         assert!(addresses.lookup_error().is_some());
-        assert_eq!(addresses.known(), [known]);
+        assert_eq!(addresses.known(), [known.into()]);
         let slow = Addresses::new("localhost", 1, None);
         let hurried = Lookups {
             limit: Duration::ZERO,

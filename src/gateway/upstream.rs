@@ -1,7 +1,6 @@
 //! An upstream at run time, with everything that a request needs made ready, and what is kept of
 //! upstreams from one configuration to the next.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,7 +12,8 @@ use super::open_connections::{ConnectionCounts, OpenConnections};
 use super::resolver::Resolver;
 use super::tls::Roots;
 use crate::balance::{Health, HealthKey, HealthRegistry};
-use crate::config::{CheckKind, Ejection, HttpBackend, Reach, UpstreamUrl};
+use crate::common::PeerAddress;
+use crate::config::{CheckKind, Ejection, HttpBackend, Reach, Unreachable, UpstreamUrl};
 
 /// An HTTP upstream.
 #[derive(Debug)]
@@ -50,31 +50,35 @@ impl Upstream {
 
     /// The address whose turn it is; `None` while the name is not resolved, and where all that it
     /// has is out of the cloud's reach.
-    pub fn address(&self) -> Option<SocketAddr> {
+    pub fn address(&self) -> Option<PeerAddress> {
         self.addresses.next(|address| self.may_connect_to(address))
     }
 
     /// Every address that may be connected to, in the order in which they are to be tried: this one
     /// first.
-    pub fn addresses_in_order(&self, first: Option<SocketAddr>) -> Vec<SocketAddr> {
+    pub fn addresses_in_order(&self, first: Option<&PeerAddress>) -> Vec<PeerAddress> {
         let mut addresses = self.addresses.in_order(first);
-        addresses.retain(|&address| self.may_connect_to(address));
+        addresses.retain(|address| self.may_connect_to(address));
         addresses
     }
 
     /// Asked for every address that is connected to, at every connection: what a name leads to may
     /// be another thing by then.
-    fn may_connect_to(&self, address: SocketAddr) -> bool {
+    fn may_connect_to(&self, address: &PeerAddress) -> bool {
         let Some(reach) = &self.reach else {
             return true;
         };
-        let Err(why) = reach.check(address) else {
+        let checked = match address {
+            PeerAddress::Inet(address) => reach.check(*address),
+            PeerAddress::Unix(_) => Err(Unreachable::UnixSocket),
+        };
+        let Err(why) = checked else {
             return true;
         };
         if !self.refused.swap(true, Ordering::Relaxed) {
             log::warn!(
                 "upstream {}: {address} is not connected to for a pipeline from the cloud: {why}",
-                self.url.host
+                self.url.server()
             );
         }
         false
@@ -122,7 +126,10 @@ impl Upstreams {
         let build = |url: &UpstreamUrl| {
             Ok(Upstream {
                 backend: backend.clone(),
-                addresses: self.resolver.addresses(&url.host, url.port),
+                addresses: match &url.socket {
+                    Some(path) => Resolver::socket(path),
+                    None => self.resolver.addresses(&url.host, url.port),
+                },
                 authority: HeaderValue::from_str(&url.authority()).map_err(unfit)?,
                 credential: credential.clone(),
                 roots: roots.clone(),

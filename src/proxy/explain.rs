@@ -195,7 +195,7 @@ fn forwarded(session: &mut Session, ctx: &Context) -> pingora::Result<End> {
         .backend()
         .map_or_else(String::new, |backend| match ctx.upstream() {
             Some(Upstream { url, .. }) => {
-                format!("{} ({}:{})", backend.name, url.host, url.port)
+                format!("{} ({})", backend.name, url.server())
             }
             None => backend.name.to_string(),
         });

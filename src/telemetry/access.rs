@@ -9,13 +9,14 @@ mod line;
 mod tests;
 
 use std::cell::RefCell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use http::Version;
 
 use super::writer::LogWriter;
+use crate::common::PeerAddress;
 use line::LogLine;
 pub use line::push_address;
 
@@ -53,7 +54,7 @@ pub struct Record<'a> {
     /// The one that the last attempt went to; `None`: there was no attempt.
     pub backend: Option<&'a str>,
     /// The address of the upstream that the last attempt went to.
-    pub upstream: Option<SocketAddr>,
+    pub upstream: Option<&'a PeerAddress>,
     /// The method of authentication.
     pub auth: Option<&'a str>,
     /// Who authenticated.
@@ -108,14 +109,7 @@ impl Record<'_> {
         line.number(key!("duration_us"), duration.ok());
         line.text(key!("pipeline"), self.pipeline);
         line.text(key!("backend"), self.backend);
-        let upstream = self
-            .upstream
-            .map(|upstream| (upstream.ip(), upstream.port()));
-        line.address(
-            key!("upstream"),
-            upstream.map(|(ip, _)| ip),
-            upstream.map(|(_, port)| port),
-        );
+        line.upstream(key!("upstream"), self.upstream);
         line.word(key!("auth"), self.auth);
         line.quoted(key!("subject"), self.subject);
         line.word(key!("reason"), self.reason);

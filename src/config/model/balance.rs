@@ -1,5 +1,7 @@
 //! How upstreams share the load, and how their health is told.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -9,10 +11,12 @@ use http::HeaderName;
 pub struct UpstreamUrl {
     /// https rather than http.
     pub tls: bool,
-    /// Host name in lower case, or an IP literal (IPv6 without brackets).
+    /// Host name in lower case, or an IP literal (IPv6 without brackets). `localhost` for a socket.
     pub host: String,
     /// Port; the scheme's own by default.
     pub port: u16,
+    /// `unix:PATH`: the socket to connect to, without TLS, instead of host and port.
+    pub socket: Option<Arc<Path>>,
     /// The path of the URL followed by `path_prefix`: begins with `/`, canonical, no trailing slash
     /// unless it is `/` alone.
     pub base_path: String,
@@ -60,18 +64,41 @@ impl UpstreamUrl {
         }
     }
 
-    /// `http://HOST:PORT`, without the path and without the scheme's own port.
+    /// `http://HOST:PORT`, without the path and without the scheme's own port; or `unix:PATH`.
     pub fn origin(&self) -> String {
-        let scheme = if self.tls { "https" } else { "http" };
-        format!("{scheme}://{}", self.authority())
+        match &self.socket {
+            Some(path) => format!("unix:{}", path.display()),
+            None if self.tls => format!("https://{}", self.authority()),
+            None => format!("http://{}", self.authority()),
+        }
     }
 
-    /// The whole URL as a log may show it, without a slash at its end.
+    /// `HOST:PORT` or `unix:PATH`: what is connected to, for a log.
+    pub fn server(&self) -> String {
+        match &self.socket {
+            Some(_) => self.origin(),
+            None => format!("{}:{}", self.host, self.port),
+        }
+    }
+
+    /// The whole URL, without a slash at its end.
+    pub fn whole(&self) -> String {
+        self.with_path(&self.base_path)
+    }
+
+    /// The same as a log may show it.
     pub fn shown(&self) -> String {
         match self.base_path.as_str() {
+            path if path == "/" || !self.path_filled => self.with_path(path),
+            _ => self.with_path("/(filled in)"),
+        }
+    }
+
+    fn with_path(&self, path: &str) -> String {
+        let separator = if self.socket.is_some() { ":" } else { "" };
+        match path {
             "/" => self.origin(),
-            _ if self.path_filled => self.origin() + "/(filled in)",
-            path => self.origin() + path,
+            path => self.origin() + separator + path,
         }
     }
 }

@@ -45,6 +45,9 @@ pub enum Unreachable {
     /// The port of the Management API at an address of this host.
     #[error("the Management API")]
     Management,
+    /// `unix:PATH`.
+    #[error("a unix socket")]
+    UnixSocket,
     /// Not in `runbeam.backend_allow`.
     #[error("an address outside of runbeam.backend_allow")]
     NotAllowed,

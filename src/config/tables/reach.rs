@@ -127,7 +127,10 @@ fn points_at(backend: &Backend, reach: &Reach, hosts: &[String]) -> Option<Unrea
         return None;
     };
     let mut upstreams = http.upstreams.iter();
-    upstreams.find_map(|UpstreamUrl { host, port, .. }| is_at(host, *port, reach, hosts))
+    upstreams.find_map(|url: &UpstreamUrl| match &url.socket {
+        Some(_) => Some(Unreachable::UnixSocket),
+        None => is_at(&url.host, url.port, reach, hosts),
+    })
 }
 
 /// The same for the URLs of its steps; those of the local files, which it may use, are the

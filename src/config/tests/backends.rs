@@ -229,3 +229,106 @@ fn credentials_for_upstreams() {
     );
     assert!(backend(&target).credential.is_some());
 }
+
+#[test]
+fn unix_sockets() {
+    for (keys, socket, base_path) in [
+        ("base_url = \"unix:/run/app.sock\"", "/run/app.sock", "/"),
+        ("url = \"unix:/run/app.sock:/\"", "/run/app.sock", "/"),
+        (
+            "base_url = \"unix:/run/app.sock:/v1/\"",
+            "/run/app.sock",
+            "/v1",
+        ),
+        (
+            "options = { base_url = \"unix:/run/a:b.sock:/v1\", path_prefix = \"/c\" }",
+            "/run/a:b.sock",
+            "/v1/c",
+        ),
+        ("upstreams = [{ url = \"unix:/a.sock\" }]", "/a.sock", "/"),
+        ("target_ref = \"t\"", "/t.sock", "/t"),
+    ] {
+        let target = "[targets.t]\nbase_url = \"unix:/t.sock:/t\"\n";
+        let got = backend(&http_backend(&format!("{keys}\n{target}")))
+            .upstreams
+            .remove(0);
+        assert_eq!(got.socket.as_deref(), Some(Path::new(socket)), "{keys}");
+        assert_eq!(
+            (got.tls, got.base_path.as_str()),
+            (false, base_path),
+            "{keys}"
+        );
+        assert_eq!(got.authority(), "localhost");
+        assert_eq!(
+            (got.origin(), got.server()),
+            (format!("unix:{socket}"), got.origin())
+        );
+        match base_path {
+            "/" => assert_eq!(got.shown(), got.origin()),
+            path => assert_eq!(got.shown(), format!("unix:{socket}:{path}")),
+        }
+    }
+    let own = "target_ref = \"t\"\nconnection = { host = \"h\", port = 8 }\n[targets.t]\n\
+               base_url = \"unix:/t.sock\"\n";
+    let got = backend(&http_backend(own)).upstreams.remove(0);
+    assert_eq!(
+        (got.socket.as_ref(), got.origin().as_str()),
+        (None, "http://h:8")
+    );
+}
+
+#[test]
+fn refused_unix_sockets() {
+    let long = format!("base_url = \"unix:/{}\"", "a".repeat(107));
+    for (keys, want) in [
+        (
+            "base_url = \"unix:run/app.sock\"",
+            "base_url: must have an absolute path after \"unix:\"; write it like \
+             \"unix:/run/app.sock\"",
+        ),
+        ("base_url = \"unix:\"", "must have an absolute path after"),
+        (
+            "base_url = \"unix:///run/app.sock\"",
+            "must have an absolute path after",
+        ),
+        (
+            "base_url = \"unix:/run/\"",
+            "must have the path of a socket after",
+        ),
+        (
+            "base_url = \"unix:/run/a\\nb\"",
+            "must have the path of a socket after",
+        ),
+        (
+            long.as_str(),
+            "by a path of 108 bytes, more than the system's 107",
+        ),
+        (
+            "base_url = \"unix:/a.sock:/v1/../x\"",
+            "must not contain a dot segment",
+        ),
+        ("base_url = \"unix:/a.sock:/v1?x\"", "must not contain '?'"),
+        (
+            "base_url = \"https://unix:/a.sock\"",
+            "base_url: must have a port from 1 to 65535",
+        ),
+        (
+            "base_url = \"unix:/a.sock\"\nprotocol = \"https\"",
+            "base_url: is a unix socket, which is spoken to without TLS",
+        ),
+        (
+            "connection.host = \"unix:/a.sock\"",
+            "connection.host: is not a host name; a unix socket is named by base_url",
+        ),
+        (
+            "target_ref = \"t\"\nconnection.port = 8\n[targets.t]\nbase_url = \"unix:/t.sock\"",
+            "its target names a unix socket, which has no port",
+        ),
+        (
+            "upstreams = [\"unix:/a.sock\", \"unix:/a.sock:/x\"]",
+            "names a host and a port that stand in the list already",
+        ),
+    ] {
+        one_error(&http_backend(keys), want);
+    }
+}

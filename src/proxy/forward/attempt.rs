@@ -1,7 +1,6 @@
 //! One attempt to have a request answered by one upstream: how far it has come, and until when what
 //! it waits for has to come.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 
 use super::deadline::Deadline;
 use super::pool::Lease;
-use crate::gateway::Upstream;
+use crate::gateway::{PeerAddress, Upstream};
 use crate::proxy::request::context::Context;
 
 /// What belongs to one attempt, from the moment it has a connection.
@@ -69,8 +68,8 @@ impl Attempt {
         attempt
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
-        self.lease.key.address
+    pub(super) fn address(&self) -> &PeerAddress {
+        &self.lease.key.address
     }
 
     pub(super) fn deadline(&self) -> &Arc<Deadline> {

@@ -102,7 +102,7 @@ impl BoundConnection {
 impl Binding {
     fn is_to(&self, upstream: &Upstream) -> bool {
         let (url, lease) = (&upstream.url, &self.connection.lease);
-        (&url.host, url.port) == (&self.host, self.port) && lease.fits(upstream, lease.key.address)
+        (&url.host, url.port) == (&self.host, self.port) && lease.fits(upstream, &lease.key.address)
     }
 }
 

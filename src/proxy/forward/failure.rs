@@ -219,13 +219,12 @@ fn log_failed_attempt(ctx: &Context, why: &str) {
         return;
     };
     log::warn!(
-        "request {}: pipeline {}: upstream {} failed on attempt {}: {}:{}: {why}",
+        "request {}: pipeline {}: upstream {} failed on attempt {}: {}: {why}",
         ctx.request_id(),
         route.pipeline.name,
         backend.name,
         ctx.selection.failed_attempts() + 1,
-        upstream.url.host,
-        upstream.url.port,
+        upstream.url.server(),
     );
 }
 

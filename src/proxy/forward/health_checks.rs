@@ -5,21 +5,19 @@
 //! [`crate::balance`].
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderValue};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::v1::client::HttpSession;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::error::{self, describe};
 use super::pool::happy_eyeballs::{self, Connecting, RaceError};
-use super::pool::{Connector, UpstreamPool};
-use crate::gateway::{CheckKind, Gateway, HealthCheck, Live, Upstream};
+use super::pool::{Connector, UpstreamPool, connect_plain};
+use crate::gateway::{CheckKind, Gateway, HealthCheck, Live, PeerAddress, Upstream};
 
 /// The first check of an upstream comes within this time.
 const FIRST: Duration = Duration::from_secs(1);
@@ -117,6 +115,13 @@ impl From<String> for CheckError {
     }
 }
 
+fn check_error(error: Box<pingora::Error>) -> CheckError {
+    match error::is_local(error.etype()) {
+        true => CheckError::Local,
+        false => describe(&error).into(),
+    }
+}
+
 /// What all checks use.
 struct Checker {
     connector: Arc<Connector>,
@@ -148,8 +153,9 @@ impl Checker {
     /// request; or why it did not at the last one.
     async fn check(&self, upstream: &Upstream, check: &HealthCheck) -> Result<(), CheckError> {
         let order = upstream.addresses_in_order(None);
-        let ask = |address, _| {
-            let asking: Connecting<'_, _, _> = Box::pin(self.ask(upstream, address, &check.kind));
+        let ask = |address: PeerAddress, _| {
+            let asking: Connecting<'_, _, _> =
+                Box::pin(async move { self.ask(upstream, &address, &check.kind).await });
             Some(asking)
         };
         match happy_eyeballs::race(order, check.timeout, ask, |_, _| {}).await {
@@ -165,18 +171,12 @@ impl Checker {
     async fn ask(
         &self,
         upstream: &Upstream,
-        address: SocketAddr,
+        address: &PeerAddress,
         kind: &CheckKind,
     ) -> Result<(), CheckError> {
         let (path, host, credential) = match kind {
             CheckKind::Tcp => {
-                let connected = TcpStream::connect(address).await;
-                return connected
-                    .map(drop)
-                    .map_err(|error| match error::kind_of_connect(&error) {
-                        kind if error::is_local(&kind) => CheckError::Local,
-                        _ => error.to_string().into(),
-                    });
+                return connect_plain(address).await.map(drop).map_err(check_error);
             }
             CheckKind::Grpc { .. } => return Err("not supported yet".to_owned().into()),
             CheckKind::Http {
@@ -196,8 +196,7 @@ impl Checker {
         match status {
             Ok(200..=399) => Ok(()),
             Ok(status) => Err(format!("it answered {status}").into()),
-            Err(error) if error::is_local(error.etype()) => Err(CheckError::Local),
-            Err(error) => Err(describe(&error).into()),
+            Err(error) => Err(check_error(error)),
         }
     }
 
@@ -205,7 +204,7 @@ impl Checker {
     async fn get(
         &self,
         upstream: &Upstream,
-        address: SocketAddr,
+        address: &PeerAddress,
         path: &str,
         host: HeaderValue,
         credential: Option<HeaderValue>,

@@ -19,7 +19,6 @@ mod response_head;
 pub(crate) mod stripped_credentials;
 pub(crate) mod upstream_request;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +27,7 @@ use pingora_proxy::Session;
 
 use super::request::body;
 use super::request::context::Context;
-use crate::gateway::Upstream;
+use crate::gateway::{PeerAddress, Upstream};
 use crate::listener::Connection;
 use attempt::Attempt;
 use connection_auth::BoundConnection;
@@ -79,20 +78,20 @@ impl Forwarder {
 
     async fn attempt(&self, session: &mut Session, ctx: &mut Context) -> pingora::Result<()> {
         let (upstream, address) = resolved_upstream(session, ctx)?;
-        ctx.selection.address = Some(address);
+        ctx.selection.address = Some(address.clone());
         let bound = exclusive_connection(session, ctx)
             .and_then(|client| BoundConnection::of(client)?.take(&upstream));
         let is_bound = bound.is_some();
-        let (connection, reused) = match bound.or_else(|| self.pool.take(&upstream, address)) {
+        let (connection, reused) = match bound.or_else(|| self.pool.take(&upstream, &address)) {
             Some(connection) => (connection, true),
             // In a box: most requests need no room for it.
-            None => match Box::pin(self.pool.open(&upstream, address)).await {
+            None => match Box::pin(self.pool.open(&upstream, &address)).await {
                 Ok(connection) => (connection, false),
                 Err(error) => return Err(failure::not_connected(ctx, error)),
             },
         };
         let PooledConnection { stream, lease } = connection;
-        ctx.selection.address = Some(lease.key.address);
+        ctx.selection.address = Some(lease.key.address.clone());
         let mut attempt = Attempt::begin(upstream, lease, reused, session.is_body_empty(), ctx);
         let deadline = attempt.deadline().clone();
         let mut exchange = Exchange::new(stream, session, &mut attempt);
@@ -164,7 +163,7 @@ impl Forwarder {
 fn resolved_upstream(
     session: &Session,
     ctx: &mut Context,
-) -> pingora::Result<(Arc<Upstream>, SocketAddr)> {
+) -> pingora::Result<(Arc<Upstream>, PeerAddress)> {
     loop {
         if ctx.selection.needs_new_upstream() {
             ctx.select_upstream(&session.req_header().headers);

@@ -8,7 +8,6 @@ mod idle;
 mod limit;
 mod recovery;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,14 +15,14 @@ use pingora::{Error, ErrorType};
 
 use super::deadline::{Deadline, Deadlines};
 use super::error::{self, describe};
-use crate::gateway::Upstream;
+use crate::gateway::{PeerAddress, Upstream};
 use happy_eyeballs::{Connecting, Outcome, RaceError};
 use idle::Idle;
 use limit::{Limit, LimitReached, Permit};
 use recovery::RecoveryProbes;
 
 pub(super) use connection::{Lease, PooledConnection};
-pub(super) use connector::Connector;
+pub(super) use connector::{Connector, connect_plain};
 
 /// How often overdue exchanges are looked for.
 const TICK: Duration = Duration::from_millis(100);
@@ -45,7 +44,7 @@ impl UpstreamPool {
     pub(super) fn take(
         &self,
         upstream: &Upstream,
-        address: SocketAddr,
+        address: &PeerAddress,
     ) -> Option<PooledConnection> {
         self.idle
             .take(address, |lease| lease.fits(upstream, address))
@@ -62,22 +61,21 @@ impl UpstreamPool {
     pub(super) async fn open(
         &self,
         upstream: &Arc<Upstream>,
-        turn: SocketAddr,
+        turn: &PeerAddress,
     ) -> pingora::Result<PooledConnection> {
-        let connect = |address, beside| {
+        let connect = |address: PeerAddress, beside| {
             let permit = match self.permit(upstream, beside) {
                 Err(_) if beside => return None,
                 permit => permit,
             };
-            let connecting: Connecting<'_, _, _> =
-                Box::pin(
-                    async move { Ok((permit?, self.connector.connect(upstream, address).await?)) },
-                );
+            let connecting: Connecting<'_, _, _> = Box::pin(async move {
+                Ok((permit?, self.connector.connect(upstream, &address).await?))
+            });
             Some(connecting)
         };
         let order = upstream.addresses_in_order(Some(turn));
         let within = upstream.settings.connect_timeout;
-        let note = |address, outcome: Outcome<'_, Box<Error>>| {
+        let note = |address: &PeerAddress, outcome: Outcome<'_, Box<Error>>| {
             let outcome = match outcome {
                 Outcome::Connected => Outcome::Connected,
                 Outcome::Failed(error) => Outcome::Failed(&**error),
@@ -108,7 +106,7 @@ impl UpstreamPool {
 
     /// Takes note of what came of an address. One that failed is tried last until a connection to
     /// it can be made.
-    fn note(&self, upstream: &Arc<Upstream>, address: SocketAddr, outcome: Outcome<'_, Error>) {
+    fn note(&self, upstream: &Arc<Upstream>, address: &PeerAddress, outcome: Outcome<'_, Error>) {
         let why = match outcome {
             Outcome::Connected => return upstream.addresses.mark_working(address),
             Outcome::Failed(error) if error::is_local(error.etype()) => return,
@@ -124,7 +122,7 @@ impl UpstreamPool {
     pub(super) fn connection_broke(
         &self,
         upstream: &Arc<Upstream>,
-        address: SocketAddr,
+        address: &PeerAddress,
         error: &Error,
     ) {
         if error::is_broken(error) {

@@ -40,7 +40,7 @@ pub(crate) fn write(session: &Session, ctx: &Context, metrics: &Metrics) {
         duration,
         pipeline: ctx.route.as_ref().map(|route| &*route.pipeline.name),
         backend: ctx.backend().map(|backend| &*backend.name),
-        upstream: ctx.selection.address,
+        upstream: ctx.selection.address.as_ref(),
         auth: ctx
             .identity
             .as_ref()

@@ -1,12 +1,10 @@
 //! Which upstream of the pipeline a request goes to, and which ones have failed it.
 
-use std::net::SocketAddr;
-
 use http::HeaderMap;
 
 use super::context::Context;
 use crate::balance::{HashKey, Pick};
-use crate::gateway::{Backend, Upstream};
+use crate::gateway::{Backend, PeerAddress, Upstream};
 
 /// The upstream that was selected last, and those before it.
 #[derive(Debug, Default)]
@@ -14,7 +12,7 @@ pub(crate) struct Selection {
     /// `None`: the request was not admitted, or is over.
     pub(crate) pick: Option<Pick>,
     /// The address that the last attempt went to.
-    pub(crate) address: Option<SocketAddr>,
+    pub(crate) address: Option<PeerAddress>,
     /// The upstreams that failed, by their numbers in the pool, one for each failed attempt.
     tried: Vec<usize>,
     needs_new_upstream: bool,

@@ -1,9 +1,11 @@
-//! One line of the access log while it is written, as text or JSON, without an allocation.
+//! One line of the access log while it is written, as text or JSON: without an allocation, unless
+//! something has to be escaped or the upstream is a unix socket.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::common::PeerAddress;
 use crate::telemetry::escape::is_harmful;
 
 /// One record while it is written. Each thread keeps one, and with it the text of the current
@@ -80,6 +82,16 @@ impl LogLine {
             self.text.push_str(itoa::Buffer::new().format(port));
         }
         self.text.push_str(quote);
+    }
+
+    pub(super) fn upstream(&mut self, key: [&str; 2], value: Option<&PeerAddress>) {
+        match value {
+            Some(PeerAddress::Inet(address)) => {
+                self.address(key, Some(address.ip()), Some(address.port()));
+            }
+            Some(socket) => self.text(key, Some(&socket.to_string())),
+            None => self.text(key, None),
+        }
     }
 
     /// A value that needs no escaping: a token of HTTP or one of our labels.

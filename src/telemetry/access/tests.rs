@@ -1,6 +1,13 @@
 //! Records as they stand in the log, in text and in JSON.
 
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
 use super::*;
+
+static UPSTREAM: PeerAddress = PeerAddress::Inet(SocketAddr::V4(SocketAddrV4::new(
+    Ipv4Addr::new(10, 0, 0, 5),
+    3000,
+)));
 
 fn record() -> Record<'static> {
     Record {
@@ -14,7 +21,7 @@ fn record() -> Record<'static> {
         duration: Duration::from_micros(1500),
         pipeline: Some("api"),
         backend: Some("app"),
-        upstream: Some(([10, 0, 0, 5], 3000).into()),
+        upstream: Some(&UPSTREAM),
         auth: Some("jwt"),
         subject: Some("al\"ice\u{1b}"),
         reason: None,
@@ -42,14 +49,33 @@ fn a_record_in_text() {
 }
 
 #[test]
+fn a_unix_socket_is_one_value_whatever_its_path() {
+    for (path, text, json) in [
+        ("/run/app.sock", "unix:/run/app.sock", "unix:/run/app.sock"),
+        ("/run/a b\"", "unix:/run/a\\u{20}b\\\"", "unix:/run/a b\\\""),
+    ] {
+        let socket = PeerAddress::Unix(std::path::Path::new(path).into());
+        let record = || Record {
+            upstream: Some(&socket),
+            ..record()
+        };
+        let now = Duration::from_secs(1_795_000_000);
+        let got = line(&record(), now, false);
+        assert!(got.contains(&format!(" upstream={text} auth=")), "{got}");
+        let got = line(&record(), now, true);
+        assert!(got.contains(&format!(",\"upstream\":\"{json}\",")), "{got}");
+    }
+}
+
+#[test]
 fn a_record_in_json() {
     let now = Duration::from_millis(1_795_000_001_999);
     let client = Some("2001:db8::1".parse().unwrap());
-    let upstream = Some("[2001:db8::2]:80".parse().unwrap());
+    let upstream = PeerAddress::Inet("[2001:db8::2]:80".parse().unwrap());
     let text = line(
         &Record {
             client,
-            upstream,
+            upstream: Some(&upstream),
             ..record()
         },
         now,

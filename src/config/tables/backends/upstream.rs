@@ -1,7 +1,9 @@
 //! The address of a backend or a target: `base_url`, or `connection.{host, port, protocol,
 //! base_path}`; and the addresses of `upstreams`.
 
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config::model::{HttpVersion, UpstreamUrl, default_port};
 use crate::config::reader::{Entry, Reader};
@@ -11,6 +13,10 @@ use crate::config::tables::values::{address, given, path};
 
 /// Choosing the least busy looks at each of them.
 const MOST_UPSTREAMS: usize = 64;
+/// Bytes of a socket's path: what `sockaddr_un` has room for.
+const MAX_SOCKET_PATH: usize = 107;
+const SOCKET_HELP: &str =
+    "write it like \"unix:/run/app.sock\", or \"unix:/run/app.sock:/base/path\"";
 
 /// An address, as far as it is written.
 #[derive(Clone, Default)]
@@ -18,6 +24,8 @@ pub(crate) struct Upstream {
     tls: Option<bool>,
     host: Option<String>,
     port: Option<u16>,
+    /// The unix socket that is meant by its host.
+    socket: Option<Arc<Path>>,
     path: Option<String>,
     /// Whether a reference was filled into the path.
     path_filled: bool,
@@ -39,6 +47,10 @@ impl Upstream {
         }
         Self {
             tls: self.tls.or(other.tls),
+            socket: match &self.host {
+                Some(_) => self.socket,
+                None => other.socket,
+            },
             host: self.host.or(other.host),
             port: self.port.or(other.port),
             path_filled: match &self.path {
@@ -56,6 +68,12 @@ impl Upstream {
         reader: &Reader<'_>,
         http_version: HttpVersion,
     ) -> Option<UpstreamUrl> {
+        if self.socket.is_some() && (self.port.is_some() || self.tls == Some(true)) {
+            reader.error(
+                "its target names a unix socket, which has no port and is spoken to without TLS",
+                "remove connection.port and the protocol, or write a base_url of its own",
+            );
+        }
         let url = self.whole(http_version);
         if url.is_none() {
             reader.missing(
@@ -73,6 +91,7 @@ impl Upstream {
             tls,
             host: self.host?,
             port: self.port.unwrap_or(default_port(tls)),
+            socket: self.socket,
             base_path: self.path.unwrap_or_else(|| "/".to_owned()),
             path_filled: self.path_filled,
             weight: 1,
@@ -102,6 +121,15 @@ pub(crate) fn read(reader: &Reader<'_>) -> Option<Upstream> {
     }
     let outer_ca = ca(reader);
     let outer = given(outer)?;
+    if let Some((Some(address), entry)) = &url
+        && address.socket.is_some()
+        && outer == Some(true)
+    {
+        entry.error_help(
+            "is a unix socket, which is spoken to without TLS, and the protocol is https",
+            "remove the protocol",
+        );
+    }
     let address = match (url, inner) {
         (Some((url, _)), _) => url,
         (None, Some(connection)) => connection.map(|connection| Upstream {
@@ -208,6 +236,7 @@ fn read_connection(entry: &Entry<'_>) -> Option<Upstream> {
         tls: given(tls)?.or(host.tls),
         port: given(port)?.or(host.port),
         path_filled: path_filled || path.is_none() && host.path_filled,
+        socket: None,
         path: given(path)?.or(host.path),
         host: host.host,
         ca,
@@ -252,6 +281,10 @@ fn read_host(entry: &Entry<'_>) -> Option<Upstream> {
     if text.contains("://") {
         return from_url(entry);
     }
+    if text.starts_with("unix:") {
+        entry.error_help("is not a host name", "a unix socket is named by base_url");
+        return None;
+    }
     let host = address::host(&text);
     if host.is_none() {
         entry.error_help(
@@ -266,7 +299,20 @@ fn read_host(entry: &Entry<'_>) -> Option<Upstream> {
 }
 
 fn from_url(entry: &Entry<'_>) -> Option<Upstream> {
-    let url = match HttpUrl::parse(&entry.text()?) {
+    let text = entry.text()?;
+    if let Some(socket) = text.strip_prefix("unix:") {
+        return match from_socket(socket) {
+            Ok(address) => Some(Upstream {
+                path_filled: entry.is_filled(),
+                ..address
+            }),
+            Err(why) => {
+                entry.error_help(why.into_owned(), SOCKET_HELP);
+                None
+            }
+        };
+    }
+    let url = match HttpUrl::parse(&text) {
         Ok(url) if url.query => Err("must not have a query".into()),
         Ok(url) => path::canonical(&url.path).map(|path| (url, path)),
         Err(why) => Err(why.into()),
@@ -276,6 +322,7 @@ fn from_url(entry: &Entry<'_>) -> Option<Upstream> {
             tls: Some(url.tls),
             host: Some(url.host),
             port: url.port,
+            socket: None,
             path: Some(path),
             path_filled: entry.is_filled(),
             ca: None,
@@ -285,6 +332,34 @@ fn from_url(entry: &Entry<'_>) -> Option<Upstream> {
             None
         }
     }
+}
+
+/// `/run/app.sock`, with or without `:/base/path`. An error: why it is none, as a sentence.
+fn from_socket(text: &str) -> Result<Upstream, Cow<'static, str>> {
+    let (socket, path) = match text.find(":/") {
+        Some(at) => (&text[..at], &text[at + 1..]),
+        None => (text, "/"),
+    };
+    if !socket.starts_with('/') || socket.starts_with("//") {
+        return Err("must have an absolute path after \"unix:\"".into());
+    }
+    if socket.ends_with('/') || socket.chars().any(char::is_control) {
+        return Err("must have the path of a socket after \"unix:\"".into());
+    }
+    if socket.len() > MAX_SOCKET_PATH {
+        let bytes = socket.len();
+        return Err(format!(
+            "names a socket by a path of {bytes} bytes, more than the system's {MAX_SOCKET_PATH}"
+        )
+        .into());
+    }
+    Ok(Upstream {
+        tls: Some(false),
+        host: Some("localhost".to_owned()),
+        socket: Some(Path::new(socket).into()),
+        path: Some(path::canonical(path)?),
+        ..Upstream::default()
+    })
 }
 
 /// Whether a protocol is https rather than http.

@@ -199,6 +199,8 @@ fn what_it_may_not_hold() {
             to("http://[fd00:ec2::254]"),
             "points at the address of a metadata service",
         ),
+        (to("unix:/run/app.sock"), "points at a unix socket"),
+        (to("unix:/run/app.sock:/base"), "points at a unix socket"),
         (to("http://2852039166"), "must name a valid host"),
         (to("http://0xA9FEA9FE"), "must name a valid host"),
         (to("http://0XA9FEA9FE"), "must name a valid host"),

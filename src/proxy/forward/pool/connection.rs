@@ -1,6 +1,5 @@
 //! A connection to an upstream, and what it may be used for.
 
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -10,7 +9,7 @@ use tokio::io::AsyncReadExt;
 use tokio::task::coop::unconstrained;
 
 use super::limit::Permit;
-use crate::gateway::{Addresses, Upstream};
+use crate::gateway::{Addresses, PeerAddress, Upstream};
 use crate::proxy::forward::deadline::Deadline;
 
 /// A connection to an upstream.
@@ -37,7 +36,7 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// Whether another connection to this upstream, at this address, would be the same.
-    pub(crate) fn fits(&self, upstream: &Upstream, address: SocketAddr) -> bool {
+    pub(crate) fn fits(&self, upstream: &Upstream, address: &PeerAddress) -> bool {
         self.permit.is_of(upstream) && self.key.fits(upstream, address)
     }
 }
@@ -45,7 +44,7 @@ impl Lease {
 /// What a connection may be used for.
 #[derive(Debug)]
 pub(crate) struct PoolKey {
-    pub(crate) address: SocketAddr,
+    pub(crate) address: PeerAddress,
     /// Those of the upstream's name: idle connections to one that has left them are closed.
     pub(super) addresses: Arc<Addresses>,
     /// With TLS: whose certificate was shown, and the authorities that signed it; `None`: the
@@ -54,7 +53,7 @@ pub(crate) struct PoolKey {
 }
 
 impl PoolKey {
-    pub(super) fn new(upstream: &Upstream, address: SocketAddr) -> Self {
+    pub(super) fn new(upstream: &Upstream, address: PeerAddress) -> Self {
         let roots = upstream.roots.as_ref().map(|roots| roots.id);
         let url = &upstream.url;
         Self {
@@ -64,7 +63,7 @@ impl PoolKey {
         }
     }
 
-    fn fits(&self, upstream: &Upstream, address: SocketAddr) -> bool {
+    fn fits(&self, upstream: &Upstream, address: &PeerAddress) -> bool {
         let roots = upstream.roots.as_ref().map(|roots| roots.id);
         let same_tls = match &self.tls {
             Some((host, trusted)) => {
@@ -72,7 +71,7 @@ impl PoolKey {
             }
             None => !upstream.url.tls,
         };
-        same_tls && self.address == address
+        same_tls && self.address == *address
     }
 }
 

@@ -1,7 +1,10 @@
 //! Opens connections to upstreams, TLS included.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::connectors::TransportConnector;
@@ -11,13 +14,17 @@ use pingora::protocols::l4::socket::SocketAddr as PeerAddr;
 use pingora::protocols::l4::stream::Stream as Socket;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, OrErr};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
 use super::authorities::Authorities;
-use crate::gateway::Upstream;
+use crate::gateway::{PeerAddress, Upstream};
 use crate::proxy::forward::error;
+
+/// How soon a unix socket whose backlog is full is tried again.
+const BACKLOG_RETRY: Duration = Duration::from_millis(10);
 
 /// What opens connections: they are neither counted nor kept here.
 #[derive(Default)]
@@ -31,13 +38,15 @@ impl Connector {
     pub(crate) async fn connect(
         &self,
         upstream: &Upstream,
-        address: SocketAddr,
+        address: &PeerAddress,
     ) -> pingora::Result<Stream> {
-        if upstream.url.tls {
-            let transport = self.transport().await?;
-            return transport.new_stream(&self.peer(upstream, address)).await;
+        match address {
+            PeerAddress::Inet(address) if upstream.url.tls => {
+                let transport = self.transport().await?;
+                transport.new_stream(&self.peer(upstream, *address)).await
+            }
+            _ => Ok(Box::new(connect_plain(address).await?)),
         }
-        Ok(Box::new(connect_tcp(address).await?))
     }
 
     /// What speaks TLS. Made when it is first needed, and off the workers: it reads the system's
@@ -65,6 +74,28 @@ impl Connector {
 }
 
 /// Opens a connection, without TLS.
+pub(crate) async fn connect_plain(address: &PeerAddress) -> pingora::Result<Socket> {
+    match address {
+        PeerAddress::Inet(address) => connect_tcp(*address).await,
+        PeerAddress::Unix(path) => connect_unix(path).await,
+    }
+}
+
+async fn connect_unix(path: &Path) -> pingora::Result<Socket> {
+    loop {
+        match UnixStream::connect(path).await {
+            Ok(stream) => return Ok(Socket::from(stream)),
+            // Too many wait to be accepted. TCP would try again by itself; the caller's time-out
+            // bounds both.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => sleep(BACKLOG_RETRY).await,
+            Err(error) => {
+                let kind = error::kind_of_connect(&error);
+                return Err(Error::because(kind, "connecting", error));
+            }
+        }
+    }
+}
+
 async fn connect_tcp(address: SocketAddr) -> pingora::Result<Socket> {
     let failed = |context: &'static str| {
         move |error| Error::because(error::kind_of_connect(&error), context, error)

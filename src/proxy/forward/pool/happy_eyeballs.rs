@@ -2,12 +2,13 @@
 //! head start, until one is there.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::sleep;
+
+use crate::gateway::PeerAddress;
 
 /// How long one address has before the next one is tried beside it (RFC 8305 section 8).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -39,18 +40,19 @@ pub(crate) enum Outcome<'a, E> {
 /// Tries these addresses until one of them succeeds. `connect` begins an attempt at one; where
 /// others are under way (`beside`), it may refuse. `note` hears what came of each.
 pub(crate) async fn race<'a, T, E>(
-    order: Vec<SocketAddr>,
+    order: Vec<PeerAddress>,
     within: Duration,
-    mut connect: impl FnMut(SocketAddr, bool) -> Option<Connecting<'a, T, E>>,
-    mut note: impl FnMut(SocketAddr, Outcome<'_, E>),
-) -> Result<(SocketAddr, T), RaceError<E>> {
+    mut connect: impl FnMut(PeerAddress, bool) -> Option<Connecting<'a, T, E>>,
+    mut note: impl FnMut(&PeerAddress, Outcome<'_, E>),
+) -> Result<(PeerAddress, T), RaceError<E>> {
     let mut over = pin!(sleep(within));
     let mut order = order.into_iter().peekable();
-    let mut running: Vec<(SocketAddr, Connecting<'a, T, E>)> = Vec::new();
+    let mut running: Vec<(PeerAddress, Connecting<'a, T, E>)> = Vec::new();
     let mut failure = RaceError::NoAddress;
     loop {
         let beside = !running.is_empty();
-        if let Some(attempt) = order.peek().and_then(|&address| connect(address, beside)) {
+        let begin = |address: &PeerAddress| connect(address.clone(), beside);
+        if let Some(attempt) = order.peek().and_then(begin) {
             running.extend(order.next().map(|address| (address, attempt)));
         } else if !beside {
             return Err(failure);
@@ -60,7 +62,7 @@ pub(crate) async fn race<'a, T, E>(
             ended = any(&mut running) => ended,
             () = &mut over => {
                 for (address, _) in &running {
-                    note(*address, Outcome::Slow);
+                    note(address, Outcome::Slow);
                 }
                 return Err(RaceError::TimedOut);
             }
@@ -69,14 +71,14 @@ pub(crate) async fn race<'a, T, E>(
         let (address, _) = running.remove(place);
         match outcome {
             Ok(made) => {
-                note(address, Outcome::Connected);
+                note(&address, Outcome::Connected);
                 for (earlier, _) in running.iter().take(place) {
-                    note(*earlier, Outcome::Slow);
+                    note(earlier, Outcome::Slow);
                 }
                 return Ok((address, made));
             }
             Err(error) => {
-                note(address, Outcome::Failed(&error));
+                note(&address, Outcome::Failed(&error));
                 failure = RaceError::Failed(error);
             }
         }
@@ -84,7 +86,7 @@ pub(crate) async fn race<'a, T, E>(
 }
 
 /// The first of these that ends, by its place.
-async fn any<T, E>(running: &mut [(SocketAddr, Connecting<'_, T, E>)]) -> (usize, Result<T, E>) {
+async fn any<T, E>(running: &mut [(PeerAddress, Connecting<'_, T, E>)]) -> (usize, Result<T, E>) {
     poll_fn(|context| {
         for (place, (_, attempt)) in running.iter_mut().enumerate() {
             if let Poll::Ready(outcome) = attempt.as_mut().poll(context) {
@@ -106,8 +108,8 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(5);
 
-    fn address(last: u8) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, last], 80))
+    fn address(last: u8) -> PeerAddress {
+        PeerAddress::Inet(([127, 0, 0, last], 80).into())
     }
 
     /// What comes of addresses whose last bytes say how they are: below 10 they succeed at once,
@@ -115,7 +117,7 @@ mod tests {
     /// them.
     async fn tried(order: &[u8], refuse: bool) -> (Option<u8>, String, Duration) {
         let noted = RefCell::new(String::new());
-        let connect = |at: SocketAddr, beside: bool| {
+        let connect = |at: PeerAddress, beside: bool| {
             let at = at.to_string();
             let last: u8 = at[8..at.len() - 3].parse().unwrap();
             let attempt: Connecting<'_, u8, u8> = match last {
@@ -129,10 +131,9 @@ mod tests {
             };
             (!(refuse && beside)).then_some(attempt)
         };
-        let note = |at: SocketAddr, came: Outcome<'_, u8>| {
-            noted
-                .borrow_mut()
-                .push_str(&format!("{} {came:?} ", at.ip()));
+        let note = |at: &PeerAddress, came: Outcome<'_, u8>| {
+            let at = at.to_string().replace(":80", "");
+            noted.borrow_mut().push_str(&format!("{at} {came:?} "));
         };
         let order = order.iter().copied().map(address).collect();
         let begun = Instant::now();

@@ -1,12 +1,12 @@
 //! Connections to upstreams that wait for another request.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
 
 use super::connection::{Lease, PooledConnection, is_quiet};
+use crate::gateway::PeerAddress;
 
 /// Most connections that are kept.
 const LIMIT: usize = 1024;
@@ -18,7 +18,7 @@ pub(super) struct Idle(Mutex<Connections>);
 
 #[derive(Default)]
 struct Connections {
-    by_address: HashMap<SocketAddr, Vec<PooledConnection>, RandomState>,
+    by_address: HashMap<PeerAddress, Vec<PooledConnection>, RandomState>,
     count: usize,
 }
 
@@ -27,7 +27,7 @@ impl Idle {
     /// something to read, is none to send a request on.
     pub(super) fn take(
         &self,
-        address: SocketAddr,
+        address: &PeerAddress,
         fits: impl Fn(&Lease) -> bool,
     ) -> Option<PooledConnection> {
         loop {
@@ -44,7 +44,7 @@ impl Idle {
         let mut all = self.lock();
         if all.count < LIMIT {
             all.count += 1;
-            let address = connection.lease.key.address;
+            let address = connection.lease.key.address.clone();
             all.by_address.entry(address).or_default().push(connection);
         }
     }
@@ -52,15 +52,15 @@ impl Idle {
     /// Closes the one that has waited longest of those that may go; `false`: there is none.
     pub(super) fn close_one(&self, may_go: impl Fn(&Lease) -> bool) -> bool {
         let mut all = self.lock();
-        let longest = |(address, idle): (&SocketAddr, &Vec<PooledConnection>)| {
+        let of_each = all.by_address.iter().filter_map(|(address, idle)| {
             // The last one has come last.
             let at = idle.iter().position(|it| may_go(&it.lease))?;
-            Some((idle.get(at)?.lease.deadline.due(), *address, at))
-        };
-        let of_each = all.by_address.iter().filter_map(longest);
+            Some((idle.get(at)?.lease.deadline.due(), address, at))
+        });
         let Some((_, address, at)) = of_each.min() else {
             return false;
         };
+        let address = address.clone();
         let evicted = all.by_address.get_mut(&address).map(|it| it.remove(at));
         all.count -= usize::from(evicted.is_some());
         // Closing takes its time.
@@ -76,7 +76,7 @@ impl Idle {
         for idle in all.by_address.values_mut() {
             let is_over = |PooledConnection { stream, lease }: &mut PooledConnection| {
                 let key = &lease.key;
-                lease.deadline.passed() || !key.addresses.has(key.address) || !is_quiet(stream)
+                lease.deadline.passed() || !key.addresses.has(&key.address) || !is_quiet(stream)
             };
             over.extend(idle.extract_if(.., is_over));
         }
@@ -95,10 +95,10 @@ impl Idle {
 impl Connections {
     fn take(
         &mut self,
-        address: SocketAddr,
+        address: &PeerAddress,
         fits: impl Fn(&Lease) -> bool,
     ) -> Option<PooledConnection> {
-        let idle = self.by_address.get_mut(&address)?;
+        let idle = self.by_address.get_mut(address)?;
         let at = idle.iter().rposition(|it| fits(&it.lease))?;
         self.count -= 1;
         Some(idle.remove(at))
@@ -117,8 +117,8 @@ mod tests {
     use crate::proxy::forward::pool::connection::PoolKey;
     use crate::proxy::forward::pool::limit::Permit;
 
-    fn address(port: u16) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], port))
+    fn address(port: u16) -> PeerAddress {
+        PeerAddress::Inet(([127, 0, 0, 1], port).into())
     }
 
     /// One to this port, and its other end.
@@ -139,7 +139,7 @@ mod tests {
 
     fn taken(idle: &Idle, port: u16, host: Option<&str>) -> Option<PooledConnection> {
         let name = |lease: &Lease| lease.key.tls.as_ref().map(|(host, _)| host.clone());
-        idle.take(address(port), |lease| name(lease).as_deref() == host)
+        idle.take(&address(port), |lease| name(lease).as_deref() == host)
     }
 
     #[tokio::test]
@@ -215,7 +215,7 @@ mod tests {
         assert!(taken(&idle, 1, Some("old")).is_none());
         assert!(idle.close_one(|_| true));
         assert!(taken(&idle, 2, None).is_none());
-        assert!(!idle.close_one(|lease| lease.key.address.port() == 3));
+        assert!(!idle.close_one(|lease| lease.key.address == address(3)));
         assert!(taken(&idle, 1, None).is_some() && taken(&idle, 2, Some("new")).is_some());
         assert!(!idle.close_one(|_| true));
         assert_eq!(idle.lock().count, 0);

@@ -1,14 +1,13 @@
 //! Addresses that connections could not be made to, of upstreams that have others: tried again in
 //! the background, so that no request pays for it.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
 use super::connector::Connector;
-use crate::gateway::{Addresses, Upstream};
+use crate::gateway::{Addresses, PeerAddress, Upstream};
 
 /// How long one is left alone before it is tried, and how long that may take.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -22,18 +21,18 @@ struct RecoveryProbe {
     upstream: Weak<Upstream>,
     /// They outlive the upstream of one configuration.
     addresses: Weak<Addresses>,
-    address: SocketAddr,
+    address: PeerAddress,
     due: Instant,
 }
 
 impl RecoveryProbes {
     /// One more, which is tried until a connection to it can be made. One that waits already does
     /// so once.
-    pub(super) fn add(&self, upstream: &Arc<Upstream>, address: SocketAddr) {
+    pub(super) fn add(&self, upstream: &Arc<Upstream>, address: &PeerAddress) {
         let addresses = Arc::downgrade(&upstream.addresses);
         let mut waiting = self.waiting();
         let is_it = |probe: &RecoveryProbe| {
-            probe.address == address && Weak::ptr_eq(&probe.addresses, &addresses)
+            probe.address == *address && Weak::ptr_eq(&probe.addresses, &addresses)
         };
         if waiting.iter().any(is_it) {
             return;
@@ -41,7 +40,7 @@ impl RecoveryProbes {
         waiting.push(RecoveryProbe {
             upstream: Arc::downgrade(upstream),
             addresses,
-            address,
+            address: address.clone(),
             due: Instant::now() + PAUSE,
         });
     }
@@ -78,22 +77,22 @@ impl RecoveryProbe {
             // A reload has replaced it. Whether the address may be connected to is for its
             // successor to say, whose requests find out how it stands.
             if let Some(addresses) = self.addresses.upgrade() {
-                addresses.forget_failure(self.address);
+                addresses.forget_failure(&self.address);
             }
             return false;
         };
-        let connecting = connector.connect(&upstream, self.address);
+        let connecting = connector.connect(&upstream, &self.address);
         if !matches!(timeout(PAUSE, connecting).await, Ok(Ok(_))) {
             return self.is_wanted();
         }
         if let Some(addresses) = self.addresses.upgrade() {
-            addresses.mark_working(self.address);
+            addresses.mark_working(&self.address);
         }
         false
     }
 
     fn is_wanted(&self) -> bool {
         let addresses = self.addresses.upgrade();
-        addresses.is_some_and(|addresses| addresses.is_failing(self.address))
+        addresses.is_some_and(|addresses| addresses.is_failing(&self.address))
     }
 }
