@@ -3,9 +3,10 @@
 
 use std::any::Any;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use pingora::protocols::Digest;
 
 use super::client_limits::ClientLimits;
@@ -35,6 +36,8 @@ pub struct Connection {
     abandoned_count: AtomicUsize,
     /// 0, or the status that the last head was answered with before it became a request.
     refused: AtomicU16,
+    /// HTTP/1: the trailers that the last chunk of the response is to have, as lines.
+    response_trailers: Mutex<Option<Bytes>>,
     /// What the proxy keeps with the connection, of a type that is not known here.
     extension: OnceLock<Box<dyn Any + Send + Sync>>,
 }
@@ -59,6 +62,7 @@ impl Connection {
             abandoned: Mutex::default(),
             abandoned_count: AtomicUsize::new(0),
             refused: AtomicU16::new(0),
+            response_trailers: Mutex::default(),
             extension: OnceLock::new(),
         }
     }
@@ -130,6 +134,26 @@ impl Connection {
     /// The status that the last head was answered with, if it did not become a request.
     pub(super) fn refused(&self) -> Option<u16> {
         Some(self.refused.load(Ordering::Relaxed)).filter(|status| *status > 0)
+    }
+
+    /// HTTP/1: writes these lines with the last chunk of the response, which Pingora's session
+    /// knows no trailers for. All else of the response must have been written: what is written next
+    /// is taken for the last chunk.
+    pub fn set_response_trailers(&self, lines: Bytes) {
+        *self.response_trailers() = Some(lines);
+        self.state.set_at_last_chunk(true);
+    }
+
+    /// The trailers that were not written; `None`: there are none.
+    pub fn take_response_trailers(&self) -> Option<Bytes> {
+        self.state.set_at_last_chunk(false);
+        self.response_trailers().take()
+    }
+
+    fn response_trailers(&self) -> MutexGuard<'_, Option<Bytes>> {
+        self.response_trailers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// HTTP/2: begins to serve a stream.

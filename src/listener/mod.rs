@@ -35,7 +35,7 @@ pub use close_reason::CloseReason;
 pub use connection::{ActiveStream, Connection, StalledBody};
 pub use error_response::error_response;
 pub use guarded::GuardedApp;
-pub use http1::{MAX_FIELDS, MAX_HEAD, first_head};
+pub use http1::{ChunkedBody, MAX_FIELDS, MAX_HEAD, first_head};
 pub use http2::options as http2_options;
 pub use limiters::ConnectionLimiters;
 pub use malformed::{Malformed, UNREADABLE};

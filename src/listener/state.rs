@@ -67,6 +67,8 @@ pub struct ConnectionState {
     stalled_since: AtomicU64,
     /// HTTP/1: whether what arrives belongs to another protocol, such as WebSocket.
     switched_protocols: AtomicBool,
+    /// HTTP/1: whether nothing but the last chunk of the response is to be written, with trailers.
+    at_last_chunk: AtomicBool,
     /// Since when a write has been waiting for the client, by the clock, plus 1; 0: none is.
     write_blocked_since: AtomicU64,
     /// 0, or the reason that it was closed for.
@@ -85,6 +87,7 @@ impl ConnectionState {
             stalled: AtomicU32::new(0),
             stalled_since: AtomicU64::new(0),
             switched_protocols: AtomicBool::new(false),
+            at_last_chunk: AtomicBool::new(false),
             write_blocked_since: AtomicU64::new(0),
             close_reason: AtomicU8::new(0),
             closed: AtomicBool::new(false),
@@ -156,6 +159,16 @@ impl ConnectionState {
     /// Whether that is so.
     pub(super) fn has_switched_protocols(&self) -> bool {
         self.switched_protocols.load(Ordering::Relaxed)
+    }
+
+    /// HTTP/1: whether what is written next is the last chunk of a response with trailers.
+    pub(super) fn set_at_last_chunk(&self, at_last_chunk: bool) {
+        self.at_last_chunk.store(at_last_chunk, Ordering::Relaxed);
+    }
+
+    /// Whether that is so.
+    pub(super) fn is_at_last_chunk(&self) -> bool {
+        self.at_last_chunk.load(Ordering::Relaxed)
     }
 
     /// HTTP/2: a stream is being served, until [`end_stream`](Self::end_stream).

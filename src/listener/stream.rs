@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::BytesMut;
+use bytes::{Buf, Bytes, BytesMut};
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
@@ -43,7 +43,12 @@ pub(super) struct GuardedStream<S> {
     blocked: Option<WriteStep>,
     /// HTTP/1: whether something written may still be in a buffer.
     unflushed: bool,
+    /// HTTP/1: what is left to write of a last chunk with trailers.
+    last_chunk: Bytes,
 }
+
+/// The last chunk as Pingora's session writes it.
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WriteStep {
@@ -65,6 +70,7 @@ impl<S: IO> GuardedStream<S> {
             error_sent: false,
             blocked: None,
             unflushed: false,
+            last_chunk: Bytes::new(),
         }
     }
 
@@ -233,6 +239,30 @@ impl<S: IO> GuardedStream<S> {
         Poll::Ready(Ok(written.len()))
     }
 
+    /// Writes the last chunk with its trailers (RFC 9112 section 7.1.2), where the session writes it
+    /// without.
+    fn poll_write_last_chunk(
+        &mut self,
+        context: &mut Context<'_>,
+        written: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if let Some(lines) = self.connection.take_response_trailers() {
+            // The session has written all that came before.
+            if written != LAST_CHUNK {
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
+            self.last_chunk = [b"0\r\n", &lines[..], b"\r\n"].concat().into();
+        }
+        while !self.last_chunk.is_empty() {
+            let polled = Pin::new(&mut self.stream).poll_write(context, &self.last_chunk);
+            match ready!(self.track_write(WriteStep::Write, polled))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                taken => self.last_chunk.advance(taken),
+            }
+        }
+        Poll::Ready(Ok(written.len()))
+    }
+
     fn is_at_head(&self) -> bool {
         let phase = self.connection.state().phase().0;
         matches!(phase, Phase::Accepted | Phase::FirstHead | Phase::NextHead)
@@ -260,6 +290,10 @@ impl<S: IO> AsyncWrite for GuardedStream<S> {
     ) -> Poll<io::Result<usize>> {
         if self.http2.is_none() && self.is_at_head() {
             return self.poll_replace_error(context, bytes);
+        }
+        if self.connection.state().is_at_last_chunk() || !self.last_chunk.is_empty() {
+            self.unflushed = true;
+            return self.poll_write_last_chunk(context, bytes);
         }
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.unflushed |= self.http2.is_none();

@@ -1,5 +1,6 @@
 //! The chunks of a body (RFC 9112 section 7.1), read strictly.
 
+use super::MAX_HEAD;
 use crate::auth::is_tchar;
 use crate::listener::malformed::Malformed;
 
@@ -8,10 +9,12 @@ const MAX_DIGITS: u8 = 16;
 
 /// How far a chunked body has been read.
 #[derive(Debug, Default)]
-pub(in crate::listener) struct ChunkedBody {
+pub struct ChunkedBody {
     position: Position,
     /// Bytes of data that are still to come in the current chunk.
     size: u64,
+    /// The lines of the trailer section, as far as they have come.
+    trailers: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +36,15 @@ enum Position {
     LastLf,
 }
 
+impl Position {
+    fn is_in_trailers(self) -> bool {
+        matches!(
+            self,
+            Self::Trailer | Self::TrailerName | Self::TrailerValue | Self::TrailerLf
+        )
+    }
+}
+
 impl Default for Position {
     fn default() -> Self {
         Self::Size(0)
@@ -40,8 +52,17 @@ impl Default for Position {
 }
 
 impl ChunkedBody {
+    /// The lines of the trailer section, each with its line end.
+    pub fn into_trailers(self) -> Vec<u8> {
+        self.trailers
+    }
+
     /// How many of these bytes belong to the body, and whether they end it.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(usize, bool), Malformed> {
+    ///
+    /// # Errors
+    ///
+    /// They are no chunks, or the trailer section is larger than a head may be.
+    pub fn take(&mut self, bytes: &[u8]) -> Result<(usize, bool), Malformed> {
         let mut taken = 0;
         while let Some(&byte) = bytes.get(taken) {
             if self.position == Position::Data {
@@ -55,7 +76,14 @@ impl ChunkedBody {
                 continue;
             }
             taken += 1;
-            match self.next(byte)? {
+            let next = self.next(byte)?;
+            if self.position.is_in_trailers() {
+                if self.trailers.len() == MAX_HEAD {
+                    return Err(Malformed::Trailer);
+                }
+                self.trailers.push(byte);
+            }
+            match next {
                 Some(next) => self.position = next,
                 None => return Ok((taken, true)),
             }
@@ -90,16 +118,8 @@ impl ChunkedBody {
             (Position::TrailerValue, byte) if is_text(byte) => Position::TrailerValue,
             (Position::TrailerLf, b'\n') => Position::Trailer,
             (Position::LastLf, b'\n') => return Ok(None),
-            (
-                Position::Trailer
-                | Position::TrailerName
-                | Position::TrailerValue
-                | Position::TrailerLf
-                | Position::LastLf,
-                _,
-            ) => {
-                return Err(Malformed::Trailer);
-            }
+            (Position::LastLf, _) => return Err(Malformed::Trailer),
+            (position, _) if position.is_in_trailers() => return Err(Malformed::Trailer),
             _ => return Err(Malformed::Chunk),
         }))
     }

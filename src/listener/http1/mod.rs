@@ -14,8 +14,7 @@ mod heads;
 use super::malformed::Malformed;
 use crate::auth::is_tchar;
 
-use chunks::ChunkedBody;
-
+pub use chunks::ChunkedBody;
 pub use heads::first_head;
 
 /// Largest header block, bytes.

@@ -18,7 +18,7 @@ use pingora_proxy::Session;
 
 use super::attempt::Attempt;
 use super::http1::Http1;
-use super::{connection_auth, error, upstream_request};
+use super::{connection_auth, error, trailers, upstream_request};
 use crate::listener::Connection;
 use crate::proxy::request::context::Context;
 use crate::proxy::request::head;
@@ -46,6 +46,8 @@ pub(super) struct Exchange<'a> {
     tunnel_closed: bool,
     /// Whether all of the response was read.
     response_read: bool,
+    /// The trailers of the response, as lines of HTTP/1.1, for a client of HTTP/1.1 that takes them.
+    response_trailers: Option<Bytes>,
     /// Whether a part of the response waits for the client.
     response_blocked: bool,
     /// Whether all of the response was written.
@@ -76,10 +78,12 @@ enum Event {
 impl<'a> Exchange<'a> {
     pub(super) fn new(stream: Stream, session: &mut Session, attempt: &'a mut Attempt) -> Self {
         let goes_on = !session.is_body_empty() || session.is_upgrade_req();
+        let with_trailers =
+            session.as_http1().is_none() || trailers::are_accepted(&session.req_header().headers);
         let write_timeout = attempt.upstream.settings.read_timeout;
         Self {
             attempt,
-            upstream: Http1::new(stream, goes_on, write_timeout),
+            upstream: Http1::new(stream, goes_on, with_trailers, write_timeout),
             request_done: session.is_body_done(),
             request_written: false,
             request_abandoned: false,
@@ -89,6 +93,7 @@ impl<'a> Exchange<'a> {
             client_unreadable: false,
             tunnel_closed: false,
             response_read: false,
+            response_trailers: None,
             response_blocked: false,
             response_done: false,
             not_successful: false,
@@ -128,7 +133,7 @@ impl<'a> Exchange<'a> {
             match self.next_event(session, ctx).await {
                 Event::ResponsePart(part) => self.pass_on(part, session, ctx).await?,
                 Event::ResponseWritten(end) => {
-                    self.response_done |= end?;
+                    self.response_done |= end? || self.response_read;
                     self.response_blocked = false;
                     self.after_write(session);
                     self.await_next();
@@ -143,8 +148,7 @@ impl<'a> Exchange<'a> {
             let request_over = self.request_abandoned || self.upstream.is_flushed();
             self.response_done |= self.tunnel_closed && request_over;
         }
-        let finished = session.as_mut().finish_body().await;
-        if finished.is_err() || self.request_abandoned {
+        if !self.finish_response(session).await || self.request_abandoned {
             session.set_keepalive(None);
         }
         Ok(())

@@ -6,7 +6,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
-use super::stripped_credentials;
+use super::{stripped_credentials, trailers};
 use crate::gateway::Upstream;
 use crate::proxy::request::client_address::{X_FORWARDED_FOR, X_FORWARDED_PROTO};
 use crate::proxy::request::context::Context;
@@ -81,17 +81,21 @@ pub(crate) fn rewrite(request: &mut Parts, ctx: &Context, upstream: Option<&Upst
 /// Removes what concerns only the client's connection to us, and what its `Connection` names: it is
 /// meant for us alone (RFC 9110 section 7.6.1). An upgrade to WebSocket goes on (RFC 6455), no
 /// other does, nor one that `Connection` does not name: whoever is in front of us may have passed
-/// the field on without knowing of a tunnel (RFC 9110 section 7.8).
+/// the field on without knowing of a tunnel (RFC 9110 section 7.8). That trailers are taken is said
+/// again, in our own name: they are passed on.
 fn strip_hop_by_hop(headers: &mut HeaderMap, version: http::Version) {
     let websocket = version == http::Version::HTTP_11
         && connection_options(headers).any(|name| name.eq_ignore_ascii_case(b"upgrade"))
         && headers
             .get(header::UPGRADE)
             .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let trailers = version > http::Version::HTTP_10 && trailers::are_accepted(headers);
     hop_by_hop::strip(headers, |_| false);
     if websocket {
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    } else if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
 }
 
@@ -190,7 +194,7 @@ mod tests {
             ("keep-alive", "timeout=5"),
             ("proxy-connection", "keep-alive"),
             ("proxy-authorization", "Basic eDp5"),
-            ("te", "trailers"),
+            ("te", "gzip"),
             ("trailer", "x-sum"),
             ("transfer-encoding", "chunked"),
             ("upgrade", "h2c"),
@@ -206,6 +210,10 @@ mod tests {
             ("upgrade", "WebSocket"),
             ("x-hop", "1"),
         ];
+        let trailers = [("connection", "te, x-hop"), ("te", "gzip;q=0.5, trailers")];
+        assert_eq!(left(&trailers, http::Version::HTTP_11), ["te: trailers"]);
+        assert_eq!(left(&trailers, http::Version::HTTP_2), ["te: trailers"]);
+        assert!(left(&trailers, http::Version::HTTP_10).is_empty());
         let switched = ["connection: Upgrade", "upgrade: websocket"];
         assert_eq!(left(&socket, http::Version::HTTP_11), switched);
         assert!(left(&socket, http::Version::HTTP_10).is_empty());

@@ -5,13 +5,15 @@ use std::task::{Context as Waking, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header;
+use http::{HeaderMap, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Stream;
 use pingora::protocols::http::HttpTask;
 use pingora::protocols::http::v1::client::HttpSession;
 
+use super::chunk_watch::{self, ChunkWatch, TrailerReader};
 use super::duplex::{self, Outbox};
+use super::error;
 use crate::proxy::request::hop_by_hop::connection_options;
 
 /// One exchange on an HTTP/1.1 connection.
@@ -20,16 +22,32 @@ pub(super) struct Http1 {
     /// What of the request waits for the upstream; `None`: the request is no more than its head, so
     /// it is in nobody's way.
     outbox: Option<Outbox>,
+    /// Reads the trailers of the response; `None`: its client takes none.
+    trailer_reader: Option<TrailerReader>,
+    /// The trailers that were read, until they are asked for.
+    trailers: Option<Box<HeaderMap>>,
     /// Whether the upstream closes the connection behind its response.
     closes: bool,
 }
 
 impl Http1 {
-    /// `goes_on`: the request is more than its head.
-    pub(super) fn new(stream: Stream, goes_on: bool, write_timeout: Duration) -> Self {
+    /// `goes_on`: the request is more than its head. `with_trailers`: the client takes those of the
+    /// response.
+    pub(super) fn new(
+        stream: Stream,
+        goes_on: bool,
+        with_trailers: bool,
+        write_timeout: Duration,
+    ) -> Self {
         let (stream, outbox) = if goes_on {
             let (stream, outbox) = duplex::split(stream);
             (Box::new(stream) as Stream, Some(outbox))
+        } else {
+            (stream, None)
+        };
+        let (stream, trailer_reader) = if with_trailers {
+            let (stream, reader) = chunk_watch::watch(stream);
+            (Box::new(stream) as Stream, Some(reader))
         } else {
             (stream, None)
         };
@@ -38,6 +56,8 @@ impl Http1 {
         Self {
             session,
             outbox,
+            trailer_reader,
+            trailers: None,
             closes: false,
         }
     }
@@ -86,8 +106,29 @@ impl Http1 {
     }
 
     /// The next part of the response. May be dropped while it waits.
-    pub(super) fn read(&mut self) -> impl Future<Output = pingora::Result<HttpTask>> {
-        self.session.read_response_task()
+    pub(super) async fn read(&mut self) -> pingora::Result<HttpTask> {
+        if let Some(trailers) = self.trailers.take() {
+            return Ok(HttpTask::Trailer(Some(trailers)));
+        }
+        let part = self.session.read_response_task().await;
+        let Some(reader) = &mut self.trailer_reader else {
+            return part;
+        };
+        let mut part =
+            part.map_err(|error| reader.fault().map_or(error, error::invalid_response))?;
+        match &mut part {
+            HttpTask::Header(head, end) => {
+                let length = self.session.get_headers_raw_bytes().len();
+                reader.head(head, length, *end);
+            }
+            HttpTask::Body(_, end) => {
+                let trailers = reader.body(*end).map_err(error::invalid_response)?;
+                self.trailers = trailers.map(Box::new);
+                *end &= self.trailers.is_none();
+            }
+            _ => {}
+        }
+        Ok(part)
     }
 
     /// Whether the request asked for another protocol.
@@ -116,7 +157,11 @@ impl Http1 {
             return None;
         }
         self.session.respect_keepalive();
-        let stream = self.session.reuse().await?;
+        let mut stream = self.session.reuse().await?;
+        if self.trailer_reader.is_some() {
+            let watch = stream.into_any().downcast::<ChunkWatch>().ok()?;
+            stream = watch.into_stream();
+        }
         match self.outbox {
             Some(outbox) => {
                 // The session's half of it.

@@ -5,6 +5,7 @@
 //! head, where a body ends, and whether a connection can be used again is theirs to say.
 
 mod attempt;
+mod chunk_watch;
 pub(crate) mod connection_auth;
 mod deadline;
 mod duplex;
@@ -17,6 +18,7 @@ mod http1;
 mod pool;
 mod response_head;
 pub(crate) mod stripped_credentials;
+mod trailers;
 pub(crate) mod upstream_request;
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The request that the upstream gets, and its target.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TE, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{Method, Version};
 use pingora::http::RequestHeader;
@@ -34,6 +34,12 @@ pub(crate) fn build(
         parts
             .headers
             .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    if parts.headers.contains_key(TE) {
+        // RFC 9110 section 10.1.4.
+        parts
+            .headers
+            .insert(CONNECTION, HeaderValue::from_static("TE"));
     }
     parts.version = Version::HTTP_11;
     let Some(target) = target_of(ctx, upstream) else {

@@ -14,4 +14,5 @@ mod kept;
 mod names;
 mod streams;
 mod timeouts;
+mod trailers;
 mod tunnels;

@@ -70,8 +70,10 @@ impl Client {
             return Ok(None);
         };
         let mut body = Vec::new();
-        response.complete =
-            self.read_body(&response, method, &mut |piece| body.extend_from_slice(piece));
+        let trailers =
+            self.read_to_end(&response, method, &mut |piece| body.extend_from_slice(piece));
+        response.complete = trailers.is_ok();
+        response.trailers = String::from_utf8_lossy(&trailers.unwrap_or_default()).into_owned();
         response.body = body;
         Ok(Some(response))
     }
@@ -100,7 +102,8 @@ impl Client {
                 interim.push(status);
                 continue;
             }
-            return Ok(Some(Response { status, head, body: Vec::new(), complete: true, interim }));
+            let (body, trailers) = (Vec::new(), String::new());
+            return Ok(Some(Response { status, head, body, trailers, complete: true, interim }));
         }
     }
 
@@ -111,15 +114,25 @@ impl Client {
         method: &str,
         sink: &mut dyn FnMut(&[u8]),
     ) -> bool {
+        self.read_to_end(response, method, sink).is_ok()
+    }
+
+    /// Reads the body; the trailers behind it, as they came.
+    fn read_to_end(
+        &mut self,
+        response: &Response,
+        method: &str,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> io::Result<Vec<u8>> {
         if method == "HEAD" || matches!(response.status, 101 | 204 | 304) {
-            return true;
+            return Ok(Vec::new());
         }
         match response.head.framing() {
-            Framing::Length(length) => self.wire.exactly(length, sink).is_ok(),
-            Framing::Chunked => self.wire.chunked(sink).is_ok(),
-            Framing::None => self.wire.rest(sink).is_ok(),
+            Framing::Length(length) => self.wire.exactly(length, sink).map(|()| Vec::new()),
+            Framing::Chunked => self.wire.chunked(sink),
+            Framing::None => self.wire.rest(sink).map(|()| Vec::new()),
             // No reader can know.
-            Framing::Ambiguous => false,
+            Framing::Ambiguous => Err(io::ErrorKind::InvalidData.into()),
         }
     }
 

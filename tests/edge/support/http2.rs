@@ -49,7 +49,15 @@ async fn exchange(request: &Request) -> Result<Response, Box<dyn Error>> {
             None => break true,
         }
     };
-    Ok(as_response(&parts, body, complete))
+    let mut response = as_response(&parts, body, complete);
+    if complete {
+        let trailers = stream.trailers().await?.unwrap_or_default();
+        for (name, value) in &trailers {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            response.trailers += &format!("{name}: {value}\r\n");
+        }
+    }
+    Ok(response)
 }
 
 /// Sends a body as fast as it is taken.
@@ -75,7 +83,8 @@ fn as_response(parts: &http::response::Parts, body: Vec<u8>, complete: bool) -> 
         })
         .collect();
     let head = Head { first_line: format!("HTTP/2 {}", parts.status.as_str()), fields };
-    Response { status: parts.status.as_u16(), head, body, complete, interim: Vec::new() }
+    let (status, trailers) = (parts.status.as_u16(), String::new());
+    Response { status, head, body, trailers, complete, interim: Vec::new() }
 }
 
 /// The statuses of `GET`s for `path` on one connection, all under way at once; each with its

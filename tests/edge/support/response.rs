@@ -9,6 +9,8 @@ pub struct Response {
     pub status: u16,
     pub head: Head,
     pub body: Vec<u8>,
+    /// The lines of the trailer section, each with its line end.
+    pub trailers: String,
     /// Whether the body came to the end that its frame promised.
     pub complete: bool,
     /// The statuses of the interim responses before it.

@@ -132,7 +132,8 @@ impl Secure {
             head.field("content-length").map_or(0, |length| length.parse().expect("a length"));
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body)?;
-        Ok(Response { status, head, body, complete: true, interim: Vec::new() })
+        let (trailers, interim) = (String::new(), Vec::new());
+        Ok(Response { status, head, body, trailers, complete: true, interim })
     }
 
     pub fn certificate(&self) -> CertificateDer<'static> {

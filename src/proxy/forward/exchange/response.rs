@@ -3,13 +3,14 @@
 use std::future::poll_fn;
 use std::pin::pin;
 
-use http::header;
+use http::{HeaderMap, header};
 use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora_proxy::Session;
 
 use super::Exchange;
-use crate::proxy::forward::error;
+use crate::listener::Connection;
 use crate::proxy::forward::response_head::{self, FilteredHead};
+use crate::proxy::forward::{error, trailers};
 use crate::proxy::request::body::now_or_never;
 use crate::proxy::request::context::Context;
 
@@ -50,6 +51,7 @@ impl Exchange<'_> {
             self.abandon_request(session);
         }
         if parts.is_empty() {
+            self.response_done |= self.response_read;
             return Ok(());
         }
         self.attempt.suspend();
@@ -86,11 +88,13 @@ impl Exchange<'_> {
         session: &mut Session,
         ctx: &mut Context,
     ) -> pingora::Result<Option<HttpTask>> {
-        let HttpTask::Header(head, end) = &mut part else {
-            if part.is_end() {
-                self.attempt.mark_response_complete();
-            }
-            return Ok(Some(part));
+        if part.is_end() && !matches!(part, HttpTask::Header(..)) {
+            self.attempt.mark_response_complete();
+        }
+        let (head, end) = match part {
+            HttpTask::Header(ref mut head, end) => (head, end),
+            HttpTask::Trailer(trailers) => return self.filter_trailers(trailers, session),
+            _ => return Ok(Some(part)),
         };
         self.upstream
             .check_head(head)
@@ -101,7 +105,7 @@ impl Exchange<'_> {
         self.not_successful = head.status.as_u16() >= 300;
         let switches = session.is_upgrade_req() && self.upstream.asked_for_upgrade();
         let request = session.req_header();
-        match response_head::filter_response(head, *end, switches, request, self.attempt, ctx)? {
+        match response_head::filter_response(head, end, switches, request, self.attempt, ctx)? {
             FilteredHead::Dropped => return Ok(None),
             FilteredHead::Final {
                 close_delimited: true,
@@ -109,5 +113,39 @@ impl Exchange<'_> {
             FilteredHead::Interim | FilteredHead::Final { .. } => {}
         }
         Ok(Some(part))
+    }
+
+    /// Makes the trailers of the response what the client gets. Over HTTP/1.1 they are written with
+    /// the last chunk, by [`Self::finish_response`].
+    fn filter_trailers(
+        &mut self,
+        trailers: Option<Box<HeaderMap>>,
+        session: &Session,
+    ) -> pingora::Result<Option<HttpTask>> {
+        let mut trailers = trailers.unwrap_or_default();
+        trailers::filter(&mut trailers).map_err(error::invalid_response)?;
+        if session.as_http1().is_none() {
+            let trailers = Some(trailers).filter(|trailers| !trailers.is_empty());
+            return Ok(Some(HttpTask::Trailer(trailers)));
+        }
+        if trailers::are_accepted(&session.req_header().headers) && !trailers.is_empty() {
+            self.response_trailers = Some(trailers::to_lines(&trailers));
+        }
+        Ok(None)
+    }
+
+    /// Ends the response; `false`: it could not be ended.
+    pub(super) async fn finish_response(&mut self, session: &mut Session) -> bool {
+        let head = session.response_written();
+        let chunked = head.is_some_and(|head| head.headers.contains_key(header::TRANSFER_ENCODING));
+        let connection = Connection::of(session.digest());
+        let (Some(lines), true, Some(connection)) =
+            (self.response_trailers.take(), chunked, connection.cloned())
+        else {
+            return session.as_mut().finish_body().await.is_ok();
+        };
+        connection.set_response_trailers(lines);
+        let finished = session.as_mut().finish_body().await.is_ok();
+        finished && connection.take_response_trailers().is_none()
     }
 }
