@@ -52,7 +52,7 @@ pub use crate::auth::KeySetStatus;
 pub use crate::balance::HealthState;
 pub use crate::common::PeerAddress;
 pub use crate::config::{
-    CheckKind, Config, HealthCheck, HttpBackend, Runbeam, Service, SetAside, Source,
+    CheckKind, Config, HealthCheck, HttpBackend, HttpVersion, Runbeam, Service, SetAside, Source,
     TokenStore as StoreChoice, Upload,
 };
 

@@ -1,8 +1,9 @@
 //! An upstream at run time, with everything that a request needs made ready, and what is kept of
 //! upstreams from one configuration to the next.
 
-use std::sync::Arc;
+use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use http::HeaderValue;
 use http::header::InvalidHeaderValue;
@@ -40,12 +41,22 @@ pub struct Upstream {
     reach: Option<Arc<Reach>>,
     /// Whether an address was refused: said once.
     refused: AtomicBool,
+    extension: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl Upstream {
     /// Whether it is one of a pipeline from the cloud.
     pub fn is_from_cloud(&self) -> bool {
         self.reach.is_some()
+    }
+
+    /// What whoever forwards to it keeps with it, made when it is first asked for: one thing for
+    /// one configuration.
+    pub(crate) fn extension(
+        &self,
+        make: impl FnOnce() -> Box<dyn Any + Send + Sync>,
+    ) -> &(dyn Any + Send + Sync) {
+        &**self.extension.get_or_init(make)
     }
 
     /// The address whose turn it is; `None` while the name is not resolved, and where all that it
@@ -137,6 +148,7 @@ impl Upstreams {
                 health: self.health.of(health_key(backend, &settings, url, reach)),
                 reach: reach.cloned(),
                 refused: AtomicBool::new(false),
+                extension: OnceLock::new(),
                 url: url.clone(),
                 settings: settings.clone(),
             })

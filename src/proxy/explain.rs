@@ -4,8 +4,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use http::Method;
 use http::header::{self, HeaderName};
+use http::{Method, Version};
 use pingora_proxy::{ProxyHttp, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
@@ -158,7 +158,7 @@ impl Explanation {
 }
 
 fn forwarded(session: &mut Session, ctx: &Context) -> pingora::Result<End> {
-    let request = upstream_request::build(session, ctx, ctx.upstream())?;
+    let request = upstream_request::build(session, ctx, ctx.upstream(), Version::HTTP_11)?;
     let places = ctx.route.iter();
     let places = places.map(|route| route.pipeline.credential_locations());
     let auth_request = ctx.auth_request(&session.req_header().headers);

@@ -23,12 +23,18 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// bad target, length or authority. Pingora has the same limit, but does not log it.
 const MAX_MALFORMED: u32 = 32;
 
+/// For how many bytes small frames of request bodies may be short of 256 each, all together, while
+/// nobody reads them: as much as messages of gRPC without content (7 bytes) that fill the window of
+/// the connection. By default h2 closes a connection at 130 such frames.
+const DATA_FRAME_BUDGET: usize = 65_535 / 7 * 256;
+
 /// Options for h2. By default it closes a connection, without a log line, at 20 streams that are
 /// reset before they are accepted, as a browser resets them whose user leaves a page; here those
 /// count like every other reset.
 pub fn options() -> H2Options {
     let mut options = default_h2_options();
     options.max_pending_accept_reset_streams(MAX_RESETS as usize);
+    options.data_frame_budget(DATA_FRAME_BUDGET);
     options
 }
 

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::Version;
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::deadline::Deadline;
-use super::pool::Lease;
+use super::pool::Acquired;
 use crate::gateway::{PeerAddress, Upstream};
 use crate::proxy::request::context::Context;
 
@@ -15,7 +16,10 @@ use crate::proxy::request::context::Context;
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) upstream: Arc<Upstream>,
-    lease: Lease,
+    pub(super) address: PeerAddress,
+    deadline: Arc<Deadline>,
+    /// The HTTP version of the connection.
+    pub(super) version: Version,
     /// Whether its connection has served another request before.
     pub(super) reused: bool,
     /// When the whole exchange must be over.
@@ -39,8 +43,7 @@ impl Attempt {
     /// Begins an attempt on a connection.
     pub(super) fn begin(
         upstream: Arc<Upstream>,
-        lease: Lease,
-        reused: bool,
+        connection: &Acquired,
         without_body: bool,
         ctx: &Context,
     ) -> Self {
@@ -48,8 +51,10 @@ impl Attempt {
         let attempt = Self {
             total_deadline: total.map(|total| ctx.started + total),
             upstream,
-            lease,
-            reused,
+            address: connection.address().clone(),
+            deadline: connection.deadline().clone(),
+            reused: connection.reused(),
+            version: connection.version(),
             body_bytes: 0,
             max_body_size: ctx
                 .route
@@ -61,24 +66,15 @@ impl Attempt {
             response_complete: false,
             interim_responses: 0,
         };
-        attempt.lease.deadline.begin(attempt.total_deadline);
+        attempt.deadline.begin(attempt.total_deadline);
         if !without_body {
             attempt.await_body();
         }
         attempt
     }
 
-    pub(super) fn address(&self) -> &PeerAddress {
-        &self.lease.key.address
-    }
-
     pub(super) fn deadline(&self) -> &Arc<Deadline> {
-        &self.lease.deadline
-    }
-
-    /// Gives back what belongs to the connection.
-    pub(super) fn finish(self) -> (Arc<Upstream>, Lease) {
-        (self.upstream, self.lease)
+        &self.deadline
     }
 
     /// A part of the body goes to the upstream. An error: it is one too many.
@@ -151,7 +147,7 @@ impl Attempt {
 
     fn set_deadline(&self, due: Option<Instant>) {
         if !self.response_complete {
-            self.lease.deadline.set(due);
+            self.deadline.set(due);
         }
     }
 
@@ -164,7 +160,7 @@ impl Attempt {
         if self.head_arrived {
             self.set_deadline(self.total_deadline);
         }
-        self.lease.deadline.suspend();
+        self.deadline.suspend();
     }
 
     /// The client has taken a part of the response.
@@ -172,13 +168,13 @@ impl Attempt {
         if self.head_arrived {
             self.await_next();
         } else {
-            self.lease.deadline.resume();
+            self.deadline.resume();
         }
     }
 
     /// Whether the exchange was ended because somebody took too long.
     pub(super) fn is_overdue(&self) -> bool {
-        !self.response_complete && self.lease.deadline.passed()
+        !self.response_complete && self.deadline.passed()
     }
 
     /// The error of an exchange that was ended because somebody took too long. Once the response is

@@ -3,13 +3,12 @@
 //! it (RFC 4559 section 6). Nobody but that client may ever use it.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::HeaderMap;
 use http::header::HeaderName;
 
-use super::pool::PooledConnection;
-use crate::gateway::Upstream;
+use super::pool::{ConnectionGroup, PooledConnection};
 use crate::listener::Connection;
 
 /// Whether a request, in its `Authorization`, or a response, in its `WWW-Authenticate`, has to do
@@ -41,8 +40,7 @@ pub(crate) struct BoundConnection(Mutex<Option<Binding>>);
 
 struct Binding {
     connection: PooledConnection,
-    host: String,
-    port: u16,
+    group: Arc<ConnectionGroup>,
 }
 
 impl BoundConnection {
@@ -52,26 +50,25 @@ impl BoundConnection {
     }
 
     /// Binds a connection to an upstream to a client's, until it is taken or the client's ends.
-    pub(super) fn bind(client: &Connection, connection: PooledConnection, upstream: &Upstream) {
+    pub(super) fn bind(
+        client: &Connection,
+        connection: PooledConnection,
+        group: Arc<ConnectionGroup>,
+    ) {
         let Some(bound) = client.extension_or_default::<Self>() else {
             return;
         };
         connection.lease.deadline.rest();
-        let url = &upstream.url;
-        let before = bound.binding().replace(Binding {
-            connection,
-            host: url.host.clone(),
-            port: url.port,
-        });
+        let before = bound.binding().replace(Binding { connection, group });
         // Closing takes its time.
         drop(before);
     }
 
-    /// Whether there is one to this upstream.
-    pub(super) fn is_to(&self, upstream: &Upstream) -> bool {
-        self.binding()
-            .as_ref()
-            .is_some_and(|binding| binding.is_to(upstream))
+    /// Whether there is one to the upstream of this group.
+    pub(super) fn is_to(&self, group: &Arc<ConnectionGroup>) -> bool {
+        let binding = self.binding();
+        let binding = binding.as_ref();
+        binding.is_some_and(|binding| Arc::ptr_eq(&binding.group, group))
     }
 
     /// Whether there is any.
@@ -79,9 +76,10 @@ impl BoundConnection {
         self.binding().is_some()
     }
 
-    /// Takes the one to this upstream; `None`: there is none, or it is of no more use.
-    pub(super) fn take(&self, upstream: &Upstream) -> Option<PooledConnection> {
-        let binding = self.binding().take_if(|binding| binding.is_to(upstream));
+    /// Takes the one to the upstream of this group; `None`: there is none, or it is of no more use.
+    pub(super) fn take(&self, group: &Arc<ConnectionGroup>) -> Option<PooledConnection> {
+        let is_to = |binding: &mut Binding| Arc::ptr_eq(&binding.group, group);
+        let binding = self.binding().take_if(is_to);
         let mut connection = binding?.connection;
         connection.wakes_quiet().then_some(connection)
     }
@@ -96,13 +94,6 @@ impl BoundConnection {
 
     fn binding(&self) -> MutexGuard<'_, Option<Binding>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Binding {
-    fn is_to(&self, upstream: &Upstream) -> bool {
-        let (url, lease) = (&upstream.url, &self.connection.lease);
-        (&url.host, url.port) == (&self.host, self.port) && lease.fits(upstream, &lease.key.address)
     }
 }
 

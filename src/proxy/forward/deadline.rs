@@ -14,7 +14,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// How long an idle connection is kept for the next request.
-const IDLE: Duration = Duration::from_secs(60);
+pub(super) const IDLE: Duration = Duration::from_secs(60);
 
 /// The deadline of one connection.
 #[derive(Debug)]
@@ -64,10 +64,10 @@ impl Deadline {
         self.due.swap(0, Ordering::AcqRel) != 0
     }
 
-    /// When its time is over; of idle connections, the one that has waited longest comes first.
-    pub(crate) fn due(&self) -> Option<Instant> {
+    /// For how long the connection has been kept since [`Self::rest`].
+    pub(crate) fn rested(&self) -> Duration {
         let due = Duration::from_millis(self.due.load(Ordering::Acquire));
-        self.clock.checked_add(due)
+        (self.clock.elapsed() + IDLE).saturating_sub(due)
     }
 
     /// Until [`Self::resume`] or [`Self::set`], the exchange is not ended: a part of the answer is

@@ -71,12 +71,6 @@ impl Outbox {
         Poll::Ready(Ok(state.flushed))
     }
 
-    /// Has the upstream take what it takes now, and the task woken for the rest. An error comes
-    /// again when it is asked for.
-    pub(crate) fn push_on(&self, context: &mut Context<'_>) {
-        while !self.is_empty() && matches!(self.poll_take(context), Poll::Ready(Ok(false))) {}
-    }
-
     /// The stream, once the session has let go of its half.
     pub(crate) fn into_stream(self) -> Option<Stream> {
         let state = Arc::try_unwrap(self.0).ok()?;

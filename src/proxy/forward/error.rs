@@ -11,6 +11,15 @@ pub(super) const NO_DESCRIPTOR: &str = "out of file descriptors";
 pub(super) const AT_LIMIT: &str = "too many connections to upstreams";
 /// The kind of error for an authentication of a connection that others use too.
 pub(super) const SHARED: &str = "authentication of a shared connection";
+/// The kind of error for a request that the upstream promised not to have processed: a `GOAWAY` with
+/// a lower last stream (RFC 9113 section 6.8), or a connection that takes no more.
+pub(super) const UNPROCESSED: &str = "request not processed";
+/// The kind of error for a request that the upstream refused before it processed anything of it:
+/// `REFUSED_STREAM` (RFC 9113 section 8.7).
+pub(super) const REFUSED: &str = "request refused";
+/// Of a server that was to speak HTTP/2 by ALPN, and does not.
+pub(super) const NO_HTTP2: &str =
+    "its TLS does not offer HTTP/2 by ALPN, but http_version is \"2\"";
 /// Of a response whose length is not to be understood.
 pub(super) const BAD_LENGTH: &str = "its response has a Content-Length that is no single number";
 
@@ -46,6 +55,33 @@ pub(super) fn invalid_response(why: &'static str) -> Box<Error> {
     Error::new(ErrorType::Custom(why)).into_up()
 }
 
+/// The error of a connection to an upstream that was to speak HTTP/2, and began like this.
+pub(super) fn not_http2(first: &[u8]) -> Box<Error> {
+    invalid_response(match first {
+        [b'H', b'T', b'T', b'P', b'/', ..] => {
+            "it answered with HTTP/1.1, but http_version is \"2\": it must serve HTTP/2 at this port"
+        }
+        // An alert of TLS: type 21, version 3.x.
+        [0x15, 0x03, ..] => "it answered with TLS: base_url needs https",
+        _ => "it did not answer with HTTP/2",
+    })
+}
+
+/// The same error once more, for another request that waited for the same connection.
+pub(super) fn again(error: &Error) -> Box<Error> {
+    let mut again = match error.root_cause() {
+        own if own.is::<Error>() => Error::new(error.etype().clone()),
+        cause => Error::because(
+            error.etype().clone(),
+            "",
+            std::io::Error::other(cause.to_string()),
+        ),
+    };
+    again.context = error.context.clone();
+    again.retry = error.retry;
+    again.into_up()
+}
+
 /// Why an upstream failed, in a few words.
 pub(super) fn describe(error: &Error) -> String {
     match error.etype() {
@@ -67,6 +103,13 @@ pub(super) fn describe(error: &Error) -> String {
         ErrorType::ConnectError | ErrorType::ConnectNoRoute => with_cause("no connection", error),
         ErrorType::ReadError => with_cause("connection lost while reading the response", error),
         ErrorType::WriteError => with_cause("connection lost while sending the request", error),
+        ErrorType::Custom(UNPROCESSED) => "it closed the HTTP/2 connection".to_owned(),
+        ErrorType::Custom(REFUSED) => "it refused the stream (REFUSED_STREAM)".to_owned(),
+        // Our own words.
+        ErrorType::H2Error => {
+            let context = error.context.as_ref();
+            context.map_or_else(|| "HTTP/2 error".to_owned(), |it| it.as_str().to_owned())
+        }
         ErrorType::TLSHandshakeFailure => {
             let text = error.to_string();
             let (why, hint) = tls_problem(&text);
@@ -99,7 +142,7 @@ fn other_protocol(text: &str) -> Option<&'static str> {
     };
     let kind = length.get(low..)?;
     kind.starts_with("\\x04").then_some(
-        "it answered with HTTP/2, but requests go out in HTTP/1.1: it must serve that at this port",
+        "it answered with HTTP/2, but requests go out in HTTP/1.1: set http_version = \"2\"",
     )
 }
 
@@ -134,7 +177,7 @@ fn tls_problem(text: &str) -> (&str, &'static str) {
         ("InvalidContentType", ": it does not speak TLS at this port"),
         (
             "NoApplicationProtocol",
-            ": it speaks HTTP/2 only, but requests go out in HTTP/1.1",
+            ": it speaks none of the HTTP versions that http_version allows",
         ),
     ];
     let hint = hints.iter().find(|(words, _)| why.contains(words));

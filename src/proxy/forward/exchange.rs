@@ -1,32 +1,35 @@
 //! One exchange with an upstream: what the client sends goes to the upstream, and what that answers
 //! to the client. Neither way waits for the other.
 
+mod client_stream;
 mod response;
 
 use std::future::poll_fn;
-use std::io;
 use std::pin::pin;
 use std::task::{Context as Waking, Poll};
 
 use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, StatusCode};
-use pingora::protocols::Stream;
 use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::{Error, ErrorType};
 use pingora_proxy::Session;
 
 use super::attempt::Attempt;
-use super::http1::Http1;
-use super::{connection_auth, error, trailers, upstream_request};
+use super::pool::{Acquired, PooledConnection};
+use super::upstream_stream::UpstreamStream;
+use super::{connection_auth, error, upstream_request};
 use crate::listener::Connection;
 use crate::proxy::request::context::Context;
 use crate::proxy::request::head;
+use client_stream::ClientStream;
 
 /// An exchange under way.
 pub(super) struct Exchange<'a> {
     attempt: &'a mut Attempt,
-    upstream: Http1,
+    upstream: UpstreamStream,
+    /// Over HTTP/2: the way of the response's body to the client, once its head was written.
+    client: Option<ClientStream>,
     /// Whether nothing more of the request is to be read.
     request_done: bool,
     /// Whether all of the request was written, if only into the outbox.
@@ -72,18 +75,19 @@ enum Event {
     /// The client has sent a part of its request.
     RequestPart(pingora::Result<Option<Bytes>>),
     /// The upstream has taken something of what waits for it.
-    RequestFlushed(io::Result<bool>),
+    RequestFlushed(pingora::Result<bool>),
 }
 
 impl<'a> Exchange<'a> {
-    pub(super) fn new(stream: Stream, session: &mut Session, attempt: &'a mut Attempt) -> Self {
-        let goes_on = !session.is_body_empty() || session.is_upgrade_req();
-        let with_trailers =
-            session.as_http1().is_none() || trailers::are_accepted(&session.req_header().headers);
-        let write_timeout = attempt.upstream.settings.read_timeout;
+    pub(super) fn new(
+        connection: Acquired,
+        session: &mut Session,
+        attempt: &'a mut Attempt,
+    ) -> Self {
         Self {
+            upstream: UpstreamStream::new(connection, session, &attempt.upstream),
+            client: None,
             attempt,
-            upstream: Http1::new(stream, goes_on, with_trailers, write_timeout),
             request_done: session.is_body_done(),
             request_written: false,
             request_abandoned: false,
@@ -110,9 +114,12 @@ impl<'a> Exchange<'a> {
         session: &mut Session,
         ctx: &mut Context,
     ) -> pingora::Result<()> {
-        let request = upstream_request::build(session, ctx, Some(&self.attempt.upstream))?;
+        let upstream = &*self.attempt.upstream;
+        let version = self.upstream.version();
+        let request = upstream_request::build(session, ctx, Some(upstream), version)?;
         self.check_authentication(&request.headers, header::AUTHORIZATION, ctx)?;
-        self.upstream.write_head(request).await?;
+        let (upstream, last) = (&self.attempt.upstream, session.is_body_empty());
+        self.upstream.write_head(request, last, upstream).await?;
         // What was read of the body before, by the first attempt or for it.
         let read = match ctx.body.first_part.take() {
             Some(part) => Some(part),
@@ -140,10 +147,7 @@ impl<'a> Exchange<'a> {
                 }
                 Event::RequestPart(part) => self.take(part, session, ctx).await?,
                 Event::RequestFlushed(Ok(_)) => self.await_next(),
-                Event::RequestFlushed(Err(error)) => {
-                    let broken = Error::because(ErrorType::WriteError, "sending the body", error);
-                    self.cannot_send(broken, ctx);
-                }
+                Event::RequestFlushed(Err(error)) => self.cannot_send(error, ctx),
             }
             let request_over = self.request_abandoned || self.upstream.is_flushed();
             self.response_done |= self.tunnel_closed && request_over;
@@ -197,6 +201,11 @@ impl<'a> Exchange<'a> {
             let writing = pin!(client.write_proxy_tasks());
             return writing.poll(waking).map(Event::ResponseWritten);
         }
+        if let Some(client) = &mut self.client
+            && !client.is_flushed()
+        {
+            return client.poll_flush(waking).map(Event::ResponseWritten);
+        }
         if self.response_read || self.response_done || self.tunnel_closed {
             return Poll::Pending;
         }
@@ -211,10 +220,8 @@ impl<'a> Exchange<'a> {
         ctx: &mut Context,
         waking: &mut Waking<'_>,
     ) -> Poll<Event> {
-        if !self.request_abandoned
-            && let Some(flushed) = self.upstream.poll_flush(waking)
-        {
-            return flushed.map(Event::RequestFlushed);
+        if !self.request_abandoned && !self.upstream.is_flushed() {
+            return self.upstream.poll_flush(waking).map(Event::RequestFlushed);
         }
         if self.client_unreadable {
             return Poll::Pending;
@@ -222,6 +229,11 @@ impl<'a> Exchange<'a> {
         // Once the body is read, this waits for the client to leave. What is not sent any more is
         // read nevertheless: many clients read no response before they have sent all.
         let over = self.request_done && !self.request_abandoned || session.is_body_done();
+        if over && let Some(client) = &mut self.client {
+            return client
+                .poll_reset(waking)
+                .map(|error| Event::RequestPart(Err(error)));
+        }
         let told = session.response_written();
         let told = told.is_some_and(|interim| interim.status == StatusCode::CONTINUE);
         let reading = pin!(session.downstream_session.read_body_or_idle(over));
@@ -343,11 +355,9 @@ impl<'a> Exchange<'a> {
         self.request_done |= session.is_body_done();
     }
 
-    /// The connection, if it can be used for another request.
-    pub(super) async fn into_reusable(self) -> Option<Stream> {
-        if !self.request_is_sent() || self.request_abandoned {
-            return None;
-        }
-        self.upstream.into_reusable().await
+    /// Ends an exchange that has run: the connection, if it can be used for another request.
+    pub(super) async fn finish(self) -> Option<PooledConnection> {
+        let sent = self.request_is_sent() && !self.request_abandoned;
+        self.upstream.finish(sent).await
     }
 }

@@ -5,7 +5,9 @@ use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
 
 use super::attempt::Attempt;
-use super::error::{self, AT_LIMIT, NO_DESCRIPTOR, SHARED, UNRESOLVED, describe};
+use super::error::{
+    self, AT_LIMIT, NO_DESCRIPTOR, REFUSED, SHARED, UNPROCESSED, UNRESOLVED, describe,
+};
 use crate::listener::Malformed;
 use crate::proxy::request::context::Context;
 use crate::proxy::request::rejection::Rejection;
@@ -77,6 +79,9 @@ pub(super) fn broken_off(
         ctx.abandon_attempt();
         return error;
     }
+    if let ErrorType::Custom(kind @ (UNPROCESSED | REFUSED)) = *error.etype() {
+        return not_processed(session, ctx, kind, error);
+    }
     let upstream_failed = attempt.is_fault_of_upstream(&error);
     let repeatable = upstream_failed
         && session.req_header().method.is_idempotent()
@@ -101,6 +106,27 @@ pub(super) fn broken_off(
     let tries_left = ctx.selection.failed_attempts() < max_retries(ctx);
     error.set_retry(repeatable && (stale_connection || tries_left));
     if !stale_connection {
+        ctx.abandon_attempt();
+    }
+    error
+}
+
+/// The upstream promised that it has done nothing with the request, so any may be sent again, as
+/// long as its body is still at hand (RFC 9113 section 8.7). That says nothing against the upstream
+/// where its connection was closing; one that refuses streams is busy, and another one is asked.
+fn not_processed(
+    session: &Session,
+    ctx: &mut Context,
+    kind: &'static str,
+    mut error: Box<Error>,
+) -> Box<Error> {
+    let repeatable = !session.retry_buffer_truncated() && !response_has_begun(session);
+    error.set_retry(repeatable);
+    if !repeatable {
+        log_failed_attempt(ctx, &describe(&error));
+        count(ctx, label(&error));
+    }
+    if kind == REFUSED && ctx.has_untried_upstream(ctx.selection.failed_attempts() + 1) {
         ctx.abandon_attempt();
     }
     error
@@ -146,6 +172,7 @@ pub(crate) fn rejection_for(error: &Error) -> Option<Rejection> {
         (ConnectTimedout, ErrorSource::Upstream) => {
             Rejection::gateway_timeout("upstream_connect_timeout")
         }
+        (Custom(UNPROCESSED | REFUSED), _) => Rejection::upstream_busy(),
         (Custom(SHARED), _) => Rejection::bad_gateway("shared_connection"),
         (Custom(UNRESOLVED), _) => Rejection::upstream_unresolved(),
         (Custom(NO_DESCRIPTOR), _) => Rejection::too_many_connections("out_of_descriptors"),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::header::{self, HeaderValue};
 use pingora::http::RequestHeader;
+use pingora::protocols::ALPN;
 use pingora::protocols::http::v1::client::HttpSession;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -209,7 +210,8 @@ impl Checker {
         host: HeaderValue,
         credential: Option<HeaderValue>,
     ) -> pingora::Result<u16> {
-        let mut session = HttpSession::new(self.connector.connect(upstream, address).await?);
+        let mut session =
+            HttpSession::new(self.connector.connect(upstream, address, ALPN::H1).await?);
         let mut request = RequestHeader::build("GET", path.as_bytes(), Some(5))?;
         request.insert_header(header::HOST, host)?;
         request.insert_header(header::USER_AGENT, USER_AGENT)?;

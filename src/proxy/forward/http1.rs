@@ -1,6 +1,5 @@
 //! An HTTP/1.1 connection to an upstream, as an exchange uses it.
 
-use std::io;
 use std::task::{Context as Waking, Poll};
 use std::time::Duration;
 
@@ -10,10 +9,12 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Stream;
 use pingora::protocols::http::HttpTask;
 use pingora::protocols::http::v1::client::HttpSession;
+use pingora::{Error, ErrorType};
 
 use super::chunk_watch::{self, ChunkWatch, TrailerReader};
 use super::duplex::{self, Outbox};
 use super::error;
+use super::pool::{Lease, PooledConnection};
 use crate::proxy::request::hop_by_hop::connection_options;
 
 /// One exchange on an HTTP/1.1 connection.
@@ -28,17 +29,19 @@ pub(super) struct Http1 {
     trailers: Option<Box<HeaderMap>>,
     /// Whether the upstream closes the connection behind its response.
     closes: bool,
+    lease: Lease,
 }
 
 impl Http1 {
     /// `goes_on`: the request is more than its head. `with_trailers`: the client takes those of the
     /// response.
     pub(super) fn new(
-        stream: Stream,
+        connection: PooledConnection,
         goes_on: bool,
         with_trailers: bool,
         write_timeout: Duration,
     ) -> Self {
+        let PooledConnection { stream, lease } = connection;
         let (stream, outbox) = if goes_on {
             let (stream, outbox) = duplex::split(stream);
             (Box::new(stream) as Stream, Some(outbox))
@@ -59,6 +62,7 @@ impl Http1 {
             trailer_reader,
             trailers: None,
             closes: false,
+            lease,
         }
     }
 
@@ -92,17 +96,14 @@ impl Http1 {
         self.outbox.as_ref().is_none_or(Outbox::is_empty)
     }
 
-    /// Waits until the upstream takes something of what waits for it; `None`: nothing waits.
-    pub(super) fn poll_flush(&self, waking: &mut Waking<'_>) -> Option<Poll<io::Result<bool>>> {
-        let outbox = self.outbox.as_ref().filter(|outbox| !outbox.is_empty())?;
-        Some(outbox.poll_take(waking))
-    }
-
-    /// Has the upstream take what it takes now, and the task woken for the rest.
-    pub(super) fn flush_now(&self, waking: &mut Waking<'_>) {
-        if let Some(outbox) = &self.outbox {
-            outbox.push_on(waking);
-        }
+    /// Waits until the upstream takes something of what waits for it; whether that was all of it.
+    pub(super) fn poll_flush(&self, waking: &mut Waking<'_>) -> Poll<pingora::Result<bool>> {
+        let Some(outbox) = &self.outbox else {
+            return Poll::Ready(Ok(true));
+        };
+        outbox.poll_take(waking).map_err(|error| {
+            Error::because(ErrorType::WriteError, "sending the body", error).into_up()
+        })
     }
 
     /// The next part of the response. May be dropped while it waits.
@@ -152,7 +153,7 @@ impl Http1 {
     }
 
     /// The connection, if it can be used for another request: both messages must be over.
-    pub(super) async fn into_reusable(mut self) -> Option<Stream> {
+    pub(super) async fn into_reusable(mut self) -> Option<PooledConnection> {
         if self.closes {
             return None;
         }
@@ -162,14 +163,13 @@ impl Http1 {
             let watch = stream.into_any().downcast::<ChunkWatch>().ok()?;
             stream = watch.into_stream();
         }
-        match self.outbox {
-            Some(outbox) => {
-                // The session's half of it.
-                drop(stream);
-                outbox.into_stream()
-            }
-            None => Some(stream),
+        if let Some(outbox) = self.outbox {
+            // The session's half of it.
+            drop(stream);
+            stream = outbox.into_stream()?;
         }
+        let lease = self.lease;
+        Some(PooledConnection { stream, lease })
     }
 }
 

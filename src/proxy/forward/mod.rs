@@ -1,8 +1,9 @@
 //! A request on its way to an upstream, and the response on its way back.
 //!
 //! Pingora would do this as well, in two halves with channels between them and room for a cache, at
-//! a third of all that a request costs. Both ends are sessions of Pingora's nevertheless: what is a
-//! head, where a body ends, and whether a connection can be used again is theirs to say.
+//! a third of all that a request costs. The client's end is a session of Pingora's nevertheless, and
+//! an upstream's over HTTP/1.1: what is a head, where a body ends, and whether a connection can be
+//! used again is theirs to say. Over HTTP/2 the upstream's end is a stream of [`http2`].
 
 mod attempt;
 mod chunk_watch;
@@ -15,15 +16,18 @@ pub(crate) mod failure;
 pub(crate) mod headers;
 mod health_checks;
 mod http1;
+mod http2;
 mod pool;
 mod response_head;
 pub(crate) mod stripped_credentials;
 mod trailers;
 pub(crate) mod upstream_request;
+mod upstream_stream;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Version;
 use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
 
@@ -34,7 +38,7 @@ use crate::listener::Connection;
 use attempt::Attempt;
 use connection_auth::BoundConnection;
 use exchange::Exchange;
-use pool::PooledConnection;
+use pool::{Acquired, ConnectionGroup, PooledConnection, Versions};
 
 pub use health_checks::HealthChecks;
 pub use pool::UpstreamPool;
@@ -67,7 +71,7 @@ impl Forwarder {
         if let Some(client) = exclusive_connection(session, ctx)
             && let Some(bound) = BoundConnection::of(client).filter(|bound| bound.is_some())
         {
-            ctx.select_fitting(|upstream| bound.is_to(upstream));
+            ctx.select_fitting(|upstream| bound.is_to(&self.pool.group(upstream)));
         }
         let mut attempts = 1;
         loop {
@@ -81,22 +85,27 @@ impl Forwarder {
     async fn attempt(&self, session: &mut Session, ctx: &mut Context) -> pingora::Result<()> {
         let (upstream, address) = resolved_upstream(session, ctx)?;
         ctx.selection.address = Some(address.clone());
+        let group = self.pool.group(&upstream);
+        let versions = Versions::of(&upstream, session.is_upgrade_req());
         let bound = exclusive_connection(session, ctx)
-            .and_then(|client| BoundConnection::of(client)?.take(&upstream));
+            .and_then(|client| BoundConnection::of(client)?.take(&group));
         let is_bound = bound.is_some();
-        let (connection, reused) = match bound.or_else(|| self.pool.take(&upstream, &address)) {
-            Some(connection) => (connection, true),
+        let ready = bound.map(Acquired::Http1);
+        let connection = match ready.or_else(|| group.take(&address, versions)) {
+            Some(connection) => connection,
             // In a box: most requests need no room for it.
-            None => match Box::pin(self.pool.open(&upstream, &address)).await {
-                Ok(connection) => (connection, false),
-                Err(error) => return Err(failure::not_connected(ctx, error)),
-            },
+            None => {
+                let opening = Box::pin(self.pool.open(&group, &upstream, &address, versions));
+                match opening.await {
+                    Ok(connection) => connection,
+                    Err(error) => return Err(failure::not_connected(ctx, error)),
+                }
+            }
         };
-        let PooledConnection { stream, lease } = connection;
-        ctx.selection.address = Some(lease.key.address.clone());
-        let mut attempt = Attempt::begin(upstream, lease, reused, session.is_body_empty(), ctx);
+        ctx.selection.address = Some(connection.address().clone());
+        let mut attempt = Attempt::begin(upstream, &connection, session.is_body_empty(), ctx);
         let deadline = attempt.deadline().clone();
-        let mut exchange = Exchange::new(stream, session, &mut attempt);
+        let mut exchange = Exchange::new(connection, session, &mut attempt);
         match deadline.enforce(exchange.run(session, ctx)).await {
             Some(Ok(())) => {}
             failed => {
@@ -110,15 +119,13 @@ impl Forwarder {
         ctx.body.drain = exchange.request_abandoned;
         let bodiless = exchange.response_is_bodiless;
         let binds = exchange.authenticates_connection || is_bound;
-        let Some(stream) = exchange.into_reusable().await else {
+        let Some(connection) = exchange.finish().await else {
             return Ok(());
         };
-        let (upstream, lease) = attempt.finish();
-        let connection = PooledConnection { stream, lease };
         if !binds {
-            self.keep(connection, bodiless);
+            keep(group, connection, bodiless);
         } else if let Some(client) = exclusive_connection(session, ctx) {
-            BoundConnection::bind(client, connection, &upstream);
+            BoundConnection::bind(client, connection, group);
         }
         Ok(())
     }
@@ -130,34 +137,34 @@ impl Forwarder {
         }
         if !attempt.reused && attempt.is_fault_of_upstream(error) {
             self.pool
-                .connection_broke(&attempt.upstream, attempt.address(), error);
+                .connection_broke(&attempt.upstream, &attempt.address, error);
         }
         let client_left = *error.esource() == ErrorSource::Downstream
             && !matches!(error.etype(), ErrorType::HTTPStatus(_));
-        // Over HTTP/2 the client may open another stream at once, though the upstream may go on
-        // with the request that nobody waits for any more.
+        // Over HTTP/2 the client may open another stream at once, though an upstream of HTTP/1.1
+        // may go on with the request that nobody waits for any more.
         if client_left
+            && attempt.version == Version::HTTP_11
             && session.as_http1().is_none()
             && let Some(connection) = Connection::of(session.digest())
         {
             connection.request_abandoned(attempt.upstream.settings.head_timeout);
         }
     }
+}
 
-    /// Keeps a connection for the next request. Behind a response without a body it shows first
-    /// that nothing more comes.
-    fn keep(&self, connection: PooledConnection, bodiless: bool) {
-        if !bodiless {
-            self.pool.put(connection);
-            return;
-        }
-        let pool = self.pool.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(UNEXPECTED_BODY_WAIT).await;
-            // Nobody gets it from there if there is something to read.
-            pool.put(connection);
-        });
+/// Keeps a connection for the next request. Behind a response without a body it shows first that
+/// nothing more comes.
+fn keep(group: Arc<ConnectionGroup>, connection: PooledConnection, bodiless: bool) {
+    if !bodiless {
+        group.put(connection);
+        return;
     }
+    tokio::spawn(async move {
+        tokio::time::sleep(UNEXPECTED_BODY_WAIT).await;
+        // Nobody gets it from there if there is something to read.
+        group.put(connection);
+    });
 }
 
 /// The upstream of the next attempt, and the address whose turn it is. An error: no upstream that

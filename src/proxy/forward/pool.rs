@@ -3,26 +3,32 @@
 mod authorities;
 mod connection;
 mod connector;
+mod group;
 pub(super) mod happy_eyeballs;
-mod idle;
 mod limit;
+mod opening;
 mod recovery;
 
-use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use pingora::protocols::ALPN;
 use pingora::{Error, ErrorType};
 
 use super::deadline::{Deadline, Deadlines};
 use super::error::{self, describe};
-use crate::gateway::{PeerAddress, Upstream};
+use super::http2::Http2Connection;
+use crate::gateway::{HttpVersion, PeerAddress, Upstream};
+use group::lock;
 use happy_eyeballs::{Connecting, Outcome, RaceError};
-use idle::Idle;
-use limit::{Limit, LimitReached, Permit};
+use limit::{Limit, LimitReached};
 use recovery::RecoveryProbes;
 
-pub(super) use connection::{Lease, PooledConnection};
+pub(super) use connection::{Acquired, Lease, PooledConnection};
 pub(super) use connector::{Connector, connect_plain};
+pub(super) use group::ConnectionGroup;
+pub(super) use limit::Permit;
 
 /// How often overdue exchanges are looked for.
 const TICK: Duration = Duration::from_millis(100);
@@ -32,44 +38,102 @@ const SWEEP: u32 = 10;
 /// Every connection to an upstream, and how they are opened.
 #[derive(Default)]
 pub struct UpstreamPool {
-    deadlines: Deadlines,
+    deadlines: Arc<Deadlines>,
     limit: Limit,
     recovery: Arc<RecoveryProbes>,
     pub(super) connector: Arc<Connector>,
-    idle: Idle,
+    /// Those of all upstreams. A request finds its own at its upstream.
+    groups: Mutex<Vec<Arc<ConnectionGroup>>>,
+    idle_count: Arc<AtomicUsize>,
+}
+
+/// Which versions of HTTP a connection may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Versions {
+    Http1,
+    /// Over https by ALPN, over http by prior knowledge.
+    Http2,
+    /// Whichever ALPN gives.
+    Alpn,
+}
+
+/// A connection that was opened.
+pub(super) enum Opened {
+    Http1(PooledConnection),
+    Http2(Http2Connection),
+}
+
+impl Versions {
+    /// Those for a request to this upstream. `upgrades`: it asks for another protocol, which
+    /// HTTP/1.1 alone can switch to.
+    pub(super) fn of(upstream: &Upstream, upgrades: bool) -> Self {
+        match upstream.url.http_version {
+            HttpVersion::Http1 => Self::Http1,
+            HttpVersion::Http2 => Self::Http2,
+            HttpVersion::Auto if upstream.url.tls && !upgrades => Self::Alpn,
+            HttpVersion::Auto => Self::Http1,
+        }
+    }
+
+    fn alpn(self) -> ALPN {
+        match self {
+            Self::Http1 => ALPN::H1,
+            Self::Http2 => ALPN::H2,
+            Self::Alpn => ALPN::H2H1,
+        }
+    }
 }
 
 impl UpstreamPool {
-    /// One that was kept; `None`: there is none.
-    pub(super) fn take(
-        &self,
-        upstream: &Upstream,
-        address: &PeerAddress,
-    ) -> Option<PooledConnection> {
-        self.idle
-            .take(address, |lease| lease.fits(upstream, address))
+    /// The connections to an upstream.
+    pub(super) fn group(&self, upstream: &Upstream) -> Arc<ConnectionGroup> {
+        let find = || {
+            let mut groups = lock(&self.groups);
+            let known = groups.iter().find(|group| group.is_of(upstream)).cloned();
+            known.unwrap_or_else(|| {
+                let group = Arc::new(ConnectionGroup::new(upstream, &self.idle_count));
+                groups.push(group.clone());
+                group
+            })
+        };
+        let found = upstream.extension(|| Box::new(find()));
+        found.downcast_ref().cloned().unwrap_or_else(find)
     }
 
-    /// Keeps one for another request. Its exchange must be over, and it must be fit for another
-    /// one.
-    pub(super) fn put(&self, connection: PooledConnection) {
-        self.idle.put(connection);
-    }
-
-    /// Opens one to the address whose turn it is, or to another one of the upstream's: TLS
-    /// included. An error: none of them took it.
+    /// Opens a connection to the address whose turn it is, or to another one of the upstream's: TLS
+    /// included. Over HTTP/2, several requests share it. An error: none of them took it.
     pub(super) async fn open(
-        &self,
+        self: &Arc<Self>,
+        group: &Arc<ConnectionGroup>,
         upstream: &Arc<Upstream>,
         turn: &PeerAddress,
-    ) -> pingora::Result<PooledConnection> {
+        versions: Versions,
+    ) -> pingora::Result<Acquired> {
+        if versions != Versions::Http1 {
+            return self.open_shared(group, upstream, turn, versions).await;
+        }
+        match self.connect(group, upstream, turn, versions).await? {
+            Opened::Http1(connection) => Ok(Acquired::Http1(connection)),
+            Opened::Http2(_) => Error::e_explain(ErrorType::InternalError, "HTTP/2 unasked"),
+        }
+    }
+
+    async fn connect(
+        &self,
+        group: &ConnectionGroup,
+        upstream: &Arc<Upstream>,
+        turn: &PeerAddress,
+        versions: Versions,
+    ) -> pingora::Result<Opened> {
         let connect = |address: PeerAddress, beside| {
             let permit = match self.permit(upstream, beside) {
                 Err(_) if beside => return None,
                 permit => permit,
             };
             let connecting: Connecting<'_, _, _> = Box::pin(async move {
-                Ok((permit?, self.connector.connect(upstream, &address).await?))
+                let permit = permit?;
+                self.connect_to(group, upstream, address, permit, versions)
+                    .await
             });
             Some(connecting)
         };
@@ -83,25 +147,53 @@ impl UpstreamPool {
             };
             self.note(upstream, address, outcome);
         };
-        let (address, (permit, stream)) =
-            match happy_eyeballs::race(order, within, connect, note).await {
-                Ok(made) => made,
-                Err(RaceError::Failed(error)) => return Err(error),
-                Err(RaceError::TimedOut) => {
-                    return Error::e_explain(ErrorType::ConnectTimedout, "connecting");
-                }
-                Err(RaceError::NoAddress) => {
-                    return Error::e_explain(ErrorType::Custom(error::UNRESOLVED), "no address");
-                }
-            };
+        match happy_eyeballs::race(order, within, connect, note).await {
+            Ok((_, opened)) => Ok(opened),
+            Err(RaceError::Failed(error)) => Err(error),
+            Err(RaceError::TimedOut) => Error::e_explain(ErrorType::ConnectTimedout, "connecting"),
+            Err(RaceError::NoAddress) => {
+                Error::e_explain(ErrorType::Custom(error::UNRESOLVED), "no address")
+            }
+        }
+    }
+
+    /// Opens one to this address.
+    async fn connect_to(
+        &self,
+        group: &ConnectionGroup,
+        upstream: &Upstream,
+        address: PeerAddress,
+        permit: Permit,
+        versions: Versions,
+    ) -> pingora::Result<Opened> {
+        let alpn = versions.alpn();
+        let stream = self.connector.connect(upstream, &address, alpn).await?;
+        let negotiated = stream.selected_alpn_proto();
+        let http2 = match versions {
+            Versions::Http1 => false,
+            Versions::Http2 if upstream.url.tls && negotiated != Some(ALPN::H2) => {
+                return Err(error::invalid_response(error::NO_HTTP2));
+            }
+            Versions::Http2 => true,
+            Versions::Alpn => {
+                let http2 = negotiated == Some(ALPN::H2);
+                group.set_negotiated_http1(!http2);
+                http2
+            }
+        };
+        if http2 {
+            let made = Http2Connection::handshake(stream, address, permit, &self.deadlines);
+            return Ok(Opened::Http2(made.await?));
+        }
         let deadline = Arc::new(Deadline::new());
         self.deadlines.watch(&deadline);
         let lease = Lease {
             deadline,
-            key: connection::PoolKey::new(upstream, address),
-            permit,
+            address,
+            reused: false,
+            _permit: permit,
         };
-        Ok(PooledConnection { stream, lease })
+        Ok(Opened::Http1(PooledConnection { stream, lease }))
     }
 
     /// Takes note of what came of an address. One that failed is tried last until a connection to
@@ -143,19 +235,33 @@ impl UpstreamPool {
                 Err(_) if beside => return Err(Error::new(ErrorType::Custom(error::AT_LIMIT))),
                 Err(full) => full,
             };
-            let closed = self.idle.close_one(|lease| match full {
-                LimitReached::Backend => lease.permit.is_of(upstream),
-                LimitReached::All => true,
-            });
-            if !closed {
+            if !self.close_longest_idle(full, upstream) {
                 self.limit.log_reached(full, upstream);
                 return Err(Error::new(ErrorType::Custom(error::AT_LIMIT)));
             }
         }
     }
 
-    /// Ends overdue exchanges and closes idle ones for as long as the process lives: what is in
-    /// flight during a shutdown has its deadlines too.
+    /// Closes the connection that has been idle longest of those that count towards the limit;
+    /// `false`: none is idle.
+    fn close_longest_idle(&self, full: LimitReached, upstream: &Upstream) -> bool {
+        let counts = |group: &&Arc<ConnectionGroup>| match full {
+            LimitReached::Backend => group.is_of_backend(upstream),
+            LimitReached::All => true,
+        };
+        let groups = lock(&self.groups);
+        let longest = groups
+            .iter()
+            .filter(counts)
+            .filter_map(|group| Some((group.longest_idle()?, group)))
+            .max_by_key(|(idle, _)| *idle);
+        let longest = longest.map(|(_, group)| group.clone());
+        drop(groups);
+        longest.is_some_and(|group| group.close_longest_idle())
+    }
+
+    /// Ends overdue exchanges and closes idle connections for as long as the process lives: what is
+    /// in flight during a shutdown has its deadlines too.
     pub async fn run(self: &Arc<Self>) {
         let mut tick = tokio::time::interval(TICK);
         loop {
@@ -163,7 +269,11 @@ impl UpstreamPool {
                 tick.tick().await;
                 self.deadlines.check();
             }
-            self.idle.sweep();
+            let groups = lock(&self.groups).clone();
+            groups.iter().for_each(|group| group.sweep());
+            drop(groups);
+            // What no upstream has any more, and no client is bound to.
+            lock(&self.groups).retain(|group| Arc::strong_count(group) > 1 || !group.is_empty());
             self.recovery.begin(&self.connector);
         }
     }

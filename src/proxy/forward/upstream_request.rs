@@ -1,9 +1,11 @@
 //! The request that the upstream gets, and its target.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TE, TRANSFER_ENCODING};
-use http::uri::PathAndQuery;
-use http::{Method, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use http::{Method, Request, Version};
+use percent_encoding::{AsciiSet, percent_encode};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
@@ -13,35 +15,21 @@ use crate::gateway::Upstream;
 use crate::proxy::request::context::Context;
 
 /// The client's request as an upstream gets it. `None`: no upstream gets it, so it keeps its
-/// target.
+/// target. `version`: the one that is spoken to the upstream.
 pub(crate) fn build(
     session: &mut Session,
     ctx: &Context,
     upstream: Option<&Upstream>,
+    version: Version,
 ) -> pingora::Result<RequestHeader> {
     let has_body = !session.is_body_empty();
     // Without the spellings that Pingora keeps of every name, as in `head::take_parts`.
     let mut parts = session.req_header().as_owned_parts();
     headers::rewrite(&mut parts, ctx, upstream);
-    if has_body && !parts.headers.contains_key(CONTENT_LENGTH) {
-        let chunked = HeaderValue::from_static("chunked");
-        parts.headers.insert(TRANSFER_ENCODING, chunked);
+    parts.version = version;
+    if version == Version::HTTP_11 {
+        frame(&mut parts, has_body);
     }
-    // Over HTTP/2, a request says that it has no body by ending with its head. Over HTTP/1.1, a
-    // method that has a use for one says so by its length (RFC 9110 section 8.6): some servers
-    // answer 411, and some wait.
-    if !has_body && takes_body(&parts.method) && !parts.headers.contains_key(CONTENT_LENGTH) {
-        parts
-            .headers
-            .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
-    if parts.headers.contains_key(TE) {
-        // RFC 9110 section 10.1.4.
-        parts
-            .headers
-            .insert(CONNECTION, HeaderValue::from_static("TE"));
-    }
-    parts.version = Version::HTTP_11;
     let Some(target) = target_of(ctx, upstream) else {
         return Ok(parts.into());
     };
@@ -57,6 +45,57 @@ pub(crate) fn build(
             Ok(request)
         }
     }
+}
+
+/// Says where the body ends, and that there is none: over HTTP/2, the end of the stream does. That
+/// trailers are taken concerns this connection alone (RFC 9110 section 10.1.4).
+fn frame(parts: &mut Parts, has_body: bool) {
+    if parts.headers.contains_key(TE) {
+        let te = HeaderValue::from_static("TE");
+        parts.headers.insert(CONNECTION, te);
+    }
+    if parts.headers.contains_key(CONTENT_LENGTH) {
+        return;
+    }
+    if has_body {
+        let chunked = HeaderValue::from_static("chunked");
+        parts.headers.insert(TRANSFER_ENCODING, chunked);
+    } else if takes_body(&parts.method) {
+        // Some servers answer 411 without it, and some wait (RFC 9110 section 8.6).
+        let none = HeaderValue::from_static("0");
+        parts.headers.insert(CONTENT_LENGTH, none);
+    }
+}
+
+/// The same request over HTTP/2 (RFC 9113 section 8.3.1).
+pub(super) fn into_http2(head: RequestHeader, tls: bool) -> Request<()> {
+    // What is no UTF-8, in a query, has no place in a URI, nor in HTTP/2.
+    let raw = (!head.raw_path_is_utf8()).then(|| escape(head.raw_path()));
+    let mut parts: Parts = head.into();
+    for name in [CONNECTION, UPGRADE] {
+        parts.headers.remove(name);
+    }
+    let mut uri = parts.uri.into_parts();
+    if let Some(target) = raw {
+        uri.path_and_query = PathAndQuery::from_maybe_shared(Bytes::from(target)).ok();
+    }
+    uri.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
+    let host = parts.headers.get(HOST).map(HeaderValue::as_bytes);
+    uri.authority = host.and_then(|host| Authority::try_from(host).ok());
+    if uri.authority.is_some() {
+        parts.headers.remove(HOST);
+    } else {
+        // Nothing but a path: then `Host` says where.
+        uri.scheme = None;
+    }
+    parts.uri = Uri::from_parts(uri).unwrap_or_default();
+    Request::from_parts(parts, ())
+}
+
+/// What is no ASCII, in percent-encoding.
+fn escape(target: &[u8]) -> String {
+    const NONE: AsciiSet = AsciiSet::EMPTY;
+    percent_encode(target, &NONE).to_string()
 }
 
 /// Whether a body is what the method is about (RFC 9110 section 9.3, RFC 5789).

@@ -36,7 +36,7 @@ pub(crate) fn write(session: &Session, ctx: &Context, metrics: &Metrics) {
         path: path.as_deref(),
         version: ctx.connection.version,
         status,
-        bytes: session.body_bytes_sent(),
+        bytes: session.body_bytes_sent() + ctx.body.sent,
         duration,
         pipeline: ctx.route.as_ref().map(|route| &*route.pipeline.name),
         backend: ctx.backend().map(|backend| &*backend.name),

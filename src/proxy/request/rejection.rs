@@ -159,6 +159,14 @@ impl Rejection {
         }
     }
 
+    /// The upstream refused the request, each time that it was sent, without processing it.
+    pub(crate) fn upstream_busy() -> Self {
+        Self {
+            retry_after: Some(1),
+            ..Self::new(503, "upstream_refused", "the upstream refused the request")
+        }
+    }
+
     pub(crate) fn too_many_connections(reason: &'static str) -> Self {
         Self {
             retry_after: Some(1),

@@ -1,15 +1,16 @@
 //! The way of the response: from the upstream to the client.
 
-use std::future::poll_fn;
 use std::pin::pin;
 
 use http::{HeaderMap, header};
+use pingora::Error;
 use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora_proxy::Session;
 
-use super::Exchange;
+use super::{Exchange, client_stream};
 use crate::listener::Connection;
 use crate::proxy::forward::response_head::{self, FilteredHead};
+use crate::proxy::forward::upstream_stream::UpstreamStream;
 use crate::proxy::forward::{error, trailers};
 use crate::proxy::request::body::now_or_never;
 use crate::proxy::request::context::Context;
@@ -25,6 +26,9 @@ impl Exchange<'_> {
         session: &mut Session,
         ctx: &mut Context,
     ) -> pingora::Result<()> {
+        if session.is_http2() {
+            return self.pass_on_http2(first, session, ctx).await;
+        }
         let mut parts = Vec::with_capacity(BATCH);
         let mut next = Some(first);
         while let Some(part) = next.take() {
@@ -34,7 +38,7 @@ impl Exchange<'_> {
                     parts.extend(self.filter(part, session, ctx)?);
                 }
                 Err(error) => {
-                    let error = self.send_error.take().unwrap_or(error).into_up();
+                    let error = self.cause_of(error);
                     if parts.is_empty() {
                         return Err(error);
                     }
@@ -47,9 +51,7 @@ impl Exchange<'_> {
             }
         }
         let sent = self.request_is_sent();
-        if self.request_abandoned || !sent && (self.response_read || self.not_successful) {
-            self.abandon_request(session);
-        }
+        self.abandon_if_answered(session);
         if parts.is_empty() {
             self.response_done |= self.response_read;
             return Ok(());
@@ -68,17 +70,57 @@ impl Exchange<'_> {
             parts
                 .into_iter()
                 .for_each(|part| client.send_proxy_task(part));
-            return Ok(());
         }
-        // Over HTTP/2, what was read of the request goes on meanwhile; more is read then.
-        let mut writing = pin!(session.downstream_session.response_duplex_vec(parts));
-        let written = poll_fn(|waking| {
-            self.upstream.flush_now(waking);
-            writing.as_mut().poll(waking)
-        });
-        self.response_done = written.await? || self.response_read;
-        self.attempt.resume();
         Ok(())
+    }
+
+    /// The same for a client of HTTP/2: each part goes out as far as its stream has room.
+    async fn pass_on_http2(
+        &mut self,
+        first: pingora::Result<HttpTask>,
+        session: &mut Session,
+        ctx: &mut Context,
+    ) -> pingora::Result<()> {
+        let (mut next, mut parts) = (Some(first), 0);
+        while let Some(part) = next.take() {
+            let part = part.map_err(|error| self.cause_of(error))?;
+            self.response_read = part.is_end();
+            if let Some(part) = self.filter(part, session, ctx)? {
+                let written = client_stream::write(&mut self.client, part, session, ctx);
+                written.map_err(|error| error.into_down())?;
+            }
+            parts += 1;
+            self.response_blocked = self.client.as_ref().is_some_and(|it| !it.is_flushed());
+            if !self.response_read && !self.response_blocked && parts < BATCH {
+                next = now_or_never(pin!(self.upstream.read())).await;
+            }
+        }
+        self.abandon_if_answered(session);
+        match self.response_blocked {
+            true => self.attempt.suspend(),
+            false => {
+                self.response_done = self.response_read;
+                self.attempt.resume();
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends no more of a request that the upstream has answered.
+    fn abandon_if_answered(&mut self, session: &mut Session) {
+        let answered =
+            self.response_read || self.not_successful && !self.upstream.sends_on_after_failure();
+        if self.request_abandoned || answered && !self.request_is_sent() {
+            self.abandon_request(session);
+        }
+    }
+
+    /// Why no more of the response can be read: over HTTP/1.1, because the connection broke when the
+    /// request was sent on it.
+    fn cause_of(&mut self, error: Box<Error>) -> Box<Error> {
+        let first = self.send_error.take();
+        let first = first.filter(|_| !matches!(self.upstream, UpstreamStream::Http2(_)));
+        first.unwrap_or(error).into_up()
     }
 
     /// Makes a part of the response what the client gets; `None`: it gets nothing of it.

@@ -1,18 +1,59 @@
-//! A connection to an upstream, and what it may be used for.
+//! Connections to upstreams as attempts get them.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
+use http::Version;
 use pingora::protocols::Stream;
 use tokio::io::AsyncReadExt;
 use tokio::task::coop::unconstrained;
 
 use super::limit::Permit;
-use crate::gateway::{Addresses, PeerAddress, Upstream};
+use crate::gateway::PeerAddress;
 use crate::proxy::forward::deadline::Deadline;
+use crate::proxy::forward::http2::Slot;
 
-/// A connection to an upstream.
+/// What one attempt sends its request on.
+pub(crate) enum Acquired {
+    /// An HTTP/1.1 connection, to itself.
+    Http1(PooledConnection),
+    /// Room on an HTTP/2 connection.
+    Http2(Slot),
+}
+
+impl Acquired {
+    pub(crate) fn version(&self) -> Version {
+        match self {
+            Self::Http1(_) => Version::HTTP_11,
+            Self::Http2(_) => Version::HTTP_2,
+        }
+    }
+
+    pub(crate) fn address(&self) -> &PeerAddress {
+        match self {
+            Self::Http1(connection) => &connection.lease.address,
+            Self::Http2(slot) => slot.address(),
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> &Arc<Deadline> {
+        match self {
+            Self::Http1(connection) => &connection.lease.deadline,
+            Self::Http2(slot) => &slot.deadline,
+        }
+    }
+
+    /// Whether its connection has served another request before.
+    pub(crate) fn reused(&self) -> bool {
+        match self {
+            Self::Http1(connection) => connection.lease.reused,
+            Self::Http2(slot) => slot.reused,
+        }
+    }
+}
+
+/// An HTTP/1.1 connection to an upstream.
 pub(crate) struct PooledConnection {
     pub(crate) stream: Stream,
     pub(crate) lease: Lease,
@@ -26,53 +67,15 @@ impl PooledConnection {
     }
 }
 
-/// What belongs to a connection beside its stream.
+/// What belongs to an HTTP/1.1 connection beside its stream.
 #[derive(Debug)]
 pub(crate) struct Lease {
     pub(crate) deadline: Arc<Deadline>,
-    pub(crate) key: PoolKey,
-    pub(super) permit: Permit,
-}
-
-impl Lease {
-    /// Whether another connection to this upstream, at this address, would be the same.
-    pub(crate) fn fits(&self, upstream: &Upstream, address: &PeerAddress) -> bool {
-        self.permit.is_of(upstream) && self.key.fits(upstream, address)
-    }
-}
-
-/// What a connection may be used for.
-#[derive(Debug)]
-pub(crate) struct PoolKey {
     pub(crate) address: PeerAddress,
-    /// Those of the upstream's name: idle connections to one that has left them are closed.
-    pub(super) addresses: Arc<Addresses>,
-    /// With TLS: whose certificate was shown, and the authorities that signed it; `None`: the
-    /// system's.
-    pub(super) tls: Option<(String, Option<u64>)>,
-}
-
-impl PoolKey {
-    pub(super) fn new(upstream: &Upstream, address: PeerAddress) -> Self {
-        let roots = upstream.roots.as_ref().map(|roots| roots.id);
-        let url = &upstream.url;
-        Self {
-            address,
-            addresses: upstream.addresses.clone(),
-            tls: url.tls.then(|| (url.host.clone(), roots)),
-        }
-    }
-
-    fn fits(&self, upstream: &Upstream, address: &PeerAddress) -> bool {
-        let roots = upstream.roots.as_ref().map(|roots| roots.id);
-        let same_tls = match &self.tls {
-            Some((host, trusted)) => {
-                upstream.url.tls && *host == upstream.url.host && *trusted == roots
-            }
-            None => !upstream.url.tls,
-        };
-        same_tls && self.address == *address
-    }
+    /// Whether it has served a request before.
+    pub(crate) reused: bool,
+    /// Counts it for as long as it lives.
+    pub(super) _permit: Permit,
 }
 
 /// Whether nothing has come from the upstream, not even the end. Asks the system only after it has

@@ -9,9 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora::connectors::TransportConnector;
 use pingora::connectors::l4::Connect;
-use pingora::protocols::Stream;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddr;
 use pingora::protocols::l4::stream::Stream as Socket;
+use pingora::protocols::{ALPN, Stream};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, OrErr};
 use tokio::net::{TcpStream, UnixStream};
@@ -34,16 +34,19 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// Opens a connection to this address.
+    /// Opens a connection to this address. `alpn`: what is offered over TLS.
     pub(crate) async fn connect(
         &self,
         upstream: &Upstream,
         address: &PeerAddress,
+        alpn: ALPN,
     ) -> pingora::Result<Stream> {
         match address {
             PeerAddress::Inet(address) if upstream.url.tls => {
                 let transport = self.transport().await?;
-                transport.new_stream(&self.peer(upstream, *address)).await
+                transport
+                    .new_stream(&self.peer(upstream, *address, alpn))
+                    .await
             }
             _ => Ok(Box::new(connect_plain(address).await?)),
         }
@@ -60,10 +63,11 @@ impl Connector {
         self.transport.get_or_try_init(make).await
     }
 
-    fn peer(&self, upstream: &Upstream, address: SocketAddr) -> HttpPeer {
+    fn peer(&self, upstream: &Upstream, address: SocketAddr, alpn: ALPN) -> HttpPeer {
         let settings = &upstream.settings;
         let mut peer = HttpPeer::new(address, true, upstream.url.host.clone());
         let options = &mut peer.options;
+        options.alpn = alpn;
         options.custom_l4 = Some(Arc::new(TcpConnector));
         options.total_connection_timeout = Some(settings.connect_timeout);
         if let Some(roots) = &upstream.roots {

@@ -15,7 +15,7 @@ pub(super) struct Limit {
 
 /// While this lives, a connection counts.
 #[derive(Debug)]
-pub(super) struct Permit {
+pub(crate) struct Permit {
     all: Arc<OpenConnections>,
     backend: Arc<OpenConnections>,
 }
@@ -99,11 +99,6 @@ impl Limit {
 }
 
 impl Permit {
-    /// Whether the connection is one of this upstream's backend.
-    pub(super) fn is_of(&self, upstream: &Upstream) -> bool {
-        Arc::ptr_eq(&self.backend, &upstream.connections)
-    }
-
     /// One that nobody counts.
     #[cfg(test)]
     pub(super) fn uncounted() -> Self {

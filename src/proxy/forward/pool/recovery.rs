@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use pingora::protocols::ALPN;
 use tokio::time::timeout;
 
 use super::connector::Connector;
@@ -81,7 +82,7 @@ impl RecoveryProbe {
             }
             return false;
         };
-        let connecting = connector.connect(&upstream, &self.address);
+        let connecting = connector.connect(&upstream, &self.address, ALPN::H1);
         if !matches!(timeout(PAUSE, connecting).await, Ok(Ok(_))) {
             return self.is_wanted();
         }

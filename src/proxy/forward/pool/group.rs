@@ -1,0 +1,389 @@
+//! The connections to one upstream: idle ones over HTTP/1.1, and those over HTTP/2, which carry many
+//! requests. Each upstream has a lock of its own.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::connection::{Acquired, PooledConnection, is_quiet};
+use super::opening::Opening;
+use super::{Opened, Versions};
+use crate::gateway::{Addresses, HttpVersion, OpenConnections, PeerAddress, Upstream};
+use crate::proxy::forward::deadline::IDLE;
+use crate::proxy::forward::http2::{Http2Connection, MAX_STREAMS, Slot};
+
+/// Most idle HTTP/1.1 connections that are kept, to all upstreams.
+pub(super) const MAX_IDLE: usize = 1024;
+
+/// The connections to one upstream. It outlives configurations: what they change of an upstream is
+/// in its [`GroupKey`].
+pub(crate) struct ConnectionGroup {
+    key: GroupKey,
+    /// Those of its name: connections to one that has left them are closed.
+    addresses: Arc<Addresses>,
+    /// The one that has waited least is last.
+    idle: Mutex<Vec<PooledConnection>>,
+    /// Idle HTTP/1.1 connections to all upstreams.
+    idle_count: Arc<AtomicUsize>,
+    http2: Mutex<Vec<Http2Connection>>,
+    /// Whether ALPN gave HTTP/1.1 the last time.
+    negotiated_http1: AtomicBool,
+    room_of_next: AtomicUsize,
+    pub(super) openings: Mutex<Vec<Opening>>,
+}
+
+/// What a connection may be used for.
+#[derive(Debug)]
+struct GroupKey {
+    /// Tells the backend.
+    backend: Arc<OpenConnections>,
+    host: String,
+    port: u16,
+    socket: Option<Arc<Path>>,
+    /// With TLS: the authorities that signed its certificate; `None` inside: the system's.
+    tls: Option<Option<u64>>,
+    http_version: HttpVersion,
+}
+
+impl GroupKey {
+    fn of(upstream: &Upstream) -> Self {
+        let url = &upstream.url;
+        Self {
+            backend: upstream.connections.clone(),
+            host: url.host.clone(),
+            port: url.port,
+            socket: url.socket.clone(),
+            tls: tls_of(upstream),
+            http_version: url.http_version,
+        }
+    }
+
+    fn is_of(&self, upstream: &Upstream) -> bool {
+        let url = &upstream.url;
+        Arc::ptr_eq(&self.backend, &upstream.connections)
+            && (&self.host, self.port, &self.socket) == (&url.host, url.port, &url.socket)
+            && self.tls == tls_of(upstream)
+            && self.http_version == url.http_version
+    }
+}
+
+fn tls_of(upstream: &Upstream) -> Option<Option<u64>> {
+    let roots = upstream.roots.as_ref().map(|roots| roots.id);
+    upstream.url.tls.then_some(roots)
+}
+
+impl ConnectionGroup {
+    pub(super) fn new(upstream: &Upstream, idle_count: &Arc<AtomicUsize>) -> Self {
+        Self {
+            key: GroupKey::of(upstream),
+            addresses: upstream.addresses.clone(),
+            idle: Mutex::default(),
+            idle_count: idle_count.clone(),
+            http2: Mutex::default(),
+            negotiated_http1: AtomicBool::new(false),
+            room_of_next: AtomicUsize::new(MAX_STREAMS),
+            openings: Mutex::default(),
+        }
+    }
+
+    /// Whether its connections are what another one to this upstream would be.
+    pub(super) fn is_of(&self, upstream: &Upstream) -> bool {
+        self.key.is_of(upstream)
+    }
+
+    /// Whether it is one of this upstream's backend.
+    pub(super) fn is_of_backend(&self, upstream: &Upstream) -> bool {
+        Arc::ptr_eq(&self.key.backend, &upstream.connections)
+    }
+
+    /// Takes a connection to this address that is there; `None`: there is none.
+    pub(crate) fn take(&self, address: &PeerAddress, versions: Versions) -> Option<Acquired> {
+        let http2 = || self.reserve(address).map(Acquired::Http2);
+        let http1 = || self.take_idle(address).map(Acquired::Http1);
+        match versions {
+            Versions::Http1 => http1(),
+            Versions::Http2 => http2(),
+            Versions::Alpn => http2().or_else(http1),
+        }
+    }
+
+    /// Takes an idle HTTP/1.1 connection to this address that the upstream has left alone: one that is
+    /// closed, or has something to read, is none to send a request on.
+    fn take_idle(&self, address: &PeerAddress) -> Option<PooledConnection> {
+        loop {
+            let mut idle = lock(&self.idle);
+            let at = idle.iter().rposition(|it| it.lease.address == *address)?;
+            let mut connection = idle.remove(at);
+            drop(idle);
+            self.idle_count.fetch_sub(1, Ordering::Relaxed);
+            if connection.wakes_quiet() {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// Keeps a connection for another request, unless there are enough.
+    pub(crate) fn put(&self, mut connection: PooledConnection) {
+        connection.lease.deadline.rest();
+        connection.lease.reused = true;
+        if self.idle_count.fetch_add(1, Ordering::Relaxed) < MAX_IDLE {
+            lock(&self.idle).push(connection);
+        } else {
+            self.idle_count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes room on an HTTP/2 connection to this address.
+    fn reserve(&self, address: &PeerAddress) -> Option<Slot> {
+        let all = lock(&self.http2);
+        let mut fitting = all.iter().filter(|it| it.address() == address);
+        fitting.find_map(Http2Connection::reserve)
+    }
+
+    /// Keeps a connection that was opened for whoever waits for it; its address.
+    pub(super) fn keep(&self, opened: Opened) -> PeerAddress {
+        match opened {
+            Opened::Http1(connection) => {
+                let address = connection.lease.address.clone();
+                self.put(connection);
+                address
+            }
+            Opened::Http2(connection) => {
+                let address = connection.address().clone();
+                self.room_of_next
+                    .store(connection.max_streams(), Ordering::Relaxed);
+                lock(&self.http2).push(connection);
+                address
+            }
+        }
+    }
+
+    /// Takes note of what ALPN gave.
+    pub(super) fn set_negotiated_http1(&self, http1: bool) {
+        self.negotiated_http1.store(http1, Ordering::Relaxed);
+    }
+
+    /// How many requests the next HTTP/2 connection will have room for, as the last one had.
+    pub(super) fn room_of_next(&self) -> usize {
+        self.room_of_next.load(Ordering::Relaxed)
+    }
+
+    /// Whether ALPN gave HTTP/1.1 the last time: each request opens a connection of its own.
+    pub(super) fn negotiated_http1(&self) -> bool {
+        self.negotiated_http1.load(Ordering::Relaxed)
+    }
+
+    /// For how long the one has been idle that has been so longest; `None`: none is.
+    pub(super) fn longest_idle(&self) -> Option<Duration> {
+        self.longest_idle_http1().max(self.longest_idle_http2())
+    }
+
+    fn longest_idle_http1(&self) -> Option<Duration> {
+        // The last one has come last.
+        let idle = lock(&self.idle);
+        Some(idle.first()?.lease.deadline.rested())
+    }
+
+    fn longest_idle_http2(&self) -> Option<Duration> {
+        let all = lock(&self.http2);
+        all.iter().filter_map(Http2Connection::idle_for).max()
+    }
+
+    /// Closes the one that has been idle longest; `false`: none is.
+    pub(super) fn close_longest_idle(&self) -> bool {
+        let (http1, http2) = (self.longest_idle_http1(), self.longest_idle_http2());
+        if http1 >= http2 {
+            let mut idle = lock(&self.idle);
+            let closed = (!idle.is_empty()).then(|| idle.remove(0));
+            drop(idle);
+            self.idle_count
+                .fetch_sub(usize::from(closed.is_some()), Ordering::Relaxed);
+            return closed.is_some();
+        }
+        let mut all = lock(&self.http2);
+        let longest = (0..all.len()).max_by_key(|&at| all[at].idle_for());
+        let closed = longest.map(|at| all.remove(at));
+        drop(all);
+        if let Some(closed) = &closed {
+            closed.close();
+        }
+        closed.is_some()
+    }
+
+    /// Closes those that the upstream has closed, that have been idle for too long, or whose
+    /// address is none of the upstream's any more. An HTTP/2 connection that goes ends with its last
+    /// exchange.
+    pub(super) fn sweep(&self) {
+        let has_left = |address: &PeerAddress| !self.addresses.has(address);
+        let mut idle = lock(&self.idle);
+        let is_over = |PooledConnection { stream, lease }: &mut PooledConnection| {
+            lease.deadline.passed() || has_left(&lease.address) || !is_quiet(stream)
+        };
+        let closed: Vec<_> = idle.extract_if(.., is_over).collect();
+        drop(idle);
+        self.idle_count.fetch_sub(closed.len(), Ordering::Relaxed);
+        // Closing takes its time.
+        drop(closed);
+        let mut http2 = lock(&self.http2);
+        let is_over = |it: &mut Http2Connection| {
+            it.is_closing() || has_left(it.address()) || it.idle_for().is_some_and(|it| it >= IDLE)
+        };
+        let closed: Vec<_> = http2.extract_if(.., is_over).collect();
+        drop(http2);
+        drop(closed);
+    }
+
+    /// Whether there is no connection that could be used.
+    pub(super) fn is_empty(&self) -> bool {
+        lock(&self.idle).is_empty() && lock(&self.http2).is_empty()
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+    use crate::gateway::Resolver;
+    use crate::proxy::forward::deadline::Deadline;
+    use crate::proxy::forward::pool::connection::Lease;
+    use crate::proxy::forward::pool::limit::Permit;
+
+    fn address(last: u8) -> PeerAddress {
+        SocketAddr::from(([127, 0, 0, last], 1)).into()
+    }
+
+    fn group(idle_count: &Arc<AtomicUsize>) -> ConnectionGroup {
+        ConnectionGroup {
+            key: GroupKey {
+                backend: Arc::default(),
+                host: "127.0.0.1".to_owned(),
+                port: 1,
+                socket: None,
+                tls: None,
+                http_version: HttpVersion::Auto,
+            },
+            addresses: Resolver::default().addresses("127.0.0.1", 1),
+            idle: Mutex::default(),
+            idle_count: idle_count.clone(),
+            http2: Mutex::default(),
+            negotiated_http1: AtomicBool::new(false),
+            room_of_next: AtomicUsize::new(MAX_STREAMS),
+            openings: Mutex::default(),
+        }
+    }
+
+    /// One to this address, and its other end.
+    fn connection(last: u8) -> (PooledConnection, DuplexStream) {
+        let (ours, theirs) = duplex(64);
+        let lease = Lease {
+            deadline: Arc::new(Deadline::new()),
+            address: address(last),
+            reused: false,
+            _permit: Permit::uncounted(),
+        };
+        let stream = Box::new(ours);
+        (PooledConnection { stream, lease }, theirs)
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_taken_for_its_own_address_and_once() {
+        let group = group(&Arc::default());
+        let (one, _one) = connection(1);
+        group.put(one);
+        assert!(group.take(&address(2), Versions::Http1).is_none());
+        assert!(group.take(&address(1), Versions::Http2).is_none());
+        let taken = group.take(&address(1), Versions::Alpn).unwrap();
+        assert!(taken.reused() && *taken.address() == address(1));
+        assert!(group.take_idle(&address(1)).is_none(), "it is in use");
+        assert_eq!(group.idle_count.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn one_that_was_closed_or_says_something_is_not_used_again() {
+        let group = group(&Arc::default());
+        let (quiet, _quiet) = connection(1);
+        let (closed, end) = connection(1);
+        let (talking, mut mouth) = connection(1);
+        for one in [quiet, closed, talking] {
+            group.put(one);
+        }
+        drop(end);
+        mouth.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
+        assert!(group.take_idle(&address(1)).is_some(), "the quiet one");
+        assert!(group.take_idle(&address(1)).is_none());
+        assert_eq!(group.idle_count.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn one_whose_time_is_over_is_not_used_again() {
+        let group = group(&Arc::default());
+        let (one, _end) = connection(1);
+        let deadline = one.lease.deadline.clone();
+        group.put(one);
+        // As the watcher does, between its look at the clock and the end of the connection.
+        assert!(deadline.wake());
+        assert!(group.take_idle(&address(1)).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_sweep_closes_what_is_over_and_leaves_the_rest() {
+        let group = group(&Arc::default());
+        let (kept, _kept) = connection(1);
+        let (closed, end) = connection(1);
+        // The upstream has no such address any more.
+        let (left, _left) = connection(2);
+        for one in [kept, closed, left] {
+            group.put(one);
+        }
+        drop(end);
+        group.sweep();
+        assert_eq!(group.idle_count.load(Ordering::Relaxed), 1);
+        assert!(!group.is_empty() && group.take_idle(&address(1)).is_some());
+        assert!(group.is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_one_that_has_waited_longest_makes_room() {
+        let group = group(&Arc::default());
+        assert_eq!(group.longest_idle(), None);
+        let mut ends = Vec::new();
+        for last in [2, 1] {
+            let (one, end) = connection(last);
+            group.put(one);
+            ends.push(end);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(group.longest_idle() >= Some(Duration::from_millis(35)));
+        assert!(group.close_longest_idle());
+        assert!(group.take_idle(&address(2)).is_none());
+        assert!(group.longest_idle() < Some(Duration::from_millis(35)));
+        assert!(group.close_longest_idle() && !group.close_longest_idle());
+        assert_eq!(group.idle_count.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn there_is_an_end_to_how_many_are_kept_for_all_upstreams() {
+        let count = Arc::default();
+        let (one, other) = (group(&count), group(&count));
+        let ends: Vec<_> = (0..MAX_IDLE + 3)
+            .map(|number| {
+                let (connection, end) = connection(1);
+                [&one, &other][number % 2].put(connection);
+                end
+            })
+            .collect();
+        assert_eq!(count.load(Ordering::Relaxed), MAX_IDLE);
+        drop(ends);
+        one.sweep();
+        other.sweep();
+        assert_eq!(count.load(Ordering::Relaxed), 0);
+    }
+}
