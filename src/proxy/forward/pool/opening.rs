@@ -39,7 +39,7 @@ impl UpstreamPool {
             if versions == Versions::Alpn && group.negotiated_http1() {
                 match self.connect(group, upstream, turn, versions).await? {
                     Opened::Http1(connection) => return Ok(Acquired::Http1(connection)),
-                    opened => drop(group.keep(opened)),
+                    opened @ Opened::Http2(_) => drop(group.keep(opened)),
                 }
             }
             if let Some(found) = group.take(turn, versions) {
