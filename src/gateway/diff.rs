@@ -29,7 +29,9 @@ impl Diff {
         let proxy = before.trusted_proxies != after.trusted_proxies
             || before.token_cache_bytes != after.token_cache_bytes
             || before.watch_files != after.watch_files
-            || before.max_upstream_connections != after.max_upstream_connections;
+            || before.max_upstream_connections != after.max_upstream_connections
+            || before.resolve_interval != after.resolve_interval
+            || before.forwarded != after.forwarded;
         let others = [
             ("proxy", proxy),
             ("network", before.networks != after.networks),

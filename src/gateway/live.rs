@@ -94,6 +94,7 @@ impl Live {
             }
         };
         log_warnings(&gateway);
+        upstreams.resolver().set_interval(config.resolve_interval);
         for entry in config.cloud.set_aside.iter().chain(&broken) {
             log::error!("{entry}");
         }

@@ -12,6 +12,7 @@ mod confusable;
 mod diff;
 mod fingerprint;
 mod live;
+mod name_lookup;
 mod open_connections;
 mod path;
 mod pipeline;

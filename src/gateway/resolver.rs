@@ -1,9 +1,11 @@
-//! Resolves the names of upstreams in the background, never on a request.
+//! Resolves the names of upstreams in the background, never on a request, and again when the answer
+//! of DNS is no longer valid.
 //!
 //! Each name is looked up in a task of its own, so that one whose name servers are silent delays no
 //! other. Every look-up has the same time limit, counted from when it is due: it includes the wait
 //! for one of the [`MAX_LOOKUPS`] threads.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -12,26 +14,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::net::lookup_host;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::addresses::Addresses;
+use super::name_lookup::{Answer, NameLookup};
 use crate::common::{PeerAddress, WeakMap};
 
-/// How often a name is looked up again. The system's resolver does not tell how long an answer
-/// holds.
+/// How soon a name is looked up again whose answer is not from DNS: nothing tells how long it holds.
 const REFRESH: Duration = Duration::from_secs(30);
+/// The bounds of the time after which a name is looked up again that DNS has given a TTL.
+const MIN_TTL: Duration = Duration::from_secs(5);
+const MAX_TTL: Duration = Duration::from_secs(300);
 /// How soon a look-up that failed is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 /// How long one look-up may take.
 const LIMIT: Duration = Duration::from_secs(5);
-/// Look-ups at the same time: each occupies a thread until the system's resolver gives up.
+/// Look-ups at the same time: each may occupy a thread until the system's resolver gives up.
 const MAX_LOOKUPS: usize = 256;
 
-/// Asks for the addresses of a host, with the port filled in.
-type Lookup = fn(String, u16) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+/// Asks for the addresses of a host at a port.
+type Lookup = Arc<dyn Fn(String, u16) -> LookingUp + Send + Sync>;
+type LookingUp = Pin<Box<dyn Future<Output = io::Result<Answer>> + Send>>;
 
 /// Every name in use. It outlives configurations, so a reload keeps what is resolved.
 #[derive(Debug)]
@@ -41,11 +46,13 @@ pub struct Resolver {
     new: Mutex<Vec<Weak<Addresses>>>,
     added: Notify,
     tried: AtomicBool,
+    /// `proxy.resolve_secs`.
+    interval: watch::Sender<Option<Duration>>,
     lookups: Lookups,
 }
 
 /// How one name is looked up.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Lookups {
     lookup: Lookup,
     limit: Duration,
@@ -54,10 +61,12 @@ struct Lookups {
 
 impl Default for Resolver {
     fn default() -> Self {
+        let names = Arc::new(NameLookup::default());
         Self::new(Lookups {
-            lookup: |host, port| {
-                Box::pin(async move { Ok(lookup_host((host, port)).await?.collect()) })
-            },
+            lookup: Arc::new(move |host, port| {
+                let names = names.clone();
+                Box::pin(async move { names.look_up(&host, port).await })
+            }),
             limit: LIMIT,
             slots: Arc::new(Semaphore::new(MAX_LOOKUPS)),
         })
@@ -71,8 +80,15 @@ impl Resolver {
             new: Mutex::default(),
             added: Notify::new(),
             tried: AtomicBool::new(false),
+            interval: watch::Sender::default(),
             lookups,
         }
+    }
+
+    /// Sets after what time every name is looked up again; `None`: as long as its answer holds.
+    pub(super) fn set_interval(&self, interval: Option<Duration>) {
+        self.interval
+            .send_if_modified(|current| std::mem::replace(current, interval) != interval);
     }
 
     /// The addresses of a host; an IP literal is its own.
@@ -101,7 +117,8 @@ impl Resolver {
         let mut following = JoinSet::new();
         loop {
             for addresses in self.lock_new().drain(..) {
-                following.spawn(self.lookups.clone().follow(addresses));
+                let interval = self.interval.subscribe();
+                following.spawn(self.lookups.clone().follow(addresses, interval));
             }
             while following.try_join_next().is_some() {}
             tokio::select! {
@@ -129,16 +146,25 @@ impl Resolver {
 
 impl Lookups {
     /// Looks a name up again and again, for as long as an upstream uses it.
-    async fn follow(self, addresses: Weak<Addresses>) {
+    async fn follow(
+        self,
+        addresses: Weak<Addresses>,
+        mut interval: watch::Receiver<Option<Duration>>,
+    ) {
         while let Some(in_use) = addresses.upgrade() {
-            let resolved = self.resolve(&in_use).await;
+            let holds = self.resolve(&in_use).await;
             drop(in_use);
-            sleep(if resolved { REFRESH } else { RETRY }).await;
+            let fixed = *interval.borrow_and_update();
+            let pause = holds.map_or(RETRY, |holds| fixed.unwrap_or(holds));
+            tokio::select! {
+                () = sleep(pause) => {}
+                changed = interval.changed() => if changed.is_err() { return },
+            }
         }
     }
 
-    /// Looks a name up once; whether it has an address.
-    async fn resolve(&self, addresses: &Addresses) -> bool {
+    /// Looks a name up once; how long the answer holds. `None`: it has no address.
+    async fn resolve(&self, addresses: &Addresses) -> Option<Duration> {
         let mut answer = pin!(async {
             // The semaphore is never closed.
             let _slot = self.slots.acquire().await;
@@ -154,19 +180,21 @@ impl Lookups {
             }
         };
         match answer {
-            Ok(found) if found.is_empty() => {
-                addresses.not_resolved("the name has no address".to_owned());
-                false
-            }
             Ok(found) => {
-                addresses.resolved(found);
-                true
+                addresses.resolved(found.addresses);
+                Some(found.ttl.map_or(REFRESH, |ttl| ttl.clamp(MIN_TTL, MAX_TTL)))
             }
             Err(error) => {
                 addresses.not_resolved(error.to_string());
-                false
+                None
             }
         }
+    }
+}
+
+impl fmt::Debug for Lookups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lookups").finish_non_exhaustive()
     }
 }
 
@@ -182,11 +210,22 @@ mod tests {
         true
     }
 
-    fn lookups(lookup: Lookup, limit: Duration, slots: usize) -> Lookups {
+    fn lookups(
+        lookup: impl Fn(String, u16) -> LookingUp + Send + Sync + 'static,
+        limit: Duration,
+        slots: usize,
+    ) -> Lookups {
         Lookups {
-            lookup,
+            lookup: Arc::new(lookup),
             limit,
             slots: Arc::new(Semaphore::new(slots)),
+        }
+    }
+
+    fn answer(port: u16, ttl: Option<u64>) -> Answer {
+        Answer {
+            addresses: vec![([127, 0, 0, 1], port).into()],
+            ttl: ttl.map(Duration::from_secs),
         }
     }
 
@@ -279,13 +318,13 @@ mod tests {
     async fn no_more_look_ups_at_once_than_allowed() {
         static NOW: AtomicUsize = AtomicUsize::new(0);
         static MOST: AtomicUsize = AtomicUsize::new(0);
-        let lookup: Lookup = |_, port| {
+        let lookup = |_, port| -> LookingUp {
             Box::pin(async move {
                 let now = NOW.fetch_add(1, Ordering::Relaxed) + 1;
                 MOST.fetch_max(now, Ordering::Relaxed);
                 sleep(Duration::from_millis(5)).await;
                 NOW.fetch_sub(1, Ordering::Relaxed);
-                Ok(vec![([127, 0, 0, 1], port).into()])
+                Ok(answer(port, None))
             })
         };
         let resolver = Arc::new(Resolver::new(lookups(lookup, LIMIT, 3)));
@@ -298,12 +337,57 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_answer_holds_for_its_ttl_within_bounds() {
+        for (ttl, expected) in [
+            (Some(0), 5),
+            (Some(4), 5),
+            (Some(7), 7),
+            (Some(300), 300),
+            (Some(86_400), 300),
+            (None, 30),
+        ] {
+            let lookup =
+                move |_, port| -> LookingUp { Box::pin(async move { Ok(answer(port, ttl)) }) };
+            let addresses = Addresses::new("h.example", 1, None);
+            let holds = lookups(lookup, LIMIT, 1).resolve(&addresses).await;
+            assert_eq!(holds, Some(Duration::from_secs(expected)), "{ttl:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fixed_interval_counts_at_once_instead_of_the_ttl() {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let lookup = |_, port| -> LookingUp {
+            COUNT.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move { Ok(answer(port, Some(300))) })
+        };
+        let resolver = Arc::new(Resolver::new(lookups(lookup, LIMIT, 1)));
+        let _addresses = resolver.addresses("h.example", 1);
+        running(&resolver, async {
+            tried(&resolver).await;
+            sleep(Duration::from_millis(50)).await;
+            assert_eq!(COUNT.load(Ordering::Relaxed), 1, "its TTL is not over");
+            resolver.set_interval(Some(Duration::from_millis(10)));
+            while COUNT.load(Ordering::Relaxed) < 5 {
+                sleep(Duration::from_millis(5)).await;
+            }
+            resolver.set_interval(None);
+            sleep(Duration::from_millis(50)).await;
+            let before = COUNT.load(Ordering::Relaxed);
+            resolver.set_interval(None);
+            sleep(Duration::from_millis(50)).await;
+            assert_eq!(COUNT.load(Ordering::Relaxed), before);
+        })
+        .await;
+    }
+
+    #[tokio::test]
     async fn addresses_outlive_a_look_up_that_fails_or_takes_too_long() {
         let system = Resolver::default().lookups;
         let addresses = Addresses::new("no-such-name.invalid", 1, None);
         let known: SocketAddr = "127.0.0.1:1".parse().unwrap();
         addresses.resolved(vec![known]);
-        assert!(!system.resolve(&addresses).await);
+        assert_eq!(system.resolve(&addresses).await, None);
         assert!(addresses.lookup_error().is_some());
         assert_eq!(addresses.known(), [known.into()]);
         let slow = Addresses::new("localhost", 1, None);
@@ -312,7 +396,7 @@ mod tests {
             ..system
         };
         assert!(
-            hurried.resolve(&slow).await,
+            hurried.resolve(&slow).await.is_some(),
             "a late answer is used when it comes"
         );
         assert!(slow.lookup_error().is_none() && !slow.known().is_empty());

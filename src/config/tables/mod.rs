@@ -163,6 +163,8 @@ pub(crate) fn build(
         id: proxy.id,
         threads: proxy.threads,
         trusted_proxies: proxy.trusted_proxies,
+        forwarded: proxy.forwarded,
+        resolve_interval: proxy.resolve_interval,
         grace: proxy.grace,
         max_upstream_connections: proxy.max_upstream_connections,
         token_cache_bytes: proxy.token_cache_bytes,

@@ -17,6 +17,9 @@ pub(crate) struct Proxy<'a> {
     pub(crate) id: String,
     pub(crate) threads: usize,
     pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) forwarded: bool,
+    /// `resolve_secs`.
+    pub(crate) resolve_interval: Option<Duration>,
     pub(crate) grace: Duration,
     /// Connections to upstreams at a time.
     pub(crate) max_upstream_connections: Option<usize>,
@@ -84,6 +87,11 @@ pub(crate) fn read<'a>(root: &Reader<'a>) -> Option<Proxy<'a>> {
     let proxy = Proxy {
         threads: threads(&reader),
         trusted_proxies: trusted_proxies(&reader),
+        forwarded: reader.flag("forwarded", false),
+        resolve_interval: reader
+            .get("resolve_secs")
+            .and_then(|entry| entry.integer(1..=3600))
+            .map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
         grace: reader.seconds("grace_secs", 0..=3600, 15),
         max_upstream_connections: reader.connections("max_upstream_connections"),
         token_cache_bytes: reader.number("token_cache_mb", 0..=65_536, 64) * MEBIBYTE,

@@ -52,6 +52,8 @@ trusted_proxies = ["10.0.0.0/8", "::1"]
 grace_secs = 0
 max_upstream_connections = 3
 token_cache_mb = "${NONE:-1}"
+resolve_secs = 7
+forwarded = true
 state_dir = "state"
 log_level = "harmony=debug,warn"
 required_env_vars = ["HOME"]
@@ -86,6 +88,8 @@ log_to_file = true
         ("edge_2", 3, Duration::ZERO)
     );
     assert_eq!(config.max_upstream_connections, Some(3));
+    assert_eq!(config.resolve_interval, Some(Duration::from_secs(7)));
+    assert!(config.forwarded);
     assert_eq!(config.trusted_proxies.len(), 2);
     assert_eq!(config.token_cache_bytes, 1024 * 1024);
     assert_eq!(config.state_dir.as_deref(), Some(Path::new("conf/state")));

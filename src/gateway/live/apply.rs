@@ -141,6 +141,9 @@ impl Live {
                 log::warn!("pipeline {name} no longer authenticates: it is open to everyone");
             }
             log_warnings(&gateway);
+            self.upstreams
+                .resolver()
+                .set_interval(config.resolve_interval);
             self.gateway.store(Arc::new(gateway));
             applied.status.source = origin(&config);
             applied.status.generation += 1;

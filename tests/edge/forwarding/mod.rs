@@ -12,6 +12,7 @@ mod fields;
 mod http2;
 mod kept;
 mod names;
+mod sockets;
 mod streams;
 mod timeouts;
 mod trailers;

@@ -1,9 +1,12 @@
 //! Upstreams named by a name with several addresses: one that is dead, or swallows what is sent to
-//! it, costs no request, and only the failure of all of them is the upstream's.
+//! it, costs no request, and only the failure of all of them is the upstream's. What DNS says is
+//! followed as long as DNS says.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::edge::EdgeBuilder;
@@ -18,10 +21,10 @@ fn local(last: u8, port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, last], port))
 }
 
-/// How to run a program with an `/etc/hosts` of its own, which is the file that is named next;
-/// `None`, and a word about it, where that is not possible.
-fn own_hosts() -> Option<Vec<&'static str>> {
-    const MOUNT: &str = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+/// How to run a program with a file of its own in the place of one of the system's: it is the one
+/// that is named next. `None`, and a word about it, where that is not possible.
+fn own_file(path: &str) -> Option<Vec<String>> {
+    let mount = format!("mount --bind \"$0\" {path} && exec \"$@\"");
     let possible = [&["unshare", "-m"][..], &["unshare", "-r", "-m"]].into_iter().find(|words| {
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).args(["sh", "-c", "mount --bind /etc/hosts /etc/hosts"]);
@@ -31,7 +34,10 @@ fn own_hosts() -> Option<Vec<&'static str>> {
     if possible.is_none() {
         eprintln!("skipped: no mount namespace of its own");
     }
-    possible.map(|words| [words, &["sh", "-c", MOUNT]].concat())
+    possible.map(|words| {
+        let words = words.iter().copied().chain(["sh", "-c", &mount]);
+        words.map(str::to_owned).collect()
+    })
 }
 
 /// A file of host names that can be changed.
@@ -51,16 +57,22 @@ impl Hosts {
 
     /// An edge in front of these upstreams that sees the file as `/etc/hosts`.
     fn edge(&self, upstreams: &[String], options: &str) -> Option<EdgeBuilder> {
-        let mut launcher = own_hosts()?;
-        launcher.push(self.0.path().to_str().unwrap());
-        let tables = format!(
-            "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nmiddleware = []\n\
-             backends = [\"app\"]\n[endpoints.e]\nservice = \"http\"\n[backends.app]\n\
-             service = \"http\"\n[backends.app.options]\nupstreams = {upstreams:?}\n{options}\n"
-        );
-        let edge = Edge::configured(Settings::bare().and(&tables)).quiet();
+        let mut launcher = own_file("/etc/hosts")?;
+        launcher.push(self.0.path().to_str().unwrap().to_owned());
+        let launcher: Vec<&str> = launcher.iter().map(String::as_str).collect();
+        let edge = Edge::configured(behind(upstreams, options)).quiet();
         Some(edge.under(&launcher))
     }
+}
+
+/// An open pipeline in front of these upstreams.
+fn behind(upstreams: &[String], options: &str) -> Settings {
+    let tables = format!(
+        "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nmiddleware = []\n\
+         backends = [\"app\"]\n[endpoints.e]\nservice = \"http\"\n[backends.app]\n\
+         service = \"http\"\n[backends.app.options]\nupstreams = {upstreams:?}\n{options}\n"
+    );
+    Settings::bare().and(&tables)
 }
 
 /// Started, and its names looked up: that is done in the background.
@@ -249,6 +261,122 @@ fn a_name_that_changes_is_followed_and_what_was_idle_is_closed() {
     let open = || connected_to(edge.id(), local(1, upstream.port()));
     assert!(becomes_true(PATIENCE, || !open()), "the idle connection is closed");
     assert_eq!(edge.get("/y").send().text(), "B");
+}
+
+/// A name server on port 53 of an address of this machine of its own. It has one name, with one
+/// address that can be changed.
+struct NameServer {
+    address: Ipv4Addr,
+    last: Arc<AtomicU8>,
+    queries: Arc<AtomicUsize>,
+}
+
+impl NameServer {
+    /// `None`, and a word about it: port 53 is not to be had here.
+    fn start(name: &'static str, last: u8, ttl: u32) -> Option<Self> {
+        let of_test = Ipv4Addr::new(127, 53, u8::try_from(ttl).unwrap(), last);
+        let Ok(socket) = UdpSocket::bind((of_test, 53)) else {
+            eprintln!("skipped: no name server at {of_test}");
+            return None;
+        };
+        let server =
+            Self { address: of_test, last: Arc::new(last.into()), queries: Arc::default() };
+        let (last, queries) = (server.last.clone(), server.queries.clone());
+        std::thread::spawn(move || {
+            let mut datagram = [0; 512];
+            while let Ok((length, client)) = socket.recv_from(&mut datagram) {
+                queries.fetch_add(1, Ordering::Relaxed);
+                let address = [127, 0, 0, last.load(Ordering::Relaxed)];
+                let answer = dns_answer(&datagram[..length], name, address, ttl);
+                let _ = socket.send_to(&answer, client);
+            }
+        });
+        Some(server)
+    }
+
+    fn queries(&self) -> usize {
+        self.queries.load(Ordering::Relaxed)
+    }
+
+    /// How to run a program for which this is the only name server.
+    fn launcher(&self, resolv_conf: &tempfile::NamedTempFile) -> Option<Vec<String>> {
+        let text = format!("nameserver {}\n", self.address);
+        std::fs::write(resolv_conf.path(), text).unwrap();
+        let mut launcher: Vec<String> = own_file("/etc/resolv.conf")?;
+        launcher.push(resolv_conf.path().to_str().unwrap().to_owned());
+        Some(launcher)
+    }
+}
+
+/// The answer to a query (RFC 1035 section 4): an address for A and this name, nothing for AAAA, and
+/// for other names that they do not exist.
+fn dns_answer(query: &[u8], name: &str, address: [u8; 4], ttl: u32) -> Vec<u8> {
+    let wire: Vec<u8> = name
+        .split('.')
+        .flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat())
+        .chain([0])
+        .collect();
+    let end = 12 + query[12..].iter().position(|&byte| byte == 0).unwrap() + 5;
+    let question = &query[12..end];
+    let known = question[..question.len() - 4].eq_ignore_ascii_case(&wire);
+    let has_it = known && question[question.len() - 4..] == [0, 1, 0, 1];
+    let mut answer = query[..2].to_vec();
+    answer.extend([0x81, if known { 0x80 } else { 0x83 }, 0, 1, 0, has_it.into(), 0, 0, 0, 0]);
+    answer.extend_from_slice(question);
+    if has_it {
+        answer.extend([0xc0, 12, 0, 1, 0, 1]);
+        answer.extend(ttl.to_be_bytes());
+        answer.extend([0, 4]);
+        answer.extend(address);
+    }
+    answer
+}
+
+/// An edge in front of `http://NAME:PORT` with this name server, and what it was started with.
+fn edge_by_dns(
+    server: &NameServer,
+    name: &str,
+    port: u16,
+    proxy: &str,
+) -> Option<(Edge, tempfile::NamedTempFile)> {
+    let resolv_conf = tempfile::NamedTempFile::new().unwrap();
+    let launcher = server.launcher(&resolv_conf)?;
+    let launcher: Vec<&str> = launcher.iter().map(String::as_str).collect();
+    let urls = [format!("http://{name}:{port}")];
+    let edge = Edge::configured(behind(&urls, "").proxy(proxy)).quiet();
+    Some((resolved(edge.under(&launcher)), resolv_conf))
+}
+
+#[test]
+fn a_change_of_dns_is_followed_when_the_ttl_is_over() {
+    let upstream = brief();
+    let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nB";
+    let _second = beside(upstream.port(), 2, answer);
+    let Some(server) = NameServer::start("app.test", 1, 6) else { return };
+    let Some((edge, _file)) = edge_by_dns(&server, "app.test", upstream.port(), "") else { return };
+    let started = Instant::now();
+    assert_eq!(edge.get("/x").send().text(), "A");
+    let at_first = server.queries();
+    assert!(at_first <= 4, "one query for each family, and maybe one more of each: {at_first}");
+    server.last.store(2, Ordering::Relaxed);
+    let moved = || edge.get("/y").send().text() == "B";
+    assert!(becomes_true(Duration::from_secs(20), moved), "{}", edge.log());
+    let took = started.elapsed();
+    assert!(Duration::from_secs(3) < took, "not before its time: {took:?}");
+}
+
+#[test]
+fn a_fixed_interval_counts_instead_of_the_ttl() {
+    let upstream = brief();
+    let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nB";
+    let _second = beside(upstream.port(), 2, answer);
+    let Some(server) = NameServer::start("app.test", 1, 250) else { return };
+    let edge = edge_by_dns(&server, "app.test", upstream.port(), "resolve_secs = 1");
+    let Some((edge, _file)) = edge else { return };
+    assert_eq!(edge.get("/x").send().text(), "A");
+    server.last.store(2, Ordering::Relaxed);
+    let moved = || edge.get("/y").send().text() == "B";
+    assert!(becomes_true(Duration::from_secs(20), moved), "{}", edge.log());
 }
 
 /// Whether the process has a connection to this address.
