@@ -31,11 +31,11 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    pub fn make(directory: &Path) -> anyhow::Result<Self> {
+    pub fn make(directory: &Path, tokens: usize) -> anyhow::Result<Self> {
         let issuer = SigningKey::make("k")?;
         let sign = |id: usize| issuer.sign(id, 36_000);
         let mut many = String::new();
-        for id in 1..=TOKENS {
+        for id in 1..=tokens {
             writeln!(many, "{}", sign(id)?)?;
         }
         let tls =

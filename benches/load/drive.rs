@@ -1,4 +1,4 @@
-//! wrk, and what it says.
+//! wrk and h2load, and what they say.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,6 +17,20 @@ pub struct Load {
     pub connections: usize,
     /// A connection for each request.
     pub close: bool,
+    /// `None`: wrk sends for a time.
+    pub h2load: Option<H2load>,
+}
+
+/// Whole requests by h2load: where each costs much, those that a time cuts off would count.
+#[derive(Debug, Clone)]
+pub struct H2load {
+    /// Streams of HTTP/2 at a time on each connection; `None`: HTTP/1.1.
+    pub streams: Option<usize>,
+    /// Requests for each second of a turn.
+    pub rate: usize,
+    pub body: Option<PathBuf>,
+    /// Bytes of each response's body.
+    pub response: usize,
 }
 
 /// What came of a turn.
@@ -60,6 +74,23 @@ impl Load {
         duration: Duration,
         first_token: usize,
     ) -> anyhow::Result<Outcome> {
+        match &self.h2load {
+            None => self.wrk(cores, directory, duration, first_token),
+            Some(h2load) => {
+                let requests = h2load.rate * duration.as_secs() as usize;
+                let log = directory.join("h2load.log");
+                h2load.send(self, cores, requests.max(self.connections), &log)
+            }
+        }
+    }
+
+    fn wrk(
+        &self,
+        cores: &str,
+        directory: &Path,
+        duration: Duration,
+        first_token: usize,
+    ) -> anyhow::Result<Outcome> {
         let script = directory.join("load.lua");
         // A script makes wrk build each request anew, so that nobody has an advantage by not
         // needing one.
@@ -95,5 +126,59 @@ impl Load {
             self.url
         );
         Ok(Outcome { requests, seconds: microseconds / 1e6, latency: [p50, p99, p999] })
+    }
+}
+
+impl H2load {
+    /// Sends so many requests. Fails when one did, or a response was not of its length.
+    fn send(
+        &self,
+        load: &Load,
+        cores: &str,
+        requests: usize,
+        log: &Path,
+    ) -> anyhow::Result<Outcome> {
+        // It appends to it.
+        let _ = std::fs::remove_file(log);
+        let mut h2load = Command::new("taskset");
+        h2load.args(["-c", cores, "h2load", &format!("-n{requests}")]);
+        h2load.arg(format!("-c{}", load.connections)).arg("--log-file").arg(log);
+        match self.streams {
+            Some(streams) => h2load.arg(format!("-m{streams}")).args(["-w", "20", "-W", "24"]),
+            None => h2load.arg("--h1"),
+        };
+        if let Some(body) = &self.body {
+            h2load.arg("-d").arg(body);
+        }
+        for field in load.field.iter().flat_map(|fields| fields.lines()) {
+            h2load.args(["-H", field]);
+        }
+        let output = h2load.arg(&load.url).output().context("cannot run h2load")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let bytes = self.response * requests;
+        ensure!(
+            text.contains(&format!(" {requests} 2xx")) && text.contains(&format!("({bytes}) data")),
+            "not every request to {} succeeded: {text}{}",
+            load.url,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        // Begin in microseconds, status, and duration in microseconds.
+        let text = std::fs::read_to_string(log)?;
+        let mut spans = Vec::with_capacity(requests);
+        for line in text.lines() {
+            let mut words = line.split('\t').map(|word| word.parse().unwrap_or_default());
+            let (begun, _, duration) = (words.next(), words.next(), words.next());
+            let (begun, duration): (f64, f64) = begun.zip(duration).context("h2load's log")?;
+            spans.push((begun, duration));
+        }
+        let first = spans.iter().map(|(begun, _)| *begun).fold(f64::MAX, f64::min);
+        let last = spans.iter().map(|(begun, duration)| begun + duration).fold(0.0, f64::max);
+        spans.sort_unstable_by(|one, other| one.1.total_cmp(&other.1));
+        let percentile = |share: f64| spans[(spans.len() as f64 * share) as usize].1;
+        Ok(Outcome {
+            requests: requests as f64,
+            seconds: (last - first) / 1e6,
+            latency: [0.5, 0.99, 0.999].map(percentile),
+        })
     }
 }

@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, TcpStream};
 
 use anyhow::ensure;
 
-use crate::cases::{Bench, EDGE, Edge};
+use crate::cases::Bench;
+use crate::contestants::{EDGE, Edge};
 use crate::process::{Process, free_port};
 
 const CONNECTIONS: usize = 10_000;
@@ -14,7 +15,8 @@ const CONNECTIONS: usize = 10_000;
 pub fn measure(bench: &Bench) -> anyhow::Result<Vec<String>> {
     raise_limit()?;
     let port = free_port()?;
-    let file = bench.file("idle.toml", &bench.edge_configuration(&Edge::default(), port));
+    let file =
+        bench.file("idle.toml", &bench.edge_configuration(&Edge::new(bench.nginx_upstream), port));
     let edge = [EDGE.to_owned(), "-c".to_owned(), file.display().to_string()];
     let (before, after) = with_idle("harmony-edge", &edge, port)?;
     let mut lines = vec![format!(

@@ -10,7 +10,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail, ensure};
 
 use crate::bare;
-use crate::cases::{Bench, Case, Contestant};
+use crate::cases::{Bench, Case};
+use crate::contestants::Contestant;
 use crate::process::{Process, program};
 
 const WARM_UP: usize = 400;

@@ -1,12 +1,14 @@
-//! harmony-edge beside bare Pingora, HAProxy and Envoy, under load: `cargo bench --bench load`, or
-//! as it is installed `cargo bench --profile dist --bench load`.
+//! harmony-edge beside bare Pingora, HAProxy, Envoy and nginx, under load: `cargo bench --bench
+//! load`, or as it is installed `cargo bench --profile dist --bench load`.
 //!
-//! Each proxy runs on one core; nginx (the upstream) and wrk share another. The contestants of a
-//! case take turns, round after round, each time in a fresh process, and medians of the rounds are
-//! compared. What is compared is the CPU time that the proxy took for a request, from the kernel's
-//! accounts: on a shared machine, requests a second tell more about the neighbours. Needs `wrk`,
-//! `nginx` and `taskset`; HAProxy and Envoy (`ENVOY`, or `envoy` on the path) take part where they
-//! are installed.
+//! Each proxy runs on one core; the upstreams and the client share another. Small responses come
+//! from nginx and are asked for by wrk for a time; bodies, HTTP/2 and gRPC come from an upstream of
+//! this binary and are asked for by h2load, so many requests for each second of a turn. The
+//! contestants of a case take turns, round after round, each time in a fresh process, and medians
+//! of the rounds are compared. What is compared is the CPU time that the proxy took for a request,
+//! from the kernel's accounts: on a shared machine, requests a second tell more about the
+//! neighbours. Needs `wrk`, `h2load`, `nginx` and `taskset`; HAProxy and Envoy (`ENVOY`, or `envoy`
+//! on the path) take part where they are installed.
 //!
 //! `-- --instructions` counts instructions with callgrind instead, beside bare Pingora alone, and
 //! fails if there are too many (`REQUESTS`).
@@ -19,6 +21,7 @@
 
 mod bare;
 mod cases;
+mod contestants;
 mod credentials;
 mod drive;
 mod idle;
@@ -30,6 +33,7 @@ mod report;
 #[path = "../common/signing.rs"]
 mod signing;
 mod start;
+mod upstream;
 
 use anyhow::Context as _;
 
@@ -45,6 +49,9 @@ fn main() -> anyhow::Result<()> {
         std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     if arguments.first().is_some_and(|first| first == bare::ARGUMENT) {
         return bare::serve(&arguments[1..]);
+    }
+    if arguments.first().is_some_and(|first| first == upstream::ARGUMENT) {
+        return upstream::serve(&arguments[1..]);
     }
     let plot = match arguments.iter().position(|argument| argument == "--plot") {
         Some(at) => {
@@ -64,7 +71,8 @@ fn main() -> anyhow::Result<()> {
     let rounds = from_environment("ROUNDS", 5)?;
     let seconds = from_environment("SECONDS", 4)?;
 
-    let bench = Bench::prepare()?;
+    let new_tokens = counting.is_none() && chosen(cases::NEW_TOKENS);
+    let bench = Bench::prepare(if new_tokens { credentials::TOKENS } else { 0 })?;
     if counting.is_some() {
         return instructions::check(&bench, chosen, from_environment("REQUESTS", 3000)?);
     }

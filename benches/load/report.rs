@@ -47,7 +47,8 @@ impl Report {
     pub fn print(&self) {
         println!(
             "\nMedians of {} rounds of {} s, contestants taking turns; the proxy on one core, \
-             client and upstream on another. 64 keep-alive connections.",
+             client and upstream on another. 64 keep-alive connections, if the case \
+             does not say otherwise.",
             self.rounds, self.seconds
         );
         println!(
@@ -90,12 +91,10 @@ impl Report {
             let _ =
                 writeln!(body, "<text x=\"10\" y=\"{:.0}\" class=\"case\">{case}</text>", y + 14.0);
             for row in rows {
-                let ours =
-                    if row.name == "bare Pingora" || row.name == "HAProxy" || row.name == "Envoy" {
-                        "peer"
-                    } else {
-                        "ours"
-                    };
+                let ours = match row.name {
+                    "bare Pingora" | "HAProxy" | "Envoy" | "nginx" => "peer",
+                    _ => "ours",
+                };
                 let length = row.cpu / most * WIDTH;
                 let _ = writeln!(
                     body,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use crate::cases::EDGE;
+use crate::contestants::EDGE;
 use crate::process::{Process, free_port};
 
 const PIPELINES: usize = 1000;
