@@ -23,10 +23,13 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// bad target, length or authority. Pingora has the same limit, but does not log it.
 const MAX_MALFORMED: u32 = 32;
 
+/// Room for the request bodies of all streams of a connection that nobody reads for now: four times
+/// that of one stream, so that one whose upstream reads nothing does not hold up the others.
+const CONNECTION_WINDOW: u32 = 4 * 65_535;
 /// For how many bytes small frames of request bodies may be short of 256 each, all together, while
-/// nobody reads them: as much as messages of gRPC without content (7 bytes) that fill the window of
-/// the connection. By default h2 closes a connection at 130 such frames.
-const DATA_FRAME_BUDGET: usize = 65_535 / 7 * 256;
+/// nobody reads them: as much as messages of gRPC with little content (7 bytes) that fill the window
+/// of the connection. By default h2 closes a connection at 130 such frames.
+const DATA_FRAME_BUDGET: usize = CONNECTION_WINDOW as usize / 7 * 256;
 
 /// Options for h2. By default it closes a connection, without a log line, at 20 streams that are
 /// reset before they are accepted, as a browser resets them whose user leaves a page; here those
@@ -34,6 +37,7 @@ const DATA_FRAME_BUDGET: usize = 65_535 / 7 * 256;
 pub fn options() -> H2Options {
     let mut options = default_h2_options();
     options.max_pending_accept_reset_streams(MAX_RESETS as usize);
+    options.initial_connection_window_size(CONNECTION_WINDOW);
     options.data_frame_budget(DATA_FRAME_BUDGET);
     options
 }

@@ -30,6 +30,7 @@ use std::time::Duration;
 use http::Version;
 use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
+use tokio::time::sleep;
 
 use super::request::body;
 use super::request::context::Context;
@@ -37,6 +38,7 @@ use crate::gateway::{PeerAddress, Upstream};
 use crate::listener::Connection;
 use attempt::Attempt;
 use connection_auth::BoundConnection;
+use error::{REFUSED, UNPROCESSED};
 use exchange::Exchange;
 use pool::{Acquired, ConnectionGroup, PooledConnection, Versions};
 
@@ -45,7 +47,12 @@ pub use pool::UpstreamPool;
 
 /// Attempts for one request. Those that count are bounded per backend; this bounds how many dead
 /// kept connections one request may meet.
-const MAX_ATTEMPTS: usize = 16;
+const MAX_ATTEMPTS: u32 = 16;
+/// How often one request may meet an HTTP/2 connection that is about to be closed. A server that
+/// closes each after a few requests gives up most of those that are on it.
+const MAX_UNPROCESSED: u32 = 100;
+/// How long a request waits that an upstream has refused, times how often it has done so.
+const REFUSED_PAUSE: Duration = Duration::from_millis(5);
 /// How long a connection waits for a body behind a response that has none. Some servers send one,
 /// and nobody else may take it for a response.
 const UNEXPECTED_BODY_WAIT: Duration = Duration::from_millis(250);
@@ -73,10 +80,21 @@ impl Forwarder {
         {
             ctx.select_fitting(|upstream| bound.is_to(&self.pool.group(upstream)));
         }
-        let mut attempts = 1;
+        let (mut attempts, mut unprocessed) = (1, 0);
         loop {
             match self.attempt(session, ctx).await {
-                Err(error) if error.retry() && attempts < MAX_ATTEMPTS => attempts += 1,
+                Err(error) if error.retry() => match error.etype() {
+                    ErrorType::Custom(UNPROCESSED) if unprocessed < MAX_UNPROCESSED => {
+                        unprocessed += 1;
+                    }
+                    kind if attempts < MAX_ATTEMPTS => {
+                        if *kind == ErrorType::Custom(REFUSED) {
+                            sleep(REFUSED_PAUSE * attempts).await;
+                        }
+                        attempts += 1;
+                    }
+                    _ => return Err(error),
+                },
                 outcome => return outcome,
             }
         }
@@ -161,7 +179,7 @@ fn keep(group: Arc<ConnectionGroup>, connection: PooledConnection, bodiless: boo
         return;
     }
     tokio::spawn(async move {
-        tokio::time::sleep(UNEXPECTED_BODY_WAIT).await;
+        sleep(UNEXPECTED_BODY_WAIT).await;
         // Nobody gets it from there if there is something to read.
         group.put(connection);
     });
