@@ -22,6 +22,8 @@ pub(super) struct Attempt {
     pub(super) version: Version,
     /// Whether its connection has served another request before.
     pub(super) reused: bool,
+    /// Whether the exchange was ended because somebody took too long.
+    overdue: bool,
     /// When the whole exchange must be over.
     total_deadline: Option<Instant>,
     /// Bytes of request body that were passed on, and how many there may be.
@@ -55,6 +57,7 @@ impl Attempt {
             deadline: connection.deadline().clone(),
             reused: connection.reused(),
             version: connection.version(),
+            overdue: false,
             body_bytes: 0,
             max_body_size: ctx
                 .route
@@ -172,14 +175,15 @@ impl Attempt {
         }
     }
 
-    /// Whether the exchange was ended because somebody took too long.
+    /// Whether the exchange was ended because somebody took too long, before it was complete.
     pub(super) fn is_overdue(&self) -> bool {
-        !self.response_complete && self.deadline.passed()
+        !self.response_complete && self.overdue
     }
 
-    /// The error of an exchange that was ended because somebody took too long. Once the response is
+    /// The exchange was ended because somebody took too long; its error. Once the response is
     /// complete, that is the client, which has not sent its request whole.
-    pub(super) fn overdue(&self) -> Box<Error> {
+    pub(super) fn mark_overdue(&mut self) -> Box<Error> {
+        self.overdue = true;
         let error = Error::explain(ErrorType::ReadTimedout, "overdue");
         match self.response_complete {
             false => error.into_up(),

@@ -129,7 +129,7 @@ impl Forwarder {
             failed => {
                 drop(exchange);
                 let error = failed.and_then(Result::err);
-                let error = error.unwrap_or_else(|| attempt.overdue());
+                let error = error.unwrap_or_else(|| attempt.mark_overdue());
                 self.note_broken(session, &attempt, &error);
                 return Err(failure::broken_off(session, ctx, &attempt, error));
             }

@@ -7,12 +7,13 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream};
-use http::Request;
+use http::{Method, Request};
 use pingora::Error;
 use pingora::protocols::http::HttpTask;
 
 use super::connection::Slot;
 use super::send::SendHalf;
+use crate::proxy::forward::response_head::is_bodiless;
 
 /// One exchange on an HTTP/2 connection.
 pub(in crate::proxy::forward) struct Http2 {
@@ -20,6 +21,7 @@ pub(in crate::proxy::forward) struct Http2 {
     /// not ended is reset, and takes room until then.
     stream: Option<Stream>,
     slot: Slot,
+    method: Method,
 }
 
 struct Stream {
@@ -43,7 +45,11 @@ enum Response {
 
 impl Http2 {
     pub(in crate::proxy::forward) fn new(slot: Slot) -> Self {
-        Self { stream: None, slot }
+        Self {
+            stream: None,
+            slot,
+            method: Method::default(),
+        }
     }
 
     /// Sends the head of the request; `last`: nothing follows it.
@@ -52,6 +58,7 @@ impl Http2 {
         head: Request<()>,
         last: bool,
     ) -> pingora::Result<()> {
+        self.method = head.method().clone();
         let mut sender = self.slot.connection().sender();
         // What is refused here has not been sent at all.
         let sent = sender.send_request(head, last);
@@ -98,7 +105,7 @@ impl Http2 {
     /// while it waits.
     pub(in crate::proxy::forward) async fn read(&mut self) -> pingora::Result<HttpTask> {
         let part = poll_fn(|context| match &mut self.stream {
-            Some(stream) => stream.response.poll_part(context),
+            Some(stream) => stream.response.poll_part(&self.method, context),
             None => Poll::Ready(Ok(HttpTask::Done)),
         });
         part.await.map_err(|error| self.failed(error))
@@ -124,7 +131,11 @@ impl Http2 {
 }
 
 impl Response {
-    fn poll_part(&mut self, context: &mut Context<'_>) -> Poll<Result<HttpTask, h2::Error>> {
+    fn poll_part(
+        &mut self,
+        method: &Method,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<HttpTask, h2::Error>> {
         match self {
             Self::Head(response) => {
                 if let Poll::Ready(Some(interim)) = response.poll_informational(context) {
@@ -132,7 +143,8 @@ impl Response {
                     return Poll::Ready(Ok(HttpTask::Header(Box::new(interim.into()), false)));
                 }
                 let (head, body) = ready!(pin!(response).poll(context))?.into_parts();
-                let last = body.is_end_stream();
+                // What has no body ends with its head, whatever comes.
+                let last = body.is_end_stream() || is_bodiless(method, head.status);
                 *self = match last {
                     true => Self::Complete,
                     false => Self::Body {

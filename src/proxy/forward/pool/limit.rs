@@ -101,7 +101,7 @@ impl Limit {
 impl Permit {
     /// One that nobody counts.
     #[cfg(test)]
-    pub(super) fn uncounted() -> Self {
+    pub(crate) fn uncounted() -> Self {
         let (all, backend) = (
             Arc::<OpenConnections>::default(),
             Arc::<OpenConnections>::default(),
