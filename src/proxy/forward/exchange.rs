@@ -1,7 +1,6 @@
 //! One exchange with an upstream: what the client sends goes to the upstream, and what that answers
 //! to the client. Neither way waits for the other.
 
-mod client_stream;
 mod response;
 
 use std::future::poll_fn;
@@ -22,14 +21,11 @@ use super::{connection_auth, error, upstream_request};
 use crate::listener::Connection;
 use crate::proxy::request::context::Context;
 use crate::proxy::request::head;
-use client_stream::ClientStream;
 
 /// An exchange under way.
 pub(super) struct Exchange<'a> {
     attempt: &'a mut Attempt,
     upstream: UpstreamStream,
-    /// Over HTTP/2: the way of the response's body to the client, once its head was written.
-    client: Option<ClientStream>,
     /// Whether nothing more of the request is to be read.
     request_done: bool,
     /// Whether all of the request was written, if only into the outbox.
@@ -86,7 +82,6 @@ impl<'a> Exchange<'a> {
     ) -> Self {
         Self {
             upstream: UpstreamStream::new(connection, session, &attempt.upstream),
-            client: None,
             attempt,
             request_done: session.is_body_done(),
             request_written: false,
@@ -182,26 +177,31 @@ impl<'a> Exchange<'a> {
         self.response_first = self.request_written && !self.upgraded || !self.response_first;
         poll_fn(|waking| {
             let first = match self.response_first {
-                true => self.poll_response(session, waking),
+                true => self.poll_response(session, ctx, waking),
                 false => self.poll_request(session, ctx, waking),
             };
             match (first, self.response_first) {
                 (Poll::Pending, true) => self.poll_request(session, ctx, waking),
-                (Poll::Pending, false) => self.poll_response(session, waking),
+                (Poll::Pending, false) => self.poll_response(session, ctx, waking),
                 (event, _) => event,
             }
         })
         .await
     }
 
-    fn poll_response(&mut self, session: &mut Session, waking: &mut Waking<'_>) -> Poll<Event> {
+    fn poll_response(
+        &mut self,
+        session: &mut Session,
+        ctx: &mut Context,
+        waking: &mut Waking<'_>,
+    ) -> Poll<Event> {
         if let ServerSession::H1(client) = &mut *session.downstream_session
             && client.has_pending_proxy_tasks()
         {
             let writing = pin!(client.write_proxy_tasks());
             return writing.poll(waking).map(Event::ResponseWritten);
         }
-        if let Some(client) = &mut self.client
+        if let Some(client) = &mut ctx.client_stream
             && !client.is_flushed()
         {
             return client.poll_flush(waking).map(Event::ResponseWritten);
@@ -229,7 +229,7 @@ impl<'a> Exchange<'a> {
         // Once the body is read, this waits for the client to leave. What is not sent any more is
         // read nevertheless: many clients read no response before they have sent all.
         let over = self.request_done && !self.request_abandoned || session.is_body_done();
-        if over && let Some(client) = &mut self.client {
+        if over && let Some(client) = &mut ctx.client_stream {
             return client
                 .poll_reset(waking)
                 .map(|error| Event::RequestPart(Err(error)));

@@ -1,6 +1,8 @@
 //! Writes the responses that the edge gives itself. Every rejection becomes one in [`reject`], and
 //! nowhere else.
 
+use std::future::poll_fn;
+
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
@@ -104,11 +106,13 @@ pub(crate) async fn end_call(
     }
     let status = StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let fields = call.end(status, rejection.message, rejection.retry_after);
-    let trailers = HttpTask::Trailer(Some(Box::new(fields)));
-    let written = session
-        .downstream_session
-        .response_duplex_vec(vec![trailers]);
-    written.await.map(drop)
+    let Some(client) = &mut ctx.client_stream else {
+        return Ok(());
+    };
+    client.send_trailers(fields)?;
+    poll_fn(|context| client.poll_flush(context))
+        .await
+        .map(drop)
 }
 
 /// Completes a response with a JSON body and writes it.

@@ -30,8 +30,6 @@ pub(crate) struct BodyInfo {
     pub(crate) first_part: Option<Bytes>,
     /// How fast it comes; `None`: there is none, or it is there as a whole.
     pub(crate) rate: Option<BodyRate>,
-    /// Bytes of the response's body that were written beside the session.
-    pub(crate) sent: usize,
     /// Whether the client may still be sending though it has its response.
     pub(crate) drain: bool,
 }

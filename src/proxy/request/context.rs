@@ -15,6 +15,7 @@ use pingora_proxy::Session;
 
 use super::body::BodyInfo;
 use super::client_address::X_FORWARDED_PROTO;
+use super::client_stream::ClientStream;
 use super::grpc::Call;
 use super::head::Head;
 use super::selection::Selection;
@@ -46,6 +47,8 @@ pub struct Context {
     pub(crate) verified: VerifiedLocations,
     pub(crate) selection: Selection,
     pub(crate) body: BodyInfo,
+    /// Over HTTP/2: the way of a forwarded response's body, once its head was written.
+    pub(crate) client_stream: Option<ClientStream>,
     /// Set if the request is a call of gRPC.
     pub(crate) grpc: Option<Call>,
     /// Why the request was rejected, or why its upstream failed: a stable label.
@@ -93,6 +96,7 @@ impl Context {
             verified: VerifiedLocations::default(),
             selection: Selection::default(),
             body: BodyInfo::default(),
+            client_stream: None,
             grpc: None,
             reason: None,
             in_progress: None,

@@ -36,7 +36,10 @@ pub(crate) fn write(session: &Session, ctx: &Context, metrics: &Metrics) {
         path: path.as_deref(),
         version: ctx.connection.version,
         status,
-        bytes: session.body_bytes_sent() + ctx.body.sent,
+        bytes: ctx
+            .client_stream
+            .as_ref()
+            .map_or_else(|| session.body_bytes_sent(), |client| client.sent),
         duration,
         pipeline: ctx.route.as_ref().map(|route| &*route.pipeline.name),
         backend: ctx.backend().map(|backend| &*backend.name),

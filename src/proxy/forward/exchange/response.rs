@@ -7,12 +7,13 @@ use pingora::Error;
 use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora_proxy::Session;
 
-use super::{Exchange, client_stream};
+use super::Exchange;
 use crate::listener::Connection;
 use crate::proxy::forward::response_head::{self, FilteredHead};
 use crate::proxy::forward::upstream_stream::UpstreamStream;
 use crate::proxy::forward::{error, trailers};
 use crate::proxy::request::body::now_or_never;
+use crate::proxy::request::client_stream;
 use crate::proxy::request::context::Context;
 
 /// As many parts of a response are written in one go, if they are there already.
@@ -86,11 +87,12 @@ impl Exchange<'_> {
             let part = part.map_err(|error| self.cause_of(error))?;
             self.response_read = part.is_end();
             if let Some(part) = self.filter(part, session, ctx)? {
-                let written = client_stream::write(&mut self.client, part, session, ctx);
+                let written = client_stream::write(&mut ctx.client_stream, part, session);
                 written.map_err(|error| error.into_down())?;
             }
             parts += 1;
-            self.response_blocked = self.client.as_ref().is_some_and(|it| !it.is_flushed());
+            let client = ctx.client_stream.as_ref();
+            self.response_blocked = client.is_some_and(|client| !client.is_flushed());
             if !self.response_read && !self.response_blocked && parts < BATCH {
                 next = now_or_never(pin!(self.upstream.read())).await;
             }

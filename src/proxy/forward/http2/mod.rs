@@ -6,11 +6,9 @@
 
 mod connection;
 mod frame_watch;
-mod send;
 mod stream;
 #[cfg(test)]
 mod tests;
 
 pub(super) use connection::{Http2Connection, MAX_STREAMS, Slot};
-pub(super) use send::SendHalf;
 pub(super) use stream::Http2;

@@ -12,8 +12,8 @@ use pingora::Error;
 use pingora::protocols::http::HttpTask;
 
 use super::connection::Slot;
-use super::send::SendHalf;
 use crate::proxy::forward::response_head::is_bodiless;
+use crate::proxy::request::send_half::SendHalf;
 
 /// One exchange on an HTTP/2 connection.
 pub(in crate::proxy::forward) struct Http2 {

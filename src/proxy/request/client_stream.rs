@@ -7,28 +7,30 @@ use std::pin::Pin;
 use std::task::{Context as Waking, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::{Error, ErrorType};
 use pingora_proxy::Session;
 use tokio::time::{Sleep, sleep};
 
+use super::send_half::SendHalf;
 use crate::listener::WRITE_TIMEOUT;
-use crate::proxy::forward::http2::SendHalf;
-use crate::proxy::request::context::Context;
 
 /// The way of a response's body to the client.
-pub(super) struct ClientStream {
+#[derive(Debug)]
+pub(crate) struct ClientStream {
     half: SendHalf,
+    /// Bytes of the body that were written.
+    pub(crate) sent: usize,
     /// Set while the client takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 /// Writes a part of a response; what the client does not take at once waits.
-pub(super) fn write(
+pub(crate) fn write(
     client: &mut Option<ClientStream>,
     part: HttpTask,
     session: &mut Session,
-    ctx: &mut Context,
 ) -> pingora::Result<()> {
     let (part, last) = match part {
         HttpTask::Header(head, last) => {
@@ -37,6 +39,7 @@ pub(super) fn write(
                 let half = session.take_response_body_writer();
                 *client = half.map(|half| ClientStream {
                     half: SendHalf::new(half, last),
+                    sent: 0,
                     stalled: None,
                 });
             }
@@ -44,7 +47,7 @@ pub(super) fn write(
         }
         HttpTask::Trailer(Some(trailers)) => {
             return match client {
-                Some(client) => client.half.send_trailers(*trailers).map_err(not_written),
+                Some(client) => client.send_trailers(*trailers),
                 None => Ok(()),
             };
         }
@@ -56,19 +59,24 @@ pub(super) fn write(
         HttpTask::Failed(error) => return Err(error),
     };
     let Some(client) = client else { return Ok(()) };
-    ctx.body.sent += part.len();
+    client.sent += part.len();
     client.half.send(part, last).map_err(not_written)
 }
 
 impl ClientStream {
+    /// Ends the response with trailers, behind what waits.
+    pub(crate) fn send_trailers(&mut self, trailers: HeaderMap) -> pingora::Result<()> {
+        self.half.send_trailers(trailers).map_err(not_written)
+    }
+
     /// Whether the client has taken all that was written so far.
-    pub(super) fn is_flushed(&self) -> bool {
+    pub(crate) fn is_flushed(&self) -> bool {
         self.half.is_flushed()
     }
 
     /// Waits until the client has taken what waits for it; whether that was the end. An error: it
     /// has gone, or has taken nothing for too long.
-    pub(super) fn poll_flush(&mut self, waking: &mut Waking<'_>) -> Poll<pingora::Result<bool>> {
+    pub(crate) fn poll_flush(&mut self, waking: &mut Waking<'_>) -> Poll<pingora::Result<bool>> {
         loop {
             match self.half.poll_flush(waking) {
                 Poll::Ready(Ok(true)) => {
@@ -89,7 +97,7 @@ impl ClientStream {
     }
 
     /// Waits for the client to reset the stream, or to leave.
-    pub(super) fn poll_reset(&mut self, waking: &mut Waking<'_>) -> Poll<Box<Error>> {
+    pub(crate) fn poll_reset(&mut self, waking: &mut Waking<'_>) -> Poll<Box<Error>> {
         let reset = ready!(self.half.poll_reset(waking));
         let why = match reset {
             Ok(reason) => format!("the client reset the stream: {reason}"),

@@ -1,13 +1,15 @@
-//! What goes out on one stream: held here while its window, or the connection, has no room.
+//! What goes out on one HTTP/2 stream, a request's to an upstream or a response's to a client: held
+//! here while its window, or the connection, has no room.
 
+use std::fmt;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http::HeaderMap;
 
-/// The sending half of a stream: a request's to an upstream, or a response's to a client.
-pub(in crate::proxy::forward) struct SendHalf {
+/// The sending half of a stream.
+pub(crate) struct SendHalf {
     stream: SendStream<Bytes>,
     /// What waits for room.
     waiting: Bytes,
@@ -22,9 +24,19 @@ enum End {
     Trailers(HeaderMap),
 }
 
+impl fmt::Debug for SendHalf {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("SendHalf")
+            .field("waiting", &self.waiting.len())
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}
+
 impl SendHalf {
     /// Of a stream whose head was sent, with END_STREAM if it `ended` with that.
-    pub(in crate::proxy::forward) fn new(stream: SendStream<Bytes>, ended: bool) -> Self {
+    pub(crate) fn new(stream: SendStream<Bytes>, ended: bool) -> Self {
         Self {
             stream,
             waiting: Bytes::new(),
@@ -35,11 +47,7 @@ impl SendHalf {
 
     /// Sends a part; what there is no room for waits. What was sent before must have gone: see
     /// [`Self::is_flushed`].
-    pub(in crate::proxy::forward) fn send(
-        &mut self,
-        part: Bytes,
-        last: bool,
-    ) -> Result<(), h2::Error> {
+    pub(crate) fn send(&mut self, part: Bytes, last: bool) -> Result<(), h2::Error> {
         if self.ended {
             return Ok(());
         }
@@ -53,10 +61,7 @@ impl SendHalf {
     }
 
     /// Sends trailers behind what was sent, and with them the end.
-    pub(in crate::proxy::forward) fn send_trailers(
-        &mut self,
-        trailers: HeaderMap,
-    ) -> Result<(), h2::Error> {
+    pub(crate) fn send_trailers(&mut self, trailers: HeaderMap) -> Result<(), h2::Error> {
         if self.ended {
             return Ok(());
         }
@@ -65,17 +70,17 @@ impl SendHalf {
     }
 
     /// Whether nothing waits for room.
-    pub(in crate::proxy::forward) fn is_flushed(&self) -> bool {
+    pub(crate) fn is_flushed(&self) -> bool {
         self.waiting.is_empty() && self.end.is_none()
     }
 
     /// Whether all that was to be sent was sent, the end included.
-    pub(in crate::proxy::forward) fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.ended
     }
 
     /// Waits until something of what waits has gone; whether that was all of it.
-    pub(in crate::proxy::forward) fn poll_flush(
+    pub(crate) fn poll_flush(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<bool, h2::Error>> {
@@ -111,14 +116,14 @@ impl SendHalf {
     }
 
     /// Waits for the other side to reset the stream.
-    pub(in crate::proxy::forward) fn poll_reset(
+    pub(crate) fn poll_reset(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<Reason, h2::Error>> {
         self.stream.poll_reset(context)
     }
 
-    pub(super) fn reset(&mut self, reason: Reason) {
+    pub(crate) fn reset(&mut self, reason: Reason) {
         self.stream.send_reset(reason);
     }
 }
