@@ -3,7 +3,9 @@
 //!
 //! Every room gives what it has in a `fuzzing` of its own; nothing is decided there.
 
-pub use crate::auth::fuzzing::{bearer_token, htpasswd, key_set, user_and_password};
+pub use crate::auth::fuzzing::{
+    bearer_token, discovery_document, htpasswd, key_set, user_and_password,
+};
 pub use crate::listener::fuzzing::request_end;
 pub use crate::management::fuzzing::{authorize_body, token_body};
 pub use crate::proxy::fuzzing::{Head, forwarded_address, request_head, upstream_target};

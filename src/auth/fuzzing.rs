@@ -1,7 +1,9 @@
 //! What `fuzz/` needs of this room: readers of what clients and issuers send.
 
+use std::time::Duration;
+
 use http::HeaderMap;
-use jose::ParsedKeySet;
+use jose::{Document, IssuerUrl, ParsedKeySet};
 use serde_json::{Value, json};
 
 use super::basic;
@@ -25,6 +27,28 @@ pub fn user_and_password(token: &[u8]) -> Option<(String, String)> {
 /// The names of an htpasswd file; or the line that is wrong, and what is said of it.
 pub fn htpasswd(text: &str) -> Result<Vec<String>, (usize, String)> {
     basic::htpasswd_names(text).map_err(|(line, error)| (line, error.to_string()))
+}
+
+/// What a discovery document says of a configured issuer with these tenants: `iss` of its tokens,
+/// and its URLs; or why it is not believed.
+pub fn discovery_document(
+    text: &[u8],
+    issuer: &str,
+    tenants: &[&str],
+) -> Result<(Vec<String>, Vec<String>), String> {
+    let expected = IssuerUrl {
+        issuer: issuer.to_owned(),
+        tenants: tenants.iter().map(ToString::to_string).collect(),
+        fresh: Duration::from_secs(3600),
+        max_stale: Duration::from_secs(86_400),
+        cooldown: Duration::from_secs(30),
+        addresses: None,
+    };
+    let document = Document::parse(text, "https://fuzz.example/", &expected);
+    let document = document.map_err(|error| error.to_string())?;
+    let urls = [document.jwks_uri, document.introspection_endpoint];
+    let urls = urls.iter().flatten().map(ToString::to_string).collect();
+    Ok((document.token_issuers, urls))
 }
 
 /// The keys of a key set that are used, as a key set again, and what is said of each that is not.

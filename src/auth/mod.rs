@@ -50,6 +50,6 @@ pub use shared::{PasswordsStatus, Shared, SharedError};
 pub use token_cache::TokenCacheStatus;
 pub use trace::{Entry, Trace};
 
-pub use jose::{KeySetStatus, KeySets};
+pub use jose::{IssuerStatus, KeySetStatus, KeySets};
 
 pub use crate::config::CredentialLocation;

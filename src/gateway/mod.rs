@@ -49,7 +49,7 @@ pub use stage::Stage;
 pub use tls::{CertificateStatus, ClientCa, Listener, Roots, RootsError, Tickets, system_roots};
 pub use upstream::{Upstream, Upstreams};
 
-pub use crate::auth::KeySetStatus;
+pub use crate::auth::{IssuerStatus, KeySetStatus};
 pub use crate::balance::HealthState;
 pub use crate::common::PeerAddress;
 pub use crate::config::{

@@ -22,6 +22,7 @@ pub(super) async fn refresh(live: &Live) -> ApiResponse {
 fn told(set: &KeySetStatus) -> Value {
     json!({
         "url": set.url,
+        "issuer": set.issuer,
         "keys": set.keys,
         "age_secs": set.age.map(|age| age.as_secs()),
         "generation": set.generation,

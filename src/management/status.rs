@@ -13,7 +13,7 @@ use super::process::Process;
 use super::reload;
 use super::response::ApiResponse;
 use crate::control::{Agent, Status};
-use crate::gateway::{BackendStatus, KeySetStatus, Live, Pipeline};
+use crate::gateway::{BackendStatus, IssuerStatus, KeySetStatus, Live, Pipeline};
 use crate::telemetry::{BOUNDS, LogWriter, PipelineMetrics};
 
 /// How everything stands now.
@@ -30,6 +30,7 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse
         )
         .collect();
     let key_sets: Vec<Value> = live.key_sets().status().iter().map(key_set).collect();
+    let issuers: Vec<Value> = live.key_sets().issuers().iter().map(issuer).collect();
     let (tokens, passwords, process) = (live.token_cache(), live.passwords(), Process::now());
     ApiResponse::ok(&json!({
         "id": gateway.id(),
@@ -41,6 +42,7 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse
         "duration_bounds": BOUNDS,
         "pipelines": pipelines,
         "unmatched": counts(metrics.unmatched()),
+        "issuers": issuers,
         "key_sets": key_sets,
         "token_cache": {
             "hits": tokens.hits,
@@ -167,9 +169,25 @@ fn backend(status: &BackendStatus) -> Value {
     object
 }
 
+/// An issuer, its document, and where that document leads: its key set is the one of `key_sets`
+/// that names the issuer.
+fn issuer(issuer: &IssuerStatus) -> Value {
+    json!({
+        "issuer": issuer.issuer,
+        "document": issuer.document,
+        "age_secs": issuer.age.map(|age| age.as_secs()),
+        "fetches": issuer.fetches.0,
+        "fetch_failures": issuer.fetches.1,
+        "last_error": issuer.last_error,
+        "jwks_uri": issuer.jwks_uri,
+        "introspection_endpoint": issuer.introspection_endpoint,
+    })
+}
+
 fn key_set(set: &KeySetStatus) -> Value {
     json!({
         "url": set.url,
+        "issuer": set.issuer,
         "age_secs": set.age.map(|age| age.as_secs()),
         "keys": set.keys,
         "fetches": set.fetches.0,

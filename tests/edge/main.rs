@@ -17,6 +17,7 @@ mod chain;
 mod cloud;
 mod configuration;
 mod demo;
+mod discovery;
 mod exhaustion;
 mod explain;
 mod forwarding;

@@ -27,9 +27,11 @@ pub(super) fn examine(
     validity
         .check(now)
         .inspect_err(|error| trace.detail(|| mismatch::validity(claims, *error, settings, now)))?;
+    // Without a document there would have been no keys either, unless it went just now.
+    let names = issuer.names().ok_or(TokenError::NoKeys)?;
     claims
-        .check_issuer(&issuer.names)
-        .inspect_err(|_| trace.detail(|| mismatch::value(claims, "iss", &issuer.names)))?;
+        .check_issuer(&names)
+        .inspect_err(|_| trace.detail(|| mismatch::value(claims, "iss", names.iter())))?;
     claims
         .check_audience(&settings.audiences)
         .inspect_err(|_| trace.detail(|| mismatch::value(claims, "aud", &settings.audiences)))?;

@@ -2,9 +2,11 @@
 //! step asks for. For the operator who asks; no client and no log gets any of it.
 
 use jose::clock::UnixTime;
-use jose::{Claims, CompactJws, Header, MAX_TOKEN, TokenError, strict_json};
+use jose::{Claims, CompactJws, Header, KeyTrouble, Keys, MAX_TOKEN, TokenError, strict_json};
 use serde_json::Value;
 
+use super::trust::Trusted;
+use crate::auth::outcome::{Reason, Refusal};
 use crate::config::{Jwt, RequiredClaim};
 
 /// A value is shown up to here.
@@ -44,10 +46,37 @@ pub(super) fn header(jws: &CompactJws<'_>, error: TokenError, settings: &Jwt) ->
     }
 }
 
+/// Of a token of which no issuer is known.
+pub(super) fn issuer(claims: &Claims, issuers: &[Trusted], refusal: &Refusal) -> String {
+    let known: Vec<_> = issuers.iter().filter_map(Trusted::names).collect();
+    let found = value(claims, "iss", known.iter().flat_map(|names| names.iter()));
+    match refusal.reason {
+        Reason::Token(TokenError::NoKeys) => format!("{found}; {}", without_documents(issuers)),
+        _ => found,
+    }
+}
+
+/// Which documents are not at hand, and why.
+fn without_documents(issuers: &[Trusted]) -> String {
+    let discovered = issuers.iter().filter_map(Trusted::discovered);
+    let missing = discovered.filter(|issuer| issuer.document().is_none());
+    let causes = missing.map(|issuer| format!("{}: {}", issuer.name(), issuer.cause()));
+    causes.collect::<Vec<_>>().join("; ")
+}
+
 /// Of a token that the issuer's keys do not verify.
-pub(super) fn key(header: &Header, error: TokenError) -> String {
+pub(super) fn key(header: &Header, error: TokenError, keys: &Keys) -> String {
+    match (error, keys) {
+        (TokenError::NoKeys, Keys::Fetched(keys)) => {
+            let KeyTrouble { url, cause, .. } = keys.trouble();
+            format!("no key set of its issuer is at hand: {url}: {cause}")
+        }
+        _ => key_id(header, error),
+    }
+}
+
+fn key_id(header: &Header, error: TokenError) -> String {
     match error {
-        TokenError::NoKeys => "no key set of its issuer is at hand".to_owned(),
         TokenError::Malformed => no_claims(),
         _ => {
             let kid = header.kid.as_deref().map(Value::from);

@@ -28,7 +28,7 @@ use self::trust::Trusted;
 use self::verified_cache::VerifiedCache;
 use super::error::BuildCause;
 use super::identity::Identity;
-use super::outcome::{Outcome, Reason, Refusal};
+use super::outcome::{Outcome, Refusal};
 use super::request::AuthRequest;
 use super::token_cache::{TokenCache, Verified};
 use super::trace::Trace;
@@ -114,10 +114,10 @@ impl Verifier {
             .inspect_err(|error| trace.detail(|| mismatch::form(*error)))?;
         let header = Header::read(&jws, &[settings.algorithm], &settings.accepted_types)
             .inspect_err(|error| trace.detail(|| mismatch::header(&jws, *error, settings)))?;
-        let (index, issuer) = self.issuer(&jws, trace)?;
+        let (index, issuer) = self.issuer(&jws, trace).await?;
         let claims = issuer.keys.verify(&jws, &header).await;
         let claims = claims.map_err(|error| {
-            trace.detail(|| mismatch::key(&header, error));
+            trace.detail(|| mismatch::key(&header, error, &issuer.keys));
             refusal(&issuer.keys, error)
         })?;
         let verified = claims::examine(&claims, issuer, settings, now, trace)?;
@@ -125,23 +125,25 @@ impl Verifier {
     }
 
     /// Whose keys are to verify a token. With one issuer, its claims are not looked at.
-    fn issuer(&self, jws: &CompactJws<'_>, trace: &mut Trace) -> Result<(usize, &Trusted), Reason> {
+    async fn issuer(
+        &self,
+        jws: &CompactJws<'_>,
+        trace: &mut Trace,
+    ) -> Result<(usize, &Trusted), Refusal> {
         let index = match &*self.issuers {
             [_] => 0,
             several => {
                 let claims = jws
                     .unverified_claims()
                     .inspect_err(|_| trace.detail(mismatch::no_claims))?;
-                trust::select(several, &claims).inspect_err(|_| {
-                    let names = several.iter().flat_map(|issuer| &issuer.names);
-                    trace.detail(|| mismatch::value(&claims, "iss", names));
-                })?
+                trust::select(several, &claims)
+                    .await
+                    .inspect_err(|refusal| {
+                        trace.detail(|| mismatch::issuer(&claims, several, refusal))
+                    })?
             }
         };
-        let issuer = self
-            .issuers
-            .get(index)
-            .ok_or(Reason::Token(TokenError::WrongIssuer))?;
+        let issuer = self.issuers.get(index).ok_or(TokenError::WrongIssuer)?;
         Ok((index, issuer))
     }
 }

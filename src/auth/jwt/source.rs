@@ -4,10 +4,14 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::Path;
 
-use jose::{AddressFilter, HmacKey, KeyRing, KeySetUrl, KeySets, Keys, ParsedKeySet, PublicKey};
+use std::sync::Arc;
+
+use jose::{
+    AddressFilter, HmacKey, IssuerUrl, KeyRing, KeySetUrl, KeySets, Keys, ParsedKeySet, PublicKey,
+};
 
 use crate::auth::error::BuildCause;
-use crate::config::{JwksUrl, JwtAlgorithm, KeySource};
+use crate::config::{Discovery, JwksUrl, JwtAlgorithm, KeySource, Reach};
 
 /// Which keys a source has at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,18 +62,22 @@ pub(super) fn build(
             }),
         (None, KeySource::JwksPath(path)) => ring(path, algorithm).map(Keys::Set),
         (None, KeySource::JwksUrl(url)) => Ok(Keys::Fetched(key_sets.register(&key_set_url(url)))),
+        (None, KeySource::Discovery(issuer)) => {
+            Ok(Keys::Fetched(key_sets.register_issuer(&issuer_url(issuer))))
+        }
         (None, KeySource::Secret(_)) | (Some(_), _) => Err(BuildCause::KeysDoNotFit),
     }
 }
 
 /// Tells keys from all others: those that are always the same by what they are, a fetched set by
-/// where it is from. `source` is what they were built from.
+/// where or whose it is. `source` is what they were built from.
 pub(super) fn tell_apart(keys: &Keys, source: &KeySource, hasher: &mut impl Hasher) {
     std::mem::discriminant(keys).hash(hasher);
     match (keys, source) {
         (Keys::PublicKey(key), _) => key.hash(hasher),
         (Keys::Set(ring), _) => ring.hash(hasher),
         (_, KeySource::JwksUrl(url)) => url.hash(hasher),
+        (_, KeySource::Discovery(issuer)) => issuer.hash(hasher),
         (_, KeySource::Secret(secret)) => secret.expose().hash(hasher),
         (_, KeySource::JwksPath(path) | KeySource::PublicKey(path)) => path.hash(hasher),
     }
@@ -77,21 +85,36 @@ pub(super) fn tell_apart(keys: &Keys, source: &KeySource, hasher: &mut impl Hash
 
 /// The settings of a key set as `jose` takes them.
 fn key_set_url(settings: &JwksUrl) -> KeySetUrl {
-    let addresses = settings.reach.clone().map(|reach| {
-        AddressFilter::new(format!("{reach:?}"), move |address| {
-            reach.check(address).map_err(|why| {
-                let ip = address.ip();
-                format!("{ip} is not connected to for the cloud: {why}")
-            })
-        })
-    });
     KeySetUrl {
         url: settings.url.clone(),
         fresh: settings.fresh,
         max_stale: settings.max_stale,
         cooldown: settings.cooldown,
-        addresses,
+        addresses: addresses(settings.reach.as_ref()),
     }
+}
+
+/// The settings of an issuer's document as `jose` takes them.
+fn issuer_url(settings: &Discovery) -> IssuerUrl {
+    IssuerUrl {
+        issuer: settings.issuer.clone(),
+        tenants: settings.tenants.clone(),
+        fresh: settings.fresh,
+        max_stale: settings.max_stale,
+        cooldown: settings.cooldown,
+        addresses: addresses(settings.reach.as_ref()),
+    }
+}
+
+/// What may be connected to.
+fn addresses(reach: Option<&Arc<Reach>>) -> Option<AddressFilter> {
+    let reach = reach?.clone();
+    Some(AddressFilter::new(format!("{reach:?}"), move |address| {
+        reach.check(address).map_err(|why| {
+            let ip = address.ip();
+            format!("{ip} is not connected to for the cloud: {why}")
+        })
+    }))
 }
 
 /// A key set in a file. Without a key for the algorithm, no token could ever pass.

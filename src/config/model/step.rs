@@ -192,7 +192,8 @@ pub struct Jwt {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JwtIssuer {
     /// `issuer`: accepted values of `iss`; no two entries share one. Empty, in the plain form only:
-    /// not checked (a warning was noted).
+    /// not checked (a warning was noted). With [`KeySource::Discovery`]: the one issuer, whose
+    /// document may name others for its tokens.
     pub names: Vec<String>,
     /// Where the keys come from. Never a secret in one of several entries.
     pub keys: KeySource,
@@ -209,6 +210,26 @@ pub enum KeySource {
     PublicKey(PathBuf),
     /// `secret`: at least [`JwtAlgorithm::secret_bytes`] long.
     Secret(Secret),
+    /// `issuer` alone.
+    Discovery(Discovery),
+}
+
+/// An issuer that publishes where its keys and its endpoints are (OpenID Connect Discovery 1.0, RFC
+/// 8414).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Discovery {
+    /// `issuer`: https, or http to a loopback address; without query.
+    pub issuer: String,
+    /// `tenants`: what `{tenantid}` in the document's `issuer` may stand for.
+    pub tenants: Vec<String>,
+    /// `jwks_cache_secs`, for the document too.
+    pub fresh: Duration,
+    /// `jwks_max_stale_secs`, for the document too.
+    pub max_stale: Duration,
+    /// `jwks_cooldown_secs`.
+    pub cooldown: Duration,
+    /// What may be connected to, for an issuer from the cloud. `None`: anything.
+    pub reach: Option<Arc<Reach>>,
 }
 
 /// A key set that is fetched.

@@ -36,9 +36,9 @@ pub(crate) fn check(
     let hosts: &[String] = management.map_or(&[], |management| &management.hosts);
     let of_cloud = |(pipeline, entry): &&(Pipeline, Entry<'_>)| owned.is_of_cloud(pipeline, entry);
     for (pipeline, entry) in pipelines.iter().filter(of_cloud) {
-        if let Some((step, why)) = fetches_from(pipeline, hosts) {
+        if let Some((step, key, why)) = fetches_from(pipeline, hosts) {
             entry.error_help(
-                format!("has a step, {step:?}, whose jwks_url points at {why}"),
+                format!("has a step, {step:?}, whose {key} points at {why}"),
                 NOT_FOR_THE_CLOUD,
             );
         }
@@ -135,7 +135,10 @@ fn points_at(backend: &Backend, reach: &Reach, hosts: &[String]) -> Option<Unrea
 
 /// The same for the URLs of its steps; those of the local files, which it may use, are the
 /// operator's business.
-fn fetches_from(pipeline: &Pipeline, hosts: &[String]) -> Option<(Arc<str>, Unreachable)> {
+fn fetches_from(
+    pipeline: &Pipeline,
+    hosts: &[String],
+) -> Option<(Arc<str>, &'static str, Unreachable)> {
     let jwt = pipeline
         .steps
         .iter()
@@ -145,13 +148,14 @@ fn fetches_from(pipeline: &Pipeline, hosts: &[String]) -> Option<(Arc<str>, Unre
         });
     let mut sources = jwt.flat_map(|(step, issuers)| issuers.iter().map(move |it| (step, it)));
     sources.find_map(|(step, issuer)| {
-        let KeySource::JwksUrl(source) = &issuer.keys else {
-            return None;
+        let (key, url, reach) = match &issuer.keys {
+            KeySource::JwksUrl(source) => ("jwks_url", &source.url, source.reach.as_ref()?),
+            KeySource::Discovery(source) => ("issuer", &source.issuer, source.reach.as_ref()?),
+            _ => return None,
         };
-        let reach = source.reach.as_ref()?;
-        let url = HttpUrl::parse(&source.url).ok()?;
+        let url = HttpUrl::parse(url).ok()?;
         let port = url.port.unwrap_or(default_port(url.tls));
-        Some((step.clone(), is_at(&url.host, port, reach, hosts)?))
+        Some((step.clone(), key, is_at(&url.host, port, reach, hosts)?))
     })
 }
 

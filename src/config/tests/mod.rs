@@ -6,6 +6,7 @@ mod balance;
 mod chains;
 mod cloud;
 mod credentials;
+mod discovery;
 mod dsl;
 mod files;
 mod jwt;

@@ -30,6 +30,7 @@ pub(super) fn answer(
     traffic::requests(&mut all, live);
     traffic::upstreams(&mut all, live);
     traffic::key_sets(&mut all, &live.key_sets().status());
+    traffic::issuers(&mut all, &live.key_sets().issuers());
     traffic::credentials(&mut all, live);
     configuration(&mut all, live);
     runbeam(&mut all, &agent.status());

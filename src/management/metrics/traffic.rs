@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::families::{Families, count, flag, size};
-use crate::gateway::{HealthState, KeySetStatus, Live, UpstreamStatus};
+use crate::gateway::{HealthState, IssuerStatus, KeySetStatus, Live, UpstreamStatus};
 
 pub(super) fn requests(all: &mut Families, live: &Live) {
     let pipelines = live.metrics().pipelines();
@@ -123,22 +123,22 @@ pub(super) fn upstreams(all: &mut Families, live: &Live) {
     );
 }
 
+/// Names for labels: without their queries, two URLs may look the same; two samples must not.
+fn distinct<'a>(names: impl Iterator<Item = &'a String> + Clone) -> Vec<String> {
+    let numbered = |(place, name): (usize, &String)| match names
+        .clone()
+        .take(place)
+        .filter(|it| *it == name)
+        .count()
+    {
+        0 => name.clone(),
+        before => format!("{name}#{}", before + 1),
+    };
+    names.clone().enumerate().map(numbered).collect()
+}
+
 pub(super) fn key_sets(all: &mut Families, sets: &[KeySetStatus]) {
-    // Without their queries, two URLs may look the same; two samples must not.
-    let urls: Vec<String> = sets
-        .iter()
-        .enumerate()
-        .map(|(place, set)| {
-            match sets[..place]
-                .iter()
-                .filter(|other| other.url == set.url)
-                .count()
-            {
-                0 => set.url.clone(),
-                before => format!("{}#{}", set.url, before + 1),
-            }
-        })
-        .collect();
+    let urls = distinct(sets.iter().map(|set| &set.url));
     let of_sets = |value: &dyn Fn(&KeySetStatus) -> Option<f64>| -> Vec<_> {
         let sets = sets.iter().zip(&urls);
         sets.filter_map(|(set, url)| Some((vec![("url", url.clone())], value(set)?)))
@@ -168,6 +168,36 @@ pub(super) fn key_sets(all: &mut Families, sets: &[KeySetStatus]) {
         "harmony_jwks_last_fetch_successful",
         "Whether the last fetch of a key set succeeded; absent before the first.",
         of_sets(&|set| (set.fetches.0 > 0).then(|| flag(set.last_error.is_none()))),
+    );
+}
+
+pub(super) fn issuers(all: &mut Families, issuers: &[IssuerStatus]) {
+    let names = distinct(issuers.iter().map(|issuer| &issuer.issuer));
+    let of_issuers = |value: &dyn Fn(&IssuerStatus) -> Option<f64>| -> Vec<_> {
+        let issuers = issuers.iter().zip(&names);
+        issuers
+            .filter_map(|(one, name)| Some((vec![("issuer", name.clone())], value(one)?)))
+            .collect()
+    };
+    all.gauge(
+        "harmony_discovery_age_seconds",
+        "Seconds since the discovery document in use was fetched; absent where there is none.",
+        of_issuers(&|issuer| issuer.age.map(|age| age.as_secs_f64())),
+    );
+    all.counter(
+        "harmony_discovery_fetches_total",
+        "Fetches of a discovery document.",
+        of_issuers(&|issuer| Some(count(issuer.fetches.0))),
+    );
+    all.counter(
+        "harmony_discovery_fetch_failures_total",
+        "Fetches of a discovery document that failed, or brought one that is not believed.",
+        of_issuers(&|issuer| Some(count(issuer.fetches.1))),
+    );
+    all.gauge(
+        "harmony_discovery_last_fetch_successful",
+        "Whether the last fetch of a discovery document succeeded; absent before the first.",
+        of_issuers(&|issuer| (issuer.fetches.0 > 0).then(|| flag(issuer.last_error.is_none()))),
     );
 }
 

@@ -144,6 +144,9 @@ function problems(now) {
   const config = now.config;
   if (config.last_error) bad("The last reload was refused, " + clock(config.last_try) + ": " + firstLine(config.last_error));
   for (const text of config.set_aside) warn("Set aside: " + firstLine(text));
+  for (const issuer of now.issuers) {
+    if (issuer.last_error) (issuer.age_secs === null ? bad : warn)("The discovery document of " + issuer.issuer + " cannot be used: " + issuer.last_error);
+  }
   for (const set of now.key_sets) {
     if (set.keys === 0) bad("No keys from " + set.url + (set.last_error ? ": " + set.last_error : "") + ". Its tokens are refused with 503.");
     else if (set.last_error) warn("Keys of " + set.url + " are " + span(set.age_secs) + " old, the last fetch failed: " + set.last_error);
@@ -273,7 +276,7 @@ function draw() {
   $("sections").replaceChildren(
     pipelineSection(now),
     el("div.pair", {}, refusalSection(now), upstreamSection(now)),
-    keySection(now),
+    issuerSection(now), keySection(now),
     el("div.pair", {}, configSection(now), cloudSection(now)),
   );
 }
@@ -430,6 +433,20 @@ function keySection(now) {
   ]);
   return section("Key sets", table(
     [["Fetched from", "ftu"], ["Keys", "n"], ["Age", "n"], ["Fetches", "n"], ["Failed", "n"], ["Last fetch", "f"]], rows, "No step fetches a key set."));
+}
+
+function issuerSection(now) {
+  if (now.issuers.length === 0) return "";
+  const rows = now.issuers.map((issuer) => [
+    issuer.issuer,
+    el("code", {}, issuer.document),
+    [issuer.jwks_uri, issuer.introspection_endpoint].filter(Boolean).map((url) => el("div", {}, el("code", {}, url))),
+    issuer.age_secs === null ? "–" : span(issuer.age_secs),
+    issuer.fetch_failures > 0 ? el("span.warn", {}, number(issuer.fetch_failures)) : "0",
+    issuer.last_error ? el("span.bad", {}, issuer.last_error) : el("span.good", {}, "good"),
+  ]);
+  return section("Issuers", table(
+    [["Issuer", "ftu"], ["Document", "ftu"], ["Keys and introspection", "ftu"], ["Age", "n"], ["Failed", "n"], ["Last fetch", "f"]], rows, ""));
 }
 
 function facts(pairs) {

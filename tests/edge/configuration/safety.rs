@@ -15,9 +15,7 @@ const LONG: &str = "0123456789abcdef0123456789abcdef";
 
 #[test]
 fn a_step_that_could_not_tell_a_good_token_refuses_to_start() {
-    let rows: [(&str, &str, &[&str]); 13] = [
-        ("RS256 without keys", "algorithm = \"RS256\",", &["jwks_url"]),
-        ("no algorithm and no keys", "", &["jwks_url"]),
+    let rows: [(&str, &str, &[&str]); 11] = [
         (
             "a secret without its algorithm",
             "secret = \"0123456789abcdef0123456789abcdef\",",
@@ -73,8 +71,21 @@ fn a_step_that_could_not_tell_a_good_token_refuses_to_start() {
 }
 
 #[test]
+fn an_issuer_that_is_no_url_is_no_source_of_keys() {
+    for lines in ["algorithm = \"RS256\",", ""] {
+        let text = keys(lines).replace("https://auth.example.com", "auth");
+        let ran = Program::check(&text).run();
+        assert_eq!(ran.status, Some(1), "{lines}:\n{}{}", ran.stdout, ran.stderr);
+        ran.error_with(&["jwks_url"]);
+        let started = Program::with(&["-c", "harmony.toml"]).file("harmony.toml", &text).run();
+        assert_eq!(started.status, Some(1), "{lines}: started all the same");
+    }
+}
+
+#[test]
 fn what_is_stated_starts() {
     let rows = [
+        ("an issuer that publishes its keys", "algorithm = \"RS256\","),
         ("HS256", "algorithm = \"HS256\", secret = \"${JWT_SECRET}\","),
         ("use_hs256", "use_hs256 = true, hs256_secret = \"${JWT_SECRET}\","),
         ("RS256 by default", "jwks_uri = \"https://auth.example.com/j\","),

@@ -1,4 +1,4 @@
-//! One fetch of one key set over HTTP, within limits.
+//! One fetch over HTTP, within limits.
 
 mod address_guard;
 
@@ -11,9 +11,8 @@ use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, ClientBuilder, Url};
 use rustls::crypto::CryptoProvider;
 
-use super::parse::{self, ParsedKeySet};
-use super::{AddressFilter, KeySetError, SetupError};
-use crate::{KeyRing, with_causes};
+use super::{AddressFilter, DocumentError, KeySetError, SetupError};
+use crate::with_causes;
 use address_guard::AddressGuard;
 
 /// The whole fetch.
@@ -44,13 +43,20 @@ pub(super) enum FetchError {
     #[error("the body comes in the coding {0:?}, although only `identity` was asked for")]
     Coding(String),
     #[error(transparent)]
-    Content(#[from] KeySetError),
+    KeySet(#[from] KeySetError),
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// There is no discovery document, for this reason.
+    #[error("its discovery document is not at hand: {0}")]
+    NoDocument(String),
+    #[error("its discovery document names no `jwks_uri`")]
+    NoJwksUri,
 }
 
-/// A fetched set.
+/// What was fetched.
 #[derive(Debug)]
-pub(super) struct Fetched {
-    pub(super) set: ParsedKeySet,
+pub(super) struct Body {
+    pub(super) bytes: Vec<u8>,
     /// `max-age` of `Cache-Control` (RFC 9111 section 5.2.2.1).
     pub(super) max_age: Option<Duration>,
 }
@@ -85,21 +91,20 @@ impl Fetcher {
         })
     }
 
-    /// Fetches and reads a set. `addresses`: what may be connected to; `serving`: the keys
-    /// that it is to replace.
-    pub(super) async fn fetch(
+    /// Fetches what is behind a URL. `addresses`: what may be connected to.
+    pub(super) async fn get(
         &self,
         url: &str,
+        accept: &'static str,
         addresses: Option<&AddressFilter>,
-        serving: Option<&KeyRing>,
-    ) -> Result<Fetched, FetchError> {
+    ) -> Result<Body, FetchError> {
         let url = Url::parse(url).map_err(|error| FetchError::Request(error.to_string()))?;
         let Some(addresses) = addresses else {
-            return within_limit(self.clients.fetch(url, serving)).await;
+            return within_limit(self.clients.get(url, accept)).await;
         };
         let guard = AddressGuard::of(&url, addresses).map_err(FetchError::Request)?;
         let clients = self.guarded(guard).map_err(FetchError::Request)?;
-        within_limit(clients.fetch(url, serving)).await
+        within_limit(clients.get(url, accept)).await
     }
 
     fn guarded(&self, guard: AddressGuard) -> Result<Arc<Clients>, String> {
@@ -116,8 +121,8 @@ impl Fetcher {
 }
 
 async fn within_limit(
-    fetch: impl Future<Output = Result<Fetched, FetchError>>,
-) -> Result<Fetched, FetchError> {
+    fetch: impl Future<Output = Result<Body, FetchError>>,
+) -> Result<Body, FetchError> {
     tokio::time::timeout(TIME_LIMIT, fetch)
         .await
         .unwrap_or(Err(FetchError::TimedOut))
@@ -145,7 +150,7 @@ impl Clients {
         })
     }
 
-    async fn fetch(&self, url: Url, serving: Option<&KeyRing>) -> Result<Fetched, FetchError> {
+    async fn get(&self, url: Url, accept: &'static str) -> Result<Body, FetchError> {
         let client = match (&self.https, url.scheme()) {
             (Ok(https), "https") => https,
             (Err(reason), "https") => return Err(FetchError::Request(reason.clone())),
@@ -153,7 +158,7 @@ impl Clients {
         };
         let mut response = client
             .get(url)
-            .header(ACCEPT, "application/jwk-set+json, application/json")
+            .header(ACCEPT, accept)
             .header(ACCEPT_ENCODING, IDENTITY)
             .send()
             .await
@@ -171,17 +176,14 @@ impl Clients {
         {
             return Err(FetchError::TooLarge);
         }
-        let mut body = Vec::new();
+        let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(FetchError::request)? {
-            if body.len() + chunk.len() > BODY_LIMIT {
+            if bytes.len() + chunk.len() > BODY_LIMIT {
                 return Err(FetchError::TooLarge);
             }
-            body.extend_from_slice(&chunk);
+            bytes.extend_from_slice(&chunk);
         }
-        Ok(Fetched {
-            set: parse::parse_after(&body, serving)?,
-            max_age,
-        })
+        Ok(Body { bytes, max_age })
     }
 }
 

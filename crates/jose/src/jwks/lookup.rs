@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::KeySetUrl;
-use super::set::{self, FetchReason, KeySet};
+use super::MAX_WAIT;
+use super::issuer::DiscoveredIssuer;
+use super::remote::{self, FetchReason};
+use super::set::KeySet;
+use super::settings::Lifetime;
 use crate::{Algorithm, PublicKey, TokenError};
 
-/// How long a request waits for keys.
-const MAX_WAIT: Duration = Duration::from_secs(5);
 /// How long it waits for a fetch to confirm keys that were kept from the last run.
 const MAX_WAIT_WITH_STORED_KEYS: Duration = Duration::from_secs(1);
 
@@ -18,7 +19,9 @@ const MAX_WAIT_WITH_STORED_KEYS: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct FetchedKeys {
     set: Arc<KeySet>,
-    settings: Arc<KeySetUrl>,
+    lifetime: Arc<Lifetime>,
+    /// Whose document says where the set is.
+    issuer: Option<DiscoveredIssuer>,
 }
 
 /// Why there are no keys.
@@ -33,16 +36,36 @@ pub struct KeyTrouble {
 }
 
 impl FetchedKeys {
-    pub(super) fn new(set: Arc<KeySet>, settings: Arc<KeySetUrl>) -> Self {
-        Self { set, settings }
+    pub(super) fn new(
+        set: Arc<KeySet>,
+        lifetime: Arc<Lifetime>,
+        issuer: Option<DiscoveredIssuer>,
+    ) -> Self {
+        Self {
+            set,
+            lifetime,
+            issuer,
+        }
     }
 
-    /// The generation of the keys that serve: it grows whenever they change. `None`: there are
-    /// none, or a request has to wait for the first fetch.
+    /// The issuer whose document says where the keys are; `None`: the configuration says it.
+    pub fn issuer(&self) -> Option<&DiscoveredIssuer> {
+        self.issuer.as_ref()
+    }
+
+    /// The generation of the keys that serve, and of the document that led to them: it grows
+    /// whenever one of them changes. `None`: there are none, or a request has to wait for the
+    /// first fetch.
     pub fn generation(&self) -> Option<u64> {
-        self.set
+        let keys = self
+            .set
             .is_settled()
-            .then(|| self.set.generation(self.settings.max_stale))?
+            .then(|| self.set.generation(self.lifetime.max_stale))??;
+        match &self.issuer {
+            None => Some(keys),
+            // Both are numbers of one count.
+            Some(issuer) => Some(keys.max(issuer.generation()?)),
+        }
     }
 
     /// Fetches the set if that is due: for those who have no background task. A request waits for
@@ -53,9 +76,9 @@ impl FetchedKeys {
         }
         let fetch = self.set.start_fetch(FetchReason::Scheduled);
         // Before the first fetch has ended, whoever asks for a key waits for it anyway.
-        let waits = self.set.is_tried() && self.set.generation(self.settings.max_stale).is_none();
+        let waits = self.set.is_tried() && self.set.generation(self.lifetime.max_stale).is_none();
         if let Some(fetch) = fetch.filter(|_| waits) {
-            let _ = timeout_at(Instant::now() + MAX_WAIT, set::completed(fetch)).await;
+            let _ = timeout_at(Instant::now() + MAX_WAIT, remote::completed(fetch)).await;
         }
     }
 
@@ -67,10 +90,10 @@ impl FetchedKeys {
 
     /// Why there are no keys, after a request was told so.
     pub fn trouble(&self) -> KeyTrouble {
-        let status = self.set.status();
+        let (status, _) = self.set.status();
         let waiting = self.set.fetch_in_progress().is_some();
         KeyTrouble {
-            url: status.url,
+            url: self.set.url(),
             cause: match status.last_error {
                 _ if waiting => "no answer yet".to_owned(),
                 Some(error) => error,
@@ -87,7 +110,7 @@ impl FetchedKeys {
         kid: Option<&str>,
         algorithm: Algorithm,
     ) -> Result<Arc<PublicKey>, TokenError> {
-        let find = || self.set.find(kid, algorithm, self.settings.max_stale);
+        let find = || self.set.find(kid, algorithm, self.lifetime.max_stale);
         match find() {
             Ok(key) if self.set.is_settled() => Ok(key),
             found => self.wait_for(find, found.is_ok()).await,
@@ -108,7 +131,7 @@ impl FetchedKeys {
             };
             self.fetch(FetchReason::Scheduled, begun + max_wait).await;
         }
-        let unknown = FetchReason::UnknownKid(self.settings.cooldown);
+        let unknown = FetchReason::UnknownKid(self.lifetime.cooldown);
         // The first fetch may be one that was under way, and began before the key was there.
         for _ in 0..2 {
             match find() {
@@ -123,7 +146,7 @@ impl FetchedKeys {
     async fn fetch(&self, purpose: FetchReason, deadline: Instant) -> bool {
         match self.set.start_fetch(purpose) {
             Some(fetch) => {
-                let _ = timeout_at(deadline, set::completed(fetch)).await;
+                let _ = timeout_at(deadline, remote::completed(fetch)).await;
                 true
             }
             None => false,

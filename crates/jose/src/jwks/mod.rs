@@ -1,16 +1,22 @@
 //! The key sets of the process (RFC 7517): fetched ahead of need, kept across reloads, and kept
 //! through an outage of their issuer.
 //!
-//! [`KeySets`] holds one [`set::KeySet`] per URL and refreshes them in the background. Whoever
-//! verifies tokens holds [`FetchedKeys`], which looks a key up without waiting, unless the key is
-//! unknown or nothing was ever fetched. [`fetcher`] speaks HTTP, [`parse`] decides which keys are
-//! used, [`duplicate_ids`] which of those that share an id, and [`store`] keeps the last good sets
-//! on the disk.
+//! [`KeySets`] holds one [`set::KeySet`] per URL or issuer, and one [`issuer::IssuerDocument`] per
+//! issuer whose keys are found by discovery, and refreshes them in the background; [`remote`] is
+//! what both have in common, and [`registry`] keeps those that are in use. Whoever verifies tokens
+//! holds [`FetchedKeys`], which looks a key up without waiting, unless the key is unknown or
+//! nothing was ever fetched. [`fetcher`] speaks HTTP, [`discovery`] decides what of a document is believed,
+//! [`parse`] which keys are used, [`duplicate_ids`] which of those that share an id, and [`store`]
+//! keeps the last good ones on the disk.
 
+mod discovery;
 mod duplicate_ids;
 mod fetcher;
+mod issuer;
 mod lookup;
 mod parse;
+mod registry;
+mod remote;
 mod set;
 mod settings;
 mod store;
@@ -21,23 +27,29 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use moka::ops::compute::Op;
-use moka::sync::Cache;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::fetcher::Fetcher;
-use self::set::{FetchReason, KeySet};
+use self::issuer::{DocumentResource, IssuerDocument};
+use self::registry::Registry;
+use self::remote::{FetchReason, Remote, Resource};
+use self::set::KeySetResource;
+use self::settings::Lifetime;
 use self::store::Store;
 
+pub use discovery::{Document, DocumentError};
 pub use duplicate_ids::KeyLabel;
+pub use issuer::DiscoveredIssuer;
 pub use lookup::{FetchedKeys, KeyTrouble};
 pub use parse::{KeySetError, ParsedKeySet};
-pub use settings::{AddressFilter, KeySetUrl};
+pub use settings::{AddressFilter, IssuerUrl, KeySetUrl};
 
 /// How long the background task sleeps at most.
 const TICK: Duration = Duration::from_secs(60);
+/// How long a request waits for keys or a document.
+const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// Why key sets cannot be kept at all.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +68,8 @@ pub enum SetupError {
 pub struct KeySetStatus {
     /// Where it is fetched from; without user name, password and query.
     pub url: String,
+    /// Whose discovery document names that URL; `None`: the configuration does.
+    pub issuer: Option<String>,
     /// How long ago the keys that serve were fetched. `None`: there are none.
     pub age: Option<Duration>,
     /// How many keys serve.
@@ -68,17 +82,42 @@ pub struct KeySetStatus {
     pub fetches: (u64, u64),
 }
 
-/// The key sets of the process, by URL. A clone is the same sets. Made once; it outlives every
-/// configuration.
-#[derive(Clone)]
-pub struct KeySets {
-    sets: Cache<Source, Arc<KeySet>>,
-    tools: Arc<Tools>,
+/// One issuer whose document is fetched, for a status page or a metric.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct IssuerStatus {
+    /// As it is configured.
+    pub issuer: String,
+    /// The URL of its document.
+    pub document: String,
+    /// Where its keys are; without user name, password and query.
+    pub jwks_uri: Option<String>,
+    /// Where it is asked about tokens; without user name, password and query.
+    pub introspection_endpoint: Option<String>,
+    /// How long ago the document that serves was fetched. `None`: there is none.
+    pub age: Option<Duration>,
+    /// Why the last fetch failed; `None` after a success, and before the first fetch.
+    pub last_error: Option<String>,
+    /// Fetches since the process began, and how many of them failed.
+    pub fetches: (u64, u64),
 }
 
-/// Where a set is fetched from, and what may be connected to for it: one user of a URL does not
-/// decide for another that is under another filter.
-type Source = (Arc<str>, Option<AddressFilter>);
+/// How the fetches of anything stand.
+struct FetchStatus {
+    age: Option<Duration>,
+    generation: u64,
+    last_error: Option<String>,
+    fetches: (u64, u64),
+}
+
+/// The key sets of the process, by URL and by issuer. A clone is the same sets. Made once; it
+/// outlives every configuration.
+#[derive(Clone)]
+pub struct KeySets {
+    documents: Arc<Registry<DocumentResource>>,
+    sets: Arc<Registry<KeySetResource>>,
+    tools: Arc<Tools>,
+}
 
 /// What all key sets share.
 struct Tools {
@@ -86,7 +125,7 @@ struct Tools {
     store: Option<Store>,
     /// The last generation that was given out.
     generations: AtomicU64,
-    /// Told whenever a set was registered or a fetch has ended.
+    /// Told whenever something was registered or a fetch has ended.
     changes: watch::Sender<()>,
     /// Where fetches run: the background task's runtime, not that of the request which asks.
     runtime: OnceLock<Handle>,
@@ -102,7 +141,8 @@ impl KeySets {
     /// That there can be no HTTP client.
     pub fn new(user_agent: &'static str, state_dir: Option<PathBuf>) -> Result<Self, SetupError> {
         Ok(Self {
-            sets: Cache::builder().build(),
+            documents: Arc::new(Registry::new()),
+            sets: Arc::new(Registry::new()),
             tools: Arc::new(Tools {
                 fetcher: Fetcher::new(user_agent)?,
                 store: state_dir.map(Store::new),
@@ -135,7 +175,7 @@ impl KeySets {
         }
     }
 
-    /// Waits until every registered set has been tried once, or the limit has passed.
+    /// Waits until everything that is registered has been tried once, or the limit has passed.
     pub async fn first_tried(&self, limit: Duration) {
         let mut changes = self.tools.changes.subscribe();
         let tried = async {
@@ -148,98 +188,114 @@ impl KeySets {
         let _ = timeout(limit, tried).await;
     }
 
-    /// Whether every registered set has been tried once, with whatever result.
+    /// Whether every registered set and document has been tried once, with whatever result.
     pub fn all_tried(&self) -> bool {
-        self.in_use().all(|set| set.is_tried())
+        self.documents.in_use().all(|document| document.is_tried())
+            && self.sets.in_use().all(|set| set.is_tried())
     }
 
-    /// Fetches every set now, and tells how each of them stands then. A fetch that is under way
-    /// does not count: it may have begun too early.
+    /// Fetches every document and then every set now, and tells how each set stands then. A fetch
+    /// that is under way does not count: it may have begun too early.
     pub async fn refresh_all(&self) -> Vec<KeySetStatus> {
-        let sets: Vec<_> = self.in_use().collect();
-        let fetches: Vec<_> = sets
-            .iter()
-            .map(|set| {
-                let set = set.clone();
-                tokio::spawn(async move {
-                    if let Some(earlier) = set.fetch_in_progress() {
-                        set::completed(earlier).await;
-                    }
-                    if let Some(fetch) = set.start_fetch(FetchReason::Scheduled) {
-                        set::completed(fetch).await;
-                    }
-                })
-            })
-            .collect();
-        for fetch in fetches {
-            let _ = fetch.await;
-        }
+        refresh(&self.documents).await;
+        refresh(&self.sets).await;
         self.status()
     }
 
     /// How every set stands, by URL.
     pub fn status(&self) -> Vec<KeySetStatus> {
-        let mut status: Vec<_> = self.in_use().map(|set| set.status()).collect();
-        status.sort_by(|a, b| a.url.cmp(&b.url));
+        let sets = self.sets.in_use();
+        let mut status: Vec<_> = sets.map(|set| set.key_set_status()).collect();
+        status.sort_by(|a, b| (&a.url, &a.issuer).cmp(&(&b.url, &b.issuer)));
+        status
+    }
+
+    /// How every issuer with a document stands, by its name.
+    pub fn issuers(&self) -> Vec<IssuerStatus> {
+        let documents = self.documents.in_use();
+        let mut status: Vec<_> = documents.map(|document| document.issuer_status()).collect();
+        status.sort_by(|a, b| a.issuer.cmp(&b.issuer));
         status
     }
 
     /// Takes a user of a set, which lives as long as what it gets. The first user of a URL brings
     /// the set into being; the set lives while it has users.
     pub fn register(&self, settings: &KeySetUrl) -> FetchedKeys {
-        let settings = Arc::new(settings.clone());
-        let source: Source = (settings.url.as_str().into(), settings.addresses.clone());
-        let mut found = None;
-        self.sets.entry(source).and_compute_with(|entry| {
-            let (set, op) = match entry {
-                Some(entry) => (entry.into_value(), Op::Nop),
-                None => {
-                    let set = Arc::new(KeySet::new(&settings, self.tools.clone()));
-                    (set.clone(), Op::Put(set))
-                }
-            };
-            set.add_user(&settings);
-            found = Some(set);
-            op
-        });
-        let set = found.unwrap_or_else(|| Arc::new(KeySet::new(&settings, self.tools.clone())));
-        self.tools.changes.send_replace(());
-        FetchedKeys::new(set, settings)
+        let lifetime = settings.lifetime();
+        let resource = KeySetResource::of_url(&settings.url, settings.addresses.clone());
+        let set = self.take(&self.sets, settings.addresses.clone(), resource, &lifetime);
+        FetchedKeys::new(set, lifetime, None)
     }
 
-    /// Starts every fetch that is due, forgets sets without users, and tells when to look again.
+    /// The same for the key set that an issuer's document names.
+    pub fn register_issuer(&self, settings: &IssuerUrl) -> FetchedKeys {
+        let lifetime = settings.lifetime();
+        let document = self.document(settings, &lifetime);
+        let resource = KeySetResource::of_issuer(document.clone());
+        let set = self.take(&self.sets, settings.addresses.clone(), resource, &lifetime);
+        let issuer = DiscoveredIssuer::new(document, lifetime.clone());
+        FetchedKeys::new(set, lifetime, Some(issuer))
+    }
+
+    /// Takes a user of an issuer's document alone, without its keys.
+    pub fn discover(&self, settings: &IssuerUrl) -> DiscoveredIssuer {
+        let lifetime = settings.lifetime();
+        DiscoveredIssuer::new(self.document(settings, &lifetime), lifetime)
+    }
+
+    fn document(&self, settings: &IssuerUrl, lifetime: &Arc<Lifetime>) -> Arc<IssuerDocument> {
+        let resource = DocumentResource::new(settings.clone());
+        self.take(
+            &self.documents,
+            settings.addresses.clone(),
+            resource,
+            lifetime,
+        )
+    }
+
+    fn take<R: Resource>(
+        &self,
+        registry: &Registry<R>,
+        addresses: Option<AddressFilter>,
+        resource: R,
+        lifetime: &Arc<Lifetime>,
+    ) -> Arc<Remote<R>> {
+        let remote = registry.register(addresses, resource, lifetime, &self.tools);
+        self.tools.changes.send_replace(());
+        remote
+    }
+
+    /// Starts every fetch that is due, forgets what has no users, and tells when to look again.
     fn fetch_due(&self) -> Instant {
         let now = Instant::now();
-        let mut next = now + TICK;
-        for (source, set) in &self.sets {
-            if !set.is_used() {
-                self.sets
-                    .entry((*source).clone())
-                    .and_compute_with(|entry| match entry {
-                        Some(entry) if !entry.value().is_used() => Op::Remove,
-                        _ => Op::Nop,
-                    });
-            } else if set.fetch_in_progress().is_none() {
-                match set.due() {
-                    due if due <= now => drop(set.start_fetch(FetchReason::Scheduled)),
-                    due => next = next.min(due),
-                }
-            }
-        }
-        next
+        let next = self.documents.fetch_due(now, |_| false);
+        next.min(self.sets.fetch_due(now, KeySetResource::is_outdated))
     }
+}
 
-    fn in_use(&self) -> impl Iterator<Item = Arc<KeySet>> {
-        self.sets
-            .iter()
-            .map(|(_, set)| set)
-            .filter(|set| set.is_used())
+/// Fetches everything of a registry side by side.
+async fn refresh<R: Resource>(registry: &Registry<R>) {
+    let fetches: Vec<_> = registry
+        .in_use()
+        .map(|remote| {
+            tokio::spawn(async move {
+                if let Some(earlier) = remote.fetch_in_progress() {
+                    remote::completed(earlier).await;
+                }
+                if let Some(fetch) = remote.start_fetch(FetchReason::Scheduled) {
+                    remote::completed(fetch).await;
+                }
+            })
+        })
+        .collect();
+    for fetch in fetches {
+        let _ = fetch.await;
     }
 }
 
 impl fmt::Debug for KeySets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.in_use()).finish()
+        f.debug_list().entries(self.sets.in_use()).finish()
     }
 }
 

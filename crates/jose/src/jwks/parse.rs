@@ -8,7 +8,7 @@ use crate::{KeyError, KeyRing, PublicKey, strict_json};
 /// The most keys that a set may hold, whatever they are for.
 const MAX_KEYS: usize = 100;
 /// What some editors and servers put before UTF-8 (RFC 8259 section 8.1 lets a reader ignore it).
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Why a whole key set is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,77 +1,147 @@
-//! One key set: the keys that serve now, who uses them, and ([`fetch`]) how they are fetched.
+//! One key set: where its keys are found, and which of them is the one for a token.
 
-mod fetch;
-
-use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use tokio::runtime::Handle;
-use tokio::time::Instant;
+use serde_json::{Map, Value};
+use tokio::time::timeout;
 
-use self::fetch::State;
-use super::{AddressFilter, KeySetStatus, KeySetUrl, Tools, fetcher};
-use crate::{Algorithm, KeyRing, PublicKey, TokenError};
+use super::discovery::Document;
+use super::fetcher::{self, FetchError, Fetcher};
+use super::issuer::IssuerDocument;
+use super::parse;
+use super::remote::{self, FetchReason, Fetched, Remote, Resource};
+use super::{AddressFilter, KeySetStatus};
+use crate::{Algorithm, KeyRing, ParsedKeySet, PublicKey, TokenError};
 
-pub(super) use fetch::{FetchReason, completed};
+/// How long a fetch waits for the issuer's document, before the one at hand has to do.
+const DOCUMENT_WAIT: Duration = Duration::from_secs(4);
 
-/// The key set behind one URL.
-pub(super) struct KeySet {
-    url: Arc<str>,
-    addresses: Option<AddressFilter>,
-    shown: String,
-    tools: Arc<Tools>,
-    current: ArcSwapOption<Current>,
-    tried: AtomicBool,
-    state: Mutex<State>,
-    users: Mutex<Vec<Weak<KeySetUrl>>>,
+/// A key set that is fetched.
+pub(super) type KeySet = Remote<KeySetResource>;
+
+/// Where a key set is.
+pub(super) enum KeySetResource {
+    Url {
+        url: Arc<str>,
+        shown: String,
+        addresses: Option<AddressFilter>,
+    },
+    /// Where the issuer's discovery document says.
+    Issuer {
+        document: Arc<IssuerDocument>,
+        shown: String,
+        /// The generation of the document that the last fetch went by.
+        followed: AtomicU64,
+    },
 }
 
-/// Keys that serve.
-struct Current {
-    ring: Arc<KeyRing>,
-    generation: u64,
-    /// When they were fetched: this long before `since`.
-    age: Duration,
-    since: Instant,
-    /// From the disk, not yet confirmed by a fetch.
-    restored: bool,
+impl KeySetResource {
+    pub(super) fn of_url(url: &str, addresses: Option<AddressFilter>) -> Self {
+        Self::Url {
+            url: url.into(),
+            shown: fetcher::shown(url),
+            addresses,
+        }
+    }
+
+    pub(super) fn of_issuer(document: Arc<IssuerDocument>) -> Self {
+        Self::Issuer {
+            shown: format!("of {}", document.resource.issuer()),
+            document,
+            followed: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether the issuer has a new document since the last fetch.
+    pub(super) fn is_outdated(&self) -> bool {
+        match self {
+            Self::Url { .. } => false,
+            Self::Issuer {
+                document, followed, ..
+            } => document
+                .generation(Duration::MAX)
+                .is_some_and(|generation| generation != followed.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Where the keys are now: for an issuer, once its document was fetched anew.
+    async fn locate(&self) -> Result<(Arc<str>, Option<&AddressFilter>), FetchError> {
+        let (document, followed) = match self {
+            Self::Url { url, addresses, .. } => return Ok((url.clone(), addresses.as_ref())),
+            Self::Issuer {
+                document, followed, ..
+            } => (document, followed),
+        };
+        if let Some(fetch) = document.start_fetch(FetchReason::Scheduled) {
+            let _ = timeout(DOCUMENT_WAIT, remote::completed(fetch)).await;
+        }
+        let max_stale = document.max_stale();
+        let generation = document.generation(max_stale).unwrap_or(0);
+        followed.store(generation, Ordering::Relaxed);
+        let found = document.with(max_stale, |document| document.jwks_uri.clone());
+        let found = found.ok_or_else(|| FetchError::NoDocument(document.cause()))?;
+        let url = found.ok_or(FetchError::NoJwksUri)?;
+        Ok((url, document.resource.addresses()))
+    }
 }
 
-impl Current {
-    fn age(&self) -> Duration {
-        self.age.saturating_add(self.since.elapsed())
+impl Resource for KeySetResource {
+    type Content = KeyRing;
+
+    const KIND: &'static str = "key set";
+    const WHILE_OLD: &'static str = "the last good keys go on serving";
+    const WHILE_NONE: &'static str = "there are no keys, and tokens are answered 503";
+
+    fn shown(&self) -> &str {
+        match self {
+            Self::Url { shown, .. } | Self::Issuer { shown, .. } => shown,
+        }
+    }
+
+    fn stored_as(&self) -> String {
+        match self {
+            Self::Url { url, .. } => url.to_string(),
+            Self::Issuer { document, .. } => format!("keys by {}", document.resource.stored_as()),
+        }
+    }
+
+    fn restore(&self, stored: &[u8]) -> Option<KeyRing> {
+        Some(ParsedKeySet::parse(stored).ok()?.ring)
+    }
+
+    fn to_stored(content: &KeyRing) -> Map<String, Value> {
+        Map::from_iter([("keys".to_owned(), content.to_json())])
+    }
+
+    async fn fetch(
+        &self,
+        fetcher: &Fetcher,
+        serving: Option<&KeyRing>,
+    ) -> Result<Fetched<KeyRing>, FetchError> {
+        let (url, addresses) = self.locate().await?;
+        let accept = "application/jwk-set+json, application/json";
+        let body = fetcher.get(&url, accept, addresses).await?;
+        let set = parse::parse_after(&body.bytes, serving)?;
+        let shown = fetcher::shown(&url);
+        let refused = set.refused.iter();
+        Ok(Fetched {
+            refused: refused
+                .map(|(key, refusal)| format!("key {key} of {shown} is not used: {refusal}"))
+                .collect(),
+            content: set.ring,
+            max_age: body.max_age,
+        })
+    }
+
+    fn change(before: Option<&KeyRing>, after: &KeyRing) -> String {
+        let before = before.map(KeyRing::kids).unwrap_or_default();
+        format!("keys {:?}, before {before:?}", after.kids())
     }
 }
 
 impl KeySet {
-    /// Nothing is fetched yet; what the disk holds is at hand.
-    pub(super) fn new(settings: &KeySetUrl, tools: Arc<Tools>) -> Self {
-        let url: Arc<str> = settings.url.as_str().into();
-        let restored = tools.store.as_ref().and_then(|store| store.load(&url));
-        let current = restored.map(|(ring, age)| {
-            Arc::new(Current {
-                ring: Arc::new(ring),
-                generation: tools.next_generation(),
-                age,
-                since: Instant::now(),
-                restored: true,
-            })
-        });
-        Self {
-            shown: fetcher::shown(&url),
-            url,
-            addresses: settings.addresses.clone(),
-            tools,
-            current: ArcSwapOption::new(current),
-            tried: AtomicBool::new(false),
-            state: Mutex::new(State::new()),
-            users: Mutex::new(Vec::new()),
-        }
-    }
-
     /// Finds a key, without waiting and without a lock. `NoKeys`: no set at hand, or one older than
     /// `max_stale`.
     pub(super) fn find(
@@ -80,116 +150,37 @@ impl KeySet {
         algorithm: Algorithm,
         max_stale: Duration,
     ) -> Result<Arc<PublicKey>, TokenError> {
-        match &*self.current.load() {
-            Some(current) if current.age() <= max_stale => {
-                current.ring.select(kid, algorithm).cloned()
-            }
-            _ => Err(TokenError::NoKeys),
-        }
+        self.with(max_stale, |ring| ring.select(kid, algorithm).cloned())
+            .unwrap_or(Err(TokenError::NoKeys))
     }
 
-    /// The generation of the keys that serve. `None`: no set at hand, or one older than
-    /// `max_stale`.
-    pub(super) fn generation(&self, max_stale: Duration) -> Option<u64> {
-        let current = self.current.load();
-        let current = current.as_ref()?;
-        (current.age() <= max_stale).then_some(current.generation)
-    }
-
-    /// Whether what serves came out of the first fetch or a later one; or the first fetch has
-    /// failed, and there is nothing better.
-    pub(super) fn is_settled(&self) -> bool {
-        self.is_tried()
-            || self
-                .current
-                .load()
-                .as_ref()
-                .is_some_and(|current| !current.restored)
-    }
-
-    /// Whether a fetch has ended, with whatever result.
-    pub(super) fn is_tried(&self) -> bool {
-        self.tried.load(Ordering::Acquire)
-    }
-
-    /// Puts fetched keys in service, and on the disk.
-    fn replace(self: &Arc<Self>, ring: KeyRing, now: Instant) {
-        let before = self.current.load_full();
-        let same = before.as_ref().filter(|before| *before.ring == ring);
-        if same.is_none() {
-            let before = before
-                .as_ref()
-                .map(|before| before.ring.kids())
-                .unwrap_or_default();
-            log::info!(
-                "key set {}: keys {:?}, before {before:?}",
-                self.shown,
-                ring.kids()
-            );
-        }
-        self.current.store(Some(Arc::new(Current {
-            generation: same.map_or_else(|| self.tools.next_generation(), |same| same.generation),
-            ring: Arc::new(ring),
-            age: Duration::ZERO,
-            since: now,
-            restored: false,
-        })));
-        let set = self.clone();
-        if self.tools.store.is_some() {
-            Handle::current().spawn_blocking(move || {
-                if let (Some(store), Some(current)) = (&set.tools.store, set.current.load_full()) {
-                    store.save(&set.url, &current.ring, current.age());
-                }
-            });
-        }
+    /// Where the keys are, as far as it is known; without user name, password and query.
+    pub(super) fn url(&self) -> String {
+        let KeySetResource::Issuer { document, .. } = &self.resource else {
+            return self.resource.shown().to_owned();
+        };
+        let of_document =
+            |document: &Arc<Document>| document.jwks_uri.as_deref().map(fetcher::shown);
+        let found = document.with(Duration::MAX, of_document).flatten();
+        found.unwrap_or_else(|| document.resource.shown().to_owned())
     }
 
     /// How the set stands.
-    pub(super) fn status(&self) -> KeySetStatus {
-        let current = self.current.load_full();
-        let state = self.state();
+    pub(super) fn key_set_status(&self) -> KeySetStatus {
+        let (status, ring) = self.status();
         KeySetStatus {
-            url: self.shown.clone(),
-            age: current.as_ref().map(|current| current.age()),
-            keys: current.as_ref().map_or(0, |current| current.ring.len()),
-            last_error: state.last_error.clone(),
-            generation: current.as_ref().map_or(0, |current| current.generation),
-            fetches: state.fetches,
+            url: self.url(),
+            issuer: match &self.resource {
+                KeySetResource::Url { .. } => None,
+                KeySetResource::Issuer { document, .. } => {
+                    Some(document.resource.issuer().to_owned())
+                }
+            },
+            age: status.age,
+            keys: ring.map_or(0, |ring| ring.len()),
+            last_error: status.last_error,
+            generation: status.generation,
+            fetches: status.fetches,
         }
-    }
-
-    /// Remembers who uses the set, for as long as the settings live.
-    pub(super) fn add_user(&self, settings: &Arc<KeySetUrl>) {
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-        users.retain(|user| user.strong_count() > 0);
-        users.push(Arc::downgrade(settings));
-    }
-
-    /// Whether anybody uses it.
-    pub(super) fn is_used(&self) -> bool {
-        !self.users().is_empty()
-    }
-
-    fn users(&self) -> Vec<Arc<KeySetUrl>> {
-        let users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-        users.iter().filter_map(Weak::upgrade).collect()
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Tools {
-    fn next_generation(&self) -> u64 {
-        self.generations.fetch_add(1, Ordering::Relaxed) + 1
-    }
-}
-
-impl fmt::Debug for KeySet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeySet")
-            .field("url", &self.shown)
-            .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,5 @@
-//! Last good key sets on the disk, for a start at which their issuer cannot be reached. Public keys
-//! only, re-written from the keys that were accepted.
+//! Last good key sets and discovery documents on the disk, for a start at which their issuer cannot
+//! be reached. Public keys only, re-written from what was accepted.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use private_files::{StateDir, StateError};
-use serde_json::json;
+use serde_json::{Map, Value};
 
-use crate::{KeyRing, ParsedKeySet, clock, strict_json};
+use crate::{clock, strict_json};
 
 /// In the state directory.
 const DIRECTORY: &str = "jwks";
 /// No larger file is read.
 const FILE_LIMIT: u64 = 1024 * 1024;
 
-/// A directory with one file per URL.
+/// A directory with one file per name: a key set's URL, or what else tells it from all others.
 pub(super) struct Store {
     state_dir: PathBuf,
     /// Whether the last write failed; a change of it is logged.
@@ -35,13 +35,14 @@ impl Store {
         }
     }
 
-    /// What was kept for a URL, and how old it is. `None`: nothing, or nothing that can be trusted.
-    pub(super) fn load(&self, url: &str) -> Option<(KeyRing, Duration)> {
-        let text = match self.read(url) {
+    /// The file that was kept under a name, and how old it is. `None`: none, or none that can be
+    /// trusted.
+    pub(super) fn load(&self, name: &str) -> Option<(Vec<u8>, Duration)> {
+        let text = match self.read(name) {
             Ok(text) => text?,
             Err(error) => {
                 if !self.warned.swap(true, Ordering::Relaxed) {
-                    log::warn!("a key set that was kept is not used: {error}");
+                    log::warn!("what was kept of an issuer is not used: {error}");
                 }
                 return None;
             }
@@ -49,13 +50,13 @@ impl Store {
         let kept = strict_json::object(&text)?;
         let fetched_at = kept.get("fetched_at")?.as_f64()?;
         let age = Duration::try_from_secs_f64(clock::now() - fetched_at).ok()?;
-        (kept.get("url")?.as_str()? == url).then_some(())?;
-        Some((ParsedKeySet::parse(&text).ok()?.ring, age))
+        (kept.get("url")?.as_str()? == name).then_some(())?;
+        Some((text, age))
     }
 
-    fn read(&self, url: &str) -> Result<Option<Vec<u8>>, StateError> {
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
         match self.directory()? {
-            Some(directory) => directory.read(&file_name(url), FILE_LIMIT),
+            Some(directory) => directory.read(&file_name(name), FILE_LIMIT),
             None => Ok(None),
         }
     }
@@ -68,18 +69,19 @@ impl Store {
         }
     }
 
-    /// Keeps a set that was fetched this long ago. Failing to is a warning, once.
-    pub(super) fn save(&self, url: &str, ring: &KeyRing, age: Duration) {
-        let text = json!({
-            "url": url,
-            "fetched_at": (clock::now() - age.as_secs_f64()).floor(),
-            "keys": ring.to_json(),
-        });
+    /// Keeps what was fetched this long ago. Failing to is a warning, once.
+    pub(super) fn save(&self, name: &str, mut content: Map<String, Value>, age: Duration) {
+        let fetched_at = (clock::now() - age.as_secs_f64()).floor();
+        content.insert("url".to_owned(), name.into());
+        content.insert("fetched_at".to_owned(), fetched_at.into());
         // Where others could write, what we keep would not be believed at the next start.
         let result = match self.directory() {
             Err(error) => Err(error.to_string()),
-            Ok(_) => private_files::replace(&self.path(url), text.to_string().as_bytes())
-                .map_err(|error| error.to_string()),
+            Ok(_) => private_files::replace(
+                &self.path(name),
+                Value::from(content).to_string().as_bytes(),
+            )
+            .map_err(|error| error.to_string()),
         };
         let failed_before = self.failing.swap(result.is_err(), Ordering::Relaxed);
         match result {
@@ -99,13 +101,13 @@ impl Store {
         self.state_dir.join(DIRECTORY)
     }
 
-    fn path(&self, url: &str) -> PathBuf {
-        self.dir().join(file_name(url))
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir().join(file_name(name))
     }
 }
 
-fn file_name(url: &str) -> String {
-    let digest = digest(&SHA256, url.as_bytes());
+fn file_name(name: &str) -> String {
+    let digest = digest(&SHA256, name.as_bytes());
     let name: String = digest
         .as_ref()
         .iter()
@@ -118,27 +120,28 @@ fn file_name(url: &str) -> String {
 mod tests {
     use std::fs;
 
+    use serde_json::json;
+
     use super::*;
     use crate::testing::Signer;
 
     const URL: &str = "https://issuer.example/keys?x=1";
 
-    fn ring() -> KeyRing {
-        let keys = json!({ "keys": [Signer::generate().jwk("a")] });
-        ParsedKeySet::parse(keys.to_string().as_bytes())
-            .unwrap()
-            .ring
+    fn keys() -> Map<String, Value> {
+        let keys = json!([Signer::generate().jwk("a")]);
+        Map::from_iter([("keys".to_owned(), keys)])
     }
 
     #[test]
     fn a_set_comes_back_as_old_as_it_is() {
         let home = tempfile::tempdir().unwrap();
         let store = Store::new(home.path().join("deep/state"));
-        let ring = ring();
+        let keys = keys();
         assert!(store.load(URL).is_none());
-        store.save(URL, &ring, Duration::from_secs(100));
+        store.save(URL, keys.clone(), Duration::from_secs(100));
         let (found, age) = store.load(URL).unwrap();
-        assert_eq!(found, ring);
+        let found = strict_json::object(&found).unwrap();
+        assert_eq!(found["keys"], keys["keys"]);
         assert!((100..103).contains(&age.as_secs()), "{age:?}");
         assert!(store.load("https://issuer.example/keys").is_none());
 
@@ -150,7 +153,7 @@ mod tests {
     fn a_file_that_does_not_fit_is_passed_over() {
         let home = tempfile::tempdir().unwrap();
         let store = Store::new(home.path().to_owned());
-        store.save(URL, &ring(), Duration::ZERO);
+        store.save(URL, keys(), Duration::ZERO);
         let text = fs::read_to_string(store.path(URL)).unwrap();
         let future = format!("\"fetched_at\":{}", clock::now() + 9_999.0);
         let at = text.find("\"fetched_at\":").unwrap();
@@ -160,7 +163,7 @@ mod tests {
             text[..text.len() / 2].to_owned(),
             text.replace("issuer.example", "other.example"),
             text.replace(&text[at..end], &future),
-            text.replace("AQAB", "AQ"),
+            text.replace("\"keys\"", "\"url\""),
         ];
         for text in bad {
             fs::write(store.path(URL), &text).unwrap();
@@ -174,7 +177,7 @@ mod tests {
         let file = home.path().join("file");
         fs::write(&file, "").unwrap();
         let store = Store::new(file);
-        store.save(URL, &ring(), Duration::ZERO);
+        store.save(URL, keys(), Duration::ZERO);
         assert!(store.failing.load(Ordering::Relaxed));
     }
 }

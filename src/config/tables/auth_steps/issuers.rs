@@ -1,10 +1,11 @@
 //! Whom a `jwt-auth` step trusts: one issuer in the plain form, or several under `issuers`, each
 //! bound to keys of its own.
 //!
-//! Not here: where keys may come from (`key_source`).
+//! Not here: where keys may come from (`key_source`, `discovery`).
 
 use std::time::Duration;
 
+use super::discovery;
 use super::key_source::{self, Fetching};
 use crate::config::model::{JwtAlgorithm, JwtIssuer};
 use crate::config::reader::{Entry, Reader, Text};
@@ -23,9 +24,19 @@ pub(crate) fn read(
         refuse_plain_form(reader);
         return several(&list, algorithm, &fetching);
     }
+    let issuer = reader.any(&["issuer", "trusted_issuers"]);
+    let names = issuer.as_ref().map(Entry::one_or_more);
+    if let (Some(entry), Some(names)) = (&issuer, &names)
+        && !algorithm.is_some_and(JwtAlgorithm::is_hmac)
+        && !key_source::is_written(reader)
+        && discovery::is_meant(names)
+    {
+        return bounded(entry, discovery::read(reader, names, &fetching));
+    }
+    discovery::refuse_tenants(reader);
     let keys = key_source::plain(reader, algorithm, &fetching);
-    let names = match reader.any(&["issuer", "trusted_issuers"]) {
-        Some(entry) => entry.strings(),
+    let names = match names {
+        Some(names) => names.iter().map(|(name, _)| name.to_string()).collect(),
         None => {
             reader.warning("no issuer: a token of any issuer is taken if its key fits");
             Vec::new()
@@ -44,6 +55,7 @@ fn refuse_plain_form(reader: &Reader<'_>) {
         "public_key_path",
         "secret",
         "hs256_secret",
+        "tenants",
     ] {
         if let Some(entry) = reader.get(key) {
             entry.error_help(
@@ -71,51 +83,60 @@ fn several(
         return None;
     }
     let items = list.is_not_empty().then(|| list.items())?;
-    if items.len() > MAX_ISSUERS {
-        list.error(format!("has more than {MAX_ISSUERS} entries"));
-    }
     let mut issuers: Vec<JwtIssuer> = Vec::new();
     for item in items {
-        let Some(issuer) = one_of_several(&item, fetching, &issuers) else {
-            continue;
-        };
-        if issuers.iter().any(|other| other.keys == issuer.keys) {
-            item.warning(
-                "has the keys of another issuer: each of the two can make the other's tokens",
-            );
+        for issuer in one_of_several(&item, fetching, &issuers).unwrap_or_default() {
+            if issuers.iter().any(|other| other.keys == issuer.keys) {
+                item.warning(
+                    "has the keys of another issuer: each of the two can make the other's tokens",
+                );
+            }
+            issuers.push(issuer);
         }
-        issuers.push(issuer);
+    }
+    (!issuers.is_empty()).then(|| bounded(list, issuers))?
+}
+
+/// As many issuers as a step can tell apart.
+fn bounded(entry: &Entry<'_>, issuers: Vec<JwtIssuer>) -> Option<Vec<JwtIssuer>> {
+    if issuers.len() > MAX_ISSUERS {
+        entry.error(format!("has more than {MAX_ISSUERS} entries"));
+        return None;
     }
     (!issuers.is_empty()).then_some(issuers)
 }
 
+/// An entry: one issuer, or several that are discovered.
 fn one_of_several(
     item: &Entry<'_>,
     fetching: &Fetching,
     before: &[JwtIssuer],
-) -> Option<JwtIssuer> {
+) -> Option<Vec<JwtIssuer>> {
     let reader = item.table()?;
-    let source = key_source::public(&reader, fetching);
-    let mut names: Vec<String> = Vec::new();
-    match reader.get("issuer") {
-        None => reader.missing("issuer", "name the `iss` of its tokens"),
-        Some(entry) => {
-            for (name, written) in entry.one_or_more() {
-                if is_taken(&name, &names, before) {
-                    written.error_help(
-                        format!("issuer {} is named twice", name.shown()),
-                        "an issuer has one source of keys: keep one of the two",
-                    );
-                }
-                names.push(name.to_string());
-            }
-        }
+    let issuer = reader.get("issuer");
+    if issuer.is_none() {
+        reader.missing("issuer", "name the `iss` of its tokens");
     }
+    let written = issuer.as_ref().map(Entry::one_or_more).unwrap_or_default();
+    let mut names: Vec<String> = Vec::new();
+    for (name, entry) in &written {
+        if is_taken(name, &names, before) {
+            entry.error_help(
+                format!("issuer {} is named twice", name.shown()),
+                "an issuer has one source of keys: keep one of the two",
+            );
+        }
+        names.push(name.to_string());
+    }
+    let issuers = if !key_source::is_written(&reader) && discovery::is_meant(&written) {
+        Some(discovery::read(&reader, &written, fetching))
+    } else {
+        discovery::refuse_tenants(&reader);
+        let source = key_source::public(&reader, fetching);
+        source.map(|keys| vec![JwtIssuer { names, keys }])
+    };
     reader.finish();
-    Some(JwtIssuer {
-        names,
-        keys: source?,
-    })
+    issuers
 }
 
 fn is_taken(name: &Text, names: &[String], before: &[JwtIssuer]) -> bool {

@@ -1,7 +1,8 @@
 //! Where the keys of a `jwt-auth` step come from: a key set by URL or in a file, a public key, or a
 //! secret.
 //!
-//! Not here: parsing key files or fetching key sets (the auth room).
+//! Not here: keys that are found by way of their issuer (`discovery`), and parsing key files or
+//! fetching key sets (the auth room).
 
 use std::time::Duration;
 
@@ -9,13 +10,16 @@ use crate::config::model::{JwksUrl, JwtAlgorithm, KeySource, Secret};
 use crate::config::reader::{Entry, Reader};
 use crate::config::tables::values::address::HttpUrl;
 
-const ADD_SOURCE: &str = "add one of jwks_url, jwks_path, public_key_path";
+const ADD_SOURCE: &str = concat!(
+    "add one of jwks_url, jwks_path, public_key_path; or write `issuer` as the URL under which ",
+    "it publishes where its keys are"
+);
 
 /// How key sets are fetched; the same for every issuer of a step.
 pub(crate) struct Fetching {
-    fresh: Duration,
-    max_stale: Duration,
-    cooldown: Duration,
+    pub(super) fresh: Duration,
+    pub(super) max_stale: Duration,
+    pub(super) cooldown: Duration,
     allow_http: bool,
 }
 
@@ -34,6 +38,12 @@ impl Fetching {
             allow_http: reader.flag("jwks_allow_http", false),
         }
     }
+}
+
+/// Whether a source of keys is written, so that none has to be discovered.
+pub(super) fn is_written(reader: &Reader<'_>) -> bool {
+    let secret = reader.any(&["secret", "hs256_secret"]);
+    secret.is_some() || !public_sources(reader).is_empty()
 }
 
 /// The one source of keys of the plain form.

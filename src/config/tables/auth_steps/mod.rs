@@ -4,6 +4,7 @@
 mod api_key;
 pub(super) mod basic;
 mod claims;
+mod discovery;
 mod issuers;
 mod jwt;
 mod key_source;

@@ -176,7 +176,7 @@ async fn one_set_for_all_steps_and_reloads_and_none_without_steps() {
     drop((next, later));
     assert!(sets.status().is_empty() && sets.all_tried());
     sets.register(&key_set_url("http://127.0.0.1:1/"));
-    until(async || sets.sets.iter().count() == 0).await;
+    until(async || sets.sets.0.iter().count() == 0).await;
     shutdown.send(true).unwrap();
     task.await.unwrap();
 }

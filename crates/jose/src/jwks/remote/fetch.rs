@@ -1,4 +1,4 @@
-//! When a set is fetched, and what comes of it. At most one fetch of a set is under way at any
+//! When a resource is fetched, and what comes of it. At most one fetch of it is under way at any
 //! time.
 
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::KeySet;
-use crate::jwks::fetcher::{FetchError, Fetched};
+use super::{Fetched, Remote, Resource};
+use crate::jwks::fetcher::FetchError;
 
 /// A `Cache-Control: max-age` below this counts as this.
 const LEAST_FRESH: Duration = Duration::from_secs(60);
@@ -23,7 +23,7 @@ const LAST_RETRY: Duration = Duration::from_secs(60);
 /// A fetch under way. It is over when its other end is gone.
 pub(in super::super) type FetchHandle = watch::Receiver<()>;
 
-/// Why a set is fetched.
+/// Why something is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum FetchReason {
     /// The schedule, or somebody's order.
@@ -32,7 +32,7 @@ pub(in super::super) enum FetchReason {
     UnknownKid(Duration),
 }
 
-/// What happened to the fetches of a set.
+/// What happened to the fetches of a resource.
 pub(super) struct State {
     handle: Option<FetchHandle>,
     next: Next,
@@ -49,7 +49,7 @@ pub(super) struct State {
 #[derive(Clone, Copy)]
 enum Next {
     At(Instant),
-    /// After 80 % of the time for which the set is fresh.
+    /// After 80 % of the time for which it is fresh.
     Aging {
         since: Instant,
         max_age: Option<Duration>,
@@ -61,10 +61,10 @@ enum Next {
 enum Health {
     Good,
     ServingOld,
-    NoKeys,
+    Nothing,
 }
 
-impl KeySet {
+impl<R: Resource> Remote<R> {
     /// The fetch that is under way.
     pub(in super::super) fn fetch_in_progress(&self) -> Option<FetchHandle> {
         self.state().fetch_in_progress().cloned()
@@ -121,17 +121,15 @@ impl KeySet {
         // Completion sets the time; this one holds only if the fetch is lost with its runtime.
         state.next = Next::At(now + LAST_RETRY);
         drop(state);
-        let set = self.clone();
+        let remote = self.clone();
         let fetch = async move {
-            let serving = set.current.load_full();
-            let serving = serving.as_ref().map(|current| &*current.ring);
-            let fetcher = &set.tools.fetcher;
-            let result = fetcher
-                .fetch(&set.url, set.addresses.as_ref(), serving)
-                .await;
-            set.complete_fetch(result, reason);
+            let serving = remote.current.load_full();
+            let serving = serving.as_ref().map(|current| &*current.content);
+            let fetcher = &remote.tools.fetcher;
+            let result = remote.resource.fetch(fetcher, serving).await;
+            remote.complete_fetch(result, reason);
             drop(done);
-            set.tools.changes.send_replace(());
+            remote.tools.changes.send_replace(());
         };
         match self.tools.runtime.get() {
             Some(runtime) => drop(runtime.spawn(fetch)),
@@ -140,7 +138,11 @@ impl KeySet {
         Some(handle)
     }
 
-    fn complete_fetch(self: &Arc<Self>, result: Result<Fetched, FetchError>, reason: FetchReason) {
+    fn complete_fetch(
+        self: &Arc<Self>,
+        result: Result<Fetched<R::Content>, FetchError>,
+        reason: FetchReason,
+    ) {
         let now = Instant::now();
         let mut state = self.state();
         state.fetches.0 += 1;
@@ -156,23 +158,18 @@ impl KeySet {
                 state.failures = 0;
                 state.last_error = None;
                 state.timed_out = false;
-                let refused: Vec<_> = fetched
-                    .set
-                    .refused
-                    .iter()
-                    .map(|(key, refusal)| {
-                        format!("key {key} of {} is not used: {refusal}", self.shown)
-                    })
-                    .collect();
-                if state.refused != refused {
-                    refused.iter().for_each(|refusal| log::warn!("{refusal}"));
-                    state.refused = refused;
+                if state.refused != fetched.refused {
+                    fetched
+                        .refused
+                        .iter()
+                        .for_each(|refusal| log::warn!("{refusal}"));
+                    state.refused = fetched.refused;
                 }
                 if state.health != Health::Good {
                     state.health = Health::Good;
-                    log::info!("key set {}: fetched again", self.shown);
+                    log::info!("{} {}: fetched again", R::KIND, self.resource.shown());
                 }
-                self.replace(fetched.set.ring, now);
+                self.replace(fetched.content, now);
             }
             Err(error) => {
                 let delay = FIRST_RETRY.saturating_mul(1 << state.failures.min(6));
@@ -190,33 +187,20 @@ impl KeySet {
 
     /// Logs a failed fetch: a warning when it changes what requests get.
     fn report(&self, state: &mut State, error: &FetchError) {
-        let max_stale = self
-            .users()
-            .iter()
-            .map(|user| user.max_stale)
-            .max()
-            .unwrap_or_default();
-        let (health, meaning) = match &*self.current.load() {
-            Some(current) if current.age() <= max_stale => {
-                (Health::ServingOld, "the last good keys go on serving")
-            }
-            _ => (
-                Health::NoKeys,
-                "there are no keys, and tokens are answered 503",
-            ),
+        let (health, meaning) = match self.generation(self.max_stale()) {
+            Some(_) => (Health::ServingOld, R::WHILE_OLD),
+            None => (Health::Nothing, R::WHILE_NONE),
         };
+        let (kind, shown) = (R::KIND, self.resource.shown());
         if state.health == health {
-            log::debug!("key set {}: {error}; {meaning}", self.shown);
+            log::debug!("{kind} {shown}: {error}; {meaning}");
         } else {
             state.health = health;
-            log::warn!(
-                "key set {} cannot be fetched: {error}; {meaning}",
-                self.shown
-            );
+            log::warn!("{kind} {shown} cannot be fetched: {error}; {meaning}");
         }
     }
 
-    /// How long a set is fresh: what the configuration says (the shortest, if several steps do), or
+    /// How long it is fresh: what the configuration says (the shortest, if several steps do), or
     /// a shorter `max-age`.
     fn fresh(&self, max_age: Option<Duration>) -> Duration {
         let configured = self
