@@ -8,6 +8,7 @@ use percent_encoding::percent_decode;
 use crate::auth::{CredentialLocation, CredentialLocations, VerifiedLocations};
 use crate::policy::reads_as;
 use crate::proxy::request::context::Context;
+use crate::proxy::request::field_removal::remove_fields;
 
 /// Takes them out of the header fields, with every other spelling of a header that a step reads: a
 /// server behind us could take the one for the other.
@@ -18,8 +19,10 @@ pub(super) fn strip_headers(
 ) {
     for place in places.stripped(verified) {
         match place {
-            CredentialLocation::Authorization => drop(headers.remove(header::AUTHORIZATION)),
-            CredentialLocation::Header(name) => drop(headers.remove(name)),
+            CredentialLocation::Authorization => {
+                remove_fields(headers, |name| *name == header::AUTHORIZATION);
+            }
+            CredentialLocation::Header(header) => remove_fields(headers, |name| name == header),
             CredentialLocation::Cookie(name) => strip_cookie(headers, name),
             CredentialLocation::Query(_) => {}
         }
@@ -28,13 +31,7 @@ pub(super) fn strip_headers(
     if !places.iter().any(is_header) {
         return;
     }
-    while let Some(name) = headers
-        .keys()
-        .find(|name| is_disguise(name, places))
-        .cloned()
-    {
-        headers.remove(name);
-    }
+    remove_fields(headers, |name| is_disguise(name, places));
 }
 
 /// Whether a name is the header of a step to a server that folds names, without being it or that of
@@ -60,14 +57,19 @@ fn strip_cookie(headers: &mut HeaderMap, name: &str) {
         .iter()
         .map(|cookie| remaining(cookie.as_bytes(), b';', is_it))
         .collect();
-    headers.remove(header::COOKIE);
-    for cookie in cookies {
+    let mut left = cookies
+        .iter()
+        .map(|cookie| cookie.trim_ascii())
+        .filter(|cookie| !cookie.is_empty())
         // Parts of what was a value are one.
-        if let Ok(cookie) = HeaderValue::from_bytes(cookie.trim_ascii())
-            && !cookie.is_empty()
-        {
-            headers.append(header::COOKIE, cookie);
-        }
+        .filter_map(|cookie| HeaderValue::from_bytes(cookie).ok());
+    match left.next() {
+        None => remove_fields(headers, |name| *name == header::COOKIE),
+        // In the place of what was there.
+        Some(first) => drop(headers.insert(header::COOKIE, first)),
+    }
+    for cookie in left {
+        headers.append(header::COOKIE, cookie);
     }
 }
 

@@ -13,6 +13,7 @@ use super::headers;
 use super::stripped_credentials::forwarded_query;
 use crate::gateway::Upstream;
 use crate::proxy::request::context::Context;
+use crate::proxy::request::field_removal::remove_fields;
 
 /// The client's request as an upstream gets it. `None`: no upstream gets it, so it keeps its
 /// target. `version`: the one that is spoken to the upstream.
@@ -72,9 +73,6 @@ pub(super) fn into_http2(head: RequestHeader, tls: bool) -> Request<()> {
     // What is no UTF-8, in a query, has no place in a URI, nor in HTTP/2.
     let raw = (!head.raw_path_is_utf8()).then(|| escape(head.raw_path()));
     let mut parts: Parts = head.into();
-    for name in [CONNECTION, UPGRADE] {
-        parts.headers.remove(name);
-    }
     let mut uri = parts.uri.into_parts();
     if let Some(target) = raw {
         uri.path_and_query = PathAndQuery::from_maybe_shared(Bytes::from(target)).ok();
@@ -82,12 +80,14 @@ pub(super) fn into_http2(head: RequestHeader, tls: bool) -> Request<()> {
     uri.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
     let host = parts.headers.get(HOST).map(HeaderValue::as_bytes);
     uri.authority = host.and_then(|host| Authority::try_from(host).ok());
-    if uri.authority.is_some() {
-        parts.headers.remove(HOST);
-    } else {
+    let named = uri.authority.is_some();
+    if !named {
         // Nothing but a path: then `Host` says where.
         uri.scheme = None;
     }
+    remove_fields(&mut parts.headers, |name| {
+        *name == CONNECTION || *name == UPGRADE || named && *name == HOST
+    });
     parts.uri = Uri::from_parts(uri).unwrap_or_default();
     Request::from_parts(parts, ())
 }

@@ -3,6 +3,8 @@
 use http::HeaderMap;
 use http::header::{self, HeaderName};
 
+use super::field_removal::remove_fields;
+
 /// Removes the fields that concern one connection only, and those that its `Connection` names. One
 /// that `stays` goes on nevertheless.
 pub(crate) fn strip(headers: &mut HeaderMap, stays: impl Fn(&HeaderName) -> bool) {
@@ -10,15 +12,10 @@ pub(crate) fn strip(headers: &mut HeaderMap, stays: impl Fn(&HeaderName) -> bool
         // Most heads name it, and it goes anyway.
         .filter(|name| !name.eq_ignore_ascii_case(b"keep-alive"))
         .filter_map(|name| HeaderName::from_bytes(name).ok())
-        .filter(|name| !stays(name))
         .collect();
-    for name in named {
-        headers.remove(name);
-    }
-    let goes = |name: &HeaderName| is_hop_by_hop(name) && !stays(name);
-    while let Some(name) = headers.keys().find(|name| goes(name)).cloned() {
-        headers.remove(name);
-    }
+    remove_fields(headers, |name| {
+        (is_hop_by_hop(name) || named.contains(name)) && !stays(name)
+    });
 }
 
 /// Whether a field goes no further, whatever `Connection` names.

@@ -3,6 +3,7 @@
 use http::HeaderMap;
 use http::header::HeaderName;
 
+use super::field_removal::remove_fields;
 use crate::policy::{is_ambiguous, reads_as};
 
 /// `Proxy` would become `HTTP_PROXY` in a CGI environment behind us.
@@ -55,44 +56,31 @@ pub(crate) fn strip_reserved(
     trusted: bool,
 ) -> bool {
     let mut ambiguous_left = false;
-    let mut seen = 0;
-    loop {
-        let mut names = headers.keys().enumerate().skip(seen);
-        let found = names.find(|(_, name)| {
-            let name = name.as_str().as_bytes();
-            let ambiguous = is_ambiguous(name);
-            let reserved = is_identity(name)
-                || RESERVED.iter().any(|field| reads_as(name, field))
-                || (ambiguous && is_disguised(name))
-                || name == PROXY.as_str().as_bytes()
-                || (!trusted && tells_of_the_way(name))
-                || from_claims
-                    .iter()
-                    .any(|claim| reads_as(name, claim.as_str().as_bytes()));
-            ambiguous_left |= ambiguous && !reserved;
-            reserved
-        });
-        let Some((place, name)) = found else {
-            return ambiguous_left;
-        };
-        // The last name takes the place of the one that is removed.
-        seen = place;
-        let name = name.clone();
-        headers.remove(name);
-    }
+    remove_fields(headers, |name| {
+        let name = name.as_str().as_bytes();
+        let ambiguous = is_ambiguous(name);
+        let reserved = is_identity(name)
+            || RESERVED.iter().any(|field| reads_as(name, field))
+            || (ambiguous && is_disguised(name))
+            || name == PROXY.as_str().as_bytes()
+            || (!trusted && tells_of_the_way(name))
+            || from_claims
+                .iter()
+                .any(|claim| reads_as(name, claim.as_str().as_bytes()));
+        ambiguous_left |= ambiguous && !reserved;
+        reserved
+    });
+    ambiguous_left
 }
 
 /// Removes these fields, in every spelling.
 pub(crate) fn strip(headers: &mut HeaderMap, names: &[HeaderName]) {
-    let stripped = |name: &&HeaderName| {
+    remove_fields(headers, |name| {
         let name = name.as_str().as_bytes();
         names
             .iter()
             .any(|field| reads_as(name, field.as_str().as_bytes()))
-    };
-    while let Some(name) = headers.keys().find(stripped).cloned() {
-        headers.remove(name);
-    }
+    });
 }
 
 #[cfg(test)]
