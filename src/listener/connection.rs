@@ -36,6 +36,8 @@ pub struct Connection {
     abandoned_count: AtomicUsize,
     /// 0, or the status that the last head was answered with before it became a request.
     refused: AtomicU16,
+    /// HTTP/1: the trailers of the last request in chunks, as lines.
+    request_trailers: Mutex<Vec<u8>>,
     /// HTTP/1: the trailers that the last chunk of the response is to have, as lines.
     response_trailers: Mutex<Option<Bytes>>,
     /// What the proxy keeps with the connection, of a type that is not known here.
@@ -62,6 +64,7 @@ impl Connection {
             abandoned: Mutex::default(),
             abandoned_count: AtomicUsize::new(0),
             refused: AtomicU16::new(0),
+            request_trailers: Mutex::default(),
             response_trailers: Mutex::default(),
             extension: OnceLock::new(),
         }
@@ -134,6 +137,19 @@ impl Connection {
     /// The status that the last head was answered with, if it did not become a request.
     pub(super) fn refused(&self) -> Option<u16> {
         Some(self.refused.load(Ordering::Relaxed)).filter(|status| *status > 0)
+    }
+
+    /// HTTP/1: the chunks of a request have ended, with these trailers, or with none.
+    pub(super) fn set_request_trailers(&self, lines: Vec<u8>) {
+        *self.request_trailers() = lines;
+    }
+
+    /// HTTP/1: the trailers of the current request, as lines, once its chunks have been read to
+    /// their end.
+    pub fn request_trailers(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.request_trailers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// HTTP/1: writes these lines with the last chunk of the response, which Pingora's session

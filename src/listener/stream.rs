@@ -25,6 +25,7 @@ use super::connection::Connection;
 use super::error_response::error_response;
 use super::http1::RemainingBody;
 use super::http2::Http2Monitor;
+use super::malformed::Malformed;
 use super::state::Phase;
 
 #[derive(Debug)]
@@ -200,7 +201,7 @@ impl<S: IO> GuardedStream<S> {
         let before = buf.filled().len();
         ready!(self.poll_read_socket(context, buf))?;
         let read = &buf.filled()[before..];
-        match self.body.take(read) {
+        match self.take_body(read) {
             Ok(taken) if taken == read.len() => Poll::Ready(Ok(())),
             Ok(taken) => {
                 self.read_ahead.extend_from_slice(&read[taken..]);
@@ -216,6 +217,18 @@ impl<S: IO> GuardedStream<S> {
                 Poll::Ready(Err(malformed.into()))
             }
         }
+    }
+
+    /// How many of these bytes belong to the current request. The trailers at its end are kept for
+    /// whoever passes it on.
+    pub(super) fn take_body(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+        let taken = self.body.take(bytes)?;
+        if let RemainingBody::Ended(trailers) = &mut self.body {
+            let trailers = std::mem::take(trailers);
+            self.connection.set_request_trailers(trailers);
+            self.body = RemainingBody::COMPLETE;
+        }
+        Ok(taken)
     }
 
     /// Pingora writes a response of its own before a request is served: to a head that it cannot

@@ -92,7 +92,7 @@ impl<S: IO> GuardedStream<S> {
             head.extend_from_slice(&rest);
         }
         self.body = scanner.remaining_body();
-        let end = match self.body.take(&head[end..]) {
+        let end = match self.take_body(&head[end..]) {
             Ok(body) => end + body,
             Err(malformed) => {
                 self.read_ahead = head;

@@ -46,6 +46,8 @@ pub(super) enum RemainingBody {
     Length(u64),
     /// As many as its chunks say.
     Chunked(ChunkedBody),
+    /// Nothing: its chunks have ended, with these trailers.
+    Ended(Vec<u8>),
     /// Of unknown length: everything belongs to it, and no further request is read.
     Undelimited,
     /// It cannot be read on.
@@ -75,6 +77,8 @@ impl HeadScanner {
             }
             match self.lines {
                 0 => self.absolute = !request_line(line)?.starts_with(b"/"),
+                // A folded line is the proxy's to refuse, and none of the fields that are counted.
+                _ if line.starts_with(b" ") || line.starts_with(b"\t") => continue,
                 _ => self.field(line),
             }
             self.lines += 1;
@@ -135,12 +139,12 @@ impl RemainingBody {
 
     /// Whether the request has arrived whole.
     pub(super) fn is_complete(&self) -> bool {
-        matches!(self, Self::Length(0))
+        matches!(self, Self::Length(0) | Self::Ended(_))
     }
 
     /// How many of these bytes belong to the request.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
-        let taken = match self {
+        let malformed = match self {
             Self::Length(left) => {
                 let taken = usize::try_from(*left)
                     .unwrap_or(usize::MAX)
@@ -148,22 +152,21 @@ impl RemainingBody {
                 *left -= taken as u64;
                 return Ok(taken);
             }
-            Self::Chunked(chunks) => chunks.take(bytes),
+            Self::Chunked(chunks) => match chunks.take(bytes) {
+                Ok((taken, ended)) => {
+                    if ended {
+                        *self = Self::Ended(std::mem::take(chunks).into_trailers());
+                    }
+                    return Ok(taken);
+                }
+                Err(malformed) => malformed,
+            },
+            Self::Ended(_) => return Ok(0),
             Self::Undelimited => return Ok(bytes.len()),
             Self::Malformed(malformed) => return Err(*malformed),
         };
-        match taken {
-            Ok((taken, ended)) => {
-                if ended {
-                    *self = Self::COMPLETE;
-                }
-                Ok(taken)
-            }
-            Err(malformed) => {
-                *self = Self::Malformed(malformed);
-                Err(malformed)
-            }
-        }
+        *self = Self::Malformed(malformed);
+        Err(malformed)
     }
 }
 

@@ -6,6 +6,7 @@ mod response;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::{Context as Waking, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName};
@@ -17,7 +18,7 @@ use pingora_proxy::Session;
 use super::attempt::Attempt;
 use super::pool::{Acquired, PooledConnection};
 use super::upstream_stream::UpstreamStream;
-use super::{connection_auth, error, upstream_request};
+use super::{connection_auth, error, trailers, upstream_request};
 use crate::listener::Connection;
 use crate::proxy::request::context::Context;
 use crate::proxy::request::head;
@@ -53,8 +54,9 @@ pub(super) struct Exchange<'a> {
     response_done: bool,
     /// Whether the response is no success (300 or above): nobody waits for the rest of the request.
     not_successful: bool,
-    /// Whether the response is one without a body, behind which some servers send one.
-    pub(super) response_is_bodiless: bool,
+    /// How long the connection has to show, before another request gets it, that no body comes
+    /// behind a response that has none.
+    pub(super) trial: Duration,
     upgraded: bool,
     /// Whether the connection is, or may be, authenticated as this client.
     pub(super) authenticates_connection: bool,
@@ -96,7 +98,7 @@ impl<'a> Exchange<'a> {
             response_blocked: false,
             response_done: false,
             not_successful: false,
-            response_is_bodiless: false,
+            trial: Duration::ZERO,
             upgraded: false,
             authenticates_connection: false,
             response_first: false,
@@ -126,7 +128,7 @@ impl<'a> Exchange<'a> {
             session.enable_retry_buffering();
         }
         if self.request_done || read.is_some() {
-            self.send(read, self.request_done, ctx).await?;
+            self.send(read, self.request_done, session, ctx).await?;
         }
         while !(self.request_done && self.response_done) {
             if self.request_done {
@@ -300,7 +302,7 @@ impl<'a> Exchange<'a> {
         let part = part.map_err(|error| error.into_down())?;
         self.request_done = part.is_none() || session.is_body_done();
         self.tunnel_closed = part.is_none() && self.upgraded;
-        self.send(part, self.request_done, ctx).await
+        self.send(part, self.request_done, session, ctx).await
     }
 
     /// Sends a part of the body.
@@ -308,6 +310,7 @@ impl<'a> Exchange<'a> {
         &mut self,
         part: Option<Bytes>,
         last: bool,
+        session: &Session,
         ctx: &Context,
     ) -> pingora::Result<()> {
         // An empty chunk would be the last one.
@@ -329,7 +332,15 @@ impl<'a> Exchange<'a> {
                 return Ok(());
             }
         }
-        match self.upstream.write_body(part, last, self.upgraded).await {
+        let trailers = match self.upstream {
+            UpstreamStream::Http2(_) if last => trailers::of_request(session, ctx),
+            _ => None,
+        };
+        let sent = match trailers {
+            Some(trailers) => self.upstream.write_trailers(part, trailers),
+            None => self.upstream.write_body(part, last, self.upgraded).await,
+        };
+        match sent {
             Ok(()) => {
                 self.request_written |= last;
                 self.await_next();

@@ -25,7 +25,7 @@ pub(crate) mod upstream_request;
 mod upstream_stream;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Version;
 use pingora::{Error, ErrorSource, ErrorType};
@@ -53,9 +53,6 @@ const MAX_ATTEMPTS: u32 = 16;
 const MAX_UNPROCESSED: u32 = 100;
 /// How long a request waits that an upstream has refused, times how often it has done so.
 const REFUSED_PAUSE: Duration = Duration::from_millis(5);
-/// How long a connection waits for a body behind a response that has none. Some servers send one,
-/// and nobody else may take it for a response.
-const UNEXPECTED_BODY_WAIT: Duration = Duration::from_millis(250);
 
 /// Forwards requests to upstreams.
 pub(crate) struct Forwarder {
@@ -135,13 +132,13 @@ impl Forwarder {
             }
         }
         ctx.body.drain = exchange.request_abandoned;
-        let bodiless = exchange.response_is_bodiless;
+        let trial = exchange.trial;
         let binds = exchange.authenticates_connection || is_bound;
         let Some(connection) = exchange.finish().await else {
             return Ok(());
         };
         if !binds {
-            keep(group, connection, bodiless);
+            keep(&group, connection, trial);
         } else if let Some(client) = exclusive_connection(session, ctx) {
             BoundConnection::bind(client, connection, group);
         }
@@ -171,18 +168,11 @@ impl Forwarder {
     }
 }
 
-/// Keeps a connection for the next request. Behind a response without a body it shows first that
-/// nothing more comes.
-fn keep(group: Arc<ConnectionGroup>, connection: PooledConnection, bodiless: bool) {
-    if !bodiless {
-        group.put(connection);
-        return;
-    }
-    tokio::spawn(async move {
-        sleep(UNEXPECTED_BODY_WAIT).await;
-        // Nobody gets it from there if there is something to read.
-        group.put(connection);
-    });
+/// Keeps a connection for the next request, which gets it after the `trial`.
+fn keep(group: &ConnectionGroup, mut connection: PooledConnection, trial: Duration) {
+    let until = (!trial.is_zero()).then(|| Instant::now() + trial);
+    connection.lease.on_trial_until = until;
+    group.put(connection);
 }
 
 /// The upstream of the next attempt, and the address whose turn it is. An error: no upstream that

@@ -191,6 +191,7 @@ impl UpstreamPool {
             deadline,
             address,
             reused: false,
+            on_trial_until: None,
             _permit: permit,
         };
         Ok(Opened::Http1(PooledConnection { stream, lease }))

@@ -1,5 +1,7 @@
 //! The head of a response, on its way from the upstream to the client.
 
+use std::time::Duration;
+
 use http::header::{self, HeaderValue};
 use http::response::Parts;
 use http::{HeaderMap, Method, Response, StatusCode, Version};
@@ -8,6 +10,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use super::attempt::Attempt;
 use super::{error, failure};
 use crate::proxy::request::context::Context;
+use crate::proxy::request::field_removal::remove_fields;
 use crate::proxy::request::hop_by_hop;
 use crate::proxy::request::id::X_REQUEST_ID;
 
@@ -160,6 +163,23 @@ pub(crate) fn is_bodiless(method: &Method, status: StatusCode) -> bool {
     *method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
+/// How long a connection has to show that no body comes behind a response that has none. Some
+/// servers send one, and nobody else may take it for a response. Most likely are those that make a
+/// body and know of none to leave out: for HEAD, or where the head tells of it.
+pub(super) fn trial_behind(method: &Method, head: &ResponseHeader) -> Duration {
+    const LIKELY: Duration = Duration::from_secs(2);
+    const UNLIKELY: Duration = Duration::from_millis(250);
+    let headers = &head.headers;
+    let length = headers.get(header::CONTENT_LENGTH);
+    let tells_of_body = headers.contains_key(header::TRANSFER_ENCODING)
+        || length.is_some_and(|length| length.as_bytes() != b"0");
+    match is_bodiless(method, head.status) {
+        false => Duration::ZERO,
+        true if *method == Method::HEAD || tells_of_body => LIKELY,
+        true => UNLIKELY,
+    }
+}
+
 /// Removes what concerns only the connection to the upstream, and what its `Connection` names: it
 /// is meant for us alone (RFC 9110 section 7.6.1). The frame of a body is ours to make; its length
 /// stays, except where there is no body that it could be of (RFC 9110 section 8.6). `Upgrade` stays
@@ -175,7 +195,7 @@ fn strip_hop_by_hop(parts: &mut Parts) {
         *name == header::CONTENT_LENGTH || upgrades && *name == header::UPGRADE
     });
     if status.is_informational() || status == StatusCode::NO_CONTENT {
-        headers.remove(header::CONTENT_LENGTH);
+        remove_fields(headers, |name| *name == header::CONTENT_LENGTH);
     }
 }
 

@@ -8,9 +8,15 @@
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
+use pingora_proxy::Session;
 
+use super::stripped_credentials::strip_headers;
+use crate::auth::VerifiedLocations;
+use crate::listener::Connection;
 use crate::policy::is_ambiguous;
-use crate::proxy::request::hop_by_hop;
+use crate::proxy::request::context::Context;
+use crate::proxy::request::field_removal::remove_fields;
+use crate::proxy::request::{hop_by_hop, reserved_headers};
 
 /// Most fields of one trailer section.
 const MAX_FIELDS: usize = 100;
@@ -38,10 +44,26 @@ pub(super) fn filter(trailers: &mut HeaderMap) -> Result<(), &'static str> {
         return Err("the trailer section of its response is too large");
     }
     hop_by_hop::strip(trailers, |_| false);
-    while let Some(name) = trailers.keys().find(|name| is_forbidden(name)).cloned() {
-        trailers.remove(name);
-    }
+    remove_fields(trailers, is_forbidden);
     Ok(())
+}
+
+/// The trailers that an HTTP/2 upstream gets of a request in chunks, once its body has been read to
+/// the end. What no client may say in a head it may not say here either.
+pub(super) fn of_request(session: &Session, ctx: &Context) -> Option<HeaderMap> {
+    let head = session.as_http1()?.req_header();
+    if !head.headers.contains_key(header::TRANSFER_ENCODING) {
+        return None;
+    }
+    let connection = Connection::of(session.digest())?;
+    let mut trailers = from_lines(&connection.request_trailers()).ok()?;
+    filter(&mut trailers).ok()?;
+    let (gateway, route) = (ctx.gateway.as_ref()?, ctx.route.as_ref()?);
+    reserved_headers::strip_reserved(&mut trailers, gateway.claim_headers(), false);
+    reserved_headers::strip(&mut trailers, gateway.extra_claim_headers(&route.pipeline));
+    let locations = route.pipeline.credential_locations();
+    strip_headers(&mut trailers, locations, VerifiedLocations::default());
+    Some(trailers).filter(|trailers| !trailers.is_empty())
 }
 
 /// Trailer fields as the lines of HTTP/1.1, each with its line end.

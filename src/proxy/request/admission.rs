@@ -90,11 +90,15 @@ pub(crate) async fn admit(
     if let Some(allowed) = found.allowed {
         return Err(Rejection::method_not_allowed(&allowed));
     }
+    if head::has_unknown_expectation(&session.req_header().headers) {
+        return Err(Rejection::unknown_expectation());
+    }
     if head::body_length(session).is_some_and(|length| length > route.endpoint.max_body_size) {
         return Err(Rejection::body_too_large());
     }
     count(live, route.pipeline.limits(), ctx, trace)?;
     ctx.select_upstream(&session.req_header().headers);
+    ctx.gateway = Some(gateway);
     Ok(())
 }
 

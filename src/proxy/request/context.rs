@@ -41,6 +41,7 @@ pub struct Context {
     /// What else servers behind us may take it for.
     pub(crate) other_paths: Vec<String>,
     /// Held to the end: a reload in between changes nothing for this request.
+    pub(crate) gateway: Option<Arc<Gateway>>,
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) identity: Option<Identity>,
     /// Where the credentials stand that were verified: only these may be forwarded.
@@ -91,6 +92,7 @@ impl Context {
             head: None,
             path: None,
             other_paths: Vec::new(),
+            gateway: None,
             route: None,
             identity: None,
             verified: VerifiedLocations::default(),

@@ -129,6 +129,16 @@ pub(crate) fn expects_continue(session: &mut Session) -> bool {
         && !session.is_body_empty()
 }
 
+/// Whether a request expects something else than to be told to go on: nothing else is known (RFC
+/// 9110 section 10.1.1).
+pub(crate) fn has_unknown_expectation(headers: &HeaderMap) -> bool {
+    let expected = headers.get_all(header::EXPECT).iter();
+    expected
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .any(|expected| !expected.is_empty() && !expected.eq_ignore_ascii_case(b"100-continue"))
+}
+
 pub(crate) fn read_http1(raw: &Bytes) -> Result<Head, HeadError> {
     if raw.len() > MAX_HEAD {
         return Err(HeadError::TooLarge);
@@ -144,6 +154,9 @@ pub(crate) fn read_http1(raw: &Bytes) -> Result<Head, HeadError> {
         let line = line?;
         if line.is_empty() {
             break;
+        }
+        if line.starts_with(b" ") || line.starts_with(b"\t") {
+            return Err(HeadError::BadLine);
         }
         fields += 1;
         if fields > MAX_FIELDS {

@@ -94,6 +94,11 @@ impl Rejection {
         }
     }
 
+    /// It expects what is not known here (RFC 9110 section 15.5.18).
+    pub(crate) fn unknown_expectation() -> Self {
+        Self::new(417, "expectation", "the expectation is not known")
+    }
+
     pub(crate) fn body_timeout() -> Self {
         Self {
             close: true,

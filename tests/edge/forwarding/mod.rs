@@ -17,3 +17,4 @@ mod streams;
 mod timeouts;
 mod trailers;
 mod tunnels;
+mod victims;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::support::poll::becomes_true;
-use crate::support::{Client, Edge, Framing, Upstream};
+use crate::support::ports::Port;
+use crate::support::{Client, Edge, Framing, Settings, Upstream};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n";
@@ -232,4 +233,114 @@ fn an_answer_with_trailers_before_the_end_of_the_request_ends_with_them() {
     let response = client.response();
     assert_eq!((response.text().as_str(), response.trailers.as_str()), ("early", "x-sum: 1\r\n"));
     assert!(becomes_true(PATIENCE, || client.is_closed()), "no second answer follows");
+}
+
+/// An upstream over HTTP/2 that answers each request with its body and its trailers, and with
+/// trailers of its own.
+fn http2_upstream() -> (Port, tokio::runtime::Runtime) {
+    let port = Port::claim();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let address = ("127.0.0.1", port.number());
+    let listener = runtime.block_on(tokio::net::TcpListener::bind(address)).expect("a listener");
+    runtime.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+                while let Some(Ok((request, respond))) = connection.accept().await {
+                    tokio::spawn(async move { drop(answer_http2(request, respond).await) });
+                }
+            });
+        }
+    });
+    (port, runtime)
+}
+
+async fn answer_http2(
+    request: http::Request<h2::RecvStream>,
+    mut respond: h2::server::SendResponse<bytes::Bytes>,
+) -> Result<(), h2::Error> {
+    let mut body = request.into_body();
+    let mut text = Vec::new();
+    while let Some(piece) = body.data().await.transpose()? {
+        body.flow_control().release_capacity(piece.len())?;
+        text.extend_from_slice(&piece);
+    }
+    for (name, value) in &body.trailers().await?.unwrap_or_default() {
+        let value = value.to_str().unwrap_or_default();
+        text.extend_from_slice(format!("|{name}: {value}").as_bytes());
+    }
+    let mut sender = respond.send_response(http::Response::new(()), false)?;
+    sender.send_data(text.into(), false)?;
+    let mut trailers = http::HeaderMap::new();
+    for (name, value) in [("x-sum", "1"), ("set-cookie", "a=b"), ("x-auth-subject", "root")] {
+        trailers.append(name, http::HeaderValue::from_static(value));
+    }
+    sender.send_trailers(trailers)
+}
+
+#[test]
+fn trailers_of_an_http2_upstream_reach_a_client_of_http1_that_takes_them() {
+    let (port, _runtime) = http2_upstream();
+    let edge =
+        Edge::configured(Settings::open_to(port.number())).backend("http_version = \"2\"").start();
+    let mut client = edge.connect();
+    for (fields, expected) in [
+        ("TE: trailers\r\nConnection: TE\r\n", "x-sum: 1\r\n"),
+        ("", ""),
+        ("TE: trailers\r\n", "x-sum: 1\r\n"),
+    ] {
+        client.send(format!(
+            "POST /api/x HTTP/1.1\r\nHost: h\r\n{fields}Content-Length: 5\r\n\r\nhello"
+        ));
+        let response = client.response();
+        assert_eq!((response.text().as_str(), response.complete), ("hello", true), "{fields:?}");
+        assert_eq!(response.trailers, expected, "{fields:?}");
+    }
+}
+
+#[test]
+fn trailers_of_a_request_in_chunks_reach_an_http2_upstream() {
+    let (port, _runtime) = http2_upstream();
+    let edge =
+        Edge::configured(Settings::open_to(port.number())).backend("http_version = \"2\"").start();
+    let mut client = edge.connect();
+    for (trailers, expected) in [
+        ("X-Sum: 1\r\nx-b: two words\r\n", "hello|x-sum: 1|x-b: two words"),
+        ("", "hello"),
+        ("X-Auth-Subject: root\r\nx_auth_subject: root\r\nX-Kept: 1\r\n", "hello|x-kept: 1"),
+        ("Host: evil\r\nAuthorization: x\r\nTransfer-Encoding: x\r\n", "hello"),
+        ("Cookie: a\r\nContent-Length: 3\r\nX-Forwarded-For: 1.2.3.4\r\n", "hello"),
+    ] {
+        for pieces in [1, 2] {
+            let head = "POST /api/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+            let bytes = format!("{head}5\r\nhello\r\n0\r\n{trailers}\r\n");
+            for piece in bytes.as_bytes().chunks(bytes.len().div_ceil(pieces)) {
+                client.send(piece);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            assert_eq!(client.response().text(), expected, "{trailers:?} in {pieces}");
+        }
+    }
+    // Those of the last request are not those of the next one.
+    client.send("POST /api/x HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi");
+    assert_eq!(client.response().text(), "hi");
+}
+
+#[test]
+fn trailers_of_a_request_do_not_reach_an_http1_upstream() {
+    let upstream = Upstream::start();
+    let edge = Edge::open(&upstream).start();
+    let mut client = edge.connect();
+    client.send(
+        "POST /api/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
+         5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n",
+    );
+    assert_eq!(client.response().text(), "/x");
+    let seen = upstream.only();
+    assert_eq!((seen.body.as_slice(), seen.trailers.as_slice()), (&b"hello"[..], &b""[..]));
+    assert!(!seen.head.has("x-sum"));
 }

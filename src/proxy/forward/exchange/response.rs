@@ -144,8 +144,7 @@ impl Exchange<'_> {
             .check_head(head)
             .map_err(error::invalid_response)?;
         self.check_authentication(&head.headers, header::WWW_AUTHENTICATE, ctx)?;
-        self.response_is_bodiless =
-            response_head::is_bodiless(&session.req_header().method, head.status);
+        self.trial = response_head::trial_behind(&session.req_header().method, head);
         self.not_successful = head.status.as_u16() >= 300;
         let switches = session.is_upgrade_req() && self.upstream.asked_for_upgrade();
         let request = session.req_header();

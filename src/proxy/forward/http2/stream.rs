@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream};
-use http::{Method, Request};
+use http::{HeaderMap, Method, Request};
 use pingora::Error;
 use pingora::protocols::http::HttpTask;
 
@@ -79,6 +79,20 @@ impl Http2 {
     ) -> pingora::Result<()> {
         let sent = match &mut self.stream {
             Some(stream) => stream.request.send(part.unwrap_or_default(), last),
+            None => Ok(()),
+        };
+        sent.map_err(|error| self.failed(error))
+    }
+
+    /// Sends the last part of the body, and the trailers behind it.
+    pub(in crate::proxy::forward) fn write_trailers(
+        &mut self,
+        part: Option<Bytes>,
+        trailers: HeaderMap,
+    ) -> pingora::Result<()> {
+        self.write_body(part, false)?;
+        let sent = match &mut self.stream {
+            Some(stream) => stream.request.send_trailers(trailers),
             None => Ok(()),
         };
         sent.map_err(|error| self.failed(error))

@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::time::Instant;
 
 use http::Version;
 use pingora::protocols::Stream;
@@ -74,8 +75,18 @@ pub(crate) struct Lease {
     pub(crate) address: PeerAddress,
     /// Whether it has served a request before.
     pub(crate) reused: bool,
+    /// Until then it shows whether anything more comes, and no request gets it; `None`: it has
+    /// nothing to show.
+    pub(crate) on_trial_until: Option<Instant>,
     /// Counts it for as long as it lives.
     pub(super) _permit: Permit,
+}
+
+impl Lease {
+    pub(super) fn is_on_trial(&self) -> bool {
+        self.on_trial_until
+            .is_some_and(|until| Instant::now() < until)
+    }
 }
 
 /// Whether nothing has come from the upstream, not even the end. Asks the system only after it has

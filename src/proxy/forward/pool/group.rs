@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::connection::{Acquired, PooledConnection, is_quiet};
+use super::connection::{Acquired, Lease, PooledConnection, is_quiet};
 use super::opening::Opening;
 use super::{Opened, Versions};
 use crate::gateway::{Addresses, HttpVersion, OpenConnections, PeerAddress, Upstream};
@@ -113,7 +113,8 @@ impl ConnectionGroup {
     fn take_idle(&self, address: &PeerAddress) -> Option<PooledConnection> {
         loop {
             let mut idle = lock(&self.idle);
-            let at = idle.iter().rposition(|it| it.lease.address == *address)?;
+            let fits = |lease: &Lease| lease.address == *address && !lease.is_on_trial();
+            let at = idle.iter().rposition(|it| fits(&it.lease))?;
             let mut connection = idle.remove(at);
             drop(idle);
             self.idle_count.fetch_sub(1, Ordering::Relaxed);
@@ -253,7 +254,6 @@ mod tests {
     use super::*;
     use crate::gateway::Resolver;
     use crate::proxy::forward::deadline::Deadline;
-    use crate::proxy::forward::pool::connection::Lease;
     use crate::proxy::forward::pool::limit::Permit;
 
     fn address(last: u8) -> PeerAddress {
@@ -287,6 +287,7 @@ mod tests {
             deadline: Arc::new(Deadline::new()),
             address: address(last),
             reused: false,
+            on_trial_until: None,
             _permit: Permit::uncounted(),
         };
         let stream = Box::new(ours);
@@ -331,6 +332,21 @@ mod tests {
         // As the watcher does, between its look at the clock and the end of the connection.
         assert!(deadline.wake());
         assert!(group.take_idle(&address(1)).is_none());
+    }
+
+    #[tokio::test]
+    async fn one_on_trial_waits_and_makes_room_like_any_other() {
+        let group = group(&Arc::default());
+        let (mut one, _one) = connection(1);
+        let (mut other, _other) = connection(1);
+        let now = std::time::Instant::now();
+        one.lease.on_trial_until = now.checked_add(Duration::from_secs(60));
+        other.lease.on_trial_until = Some(now);
+        group.put(other);
+        group.put(one);
+        assert!(group.take_idle(&address(1)).is_some(), "its trial is over");
+        assert!(group.take_idle(&address(1)).is_none());
+        assert!(group.close_longest_idle());
     }
 
     #[tokio::test]
