@@ -4,7 +4,7 @@ use std::task::{Context as Waking, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Stream;
 use pingora::protocols::http::HttpTask;
@@ -111,7 +111,7 @@ impl Http1 {
         if let Some(trailers) = self.trailers.take() {
             return Ok(HttpTask::Trailer(Some(trailers)));
         }
-        let part = self.session.read_response_task().await;
+        let part = read_part(&mut self.session).await;
         let Some(reader) = &mut self.trailer_reader else {
             return part;
         };
@@ -171,6 +171,26 @@ impl Http1 {
         let lease = self.lease;
         Some(PooledConnection { stream, lease })
     }
+}
+
+/// The next part of a response, as [`HttpSession::read_response_task`] has it: at the log level
+/// `trace`, that panics on a head that is no UTF-8.
+async fn read_part(session: &mut HttpSession) -> pingora::Result<HttpTask> {
+    let is_interim =
+        |status: StatusCode| status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
+    if session.get_status().is_none_or(is_interim) {
+        let head = session.read_resp_header_parts().await?;
+        return Ok(HttpTask::Header(head, session.is_body_done()));
+    }
+    if session.is_body_done() {
+        return Ok(HttpTask::Done);
+    }
+    let part = session.read_body_bytes().await?;
+    let last = session.is_body_done();
+    Ok(match session.was_upgraded() {
+        true => HttpTask::UpgradedBody(part, last),
+        false => HttpTask::Body(part, last),
+    })
 }
 
 /// Whether a head names a length.

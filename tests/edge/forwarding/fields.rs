@@ -243,3 +243,101 @@ fn other_fields_travel_as_they_are() {
     );
     assert_eq!(response.field("content-encoding"), Some("br"));
 }
+
+/// In the order that they came in, though some between them go no further.
+#[test]
+fn fields_keep_their_order_their_repetitions_and_their_bytes() {
+    let lines = [
+        "x-a: 1",
+        "x-hop: 1",
+        "x-b: 2",
+        "x-auth-subject: root",
+        "x-b: 3",
+        "cookie: a=1",
+        "x-c: \u{e9}\u{ff}\u{80}",
+        "keep-alive: timeout=5",
+        "x-d: a  b\tc",
+        "authorization: Basic x",
+        "x-e: ",
+        "proxy-connection: close",
+        "x-f: 6",
+        "te: gzip",
+        "x-g: 7",
+    ];
+    let kept: Vec<Vec<u8>> = lines
+        .iter()
+        .filter(|line| line.starts_with("x-") && line.as_bytes()[3] == b':')
+        .map(|line| latin1(line))
+        .collect();
+    let head: Vec<u8> =
+        lines.iter().flat_map(|line| [latin1(line), b"\r\n".to_vec()].concat()).collect();
+    let answer = [
+        &b"HTTP/1.1 200 OK\r\nConnection: X-Hop\r\n"[..],
+        &head,
+        b"Content-Length: 2\r\nX-End: 1\r\n\r\nok",
+    ]
+    .concat();
+    let upstream = Upstream::with(move |exchange| exchange.write(&answer));
+    let edge = Edge::open(&upstream).start();
+    let mut client = edge.connect();
+    client.send(
+        [&b"GET /api/x HTTP/1.1\r\nHost: h\r\nConnection: close, X-Hop\r\n"[..], &head, b"\r\n"]
+            .concat(),
+    );
+    let mut got = Vec::new();
+    client.rest(&mut |piece| got.extend_from_slice(piece));
+    for (side, head) in [("upstream", upstream.only().raw), ("client", got)] {
+        let fields: Vec<Vec<u8>> = head
+            .split(|&byte| byte == b'\n')
+            .map(|line| line.strip_suffix(b"\r").unwrap_or(line).to_vec())
+            .filter(|line| line.starts_with(b"x-") && line.get(3) == Some(&b':'))
+            .collect();
+        assert_eq!(fields, kept, "at the {side}");
+    }
+}
+
+/// Each character as the one byte that it is in Latin-1.
+fn latin1(text: &str) -> Vec<u8> {
+    text.chars().map(|character| u8::try_from(u32::from(character)).unwrap()).collect()
+}
+
+#[test]
+fn an_expectation_that_is_not_known_is_417() {
+    let upstream = Upstream::start();
+    let edge = Edge::open(&upstream).start();
+    for http2 in [false, true] {
+        for (expected, status) in [
+            ("100-continue", 200),
+            ("100-Continue", 200),
+            ("", 200),
+            ("magic", 417),
+            ("100-continue, magic", 417),
+            ("100-continued", 417),
+            ("magic=1", 417),
+        ] {
+            let request = edge.post("/api/x", "body").header("Expect", expected);
+            let response = if http2 { request.http2() } else { request }.send();
+            assert_eq!(response.status, status, "{expected:?} (HTTP/2: {http2})");
+        }
+    }
+    assert!(upstream.requests().iter().all(|it| it.head.field("expect") != Some("magic")));
+    let refused = edge.post("/nowhere", "body").header("Expect", "magic").send();
+    assert_eq!(refused.status, 404, "what is not admitted is not looked at");
+}
+
+#[test]
+fn a_hundred_fields_are_counted_as_fields() {
+    let upstream = Upstream::start();
+    let edge = Edge::open(&upstream).start();
+    let ask = |fields: &str| {
+        let mut client = edge.connect();
+        client.send(format!("GET /api/x HTTP/1.1\r\nHost: h\r\n{fields}\r\n"));
+        client.response().status
+    };
+    let fields = |count: usize| (0..count).map(|at| format!("X-{at}: 1\r\n")).collect::<String>();
+    assert_eq!(ask(&fields(99)), 200, "and Host");
+    assert_eq!(ask(&fields(100)), 431);
+    // Folded lines are no fields; they are refused for what they are.
+    assert_eq!(ask(&format!("{}{}", fields(50), " more\r\n".repeat(60))), 400);
+    assert_eq!(ask("X-A: 1\r\n\tmore\r\n"), 400);
+}

@@ -340,11 +340,12 @@ fn breach(request: &Request) -> Option<String> {
             "proxy",
             "http2-settings",
         ];
-        let hop = ["keep-alive", "proxy-connection", "te"];
+        let hop = ["keep-alive", "proxy-connection"];
         (claimed && !own.contains(name))
             || forbidden.contains(name)
             || hop.contains(name)
             || (*name == "upgrade" && !upgrade)
+            || (*name == "te" && all("te").iter().any(|value| *value != "trailers"))
     });
     if let Some(name) = stray {
         return Some(format!("the field {name}"));
