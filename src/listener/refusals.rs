@@ -53,6 +53,8 @@ impl RefusalLog<'_> {
             pipeline: None,
             backend: None,
             upstream: None,
+            upstream_protocol: None,
+            grpc_status: None,
             auth: None,
             subject: None,
             reason: Some(reason),

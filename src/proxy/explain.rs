@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::Edge;
 use crate::auth::{CredentialLocation, CredentialLocations, Entry, Trace};
-use crate::gateway::{Route, Stage, Upstream};
+use crate::gateway::{HttpVersion, Route, Stage, Upstream};
 use crate::listener::{self, UNREADABLE};
 use crate::policy::RateLimits;
 use crate::proxy::forward::upstream_request;
@@ -51,6 +51,8 @@ pub enum End {
     Forwarded {
         /// The backend's name and address.
         upstream: String,
+        /// What is spoken to it.
+        protocol: &'static str,
         /// Request line and header fields, credentials masked.
         head: Vec<String>,
         /// Where credentials stand that the upstream does not get, and why.
@@ -182,7 +184,8 @@ fn forwarded(session: &mut Session, ctx: &Context) -> pingora::Result<End> {
     let target = String::from_utf8_lossy(request.raw_path());
     let path = target.split('?').next().unwrap_or_default();
     let query = if target.contains('?') { "?[query]" } else { "" };
-    let mut head = vec![format!("{} {path}{query} HTTP/1.1", request.method)];
+    let (protocol, version) = ctx.upstream().map_or_else(Default::default, protocol);
+    let mut head = vec![format!("{} {path}{query}{version}", request.method)];
     for (name, value) in &request.headers {
         let value = match value.to_str() {
             _ if secret.contains(name) => "[masked]",
@@ -201,9 +204,21 @@ fn forwarded(session: &mut Session, ctx: &Context) -> pingora::Result<End> {
         });
     Ok(End::Forwarded {
         upstream,
+        protocol,
         head,
         withheld,
     })
+}
+
+/// What is spoken to an upstream, and what that is in a request line; nothing where the upstream
+/// decides.
+fn protocol(upstream: &Upstream) -> (&'static str, &'static str) {
+    match (upstream.url.http_version, upstream.url.tls) {
+        (HttpVersion::Http2, true) => ("HTTP/2, by ALPN", " HTTP/2"),
+        (HttpVersion::Http2, false) => ("HTTP/2, with prior knowledge (h2c)", " HTTP/2"),
+        (HttpVersion::Auto, true) => ("HTTP/2 or HTTP/1.1, by ALPN", ""),
+        (HttpVersion::Auto, false) | (HttpVersion::Http1, _) => ("HTTP/1.1", " HTTP/1.1"),
+    }
 }
 
 /// Steps and limits behind the one that has ended the request.
@@ -275,12 +290,14 @@ impl fmt::Display for Explanation {
             }
             End::Forwarded {
                 upstream,
+                protocol,
                 head,
                 withheld,
             } => {
                 for credential in withheld {
                     writeln!(f, "withheld  {credential}")?;
                 }
+                writeln!(f, "protocol  {protocol}")?;
                 writeln!(f, "forwarded to {upstream}, which decides on the status")?;
                 head
             }

@@ -55,6 +55,10 @@ pub struct Record<'a> {
     pub backend: Option<&'a str>,
     /// The address of the upstream that the last attempt went to.
     pub upstream: Option<&'a PeerAddress>,
+    /// The version of HTTP that was spoken there.
+    pub upstream_protocol: Option<Version>,
+    /// The status of gRPC that the client got; `None`: it made no call of gRPC, or got none.
+    pub grpc_status: Option<u32>,
     /// The method of authentication.
     pub auth: Option<&'a str>,
     /// Who authenticated.
@@ -110,6 +114,10 @@ impl Record<'_> {
         line.text(key!("pipeline"), self.pipeline);
         line.text(key!("backend"), self.backend);
         line.upstream(key!("upstream"), self.upstream);
+        let protocol = self.upstream_protocol.map(version);
+        line.word(key!("upstream_protocol"), protocol);
+        let grpc_status = self.grpc_status.map(u64::from);
+        line.number(key!("grpc_status"), grpc_status);
         line.word(key!("auth"), self.auth);
         line.quoted(key!("subject"), self.subject);
         line.word(key!("reason"), self.reason);

@@ -46,7 +46,7 @@ fn it_tells_route_steps_and_what_the_upstream_gets() {
     for line in [
         "pipeline api, endpoint api at /api",
         "jwt: authenticated as alice",
-        "forwarded to app",
+        "protocol  HTTP/1.1\nforwarded to app",
         "x-auth-subject: alice",
         "x-forwarded-for: 192.0.2.7",
     ] {
@@ -56,6 +56,28 @@ fn it_tells_route_steps_and_what_the_upstream_gets() {
         !told.contains(&token) && !told.contains("secret=1") && !told.contains("root"),
         "{told}"
     );
+}
+
+#[test]
+fn it_tells_what_is_spoken_to_the_upstream() {
+    for (scheme, version, protocol, line) in [
+        ("http", "auto", "HTTP/1.1", "GET /x HTTP/1.1"),
+        ("https", "1.1", "HTTP/1.1", "GET /x HTTP/1.1"),
+        ("http", "2", "HTTP/2, with prior knowledge (h2c)", "GET /x HTTP/2"),
+        ("https", "2", "HTTP/2, by ALPN", "GET /x HTTP/2"),
+        ("https", "auto", "HTTP/2 or HTTP/1.1, by ALPN", "GET /x\n"),
+    ] {
+        let route = Route::to_url("all", &format!("{scheme}://127.0.0.1:1"))
+            .prefix("/")
+            .backend(&format!("http_version = \"{version}\""));
+        let text = Settings::bare().and(&route.text()).text();
+        let text = text.replace("{port}", "18080").replace("{mport}", "18081");
+        let arguments = ["explain", "-c", "harmony.toml", "--request", "GET /x"];
+        let ran = Program::with(&arguments).file("harmony.toml", &text).run();
+        let told = ran.stdout;
+        assert!(told.contains(&format!("protocol  {protocol}\nforwarded to all")), "{told}");
+        assert!(told.contains(&format!("          {line}")), "{told}{}", ran.stderr);
+    }
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl Attempt {
     ) -> Self {
         let total = upstream.settings.total_timeout;
         let attempt = Self {
-            total_deadline: total.map(|total| ctx.started + total),
+            total_deadline: ctx.total_deadline(total),
             upstream,
             address: connection.address().clone(),
             deadline: connection.deadline().clone(),

@@ -13,10 +13,12 @@ use crate::proxy::request::context::Context;
 use crate::proxy::request::rejection::Rejection;
 
 /// The kinds of error for an exchange that was ended because somebody took too long: the client
-/// with its body, the upstream, or both sides of a tunnel, which had nothing to say.
+/// with its body, the upstream, both sides of a tunnel, which had nothing to say, or all together
+/// for what the client of a call of gRPC waits.
 const BODY_OVERDUE: &str = "request body overdue";
 const UPSTREAM_OVERDUE: &str = "upstream overdue";
 const TUNNEL_IDLE: &str = "tunnel idle";
+const DEADLINE_EXCEEDED: &str = "deadline of a gRPC call exceeded";
 
 /// Counts what a response says about its upstream. What a gateway would say counts as a failure:
 /// something behind the upstream is gone, or it is too busy.
@@ -137,6 +139,9 @@ fn overdue(session: &Session, ctx: &Context, attempt: &Attempt) -> Box<Error> {
     let kind = if session.was_upgraded() {
         // Nobody has failed if neither side had anything to say.
         TUNNEL_IDLE
+    } else if ctx.grpc_deadline_exceeded() {
+        // It may be as short as the client likes, so it says nothing about the upstream.
+        DEADLINE_EXCEEDED
     } else if attempt.body_is_overdue() {
         BODY_OVERDUE
     } else {
@@ -165,6 +170,7 @@ pub(crate) fn rejection_for(error: &Error) -> Option<Rejection> {
         (Custom(BODY_OVERDUE), _) | (ReadTimedout, ErrorSource::Downstream) => {
             Rejection::body_timeout()
         }
+        (Custom(DEADLINE_EXCEEDED), _) => Rejection::gateway_timeout("grpc_deadline"),
         (Custom(TUNNEL_IDLE), _) => Rejection::gateway_timeout("tunnel_timeout"),
         (Custom(UPSTREAM_OVERDUE), _) | (ReadTimedout | WriteTimedout, ErrorSource::Upstream) => {
             Rejection::gateway_timeout("upstream_timeout")

@@ -4,20 +4,25 @@
 //! but on a connection of its own each time. What its outcome means is decided in
 //! [`crate::balance`].
 
+mod grpc;
+mod http2;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Response;
 use http::header::{self, HeaderValue};
 use pingora::http::RequestHeader;
-use pingora::protocols::ALPN;
+use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::error::{self, describe};
 use super::pool::happy_eyeballs::{self, Connecting, RaceError};
-use super::pool::{Connector, UpstreamPool, connect_plain};
+use super::pool::{Connector, UpstreamPool, Versions, connect_plain};
+use super::upstream_request;
 use crate::gateway::{CheckKind, Gateway, HealthCheck, Live, PeerAddress, Upstream};
 
 /// The first check of an upstream comes within this time.
@@ -175,11 +180,12 @@ impl Checker {
         address: &PeerAddress,
         kind: &CheckKind,
     ) -> Result<(), CheckError> {
-        let (path, host, credential) = match kind {
-            CheckKind::Tcp => {
-                return connect_plain(address).await.map(drop).map_err(check_error);
+        match kind {
+            CheckKind::Tcp => connect_plain(address).await.map(drop).map_err(check_error),
+            CheckKind::Grpc { service } => {
+                let answer = self.call_health(upstream, address, service).await;
+                Ok(answer.map_err(check_error)??)
             }
-            CheckKind::Grpc { .. } => return Err("not supported yet".to_owned().into()),
             CheckKind::Http {
                 path,
                 host,
@@ -190,15 +196,31 @@ impl Checker {
                     None => upstream.authority.clone(),
                 };
                 let credential = upstream.credential.clone().filter(|_| *send_credential);
-                (path, host, credential)
+                match self.get(upstream, address, path, host, credential).await {
+                    Ok(200..=399) => Ok(()),
+                    Ok(status) => Err(format!("it answered {status}").into()),
+                    Err(error) => Err(check_error(error)),
+                }
             }
-        };
-        let status = self.get(upstream, address, path, host, credential).await;
-        match status {
-            Ok(200..=399) => Ok(()),
-            Ok(status) => Err(format!("it answered {status}").into()),
-            Err(error) => Err(check_error(error)),
         }
+    }
+
+    /// What `grpc.health.v1.Health/Check` says, always over HTTP/2.
+    async fn call_health(
+        &self,
+        upstream: &Upstream,
+        address: &PeerAddress,
+        service: &str,
+    ) -> pingora::Result<Result<(), String>> {
+        let (stream, _) = self.connect(upstream, address, Versions::Http2).await?;
+        let mut request = RequestHeader::build("POST", grpc::PATH, Some(4))?;
+        request.insert_header(header::HOST, upstream.authority.clone())?;
+        request.insert_header(header::USER_AGENT, USER_AGENT)?;
+        let content_type = HeaderValue::from_static("application/grpc");
+        request.insert_header(header::CONTENT_TYPE, content_type)?;
+        request.insert_header(header::TE, HeaderValue::from_static("trailers"))?;
+        let request = upstream_request::into_http2(request, upstream.url.tls);
+        http2::exchange(stream, request, Some(grpc::request(service)), grpc::read).await
     }
 
     /// The status that a GET is answered with.
@@ -210,16 +232,22 @@ impl Checker {
         host: HeaderValue,
         credential: Option<HeaderValue>,
     ) -> pingora::Result<u16> {
-        let mut session =
-            HttpSession::new(self.connector.connect(upstream, address, ALPN::H1).await?);
+        let versions = Versions::of(upstream, false);
+        let (stream, is_http2) = self.connect(upstream, address, versions).await?;
         let mut request = RequestHeader::build("GET", path.as_bytes(), Some(5))?;
         request.insert_header(header::HOST, host)?;
         request.insert_header(header::USER_AGENT, USER_AGENT)?;
         request.insert_header(header::ACCEPT, HeaderValue::from_static("*/*"))?;
-        request.insert_header(header::CONNECTION, HeaderValue::from_static("close"))?;
         if let Some(credential) = credential {
             request.insert_header(header::AUTHORIZATION, credential)?;
         }
+        if is_http2 {
+            let request = upstream_request::into_http2(request, upstream.url.tls);
+            let status = async |response: Response<_>| Ok(response.status().as_u16());
+            return http2::exchange(stream, request, None, status).await;
+        }
+        request.insert_header(header::CONNECTION, HeaderValue::from_static("close"))?;
+        let mut session = HttpSession::new(stream);
         session.write_request_header(Box::new(request)).await?;
         loop {
             session.read_response().await?;
@@ -238,5 +266,18 @@ impl Checker {
                 }
             }
         }
+    }
+
+    /// A connection of its own, and whether HTTP/2 is spoken on it.
+    async fn connect(
+        &self,
+        upstream: &Upstream,
+        address: &PeerAddress,
+        versions: Versions,
+    ) -> pingora::Result<(Stream, bool)> {
+        let connecting = self.connector.connect(upstream, address, versions.alpn());
+        let stream = connecting.await?;
+        let is_http2 = versions.is_http2(&stream, upstream.url.tls)?;
+        Ok((stream, is_http2))
     }
 }

@@ -100,6 +100,7 @@ impl Forwarder {
     async fn attempt(&self, session: &mut Session, ctx: &mut Context) -> pingora::Result<()> {
         let (upstream, address) = resolved_upstream(session, ctx)?;
         ctx.selection.address = Some(address.clone());
+        ctx.selection.protocol = None;
         let group = self.pool.group(&upstream);
         let versions = Versions::of(&upstream, session.is_upgrade_req());
         let bound = exclusive_connection(session, ctx)
@@ -118,6 +119,7 @@ impl Forwarder {
             }
         };
         ctx.selection.address = Some(connection.address().clone());
+        ctx.selection.protocol = Some(connection.version());
         let mut attempt = Attempt::begin(upstream, &connection, session.is_body_empty(), ctx);
         let deadline = attempt.deadline().clone();
         let mut exchange = Exchange::new(connection, session, &mut attempt);

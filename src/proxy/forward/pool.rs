@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pingora::protocols::ALPN;
+use pingora::protocols::{ALPN, Stream};
 use pingora::{Error, ErrorType};
 
 use super::deadline::{Deadline, Deadlines};
@@ -75,11 +75,23 @@ impl Versions {
         }
     }
 
-    fn alpn(self) -> ALPN {
+    pub(super) fn alpn(self) -> ALPN {
         match self {
             Self::Http1 => ALPN::H1,
             Self::Http2 => ALPN::H2,
             Self::Alpn => ALPN::H2H1,
+        }
+    }
+
+    /// Whether HTTP/2 is spoken on a connection that was opened. An error: it should be, and the
+    /// server does not.
+    pub(super) fn is_http2(self, stream: &Stream, tls: bool) -> pingora::Result<bool> {
+        let negotiated = stream.selected_alpn_proto() == Some(ALPN::H2);
+        match self {
+            Self::Http1 => Ok(false),
+            Self::Http2 if tls && !negotiated => Err(error::invalid_response(error::NO_HTTP2)),
+            Self::Http2 => Ok(true),
+            Self::Alpn => Ok(negotiated),
         }
     }
 }
@@ -168,19 +180,10 @@ impl UpstreamPool {
     ) -> pingora::Result<Opened> {
         let alpn = versions.alpn();
         let stream = self.connector.connect(upstream, &address, alpn).await?;
-        let negotiated = stream.selected_alpn_proto();
-        let http2 = match versions {
-            Versions::Http1 => false,
-            Versions::Http2 if upstream.url.tls && negotiated != Some(ALPN::H2) => {
-                return Err(error::invalid_response(error::NO_HTTP2));
-            }
-            Versions::Http2 => true,
-            Versions::Alpn => {
-                let http2 = negotiated == Some(ALPN::H2);
-                group.set_negotiated_http1(!http2);
-                http2
-            }
-        };
+        let http2 = versions.is_http2(&stream, upstream.url.tls)?;
+        if versions == Versions::Alpn {
+            group.set_negotiated_http1(!http2);
+        }
         if http2 {
             let made = Http2Connection::handshake(stream, address, permit, &self.deadlines);
             return Ok(Opened::Http2(made.await?));

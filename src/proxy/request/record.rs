@@ -44,6 +44,8 @@ pub(crate) fn write(session: &Session, ctx: &Context, metrics: &Metrics) {
         pipeline: ctx.route.as_ref().map(|route| &*route.pipeline.name),
         backend: ctx.backend().map(|backend| &*backend.name),
         upstream: ctx.selection.address.as_ref(),
+        upstream_protocol: ctx.selection.protocol,
+        grpc_status: ctx.grpc.as_ref().and_then(|call| call.status),
         auth: ctx
             .identity
             .as_ref()

@@ -1,6 +1,6 @@
 //! Which upstream of the pipeline a request goes to, and which ones have failed it.
 
-use http::HeaderMap;
+use http::{HeaderMap, Version};
 
 use super::context::Context;
 use crate::balance::{HashKey, Pick};
@@ -13,6 +13,8 @@ pub(crate) struct Selection {
     pub(crate) pick: Option<Pick>,
     /// The address that the last attempt went to.
     pub(crate) address: Option<PeerAddress>,
+    /// The version of HTTP that was spoken there; `None`: there was no connection.
+    pub(crate) protocol: Option<Version>,
     /// The upstreams that failed, by their numbers in the pool, one for each failed attempt.
     tried: Vec<usize>,
     needs_new_upstream: bool,

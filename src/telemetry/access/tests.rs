@@ -22,6 +22,8 @@ fn record() -> Record<'static> {
         pipeline: Some("api"),
         backend: Some("app"),
         upstream: Some(&UPSTREAM),
+        upstream_protocol: Some(Version::HTTP_2),
+        grpc_status: Some(14),
         auth: Some("jwt"),
         subject: Some("al\"ice\u{1b}"),
         reason: None,
@@ -43,8 +45,8 @@ fn a_record_in_text() {
         line(&record(), now, false),
         "2026-11-18T11:06:40.047Z INFO  harmony::access: request client=192.0.2.7 \
          host=edge.example method=GET path=/api/é\\u{202e} version=HTTP/2.0 status=200 bytes=12 \
-         duration_us=1500 pipeline=api backend=app upstream=10.0.0.5:3000 auth=jwt \
-         subject=\"al\\\"ice\\u{1b}\" reason=- id=id-1\n"
+         duration_us=1500 pipeline=api backend=app upstream=10.0.0.5:3000 \
+         upstream_protocol=HTTP/2.0 grpc_status=14 auth=jwt subject=\"al\\\"ice\\u{1b}\" reason=- id=id-1\n"
     );
 }
 
@@ -98,6 +100,8 @@ fn a_record_in_json() {
         "pipeline": "api",
         "backend": "app",
         "upstream": "[2001:db8::2]:80",
+        "upstream_protocol": "HTTP/2.0",
+        "grpc_status": 14,
         "auth": "jwt",
         "subject": "al\"ice\u{1b}",
         "reason": null,
@@ -116,6 +120,8 @@ fn nothing() -> Record<'static> {
         pipeline: None,
         backend: None,
         upstream: None,
+        upstream_protocol: None,
+        grpc_status: None,
         auth: None,
         subject: None,
         request_id: None,
@@ -132,8 +138,19 @@ fn what_is_not_known_is_a_dash_or_null() {
     assert!(text.contains(" subject=- reason=- "), "{text}");
     let json: serde_json::Value = serde_json::from_str(&line(&nothing(), now, true)).unwrap();
     for key in [
-        "client", "host", "path", "status", "pipeline", "backend", "upstream", "auth", "subject",
-        "reason", "id",
+        "client",
+        "host",
+        "path",
+        "status",
+        "pipeline",
+        "backend",
+        "upstream",
+        "upstream_protocol",
+        "grpc_status",
+        "auth",
+        "subject",
+        "reason",
+        "id",
     ] {
         assert_eq!(json.get(key), Some(&serde_json::Value::Null), "{key}");
     }

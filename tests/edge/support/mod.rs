@@ -14,6 +14,7 @@ pub mod client;
 pub mod cloud;
 pub mod edge;
 pub mod frames;
+pub mod grpc;
 pub mod http2;
 pub mod issuer;
 pub mod keys;

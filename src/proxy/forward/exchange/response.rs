@@ -137,7 +137,7 @@ impl Exchange<'_> {
         }
         let (head, end) = match part {
             HttpTask::Header(ref mut head, end) => (head, end),
-            HttpTask::Trailer(trailers) => return self.filter_trailers(trailers, session),
+            HttpTask::Trailer(trailers) => return self.filter_trailers(trailers, session, ctx),
             _ => return Ok(Some(part)),
         };
         self.upstream
@@ -155,6 +155,9 @@ impl Exchange<'_> {
             } => session.set_keepalive(None),
             FilteredHead::Interim | FilteredHead::Final { .. } => {}
         }
+        if end {
+            ctx.note_grpc_status(&head.headers);
+        }
         Ok(Some(part))
     }
 
@@ -164,9 +167,11 @@ impl Exchange<'_> {
         &mut self,
         trailers: Option<Box<HeaderMap>>,
         session: &Session,
+        ctx: &mut Context,
     ) -> pingora::Result<Option<HttpTask>> {
         let mut trailers = trailers.unwrap_or_default();
         trailers::filter(&mut trailers).map_err(error::invalid_response)?;
+        ctx.note_grpc_status(&trailers);
         if session.as_http1().is_none() {
             let trailers = Some(trailers).filter(|trailers| !trailers.is_empty());
             return Ok(Some(HttpTask::Trailer(trailers)));
