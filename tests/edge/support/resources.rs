@@ -7,12 +7,17 @@ use super::edge::Edge;
 impl Edge {
     /// Resident memory in MiB.
     pub fn resident_mib(&self) -> u64 {
-        self.memory_mib("VmRSS:")
+        self.resident_kib() / 1024
+    }
+
+    /// Resident memory in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        self.memory_kib("VmRSS:")
     }
 
     /// The most resident memory since the last [`Self::forget_peak`], in MiB.
     pub fn peak_mib(&self) -> u64 {
-        self.memory_mib("VmHWM:")
+        self.memory_kib("VmHWM:") / 1024
     }
 
     pub fn forget_peak(&self) {
@@ -26,7 +31,7 @@ impl Edge {
             .count()
     }
 
-    fn memory_mib(&self, name: &str) -> u64 {
+    fn memory_kib(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id()))
             .expect("the status of a running process");
         let line =
@@ -35,6 +40,5 @@ impl Edge {
             .nth(1)
             .and_then(|kib| kib.parse::<u64>().ok())
             .expect("a number of kB")
-            / 1024
     }
 }

@@ -184,6 +184,11 @@ impl Exchange {
         self.request.target()
     }
 
+    /// The request as far as it was read.
+    pub fn request(&self) -> &Received {
+        &self.request
+    }
+
     /// The number of the connection that it came on.
     pub fn connection(&self) -> usize {
         self.request.connection
