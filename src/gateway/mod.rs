@@ -64,6 +64,7 @@ pub struct Gateway {
     pipelines: Vec<Arc<Pipeline>>,
     networks: Vec<NetworkInService>,
     trusted_proxies: Vec<IpNet>,
+    forwarded: bool,
     claim_headers: Vec<HeaderName>,
     /// Those of the cloud's pipelines that no local one has.
     cloud_claim_headers: Vec<HeaderName>,
@@ -172,6 +173,7 @@ impl Gateway {
             pipelines,
             networks: networks.into_iter().map(|(_, network)| network).collect(),
             trusted_proxies: config.trusted_proxies.clone(),
+            forwarded: config.forwarded,
             claim_headers,
             cloud_claim_headers,
         })
@@ -246,6 +248,11 @@ impl Gateway {
             Owner::Local => &[],
             Owner::Cloud => &self.cloud_claim_headers,
         }
+    }
+
+    /// `proxy.forwarded`: whether `Forwarded` is read from trusted peers, and written.
+    pub fn uses_forwarded(&self) -> bool {
+        self.forwarded
     }
 
     /// Whether a peer's `X-Forwarded-*` is believed.

@@ -8,8 +8,9 @@ use http::{HeaderMap, Method};
 
 use super::{stripped_credentials, trailers};
 use crate::gateway::Upstream;
-use crate::proxy::request::client_address::{X_FORWARDED_FOR, X_FORWARDED_PROTO};
+use crate::proxy::request::client_address::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use crate::proxy::request::context::Context;
+use crate::proxy::request::forwarded;
 use crate::proxy::request::head::max_forwards;
 use crate::proxy::request::hop_by_hop::{self, connection_options};
 use crate::proxy::request::id::X_REQUEST_ID;
@@ -17,9 +18,8 @@ use crate::telemetry::access;
 
 const X_AUTH_METHOD: HeaderName = HeaderName::from_static("x-auth-method");
 const X_AUTH_SUBJECT: HeaderName = HeaderName::from_static("x-auth-subject");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// As many fields as we add to a request.
-const ADDED_FIELDS: usize = 8;
+const ADDED_FIELDS: usize = 9;
 
 /// Makes a request that passed its steps into the one that the upstream gets. `upstream` is `None`
 /// for an echo, which shows what one would get.
@@ -99,8 +99,8 @@ fn strip_hop_by_hop(headers: &mut HeaderMap, version: http::Version) {
     }
 }
 
-/// `X-Forwarded-*` and `Via`: replaced, or continued when the peer is trusted (RFC 9110 section
-/// 7.6.3).
+/// `X-Forwarded-*`, `Forwarded` and `Via`: replaced, or continued when the peer is trusted (RFC 9110
+/// section 7.6.3).
 fn set_forwarded(headers: &mut HeaderMap, ctx: &Context, authority: Option<&HeaderValue>) {
     let version = match ctx.connection.version {
         http::Version::HTTP_2 => "2 harmony-edge",
@@ -110,6 +110,9 @@ fn set_forwarded(headers: &mut HeaderMap, ctx: &Context, authority: Option<&Head
     headers.append(header::VIA, HeaderValue::from_static(version));
     let scheme = HeaderValue::from_static(if ctx.connection.tls { "https" } else { "http" });
     let peer = ctx.connection.peer.map(|peer| peer.ip().to_canonical());
+    if let Some(peer) = peer.filter(|_| ctx.connection.uses_forwarded) {
+        add_forwarded(headers, peer, authority, &scheme);
+    }
     if ctx.connection.peer_is_trusted {
         let mut chain = Vec::new();
         for value in headers.get_all(X_FORWARDED_FOR) {
@@ -134,6 +137,28 @@ fn set_forwarded(headers: &mut HeaderMap, ctx: &Context, authority: Option<&Head
     if let Some(authority) = authority {
         headers.insert(X_FORWARDED_HOST, authority.clone());
     }
+}
+
+/// One element more behind those of trusted peers; those of others are gone. Where there is none,
+/// host and scheme are what a trusted peer says in `X-Forwarded-*`.
+fn add_forwarded(
+    headers: &mut HeaderMap,
+    peer: IpAddr,
+    authority: Option<&HeaderValue>,
+    scheme: &HeaderValue,
+) {
+    let mut elements = Vec::new();
+    for value in headers.get_all(header::FORWARDED) {
+        elements.extend_from_slice(value.as_bytes());
+        elements.extend_from_slice(b", ");
+    }
+    let (mut host, mut proto) = (authority, scheme);
+    if elements.is_empty() {
+        host = headers.get(X_FORWARDED_HOST).or(host);
+        proto = headers.get(X_FORWARDED_PROTO).unwrap_or(proto);
+    }
+    elements.extend_from_slice(forwarded::element(peer, host, proto).as_bytes());
+    headers.insert(header::FORWARDED, value(&elements.into()));
 }
 
 /// An address as a field's value.

@@ -59,7 +59,7 @@ pub(super) fn of_request(session: &Session, ctx: &Context) -> Option<HeaderMap> 
     let mut trailers = from_lines(&connection.request_trailers()).ok()?;
     filter(&mut trailers).ok()?;
     let (gateway, route) = (ctx.gateway.as_ref()?, ctx.route.as_ref()?);
-    reserved_headers::strip_reserved(&mut trailers, gateway.claim_headers(), false);
+    reserved_headers::strip_reserved(&mut trailers, gateway.claim_headers(), false, false);
     reserved_headers::strip(&mut trailers, gateway.extra_claim_headers(&route.pipeline));
     let locations = route.pipeline.credential_locations();
     strip_headers(&mut trailers, locations, VerifiedLocations::default());

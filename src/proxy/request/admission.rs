@@ -8,7 +8,7 @@ use pingora_proxy::Session;
 use super::context::Context;
 use super::head::{self, Head};
 use super::rejection::Rejection;
-use super::{client_address, id, reserved_headers};
+use super::{client_address, forwarded, id, reserved_headers};
 use crate::auth::{Admission, Chain, Trace};
 use crate::gateway::{self, Live, Route, Stage};
 use crate::listener::Connection;
@@ -42,6 +42,7 @@ pub(crate) async fn admit(
         &mut parts.headers,
         claims,
         ctx.connection.peer_is_trusted,
+        ctx.connection.uses_forwarded,
     );
     *request = parts.into();
     if head.path == "*" {
@@ -154,12 +155,16 @@ fn count(live: &Live, limits: &RateLimits, ctx: &Context, trace: &mut Trace) -> 
     found
 }
 
-fn identify_client(session: &Session, ctx: &mut Context, gateway: &gateway::Gateway) {
-    let request = session.req_header();
+fn identify_client(session: &mut Session, ctx: &mut Context, gateway: &gateway::Gateway) {
+    let request = session.req_header_mut();
+    ctx.connection.uses_forwarded = gateway.uses_forwarded();
     if let Some(peer) = ctx.connection.peer.map(|peer| peer.ip().to_canonical()) {
         ctx.connection.peer_is_trusted = gateway.trusts(peer);
-        ctx.client =
-            client_address::client(&request.headers, peer, |address| gateway.trusts(address));
+        let trusts = |address| gateway.trusts(address);
+        if ctx.connection.uses_forwarded && ctx.connection.peer_is_trusted {
+            forwarded::reconcile(request, peer, trusts);
+        }
+        ctx.client = client_address::client(&request.headers, peer, trusts);
     }
     let given = if ctx.connection.peer_is_trusted {
         id::from_trusted_peer(&request.headers)

@@ -8,6 +8,8 @@ use http::{HeaderMap, HeaderName};
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// How the client came.
 pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// What host the client asked for.
+pub(crate) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// The client behind the trusted proxies: the rightmost entry of `X-Forwarded-For` that is not the
 /// address of a trusted proxy, or the peer itself where the field is absent.
@@ -20,21 +22,34 @@ pub(crate) fn client(
     peer: IpAddr,
     trusts: impl Fn(IpAddr) -> bool,
 ) -> Option<IpAddr> {
-    if !trusts(peer) {
-        return Some(peer);
+    match trusts(peer) {
+        true => find_client(entries(headers), peer, trusts).0,
+        false => Some(peer),
     }
-    let mut client = peer;
-    for value in headers.get_all(X_FORWARDED_FOR).iter().rev() {
-        // An empty entry is one that a proxy could not fill in. Whoever skips it believes what the
-        // client wrote before it.
-        for entry in value.as_bytes().rsplit(|&byte| byte == b',') {
-            client = address(entry.trim_ascii())?;
-            if !trusts(client) {
-                return Some(client);
-            }
+}
+
+/// The client that these entries name to a trusted peer, and how many of them stand behind its own.
+pub(super) fn find_client<'a>(
+    entries: impl DoubleEndedIterator<Item = &'a [u8]>,
+    peer: IpAddr,
+    trusts: impl Fn(IpAddr) -> bool,
+) -> (Option<IpAddr>, usize) {
+    let mut found = (Some(peer), 0);
+    for (behind, entry) in entries.rev().enumerate() {
+        found = (address(entry), behind);
+        if !found.0.is_some_and(&trusts) {
+            break;
         }
     }
-    Some(client)
+    found
+}
+
+/// The entries of `X-Forwarded-For`. An empty one is one that a proxy could not fill in: whoever
+/// skips it believes what the client wrote before it.
+pub(super) fn entries(headers: &HeaderMap) -> impl DoubleEndedIterator<Item = &[u8]> {
+    let values = headers.get_all(X_FORWARDED_FOR).iter();
+    let split = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    split.map(<[u8]>::trim_ascii)
 }
 
 /// An entry as proxies write it: `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]`,

@@ -69,6 +69,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) local: Option<SocketAddr>,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) peer_is_trusted: bool,
+    /// Whether the upstream gets `Forwarded`.
+    pub(crate) uses_forwarded: bool,
     pub(crate) tls: bool,
     /// The certificate that the client showed, and the authorities that count now.
     pub(crate) certificate: Option<(Arc<Connection>, ClientCa)>,
@@ -83,6 +85,7 @@ impl Context {
                 local: None,
                 peer: None,
                 peer_is_trusted: false,
+                uses_forwarded: false,
                 tls: false,
                 certificate: None,
             },

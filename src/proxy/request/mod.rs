@@ -9,6 +9,7 @@ pub(crate) mod client_address;
 pub(crate) mod client_stream;
 pub(crate) mod context;
 pub(crate) mod field_removal;
+pub(crate) mod forwarded;
 pub(crate) mod grpc;
 pub(crate) mod head;
 pub(crate) mod hop_by_hop;

@@ -1,7 +1,7 @@
 //! Field names that no client may set, in any spelling that a server behind us could take for them.
 
 use http::HeaderMap;
-use http::header::HeaderName;
+use http::header::{FORWARDED, HeaderName};
 
 use super::field_removal::remove_fields;
 use crate::policy::{is_ambiguous, reads_as};
@@ -44,16 +44,19 @@ fn is_disguised(name: &[u8]) -> bool {
 
 /// Whether a field says who came before, and by which way.
 fn tells_of_the_way(name: &[u8]) -> bool {
-    name.starts_with(FORWARDED_FAMILY) || name == b"x-real-ip" || name == b"forwarded"
+    name.starts_with(FORWARDED_FAMILY) || name == b"x-real-ip"
 }
 
 /// Removes what no client may tell the upstream, on any route: `X-Auth-*`, `Client-Cert`,
 /// disguises, the headers that some pipeline fills from claims, `Proxy`, and what tells of the way
-/// here unless the peer is trusted. Whether a name is left that some servers take for another one.
+/// here unless the peer is trusted: `Forwarded` only if it says what `X-Forwarded-*` says, which
+/// nobody has looked at without `proxy.forwarded`. Whether a name is left that some servers take for
+/// another one.
 pub(crate) fn strip_reserved(
     headers: &mut HeaderMap,
     from_claims: &[HeaderName],
     trusted: bool,
+    uses_forwarded: bool,
 ) -> bool {
     let mut ambiguous_left = false;
     remove_fields(headers, |name| {
@@ -64,6 +67,7 @@ pub(crate) fn strip_reserved(
             || (ambiguous && is_disguised(name))
             || name == PROXY.as_str().as_bytes()
             || (!trusted && tells_of_the_way(name))
+            || (!(trusted && uses_forwarded) && name == FORWARDED.as_str().as_bytes())
             || from_claims
                 .iter()
                 .any(|claim| reads_as(name, claim.as_str().as_bytes()));
@@ -136,8 +140,12 @@ mod tests {
         }
         let left = |trusted| {
             let mut headers = headers.clone();
-            let ambiguous =
-                strip_reserved(&mut headers, &[HeaderName::from_static("x-team")], trusted);
+            let ambiguous = strip_reserved(
+                &mut headers,
+                &[HeaderName::from_static("x-team")],
+                trusted,
+                true,
+            );
             assert!(ambiguous, "x_other is left");
             let mut left: Vec<_> = headers.keys().map(|name| name.to_string()).collect();
             left.sort_unstable();
@@ -145,6 +153,18 @@ mod tests {
         };
         assert_eq!(left(true), ["x-forwarded-port", "x-other", "x_other"]);
         assert_eq!(left(false), ["x-other", "x_other"]);
+    }
+
+    #[test]
+    fn forwarded_passes_where_it_was_compared() {
+        for (trusted, uses_forwarded) in
+            [(false, false), (false, true), (true, false), (true, true)]
+        {
+            let mut headers = HeaderMap::new();
+            headers.append(FORWARDED, HeaderValue::from_static("for=192.0.2.7"));
+            strip_reserved(&mut headers, &[], trusted, uses_forwarded);
+            assert_eq!(headers.contains_key(FORWARDED), trusted && uses_forwarded);
+        }
     }
 
     #[test]
@@ -181,7 +201,10 @@ mod tests {
                     headers.append(name.clone(), HeaderValue::from_static("1"));
                     headers.append(name, HeaderValue::from_static("2"));
                     headers.append("b", HeaderValue::from_static("1"));
-                    assert!(!strip_reserved(&mut headers, &claims, true), "{disguise}");
+                    assert!(
+                        !strip_reserved(&mut headers, &claims, true, true),
+                        "{disguise}"
+                    );
                     assert_eq!(headers.len(), 2, "{disguise}");
                 }
             }

@@ -56,6 +56,102 @@ fn what_a_trusted_peer_says_is_kept_and_added_to() {
 }
 
 #[test]
+fn forwarded_is_written_and_says_what_the_other_fields_say() {
+    let upstream = Upstream::start();
+    let edge = |trusted: &str| {
+        let keys = format!("forwarded = true\ntrusted_proxies = [\"{trusted}\"]");
+        Edge::open(&upstream).proxy(&keys).start()
+    };
+    let seen = |edge: &Edge, fields: &[(&str, &str)]| {
+        upstream.clear();
+        let request = edge.get("/api/x").host("public.example:8080");
+        let request = fields.iter().fold(request, |it, (name, value)| it.header(name, *value));
+        assert_eq!(request.send().status, 200);
+        let head = upstream.only().head;
+        ["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"]
+            .map(|name| head.fields(name).join(" | "))
+    };
+    let own = "for=127.0.0.1;host=\"public.example:8080\";proto=http";
+    let untrusting = edge("10.0.0.0/8");
+    for fields in [&[][..], &[("Forwarded", "for=6.6.6.6;proto=https"), ("forwarded", "for=x")]] {
+        let expected = [own, "127.0.0.1", "http", "public.example:8080"];
+        assert_eq!(seen(&untrusting, fields), expected);
+    }
+    let trusting = edge("127.0.0.0/8");
+    for (fields, expected) in [
+        (&[][..], [own, "127.0.0.1", "http", "public.example:8080"]),
+        (
+            &[("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "a.example")],
+            ["for=127.0.0.1;host=a.example;proto=https", "127.0.0.1", "https", "a.example"],
+        ),
+        (
+            &[("Forwarded", "for=\"[2001:db8::1]:4711\";proto=https;host=a.example;by=_gw")],
+            [
+                &format!("for=\"[2001:db8::1]:4711\";proto=https;host=a.example;by=_gw, {own}"),
+                "[2001:db8::1]:4711, 127.0.0.1",
+                "https",
+                "a.example",
+            ],
+        ),
+        (
+            &[("X-Forwarded-For", "6.6.6.6, 10.1.1.1"), ("X-Forwarded-Proto", "https")],
+            [
+                &format!("for=6.6.6.6, for=10.1.1.1;proto=https, {own}"),
+                "6.6.6.6, 10.1.1.1, 127.0.0.1",
+                "https",
+                "public.example:8080",
+            ],
+        ),
+        (
+            &[("X-Forwarded-For", "10.1.1.1"), ("Forwarded", "for=6.6.6.6")],
+            [&format!("for=unknown, {own}"), "unknown, 127.0.0.1", "http", "public.example:8080"],
+        ),
+    ] {
+        assert_eq!(seen(&trusting, fields), expected, "{fields:?}");
+    }
+}
+
+#[test]
+fn forwarded_goes_no_further_where_nobody_has_compared_it() {
+    let upstream = Upstream::start();
+    let edge = Edge::open(&upstream).proxy("trusted_proxies = [\"127.0.0.0/8\"]").start();
+    let request = edge.get("/api/x").header("Forwarded", "for=6.6.6.6");
+    assert_eq!(request.header("X-Forwarded-For", "10.1.1.1").send().status, 200);
+    let head = upstream.only().head;
+    assert!(head.fields("forwarded").is_empty());
+    assert_eq!(head.fields("x-forwarded-for"), ["10.1.1.1, 127.0.0.1"]);
+}
+
+#[test]
+fn the_client_is_the_one_that_both_fields_name() {
+    let upstream = Upstream::start();
+    let steps = "middleware = [\"access\"]\n[middleware.access]\ntype = \"policies\"\nrules = \
+                 [{ type = \"ip_allow\", ip_addresses = [\"203.0.113.0/24\"] }]";
+    let tables = format!(
+        "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nbackends = [\"app\"]\n{steps}\n\
+         [endpoints.e]\nservice = \"http\"\n[backends.app]\nservice = \"http\"\n\
+         base_url = \"http://127.0.0.1:{}\"\n",
+        upstream.port()
+    );
+    let proxy = "forwarded = true\ntrusted_proxies = [\"127.0.0.0/8\"]";
+    let edge = Edge::configured(Settings::bare().proxy(proxy).and(&tables)).start();
+    for (fields, status) in [
+        (&[("Forwarded", "for=203.0.113.7")][..], 200),
+        (&[("Forwarded", "for=\"203.0.113.7:80\""), ("X-Forwarded-For", "203.0.113.7")], 200),
+        (&[("Forwarded", "for=203.0.113.7, for=9.9.9.9")], 403),
+        (&[("Forwarded", "for=203.0.113.7"), ("X-Forwarded-For", "9.9.9.9")], 403),
+        (&[("Forwarded", "for=9.9.9.9"), ("X-Forwarded-For", "203.0.113.7")], 403),
+        (&[("Forwarded", "for=\"203.0.113.7"), ("X-Forwarded-For", "203.0.113.7")], 403),
+        (&[("Forwarded", "for=unknown")], 403),
+        (&[("Forwarded", "for=203.0.113.7"), ("Forwarded", "for=9.9.9.9")], 403),
+    ] {
+        let request = edge.get("/x");
+        let request = fields.iter().fold(request, |it, (name, value)| it.header(name, *value));
+        assert_eq!(request.send().status, status, "{fields:?}");
+    }
+}
+
+#[test]
 fn via_names_the_protocol_and_goes_behind_what_is_there() {
     let upstream = Upstream::start();
     let edge = Edge::open(&upstream).start();
