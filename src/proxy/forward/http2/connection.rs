@@ -19,8 +19,9 @@ use crate::proxy::forward::pool::Permit;
 
 /// Most exchanges at a time on one connection, whatever its server allows.
 pub(in crate::proxy::forward) const MAX_STREAMS: usize = 100;
-/// Most of one response that is held for a client that does not read it.
-const STREAM_WINDOW: u32 = 48 * 1024;
+/// Most of one response that is held for a client that does not read it: with what else an exchange
+/// takes, less than 64 KiB.
+const STREAM_WINDOW: u32 = 32 * 1024;
 /// Room for the responses of all exchanges: no client that does not read holds up another one.
 const CONNECTION_WINDOW: u32 = 100 * STREAM_WINDOW;
 /// For how many bytes small frames of responses may be short of 256 each, all together, while their

@@ -66,8 +66,10 @@ impl Seen {
 pub(super) struct FrameWatch<S> {
     stream: S,
     seen: Arc<Seen>,
-    /// Told when the upstream's `SETTINGS` have come; dropped when the connection is.
+    /// Told when the upstream's `SETTINGS` count; dropped when the connection is.
     settings: watch::Sender<bool>,
+    /// Whether they have come, but `h2` has not taken note of them yet.
+    settings_read: bool,
     /// The head of the frame at hand, and of a `GOAWAY` its last stream.
     head: [u8; HEAD + LAST_STREAM],
     /// How much of `head` has come.
@@ -77,7 +79,7 @@ pub(super) struct FrameWatch<S> {
 }
 
 impl<S> FrameWatch<S> {
-    /// The receiver gets `true` at the upstream's `SETTINGS`, and ends with the connection.
+    /// The receiver gets `true` once the upstream's `SETTINGS` count, and ends with the connection.
     pub(super) fn new(stream: S) -> (Self, Arc<Seen>, watch::Receiver<bool>) {
         let seen = Arc::new(Seen {
             opened: Instant::now(),
@@ -90,6 +92,7 @@ impl<S> FrameWatch<S> {
             stream,
             seen: seen.clone(),
             settings,
+            settings_read: false,
             head: [0; HEAD + LAST_STREAM],
             have: 0,
             rest: 0,
@@ -128,11 +131,16 @@ impl<S> FrameWatch<S> {
         usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low)
     }
 
-    fn begin_frame(&mut self) {
-        let [head @ .., a, b, c, d] = self.head;
-        if self.seen.first_bytes.set(head).is_ok() && head[3] == SETTINGS {
+    /// `h2` takes note of the upstream's `SETTINGS` before it writes that it has.
+    fn begin_write(&mut self) {
+        if std::mem::take(&mut self.settings_read) {
             self.settings.send_replace(true);
         }
+    }
+
+    fn begin_frame(&mut self) {
+        let [head @ .., a, b, c, d] = self.head;
+        self.settings_read |= self.seen.first_bytes.set(head).is_ok() && head[3] == SETTINGS;
         if self.have == HEAD + LAST_STREAM {
             let last = u32::from_be_bytes([a & 0x7f, b, c, d]);
             self.seen.last_stream.fetch_min(last, Ordering::AcqRel);
@@ -163,6 +171,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FrameWatch<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.begin_write();
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -171,6 +180,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FrameWatch<S> {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.begin_write();
         Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
     }
 
@@ -216,6 +226,8 @@ mod tests {
         for step in 1..40 {
             let (mut watch, seen, settings) = FrameWatch::new(());
             all[..first].chunks(step).for_each(|part| watch.read(part));
+            assert!(!*settings.borrow(), "they do not count yet");
+            watch.begin_write();
             assert!(*settings.borrow() && seen.not_http2().is_none());
             assert!(seen.is_going_away() && !seen.is_unprocessed(0x7fff_ffff));
             all[first..].chunks(step).for_each(|part| watch.read(part));
@@ -234,6 +246,7 @@ mod tests {
         ] {
             let (mut watch, seen, settings) = FrameWatch::new(());
             watch.read(sent);
+            watch.begin_write();
             assert_eq!(seen.not_http2().is_some(), expected, "{sent:?}");
             assert_ne!(*settings.borrow(), expected);
         }
