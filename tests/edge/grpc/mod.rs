@@ -2,6 +2,7 @@
 //! health checks.
 
 mod calls;
+mod deadlines;
 mod grpcio;
 mod health;
 mod raw;
