@@ -46,7 +46,8 @@ fn a_record_in_text() {
         "2026-11-18T11:06:40.047Z INFO  harmony::access: request client=192.0.2.7 \
          host=edge.example method=GET path=/api/é\\u{202e} version=HTTP/2.0 status=200 bytes=12 \
          duration_us=1500 pipeline=api backend=app upstream=10.0.0.5:3000 \
-         upstream_protocol=HTTP/2.0 grpc_status=14 auth=jwt subject=\"al\\\"ice\\u{1b}\" reason=- id=id-1\n"
+         upstream_protocol=HTTP/2.0 grpc_status=14 auth=jwt \
+         subject=\"al\\\"ice\\u{1b}\" reason=- id=id-1\n"
     );
 }
 
