@@ -41,6 +41,9 @@ fn requests_are_counted_by_pipeline_and_code_and_refusals_by_reason() {
     assert_eq!(edge.get("/api/x").bearer("a.b.c").send().status, 401);
     assert_eq!(edge.get("/nowhere").send().status, 404);
     assert_eq!(edge.get("/api%2f").send().status, 400);
+    // They are counted when they have been answered.
+    eventually_counted(&edge, "harmony_http_requests_total{code=\"404\",pipeline=\"\"}", 1.0);
+    eventually_counted(&edge, "harmony_http_requests_total{code=\"401\",pipeline=\"api\"}", 2.0);
     let all =
         eventually_counted(&edge, "harmony_http_requests_total{code=\"400\",pipeline=\"\"}", 1.0);
     for (sample, expected) in [
