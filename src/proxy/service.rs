@@ -1,5 +1,6 @@
 //! What Pingora calls for each request: its phases, in order.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -46,8 +47,11 @@ impl ProxyHttp for Edge {
         session: &mut Session,
         ctx: &mut Self::CTX,
     ) -> pingora::Result<bool> {
-        if !self.try_respond(session, ctx, &mut Trace::off()).await? {
-            self.forwarder.forward(session, ctx).await?;
+        // What is awaited is pinned first, here and below: its state is made in its place then, and
+        // by value it would be copied twice, level by level.
+        let mut trace = Trace::off();
+        if !pin!(self.try_respond(session, ctx, &mut trace)).await? {
+            pin!(self.forwarder.forward(session, ctx)).await?;
         }
         Ok(true)
     }
@@ -136,7 +140,8 @@ impl Edge {
             probe.answer_to(asked, session, ctx).await?;
             return Ok(true);
         }
-        if let Err(rejection) = admission::admit(&self.live, session, ctx, trace).await {
+        let admitted = pin!(admission::admit(&self.live, session, ctx, trace)).await;
+        if let Err(rejection) = admitted {
             if let Some(cause) = rejection.cause {
                 trace.detail(|| cause.to_string());
             }

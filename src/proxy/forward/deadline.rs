@@ -6,7 +6,7 @@
 //! Costs on a request: a few atomic stores, and no descriptor beside the connection's own.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::ptr::from_ref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -88,8 +88,8 @@ impl Deadline {
 
     /// Goes through with an exchange until it is overdue: then it is dropped where it waits, and
     /// `None` returned.
-    pub(crate) async fn enforce<F: Future>(&self, exchange: F) -> Option<F::Output> {
-        let mut exchange = pin!(exchange);
+    /// It is pinned where it is made: by value, all of its state would be copied again.
+    pub(crate) async fn enforce<F: Future>(&self, mut exchange: Pin<&mut F>) -> Option<F::Output> {
         let _clear = ClearTask(self);
         let mut known = None;
         poll_fn(|context| {
@@ -175,6 +175,7 @@ impl Deadlines {
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
+    use std::pin::pin;
 
     use tokio::time::{sleep, timeout};
 
@@ -212,12 +213,12 @@ mod tests {
     #[tokio::test]
     async fn an_exchange_that_is_overdue_is_woken_and_ends_and_no_other() {
         let (deadline, all) = watched();
-        assert_eq!(deadline.enforce(ready(7)).await, Some(7));
+        assert_eq!(deadline.enforce(pin!(ready(7))).await, Some(7));
         assert!(deadline.task().is_none(), "nobody is kept");
         deadline.begin(None);
-        assert!(!ends(&all, deadline.enforce(pending::<()>())).await);
+        assert!(!ends(&all, deadline.enforce(pin!(pending::<()>()))).await);
         deadline.begin(soon());
-        assert!(ends(&all, deadline.enforce(pending::<()>())).await);
+        assert!(ends(&all, deadline.enforce(pin!(pending::<()>()))).await);
         assert!(deadline.passed() && deadline.task().is_none());
         deadline.begin(None);
         assert!(!deadline.passed(), "another attempt begins");
@@ -228,13 +229,13 @@ mod tests {
         let (deadline, all) = watched();
         deadline.begin(soon());
         deadline.suspend();
-        assert!(!ends(&all, deadline.enforce(pending::<()>())).await);
+        assert!(!ends(&all, deadline.enforce(pin!(pending::<()>()))).await);
         assert!(
             deadline.passed(),
             "it is known when the client has taken it"
         );
         deadline.resume();
-        assert!(ends(&all, deadline.enforce(pending::<()>())).await);
+        assert!(ends(&all, deadline.enforce(pin!(pending::<()>()))).await);
     }
 
     #[test]

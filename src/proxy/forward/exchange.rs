@@ -116,7 +116,7 @@ impl<'a> Exchange<'a> {
         let request = upstream_request::build(session, ctx, Some(upstream), version)?;
         self.check_authentication(&request.headers, header::AUTHORIZATION, ctx)?;
         let (upstream, last) = (&self.attempt.upstream, session.is_body_empty());
-        self.upstream.write_head(request, last, upstream).await?;
+        pin!(self.upstream.write_head(request, last, upstream)).await?;
         // What was read of the body before, by the first attempt or for it.
         let read = match ctx.body.first_part.take() {
             Some(part) => Some(part),
@@ -128,28 +128,29 @@ impl<'a> Exchange<'a> {
             session.enable_retry_buffering();
         }
         if self.request_done || read.is_some() {
-            self.send(read, self.request_done, session, ctx).await?;
+            pin!(self.send(read, self.request_done, session, ctx)).await?;
         }
         while !(self.request_done && self.response_done) {
             if self.request_done {
                 ctx.body.rate = None;
             }
-            match self.next_event(session, ctx).await {
-                Event::ResponsePart(part) => self.pass_on(part, session, ctx).await?,
+            let event = self.next_event(session, ctx).await;
+            match event {
+                Event::ResponsePart(part) => pin!(self.pass_on(part, session, ctx)).await?,
                 Event::ResponseWritten(end) => {
                     self.response_done |= end? || self.response_read;
                     self.response_blocked = false;
                     self.after_write(session);
                     self.await_next();
                 }
-                Event::RequestPart(part) => self.take(part, session, ctx).await?,
+                Event::RequestPart(part) => pin!(self.take(part, session, ctx)).await?,
                 Event::RequestFlushed(Ok(_)) => self.await_next(),
                 Event::RequestFlushed(Err(error)) => self.cannot_send(error, ctx),
             }
             let request_over = self.request_abandoned || self.upstream.is_flushed();
             self.response_done |= self.tunnel_closed && request_over;
         }
-        if !self.finish_response(session).await || self.request_abandoned {
+        if !pin!(self.finish_response(session)).await || self.request_abandoned {
             session.set_keepalive(None);
         }
         Ok(())
@@ -302,7 +303,7 @@ impl<'a> Exchange<'a> {
         let part = part.map_err(|error| error.into_down())?;
         self.request_done = part.is_none() || session.is_body_done();
         self.tunnel_closed = part.is_none() && self.upgraded;
-        self.send(part, self.request_done, session, ctx).await
+        pin!(self.send(part, self.request_done, session, ctx)).await
     }
 
     /// Sends a part of the body.
@@ -338,7 +339,7 @@ impl<'a> Exchange<'a> {
         };
         let sent = match trailers {
             Some(trailers) => self.upstream.write_trailers(part, trailers),
-            None => self.upstream.write_body(part, last, self.upgraded).await,
+            None => pin!(self.upstream.write_body(part, last, self.upgraded)).await,
         };
         match sent {
             Ok(()) => {

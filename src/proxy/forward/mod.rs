@@ -24,6 +24,7 @@ mod trailers;
 pub(crate) mod upstream_request;
 mod upstream_stream;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -71,7 +72,7 @@ impl Forwarder {
         session: &mut Session,
         ctx: &mut Context,
     ) -> pingora::Result<()> {
-        body::read_first_part(session, &mut ctx.body).await?;
+        pin!(body::read_first_part(session, &mut ctx.body)).await?;
         if let Some(client) = exclusive_connection(session, ctx)
             && let Some(bound) = BoundConnection::of(client).filter(|bound| bound.is_some())
         {
@@ -79,7 +80,8 @@ impl Forwarder {
         }
         let (mut attempts, mut unprocessed) = (1, 0);
         loop {
-            match self.attempt(session, ctx).await {
+            let outcome = pin!(self.attempt(session, ctx)).await;
+            match outcome {
                 Err(error) if error.retry() => match error.etype() {
                     ErrorType::Custom(UNPROCESSED) if unprocessed < MAX_UNPROCESSED => {
                         unprocessed += 1;
@@ -123,7 +125,8 @@ impl Forwarder {
         let mut attempt = Attempt::begin(upstream, &connection, session.is_body_empty(), ctx);
         let deadline = attempt.deadline().clone();
         let mut exchange = Exchange::new(connection, session, &mut attempt);
-        match deadline.enforce(exchange.run(session, ctx)).await {
+        let outcome = deadline.enforce(pin!(exchange.run(session, ctx))).await;
+        match outcome {
             Some(Ok(())) => {}
             failed => {
                 drop(exchange);
@@ -136,7 +139,7 @@ impl Forwarder {
         ctx.body.drain = exchange.request_abandoned;
         let trial = exchange.trial;
         let binds = exchange.authenticates_connection || is_bound;
-        let Some(connection) = exchange.finish().await else {
+        let Some(connection) = pin!(exchange.finish()).await else {
             return Ok(());
         };
         if !binds {

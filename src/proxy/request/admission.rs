@@ -1,5 +1,6 @@
 //! Whether a request may go on to its backend: head, path, route, stages, limits, in this order.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::Method;
@@ -87,7 +88,7 @@ pub(crate) async fn admit(
     ctx.route = Some(route.clone());
     ctx.head = Some(head);
 
-    run_stages(live, session, ctx, route, trace).await?;
+    pin!(run_stages(live, session, ctx, route, trace)).await?;
     if let Some(allowed) = found.allowed {
         return Err(Rejection::method_not_allowed(&allowed));
     }
@@ -114,7 +115,7 @@ async fn run_stages(
     for stage in route.pipeline.stages() {
         match stage {
             Stage::Authenticate(chain) => {
-                let found = authenticate(session, ctx, chain, trace).await?;
+                let found = pin!(authenticate(session, ctx, chain, trace)).await?;
                 ctx.identity = ctx.identity.take().or(found.identity);
                 ctx.verified.add(found.verified);
             }

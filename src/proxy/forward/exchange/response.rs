@@ -28,7 +28,7 @@ impl Exchange<'_> {
         ctx: &mut Context,
     ) -> pingora::Result<()> {
         if session.is_http2() {
-            return self.pass_on_http2(first, session, ctx).await;
+            return pin!(self.pass_on_http2(first, session, ctx)).await;
         }
         let mut parts = Vec::with_capacity(BATCH);
         let mut next = Some(first);
