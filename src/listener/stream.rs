@@ -252,8 +252,8 @@ impl<S: IO> GuardedStream<S> {
         Poll::Ready(Ok(written.len()))
     }
 
-    /// Writes the last chunk with its trailers (RFC 9112 section 7.1.2), where the session writes it
-    /// without.
+    /// Writes the last chunk with its trailers (RFC 9112 section 7.1.2); the session writes it
+    /// without them.
     fn poll_write_last_chunk(
         &mut self,
         context: &mut Context<'_>,

@@ -98,8 +98,8 @@ impl TrailerReader {
         }
     }
 
-    /// The session has read a part of the body. The trailers, if that was the last one and some came
-    /// behind it. An error: they are malformed.
+    /// The session has read a part of the body. The trailers, if that was the last one and some
+    /// came behind it. An error: they are malformed.
     pub(super) fn body(&mut self, last: bool) -> Result<Option<HeaderMap>, &'static str> {
         let mut state = lock(&self.state);
         match &mut *state {
@@ -123,7 +123,7 @@ impl State {
             Self::Heads(bytes) => bytes.extend_from_slice(read),
             Self::Chunks(chunks) => match chunks.take(read) {
                 Ok((_, false)) => {}
-                // The session looks for bytes behind the end, and does not use the connection again.
+                // The session looks for bytes behind the end.
                 Ok((_, true)) => *self = Self::Ended(std::mem::take(chunks)),
                 Err(malformed) => *self = Self::Malformed(malformed),
             },

@@ -46,7 +46,7 @@ pub(super) struct Exchange<'a> {
     tunnel_closed: bool,
     /// Whether all of the response was read.
     response_read: bool,
-    /// The trailers of the response, as lines of HTTP/1.1, for a client of HTTP/1.1 that takes them.
+    /// The trailers of the response, as lines of HTTP/1.1, for a client that takes them so.
     response_trailers: Option<Bytes>,
     /// Whether a part of the response waits for the client.
     response_blocked: bool,

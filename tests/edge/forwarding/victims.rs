@@ -62,12 +62,10 @@ fn careless() -> Upstream {
             "/204" => behind(exchange, "HTTP/1.1 204 X\r\n\r\n", 100),
             "/304" => behind(exchange, "HTTP/1.1 304 X\r\nContent-Length: 44\r\n\r\n", 1000),
             "/past" => exchange.write(format!("{whole}{FORGED}").as_bytes()),
-            "/past-chunks" => exchange.write(
-                format!(
-                    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n{FORGED}"
-                )
-                .as_bytes(),
-            ),
+            "/past-chunks" => {
+                let chunks = "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+                exchange.write(format!("HTTP/1.1 200 OK\r\n{chunks}{FORGED}").as_bytes());
+            }
             "/split" => {
                 for piece in whole.as_bytes().chunks(7) {
                     exchange.write(piece);
