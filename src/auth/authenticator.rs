@@ -6,6 +6,7 @@ use super::api_key;
 use super::basic;
 use super::challenge::Scheme;
 use super::error::BuildCause;
+use super::introspection;
 use super::jwt;
 use super::mutual_tls;
 use super::outcome::Outcome;
@@ -20,6 +21,8 @@ use jose::clock::UnixTime;
 pub(super) enum Authenticator {
     /// `jwt-auth`.
     Jwt(jwt::Verifier),
+    /// `introspection`.
+    Introspection(introspection::Verifier),
     /// `basic-auth`.
     Basic(basic::Verifier),
     /// `api-key`.
@@ -40,8 +43,17 @@ impl Authenticator {
             AuthSettings::Jwt(settings) => Self::Jwt(jwt::Verifier::build(
                 settings,
                 &shared.key_sets,
+                &shared.introspections,
                 shared.tokens(),
             )?),
+            AuthSettings::Introspection(settings) => {
+                Self::Introspection(introspection::Verifier::build(
+                    settings,
+                    &shared.introspections,
+                    &shared.key_sets,
+                    shared.tokens(),
+                )?)
+            }
             AuthSettings::Basic(settings) => {
                 Self::Basic(basic::Verifier::build(name, settings, &shared.passwords)?)
             }
@@ -59,7 +71,7 @@ impl Authenticator {
     /// What its challenge names.
     pub(super) fn scheme(&self) -> Scheme {
         match self {
-            Self::Jwt(_) => Scheme::Bearer,
+            Self::Jwt(_) | Self::Introspection(_) => Scheme::Bearer,
             Self::Basic(_) => Scheme::Basic,
             Self::ApiKey(_) => Scheme::ApiKey,
             Self::MutualTls(_) => Scheme::ClientCertificate,
@@ -71,6 +83,7 @@ impl Authenticator {
     pub(super) fn place(&self) -> Option<&CredentialLocation> {
         match self {
             Self::Jwt(verifier) => Some(verifier.place()),
+            Self::Introspection(verifier) => Some(verifier.place()),
             Self::Basic(_) => Some(&CredentialLocation::Authorization),
             Self::ApiKey(verifier) => Some(verifier.place()),
             Self::MutualTls(_) => None,
@@ -87,6 +100,7 @@ impl Authenticator {
     ) -> Outcome {
         match self {
             Self::Jwt(verifier) => verifier.authenticate(request, now, trace).await,
+            Self::Introspection(verifier) => verifier.authenticate(request, now, trace).await,
             Self::Basic(verifier) => verifier.authenticate(request).await,
             Self::ApiKey(verifier) => verifier.authenticate(request, now),
             Self::MutualTls(verifier) => verifier.authenticate(request, now),
@@ -97,7 +111,7 @@ impl Authenticator {
     pub(super) fn may_wait(&self, request: &AuthRequest<'_>) -> bool {
         match self {
             Self::Basic(_) => basic::Verifier::may_wait(request.headers),
-            Self::Jwt(_) | Self::ApiKey(_) | Self::MutualTls(_) => false,
+            Self::Jwt(_) | Self::Introspection(_) | Self::ApiKey(_) | Self::MutualTls(_) => false,
         }
     }
 }

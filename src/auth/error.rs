@@ -60,6 +60,8 @@ pub(crate) enum BuildCause {
         length: usize,
         least: usize,
     },
+    #[error("the introspection endpoint is not a URL")]
+    IntrospectionUrl,
     #[error("cannot read the htpasswd file {}: {error}", .path.display())]
     UnreadableUsers { path: PathBuf, error: io::Error },
     #[error("{}:{line}: the line {error}", .path.display())]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::basic;
 use super::bearer::{self, BearerToken};
+use super::introspection;
 
 /// The bearer token of `Authorization`: `None` for another scheme or none, `Some(None)` for a
 /// malformed one.
@@ -49,6 +50,12 @@ pub fn discovery_document(
     let urls = [document.jwks_uri, document.introspection_endpoint];
     let urls = urls.iter().flatten().map(ToString::to_string).collect();
     Ok((document.token_issuers, urls))
+}
+
+/// What an issuer says of a token when it is asked: its other members if it is active, `None` if it
+/// is not; or why that is no answer.
+pub fn introspection_answer(text: &[u8]) -> Result<Option<Value>, String> {
+    introspection::answer(text).map_err(|error| error.to_string())
 }
 
 /// The keys of a key set that are used, as a key set again, and what is said of each that is not.

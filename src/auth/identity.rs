@@ -12,6 +12,8 @@ use jose::clock::UnixTime;
 pub enum AuthMethod {
     /// A JSON Web Token (RFC 7519).
     Jwt,
+    /// A token whose issuer was asked about it (RFC 7662).
+    Introspection,
     /// A user name and a password (RFC 7617).
     Basic,
     /// An API key.
@@ -25,6 +27,7 @@ impl AuthMethod {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Jwt => "jwt",
+            Self::Introspection => "introspection",
             Self::Basic => "basic",
             Self::ApiKey => "api-key",
             Self::MutualTls => "mutual-tls",

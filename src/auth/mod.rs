@@ -7,8 +7,9 @@
 //! it.
 //!
 //! In reading order: `outcome` and `identity` are the vocabulary; `chain` joins steps into groups,
-//! each step an `authenticator`, and `trace` is told what each of them makes of a request. `bearer`
-//! finds the token, `jwt` verifies it with the keys and key sets of [`jose`], and `token_cache`
+//! each step an `authenticator`, and `trace` is told what each of them makes of a request.
+//! `token_extractor` finds the token, `jwt` verifies it with the keys and key sets of [`jose`],
+//! `introspection` asks its issuer about it, `claims` judges what it says, and `token_cache`
 //! remembers it; `basic` checks passwords, `api_key` keys, which `extractor` finds; `mutual_tls`
 //! looks at the client's `certificate`. `locations` tells which credentials the upstream may see.
 //! What outlives any one configuration is [`Shared`].
@@ -20,21 +21,26 @@ mod bearer;
 mod certificate;
 mod chain;
 mod challenge;
+mod claims;
 mod error;
 mod extractor;
 mod failures;
+mod fetching;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod identity;
+mod introspection;
 mod jwt;
 mod locations;
 mod mutual_tls;
 mod outcome;
 mod request;
+mod settings_digest;
 mod shared;
 #[cfg(test)]
 pub(crate) mod testing;
 mod token_cache;
+mod token_extractor;
 mod trace;
 
 pub(crate) use bearer::is_tchar;
@@ -43,6 +49,7 @@ pub use certificate::{ClientCertificate, PresentedCertificate};
 pub use chain::{Admission, Chain};
 pub use error::BuildError;
 pub use identity::{AuthMethod, Identity};
+pub use introspection::IntrospectionStatus;
 pub use locations::{CredentialLocations, VerifiedLocations};
 pub use outcome::{Class, Denial, Reason};
 pub use request::AuthRequest;

@@ -87,6 +87,14 @@ pub enum Reason {
     TooManyFailures,
     /// Too many passwords wait to be hashed.
     HashQueueFull,
+    /// The issuer says that the token is not active.
+    Inactive,
+    /// The token is bound to its sender, and came without a proof.
+    SenderBound,
+    /// The issuer was asked about the token, and there is no usable answer.
+    IntrospectionFailed,
+    /// Too many questions about tokens are under way.
+    IntrospectionQueueFull,
 }
 
 impl From<TokenError> for Reason {
@@ -115,6 +123,10 @@ impl Reason {
             Self::SubjectNotAllowed => "subject_not_allowed",
             Self::TooManyFailures => "too_many_failures",
             Self::HashQueueFull => "hash_queue_full",
+            Self::Inactive => "inactive",
+            Self::SenderBound => "sender_bound",
+            Self::IntrospectionFailed => "introspection_failed",
+            Self::IntrospectionQueueFull => "introspection_queue_full",
         }
     }
 
@@ -127,7 +139,10 @@ impl Reason {
             | Self::ScopeMissing
             | Self::SubjectNotAllowed => Class::InsufficientScope,
             Self::TooManyFailures => Class::TooManyRequests,
-            Self::Token(TokenError::NoKeys) | Self::HashQueueFull => Class::Unavailable,
+            Self::Token(TokenError::NoKeys)
+            | Self::HashQueueFull
+            | Self::IntrospectionFailed
+            | Self::IntrospectionQueueFull => Class::Unavailable,
             _ => Class::InvalidCredential,
         }
     }

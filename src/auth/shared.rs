@@ -8,10 +8,9 @@ use jose::{KeySets, SetupError};
 
 use super::basic::Passwords;
 use super::failures::Failures;
+use super::fetching::USER_AGENT;
+use super::introspection::{IntrospectionStatus, Introspections};
 use super::token_cache::{TokenCache, TokenCacheStatus};
-
-/// What issuers are told of who fetches their keys.
-const USER_AGENT: &str = concat!("harmony-edge/", env!("CARGO_PKG_VERSION"));
 
 /// Why there is nothing to share.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +37,8 @@ pub struct PasswordsStatus {
 #[derive(Debug, Clone)]
 pub struct Shared {
     pub(super) key_sets: KeySets,
+    /// Questions about tokens.
+    pub(super) introspections: Introspections,
     /// Of every step, whatever its keys.
     tokens: Arc<ArcSwap<TokenCache>>,
     pub(super) passwords: Passwords,
@@ -57,6 +58,7 @@ impl Shared {
         let passwords = Passwords::new().map_err(|_| SharedError::NoRandomNumbers)?;
         Ok(Self {
             key_sets,
+            introspections: Introspections::default(),
             tokens: Arc::new(ArcSwap::from_pointee(tokens)),
             passwords,
             key_failures: Arc::new(Failures::new()),
@@ -69,6 +71,11 @@ impl Shared {
             hashed: self.passwords.hashed(),
             waiting: self.passwords.waiting(),
         }
+    }
+
+    /// How the questions about tokens stand.
+    pub fn introspections(&self) -> IntrospectionStatus {
+        self.introspections.status()
     }
 
     /// Sets how many bytes of verified tokens are remembered, for chains that are built from now

@@ -7,7 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{AuthRequest, Chain, KeySets, Shared};
 use crate::config::{
-    AuthStep, CredentialLocation, JwksUrl, Jwt, JwtAlgorithm, JwtIssuer, KeySource, Step, StepKind,
+    AuthStep, ClaimRules, CredentialLocation, JwksUrl, Jwt, JwtAlgorithm, JwtIssuer, KeySource,
+    Step, StepKind,
 };
 
 pub(crate) use jose::testing::*;
@@ -20,11 +21,14 @@ pub(crate) fn settings(keys: KeySource) -> Jwt {
             names: vec![ISSUER.to_owned()],
             keys,
         }],
-        audiences: vec![AUDIENCE.to_owned()],
-        leeway: Duration::from_secs(60),
-        required_claims: Vec::new(),
-        required_scopes: Vec::new(),
-        claims_to_headers: Vec::new(),
+        rules: ClaimRules {
+            audiences: vec![AUDIENCE.to_owned()],
+            leeway: Duration::from_secs(60),
+            required_claims: Vec::new(),
+            required_scopes: Vec::new(),
+            claims_to_headers: Vec::new(),
+        },
+        introspection: None,
         accepted_types: vec!["jwt".to_owned(), "at+jwt".to_owned()],
         place: CredentialLocation::Authorization,
     }

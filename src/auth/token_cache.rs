@@ -32,6 +32,15 @@ const LONGEST: Duration = Duration::from_secs(86_400);
 pub(crate) struct Verified {
     pub(crate) identity: Identity,
     pub(crate) validity: Validity,
+    /// When its issuer has to be asked about it again. `None`: never.
+    pub(crate) ask_again: Option<Instant>,
+}
+
+impl Verified {
+    /// Whether its issuer has to be asked about it again, before it passes.
+    pub(crate) fn is_due(&self) -> bool {
+        self.ask_again.is_some_and(|due| Instant::now() >= due)
+    }
 }
 
 /// What a verdict belongs to: a hash, under a secret of the process, of a token and of everything
@@ -138,6 +147,18 @@ impl TokenCache {
         };
         counter.fetch_add(1, Ordering::Relaxed);
         found
+    }
+
+    /// The same for somebody who has looked already: it does not count.
+    pub(crate) fn peek(&self, key: &TokenKey) -> Option<Verified> {
+        self.entries.as_ref()?.get(key)
+    }
+
+    /// Forgets a verdict.
+    pub(crate) fn remove(&self, key: &TokenKey) {
+        if let Some(entries) = &self.entries {
+            entries.invalidate(key);
+        }
     }
 
     /// Remembers a verdict.

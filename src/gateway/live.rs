@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::cloud_layer::{CloudLayer, LayerChange};
 use super::fingerprint::{Fingerprint, WatchedFiles};
 use super::{BackendStatus, Gateway, Resolver, Tickets, Upstreams};
-use crate::auth::{KeySets, PasswordsStatus, Shared, TokenCacheStatus};
+use crate::auth::{IntrospectionStatus, KeySets, PasswordsStatus, Shared, TokenCacheStatus};
 use crate::config::{self, Config, Errors, Local, SetAside, Source, Upload};
 use crate::policy::Limiters;
 use crate::telemetry::Metrics;
@@ -184,6 +184,11 @@ impl Live {
     /// What is counted of requests.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// How the questions about tokens stand.
+    pub fn introspections(&self) -> IntrospectionStatus {
+        self.shared.introspections()
     }
 
     /// What is known of passwords.

@@ -297,7 +297,8 @@ fn headers_from_claims(config: &Config, owner: Owner) -> Vec<HeaderName> {
         .filter(|pipeline| config.owner(pipeline) == owner)
         .flat_map(|pipeline| &pipeline.steps)
         .filter_map(|step| match &step.kind.auth()?.settings {
-            AuthSettings::Jwt(jwt) => Some(&jwt.claims_to_headers),
+            AuthSettings::Jwt(jwt) => Some(&jwt.rules.claims_to_headers),
+            AuthSettings::Introspection(step) => Some(&step.rules.claims_to_headers),
             _ => None,
         })
         .flatten()

@@ -31,6 +31,7 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse
         .collect();
     let key_sets: Vec<Value> = live.key_sets().status().iter().map(key_set).collect();
     let issuers: Vec<Value> = live.key_sets().issuers().iter().map(issuer).collect();
+    let questions = live.introspections();
     let (tokens, passwords, process) = (live.token_cache(), live.passwords(), Process::now());
     ApiResponse::ok(&json!({
         "id": gateway.id(),
@@ -50,6 +51,13 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse
             "entries": tokens.entries,
             "bytes": tokens.bytes,
             "limit": tokens.limit,
+        },
+        "introspection": {
+            "active": questions.active,
+            "inactive": questions.inactive,
+            "failed": questions.failed,
+            "turned_away": questions.turned_away,
+            "in_flight": questions.in_flight,
         },
         "passwords": { "hashed": passwords.hashed, "waiting": passwords.waiting },
         "runbeam": runbeam(&agent.status()),

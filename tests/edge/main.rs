@@ -27,6 +27,7 @@ mod harness;
 mod hostile;
 mod http2_upstreams;
 mod identity;
+mod introspection;
 mod key_sets;
 mod management;
 mod operation;

@@ -71,10 +71,25 @@ impl Claims {
     ///
     /// [`TokenError::NoExpiry`], [`TokenError::Malformed`].
     pub fn validity(&self, leeway: Duration) -> Result<Validity, TokenError> {
-        let exp = self.number("exp")?.ok_or(TokenError::NoExpiry)?;
+        let validity = self.validity_if_any(leeway)?;
+        match validity.until.is_finite() {
+            true => Ok(validity),
+            false => Err(TokenError::NoExpiry),
+        }
+    }
+
+    /// The same for claims that need not say when they expire (RFC 7662 section 2.2).
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::Malformed`].
+    pub fn validity_if_any(&self, leeway: Duration) -> Result<Validity, TokenError> {
+        let exp = self.number("exp")?;
         let starts = [self.number("nbf")?, self.number("iat")?];
         // Milliseconds, as a rule, or an overflow: a token that would hardly ever expire.
-        if exp >= END_OF_TIME || starts.iter().flatten().any(|start| *start < 0.0) {
+        if exp.is_some_and(|exp| exp >= END_OF_TIME)
+            || starts.iter().flatten().any(|start| *start < 0.0)
+        {
             return Err(TokenError::Malformed);
         }
         let latest = starts
@@ -84,7 +99,7 @@ impl Claims {
         let leeway = leeway.as_secs_f64();
         Ok(Validity {
             from: latest - leeway,
-            until: exp + leeway,
+            until: exp.unwrap_or(f64::INFINITY) + leeway,
         })
     }
 
@@ -163,6 +178,13 @@ impl Claims {
                 Value::Array(list) => list.iter().any(|granted| granted.as_str() == Some(scope)),
                 _ => false,
             })
+    }
+}
+
+/// Claims that somebody vouches for who is trusted: what an issuer says when it is asked.
+impl From<Map<String, Value>> for Claims {
+    fn from(claims: Map<String, Value>) -> Self {
+        Self(claims)
     }
 }
 

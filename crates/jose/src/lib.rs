@@ -45,8 +45,9 @@ pub use compact::{CompactJws, MAX_TOKEN};
 pub use error::{TokenError, with_causes};
 pub use header::Header;
 pub use jwks::{
-    AddressFilter, DiscoveredIssuer, Document, DocumentError, FetchedKeys, IssuerStatus, IssuerUrl,
-    KeyLabel, KeySetError, KeySetStatus, KeySetUrl, KeySets, KeyTrouble, ParsedKeySet, SetupError,
+    AddressFilter, AddressGuard, DiscoveredIssuer, Document, DocumentError, FetchedKeys,
+    IssuerStatus, IssuerUrl, KeyLabel, KeySetError, KeySetStatus, KeySetUrl, KeySets, KeyTrouble,
+    ParsedKeySet, SetupError,
 };
 pub use key::{HmacKey, KeyError, KeyRing, PublicKey};
 pub use keys::Keys;

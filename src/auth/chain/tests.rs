@@ -204,7 +204,7 @@ async fn the_gravest_failure_answers() {
         let AuthSettings::Jwt(jwt) = &mut step.settings else {
             panic!()
         };
-        Arc::make_mut(jwt).required_scopes = vec!["read".to_owned()];
+        Arc::make_mut(jwt).rules.required_scopes = vec!["read".to_owned()];
     };
     let chain = build(&[house.step(0, scoped), house.step(1, |_| {})]);
     let denial = chain

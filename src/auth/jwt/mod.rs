@@ -5,32 +5,33 @@
 //! nor where a key comes from; among several issuers it says whose keys are to verify it, and what
 //! it says is checked with the rest. Whatever is wrong, the client gets one and the same answer.
 //!
-//! In reading order: `extractor` finds the token, `verified_cache` knows it from an earlier
+//! In reading order: `token_extractor` finds the token, `verified_cache` knows it from an earlier
 //! request, [`jose`] takes it apart and verifies it, `trust` and `source` have the keys, `claims`
-//! and `identity_headers` make an identity of it. Each of them says by `mismatch` what in a token
-//! does not fit, where somebody asks.
+//! makes an identity of it, and `introspection` asks its issuer whether it is still active, where
+//! the step says so. Each of them says by `mismatch` what in a token does not fit, where somebody
+//! asks.
 
-mod claims;
-mod extractor;
-mod identity_headers;
 mod mismatch;
 mod source;
 mod trust;
 mod verified_cache;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use jose::clock::UnixTime;
-use jose::{CompactJws, Header, KeySets, Keys, MAX_TOKEN, TokenError};
+use jose::clock::{self, UnixTime};
+use jose::{Claims, CompactJws, Header, KeySets, Keys, MAX_TOKEN, TokenError};
 
-use self::extractor::FoundToken;
 use self::trust::Trusted;
-use self::verified_cache::VerifiedCache;
+use self::verified_cache::{CacheSlot, VerifiedCache};
+use super::claims;
 use super::error::BuildCause;
-use super::identity::Identity;
-use super::outcome::{Outcome, Refusal};
+use super::identity::{AuthMethod, Identity};
+use super::introspection::{Introspections, Introspector, Subject};
+use super::outcome::{Outcome, Reason, Refusal};
 use super::request::AuthRequest;
 use super::token_cache::{TokenCache, Verified};
+use super::token_extractor::{self, FoundToken};
 use super::trace::Trace;
 use crate::config::{CredentialLocation, Jwt};
 
@@ -40,6 +41,8 @@ pub(crate) struct Verifier {
     settings: Arc<Jwt>,
     issuers: Vec<Trusted>,
     cache: VerifiedCache,
+    /// Who is asked whether a token that has verified is active.
+    introspector: Option<Arc<Introspector>>,
 }
 
 impl Verifier {
@@ -47,10 +50,14 @@ impl Verifier {
     pub(crate) fn build(
         settings: &Arc<Jwt>,
         key_sets: &KeySets,
+        introspections: &Introspections,
         tokens: TokenCache,
     ) -> Result<Self, BuildCause> {
         let issuers = trust::build(settings, key_sets)?;
+        let client = settings.introspection.as_ref();
+        let introspector = client.map(|client| introspections.of(client, key_sets));
         Ok(Self {
+            introspector: introspector.transpose()?,
             cache: VerifiedCache::new(settings, &issuers, tokens),
             settings: settings.clone(),
             issuers,
@@ -69,11 +76,14 @@ impl Verifier {
         now: UnixTime,
         trace: &mut Trace,
     ) -> Outcome {
-        let verdict = match extractor::find(request, &self.settings.place) {
+        let verdict = match token_extractor::find(request, &self.settings.place) {
             FoundToken::Nothing => return Outcome::NotPresented,
             FoundToken::Malformed => Err(TokenError::Malformed.into()),
             FoundToken::Token(token) if token.len() > MAX_TOKEN => Err(TokenError::TooLong.into()),
-            FoundToken::Token(token) => self.recall_or_verify(&token, now, trace).await,
+            FoundToken::Token(token) => {
+                self.recall_or_verify(&token, request.client, now, trace)
+                    .await
+            }
         };
         match verdict {
             Ok(identity) => Outcome::Authenticated(identity),
@@ -84,22 +94,76 @@ impl Verifier {
     async fn recall_or_verify(
         &self,
         token: &[u8],
+        client: Option<IpAddr>,
         now: UnixTime,
         trace: &mut Trace,
     ) -> Result<Identity, Refusal> {
         let slot = self.cache.slot(token, &self.issuers);
         if let Some(known) = slot.as_ref().and_then(|slot| self.cache.recall(slot)) {
             known.validity.check(now)?;
-            return Ok(known.identity);
+            return match (&slot, &self.introspector) {
+                (Some(slot), Some(introspector)) if known.is_due() => {
+                    self.introspect(introspector, slot, token, client, (None, known), trace)
+                        .await
+                }
+                _ => Ok(known.identity),
+            };
         }
         let verified = self.verify(token, now, trace).await;
-        if let (Some(slot), Ok((issuer, verified))) = (&slot, &verified) {
+        if let (Some(slot), Ok((issuer, verified)), None) = (&slot, &verified, &self.introspector) {
             self.cache.keep(slot, *issuer, verified);
         }
         // A verification takes as long as a whole request: now it is the others' turn. What they
         // and this one send next then goes out together, and wakes upstreams once.
         tokio::task::yield_now().await;
-        Ok(verified?.1.identity)
+        let (issuer, verified) = verified?;
+        match (&self.introspector, &slot) {
+            (None, _) => Ok(verified.identity),
+            (Some(introspector), Some(slot)) => {
+                let verified = (Some(issuer), verified);
+                self.introspect(introspector, slot, token, client, verified, trace)
+                    .await
+            }
+            // Without a place there is no asking, and nobody passes unasked.
+            (Some(_), None) => Err(Reason::IntrospectionFailed.into()),
+        }
+    }
+
+    /// Asks whether a token that has verified is active: for the first time, where it is said whose
+    /// it is.
+    async fn introspect(
+        &self,
+        introspector: &Arc<Introspector>,
+        slot: &CacheSlot,
+        token: &[u8],
+        client: Option<IpAddr>,
+        (issuer, verified): (Option<usize>, Verified),
+        trace: &mut Trace,
+    ) -> Result<Identity, Refusal> {
+        if let Some(refusal) = introspector.refused(&slot.key) {
+            return Err(refusal);
+        }
+        let subject = Subject {
+            token,
+            key: slot.key,
+            is_kept: issuer.is_none_or(|issuer| slot.may_keep(issuer)),
+            client,
+            is_known: issuer.is_none(),
+        };
+        let settings = self.settings.clone();
+        // What it was verified to be stays; the answer can only take away.
+        let judge = move |answer: Claims, trace: &mut Trace| {
+            claims::validity_if_any(&answer, &settings.rules, clock::now(), trace)?;
+            match answer.get("cnf") {
+                Some(_) => Err(Reason::SenderBound.into()),
+                None => Ok(verified),
+            }
+        };
+        let tokens = self.cache.tokens();
+        Ok(introspector
+            .ask(subject, tokens, trace, judge)
+            .await?
+            .identity)
     }
 
     /// Verifies a token, and tells whose it is.
@@ -120,7 +184,12 @@ impl Verifier {
             trace.detail(|| mismatch::key(&header, error, &issuer.keys));
             refusal(&issuer.keys, error)
         })?;
-        let verified = claims::examine(&claims, issuer, settings, now, trace)?;
+        let rules = &settings.rules;
+        let validity = claims::validity(&claims, rules, now, trace)?;
+        // Without a document there would have been no keys either, unless it went just now.
+        let names = issuer.names().ok_or(TokenError::NoKeys)?;
+        let method = AuthMethod::Jwt;
+        let verified = claims::examine(&claims, &names, rules, validity, method, trace)?;
         Ok((index, verified))
     }
 

@@ -4,14 +4,11 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::Path;
 
-use std::sync::Arc;
-
-use jose::{
-    AddressFilter, HmacKey, IssuerUrl, KeyRing, KeySetUrl, KeySets, Keys, ParsedKeySet, PublicKey,
-};
+use jose::{HmacKey, KeyRing, KeySets, Keys, ParsedKeySet, PublicKey};
 
 use crate::auth::error::BuildCause;
-use crate::config::{Discovery, JwksUrl, JwtAlgorithm, KeySource, Reach};
+use crate::auth::fetching::{issuer_url, key_set_url};
+use crate::config::{JwtAlgorithm, KeySource};
 
 /// Which keys a source has at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,40 +78,6 @@ pub(super) fn tell_apart(keys: &Keys, source: &KeySource, hasher: &mut impl Hash
         (_, KeySource::Secret(secret)) => secret.expose().hash(hasher),
         (_, KeySource::JwksPath(path) | KeySource::PublicKey(path)) => path.hash(hasher),
     }
-}
-
-/// The settings of a key set as `jose` takes them.
-fn key_set_url(settings: &JwksUrl) -> KeySetUrl {
-    KeySetUrl {
-        url: settings.url.clone(),
-        fresh: settings.fresh,
-        max_stale: settings.max_stale,
-        cooldown: settings.cooldown,
-        addresses: addresses(settings.reach.as_ref()),
-    }
-}
-
-/// The settings of an issuer's document as `jose` takes them.
-fn issuer_url(settings: &Discovery) -> IssuerUrl {
-    IssuerUrl {
-        issuer: settings.issuer.clone(),
-        tenants: settings.tenants.clone(),
-        fresh: settings.fresh,
-        max_stale: settings.max_stale,
-        cooldown: settings.cooldown,
-        addresses: addresses(settings.reach.as_ref()),
-    }
-}
-
-/// What may be connected to.
-fn addresses(reach: Option<&Arc<Reach>>) -> Option<AddressFilter> {
-    let reach = reach?.clone();
-    Some(AddressFilter::new(format!("{reach:?}"), move |address| {
-        reach.check(address).map_err(|why| {
-            let ip = address.ip();
-            format!("{ip} is not connected to for the cloud: {why}")
-        })
-    }))
 }
 
 /// A key set in a file. Without a key for the algorithm, no token could ever pass.

@@ -4,12 +4,12 @@
 //! of what its key is a hash of. A change of either, by a reload or by a refresh of a key set,
 //! leaves it unreachable.
 
-use std::hash::{Hash, Hasher};
-
-use ring::digest::{Context, Digest, SHA256};
+use std::hash::Hash;
 
 use super::source::{self, Generation};
 use super::trust::Trusted;
+use crate::auth::introspection;
+use crate::auth::settings_digest::SettingsDigest;
 use crate::auth::token_cache::{TokenCache, TokenKey, Verified};
 use crate::config::Jwt;
 
@@ -17,12 +17,15 @@ use crate::config::Jwt;
 pub(super) struct VerifiedCache {
     cache: TokenCache,
     /// The SHA-256 of the settings and the keys that do not change.
-    settings: Digest,
+    settings: [u8; 32],
+    /// Whether the issuer is asked about tokens, so that a place is needed even where nothing is
+    /// remembered.
+    introspects: bool,
 }
 
 /// Where the verdict on a token belongs, as the keys stood when it was asked for.
 pub(super) struct CacheSlot {
-    key: TokenKey,
+    pub(super) key: TokenKey,
     /// The issuers, by index, whose keys were at hand: only under these may a verdict be kept.
     settled: u64,
 }
@@ -35,35 +38,36 @@ impl VerifiedCache {
         let Jwt {
             algorithm,
             issuers: written,
-            audiences,
-            leeway,
-            required_claims,
-            required_scopes,
-            claims_to_headers,
+            rules,
+            introspection,
             accepted_types,
             place,
         } = settings;
-        let mut sink = Sink(Context::new(&SHA256));
-        (algorithm, audiences, leeway, required_claims).hash(&mut sink);
-        (required_scopes, claims_to_headers, accepted_types, place).hash(&mut sink);
+        let mut sink = SettingsDigest::new();
+        (algorithm, rules, accepted_types, place).hash(&mut sink);
+        introspection.is_some().hash(&mut sink);
+        if let Some(client) = introspection {
+            introspection::hash_client(client, &mut sink);
+        }
         for (issuer, written) in issuers.iter().zip(written) {
             written.names.hash(&mut sink);
             source::tell_apart(&issuer.keys, &written.keys, &mut sink);
         }
         Self {
             cache,
-            settings: sink.0.finish(),
+            settings: sink.digest(),
+            introspects: introspection.is_some(),
         }
     }
 
     /// The place of a token. `None`: nothing is remembered at all.
     pub(super) fn slot(&self, token: &[u8], issuers: &[Trusted]) -> Option<CacheSlot> {
-        if self.cache.is_off() {
+        if self.cache.is_off() && !self.introspects {
             return None;
         }
-        let settings = self.settings.as_ref();
-        let mut text = Vec::with_capacity(settings.len() + 8 * issuers.len() + token.len());
-        text.extend_from_slice(settings);
+        let length = self.settings.len() + 8 * issuers.len() + token.len();
+        let mut text = Vec::with_capacity(length);
+        text.extend_from_slice(&self.settings);
         let mut settled = 0;
         for (index, issuer) in issuers.iter().enumerate() {
             let generation = match Generation::of(&issuer.keys) {
@@ -92,9 +96,21 @@ impl VerifiedCache {
     /// Keeps the verdict on a token of the issuer with this index, unless that issuer's keys
     /// arrived only after the place was asked for.
     pub(super) fn keep(&self, slot: &CacheSlot, issuer: usize, verified: &Verified) {
-        if slot.settled & bit(issuer) != 0 {
+        if slot.may_keep(issuer) {
             self.cache.insert(slot.key, verified.clone());
         }
+    }
+
+    /// The cache itself.
+    pub(super) fn tokens(&self) -> &TokenCache {
+        &self.cache
+    }
+}
+
+impl CacheSlot {
+    /// Whether the keys of the issuer with this index were at hand when the place was asked for.
+    pub(super) fn may_keep(&self, issuer: usize) -> bool {
+        self.settled & bit(issuer) != 0
     }
 }
 
@@ -110,19 +126,5 @@ fn bit(index: usize) -> u64 {
 impl std::fmt::Debug for VerifiedCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("VerifiedCache").finish_non_exhaustive()
-    }
-}
-
-/// Takes in the bytes of what is hashed.
-struct Sink(Context);
-
-impl Hasher for Sink {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    /// Not asked for.
-    fn finish(&self) -> u64 {
-        0
     }
 }

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::{JwtAlgorithm, LogDump, Owner, PathFilter, Policies, Reach, Secret};
+use super::{
+    Introspection, IntrospectionClient, JwtAlgorithm, LogDump, Owner, PathFilter, Policies, Reach,
+    Secret,
+};
 
 /// One step of a pipeline.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +24,7 @@ pub struct Step {
 /// What a step does.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StepKind {
-    /// `jwt-auth`, `basic-auth`, `api-key`, `mutual-tls`.
+    /// `jwt-auth`, `introspection`, `basic-auth`, `api-key`, `mutual-tls`.
     Auth(AuthStep),
     /// `policies`.
     Policies(Arc<Policies>),
@@ -77,8 +80,8 @@ pub struct AuthStep {
     /// `fallback_on = "failed"`: a rejection here lets the rest of the group try. Default false
     /// (`"missing"`).
     pub fallback_on_failed: bool,
-    /// `forward_credential`: the upstream gets the credential too. Default true for JWT, false for
-    /// the others. A credential in the query never travels.
+    /// `forward_credential`: the upstream gets the credential too. Default true for tokens, false
+    /// for the others. A credential in the query never travels.
     pub forward_credential: bool,
     /// `realm` of the challenge: visible ASCII without `"` and `\`. Default `harmony`.
     pub realm: String,
@@ -93,7 +96,10 @@ impl AuthStep {
         Self {
             optional: false,
             fallback_on_failed: false,
-            forward_credential: matches!(settings, AuthSettings::Jwt(_)),
+            forward_credential: matches!(
+                settings,
+                AuthSettings::Jwt(_) | AuthSettings::Introspection(_)
+            ),
             realm: "harmony".to_owned(),
             settings,
         }
@@ -105,6 +111,8 @@ impl AuthStep {
 pub enum AuthSettings {
     /// `jwt-auth`.
     Jwt(Arc<Jwt>),
+    /// `introspection`.
+    Introspection(Arc<Introspection>),
     /// `basic-auth`.
     Basic(Arc<Basic>),
     /// `api-key`.
@@ -118,6 +126,7 @@ impl AuthSettings {
     pub fn type_name(&self) -> &'static str {
         match self {
             Self::Jwt(_) => "jwt-auth",
+            Self::Introspection(_) => "introspection",
             Self::Basic(_) => "basic-auth",
             Self::ApiKey(_) => "api-key",
             Self::MutualTls(_) => "mutual-tls",
@@ -128,6 +137,12 @@ impl AuthSettings {
 impl From<Jwt> for AuthSettings {
     fn from(settings: Jwt) -> Self {
         Self::Jwt(Arc::new(settings))
+    }
+}
+
+impl From<Introspection> for AuthSettings {
+    fn from(settings: Introspection) -> Self {
+        Self::Introspection(Arc::new(settings))
     }
 }
 
@@ -170,6 +185,21 @@ pub struct Jwt {
     /// Who is trusted, each with keys of its own: one entry in the plain form, 1 to 64 under
     /// `issuers`.
     pub issuers: Vec<JwtIssuer>,
+    /// What the claims have to be.
+    pub rules: ClaimRules,
+    /// `introspect = true`: the issuer is asked about each token besides.
+    pub introspection: Option<IntrospectionClient>,
+    /// `typ`: accepted values of the header's `typ`, in lower case. Default `jwt` and `at+jwt`; an
+    /// absent `typ` always passes.
+    pub accepted_types: Vec<String>,
+    /// `token_header`, `token_cookie` or `token_query`: the one place where the token is looked
+    /// for. Default [`CredentialLocation::Authorization`].
+    pub place: CredentialLocation,
+}
+
+/// What a token's claims have to be, wherever they come from, and what the upstream learns of them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ClaimRules {
     /// `audience`: accepted values of `aud`. Empty: not checked (a warning was noted).
     pub audiences: Vec<String>,
     /// `leeway_secs`, 0 to 300. Default 60 s.
@@ -180,12 +210,6 @@ pub struct Jwt {
     pub required_scopes: Vec<String>,
     /// `claims_to_headers`: claim name and the header that carries it to the upstream.
     pub claims_to_headers: Vec<(String, HeaderName)>,
-    /// `typ`: accepted values of the header's `typ`, in lower case. Default `jwt` and `at+jwt`; an
-    /// absent `typ` always passes.
-    pub accepted_types: Vec<String>,
-    /// `token_header`, `token_cookie` or `token_query`: the one place where the token is looked
-    /// for. Default [`CredentialLocation::Authorization`].
-    pub place: CredentialLocation,
 }
 
 /// Whose tokens a `jwt-auth` step takes, and the keys that they are signed with.

@@ -64,7 +64,8 @@ impl Authentications {
             Authentication::Outbound(_, method) => {
                 reference.error_help(
                     format!("method {method:?} is what an upstream gets, not a check"),
-                    "use method = \"jwt\", \"basic\", \"api_key\" or \"mutual_tls\" here",
+                    "use method = \"jwt\", \"introspection\", \"basic\", \"api_key\" or \
+                     \"mutual_tls\" here",
                 );
                 None
             }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use super::OwnedPipelines;
 use super::values::address::HttpUrl;
 use crate::config::model::{
-    AuthSettings, Backend, BackendTarget, KeySource, Management, Pipeline, Reach, Unreachable,
-    UpstreamUrl, default_port,
+    AuthSettings, Backend, BackendTarget, IntrospectionClient, IntrospectionEndpoint, KeySource,
+    Management, Pipeline, Reach, Unreachable, UpstreamUrl, default_port,
 };
 use crate::config::reader::{Entry, Reader};
 
@@ -139,24 +139,53 @@ fn fetches_from(
     pipeline: &Pipeline,
     hosts: &[String],
 ) -> Option<(Arc<str>, &'static str, Unreachable)> {
-    let jwt = pipeline
-        .steps
-        .iter()
-        .filter_map(|step| match &step.kind.auth()?.settings {
-            AuthSettings::Jwt(jwt) => Some((&step.name, &jwt.issuers)),
-            _ => None,
-        });
-    let mut sources = jwt.flat_map(|(step, issuers)| issuers.iter().map(move |it| (step, it)));
-    sources.find_map(|(step, issuer)| {
-        let (key, url, reach) = match &issuer.keys {
-            KeySource::JwksUrl(source) => ("jwks_url", &source.url, source.reach.as_ref()?),
-            KeySource::Discovery(source) => ("issuer", &source.issuer, source.reach.as_ref()?),
-            _ => return None,
-        };
-        let url = HttpUrl::parse(url).ok()?;
-        let port = url.port.unwrap_or(default_port(url.tls));
-        Some((step.clone(), key, is_at(&url.host, port, reach, hosts)?))
+    let mut steps = pipeline.steps.iter();
+    steps.find_map(|step| {
+        let mut addresses = Vec::new();
+        match &step.kind.auth()?.settings {
+            AuthSettings::Jwt(jwt) => {
+                addresses.extend(
+                    jwt.issuers
+                        .iter()
+                        .filter_map(|issuer| keys_from(&issuer.keys)),
+                );
+                addresses.extend(jwt.introspection.as_ref().and_then(asked_at));
+            }
+            AuthSettings::Introspection(step) => addresses.extend(asked_at(&step.client)),
+            _ => {}
+        }
+        addresses.into_iter().find_map(|(key, url, reach)| {
+            let url = HttpUrl::parse(url).ok()?;
+            let port = url.port.unwrap_or(default_port(url.tls));
+            Some((
+                step.name.clone(),
+                key,
+                is_at(&url.host, port, reach, hosts)?,
+            ))
+        })
     })
+}
+
+/// A key, the URL that stands there, and what may be connected to for it.
+type Address<'a> = (&'static str, &'a str, &'a Reach);
+
+fn keys_from(source: &KeySource) -> Option<Address<'_>> {
+    match source {
+        KeySource::JwksUrl(source) => Some(("jwks_url", &source.url, source.reach.as_ref()?)),
+        KeySource::Discovery(source) => Some(("issuer", &source.issuer, source.reach.as_ref()?)),
+        _ => None,
+    }
+}
+
+fn asked_at(client: &IntrospectionClient) -> Option<Address<'_>> {
+    match &client.endpoint {
+        IntrospectionEndpoint::Url { url, reach } => {
+            Some(("introspection_url", url, reach.as_ref()?))
+        }
+        IntrospectionEndpoint::Discovery(source) => {
+            Some(("issuer", &source.issuer, source.reach.as_ref()?))
+        }
+    }
 }
 
 /// What a name leads to is looked at when it is resolved.

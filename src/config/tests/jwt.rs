@@ -30,11 +30,14 @@ fn defaults() {
             names: vec!["i".into()],
             keys: KeySource::JwksUrl(url),
         }],
-        audiences: vec!["a".into()],
-        leeway: Duration::from_secs(60),
-        required_claims: vec![],
-        required_scopes: vec![],
-        claims_to_headers: vec![],
+        rules: ClaimRules {
+            audiences: vec!["a".into()],
+            leeway: Duration::from_secs(60),
+            required_claims: vec![],
+            required_scopes: vec![],
+            claims_to_headers: vec![],
+        },
+        introspection: None,
         accepted_types: vec!["jwt".into(), "at+jwt".into()],
         place: CredentialLocation::Authorization,
     };
@@ -102,10 +105,11 @@ config = {
     let jwt = jwt_settings(&config);
     assert_eq!(jwt.issuers[0].names, ["i", "j"]);
     assert_eq!(
-        (jwt.leeway, jwt.required_scopes.clone()),
+        (jwt.rules.leeway, jwt.rules.required_scopes.clone()),
         (Duration::ZERO, vec!["read".to_owned()])
     );
     let claims: Vec<_> = jwt
+        .rules
         .required_claims
         .iter()
         .map(|claim| {
@@ -124,7 +128,7 @@ config = {
         ]
     );
     assert_eq!(
-        jwt.claims_to_headers,
+        jwt.rules.claims_to_headers,
         [("email".to_owned(), "x-user-email".parse().unwrap())]
     );
     assert_eq!(jwt.accepted_types, ["at+jwt"]);

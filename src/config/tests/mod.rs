@@ -9,6 +9,7 @@ mod credentials;
 mod discovery;
 mod dsl;
 mod files;
+mod introspection;
 mod jwt;
 mod jwt_issuers;
 mod jwt_places;

@@ -222,6 +222,22 @@ pub(super) fn credentials(all: &mut Families, live: &Live) {
         "Approximate size of the cache of verified tokens.",
         [(vec![], count(tokens.bytes))],
     );
+    let questions = live.introspections();
+    all.counter(
+        "harmony_introspections_total",
+        "Questions to issuers about tokens; turned_away: too many were under way.",
+        [
+            (result("active"), count(questions.active)),
+            (result("inactive"), count(questions.inactive)),
+            (result("failed"), count(questions.failed)),
+            (result("turned_away"), count(questions.turned_away)),
+        ],
+    );
+    all.gauge(
+        "harmony_introspections_in_flight",
+        "Questions to issuers about tokens that are under way.",
+        [(vec![], count(questions.in_flight))],
+    );
     let passwords = live.passwords();
     all.counter(
         "harmony_password_hashes_total",

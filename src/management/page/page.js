@@ -147,6 +147,8 @@ function problems(now) {
   for (const issuer of now.issuers) {
     if (issuer.last_error) (issuer.age_secs === null ? bad : warn)("The discovery document of " + issuer.issuer + " cannot be used: " + issuer.last_error);
   }
+  const unanswered = growth((answer) => answer.introspection.failed);
+  if (unanswered && unanswered.by > 0) bad("Introspection failed " + times(unanswered.by) + " in the last minute: requests with those tokens are refused with 503.");
   for (const set of now.key_sets) {
     if (set.keys === 0) bad("No keys from " + set.url + (set.last_error ? ": " + set.last_error : "") + ". Its tokens are refused with 503.");
     else if (set.last_error) warn("Keys of " + set.url + " are " + span(set.age_secs) + " old, the last fetch failed: " + set.last_error);

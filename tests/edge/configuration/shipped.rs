@@ -165,6 +165,7 @@ fn the_documentation_shows_configurations_that_load() {
             .file("tls/clients.pem", &root)
             .file("tls/internal.pem", &root)
             .env("BILLING_KEY_HASH", &"ab".repeat(32))
+            .env("INTROSPECTION_SECRET", "of the client")
             .env(
                 "ADMIN_PASSWORD_HASH",
                 "$2b$12$x47zQBxnDIDtr8CrB.7P0Od7WQZ5pURJa4bPIGzrstXLp1P.YuBeG",

@@ -13,7 +13,7 @@ use rustls::crypto::CryptoProvider;
 
 use super::{AddressFilter, DocumentError, KeySetError, SetupError};
 use crate::with_causes;
-use address_guard::AddressGuard;
+pub use address_guard::AddressGuard;
 
 /// The whole fetch.
 const TIME_LIMIT: Duration = Duration::from_secs(10);

@@ -5,9 +5,9 @@
 //! issuer whose keys are found by discovery, and refreshes them in the background; [`remote`] is
 //! what both have in common, and [`registry`] keeps those that are in use. Whoever verifies tokens
 //! holds [`FetchedKeys`], which looks a key up without waiting, unless the key is unknown or
-//! nothing was ever fetched. [`fetcher`] speaks HTTP, [`discovery`] decides what of a document is believed,
-//! [`parse`] which keys are used, [`duplicate_ids`] which of those that share an id, and [`store`]
-//! keeps the last good ones on the disk.
+//! nothing was ever fetched. [`fetcher`] speaks HTTP, [`discovery`] decides what of a document is
+//! believed, [`parse`] which keys are used, [`duplicate_ids`] which of those that share an id, and
+//! [`store`] keeps the last good ones on the disk.
 
 mod discovery;
 mod duplicate_ids;
@@ -41,6 +41,7 @@ use self::store::Store;
 
 pub use discovery::{Document, DocumentError};
 pub use duplicate_ids::KeyLabel;
+pub use fetcher::AddressGuard;
 pub use issuer::DiscoveredIssuer;
 pub use lookup::{FetchedKeys, KeyTrouble};
 pub use parse::{KeySetError, ParsedKeySet};

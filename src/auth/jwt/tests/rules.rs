@@ -131,11 +131,11 @@ async fn required_claims_and_scopes() {
         values: values.as_array().unwrap().clone(),
     };
     let chain = chain(&good, |settings| {
-        settings.required_claims = vec![
+        settings.rules.required_claims = vec![
             required("tenant", json!([])),
             required("level", json!([1, "one"])),
         ];
-        settings.required_scopes = vec!["read".to_owned(), "write".to_owned()];
+        settings.rules.required_scopes = vec!["read".to_owned(), "write".to_owned()];
     });
     let cases = [
         (
@@ -293,9 +293,9 @@ async fn one_pem_looks_at_no_kid() {
 async fn leeway_may_be_none_and_checks_may_be_off() {
     let good = Signer::generate();
     let chain = chain(&good, |settings| {
-        settings.leeway = Duration::ZERO;
+        settings.rules.leeway = Duration::ZERO;
         settings.issuers[0].names = Vec::new();
-        settings.audiences = Vec::new();
+        settings.rules.audiences = Vec::new();
     });
     let now = clock::now();
     for (changes, expected) in [
@@ -334,7 +334,7 @@ async fn leeway_may_be_none_and_checks_may_be_off() {
 async fn debug_shows_no_claims() {
     let good = Signer::generate();
     let chain = chain(&good, |settings| {
-        settings.claims_to_headers = vec![(
+        settings.rules.claims_to_headers = vec![(
             "email".to_owned(),
             http::HeaderName::from_static("x-auth-email"),
         )];

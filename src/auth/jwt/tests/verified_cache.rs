@@ -90,7 +90,7 @@ async fn a_good_token_is_verified_once() {
 #[tokio::test]
 async fn only_successes_are_kept() {
     let house = House::new();
-    let chain = house.chain(|settings| settings.required_scopes = vec!["read".to_owned()]);
+    let chain = house.chain(|settings| settings.rules.required_scopes = vec!["read".to_owned()]);
     for (changes, expected) in [
         (json!({ "scope": "write" }), 403),
         (json!({ "scope": "read", "exp": 1 }), 401),
@@ -131,7 +131,7 @@ async fn time_is_looked_at_on_every_hit() {
 #[tokio::test]
 async fn an_entry_goes_when_its_token_does() {
     let house = House::new();
-    let chain = house.chain(|settings| settings.leeway = Duration::ZERO);
+    let chain = house.chain(|settings| settings.rules.leeway = Duration::ZERO);
     let token = house.token(json!({ "exp": clock::now() + 1.0 }));
     let lasting = house.token(json!({ "exp": 253_402_300_799_u64 }));
     assert_eq!(status(&chain, &token).await, 200);
@@ -157,7 +157,7 @@ async fn another_setting_is_another_verdict() {
     let changes: Vec<(Change, Option<Reason>)> = vec![
         (Box::new(|_| {}), None),
         (
-            Box::new(|settings| settings.audiences = vec!["other".to_owned()]),
+            Box::new(|settings| settings.rules.audiences = vec!["other".to_owned()]),
             Some(Reason::Token(TokenError::WrongAudience)),
         ),
         (
@@ -165,19 +165,19 @@ async fn another_setting_is_another_verdict() {
             Some(Reason::Token(TokenError::WrongIssuer)),
         ),
         (
-            Box::new(|settings| settings.leeway = Duration::from_secs(30)),
+            Box::new(|settings| settings.rules.leeway = Duration::from_secs(30)),
             Some(Reason::Token(TokenError::Expired)),
         ),
         (
-            Box::new(move |settings| settings.required_claims = vec![required(json!([2]))]),
+            Box::new(move |settings| settings.rules.required_claims = vec![required(json!([2]))]),
             Some(Reason::Token(TokenError::ClaimMissing)),
         ),
         (
-            Box::new(move |settings| settings.required_claims = vec![required(json!([1]))]),
+            Box::new(move |settings| settings.rules.required_claims = vec![required(json!([1]))]),
             None,
         ),
         (
-            Box::new(|settings| settings.required_scopes = vec!["read".to_owned()]),
+            Box::new(|settings| settings.rules.required_scopes = vec!["read".to_owned()]),
             Some(Reason::Token(TokenError::ScopeMissing)),
         ),
         (
@@ -196,7 +196,8 @@ async fn another_setting_is_another_verdict() {
     // Headers are part of the verdict too.
     let named = |name: &'static str| {
         house.chain(|settings| {
-            settings.claims_to_headers = vec![("level".to_owned(), HeaderName::from_static(name))];
+            settings.rules.claims_to_headers =
+                vec![("level".to_owned(), HeaderName::from_static(name))];
         })
     };
     for name in ["x-level", "x-rank"] {

@@ -1,13 +1,44 @@
-//! `required_claims` and `claims_to_headers` of a `jwt-auth` step.
+//! What a step asks of claims, and what it makes headers of.
+
+use std::time::Duration;
 
 use http::HeaderName;
 
-use crate::config::model::RequiredClaim;
+use crate::config::model::{ClaimRules, RequiredClaim};
 use crate::config::reader::{Entry, Reader};
 use crate::config::tables::values::header;
 
+/// All of it.
+pub(super) fn rules(reader: &Reader<'_>) -> ClaimRules {
+    let scopes = reader.get("required_scopes");
+    ClaimRules {
+        audiences: audiences(reader),
+        leeway: leeway(reader),
+        required_claims: required(reader),
+        required_scopes: scopes.map(|entry| entry.strings()).unwrap_or_default(),
+        claims_to_headers: to_headers(reader),
+    }
+}
+
+fn audiences(reader: &Reader<'_>) -> Vec<String> {
+    match reader.get("audience") {
+        Some(entry) => entry.strings(),
+        None => {
+            reader.warning("no audience: a token that was made for another service is taken too");
+            Vec::new()
+        }
+    }
+}
+
+fn leeway(reader: &Reader<'_>) -> Duration {
+    let seconds = reader
+        .any(&["leeway_secs", "leeway_seconds"])
+        .and_then(|entry| entry.integer(0..=300));
+    Duration::from_secs(seconds.map_or(60, i64::unsigned_abs))
+}
+
 /// Names, or a table name = value or list of values.
-pub(crate) fn required(reader: &Reader<'_>) -> Vec<RequiredClaim> {
+fn required(reader: &Reader<'_>) -> Vec<RequiredClaim> {
     let Some(entry) = reader.get("required_claims") else {
         return Vec::new();
     };
@@ -46,7 +77,7 @@ fn values(entry: &Entry<'_>) -> Vec<serde_json::Value> {
 }
 
 /// A table claim = header.
-pub(crate) fn to_headers(reader: &Reader<'_>) -> Vec<(String, HeaderName)> {
+fn to_headers(reader: &Reader<'_>) -> Vec<(String, HeaderName)> {
     let claims = reader
         .get("claims_to_headers")
         .and_then(|entry| entry.table())

@@ -3,7 +3,7 @@
 //! Not here: fetching documents and judging them (the auth room).
 
 use super::key_source::Fetching;
-use crate::config::model::{Discovery, JwtIssuer, KeySource};
+use crate::config::model::Discovery;
 use crate::config::reader::{Entry, Reader, Text};
 use crate::config::tables::values::address::HttpUrl;
 
@@ -22,22 +22,19 @@ pub(super) fn read(
     reader: &Reader<'_>,
     issuers: &[(Text, Entry<'_>)],
     fetching: &Fetching,
-) -> Vec<JwtIssuer> {
+) -> Vec<Discovery> {
     let tenants = tenants(reader);
-    let mut discovered: Vec<JwtIssuer> = Vec::new();
+    let mut discovered: Vec<Discovery> = Vec::new();
     for (name, entry) in issuers {
         for (name, tenants) in filled(name, entry, &tenants) {
-            if discovered.iter().any(|issuer| issuer.names.contains(&name)) {
+            if discovered.iter().any(|other| other.issuer == name) {
                 entry.error_help(
                     format!("issuer {name:?} is named twice"),
                     "remove one of the two",
                 );
             }
             if is_discoverable(&name, entry) {
-                discovered.push(JwtIssuer {
-                    names: vec![name.clone()],
-                    keys: KeySource::Discovery(discovery(name, tenants, entry, fetching)),
-                });
+                discovered.push(discovery(name, tenants, entry, fetching));
             }
         }
     }

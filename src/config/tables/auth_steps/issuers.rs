@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::discovery;
 use super::key_source::{self, Fetching};
-use crate::config::model::{JwtAlgorithm, JwtIssuer};
+use crate::config::model::{Discovery, JwtAlgorithm, JwtIssuer, KeySource};
 use crate::config::reader::{Entry, Reader, Text};
 
 /// The most entries that `issuers` may have.
@@ -31,7 +31,7 @@ pub(crate) fn read(
         && !key_source::is_written(reader)
         && discovery::is_meant(names)
     {
-        return bounded(entry, discovery::read(reader, names, &fetching));
+        return bounded(entry, found(discovery::read(reader, names, &fetching)));
     }
     discovery::refuse_tenants(reader);
     let keys = key_source::plain(reader, algorithm, &fetching);
@@ -97,6 +97,15 @@ fn several(
     (!issuers.is_empty()).then(|| bounded(list, issuers))?
 }
 
+/// Issuers whose keys are found by their documents.
+fn found(discovered: Vec<Discovery>) -> Vec<JwtIssuer> {
+    let issuer = |discovery: Discovery| JwtIssuer {
+        names: vec![discovery.issuer.clone()],
+        keys: KeySource::Discovery(discovery),
+    };
+    discovered.into_iter().map(issuer).collect()
+}
+
 /// As many issuers as a step can tell apart.
 fn bounded(entry: &Entry<'_>, issuers: Vec<JwtIssuer>) -> Option<Vec<JwtIssuer>> {
     if issuers.len() > MAX_ISSUERS {
@@ -129,7 +138,7 @@ fn one_of_several(
         names.push(name.to_string());
     }
     let issuers = if !key_source::is_written(&reader) && discovery::is_meant(&written) {
-        Some(discovery::read(&reader, &written, fetching))
+        Some(found(discovery::read(&reader, &written, fetching)))
     } else {
         discovery::refuse_tenants(&reader);
         let source = key_source::public(&reader, fetching);

@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
-use super::{claims, issuers, token_location};
-use crate::config::model::{Jwt, JwtAlgorithm};
+use super::{claims, introspection, issuers, token_location};
+use crate::config::model::{
+    Discovery, IntrospectionClient, Jwt, JwtAlgorithm, JwtIssuer, KeySource,
+};
 use crate::config::reader::{Entry, Reader};
 
 /// Reads the settings; `jwks_fresh` is the default of `jwks_cache_secs`.
@@ -14,22 +16,31 @@ pub(crate) fn read(reader: &Reader<'_>, jwks_fresh: Duration) -> Option<Jwt> {
     refuse_no_expiry(reader);
     let algorithm = algorithm(reader);
     let issuers = issuers::read(reader, algorithm, jwks_fresh);
-    let claims_to_headers = claims::to_headers(reader);
+    let rules = claims::rules(reader);
+    let place = token_location::read(reader, &rules.claims_to_headers);
+    let introspection = match (reader.flag("introspect", false), &issuers) {
+        (true, Some(issuers)) => Some(introspection(reader, issuers)?),
+        _ => None,
+    };
     let settings = Jwt {
         algorithm: algorithm.unwrap_or(JwtAlgorithm::Rs256),
-        audiences: audiences(reader),
-        leeway: leeway(reader),
-        required_claims: claims::required(reader),
-        required_scopes: reader
-            .get("required_scopes")
-            .map(|entry| entry.strings())
-            .unwrap_or_default(),
-        place: token_location::read(reader, &claims_to_headers),
-        claims_to_headers,
+        rules,
+        introspection,
+        place,
         accepted_types: accepted_types(reader),
         issuers: issuers?,
     };
     algorithm.map(|_| settings)
+}
+
+/// Who is asked about tokens that have verified: with one issuer that is discovered, it.
+fn introspection(reader: &Reader<'_>, issuers: &[JwtIssuer]) -> Option<IntrospectionClient> {
+    let discovered = |issuer: &JwtIssuer| match &issuer.keys {
+        KeySource::Discovery(discovery) => Some(discovery.clone()),
+        _ => None,
+    };
+    let discovered: Option<Vec<Discovery>> = issuers.iter().map(discovered).collect();
+    introspection::client(reader, &discovered.unwrap_or_default())
 }
 
 fn refuse_no_expiry(reader: &Reader<'_>) {
@@ -101,23 +112,6 @@ fn one_algorithm(entry: &Entry<'_>) -> Option<JwtAlgorithm> {
         );
     }
     None
-}
-
-fn audiences(reader: &Reader<'_>) -> Vec<String> {
-    match reader.get("audience") {
-        Some(entry) => entry.strings(),
-        None => {
-            reader.warning("no audience: a token that was made for another service is taken too");
-            Vec::new()
-        }
-    }
-}
-
-fn leeway(reader: &Reader<'_>) -> Duration {
-    let seconds = reader
-        .any(&["leeway_secs", "leeway_seconds"])
-        .and_then(|entry| entry.integer(0..=300));
-    Duration::from_secs(seconds.map_or(60, i64::unsigned_abs))
 }
 
 fn accepted_types(reader: &Reader<'_>) -> Vec<String> {

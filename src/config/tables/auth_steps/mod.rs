@@ -5,6 +5,7 @@ mod api_key;
 pub(super) mod basic;
 mod claims;
 mod discovery;
+mod introspection;
 mod issuers;
 mod jwt;
 mod key_source;
@@ -27,11 +28,16 @@ pub(super) struct Scheme {
 }
 
 /// Every scheme.
-pub(super) const SCHEMES: [Scheme; 4] = [
+pub(super) const SCHEMES: [Scheme; 5] = [
     Scheme {
         type_name: "jwt-auth",
         method: "jwt",
         read: |reader, jwks_fresh| jwt::read(reader, jwks_fresh).map(Into::into),
+    },
+    Scheme {
+        type_name: "introspection",
+        method: "introspection",
+        read: |reader, jwks_fresh| introspection::read(reader, jwks_fresh).map(Into::into),
     },
     Scheme {
         type_name: "basic-auth",

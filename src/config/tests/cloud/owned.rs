@@ -53,7 +53,7 @@ fn a_table_that_it_uses_is_changed_with_its_references() {
     let AuthSettings::Jwt(settings) = &auth.settings else {
         panic!();
     };
-    assert_eq!(settings.leeway.as_secs(), 5);
+    assert_eq!(settings.rules.leeway.as_secs(), 5);
 }
 
 #[test]

@@ -8,9 +8,10 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use crate::jwks::AddressFilter;
 
-/// What may be connected to, at one port.
+/// What may be connected to, at one port: a resolver for an HTTP client, which it leads nowhere
+/// else.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct AddressGuard {
+pub struct AddressGuard {
     addresses: AddressFilter,
     port: u16,
 }
@@ -22,7 +23,7 @@ impl AddressGuard {
     /// # Errors
     ///
     /// Why it is not fetched from.
-    pub(super) fn of(url: &Url, addresses: &AddressFilter) -> Result<Self, String> {
+    pub fn of(url: &Url, addresses: &AddressFilter) -> Result<Self, String> {
         let guard = Self {
             addresses: addresses.clone(),
             port: url.port_or_known_default().unwrap_or_default(),

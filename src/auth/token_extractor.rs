@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::auth::AuthRequest;
-use crate::auth::bearer::{self, BearerToken};
-use crate::auth::extractor::{self, Found};
+use super::bearer::{self, BearerToken};
+use super::extractor::{self, Found};
+use super::request::AuthRequest;
 use crate::config::CredentialLocation;
 
 /// What stands in that place.

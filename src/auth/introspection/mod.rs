@@ -1,0 +1,167 @@
+//! Asking the issuer about tokens (RFC 7662): opaque ones, and JSON Web Tokens that have to be
+//! active besides.
+//!
+//! `client` asks one question, `introspector` sees to it that few are asked, and this file is the
+//! step.
+
+mod client;
+mod introspector;
+
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jose::clock::{self, UnixTime};
+use jose::{Claims, KeySets, MAX_TOKEN, TokenError};
+
+pub use self::introspector::IntrospectionStatus;
+pub(super) use self::introspector::{Introspections, Introspector, Subject};
+use super::claims;
+use super::error::BuildCause;
+use super::identity::{AuthMethod, Identity};
+use super::outcome::{Outcome, Reason, Refusal};
+use super::request::AuthRequest;
+use super::settings_digest::SettingsDigest;
+use super::token_cache::TokenCache;
+use super::token_extractor::{self, FoundToken};
+use super::trace::Trace;
+use crate::config::{CredentialLocation, Introspection, IntrospectionClient, Secret};
+
+/// An `introspection` step.
+#[derive(Debug)]
+pub(crate) struct Verifier {
+    settings: Arc<Introspection>,
+    introspector: Arc<Introspector>,
+    cache: TokenCache,
+    /// What the verdicts of this step depend on, besides the token.
+    digest: [u8; 32],
+}
+
+impl Verifier {
+    /// Registers the issuer's document, and the questions that outlive a configuration.
+    pub(crate) fn build(
+        settings: &Arc<Introspection>,
+        introspections: &Introspections,
+        key_sets: &KeySets,
+        cache: TokenCache,
+    ) -> Result<Self, BuildCause> {
+        Ok(Self {
+            introspector: introspections.of(&settings.client, key_sets)?,
+            settings: settings.clone(),
+            cache,
+            digest: digest(settings),
+        })
+    }
+
+    /// Where it looks for the token.
+    pub(crate) fn place(&self) -> &CredentialLocation {
+        &self.settings.place
+    }
+
+    /// Examines the request's token.
+    pub(crate) async fn authenticate(
+        &self,
+        request: &AuthRequest<'_>,
+        now: UnixTime,
+        trace: &mut Trace,
+    ) -> Outcome {
+        let verdict = match token_extractor::find(request, &self.settings.place) {
+            FoundToken::Nothing => return Outcome::NotPresented,
+            FoundToken::Malformed => Err(TokenError::Malformed.into()),
+            FoundToken::Token(token) if token.len() > MAX_TOKEN => Err(TokenError::TooLong.into()),
+            FoundToken::Token(token) => {
+                self.recall_or_ask(&token, request.client, now, trace).await
+            }
+        };
+        match verdict {
+            Ok(identity) => Outcome::Authenticated(identity),
+            Err(refusal) => Outcome::Rejected(refusal),
+        }
+    }
+
+    async fn recall_or_ask(
+        &self,
+        token: &[u8],
+        client: Option<IpAddr>,
+        now: UnixTime,
+        trace: &mut Trace,
+    ) -> Result<Identity, Refusal> {
+        let text = [&self.digest, token].concat();
+        let key = self.cache.key(&text).ok_or(Reason::Malformed)?;
+        let known = self.cache.get(&key);
+        if let Some(known) = &known {
+            known.validity.check(now)?;
+            if !known.is_due() {
+                return Ok(known.identity.clone());
+            }
+        }
+        if let Some(refusal) = self.introspector.refused(&key) {
+            return Err(refusal);
+        }
+        let subject = Subject {
+            token,
+            key,
+            is_kept: true,
+            client,
+            is_known: known.is_some(),
+        };
+        let (settings, introspector) = (self.settings.clone(), self.introspector.clone());
+        let judge = move |claims: Claims, trace: &mut Trace| {
+            let named = introspector.token_issuers();
+            let issuers = named.as_ref().unwrap_or(&settings.issuers);
+            let validity = claims::validity_if_any(&claims, &settings.rules, clock::now(), trace)?;
+            let method = AuthMethod::Introspection;
+            Ok(claims::examine(
+                &claims,
+                issuers,
+                &settings.rules,
+                validity,
+                method,
+                trace,
+            )?)
+        };
+        Ok(self
+            .introspector
+            .ask(subject, &self.cache, trace, judge)
+            .await?
+            .identity)
+    }
+}
+
+/// An answer, for cargo-fuzz: its members if the token is active.
+#[cfg(fuzzing)]
+pub(super) fn answer(text: &[u8]) -> Result<Option<serde_json::Value>, impl std::fmt::Display> {
+    client::parse(text).map(|answer| match answer {
+        client::Answer::Active(claims) => Some(claims.into_map().into()),
+        client::Answer::Inactive => None,
+    })
+}
+
+/// Everything that a verdict depends on, but for the token.
+fn digest(settings: &Introspection) -> [u8; 32] {
+    // Without `..`: a setting that is added later has to be taken in too.
+    let Introspection {
+        issuers,
+        rules,
+        place,
+        client,
+    } = settings;
+    let mut sink = SettingsDigest::new();
+    ("introspection", issuers, rules, place).hash(&mut sink);
+    hash_client(client, &mut sink);
+    sink.digest()
+}
+
+/// Takes in who is asked, and how.
+pub(super) fn hash_client(client: &IntrospectionClient, sink: &mut SettingsDigest) {
+    let IntrospectionClient {
+        endpoint,
+        client_id,
+        client_secret,
+        client_auth,
+        cache,
+        max_in_flight: _,
+    } = client;
+    (endpoint, client_id, client_auth, cache).hash(sink);
+    client_secret.as_ref().map(Secret::expose).hash(sink);
+}
