@@ -3,7 +3,7 @@
 //!
 //! A proxy that writes one of them and passes the other one on as its client sent it lets the client
 //! speak for it. So neither is believed over the other: if they name different clients, the client
-//! is unknown.
+//! is unknown. The one that has no client adds no scheme and no host to the one that has.
 
 use std::net::IpAddr;
 
@@ -27,10 +27,20 @@ struct Element {
     proto: Option<String>,
 }
 
-/// Makes `Forwarded` and `X-Forwarded-*` of a trusted peer say the same: what one of them lacks is
-/// taken from the other one. A contradiction is settled on the safe side: the client becomes
-/// `unknown` (also where `Forwarded` cannot be read), the scheme `http`, the host that of this
-/// request.
+/// In which of the fields the proxies in front of us name their client.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    /// `X-Forwarded-For`, and maybe `Forwarded` as well.
+    XForwarded,
+    /// `Forwarded` alone.
+    Forwarded,
+    Neither,
+}
+
+/// Makes `Forwarded` and `X-Forwarded-*` of a trusted peer say the same: where one of them names no
+/// client, it is made of the other one. A contradiction is settled on the safe side: the client
+/// becomes `unknown` (also where `Forwarded` cannot be read), the scheme `http`, the host that of
+/// this request.
 pub(crate) fn reconcile(
     request: &mut RequestHeader,
     peer: IpAddr,
@@ -56,15 +66,16 @@ pub(crate) fn reconcile(
         (nodes, names_nodes)
     };
     let hop = client(&chain).1;
+    let dialect = match (has_list, names_nodes) {
+        (true, _) => Dialect::XForwarded,
+        (false, true) => Dialect::Forwarded,
+        (false, false) => Dialect::Neither,
+    };
     if let Some(element) = elements.iter().nth_back(hop).or(elements.first()) {
+        let (proto, host) = (element.proto.as_deref(), element.host.as_deref());
         let scheme = HeaderValue::from_static("http");
-        keeps &= agree(
-            request,
-            X_FORWARDED_PROTO,
-            element.proto.as_deref(),
-            Some(scheme),
-        );
-        keeps &= agree(request, X_FORWARDED_HOST, element.host.as_deref(), None);
+        keeps &= settle(request, X_FORWARDED_PROTO, proto, dialect, Some(scheme));
+        keeps &= settle(request, X_FORWARDED_HOST, host, dialect, None);
     }
     if chain != listed {
         set(request, X_FORWARDED_FOR, chain.join(&b", "[..]));
@@ -86,29 +97,40 @@ pub(crate) fn element(peer: IpAddr, host: Option<&HeaderValue>, proto: &HeaderVa
     text
 }
 
-/// Whether a field of `X-Forwarded-*` says what `Forwarded` says; if it is not there, it does from
-/// now on. If not, it says something else from now on: what is the safe side.
-fn agree(
+/// Makes a field of `X-Forwarded-*` say what `Forwarded` says, as far as that may be believed;
+/// whether `Forwarded` can stay as it is.
+fn settle(
     request: &mut RequestHeader,
     name: HeaderName,
     forwarded: Option<&str>,
+    dialect: Dialect,
     otherwise: Option<HeaderValue>,
 ) -> bool {
-    let Some(forwarded) = forwarded else {
-        return true;
+    let same = |value: &HeaderValue, forwarded: &str| {
+        value.as_bytes().eq_ignore_ascii_case(forwarded.as_bytes())
     };
-    match request.headers.get(&name) {
-        None => set(request, name, forwarded.into()),
-        Some(value) if value.as_bytes().eq_ignore_ascii_case(forwarded.as_bytes()) => {}
-        Some(_) => {
+    match (request.headers.get(&name), forwarded) {
+        (None, None) => true,
+        (None, Some(_)) if dialect == Dialect::XForwarded => false,
+        (None, Some(forwarded)) => {
+            set(request, name, forwarded.into());
+            true
+        }
+        (Some(_), None) => {
+            if dialect == Dialect::Forwarded {
+                request.remove_header(&name);
+            }
+            true
+        }
+        (Some(value), Some(forwarded)) if same(value, forwarded) => true,
+        (Some(_), Some(_)) => {
             request.remove_header(&name);
             if let Some(value) = otherwise {
                 set(request, name, value.as_bytes().into());
             }
-            return false;
+            false
         }
     }
-    true
 }
 
 /// Every part of what is set is of a field that was there, so it is a value.
@@ -340,11 +362,11 @@ mod tests {
                     ("forwarded", "proto=https"),
                     ("x-forwarded-for", "192.0.2.7"),
                 ],
-                &[
-                    "forwarded: for=192.0.2.7;proto=https",
-                    "x-forwarded-for: 192.0.2.7",
-                    "x-forwarded-proto: https",
-                ],
+                &["forwarded: for=192.0.2.7", "x-forwarded-for: 192.0.2.7"],
+            ),
+            (
+                &[("forwarded", "proto=https")],
+                &["x-forwarded-proto: https"],
             ),
             (
                 &[("x-forwarded-proto", "https")],
@@ -377,6 +399,25 @@ mod tests {
         ];
         let left = fields.map(|(name, value)| format!("{name}: {value}"));
         assert_eq!(reconciled(&fields), left);
+    }
+
+    #[test]
+    fn who_names_no_client_adds_no_scheme_and_no_host() {
+        let forwarded = "for=192.0.2.7;proto=https;host=evil.example";
+        let left = reconciled(&[("forwarded", forwarded), ("x-forwarded-for", "192.0.2.7")]);
+        assert_eq!(
+            left,
+            ["forwarded: for=192.0.2.7", "x-forwarded-for: 192.0.2.7"]
+        );
+        let left = reconciled(&[
+            ("forwarded", "for=192.0.2.7"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "evil.example"),
+        ]);
+        assert_eq!(
+            left,
+            ["forwarded: for=192.0.2.7", "x-forwarded-for: 192.0.2.7"]
+        );
     }
 
     #[test]
