@@ -107,7 +107,7 @@ fn a_window_that_never_opens_ends_that_exchange_only() {
         if call.target() != "/closed" {
             // Room for what is asked for, and no more.
             call.peer.release(call.stream, 1000);
-            return call.echo_target();
+            call.echo_target();
         }
     });
     let edge = in_front_of(&upstream).backend("read_timeout_secs = 2\ntimeout_secs = 2").start();

@@ -11,7 +11,7 @@ const STREAMS: usize = 1000;
 /// A connection of a client takes 100.
 const EACH: usize = 50;
 const KIB_PER_STREAM: u64 = 64;
-const BODY: [u8; 256 * 1024] = [b'x'; 256 * 1024];
+static BODY: [u8; 256 * 1024] = [b'x'; 256 * 1024];
 
 /// Opens the streams, and says by how much the process has grown when nothing moves any more.
 fn growth(edge: &Edge, upstream: &Http2Upstream, open: impl Fn(&Peer)) -> (u64, Vec<Peer>) {
