@@ -66,7 +66,6 @@ fn the_reset_of_a_stream_disturbs_no_other() {
 }
 
 #[test]
-#[ignore = "a connection carries more of them before its settings are applied"]
 fn no_more_streams_than_the_upstream_allows() {
     for most in [1, 10] {
         let open = Arc::<Mutex<HashMap<usize, (usize, usize)>>>::default();
