@@ -42,7 +42,7 @@ fn growth(edge: &Edge, upstream: &Http2Upstream, open: impl Fn(&Peer)) -> (u64, 
 }
 
 #[test]
-#[ignore = "a build for tests takes more"]
+#[ignore = "takes more than that"]
 fn answers_that_nobody_reads() {
     let upstream = Http2Upstream::with(&[], |call| {
         if call.target() == "/warm" {
