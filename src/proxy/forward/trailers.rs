@@ -235,7 +235,6 @@ mod tests {
             ("x-authors", "ab"),
             ("hosts", "2"),
         ];
-        let mut trailers = map(&passing);
         for name in [
             "content-length",
             "transfer-encoding",
@@ -274,23 +273,15 @@ mod tests {
             "access-control-allow-origin",
             "strict-transport-security",
         ] {
-            for name in [
-                name.to_owned(),
-                name.replace('-', "_"),
-                name.replacen('-', ".", 1),
-            ] {
-                trailers.append(
-                    HeaderName::from_bytes(name.as_bytes()).unwrap(),
-                    "1".parse().unwrap(),
-                );
-                trailers.append(
-                    HeaderName::from_bytes(name.as_bytes()).unwrap(),
-                    "2".parse().unwrap(),
-                );
+            let mut trailers = map(&passing);
+            for spelling in [name, &name.replace('-', "_"), &name.replacen('-', ".", 1)] {
+                let spelling = HeaderName::from_bytes(spelling.as_bytes()).unwrap();
+                trailers.append(spelling.clone(), HeaderValue::from_static("1"));
+                trailers.append(spelling, HeaderValue::from_static("2"));
             }
+            filter(&mut trailers).unwrap();
+            assert_eq!(trailers, map(&passing), "{name}");
         }
-        filter(&mut trailers).unwrap();
-        assert_eq!(trailers, map(&passing));
     }
 
     #[test]
