@@ -191,15 +191,17 @@ impl Bench {
         };
         let mut next = [probes("same"), probes("other")].concat();
         // One that is expected back may be on trial for two seconds.
+        let mut at_once = 16;
         let deadline = Instant::now() + if expected { PATIENCE / 2 } else { Duration::ZERO };
         while !next.contains(&connection) && self.pair.upstream == Version::Http1 {
-            // As many at once as there may be idle connections.
+            // As many at once as there may be idle connections, and more: it may be the last one.
             let slow = format!("/api/probe/{number}{SLOW}");
             std::thread::scope(|scope| {
-                for _ in 0..16 {
+                for _ in 0..at_once {
                     scope.spawn(|| clients::other(self.pair.client, self.edge.port(), &slow));
                 }
             });
+            at_once += 8;
             next.extend(probes("slow"));
             if Instant::now() >= deadline {
                 break;
