@@ -195,7 +195,7 @@ fn what_is_refused() {
         ),
         (
             step(&format!("{CLIENT}issuer = \"https://a.example\"")),
-            "client_id: unknown key",
+            "unknown key \"client_id\"",
         ),
         (
             step("audience = \"a\"\nissuer = \"https://a.example\"\nintrospect = true"),
