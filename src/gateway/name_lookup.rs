@@ -36,13 +36,15 @@ pub(super) struct Answer {
 /// Asks for the addresses of a host at a port.
 type Lookup = fn(String, u16) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
+/// The text of `resolv_conf`, and a client for its name servers; `None`: it names none.
+type DnsClient = (Vec<u8>, Option<Arc<TokioResolver>>);
+
 /// Looks names up.
 pub(super) struct NameLookup {
     hosts: PathBuf,
     resolv_conf: PathBuf,
     dns_port: u16,
-    /// The client for the name servers of `resolv_conf`, and the text that it was made of.
-    dns: Mutex<Option<(Vec<u8>, Option<Arc<TokioResolver>>)>>,
+    dns: Mutex<Option<DnsClient>>,
     system: Lookup,
 }
 

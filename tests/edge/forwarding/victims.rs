@@ -30,7 +30,7 @@ const ATTACKS: [(&str, &str, &str); 9] = [
 fn delay(most: u64) -> Duration {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed) as u64;
-    Duration::from_millis(if number % 3 == 0 { 0 } else { number * 7919 % most })
+    Duration::from_millis(if number.is_multiple_of(3) { 0 } else { number * 7919 % most })
 }
 
 fn careless() -> Upstream {
