@@ -3,6 +3,7 @@
 //! `service` has the phases in order. `request` says whether a request may pass and where it
 //! belongs, `local` responds to it, or `forward` has an upstream do so.
 
+mod app;
 mod explain;
 mod forward;
 #[cfg(fuzzing)]
@@ -11,6 +12,7 @@ mod local;
 mod request;
 mod service;
 
+pub use app::App;
 pub use explain::{End, Explanation};
 pub use forward::{HealthChecks, UpstreamPool};
 pub use local::probe::Probe;

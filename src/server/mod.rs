@@ -127,7 +127,7 @@ impl EdgeServer {
         let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
         let edge = Edge::new(tasks.live.clone(), tasks.pool.clone()).with_probe(probe);
         let placement = server.add_service(placement);
-        let proxy = proxy_service(config, edge, &tasks, &server.configuration);
+        let proxy = proxy_service(config, edge, &tasks);
         server.add_service(proxy).add_dependency(&placement);
         if let Some(settings) = &config.management {
             let management = management_service(config, settings, &tasks);

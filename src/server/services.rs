@@ -6,22 +6,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::Response;
-use pingora::apps::HttpServerOptions;
 use pingora::apps::http_app::{HttpServer, ServeHttp};
 use pingora::listeners::ListenerConfig;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
-use pingora_proxy::{HttpProxy, http_proxy};
 
 use super::background::BackgroundTasks;
 use super::graceful_app::GracefulApp;
 use super::sockets;
 use crate::config::{self, Bind, Config, Network};
-use crate::listener::{Connection, GuardedApp, WRITE_TIMEOUT, http2_options};
+use crate::listener::{Connection, GuardedApp, WRITE_TIMEOUT};
 use crate::management::{AccessControl, ManagementApi};
-use crate::proxy::Edge;
+use crate::proxy::{App, Edge};
 
 pub(super) fn server_conf(config: &Config) -> ServerConf {
     ServerConf {
@@ -42,14 +40,8 @@ pub(super) fn proxy_service(
     config: &Config,
     edge: Edge,
     tasks: &BackgroundTasks,
-    conf: &Arc<ServerConf>,
-) -> Service<GuardedApp<GracefulApp<HttpProxy<Edge>>>> {
-    let mut proxy = http_proxy(conf, edge);
-    let mut options = HttpServerOptions::default();
-    options.h2c = true;
-    proxy.server_options = Some(options);
-    proxy.h2_options = Some(http2_options());
-    let app = GracefulApp(Arc::new(proxy));
+) -> Service<GuardedApp<GracefulApp<App>>> {
+    let app = GracefulApp(Arc::new(App::new(edge)));
     let app = GuardedApp::new(app, tasks.live.clone(), tasks.limiters.clone());
     let mut service = Service::new("proxy".to_owned(), app);
     let management = config.management.as_ref().map(|settings| &settings.network);
