@@ -22,7 +22,8 @@ use super::addresses::Addresses;
 use super::name_lookup::{Answer, NameLookup};
 use crate::common::{PeerAddress, WeakMap};
 
-/// How soon a name is looked up again whose answer is not from DNS: nothing tells how long it holds.
+/// How soon a name is looked up again whose answer is not from DNS: nothing tells how long it
+/// holds.
 const REFRESH: Duration = Duration::from_secs(30);
 /// The bounds of the time after which a name is looked up again that DNS has given a TTL.
 const MIN_TTL: Duration = Duration::from_secs(5);

@@ -58,8 +58,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// `proxy.forwarded`: `Forwarded` (RFC 7239) is read from them, and written. Default false.
     pub forwarded: bool,
-    /// `proxy.resolve_secs`: after what time names of upstreams are looked up again. `None`: as long
-    /// as DNS lets an answer be kept, 5 s to 5 min; 30 s for what is not from DNS.
+    /// `proxy.resolve_secs`: after what time names of upstreams are looked up again. `None`: as
+    /// long as DNS lets an answer be kept, 5 s to 5 min; 30 s for what is not from DNS.
     pub resolve_interval: Option<Duration>,
     /// `proxy.grace_secs`: at most this long for what is in flight when stopping. Default 15 s.
     pub grace: Duration,

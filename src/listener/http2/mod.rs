@@ -27,8 +27,8 @@ const MAX_MALFORMED: u32 = 32;
 /// that of one stream, so that one whose upstream reads nothing does not hold up the others.
 const CONNECTION_WINDOW: u32 = 4 * 65_535;
 /// For how many bytes small frames of request bodies may be short of 256 each, all together, while
-/// nobody reads them: as much as messages of gRPC with little content (7 bytes) that fill the window
-/// of the connection. By default h2 closes a connection at 130 such frames.
+/// nobody reads them: as much as messages of gRPC with little content (7 bytes) that fill the
+/// window of the connection. By default h2 closes a connection at 130 such frames.
 const DATA_FRAME_BUDGET: usize = CONNECTION_WINDOW as usize / 7 * 256;
 
 /// Options for h2. By default it closes a connection, without a log line, at 20 streams that are

@@ -11,8 +11,8 @@ pub(super) const NO_DESCRIPTOR: &str = "out of file descriptors";
 pub(super) const AT_LIMIT: &str = "too many connections to upstreams";
 /// The kind of error for an authentication of a connection that others use too.
 pub(super) const SHARED: &str = "authentication of a shared connection";
-/// The kind of error for a request that the upstream promised not to have processed: a `GOAWAY` with
-/// a lower last stream (RFC 9113 section 6.8), or a connection that takes no more.
+/// The kind of error for a request that the upstream promised not to have processed: a `GOAWAY`
+/// with a lower last stream (RFC 9113 section 6.8), or a connection that takes no more.
 pub(super) const UNPROCESSED: &str = "request not processed";
 /// The kind of error for a request that the upstream refused before it processed anything of it:
 /// `REFUSED_STREAM` (RFC 9113 section 8.7).
@@ -59,7 +59,8 @@ pub(super) fn invalid_response(why: &'static str) -> Box<Error> {
 pub(super) fn not_http2(first: &[u8]) -> Box<Error> {
     invalid_response(match first {
         [b'H', b'T', b'T', b'P', b'/', ..] => {
-            "it answered with HTTP/1.1, but http_version is \"2\": it must serve HTTP/2 at this port"
+            "it answered with HTTP/1.1, but http_version is \"2\": it must serve HTTP/2 at \
+             this port"
         }
         // An alert of TLS: type 21, version 3.x.
         [0x15, 0x03, ..] => "it answered with TLS: base_url needs https",

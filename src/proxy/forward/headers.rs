@@ -99,8 +99,8 @@ fn strip_hop_by_hop(headers: &mut HeaderMap, version: http::Version) {
     }
 }
 
-/// `X-Forwarded-*`, `Forwarded` and `Via`: replaced, or continued when the peer is trusted (RFC 9110
-/// section 7.6.3).
+/// `X-Forwarded-*`, `Forwarded` and `Via`: replaced, or continued when the peer is trusted (RFC
+/// 9110 section 7.6.3).
 fn set_forwarded(headers: &mut HeaderMap, ctx: &Context, authority: Option<&HeaderValue>) {
     let version = match ctx.connection.version {
         http::Version::HTTP_2 => "2 harmony-edge",

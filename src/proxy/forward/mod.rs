@@ -1,9 +1,9 @@
 //! A request on its way to an upstream, and the response on its way back.
 //!
 //! Pingora would do this as well, in two halves with channels between them and room for a cache, at
-//! a third of all that a request costs. The client's end is a session of Pingora's nevertheless, and
-//! an upstream's over HTTP/1.1: what is a head, where a body ends, and whether a connection can be
-//! used again is theirs to say. Over HTTP/2 the upstream's end is a stream of [`http2`].
+//! a third of all that a request costs. The client's end is a session of Pingora's nevertheless,
+//! and an upstream's over HTTP/1.1: what is a head, where a body ends, and whether a connection can
+//! be used again is theirs to say. Over HTTP/2 the upstream's end is a stream of [`http2`].
 
 mod attempt;
 mod chunk_watch;

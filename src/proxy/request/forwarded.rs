@@ -1,9 +1,9 @@
 //! `Forwarded` (RFC 7239) beside `X-Forwarded-*`, with `proxy.forwarded`: both come from trusted
 //! proxies, both go to the upstream, and both say the same.
 //!
-//! A proxy that writes one of them and passes the other one on as its client sent it lets the client
-//! speak for it. So neither is believed over the other: if they name different clients, the client
-//! is unknown. The one that has no client adds no scheme and no host to the one that has.
+//! A proxy that writes one of them and passes the other one on as its client sent it lets the
+//! client speak for it. So neither is believed over the other: if they name different clients, the
+//! client is unknown. The one that has no client adds no scheme and no host to the one that has.
 
 use std::net::IpAddr;
 
@@ -140,7 +140,8 @@ fn set(request: &mut RequestHeader, name: HeaderName, value: Vec<u8>) {
     }
 }
 
-/// `X-Forwarded-*` as `Forwarded` has it; host and scheme stand with the client, `hop` from the end.
+/// `X-Forwarded-*` as `Forwarded` has it; host and scheme stand with the client, `hop` from the
+/// end.
 fn written(chain: &[Vec<u8>], hop: usize, headers: &HeaderMap) -> String {
     let mut text = String::new();
     for (place, entry) in chain.iter().enumerate() {

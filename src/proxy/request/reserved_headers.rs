@@ -50,8 +50,8 @@ fn tells_of_the_way(name: &[u8]) -> bool {
 /// Removes what no client may tell the upstream, on any route: `X-Auth-*`, `Client-Cert`,
 /// disguises, the headers that some pipeline fills from claims, `Proxy`, and what tells of the way
 /// here unless the peer is trusted: `Forwarded` only if it says what `X-Forwarded-*` says, which
-/// nobody has looked at without `proxy.forwarded`. Whether a name is left that some servers take for
-/// another one.
+/// nobody has looked at without `proxy.forwarded`. Whether a name is left that some servers take
+/// for another one.
 pub(crate) fn strip_reserved(
     headers: &mut HeaderMap,
     from_claims: &[HeaderName],

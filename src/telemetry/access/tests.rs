@@ -64,7 +64,10 @@ fn a_unix_socket_is_one_value_whatever_its_path() {
         };
         let now = Duration::from_secs(1_795_000_000);
         let got = line(&record(), now, false);
-        assert!(got.contains(&format!(" upstream={text} upstream_protocol=")), "{got}");
+        assert!(
+            got.contains(&format!(" upstream={text} upstream_protocol=")),
+            "{got}"
+        );
         let got = line(&record(), now, true);
         assert!(got.contains(&format!(",\"upstream\":\"{json}\",")), "{got}");
     }

@@ -128,7 +128,8 @@ fn the_client_is_the_one_that_both_fields_name() {
     let steps = "middleware = [\"access\"]\n[middleware.access]\ntype = \"policies\"\nrules = \
                  [{ type = \"ip_allow\", ip_addresses = [\"203.0.113.0/24\"] }]";
     let tables = format!(
-        "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nbackends = [\"app\"]\n{steps}\n\
+        "[pipelines.p]\nnetworks = [\"public\"]\nendpoints = [\"e\"]\nbackends = [\"app\"]\n\
+         {steps}\n\
          [endpoints.e]\nservice = \"http\"\n[backends.app]\nservice = \"http\"\n\
          base_url = \"http://127.0.0.1:{}\"\n",
         upstream.port()

@@ -308,8 +308,8 @@ impl NameServer {
     }
 }
 
-/// The answer to a query (RFC 1035 section 4): an address for A and this name, nothing for AAAA, and
-/// for other names that they do not exist.
+/// The answer to a query (RFC 1035 section 4): an address for A and this name, nothing for AAAA,
+/// and for other names that they do not exist.
 fn dns_answer(query: &[u8], name: &str, address: [u8; 4], ttl: u32) -> Vec<u8> {
     let wire: Vec<u8> = name
         .split('.')

@@ -26,8 +26,8 @@ fn edge(issuer: &Issuer, upstream: &Upstream) -> EdgeBuilder {
     ];
     let tables: String = routes.iter().map(Route::text).collect();
     let steps = "[middleware.limit]\ntype = \"policies\"\npolicies = [\"limit\"]\n\
-                 [policies.limit]\nrules = [{ type = \"allow_all\" }, { type = \"rate_limit\", max_requests = 1, \
-                 window_seconds = 600 }]\n\
+                 [policies.limit]\nrules = [{ type = \"allow_all\" }, \
+                 { type = \"rate_limit\", max_requests = 1, window_seconds = 600 }]\n\
                  [middleware.deny]\ntype = \"policies\"\npolicies = [\"deny\"]\n\
                  [policies.deny]\nrules = [{ type = \"method\", mode = \"deny\", \
                  methods = [\"POST\"] }]\n\

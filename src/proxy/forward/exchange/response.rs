@@ -117,8 +117,8 @@ impl Exchange<'_> {
         }
     }
 
-    /// Why no more of the response can be read: over HTTP/1.1, because the connection broke when the
-    /// request was sent on it.
+    /// Why no more of the response can be read: over HTTP/1.1, because the connection broke when
+    /// the request was sent on it.
     fn cause_of(&mut self, error: Box<Error>) -> Box<Error> {
         let first = self.send_error.take();
         let first = first.filter(|_| !matches!(self.upstream, UpstreamStream::Http2(_)));

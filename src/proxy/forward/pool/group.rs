@@ -1,5 +1,5 @@
-//! The connections to one upstream: idle ones over HTTP/1.1, and those over HTTP/2, which carry many
-//! requests. Each upstream has a lock of its own.
+//! The connections to one upstream: idle ones over HTTP/1.1, and those over HTTP/2, which carry
+//! many requests. Each upstream has a lock of its own.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -108,8 +108,8 @@ impl ConnectionGroup {
         }
     }
 
-    /// Takes an idle HTTP/1.1 connection to this address that the upstream has left alone: one that is
-    /// closed, or has something to read, is none to send a request on.
+    /// Takes an idle HTTP/1.1 connection to this address that the upstream has left alone: one that
+    /// is closed, or has something to read, is none to send a request on.
     fn take_idle(&self, address: &PeerAddress) -> Option<PooledConnection> {
         loop {
             let mut idle = lock(&self.idle);
@@ -213,8 +213,8 @@ impl ConnectionGroup {
     }
 
     /// Closes those that the upstream has closed, that have been idle for too long, or whose
-    /// address is none of the upstream's any more. An HTTP/2 connection that goes ends with its last
-    /// exchange.
+    /// address is none of the upstream's any more. An HTTP/2 connection that goes ends with its
+    /// last exchange.
     pub(super) fn sweep(&self) {
         let has_left = |address: &PeerAddress| !self.addresses.has(address);
         let mut idle = lock(&self.idle);
