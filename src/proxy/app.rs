@@ -71,7 +71,7 @@ impl HttpServerApp for App {
         if *shutdown.borrow() {
             downstream.set_keepalive(None);
         }
-        // There is no other way to such a session than over a stream.
+        // It can be built over a stream only; this one is replaced at once.
         let mut session = Session::new_h1(Box::new(Cursor::new(Vec::new())));
         session.downstream_session = downstream;
         self.serve(session).await

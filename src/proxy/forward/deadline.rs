@@ -50,6 +50,8 @@ impl Deadline {
 
     /// Another attempt has the connection now.
     pub(crate) fn begin(&self, due: Option<Instant>) {
+        // Not while the watcher ends the exchange before.
+        let _task = self.task();
         self.passed.store(false, Ordering::Release);
         self.set(due);
     }
@@ -120,15 +122,17 @@ impl Deadline {
         if due == 0 || self.millis(now) < due {
             return;
         }
+        let task = self.task();
         // What arrived just now has changed `due`: then it was in time.
         let still = self
             .due
             .compare_exchange(due, 0, Ordering::AcqRel, Ordering::Acquire);
         if still.is_ok() {
             self.passed.store(true, Ordering::Release);
-            let task = self.task().clone();
-            if let Some(task) = task {
-                task.wake();
+            let waker = task.clone();
+            drop(task);
+            if let Some(waker) = waker {
+                waker.wake();
             }
         }
     }

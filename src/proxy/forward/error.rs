@@ -20,6 +20,8 @@ pub(super) const REFUSED: &str = "request refused";
 /// Of a server that was to speak HTTP/2 by ALPN, and does not.
 pub(super) const NO_HTTP2: &str =
     "its TLS does not offer HTTP/2 by ALPN, but http_version is \"2\"";
+/// Of a server whose HTTP/2 settings leave no room for a request.
+pub(super) const NO_STREAMS: &str = "its HTTP/2 settings allow no streams";
 /// Of a response whose length is not to be understood.
 pub(super) const BAD_LENGTH: &str = "its response has a Content-Length that is no single number";
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Version};
 use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::{Error, ErrorType};
 use pingora_proxy::Session;
@@ -111,6 +111,9 @@ impl<'a> Exchange<'a> {
         session: &mut Session,
         ctx: &mut Context,
     ) -> pingora::Result<()> {
+        // A request that goes on while its response runs does not cost the client its connection; one
+        // that is abandoned does.
+        session.set_close_on_response_before_downstream_finish(false);
         let upstream = &*self.attempt.upstream;
         let version = self.upstream.version();
         let request = upstream_request::build(session, ctx, Some(upstream), version)?;
@@ -164,11 +167,13 @@ impl<'a> Exchange<'a> {
         name: HeaderName,
         ctx: &Context,
     ) -> pingora::Result<()> {
-        if !connection_auth::authenticates(headers, name) {
+        if !connection_auth::authenticates(headers, name.clone()) {
             return Ok(());
         }
         self.authenticates_connection = true;
-        match ctx.connection.is_shared() {
+        // A challenge over HTTP/2 is for a request of its own; who answers it gets a connection.
+        let answered = name == header::AUTHORIZATION && self.upstream.version() == Version::HTTP_2;
+        match ctx.connection.is_shared() || answered {
             true => Error::err(ErrorType::Custom(error::SHARED)),
             false => Ok(()),
         }
@@ -224,7 +229,10 @@ impl<'a> Exchange<'a> {
         waking: &mut Waking<'_>,
     ) -> Poll<Event> {
         if !self.request_abandoned && !self.upstream.is_flushed() {
-            return self.upstream.poll_flush(waking).map(Event::RequestFlushed);
+            if let Poll::Ready(flushed) = self.upstream.poll_flush(waking) {
+                return Poll::Ready(Event::RequestFlushed(flushed));
+            }
+            return poll_left(session, ctx, waking);
         }
         if self.client_unreadable {
             return Poll::Pending;
@@ -296,6 +304,12 @@ impl<'a> Exchange<'a> {
         ctx: &Context,
     ) -> pingora::Result<()> {
         if self.request_abandoned {
+            if session.is_http2()
+                && let Err(error) = part
+            {
+                // It has reset the stream: nobody reads the response.
+                return Err(error.into_down());
+            }
             self.client_unreadable = part.is_err();
             self.response_done |= self.upgraded && matches!(part, Ok(None));
             return Ok(());
@@ -337,9 +351,11 @@ impl<'a> Exchange<'a> {
             UpstreamStream::Http2(_) if last => trailers::of_request(session, ctx),
             _ => None,
         };
-        let sent = match trailers {
-            Some(trailers) => self.upstream.write_trailers(part, trailers),
-            None => pin!(self.upstream.write_body(part, last, self.upgraded)).await,
+        let sent = match (&mut self.upstream, trailers) {
+            (UpstreamStream::Http2(upstream), Some(trailers)) => {
+                upstream.write_trailers(part, trailers)
+            }
+            (upstream, _) => pin!(upstream.write_body(part, last, self.upgraded)).await,
         };
         match sent {
             Ok(()) => {
@@ -372,4 +388,17 @@ impl<'a> Exchange<'a> {
         let sent = self.request_is_sent() && !self.request_abandoned;
         self.upstream.finish(sent).await
     }
+}
+
+/// Waits for a client over HTTP/2 to reset its stream, while nothing of its request is read.
+fn poll_left(session: &mut Session, ctx: &mut Context, waking: &mut Waking<'_>) -> Poll<Event> {
+    if !session.is_http2() {
+        return Poll::Pending;
+    }
+    if let Some(client) = &mut ctx.client_stream {
+        let left = client.poll_reset(waking);
+        return left.map(|error| Event::RequestPart(Err(error)));
+    }
+    let left = pin!(session.downstream_session.read_body_or_idle(true)).poll(waking);
+    left.map(Event::RequestPart)
 }

@@ -82,7 +82,7 @@ pub(super) fn broken_off(
         return error;
     }
     if let ErrorType::Custom(kind @ (UNPROCESSED | REFUSED)) = *error.etype() {
-        return not_processed(session, ctx, kind, error);
+        return not_processed(session, ctx, kind, attempt.reused, error);
     }
     let upstream_failed = attempt.is_fault_of_upstream(&error);
     let repeatable = upstream_failed
@@ -115,11 +115,13 @@ pub(super) fn broken_off(
 
 /// The upstream promised that it has done nothing with the request, so any may be sent again, as
 /// long as its body is still at hand (RFC 9113 section 8.7). That says nothing against the upstream
-/// where its connection was closing; one that refuses streams is busy, and another one is asked.
+/// where its connection was closing; one that refuses streams, or the first one on a connection, is
+/// busy, and another one is asked.
 fn not_processed(
     session: &Session,
     ctx: &mut Context,
     kind: &'static str,
+    reused: bool,
     mut error: Box<Error>,
 ) -> Box<Error> {
     let repeatable = !session.retry_buffer_truncated() && !response_has_begun(session);
@@ -128,10 +130,26 @@ fn not_processed(
         log_failed_attempt(ctx, &describe(&error));
         count(ctx, label(&error));
     }
-    if kind == REFUSED && ctx.has_untried_upstream(ctx.selection.failed_attempts() + 1) {
+    if !reused && kind == UNPROCESSED {
+        ctx.record_failure(&describe(&error));
+        error.etype = ErrorType::Custom(REFUSED);
+    }
+    if *error.etype() == ErrorType::Custom(REFUSED)
+        && ctx.has_untried_upstream(ctx.selection.failed_attempts() + 1)
+    {
         ctx.abandon_attempt();
     }
     error
+}
+
+/// The whole time of the exchange was over before there was a connection.
+pub(super) fn overdue_connecting(ctx: &Context) -> Box<Error> {
+    if ctx.grpc_deadline_exceeded() {
+        return Error::new(ErrorType::Custom(DEADLINE_EXCEEDED));
+    }
+    log_failed_attempt(ctx, "no connection in time");
+    count(ctx, "timeout");
+    Error::new(ErrorType::Custom(UPSTREAM_OVERDUE))
 }
 
 /// Somebody took too long. Such a request is not sent again.

@@ -232,7 +232,7 @@ impl Checker {
         host: HeaderValue,
         credential: Option<HeaderValue>,
     ) -> pingora::Result<u16> {
-        let versions = Versions::of(upstream, false);
+        let versions = Versions::of(upstream, || false);
         let (stream, is_http2) = self.connect(upstream, address, versions).await?;
         let mut request = RequestHeader::build("GET", path.as_bytes(), Some(5))?;
         request.insert_header(header::HOST, host)?;

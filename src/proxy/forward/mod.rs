@@ -28,10 +28,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::Version;
+use http::{Version, header};
 use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout_at};
 
 use super::request::body;
 use super::request::context::Context;
@@ -104,7 +104,7 @@ impl Forwarder {
         ctx.selection.address = Some(address.clone());
         ctx.selection.protocol = None;
         let group = self.pool.group(&upstream);
-        let versions = Versions::of(&upstream, session.is_upgrade_req());
+        let versions = Versions::of(&upstream, || needs_http1(session));
         let bound = exclusive_connection(session, ctx)
             .and_then(|client| BoundConnection::of(client)?.take(&group));
         let is_bound = bound.is_some();
@@ -114,9 +114,14 @@ impl Forwarder {
             // In a box: most requests need no room for it.
             None => {
                 let opening = Box::pin(self.pool.open(&group, &upstream, &address, versions));
-                match opening.await {
-                    Ok(connection) => connection,
-                    Err(error) => return Err(failure::not_connected(ctx, error)),
+                let opened = match ctx.total_deadline(upstream.settings.total_timeout) {
+                    Some(due) => timeout_at(due.into(), opening).await,
+                    None => Ok(opening.await),
+                };
+                match opened {
+                    Ok(Ok(connection)) => connection,
+                    Ok(Err(error)) => return Err(failure::not_connected(ctx, error)),
+                    Err(_) => return Err(failure::overdue_connecting(ctx)),
                 }
             }
         };
@@ -198,6 +203,13 @@ fn resolved_upstream(
         }
         failure::not_resolved(ctx)?;
     }
+}
+
+/// Whether a request is none for HTTP/2: it asks for another protocol, or authenticates the
+/// connection.
+fn needs_http1(session: &Session) -> bool {
+    let headers = &session.req_header().headers;
+    session.is_upgrade_req() || connection_auth::authenticates(headers, header::AUTHORIZATION)
 }
 
 /// The client's connection, if all requests on it are one client's.

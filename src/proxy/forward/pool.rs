@@ -64,13 +64,12 @@ pub(super) enum Opened {
 }
 
 impl Versions {
-    /// Those for a request to this upstream. `upgrades`: it asks for another protocol, which
-    /// HTTP/1.1 alone can switch to.
-    pub(super) fn of(upstream: &Upstream, upgrades: bool) -> Self {
+    /// Those for a request to this upstream. `needs_http1`: HTTP/2 cannot carry it.
+    pub(super) fn of(upstream: &Upstream, needs_http1: impl FnOnce() -> bool) -> Self {
         match upstream.url.http_version {
             HttpVersion::Http1 => Self::Http1,
             HttpVersion::Http2 => Self::Http2,
-            HttpVersion::Auto if upstream.url.tls && !upgrades => Self::Alpn,
+            HttpVersion::Auto if upstream.url.tls && !needs_http1() => Self::Alpn,
             HttpVersion::Auto => Self::Http1,
         }
     }
@@ -186,7 +185,11 @@ impl UpstreamPool {
         }
         if http2 {
             let made = Http2Connection::handshake(stream, address, permit, &self.deadlines);
-            return Ok(Opened::Http2(made.await?));
+            let connection = made.await?;
+            return match connection.max_streams() {
+                0 => Err(error::invalid_response(error::NO_STREAMS)),
+                _ => Ok(Opened::Http2(connection)),
+            };
         }
         let deadline = Arc::new(Deadline::new());
         self.deadlines.watch(&deadline);

@@ -4,7 +4,7 @@
 use std::task::{Context as Waking, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Version};
+use http::Version;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::HttpTask;
 use pingora_proxy::Session;
@@ -79,19 +79,6 @@ impl UpstreamStream {
         match self {
             Self::Http1(stream) => stream.write_body(part, last, upgraded).await,
             Self::Http2(stream) => stream.write_body(part, last),
-        }
-    }
-
-    /// Sends the last part of the body, and the trailers behind it. Over HTTP/1.1 there are none:
-    /// few servers look at them.
-    pub(super) fn write_trailers(
-        &mut self,
-        part: Option<Bytes>,
-        trailers: HeaderMap,
-    ) -> pingora::Result<()> {
-        match self {
-            Self::Http1(_) => Ok(()),
-            Self::Http2(stream) => stream.write_trailers(part, trailers),
         }
     }
 

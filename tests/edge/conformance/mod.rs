@@ -142,9 +142,6 @@ impl Bench {
             _ => expected.client_stays,
         };
         let expected = Expected { client_stays, ..expected };
-        // Where a response begins before its request has ended, it says that the connection closes,
-        // and over HTTP/2 that is a matter of time.
-        let connection = connection.filter(|_| case.kind != Kind::EarlyAnswer || !says_close);
         problems.extend(self.check_next(number, expected, connection));
         if let (Some(reused), Some(last)) = (expected.reused, seen.last()) {
             problems.extend(self.check_reuse(number, reused, last.connection));

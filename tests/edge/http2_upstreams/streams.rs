@@ -137,3 +137,21 @@ fn pings_are_answered_on_both_sides() {
         assert!(peer.wait(|state| (state.pongs == 1).then_some(())).is_some());
     }
 }
+
+#[test]
+fn nobody_authenticates_a_connection_that_others_share() {
+    let upstream = Http2Upstream::with(&[], |call| match call.target().as_str() {
+        "/asks" => {
+            call.head(401, &[("www-authenticate", "Negotiate")], true);
+        }
+        _ => call.echo_target(),
+    });
+    let edge = in_front_of(&upstream).start();
+    assert_eq!(edge.get("/api/asks").send().status, 401, "a challenge is one request's");
+    for scheme in ["NTLM TlRMTVNT", "Negotiate YII="] {
+        let response = edge.get("/api/x").header("Authorization", scheme).send();
+        assert_eq!(response.status, 502, "{scheme}");
+    }
+    assert_eq!(edge.get("/api/x").header("Authorization", "Basic eDp5").send().status, 200);
+    assert_eq!(upstream.count(), 2, "the others went no further");
+}

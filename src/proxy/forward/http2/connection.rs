@@ -31,6 +31,10 @@ const DATA_FRAME_BUDGET: usize = 32 * 1024 * 1024;
 const SEND_BUFFER: usize = 32 * 1024;
 /// Largest head of a response, with 32 bytes for each field (RFC 9113 section 6.5.2).
 const MAX_HEAD: u32 = 64 * 1024;
+/// Streams that were reset are remembered for as long as the upstream may still send what was on its
+/// way: what comes for others counts as an error of the connection.
+const RESET_STREAMS: usize = 1024;
+const RESET_REMEMBERED: Duration = Duration::from_secs(30);
 /// After so much silence while exchanges are open, the upstream is asked whether it is there.
 const SILENCE: Duration = Duration::from_secs(30);
 /// How long it may take to say so.
@@ -78,6 +82,11 @@ impl Http2Connection {
             .data_frame_budget(DATA_FRAME_BUDGET)
             .max_send_buffer_size(SEND_BUFFER)
             .max_header_list_size(MAX_HEAD)
+            .max_concurrent_reset_streams(RESET_STREAMS)
+            .reset_stream_duration(RESET_REMEMBERED)
+            // By default h2 closes a connection, with all of its exchanges, once its clients have
+            // given up 1024 responses that were under way.
+            .max_local_error_reset_streams(None)
             .initial_max_send_streams(MAX_STREAMS);
         let (sender, mut connection) = match builder.handshake(stream).await {
             Ok(made) => made,
@@ -177,14 +186,20 @@ impl Http2Connection {
         self.0.sender.clone()
     }
 
-    /// The error of a request that was not sent, because the connection takes none.
+    /// The error of a request that was not sent: the connection takes none, or cannot carry it.
     pub(super) fn unsent(&self, error: h2::Error) -> Box<Error> {
+        let ended = error.is_io() || error.reason().is_some();
+        if !ended && !error.to_string().contains("overflow") {
+            let why = "the request cannot be sent over HTTP/2";
+            return Error::because(ErrorType::H2Error, why, error);
+        }
         self.0.close();
         Error::because(ErrorType::Custom(error::UNPROCESSED), "not sent", error).into_up()
     }
 
     /// The error of an exchange on it.
-    pub(super) fn failed(&self, stream: u32, error: h2::Error) -> Box<Error> {
+    /// `begun`: when its stream was opened, by [`Self::now`].
+    pub(super) fn failed(&self, stream: u32, begun: u64, error: h2::Error) -> Box<Error> {
         let refused =
             error.is_reset() && error.is_remote() && error.reason() == Some(Reason::REFUSED_STREAM);
         if refused {
@@ -194,7 +209,17 @@ impl Http2Connection {
             let kind = ErrorType::Custom(error::UNPROCESSED);
             return Error::because(kind, "going away", error).into_up();
         }
-        failed_on(&self.0.seen, &error)
+        let mut error = failed_on(&self.0.seen, &error);
+        if self.0.seen.has_come_since(begun) {
+            // The connection was there when the request was sent: it was not closed before.
+            error.retry = RetryType::Decided(false);
+        }
+        error
+    }
+
+    /// Milliseconds since the connection was opened.
+    pub(super) fn now(&self) -> u64 {
+        self.0.seen.now()
     }
 }
 

@@ -54,6 +54,11 @@ impl Seen {
         u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Whether anything has come since this time, by [`Self::now`].
+    pub(super) fn has_come_since(&self, time: u64) -> bool {
+        self.last_read.load(Ordering::Relaxed) > time
+    }
+
     /// For how long nothing has come.
     pub(super) fn silence(&self) -> Duration {
         let last = self.last_read.load(Ordering::Relaxed);

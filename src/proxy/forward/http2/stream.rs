@@ -26,6 +26,8 @@ pub(in crate::proxy::forward) struct Http2 {
 
 struct Stream {
     id: u32,
+    /// When it was opened, by the clock of its connection.
+    begun: u64,
     request: SendHalf,
     response: Response,
 }
@@ -65,6 +67,7 @@ impl Http2 {
         let (response, request) = sent.map_err(|error| self.slot.connection().unsent(error))?;
         self.stream = Some(Stream {
             id: request.stream_id().as_u32(),
+            begun: self.slot.connection().now(),
             request: SendHalf::new(request, last),
             response: Response::Head(response),
         });
@@ -139,8 +142,9 @@ impl Http2 {
     }
 
     fn failed(&self, error: h2::Error) -> Box<Error> {
-        let id = self.stream.as_ref().map_or(0, |stream| stream.id);
-        self.slot.connection().failed(id, error)
+        let stream = self.stream.as_ref();
+        let (id, begun) = stream.map_or((0, 0), |stream| (stream.id, stream.begun));
+        self.slot.connection().failed(id, begun, error)
     }
 }
 

@@ -203,7 +203,8 @@ impl ConnectionGroup {
             return closed.is_some();
         }
         let mut all = lock(&self.http2);
-        let longest = (0..all.len()).max_by_key(|&at| all[at].idle_for());
+        let idle = (0..all.len()).filter_map(|at| Some((all[at].idle_for()?, at)));
+        let longest = idle.max().map(|(_, at)| at);
         let closed = longest.map(|at| all.remove(at));
         drop(all);
         if let Some(closed) = &closed {

@@ -39,7 +39,11 @@ impl UpstreamPool {
             if versions == Versions::Alpn && group.negotiated_http1() {
                 match self.connect(group, upstream, turn, versions).await? {
                     Opened::Http1(connection) => return Ok(Acquired::Http1(connection)),
-                    opened @ Opened::Http2(_) => drop(group.keep(opened)),
+                    opened @ Opened::Http2(_) => {
+                        if let Some(found) = group.take(&group.keep(opened), versions) {
+                            return Ok(found);
+                        }
+                    }
                 }
             }
             if let Some(found) = group.take(turn, versions) {
