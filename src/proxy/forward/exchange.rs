@@ -111,8 +111,8 @@ impl<'a> Exchange<'a> {
         session: &mut Session,
         ctx: &mut Context,
     ) -> pingora::Result<()> {
-        // A request that goes on while its response runs does not cost the client its connection; one
-        // that is abandoned does.
+        // A request that goes on while its response runs does not cost the client its connection;
+        // one that is abandoned does.
         session.set_close_on_response_before_downstream_finish(false);
         let upstream = &*self.attempt.upstream;
         let version = self.upstream.version();

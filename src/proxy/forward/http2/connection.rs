@@ -31,8 +31,8 @@ const DATA_FRAME_BUDGET: usize = 32 * 1024 * 1024;
 const SEND_BUFFER: usize = 32 * 1024;
 /// Largest head of a response, with 32 bytes for each field (RFC 9113 section 6.5.2).
 const MAX_HEAD: u32 = 64 * 1024;
-/// Streams that were reset are remembered for as long as the upstream may still send what was on its
-/// way: what comes for others counts as an error of the connection.
+/// Streams that were reset are remembered for as long as the upstream may still send what was on
+/// its way: what comes for others counts as an error of the connection.
 const RESET_STREAMS: usize = 1024;
 const RESET_REMEMBERED: Duration = Duration::from_secs(30);
 /// After so much silence while exchanges are open, the upstream is asked whether it is there.
