@@ -136,10 +136,7 @@ impl Verifier {
             Some(key) if !key.has_scopes => Err(Reason::ScopeMissing),
             Some(key) => Ok(key.identity.clone()),
         };
-        match verdict {
-            Ok(identity) => Outcome::Authenticated(identity),
-            Err(reason) => Outcome::Rejected(reason.into()),
-        }
+        verdict.into()
     }
 
     /// Beyond the limit, an address finds only the keys that it has used before, so the refusal

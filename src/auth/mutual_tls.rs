@@ -29,10 +29,7 @@ impl Verifier {
     pub(crate) fn authenticate(&self, request: &AuthRequest<'_>, now: UnixTime) -> Outcome {
         match request.certificate {
             None => Outcome::NotPresented,
-            Some(presented) => match self.identity(presented, now) {
-                Ok(identity) => Outcome::Authenticated(identity),
-                Err(reason) => Outcome::Rejected(reason.into()),
-            },
+            Some(presented) => self.identity(presented, now).into(),
         }
     }
 

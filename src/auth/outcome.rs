@@ -21,6 +21,16 @@ pub(crate) enum Outcome {
     Rejected(Refusal),
 }
 
+/// That of a credential which was presented.
+impl<E: Into<Refusal>> From<Result<Identity, E>> for Outcome {
+    fn from(verdict: Result<Identity, E>) -> Self {
+        match verdict {
+            Ok(identity) => Self::Authenticated(identity),
+            Err(refusal) => Self::Rejected(refusal.into()),
+        }
+    }
+}
+
 /// Why a presented credential does not pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refusal {

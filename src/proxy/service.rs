@@ -1,4 +1,4 @@
-//! What Pingora calls for each request: its phases, in order.
+//! The phases of a request, in order, as [`App`](super::App) calls them.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -32,15 +32,12 @@ pub struct Edge {
 
 #[async_trait]
 impl ProxyHttp for Edge {
-    /// In a box: Pingora moves it from place to place.
+    /// In a box: it is large, and held across every wait of a request.
     type CTX = Box<Context>;
 
     fn new_ctx(&self) -> Self::CTX {
         Box::new(Context::new(self.live.metrics().in_flight()))
     }
-
-    /// None: Pingora would compress nothing, at a cost for every request.
-    fn init_downstream_modules(&self, _: &mut pingora::modules::http::HttpModules) {}
 
     async fn request_filter(
         &self,
@@ -91,11 +88,6 @@ impl ProxyHttp for Edge {
             error_code,
             can_reuse_downstream: false,
         }
-    }
-
-    /// Ours says more, and leaves the query out, which may hold a secret.
-    fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
-        true
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Self::CTX) {

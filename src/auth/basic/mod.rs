@@ -78,10 +78,7 @@ impl Verifier {
                 Err(reason) => Err(reason.into()),
             },
         };
-        match verdict {
-            Ok(identity) => Outcome::Authenticated(identity),
-            Err(refusal) => Outcome::Rejected(refusal),
-        }
+        verdict.into()
     }
 
     async fn verify(

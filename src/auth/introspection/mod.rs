@@ -73,10 +73,7 @@ impl Verifier {
                 self.recall_or_ask(&token, request.client, now, trace).await
             }
         };
-        match verdict {
-            Ok(identity) => Outcome::Authenticated(identity),
-            Err(refusal) => Outcome::Rejected(refusal),
-        }
+        verdict.into()
     }
 
     async fn recall_or_ask(

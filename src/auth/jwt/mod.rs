@@ -85,10 +85,7 @@ impl Verifier {
                     .await
             }
         };
-        match verdict {
-            Ok(identity) => Outcome::Authenticated(identity),
-            Err(refusal) => Outcome::Rejected(refusal),
-        }
+        verdict.into()
     }
 
     async fn recall_or_verify(

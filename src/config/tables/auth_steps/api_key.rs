@@ -5,10 +5,10 @@ use std::collections::HashSet;
 
 use http::HeaderName;
 
-use crate::config::model::{ApiKey, ApiKeyEntry, CredentialLocation, KeyDigest, Secret};
+use crate::config::model::{ApiKey, ApiKeyEntry, CredentialLocation, KeyDigest};
 use crate::config::reader::{Entry, Reader, Text};
 use crate::config::tables::values::credential::{self, hex32};
-use crate::config::tables::values::{given, header};
+use crate::config::tables::values::{filled_secret, given, header};
 
 /// The default of `max_failures`: more than a mistake or two of many users behind one address.
 const MAX_FAILURES: u64 = 100;
@@ -22,7 +22,9 @@ const SHORT: usize = 8;
 /// Reads the settings.
 pub(crate) fn read(reader: &Reader<'_>) -> Option<ApiKey> {
     let place = place(reader);
-    let pepper = reader.get("pepper").map(|entry| (pepper(&entry), entry));
+    let pepper = reader
+        .get("pepper")
+        .map(|entry| (filled_secret(&entry), entry));
     let keys = match reader.get("keys") {
         Some(entry) => keys(&entry),
         None => {
@@ -106,18 +108,6 @@ fn place(reader: &Reader<'_>) -> Option<CredentialLocation> {
             Some(CredentialLocation::Cookie(name.to_string()))
         }
     }
-}
-
-fn pepper(entry: &Entry<'_>) -> Option<Secret> {
-    let text = entry.text()?;
-    if text.is_empty() {
-        entry.error_help(
-            "is empty after filling in",
-            "set the variable that it refers to",
-        );
-        return None;
-    }
-    Some(Secret::new(text.to_string()))
 }
 
 /// Every key, each digest once.

@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::key_source::Fetching;
 use super::{claims, discovery, token_location};
 use crate::config::model::{
-    ClientAuth, Discovery, Introspection, IntrospectionClient, IntrospectionEndpoint, Secret,
+    ClientAuth, Discovery, Introspection, IntrospectionClient, IntrospectionEndpoint,
 };
 use crate::config::reader::{Entry, Reader};
 use crate::config::tables::values::address::HttpUrl;
+use crate::config::tables::values::filled_secret;
 
 /// Reads the step; `jwks_fresh` is the default of `jwks_cache_secs`, which the issuer's document
 /// has too.
@@ -61,7 +62,7 @@ pub(super) fn client(reader: &Reader<'_>, discovered: &[Discovery]) -> Option<In
         None => Some(ClientAuth::Basic),
     };
     let client_secret = match &secret {
-        Some(entry) => Some(filled_in(entry)?),
+        Some(entry) => Some(filled_secret(entry)?),
         None => {
             reader.warning(
                 "no client_secret: an endpoint that answers without one tells anybody about any \
@@ -111,16 +112,4 @@ fn client_auth(entry: &Entry<'_>) -> Option<ClientAuth> {
             None
         }
     }
-}
-
-fn filled_in(entry: &Entry<'_>) -> Option<Secret> {
-    let text = entry.text()?;
-    if text.is_empty() {
-        entry.error_help(
-            "is empty after filling in",
-            "set the variable that it refers to",
-        );
-        return None;
-    }
-    Some(Secret::new(text.to_string()))
 }
