@@ -17,7 +17,7 @@ use ring::{digest, hmac};
 use super::error::BuildCause;
 use super::extractor::{self, Found};
 use super::failures::{Failures, Limit};
-use super::identity::{AuthMethod, Identity};
+use super::identity::{AuthMethod, Content, Credential, Identity};
 use super::outcome::{Outcome, Reason, Refusal};
 use super::request::AuthRequest;
 use crate::config::{ApiKey, CredentialLocation, KeyDigest};
@@ -82,7 +82,14 @@ impl Verifier {
             let expires_at = entry.expires_at.map(|seconds| seconds as UnixTime);
             let key = Key {
                 digest: entry.digest.clone(),
-                identity: Identity::new(AuthMethod::ApiKey, Some(subject), Vec::new(), expires_at),
+                identity: Identity::new(Content {
+                    method: AuthMethod::ApiKey,
+                    subject: Some(subject),
+                    headers: Vec::new(),
+                    valid_until: expires_at,
+                    credential: Credential::ApiKey,
+                    claims: None,
+                }),
                 expires_at,
                 has_scopes: settings
                     .required_scopes

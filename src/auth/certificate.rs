@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
+use ring::digest::{SHA256, digest};
 use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -17,6 +18,7 @@ use jose::clock::UnixTime;
 #[derive(Debug)]
 pub struct ClientCertificate {
     chain: Vec<CertificateDer<'static>>,
+    sha256: [u8; 32],
     /// `None` in it: one that is no text.
     common_names: Vec<Option<String>>,
     names: Vec<AlternativeName>,
@@ -40,7 +42,8 @@ impl ClientCertificate {
     /// Takes a chain apart whose first certificate is the client's. `None`: it is not to be
     /// understood.
     pub fn parse(chain: &[CertificateDer<'_>]) -> Option<Self> {
-        let (_, certificate) = X509Certificate::from_der(chain.first()?).ok()?;
+        let own = chain.first()?;
+        let (_, certificate) = X509Certificate::from_der(own).ok()?;
         let names = match certificate.subject_alternative_name().ok()? {
             Some(extension) => (extension.value.general_names.iter())
                 .filter_map(alternative_name)
@@ -48,6 +51,7 @@ impl ClientCertificate {
             None => Vec::new(),
         };
         Some(Self {
+            sha256: digest(&SHA256, own).as_ref().try_into().ok()?,
             common_names: certificate
                 .subject()
                 .iter_common_name()
@@ -67,6 +71,11 @@ impl ClientCertificate {
     /// The client's certificate, and those that it sent along.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.chain
+    }
+
+    /// The SHA-256 of the client's certificate in its DER form (RFC 8705 section 3.1).
+    pub fn sha256(&self) -> [u8; 32] {
+        self.sha256
     }
 
     /// Whether an authority vouches for it. `verify` is asked once for each authority: on all but

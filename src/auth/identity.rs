@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
-
+use jose::Claims;
 use jose::clock::UnixTime;
+use serde_json::Value;
 
 /// How a request authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,26 +40,94 @@ impl AuthMethod {
 #[derive(Clone)]
 pub struct Identity(Arc<Content>);
 
-struct Content {
-    method: AuthMethod,
-    subject: Option<HeaderValue>,
-    headers: Vec<(HeaderName, HeaderValue)>,
-    valid_until: Option<UnixTime>,
+/// What an identity is made of.
+pub(crate) struct Content {
+    pub(crate) method: AuthMethod,
+    pub(crate) subject: Option<HeaderValue>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) valid_until: Option<UnixTime>,
+    pub(crate) credential: Credential,
+    /// Kept only where a rule reads them.
+    pub(crate) claims: Option<Claims>,
+}
+
+/// The credential behind an identity, without its secret: what a revocation names it by, and what
+/// tells the subjects of two issuers apart.
+#[derive(Clone, PartialEq)]
+pub enum Credential {
+    /// A token, by its claims.
+    Token(TokenIds),
+    /// An API key, whose id is the identity's subject.
+    ApiKey,
+    /// A certificate, by the SHA-256 of its DER form.
+    Certificate([u8; 32]),
+    /// A user name, which is the identity's subject, and a password.
+    Password,
+}
+
+/// The claims that tell a token from all others (RFC 7519 section 4.1, RFC 9068 section 2.2).
+#[derive(Clone, Default, PartialEq)]
+pub struct TokenIds {
+    /// `iss`.
+    pub issuer: Option<Box<str>>,
+    /// `jti`.
+    pub token_id: Option<Box<str>>,
+    /// `sid`: the session of OpenID Connect.
+    pub session: Option<Box<str>>,
+    /// `client_id`, else `azp`.
+    pub client_id: Option<Box<str>>,
+    /// `iat`.
+    pub issued_at: Option<UnixTime>,
+}
+
+impl From<&Claims> for TokenIds {
+    fn from(claims: &Claims) -> Self {
+        let text = |name: &str| claims.get(name).and_then(Value::as_str).map(Into::into);
+        Self {
+            issuer: text("iss"),
+            token_id: text("jti"),
+            session: text("sid"),
+            client_id: text("client_id").or_else(|| text("azp")),
+            issued_at: claims.get("iat").and_then(Value::as_f64),
+        }
+    }
+}
+
+impl Credential {
+    /// The ids of a token; `None`: it is another credential.
+    pub fn token(&self) -> Option<&TokenIds> {
+        match self {
+            Self::Token(ids) => Some(ids),
+            Self::ApiKey | Self::Certificate(_) | Self::Password => None,
+        }
+    }
+
+    /// How many bytes it has on the heap, about.
+    fn bytes(&self) -> usize {
+        let Self::Token(ids) = self else {
+            return 0;
+        };
+        let texts = [&ids.issuer, &ids.token_id, &ids.session, &ids.client_id];
+        let allocated = texts.into_iter().flatten().map(|text| 16 + text.len());
+        allocated.sum()
+    }
+}
+
+/// Names its kind only.
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Token(_) => "Token",
+            Self::ApiKey => "ApiKey",
+            Self::Certificate(_) => "Certificate",
+            Self::Password => "Password",
+        })
+    }
 }
 
 impl Identity {
-    pub(crate) fn new(
-        method: AuthMethod,
-        subject: Option<HeaderValue>,
-        headers: Vec<(HeaderName, HeaderValue)>,
-        valid_until: Option<UnixTime>,
-    ) -> Self {
-        Self(Arc::new(Content {
-            method,
-            subject,
-            headers,
-            valid_until,
-        }))
+    pub(crate) fn new(content: Content) -> Self {
+        Self(Arc::new(content))
     }
 
     /// How it authenticated: `X-Auth-Method`.
@@ -76,6 +145,16 @@ impl Identity {
         &self.0.headers
     }
 
+    /// The credential behind it.
+    pub fn credential(&self) -> &Credential {
+        &self.0.credential
+    }
+
+    /// The claims of its token, if it is one and a rule reads them.
+    pub fn claims(&self) -> Option<&Claims> {
+        self.0.claims.as_ref()
+    }
+
     /// About how many bytes of memory it takes.
     pub(crate) fn bytes(&self) -> usize {
         // A value has its bytes on the heap, and a counter beside them.
@@ -91,6 +170,8 @@ impl Identity {
                         + value.len()
                 })
                 .sum::<usize>()
+            + self.0.credential.bytes()
+            + self.claims().map_or(0, Claims::bytes)
     }
 
     /// The moment, in seconds since 1970, from which the credential behind it is no longer good,

@@ -48,7 +48,7 @@ pub(crate) use certificate::ip_address;
 pub use certificate::{ClientCertificate, PresentedCertificate};
 pub use chain::{Admission, Chain};
 pub use error::BuildError;
-pub use identity::{AuthMethod, Identity};
+pub use identity::{AuthMethod, Credential, Identity, TokenIds};
 pub use introspection::IntrospectionStatus;
 pub use locations::{CredentialLocations, VerifiedLocations};
 pub use outcome::{Class, Denial, Reason};

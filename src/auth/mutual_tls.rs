@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::certificate::PresentedCertificate;
-use super::identity::{AuthMethod, Identity};
+use super::identity::{AuthMethod, Content, Credential, Identity};
 use super::outcome::{Outcome, Reason};
 use super::request::AuthRequest;
 use crate::config::{self, MutualTls};
@@ -63,12 +63,14 @@ impl Verifier {
             return Err(Reason::SubjectNotAllowed);
         }
         let subject = HeaderValue::from_str(subject).map_err(|_| Reason::UnsafeSubject)?;
-        Ok(Identity::new(
-            AuthMethod::MutualTls,
-            Some(subject),
-            Vec::new(),
-            Some(end),
-        ))
+        Ok(Identity::new(Content {
+            method: AuthMethod::MutualTls,
+            subject: Some(subject),
+            headers: Vec::new(),
+            valid_until: Some(end),
+            credential: Credential::Certificate(certificate.sha256()),
+            claims: None,
+        }))
     }
 }
 

@@ -27,6 +27,7 @@ pub(crate) fn settings(keys: KeySource) -> Jwt {
             required_claims: Vec::new(),
             required_scopes: Vec::new(),
             claims_to_headers: Vec::new(),
+            keeps_claims: false,
         },
         introspection: None,
         accepted_types: vec!["jwt".to_owned(), "at+jwt".to_owned()],

@@ -64,6 +64,11 @@ impl Claims {
         self.0
     }
 
+    /// About how many bytes they take on the heap.
+    pub fn bytes(&self) -> usize {
+        members(&self.0)
+    }
+
     /// `exp`, which has to be there, `nbf` and `iat` (RFC 7519 sections 4.1.4 to 4.1.6), the leeway
     /// both ways.
     ///
@@ -192,6 +197,26 @@ impl From<Map<String, Value>> for Claims {
 impl fmt::Debug for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Claims").finish_non_exhaustive()
+    }
+}
+
+/// A member of an object has a place in its tree and a name; the sizes are those of 64-bit machines.
+fn members(object: &Map<String, Value>) -> usize {
+    let sizes = object
+        .iter()
+        .map(|(name, value)| size_of::<(String, Value)>() + 32 + name.len() + heap(value));
+    sizes.sum()
+}
+
+fn heap(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(elements) => elements
+            .iter()
+            .map(|element| size_of::<Value>() + heap(element))
+            .sum(),
+        Value::Object(object) => members(object),
     }
 }
 

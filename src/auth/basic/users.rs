@@ -9,7 +9,7 @@ use super::htpasswd;
 use super::passwords::Passwords;
 use super::stored::Stored;
 use crate::auth::error::BuildCause;
-use crate::auth::identity::{AuthMethod, Identity};
+use crate::auth::identity::{AuthMethod, Content, Credential, Identity};
 use crate::config::{Basic, StoredPassword};
 
 /// The users of a step by name, and one for every other name.
@@ -79,12 +79,14 @@ fn add(users: &mut HashMap<String, User>, name: String, stored: Stored) -> Resul
         Entry::Vacant(place) => {
             place.insert(User {
                 stored,
-                identity: Some(Identity::new(
-                    AuthMethod::Basic,
-                    Some(subject),
-                    Vec::new(),
-                    None,
-                )),
+                identity: Some(Identity::new(Content {
+                    method: AuthMethod::Basic,
+                    subject: Some(subject),
+                    headers: Vec::new(),
+                    valid_until: None,
+                    credential: Credential::Password,
+                    claims: None,
+                })),
             });
             Ok(())
         }

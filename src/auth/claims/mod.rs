@@ -8,7 +8,7 @@ use jose::clock::UnixTime;
 use jose::{Claims, TokenError, Validity};
 use serde_json::Value;
 
-use super::identity::{AuthMethod, Identity};
+use super::identity::{AuthMethod, Content, Credential, Identity};
 use super::outcome::Reason;
 use super::token_cache::Verified;
 use super::trace::Trace;
@@ -95,7 +95,14 @@ pub(super) fn examine(
     let headers = identity_headers::headers(claims.as_map(), &rules.claims_to_headers);
     let valid_until = Some(validity.until).filter(|until| until.is_finite());
     Ok(Verified {
-        identity: Identity::new(method, subject, headers, valid_until),
+        identity: Identity::new(Content {
+            method,
+            subject,
+            headers,
+            valid_until,
+            credential: Credential::Token(claims.into()),
+            claims: rules.keeps_claims.then(|| claims.clone()),
+        }),
         validity,
         ask_again: None,
     })

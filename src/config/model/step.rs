@@ -210,6 +210,8 @@ pub struct ClaimRules {
     pub required_scopes: Vec<String>,
     /// `claims_to_headers`: claim name and the header that carries it to the upstream.
     pub claims_to_headers: Vec<(String, HeaderName)>,
+    /// Whether a rule or a limit reads claims, so that they are kept with the identity.
+    pub keeps_claims: bool,
 }
 
 /// Whose tokens a `jwt-auth` step takes, and the keys that they are signed with.

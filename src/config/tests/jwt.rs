@@ -36,6 +36,7 @@ fn defaults() {
             required_claims: vec![],
             required_scopes: vec![],
             claims_to_headers: vec![],
+            keeps_claims: false,
         },
         introspection: None,
         accepted_types: vec!["jwt".into(), "at+jwt".into()],

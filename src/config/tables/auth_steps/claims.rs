@@ -17,6 +17,7 @@ pub(super) fn rules(reader: &Reader<'_>) -> ClaimRules {
         required_claims: required(reader),
         required_scopes: scopes.map(|entry| entry.strings()).unwrap_or_default(),
         claims_to_headers: to_headers(reader),
+        keeps_claims: false,
     }
 }
 
