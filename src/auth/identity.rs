@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderName, HeaderValue};
 use jose::Claims;
@@ -38,7 +39,14 @@ impl AuthMethod {
 
 /// Who a request comes from. A clone shares its content.
 #[derive(Clone)]
-pub struct Identity(Arc<Content>);
+pub struct Identity(Arc<Shared>);
+
+/// What the clones of an identity share.
+struct Shared {
+    content: Content,
+    /// The generation of the list of revocations in which nothing named its credential.
+    clear_in: AtomicU64,
+}
 
 /// What an identity is made of.
 pub(crate) struct Content {
@@ -127,40 +135,54 @@ impl fmt::Debug for Credential {
 
 impl Identity {
     pub(crate) fn new(content: Content) -> Self {
-        Self(Arc::new(content))
+        Self(Arc::new(Shared {
+            content,
+            clear_in: AtomicU64::new(0),
+        }))
+    }
+
+    /// The generation of the list of revocations in which it was last found clear; 0 before the
+    /// first entry.
+    pub(super) fn clear_in(&self) -> u64 {
+        self.0.clear_in.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that nothing revoked it in this generation.
+    pub(super) fn found_clear_in(&self, generation: u64) {
+        self.0.clear_in.store(generation, Ordering::Relaxed);
     }
 
     /// How it authenticated: `X-Auth-Method`.
     pub fn method(&self) -> AuthMethod {
-        self.0.method
+        self.0.content.method
     }
 
     /// The subject: `X-Auth-Subject`. Visible ASCII and inner spaces only.
     pub fn subject(&self) -> Option<&HeaderValue> {
-        self.0.subject.as_ref()
+        self.0.content.subject.as_ref()
     }
 
     /// What `claims_to_headers` names, each with its value.
     pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
-        &self.0.headers
+        &self.0.content.headers
     }
 
     /// The credential behind it.
     pub fn credential(&self) -> &Credential {
-        &self.0.credential
+        &self.0.content.credential
     }
 
     /// The claims of its token, if it is one and a rule reads them.
     pub fn claims(&self) -> Option<&Claims> {
-        self.0.claims.as_ref()
+        self.0.content.claims.as_ref()
     }
 
     /// About how many bytes of memory it takes.
     pub(crate) fn bytes(&self) -> usize {
         // A value has its bytes on the heap, and a counter beside them.
         const VALUE: usize = 64;
-        let headers = self.0.headers.iter();
-        size_of::<Content>()
+        let headers = self.0.content.headers.iter();
+        size_of::<Shared>()
             + self.subject().map_or(0, |subject| VALUE + subject.len())
             + headers
                 .map(|(name, value)| {
@@ -170,23 +192,29 @@ impl Identity {
                         + value.len()
                 })
                 .sum::<usize>()
-            + self.0.credential.bytes()
+            + self.0.content.credential.bytes()
             + self.claims().map_or(0, Claims::bytes)
     }
 
     /// The moment, in seconds since 1970, from which the credential behind it is no longer good,
     /// leeway included. `None`: it does not expire.
     pub fn valid_until(&self) -> Option<f64> {
-        self.0.valid_until
+        self.0.content.valid_until
     }
 }
 
 /// Names the method and the headers; no claim's value.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.0.headers.iter().map(|(name, _)| name).collect();
+        let names: Vec<_> = self
+            .0
+            .content
+            .headers
+            .iter()
+            .map(|(name, _)| name)
+            .collect();
         f.debug_struct("Identity")
-            .field("method", &self.0.method)
+            .field("method", &self.0.content.method)
             .field("headers", &names)
             .finish_non_exhaustive()
     }

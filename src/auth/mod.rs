@@ -11,7 +11,8 @@
 //! `token_extractor` finds the token, `jwt` verifies it with the keys and key sets of [`jose`],
 //! `introspection` asks its issuer about it, `claims` judges what it says, and `token_cache`
 //! remembers it; `basic` checks passwords, `api_key` keys, which `extractor` finds; `mutual_tls`
-//! looks at the client's `certificate`. `locations` tells which credentials the upstream may see.
+//! looks at the client's `certificate`. Whatever verified, `revocation` may have ended before its
+//! time. `locations` tells which credentials the upstream may see.
 //! What outlives any one configuration is [`Shared`].
 
 mod api_key;
@@ -35,6 +36,7 @@ mod locations;
 mod mutual_tls;
 mod outcome;
 mod request;
+mod revocation;
 mod settings_digest;
 mod shared;
 #[cfg(test)]
@@ -53,6 +55,10 @@ pub use introspection::IntrospectionStatus;
 pub use locations::{CredentialLocations, VerifiedLocations};
 pub use outcome::{Class, Denial, Reason};
 pub use request::AuthRequest;
+pub use revocation::{
+    Change, Deletion, FormError, InvalidId, Revocation, RevocationId, Revocations, Target,
+    TokenSelector,
+};
 pub use shared::{PasswordsStatus, Shared, SharedError};
 pub use token_cache::TokenCacheStatus;
 pub use trace::{Entry, Trace};

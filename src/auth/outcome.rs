@@ -97,6 +97,8 @@ pub enum Reason {
     TooManyFailures,
     /// Too many passwords wait to be hashed.
     HashQueueFull,
+    /// The credential was revoked before its time.
+    Revoked,
     /// The issuer says that the token is not active.
     Inactive,
     /// The token is bound to its sender, and came without a proof.
@@ -133,6 +135,7 @@ impl Reason {
             Self::SubjectNotAllowed => "subject_not_allowed",
             Self::TooManyFailures => "too_many_failures",
             Self::HashQueueFull => "hash_queue_full",
+            Self::Revoked => "revoked",
             Self::Inactive => "inactive",
             Self::SenderBound => "sender_bound",
             Self::IntrospectionFailed => "introspection_failed",

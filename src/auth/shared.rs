@@ -10,6 +10,7 @@ use super::basic::Passwords;
 use super::failures::Failures;
 use super::fetching::USER_AGENT;
 use super::introspection::{IntrospectionStatus, Introspections};
+use super::revocation::Revocations;
 use super::token_cache::{TokenCache, TokenCacheStatus};
 
 /// Why there is nothing to share.
@@ -44,6 +45,7 @@ pub struct Shared {
     pub(super) passwords: Passwords,
     /// Of API keys.
     pub(super) key_failures: Arc<Failures>,
+    pub(super) revocations: Revocations,
 }
 
 impl Shared {
@@ -62,6 +64,7 @@ impl Shared {
             tokens: Arc::new(ArcSwap::from_pointee(tokens)),
             passwords,
             key_failures: Arc::new(Failures::new()),
+            revocations: Revocations::default(),
         })
     }
 
@@ -93,6 +96,11 @@ impl Shared {
     /// The cache of verified tokens.
     pub(super) fn tokens(&self) -> TokenCache {
         (**self.tokens.load()).clone()
+    }
+
+    /// What was revoked before its time.
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
     }
 
     /// Those of all steps with a `jwks_url`, fetched in the background.

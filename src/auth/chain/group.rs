@@ -12,6 +12,7 @@ use crate::auth::identity::Identity;
 use crate::auth::locations::VerifiedLocations;
 use crate::auth::outcome::{Denial, Outcome, Reason, Refusal};
 use crate::auth::request::AuthRequest;
+use crate::auth::revocation::Revocations;
 use crate::auth::shared::Shared;
 use crate::auth::trace::Trace;
 use crate::config::{CredentialLocation, Step};
@@ -118,6 +119,8 @@ pub(super) struct Member {
     pub(super) verified: VerifiedLocations,
     realm: String,
     pub(super) authenticator: Authenticator,
+    /// Asked about whatever it lets in.
+    revocations: Revocations,
 }
 
 impl Member {
@@ -127,7 +130,12 @@ impl Member {
         now: UnixTime,
         trace: &mut Trace,
     ) -> Outcome {
-        let outcome = self.authenticator.authenticate(request, now, trace).await;
+        let outcome = match self.authenticator.authenticate(request, now, trace).await {
+            Outcome::Authenticated(identity) if self.revocations.is_revoked(&identity) => {
+                Outcome::Rejected(Reason::Revoked.into())
+            }
+            outcome => outcome,
+        };
         let place = self.authenticator.place();
         match &outcome {
             Outcome::Authenticated(identity) => {
@@ -152,6 +160,7 @@ impl Member {
             verified: VerifiedLocations::default(),
             realm: auth.realm.clone(),
             authenticator: Authenticator::build(&step.name, &auth.settings, shared)?,
+            revocations: shared.revocations().clone(),
         }))
     }
 }
