@@ -31,6 +31,8 @@ pub(crate) fn settings(keys: KeySource) -> Jwt {
         },
         introspection: None,
         accepted_types: vec!["jwt".to_owned(), "at+jwt".to_owned()],
+        access_token_profile: false,
+        dpop: None,
         place: CredentialLocation::Authorization,
     }
 }

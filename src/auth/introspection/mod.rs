@@ -141,6 +141,8 @@ fn digest(settings: &Introspection) -> [u8; 32] {
         issuers,
         rules,
         place,
+        // A proof is judged for each request.
+        dpop: _,
         client,
     } = settings;
     let mut sink = SettingsDigest::new();

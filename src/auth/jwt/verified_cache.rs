@@ -41,10 +41,14 @@ impl VerifiedCache {
             rules,
             introspection,
             accepted_types,
+            access_token_profile,
             place,
+            // A proof is judged for each request.
+            dpop: _,
         } = settings;
         let mut sink = SettingsDigest::new();
         (algorithm, rules, accepted_types, place).hash(&mut sink);
+        access_token_profile.hash(&mut sink);
         introspection.is_some().hash(&mut sink);
         if let Some(client) = introspection {
             introspection::hash_client(client, &mut sink);

@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ClaimRules, CredentialLocation, Discovery, Reach, Secret};
+use super::{ClaimRules, CredentialLocation, Discovery, Dpop, Reach, Secret};
 
 /// Settings of `introspection`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Introspection {
     /// `token_header`, `token_cookie` or `token_query`: the one place where the token is looked
     /// for. Default [`CredentialLocation::Authorization`].
     pub place: CredentialLocation,
+    /// `dpop`. `None`: no proof is looked at, and no token passes that is bound to a key.
+    pub dpop: Option<Dpop>,
     /// Who is asked, and how.
     pub client: IntrospectionClient,
 }

@@ -7,6 +7,7 @@
 
 mod backend;
 mod balance;
+mod binding;
 mod boundary;
 mod cloud;
 mod error;
@@ -29,6 +30,7 @@ use ipnet::IpNet;
 
 pub use backend::*;
 pub use balance::*;
+pub use binding::*;
 pub use boundary::PrefixBoundary;
 pub(crate) use cloud::change_name;
 pub use cloud::{Cloud, SetAside};

@@ -35,6 +35,9 @@ pub struct ListenerTls {
     /// `client_ca_path`: clients may show a certificate of one of these authorities; on the
     /// management network they must.
     pub client_ca_path: Option<PathBuf>,
+    /// `client_certificate = "request"`: clients may show any certificate, which tokens can be
+    /// bound to (RFC 8705). Default false. Never on the management network.
+    pub requests_certificate: bool,
 }
 
 /// The files of one certificate. They can be read; what is in them has not been looked at.
@@ -56,12 +59,27 @@ pub enum Bind {
 }
 
 impl Bind {
+    /// Whether other machines can reach it.
+    pub fn is_exposed(&self) -> bool {
+        match self {
+            Self::Tcp(address) => !address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => false,
+        }
+    }
+
     /// The port, if it has one.
     pub fn port(&self) -> Option<u16> {
         match self {
             Self::Tcp(address) => Some(address.port()),
             Self::Unix(_) => None,
         }
+    }
+}
+
+impl ListenerTls {
+    /// Whether clients are asked for a certificate.
+    pub fn asks_for_certificate(&self) -> bool {
+        self.requests_certificate || self.client_ca_path.is_some()
     }
 }
 

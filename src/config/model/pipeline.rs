@@ -28,6 +28,8 @@ pub struct Pipeline {
     pub case_sensitive_paths: bool,
     /// `encoded_slashes = "reject"`: a path with `%2F` is always 400. Default: `"keep"`.
     pub reject_encoded_slashes: bool,
+    /// `resource`: what it publishes of itself.
+    pub resource: Option<Resource>,
 }
 
 impl Pipeline {

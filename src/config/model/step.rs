@@ -8,8 +8,8 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::{
-    Introspection, IntrospectionClient, JwtAlgorithm, LogDump, Owner, PathFilter, Policies, Reach,
-    Secret,
+    Dpop, Introspection, IntrospectionClient, JwtAlgorithm, LogDump, Owner, PathFilter, Policies,
+    Reach, Secret,
 };
 
 /// One step of a pipeline.
@@ -190,8 +190,12 @@ pub struct Jwt {
     /// `introspect = true`: the issuer is asked about each token besides.
     pub introspection: Option<IntrospectionClient>,
     /// `typ`: accepted values of the header's `typ`, in lower case. Default `jwt` and `at+jwt`; an
-    /// absent `typ` always passes.
+    /// absent `typ` always passes. With `access_token_profile`: `at+jwt` alone.
     pub accepted_types: Vec<String>,
+    /// `profile = "at+jwt"`: tokens have to be access tokens as RFC 9068 has them. Default false.
+    pub access_token_profile: bool,
+    /// `dpop`. `None`: no proof is looked at, and no token passes that is bound to a key.
+    pub dpop: Option<Dpop>,
     /// `token_header`, `token_cookie` or `token_query`: the one place where the token is looked
     /// for. Default [`CredentialLocation::Authorization`].
     pub place: CredentialLocation,

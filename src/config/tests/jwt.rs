@@ -40,6 +40,8 @@ fn defaults() {
         },
         introspection: None,
         accepted_types: vec!["jwt".into(), "at+jwt".into()],
+        access_token_profile: false,
+        dpop: None,
         place: CredentialLocation::Authorization,
     };
     assert_eq!(step.settings, want.into());

@@ -208,6 +208,7 @@ fn errors_of_a_listener_name_the_network_and_come_together() {
             files.pair("c", &certificate, &key),
         ],
         client_ca_path: Some(files.put("ca", &key)),
+        requests_certificate: false,
     };
     let errors =
         Listener::build(&"public".into(), &settings, false, &Tickets::default()).unwrap_err();
@@ -238,6 +239,7 @@ fn resumption_is_off_where_certificates_are_asked_for() {
     let mut settings = ListenerTls {
         certificates: vec![files.pair("a", &certificate, &key)],
         client_ca_path: None,
+        requests_certificate: false,
     };
     let tickets = Tickets::default();
     let build = |settings: &ListenerTls| {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::key_source::Fetching;
-use super::{claims, discovery, token_location};
+use super::{claims, discovery, dpop, token_location};
 use crate::config::model::{
     ClientAuth, Discovery, Introspection, IntrospectionClient, IntrospectionEndpoint,
 };
@@ -25,11 +25,13 @@ pub(crate) fn read(reader: &Reader<'_>, jwks_fresh: Duration) -> Option<Introspe
     };
     let rules = claims::rules(reader);
     let place = token_location::read(reader, &rules.claims_to_headers);
+    let dpop = dpop::read(reader, &place);
     let client = client(reader, &discovered);
     Some(Introspection {
         issuers: issuers.iter().map(|(name, _)| name.to_string()).collect(),
         rules,
         place,
+        dpop,
         client: client?,
     })
 }

@@ -5,11 +5,14 @@
 
 use std::time::Duration;
 
-use super::{claims, introspection, issuers, token_location};
+use super::{claims, dpop, introspection, issuers, token_location};
 use crate::config::model::{
     Discovery, IntrospectionClient, Jwt, JwtAlgorithm, JwtIssuer, KeySource,
 };
 use crate::config::reader::{Entry, Reader};
+
+/// The value of `profile`, and the `typ` of its tokens (RFC 9068 section 2.1).
+const ACCESS_TOKEN: &str = "at+jwt";
 
 /// Reads the settings; `jwks_fresh` is the default of `jwks_cache_secs`.
 pub(crate) fn read(reader: &Reader<'_>, jwks_fresh: Duration) -> Option<Jwt> {
@@ -18,6 +21,8 @@ pub(crate) fn read(reader: &Reader<'_>, jwks_fresh: Duration) -> Option<Jwt> {
     let issuers = issuers::read(reader, algorithm, jwks_fresh);
     let rules = claims::rules(reader);
     let place = token_location::read(reader, &rules.claims_to_headers);
+    let dpop = dpop::read(reader, &place);
+    let access_token_profile = access_token_profile(reader);
     let introspection = match (reader.flag("introspect", false), &issuers) {
         (true, Some(issuers)) => Some(introspection(reader, issuers)?),
         _ => None,
@@ -27,7 +32,9 @@ pub(crate) fn read(reader: &Reader<'_>, jwks_fresh: Duration) -> Option<Jwt> {
         rules,
         introspection,
         place,
-        accepted_types: accepted_types(reader),
+        accepted_types: accepted_types(reader, access_token_profile),
+        access_token_profile,
+        dpop,
         issuers: issuers?,
     };
     algorithm.map(|_| settings)
@@ -114,8 +121,31 @@ fn one_algorithm(entry: &Entry<'_>) -> Option<JwtAlgorithm> {
     None
 }
 
-fn accepted_types(reader: &Reader<'_>) -> Vec<String> {
+/// `profile`: whether tokens are held to RFC 9068.
+fn access_token_profile(reader: &Reader<'_>) -> bool {
+    let Some(entry) = reader.get("profile") else {
+        return false;
+    };
+    let Some(text) = entry.text() else {
+        return false;
+    };
+    let is_known = &*text == ACCESS_TOKEN;
+    if !is_known {
+        entry.unknown("profile", &text, &[ACCESS_TOKEN]);
+    }
+    is_known
+}
+
+fn accepted_types(reader: &Reader<'_>, access_token_profile: bool) -> Vec<String> {
     match reader.get("typ") {
+        Some(entry) if access_token_profile => {
+            entry.error_help(
+                "stands beside `profile`, which says what `typ` a token has",
+                "remove one of the two",
+            );
+            Vec::new()
+        }
+        None if access_token_profile => vec![ACCESS_TOKEN.to_owned()],
         Some(entry) => entry
             .strings()
             .into_iter()

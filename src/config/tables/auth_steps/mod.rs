@@ -5,6 +5,7 @@ mod api_key;
 pub(super) mod basic;
 mod claims;
 mod discovery;
+mod dpop;
 mod introspection;
 mod issuers;
 mod jwt;

@@ -75,7 +75,7 @@ pub(crate) fn read<'a>(root: &Reader<'a>) -> Networks<'a> {
 }
 
 /// Finds out what port `force_https = true` leads to: that of the listeners with TLS, or 443 when
-/// there is none here.
+/// there is none here. Reports what has no meaning on the network of the Management API.
 pub(crate) fn settle(networks: &mut Networks<'_>, management: Option<&Arc<str>>) {
     let mut ports: Vec<u16> = networks
         .all
@@ -91,6 +91,14 @@ pub(crate) fn settle(networks: &mut Networks<'_>, management: Option<&Arc<str>>)
         _ => ports.contains(&HTTPS).then_some(HTTPS),
     };
     for ((network, entry), forced) in networks.all.iter_mut().zip(&networks.forced) {
+        let requests = |tls: &ListenerTls| tls.requests_certificate;
+        if Some(&network.name) == management && network.tls.as_ref().is_some_and(requests) {
+            entry.error_help(
+                "client_certificate has no meaning on the network of the Management API, which \
+                 no token is for",
+                "name the authority of its clients in client_ca_path",
+            );
+        }
         let Some(forced) = forced else { continue };
         if network.tls.is_some() {
             entry.info("force_https has no effect: this listener speaks TLS only");

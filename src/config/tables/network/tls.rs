@@ -13,8 +13,8 @@ pub(crate) enum ForceHttps {
     Port(u16),
 }
 
-/// Reads `cert_path`, `key_path`, `certificates` and `client_ca_path`; `None` without a
-/// certificate.
+/// Reads `cert_path`, `key_path`, `certificates`, `client_ca_path` and `client_certificate`; `None`
+/// without a certificate.
 pub(crate) fn read(reader: &Reader<'_>) -> Option<ListenerTls> {
     let mut certificates: Vec<CertificateFiles> = pair(reader).into_iter().collect();
     let first = reader.has("cert_path") || reader.has("key_path");
@@ -29,10 +29,9 @@ pub(crate) fn read(reader: &Reader<'_>) -> Option<ListenerTls> {
         }
     }
     let client_ca = reader.get("client_ca_path");
-    if let Some(entry) = client_ca
-        .as_ref()
-        .filter(|_| !first && !reader.has("certificates"))
-    {
+    let client_certificate = reader.get("client_certificate");
+    let of_clients = [&client_ca, &client_certificate].into_iter().flatten();
+    for entry in of_clients.filter(|_| !first && !reader.has("certificates")) {
         entry.error_help(
             "has no meaning on a listener without TLS",
             "add cert_path and key_path",
@@ -42,7 +41,19 @@ pub(crate) fn read(reader: &Reader<'_>) -> Option<ListenerTls> {
     (!certificates.is_empty()).then_some(ListenerTls {
         certificates,
         client_ca_path,
+        requests_certificate: client_certificate.is_some_and(|entry| requests_certificate(&entry)),
     })
+}
+
+fn requests_certificate(entry: &Entry<'_>) -> bool {
+    let Some(text) = entry.text() else {
+        return false;
+    };
+    let is_known = &*text == "request";
+    if !is_known {
+        entry.unknown("choice", &text, &["request"]);
+    }
+    is_known
 }
 
 /// `true`, or the port as clients see it.

@@ -3,51 +3,66 @@
 //! A password or a key that crosses a network unprotected is allowed, with a warning: a token is
 //! short-lived, and whoever overhears a password or a key has it for good.
 
-use crate::config::model::{AuthSettings, Bind, Network, Step};
+use crate::config::model::{AuthSettings, Network, Step};
 use crate::config::reader::Entry;
 
 /// Reports what the listeners lack, where the steps are listed.
 pub(super) fn check(steps: &[Step], networks: &[&Network], origin: &Entry<'_>) {
     warn_of_exposed_credentials(steps, networks, origin);
+    warn_of_exposed_proofs(steps, networks, origin);
     require_client_certificates(steps, networks, origin);
 }
 
 /// Warns of steps whose credential comes over a listener without TLS that other machines can reach.
 fn warn_of_exposed_credentials(steps: &[Step], networks: &[&Network], origin: &Entry<'_>) {
-    let exposed: Vec<String> = networks
-        .iter()
-        .filter(|network| network.tls.is_none() && is_exposed(&network.bind))
-        .map(|network| format!("{:?}", network.name))
-        .collect();
-    if exposed.is_empty() {
-        return;
-    }
-    let steps: Vec<String> = steps
-        .iter()
-        .filter(|step| {
-            let settings = step.kind.auth().map(|auth| &auth.settings);
-            matches!(
-                settings,
-                Some(AuthSettings::Basic(_) | AuthSettings::ApiKey(_))
-            )
-        })
-        .map(|step| format!("{:?}", step.name))
-        .collect();
-    if !steps.is_empty() {
+    let takes_it = |settings: &AuthSettings| {
+        matches!(settings, AuthSettings::Basic(_) | AuthSettings::ApiKey(_))
+    };
+    if let Some((steps, networks)) = exposed(steps, networks, takes_it) {
         origin.warning(&format!(
-            "step {} takes a password or a key over network {}, which is not encrypted: whoever \
-             listens there has it",
-            steps.join(", "),
-            exposed.join(", ")
+            "step {steps} takes a password or a key over network {networks}, which is not \
+             encrypted: whoever listens there has it"
         ));
     }
 }
 
-fn is_exposed(bind: &Bind) -> bool {
-    match bind {
-        Bind::Tcp(address) => !address.ip().to_canonical().is_loopback(),
-        Bind::Unix(_) => false,
+/// Warns of proofs that are required over such a listener: whoever can change a request on its way
+/// sends the proof on with another body or other fields.
+fn warn_of_exposed_proofs(steps: &[Step], networks: &[&Network], origin: &Entry<'_>) {
+    let requires_proof = |settings: &AuthSettings| match settings {
+        AuthSettings::Jwt(settings) => settings.dpop.as_ref().is_some_and(|dpop| dpop.required),
+        AuthSettings::Introspection(settings) => {
+            settings.dpop.as_ref().is_some_and(|dpop| dpop.required)
+        }
+        AuthSettings::Basic(_) | AuthSettings::ApiKey(_) | AuthSettings::MutualTls(_) => false,
+    };
+    if let Some((steps, networks)) = exposed(steps, networks, requires_proof) {
+        origin.warning(&format!(
+            "step {steps} has dpop = \"require\" on network {networks}, which is not encrypted: a \
+             proof does not protect the body and the other fields of its request"
+        ));
     }
+}
+
+/// The steps of such settings, and the listeners without TLS that other machines can reach, as they
+/// are named; `None`: there are none of either.
+fn exposed(
+    steps: &[Step],
+    networks: &[&Network],
+    concerned: impl Fn(&AuthSettings) -> bool,
+) -> Option<(String, String)> {
+    let networks = networks
+        .iter()
+        .filter(|network| network.tls.is_none() && network.bind.is_exposed());
+    let networks: Vec<_> = networks
+        .map(|network| format!("{:?}", network.name))
+        .collect();
+    let steps = steps.iter().filter(|step| {
+        let auth = step.kind.auth();
+        auth.is_some_and(|auth| concerned(&auth.settings))
+    });
+    let steps: Vec<_> = steps.map(|step| format!("{:?}", step.name)).collect();
+    (!networks.is_empty() && !steps.is_empty()).then(|| (steps.join(", "), networks.join(", ")))
 }
 
 /// Reports a pipeline in which nobody could pass a `mutual-tls` step.

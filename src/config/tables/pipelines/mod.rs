@@ -3,6 +3,7 @@
 mod chain;
 mod listeners;
 mod open;
+mod resource;
 pub(crate) mod routes;
 
 use std::collections::BTreeSet;
@@ -56,6 +57,7 @@ fn read_one<'a>(name: &str, entry: &Entry<'a>, parts: &Parts<'a, '_>) -> Option<
     let (steps, origin) = steps(&reader, entry, &endpoints, parts.steps, answered);
     let case_sensitive_paths = reader.flag("case_sensitive_paths", false);
     let reject_encoded_slashes = rejects_encoded_slashes(&reader);
+    let resource = resource::read(&reader);
     listeners::check(&steps, &parts.networks.among(&networks), &origin);
     reader.finish();
     let endpoints: Vec<Endpoint> = endpoints
@@ -71,8 +73,10 @@ fn read_one<'a>(name: &str, entry: &Entry<'a>, parts: &Parts<'a, '_>) -> Option<
         backends,
         case_sensitive_paths,
         reject_encoded_slashes,
+        resource,
     };
     open::warn(&pipeline, &origin);
+    resource::warn(&pipeline, entry);
     Some(pipeline)
 }
 
