@@ -5,7 +5,10 @@ use std::time::Duration;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{AuthRequest, Chain, KeySets, Shared};
+use jose::Claims;
+
+use super::identity::Content;
+use super::{AuthMethod, AuthRequest, Chain, Credential, Identity, KeySets, Shared};
 use crate::config::{
     AuthStep, ClaimRules, CredentialLocation, JwksUrl, Jwt, JwtAlgorithm, JwtIssuer, KeySource,
     Step, StepKind,
@@ -42,6 +45,7 @@ pub(crate) fn step(settings: Jwt) -> Step {
     Step {
         name: "jwt".into(),
         kind: StepKind::Auth(AuthStep::new(settings)),
+        enforce: true,
     }
 }
 
@@ -72,6 +76,22 @@ pub(crate) fn bearer(token: &str) -> HeaderMap {
         AUTHORIZATION,
         HeaderValue::try_from(format!("Bearer {token}")).unwrap(),
     )])
+}
+
+/// That of a token with these claims, which it keeps.
+pub(crate) fn identity(claims: serde_json::Value) -> Identity {
+    let serde_json::Value::Object(claims) = claims else {
+        panic!("no claims: {claims}");
+    };
+    let subject = claims.get("sub").and_then(serde_json::Value::as_str);
+    Identity::new(Content {
+        method: AuthMethod::Jwt,
+        subject: subject.map(|subject| subject.parse().unwrap()),
+        headers: Vec::new(),
+        valid_until: None,
+        credential: Credential::Token((&Claims::from(claims.clone())).into()),
+        claims: Some(claims.into()),
+    })
 }
 
 /// The status that a request with this token gets; 200 if it passes.

@@ -296,7 +296,7 @@ fn headers_from_claims(config: &Config, owner: Owner) -> Vec<HeaderName> {
         .iter()
         .filter(|pipeline| config.owner(pipeline) == owner)
         .flat_map(|pipeline| &pipeline.steps)
-        .filter_map(|step| match &step.kind.auth()?.settings {
+        .filter_map(|step| match &step.enforced_auth()?.settings {
             AuthSettings::Jwt(jwt) => Some(&jwt.rules.claims_to_headers),
             AuthSettings::Introspection(step) => Some(&step.rules.claims_to_headers),
             _ => None,

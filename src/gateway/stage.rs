@@ -55,7 +55,7 @@ impl Stages {
             .filter(|step| !matches!(step.kind, StepKind::Passthru))
             .cloned()
             .collect();
-        let both = |a: &Step, b: &Step| a.kind.authenticates() && b.kind.authenticates();
+        let both = |a: &Step, b: &Step| a.authenticates() && b.authenticates();
         for run in meant.chunk_by(both) {
             match &run[0].kind {
                 StepKind::Policies(settings) => {

@@ -120,6 +120,7 @@ fn pipeline(pipeline: &Pipeline, backends: &[BackendStatus]) -> Value {
                 "name": &*step.name,
                 "type": step.kind.type_name(),
                 "optional": step.kind.is_optional(),
+                "enforce": step.enforce,
             })
         })
         .collect();
@@ -131,7 +132,7 @@ fn pipeline(pipeline: &Pipeline, backends: &[BackendStatus]) -> Value {
     let mut object = counts(&pipeline.metrics);
     object["name"] = json!(&*pipeline.name);
     object["description"] = json!(settings.description);
-    object["open"] = json!(!settings.steps.iter().any(|step| step.kind.authenticates()));
+    object["open"] = json!(!settings.steps.iter().any(|step| step.authenticates()));
     object["networks"] = json!(networks);
     object["endpoints"] = json!(endpoints);
     object["steps"] = json!(steps);

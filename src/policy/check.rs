@@ -12,6 +12,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::facts::Facts;
 use super::field_name::reads_as;
+use crate::auth::Identity;
 use crate::config::{Check, Effect, MediaRange, TimeWindow, ValueMatch};
 
 /// What a rule says of a request; `None`: nothing.
@@ -80,6 +81,17 @@ pub(super) fn finding(check: &Check, facts: &Facts<'_>) -> Option<Effect> {
                     equals(&field.value, value, false)
                 })
             });
+            (*effect, found)
+        }
+        Check::Claims { effect, claims } => {
+            let found = facts
+                .identity
+                .and_then(Identity::claims)
+                .is_some_and(|known| {
+                    claims
+                        .iter()
+                        .all(|claim| known.has_at(&claim.path, &claim.values))
+                });
             (*effect, found)
         }
         Check::Time(window) => {

@@ -9,6 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 
 use super::facts::Facts;
+use crate::auth::Identity;
+use crate::auth::testing::identity;
 use crate::config::{self, Step, StepKind};
 
 /// The steps of a pipeline, of the names in `middleware`.
@@ -40,10 +42,14 @@ pub(super) fn steps(middleware: &str, tables: &str) -> Vec<Step> {
     config.pipelines[0].steps.clone()
 }
 
-/// The settings of a `policies` step with these rules: the inside of an array of tables.
+/// The settings of a `policies` step with these rules, behind a `jwt-auth` step: the inside of an
+/// array of tables.
 pub(super) fn policies(rules: &str) -> std::sync::Arc<config::Policies> {
-    let table = format!("[middleware.s]\ntype = \"policies\"\nrules = [{rules}]\n");
-    match &steps("[\"s\"]", &table)[0].kind {
+    let table = format!(
+        "[middleware.j]\ntype = \"jwt-auth\"\njwks_url = \"https://a.example/jwks\"\n\
+         [middleware.s]\ntype = \"policies\"\nrules = [{rules}]\n"
+    );
+    match &steps("[\"j\", \"s\"]", &table)[1].kind {
         StepKind::Policies(settings) => settings.clone(),
         other => panic!("{other:?}"),
     }
@@ -61,6 +67,7 @@ pub(super) struct Request {
     pub(super) headers: HeaderMap,
     pub(super) client: Option<IpAddr>,
     pub(super) peer_is_trusted: bool,
+    pub(super) identity: Option<Identity>,
     pub(super) now: Instant,
     pub(super) time: Timestamp,
 }
@@ -77,6 +84,7 @@ impl Request {
             headers: HeaderMap::new(),
             client: Some(IpAddr::from([192, 0, 2, 1])),
             peer_is_trusted: false,
+            identity: None,
             now: Instant::now(),
             time: Timestamp::UNIX_EPOCH,
         }
@@ -91,6 +99,14 @@ impl Request {
     pub(super) fn query(mut self, query: &str) -> Self {
         self.query = Some(query.to_owned());
         self
+    }
+
+    /// From somebody whose token says this.
+    pub(super) fn claims(self, claims: serde_json::Value) -> Self {
+        Self {
+            identity: Some(identity(claims)),
+            ..self
+        }
     }
 
     pub(super) fn from(mut self, client: &str) -> Self {
@@ -110,6 +126,7 @@ impl Request {
             ambiguous_names: true,
             client: self.client,
             peer_is_trusted: self.peer_is_trusted,
+            identity: self.identity.as_ref(),
             time: self.time,
         }
     }

@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("telemetry", &["common"]),
     ("auth", &["common", "config"]),
-    ("policy", &["common", "config"]),
+    ("policy", &["common", "auth", "config"]),
     ("balance", &["common", "config"]),
     ("gateway", &["common", "auth", "policy", "balance", "config", "telemetry"]),
     ("listener", &["common", "gateway", "auth", "config", "telemetry"]),

@@ -54,6 +54,12 @@ impl Claims {
         self.0.get(name)
     }
 
+    /// A claim by its name, or by the names on the way into it with dots between: `a.b` is the
+    /// member `b` of the claim `a`, unless there is a claim of that whole name.
+    pub fn at(&self, path: &str) -> Option<&Value> {
+        at(&self.0, path)
+    }
+
     /// All of them.
     pub fn as_map(&self) -> &Map<String, Value> {
         &self.0
@@ -161,15 +167,15 @@ impl Claims {
     /// Whether a claim is there, with an accepted value if there are any: itself, or one element of
     /// an array.
     pub fn has(&self, name: &str, accepted: &[Value]) -> bool {
-        let Some(claim) = self.get(name) else {
-            return false;
-        };
-        let is_accepted = |value: &Value| accepted.iter().any(|known| is_equal(known, value));
-        accepted.is_empty()
-            || is_accepted(claim)
-            || claim
-                .as_array()
-                .is_some_and(|elements| elements.iter().any(is_accepted))
+        let claim = self.get(name);
+        claim.is_some_and(|claim| accepted.is_empty() || is_any_of(claim, accepted))
+    }
+
+    /// Whether what [`at`](Self::at) finds equals an accepted value: itself, or one element of an
+    /// array.
+    pub fn has_at(&self, path: &str, accepted: &[Value]) -> bool {
+        self.at(path)
+            .is_some_and(|claim| is_any_of(claim, accepted))
     }
 
     /// Whether `scope` (RFC 8693 section 4.2) or `scp` holds a scope: in a list with spaces
@@ -218,6 +224,19 @@ fn heap(value: &Value) -> usize {
             .sum(),
         Value::Object(object) => members(object),
     }
+}
+
+fn at<'a>(object: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+    let inner = |(dot, _)| at(object.get(&path[..dot])?.as_object()?, &path[dot + 1..]);
+    object
+        .get(path)
+        .or_else(|| path.match_indices('.').find_map(inner))
+}
+
+fn is_any_of(claim: &Value, accepted: &[Value]) -> bool {
+    let is_accepted = |value: &Value| accepted.iter().any(|known| is_equal(known, value));
+    let elements = claim.as_array();
+    is_accepted(claim) || elements.is_some_and(|elements| elements.iter().any(is_accepted))
 }
 
 /// Equality of JSON values; to it, 1 and 1.0 are one number.

@@ -41,6 +41,7 @@ fn step(settings: ApiKey) -> Step {
     Step {
         name: "key".into(),
         kind: StepKind::Auth(AuthStep::new(settings)),
+        enforce: true,
     }
 }
 

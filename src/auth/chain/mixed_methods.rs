@@ -31,6 +31,7 @@ fn step(name: &str, settings: impl Into<AuthSettings>, joins: Joins) -> Step {
             forward_credential: false,
             ..AuthStep::new(settings)
         }),
+        enforce: true,
     }
 }
 

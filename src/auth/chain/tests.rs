@@ -85,6 +85,7 @@ async fn an_open_chain() {
     let passthru = Step {
         name: "nothing".into(),
         kind: StepKind::Passthru,
+        enforce: true,
     };
     for chain in [build(&[]), build(&[passthru])] {
         assert!(chain.is_open() && chain.stripped().is_empty());

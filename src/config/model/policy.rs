@@ -38,8 +38,17 @@ pub struct Rule {
     /// `weight`: the greater, the earlier. Every rule is looked at, so it only says which of
     /// several rate limits without room answers, and orders the log. -1000 to 1000. Default 100.
     pub weight: i64,
+    /// `enforce`: whether what it says counts. False: it is in shadow. Default true.
+    pub enforce: bool,
     /// `type` and its options.
     pub check: Check,
+}
+
+impl Rule {
+    /// Whether a request can be allowed by it.
+    pub fn may_allow(&self) -> bool {
+        self.enforce && self.check.may_allow()
+    }
 }
 
 /// What a rule says of requests that it matches.
@@ -107,6 +116,14 @@ pub enum Check {
         /// `parameters`: at least one; all of them must match.
         parameters: Vec<FieldMatch<String>>,
     },
+    /// `claims`: those of the token that the first identity comes from. A claim that is not there
+    /// matches nothing, whatever the mode.
+    Claims {
+        /// `mode`.
+        effect: Effect,
+        /// `claims`: at least one; all of them must match.
+        claims: Vec<ClaimMatch>,
+    },
     /// `time_based`: matches every request, one way or the other.
     Time(Box<TimeWindow>),
     /// `geo`: a country that a trusted proxy vouches for.
@@ -122,8 +139,12 @@ pub enum Check {
 }
 
 impl Check {
-    /// Whether a request can be allowed by it.
-    pub fn may_allow(&self) -> bool {
+    /// Whether it looks at the claims of a token.
+    pub fn reads_claims(&self) -> bool {
+        matches!(self, Self::Claims { .. })
+    }
+
+    fn may_allow(&self) -> bool {
         match self {
             Self::All(effect)
             | Self::Ip { effect, .. }
@@ -133,6 +154,7 @@ impl Check {
             | Self::UserAgent { effect, .. }
             | Self::ContentType { effect, .. }
             | Self::QueryParameter { effect, .. }
+            | Self::Claims { effect, .. }
             | Self::Geo { effect, .. } => *effect == Effect::Allow,
             Self::Time(_) => true,
             Self::RateLimit(_) => false,
@@ -147,6 +169,15 @@ pub struct RateLimit {
     pub max_requests: u32,
     /// `window_seconds`: 1 s to 31 days, from the first request that is counted.
     pub window: Duration,
+}
+
+/// One of `claims`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClaimMatch {
+    /// The claim's name, or the names on the way into it with dots between.
+    pub path: String,
+    /// At least one; the claim, or one element if it is an array, equals one of them.
+    pub values: Vec<serde_json::Value>,
 }
 
 /// One of `headers` or `parameters`.

@@ -19,6 +19,27 @@ pub struct Step {
     pub name: Arc<str>,
     /// What it does.
     pub kind: StepKind,
+    /// `enforce`: whether what it decides counts. False: it is in shadow, where it is evaluated,
+    /// logged and counted, and changes nothing for a request. Default true.
+    pub enforce: bool,
+}
+
+impl Step {
+    /// The settings of an authentication step that counts.
+    pub fn enforced_auth(&self) -> Option<&AuthStep> {
+        self.kind.auth().filter(|_| self.enforce)
+    }
+
+    /// Whether no request passes it without being authenticated, or being anonymous where the
+    /// step is optional.
+    pub fn authenticates(&self) -> bool {
+        self.enforced_auth().is_some()
+    }
+
+    /// Whether it can refuse a request without authenticating it.
+    pub fn restricts(&self) -> bool {
+        self.enforce && matches!(self.kind, StepKind::Policies(_) | StepKind::PathFilter(_))
+    }
 }
 
 /// What a step does.
@@ -56,19 +77,9 @@ impl StepKind {
         }
     }
 
-    /// Whether the step authenticates.
-    pub fn authenticates(&self) -> bool {
-        self.auth().is_some()
-    }
-
     /// Whether the step after it belongs to the same group.
     pub fn is_optional(&self) -> bool {
         self.auth().is_some_and(|step| step.optional)
-    }
-
-    /// Whether the step can refuse a request without authenticating it.
-    pub fn restricts(&self) -> bool {
-        matches!(self, Self::Policies(_) | Self::PathFilter(_))
     }
 }
 

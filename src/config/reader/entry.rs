@@ -189,7 +189,7 @@ impl<'a> Entry<'a> {
     }
 
     /// The value as JSON, for what is compared with a claim: a string, a number or a boolean.
-    pub(crate) fn json_scalar(&self) -> Option<serde_json::Value> {
+    fn json_scalar(&self) -> Option<serde_json::Value> {
         match &self.node.value {
             Value::String(_) => Some(serde_json::Value::from(&*self.text()?)),
             Value::Integer(value) => Some(serde_json::Value::from(*value)),
@@ -197,6 +197,15 @@ impl<'a> Entry<'a> {
             Value::Boolean(value) => Some(serde_json::Value::from(*value)),
             _ => self.wrong_type("a string, a number or a boolean"),
         }
+    }
+
+    /// One of these, or an array of at least one.
+    pub(crate) fn json_scalars(&self) -> Vec<serde_json::Value> {
+        if !self.is_array() {
+            return self.json_scalar().into_iter().collect();
+        }
+        self.is_not_empty();
+        self.items().iter().filter_map(Entry::json_scalar).collect()
     }
 
     /// Reports an error here.

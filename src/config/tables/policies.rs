@@ -203,7 +203,7 @@ fn warn(policies: &[Policy], reader: &Reader<'_>) {
     let allowing: Vec<_> = policies
         .iter()
         .flat_map(|policy| &policy.rules)
-        .filter(|rule| rule.check.may_allow())
+        .filter(|rule| rule.may_allow())
         .collect();
     let Some(first) = allowing.first() else {
         return reader.warning("no rule allows anything: every request is answered 403");

@@ -4,6 +4,7 @@ mod api_keys;
 mod backends;
 mod balance;
 mod chains;
+mod claims;
 mod cloud;
 mod credentials;
 mod discovery;

@@ -166,7 +166,7 @@ fn steps_stand_in_the_order_of_the_file_but_in_no_group() {
     let kinds: Vec<bool> = config.pipelines[0]
         .steps
         .iter()
-        .map(|step| step.kind.authenticates())
+        .map(|step| step.authenticates())
         .collect();
     assert_eq!(kinds, [false, true, true, false, true]);
     let lines = errors(&text("[\"o\", \"f\", \"jwt\"]"));

@@ -213,7 +213,7 @@ fn mutual_tls() {
         "type = \"mutual-tls\"",
         "authentication = \"authentications.a\"",
     ) + "[authentications.a]\nmethod = \"mutual_tls\"\nsubjects = \"a\"\n";
-    assert!(ok(&by_name).pipelines[0].steps[0].kind.authenticates());
+    assert!(ok(&by_name).pipelines[0].steps[0].authenticates());
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub(super) fn lost_authentication<'a>(
 ) -> impl Iterator<Item = &'a str> {
     let authenticates = |pipeline: &Pipeline| {
         let mut steps = pipeline.steps.iter();
-        steps.any(|step| step.kind.authenticates())
+        steps.any(|step| step.authenticates())
     };
     after.pipelines.iter().filter_map(move |pipeline| {
         let mut known = before.pipelines.iter();

@@ -3,6 +3,7 @@
 mod ambiguous;
 
 use http::Method;
+use serde_json::json;
 
 use super::*;
 use crate::policy::testing::{Request, policies};
@@ -45,6 +46,45 @@ fn all_or_nothing() {
     says(
         "{ type = \"rate_limit\", max_requests = 1, window_seconds = 1 }",
         [(get(), None), (get(), None)],
+    );
+}
+
+#[test]
+fn claims() {
+    let with = |claims| get().claims(claims);
+    matches(
+        "type = \"claims\", claims = { role = [\"admin\", \"ops\"] }",
+        [
+            (get(), false),
+            (with(json!({})), false),
+            (with(json!({ "role": "admin" })), true),
+            (with(json!({ "role": ["dev", "ops"] })), true),
+            (with(json!({ "role": ["dev", ["ops"]] })), false),
+            (with(json!({ "role": "Admin" })), false),
+            (with(json!({ "role": null })), false),
+            (with(json!({ "role": { "ops": true } })), false),
+        ],
+    );
+    matches(
+        "type = \"claims\", claims = { \"a.b.c\" = 1, d = true }",
+        [
+            (with(json!({ "a": { "b": { "c": 1 } }, "d": true })), true),
+            (
+                with(json!({ "a": { "b": { "c": [2, 1.0] } }, "d": [true] })),
+                true,
+            ),
+            (with(json!({ "a.b": { "c": 1 }, "d": true })), true),
+            (with(json!({ "a.b.c": 1, "d": true })), true),
+            (with(json!({ "a": { "b": { "c": 1 } } })), false),
+            (
+                with(json!({ "a": { "b": { "c": "1" } }, "d": true })),
+                false,
+            ),
+            (
+                with(json!({ "a": [{ "b": { "c": 1 } }], "d": true })),
+                false,
+            ),
+        ],
     );
 }
 

@@ -11,6 +11,7 @@ fn filter(rules: &str) -> PathFilter {
         [
             Step {
                 kind: StepKind::PathFilter(settings),
+                enforce: true,
                 ..
             },
         ] => PathFilter::new(&"f".into(), settings),

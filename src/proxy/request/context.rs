@@ -153,6 +153,7 @@ impl Context {
             ambiguous_names: self.ambiguous_names,
             client: self.client,
             peer_is_trusted: self.connection.peer_is_trusted,
+            identity: self.identity.as_ref(),
             time: jiff::Timestamp::now(),
         }
     }

@@ -49,6 +49,7 @@ fn step_with_file(
     Step {
         name: "basic".into(),
         kind: StepKind::Auth(AuthStep::new(settings)),
+        enforce: true,
     }
 }
 

@@ -60,20 +60,8 @@ fn required(reader: &Reader<'_>) -> Vec<RequiredClaim> {
         .into_iter()
         .map(|(name, entry)| RequiredClaim {
             name: name.to_owned(),
-            values: values(&entry),
+            values: entry.json_scalars(),
         })
-        .collect()
-}
-
-fn values(entry: &Entry<'_>) -> Vec<serde_json::Value> {
-    if !entry.is_array() {
-        return entry.json_scalar().into_iter().collect();
-    }
-    entry.is_not_empty();
-    entry
-        .items()
-        .iter()
-        .filter_map(Entry::json_scalar)
         .collect()
 }
 

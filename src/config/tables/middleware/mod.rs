@@ -106,6 +106,7 @@ pub(crate) fn read<'a>(
             Some(Step {
                 name: "passthru".into(),
                 kind: StepKind::Passthru,
+                enforce: true,
             }),
         );
     }
@@ -134,6 +135,7 @@ fn read_one(name: &str, entry: &Entry<'_>, shared: &Shared<'_>) -> Option<Step> 
     };
     reader.flatten("options");
     reader.flatten("config");
+    let enforce = reader.flag("enforce", true);
     let scheme = SCHEMES
         .iter()
         .find(|scheme| type_name == Some(scheme.type_name));
@@ -149,6 +151,7 @@ fn read_one(name: &str, entry: &Entry<'_>, shared: &Shared<'_>) -> Option<Step> 
             return Some(Step {
                 name: name.into(),
                 kind: referred(&authentication, type_name, reader, shared)?,
+                enforce,
             });
         }
         (None, Some(scheme), _) => scheme.step(&reader, shared.jwks_fresh).map(StepKind::Auth),
@@ -158,6 +161,7 @@ fn read_one(name: &str, entry: &Entry<'_>, shared: &Shared<'_>) -> Option<Step> 
     Some(Step {
         name: name.into(),
         kind: kind?,
+        enforce,
     })
 }
 

@@ -2,14 +2,15 @@
 //! last.
 //!
 //! A group is a run of authentication steps with `optional = true` and the authentication step
-//! after them.
+//! after them. Steps in shadow count as not there.
 
 use crate::config::model::Step;
 use crate::config::reader::Entry;
 
 /// Reports groups that are split or end wrongly, at the place that lists the steps.
 pub(crate) fn check(steps: &[Step], origin: &Entry<'_>) {
-    let last_authenticating = steps.iter().rposition(|step| step.kind.authenticates());
+    let steps: Vec<&Step> = steps.iter().filter(|step| step.enforce).collect();
+    let last_authenticating = steps.iter().rposition(|step| step.authenticates());
     let mut checked = false;
     for (index, step) in steps.iter().enumerate() {
         let Some(auth) = step.kind.auth() else {
@@ -18,7 +19,7 @@ pub(crate) fn check(steps: &[Step], origin: &Entry<'_>) {
         checked |= !auth.optional;
         let next = steps.get(index + 1);
         let open = auth.optional && last_authenticating > Some(index);
-        if let Some(next) = next.filter(|next| open && !next.kind.authenticates()) {
+        if let Some(next) = next.filter(|next| open && !next.authenticates()) {
             let sentence = format!(
                 "step {:?} splits the group that the optional step {:?} begins",
                 next.name, step.name

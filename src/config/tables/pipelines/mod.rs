@@ -1,6 +1,7 @@
 //! `[pipelines.*]`: networks, endpoints, steps and backends put together.
 
 mod chain;
+mod claims;
 mod listeners;
 mod open;
 mod resource;
@@ -64,7 +65,7 @@ fn read_one<'a>(name: &str, entry: &Entry<'a>, parts: &Parts<'a, '_>) -> Option<
         .into_iter()
         .map(|guarded| guarded.endpoint)
         .collect();
-    let pipeline = Pipeline {
+    let mut pipeline = Pipeline {
         name: name.into(),
         description,
         networks,
@@ -75,6 +76,7 @@ fn read_one<'a>(name: &str, entry: &Entry<'a>, parts: &Parts<'a, '_>) -> Option<
         reject_encoded_slashes,
         resource,
     };
+    claims::keep(&mut pipeline);
     open::warn(&pipeline, &origin);
     resource::warn(&pipeline, entry);
     Some(pipeline)
@@ -189,6 +191,7 @@ fn steps<'a>(
         .map(|guard| Step {
             name: guard.name.as_str().into(),
             kind: StepKind::Auth(guard.step.clone()),
+            enforce: true,
         })
         .collect();
     let local = !entry.span().cloud;
@@ -222,6 +225,7 @@ fn steps<'a>(
         }
     };
     chain::check(&all, &origin);
+    claims::check(&all, &origin);
     (all, origin)
 }
 

@@ -11,10 +11,10 @@ use crate::config::tables::middleware::Steps;
 impl Pipeline {
     /// How a pipeline without authentication is open, as a remark in the log; `None` for one with.
     pub fn open(&self) -> Option<String> {
-        if self.steps.iter().any(|step| step.kind.authenticates()) {
+        if self.steps.iter().any(|step| step.authenticates()) {
             return None;
         }
-        let restricting = self.steps.iter().filter(|step| step.kind.restricts());
+        let restricting = self.steps.iter().filter(|step| step.restricts());
         let restricting: Vec<&str> = restricting.map(|step| &*step.name).collect();
         Some(match restricting.as_slice() {
             [] => "open: anyone may pass".to_owned(),
@@ -43,7 +43,7 @@ pub(crate) fn report_unsaid(reader: &Reader<'_>, key: &'static str, steps: &Step
 fn example(named: &Named<Step>) -> &str {
     let found = named
         .iter()
-        .find(|(_, step)| step.kind.authenticates())
+        .find(|(_, step)| step.authenticates())
         .map(|(name, _)| name);
     found.unwrap_or("NAME")
 }

@@ -68,7 +68,7 @@ pub(crate) fn check(pipelines: &[(Pipeline, Entry<'_>)], owned: &OwnedPipelines)
 /// Whether some request that `local` would get goes to `cloud` instead. What is open at `/` is
 /// there for what nobody else takes; what checks anything is not.
 fn takes_from(cloud: &Pipeline, local: &Pipeline) -> bool {
-    let guarded = |step: &Step| step.kind.authenticates() || step.kind.restricts();
+    let guarded = |step: &Step| step.authenticates() || step.restricts();
     let guarded = local.steps.iter().any(guarded);
     let meet = |network| local.networks.contains(network);
     cloud.networks.iter().any(meet)

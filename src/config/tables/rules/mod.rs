@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::values::{address, header, method, pattern};
-use crate::config::model::{Check, Effect, ErrorKind, RateLimit, Rule};
+use crate::config::model::{Check, ClaimMatch, Effect, ErrorKind, RateLimit, Rule};
 use crate::config::reader::{Entry, Reader, near};
 
 /// Every type, in its first spelling.
@@ -25,6 +25,7 @@ const TYPES: &[&str] = &[
     "user_agent",
     "content_type",
     "query_parameter",
+    "claims",
     "time_based",
     "geo",
 ];
@@ -45,6 +46,7 @@ pub(crate) fn read_one(name: &str, entry: &Entry<'_>, trusts: bool) -> Option<Wr
     reader.know(&["name", "description", "id"]);
     reader.ignore(&["tags"]);
     let enabled = reader.flag("enabled", true);
+    let enforce = reader.flag("enforce", true);
     let weight = reader
         .get("weight")
         .map_or(Some(100), |entry| entry.integer(-1000..=1000));
@@ -68,6 +70,7 @@ pub(crate) fn read_one(name: &str, entry: &Entry<'_>, trusts: bool) -> Option<Wr
     let rule = Rule {
         name: name.into(),
         weight: weight?,
+        enforce,
         check: check?,
     };
     Some(Written { rule, enabled })
@@ -151,6 +154,10 @@ fn by_mode(kind: &str, reader: &Reader<'_>) -> Option<Check> {
             ),
             effect: effect?,
         },
+        "claims" => Check::Claims {
+            claims: claims(reader)?,
+            effect: effect?,
+        },
         _ => Check::Geo {
             countries: all(&several(reader, "country_codes", "[\"DE\"]")?, country),
             header: country_header(reader)?,
@@ -205,6 +212,28 @@ fn rate_limit(reader: &Reader<'_>) -> Option<RateLimit> {
         max_requests: u32::try_from(max_requests?).ok()?,
         window: Duration::from_secs(window?.unsigned_abs()),
     })
+}
+
+/// A table claim = value or list of values.
+fn claims(reader: &Reader<'_>) -> Option<Vec<ClaimMatch>> {
+    let Some(entry) = reader.get("claims") else {
+        reader.missing("claims", "add claims = { role = [\"admin\"] }");
+        return None;
+    };
+    let claims = entry.table()?.entries();
+    if claims.is_empty() {
+        entry.error_help("is empty", "name at least one");
+    }
+    let claims = claims.into_iter().map(|(path, entry)| {
+        if path.split('.').any(str::is_empty) {
+            entry.error_help("names no claim", "write it like \"realm_access.roles\"");
+        }
+        ClaimMatch {
+            path: path.to_owned(),
+            values: entry.json_scalars(),
+        }
+    });
+    Some(claims.collect())
 }
 
 fn country(entry: &Entry<'_>) -> Option<String> {

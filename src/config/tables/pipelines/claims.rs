@@ -1,0 +1,85 @@
+//! Who reads the claims of tokens: where nobody does, an identity is kept without them; where
+//! somebody does, there have to be some.
+
+use std::sync::Arc;
+
+use crate::config::model::{AuthSettings, ClaimRules, Pipeline, Rule, Step, StepKind};
+use crate::config::reader::Entry;
+
+/// Lets the steps keep the claims that something in the pipeline reads.
+pub(super) fn keep(pipeline: &mut Pipeline) {
+    if !reads_claims(pipeline) {
+        return;
+    }
+    for step in pipeline.steps.iter_mut().filter(|step| step.enforce) {
+        if let Some(rules) = claim_rules(&mut step.kind) {
+            rules.keeps_claims = true;
+        }
+    }
+}
+
+/// Whether anything in the pipeline reads claims: every place that does is asked here.
+fn reads_claims(pipeline: &Pipeline) -> bool {
+    let mut rules = pipeline.steps.iter().flat_map(rules);
+    rules.any(|rule| rule.check.reads_claims())
+}
+
+fn rules(step: &Step) -> impl Iterator<Item = &Rule> {
+    let policies = match &step.kind {
+        StepKind::Policies(settings) => settings.policies.as_slice(),
+        _ => &[],
+    };
+    policies.iter().flat_map(|policy| &policy.rules)
+}
+
+fn claim_rules(kind: &mut StepKind) -> Option<&mut ClaimRules> {
+    let StepKind::Auth(step) = kind else {
+        return None;
+    };
+    match &mut step.settings {
+        AuthSettings::Jwt(settings) => Some(&mut Arc::make_mut(settings).rules),
+        AuthSettings::Introspection(settings) => Some(&mut Arc::make_mut(settings).rules),
+        AuthSettings::Basic(_) | AuthSettings::ApiKey(_) | AuthSettings::MutualTls(_) => None,
+    }
+}
+
+/// Reports rules that look at an identity where there is none yet: such a rule to deny would deny
+/// nothing. Warns of those that look at claims where whoever passes has none.
+pub(super) fn check(steps: &[Step], origin: &Entry<'_>) {
+    let mut anybody = false;
+    let mut tokens = false;
+    let mut settled = false;
+    for step in steps {
+        if let Some(auth) = step.enforced_auth() {
+            anybody = true;
+            let is_token = matches!(
+                auth.settings,
+                AuthSettings::Jwt(_) | AuthSettings::Introspection(_)
+            );
+            tokens |= is_token && !settled;
+            settled |= !auth.optional;
+            continue;
+        }
+        for rule in rules(step) {
+            let what = match &rule.check {
+                check if check.reads_claims() => "claims",
+                _ => continue,
+            };
+            let sentence = format!(
+                "rule {:?} of step {:?} looks at {what}",
+                rule.name, step.name
+            );
+            if !anybody {
+                origin.error_help(
+                    format!("{sentence}, and no step before it authenticates anybody"),
+                    "put the step after the authentication",
+                );
+            } else if what == "claims" && !tokens {
+                origin.warning(&format!(
+                    "{sentence}, and the first authentication step before it takes no tokens: \
+                     who passes it has none"
+                ));
+            }
+        }
+    }
+}
