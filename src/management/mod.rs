@@ -13,6 +13,7 @@ mod cloud;
 mod counts;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
+mod history;
 mod info;
 mod key_sets;
 mod metrics;
@@ -43,6 +44,7 @@ use crate::gateway::Live;
 use crate::telemetry::LogWriter;
 
 pub use access_control::AccessControl;
+pub use history::History;
 
 /// How long `/ready` waits for the first fetch of every key set.
 const FIRST_FETCH: Duration = Duration::from_secs(10);
@@ -52,6 +54,7 @@ pub struct ManagementApi {
     live: Arc<Live>,
     agent: Arc<Agent>,
     log: LogWriter,
+    history: Arc<History>,
     base_path: String,
     access: AccessControl,
     page: Page,
@@ -62,18 +65,20 @@ pub struct ManagementApi {
 
 impl ManagementApi {
     /// A service over a live gateway and its connection to the cloud, under `base_path`. `log`
-    /// tells what it dropped.
+    /// tells what it dropped, `history` what was counted a moment ago.
     pub fn new(
         base_path: String,
         access: AccessControl,
         live: Arc<Live>,
         agent: Arc<Agent>,
         log: LogWriter,
+        history: Arc<History>,
     ) -> Self {
         Self {
             live,
             agent,
             log,
+            history,
             base_path,
             access,
             page: Page::new(),
@@ -184,6 +189,7 @@ impl ManagementApi {
             Route::Metrics => metrics::answer(&self.live, &self.agent, &self.log, &self.counts),
             Route::Page => self.page.answer(),
             Route::Status => status::answer(&self.live, &self.agent, &self.log),
+            Route::History => self.history.answer(),
             Route::Reload => reload::reload(self.live.clone()).await,
             Route::ConfigStatus => reload::status(&self.live),
             Route::RefreshKeys => key_sets::refresh(&self.live).await,

@@ -10,6 +10,7 @@ pub(super) enum Route {
     Backends,
     Deauthorize,
     Discard,
+    History,
     Info,
     Metrics,
     Page,
@@ -54,6 +55,7 @@ const TABLE: &[(&str, Alias, Method, Route)] = &[
     ("/reload", Alias::Api, Method::POST, Route::Reload),
     ("/routes", Alias::No, Method::GET, Route::Routes),
     ("/status", Alias::No, Method::GET, Route::Status),
+    ("/status/history", Alias::No, Method::GET, Route::History),
     ("/token", Alias::No, Method::POST, Route::Token),
     ("/update", Alias::No, Method::POST, Route::Update),
 ];
@@ -101,6 +103,7 @@ impl Route {
         !matches!(
             self,
             Self::Backends
+                | Self::History
                 | Self::Info
                 | Self::Metrics
                 | Self::Page

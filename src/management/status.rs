@@ -1,7 +1,7 @@
 //! `GET /status`: everything that the status page shows, in one JSON object. Counts only grow;
-//! rates are for whoever asks twice.
+//! rates are differences to what `history` holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
@@ -12,8 +12,9 @@ use super::metrics::unix;
 use super::process::Process;
 use super::reload;
 use super::response::ApiResponse;
+use crate::config::{AuthSettings, AuthStep, KeySource};
 use crate::control::{Agent, Status};
-use crate::gateway::{BackendStatus, IssuerStatus, KeySetStatus, Live, Pipeline};
+use crate::gateway::{BackendStatus, Gateway, IssuerStatus, KeySetStatus, Live, Pipeline};
 use crate::telemetry::{BOUNDS, LogWriter, PipelineMetrics};
 
 /// How everything stands now.
@@ -29,7 +30,8 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse
             |one| json!({ "network": &*one.network, "name": one.name, "not_after": one.not_after }),
         )
         .collect();
-    let key_sets: Vec<Value> = live.key_sets().status().iter().map(key_set).collect();
+    let key_sets = live.key_sets().status();
+    let key_sets: Vec<Value> = key_sets.iter().map(|set| key_set(set, &gateway)).collect();
     let issuers: Vec<Value> = live.key_sets().issuers().iter().map(issuer).collect();
     let questions = live.introspections();
     let (tokens, passwords, process) = (live.token_cache(), live.passwords(), Process::now());
@@ -140,7 +142,8 @@ fn pipeline(pipeline: &Pipeline, backends: &[BackendStatus]) -> Value {
     object
 }
 
-fn counts(metrics: &PipelineMetrics) -> Value {
+/// What is counted of the requests of a pipeline.
+pub(super) fn counts(metrics: &PipelineMetrics) -> Value {
     let codes: BTreeMap<String, u64> = metrics
         .codes()
         .into_iter()
@@ -158,14 +161,13 @@ fn counts(metrics: &PipelineMetrics) -> Value {
 /// What `/backends` tells, what failed, and all of its URLs and addresses at a glance; `addresses`
 /// is `null` for an echo.
 fn backend(status: &BackendStatus) -> Value {
-    let failures: BTreeMap<&str, u64> = status.metrics.failures().into_iter().collect();
     let urls: Vec<&str> = status
         .upstreams
         .iter()
         .map(|one| one.url.as_str())
         .collect();
     let addresses = status.upstreams.iter().flat_map(|one| &one.addresses);
-    let addresses: Vec<String> = addresses.map(ToString::to_string).collect();
+    let addresses: BTreeSet<String> = addresses.map(ToString::to_string).collect();
     let echoes = urls.is_empty();
     let mut object = backends::backend(status);
     object["target"] = json!(if echoes {
@@ -174,8 +176,24 @@ fn backend(status: &BackendStatus) -> Value {
         urls.join(", ")
     });
     object["addresses"] = json!((!echoes).then_some(addresses));
-    object["failures"] = json!(failures);
+    object["failures"] = json!(failures(status));
     object
+}
+
+fn failures(status: &BackendStatus) -> BTreeMap<&'static str, u64> {
+    status.metrics.failures().into_iter().collect()
+}
+
+/// What of a backend only grows.
+pub(super) fn backend_counts(status: &BackendStatus) -> Value {
+    let upstreams = status.upstreams.iter();
+    json!({
+        "name": &*status.name,
+        "failures": failures(status),
+        "upstreams": upstreams
+            .map(|one| json!({ "url": one.url, "requests": one.health.requests }))
+            .collect::<Vec<_>>(),
+    })
 }
 
 /// An issuer, its document, and where that document leads: its key set is the one of `key_sets`
@@ -193,8 +211,16 @@ fn issuer(issuer: &IssuerStatus) -> Value {
     })
 }
 
-fn key_set(set: &KeySetStatus) -> Value {
+/// A key set, and whose tokens it verifies.
+fn key_set(set: &KeySetStatus, gateway: &Gateway) -> Value {
+    let pipelines = gateway.pipelines().iter();
+    let served = pipelines.filter(|pipeline| {
+        let mut steps = pipeline.settings.steps.iter();
+        steps.any(|step| step.kind.auth().is_some_and(|auth| uses(auth, set)))
+    });
+    let served: Vec<&str> = served.map(|pipeline| &*pipeline.name).collect();
     json!({
+        "pipelines": served,
         "url": set.url,
         "issuer": set.issuer,
         "age_secs": set.age.map(|age| age.as_secs()),
@@ -203,6 +229,19 @@ fn key_set(set: &KeySetStatus) -> Value {
         "fetch_failures": set.fetches.1,
         "last_error": set.last_error,
     })
+}
+
+fn uses(step: &AuthStep, set: &KeySetStatus) -> bool {
+    let AuthSettings::Jwt(jwt) = &step.settings else {
+        return false;
+    };
+    jwt.issuers
+        .iter()
+        .any(|issuer| match (&issuer.keys, &set.issuer) {
+            (KeySource::JwksUrl(written), None) => jose::shown_url(&written.url) == set.url,
+            (KeySource::Discovery(written), Some(known)) => written.issuer == *known,
+            _ => false,
+        })
 }
 
 fn runbeam(cloud: &Status) -> Option<Value> {

@@ -13,6 +13,7 @@ use super::{file_watcher, service_manager, signals};
 use crate::control::Agent;
 use crate::gateway::Live;
 use crate::listener::ConnectionLimiters;
+use crate::management::History;
 use crate::proxy::{HealthChecks, UpstreamPool};
 
 /// Everything that runs beside the requests.
@@ -23,6 +24,7 @@ pub(super) struct BackgroundTasks {
     pub(super) limiters: Arc<ConnectionLimiters>,
     pub(super) limits: ConnectionLimits,
     pub(super) lifecycle: Arc<Lifecycle>,
+    pub(super) history: Arc<History>,
 }
 
 #[async_trait]
@@ -33,6 +35,7 @@ impl BackgroundService for BackgroundTasks {
         let checks = HealthChecks::new(self.live.clone(), &self.pool);
         let agent = self.agent.clone().run(shutdown.clone());
         let stopping = shutdown.clone();
+        let counting = shutdown.clone();
         // A process that another one took over from does not reload any more.
         let mut stopped = shutdown.clone();
         let watching = async {
@@ -54,6 +57,7 @@ impl BackgroundService for BackgroundTasks {
             self.limiters.run(),
             self.limits.run(&self.live, &self.limiters, &self.pool),
             checks.run(stopping),
+            self.history.run(&self.live, &self.lifecycle.log, counting),
             watching,
             agent
         );

@@ -123,6 +123,7 @@ impl EdgeServer {
             pool,
             limits,
             lifecycle: lifecycle.clone(),
+            history: Arc::default(),
         };
         let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
         let edge = Edge::new(tasks.live.clone(), tasks.pool.clone()).with_probe(probe);

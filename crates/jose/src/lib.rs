@@ -47,7 +47,7 @@ pub use header::Header;
 pub use jwks::{
     AddressFilter, AddressGuard, DiscoveredIssuer, Document, DocumentError, FetchedKeys,
     IssuerStatus, IssuerUrl, KeyLabel, KeySetError, KeySetStatus, KeySetUrl, KeySets, KeyTrouble,
-    ParsedKeySet, SetupError,
+    ParsedKeySet, SetupError, shown_url,
 };
 pub use key::{HmacKey, KeyError, KeyRing, PublicKey};
 pub use keys::Keys;

@@ -1,10 +1,11 @@
 "use strict";
-// Asks /status every two seconds and draws what it says. Rates are differences between two answers.
+// Asks /status every two seconds and draws what it says. Rates are differences between two answers;
+// those of before the page was opened are in /status/history, which has a part of each.
 // Text from the gateway goes into the document as text nodes only.
 
 const EVERY = 2000;        // milliseconds between two questions
 const WINDOW = 60;         // seconds over which rates are taken
-const KEPT = 61;           // answers that are kept: two minutes of sparkline
+const KEPT = 120;          // seconds for which answers are kept: a sparkline
 const DAY = 86400;
 
 const $ = (id) => document.getElementById(id);
@@ -15,20 +16,30 @@ let lastAnswer = null;
 
 // ---- asking
 
-async function ask() {
+// The answer at a path; null: the token is asked for.
+async function get(path) {
   const headers = token === null ? {} : { "X-Management-Token": token };
-  const answer = await fetch(base + "/status", { headers, cache: "no-store", signal: AbortSignal.timeout(8000) });
+  const answer = await fetch(base + path, { headers, cache: "no-store", signal: AbortSignal.timeout(8000) });
   if (answer.status === 401) {
     askForToken();
-    return;
+    return null;
   }
   if (!answer.ok) throw new Error("status " + answer.status);
-  const now = await answer.json();
-  const before = history[history.length - 1];
+  return answer.json();
+}
+
+async function ask() {
+  // At first, and after a time without answers: in a tab that was hidden, say.
+  if (lastAnswer === null || Date.now() - lastAnswer > 4 * EVERY) {
+    const past = await get("/status/history");
+    if (past === null) return;
+    history = past.samples;
+  }
+  const now = await get("/status");
+  if (now === null) return;
   // A process that was started anew counts from nothing.
-  if (before && before.started !== now.started) history = [];
+  history = history.filter((answer) => answer.started === now.started && answer.now > now.now - KEPT);
   history.push(now);
-  if (history.length > KEPT) history.shift();
   lastAnswer = Date.now();
   $("ask").hidden = true;
 }
@@ -49,6 +60,7 @@ function askForToken() {
   $("wrong").hidden = token === null;
   token = null;
   history = [];
+  lastAnswer = null;
   for (const id of ["verdict", "tiles", "sections"]) $(id).hidden = true;
   $("ask").hidden = false;
   $("token").value = "";
@@ -93,11 +105,14 @@ function growth(count) {
   return { by, rate: by / seconds };
 }
 
+// What `value` makes of each two answers that follow each other, with its time: [[time, value], ...].
+const between = (value) => history.slice(1).map((answer, index) => [answer.now, value(index, index + 1)]);
+
 // Growth per second between each two answers.
 function steps(count) {
-  return history.slice(1).map((answer, index) => {
-    const before = history[index];
-    return Math.max(0, count(answer) - count(before)) / Math.max(0.001, answer.now - before.now);
+  return between((from, to) => {
+    const [before, after] = [history[from], history[to]];
+    return Math.max(0, count(after) - count(before)) / Math.max(0.001, after.now - before.now);
   });
 }
 
@@ -131,9 +146,9 @@ function quantile(q, pipelines, to = history.length - 1, from = windowStart(to))
   return low + (bounds[index] - low) * (within > 0 ? (rank - under) / within : 1);
 }
 
-// The 99 % quantile between each two answers, in seconds; what lies beyond the last bound counts as that.
+// The p99 between each two answers, in seconds; what lies beyond the last bound counts as that.
 function slowest(pipelines) {
-  return history.slice(1).map((_, index) => Math.min(quantile(0.99, pipelines, index + 1, index) || 0, 30));
+  return between((from, to) => Math.min(quantile(0.99, pipelines, to, from) || 0, 30));
 }
 
 // What is wrong, the worst first: [level, text].
@@ -150,8 +165,9 @@ function problems(now) {
   const unanswered = growth((answer) => answer.introspection.failed);
   if (unanswered && unanswered.by > 0) bad("Introspection failed " + times(unanswered.by) + " in the last minute: requests with those tokens are refused with 503.");
   for (const set of now.key_sets) {
-    if (set.keys === 0) bad("No keys from " + set.url + (set.last_error ? ": " + set.last_error : "") + ". Its tokens are refused with 503.");
-    else if (set.last_error) warn("Keys of " + set.url + " are " + span(set.age_secs) + " old, the last fetch failed: " + set.last_error);
+    const serves = set.pipelines.length > 0 ? " It serves " + set.pipelines.join(", ") + "." : "";
+    if (set.keys === 0) bad("No keys from " + set.url + (set.last_error ? ": " + set.last_error : "") + ". Its tokens are refused with 503." + serves);
+    else if (set.last_error) warn("Keys of " + set.url + " are " + span(set.age_secs) + " old, the last fetch failed: " + set.last_error + "." + serves);
   }
   for (const backend of backends(now)) {
     for (const upstream of backend.upstreams) if (upstream.addresses.length === 0) bad("Upstream " + backend.name + ": " + upstream.url + " has no address yet.");
@@ -174,6 +190,14 @@ function problems(now) {
     const name = "The certificate of network " + certificate.network + " (" + certificate.name + ")";
     if (left <= 0) bad(name + " has expired.");
     else if (left < 14 * DAY) warn(name + " expires in " + span(left) + ".");
+  }
+  for (const pipeline of now.pipelines) {
+    const inMinute = (of) => { const grown = growth((answer) => { const found = find(answer, pipeline); return found ? of(found) : 0; }); return grown ? grown.by : 0; };
+    const requests = inMinute((one) => sum(one.codes));
+    const refused = inMinute((one) => sum(one.refusals));
+    if (requests < 20 || refused / requests < 0.9) continue;
+    const [reason] = Object.keys(pipeline.refusals).sort((a, b) => inMinute((one) => one.refusals[b] || 0) - inMinute((one) => one.refusals[a] || 0));
+    bad("Pipeline " + pipeline.name + " refused or failed " + percent(refused / requests) + " of the last minute's " + number(requests) + " requests, mostly " + reason + ".");
   }
   const all = growth((answer) => everything(answer).reduce((total, one) => total + sum(one.codes), 0));
   const failed = growth((answer) => everything(answer).reduce((total, one) => total + codesOf(one, "5"), 0));
@@ -210,7 +234,15 @@ const two = (value) => String(value).padStart(2, "0");
 function clock(seconds) {
   const at = new Date(seconds * 1000);
   const day = at.getFullYear() + "-" + two(at.getMonth() + 1) + "-" + two(at.getDate());
-  return day + " " + two(at.getHours()) + ":" + two(at.getMinutes()) + ":" + two(at.getSeconds());
+  return day + " " + two(at.getHours()) + ":" + two(at.getMinutes()) + ":" + two(at.getSeconds()) + " " + zone(at);
+}
+
+// The browser's time zone at a moment: UTC, UTC+1, UTC-3:30.
+function zone(at) {
+  const minutes = -at.getTimezoneOffset();
+  if (minutes === 0) return "UTC";
+  const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
+  return "UTC" + (minutes < 0 ? "-" : "+") + hours + (rest ? ":" + two(rest) : "");
 }
 
 function span(seconds) {
@@ -248,9 +280,10 @@ function line(points, alarm) {
   svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("aria-hidden", "true");
   if (points.length < 2) return svg;
-  const top = Math.max(...points) || 1;
-  const at = points.map((value, index) => {
-    const x = 100 - (points.length - 1 - index) * (100 / (KEPT - 2));
+  const top = Math.max(...points.map(([, value]) => value)) || 1;
+  const end = points[points.length - 1][0];
+  const at = points.map(([time, value]) => {
+    const x = 100 - (end - time) * (100 / KEPT);
     return x.toFixed(2) + "," + (23 - (value / top) * 21).toFixed(2);
   });
   const area = document.createElementNS(svg.namespaceURI, "path");
@@ -312,13 +345,21 @@ function drawTiles(now) {
     tile("Requests", shown(requests), "per second", steps(requests)),
     tile("Refused or failed", shown(refused), "per second", steps(refused)),
     tile("Answered with 5xx", shown(failed), "per second", steps(failed), failing && failing.by > 0),
-    tile("99 % are faster than", p99, unit, slowest(all)),
-    tile("In flight", number(now.in_flight), "requests", history.map((answer) => answer.in_flight)),
+    tile("p99", p99, unit, slowest(all)),
+    tile("In flight", number(now.in_flight), "requests", history.map((answer) => [answer.now, answer.in_flight])),
   );
 }
 
+// Sections that the reader has folded, or unfolded, stay so. On a phone only traffic is unfolded.
+const folded = new Map();
+const phone = matchMedia("(max-width: 860px)");
+const first = ["Pipelines and routes", "Refused or failed, by reason", "Upstreams"];
+
 function section(title, ...content) {
-  return el("section.block", { "aria-label": title }, el("h2", {}, title), el("div.card", {}, content));
+  const block = el("details.block", {}, el("summary", {}, el("h2", {}, title)), el("div.card", { tabindex: "0", role: "group", "aria-label": title }, content));
+  block.open = folded.has(title) ? !folded.get(title) : !phone.matches || first.includes(title);
+  block.firstChild.addEventListener("click", () => folded.set(title, block.open));
+  return block;
 }
 
 // `columns`: [heading, classes]; `rows`: arrays of cell contents.
@@ -379,7 +420,7 @@ function pipelineSection(now) {
   const rows = now.pipelines.map(row);
   if (sum(now.unmatched.codes) > 0) rows.push(row(now.unmatched));
   return section("Pipelines and routes", table(
-    [["Pipeline", "ftp"], ["Route", "fr"], ["Steps", "fs"], ["To", "f"], ["Per second", "n"], ["Two minutes", ""], ["Answers", "f"], ["Half within", "n"], ["99 % within", "n"]],
+    [["Pipeline", "ftp"], ["Route", "fr"], ["Steps", "fs"], ["To", "f"], ["Per second", "n"], ["Two minutes", "h"], ["Answers", "f"], ["p50", "n"], ["p99", "n"]],
     rows, "No pipeline is configured."));
 }
 
@@ -399,7 +440,7 @@ function refusalSection(now) {
     return [el("code", {}, one.reason), one.pipeline === undefined ? el("span.dim", {}, "none matched") : one.pipeline, one.minute === null ? "–" : number(one.minute), number(one.count), bar];
   });
   return section("Refused or failed, by reason", table(
-    [["Reason", "t"], ["Pipeline", ""], ["Last minute", "n"], ["Since start", "n"], ["", "fw"]], rows, "Nothing was refused since the start."));
+    [["Reason", "t"], ["Pipeline", ""], ["Last minute", "n"], ["Since start", "n"], ["Share", "fw"]], rows, "Nothing was refused since the start."));
 }
 
 function upstreamSection(now) {
@@ -408,25 +449,33 @@ function upstreamSection(now) {
     const dim = (words) => el("span.dim", {}, words);
     const one = (upstream) => {
       if (upstream.addresses.length === 0) return el("span.pill.bad", {}, "not resolved");
-      const quiet = backend.upstreams.length === 1 && !upstream.health_check && !isOut(upstream);
-      if (quiet) return dim(upstream.addresses.join(", "));
       const place = upstream.url.replace(/^https?:\/\//, "");
-      const busy = upstream.in_flight > 0 ? ", " + number(upstream.in_flight) + " in flight" : "";
-      return el("span.pill." + (isOut(upstream) ? "bad" : upstream.state === "healthy" ? "good" : "dim"), {}, place + " " + upstream.state + busy);
+      const state = isOut(upstream) ? "bad" : upstream.state === "healthy" ? "good" : "dim";
+      return el("span.pill." + state, {}, place + (weighted ? " weight " + number(upstream.weight) : "") + " " + upstream.state);
     };
-    const state = backend.addresses === null ? dim("in the gateway") : backend.upstreams.map(one);
+    const weighted = backend.upstreams.some((upstream) => upstream.weight !== backend.upstreams[0].weight);
+    const state = backend.addresses === null ? dim("in the gateway") : [
+      ...backend.upstreams.map(one),
+      backend.upstreams.length === 1 && backend.addresses.length > 0 ? el("div.sub", {}, backend.addresses.join(", ")) : null,
+    ];
+    const counted = (upstream) => {
+      const found = (answer) => backends(answer).flatMap((other) => (other.name === backend.name ? other.upstreams : [])).find((other) => other.url === upstream.url);
+      const grown = growth((answer) => { const same = found(answer); return same ? same.requests : 0; });
+      return el("div", {}, (grown ? number(grown.by) : "–") + " / " + number(upstream.requests) + (upstream.in_flight > 0 ? ", " + number(upstream.in_flight) + " in flight" : ""));
+    };
     return [
-      [el("div.name", {}, backend.name), backend.target === "echo" ? el("span.sub", {}, "echo") : el("code", {}, backend.target)],
+      [el("div.name", {}, backend.name), backend.target === "echo" ? el("span.sub", {}, "echo") : backend.upstreams.length === 1 ? el("code", {}, backend.target) : null],
       state,
+      backend.upstreams.map(counted),
       failures ? el("span.warn", {}, failures) : el("span.dim", {}, "none"),
     ];
   });
-  return section("Upstreams", table([["Upstream", "ftu"], ["Addresses", ""], ["Failures since start", ""]], rows, "No pipeline has an upstream."));
+  return section("Upstreams", table([["Backend", "ftu"], ["Upstreams", "f"], ["Last minute / since start", "n"], ["Failures since start", ""]], rows, "No pipeline has an upstream."));
 }
 
 function keySection(now) {
   const rows = now.key_sets.map((set) => [
-    el("code", {}, set.url),
+    [el("code", {}, set.url), set.pipelines.length > 0 ? el("div.sub", {}, set.pipelines.join(", ")) : null],
     set.keys === 0 ? el("span.bad", {}, "0") : number(set.keys),
     set.age_secs === null ? "–" : span(set.age_secs),
     number(set.fetches),
@@ -434,7 +483,7 @@ function keySection(now) {
     set.last_error ? el("span.bad", {}, set.last_error) : el("span.good", {}, "good"),
   ]);
   return section("Key sets", table(
-    [["Fetched from", "ftu"], ["Keys", "n"], ["Age", "n"], ["Fetches", "n"], ["Failed", "n"], ["Last fetch", "f"]], rows, "No step fetches a key set."));
+    [["Fetched from, for", "ftu"], ["Keys", "n"], ["Age", "n"], ["Fetches", "n"], ["Failed", "n"], ["Last fetch", "f"]], rows, "No step fetches a key set."));
 }
 
 function issuerSection(now) {

@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
 use super::has;
-use crate::support::{Edge, Issuer, Settings, Upstream};
+use crate::support::{Edge, Issuer, Settings, Upstream, poll};
 
 const CHROMIUM: &str = "chromium";
 
@@ -81,7 +82,8 @@ impl Seen {
         assert!(self.console.is_empty(), "{:#?}", self.console);
         assert!(self.asked.len() > 1, "it asks again: {:?}", self.asked);
         for url in &self.asked {
-            assert_eq!(*url, format!("{origin}/admin/status"));
+            let path = url.strip_prefix(origin);
+            assert!(matches!(path, Some("/admin/status" | "/admin/status/history")), "{url}");
         }
     }
 
@@ -138,6 +140,8 @@ fn it_shows_what_goes_on_and_what_is_wrong() {
         "open-door",
         "OPEN",
         "missing",
+        "p50",
+        "p99",
         issuer.url().as_str(),
         "jwt",
         "app",
@@ -183,6 +187,34 @@ fn it_shows_each_upstream_and_which_of_them_is_down() {
     {
         seen.assert_shows(&text);
     }
+}
+
+#[test]
+fn it_tells_of_the_minute_before_it_was_opened() {
+    if !has(CHROMIUM, "--version") {
+        return;
+    }
+    let (issuer, upstream) = (Issuer::start(), Upstream::start());
+    let edge = Edge::with_jwt(&issuer, &upstream).start();
+    let history = || edge.manage("/admin/status/history").send().json()["samples"].clone();
+    let sampled = || history().as_array().is_some_and(|samples| !samples.is_empty());
+    assert!(poll::becomes_true(Duration::from_secs(10), sampled));
+    for _ in 0..27 {
+        assert_eq!(edge.get("/api/x").send().status, 401);
+    }
+    assert_eq!(edge.get("/api/x").bearer(&issuer.token().sign()).send().status, 200);
+
+    let origin = edge.management_origin();
+    let seen = look_at(&format!("{origin}/admin/"));
+    seen.assert_quiet(&origin);
+    seen.assert_shows(
+        "Pipeline api refused or failed 96 % of the last minute's 28 requests, mostly missing.",
+    );
+    let samples = history();
+    let first = &samples[0];
+    assert_eq!(first["pipelines"][0]["name"], "api");
+    assert_eq!(first["pipelines"][0]["codes"], serde_json::json!({}));
+    assert_eq!(edge.manage("/admin/status").send().json()["key_sets"][0]["pipelines"][0], "api");
 }
 
 #[test]

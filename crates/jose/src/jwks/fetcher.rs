@@ -198,7 +198,7 @@ impl FetchError {
 }
 
 /// A URL as a log may show it: without user name, password, query and fragment.
-pub(super) fn shown(url: &str) -> String {
+pub fn shown(url: &str) -> String {
     let Ok(mut url) = Url::parse(url) else {
         return "(not a URL)".to_owned();
     };

@@ -41,7 +41,7 @@ use self::store::Store;
 
 pub use discovery::{Document, DocumentError};
 pub use duplicate_ids::KeyLabel;
-pub use fetcher::AddressGuard;
+pub use fetcher::{AddressGuard, shown as shown_url};
 pub use issuer::DiscoveredIssuer;
 pub use lookup::{FetchedKeys, KeyTrouble};
 pub use parse::{KeySetError, ParsedKeySet};

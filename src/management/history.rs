@@ -1,0 +1,90 @@
+//! `GET /status/history`: what `/status` counted in the last two minutes, so that a page that was
+//! opened a moment ago can tell of the last minute.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use pingora::server::ShutdownWatch;
+use serde_json::{Value, json};
+
+use super::metrics::unix;
+use super::process;
+use super::response::ApiResponse;
+use super::status::{backend_counts, counts};
+use crate::gateway::{BackendStatus, Live};
+use crate::telemetry::{BOUNDS, LogWriter};
+
+const INTERVAL: Duration = Duration::from_secs(4);
+const SAMPLES: usize = 31;
+
+/// Samples of what is counted, the oldest first: each has a part of what `/status` has.
+#[derive(Debug, Default)]
+pub struct History(Mutex<VecDeque<Value>>);
+
+impl History {
+    /// Takes samples until the process is to end.
+    pub async fn run(&self, live: &Live, log: &LogWriter, mut shutdown: ShutdownWatch) {
+        let mut ticks = tokio::time::interval(INTERVAL);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => self.add(sample(live, log)),
+                _ = shutdown.wait_for(|stopping| *stopping) => return,
+            }
+        }
+    }
+
+    pub(super) fn answer(&self) -> ApiResponse {
+        let samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ApiResponse::ok(&json!({ "samples": *samples }))
+    }
+
+    fn add(&self, sample: Value) {
+        let mut samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if samples.len() == SAMPLES {
+            samples.pop_front();
+        }
+        samples.push_back(sample);
+    }
+}
+
+fn sample(live: &Live, log: &LogWriter) -> Value {
+    let gateway = live.gateway();
+    let backends = BackendStatus::of(&gateway);
+    let pipelines = gateway.pipelines().iter().map(|pipeline| {
+        let own = backends
+            .iter()
+            .filter(|one| one.pipelines.contains(&pipeline.name));
+        let mut object = counts(&pipeline.metrics);
+        object["name"] = json!(&*pipeline.name);
+        object["backends"] = own.map(backend_counts).collect();
+        object
+    });
+    json!({
+        "now": unix(SystemTime::now()),
+        "started": unix(live.metrics().started),
+        "in_flight": live.metrics().in_flight().load(Ordering::Relaxed),
+        "duration_bounds": BOUNDS,
+        "pipelines": pipelines.collect::<Vec<Value>>(),
+        "unmatched": counts(live.metrics().unmatched()),
+        "introspection": { "failed": live.introspections().failed },
+        "log": { "dropped": log.dropped() },
+        "process": { "cpu_seconds": process::cpu_time().as_secs_f64() },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_forgets_the_oldest() {
+        let history = History::default();
+        for number in 0..=SAMPLES {
+            history.add(json!(number));
+        }
+        let samples = history.0.lock().unwrap();
+        assert_eq!((samples.len(), &samples[0]), (SAMPLES, &json!(1)));
+    }
+}
