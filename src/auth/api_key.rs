@@ -87,7 +87,7 @@ impl Verifier {
                     subject: Some(subject),
                     headers: Vec::new(),
                     valid_until: expires_at,
-                    credential: Credential::ApiKey,
+                    credential: Credential::ApiKey(entry.digest.clone()),
                     claims: None,
                 }),
                 expires_at,

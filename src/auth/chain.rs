@@ -10,6 +10,7 @@ mod group;
 use std::sync::Arc;
 
 use jose::clock::{self, UnixTime};
+use smallvec::SmallVec;
 
 use super::error::{BuildCause, BuildError};
 use super::extractor::{self, Found};
@@ -34,10 +35,26 @@ pub struct Chain {
 /// What a chain has found out about a request that it lets on.
 #[derive(Debug, Default)]
 pub struct Admission {
-    /// That of the first group that yields one. `None`: it passes as anonymous.
-    pub identity: Option<Identity>,
+    /// What let it in, one for each group that yields an identity. Empty: it passes as anonymous.
+    pub admitted: SmallVec<[Admitted; 2]>,
     /// Where the credentials stand that were verified.
     pub verified: VerifiedLocations,
+}
+
+/// A credential that let a request in.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    /// Whose it is.
+    pub identity: Identity,
+    /// The step that took it, by its number among the authentication steps of the pipeline.
+    pub step: usize,
+}
+
+impl Admission {
+    /// That of the first group that yields one. `None`: it passes as anonymous.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.admitted.first().map(|admitted| &admitted.identity)
+    }
 }
 
 impl Chain {
@@ -92,6 +109,14 @@ impl Chain {
         }
     }
 
+    /// Numbers its steps, from `next` on: [`Admitted::step`].
+    pub fn number_steps(&mut self, next: &mut usize) {
+        for member in self.groups.iter_mut().flat_map(|group| &mut group.members) {
+            member.number = *next;
+            *next += 1;
+        }
+    }
+
     /// The names of its steps.
     pub fn steps(&self) -> impl Iterator<Item = &Arc<str>> {
         let members = self.groups.iter().flat_map(|group| &group.members);
@@ -121,7 +146,8 @@ impl Chain {
         &self,
         request: &AuthRequest<'_>,
     ) -> Result<Option<Identity>, Denial> {
-        Ok(self.admit(request, &mut Trace::off()).await?.identity)
+        let admission = self.admit(request, &mut Trace::off()).await?;
+        Ok(admission.identity().cloned())
     }
 
     /// Whether [`Chain::admit`] may take long for this request, because a password has to be
@@ -150,9 +176,12 @@ impl Chain {
             return Err(first.deny(Reason::Repeated.into()));
         }
         for group in &self.groups {
-            if let Some((identity, verified)) = group.authenticate(request, now, trace).await? {
-                admission.identity.get_or_insert(identity);
-                admission.verified.add(verified);
+            if let Some((identity, member)) = group.authenticate(request, now, trace).await? {
+                admission.admitted.push(Admitted {
+                    identity,
+                    step: member.number,
+                });
+                admission.verified.add(member.verified);
             }
         }
         Ok(admission)

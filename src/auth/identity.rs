@@ -9,6 +9,8 @@ use jose::Claims;
 use jose::clock::UnixTime;
 use serde_json::Value;
 
+use crate::config::KeyDigest;
+
 /// How a request authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AuthMethod {
@@ -65,12 +67,13 @@ pub(crate) struct Content {
 pub enum Credential {
     /// A token, by its claims.
     Token(TokenIds),
-    /// An API key, whose id is the identity's subject.
-    ApiKey,
+    /// An API key, whose id is the identity's subject, by its digest.
+    ApiKey(KeyDigest),
     /// A certificate, by the SHA-256 of its DER form.
     Certificate([u8; 32]),
-    /// A user name, which is the identity's subject, and a password.
-    Password,
+    /// A user name, which is the identity's subject, and a password, by the SHA-256 of what it is
+    /// compared with.
+    Password([u8; 32]),
 }
 
 /// The claims that tell a token from all others (RFC 7519 section 4.1, RFC 9068 section 2.2).
@@ -106,7 +109,7 @@ impl Credential {
     pub fn token(&self) -> Option<&TokenIds> {
         match self {
             Self::Token(ids) => Some(ids),
-            Self::ApiKey | Self::Certificate(_) | Self::Password => None,
+            Self::ApiKey(_) | Self::Certificate(_) | Self::Password(_) => None,
         }
     }
 
@@ -126,9 +129,9 @@ impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Token(_) => "Token",
-            Self::ApiKey => "ApiKey",
+            Self::ApiKey(_) => "ApiKey",
             Self::Certificate(_) => "Certificate",
-            Self::Password => "Password",
+            Self::Password(_) => "Password",
         })
     }
 }

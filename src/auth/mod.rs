@@ -48,7 +48,7 @@ mod trace;
 pub(crate) use bearer::is_tchar;
 pub(crate) use certificate::ip_address;
 pub use certificate::{ClientCertificate, PresentedCertificate};
-pub use chain::{Admission, Chain};
+pub use chain::{Admission, Admitted, Chain};
 pub use error::BuildError;
 pub use identity::{AuthMethod, Credential, Identity, TokenIds};
 pub use introspection::IntrospectionStatus;

@@ -83,10 +83,11 @@ impl Stages {
             return Err(errors);
         }
         let (mut stages, limits) = place_limits(stages);
-        let mut places = CredentialLocations::default();
+        let (mut places, mut steps) = (CredentialLocations::default(), 0);
         for stage in &mut stages {
             if let Stage::Authenticate(chain) = stage {
                 chain.add_locations(&mut places);
+                chain.number_steps(&mut steps);
             }
         }
         for stage in &mut stages {

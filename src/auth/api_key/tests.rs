@@ -58,7 +58,7 @@ async fn word(chain: &Chain, fields: &[(&str, &str)], query: Option<&str>) -> St
     };
     match chain.admit_at(&request, NOW, &mut Trace::off()).await {
         Ok(admission) => {
-            let identity = admission.identity.unwrap();
+            let identity = admission.identity().unwrap();
             assert_eq!(identity.method().as_str(), "api-key");
             identity.subject().unwrap().to_str().unwrap().to_owned()
         }
@@ -308,7 +308,7 @@ async fn guesses_are_counted_by_address_and_learn_nothing_beyond_the_limit() {
         };
         match chain.admit_at(&request, NOW, &mut Trace::off()).await {
             Ok(admission) => admission
-                .identity
+                .identity()
                 .unwrap()
                 .subject()
                 .unwrap()

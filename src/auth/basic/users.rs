@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use http::HeaderValue;
+use ring::digest::{SHA256, digest};
 
 use super::htpasswd;
 use super::passwords::Passwords;
@@ -78,17 +79,24 @@ fn add(users: &mut HashMap<String, User>, name: String, stored: Stored) -> Resul
         Entry::Occupied(taken) => Err(BuildCause::SameUser(taken.key().clone())),
         Entry::Vacant(place) => {
             place.insert(User {
-                stored,
                 identity: Some(Identity::new(Content {
                     method: AuthMethod::Basic,
                     subject: Some(subject),
                     headers: Vec::new(),
                     valid_until: None,
-                    credential: Credential::Password,
+                    credential: Credential::Password(fingerprint(&stored)),
                     claims: None,
                 })),
+                stored,
             });
             Ok(())
         }
     }
+}
+
+/// What tells a password that was changed from the one before.
+fn fingerprint(stored: &Stored) -> [u8; 32] {
+    let mut fingerprint = [0; 32];
+    fingerprint.copy_from_slice(digest(&SHA256, stored.bytes()).as_ref());
+    fingerprint
 }

@@ -46,14 +46,14 @@ impl Group {
         request: &AuthRequest<'_>,
         now: UnixTime,
         trace: &mut Trace,
-    ) -> Result<Option<(Identity, VerifiedLocations)>, Denial> {
+    ) -> Result<Option<(Identity, &Member)>, Denial> {
         let mut gravest: Option<Refusal> = None;
         for (index, member) in self.members.iter().enumerate() {
             let outcome = member.authenticate(request, now, trace).await;
             match outcome {
                 Outcome::Authenticated(identity) => {
                     self.skip(index, request, trace);
-                    return Ok(Some((identity, member.verified)));
+                    return Ok(Some((identity, member)));
                 }
                 Outcome::NotPresented => {}
                 Outcome::Rejected(refusal) => {
@@ -112,6 +112,8 @@ impl Group {
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) name: Arc<str>,
+    /// Among the authentication steps of the pipeline.
+    pub(super) number: usize,
     pub(super) optional: bool,
     pub(super) fallback_on_failed: bool,
     pub(super) forward_credential: bool,
@@ -154,6 +156,7 @@ impl Member {
         };
         Ok(Some(Self {
             name: step.name.clone(),
+            number: 0,
             optional: auth.optional,
             fallback_on_failed: auth.fallback_on_failed,
             forward_credential: auth.forward_credential,

@@ -118,14 +118,14 @@ impl Index {
                 entries.is_some_and(|entries| entries.names(ids, subject, now))
                     || self.outlives(identity, ids, issuer, now, keep_secs)
             }
-            Credential::ApiKey => subject
+            Credential::ApiKey(_) => subject
                 .and_then(|id| self.keys.get(id))
                 .is_some_and(|scope| scope.covers(None, now)),
             Credential::Certificate(fingerprint) => self
                 .certificates
                 .get(fingerprint)
                 .is_some_and(|scope| scope.covers(None, now)),
-            Credential::Password => false,
+            Credential::Password(_) => false,
         }
     }
 

@@ -96,6 +96,12 @@ pub struct AuthStep {
     pub forward_credential: bool,
     /// `realm` of the challenge: visible ASCII without `"` and `\`. Default `harmony`.
     pub realm: String,
+    /// `stream_end`: WebSockets, server-sent events and calls of gRPC end when the credential that
+    /// let them in does: it expires, is revoked, or is taken out of the configuration. Default true
+    /// (`"credential"`); false (`"never"`): nothing ends with it.
+    pub ends_streams: bool,
+    /// `end_downloads`: so does any other response. Default false.
+    pub ends_downloads: bool,
     /// What the scheme itself needs.
     pub settings: AuthSettings,
 }
@@ -112,6 +118,8 @@ impl AuthStep {
                 AuthSettings::Jwt(_) | AuthSettings::Introspection(_)
             ),
             realm: "harmony".to_owned(),
+            ends_streams: true,
+            ends_downloads: false,
             settings,
         }
     }

@@ -175,3 +175,37 @@ fn steps_stand_in_the_order_of_the_file_but_in_no_group() {
         "{lines:?}"
     );
 }
+
+#[test]
+fn what_ends_with_its_credential_is_said_by_the_step() {
+    let ends = |keys: &str| {
+        let config = ok(&super::jwt::step(&format!("{}{keys}", super::jwt::GOOD)));
+        let step = auth_step(&config);
+        (step.ends_streams, step.ends_downloads, config.notes.len())
+    };
+    for (keys, want) in [
+        ("", (true, false, 0)),
+        ("stream_end = \"credential\"\n", (true, false, 0)),
+        ("stream_end = \"never\"\n", (false, false, 0)),
+        ("end_downloads = true\n", (true, true, 0)),
+        (
+            "stream_end = \"never\"\nend_downloads = false\n",
+            (false, false, 0),
+        ),
+        (
+            "stream_end = \"never\"\nend_downloads = true\n",
+            (false, true, 1),
+        ),
+    ] {
+        assert_eq!(ends(keys), want, "{keys}");
+    }
+    let step = |keys: &str| super::jwt::step(&format!("{}{keys}", super::jwt::GOOD));
+    one_error(
+        &step("stream_end = \"expiry\"\n"),
+        "middleware.jwt.stream_end: unknown end of streams \"expiry\"",
+    );
+    one_error(
+        &step("end_downloads = \"yes\"\n"),
+        "middleware.jwt.end_downloads: expected true or false",
+    );
+}

@@ -60,7 +60,7 @@ pub(crate) fn rewrite(request: &mut Parts, ctx: &Context, upstream: Option<&Upst
     if let Some(credential) = upstream.and_then(|upstream| upstream.credential.clone()) {
         headers.insert(header::AUTHORIZATION, credential);
     }
-    if let Some(identity) = &ctx.identity {
+    if let Some(identity) = ctx.identity() {
         let method = HeaderValue::from_static(identity.method().as_str());
         headers.insert(X_AUTH_METHOD, method);
         if let Some(subject) = identity.subject() {

@@ -116,7 +116,7 @@ async fn run_stages(
         match stage {
             Stage::Authenticate(chain) => {
                 let found = pin!(authenticate(session, ctx, chain, trace)).await?;
-                ctx.identity = ctx.identity.take().or(found.identity);
+                ctx.admitted.extend(found.admitted);
                 ctx.verified.add(found.verified);
             }
             Stage::Policies(rules) => {

@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, Version};
 use pingora::http::RequestHeader;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddr;
 use pingora_proxy::Session;
+use smallvec::SmallVec;
 
 use super::body::BodyInfo;
 use super::client_address::X_FORWARDED_PROTO;
@@ -19,7 +20,7 @@ use super::client_stream::ClientStream;
 use super::grpc::Call;
 use super::head::Head;
 use super::selection::Selection;
-use crate::auth::{AuthRequest, CredentialLocation, Identity, VerifiedLocations};
+use crate::auth::{Admitted, AuthRequest, CredentialLocation, Identity, VerifiedLocations};
 use crate::gateway::{ClientCa, Gateway, Route};
 use crate::listener::{Connection, InProgress};
 use crate::policy::Facts;
@@ -43,7 +44,8 @@ pub struct Context {
     /// Held to the end: a reload in between changes nothing for this request.
     pub(crate) gateway: Option<Arc<Gateway>>,
     pub(crate) route: Option<Arc<Route>>,
-    pub(crate) identity: Option<Identity>,
+    /// The credentials that let it in: empty for one that is anonymous.
+    pub(crate) admitted: SmallVec<[Admitted; 2]>,
     /// Where the credentials stand that were verified: only these may be forwarded.
     pub(crate) verified: VerifiedLocations,
     pub(crate) selection: Selection,
@@ -97,7 +99,7 @@ impl Context {
             other_paths: Vec::new(),
             gateway: None,
             route: None,
-            identity: None,
+            admitted: SmallVec::new(),
             verified: VerifiedLocations::default(),
             selection: Selection::default(),
             body: BodyInfo::default(),
@@ -114,6 +116,11 @@ impl Context {
     pub(crate) fn request_id(&self) -> &str {
         let id = self.request_id.as_ref();
         id.and_then(|id| id.to_str().ok()).unwrap_or("-")
+    }
+
+    /// Who it is from: the identity that the first step has found.
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        self.admitted.first().map(|admitted| &admitted.identity)
     }
 
     /// Where to send a client that should have come by https; `None`: it may stay, or it has told a
@@ -153,7 +160,7 @@ impl Context {
             ambiguous_names: self.ambiguous_names,
             client: self.client,
             peer_is_trusted: self.connection.peer_is_trusted,
-            identity: self.identity.as_ref(),
+            identity: self.identity(),
             time: jiff::Timestamp::now(),
         }
     }

@@ -46,13 +46,9 @@ pub(crate) fn write(session: &Session, ctx: &Context, metrics: &Metrics) {
         upstream: ctx.selection.address.as_ref(),
         upstream_protocol: ctx.selection.protocol,
         grpc_status: ctx.grpc.as_ref().and_then(|call| call.status),
-        auth: ctx
-            .identity
-            .as_ref()
-            .map(|identity| identity.method().as_str()),
+        auth: ctx.identity().map(|identity| identity.method().as_str()),
         subject: ctx
-            .identity
-            .as_ref()
+            .identity()
             .and_then(|identity| identity.subject()?.to_str().ok()),
         reason: ctx.reason,
         request_id: ctx.request_id.as_ref().and_then(|id| id.to_str().ok()),

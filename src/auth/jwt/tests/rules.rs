@@ -100,7 +100,7 @@ async fn leeway_is_exact_both_ways() {
         let found = chain
             .admit_at(&AuthRequest::of(&bearer(&token)), now, &mut Trace::off())
             .await
-            .map(|admission| admission.identity);
+            .map(|admission| admission.identity().cloned());
         assert_eq!(
             found.as_ref().err().map(|denial| denial.reason()),
             expected,

@@ -71,10 +71,20 @@ pub(super) struct CommonSettings {
     fallback_on_failed: Option<bool>,
     forward_credential: Option<bool>,
     realm: Option<String>,
+    ends_streams: Option<bool>,
+    ends_downloads: Option<bool>,
 }
 
 impl CommonSettings {
     pub(super) fn read(reader: &Reader<'_>) -> Self {
+        let ends_streams = reader
+            .get("stream_end")
+            .and_then(|entry| stream_end(&entry));
+        let downloads = reader.get("end_downloads");
+        let ends_downloads = downloads.as_ref().and_then(Entry::boolean);
+        if let (Some(entry), Some(true), Some(false)) = (&downloads, ends_downloads, ends_streams) {
+            entry.warning("has no effect beside stream_end = \"never\": remove one of them");
+        }
         Self {
             optional: reader.get("optional").and_then(|entry| entry.boolean()),
             fallback_on_failed: reader
@@ -84,6 +94,8 @@ impl CommonSettings {
                 .get("forward_credential")
                 .and_then(|entry| entry.boolean()),
             realm: reader.get("realm").and_then(|entry| realm(&entry)),
+            ends_streams,
+            ends_downloads,
         }
     }
 
@@ -94,6 +106,8 @@ impl CommonSettings {
             fallback_on_failed: self.fallback_on_failed.unwrap_or(step.fallback_on_failed),
             forward_credential: self.forward_credential.unwrap_or(step.forward_credential),
             realm: self.realm.unwrap_or(step.realm),
+            ends_streams: self.ends_streams.unwrap_or(step.ends_streams),
+            ends_downloads: self.ends_downloads.unwrap_or(step.ends_downloads),
             settings: step.settings,
         }
     }
@@ -106,6 +120,18 @@ fn fallback_on(entry: &Entry<'_>) -> Option<bool> {
         "failed" => Some(true),
         _ => {
             entry.unknown("fallback", &text, &["missing", "failed"]);
+            None
+        }
+    }
+}
+
+fn stream_end(entry: &Entry<'_>) -> Option<bool> {
+    let text = entry.text()?;
+    match &*text {
+        "credential" => Some(true),
+        "never" => Some(false),
+        _ => {
+            entry.unknown("end of streams", &text, &["credential", "never"]);
             None
         }
     }
