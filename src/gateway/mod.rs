@@ -53,8 +53,8 @@ pub use crate::auth::{IssuerStatus, KeySetStatus};
 pub use crate::balance::HealthState;
 pub use crate::common::PeerAddress;
 pub use crate::config::{
-    CheckKind, Config, HealthCheck, HttpBackend, HttpVersion, Runbeam, Service, SetAside, Source,
-    TokenStore as StoreChoice, Upload,
+    CheckKind, Config, HealthCheck, HttpBackend, HttpVersion, ProxyProtocol, Runbeam, Service,
+    SetAside, Source, TokenStore as StoreChoice, Upload,
 };
 
 /// Everything that one configuration means for a request.
@@ -76,6 +76,7 @@ struct NetworkInService {
     routes: RouteTable<Arc<Route>>,
     tls: Option<Listener>,
     https_port: Option<u16>,
+    proxy_protocol: bool,
 }
 
 /// Where a request comes in, and what becomes of it there.
@@ -125,6 +126,7 @@ impl Gateway {
                 routes: RouteTable::default(),
                 tls,
                 https_port: network.https_port,
+                proxy_protocol: network.proxy_protocol,
             };
             networks.push((&network.name, in_service));
         }
@@ -202,6 +204,12 @@ impl Gateway {
     /// The port that everything on that network is redirected to by https; `None`: nothing is.
     pub fn https_port(&self, local: SocketAddr) -> Option<u16> {
         self.network(local)?.https_port
+    }
+
+    /// Whether every connection to that network begins with a PROXY header.
+    pub fn has_proxy_header(&self, local: SocketAddr) -> bool {
+        let network = self.network(local);
+        network.is_some_and(|network| network.proxy_protocol)
     }
 
     /// Every certificate of a listener, and when it expires.

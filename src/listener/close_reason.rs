@@ -1,5 +1,8 @@
 //! Why a connection was closed by somebody else than whoever serves it.
 
+/// All connections of its address are busy, when it is accepted or once its address is known.
+pub(super) const REFUSED_ADDRESS: &str = "refused_address";
+
 /// Why a connection was closed before its client or its requests ended it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -24,11 +27,15 @@ pub enum CloseReason {
     HandshakeTimeout,
     /// An HTTP/2 error that ends all streams, or too many malformed streams.
     Http2Error,
+    /// Its PROXY header could not be read.
+    ProxyHeader,
+    /// The client that its PROXY header names has as many connections as it may.
+    RefusedAddress,
 }
 
 impl CloseReason {
     /// By their discriminants, from 1.
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::HeadTimeout,
         Self::IdleTimeout,
         Self::Evicted,
@@ -39,6 +46,8 @@ impl CloseReason {
         Self::EvictedSlowBody,
         Self::HandshakeTimeout,
         Self::Http2Error,
+        Self::ProxyHeader,
+        Self::RefusedAddress,
     ];
 
     /// Stable label for metrics.
@@ -54,6 +63,8 @@ impl CloseReason {
             Self::EvictedSlowBody => "crowded_body",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::Http2Error => "http2_error",
+            Self::ProxyHeader => "proxy_header",
+            Self::RefusedAddress => REFUSED_ADDRESS,
         }
     }
 
@@ -73,7 +84,7 @@ mod tests {
             assert_eq!(CloseReason::from_u8(reason as u8), Some(reason));
         }
         assert_eq!(
-            (CloseReason::from_u8(0), CloseReason::from_u8(11)),
+            (CloseReason::from_u8(0), CloseReason::from_u8(13)),
             (None, None)
         );
     }

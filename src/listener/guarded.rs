@@ -21,6 +21,7 @@ use super::connection::Connection;
 use super::limiter::Admission;
 use super::limiters::ConnectionLimiters;
 use super::malformed::UNREADABLE;
+use super::proxy_header;
 use super::refusals::RefusalLog;
 use super::state::{ConnectionState, Phase};
 use super::stream::GuardedStream;
@@ -51,9 +52,43 @@ impl<A> GuardedApp<A> {
 
     /// The address that a connection counts for; `None`: that of a trusted proxy, or none at all.
     fn counted_address(&self, socket: &Socket) -> Option<IpAddr> {
-        let digest = socket.get_socket_digest()?;
-        let peer = digest.peer_addr()?.as_inet()?.ip().to_canonical();
-        (!self.live.gateway().trusts(peer)).then_some(peer)
+        peer(socket).filter(|peer| !self.live.gateway().trusts(*peer))
+    }
+
+    /// Whether a connection begins with a PROXY header; `None`: it would have to, and its peer may
+    /// not speak for others.
+    fn has_proxy_header(&self, socket: &Socket) -> Option<bool> {
+        let gateway = self.live.gateway();
+        let digest = socket.get_socket_digest();
+        let local = digest.as_ref().and_then(|digest| digest.local_addr());
+        let local = local.and_then(|local| local.as_inet());
+        if !local.is_some_and(|local| gateway.has_proxy_header(*local)) {
+            return Some(false);
+        }
+        peer(socket)
+            .filter(|peer| gateway.trusts(*peer))
+            .map(|_| true)
+    }
+
+    /// Reads the PROXY header; from then on its source is the client.
+    async fn read_proxy_header(&self, socket: &mut Socket, admission: &Admission) -> Option<()> {
+        let state = admission.connection().state();
+        if let Err(error) = proxy_header::read(socket).await {
+            let reason = match error {
+                proxy_header::Error::Ended => CloseReason::ClientGone,
+                _ => CloseReason::ProxyHeader,
+            };
+            log::debug!("network {}: {error}", admission.network());
+            state.close(reason);
+            return None;
+        }
+        if let Some(client) = self.counted_address(socket)
+            && !admission.count_for(client)
+        {
+            state.close(CloseReason::RefusedAddress);
+            return None;
+        }
+        Some(())
     }
 
     fn listener(&self, socket: &Socket) -> Option<Listener> {
@@ -67,13 +102,20 @@ impl<A: HttpServerApp + Send + Sync + 'static> GuardedApp<A> {
     /// Serves a connection to its end.
     async fn connection(
         &self,
-        socket: Box<Socket>,
-        connection: Arc<Connection>,
+        mut socket: Box<Socket>,
         admission: Admission,
+        has_proxy_header: bool,
         shutdown: ShutdownWatch,
     ) {
-        let digest = socket.get_socket_digest();
+        let connection = admission.connection();
         let state = connection.state();
+        let mut begun = Some(());
+        if has_proxy_header {
+            // Boxed: most connections are long past it.
+            let reading = Box::pin(self.read_proxy_header(&mut socket, &admission));
+            begun = until_closed(state, reading).await;
+        }
+        let digest = socket.get_socket_digest();
         let refusals = RefusalLog {
             live: &self.live,
             network: admission.network(),
@@ -81,8 +123,10 @@ impl<A: HttpServerApp + Send + Sync + 'static> GuardedApp<A> {
                 .as_ref()
                 .and_then(|digest| digest.peer_addr()?.as_inet().copied()),
         };
-        let serving = self.serve(socket, &connection, &refusals, &shutdown);
-        until_closed(state, serving).await;
+        if begun.is_some() {
+            let serving = self.serve(socket, connection, &refusals, &shutdown);
+            until_closed(state, serving).await;
+        }
         if let Some(reason) = state
             .close_reason()
             .filter(|reason| *reason != CloseReason::ClientGone)
@@ -198,6 +242,12 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for GuardedApp<A> {
             return None;
         };
         let limiter = self.limiters.of(&socket)?;
+        let Some(has_proxy_header) = self.has_proxy_header(&socket) else {
+            limiter.metrics().count_closed("untrusted_proxy");
+            let network = limiter.network();
+            log::debug!("network {network}: closed, since the peer is not in trusted_proxies");
+            return None;
+        };
         let clients = limiter.clients().clone();
         let connection = Arc::new(Connection::new(self.limiters.clock.clone(), clients));
         let Some(admission) = limiter.admit(&connection, self.counted_address(&socket)) else {
@@ -208,7 +258,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for GuardedApp<A> {
         // In a task of its own: Pingora's keeps room for a TLS handshake, which it does not make,
         // for as long as the connection lives.
         tokio::spawn(async move {
-            this.connection(socket, connection, admission, shutdown)
+            this.connection(socket, admission, has_proxy_header, shutdown)
                 .await
         });
         None
@@ -221,7 +271,12 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for GuardedApp<A> {
 
 /// Serves a connection until it is closed, after one more poll, in which a last response can be
 /// written. If it is closed for a request's sake, the request has [`CLOSE_GRACE`] to end.
-async fn until_closed(state: &ConnectionState, serving: impl Future<Output = Option<()>>) {
+///
+/// `None`: it was closed, or serving it has ended with that.
+async fn until_closed(
+    state: &ConnectionState,
+    serving: impl Future<Output = Option<()>>,
+) -> Option<()> {
     let mut serving = std::pin::pin!(serving);
     let mut waker: Option<Waker> = None;
     let mut grace = None;
@@ -244,9 +299,16 @@ async fn until_closed(state: &ConnectionState, serving: impl Future<Output = Opt
             (Poll::Pending, Some(_)) if ends_request => grace
                 .get_or_insert_with(|| Box::pin(tokio::time::sleep(CLOSE_GRACE)))
                 .as_mut()
-                .poll(context),
-            _ => Poll::Ready(()),
+                .poll(context)
+                .map(|()| None),
+            (Poll::Ready(served), None) => Poll::Ready(served),
+            _ => Poll::Ready(None),
         }
     })
-    .await;
+    .await
+}
+
+fn peer(socket: &Socket) -> Option<IpAddr> {
+    let digest = socket.get_socket_digest()?;
+    Some(digest.peer_addr()?.as_inet()?.ip().to_canonical())
 }

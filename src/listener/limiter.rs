@@ -11,7 +11,7 @@ use foldhash::fast::RandomState;
 
 use super::WRITE_TIMEOUT;
 use super::client_limits::ClientLimits;
-use super::close_reason::CloseReason;
+use super::close_reason::{CloseReason, REFUSED_ADDRESS};
 use super::connection::Connection;
 use super::eviction::EvictionPool;
 use super::state::Limits;
@@ -116,16 +116,11 @@ impl ConnectionLimiter {
         let Pools { all, by_address } = &mut *pools;
         let mut pool =
             address.map(|address| by_address.entry(client_network(address)).or_default());
-        if let Some((pool, limit)) = pool.as_deref_mut().zip(self.clients.per_address()) {
-            while pool.open.load(Ordering::Relaxed) >= limit {
-                // They harm nobody but each other, so not even a head that has just begun is
-                // spared.
-                let Some((evicted, reason)) = pool.connections.evict(Duration::ZERO) else {
-                    return self.refuse("refused_address");
-                };
-                self.count_closed(&evicted, reason);
-                open = open.saturating_sub(1);
-            }
+        if let Some(pool) = pool.as_deref_mut() {
+            let Some(evicted) = self.make_room(pool) else {
+                return self.refuse(REFUSED_ADDRESS);
+            };
+            open = open.saturating_sub(evicted);
         }
         if open > self.limit.load(Ordering::Relaxed) {
             let Some((evicted, reason)) = all.evict(SLOW_HEAD) else {
@@ -134,8 +129,7 @@ impl ConnectionLimiter {
             self.count_closed(&evicted, reason);
         }
         if let Some(pool) = pool {
-            connection.count_for_address(pool.open.clone());
-            pool.connections.push(connection.clone());
+            pool.push(connection);
         }
         all.push(connection.clone());
         drop(pools);
@@ -143,6 +137,22 @@ impl ConnectionLimiter {
             limiter: self.clone(),
             connection: connection.clone(),
         })
+    }
+
+    /// Makes room for one more connection of an address; how many were closed for it. `None`: all
+    /// are busy.
+    fn make_room(&self, pool: &mut AddressPool) -> Option<usize> {
+        let Some(limit) = self.clients.per_address() else {
+            return Some(0);
+        };
+        let mut closed = 0;
+        while pool.open.load(Ordering::Relaxed) >= limit {
+            // They harm nobody but each other, so not even a head that has just begun is spared.
+            let (evicted, reason) = pool.connections.evict(Duration::ZERO)?;
+            self.count_closed(&evicted, reason);
+            closed += 1;
+        }
+        Some(closed)
     }
 
     fn refuse(&self, label: &'static str) -> Option<Admission> {
@@ -189,9 +199,35 @@ impl ConnectionLimiter {
     }
 }
 
+impl AddressPool {
+    fn push(&mut self, connection: &Arc<Connection>) {
+        connection.count_for_address(self.open.clone());
+        self.connections.push(connection.clone());
+    }
+}
+
 impl Admission {
+    /// Counts the connection for an address that was not known when it was accepted, as
+    /// [`ConnectionLimiter::admit`] does; `false`: it was closed, or all of its address are busy.
+    pub(super) fn count_for(&self, address: IpAddr) -> bool {
+        let mut pools = self.limiter.pools();
+        let pool = pools.by_address.entry(client_network(address));
+        let pool = pool.or_default();
+        // What is closed under this lock was released with it.
+        let admitted =
+            !self.connection.state().is_closed() && self.limiter.make_room(pool).is_some();
+        if admitted {
+            pool.push(&self.connection);
+        }
+        admitted
+    }
+
     pub(super) fn network(&self) -> &str {
         self.limiter.network()
+    }
+
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
     }
 }
 
@@ -204,7 +240,9 @@ impl Drop for Admission {
             Some(
                 reason @ (CloseReason::ResetFlood
                 | CloseReason::HandshakeTimeout
-                | CloseReason::Http2Error),
+                | CloseReason::Http2Error
+                | CloseReason::ProxyHeader
+                | CloseReason::RefusedAddress),
             ) => limiter.count_closed(connection, reason),
             _ if connection.state().finish() => limiter.release(connection),
             _ => {}

@@ -20,6 +20,7 @@ mod http2;
 mod limiter;
 mod limiters;
 mod malformed;
+mod proxy_header;
 mod refusals;
 mod state;
 mod stream;

@@ -26,11 +26,14 @@ pub(super) struct SelfCheck {
 
 impl SelfCheck {
     /// The first network of the proxy, in the clear if there is one, else the management network.
+    /// None that only load balancers may connect to: their address is not ours.
     pub(super) fn new(config: &Config, probe: &Probe) -> Option<Self> {
         let management = config.management.as_ref().map(|settings| &settings.network);
         let of = |wanted: bool, tls: bool| {
             config.networks.iter().find(|network| {
-                (management == Some(&network.name)) == wanted && network.tls.is_some() == tls
+                (management == Some(&network.name)) == wanted
+                    && network.tls.is_some() == tls
+                    && !network.proxy_protocol
             })
         };
         let own = probe.answer().to_str().ok().map(str::to_owned);

@@ -33,6 +33,7 @@ mod management;
 mod operation;
 mod peers;
 mod planted;
+mod proxy_protocol;
 mod reload;
 mod rooms;
 mod routing;

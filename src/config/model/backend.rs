@@ -62,8 +62,19 @@ pub struct HttpBackend {
     /// `max_connections`: to its upstreams at a time, idle ones included. `None`: three quarters of
     /// [`Config::max_upstream_connections`].
     pub max_connections: Option<usize>,
+    /// `send_proxy_protocol`: each connection begins with a PROXY header, which names its client.
+    pub send_proxy_protocol: Option<ProxyProtocol>,
     /// `authentication = "authentications.NAME"`: the credential that the upstream gets.
     pub credential: Option<OutboundCredential>,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// `"v1"`: a line of text.
+    V1,
+    /// `"v2"`: binary.
+    V2,
 }
 
 /// The credential that an upstream gets, ready for the `Authorization` header.

@@ -24,6 +24,9 @@ pub struct Network {
     pub min_body_rate: u64,
     /// `force_https`: everything is redirected to https at this port. Never beside `tls`.
     pub https_port: Option<u16>,
+    /// `proxy_protocol = "require"`: each connection begins with a PROXY header, and comes from one
+    /// of `trusted_proxies`.
+    pub proxy_protocol: bool,
 }
 
 /// TLS on a listener.

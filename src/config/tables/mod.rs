@@ -114,7 +114,10 @@ pub(crate) fn build(
         &root,
         proxy.as_ref().and_then(|proxy| proxy.log_level.clone()),
     );
-    let mut networks = network::read(&root);
+    let trusts = proxy
+        .as_ref()
+        .is_none_or(|proxy| !proxy.trusted_proxies.is_empty());
+    let mut networks = network::read(&root, trusts);
     let management = management::read(&root, &networks);
     let of_management = management.as_ref().map(|management| &management.network);
     network::settle(&mut networks, of_management);
@@ -127,9 +130,6 @@ pub(crate) fn build(
     });
     loading.set_reach(&reach);
     let authentications = authentications::read(&root, jwks_fresh);
-    let trusts = proxy
-        .as_ref()
-        .is_none_or(|proxy| !proxy.trusted_proxies.is_empty());
     let policies = policies::read(&root, trusts);
     let shared = middleware::Shared {
         authentications: &authentications,
@@ -166,6 +166,7 @@ pub(crate) fn build(
         forwarded: proxy.forwarded,
         resolve_interval: proxy.resolve_interval,
         grace: proxy.grace,
+        shutdown_delay: proxy.shutdown_delay,
         max_upstream_connections: proxy.max_upstream_connections,
         token_cache_bytes: proxy.token_cache_bytes,
         state_dir: proxy.state_dir,

@@ -1,6 +1,7 @@
 //! Connections to upstreams that authenticate themselves: with NTLM, and with Negotiate as many
 //! servers take it, who has once authenticated on a connection is who sends every later request on
-//! it (RFC 4559 section 6). Nobody but that client may ever use it.
+//! it (RFC 4559 section 6). Nobody but that client may ever use it. The same holds for one whose
+//! PROXY header has named its client.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,6 +42,8 @@ pub(crate) struct BoundConnection(Mutex<Option<Binding>>);
 struct Binding {
     connection: PooledConnection,
     group: Arc<ConnectionGroup>,
+    /// Whether another one would not do.
+    authenticated: bool,
 }
 
 impl BoundConnection {
@@ -52,14 +55,20 @@ impl BoundConnection {
     /// Binds a connection to an upstream to a client's, until it is taken or the client's ends.
     pub(super) fn bind(
         client: &Connection,
-        connection: PooledConnection,
+        mut connection: PooledConnection,
         group: Arc<ConnectionGroup>,
+        authenticated: bool,
     ) {
         let Some(bound) = client.extension_or_default::<Self>() else {
             return;
         };
         connection.lease.deadline.rest();
-        let before = bound.binding().replace(Binding { connection, group });
+        connection.lease.reused |= !authenticated;
+        let before = bound.binding().replace(Binding {
+            connection,
+            group,
+            authenticated,
+        });
         // Closing takes its time.
         drop(before);
     }
@@ -71,9 +80,12 @@ impl BoundConnection {
         binding.is_some_and(|binding| Arc::ptr_eq(&binding.group, group))
     }
 
-    /// Whether there is any.
-    pub(super) fn is_some(&self) -> bool {
-        self.binding().is_some()
+    /// Whether there is one that was authenticated: requests have to go where it leads.
+    pub(super) fn is_authenticated(&self) -> bool {
+        let binding = self.binding();
+        binding
+            .as_ref()
+            .is_some_and(|binding| binding.authenticated)
     }
 
     /// Takes the one to the upstream of this group; `None`: there is none, or it is of no more use.

@@ -22,7 +22,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::error::{self, describe};
 use super::pool::happy_eyeballs::{self, Connecting, RaceError};
 use super::pool::{Connector, UpstreamPool, Versions, connect_plain};
-use super::upstream_request;
+use super::{proxy_header, upstream_request};
 use crate::gateway::{CheckKind, Gateway, HealthCheck, Live, PeerAddress, Upstream};
 
 /// The first check of an upstream comes within this time.
@@ -181,7 +181,11 @@ impl Checker {
         kind: &CheckKind,
     ) -> Result<(), CheckError> {
         match kind {
-            CheckKind::Tcp => connect_plain(address).await.map(drop).map_err(check_error),
+            CheckKind::Tcp => {
+                let header = proxy_header::for_edge(upstream).map_err(check_error)?;
+                let connected = connect_plain(address, header).await;
+                connected.map(drop).map_err(check_error)
+            }
             CheckKind::Grpc { service } => {
                 let answer = self.call_health(upstream, address, service).await;
                 Ok(answer.map_err(check_error)??)
@@ -275,7 +279,10 @@ impl Checker {
         address: &PeerAddress,
         versions: Versions,
     ) -> pingora::Result<(Stream, bool)> {
-        let connecting = self.connector.connect(upstream, address, versions.alpn());
+        let header = proxy_header::for_edge(upstream)?;
+        let connecting = self
+            .connector
+            .connect(upstream, address, versions.alpn(), header);
         let stream = connecting.await?;
         let is_http2 = versions.is_http2(&stream, upstream.url.tls)?;
         Ok((stream, is_http2))

@@ -18,6 +18,7 @@ mod health_checks;
 mod http1;
 mod http2;
 mod pool;
+mod proxy_header;
 mod response_head;
 pub(crate) mod stripped_credentials;
 mod trailers;
@@ -74,7 +75,8 @@ impl Forwarder {
     ) -> pingora::Result<()> {
         pin!(body::read_first_part(session, &mut ctx.body)).await?;
         if let Some(client) = exclusive_connection(session, ctx)
-            && let Some(bound) = BoundConnection::of(client).filter(|bound| bound.is_some())
+            && let Some(bound) =
+                BoundConnection::of(client).filter(|bound| bound.is_authenticated())
         {
             ctx.select_fitting(|upstream| bound.is_to(&self.pool.group(upstream)));
         }
@@ -108,12 +110,27 @@ impl Forwarder {
         let bound = exclusive_connection(session, ctx)
             .and_then(|client| BoundConnection::of(client)?.take(&group));
         let is_bound = bound.is_some();
-        let ready = bound.map(Acquired::Http1);
-        let connection = match ready.or_else(|| group.take(&address, versions)) {
+        let mut ready = bound.map(Acquired::Http1);
+        let proxy_header = proxy_header::for_client(&upstream, ctx)?;
+        let names_client = proxy_header.is_some();
+        if !names_client {
+            ready = ready.or_else(|| group.take(&address, versions));
+        }
+        let connection = match ready {
             Some(connection) => connection,
             // In a box: most requests need no room for it.
             None => {
-                let opening = Box::pin(self.pool.open(&group, &upstream, &address, versions));
+                let opening = async {
+                    let (pool, turn) = (&self.pool, &address);
+                    match proxy_header {
+                        None => pool.open(&group, &upstream, turn, versions).await,
+                        Some(header) => {
+                            pool.open_for_client(&group, &upstream, turn, versions, header)
+                                .await
+                        }
+                    }
+                };
+                let opening = Box::pin(opening);
                 let opened = match ctx.total_deadline(upstream.settings.total_timeout) {
                     Some(due) => timeout_at(due.into(), opening).await,
                     None => Ok(opening.await),
@@ -143,14 +160,14 @@ impl Forwarder {
         }
         ctx.body.drain = exchange.request_abandoned;
         let trial = exchange.trial;
-        let binds = exchange.authenticates_connection || is_bound;
+        let authenticated = exchange.authenticates_connection || is_bound && !names_client;
         let Some(connection) = pin!(exchange.finish()).await else {
             return Ok(());
         };
-        if !binds {
+        if !authenticated && !names_client {
             keep(&group, connection, trial);
         } else if let Some(client) = exclusive_connection(session, ctx) {
-            BoundConnection::bind(client, connection, group);
+            BoundConnection::bind(client, connection, group, authenticated);
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use pingora::protocols::{ALPN, Stream};
 use pingora::{Error, ErrorType};
 
@@ -123,9 +124,28 @@ impl UpstreamPool {
         if versions != Versions::Http1 {
             return self.open_shared(group, upstream, turn, versions).await;
         }
-        match self.connect(group, upstream, turn, versions).await? {
+        match self.connect(group, upstream, turn, versions, None).await? {
             Opened::Http1(connection) => Ok(Acquired::Http1(connection)),
             Opened::Http2(_) => Error::e_explain(ErrorType::InternalError, "HTTP/2 unasked"),
+        }
+    }
+
+    /// Opens a connection that is for one client alone, which its PROXY header names.
+    pub(super) async fn open_for_client(
+        &self,
+        group: &ConnectionGroup,
+        upstream: &Arc<Upstream>,
+        turn: &PeerAddress,
+        versions: Versions,
+        header: Bytes,
+    ) -> pingora::Result<Acquired> {
+        let opened = self.connect(group, upstream, turn, versions, Some(header));
+        match opened.await? {
+            Opened::Http1(connection) => Ok(Acquired::Http1(connection)),
+            Opened::Http2(connection) => connection
+                .reserve()
+                .map(Acquired::Http2)
+                .ok_or_else(|| error::invalid_response(error::NO_STREAMS)),
         }
     }
 
@@ -135,16 +155,28 @@ impl UpstreamPool {
         upstream: &Arc<Upstream>,
         turn: &PeerAddress,
         versions: Versions,
+        proxy_header: Option<Bytes>,
     ) -> pingora::Result<Opened> {
         let connect = |address: PeerAddress, beside| {
             let permit = match self.permit(upstream, beside) {
                 Err(_) if beside => return None,
                 permit => permit,
             };
+            let header = proxy_header.clone();
             let connecting: Connecting<'_, _, _> = Box::pin(async move {
                 let permit = permit?;
-                self.connect_to(group, upstream, address, permit, versions)
-                    .await
+                let connecting =
+                    self.connector
+                        .connect(upstream, &address, versions.alpn(), header);
+                self.begin(
+                    group,
+                    upstream,
+                    connecting.await?,
+                    address,
+                    permit,
+                    versions,
+                )
+                .await
             });
             Some(connecting)
         };
@@ -168,17 +200,16 @@ impl UpstreamPool {
         }
     }
 
-    /// Opens one to this address.
-    async fn connect_to(
+    /// Begins HTTP on a stream to this address.
+    async fn begin(
         &self,
         group: &ConnectionGroup,
         upstream: &Upstream,
+        stream: Stream,
         address: PeerAddress,
         permit: Permit,
         versions: Versions,
     ) -> pingora::Result<Opened> {
-        let alpn = versions.alpn();
-        let stream = self.connector.connect(upstream, &address, alpn).await?;
         let http2 = versions.is_http2(&stream, upstream.url.tls)?;
         if versions == Versions::Alpn {
             group.set_negotiated_http1(!http2);

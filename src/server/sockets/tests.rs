@@ -12,6 +12,7 @@ fn network(name: &str, address: &str) -> Network {
         max_connections: None,
         max_connections_per_address: 0,
         min_body_rate: 0,
+        proxy_protocol: false,
         https_port: None,
     }
 }

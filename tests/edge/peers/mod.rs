@@ -10,6 +10,8 @@ mod node;
 mod python;
 mod running;
 
+pub use running::Running;
+
 use crate::support::edge::EdgeBuilder;
 use crate::support::request::Request;
 use crate::support::{Edge, Settings};

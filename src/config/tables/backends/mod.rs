@@ -12,8 +12,8 @@ use super::authentications::Authentications;
 use super::endpoints::service;
 use super::values::{address, given, path};
 use crate::config::model::{
-    Backend, BackendTarget, ErrorKind, HttpBackend, HttpVersion, OutboundCredential, Service,
-    UpstreamUrl,
+    Backend, BackendTarget, ErrorKind, HttpBackend, HttpVersion, OutboundCredential, ProxyProtocol,
+    Service, UpstreamUrl,
 };
 use crate::config::reader::{Entry, Named, Reader};
 use upstream::Upstream;
@@ -50,6 +50,7 @@ const HTTP_ONLY: &[&str] = &[
     "total_timeout_secs",
     "max_retries",
     "max_connections",
+    "send_proxy_protocol",
 ];
 
 /// Reads both groups.
@@ -124,6 +125,10 @@ fn read_http(
         .and_then(|entry| send_upstream_host(&entry))
         .unwrap_or(false);
 
+    let send_proxy_protocol = reader
+        .get("send_proxy_protocol")
+        .and_then(|entry| proxy_protocol(&entry));
+
     // After an error in either of them, what is read below has no use but its own errors.
     let of_either = |terms: &Terms| terms.http_version;
     let http_version = (own.as_ref().and_then(of_either))
@@ -189,6 +194,7 @@ fn read_http(
         total_timeout: Some(total_timeout).filter(|timeout| !timeout.is_zero()),
         max_retries: own.max_retries.or(target.max_retries).unwrap_or(1),
         max_connections,
+        send_proxy_protocol,
         credential,
     })
 }
@@ -226,6 +232,19 @@ fn referred(reference: &Entry<'_>, targets: &Named<Option<Terms>>) -> Option<Ter
         );
     }
     target.clone()
+}
+
+/// `send_proxy_protocol`.
+fn proxy_protocol(entry: &Entry<'_>) -> Option<ProxyProtocol> {
+    let text = entry.text()?;
+    match &*text {
+        "v1" => Some(ProxyProtocol::V1),
+        "v2" => Some(ProxyProtocol::V2),
+        _ => {
+            entry.unknown("version of the PROXY protocol", &text, &["v1", "v2"]);
+            None
+        }
+    }
 }
 
 /// `host`: whose `Host` the upstream sees.

@@ -48,8 +48,8 @@ impl Networks<'_> {
     }
 }
 
-/// Reads `[network.*]`.
-pub(crate) fn read<'a>(root: &Reader<'a>) -> Networks<'a> {
+/// Reads `[network.*]`. `trusts`: whether there are `trusted_proxies`.
+pub(crate) fn read<'a>(root: &Reader<'a>, trusts: bool) -> Networks<'a> {
     let mut networks = Networks {
         all: Vec::new(),
         forced: Vec::new(),
@@ -63,7 +63,7 @@ pub(crate) fn read<'a>(root: &Reader<'a>) -> Networks<'a> {
         );
     }
     for (name, entry) in group {
-        let network = read_one(name, &entry);
+        let network = read_one(name, &entry, trusts);
         networks.named.insert(name, Some(name.into()));
         if let Some((network, forced)) = network {
             refuse_taken(&networks.all, &network, &entry);
@@ -122,7 +122,7 @@ pub(crate) fn settle(networks: &mut Networks<'_>, management: Option<&Arc<str>>)
     }
 }
 
-fn read_one(name: &str, entry: &Entry<'_>) -> Option<(Network, Option<ForceHttps>)> {
+fn read_one(name: &str, entry: &Entry<'_>, trusts: bool) -> Option<(Network, Option<ForceHttps>)> {
     let reader = entry.table()?;
     reader.know(&["description"]);
     reader.ignore(&["id", "interface"]);
@@ -147,7 +147,7 @@ fn read_one(name: &str, entry: &Entry<'_>) -> Option<(Network, Option<ForceHttps
             "add bind_address and bind_port in [network.NAME.http]",
         );
     }
-    let listener = listener.and_then(|listener| read_listener(&listener));
+    let listener = listener.and_then(|listener| read_listener(&listener, trusts));
     reader.finish();
     let listener = listener?;
     let network = Network {
@@ -158,6 +158,7 @@ fn read_one(name: &str, entry: &Entry<'_>) -> Option<(Network, Option<ForceHttps
         max_connections_per_address: listener.max_connections_per_address,
         min_body_rate: listener.min_body_rate,
         https_port: None,
+        proxy_protocol: listener.proxy_protocol,
     };
     Some((network, listener.forced))
 }
@@ -170,9 +171,10 @@ struct Listener {
     max_connections: Option<usize>,
     max_connections_per_address: usize,
     min_body_rate: u64,
+    proxy_protocol: bool,
 }
 
-fn read_listener(listener: &Entry<'_>) -> Option<Listener> {
+fn read_listener(listener: &Entry<'_>, trusts: bool) -> Option<Listener> {
     let reader = listener.table()?;
     let bind = read_bind(&reader);
     let tls = tls::read(&reader);
@@ -184,6 +186,13 @@ fn read_listener(listener: &Entry<'_>) -> Option<Listener> {
         MAX_PER_ADDRESS,
     );
     let min_body_rate = reader.number("min_body_rate", 0..=1_000_000_000, MIN_BODY_RATE);
+    let proxy_protocol = reader.get("proxy_protocol");
+    if let (Some(Bind::Unix(_)), Some(entry)) = (&bind, &proxy_protocol) {
+        entry.error_help(
+            "a Unix socket has no peer that could be trusted to send it",
+            "remove it, or bind to an address and a port",
+        );
+    }
     reader.finish();
     if let (Some(Bind::Unix(_)), true) = (&bind, tls.is_some() || forced.is_some()) {
         listener.error_help(
@@ -198,7 +207,26 @@ fn read_listener(listener: &Entry<'_>) -> Option<Listener> {
         max_connections,
         max_connections_per_address: usize::try_from(per_address).unwrap_or_default(),
         min_body_rate,
+        proxy_protocol: proxy_protocol.is_some_and(|entry| requires(&entry, trusts)),
     })
+}
+
+/// `proxy_protocol`, which takes somebody who may speak for others.
+fn requires(entry: &Entry<'_>, trusts: bool) -> bool {
+    let Some(text) = entry.text() else {
+        return false;
+    };
+    if &*text != "require" {
+        entry.unknown("use of the PROXY protocol", &text, &["require"]);
+        return false;
+    }
+    if !trusts {
+        entry.error_help(
+            "without trusted_proxies, nobody may send a PROXY header",
+            "name the load balancer in front: [proxy] trusted_proxies = [\"10.0.0.7/32\"]",
+        );
+    }
+    true
 }
 
 /// `bind_address` (default `0.0.0.0`) and `bind_port`, or `unix:/path`.

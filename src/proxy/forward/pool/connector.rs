@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use pingora::connectors::TransportConnector;
 use pingora::connectors::l4::Connect;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddr;
@@ -14,6 +15,7 @@ use pingora::protocols::l4::stream::Stream as Socket;
 use pingora::protocols::{ALPN, Stream};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, OrErr};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
@@ -34,21 +36,23 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// Opens a connection to this address. `alpn`: what is offered over TLS.
+    /// Opens a connection to this address. `alpn`: what is offered over TLS. `proxy_header`: what
+    /// is sent before anything else.
     pub(crate) async fn connect(
         &self,
         upstream: &Upstream,
         address: &PeerAddress,
         alpn: ALPN,
+        proxy_header: Option<Bytes>,
     ) -> pingora::Result<Stream> {
         match address {
             PeerAddress::Inet(address) if upstream.url.tls => {
                 let transport = self.transport().await?;
                 transport
-                    .new_stream(&self.peer(upstream, *address, alpn))
+                    .new_stream(&self.peer(upstream, *address, alpn, proxy_header))
                     .await
             }
-            _ => Ok(Box::new(connect_plain(address).await?)),
+            _ => Ok(Box::new(connect_plain(address, proxy_header).await?)),
         }
     }
 
@@ -63,12 +67,18 @@ impl Connector {
         self.transport.get_or_try_init(make).await
     }
 
-    fn peer(&self, upstream: &Upstream, address: SocketAddr, alpn: ALPN) -> HttpPeer {
+    fn peer(
+        &self,
+        upstream: &Upstream,
+        address: SocketAddr,
+        alpn: ALPN,
+        proxy_header: Option<Bytes>,
+    ) -> HttpPeer {
         let settings = &upstream.settings;
         let mut peer = HttpPeer::new(address, true, upstream.url.host.clone());
         let options = &mut peer.options;
         options.alpn = alpn;
-        options.custom_l4 = Some(Arc::new(TcpConnector));
+        options.custom_l4 = Some(Arc::new(TcpConnector { proxy_header }));
         options.total_connection_timeout = Some(settings.connect_timeout);
         if let Some(roots) = &upstream.roots {
             options.ca = Some(self.authorities.of(roots));
@@ -77,12 +87,29 @@ impl Connector {
     }
 }
 
-/// Opens a connection, without TLS.
-pub(crate) async fn connect_plain(address: &PeerAddress) -> pingora::Result<Socket> {
-    match address {
+/// Opens a connection, without TLS, and sends this header on it.
+pub(crate) async fn connect_plain(
+    address: &PeerAddress,
+    proxy_header: Option<Bytes>,
+) -> pingora::Result<Socket> {
+    let mut socket = match address {
         PeerAddress::Inet(address) => connect_tcp(*address).await,
         PeerAddress::Unix(path) => connect_unix(path).await,
-    }
+    }?;
+    send(&mut socket, proxy_header).await?;
+    Ok(socket)
+}
+
+async fn send(socket: &mut Socket, proxy_header: Option<Bytes>) -> pingora::Result<()> {
+    let Some(header) = proxy_header else {
+        return Ok(());
+    };
+    let sent = async {
+        socket.write_all(&header).await?;
+        socket.flush().await
+    };
+    let failed = |error| Error::because(ErrorType::ConnectError, "sending the PROXY header", error);
+    sent.await.map_err(failed)
 }
 
 async fn connect_unix(path: &Path) -> pingora::Result<Socket> {
@@ -112,7 +139,9 @@ async fn connect_tcp(address: SocketAddr) -> pingora::Result<Socket> {
 
 /// The same, for Pingora's TLS.
 #[derive(Debug)]
-struct TcpConnector;
+struct TcpConnector {
+    proxy_header: Option<Bytes>,
+}
 
 #[async_trait]
 impl Connect for TcpConnector {
@@ -123,6 +152,8 @@ impl Connect for TcpConnector {
                 "upstream address is not an internet address",
             )
         })?;
-        connect_tcp(*address).await
+        let mut socket = connect_tcp(*address).await?;
+        send(&mut socket, self.proxy_header.clone()).await?;
+        Ok(socket)
     }
 }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::connection::{Acquired, Lease, PooledConnection, is_quiet};
 use super::opening::Opening;
 use super::{Opened, Versions};
-use crate::gateway::{Addresses, HttpVersion, OpenConnections, PeerAddress, Upstream};
+use crate::gateway::{
+    Addresses, HttpVersion, OpenConnections, PeerAddress, ProxyProtocol, Upstream,
+};
 use crate::proxy::forward::deadline::IDLE;
 use crate::proxy::forward::http2::{Http2Connection, MAX_STREAMS, Slot};
 
@@ -44,6 +46,7 @@ struct GroupKey {
     /// With TLS: the authorities that signed its certificate; `None` inside: the system's.
     tls: Option<Option<u64>>,
     http_version: HttpVersion,
+    proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl GroupKey {
@@ -56,6 +59,7 @@ impl GroupKey {
             socket: url.socket.clone(),
             tls: tls_of(upstream),
             http_version: url.http_version,
+            proxy_protocol: upstream.settings.send_proxy_protocol,
         }
     }
 
@@ -65,6 +69,7 @@ impl GroupKey {
             && (&self.host, self.port, &self.socket) == (&url.host, url.port, &url.socket)
             && self.tls == tls_of(upstream)
             && self.http_version == url.http_version
+            && self.proxy_protocol == upstream.settings.send_proxy_protocol
     }
 }
 

@@ -37,7 +37,7 @@ impl UpstreamPool {
     ) -> pingora::Result<Acquired> {
         for _ in 0..MAX_ROUNDS {
             if versions == Versions::Alpn && group.negotiated_http1() {
-                match self.connect(group, upstream, turn, versions).await? {
+                match self.connect(group, upstream, turn, versions, None).await? {
                     Opened::Http1(connection) => return Ok(Acquired::Http1(connection)),
                     opened @ Opened::Http2(_) => {
                         if let Some(found) = group.take(&group.keep(opened), versions) {
@@ -91,7 +91,7 @@ impl UpstreamPool {
         let own = outcome.clone();
         // A task of its own: whoever waits may leave.
         tokio::spawn(async move {
-            let opened = match pool.connect(&group, &upstream, &turn, versions).await {
+            let opened = match pool.connect(&group, &upstream, &turn, versions, None).await {
                 Ok(opened) => Ok(group.keep(opened)),
                 Err(error) => Err(Arc::from(error)),
             };

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::connector::Connector;
 use crate::gateway::{Addresses, PeerAddress, Upstream};
+use crate::proxy::forward::proxy_header;
 
 /// How long one is left alone before it is tried, and how long that may take.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -82,7 +83,8 @@ impl RecoveryProbe {
             }
             return false;
         };
-        let connecting = connector.connect(&upstream, &self.address, ALPN::H1);
+        let header = proxy_header::for_edge(&upstream).ok().flatten();
+        let connecting = connector.connect(&upstream, &self.address, ALPN::H1, header);
         if !matches!(timeout(PAUSE, connecting).await, Ok(Ok(_))) {
             return self.is_wanted();
         }

@@ -20,6 +20,7 @@ fn group(idle_count: &Arc<AtomicUsize>) -> ConnectionGroup {
             socket: None,
             tls: None,
             http_version: HttpVersion::Auto,
+            proxy_protocol: None,
         },
         addresses: Resolver::default().addresses("127.0.0.1", 1),
         idle: Mutex::default(),
