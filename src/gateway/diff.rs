@@ -88,6 +88,10 @@ pub(super) fn fixed_changes(before: &Config, after: &Config) -> Vec<String> {
         ("proxy.id", before.id != after.id),
         ("proxy.threads", before.threads != after.threads),
         ("proxy.grace_secs", before.grace != after.grace),
+        (
+            "proxy.shutdown_delay_secs",
+            before.shutdown_delay != after.shutdown_delay,
+        ),
         ("proxy.state_dir", before.state_dir != after.state_dir),
         ("management", before.management != after.management),
         ("logging", before.logging != after.logging),

@@ -27,6 +27,7 @@ mod token;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
@@ -55,6 +56,7 @@ pub struct ManagementApi {
     agent: Arc<Agent>,
     log: LogWriter,
     history: Arc<History>,
+    stopping: Arc<AtomicBool>,
     base_path: String,
     access: AccessControl,
     page: Page,
@@ -65,7 +67,8 @@ pub struct ManagementApi {
 
 impl ManagementApi {
     /// A service over a live gateway and its connection to the cloud, under `base_path`. `log`
-    /// tells what it dropped, `history` what was counted a moment ago.
+    /// tells what it dropped, `history` what was counted a moment ago, `stopping` whether the process
+    /// was told to stop.
     pub fn new(
         base_path: String,
         access: AccessControl,
@@ -73,12 +76,14 @@ impl ManagementApi {
         agent: Arc<Agent>,
         log: LogWriter,
         history: Arc<History>,
+        stopping: Arc<AtomicBool>,
     ) -> Self {
         Self {
             live,
             agent,
             log,
             history,
+            stopping,
             base_path,
             access,
             page: Page::new(),
@@ -207,15 +212,18 @@ impl ManagementApi {
             return ApiResponse::error(StatusCode::METHOD_NOT_ALLOWED, "use GET, HEAD")
                 .with(header::ALLOW, "GET, HEAD");
         }
-        let ready = self.live.key_sets().all_tried() || self.started.elapsed() >= FIRST_FETCH;
-        match (route, ready) {
-            ("/health", _) => ApiResponse::ok(&json!({ "status": "alive" })),
-            (_, true) => ApiResponse::ok(&json!({ "status": "ready" })),
-            (_, false) => ApiResponse::json(
-                StatusCode::SERVICE_UNAVAILABLE,
-                &json!({ "status": "starting" }),
-            ),
+        if route == "/health" {
+            return ApiResponse::ok(&json!({ "status": "alive" }));
         }
+        let why_not = if self.stopping.load(Ordering::Relaxed) {
+            "stopping"
+        } else if self.live.key_sets().all_tried() || self.started.elapsed() >= FIRST_FETCH {
+            return ApiResponse::ok(&json!({ "status": "ready" }));
+        } else {
+            "starting"
+        };
+        let status = json!({ "status": why_not });
+        ApiResponse::json(StatusCode::SERVICE_UNAVAILABLE, &status)
     }
 }
 

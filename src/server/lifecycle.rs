@@ -34,6 +34,10 @@ pub(super) struct Lifecycle {
     pub(super) shutdown_signals: watch::Sender<bool>,
     /// Whether all other signals are.
     pub(super) other_signals: watch::Sender<bool>,
+    /// Whether the process was told to stop: it is no longer ready.
+    pub(super) stopping: Arc<AtomicBool>,
+    /// How long it goes on serving after that.
+    pub(super) shutdown_delay: Duration,
     /// Whether another process has taken over.
     pub(super) handed_over: AtomicBool,
     pub(super) in_flight: Arc<AtomicUsize>,
@@ -180,19 +184,32 @@ impl ShutdownSignalWatch for ShutdownSignals {
         self.0.shutdown_signals.send_replace(true);
         loop {
             tokio::select! {
-                _ = terminate.recv() => return ShutdownSignal::GracefulTerminate,
+                _ = terminate.recv() => break,
                 _ = interrupt.recv() => return ShutdownSignal::FastShutdown,
                 _ = quit.recv() => {}
             }
             // Pingora's own hand-over would end this process also when it failed.
             tokio::select! {
-                _ = terminate.recv() => return ShutdownSignal::GracefulTerminate,
+                _ = terminate.recv() => break,
                 _ = interrupt.recv() => return ShutdownSignal::FastShutdown,
                 handed_over = self.0.hand_over() => if handed_over {
                     self.0.handed_over.store(true, Ordering::Relaxed);
                     return ShutdownSignal::GracefulTerminate;
                 },
             }
+        }
+        // Whoever sends requests here has to find out first: until then, none is refused.
+        self.0.stopping.store(true, Ordering::Relaxed);
+        let delay = self.0.shutdown_delay;
+        if delay.is_zero() {
+            return ShutdownSignal::GracefulTerminate;
+        }
+        let seconds = delay.as_secs();
+        log::info!("stopping in {seconds} s; no longer ready");
+        tokio::select! {
+            () = tokio::time::sleep(delay) => ShutdownSignal::GracefulTerminate,
+            _ = terminate.recv() => ShutdownSignal::FastShutdown,
+            _ = interrupt.recv() => ShutdownSignal::FastShutdown,
         }
     }
 }

@@ -108,6 +108,8 @@ impl EdgeServer {
                 .and_then(|probe| SelfCheck::new(config, probe)),
             shutdown_signals,
             other_signals,
+            stopping: Arc::default(),
+            shutdown_delay: config.shutdown_delay,
             handed_over: false.into(),
             in_flight: live.metrics().in_flight().clone(),
             grace: config.grace,

@@ -84,6 +84,7 @@ pub(super) fn management_service(
         tasks.agent.clone(),
         tasks.lifecycle.log.clone(),
         tasks.history.clone(),
+        tasks.lifecycle.stopping.clone(),
     );
     let app = GracefulApp(Arc::new(HttpServer::new_app(ManagementApp(api))));
     let app = GuardedApp::new(app, tasks.live.clone(), tasks.limiters.clone());

@@ -65,6 +65,9 @@ pub struct Config {
     pub resolve_interval: Option<Duration>,
     /// `proxy.grace_secs`: at most this long for what is in flight when stopping. Default 15 s.
     pub grace: Duration,
+    /// `proxy.shutdown_delay_secs`: how long it goes on accepting connections once it was told to
+    /// stop, and is no longer ready. Default 0.
+    pub shutdown_delay: Duration,
     /// `proxy.max_upstream_connections`: to all upstreams at a time, idle ones included. `None`: as
     /// many as the limit of open files has room for beside the clients, 15,000 at most.
     pub max_upstream_connections: Option<usize>,

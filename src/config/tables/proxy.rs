@@ -21,6 +21,7 @@ pub(crate) struct Proxy<'a> {
     /// `resolve_secs`.
     pub(crate) resolve_interval: Option<Duration>,
     pub(crate) grace: Duration,
+    pub(crate) shutdown_delay: Duration,
     /// Connections to upstreams at a time.
     pub(crate) max_upstream_connections: Option<usize>,
     pub(crate) token_cache_bytes: u64,
@@ -93,6 +94,7 @@ pub(crate) fn read<'a>(root: &Reader<'a>) -> Option<Proxy<'a>> {
             .and_then(|entry| entry.integer(1..=3600))
             .map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
         grace: reader.seconds("grace_secs", 0..=3600, 15),
+        shutdown_delay: reader.seconds("shutdown_delay_secs", 0..=3600, 0),
         max_upstream_connections: reader.connections("max_upstream_connections"),
         token_cache_bytes: reader.number("token_cache_mb", 0..=65_536, 64) * MEBIBYTE,
         state_dir: state_dir(&reader, id.as_deref()),

@@ -124,6 +124,41 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
+fn for_the_delay_it_goes_on_as_before_but_is_not_ready() {
+    let upstream = Upstream::start();
+    let mut edge = Edge::open(&upstream).proxy("shutdown_delay_secs = 3").quiet().start();
+    let ready = || {
+        let answer = edge.manage("/ready").send();
+        (answer.status, answer.json()["status"].as_str().map(str::to_owned))
+    };
+    assert_eq!(ready(), (200, Some("ready".into())));
+    let started = Instant::now();
+    edge.signal(Signal::SIGTERM);
+    eventually("503", Duration::from_secs(1), || (ready().0 == 503).then_some(()));
+    assert_eq!(ready(), (503, Some("stopping".into())));
+    assert_eq!(edge.manage("/health").send().status, 200);
+    // 200 connections a second.
+    let mut number = 0;
+    while started.elapsed() < Duration::from_millis(2700) {
+        assert_eq!(edge.get("/api/x").send().status, 200, "connection {number}");
+        number += 1;
+        let due = started + Duration::from_millis(5) * number;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+    }
+    assert_eq!(edge.exit_status(END).code(), Some(0));
+    assert!(started.elapsed() >= Duration::from_secs(3), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_second_signal_ends_the_delay_too() {
+    let mut edge = echoing().proxy("shutdown_delay_secs = 600").start();
+    edge.signal(Signal::SIGTERM);
+    eventually("the delay", END, || edge.log().contains("no longer ready").then_some(()));
+    edge.signal(Signal::SIGTERM);
+    assert_eq!(edge.exit_status(Duration::from_secs(20)).code(), Some(0));
+}
+
+#[test]
 fn killed_and_started_again_it_serves_at_once_without_its_issuer() {
     let (mut issuer, upstream) = (Issuer::start(), Upstream::start());
     let mut edge = Edge::with_jwt(&issuer, &upstream).proxy("state_dir = \"{dir}/state\"").start();
