@@ -19,7 +19,7 @@ use crate::telemetry::access;
 const X_AUTH_METHOD: HeaderName = HeaderName::from_static("x-auth-method");
 const X_AUTH_SUBJECT: HeaderName = HeaderName::from_static("x-auth-subject");
 /// As many fields as we add to a request.
-const ADDED_FIELDS: usize = 9;
+const ADDED_FIELDS: usize = 10;
 
 /// Makes a request that passed its steps into the one that the upstream gets. `upstream` is `None`
 /// for an echo, which shows what one would get.
@@ -49,6 +49,9 @@ pub(crate) fn rewrite(request: &mut Parts, ctx: &Context, upstream: Option<&Upst
     }
     if let Some(id) = &ctx.request_id {
         headers.insert(X_REQUEST_ID, id.clone());
+    }
+    if let Some(context) = &ctx.trace_context {
+        context.set(headers);
     }
     if let Some(route) = &ctx.route {
         stripped_credentials::strip_headers(

@@ -9,6 +9,7 @@ use pingora_proxy::Session;
 use super::context::Context;
 use super::head::{self, Head};
 use super::rejection::Rejection;
+use super::trace_context::TraceContext;
 use super::{client_address, forwarded, id, reserved_headers};
 use crate::auth::{Admission, Chain, Trace};
 use crate::gateway::{self, Live, Route, Stage};
@@ -173,6 +174,7 @@ fn identify_client(session: &mut Session, ctx: &mut Context, gateway: &gateway::
         None
     };
     ctx.request_id = given.or_else(id::random);
+    ctx.trace_context = Some(TraceContext::of(&session.req_header().headers));
 }
 
 /// What a step that looks at no credential has decided, in words.

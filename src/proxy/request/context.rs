@@ -20,6 +20,7 @@ use super::client_stream::ClientStream;
 use super::grpc::Call;
 use super::head::Head;
 use super::selection::Selection;
+use super::trace_context::TraceContext;
 use crate::auth::{Admitted, AuthRequest, CredentialLocation, Identity, VerifiedLocations};
 use crate::gateway::{ClientCa, Gateway, Route};
 use crate::listener::{Connection, InProgress};
@@ -34,6 +35,7 @@ pub struct Context {
     /// counted together, and no rule that allows addresses lets them pass.
     pub(crate) client: Option<IpAddr>,
     pub(crate) request_id: Option<HeaderValue>,
+    pub(crate) trace_context: Option<TraceContext>,
     /// Whether the client sent a field name that some servers take for another one.
     pub(crate) ambiguous_names: bool,
     pub(crate) head: Option<Head>,
@@ -93,6 +95,7 @@ impl Context {
             },
             client: None,
             request_id: None,
+            trace_context: None,
             ambiguous_names: false,
             head: None,
             path: None,

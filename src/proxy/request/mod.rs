@@ -19,3 +19,4 @@ pub(crate) mod rejection;
 pub(crate) mod reserved_headers;
 mod selection;
 pub(crate) mod send_half;
+pub(crate) mod trace_context;
