@@ -249,9 +249,7 @@ fn expecting_lines() -> (Port, Arc<Mutex<Vec<String>>>) {
                 while let Ok(read @ 1..) = stream.read(&mut room) {
                     bytes.extend_from_slice(&room[..read]);
                     let text = String::from_utf8_lossy(&bytes);
-                    if !recorded
-                        && let Some((line, _)) = text.split_once("\r\n")
-                    {
+                    if !recorded && let Some((line, _)) = text.split_once("\r\n") {
                         recorded = true;
                         seen.lock().unwrap().push(line.to_owned());
                     }

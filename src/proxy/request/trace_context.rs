@@ -128,7 +128,9 @@ fn trim(text: &[u8]) -> &[u8] {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
     let start = text.iter().position(|byte| !is_space(byte));
     let end = text.iter().rposition(|byte| !is_space(byte));
-    start.zip(end).map_or(&[], |(start, end)| &text[start..=end])
+    start
+        .zip(end)
+        .map_or(&[], |(start, end)| &text[start..=end])
 }
 
 /// `key=value`; a key may be `tenant@system`.
@@ -137,13 +139,12 @@ fn member_is_valid(member: &[u8]) -> bool {
         return false;
     };
     let (key, value) = (&member[..equals], &member[equals + 1..]);
-    let follows = |byte: &u8| {
-        byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-*/".contains(byte)
-    };
+    let follows =
+        |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-*/".contains(byte);
     let word = |text: &[u8], most: usize, digit_first: bool| {
-        let first = text.first().is_some_and(|byte| {
-            byte.is_ascii_lowercase() || digit_first && byte.is_ascii_digit()
-        });
+        let first = text
+            .first()
+            .is_some_and(|byte| byte.is_ascii_lowercase() || digit_first && byte.is_ascii_digit());
         first && text.len() <= most && text.iter().all(follows)
     };
     let key_is_valid = match memchr::memchr(b'@', key) {
@@ -190,7 +191,10 @@ mod tests {
             let (context, headers) = of(&[("traceparent", &parent), ("tracestate", "a=b")]);
             assert_eq!(context.parent, Some(0xb7ad_6b71_6920_3331), "{parent}");
             let sent = sent(&headers);
-            assert_eq!((&sent[..36], &sent[52..]), (&PARENT[..36], &*format!("-{flags}")));
+            assert_eq!(
+                (&sent[..36], &sent[52..]),
+                (&PARENT[..36], &*format!("-{flags}"))
+            );
             assert_ne!(sent[36..52], PARENT[36..52]);
             assert_eq!(headers[TRACESTATE], "a=b");
         }
@@ -216,7 +220,10 @@ mod tests {
             let (context, headers) = of(&[("traceparent", parent), ("tracestate", "a=b")]);
             assert_eq!((context.parent, context.sampled), (None, false), "{parent}");
             let sent = sent(&headers);
-            assert!(!sent.contains("0af7651916cd43dd") && sent.starts_with("00-"), "{sent}");
+            assert!(
+                !sent.contains("0af7651916cd43dd") && sent.starts_with("00-"),
+                "{sent}"
+            );
             assert!(!headers.contains_key(TRACESTATE));
         }
         let (twice, _) = of(&[("traceparent", PARENT), ("traceparent", PARENT)]);
@@ -227,7 +234,14 @@ mod tests {
     fn a_state_that_is_none_goes_no_further() {
         let longest = format!("{}={}", "k".repeat(256), "v".repeat(256));
         let most = ["a=1"; 32].join(",");
-        for state in ["a=b", "a=b, c=d ,,", "0t/x@sys=\x20a:b", "", &longest, &most] {
+        for state in [
+            "a=b",
+            "a=b, c=d ,,",
+            "0t/x@sys=\x20a:b",
+            "",
+            &longest,
+            &most,
+        ] {
             let (_, headers) = of(&[("traceparent", PARENT), ("tracestate", state)]);
             assert!(headers.contains_key(TRACESTATE), "{state}");
         }
