@@ -36,14 +36,18 @@ pub(super) fn log(config: &Config) {
     }
     for pipeline in &config.pipelines {
         let steps: Vec<&str> = pipeline.steps.iter().map(|step| &*step.name).collect();
-        let chain = pipeline.open().unwrap_or_else(|| steps.join(", "));
+        let chain = match (pipeline.open(), steps.join(", ")) {
+            (Some(chain), _) => format!(" ({chain})"),
+            (None, chain) if chain.is_empty() => chain,
+            (None, chain) => format!(" ({chain})"),
+        };
         let cloud = match config.cloud.pipelines.contains(&pipeline.name) {
             true => ", from the cloud",
             false => "",
         };
         for endpoint in &pipeline.endpoints {
             log::info!(
-                "pipeline {} ({chain}){cloud}: {} -> {}",
+                "pipeline {}{chain}{cloud}: {} -> {}",
                 pipeline.name,
                 places(endpoint),
                 targets(pipeline, endpoint)
@@ -82,13 +86,16 @@ fn places(endpoint: &Endpoint) -> String {
 
 /// Where requests of an endpoint go, with the path that they get there.
 fn targets(pipeline: &Pipeline, endpoint: &Endpoint) -> String {
-    if endpoint.service == Service::Echo {
-        return "echo".to_owned();
+    match &endpoint.service {
+        Service::Http => {}
+        Service::Echo => return "echo".to_owned(),
+        Service::Redirect(redirect) => return redirect.to_string(),
     }
-    let below = match endpoint.strip_prefix {
-        true => "/*".to_owned(),
-        false => below(&endpoint.path_prefix),
+    let kept = match endpoint.strip_prefix {
+        true => "/",
+        false => &endpoint.path_prefix,
     };
+    let below = endpoint.add_prefix.trim_end_matches('/').to_owned() + &below(kept);
     let mut all: Vec<String> = Vec::new();
     for backend in &pipeline.backends {
         match &backend.target {
@@ -148,6 +155,16 @@ mod tests {
                 http("path_prefix = \"/api\", strip_prefix = false"),
                 app,
                 "/api/* -> http://10.0.0.5:3000/api/*",
+            ),
+            (
+                http("path_prefix = \"/api\", add_prefix = \"/v1\""),
+                app,
+                "/api/* -> http://10.0.0.5:3000/v1/*",
+            ),
+            (
+                http("path_prefix = \"/api\", add_prefix = \"/v1\", strip_prefix = false"),
+                app,
+                "/api/* -> http://10.0.0.5:3000/v1/api/*",
             ),
             (http(""), app, "/* -> http://10.0.0.5:3000/*"),
             (

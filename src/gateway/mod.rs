@@ -88,12 +88,7 @@ pub struct Route {
     pub endpoint: config::Endpoint,
 }
 
-impl Route {
-    /// Whether the endpoint answers by itself.
-    pub fn echoes(&self) -> bool {
-        self.endpoint.service == Service::Echo
-    }
-}
+impl Route {}
 
 impl Gateway {
     /// Builds a gateway beside the one that serves. Reads key files and certificates; fetches

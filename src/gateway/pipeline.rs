@@ -58,6 +58,11 @@ impl Backend {
             Target::Echo => None,
         }
     }
+
+    /// Whether it is this process.
+    pub fn is_echo(&self) -> bool {
+        matches!(self.target, Target::Echo)
+    }
 }
 
 impl Pipeline {

@@ -14,7 +14,7 @@ use crate::config::PrefixBoundary;
 /// What a route claims of a network.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RouteSpec<'a> {
-    /// In lower case, without ports; none: any host.
+    /// In lower case, without ports, or `*.NAME` for what is below a name; none: any host.
     pub hosts: &'a [String],
     /// Canonical and, unless it is `/` alone, without a slash at its end.
     pub prefix: &'a str,
@@ -53,6 +53,10 @@ struct Prefixes<T> {
 #[derive(Debug)]
 pub struct RouteTable<T> {
     hosts: HashMap<Box<str>, Prefixes<T>>,
+    /// By the names that they are below of.
+    wildcards: HashMap<Box<str>, Prefixes<T>>,
+    /// Labels of the longest of these names: no look-up goes further.
+    wildcard_labels: usize,
     any_host: Prefixes<T>,
 }
 
@@ -84,6 +88,8 @@ impl<T> Default for RouteTable<T> {
     fn default() -> Self {
         Self {
             hosts: HashMap::default(),
+            wildcards: HashMap::default(),
+            wildcard_labels: 0,
             any_host: Prefixes::default(),
         }
     }
@@ -97,8 +103,15 @@ impl<T: Clone> RouteTable<T> {
             return;
         }
         for host in spec.hosts {
-            let prefixes = self.hosts.entry(host.as_str().into()).or_default();
-            prefixes.insert(spec, route.clone());
+            let prefixes = match host.strip_prefix("*.") {
+                Some(name) => {
+                    let labels = name.split('.').count();
+                    self.wildcard_labels = self.wildcard_labels.max(labels);
+                    self.wildcards.entry(name.into())
+                }
+                None => self.hosts.entry(host.as_str().into()),
+            };
+            prefixes.or_default().insert(spec, route.clone());
         }
     }
 }
@@ -106,18 +119,38 @@ impl<T: Clone> RouteTable<T> {
 impl<T> RouteTable<T> {
     /// Finds the route of a request. `host` is in lower case and without port; `path` is canonical.
     pub fn find(&self, host: &str, path: &str, method: &Method) -> Option<Match<'_, T>> {
-        let named = self.hosts.get(host);
-        let of_named = named.and_then(|prefixes| prefixes.find(path));
-        let (length, place) = of_named.or_else(|| self.any_host.find(path))?;
+        let named = self.hosts.get(host).into_iter();
+        let levels = named.chain(self.below(host)).chain([&self.any_host]);
+        let mut candidates = levels.clone().enumerate();
+        let (level, length, place) = candidates.find_map(|(level, prefixes)| {
+            let (length, place) = prefixes.find(path)?;
+            Some((level, length, place))
+        })?;
         let mut found = place.select(method)?;
         if found.confusable.is_none() {
-            // Where the host's own prefixes have been left, those of any host count beside them.
-            let any_host = of_named.is_none().then_some(&self.any_host);
-            let mut prefixes = named.into_iter().chain(any_host);
+            // Where the prefixes of a better host have been left, those behind count beside them.
+            let mut passed = levels.take(level + 1);
             found.confusable =
-                prefixes.find_map(|prefixes| prefixes.find_confusable(path, length, method));
+                passed.find_map(|prefixes| prefixes.find_confusable(path, length, method));
         }
         Some(found)
+    }
+
+    /// The prefixes of the names that a host is below of, by one label or more: those of the
+    /// longest name first.
+    fn below<'t, 'h>(
+        &'t self,
+        host: &'h str,
+    ) -> impl Iterator<Item = &'t Prefixes<T>> + Clone + use<'t, 'h, T> {
+        let mut dots = memchr::memrchr_iter(b'.', host.as_bytes()).take(self.wildcard_labels);
+        let first = dots.by_ref().last();
+        // A label without a character is none.
+        let first = first.filter(|_| host.split('.').all(|label| !label.is_empty()));
+        let names = first.into_iter().flat_map(move |first| {
+            let dots = memchr::memchr_iter(b'.', &host.as_bytes()[first..]);
+            dots.map(move |dot| &host[first + dot + 1..])
+        });
+        names.filter_map(|name| self.wildcards.get(name))
     }
 }
 

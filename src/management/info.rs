@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::response::ApiResponse;
 use crate::control::Agent;
-use crate::gateway::{Live, Service, SetAside};
+use crate::gateway::{Live, SetAside};
 
 /// The process and its connection to the cloud. Times are Unix seconds; the expiry is as the cloud
 /// wrote it.
@@ -105,10 +105,7 @@ pub(super) fn routes(live: &Live) -> ApiResponse {
                 "methods": methods,
                 "description": pipeline.description,
                 "endpoint_name": &*endpoint.name,
-                "service_type": match endpoint.service {
-                    Service::Http => "http",
-                    Service::Echo => "echo",
-                },
+                "service_type": endpoint.service.as_str(),
                 "pipeline": &*pipeline.name,
                 "hosts": endpoint.hosts,
             }));

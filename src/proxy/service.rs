@@ -14,13 +14,13 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use super::forward::connection_auth::BoundConnection;
 use super::forward::{Forwarder, UpstreamPool, failure};
 use super::local::probe::Probe;
-use super::local::{echo, respond};
+use super::local::{echo, redirect, respond};
 use super::request::body_rate::BodyRate;
 use super::request::context::Context;
 use super::request::grpc::Call;
 use super::request::{admission, body, head, record};
 use crate::auth::Trace;
-use crate::gateway::{Live, Target};
+use crate::gateway::{Backend, Live, Service};
 use crate::listener::{Connection, WRITE_TIMEOUT};
 
 /// The edge: an application of Pingora's that authenticates requests and forwards them.
@@ -146,13 +146,14 @@ impl Edge {
             respond::json(session, ctx, response, Bytes::new()).await?;
             return Ok(true);
         }
-        let endpoint_echoes = ctx.route.as_ref().is_some_and(|route| route.echoes());
-        let backend = ctx.backend();
-        if endpoint_echoes || backend.is_some_and(|it| matches!(it.target, Target::Echo)) {
-            echo::answer(session, ctx).await?;
-            return Ok(true);
+        let route = ctx.route.clone();
+        match route.as_ref().map(|route| &route.endpoint.service) {
+            Some(Service::Redirect(to)) => redirect::answer(session, ctx, to).await?,
+            Some(Service::Echo) => echo::answer(session, ctx).await?,
+            _ if ctx.backend().is_some_and(Backend::is_echo) => echo::answer(session, ctx).await?,
+            _ => return Ok(false),
         }
-        Ok(false)
+        Ok(true)
     }
 }
 

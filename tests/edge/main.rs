@@ -34,6 +34,7 @@ mod operation;
 mod peers;
 mod planted;
 mod proxy_protocol;
+mod redirects;
 mod reload;
 mod rooms;
 mod routing;

@@ -69,6 +69,49 @@ fn the_best_match_wins() {
 }
 
 #[test]
+fn a_wildcard_takes_the_hosts_below_its_name() {
+    let upstream = Upstream::start();
+    let edge = edge_with(&[
+        route(&upstream, "below", "hosts = [\"*.Example.com\"]"),
+        route(&upstream, "deep", "hosts = [\"*.deep.example.com\"]"),
+        route(&upstream, "exact", "hosts = [\"exact.example.com\"]"),
+        route(&upstream, "partly", "path_prefix = \"/only\"\nhosts = [\"part.example.com\"]"),
+    ]);
+    for (host, target) in [
+        ("a.example.com", Some("/below/x")),
+        ("A.B.example.COM:8443", Some("/below/x")),
+        ("a.example.com.", Some("/below/x")),
+        ("x.deep.example.com", Some("/deep/x")),
+        ("deep.example.com", Some("/below/x")),
+        ("exact.example.com", Some("/exact/x")),
+        ("x.exact.example.com", Some("/below/x")),
+        ("part.example.com", Some("/below/x")),
+        ("example.com", None),
+        (".example.com", None),
+        ("a..example.com", None),
+        ("aexample.com", None),
+        ("a.example.com.evil.example", None),
+        ("*.example.org", None),
+    ] {
+        for http2 in [false, true] {
+            upstream.clear();
+            let request = edge.get("/x").host(host);
+            let status = match if http2 { request.http2() } else { request }.try_send_either() {
+                Some(response) => response.status,
+                // What no library sends.
+                None => continue,
+            };
+            let seen = upstream.requests().first().map(|request| request.target().to_owned());
+            assert_eq!(seen.as_deref(), target, "{host} (HTTP/2: {http2}): {status}");
+            assert_eq!(status == 200, target.is_some(), "{host} (HTTP/2: {http2}): {status}");
+        }
+    }
+    // A path that folds to a prefix of a better host is refused there, too.
+    assert_eq!(edge.get("/ONLY/x").host("part.example.com").send().status, 400);
+    assert_eq!(edge.get("/ONLY/x").host("a.example.com").send().status, 200);
+}
+
+#[test]
 fn methods_tell_routes_of_one_place_apart() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let step = format!(

@@ -1,8 +1,9 @@
 //! Pipelines and what they are made of.
 
+use std::fmt;
 use std::sync::Arc;
 
-use http::Method;
+use http::{Method, StatusCode};
 
 use super::*;
 
@@ -21,7 +22,7 @@ pub struct Pipeline {
     /// Empty: the pipeline is open.
     pub steps: Vec<Step>,
     /// `backends`: where requests go, sharing the load; empty only when every endpoint answers by
-    /// itself (`echo`). Those that name a `balance` name the same one.
+    /// itself (`echo`, `redirect`). Those that name a `balance` name the same one.
     pub backends: Vec<Backend>,
     /// `case_sensitive_paths`: whether its servers tell upper case from lower case in paths, so
     /// that another pipeline may serve what differs from its paths in case only. Default false.
@@ -33,6 +34,12 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
+    /// Whether it sends its clients elsewhere. If one endpoint does, all do.
+    pub fn redirects(&self) -> bool {
+        let mut endpoints = self.endpoints.iter();
+        endpoints.any(|endpoint| matches!(endpoint.service, Service::Redirect(_)))
+    }
+
     /// How the upstreams of all its backends share the load.
     pub fn balance(&self) -> Balance {
         let named = self.backends.iter().find_map(Backend::balance);
@@ -54,7 +61,11 @@ pub struct Endpoint {
     pub prefix_boundary: PrefixBoundary,
     /// `strip_prefix`: whether the upstream gets the path without the prefix. Default true.
     pub strip_prefix: bool,
-    /// `hosts`, in lower case, without ports. Empty: any host.
+    /// `add_prefix`: stands in front of what the upstream gets, behind its own base path; the same
+    /// form as `path_prefix`. Default `/`: nothing.
+    pub add_prefix: String,
+    /// `hosts`, in lower case, without ports. `*.NAME` is whatever is below a name, by one label or
+    /// more. Empty: any host.
     pub hosts: Vec<String>,
     /// `methods`. Empty: every method.
     pub methods: Vec<Method>,
@@ -62,11 +73,58 @@ pub struct Endpoint {
     pub max_body_size: u64,
 }
 
-/// `service` of an endpoint or a backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// `service` of an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Service {
     /// HTTP.
     Http,
     /// Answers with the request as JSON, credentials left out.
     Echo,
+    /// Sends the client elsewhere.
+    Redirect(Redirect),
+}
+
+impl Service {
+    /// The value of `service`.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Echo => "echo",
+            Self::Redirect(_) => "redirect",
+        }
+    }
+}
+
+/// Where `service = "redirect"` sends a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    /// `to`: an absolute URL or a path, in parts. Whatever they are filled with, the authority is
+    /// the one that is written, or has the request's own host in it.
+    pub to: Vec<RedirectPart>,
+    /// `status`: 301, 302, 307 or 308. Default 308.
+    pub status: StatusCode,
+}
+
+/// A part of a redirect's target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RedirectPart {
+    /// As it is written.
+    Text(String),
+    /// `{host}`: the host that was asked for, without port; only where the endpoint names `hosts`.
+    Host,
+    /// `{path}`: the whole path with its query.
+    Path,
+}
+
+impl fmt::Display for Redirect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.status.as_u16())?;
+        self.to.iter().try_for_each(|part| {
+            f.write_str(match part {
+                RedirectPart::Text(text) => text,
+                RedirectPart::Host => "{host}",
+                RedirectPart::Path => "{path}",
+            })
+        })
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::authentications::Authentications;
 use super::unsupported;
-use super::values::{address, given, method};
+use super::values::{address, given, method, redirect};
 use crate::config::model::{AuthStep, Endpoint, PrefixBoundary, Service};
 use crate::config::reader::{Entry, Named, Reader};
 
@@ -40,7 +40,7 @@ fn read_one(
     max_body_size: u64,
 ) -> Option<GuardedEndpoint> {
     let mut reader = entry.table()?;
-    let service = service(&reader);
+    let service = service(&reader, &["http", "echo", "redirect"]);
     reader.know(&["description"]);
     reader.ignore(&["id", "name", "tags", "peer_ref", "connection"]);
     reader.flatten("options");
@@ -49,12 +49,29 @@ fn read_one(
         None => Some(PrefixBoundary::default()),
         Some(entry) => prefix_boundary(&entry),
     };
-    let strip_prefix = reader.flag("strip_prefix", true);
+    let (strips, adds) = (reader.get("strip_prefix"), reader.get("add_prefix"));
+    let strip_prefix = strips.as_ref().map_or(Some(true), Entry::boolean);
+    let add_prefix = address::path_prefix(adds.as_ref());
     let hosts = reader
         .get("hosts")
         .filter(Entry::is_not_empty)
-        .map(|entry| address::hosts(&entry))
+        .map(|entry| address::hosts(&entry, true))
         .unwrap_or_default();
+    let service = match service {
+        Some("redirect") => {
+            for entry in [strips, adds].into_iter().flatten() {
+                entry.error_help(
+                    "has no use in a redirect",
+                    "remove it: {path} is the whole path",
+                );
+            }
+            redirect::read(&reader, !hosts.is_empty()).map(Service::Redirect)
+        }
+        Some("echo") => Some(Service::Echo),
+        Some(_) => Some(Service::Http),
+        // its other keys are those of another program
+        None => return None,
+    };
     let methods = reader
         .any(&["methods", "method"])
         .map(|entry| method::all(&entry))
@@ -63,16 +80,15 @@ fn read_one(
     let guard = reader
         .get("authentication")
         .map(|reference| guard(&reference, authentications));
-    // the other keys of a service that is not served are those of another program
-    let service = service?;
     reader.finish();
     let guard = given(guard)?;
     let endpoint = Endpoint {
         name: name.into(),
-        service,
+        service: service?,
         path_prefix: prefix?,
         prefix_boundary: boundary?,
-        strip_prefix,
+        strip_prefix: strip_prefix?,
+        add_prefix: add_prefix?,
         hosts,
         methods,
         max_body_size,
@@ -100,21 +116,22 @@ fn guard(reference: &Entry<'_>, authentications: &Authentications) -> Option<Gua
     })
 }
 
-/// `service` of an endpoint or a backend.
-pub(crate) fn service(reader: &Reader<'_>) -> Option<Service> {
+/// `service` of an endpoint or a backend: one of those that are `served`.
+pub(crate) fn service(
+    reader: &Reader<'_>,
+    served: &'static [&'static str],
+) -> Option<&'static str> {
     let Some(entry) = reader.get("service") else {
         reader.missing("service", "write service = \"http\"");
         return None;
     };
     let text = entry.text()?;
-    match &*text {
-        "http" => return Some(Service::Http),
-        "echo" => return Some(Service::Echo),
-        _ => {}
+    if let Some(known) = served.iter().find(|known| **known == &*text) {
+        return Some(known);
     }
     match unsupported::instead(unsupported::SERVICES, &text) {
         Some(instead) => entry.foreign("the service", &text, instead),
-        None => entry.unknown("service", &text, &["http", "echo"]),
+        None => entry.unknown("service", &text, served),
     }
     None
 }

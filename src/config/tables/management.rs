@@ -15,7 +15,7 @@ pub(crate) fn read(root: &Reader<'_>, networks: &Networks<'_>) -> Option<Managem
     let base_path = reader.get("base_path").and_then(|entry| base_path(&entry));
     let hosts = reader
         .get("hosts")
-        .map(|entry| address::hosts(&entry))
+        .map(|entry| address::hosts(&entry, false))
         .unwrap_or_default();
     let token_hash = reader
         .get("token_hash")

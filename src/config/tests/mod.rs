@@ -9,6 +9,7 @@ mod cloud;
 mod credentials;
 mod discovery;
 mod dsl;
+mod endpoints;
 mod files;
 mod introspection;
 mod jwt;

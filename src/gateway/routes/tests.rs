@@ -79,6 +79,61 @@ fn the_method_decides_last() {
 }
 
 #[test]
+fn a_wildcard_takes_what_is_below_its_name() {
+    let table = table(&[
+        (&["a.example.com"], "/only", &[], 1),
+        (&["*.example.com"], "/", &[], 2),
+        (&["*.deep.example.com"], "/", &[], 3),
+        (&[], "/", &[], 4),
+    ]);
+    for (host, expected) in [
+        ("b.example.com", 2),
+        ("x.b.example.com", 2),
+        ("deep.example.com", 2),
+        ("x.deep.example.com", 3),
+        ("y.x.deep.example.com", 3),
+        ("a.example.com", 2),
+        ("x.a.example.com", 2),
+        ("example.com", 4),
+        ("aexample.com", 4),
+        ("com", 4),
+        ("", 4),
+        ("a.example.com.evil.example", 4),
+        // Labels without a character are none.
+        (".example.com", 4),
+        ("..example.com", 4),
+        ("a..example.com", 4),
+        ("a.example.com.", 4),
+        (".a.example.com", 4),
+    ] {
+        assert_eq!(route(&table, host, "/x"), Some(expected), "{host}");
+    }
+    assert_eq!(route(&table, "a.example.com", "/only/x"), Some(1));
+    assert_eq!(route(&table, &"a.".repeat(120), "/x"), Some(4));
+}
+
+#[test]
+fn case_is_folded_across_wildcards_too() {
+    let table = table(&[
+        (&["a.example.com"], "/Exact", &[], 1),
+        (&["*.example.com"], "/Below", &[], 2),
+        (&["*.other.com"], "/Elsewhere", &[], 3),
+        (&[], "/", &[], 4),
+    ]);
+    for (host, path, route, confusable) in [
+        ("a.example.com", "/exact", 4, Some(1)),
+        ("a.example.com", "/below", 4, Some(2)),
+        ("b.example.com", "/below/x", 4, Some(2)),
+        ("b.example.com", "/exact", 4, None),
+        ("b.example.com", "/Below/x", 2, None),
+        ("b.example.com", "/elsewhere", 4, None),
+        ("c.com", "/below", 4, None),
+    ] {
+        reads(&table, host, path, (route, confusable));
+    }
+}
+
+#[test]
 fn an_empty_table_finds_nothing() {
     assert_eq!(route(&RouteTable::default(), "h", "/"), None);
 }

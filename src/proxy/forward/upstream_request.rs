@@ -112,20 +112,23 @@ fn target_of(ctx: &Context, upstream: Option<&Upstream>) -> Option<Bytes> {
         false => "",
     };
     Some(Bytes::from(target(
-        &upstream.url.base_path,
+        [&upstream.url.base_path, &endpoint.add_prefix],
         prefix,
         path,
         forwarded_query(ctx).as_deref(),
     )))
 }
 
-/// The backend's own path, what follows the prefix, and the query byte for byte.
-pub(crate) fn target(base: &str, prefix: &str, path: &str, query: Option<&[u8]>) -> Vec<u8> {
-    let base = base.strip_suffix('/').unwrap_or(base);
+/// The backend's own path and the endpoint's `add_prefix`, what follows the prefix, and the query
+/// byte for byte.
+pub(crate) fn target(bases: [&str; 2], prefix: &str, path: &str, query: Option<&[u8]>) -> Vec<u8> {
+    let [base, added] = bases.map(|base| base.strip_suffix('/').unwrap_or(base));
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
     let rest = path.strip_prefix(prefix).unwrap_or(path);
-    let mut target = Vec::with_capacity(base.len() + rest.len() + query.map_or(0, <[u8]>::len) + 2);
+    let query_length = query.map_or(0, <[u8]>::len);
+    let mut target = Vec::with_capacity(base.len() + added.len() + rest.len() + query_length + 2);
     target.extend_from_slice(base.as_bytes());
+    target.extend_from_slice(added.as_bytes());
     target.extend_from_slice(rest.as_bytes());
     if target.is_empty() {
         target.push(b'/');
@@ -157,12 +160,20 @@ mod tests {
             ("/base", "", "/api", None, "/base/api"),
             ("/", "", "/", None, "/"),
         ] {
-            let target = target(base, prefix, path, query.map(str::as_bytes));
-            assert_eq!(
-                String::from_utf8_lossy(&target),
-                expected,
-                "{base} {prefix} {path}"
-            );
+            let query = query.map(str::as_bytes);
+            let plain = target([base, "/"], prefix, path, query);
+            let row = format!("{base} {prefix} {path}");
+            assert_eq!(String::from_utf8_lossy(&plain), expected, "{row}");
+            let added = target(["/", base], prefix, path, query);
+            assert_eq!(String::from_utf8_lossy(&added), expected, "added: {row}");
         }
+        assert_eq!(
+            target(["/base", "/v1"], "/api", "/api/x", None),
+            b"/base/v1/x"
+        );
+        assert_eq!(
+            target(["/base", "/v1"], "", "/api/x", None),
+            b"/base/v1/api/x"
+        );
     }
 }

@@ -2,4 +2,5 @@
 
 pub(crate) mod echo;
 pub(crate) mod probe;
+pub(crate) mod redirect;
 pub(crate) mod respond;

@@ -115,6 +115,21 @@ pub(crate) async fn end_call(
         .map(drop)
 }
 
+/// Writes a response without a body, whatever body the request has.
+pub(crate) async fn empty(
+    session: &mut Session,
+    ctx: &mut Context,
+    response: ResponseHeader,
+) -> pingora::Result<()> {
+    let unread = !session.is_body_empty();
+    if unread {
+        session.set_keepalive(None);
+    }
+    write(session, ctx, response, Bytes::new()).await?;
+    ctx.body.drain |= unread;
+    Ok(())
+}
+
 /// Completes a response with a JSON body and writes it.
 pub(crate) async fn json(
     session: &mut Session,

@@ -82,6 +82,15 @@ impl Request {
         http2::send(self)
     }
 
+    /// Over the version that it is for; `None`: the library of HTTP/2 does not send it, or the edge
+    /// does not answer it.
+    pub fn try_send_either(self) -> Option<Response> {
+        match self.http2 {
+            true => self.try_send().ok(),
+            false => Some(self.send()),
+        }
+    }
+
     /// The request as HTTP/1.1 has it.
     pub fn bytes(&self) -> Vec<u8> {
         let mut head =

@@ -13,7 +13,7 @@ use super::endpoints::service;
 use super::values::{address, given, path};
 use crate::config::model::{
     Backend, BackendTarget, ErrorKind, HttpBackend, HttpVersion, OutboundCredential, ProxyProtocol,
-    Service, UpstreamUrl,
+    UpstreamUrl,
 };
 use crate::config::reader::{Entry, Named, Reader};
 use upstream::Upstream;
@@ -85,16 +85,16 @@ fn read_backend(
     authentications: &Authentications,
 ) -> Option<Backend> {
     let mut reader = entry.table()?;
-    let service = service(&reader)?;
+    let service = service(&reader, &["http", "echo"])?;
     reader.know(&["description"]);
     reader.ignore(&["id", "name", "tags"]);
     reader.flatten("options");
     let target = match service {
-        Service::Echo => {
+        "echo" => {
             reader.know(HTTP_ONLY);
             address::path_prefix(reader.get("path_prefix").as_ref()).map(|_| BackendTarget::Echo)
         }
-        Service::Http => read_http(&reader, targets, authentications)
+        _ => read_http(&reader, targets, authentications)
             .map(|http| BackendTarget::Http(Box::new(http))),
     };
     reader.finish();

@@ -53,9 +53,10 @@ fn read_one<'a>(name: &str, entry: &Entry<'a>, parts: &Parts<'a, '_>) -> Option<
     let answered = !endpoints.is_empty()
         && endpoints
             .iter()
-            .all(|endpoint| endpoint.endpoint.service == Service::Echo);
+            .all(|endpoint| endpoint.endpoint.service != Service::Http);
+    let redirects = check_redirects(&reader, &endpoints);
     let backends = backends(&reader, !answered, parts);
-    let (steps, origin) = steps(&reader, entry, &endpoints, parts.steps, answered);
+    let (steps, origin) = steps(&reader, entry, &endpoints, parts.steps, answered, redirects);
     let case_sensitive_paths = reader.flag("case_sensitive_paths", false);
     let reject_encoded_slashes = rejects_encoded_slashes(&reader);
     let resource = resource::read(&reader);
@@ -80,6 +81,31 @@ fn read_one<'a>(name: &str, entry: &Entry<'a>, parts: &Parts<'a, '_>) -> Option<
     open::warn(&pipeline, &origin);
     resource::warn(&pipeline, entry);
     Some(pipeline)
+}
+
+/// Whether the endpoints send their clients elsewhere: all of them, then, and nothing is behind
+/// them.
+fn check_redirects(reader: &Reader<'_>, endpoints: &[GuardedEndpoint]) -> bool {
+    let redirects =
+        |guarded: &&GuardedEndpoint| matches!(guarded.endpoint.service, Service::Redirect(_));
+    let Some(redirect) = endpoints.iter().find(redirects) else {
+        return false;
+    };
+    if let Some(other) = endpoints.iter().find(|endpoint| !redirects(endpoint)) {
+        reader.error(
+            format!(
+                "endpoint {:?} redirects, and endpoint {:?} does not",
+                redirect.endpoint.name, other.endpoint.name
+            ),
+            "give them pipelines of their own",
+        );
+    } else if let Some(backends) = reader.get("backends") {
+        backends.error_help(
+            "a pipeline whose endpoints redirect has no backends",
+            "remove it",
+        );
+    }
+    true
 }
 
 /// `encoded_slashes`.
@@ -176,13 +202,15 @@ fn networks(reader: &Reader<'_>, parts: &Parts<'_, '_>) -> Vec<Arc<str>> {
 }
 
 /// The check on the endpoints, then the steps of `middleware`, or of the main file's chain, and
-/// where they are listed. A pipeline that forwards says itself who may pass.
+/// where they are listed. A pipeline that forwards says itself who may pass; one that redirects has
+/// nothing that the chain could protect.
 fn steps<'a>(
     reader: &Reader<'a>,
     entry: &Entry<'a>,
     endpoints: &[GuardedEndpoint],
     steps: &Steps<'a>,
     answered: bool,
+    redirects: bool,
 ) -> (Vec<Step>, Entry<'a>) {
     let guard = guard(endpoints, entry);
     let guarded = guard.is_some();
@@ -195,7 +223,8 @@ fn steps<'a>(
         })
         .collect();
     let local = !entry.span().cloud;
-    let origin = match (reader.get("middleware"), steps.chain_in_use(local)) {
+    let chain = steps.chain_in_use(local).filter(|_| !redirects);
+    let origin = match (reader.get("middleware"), chain) {
         (Some(written), _) => {
             all.extend(
                 request_side(&written, steps)

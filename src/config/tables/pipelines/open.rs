@@ -9,9 +9,10 @@ use crate::config::reader::{Entry, Named, Reader};
 use crate::config::tables::middleware::Steps;
 
 impl Pipeline {
-    /// How a pipeline without authentication is open, as a remark in the log; `None` for one with.
+    /// How a pipeline without authentication is open, as a remark in the log; `None` for one with,
+    /// and for one that redirects, with nothing behind it.
     pub fn open(&self) -> Option<String> {
-        if self.steps.iter().any(|step| step.authenticates()) {
+        if self.redirects() || self.steps.iter().any(|step| step.authenticates()) {
             return None;
         }
         let restricting = self.steps.iter().filter(|step| step.restricts());

@@ -4,6 +4,7 @@
 //! A pipeline for preflights (`methods = ["OPTIONS"]`) may stand at the place of one that names no
 //! methods, which has the others then.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -85,11 +86,39 @@ fn takes_from(cloud: &Pipeline, local: &Pipeline) -> bool {
 /// longest prefix counts.
 fn wins(one: &Endpoint, other: &Endpoint) -> bool {
     let below = is_below(one, other);
-    if other.hosts.is_empty() && !one.hosts.is_empty() {
-        return below || is_below(other, one);
+    let either = below || is_below(other, one);
+    let mut pairs = hosts(one).flat_map(|of_one| hosts(other).map(move |it| (of_one, it)));
+    pairs.any(|(of_one, of_other)| match preference(of_one, of_other) {
+        Some(Ordering::Greater) => either,
+        Some(Ordering::Equal) => below,
+        Some(Ordering::Less) | None => false,
+    })
+}
+
+/// The hosts of an endpoint; `None`: any.
+fn hosts(endpoint: &Endpoint) -> impl Iterator<Item = Option<&str>> {
+    let any = endpoint.hosts.is_empty().then_some(None);
+    any.into_iter()
+        .chain(endpoint.hosts.iter().map(|host| Some(host.as_str())))
+}
+
+/// Which of two hosts is preferred for a request that both fit; `None`: there is no such request.
+/// An exact name beats `*.NAME`, of these the longest name wins, and all beat any host.
+fn preference(one: Option<&str>, other: Option<&str>) -> Option<Ordering> {
+    let (one, other) = match (one, other) {
+        (Some(one), Some(other)) => (one, other),
+        (one, other) => return Some(one.is_some().cmp(&other.is_some())),
+    };
+    let is_below = |host: &str, wildcard: &str| {
+        let suffix = wildcard.strip_prefix('*');
+        suffix.is_some_and(|suffix| host.trim_start_matches('*').ends_with(suffix))
+    };
+    match () {
+        () if one == other => Some(Ordering::Equal),
+        () if is_below(one, other) => Some(Ordering::Greater),
+        () if is_below(other, one) => Some(Ordering::Less),
+        () => None,
     }
-    let same_host = |host| other.hosts.contains(host);
-    below && (other.hosts.is_empty() || one.hosts.iter().any(same_host))
 }
 
 /// Whether some path that begins with `prefix` belongs to `path`, or is refused because of it: a
@@ -106,20 +135,10 @@ fn is_below(path: &Endpoint, prefix: &Endpoint) -> bool {
 }
 
 fn places<'p>(pipeline: &'p Pipeline, endpoint: &'p Endpoint) -> Vec<Place<'p>> {
-    let mut hosts: Vec<Option<&str>> = endpoint
-        .hosts
-        .iter()
-        .map(|host| Some(host.as_str()))
-        .collect();
-    if hosts.is_empty() {
-        hosts.push(None);
-    }
     let networks = pipeline.networks.iter();
     networks
         .flat_map(|network| {
-            hosts
-                .iter()
-                .map(|host| (&**network, *host, endpoint.path_prefix.as_str()))
+            hosts(endpoint).map(|host| (&**network, host, endpoint.path_prefix.as_str()))
         })
         .collect()
 }
@@ -160,11 +179,37 @@ mod tests {
             service: Service::Http,
             path_prefix: path_prefix.to_owned(),
             strip_prefix: true,
+            add_prefix: "/".to_owned(),
             prefix_boundary,
             hosts: Vec::new(),
             methods: Vec::new(),
             max_body_size: 0,
         }
+    }
+
+    #[test]
+    fn which_host_is_preferred() {
+        use Ordering::{Equal, Greater, Less};
+        for (one, other, expected) in [
+            (None, None, Some(Equal)),
+            (Some("a.b"), None, Some(Greater)),
+            (Some("*.b"), None, Some(Greater)),
+            (Some("a.b"), Some("a.b"), Some(Equal)),
+            (Some("a.b"), Some("c.b"), None),
+            (Some("a.b"), Some("*.b"), Some(Greater)),
+            (Some("x.a.b"), Some("*.b"), Some(Greater)),
+            (Some("b"), Some("*.b"), None),
+            (Some("ab"), Some("*.b"), None),
+            (Some("*.b"), Some("*.b"), Some(Equal)),
+            (Some("*.a.b"), Some("*.b"), Some(Greater)),
+            (Some("*.ab"), Some("*.b"), None),
+            (Some("*.a"), Some("*.b"), None),
+        ] {
+            assert_eq!(preference(one, other), expected, "{one:?} {other:?}");
+            let reversed = expected.map(Ordering::reverse);
+            assert_eq!(preference(other, one), reversed, "{other:?} {one:?}");
+        }
+        assert_eq!(preference(None, Some("*.b")), Some(Less));
     }
 
     #[test]

@@ -98,6 +98,11 @@ pub(crate) fn host(text: &str) -> Option<String> {
     (name.len() <= 253 && labels().all(valid) && !numeric).then(|| name.to_ascii_lowercase())
 }
 
+/// Whether a host, as [`host`] gives it, is a name.
+fn is_name(host: &str) -> bool {
+    host.parse::<IpAddr>().is_err()
+}
+
 /// Whether a host, as [`host`] gives it, is this machine.
 pub(crate) fn is_loopback(host: &str) -> bool {
     host == "localhost"
@@ -134,18 +139,25 @@ pub(crate) fn ranges(entry: &Entry<'_>) -> Vec<IpNet> {
     ranges
 }
 
-/// An array of host names without ports.
-pub(crate) fn hosts(entry: &Entry<'_>) -> Vec<String> {
+/// An array of host names without ports. `wildcards`: `*.NAME` is one, too.
+pub(crate) fn hosts(entry: &Entry<'_>, wildcards: bool) -> Vec<String> {
+    let read = |text: &str| match text.strip_prefix("*.").filter(|_| wildcards) {
+        Some(name) => Some(format!("*.{}", host(name).filter(|it| is_name(it))?)),
+        None => host(text),
+    };
     let mut hosts = Vec::new();
     for (text, item) in entry.texts() {
-        match host(&text) {
+        match read(&text) {
             Some(host) if hosts.contains(&host) => {
                 item.error(format!("{} is named twice", text.shown()))
             }
             Some(host) => hosts.push(host),
             None => item.error_help(
                 format!("{} is not a host name", text.shown()),
-                "write it without scheme, port, path and wildcard",
+                match wildcards {
+                    true => "write it without scheme, port and path; `*.` may stand before a name",
+                    false => "write it without scheme, port, path and wildcard",
+                },
             ),
         }
     }

@@ -6,6 +6,7 @@ pub(crate) mod header;
 pub(crate) mod method;
 pub(crate) mod path;
 pub(crate) mod pattern;
+pub(crate) mod redirect;
 
 use crate::config::model::Secret;
 use crate::config::reader::Entry;
