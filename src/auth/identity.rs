@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderName, HeaderValue};
 use jose::Claims;
-use jose::clock::UnixTime;
+use jose::clock::{self, UnixTime};
 use serde_json::Value;
 
 use crate::config::KeyDigest;
@@ -87,7 +87,7 @@ pub struct TokenIds {
     pub session: Option<Box<str>>,
     /// `client_id`, else `azp`.
     pub client_id: Option<Box<str>>,
-    /// `iat`.
+    /// `iat`, or when it was verified, if that lies ahead.
     pub issued_at: Option<UnixTime>,
 }
 
@@ -99,7 +99,10 @@ impl From<&Claims> for TokenIds {
             token_id: text("jti"),
             session: text("sid"),
             client_id: text("client_id").or_else(|| text("azp")),
-            issued_at: claims.get("iat").and_then(Value::as_f64),
+            issued_at: claims
+                .get("iat")
+                .and_then(Value::as_f64)
+                .map(|issued_at| issued_at.min(clock::now())),
         }
     }
 }

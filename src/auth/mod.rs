@@ -56,8 +56,8 @@ pub use locations::{CredentialLocations, VerifiedLocations};
 pub use outcome::{Class, Denial, Reason};
 pub use request::AuthRequest;
 pub use revocation::{
-    Change, Deletion, FormError, InvalidId, Revocation, RevocationId, Revocations, Target,
-    TokenSelector,
+    Change, Deletion, FormError, InvalidId, JournalError, Revocation, RevocationId, Revocations,
+    RevocationsStatus, RevokeError, Target, TokenSelector,
 };
 pub use shared::{PasswordsStatus, Shared, SharedError};
 pub use token_cache::TokenCacheStatus;

@@ -10,7 +10,7 @@ use super::basic::Passwords;
 use super::failures::Failures;
 use super::fetching::USER_AGENT;
 use super::introspection::{IntrospectionStatus, Introspections};
-use super::revocation::Revocations;
+use super::revocation::{JournalError, Revocations};
 use super::token_cache::{TokenCache, TokenCacheStatus};
 
 /// Why there is nothing to share.
@@ -19,6 +19,9 @@ pub enum SharedError {
     /// Key sets cannot be kept.
     #[error("key sets: {0}")]
     KeySets(#[from] SetupError),
+    /// What was revoked cannot be read.
+    #[error(transparent)]
+    Revocations(#[from] JournalError),
     /// The system is in no state to keep a secret.
     #[error("the system gives no random numbers")]
     NoRandomNumbers,
@@ -49,13 +52,14 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Good key sets are also kept under `state_dir`.
+    /// Good key sets and revocations are also kept under `state_dir`.
     pub fn new(state_dir: Option<PathBuf>) -> Result<Self, SharedError> {
-        Self::over(KeySets::new(USER_AGENT, state_dir)?)
+        let revocations = Revocations::open(state_dir.clone())?;
+        Self::over(KeySets::new(USER_AGENT, state_dir)?, revocations)
     }
 
     /// The same over key sets that are there already.
-    pub(super) fn over(key_sets: KeySets) -> Result<Self, SharedError> {
+    pub(super) fn over(key_sets: KeySets, revocations: Revocations) -> Result<Self, SharedError> {
         let tokens = TokenCache::off().map_err(|_| SharedError::NoRandomNumbers)?;
         let passwords = Passwords::new().map_err(|_| SharedError::NoRandomNumbers)?;
         Ok(Self {
@@ -64,7 +68,7 @@ impl Shared {
             tokens: Arc::new(ArcSwap::from_pointee(tokens)),
             passwords,
             key_failures: Arc::new(Failures::new()),
-            revocations: Revocations::default(),
+            revocations,
         })
     }
 

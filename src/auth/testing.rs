@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
-
 use jose::Claims;
 
 use super::identity::Content;
-use super::{AuthMethod, AuthRequest, Chain, Credential, Identity, KeySets, Shared};
+use super::{AuthMethod, AuthRequest, Chain, Credential, Identity, KeySets, Revocations, Shared};
 use crate::config::{
     AuthStep, ClaimRules, CredentialLocation, JwksUrl, Jwt, JwtAlgorithm, JwtIssuer, KeySource,
     Step, StepKind,
@@ -66,7 +65,8 @@ pub(crate) fn shared() -> Shared {
 }
 
 pub(crate) fn shared_over(key_sets: KeySets) -> Shared {
-    let shared = Shared::over(key_sets).unwrap();
+    let revocations = Revocations::open(None).unwrap();
+    let shared = Shared::over(key_sets, revocations).unwrap();
     shared.remember_tokens(1 << 20);
     shared
 }

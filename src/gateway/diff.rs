@@ -34,6 +34,7 @@ impl Diff {
             || before.forwarded != after.forwarded;
         let others = [
             ("proxy", proxy),
+            ("revocations", before.revocations != after.revocations),
             ("network", before.networks != after.networks),
             (
                 "runbeam",

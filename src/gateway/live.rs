@@ -17,7 +17,9 @@ use tokio::sync::watch;
 use super::cloud_layer::{CloudLayer, LayerChange};
 use super::fingerprint::{Fingerprint, WatchedFiles};
 use super::{BackendStatus, Gateway, Resolver, Tickets, Upstreams};
-use crate::auth::{IntrospectionStatus, KeySets, PasswordsStatus, Shared, TokenCacheStatus};
+use crate::auth::{
+    IntrospectionStatus, KeySets, PasswordsStatus, Revocations, Shared, TokenCacheStatus,
+};
 use crate::config::{self, Config, Errors, Local, SetAside, Source, Upload};
 use crate::policy::Limiters;
 use crate::telemetry::Metrics;
@@ -82,6 +84,7 @@ impl Live {
             .read(&layer.texts())
             .map_err(|failed| failed.errors)?;
         shared.remember_tokens(config.token_cache_bytes);
+        shared.revocations().set_limits(config.revocations);
         let (tickets, metrics) = (Tickets::default(), Metrics::default());
         let build =
             |config: &Config| Gateway::build(config, &shared, &upstreams, &tickets, &metrics);
@@ -154,6 +157,11 @@ impl Live {
     /// How the cache of verified tokens stands.
     pub fn token_cache(&self) -> TokenCacheStatus {
         self.shared.token_cache()
+    }
+
+    /// What was revoked before its time.
+    pub fn revocations(&self) -> &Revocations {
+        self.shared.revocations()
     }
 
     /// Key sets of the process.

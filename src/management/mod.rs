@@ -3,7 +3,7 @@
 //!
 //! `access_control` decides who may call, `routes` what is called; each group of routes has a file
 //! of its own. Answers are JSON, and an error is `{ "error", "message" }`. State changes only by
-//! POST, and every change is logged. The order of checks: Host, Origin and management credential;
+//! POST and DELETE, and every change is logged. The order of checks: Host, Origin and management credential;
 //! 403 where Runbeam is off; 401; 413, 415, 400.
 
 mod access_control;
@@ -21,6 +21,7 @@ mod page;
 mod process;
 mod reload;
 mod response;
+mod revocations;
 mod routes;
 mod status;
 mod token;
@@ -170,10 +171,11 @@ impl ManagementApi {
             return cloud::disabled();
         }
         let answer = match route {
+            Route::Revoke => revocations::revoke(self.live.revocations(), session).await,
             Route::Authorize => token::authorize(&self.agent, session).await,
             Route::Token => token::take(&self.agent, session).await,
             _ => match body::read(session).await {
-                Ok(_) => Ok(self.dispatch_without_body(route).await),
+                Ok(_) => Ok(self.dispatch_without_body(route, session).await),
                 Err(refused) => Err(refused),
             },
         };
@@ -182,8 +184,16 @@ impl ManagementApi {
 
     /// The routes that ask for nothing but themselves: whatever stands in a body that passed its
     /// checks is not looked at.
-    async fn dispatch_without_body(&self, route: Route) -> ApiResponse {
+    async fn dispatch_without_body(&self, route: Route, session: &ServerSession) -> ApiResponse {
+        let uri = &session.req_header().uri;
         match route {
+            Route::Revocations => {
+                let page = revocations::page(self.live.revocations(), uri.query());
+                page.unwrap_or_else(|refused| refused)
+            }
+            Route::DeleteRevocation => {
+                revocations::delete(self.live.revocations(), uri.path()).await
+            }
             Route::Info => {
                 let uptime = self.started.elapsed();
                 info::info(&self.live, &self.agent, self.started_at, uptime)
@@ -201,7 +211,7 @@ impl ManagementApi {
             Route::Deauthorize => token::forget(&self.agent).await,
             Route::Update => cloud::upload(&self.agent).await,
             Route::Discard => cloud::discard(self.live.clone()).await,
-            Route::Authorize | Route::Token => {
+            Route::Authorize | Route::Token | Route::Revoke => {
                 ApiResponse::error(StatusCode::BAD_REQUEST, "this needs a body")
             }
         }

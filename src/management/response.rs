@@ -21,6 +21,11 @@ impl ApiResponse {
         Self::text(status, "application/json", format!("{value}\n"))
     }
 
+    /// 204, with nothing to say.
+    pub(super) fn no_content() -> Self {
+        Self::text(StatusCode::NO_CONTENT, "", String::new())
+    }
+
     /// JSON with 200.
     pub(super) fn ok(value: &Value) -> Self {
         Self::json(StatusCode::OK, value)
@@ -74,9 +79,12 @@ impl ApiResponse {
     pub(super) fn into_response(self, head: bool) -> Response<Vec<u8>> {
         let mut response = Response::builder()
             .status(self.status)
-            .header(CONTENT_TYPE, self.kind)
-            .header(CACHE_CONTROL, "no-store")
-            .header(CONTENT_LENGTH, self.body.len());
+            .header(CACHE_CONTROL, "no-store");
+        if self.status != StatusCode::NO_CONTENT {
+            response = response
+                .header(CONTENT_TYPE, self.kind)
+                .header(CONTENT_LENGTH, self.body.len());
+        }
         for (name, value) in self.fields {
             response = response.header(name, value);
         }

@@ -9,6 +9,7 @@ pub(super) enum Route {
     Authorize,
     Backends,
     Deauthorize,
+    DeleteRevocation,
     Discard,
     History,
     Info,
@@ -17,6 +18,8 @@ pub(super) enum Route {
     Pipelines,
     RefreshKeys,
     Reload,
+    Revocations,
+    Revoke,
     Routes,
     ConfigStatus,
     Token,
@@ -35,6 +38,7 @@ enum Alias {
     Root,
 }
 
+/// A path that ends in a slash, other than `/`, stands for any name below it.
 const TABLE: &[(&str, Alias, Method, Route)] = &[
     ("", Alias::No, Method::GET, Route::Page),
     ("/", Alias::No, Method::GET, Route::Page),
@@ -53,6 +57,14 @@ const TABLE: &[(&str, Alias, Method, Route)] = &[
     ("/metrics", Alias::Root, Method::GET, Route::Metrics),
     ("/pipelines", Alias::No, Method::GET, Route::Pipelines),
     ("/reload", Alias::Api, Method::POST, Route::Reload),
+    ("/revocations", Alias::No, Method::GET, Route::Revocations),
+    ("/revocations", Alias::No, Method::POST, Route::Revoke),
+    (
+        "/revocations/",
+        Alias::No,
+        Method::DELETE,
+        Route::DeleteRevocation,
+    ),
     ("/routes", Alias::No, Method::GET, Route::Routes),
     ("/status", Alias::No, Method::GET, Route::Status),
     ("/status/history", Alias::No, Method::GET, Route::History),
@@ -73,23 +85,37 @@ pub(super) enum RouteError {
 pub(super) fn find(base: &str, path: &str, method: &Method) -> Result<Route, RouteError> {
     let own = path.strip_prefix(base);
     let api = path.strip_prefix("/api");
-    let found = TABLE.iter().find(|(name, also, ..)| match also {
-        _ if own == Some(name) => true,
-        Alias::No => false,
+    let found = TABLE.iter().filter(|(name, also, ..)| match also {
+        _ if own == Some(name) => name.len() <= 1 || !name.ends_with('/'),
+        Alias::No => own.is_some_and(|own| is_below(own, name)),
         Alias::Api => api == Some(name),
         Alias::Root => path == *name,
     });
-    let Some((_, _, expected, route)) = found else {
-        return Err(RouteError::Unknown);
+    let fits = |expected: &Method| {
+        method == expected || (method == Method::HEAD && expected == Method::GET)
     };
-    if method == expected || (method == Method::HEAD && expected == Method::GET) {
-        return Ok(*route);
+    let mut expected = Vec::new();
+    for (_, _, method, route) in found {
+        if fits(method) {
+            return Ok(*route);
+        }
+        expected.push(method);
     }
-    Err(RouteError::Method(if *expected == Method::GET {
-        "GET, HEAD"
-    } else {
-        "POST"
-    }))
+    Err(match expected[..] {
+        [] => RouteError::Unknown,
+        [&Method::GET] => RouteError::Method("GET, HEAD"),
+        [&Method::POST] => RouteError::Method("POST"),
+        [&Method::DELETE] => RouteError::Method("DELETE"),
+        _ => RouteError::Method("GET, HEAD, POST"),
+    })
+}
+
+/// Whether a path is a name below one that ends in a slash.
+fn is_below(path: &str, name: &str) -> bool {
+    let below = path
+        .strip_prefix(name)
+        .filter(|_| name.len() > 1 && name.ends_with('/'));
+    below.is_some_and(|below| !below.is_empty() && !below.contains('/'))
 }
 
 impl Route {
@@ -108,6 +134,7 @@ impl Route {
                 | Self::Metrics
                 | Self::Page
                 | Self::Pipelines
+                | Self::Revocations
                 | Self::Routes
                 | Self::ConfigStatus
                 | Self::Status
@@ -146,6 +173,37 @@ mod tests {
         }
         assert_eq!(find(Method::POST, "/api/reload"), Ok(Route::Reload));
         assert_eq!(find(Method::HEAD, "/admin/info"), Ok(Route::Info));
+        for (method, path, route) in [
+            (Method::GET, "/admin/revocations", Ok(Route::Revocations)),
+            (Method::POST, "/admin/revocations", Ok(Route::Revoke)),
+            (
+                Method::PUT,
+                "/admin/revocations",
+                Err(RouteError::Method("GET, HEAD, POST")),
+            ),
+            (
+                Method::DELETE,
+                "/admin/revocations/ab",
+                Ok(Route::DeleteRevocation),
+            ),
+            (
+                Method::GET,
+                "/admin/revocations/ab",
+                Err(RouteError::Method("DELETE")),
+            ),
+            (
+                Method::DELETE,
+                "/admin/revocations/",
+                Err(RouteError::Unknown),
+            ),
+            (
+                Method::DELETE,
+                "/admin/revocations/a/b",
+                Err(RouteError::Unknown),
+            ),
+        ] {
+            assert_eq!(find(method, path), route, "{path}");
+        }
         let refused = Err(RouteError::Method("GET, HEAD"));
         assert_eq!(find(Method::POST, "/admin/info"), refused);
         assert_eq!(
@@ -155,9 +213,9 @@ mod tests {
     }
 
     #[test]
-    fn only_a_post_changes_anything() {
+    fn only_a_post_and_a_delete_change_anything() {
         for (path, _, method, route) in TABLE {
-            assert_eq!(route.changes(), *method == Method::POST, "{path}");
+            assert_eq!(route.changes(), *method != Method::GET, "{path}");
         }
     }
 }

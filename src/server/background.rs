@@ -32,6 +32,7 @@ impl BackgroundService for BackgroundTasks {
     async fn start(&self, shutdown: ShutdownWatch) {
         let resolver = self.live.resolver().run(shutdown.clone());
         let key_sets = self.live.key_sets().run(shutdown.clone());
+        let revocations = self.live.revocations().run(shutdown.clone());
         let checks = HealthChecks::new(self.live.clone(), &self.pool);
         let agent = self.agent.clone().run(shutdown.clone());
         let stopping = shutdown.clone();
@@ -53,6 +54,7 @@ impl BackgroundService for BackgroundTasks {
             async { self.lifecycle.other_signals.send_replace(true) },
             resolver,
             key_sets,
+            revocations,
             self.pool.run(),
             self.limiters.run(),
             self.limits.run(&self.live, &self.limiters, &self.pool),

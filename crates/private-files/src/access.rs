@@ -48,6 +48,23 @@ fn open_at(
     Ok(Some((file, found)))
 }
 
+/// Opens a file in a directory to write at its end, and makes it, with mode 0600, if it is missing.
+/// A symbolic link is refused.
+pub(crate) fn append_in(directory: &Handle, name: &Path) -> io::Result<(File, Metadata)> {
+    let flags = OFlags::WRONLY
+        | OFlags::APPEND
+        | OFlags::CREATE
+        | OFlags::NOFOLLOW
+        | OFlags::CLOEXEC
+        | OFlags::NONBLOCK
+        | OFlags::NOCTTY;
+    let file = rustix::fs::openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?;
+    let file = File::from(file);
+    let found = file.metadata()?;
+    Kind::File.check(&found)?;
+    Ok((file, found))
+}
+
 /// What a file holds.
 pub(crate) fn content(file: &Handle) -> io::Result<&File> {
     Ok(file)

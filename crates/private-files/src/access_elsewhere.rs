@@ -43,6 +43,16 @@ fn found(
     }
 }
 
+/// Opens a file in a directory to write at its end, and makes it if it is missing. A symbolic link
+/// is refused.
+pub(crate) fn append_in(directory: &Handle, name: &Path) -> io::Result<(File, Metadata)> {
+    let path = directory.join(name);
+    open_in(directory, name, Kind::File)?;
+    let file = File::options().append(true).create(true).open(path)?;
+    let found = file.metadata()?;
+    Ok((file, found))
+}
+
 /// What a file holds.
 pub(crate) fn content(path: &Handle) -> io::Result<File> {
     File::open(path)

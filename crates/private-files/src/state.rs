@@ -1,7 +1,7 @@
 //! State that is believed when it is read: key sets, and what the cloud sent. Whoever could put
 //! something there would be believed too, so it has to be ours.
 
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -90,20 +90,26 @@ impl StateDir {
         let Some((file, found)) = opened.map_err(failed)? else {
             return Ok(None);
         };
-        let ownership = Ownership::of(&found);
-        if !is_ours_alone(ownership) {
-            return Err(writable(&path, ownership));
-        }
-        // Somebody else may have given a file of ours this name.
-        if ownership.links > 1 {
-            let links = ownership.links;
-            return Err(StateError::Links { path, links });
-        }
+        judge_file(&path, &found)?;
         let mut content = Vec::new();
         access::content(&file)
             .and_then(|file| read_within(limit, file, &mut content))
             .map_err(failed)?;
         Ok(Some(content))
+    }
+
+    /// Opens a file in it to write at its end; it is made, with mode 0600, if it is missing. It may
+    /// not be a link.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not to be trusted, or what the system says.
+    pub fn append(&self, name: &str) -> Result<File, StateError> {
+        let path = self.path.join(name);
+        let (file, found) = access::append_in(&self.directory, Path::new(name))
+            .map_err(|error| IoError::new("open", &path, error))?;
+        judge_file(&path, &found)?;
+        Ok(file)
     }
 
     fn judge(
@@ -122,6 +128,22 @@ impl StateDir {
             path: path.to_owned(),
             directory,
         }))
+    }
+}
+
+/// Whether a file in the directory can only have been written by us, under this name.
+fn judge_file(path: &Path, found: &Metadata) -> Result<(), StateError> {
+    let ownership = Ownership::of(found);
+    if !is_ours_alone(ownership) {
+        return Err(writable(path, ownership));
+    }
+    // Somebody else may have given a file of ours this name.
+    match ownership.links {
+        0 | 1 => Ok(()),
+        links => Err(StateError::Links {
+            path: path.to_owned(),
+            links,
+        }),
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use jose::clock;
 use ring::digest;
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +95,23 @@ impl Target {
     }
 }
 
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tokens(issuer, TokenSelector::All) => write!(f, "issuer {issuer:?}"),
+            Self::Tokens(issuer, selector) => {
+                let (name, value) = selector.parts();
+                write!(f, "{name} {value:?} of {issuer:?}")
+            }
+            Self::ApiKey(id) => write!(f, "key {id:?}"),
+            Self::Certificate(fingerprint) => {
+                f.write_str("certificate ")?;
+                write_hex(f, fingerprint)
+            }
+        }
+    }
+}
+
 impl TokenSelector {
     /// Its member in JSON, and the value.
     fn parts(&self) -> (&'static str, &str) {
@@ -108,6 +126,16 @@ impl TokenSelector {
 }
 
 impl Revocation {
+    /// An entry that is made now.
+    pub fn new(target: Target, before: Option<u64>, until: Option<u64>) -> Self {
+        Self {
+            target,
+            before,
+            until,
+            made_at: (clock::now() * 1000.0) as u64,
+        }
+    }
+
     /// The name of the entry.
     pub fn id(&self) -> RevocationId {
         self.target.id()

@@ -1,9 +1,14 @@
 //! The entries in memory, found by what a credential says of itself.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
+use foldhash::HashMap;
+use jose::clock;
+
 use super::entry::{Change, Deletion, Revocation, RevocationId, Target, TokenSelector};
+use super::journal::{Expired, Record};
 use crate::auth::identity::{Credential, Identity, TokenIds};
 
 /// The entries that count.
@@ -150,60 +155,192 @@ impl Index {
         }
     }
 
-    /// Takes a change in. Whether it changes anything.
-    pub(super) fn apply(&mut self, change: &Change) -> bool {
-        match change {
-            Change::Revoked(entry) => self.insert(entry),
-            Change::Deleted(deletion) => self.delete(*deletion),
+    /// How many entries there are.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// How many there are with these changes.
+    pub(super) fn len_with(&self, changes: &[Change]) -> usize {
+        let new = changes.iter().filter_map(|change| match change {
+            Change::Revoked(entry) => Some(entry.id()),
+            Change::Deleted(_) => None,
+        });
+        let new: HashSet<_> = new.filter(|id| !self.entries.contains_key(id)).collect();
+        self.entries.len() + new.len()
+    }
+
+    /// At most `limit` entries behind this one.
+    pub(super) fn page(&self, after: Option<RevocationId>, limit: usize) -> Vec<Revocation> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let entries = self.entries.range((start, Bound::Unbounded));
+        entries
+            .take(limit)
+            .map(|(_, entry)| entry.clone())
+            .collect()
+    }
+
+    /// Everything that another node has to know.
+    pub(super) fn changes(&self) -> Vec<Change> {
+        let records = self.records();
+        records.iter().filter_map(Record::change).collect()
+    }
+
+    /// Everything, as it is kept.
+    pub(super) fn records(&self) -> Vec<Record> {
+        let expired = self.expired.iter().map(|(issuer, before)| {
+            let (issuer, before) = (issuer.as_ref().to_owned(), *before);
+            Record::Expired(Expired { issuer, before })
+        });
+        let deletions = self.deletions.iter().map(|(id, deleted_at)| {
+            let (id, deleted_at) = (*id, *deleted_at);
+            Record::Deleted(Deletion { id, deleted_at })
+        });
+        let entries = self.entries.values().cloned().map(Record::Revoked);
+        expired.chain(deletions).chain(entries).collect()
+    }
+
+    /// How many records that are.
+    pub(super) fn records_count(&self) -> usize {
+        self.expired.len() + self.deletions.len() + self.entries.len()
+    }
+
+    /// An entry as it is made now: what comes later wins.
+    pub(super) fn renewed(&self, entry: &Revocation) -> Revocation {
+        let id = entry.id();
+        let deleted_at = self
+            .deletions
+            .get(&id)
+            .map_or(0, |deleted_at| deleted_at + 1);
+        Revocation {
+            made_at: entry.made_at.max(deleted_at),
+            ..entry.clone()
         }
+    }
+
+    /// The deletion of an entry, if there is one of this name.
+    pub(super) fn deletion(&self, id: RevocationId) -> Option<Deletion> {
+        let entry = self.entries.get(&id)?;
+        let deleted_at = ((clock::now() * 1000.0) as u64).max(entry.made_at);
+        Some(Deletion { id, deleted_at })
+    }
+
+    /// Whether a change is one.
+    pub(super) fn is_changed_by(&self, change: &Change) -> bool {
+        match change {
+            Change::Revoked(entry) => self.merged(&entry.id(), entry).is_some(),
+            Change::Deleted(Deletion { id, deleted_at }) => match self.entries.get(id) {
+                Some(entry) => entry.made_at <= *deleted_at,
+                None => self
+                    .deletions
+                    .get(id)
+                    .is_none_or(|known| known < deleted_at),
+            },
+        }
+    }
+
+    /// Takes a record in. Whether it changes anything.
+    pub(super) fn apply(&mut self, record: &Record) -> bool {
+        match record {
+            Record::Revoked(entry) => self.insert(entry),
+            Record::Deleted(deletion) => self.delete(*deletion),
+            Record::Expired(Expired { issuer, before }) => {
+                self.note_expired(issuer.as_str().into(), *before)
+            }
+        }
+    }
+
+    /// What an entry becomes with what is known of its target. `None`: it changes nothing.
+    fn merged(&self, id: &RevocationId, entry: &Revocation) -> Option<Revocation> {
+        let deleted_at = self.deletions.get(id);
+        if deleted_at.is_some_and(|deleted_at| entry.made_at <= *deleted_at) {
+            return None;
+        }
+        let Some(known) = self.entries.get(id) else {
+            return Some(entry.clone());
+        };
+        let mut merged = known.clone();
+        merged.merge(entry);
+        (merged != *known).then_some(merged)
     }
 
     fn insert(&mut self, entry: &Revocation) -> bool {
         let id = entry.id();
-        if let Some(deleted_at) = self.deletions.get(&id) {
-            if entry.made_at <= *deleted_at {
-                return false;
-            }
-            self.deletions.remove(&id);
-        }
-        let merged = match self.entries.get(&id) {
-            Some(known) => {
-                let mut merged = known.clone();
-                merged.merge(entry);
-                if merged == *known {
-                    return false;
-                }
-                merged
-            }
-            None => entry.clone(),
+        let Some(merged) = self.merged(&id, entry) else {
+            return false;
         };
-        self.scope(&merged.target, Some(Scope::of(&merged)));
+        self.deletions.remove(&id);
+        self.set_scope(&merged.target, Some(Scope::of(&merged)));
         self.entries.insert(id, merged);
         true
     }
 
     fn delete(&mut self, deletion: Deletion) -> bool {
-        let Deletion { id, deleted_at } = deletion;
-        if let Some(entry) = self.entries.get(&id) {
-            if entry.made_at > deleted_at {
-                return false;
-            }
-            let target = entry.target.clone();
-            self.entries.remove(&id);
-            self.scope(&target, None);
-        } else if self
-            .deletions
-            .get(&id)
-            .is_some_and(|known| *known >= deleted_at)
-        {
+        if !self.is_changed_by(&Change::Deleted(deletion)) {
             return false;
         }
-        self.deletions.insert(id, deleted_at);
+        self.remove(&deletion.id);
+        self.deletions.insert(deletion.id, deletion.deleted_at);
         true
     }
 
+    fn remove(&mut self, id: &RevocationId) -> Option<Revocation> {
+        let entry = self.entries.remove(id)?;
+        self.set_scope(&entry.target, None);
+        Some(entry)
+    }
+
+    /// The names of what has expired at this second since 1970.
+    pub(super) fn expired(&self, now: u64, keep_secs: u64) -> Vec<RevocationId> {
+        let has_expired = |entry: &Revocation| {
+            let expires_at = entry.expires_at(keep_secs);
+            expires_at.is_some_and(|expires_at| expires_at <= now)
+        };
+        let expired = self.entries.iter().filter(|(_, entry)| has_expired(entry));
+        expired.map(|(id, _)| *id).collect()
+    }
+
+    /// Drops an entry, if it has expired. Whether it was there.
+    pub(super) fn expire(&mut self, id: &RevocationId, now: u64, keep_secs: u64) -> bool {
+        let expires_at = |entry: &Revocation| entry.expires_at(keep_secs);
+        let due = self.entries.get(id).and_then(expires_at);
+        if due.is_none_or(|due| due > now) {
+            return false;
+        }
+        let Some(entry) = self.remove(id) else {
+            return false;
+        };
+        // Whoever said until when it counts knew what he did.
+        if let (Target::Tokens(issuer, _), None) = (&entry.target, entry.until) {
+            let before = entry.before.unwrap_or(entry.made_at / 1000);
+            self.note_expired(issuer.clone(), before);
+        }
+        true
+    }
+
+    fn note_expired(&mut self, issuer: Arc<str>, before: u64) -> bool {
+        let known = self.expired.entry(issuer).or_default();
+        let later = *known < before;
+        *known = before.max(*known);
+        later
+    }
+
+    /// Forgets deletions of entries that no node can have any more, and the oldest of more than
+    /// `max`.
+    pub(super) fn forget_deletions(&mut self, now: u64, keep_secs: u64, max: usize) {
+        let oldest = now.saturating_sub(keep_secs).saturating_mul(1000);
+        self.deletions.retain(|_, deleted_at| *deleted_at > oldest);
+        let surplus = self.deletions.len().saturating_sub(max);
+        if surplus > 0 {
+            let mut times: Vec<u64> = self.deletions.values().copied().collect();
+            times.sort_unstable();
+            let oldest = times[surplus - 1];
+            self.deletions.retain(|_, deleted_at| *deleted_at > oldest);
+        }
+    }
+
     /// Sets or removes what a target is found by.
-    fn scope(&mut self, target: &Target, scope: Option<Scope>) {
+    fn set_scope(&mut self, target: &Target, scope: Option<Scope>) {
         match (target, scope) {
             (Target::Tokens(issuer, selector), scope) => {
                 let entries = self.issuers.entry(issuer.clone()).or_default();

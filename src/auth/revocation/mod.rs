@@ -4,22 +4,80 @@
 //! The list is asked after a credential has verified, remembered or not. An identity, which the
 //! cache of tokens shares, remembers the generation of the list in which nothing named it: while
 //! the list is the same, asking again compares two numbers.
+//!
+//! In reading order: `entry` is the vocabulary, `index` the list in memory, `journal` the list on
+//! disk. A change is on disk first. Changes of this node can be followed ([`Revocations::changes_
+//! made_here`]), and those of other nodes taken in ([`Revocations::take_in`]).
 
 mod entry;
 mod index;
+pub(super) mod journal;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use jose::clock;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
+use tokio::time::MissedTickBehavior;
 
 use super::identity::Identity;
+use crate::config::RevocationLimits;
 use index::Index;
+use journal::{Journal, Record};
 
 pub use entry::{
     Change, Deletion, FormError, InvalidId, Revocation, RevocationId, Target, TokenSelector,
 };
+pub use journal::JournalError;
+
+/// How often it is looked whether another process has written the log.
+const FOLLOW: Duration = Duration::from_secs(1);
+/// How often expired entries are dropped, in seconds.
+const SWEEP: u32 = 60;
+/// How many changes are taken in while the list is locked.
+const AT_ONCE: usize = 256;
+/// Changes of this node that a follower may lag behind.
+const FOLLOWED: usize = 1024;
+/// How many lines without use the log may have before it is written anew.
+const SLACK: usize = 1024;
+
+/// Why nothing was revoked.
+#[derive(Debug, thiserror::Error)]
+pub enum RevokeError {
+    /// There is no room for new entries.
+    #[error("there is room for {max} revocations, and {entries} are kept")]
+    Full {
+        /// How many there may be.
+        max: usize,
+        /// How many there are.
+        entries: usize,
+    },
+    /// They cannot be kept.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The process ends.
+    #[error("the process is stopping")]
+    Stopping,
+}
+
+/// The list of revocations, for a status page or a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RevocationsStatus {
+    /// How many entries there are.
+    pub entries: usize,
+    /// How many there may be.
+    pub max: usize,
+    /// How many were made or made anew, on this node or another one, since the process began.
+    pub revoked: u64,
+    /// How many were turned away for want of room, since the process began.
+    pub turned_away: u64,
+    /// How many could not be kept on disk, since the process began.
+    pub failed: u64,
+    /// Credentials that were denied because of an entry, since the process began.
+    pub denied: u64,
+}
 
 /// The list of revocations. A clone is the same list.
 #[derive(Debug, Clone)]
@@ -31,21 +89,56 @@ struct List {
     generation: AtomicU64,
     index: RwLock<Index>,
     changes: watch::Sender<u64>,
+    made_here: broadcast::Sender<Arc<[Change]>>,
+    /// `None`: there is no state directory. Held while the disk is written: never by a worker.
+    journal: Option<Mutex<Journal>>,
     keep_secs: AtomicU64,
+    max: AtomicU64,
+    counts: Counts,
 }
 
-impl Default for Revocations {
-    fn default() -> Self {
-        Self(Arc::new(List {
-            generation: AtomicU64::new(0),
-            index: RwLock::default(),
-            changes: watch::Sender::new(0),
-            keep_secs: AtomicU64::new(30 * 86_400),
-        }))
-    }
+#[derive(Debug, Default)]
+struct Counts {
+    revoked: AtomicU64,
+    turned_away: AtomicU64,
+    failed: AtomicU64,
+    denied: AtomicU64,
 }
 
 impl Revocations {
+    /// The list that is kept in a state directory. Without one, nothing can be revoked here, and
+    /// what other nodes revoke is forgotten when the process ends.
+    ///
+    /// # Errors
+    ///
+    /// Why what is kept there cannot be used.
+    pub fn open(state_dir: Option<PathBuf>) -> Result<Self, JournalError> {
+        let limits = RevocationLimits::default();
+        let revocations = Self(Arc::new(List {
+            generation: AtomicU64::new(0),
+            index: RwLock::default(),
+            changes: watch::Sender::new(0),
+            made_here: broadcast::Sender::new(FOLLOWED),
+            journal: state_dir.map(|state_dir| Mutex::new(Journal::new(state_dir))),
+            keep_secs: AtomicU64::new(limits.keep.as_secs()),
+            max: AtomicU64::new(limits.max_entries as u64),
+            counts: Counts::default(),
+        }));
+        if let Some(mut journal) = revocations.journal() {
+            let records = journal.read()?;
+            revocations.apply(&records);
+        }
+        Ok(revocations)
+    }
+
+    /// How long entries are kept, and how many of them, from now on.
+    pub fn set_limits(&self, limits: RevocationLimits) {
+        let list = &self.0;
+        list.keep_secs
+            .store(limits.keep.as_secs(), Ordering::Relaxed);
+        list.max.store(limits.max_entries as u64, Ordering::Relaxed);
+    }
+
     /// Whether the credential behind an identity is revoked.
     pub fn is_revoked(&self, identity: &Identity) -> bool {
         // What is found out holds for this generation at least.
@@ -58,26 +151,270 @@ impl Revocations {
         self.0.changes.subscribe()
     }
 
+    /// Puts entries on the list. When this returns, they are on the disk and hold. Entries for the
+    /// same target become one, which revokes whatever either of them does.
+    ///
+    /// # Errors
+    ///
+    /// Why none of them was taken.
+    pub async fn revoke(&self, entries: Vec<Revocation>) -> Result<Vec<RevocationId>, RevokeError> {
+        let ids = entries.iter().map(Revocation::id).collect();
+        self.blocking(move |list| {
+            list.commit(true, || {
+                let index = list.index();
+                let entries = entries.iter().map(|entry| index.renewed(entry));
+                entries.map(Change::Revoked).collect()
+            })
+        })
+        .await?;
+        Ok(ids)
+    }
+
+    /// Takes an entry off the list. `false`: there is none of this name.
+    ///
+    /// # Errors
+    ///
+    /// Why it could not be taken off.
+    pub async fn delete(&self, id: RevocationId) -> Result<bool, RevokeError> {
+        let deleted = self.blocking(move |list| {
+            list.commit(true, || {
+                let deletion = list.index().deletion(id);
+                deletion.map(Change::Deleted).into_iter().collect()
+            })
+        });
+        Ok(deleted.await? > 0)
+    }
+
+    /// Takes in what another node changed. Changes may come in any order and more than once.
+    ///
+    /// # Errors
+    ///
+    /// Why they are not kept, or hold only until the process ends.
+    pub async fn take_in(&self, changes: Vec<Change>) -> Result<(), RevokeError> {
+        let taken = self.blocking(move |list| {
+            if list.0.journal.is_none() {
+                list.make_room(&changes)?;
+                return Ok(list.apply(&list.new_records(changes)));
+            }
+            list.commit(false, || changes)
+        });
+        taken.await.map(drop)
+    }
+
+    /// The changes that are made on this node from now on. Whoever lags behind is told so, and
+    /// begins anew with [`Self::snapshot`].
+    pub fn changes_made_here(&self) -> broadcast::Receiver<Arc<[Change]>> {
+        self.0.made_here.subscribe()
+    }
+
+    /// Everything that another node has to take in to have the same list.
+    pub fn snapshot(&self) -> Vec<Change> {
+        self.index().changes()
+    }
+
+    /// At most `limit` entries behind this one, in the order of their names.
+    pub fn page(&self, after: Option<RevocationId>, limit: usize) -> Vec<Revocation> {
+        self.index().page(after, limit)
+    }
+
+    /// When an entry is dropped, in seconds since 1970. `None`: never.
+    pub fn expires_at(&self, entry: &Revocation) -> Option<u64> {
+        entry.expires_at(self.keep_secs())
+    }
+
+    /// How the list stands.
+    pub fn status(&self) -> RevocationsStatus {
+        let (list, counts) = (&self.0, &self.0.counts);
+        RevocationsStatus {
+            entries: self.index().len(),
+            max: to_usize(list.max.load(Ordering::Relaxed)),
+            revoked: counts.revoked.load(Ordering::Relaxed),
+            turned_away: counts.turned_away.load(Ordering::Relaxed),
+            failed: counts.failed.load(Ordering::Relaxed),
+            denied: counts.denied.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Drops what has expired, and follows what another process writes into the log, until
+    /// `stopping`.
+    pub async fn run(&self, mut stopping: watch::Receiver<bool>) {
+        let mut interval = tokio::time::interval(FOLLOW);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = 0_u32;
+        loop {
+            tokio::select! {
+                _ = interval.tick() => {}
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            }
+            let sweeps = ticks.is_multiple_of(SWEEP);
+            ticks = ticks.wrapping_add(1);
+            let list = self.clone();
+            let kept_up = tokio::task::spawn_blocking(move || list.keep_up(sweeps));
+            if let Ok(Err(error)) = kept_up.await {
+                log::error!("revocations cannot be read: {error}");
+            }
+        }
+    }
+
     #[cold]
     fn look_up(&self, identity: &Identity, generation: u64) -> bool {
-        let keep_secs = self.0.keep_secs.load(Ordering::Relaxed);
-        let index = self.0.index.read().unwrap_or_else(PoisonError::into_inner);
-        let revoked = index.names(identity, clock::now() as u64, keep_secs);
-        if !revoked {
+        let revoked = self
+            .index()
+            .names(identity, clock::now() as u64, self.keep_secs());
+        if revoked {
+            self.0.counts.denied.fetch_add(1, Ordering::Relaxed);
+        } else {
             identity.found_clear_in(generation);
         }
         revoked
     }
 
-    /// Takes changes in, of this node or another one. How many changed anything.
-    pub fn apply(&self, changes: &[Change]) -> usize {
-        let mut index = self.0.index.write().unwrap_or_else(PoisonError::into_inner);
-        let changed = changes.iter().filter(|change| index.apply(change)).count();
-        if changed > 0 {
-            // While the list is locked: whoever sees the new generation sees the new list.
-            let generation = self.0.generation.fetch_add(1, Ordering::Release) + 1;
-            self.0.changes.send_replace(generation);
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, RevokeError> + Send + 'static,
+    ) -> Result<T, RevokeError> {
+        let list = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(&list)).await;
+        let done = done.unwrap_or(Err(RevokeError::Stopping));
+        if let Err(RevokeError::Journal(error)) = &done {
+            self.0.counts.failed.fetch_add(1, Ordering::Relaxed);
+            log::error!("{error}");
         }
+        done
+    }
+
+    /// Has changes on the disk, then in the list. How many there were.
+    fn commit(
+        &self,
+        of_this_node: bool,
+        changes: impl FnOnce() -> Vec<Change>,
+    ) -> Result<usize, RevokeError> {
+        let mut journal = self.journal().ok_or(JournalError::NoStateDir)?;
+        let lock = journal.lock()?;
+        self.apply(&journal.read()?);
+        let changes = changes();
+        self.make_room(&changes)?;
+        let records = self.new_records(changes);
+        if records.is_empty() {
+            return Ok(0);
+        }
+        journal.append(&lock, &records)?;
+        self.apply(&records);
+        if of_this_node {
+            let changes: Vec<Change> = records.iter().filter_map(Record::change).collect();
+            // Nobody may follow.
+            let _ = self.0.made_here.send(changes.into());
+        }
+        let snapshot = self.index().records_count();
+        if journal.lines() > 2 * snapshot + SLACK {
+            let records = self.index().records();
+            if let Err(error) = journal.replace(&lock, &records) {
+                log::warn!("the log of revocations cannot be made shorter: {error}");
+            }
+        }
+        Ok(records.len())
+    }
+
+    /// Those that change anything.
+    fn new_records(&self, changes: Vec<Change>) -> Vec<Record> {
+        let index = self.index();
+        let changes = changes.into_iter();
+        let new = changes.filter(|change| index.is_changed_by(change));
+        new.map(Record::from).collect()
+    }
+
+    /// Looks whether there is room for new entries, and drops those that have expired if there is
+    /// not.
+    fn make_room(&self, changes: &[Change]) -> Result<(), RevokeError> {
+        let max = to_usize(self.0.max.load(Ordering::Relaxed));
+        let fits = || self.index().len_with(changes) <= max;
+        if fits() {
+            return Ok(());
+        }
+        self.sweep();
+        if fits() {
+            return Ok(());
+        }
+        let new = changes.len() as u64;
+        self.0.counts.turned_away.fetch_add(new, Ordering::Relaxed);
+        let entries = self.index().len();
+        let error = RevokeError::Full { max, entries };
+        log::error!("nothing more can be revoked: {error}; raise revocations.max_revocations");
+        Err(error)
+    }
+
+    fn keep_up(&self, sweeps: bool) -> Result<(), JournalError> {
+        if let Some(mut journal) = self.journal()
+            && journal.has_changed()
+        {
+            let _lock = journal.lock()?;
+            let records = journal.read()?;
+            self.apply(&records);
+        }
+        if sweeps {
+            self.sweep();
+        }
+        Ok(())
+    }
+
+    /// Drops what has expired.
+    fn sweep(&self) {
+        let (now, keep_secs) = (clock::now() as u64, self.keep_secs());
+        let expired = self.index().expired(now, keep_secs);
+        for expired in expired.chunks(AT_ONCE) {
+            self.change(|index| {
+                let changed = expired.iter().map(|id| index.expire(id, now, keep_secs));
+                changed.fold(false, |any, one| any | one)
+            });
+        }
+        self.change(|index| {
+            index.forget_deletions(now, keep_secs, to_usize(self.0.max.load(Ordering::Relaxed)));
+            false
+        });
+    }
+
+    fn apply(&self, records: &[Record]) -> usize {
+        let mut changed = 0;
+        for records in records.chunks(AT_ONCE) {
+            self.change(|index| {
+                let before = changed;
+                changed += records.iter().filter(|record| index.apply(record)).count();
+                changed > before
+            });
+        }
+        let revoked = &self.0.counts.revoked;
+        revoked.fetch_add(changed as u64, Ordering::Relaxed);
         changed
     }
+
+    /// Changes the list; a change counts as a new generation.
+    fn change(&self, change: impl FnOnce(&mut Index) -> bool) {
+        let list = &self.0;
+        let mut index = list.index.write().unwrap_or_else(PoisonError::into_inner);
+        if change(&mut index) {
+            // While the list is locked: whoever sees the new generation sees the new list.
+            let generation = list.generation.fetch_add(1, Ordering::Release) + 1;
+            list.changes.send_replace(generation);
+        }
+    }
+
+    fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.0.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn journal(&self) -> Option<MutexGuard<'_, Journal>> {
+        let journal = self.0.journal.as_ref()?;
+        Some(journal.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn keep_secs(&self) -> u64 {
+        self.0.keep_secs.load(Ordering::Relaxed)
+    }
 }
+
+fn to_usize(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@ mod pattern;
 mod pipeline;
 mod policy;
 mod reach;
+mod revocation;
 mod runbeam;
 mod secret;
 mod step;
@@ -44,6 +45,7 @@ pub use pattern::*;
 pub use pipeline::*;
 pub use policy::*;
 pub use reach::{Reach, Unreachable};
+pub use revocation::RevocationLimits;
 pub use runbeam::*;
 pub use secret::Secret;
 pub use step::*;
@@ -90,6 +92,8 @@ pub struct Config {
     pub reach: Arc<Reach>,
     /// `[logging]`.
     pub logging: Logging,
+    /// `[revocations]`.
+    pub revocations: RevocationLimits,
     /// `[pipelines.*]`, in the order of the file and then of the pipelines directory.
     pub pipelines: Vec<Pipeline>,
     /// What is allowed but deserves a word: insecure choices, ignored tables. Logged once at start.

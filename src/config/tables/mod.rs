@@ -16,6 +16,7 @@ mod pipelines;
 mod policies;
 mod proxy;
 mod reach;
+mod revocations;
 mod rules;
 mod runbeam;
 pub(crate) mod secrets;
@@ -114,6 +115,7 @@ pub(crate) fn build(
         &root,
         proxy.as_ref().and_then(|proxy| proxy.log_level.clone()),
     );
+    let revocations = revocations::read(&root);
     let trusts = proxy
         .as_ref()
         .is_none_or(|proxy| !proxy.trusted_proxies.is_empty());
@@ -181,6 +183,7 @@ pub(crate) fn build(
         cloud_rights,
         reach,
         logging,
+        revocations,
         pipelines: pipelines
             .into_iter()
             .map(|(pipeline, _)| pipeline)

@@ -144,6 +144,7 @@ impl Live {
             self.upstreams
                 .resolver()
                 .set_interval(config.resolve_interval);
+            self.shared.revocations().set_limits(config.revocations);
             self.gateway.store(Arc::new(gateway));
             applied.status.source = origin(&config);
             applied.status.generation += 1;

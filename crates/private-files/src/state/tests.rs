@@ -13,6 +13,14 @@ struct State {
 }
 
 impl State {
+    fn append(&self, text: &str) -> Result<(), StateError> {
+        use std::io::Write;
+        let state = StateDir::open(&self.path("state")).unwrap().unwrap();
+        let mut file = state.append("log")?;
+        file.write_all(text.as_bytes()).unwrap();
+        Ok(())
+    }
+
     fn new() -> Self {
         let state = Self {
             home: tempfile::tempdir().unwrap(),
@@ -226,4 +234,34 @@ fn the_state_directory_may_be_a_link_of_ours() {
     symlink("private", state.path("state")).unwrap();
     state.set_mode("private", 0o777);
     state.assert_believed([false; 2], "to where others may write");
+}
+
+#[test]
+fn what_is_written_at_the_end_of_is_ours_alone_too() {
+    let state = State::new();
+    state.append("one,").unwrap();
+    state.append("two").unwrap();
+    assert_eq!(
+        fs::read_to_string(state.path("state/log")).unwrap(),
+        "one,two"
+    );
+    assert_eq!(
+        fs::metadata(state.path("state/log")).unwrap().mode() & 0o777,
+        0o600
+    );
+    state.set_mode("state/log", 0o666);
+    assert!(matches!(
+        state.append("x"),
+        Err(StateError::Writable { mode: 0o666, .. })
+    ));
+    state.set_mode("state/log", 0o600);
+    fs::hard_link(state.path("state/log"), state.path("other")).unwrap();
+    assert!(matches!(
+        state.append("x"),
+        Err(StateError::Links { links: 2, .. })
+    ));
+    fs::remove_file(state.path("state/log")).unwrap();
+    symlink(state.path("other"), state.path("state/log")).unwrap();
+    assert!(state.append("x").is_err());
+    assert_eq!(fs::read_to_string(state.path("other")).unwrap(), "one,two");
 }
