@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use jose::{KeySets, SetupError};
+use jose::{KeySets, NoTlsProvider};
 
 use super::basic::Passwords;
 use super::failures::Failures;
@@ -18,7 +18,7 @@ use super::token_cache::{TokenCache, TokenCacheStatus};
 pub enum SharedError {
     /// Key sets cannot be kept.
     #[error("key sets: {0}")]
-    KeySets(#[from] SetupError),
+    KeySets(#[from] NoTlsProvider),
     /// What was revoked cannot be read.
     #[error(transparent)]
     Revocations(#[from] JournalError),

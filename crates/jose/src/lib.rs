@@ -30,6 +30,7 @@ pub mod clock;
 mod compact;
 mod error;
 mod header;
+mod http_clients;
 mod jwks;
 mod key;
 mod keys;
@@ -44,10 +45,11 @@ pub use claims::{Claims, Validity};
 pub use compact::{CompactJws, MAX_TOKEN};
 pub use error::{TokenError, with_causes};
 pub use header::Header;
+pub use http_clients::{AddressFilter, HttpClients};
 pub use jwks::{
-    AddressFilter, AddressGuard, DiscoveredIssuer, Document, DocumentError, FetchedKeys,
-    IssuerStatus, IssuerUrl, KeyLabel, KeySetError, KeySetStatus, KeySetUrl, KeySets, KeyTrouble,
-    ParsedKeySet, SetupError, shown_url,
+    DiscoveredIssuer, Document, DocumentError, FetchedKeys, IssuerStatus, IssuerUrl, KeyLabel,
+    KeySetError, KeySetStatus, KeySetUrl, KeySets, KeyTrouble, NoTlsProvider, ParsedKeySet,
+    shown_url,
 };
 pub use key::{HmacKey, KeyError, KeyRing, PublicKey};
 pub use keys::Keys;

@@ -1,15 +1,15 @@
 //! One question to an issuer about one token (RFC 7662 section 2), within limits.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use jose::{AddressFilter, AddressGuard, Claims, DiscoveredIssuer, strict_json, with_causes};
+use jose::{AddressFilter, Claims, DiscoveredIssuer, HttpClients, strict_json, with_causes};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{Client, Url};
+use reqwest::Url;
+use reqwest::redirect::Policy;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -69,15 +69,7 @@ pub(super) struct Asker {
     authorization: Option<HeaderValue>,
     /// What of the form is always the same, ready to be sent.
     credentials: Zeroizing<String>,
-    user_agent: &'static str,
-    clients: Option<Clients>,
-}
-
-/// By the scheme of the endpoint. Why there is none for https, on a machine without roots.
-#[derive(Clone)]
-struct Clients {
-    https: Result<Client, String>,
-    http: Client,
+    clients: HttpClients,
 }
 
 impl Asker {
@@ -90,15 +82,17 @@ impl Asker {
         let (authorization, credentials) = credentials(settings);
         Self {
             endpoint,
-            // Under a filter, names are resolved anew for each question.
-            clients: match addresses {
-                None => Clients::new(user_agent, None).ok(),
-                Some(_) => None,
-            },
+            // No redirect is followed: the secret and the token are for one place.
+            clients: HttpClients::new(move |builder| {
+                builder
+                    .user_agent(user_agent)
+                    .timeout(TIME_LIMIT)
+                    .pool_idle_timeout(IDLE)
+                    .redirect(Policy::none())
+            }),
             addresses,
             authorization,
             credentials,
-            user_agent,
         }
     }
 
@@ -131,12 +125,8 @@ impl Asker {
 
     async fn ask_without_limit(&self, token: &[u8]) -> Result<Answer, AskError> {
         let url = self.locate().await?;
-        let clients = self.clients(&url)?;
-        let client = match (&clients.https, url.scheme()) {
-            (Ok(https), "https") => https,
-            (Err(reason), "https") => return Err(AskError::Request(reason.clone())),
-            _ => &clients.http,
-        };
+        let client = self.clients.for_url(&url, self.addresses.as_ref());
+        let client = client.map_err(AskError::Request)?;
         let mut form = self.credentials.as_str().to_owned();
         form.push_str("token=");
         form.extend(percent_encoding::percent_encode(token, FORM));
@@ -172,45 +162,6 @@ impl Asker {
         let url = document.introspection_endpoint.as_deref();
         let url = url.ok_or(AskError::NoEndpoint)?;
         Url::parse(url).map_err(|error| AskError::Request(error.to_string()))
-    }
-
-    fn clients(&self, url: &Url) -> Result<Clients, AskError> {
-        match (&self.clients, &self.addresses) {
-            (Some(clients), _) => Ok(clients.clone()),
-            (None, Some(addresses)) => AddressGuard::of(url, addresses)
-                .and_then(|guard| Clients::new(self.user_agent, Some(guard)))
-                .map_err(AskError::Request),
-            (None, None) => Err(AskError::Request("there is no HTTP client".to_owned())),
-        }
-    }
-}
-
-impl Clients {
-    /// No redirect is followed: the secret and the token are for one place.
-    fn new(user_agent: &'static str, guard: Option<AddressGuard>) -> Result<Self, String> {
-        let builder = || {
-            let builder = Client::builder()
-                .user_agent(user_agent)
-                .timeout(TIME_LIMIT)
-                .pool_idle_timeout(IDLE)
-                .referer(false)
-                .redirect(reqwest::redirect::Policy::none());
-            match guard.clone() {
-                Some(guard) => builder.no_proxy().dns_resolver(Arc::new(guard)),
-                None => builder,
-            }
-        };
-        Ok(Self {
-            https: builder()
-                .https_only(true)
-                .build()
-                .map_err(|error| with_causes(&error)),
-            http: builder()
-                .no_proxy()
-                .tls_certs_only([])
-                .build()
-                .map_err(|error| with_causes(&error))?,
-        })
     }
 }
 

@@ -1,11 +1,14 @@
 //! Asking the issuer about tokens (RFC 7662): opaque ones, and JSON Web Tokens that have to be
 //! active besides.
 //!
-//! `client` asks one question, `introspector` sees to it that few are asked, and this file is the
-//! step.
+//! `client` asks one question, `introspector` sees to it that few are asked, within the limits of
+//! `questions`, `registry` keeps who is asked across reloads, and this file is the step.
 
 mod client;
+mod counters;
 mod introspector;
+mod questions;
+mod registry;
 
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -14,8 +17,10 @@ use std::sync::Arc;
 use jose::clock::{self, UnixTime};
 use jose::{Claims, KeySets, MAX_TOKEN, TokenError};
 
-pub use self::introspector::IntrospectionStatus;
-pub(super) use self::introspector::{Introspections, Introspector, Subject};
+pub use self::counters::IntrospectionStatus;
+pub(super) use self::introspector::Introspector;
+pub(super) use self::questions::Subject;
+pub(super) use self::registry::Introspections;
 use super::claims;
 use super::error::BuildCause;
 use super::identity::{AuthMethod, Identity};

@@ -1,19 +1,15 @@
 //! One fetch over HTTP, within limits.
 
-mod address_guard;
-
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING};
 use http::{HeaderMap, StatusCode};
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Client, ClientBuilder, Url};
+use reqwest::{Client, Url};
 use rustls::crypto::CryptoProvider;
 
-use super::{AddressFilter, DocumentError, KeySetError, SetupError};
-use crate::with_causes;
-pub use address_guard::AddressGuard;
+use super::{DocumentError, KeySetError, NoTlsProvider};
+use crate::{AddressFilter, HttpClients, with_causes};
 
 /// The whole fetch.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -62,33 +58,21 @@ pub(super) struct Body {
 }
 
 /// What fetches.
-pub(super) struct Fetcher {
-    user_agent: &'static str,
-    clients: Clients,
-    /// For a URL under an address filter, made when one is first fetched, and again for another
-    /// filter or port.
-    guarded: Mutex<Option<(AddressGuard, Arc<Clients>)>>,
-}
-
-/// The HTTP clients.
-struct Clients {
-    /// For https: the system's roots, by way of the proxy that the environment names. Why there is
-    /// none, on a machine without roots.
-    https: Result<Client, String>,
-    /// For http, which leads to loopback above all: direct, and without TLS.
-    http: Client,
-}
+pub(super) struct Fetcher(HttpClients);
 
 impl Fetcher {
-    pub(super) fn new(user_agent: &'static str) -> Result<Self, SetupError> {
+    pub(super) fn new(user_agent: &'static str) -> Result<Self, NoTlsProvider> {
         if CryptoProvider::get_default().is_none() {
-            return Err(SetupError::NoTlsProvider);
+            return Err(NoTlsProvider);
         }
-        Ok(Self {
-            user_agent,
-            clients: Clients::new(user_agent, None).map_err(SetupError::Client)?,
-            guarded: Mutex::default(),
-        })
+        Ok(Self(HttpClients::new(move |builder| {
+            builder
+                .user_agent(user_agent)
+                .timeout(TIME_LIMIT)
+                .connect_timeout(CONNECT_LIMIT)
+                .pool_max_idle_per_host(0)
+                .redirect(Policy::custom(follow_at_home))
+        })))
     }
 
     /// Fetches what is behind a URL. `addresses`: what may be connected to.
@@ -99,92 +83,43 @@ impl Fetcher {
         addresses: Option<&AddressFilter>,
     ) -> Result<Body, FetchError> {
         let url = Url::parse(url).map_err(|error| FetchError::Request(error.to_string()))?;
-        let Some(addresses) = addresses else {
-            return within_limit(self.clients.get(url, accept)).await;
-        };
-        let guard = AddressGuard::of(&url, addresses).map_err(FetchError::Request)?;
-        let clients = self.guarded(guard).map_err(FetchError::Request)?;
-        within_limit(clients.get(url, accept)).await
-    }
-
-    fn guarded(&self, guard: AddressGuard) -> Result<Arc<Clients>, String> {
-        let mut guarded = self.guarded.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*guarded {
-            Some((known, clients)) if *known == guard => Ok(clients.clone()),
-            _ => {
-                let clients = Arc::new(Clients::new(self.user_agent, Some(&guard))?);
-                *guarded = Some((guard, clients.clone()));
-                Ok(clients)
-            }
-        }
-    }
-}
-
-async fn within_limit(
-    fetch: impl Future<Output = Result<Body, FetchError>>,
-) -> Result<Body, FetchError> {
-    tokio::time::timeout(TIME_LIMIT, fetch)
-        .await
-        .unwrap_or(Err(FetchError::TimedOut))
-}
-
-impl Clients {
-    /// With a `guard`, names are resolved here and not by a proxy, and lead nowhere else.
-    fn new(user_agent: &'static str, guard: Option<&AddressGuard>) -> Result<Self, String> {
-        let builder = || match guard {
-            Some(guard) => builder(user_agent)
-                .no_proxy()
-                .dns_resolver(Arc::new(guard.clone())),
-            None => builder(user_agent),
-        };
-        Ok(Self {
-            https: builder()
-                .https_only(true)
-                .build()
-                .map_err(|error| with_causes(&error)),
-            http: builder()
-                .no_proxy()
-                .tls_certs_only([])
-                .build()
-                .map_err(|error| with_causes(&error))?,
-        })
-    }
-
-    async fn get(&self, url: Url, accept: &'static str) -> Result<Body, FetchError> {
-        let client = match (&self.https, url.scheme()) {
-            (Ok(https), "https") => https,
-            (Err(reason), "https") => return Err(FetchError::Request(reason.clone())),
-            _ => &self.http,
-        };
-        let mut response = client
-            .get(url)
-            .header(ACCEPT, accept)
-            .header(ACCEPT_ENCODING, IDENTITY)
-            .send()
+        let client = self.0.for_url(&url, addresses);
+        let client = client.map_err(FetchError::Request)?;
+        tokio::time::timeout(TIME_LIMIT, get(&client, url, accept))
             .await
-            .map_err(FetchError::request)?;
-        if !USABLE.contains(&response.status()) {
-            return Err(FetchError::Status(response.status()));
-        }
-        if let Some(coding) = coding(response.headers()) {
-            return Err(FetchError::Coding(coding));
-        }
-        let max_age = max_age(response.headers());
-        if response
-            .content_length()
-            .is_some_and(|length| length > BODY_LIMIT as u64)
-        {
+            .unwrap_or(Err(FetchError::TimedOut))
+    }
+}
+
+async fn get(client: &Client, url: Url, accept: &'static str) -> Result<Body, FetchError> {
+    let mut response = client
+        .get(url)
+        .header(ACCEPT, accept)
+        .header(ACCEPT_ENCODING, IDENTITY)
+        .send()
+        .await
+        .map_err(FetchError::request)?;
+    if !USABLE.contains(&response.status()) {
+        return Err(FetchError::Status(response.status()));
+    }
+    if let Some(coding) = coding(response.headers()) {
+        return Err(FetchError::Coding(coding));
+    }
+    let max_age = max_age(response.headers());
+    if response
+        .content_length()
+        .is_some_and(|length| length > BODY_LIMIT as u64)
+    {
+        return Err(FetchError::TooLarge);
+    }
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(FetchError::request)? {
+        if bytes.len() + chunk.len() > BODY_LIMIT {
             return Err(FetchError::TooLarge);
         }
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(FetchError::request)? {
-            if bytes.len() + chunk.len() > BODY_LIMIT {
-                return Err(FetchError::TooLarge);
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok(Body { bytes, max_age })
+        bytes.extend_from_slice(&chunk);
     }
+    Ok(Body { bytes, max_age })
 }
 
 impl FetchError {
@@ -207,16 +142,6 @@ pub fn shown(url: &str) -> String {
     url.set_query(None);
     url.set_fragment(None);
     url.into()
-}
-
-fn builder(user_agent: &str) -> ClientBuilder {
-    Client::builder()
-        .user_agent(user_agent)
-        .timeout(TIME_LIMIT)
-        .connect_timeout(CONNECT_LIMIT)
-        .pool_max_idle_per_host(0)
-        .referer(false)
-        .redirect(Policy::custom(follow_at_home))
 }
 
 /// Follows a redirect only within the origin that was asked first: same scheme, host and port.

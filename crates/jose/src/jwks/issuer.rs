@@ -10,7 +10,8 @@ use super::discovery::{self, Document};
 use super::fetcher::{self, FetchError, Fetcher};
 use super::remote::{self, FetchReason, Fetched, Remote, Resource};
 use super::settings::Lifetime;
-use super::{AddressFilter, IssuerStatus, IssuerUrl, MAX_WAIT};
+use super::{IssuerStatus, IssuerUrl, MAX_WAIT};
+use crate::AddressFilter;
 
 /// An issuer's document that is fetched.
 pub(super) type IssuerDocument = Remote<DocumentResource>;

@@ -38,30 +38,25 @@ use self::remote::{FetchReason, Remote, Resource};
 use self::set::KeySetResource;
 use self::settings::Lifetime;
 use self::store::Store;
+use crate::AddressFilter;
 
 pub use discovery::{Document, DocumentError};
 pub use duplicate_ids::KeyLabel;
-pub use fetcher::{AddressGuard, shown as shown_url};
+pub use fetcher::shown as shown_url;
 pub use issuer::DiscoveredIssuer;
 pub use lookup::{FetchedKeys, KeyTrouble};
 pub use parse::{KeySetError, ParsedKeySet};
-pub use settings::{AddressFilter, IssuerUrl, KeySetUrl};
+pub use settings::{IssuerUrl, KeySetUrl};
 
 /// How long the background task sleeps at most.
 const TICK: Duration = Duration::from_secs(60);
 /// How long a request waits for keys or a document.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// Why key sets cannot be kept at all.
+/// No TLS provider was installed for the process.
 #[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    /// No TLS provider was installed for the process.
-    #[error("no TLS provider is installed for the process")]
-    NoTlsProvider,
-    /// The HTTP client cannot be made.
-    #[error("cannot make an HTTP client: {0}")]
-    Client(String),
-}
+#[error("no TLS provider is installed for the process")]
+pub struct NoTlsProvider;
 
 /// One key set, for a status page or a metric.
 #[derive(Debug, Clone)]
@@ -139,8 +134,11 @@ impl KeySets {
     ///
     /// # Errors
     ///
-    /// That there can be no HTTP client.
-    pub fn new(user_agent: &'static str, state_dir: Option<PathBuf>) -> Result<Self, SetupError> {
+    /// That there can be no HTTP client without a TLS provider.
+    pub fn new(
+        user_agent: &'static str,
+        state_dir: Option<PathBuf>,
+    ) -> Result<Self, NoTlsProvider> {
         Ok(Self {
             documents: Arc::new(Registry::new()),
             sets: Arc::new(Registry::new()),

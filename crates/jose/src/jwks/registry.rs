@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use super::remote::{FetchReason, Remote, Resource};
 use super::settings::Lifetime;
-use super::{AddressFilter, TICK, Tools};
+use super::{TICK, Tools};
+use crate::AddressFilter;
 
 /// By its name, and what may be connected to for it: one user of a URL does not decide for another
 /// that is under another filter.

@@ -7,13 +7,13 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
+use super::KeySetStatus;
 use super::discovery::Document;
 use super::fetcher::{self, FetchError, Fetcher};
 use super::issuer::IssuerDocument;
 use super::parse;
 use super::remote::{self, FetchReason, Fetched, Remote, Resource};
-use super::{AddressFilter, KeySetStatus};
-use crate::{Algorithm, KeyRing, ParsedKeySet, PublicKey, TokenError};
+use crate::{AddressFilter, Algorithm, KeyRing, ParsedKeySet, PublicKey, TokenError};
 
 /// How long a fetch waits for the issuer's document, before the one at hand has to do.
 const DOCUMENT_WAIT: Duration = Duration::from_secs(4);

@@ -6,12 +6,12 @@ use std::net::{IpAddr, SocketAddr};
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use crate::jwks::AddressFilter;
+use super::AddressFilter;
 
 /// What may be connected to, at one port: a resolver for an HTTP client, which it leads nowhere
 /// else.
 #[derive(Clone, PartialEq, Eq)]
-pub struct AddressGuard {
+pub(super) struct AddressGuard {
     addresses: AddressFilter,
     port: u16,
 }
@@ -19,11 +19,7 @@ pub struct AddressGuard {
 impl AddressGuard {
     /// For a URL. One with an address in it, in any spelling that the rules of URLs turn into one,
     /// is checked here, since no resolver is asked about it.
-    ///
-    /// # Errors
-    ///
-    /// Why it is not fetched from.
-    pub fn of(url: &Url, addresses: &AddressFilter) -> Result<Self, String> {
+    pub(super) fn of(url: &Url, addresses: &AddressFilter) -> Result<Self, String> {
         let guard = Self {
             addresses: addresses.clone(),
             port: url.port_or_known_default().unwrap_or_default(),
