@@ -30,6 +30,7 @@ mod identity;
 mod introspection;
 mod key_sets;
 mod management;
+mod oidc_provider;
 mod operation;
 mod peers;
 mod planted;

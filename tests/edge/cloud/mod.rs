@@ -5,6 +5,7 @@ mod changes;
 mod client;
 mod commands;
 mod headless;
+mod issuers;
 mod outage;
 mod reach;
 mod renewal;
@@ -77,6 +78,12 @@ fn forwarding(name: &str, url: &str) -> String {
         "service = \"echo\"",
         &format!("service = \"http\"\noptions = {{ base_url = \"{url}\" }}"),
     )
+}
+
+/// The same behind a step of the same name.
+fn guarded(name: &str, url: &str, step: &str) -> String {
+    let text = forwarding(name, url);
+    text.replace("middleware = []", &format!("middleware = [\"{name}\"]")) + step
 }
 
 /// Hands the machine token over again, which begins polling anew at once.

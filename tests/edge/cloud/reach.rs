@@ -1,13 +1,7 @@
 //! What a cloud can do to what is not its own: nothing.
 
-use super::{authorize, await_status, echo, edge, forwarding, reports};
+use super::{authorize, await_status, echo, edge, forwarding, guarded, reports};
 use crate::support::{Cloud, Edge, Issuer, Upstream};
-
-/// The same behind a step of the same name.
-fn guarded(name: &str, url: &str, step: &str) -> String {
-    let text = forwarding(name, url);
-    text.replace("middleware = []", &format!("middleware = [\"{name}\"]")) + step
-}
 
 #[test]
 fn its_backends_and_urls_stay_within_its_reach() {

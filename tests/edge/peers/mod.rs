@@ -8,7 +8,7 @@ mod clients;
 mod nginx;
 mod node;
 mod python;
-mod running;
+pub mod running;
 
 pub use running::Running;
 

@@ -11,6 +11,7 @@ use crate::support::poll::becomes_true;
 use crate::support::ports::Port;
 
 pub struct Running {
+    command: Command,
     process: Child,
     port: Port,
     directory: TempDir,
@@ -67,19 +68,39 @@ impl Running {
             std::fs::write(file, fill(content)).expect("a file");
         }
         let log = std::fs::File::create(path.join("output")).expect("a log");
-        let process = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(arguments.iter().map(|argument| fill(argument)))
             .current_dir(path)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("another handle"))
-            .stderr(log)
-            .spawn()
-            .expect("the program starts");
-        let mut running = Self { process, port, directory };
-        let listens = || TcpStream::connect(("127.0.0.1", running.port())).is_ok();
-        assert!(becomes_true(Duration::from_secs(30), listens), "{program}: {}", running.output());
-        assert!(running.process.try_wait().expect("a status").is_none(), "{}", running.output());
+            .stderr(log);
+        let process = command.spawn().expect("the program starts");
+        let mut running = Self { command, process, port, directory };
+        running.await_listening();
         Some(running)
+    }
+
+    /// Nobody listens any more; the port stays reserved.
+    pub fn stop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Listens again where it did.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.stop();
+        self.process = self.command.spawn().expect("the program starts");
+        self.await_listening();
+    }
+
+    #[track_caller]
+    fn await_listening(&mut self) {
+        let port = self.port();
+        let listens = || TcpStream::connect(("127.0.0.1", port)).is_ok();
+        assert!(becomes_true(Duration::from_secs(30), listens), "{}", self.output());
+        assert!(self.process.try_wait().expect("a status").is_none(), "{}", self.output());
     }
 
     pub fn port(&self) -> u16 {
@@ -97,8 +118,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.stop();
         if std::thread::panicking() {
             eprintln!("--- the output of the peer ---\n{}", self.output());
         }
