@@ -96,6 +96,7 @@ pub(super) fn fixed_changes(before: &Config, after: &Config) -> Vec<String> {
         ("proxy.state_dir", before.state_dir != after.state_dir),
         ("management", before.management != after.management),
         ("logging", before.logging != after.logging),
+        ("tracing", before.tracing != after.tracing),
     ]
     .into_iter()
     .filter(|(_, changed)| *changed)

@@ -1,6 +1,6 @@
 //! Everything that runs beside the requests.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
@@ -15,6 +15,7 @@ use crate::gateway::Live;
 use crate::listener::ConnectionLimiters;
 use crate::management::History;
 use crate::proxy::{HealthChecks, UpstreamPool};
+use crate::telemetry::spans::SpanExport;
 
 /// Everything that runs beside the requests.
 pub(super) struct BackgroundTasks {
@@ -23,6 +24,8 @@ pub(super) struct BackgroundTasks {
     pub(super) pool: Arc<UpstreamPool>,
     pub(super) limiters: Arc<ConnectionLimiters>,
     pub(super) limits: ConnectionLimits,
+    /// Present until the start.
+    pub(super) spans: Mutex<Option<SpanExport>>,
     pub(super) lifecycle: Arc<Lifecycle>,
     pub(super) history: Arc<History>,
 }
@@ -45,6 +48,17 @@ impl BackgroundService for BackgroundTasks {
                 _ = stopped.wait_for(|stopping| *stopping) => {}
             }
         };
+        let export = self
+            .spans
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let stopped = shutdown.clone();
+        let spans = async {
+            if let Some(export) = export {
+                export.run(|| *stopped.borrow()).await;
+            }
+        };
         // In this order: first what listens for signals, last what takes a moment before it first
         // waits.
         tokio::join!(
@@ -61,6 +75,7 @@ impl BackgroundService for BackgroundTasks {
             checks.run(stopping),
             self.history.run(&self.live, &self.lifecycle.log, counting),
             watching,
+            spans,
             agent
         );
     }

@@ -3,6 +3,7 @@
 use crate::auth::SharedError;
 use crate::config;
 use crate::gateway::RootsError;
+use crate::telemetry::spans::SpanError;
 
 use super::handover::TakeOverError;
 use super::sockets::SocketError;
@@ -22,6 +23,9 @@ pub enum StartError {
     /// A listener's socket cannot be had.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// Spans cannot be exported as `[tracing]` has it.
+    #[error(transparent)]
+    Spans(#[from] SpanError),
     /// The running process did not hand its listeners over. It goes on.
     #[error(transparent)]
     TakeOver(#[from] TakeOverError),

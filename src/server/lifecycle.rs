@@ -15,7 +15,7 @@ use super::handover::{self, HandoverDirectory, PendingTakeover, PidFile};
 use super::self_check::SelfCheck;
 use super::sockets::Sockets;
 use super::{clock_steps, service_manager, signals};
-use crate::telemetry::LogWriter;
+use crate::telemetry::{LogWriter, spans};
 
 /// Time-out of one self-check at the start.
 const FIRST_CHECK: Duration = Duration::from_millis(500);
@@ -160,6 +160,9 @@ impl Lifecycle {
         match drain(in_flight, handed_over, self.grace).await {
             0 => log::info!("stopped"),
             cut => log::warn!("stopped: {cut} requests cut off"),
+        }
+        if let Some(tracer) = spans::tracer() {
+            tracer.flush().await;
         }
         self.log.flush();
         std::process::exit(0);

@@ -32,6 +32,7 @@ use crate::gateway::{self, Live};
 use crate::listener::ConnectionLimiters;
 use crate::proxy::{Edge, Probe, UpstreamPool};
 use crate::telemetry::LogWriter;
+use crate::telemetry::spans::{self, SpanSettings};
 
 use background::BackgroundTasks;
 use connection_limits::ConnectionLimits;
@@ -115,6 +116,16 @@ impl EdgeServer {
             grace: config.grace,
             log,
         });
+        let spans = match &config.tracing {
+            Some(tracing) => Some(spans::start(&SpanSettings {
+                url: &tracing.url,
+                service_name: &tracing.service_name,
+                instance: &config.id,
+                sample_ratio: tracing.sample_ratio,
+                include_subject: tracing.include_subject,
+            })?),
+            None => None,
+        };
         let pool = Arc::<UpstreamPool>::default();
         let limits = ConnectionLimits::new(config);
         pool.set_limit(limits.upstreams());
@@ -124,6 +135,7 @@ impl EdgeServer {
             limiters: Arc::new(ConnectionLimiters::new(&live, limits.networks())),
             pool,
             limits,
+            spans: Mutex::new(spans),
             lifecycle: lifecycle.clone(),
             history: Arc::default(),
         };

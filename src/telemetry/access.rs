@@ -1,5 +1,5 @@
 //! The access log: one record a request, at `info` under the target `harmony::access`. No query, no
-//! header, no credential.
+//! credential, and of the header what browsers say of themselves.
 //!
 //! It has the form of every other record, but is put together here: there is one for each request,
 //! and the way through `log` costs as much as half of the proxying.
@@ -43,12 +43,16 @@ pub struct Record<'a> {
     pub path: Option<&'a str>,
     /// The client's version of HTTP.
     pub version: Version,
+    /// The version of TLS that the client speaks; `None`: none.
+    pub tls: Option<&'a str>,
     /// The status that the client got; `None` when it was gone before.
     pub status: Option<u16>,
     /// Bytes of response body.
     pub bytes: usize,
     /// From the request's head to the response's end.
     pub duration: Duration,
+    /// From the request's head to that of the upstream's response; `None`: none came.
+    pub time_to_head: Option<Duration>,
     /// The one whose route the request took; `None`: no route matched.
     pub pipeline: Option<&'a str>,
     /// The one that the last attempt went to; `None`: there was no attempt.
@@ -57,6 +61,8 @@ pub struct Record<'a> {
     pub upstream: Option<&'a PeerAddress>,
     /// The version of HTTP that was spoken there.
     pub upstream_protocol: Option<Version>,
+    /// How often the request was sent, or tried to be.
+    pub attempts: u32,
     /// The status of gRPC that the client got; `None`: it made no call of gRPC, or got none.
     pub grpc_status: Option<u32>,
     /// The method of authentication.
@@ -67,6 +73,12 @@ pub struct Record<'a> {
     pub reason: Option<&'a str>,
     /// What `X-Request-Id` carries to the upstream and back to the client.
     pub request_id: Option<&'a str>,
+    /// The trace that it belongs to.
+    pub trace: Option<u128>,
+    /// `User-Agent`.
+    pub user_agent: Option<&'a [u8]>,
+    /// `Referer`; its query is left out.
+    pub referer: Option<&'a [u8]>,
 }
 
 /// Sends records there from now on.
@@ -107,21 +119,30 @@ impl Record<'_> {
         line.word(key!("method"), Some(self.method));
         line.text(key!("path"), self.path);
         line.word(key!("version"), Some(version(self.version)));
+        line.word(key!("tls"), self.tls);
         line.number(key!("status"), self.status.map(u64::from));
         line.number(key!("bytes"), u64::try_from(self.bytes).ok());
-        let duration = u64::try_from(self.duration.as_micros());
-        line.number(key!("duration_us"), duration.ok());
+        line.micros(key!("duration_us"), Some(self.duration));
+        line.micros(key!("head_us"), self.time_to_head);
         line.text(key!("pipeline"), self.pipeline);
         line.text(key!("backend"), self.backend);
         line.upstream(key!("upstream"), self.upstream);
         let protocol = self.upstream_protocol.map(version);
         line.word(key!("upstream_protocol"), protocol);
+        line.number(key!("attempts"), Some(u64::from(self.attempts)));
         let grpc_status = self.grpc_status.map(u64::from);
         line.number(key!("grpc_status"), grpc_status);
         line.word(key!("auth"), self.auth);
         line.quoted(key!("subject"), self.subject);
         line.word(key!("reason"), self.reason);
         line.text(key!("id"), self.request_id);
+        line.trace(key!("trace_id"), self.trace);
+        line.cut(key!("user_agent"), self.user_agent);
+        let referer = self.referer.map(|referer| {
+            let end = memchr::memchr2(b'?', b'#', referer);
+            &referer[..end.unwrap_or(referer.len())]
+        });
+        line.cut(key!("referer"), referer);
     }
 }
 

@@ -7,6 +7,7 @@ mod escape;
 mod log_file;
 mod logger;
 mod metrics;
+pub mod spans;
 mod writer;
 
 pub use logger::{LogSettings, start};

@@ -94,6 +94,8 @@ pub struct Config {
     pub logging: Logging,
     /// `[revocations]`.
     pub revocations: RevocationLimits,
+    /// `[tracing]`; `None`: no spans are exported.
+    pub tracing: Option<Tracing>,
     /// `[pipelines.*]`, in the order of the file and then of the pipelines directory.
     pub pipelines: Vec<Pipeline>,
     /// What is allowed but deserves a word: insecure choices, ignored tables. Logged once at start.
@@ -139,6 +141,20 @@ pub struct Management {
     pub allow_from: Vec<IpNet>,
     /// `token_hash`: the SHA-256 of the management token.
     pub token_hash: Option<[u8; 32]>,
+}
+
+/// `[tracing]`: spans of requests go to a receiver of OTLP over HTTP.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tracing {
+    /// `endpoint`, with `/v1/traces` behind it.
+    pub url: String,
+    /// `sample_ratio`: the share of requests that get a span, 0 to 1, unless a trusted peer has
+    /// decided. Default 1.
+    pub sample_ratio: f64,
+    /// `service_name`. Default `harmony-edge`.
+    pub service_name: String,
+    /// `include_subject`: whether a span says who authenticated. Default false.
+    pub include_subject: bool,
 }
 
 /// `[logging]`.

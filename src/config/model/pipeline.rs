@@ -31,6 +31,18 @@ pub struct Pipeline {
     pub reject_encoded_slashes: bool,
     /// `resource`: what it publishes of itself.
     pub resource: Option<Resource>,
+    /// `access_log` and `access_log_sample`.
+    pub access_log: AccessLog,
+}
+
+/// Which requests of a pipeline the access log shows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AccessLog {
+    /// `access_log` is not `"off"`: those that were rejected or failed (status 400 and above).
+    pub errors: bool,
+    /// The share of the others, 0 to 1: `access_log_sample`, or 0 with `access_log = "errors"`.
+    /// Default 1.
+    pub sample: f64,
 }
 
 impl Pipeline {

@@ -89,6 +89,22 @@ impl<'a> Entry<'a> {
         None
     }
 
+    /// A share of a whole: a number from 0 to 1, or a reference to one.
+    pub(crate) fn share(&self) -> Option<f64> {
+        let value = match &self.node.value {
+            Value::Float(value) => *value,
+            Value::Integer(value @ 0..=1) => f64::from(u8::from(*value == 1)),
+            Value::Integer(_) => f64::NAN,
+            _ if self.is_filled() => self.filled("a number")?,
+            _ => return self.wrong_type("a number"),
+        };
+        let found = (0.0..=1.0).contains(&value).then_some(value);
+        if found.is_none() {
+            self.error("must be from 0 to 1");
+        }
+        found
+    }
+
     /// The items of an array. A string has the array's own path: an error shows what it says.
     pub(crate) fn items(&self) -> Vec<Entry<'a>> {
         let Value::Array(items) = &self.node.value else {

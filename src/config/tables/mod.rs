@@ -20,6 +20,7 @@ mod revocations;
 mod rules;
 mod runbeam;
 pub(crate) mod secrets;
+mod tracing;
 mod unsupported;
 mod values;
 
@@ -119,6 +120,7 @@ pub(crate) fn build(
     let trusts = proxy
         .as_ref()
         .is_none_or(|proxy| !proxy.trusted_proxies.is_empty());
+    let tracing = tracing::read(&root);
     let mut networks = network::read(&root, trusts);
     let management = management::read(&root, &networks);
     let of_management = management.as_ref().map(|management| &management.network);
@@ -184,6 +186,7 @@ pub(crate) fn build(
         reach,
         logging,
         revocations,
+        tracing,
         pipelines: pipelines
             .into_iter()
             .map(|(pipeline, _)| pipeline)

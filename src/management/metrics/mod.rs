@@ -13,6 +13,7 @@ use super::response::ApiResponse;
 use crate::control::{Agent, State, Status};
 use crate::gateway::Live;
 use crate::telemetry::LogWriter;
+use crate::telemetry::spans::{self, Tracer};
 pub(super) use families::unix;
 use families::{Families, count, flag};
 use http::StatusCode;
@@ -51,6 +52,20 @@ pub(super) fn answer(
         "Log records that were dropped, because they came faster than they could be written, or \
          the log cannot be written.",
         [(vec![], count(log.dropped()))],
+    );
+    let spans = spans::tracer().map(Tracer::counts).into_iter();
+    all.counter(
+        "harmony_spans_total",
+        "Spans of requests, by what became of them: exported, dropped since the queue was full, or \
+         failed since the receiver did not take them.",
+        spans.flat_map(|spans| {
+            [
+                ("exported", spans.exported),
+                ("dropped", spans.dropped),
+                ("failed", spans.failed),
+            ]
+            .map(|(result, value)| (vec![("result", result.to_owned())], count(value)))
+        }),
     );
     all.gauge(
         "harmony_build_info",

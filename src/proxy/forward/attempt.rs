@@ -33,8 +33,8 @@ pub(super) struct Attempt {
     request_sent: bool,
     /// Whether the upstream has to take something before more is read of the request.
     upstream_blocked: bool,
-    /// Whether the head of the response has arrived.
-    head_arrived: bool,
+    /// When the head of the response arrived.
+    head_arrived: Option<Instant>,
     /// Whether the response has arrived as a whole: nothing can be the upstream's fault any more.
     response_complete: bool,
     /// Interim responses that have come from the upstream.
@@ -65,7 +65,7 @@ impl Attempt {
                 .map_or(0, |route| route.endpoint.max_body_size),
             request_sent: false,
             upstream_blocked: false,
-            head_arrived: false,
+            head_arrived: None,
             response_complete: false,
             interim_responses: 0,
         };
@@ -111,11 +111,16 @@ impl Attempt {
 
     /// The head of the response has arrived.
     pub(super) fn mark_head_arrived(&mut self) {
-        self.head_arrived = true;
+        self.head_arrived = Some(Instant::now());
     }
 
     /// Whether the head of the response has arrived.
     pub(super) fn head_has_arrived(&self) -> bool {
+        self.head_arrived.is_some()
+    }
+
+    /// When it did.
+    pub(super) fn head_arrived(&self) -> Option<Instant> {
         self.head_arrived
     }
 
@@ -128,7 +133,7 @@ impl Attempt {
     /// Sets the time for what is awaited now.
     pub(super) fn await_next(&self) {
         let settings = &self.upstream.settings;
-        if self.head_arrived || self.upstream_blocked {
+        if self.head_has_arrived() || self.upstream_blocked {
             self.await_for(settings.read_timeout);
         } else if self.request_sent {
             self.await_for(settings.head_timeout);
@@ -160,7 +165,7 @@ impl Attempt {
         if self.response_complete {
             return;
         }
-        if self.head_arrived {
+        if self.head_has_arrived() {
             self.set_deadline(self.total_deadline);
         }
         self.deadline.suspend();
@@ -168,7 +173,7 @@ impl Attempt {
 
     /// The client has taken a part of the response.
     pub(super) fn resume(&self) {
-        if self.head_arrived {
+        if self.head_has_arrived() {
             self.await_next();
         } else {
             self.deadline.resume();
@@ -200,12 +205,12 @@ impl Attempt {
 
     /// Whether the next step is the upstream's, before its response has begun.
     pub(super) fn awaits_upstream(&self) -> bool {
-        (self.request_sent || self.upstream_blocked) && !self.head_arrived
+        (self.request_sent || self.upstream_blocked) && !self.head_has_arrived()
     }
 
     /// What the upstream took too long with.
     pub(super) fn overdue_step(&self) -> &'static str {
-        if self.head_arrived {
+        if self.head_has_arrived() {
             "the response stalled, or took too long as a whole"
         } else if self.upstream_blocked {
             "request not accepted in time"

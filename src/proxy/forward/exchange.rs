@@ -25,7 +25,7 @@ use crate::proxy::request::head;
 
 /// An exchange under way.
 pub(super) struct Exchange<'a> {
-    attempt: &'a mut Attempt,
+    pub(super) attempt: &'a mut Attempt,
     upstream: UpstreamStream,
     /// Whether nothing more of the request is to be read.
     request_done: bool,

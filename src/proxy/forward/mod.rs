@@ -103,6 +103,7 @@ impl Forwarder {
 
     async fn attempt(&self, session: &mut Session, ctx: &mut Context) -> pingora::Result<()> {
         let (upstream, address) = resolved_upstream(session, ctx)?;
+        ctx.selection.attempts += 1;
         ctx.selection.address = Some(address.clone());
         ctx.selection.protocol = None;
         let group = self.pool.group(&upstream);
@@ -148,6 +149,7 @@ impl Forwarder {
         let deadline = attempt.deadline().clone();
         let mut exchange = Exchange::new(connection, session, &mut attempt);
         let outcome = deadline.enforce(pin!(exchange.run(session, ctx))).await;
+        ctx.selection.head_arrived = exchange.attempt.head_arrived();
         match outcome {
             Some(Ok(())) => {}
             failed => {

@@ -15,6 +15,7 @@ use crate::auth::{Admission, Chain, Trace};
 use crate::gateway::{self, Live, Route, Stage};
 use crate::listener::Connection;
 use crate::policy::{Denial, DeniedBy, Finding, RateLimits};
+use crate::telemetry::spans;
 
 /// Decides what becomes of a request: `Ok` when it may go on to its backend.
 pub(crate) async fn admit(
@@ -174,7 +175,13 @@ fn identify_client(session: &mut Session, ctx: &mut Context, gateway: &gateway::
         None
     };
     ctx.request_id = given.or_else(id::random);
-    ctx.trace_context = Some(TraceContext::of(&session.req_header().headers));
+    let mut context = TraceContext::of(&session.req_header().headers);
+    if let Some(tracer) = spans::tracer()
+        && !(ctx.connection.peer_is_trusted && context.parent.is_some())
+    {
+        context.sampled = tracer.samples();
+    }
+    ctx.trace_context = Some(context);
 }
 
 /// What a step that looks at no credential has decided, in words.

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
+use http::HeaderValue;
+use http::header::{REFERER, USER_AGENT};
 use pingora_proxy::Session;
 
 use super::context::Context;
 use super::head::Head;
 use crate::listener::refused_path;
-use crate::telemetry::{Metrics, access};
+use crate::telemetry::{Metrics, access, spans};
 
 /// Counts it, and writes its record.
 pub(crate) fn write(session: &Session, ctx: &Context, metrics: &Metrics) {
@@ -21,7 +23,10 @@ pub(crate) fn write(session: &Session, ctx: &Context, metrics: &Metrics) {
         None => metrics.unmatched(),
     };
     counters.count(status, duration, ctx.reason);
-    if !access::enabled() {
+    let sampled = ctx.trace_context.filter(|context| context.sampled);
+    let span = spans::tracer().zip(sampled);
+    let logged = access::enabled() && is_logged(ctx, status);
+    if !logged && span.is_none() {
         return;
     }
     let request = session.req_header();
@@ -29,22 +34,30 @@ pub(crate) fn write(session: &Session, ctx: &Context, metrics: &Metrics) {
         Some(path) => Some(Cow::Borrowed(path.as_str())),
         None => refused_path(request.raw_path()).map(String::from_utf8_lossy),
     };
-    access::write(&access::Record {
+    let tls = session
+        .digest()
+        .and_then(|digest| digest.ssl_digest.as_ref());
+    let field = |name| request.headers.get(name).map(HeaderValue::as_bytes);
+    let head_arrived = ctx.selection.head_arrived;
+    let record = access::Record {
         client: ctx.client,
         host: ctx.head.as_ref().map(Head::written_host),
         method: request.method.as_str(),
         path: path.as_deref(),
         version: ctx.connection.version,
+        tls: tls.map(|tls| &*tls.version),
         status,
         bytes: ctx
             .client_stream
             .as_ref()
             .map_or_else(|| session.body_bytes_sent(), |client| client.sent),
         duration,
+        time_to_head: head_arrived.map(|at| at.saturating_duration_since(ctx.started)),
         pipeline: ctx.route.as_ref().map(|route| &*route.pipeline.name),
         backend: ctx.backend().map(|backend| &*backend.name),
         upstream: ctx.selection.address.as_ref(),
         upstream_protocol: ctx.selection.protocol,
+        attempts: ctx.selection.attempts,
         grpc_status: ctx.grpc.as_ref().and_then(|call| call.status),
         auth: ctx.identity().map(|identity| identity.method().as_str()),
         subject: ctx
@@ -52,5 +65,35 @@ pub(crate) fn write(session: &Session, ctx: &Context, metrics: &Metrics) {
             .and_then(|identity| identity.subject()?.to_str().ok()),
         reason: ctx.reason,
         request_id: ctx.request_id.as_ref().and_then(|id| id.to_str().ok()),
-    });
+        trace: ctx.trace_context.map(|context| context.trace),
+        user_agent: field(USER_AGENT),
+        referer: field(REFERER),
+    };
+    if logged {
+        access::write(&record);
+    }
+    if let Some((tracer, context)) = span {
+        let place = spans::SpanPlace {
+            trace: context.trace,
+            span: context.span,
+            parent: context.parent,
+            route: ctx.route.as_ref().map(|route| &*route.endpoint.path_prefix),
+            peer: ctx.connection.peer.map(|peer| peer.ip().to_canonical()),
+        };
+        tracer.end(&place, &record);
+    }
+}
+
+/// Whether the pipeline wants it in the access log.
+fn is_logged(ctx: &Context, status: Option<u16>) -> bool {
+    let Some(route) = &ctx.route else {
+        return true;
+    };
+    let settings = route.pipeline.settings.access_log;
+    match status {
+        Some(..400) if ctx.reason.is_none() => {
+            settings.sample >= 1.0 || fastrand::f64() < settings.sample
+        }
+        _ => settings.errors,
+    }
 }

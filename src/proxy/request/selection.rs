@@ -1,5 +1,7 @@
 //! Which upstream of the pipeline a request goes to, and which ones have failed it.
 
+use std::time::Instant;
+
 use http::{HeaderMap, Version};
 
 use super::context::Context;
@@ -15,6 +17,10 @@ pub(crate) struct Selection {
     pub(crate) address: Option<PeerAddress>,
     /// The version of HTTP that was spoken there; `None`: there was no connection.
     pub(crate) protocol: Option<Version>,
+    /// How many attempts have had an upstream with an address.
+    pub(crate) attempts: u32,
+    /// When the head of a response came.
+    pub(crate) head_arrived: Option<Instant>,
     /// The upstreams that failed, by their numbers in the pool, one for each failed attempt.
     tried: Vec<usize>,
     needs_new_upstream: bool,

@@ -8,6 +8,9 @@ use std::time::Duration;
 use crate::common::PeerAddress;
 use crate::telemetry::escape::is_harmful;
 
+/// Most characters of a field that a client may fill as it likes.
+const MAX_CHARS: usize = 256;
+
 /// One record while it is written. Each thread keeps one, and with it the text of the current
 /// second.
 #[derive(Default)]
@@ -59,6 +62,35 @@ impl LogLine {
             Some(value) => self.text.push_str(itoa::Buffer::new().format(value)),
             None => self.absent(),
         }
+    }
+
+    pub(super) fn micros(&mut self, key: [&str; 2], value: Option<Duration>) {
+        let micros = value.and_then(|value| u64::try_from(value.as_micros()).ok());
+        self.number(key, micros);
+    }
+
+    /// The number of a trace, as 32 digits.
+    pub(super) fn trace(&mut self, key: [&str; 2], value: Option<u128>) {
+        self.key(key);
+        let Some(value) = value else {
+            return self.absent();
+        };
+        let quote = if self.json { "\"" } else { "" };
+        self.text.push_str(quote);
+        let digit = |place: u32| char::from_digit((value >> (4 * place)) as u32 & 0xf, 16);
+        self.text.extend((0..32).rev().filter_map(digit));
+        self.text.push_str(quote);
+    }
+
+    /// What a client says at any length, of which the first [`MAX_CHARS`] are shown.
+    pub(super) fn cut(&mut self, key: [&str; 2], value: Option<&[u8]>) {
+        let value = value.map(|bytes| &bytes[..bytes.len().min(4 * MAX_CHARS)]);
+        let text = value.map(String::from_utf8_lossy);
+        let text = text.as_deref().map(|text| {
+            let end = text.char_indices().nth(MAX_CHARS).map(|(at, _)| at);
+            &text[..end.unwrap_or(text.len())]
+        });
+        self.quoted(key, text);
     }
 
     /// An address, in brackets where it is IPv6 and has a port (RFC 3986 section 3.2.2).

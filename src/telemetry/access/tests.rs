@@ -16,18 +16,24 @@ fn record() -> Record<'static> {
         method: "GET",
         path: Some("/api/é\u{202e}"),
         version: Version::HTTP_2,
+        tls: Some("TLSv1.3"),
         status: Some(200),
         bytes: 12,
         duration: Duration::from_micros(1500),
+        time_to_head: Some(Duration::from_micros(900)),
         pipeline: Some("api"),
         backend: Some("app"),
         upstream: Some(&UPSTREAM),
         upstream_protocol: Some(Version::HTTP_2),
+        attempts: 2,
         grpc_status: Some(14),
         auth: Some("jwt"),
         subject: Some("al\"ice\u{1b}"),
         reason: None,
         request_id: Some("id-1"),
+        trace: Some(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c),
+        user_agent: Some(b"curl/8 \"x\""),
+        referer: Some(b"https://app.example/a?token=x"),
     }
 }
 
@@ -44,10 +50,12 @@ fn a_record_in_text() {
     assert_eq!(
         line(&record(), now, false),
         "2026-11-18T11:06:40.047Z INFO  harmony::access: request client=192.0.2.7 \
-         host=edge.example method=GET path=/api/é\\u{202e} version=HTTP/2.0 status=200 bytes=12 \
-         duration_us=1500 pipeline=api backend=app upstream=10.0.0.5:3000 \
-         upstream_protocol=HTTP/2.0 grpc_status=14 auth=jwt \
-         subject=\"al\\\"ice\\u{1b}\" reason=- id=id-1\n"
+         host=edge.example method=GET path=/api/é\\u{202e} version=HTTP/2.0 tls=TLSv1.3 \
+         status=200 bytes=12 duration_us=1500 head_us=900 pipeline=api backend=app upstream=10.0.0.5:3000 \
+         upstream_protocol=HTTP/2.0 attempts=2 grpc_status=14 auth=jwt \
+         subject=\"al\\\"ice\\u{1b}\" reason=- id=id-1 \
+         trace_id=0af7651916cd43dd8448eb211c80319c user_agent=\"curl/8 \\\"x\\\"\" \
+         referer=\"https://app.example/a\"\n"
     );
 }
 
@@ -98,18 +106,24 @@ fn a_record_in_json() {
         "method": "GET",
         "path": "/api/é\u{202e}",
         "version": "HTTP/2.0",
+        "tls": "TLSv1.3",
         "status": 200,
         "bytes": 12,
         "duration_us": 1500,
+        "head_us": 900,
         "pipeline": "api",
         "backend": "app",
         "upstream": "[2001:db8::2]:80",
         "upstream_protocol": "HTTP/2.0",
+        "attempts": 2,
         "grpc_status": 14,
         "auth": "jwt",
         "subject": "al\"ice\u{1b}",
         "reason": null,
-        "id": "id-1"
+        "id": "id-1",
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
+        "user_agent": "curl/8 \"x\"",
+        "referer": "https://app.example/a"
     });
     assert_eq!(found, expected);
     assert_eq!(text.matches('\n').count(), 1);
@@ -129,6 +143,11 @@ fn nothing() -> Record<'static> {
         auth: None,
         subject: None,
         request_id: None,
+        tls: None,
+        time_to_head: None,
+        trace: None,
+        user_agent: None,
+        referer: None,
         ..record()
     }
 }
@@ -155,9 +174,33 @@ fn what_is_not_known_is_a_dash_or_null() {
         "subject",
         "reason",
         "id",
+        "tls",
+        "head_us",
+        "trace_id",
+        "user_agent",
+        "referer",
     ] {
         assert_eq!(json.get(key), Some(&serde_json::Value::Null), "{key}");
     }
+}
+
+#[test]
+fn what_a_client_says_at_length_is_cut() {
+    let now = Duration::from_secs(1_795_000_000);
+    let long = "é".repeat(300);
+    let record = Record {
+        user_agent: Some(long.as_bytes()),
+        referer: Some(b"https://h/\xff\n#a?b"),
+        ..record()
+    };
+    let json: serde_json::Value = serde_json::from_str(&line(&record, now, true)).unwrap();
+    assert_eq!(json["user_agent"], "é".repeat(256));
+    assert_eq!(json["referer"], "https://h/\u{fffd}\n");
+    let text = line(&record, now, false);
+    assert!(
+        text.contains(" referer=\"https://h/\u{fffd}\\n\"\n"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -172,6 +215,8 @@ fn nothing_that_a_client_sends_passes_as_a_field_of_its_own() {
             path: Some(&forged),
             subject: Some(&forged),
             request_id: Some(&forged),
+            user_agent: Some(forged.as_bytes()),
+            referer: Some(forged.as_bytes()),
             status: Some(400),
             ..record()
         };

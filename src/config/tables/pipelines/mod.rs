@@ -13,7 +13,9 @@ use std::sync::Arc;
 use super::endpoints::{Guard, GuardedEndpoint};
 use super::middleware::Steps;
 use super::network::Networks;
-use crate::config::model::{Backend, Bind, Endpoint, ErrorKind, Pipeline, Service, Step, StepKind};
+use crate::config::model::{
+    AccessLog, Backend, Bind, Endpoint, ErrorKind, Pipeline, Service, Step, StepKind,
+};
 use crate::config::reader::{Entry, Named, Reader, Text};
 
 /// What pipelines refer to.
@@ -60,6 +62,7 @@ fn read_one<'a>(name: &str, entry: &Entry<'a>, parts: &Parts<'a, '_>) -> Option<
     let case_sensitive_paths = reader.flag("case_sensitive_paths", false);
     let reject_encoded_slashes = rejects_encoded_slashes(&reader);
     let resource = resource::read(&reader);
+    let access_log = access_log(&reader);
     listeners::check(&steps, &parts.networks.among(&networks), &origin);
     reader.finish();
     let endpoints: Vec<Endpoint> = endpoints
@@ -76,6 +79,7 @@ fn read_one<'a>(name: &str, entry: &Entry<'a>, parts: &Parts<'a, '_>) -> Option<
         case_sensitive_paths,
         reject_encoded_slashes,
         resource,
+        access_log,
     };
     claims::keep(&mut pipeline);
     open::warn(&pipeline, &origin);
@@ -106,6 +110,39 @@ fn check_redirects(reader: &Reader<'_>, endpoints: &[GuardedEndpoint]) -> bool {
         );
     }
     true
+}
+
+/// `access_log` and `access_log_sample`.
+fn access_log(reader: &Reader<'_>) -> AccessLog {
+    let sample = reader.get("access_log_sample");
+    let share = sample.as_ref().and_then(Entry::share);
+    let all = AccessLog {
+        errors: true,
+        sample: share.unwrap_or(1.0),
+    };
+    let Some(entry) = reader.get("access_log") else {
+        return all;
+    };
+    let Some(text) = entry.text() else {
+        return all;
+    };
+    let errors = match &*text {
+        "all" => return all,
+        "errors" => true,
+        "off" => false,
+        _ => {
+            entry.unknown("choice", &text, &["all", "errors", "off"]);
+            return all;
+        }
+    };
+    if let Some(sample) = sample {
+        let sentence = format!("has no effect beside access_log = {:?}", &*text);
+        sample.error_help(sentence, "remove it, or write access_log = \"all\"");
+    }
+    AccessLog {
+        errors,
+        sample: 0.0,
+    }
 }
 
 /// `encoded_slashes`.

@@ -1,0 +1,42 @@
+//! `[tracing]`: where spans of requests go.
+
+use super::values::address::HttpUrl;
+use crate::config::model::Tracing;
+use crate::config::reader::{Entry, Reader};
+
+/// Reads `[tracing]`.
+pub(crate) fn read(root: &Reader<'_>) -> Option<Tracing> {
+    let reader = root.get("tracing")?.table()?;
+    let endpoint = reader.get("endpoint");
+    if endpoint.is_none() {
+        reader.missing(
+            "endpoint",
+            "name the receiver of OTLP over HTTP: endpoint = \"http://127.0.0.1:4318\"",
+        );
+    }
+    let url = endpoint.and_then(|entry| url(&entry));
+    let sample_ratio = reader.get("sample_ratio").and_then(|entry| entry.share());
+    let service_name = reader.text("service_name").map(|name| name.to_string());
+    let include_subject = reader.flag("include_subject", false);
+    reader.finish();
+    Some(Tracing {
+        url: url?,
+        sample_ratio: sample_ratio.unwrap_or(1.0),
+        service_name: service_name.unwrap_or_else(|| "harmony-edge".to_owned()),
+        include_subject,
+    })
+}
+
+/// The base of the receiver's URLs, with the path of traces.
+fn url(entry: &Entry<'_>) -> Option<String> {
+    let text = entry.text()?;
+    let parsed = HttpUrl::parse(&text).and_then(|url| match url.query {
+        true => Err("must not have a query"),
+        false => Ok(()),
+    });
+    if let Err(why) = parsed {
+        entry.error(why);
+        return None;
+    }
+    Some(format!("{}/v1/traces", text.trim_end_matches('/')))
+}
