@@ -44,4 +44,5 @@ mod runbeam_sdk;
 mod support;
 mod tls;
 mod token_store;
+mod tracing;
 mod watch;
