@@ -45,6 +45,18 @@ struct Key {
     users: Users,
 }
 
+impl Key {
+    fn verdict(&self, now: UnixTime) -> Result<(), Reason> {
+        if self.expires_at.is_some_and(|end| now >= end) {
+            return Err(Reason::Expired);
+        }
+        match self.has_scopes {
+            true => Ok(()),
+            false => Err(Reason::ScopeMissing),
+        }
+    }
+}
+
 /// As many addresses are kept in mind that have used a key.
 const USERS: usize = 16;
 
@@ -123,6 +135,15 @@ impl Verifier {
         &self.settings.place
     }
 
+    /// The identity of a key that has passed before, as it is now; `None`: the key does not pass.
+    pub(crate) fn current(&self, identity: &Identity, now: UnixTime) -> Option<Identity> {
+        let Credential::ApiKey(digest) = identity.credential() else {
+            return None;
+        };
+        let key = self.keys.get(digest)?;
+        (key.verdict(now)).map(|()| key.identity.clone()).ok()
+    }
+
     /// Examines the request's key.
     pub(crate) fn authenticate(&self, request: &AuthRequest<'_>, now: UnixTime) -> Outcome {
         let presented = match extractor::find(&self.settings.place, request) {
@@ -139,9 +160,7 @@ impl Verifier {
         };
         let verdict = match key {
             None => Err(Reason::UnknownKey),
-            Some(key) if key.expires_at.is_some_and(|end| now >= end) => Err(Reason::Expired),
-            Some(key) if !key.has_scopes => Err(Reason::ScopeMissing),
-            Some(key) => Ok(key.identity.clone()),
+            Some(key) => key.verdict(now).map(|()| key.identity.clone()),
         };
         verdict.into()
     }

@@ -6,6 +6,7 @@
 //! try, but the group never passes as anonymous.
 
 mod group;
+mod held_open;
 
 use std::sync::Arc;
 
@@ -22,7 +23,10 @@ use super::shared::Shared;
 use super::trace::Trace;
 use crate::config::{CredentialLocation, Step};
 
-use group::{Group, Member};
+use group::Group;
+
+pub(crate) use group::Member;
+pub use held_open::Answer;
 
 /// The authentication steps of one pipeline, compiled. Built once per configuration.
 #[derive(Debug)]
@@ -117,10 +121,14 @@ impl Chain {
         }
     }
 
+    /// Its steps.
+    pub(crate) fn members(&self) -> impl Iterator<Item = &Member> {
+        self.groups.iter().flat_map(|group| &group.members)
+    }
+
     /// The names of its steps.
     pub fn steps(&self) -> impl Iterator<Item = &Arc<str>> {
-        let members = self.groups.iter().flat_map(|group| &group.members);
-        members.map(|member| &member.name)
+        self.members().map(|member| &member.name)
     }
 
     /// Lets a request in, or says why not.
@@ -154,8 +162,8 @@ impl Chain {
     /// hashed. Meanwhile it is worth watching whether the client still waits: dropping the future
     /// withdraws the work.
     pub fn may_wait(&self, request: &AuthRequest<'_>) -> bool {
-        let mut members = self.groups.iter().flat_map(|group| &group.members);
-        members.any(|member| member.authenticator.may_wait(request))
+        self.members()
+            .any(|member| member.authenticator.may_wait(request))
     }
 
     pub(crate) async fn admit_at(

@@ -183,6 +183,15 @@ impl Identity {
         self.0.content.claims.as_ref()
     }
 
+    /// Whether it is a token's of one of these issuers; none: of any.
+    pub(crate) fn is_of_issuer(&self, issuers: &[String]) -> bool {
+        let issuer = self
+            .credential()
+            .token()
+            .and_then(|ids| ids.issuer.as_deref());
+        issuers.is_empty() || issuer.is_some_and(|issuer| issuers.iter().any(|one| one == issuer))
+    }
+
     /// About how many bytes of memory it takes.
     pub(crate) fn bytes(&self) -> usize {
         // A value has its bytes on the heap, and a counter beside them.

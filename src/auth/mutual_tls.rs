@@ -33,6 +33,18 @@ impl Verifier {
         }
     }
 
+    /// The identity of a certificate that has passed before, as it is now; `None`: it does not
+    /// pass.
+    pub(crate) fn current(
+        &self,
+        identity: &Identity,
+        presented: PresentedCertificate<'_>,
+        now: UnixTime,
+    ) -> Option<Identity> {
+        let current = self.identity(presented, now).ok()?;
+        (current.credential() == identity.credential()).then_some(current)
+    }
+
     fn identity(
         &self,
         presented: PresentedCertificate<'_>,

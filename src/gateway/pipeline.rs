@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::auth::{CredentialLocations, Shared};
+use crate::auth::{CredentialLocations, Member, Shared};
 use crate::balance::{HashKey, Pick, Pool};
 use crate::config::{self, BackendTarget, Balance, ConsistentBy, Owner, Reach};
 use crate::policy::RateLimits;
@@ -27,6 +27,7 @@ pub struct Pipeline {
     stages: Stages,
     backends: Vec<Backend>,
     pool: Pool,
+    ends_downloads: bool,
 }
 
 /// Where a request may go: a backend, at one of its upstreams. All upstreams of all backends of a
@@ -116,7 +117,12 @@ impl Pipeline {
             }
         };
         let balance = settings.balance();
+        let mut steps = settings
+            .steps
+            .iter()
+            .filter_map(config::Step::enforced_auth);
         Ok(Self {
+            ends_downloads: steps.any(|step| step.ends_streams && step.ends_downloads),
             owner: reach.map_or(Owner::Local, |_| Owner::Cloud),
             name: settings.name.clone(),
             settings: settings.clone(),
@@ -131,6 +137,21 @@ impl Pipeline {
     /// What a request must pass, in order.
     pub fn stages(&self) -> &[Stage] {
         &self.stages.stages
+    }
+
+    /// Its authentication steps.
+    pub(crate) fn auth_steps(&self) -> impl Iterator<Item = &Member> {
+        self.stages().iter().flat_map(|stage| stage.members())
+    }
+
+    /// The authentication step that took a credential ([`Admitted::step`](crate::auth::Admitted)).
+    pub(crate) fn auth_step(&self, number: usize) -> Option<&Member> {
+        self.auth_steps().find(|step| step.number == number)
+    }
+
+    /// Whether any response may end with the credential that let its request in.
+    pub fn ends_downloads(&self) -> bool {
+        self.ends_downloads
     }
 
     /// The rate limits that count what has passed all of that, and everything else.

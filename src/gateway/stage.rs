@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::auth::{Chain, CredentialLocations, Shared};
+use crate::auth::{Chain, CredentialLocations, Member, Shared};
 use crate::config::{self, Step, StepKind};
 use crate::policy::{LogDump, PathFilter, RateLimits, Ruleset};
 
@@ -23,6 +23,15 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Its authentication steps.
+    pub(crate) fn members(&self) -> impl Iterator<Item = &Member> {
+        let chain = match self {
+            Self::Authenticate(chain) => Some(chain),
+            _ => None,
+        };
+        chain.into_iter().flat_map(Chain::members)
+    }
+
     /// The names of its steps.
     pub fn steps(&self) -> Vec<&Arc<str>> {
         match self {

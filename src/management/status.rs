@@ -150,10 +150,12 @@ pub(super) fn counts(metrics: &PipelineMetrics) -> Value {
         .map(|(code, count)| (code.to_string(), count))
         .collect();
     let refusals: BTreeMap<&str, u64> = metrics.refusals().into_iter().collect();
+    let ended: BTreeMap<&str, u64> = metrics.ended_streams().into_iter().collect();
     let duration = metrics.duration();
     json!({
         "codes": codes,
         "refusals": refusals,
+        "streams": { "open": metrics.open_streams(), "ended": ended },
         "duration": { "sum": duration.sum, "cumulative": duration.cumulative },
     })
 }

@@ -11,9 +11,11 @@ pub(crate) mod fuzzing;
 mod local;
 mod request;
 mod service;
+mod streams;
 
 pub use app::App;
 pub use explain::{End, Explanation};
 pub use forward::{HealthChecks, UpstreamPool};
 pub use local::probe::Probe;
 pub use service::Edge;
+pub use streams::OpenStreams;

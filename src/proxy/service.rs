@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use pingora::http::ResponseHeader;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use tokio::time::timeout;
 
 use super::forward::connection_auth::BoundConnection;
 use super::forward::{Forwarder, UpstreamPool, failure};
@@ -18,15 +20,21 @@ use super::local::{echo, redirect, respond};
 use super::request::body_rate::BodyRate;
 use super::request::context::Context;
 use super::request::grpc::Call;
+use super::request::rejection::Rejection;
 use super::request::{admission, body, head, record};
+use super::streams::OpenStreams;
 use crate::auth::Trace;
 use crate::gateway::{Backend, Live, Service};
 use crate::listener::{Connection, WRITE_TIMEOUT};
+
+/// How long a client has to take the end of a response whose credential has ended.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The edge: an application of Pingora's that authenticates requests and forwards them.
 pub struct Edge {
     pub(super) live: Arc<Live>,
     forwarder: Forwarder,
+    streams: Arc<OpenStreams>,
     probe: Option<Probe>,
 }
 
@@ -73,7 +81,7 @@ impl ProxyHttp for Edge {
         let mut error_code = 0;
         if let Some(rejection) = rejection {
             let told = if failure::response_has_begun(session) {
-                respond::end_call(session, ctx, &rejection).await
+                end_response(session, ctx, &rejection).await
             } else {
                 error_code = rejection.status;
                 session.set_keepalive(None);
@@ -105,11 +113,18 @@ impl ProxyHttp for Edge {
 impl Edge {
     /// An edge over a live gateway.
     pub fn new(live: Arc<Live>, pool: Arc<UpstreamPool>) -> Self {
+        let streams = OpenStreams::new(live.clone());
         Self {
             live,
-            forwarder: Forwarder::new(pool),
+            forwarder: Forwarder::new(pool, streams.clone()),
+            streams,
             probe: None,
         }
+    }
+
+    /// The responses under way that end with a credential.
+    pub fn streams(&self) -> &Arc<OpenStreams> {
+        &self.streams
     }
 
     /// Answers this probe with 204, on every network, and logs nothing of it.
@@ -155,6 +170,22 @@ impl Edge {
         }
         Ok(true)
     }
+}
+
+/// Ends a response that was broken off: at once, if the credential has ended.
+async fn end_response(
+    session: &mut Session,
+    ctx: &mut Context,
+    rejection: &Rejection,
+) -> pingora::Result<()> {
+    if rejection.reason != "credential_ended" {
+        return respond::end_call(session, ctx, rejection).await;
+    }
+    let ended = timeout(LAST_WORDS, pin!(respond::end_call(session, ctx, rejection))).await;
+    if let Some(client) = &mut ctx.client_stream {
+        client.cancel();
+    }
+    ended.unwrap_or(Ok(()))
 }
 
 /// Sets the session up, and takes note of what its connection says.

@@ -14,7 +14,7 @@ use crate::control::Agent;
 use crate::gateway::Live;
 use crate::listener::ConnectionLimiters;
 use crate::management::History;
-use crate::proxy::{HealthChecks, UpstreamPool};
+use crate::proxy::{HealthChecks, OpenStreams, UpstreamPool};
 use crate::telemetry::spans::SpanExport;
 
 /// Everything that runs beside the requests.
@@ -22,6 +22,7 @@ pub(super) struct BackgroundTasks {
     pub(super) live: Arc<Live>,
     pub(super) agent: Arc<Agent>,
     pub(super) pool: Arc<UpstreamPool>,
+    pub(super) streams: Arc<OpenStreams>,
     pub(super) limiters: Arc<ConnectionLimiters>,
     pub(super) limits: ConnectionLimits,
     /// Present until the start.
@@ -70,6 +71,7 @@ impl BackgroundService for BackgroundTasks {
             key_sets,
             revocations,
             self.pool.run(),
+            self.streams.run(),
             self.limiters.run(),
             self.limits.run(&self.live, &self.limiters, &self.pool),
             checks.run(stopping),

@@ -129,7 +129,9 @@ impl EdgeServer {
         let pool = Arc::<UpstreamPool>::default();
         let limits = ConnectionLimits::new(config);
         pool.set_limit(limits.upstreams());
+        let edge = Edge::new(live.clone(), pool.clone()).with_probe(probe);
         let tasks = BackgroundTasks {
+            streams: edge.streams().clone(),
             agent: Arc::new(Agent::new(live.clone(), start.agent_env)),
             live: live.clone(),
             limiters: Arc::new(ConnectionLimiters::new(&live, limits.networks())),
@@ -140,7 +142,6 @@ impl EdgeServer {
             history: Arc::default(),
         };
         let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
-        let edge = Edge::new(tasks.live.clone(), tasks.pool.clone()).with_probe(probe);
         let placement = server.add_service(placement);
         let proxy = proxy_service(config, edge, &tasks);
         server.add_service(proxy).add_dependency(&placement);

@@ -22,14 +22,14 @@ const SECRET: &str = "s3:cr%t+ x and so on for long";
 const SOON: Duration = Duration::from_secs(15);
 
 /// A provider that knows these tokens.
-struct Tokens {
+pub struct Tokens {
     provider: Provider,
     known: Arc<Mutex<HashMap<String, Value>>>,
     reply: Arc<Mutex<Option<Reply>>>,
 }
 
 impl Tokens {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let provider = Provider::start();
         let known: Arc<Mutex<HashMap<String, Value>>> = Arc::default();
         let reply: Arc<Mutex<Option<Reply>>> = Arc::default();
@@ -46,32 +46,32 @@ impl Tokens {
     }
 
     /// What is said of a good token.
-    fn answer(&self) -> Value {
+    pub fn answer(&self) -> Value {
         json!({
             "active": true, "iss": self.provider.url(), "aud": AUDIENCE, "sub": "bob",
             "exp": now() + 600, "scope": "read write", "client_id": "app",
         })
     }
 
-    fn know(&self, token: &str, answer: Value) {
+    pub fn know(&self, token: &str, answer: Value) {
         secrets::remember(token);
         self.known.lock().unwrap().insert(token.to_owned(), answer);
     }
 
-    fn good(&self, token: &str) {
+    pub fn good(&self, token: &str) {
         self.know(token, self.answer());
     }
 
     /// Answers every question so; `None`: as it should.
-    fn say(&self, reply: Option<Reply>) {
+    pub fn say(&self, reply: Option<Reply>) {
         *self.reply.lock().unwrap() = reply;
     }
 
-    fn questions(&self) -> usize {
+    pub fn questions(&self) -> usize {
         self.provider.asked(PATH).len()
     }
 
-    fn edge(&self, lines: &str, upstream: &Upstream) -> EdgeBuilder {
+    pub fn edge(&self, lines: &str, upstream: &Upstream) -> EdgeBuilder {
         secrets::remember(SECRET);
         let issuer = format!("issuer = \"{}\"\n{lines}", self.provider.url());
         Edge::configured(settings("introspection", &issuer, upstream)).env("SECRET", SECRET)

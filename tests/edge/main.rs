@@ -40,6 +40,7 @@ mod reload;
 mod rooms;
 mod routing;
 mod runbeam_sdk;
+mod streams;
 #[allow(dead_code, reason = "tests/faults shares the harness, and needs another part of it")]
 mod support;
 mod tls;

@@ -26,7 +26,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("gateway", &["common", "auth", "policy", "balance", "config", "telemetry"]),
     ("listener", &["common", "gateway", "auth", "config", "telemetry"]),
     ("proxy/request", &["listener", "gateway", "balance", "auth", "policy", "telemetry"]),
-    ("proxy/forward", &["proxy/request", "listener", "gateway", "auth", "policy", "telemetry"]),
+    ("proxy/streams", &["proxy/request", "listener", "gateway", "auth", "telemetry"]),
+    (
+        "proxy/forward",
+        &["proxy/request", "proxy/streams", "listener", "gateway", "auth", "policy", "telemetry"],
+    ),
     ("proxy/local", &["proxy/request", "proxy/forward", "listener"]),
     ("proxy", &["listener", "gateway", "auth", "policy", "telemetry"]),
     ("control", &["gateway", "telemetry"]),

@@ -68,6 +68,13 @@ impl Verifier {
         bearer::find_of(SCHEME, headers) != BearerToken::Absent
     }
 
+    /// Whether a user still has the password behind an identity.
+    pub(crate) fn knows(&self, identity: &Identity) -> bool {
+        let name = identity.subject().and_then(|name| name.to_str().ok());
+        let user = name.and_then(|name| self.users.find(name).identity.as_ref());
+        user.is_some_and(|user| user.credential() == identity.credential())
+    }
+
     /// Examines the request's user name and password.
     pub(crate) async fn authenticate(&self, request: &AuthRequest<'_>) -> Outcome {
         let verdict = match bearer::find_of(SCHEME, request.headers) {

@@ -110,13 +110,15 @@ impl Group {
 
 /// One step of a group.
 #[derive(Debug)]
-pub(super) struct Member {
-    pub(super) name: Arc<str>,
+pub(crate) struct Member {
+    pub(crate) name: Arc<str>,
     /// Among the authentication steps of the pipeline.
-    pub(super) number: usize,
+    pub(crate) number: usize,
     pub(super) optional: bool,
     pub(super) fallback_on_failed: bool,
     pub(super) forward_credential: bool,
+    pub(crate) ends_streams: bool,
+    pub(crate) ends_downloads: bool,
     /// What it verifies by letting a request on.
     pub(super) verified: VerifiedLocations,
     realm: String,
@@ -141,12 +143,21 @@ impl Member {
         let place = self.authenticator.place();
         match &outcome {
             Outcome::Authenticated(identity) => {
-                trace.step(&self.name, || authenticated(identity, place));
+                trace.step(&self.name, || authenticated(identity, place) + self.ends());
             }
             Outcome::NotPresented => trace.step(&self.name, || not_presented(request, place)),
             Outcome::Rejected(refusal) => trace.rejected(&self.name, refusal.reason),
         }
         outcome
+    }
+
+    /// What the step says of responses that outlive the credential, unless it is the usual.
+    fn ends(&self) -> &'static str {
+        match (self.ends_streams, self.ends_downloads) {
+            (true, false) => "",
+            (true, true) => "; every response ends with the credential",
+            (false, _) => "; streams outlive the credential",
+        }
     }
 
     /// `None`: not an authentication step.
@@ -160,6 +171,8 @@ impl Member {
             optional: auth.optional,
             fallback_on_failed: auth.fallback_on_failed,
             forward_credential: auth.forward_credential,
+            ends_streams: auth.ends_streams,
+            ends_downloads: auth.ends_downloads,
             verified: VerifiedLocations::default(),
             realm: auth.realm.clone(),
             authenticator: Authenticator::build(&step.name, &auth.settings, shared)?,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use jose::Claims;
 use moka::sync::Cache;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use zeroize::Zeroizing;
 
 use super::client::{Answer, AskError, Asker};
@@ -33,6 +34,8 @@ pub(crate) struct Introspector {
     /// For how long an answer counts.
     cache: Duration,
     questions: Arc<Questions>,
+    /// One for each question that an open stream may ask: half of all.
+    permits_of_streams: Semaphore,
     refused: Cache<TokenKey, Refusal>,
     /// Whether the log was told that there are no answers.
     is_failing: AtomicBool,
@@ -49,6 +52,7 @@ impl Introspector {
             asker,
             cache: settings.cache,
             questions: Questions::at_most(settings.max_in_flight),
+            permits_of_streams: Semaphore::new((settings.max_in_flight / 2).max(1)),
             refused: Cache::builder()
                 .max_capacity(MOST_REFUSALS)
                 .time_to_live(REFUSED_FOR)
@@ -62,6 +66,16 @@ impl Introspector {
     pub(in crate::auth) fn token_issuers(&self) -> Option<Vec<String>> {
         let document = self.asker.issuer()?.document()?;
         Some(document.token_issuers.clone())
+    }
+
+    /// When a question that is answered now has to be asked again.
+    pub(in crate::auth) fn next_due(&self) -> Instant {
+        Instant::now() + self.cache
+    }
+
+    /// Waits for an open stream's turn to ask, however many streams there are.
+    pub(in crate::auth) async fn turn_of_stream(&self) -> Option<SemaphorePermit<'_>> {
+        self.permits_of_streams.acquire().await.ok()
     }
 
     /// Why a token was refused a moment ago.

@@ -27,7 +27,7 @@ use super::identity::{AuthMethod, Identity};
 use super::outcome::{Outcome, Reason, Refusal};
 use super::request::AuthRequest;
 use super::settings_digest::SettingsDigest;
-use super::token_cache::TokenCache;
+use super::token_cache::{TokenCache, Verified};
 use super::token_extractor::{self, FoundToken};
 use super::trace::Trace;
 use crate::config::{CredentialLocation, Introspection, IntrospectionClient, Secret};
@@ -75,26 +75,56 @@ impl Verifier {
             FoundToken::Malformed => Err(TokenError::Malformed.into()),
             FoundToken::Token(token) if token.len() > MAX_TOKEN => Err(TokenError::TooLong.into()),
             FoundToken::Token(token) => {
-                self.recall_or_ask(&token, request.client, now, trace).await
+                let found = self.recall_or_ask(&token, request.client, false, now, trace);
+                found.await.map(|verified| verified.identity)
             }
         };
         verdict.into()
     }
 
+    /// Whether it takes tokens of the issuer of this one.
+    pub(crate) fn trusts(&self, identity: &Identity) -> bool {
+        let named = self.introspector.token_issuers();
+        let issuers = named.as_ref().unwrap_or(&self.settings.issuers);
+        identity.method() == AuthMethod::Introspection && identity.is_of_issuer(issuers)
+    }
+
+    pub(crate) fn introspector(&self) -> &Introspector {
+        &self.introspector
+    }
+
+    /// What is remembered of a token.
+    pub(crate) fn known(&self, token: &[u8]) -> Option<Verified> {
+        let text = [&self.digest, token].concat();
+        self.cache.peek(&self.cache.key(&text)?)
+    }
+
+    /// Asks about a token that has passed before, unless its answer still counts.
+    pub(crate) async fn ask_again(
+        &self,
+        token: &[u8],
+        client: Option<IpAddr>,
+    ) -> Result<Verified, Refusal> {
+        self.recall_or_ask(token, client, true, clock::now(), &mut Trace::off())
+            .await
+    }
+
+    /// `has_passed`: the token is known to have passed before, whatever the cache remembers.
     async fn recall_or_ask(
         &self,
         token: &[u8],
         client: Option<IpAddr>,
+        has_passed: bool,
         now: UnixTime,
         trace: &mut Trace,
-    ) -> Result<Identity, Refusal> {
+    ) -> Result<Verified, Refusal> {
         let text = [&self.digest, token].concat();
         let key = self.cache.key(&text).ok_or(Reason::Malformed)?;
         let known = self.cache.get(&key);
         if let Some(known) = &known {
             known.validity.check(now)?;
             if !known.is_due() {
-                return Ok(known.identity.clone());
+                return Ok(known.clone());
             }
         }
         if let Some(refusal) = self.introspector.refused(&key) {
@@ -105,7 +135,7 @@ impl Verifier {
             key,
             is_kept: true,
             client,
-            is_known: known.is_some(),
+            is_known: has_passed || known.is_some(),
         };
         let (settings, introspector) = (self.settings.clone(), self.introspector.clone());
         let judge = move |claims: Claims, trace: &mut Trace| {
@@ -122,11 +152,9 @@ impl Verifier {
                 trace,
             )?)
         };
-        Ok(self
-            .introspector
+        self.introspector
             .ask(subject, &self.cache, trace, judge)
-            .await?
-            .identity)
+            .await
     }
 }
 

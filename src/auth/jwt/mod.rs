@@ -81,29 +81,61 @@ impl Verifier {
             FoundToken::Malformed => Err(TokenError::Malformed.into()),
             FoundToken::Token(token) if token.len() > MAX_TOKEN => Err(TokenError::TooLong.into()),
             FoundToken::Token(token) => {
-                self.recall_or_verify(&token, request.client, now, trace)
-                    .await
+                let found = self.recall_or_verify(&token, request.client, false, now, trace);
+                found.await.map(|verified| verified.identity)
             }
         };
         verdict.into()
     }
 
+    /// Whether it takes tokens of the issuer of this one, as far as is known.
+    pub(crate) fn trusts(&self, identity: &Identity) -> bool {
+        let of_issuer = |issuer: &Trusted| {
+            let names = issuer.names();
+            names.is_none_or(|names| identity.is_of_issuer(&names))
+        };
+        identity.method() == AuthMethod::Jwt && self.issuers.iter().any(of_issuer)
+    }
+
+    pub(crate) fn introspector(&self) -> Option<&Introspector> {
+        self.introspector.as_deref()
+    }
+
+    /// What is remembered of a token.
+    pub(crate) fn known(&self, token: &[u8]) -> Option<Verified> {
+        let slot = self.cache.slot(token, &self.issuers)?;
+        self.cache.tokens().peek(&slot.key)
+    }
+
+    /// Asks about a token that has passed before, unless its answer still counts.
+    pub(crate) async fn ask_again(
+        &self,
+        token: &[u8],
+        client: Option<IpAddr>,
+    ) -> Result<Verified, Refusal> {
+        self.recall_or_verify(token, client, true, clock::now(), &mut Trace::off())
+            .await
+    }
+
+    /// `has_passed`: the token is known to have passed before, whatever the cache remembers.
     async fn recall_or_verify(
         &self,
         token: &[u8],
         client: Option<IpAddr>,
+        has_passed: bool,
         now: UnixTime,
         trace: &mut Trace,
-    ) -> Result<Identity, Refusal> {
+    ) -> Result<Verified, Refusal> {
         let slot = self.cache.slot(token, &self.issuers);
         if let Some(known) = slot.as_ref().and_then(|slot| self.cache.recall(slot)) {
             known.validity.check(now)?;
             return match (&slot, &self.introspector) {
                 (Some(slot), Some(introspector)) if known.is_due() => {
-                    self.introspect(introspector, slot, token, client, (None, known), trace)
+                    let known = (None, known);
+                    self.introspect(introspector, slot, token, client, true, known, trace)
                         .await
                 }
-                _ => Ok(known.identity),
+                _ => Ok(known),
             };
         }
         let verified = self.verify(token, now, trace).await;
@@ -115,11 +147,19 @@ impl Verifier {
         tokio::task::yield_now().await;
         let (issuer, verified) = verified?;
         match (&self.introspector, &slot) {
-            (None, _) => Ok(verified.identity),
+            (None, _) => Ok(verified),
             (Some(introspector), Some(slot)) => {
                 let verified = (Some(issuer), verified);
-                self.introspect(introspector, slot, token, client, verified, trace)
-                    .await
+                self.introspect(
+                    introspector,
+                    slot,
+                    token,
+                    client,
+                    has_passed,
+                    verified,
+                    trace,
+                )
+                .await
             }
             // Without a place there is no asking, and nobody passes unasked.
             (Some(_), None) => Err(Reason::IntrospectionFailed.into()),
@@ -134,9 +174,10 @@ impl Verifier {
         slot: &CacheSlot,
         token: &[u8],
         client: Option<IpAddr>,
+        is_known: bool,
         (issuer, verified): (Option<usize>, Verified),
         trace: &mut Trace,
-    ) -> Result<Identity, Refusal> {
+    ) -> Result<Verified, Refusal> {
         if let Some(refusal) = introspector.refused(&slot.key) {
             return Err(refusal);
         }
@@ -145,7 +186,7 @@ impl Verifier {
             key: slot.key,
             is_kept: issuer.is_none_or(|issuer| slot.may_keep(issuer)),
             client,
-            is_known: issuer.is_none(),
+            is_known,
         };
         let settings = self.settings.clone();
         // What it was verified to be stays; the answer can only take away.
@@ -157,10 +198,7 @@ impl Verifier {
             }
         };
         let tokens = self.cache.tokens();
-        Ok(introspector
-            .ask(subject, tokens, trace, judge)
-            .await?
-            .identity)
+        introspector.ask(subject, tokens, trace, judge).await
     }
 
     /// Verifies a token, and tells whose it is.

@@ -35,6 +35,27 @@ pub(super) fn requests(all: &mut Families, live: &Live) {
             })
         }),
     );
+    all.gauge(
+        "harmony_open_streams",
+        "Responses under way that end with the credential that let their request in.",
+        pipelines
+            .iter()
+            .map(|one| (vec![label(&one.name)], count(one.open_streams() as u64))),
+    );
+    all.counter(
+        "harmony_streams_ended_total",
+        "Responses that were ended because a credential has, by pipeline and cause: expired, \
+         revoked, removed (by a reload), inactive (its issuer says so).",
+        pipelines.iter().flat_map(|one| {
+            let causes = one.ended_streams().into_iter();
+            causes.map(|(cause, times)| {
+                (
+                    vec![label(&one.name), ("cause", cause.to_owned())],
+                    count(times),
+                )
+            })
+        }),
+    );
     all.histogram(
         "harmony_http_request_duration_seconds",
         "Time from a request's head to the end of its response, without upgraded connections.",

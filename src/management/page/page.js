@@ -341,12 +341,13 @@ function drawTiles(now) {
   const refused = total((one) => sum(one.refusals));
   const [p99, unit] = latency(quantile(0.99, all));
   const failing = growth(failed);
+  const streams = everything(now).reduce((so, one) => so + one.streams.open, 0);
   $("tiles").replaceChildren(
     tile("Requests", shown(requests), "per second", steps(requests)),
     tile("Refused or failed", shown(refused), "per second", steps(refused)),
     tile("Answered with 5xx", shown(failed), "per second", steps(failed), failing && failing.by > 0),
     tile("p99", p99, unit, slowest(all)),
-    tile("In flight", number(now.in_flight), "requests", history.map((answer) => [answer.now, answer.in_flight])),
+    tile("In flight", number(now.in_flight), streams > 0 ? "requests, " + number(streams) + " end with their credential" : "requests", history.map((answer) => [answer.now, answer.in_flight])),
   );
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Deadline {
     clock: Instant,
     /// Milliseconds since `clock`; 0: none.
     due: AtomicU64,
+    /// When the exchange is to be woken, whatever it waits for; 0: not at all.
+    wake_at: AtomicU64,
     passed: AtomicBool,
     /// Whether what is waited for is the client's to do, which has deadlines of its own.
     held: AtomicBool,
@@ -35,6 +37,7 @@ impl Deadline {
         Self {
             clock: Instant::now(),
             due: AtomicU64::new(0),
+            wake_at: AtomicU64::new(0),
             passed: AtomicBool::new(false),
             held: AtomicBool::new(false),
             task: Mutex::new(None),
@@ -46,6 +49,17 @@ impl Deadline {
         self.resume();
         let due = due.map_or(0, |due| self.millis(due).max(1));
         self.due.store(due, Ordering::Release);
+    }
+
+    /// Wakes the exchange at some time, if it still goes on.
+    pub(crate) fn wake_at(&self, at: Instant) {
+        self.wake_at
+            .store(self.millis(at).max(1), Ordering::Relaxed);
+    }
+
+    /// Whether that time is still to come.
+    pub(crate) fn is_to_wake(&self) -> bool {
+        self.wake_at.load(Ordering::Relaxed) != 0
     }
 
     /// Another attempt has the connection now.
@@ -118,6 +132,19 @@ impl Deadline {
     }
 
     fn check(&self, now: Instant) {
+        let wake_at = self.wake_at.load(Ordering::Relaxed);
+        let passed = wake_at != 0 && self.millis(now) >= wake_at;
+        // Another exchange may have set another time just now.
+        let swap = |wake_at| {
+            let relaxed = Ordering::Relaxed;
+            self.wake_at.compare_exchange(wake_at, 0, relaxed, relaxed)
+        };
+        if passed
+            && swap(wake_at).is_ok()
+            && let Some(waker) = self.task().clone()
+        {
+            waker.wake();
+        }
         let due = self.due.load(Ordering::Acquire);
         if due == 0 || self.millis(now) < due {
             return;

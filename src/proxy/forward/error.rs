@@ -17,6 +17,9 @@ pub(super) const UNPROCESSED: &str = "request not processed";
 /// The kind of error for a request that the upstream refused before it processed anything of it:
 /// `REFUSED_STREAM` (RFC 9113 section 8.7).
 pub(super) const REFUSED: &str = "request refused";
+/// The kind of error for a response that ends because a credential has ended which let the request
+/// in.
+pub(crate) const CREDENTIAL_ENDED: &str = "credential ended";
 /// Of a server that was to speak HTTP/2 by ALPN, and does not.
 pub(super) const NO_HTTP2: &str =
     "its TLS does not offer HTTP/2 by ALPN, but http_version is \"2\"";

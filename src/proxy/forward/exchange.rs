@@ -1,10 +1,12 @@
 //! One exchange with an upstream: what the client sends goes to the upstream, and what that answers
 //! to the client. Neither way waits for the other.
 
+mod ended;
 mod response;
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context as Waking, Poll};
 use std::time::Duration;
 
@@ -18,10 +20,12 @@ use pingora_proxy::Session;
 use super::attempt::Attempt;
 use super::pool::{Acquired, PooledConnection};
 use super::upstream_stream::UpstreamStream;
+use super::websocket::WebSocket;
 use super::{connection_auth, error, trailers, upstream_request};
 use crate::listener::Connection;
 use crate::proxy::request::context::Context;
 use crate::proxy::request::head;
+use crate::proxy::streams::{OpenStream, OpenStreams};
 
 /// An exchange under way.
 pub(super) struct Exchange<'a> {
@@ -58,6 +62,13 @@ pub(super) struct Exchange<'a> {
     /// behind a response that has none.
     pub(super) trial: Duration,
     upgraded: bool,
+    streams: &'a Arc<OpenStreams>,
+    /// Set if the response ends when a credential does that let the request in.
+    open_stream: Option<OpenStream>,
+    /// Whether that is found out once a call of gRPC has gone on for a while.
+    may_be_streaming: bool,
+    /// Set in such a stream, if it is one.
+    websocket: Option<Box<WebSocket>>,
     /// Whether the connection is, or may be, authenticated as this client.
     pub(super) authenticates_connection: bool,
     /// Which way was polled first the last time.
@@ -74,6 +85,8 @@ enum Event {
     RequestPart(pingora::Result<Option<Bytes>>),
     /// The upstream has taken something of what waits for it.
     RequestFlushed(pingora::Result<bool>),
+    /// A credential has ended that let the request in.
+    CredentialEnded,
 }
 
 impl<'a> Exchange<'a> {
@@ -81,6 +94,7 @@ impl<'a> Exchange<'a> {
         connection: Acquired,
         session: &mut Session,
         attempt: &'a mut Attempt,
+        streams: &'a Arc<OpenStreams>,
     ) -> Self {
         Self {
             upstream: UpstreamStream::new(connection, session, &attempt.upstream),
@@ -100,6 +114,10 @@ impl<'a> Exchange<'a> {
             not_successful: false,
             trial: Duration::ZERO,
             upgraded: false,
+            streams,
+            open_stream: None,
+            may_be_streaming: false,
+            websocket: None,
             authenticates_connection: false,
             response_first: false,
         }
@@ -133,6 +151,7 @@ impl<'a> Exchange<'a> {
         if self.request_done || read.is_some() {
             pin!(self.send(read, self.request_done, session, ctx)).await?;
         }
+        self.watch_call(ctx);
         while !(self.request_done && self.response_done) {
             if self.request_done {
                 ctx.body.rate = None;
@@ -149,6 +168,7 @@ impl<'a> Exchange<'a> {
                 Event::RequestPart(part) => pin!(self.take(part, session, ctx)).await?,
                 Event::RequestFlushed(Ok(_)) => self.await_next(),
                 Event::RequestFlushed(Err(error)) => self.cannot_send(error, ctx),
+                Event::CredentialEnded => return Err(pin!(self.end_stream(session)).await),
             }
             let request_over = self.request_abandoned || self.upstream.is_flushed();
             self.response_done |= self.tunnel_closed && request_over;
@@ -184,6 +204,9 @@ impl<'a> Exchange<'a> {
         // By turns, as long as both have something to do: none may starve the other.
         self.response_first = self.request_written && !self.upgraded || !self.response_first;
         poll_fn(|waking| {
+            if self.poll_credential_ended(session, ctx, waking).is_ready() {
+                return Poll::Ready(Event::CredentialEnded);
+            }
             let first = match self.response_first {
                 true => self.poll_response(session, ctx, waking),
                 false => self.poll_request(session, ctx, waking),
@@ -317,6 +340,9 @@ impl<'a> Exchange<'a> {
         let part = part.map_err(|error| error.into_down())?;
         self.request_done = part.is_none() || session.is_body_done();
         self.tunnel_closed = part.is_none() && self.upgraded;
+        if let (Some(websocket), Some(part)) = (&mut self.websocket, &part) {
+            websocket.from_client.read(part);
+        }
         pin!(self.send(part, self.request_done, session, ctx)).await
     }
 

@@ -6,7 +6,8 @@ use pingora_proxy::Session;
 
 use super::attempt::Attempt;
 use super::error::{
-    self, AT_LIMIT, NO_DESCRIPTOR, REFUSED, SHARED, UNPROCESSED, UNRESOLVED, describe,
+    self, AT_LIMIT, CREDENTIAL_ENDED, NO_DESCRIPTOR, REFUSED, SHARED, UNPROCESSED, UNRESOLVED,
+    describe,
 };
 use crate::listener::Malformed;
 use crate::proxy::request::context::Context;
@@ -197,6 +198,7 @@ pub(crate) fn rejection_for(error: &Error) -> Option<Rejection> {
             Rejection::gateway_timeout("upstream_connect_timeout")
         }
         (Custom(UNPROCESSED | REFUSED), _) => Rejection::upstream_busy(),
+        (Custom(CREDENTIAL_ENDED), _) => Rejection::credential_ended(),
         (Custom(SHARED), _) => Rejection::bad_gateway("shared_connection"),
         (Custom(UNRESOLVED), _) => Rejection::upstream_unresolved(),
         (Custom(NO_DESCRIPTOR), _) => Rejection::too_many_connections("out_of_descriptors"),

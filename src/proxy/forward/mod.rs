@@ -24,6 +24,7 @@ pub(crate) mod stripped_credentials;
 mod trailers;
 pub(crate) mod upstream_request;
 mod upstream_stream;
+mod websocket;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use tokio::time::{sleep, timeout_at};
 
 use super::request::body;
 use super::request::context::Context;
+use super::streams::OpenStreams;
 use crate::gateway::{PeerAddress, Upstream};
 use crate::listener::Connection;
 use attempt::Attempt;
@@ -59,11 +61,12 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(5);
 /// Forwards requests to upstreams.
 pub(crate) struct Forwarder {
     pool: Arc<UpstreamPool>,
+    streams: Arc<OpenStreams>,
 }
 
 impl Forwarder {
-    pub(crate) fn new(pool: Arc<UpstreamPool>) -> Self {
-        Self { pool }
+    pub(crate) fn new(pool: Arc<UpstreamPool>, streams: Arc<OpenStreams>) -> Self {
+        Self { pool, streams }
     }
 
     /// Forwards a request: to the upstream that was selected for it, and to others while that fails
@@ -147,7 +150,7 @@ impl Forwarder {
         ctx.selection.protocol = Some(connection.version());
         let mut attempt = Attempt::begin(upstream, &connection, session.is_body_empty(), ctx);
         let deadline = attempt.deadline().clone();
-        let mut exchange = Exchange::new(connection, session, &mut attempt);
+        let mut exchange = Exchange::new(connection, session, &mut attempt, &self.streams);
         let outcome = deadline.enforce(pin!(exchange.run(session, ctx))).await;
         ctx.selection.head_arrived = exchange.attempt.head_arrived();
         match outcome {

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context as Waking, Poll, ready};
 
 use bytes::Bytes;
+use h2::Reason;
 use http::HeaderMap;
 use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::{Error, ErrorType};
@@ -67,6 +68,13 @@ impl ClientStream {
     /// Ends the response with trailers, behind what waits.
     pub(crate) fn send_trailers(&mut self, trailers: HeaderMap) -> pingora::Result<()> {
         self.half.send_trailers(trailers).map_err(not_written)
+    }
+
+    /// Ends it at once, unless it has ended: what waits is not sent.
+    pub(crate) fn cancel(&mut self) {
+        if !self.half.has_ended() {
+            self.half.reset(Reason::CANCEL);
+        }
     }
 
     /// Whether the client has taken all that was written so far.

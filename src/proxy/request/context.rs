@@ -168,6 +168,12 @@ impl Context {
         }
     }
 
+    /// Whether a response that ends by itself may end with a credential of the request's.
+    pub(crate) fn ends_downloads(&self) -> bool {
+        let route = self.route.as_ref();
+        route.is_some_and(|route| route.pipeline.ends_downloads())
+    }
+
     /// Whether some step looks for its credential in the query.
     pub(crate) fn credential_in_query(&self) -> bool {
         let in_query = |place: &CredentialLocation| matches!(place, CredentialLocation::Query(_));

@@ -94,6 +94,14 @@ impl Rejection {
         }
     }
 
+    /// It has gone on until a credential ended that let it in.
+    pub(crate) fn credential_ended() -> Self {
+        Self {
+            close: true,
+            ..Self::new(401, "credential_ended", "a valid credential is required")
+        }
+    }
+
     /// It expects what is not known here (RFC 9110 section 15.5.18).
     pub(crate) fn unknown_expectation() -> Self {
         Self::new(417, "expectation", "the expectation is not known")

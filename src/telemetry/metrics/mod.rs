@@ -117,6 +117,8 @@ pub struct PipelineMetrics {
     gone: AtomicU64,
     codes: Box<[AtomicU64]>,
     refusals: LabelCounters,
+    open_streams: AtomicUsize,
+    ended_streams: LabelCounters,
 }
 
 impl PipelineMetrics {
@@ -127,7 +129,34 @@ impl PipelineMetrics {
             gone: AtomicU64::new(0),
             codes: (0..CODES).map(|_| AtomicU64::new(0)).collect(),
             refusals: LabelCounters::default(),
+            open_streams: AtomicUsize::new(0),
+            ended_streams: LabelCounters::default(),
         }
+    }
+
+    /// A response has begun that ends with the credential that let its request in.
+    pub fn stream_opened(&self) {
+        self.open_streams.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It has ended, one way or another.
+    pub fn stream_closed(&self) {
+        self.open_streams.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Responses under way that end with a credential.
+    pub fn open_streams(&self) -> usize {
+        self.open_streams.load(Ordering::Relaxed)
+    }
+
+    /// Counts a response that is ended because a credential has.
+    pub fn count_ended_stream(&self, cause: &'static str) {
+        self.ended_streams.count(cause);
+    }
+
+    /// Those, by cause.
+    pub fn ended_streams(&self) -> Vec<(&'static str, u64)> {
+        self.ended_streams.counts()
     }
 
     /// Counts a request that has ended. `code`: what the client got; `None`: it was gone before.

@@ -26,18 +26,18 @@ const API_KEY: &str = r#"ApiKey realm="harmony""#;
 
 /// A user of a Basic step. The hashes are of `harmony-edge hash-password --cost 4`: quick, and good
 /// enough for a test.
-struct User {
+pub struct User {
     name: &'static str,
     password: &'static str,
-    hash: &'static str,
+    pub hash: &'static str,
 }
 
-const ALICE: User = User {
+pub const ALICE: User = User {
     name: "alice",
     password: "correcthorsebatterystaplealice",
     hash: "$2b$04$n8S8NFpb9wwCa50UMUTBK.K2.8lfkIUeiPIxY2EZK7BLlw6SGO/VC",
 };
-const BOB: User = User {
+pub const BOB: User = User {
     name: "bob",
     password: "wronghorsewronghorsewrongbobby00",
     hash: "$2b$04$1vb2dK28fNKKuqqPQgMPVuKMtoSuhORWAfrEgagMQPr8dWx1rnOPu",
@@ -46,29 +46,29 @@ const BOB: User = User {
 impl User {
     /// The member of `users = [...]`. Neither the hash nor the password may be seen in the log from
     /// here on.
-    fn entry(&self) -> String {
+    pub fn entry(&self) -> String {
         secrets::remember(self.hash);
         format!("{{ username = \"{}\", password_hash = \"{}\" }}", self.name, self.hash)
     }
 
-    fn credential(&self) -> String {
+    pub fn credential(&self) -> String {
         basic(self.name, self.password)
     }
 }
 
 /// An API key. The digests are of `harmony-edge hash-key`.
-struct Key {
+pub struct Key {
     id: &'static str,
     key: &'static str,
     digest: &'static str,
 }
 
-const BILLING: Key = Key {
+pub const BILLING: Key = Key {
     id: "billing",
     key: "hk_goodkeygoodkeygoodkeygood0001",
     digest: "sha256:0ebdb30199e3bbb6301173e87cc4e5448e6249d7dc3a9043b41718255002f943",
 };
-const REPORTS: Key = Key {
+pub const REPORTS: Key = Key {
     id: "reports",
     key: "hk_secondkeysecondkeysecond00002",
     digest: "sha256:8b17d8e70557eabe71c832e2cb65017d573e3f013c0719bea2eb169e5d459e75",
@@ -82,11 +82,11 @@ const BYGONE: Key = Key {
 impl Key {
     /// The member of `keys = [...]`, with these further settings. The key may not be seen in the
     /// log from here on.
-    fn entry(&self, further: &str) -> String {
+    pub fn entry(&self, further: &str) -> String {
         format!("{{ id = \"{}\", hash = \"{}\"{further} }}", self.id, self.digest)
     }
 
-    fn key(&self) -> &'static str {
+    pub fn key(&self) -> &'static str {
         secret(self.key)
     }
 }
@@ -108,14 +108,14 @@ fn basic(user: &str, password: &str) -> String {
 }
 
 /// A step as it stands in the file.
-fn step(name: &str, kind: &str, flags: &str, config: &str) -> String {
+pub fn step(name: &str, kind: &str, flags: &str, config: &str) -> String {
     format!(
         "[middleware.{name}]\ntype = \"{kind}\"\n{flags}\n[middleware.{name}.config]\n{config}\n"
     )
 }
 
 /// `/api` with these steps, whose tables follow.
-fn edge_of(upstream: &Upstream, steps: &[&str], tables: &str) -> EdgeBuilder {
+pub fn edge_of(upstream: &Upstream, steps: &[&str], tables: &str) -> EdgeBuilder {
     Edge::configured(
         Settings::bare()
             .and(&Route::to("api", upstream).prefix("/api").steps(steps).text())

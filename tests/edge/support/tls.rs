@@ -136,6 +136,13 @@ impl Secure {
         Ok(Response { status, head, body, trailers, complete: true, interim })
     }
 
+    /// Everything up to the end of the connection.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let _ = self.stream.read_to_end(&mut bytes);
+        bytes
+    }
+
     pub fn certificate(&self) -> CertificateDer<'static> {
         self.stream.conn.peer_certificates().expect("a certificate")[0].clone()
     }

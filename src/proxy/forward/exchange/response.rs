@@ -58,7 +58,7 @@ impl Exchange<'_> {
             return Ok(());
         }
         self.attempt.suspend();
-        if sent && !self.upgraded {
+        if sent && !self.upgraded && self.open_stream.is_none() {
             // Nothing else is to be done meanwhile.
             let written = session.downstream_session.response_duplex_vec(parts);
             self.response_done = written.await? || self.response_read;
@@ -138,6 +138,12 @@ impl Exchange<'_> {
         let (head, end) = match part {
             HttpTask::Header(ref mut head, end) => (head, end),
             HttpTask::Trailer(trailers) => return self.filter_trailers(trailers, session, ctx),
+            HttpTask::UpgradedBody(Some(ref bytes), _) => {
+                if let Some(websocket) = &mut self.websocket {
+                    websocket.from_upstream.read(bytes);
+                }
+                return Ok(Some(part));
+            }
             _ => return Ok(Some(part)),
         };
         self.upstream
@@ -150,13 +156,17 @@ impl Exchange<'_> {
         let request = session.req_header();
         match response_head::filter_response(head, end, switches, request, self.attempt, ctx)? {
             FilteredHead::Dropped => return Ok(None),
-            FilteredHead::Final {
-                close_delimited: true,
-            } => session.set_keepalive(None),
-            FilteredHead::Interim | FilteredHead::Final { .. } => {}
+            FilteredHead::Interim => return Ok(Some(part)),
+            FilteredHead::Final { close_delimited } => {
+                if close_delimited {
+                    session.set_keepalive(None);
+                }
+            }
         }
         if end {
             ctx.note_grpc_status(&head.headers);
+        } else {
+            self.hold_to_credential(head, session, ctx);
         }
         Ok(Some(part))
     }

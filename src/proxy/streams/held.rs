@@ -1,0 +1,259 @@
+//! One open stream: the credentials that hold it open, and whether they still do.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context as Waking, Poll, Waker};
+
+use jose::clock::UnixTime;
+use pingora::http::RequestHeader;
+use zeroize::Zeroizing;
+
+use super::Kind;
+use crate::auth::{Answer, Identity, Revocations};
+use crate::gateway::{Gateway, Route};
+use crate::listener::Connection;
+use crate::proxy::request::context::Context;
+use crate::telemetry::PipelineMetrics;
+
+/// Why a stream is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EndCause {
+    /// The credential has expired.
+    Expired,
+    /// It was revoked.
+    Revoked,
+    /// No step of the configuration in service takes it any more.
+    Removed,
+    /// Its issuer says that it is not active.
+    Inactive,
+}
+
+impl EndCause {
+    /// The label of a metric.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Removed => "removed",
+            Self::Inactive => "inactive",
+        }
+    }
+}
+
+/// A stream, and the credentials that hold it open: the first of them that ends, ends it.
+pub(super) struct Held {
+    pub(super) id: u64,
+    /// Where its request came in.
+    route: Arc<Route>,
+    local: Option<SocketAddr>,
+    connection: Option<Arc<Connection>>,
+    client: Option<IpAddr>,
+    credentials: Mutex<Vec<HeldCredential>>,
+    ended: OnceLock<EndCause>,
+    /// The task that passes the stream on.
+    waker: Mutex<Option<Waker>>,
+}
+
+struct HeldCredential {
+    /// The step that took it.
+    step: Arc<str>,
+    identity: Identity,
+    /// What its issuer is asked about again.
+    token: Option<Zeroizing<Vec<u8>>>,
+    /// When it is asked next; `None`: never, or it is being asked.
+    ask_at: Option<UnixTime>,
+}
+
+/// A credential whose issuer is to be asked about it now, by its index.
+pub(super) struct Question(usize);
+
+/// What a look at a stream has found that goes on.
+#[derive(Default)]
+pub(super) struct Found {
+    /// When to look again; `None`: not before something changes.
+    pub(super) due: Option<UnixTime>,
+    pub(super) questions: Vec<Question>,
+}
+
+impl Held {
+    /// `None`: no credential of the request's ends such a response.
+    pub(super) fn new(id: u64, kind: Kind, request: &RequestHeader, ctx: &Context) -> Option<Self> {
+        let route = ctx.route.as_ref()?;
+        let presented = ctx.auth_request(&request.headers);
+        let held = ctx.admitted.iter().filter_map(|admitted| {
+            let step = route.pipeline.auth_step(admitted.step)?;
+            let ends = step.ends_streams && (kind == Kind::Stream || step.ends_downloads);
+            let token = step.token_to_ask_about(&presented);
+            ends.then(|| HeldCredential {
+                step: step.name.clone(),
+                identity: admitted.identity.clone(),
+                ask_at: token.as_ref().and_then(|token| step.ask_again_at(token)),
+                token,
+            })
+        });
+        let credentials: Vec<_> = held.collect();
+        (!credentials.is_empty()).then(|| Self {
+            id,
+            route: route.clone(),
+            local: ctx.connection.local,
+            connection: ctx
+                .connection
+                .certificate
+                .as_ref()
+                .map(|(connection, _)| connection.clone()),
+            client: ctx.client,
+            credentials: Mutex::new(credentials),
+            ended: OnceLock::new(),
+            waker: Mutex::default(),
+        })
+    }
+
+    /// Whether it may go on. `gateway`: the one in service, if it is another one than before.
+    pub(super) fn check(
+        &self,
+        now: UnixTime,
+        revocations: &Revocations,
+        gateway: Option<&Gateway>,
+    ) -> Result<Found, EndCause> {
+        let mut found = Found::default();
+        for (index, credential) in self.credentials().iter_mut().enumerate() {
+            if let Some(gateway) = gateway
+                && !credential.has_expired(now)
+            {
+                let identity = self.accepted(credential, gateway, now);
+                credential.identity = identity.ok_or(EndCause::Removed)?;
+            }
+            if credential.has_expired(now) {
+                return Err(EndCause::Expired);
+            }
+            if revocations.is_revoked(&credential.identity) {
+                return Err(EndCause::Revoked);
+            }
+            if credential.ask_at.take_if(|at| *at <= now).is_some() {
+                found.questions.push(Question(index));
+            }
+            let dues = [
+                found.due,
+                credential.identity.valid_until(),
+                credential.ask_at,
+            ];
+            found.due = dues.into_iter().flatten().min_by(f64::total_cmp);
+        }
+        Ok(found)
+    }
+
+    /// The identity of a credential by the configuration in service; `None`: no step takes it any
+    /// more. Where its pipeline has gone, the step may serve another one.
+    fn accepted(
+        &self,
+        credential: &HeldCredential,
+        gateway: &Gateway,
+        now: UnixTime,
+    ) -> Option<Identity> {
+        let certificate = self.connection.as_ref().and_then(|connection| {
+            let ca = gateway.tls(self.local?)?.client_ca.as_ref()?;
+            Some(ca.present(connection.client_certificate()?))
+        });
+        let identity = &credential.identity;
+        let name = &self.route.pipeline.name;
+        let mut pipelines = gateway.pipelines().iter();
+        match pipelines.find(|pipeline| pipeline.name == *name) {
+            Some(pipeline) if pipeline.auth_steps().next().is_none() => Some(identity.clone()),
+            Some(pipeline) => pipeline
+                .auth_steps()
+                .find_map(|step| step.still_accepts(identity, certificate, now)),
+            None => gateway
+                .pipelines()
+                .iter()
+                .flat_map(|pipeline| pipeline.auth_steps())
+                .filter(|step| step.name == credential.step)
+                .find_map(|step| step.still_accepts(identity, certificate, now)),
+        }
+    }
+
+    /// Asks the issuer of a token about it again, by the step that took it. Without an answer, it
+    /// lives on as long as it said before; without that, an answer counts no longer than it does
+    /// for any other request.
+    pub(super) async fn ask(&self, Question(index): Question, gateway: &Gateway) {
+        let (name, token) = {
+            let credentials = self.credentials();
+            let Some(credential) = credentials.get(index) else {
+                return;
+            };
+            (credential.step.clone(), credential.token.clone())
+        };
+        let steps = gateway.pipelines().iter().find_map(|pipeline| {
+            let of_pipeline = pipeline.name == self.route.pipeline.name;
+            of_pipeline.then(|| pipeline.auth_steps())
+        });
+        let step = steps.and_then(|mut steps| steps.find(|step| step.name == name));
+        let (Some(step), Some(token)) = (step, token) else {
+            return;
+        };
+        let answer = step.ask_again(&token, self.client).await;
+        let mut credentials = self.credentials();
+        let Some(credential) = credentials.get_mut(index) else {
+            return;
+        };
+        match answer {
+            Answer::Active { identity, ask_at } => {
+                credential.identity = identity;
+                credential.ask_at = Some(ask_at);
+            }
+            Answer::None { ask_at } if credential.identity.valid_until().is_some() => {
+                credential.ask_at = Some(ask_at);
+            }
+            Answer::None { .. } | Answer::Refused => {
+                drop(credentials);
+                self.end(EndCause::Inactive);
+            }
+        }
+    }
+
+    /// Ends it; whoever passes it on is told.
+    pub(super) fn end(&self, cause: EndCause) {
+        if self.ended.set(cause).is_ok() {
+            self.metrics().count_ended_stream(cause.as_str());
+            if let Some(waker) = self.waker().take() {
+                waker.wake();
+            }
+        }
+    }
+
+    pub(super) fn poll_ended(&self, waking: &mut Waking<'_>) -> Poll<EndCause> {
+        if self.ended.get().is_none() {
+            let mut waker = self.waker();
+            match &*waker {
+                Some(known) if known.will_wake(waking.waker()) => {}
+                _ => *waker = Some(waking.waker().clone()),
+            }
+        }
+        // Only now: it may have ended meanwhile.
+        match self.ended.get() {
+            Some(cause) => Poll::Ready(*cause),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Those of its pipeline.
+    pub(super) fn metrics(&self) -> &PipelineMetrics {
+        &self.route.pipeline.metrics
+    }
+
+    fn credentials(&self) -> MutexGuard<'_, Vec<HeldCredential>> {
+        self.credentials
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl HeldCredential {
+    fn has_expired(&self, now: UnixTime) -> bool {
+        let until = self.identity.valid_until();
+        until.is_some_and(|until| until <= now)
+    }
+}
