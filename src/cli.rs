@@ -5,6 +5,8 @@
 
 mod config_path;
 mod explain;
+mod management_client;
+mod revoke;
 mod secrets;
 mod summary;
 
@@ -70,6 +72,9 @@ enum Command {
     },
     /// Print a new key for RUNBEAM_ENCRYPTION_KEY: an age identity in base64
     Keygen,
+    /// Revoke tokens, an API key or a client certificate in the running process, by its Management
+    /// API
+    Revoke(revoke::Arguments),
     /// Send SIGHUP to a running process, which then reloads its configuration: for ExecReload= of a
     /// systemd unit
     Reload {
@@ -92,6 +97,7 @@ pub fn run() -> ExitCode {
             Ok(())
         }
         Some(Command::Reload { pid }) => reload(pid),
+        Some(Command::Revoke(revoke)) => revoke::run(&revoke),
         None => config_path::config(arguments.config.as_deref()).and_then(|path| {
             match arguments.check {
                 true => check(&path),

@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 use super::basic;
 use super::bearer::{self, BearerToken};
 use super::introspection;
+use super::revocation::journal;
+
+pub use super::receiver::fuzzing::{logout_token, security_event};
 
 /// The bearer token of `Authorization`: `None` for another scheme or none, `Some(None)` for a
 /// malformed one.
@@ -64,4 +67,11 @@ pub fn key_set(text: &[u8]) -> Result<(Value, Vec<String>), String> {
     let refused = set.refused.iter();
     let refused = refused.map(|(key, refusal)| format!("{key}: {refusal}"));
     Ok((json!({ "keys": set.ring.to_json() }), refused.collect()))
+}
+
+/// The log of revocations: its records and where it is torn, or the line that is damaged; and the
+/// records as a log again.
+#[allow(clippy::type_complexity, reason = "read in one place only")]
+pub fn revocation_log(content: &[u8]) -> Result<(Vec<Value>, Option<usize>, Vec<u8>), usize> {
+    journal::parse_and_encode(content)
 }

@@ -12,7 +12,7 @@
 //! `introspection` asks its issuer about it, `claims` judges what it says, and `token_cache`
 //! remembers it; `basic` checks passwords, `api_key` keys, which `extractor` finds; `mutual_tls`
 //! looks at the client's `certificate`. Whatever verified, `revocation` may have ended before its
-//! time. `locations` tells which credentials the upstream may see.
+//! time; `receiver` is told so by issuers. `locations` tells which credentials the upstream may see.
 //! What outlives any one configuration is [`Shared`].
 
 mod api_key;
@@ -35,6 +35,7 @@ mod jwt;
 mod locations;
 mod mutual_tls;
 mod outcome;
+mod receiver;
 mod request;
 mod revocation;
 mod settings_digest;
@@ -55,6 +56,7 @@ pub use identity::{AuthMethod, Credential, Identity, TokenIds};
 pub use introspection::IntrospectionStatus;
 pub use locations::{CredentialLocations, VerifiedLocations};
 pub use outcome::{Class, Denial, Reason};
+pub use receiver::{Invalid, ReceiveError, Receiver, ReceiverStatus};
 pub use request::AuthRequest;
 pub use revocation::{
     Change, Deletion, FormError, InvalidId, JournalError, Revocation, RevocationId, Revocations,

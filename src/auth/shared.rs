@@ -10,8 +10,11 @@ use super::basic::Passwords;
 use super::failures::Failures;
 use super::fetching::USER_AGENT;
 use super::introspection::{IntrospectionStatus, Introspections};
+use super::jwt;
+use super::receiver::{Kind, Receiver, ReceiverStatus, SharedReceivers};
 use super::revocation::{JournalError, Revocations};
 use super::token_cache::{TokenCache, TokenCacheStatus};
+use crate::config::{BackchannelLogout, Jwt, SecurityEvents};
 
 /// Why there is nothing to share.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +52,7 @@ pub struct Shared {
     /// Of API keys.
     pub(super) key_failures: Arc<Failures>,
     pub(super) revocations: Revocations,
+    pub(super) receivers: Arc<SharedReceivers>,
 }
 
 impl Shared {
@@ -69,6 +73,7 @@ impl Shared {
             passwords,
             key_failures: Arc::new(Failures::new()),
             revocations,
+            receivers: Arc::new(SharedReceivers::new()),
         })
     }
 
@@ -100,6 +105,53 @@ impl Shared {
     /// The cache of verified tokens.
     pub(super) fn tokens(&self) -> TokenCache {
         (**self.tokens.load()).clone()
+    }
+
+    /// What takes the posts of an endpoint with `service = "backchannel-logout"`. Reads key files
+    /// and registers key sets.
+    ///
+    /// # Errors
+    ///
+    /// Why the issuer's keys cannot be used.
+    pub fn backchannel_logout(
+        &self,
+        endpoint: &Arc<str>,
+        settings: &BackchannelLogout,
+    ) -> Result<Receiver, String> {
+        let kind = Kind::BackchannelLogout(settings.clone());
+        self.receiver(endpoint, kind, &settings.tokens)
+    }
+
+    /// The same with `service = "security-events"`.
+    ///
+    /// # Errors
+    ///
+    /// Why the transmitter's keys cannot be used.
+    pub fn security_events(
+        &self,
+        endpoint: &Arc<str>,
+        settings: &SecurityEvents,
+    ) -> Result<Receiver, String> {
+        let kind = Kind::SecurityEvents(settings.clone());
+        self.receiver(endpoint, kind, &settings.tokens)
+    }
+
+    fn receiver(
+        &self,
+        endpoint: &Arc<str>,
+        kind: Kind,
+        tokens: &Arc<Jwt>,
+    ) -> Result<Receiver, String> {
+        let (key_sets, questions) = (&self.key_sets, &self.introspections);
+        let verifier = jwt::Verifier::build(tokens, key_sets, questions, self.tokens());
+        let verifier = verifier.map_err(|cause| cause.to_string())?;
+        let (receivers, list) = (&self.receivers, &self.revocations);
+        Ok(Receiver::new(endpoint, kind, verifier, receivers, list))
+    }
+
+    /// How posts to endpoints that are told of revocations ended.
+    pub fn receivers(&self) -> [ReceiverStatus; 2] {
+        self.receivers.status()
     }
 
     /// What was revoked before its time.

@@ -90,6 +90,9 @@ fn targets(pipeline: &Pipeline, endpoint: &Endpoint) -> String {
         Service::Http => {}
         Service::Echo => return "echo".to_owned(),
         Service::Redirect(redirect) => return redirect.to_string(),
+        service @ (Service::BackchannelLogout(_) | Service::SecurityEvents(_)) => {
+            return service.as_str().to_owned();
+        }
     }
     let kept = match endpoint.strip_prefix {
         true => "/",

@@ -18,7 +18,8 @@ use super::cloud_layer::{CloudLayer, LayerChange};
 use super::fingerprint::{Fingerprint, WatchedFiles};
 use super::{BackendStatus, Gateway, Resolver, Tickets, Upstreams};
 use crate::auth::{
-    IntrospectionStatus, KeySets, PasswordsStatus, Revocations, Shared, TokenCacheStatus,
+    IntrospectionStatus, KeySets, PasswordsStatus, ReceiverStatus, Revocations, Shared,
+    TokenCacheStatus,
 };
 use crate::config::{self, Config, Errors, Local, SetAside, Source, Upload};
 use crate::policy::Limiters;
@@ -157,6 +158,11 @@ impl Live {
     /// How the cache of verified tokens stands.
     pub fn token_cache(&self) -> TokenCacheStatus {
         self.shared.token_cache()
+    }
+
+    /// How posts to endpoints that are told of revocations ended.
+    pub fn receivers(&self) -> [ReceiverStatus; 2] {
+        self.shared.receivers()
     }
 
     /// What was revoked before its time.

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use http::HeaderName;
 use ipnet::IpNet;
 
-use crate::auth::Shared;
+use crate::auth::{Receiver, Shared};
 use crate::config::{self, AuthSettings, BackendTarget, Bind, Owner};
 use crate::telemetry::Metrics;
 
@@ -49,7 +49,9 @@ pub use stage::Stage;
 pub use tls::{CertificateStatus, ClientCa, Listener, Roots, RootsError, Tickets, system_roots};
 pub use upstream::{Upstream, Upstreams};
 
-pub use crate::auth::{IssuerStatus, KeySetStatus};
+pub use crate::auth::{
+    IssuerStatus, KeySetStatus, ReceiverStatus, Revocation, RevocationId, Revocations, RevokeError,
+};
 pub use crate::balance::HealthState;
 pub use crate::common::PeerAddress;
 pub use crate::config::{
@@ -86,6 +88,8 @@ pub struct Route {
     pub pipeline: Arc<Pipeline>,
     /// The endpoint, with its prefix and its limits.
     pub endpoint: config::Endpoint,
+    /// What takes its posts, if it is told of revocations.
+    pub receiver: Option<Receiver>,
 }
 
 impl Route {}
@@ -141,9 +145,14 @@ impl Gateway {
             };
             pipelines.push(pipeline.clone());
             for endpoint in &settings.endpoints {
+                let receiver = receiver(endpoint, shared).unwrap_or_else(|error| {
+                    errors.push(error);
+                    None
+                });
                 let route = Arc::new(Route {
                     pipeline: pipeline.clone(),
                     endpoint: endpoint.clone(),
+                    receiver,
                 });
                 for (name, network) in &mut networks {
                     if settings.networks.contains(name) {
@@ -263,6 +272,22 @@ impl Gateway {
         let peer = peer.to_canonical();
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
     }
+}
+
+/// What takes the posts of an endpoint that is told of revocations.
+fn receiver(
+    endpoint: &config::Endpoint,
+    shared: &Shared,
+) -> Result<Option<Receiver>, config::Error> {
+    let name = &endpoint.name;
+    let built = match &endpoint.service {
+        Service::BackchannelLogout(settings) => shared.backchannel_logout(name, settings),
+        Service::SecurityEvents(settings) => shared.security_events(name, settings),
+        Service::Http | Service::Echo | Service::Redirect(_) => return Ok(None),
+    };
+    built
+        .map(Some)
+        .map_err(|error| config::Error::new(["endpoints", name], error))
 }
 
 /// Backends with https that nothing could be verified for.

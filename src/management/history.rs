@@ -51,6 +51,7 @@ impl History {
 
 fn sample(live: &Live, log: &LogWriter) -> Value {
     let gateway = live.gateway();
+    let revocations = live.revocations().status();
     let backends = BackendStatus::of(&gateway);
     let pipelines = gateway.pipelines().iter().map(|pipeline| {
         let own = backends
@@ -69,6 +70,10 @@ fn sample(live: &Live, log: &LogWriter) -> Value {
         "pipelines": pipelines.collect::<Vec<Value>>(),
         "unmatched": counts(live.metrics().unmatched()),
         "introspection": { "failed": live.introspections().failed },
+        "revocations": {
+            "turned_away": revocations.turned_away,
+            "failed": revocations.failed,
+        },
         "log": { "dropped": log.dropped() },
         "process": { "cpu_seconds": process::cpu_time().as_secs_f64() },
     })

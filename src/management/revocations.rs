@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::body::{self, bad};
 use super::response::ApiResponse;
-use crate::auth::{Revocation, RevocationId, Revocations, RevokeError};
+use crate::gateway::{Revocation, RevocationId, Revocations, RevokeError};
 
 /// Longest value, in bytes.
 const MAX_VALUE: usize = 1024;

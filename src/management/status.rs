@@ -14,7 +14,9 @@ use super::reload;
 use super::response::ApiResponse;
 use crate::config::{AuthSettings, AuthStep, KeySource};
 use crate::control::{Agent, Status};
-use crate::gateway::{BackendStatus, Gateway, IssuerStatus, KeySetStatus, Live, Pipeline};
+use crate::gateway::{
+    BackendStatus, Gateway, IssuerStatus, KeySetStatus, Live, Pipeline, ReceiverStatus,
+};
 use crate::telemetry::{BOUNDS, LogWriter, PipelineMetrics};
 
 /// How everything stands now.
@@ -34,6 +36,8 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse
     let key_sets: Vec<Value> = key_sets.iter().map(|set| key_set(set, &gateway)).collect();
     let issuers: Vec<Value> = live.key_sets().issuers().iter().map(issuer).collect();
     let questions = live.introspections();
+    let revocations = live.revocations().status();
+    let notices: Vec<Value> = live.receivers().iter().map(notice).collect();
     let (tokens, passwords, process) = (live.token_cache(), live.passwords(), Process::now());
     ApiResponse::ok(&json!({
         "id": gateway.id(),
@@ -61,6 +65,15 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse
             "turned_away": questions.turned_away,
             "in_flight": questions.in_flight,
         },
+        "revocations": {
+            "entries": revocations.entries,
+            "max": revocations.max,
+            "revoked": revocations.revoked,
+            "turned_away": revocations.turned_away,
+            "failed": revocations.failed,
+            "denied": revocations.denied,
+            "notices": notices,
+        },
         "passwords": { "hashed": passwords.hashed, "waiting": passwords.waiting },
         "runbeam": runbeam(&agent.status()),
         "certificates": certificates,
@@ -72,6 +85,15 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse
             "max_files": process.max_files,
         },
     }))
+}
+
+fn notice(receiver: &ReceiverStatus) -> Value {
+    json!({
+        "service": receiver.service,
+        "accepted": receiver.accepted,
+        "refused": receiver.refused,
+        "turned_away": receiver.turned_away,
+    })
 }
 
 /// What `/config/status` tells, and how reloads ended.

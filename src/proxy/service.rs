@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::forward::connection_auth::BoundConnection;
 use super::forward::{Forwarder, UpstreamPool, failure};
 use super::local::probe::Probe;
-use super::local::{echo, redirect, respond};
+use super::local::{echo, receiver, redirect, respond};
 use super::request::body_rate::BodyRate;
 use super::request::context::Context;
 use super::request::grpc::Call;
@@ -162,6 +162,10 @@ impl Edge {
             return Ok(true);
         }
         let route = ctx.route.clone();
+        if let Some(receiver) = route.as_ref().and_then(|route| route.receiver.as_ref()) {
+            pin!(receiver::answer(session, ctx, receiver, trace)).await?;
+            return Ok(true);
+        }
         match route.as_ref().map(|route| &route.endpoint.service) {
             Some(Service::Redirect(to)) => redirect::answer(session, ctx, to).await?,
             Some(Service::Echo) => echo::answer(session, ctx).await?,

@@ -37,6 +37,7 @@ mod planted;
 mod proxy_protocol;
 mod redirects;
 mod reload;
+mod revocation;
 mod rooms;
 mod routing;
 mod runbeam_sdk;

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use jose::clock::{self, UnixTime};
 use jose::{Claims, CompactJws, Header, KeySets, Keys, MAX_TOKEN, TokenError};
+use serde_json::Value;
 
 use self::trust::Trusted;
 use self::verified_cache::{CacheSlot, VerifiedCache};
@@ -208,17 +209,10 @@ impl Verifier {
         now: UnixTime,
         trace: &mut Trace,
     ) -> Result<(usize, Verified), Refusal> {
-        let settings = &self.settings;
         let jws = CompactJws::split(token)
             .inspect_err(|error| trace.detail(|| mismatch::form(*error)))?;
-        let header = Header::read(&jws, &[settings.algorithm], &settings.accepted_types)
-            .inspect_err(|error| trace.detail(|| mismatch::header(&jws, *error, settings)))?;
-        let (index, issuer) = self.issuer(&jws, trace).await?;
-        let claims = issuer.keys.verify(&jws, &header).await;
-        let claims = claims.map_err(|error| {
-            trace.detail(|| mismatch::key(&header, error, &issuer.keys));
-            refusal(&issuer.keys, error)
-        })?;
+        let (index, issuer, claims) = self.verify_signature(&jws, trace).await?;
+        let settings = &self.settings;
         let rules = &settings.rules;
         let validity = claims::validity(&claims, rules, now, trace)?;
         // Without a document there would have been no keys either, unless it went just now.
@@ -226,6 +220,50 @@ impl Verifier {
         let method = AuthMethod::Jwt;
         let verified = claims::examine(&claims, &names, rules, validity, method, trace)?;
         Ok((index, verified))
+    }
+
+    /// Verifies a token that is no credential but tells something, and gives its claims. Its header
+    /// has to name a type that is accepted; `expires`: it has to say when it expires.
+    pub(super) async fn verify_notice(
+        &self,
+        token: &[u8],
+        now: UnixTime,
+        expires: bool,
+        trace: &mut Trace,
+    ) -> Result<Claims, Refusal> {
+        let jws = CompactJws::split(token)?;
+        let (_, issuer, claims) = self.verify_signature(&jws, trace).await?;
+        let header: Option<Value> = serde_json::from_slice(jws.header()).ok();
+        if header.is_none_or(|header| header.get("typ").is_none()) {
+            return Err(TokenError::WrongType.into());
+        }
+        let rules = &self.settings.rules;
+        match expires {
+            true => claims::validity(&claims, rules, now, trace)?,
+            false => claims::validity_if_any(&claims, rules, now, trace)?,
+        };
+        let names = issuer.names().ok_or(TokenError::NoKeys)?;
+        claims.check_issuer(&names)?;
+        claims.check_audience(&rules.audiences)?;
+        Ok(claims)
+    }
+
+    /// Verifies the header and the signature of a token, and tells whose it is.
+    async fn verify_signature(
+        &self,
+        jws: &CompactJws<'_>,
+        trace: &mut Trace,
+    ) -> Result<(usize, &Trusted, Claims), Refusal> {
+        let settings = &self.settings;
+        let header = Header::read(jws, &[settings.algorithm], &settings.accepted_types)
+            .inspect_err(|error| trace.detail(|| mismatch::header(jws, *error, settings)))?;
+        let (index, issuer) = self.issuer(jws, trace).await?;
+        let claims = issuer.keys.verify(jws, &header).await;
+        let claims = claims.map_err(|error| {
+            trace.detail(|| mismatch::key(&header, error, &issuer.keys));
+            refusal(&issuer.keys, error)
+        })?;
+        Ok((index, issuer, claims))
     }
 
     /// Whose keys are to verify a token. With one issuer, its claims are not looked at.

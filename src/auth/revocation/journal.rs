@@ -300,6 +300,26 @@ impl Journal {
     }
 }
 
+/// A log, for cargo-fuzz: its records and where it is torn, or the line that is damaged; and the
+/// records as a log again.
+#[cfg(fuzzing)]
+#[allow(clippy::type_complexity, reason = "read in one place only")]
+pub(crate) fn parse_and_encode(
+    content: &[u8],
+) -> Result<(Vec<serde_json::Value>, Option<usize>, Vec<u8>), usize> {
+    let parsed = parse(content)?;
+    let text = encode(&parsed.records).unwrap_or_default();
+    let records = parsed
+        .records
+        .iter()
+        .map(|record| serde_json::json!(record));
+    Ok((
+        records.collect(),
+        parsed.torn_at,
+        [HEADER.as_bytes(), &text].concat(),
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

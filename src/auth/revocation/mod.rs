@@ -6,8 +6,8 @@
 //! the list is the same, asking again compares two numbers.
 //!
 //! In reading order: `entry` is the vocabulary, `index` the list in memory, `journal` the list on
-//! disk. A change is on disk first. Changes of this node can be followed ([`Revocations::changes_
-//! made_here`]), and those of other nodes taken in ([`Revocations::take_in`]).
+//! disk. A change is on disk first. [`Revocations::changes_made_here`] tells of the changes of this
+//! node, [`Revocations::take_in`] takes in those of others.
 
 mod entry;
 mod index;
@@ -127,6 +127,8 @@ impl Revocations {
         if let Some(mut journal) = revocations.journal() {
             let records = journal.read()?;
             revocations.apply(&records);
+            let revoked = &revocations.0.counts.revoked;
+            revoked.store(0, Ordering::Relaxed);
         }
         Ok(revocations)
     }

@@ -22,7 +22,8 @@ pub struct Pipeline {
     /// Empty: the pipeline is open.
     pub steps: Vec<Step>,
     /// `backends`: where requests go, sharing the load; empty only when every endpoint answers by
-    /// itself (`echo`, `redirect`). Those that name a `balance` name the same one.
+    /// itself (`echo`, `redirect`, `backchannel-logout`,
+    /// `security-events`). Those that name a `balance` name the same one.
     pub backends: Vec<Backend>,
     /// `case_sensitive_paths`: whether its servers tell upper case from lower case in paths, so
     /// that another pipeline may serve what differs from its paths in case only. Default false.
@@ -46,10 +47,11 @@ pub struct AccessLog {
 }
 
 impl Pipeline {
-    /// Whether it sends its clients elsewhere. If one endpoint does, all do.
-    pub fn redirects(&self) -> bool {
+    /// Whether nothing is behind it that its steps could protect. If that holds for one endpoint,
+    /// it does for all.
+    pub fn is_self_contained(&self) -> bool {
         let mut endpoints = self.endpoints.iter();
-        endpoints.any(|endpoint| matches!(endpoint.service, Service::Redirect(_)))
+        endpoints.any(|endpoint| endpoint.service.is_self_contained())
     }
 
     /// How the upstreams of all its backends share the load.
@@ -94,6 +96,10 @@ pub enum Service {
     Echo,
     /// Sends the client elsewhere.
     Redirect(Redirect),
+    /// Is told by an issuer that somebody has logged out.
+    BackchannelLogout(BackchannelLogout),
+    /// Is told by a transmitter that something has happened.
+    SecurityEvents(SecurityEvents),
 }
 
 impl Service {
@@ -103,6 +109,17 @@ impl Service {
             Self::Http => "http",
             Self::Echo => "echo",
             Self::Redirect(_) => "redirect",
+            Self::BackchannelLogout(_) => "backchannel-logout",
+            Self::SecurityEvents(_) => "security-events",
+        }
+    }
+
+    /// Whether nothing is behind it that the steps of its pipeline could protect: it sends clients
+    /// elsewhere, or verifies itself what it is sent.
+    pub fn is_self_contained(&self) -> bool {
+        match self {
+            Self::Http | Self::Echo => false,
+            Self::Redirect(_) | Self::BackchannelLogout(_) | Self::SecurityEvents(_) => true,
         }
     }
 }

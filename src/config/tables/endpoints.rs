@@ -1,8 +1,13 @@
 //! `[endpoints.*]`: where requests come in.
 
+use std::time::Duration;
+
+use http::Method;
+
 use super::authentications::Authentications;
-use super::unsupported;
+use super::middleware::Steps;
 use super::values::{address, given, method, redirect};
+use super::{receivers, unsupported};
 use crate::config::model::{AuthStep, Endpoint, PrefixBoundary, Service};
 use crate::config::reader::{Entry, Named, Reader};
 
@@ -20,27 +25,38 @@ pub(crate) struct Guard {
     pub(crate) step: AuthStep,
 }
 
+/// Every service of an endpoint.
+const SERVICES: &[&str] = &[
+    "http",
+    "echo",
+    "redirect",
+    "backchannel-logout",
+    "security-events",
+];
+
+/// What endpoints refer to, and their defaults.
+pub(crate) struct Parts<'a, 'p> {
+    pub(crate) authentications: &'p Authentications,
+    pub(crate) steps: &'p Steps<'a>,
+    pub(crate) jwks_fresh: Duration,
+    pub(crate) max_body_size: u64,
+}
+
+/// The largest body that tells of revocations.
+const MAX_NOTICE: u64 = 64 * 1024;
+
 /// Reads `[endpoints.*]`.
-pub(crate) fn read(
-    root: &Reader<'_>,
-    authentications: &Authentications,
-    max_body_size: u64,
-) -> Named<GuardedEndpoint> {
+pub(crate) fn read(root: &Reader<'_>, parts: &Parts<'_, '_>) -> Named<GuardedEndpoint> {
     let mut endpoints = Named::new("endpoint");
     for (name, entry) in root.group("endpoints") {
-        endpoints.insert(name, read_one(name, &entry, authentications, max_body_size));
+        endpoints.insert(name, read_one(name, &entry, parts));
     }
     endpoints
 }
 
-fn read_one(
-    name: &str,
-    entry: &Entry<'_>,
-    authentications: &Authentications,
-    max_body_size: u64,
-) -> Option<GuardedEndpoint> {
+fn read_one(name: &str, entry: &Entry<'_>, parts: &Parts<'_, '_>) -> Option<GuardedEndpoint> {
     let mut reader = entry.table()?;
-    let service = service(&reader, &["http", "echo", "redirect"]);
+    let service = service(&reader, SERVICES);
     reader.know(&["description"]);
     reader.ignore(&["id", "name", "tags", "peer_ref", "connection"]);
     reader.flatten("options");
@@ -68,6 +84,32 @@ fn read_one(
             redirect::read(&reader, !hosts.is_empty()).map(Service::Redirect)
         }
         Some("echo") => Some(Service::Echo),
+        Some(service @ ("backchannel-logout" | "security-events")) => {
+            if entry.span().cloud {
+                // Whoever is told of revocations can keep anybody out.
+                entry.error_help(
+                    format!("the cloud cannot bring a {service} endpoint"),
+                    "write it into the local files",
+                );
+            }
+            for key in [
+                "strip_prefix",
+                "add_prefix",
+                "methods",
+                "method",
+                "max_body_size",
+            ] {
+                if let Some(entry) = reader.get(key) {
+                    entry.error_help(format!("has no use in a {service} endpoint"), "remove it");
+                }
+            }
+            match service {
+                "backchannel-logout" => receivers::backchannel_logout(&reader, parts.steps)
+                    .map(Service::BackchannelLogout),
+                _ => receivers::security_events(&reader, parts.jwks_fresh)
+                    .map(Service::SecurityEvents),
+            }
+        }
         Some(_) => Some(Service::Http),
         // its other keys are those of another program
         None => return None,
@@ -76,12 +118,20 @@ fn read_one(
         .any(&["methods", "method"])
         .map(|entry| method::all(&entry))
         .unwrap_or_default();
-    let max_body_size = reader.number("max_body_size", 0..=i64::MAX, max_body_size);
+    let max_body_size = reader.number("max_body_size", 0..=i64::MAX, parts.max_body_size);
     let guard = reader
         .get("authentication")
-        .map(|reference| guard(&reference, authentications));
+        .map(|reference| guard(&reference, parts.authentications));
     reader.finish();
     let guard = given(guard)?;
+    let is_told = matches!(
+        service,
+        Some(Service::BackchannelLogout(_) | Service::SecurityEvents(_))
+    );
+    let (methods, max_body_size) = match is_told {
+        true => (vec![Method::POST], MAX_NOTICE),
+        false => (methods, max_body_size),
+    };
     let endpoint = Endpoint {
         name: name.into(),
         service: service?,

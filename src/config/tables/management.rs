@@ -83,7 +83,7 @@ fn base_path(entry: &Entry<'_>) -> Option<String> {
 }
 
 /// 64 hexadecimal digits, with or without `sha256:`.
-fn token_hash(entry: &Entry<'_>) -> Option<[u8; 32]> {
+pub(super) fn token_hash(entry: &Entry<'_>) -> Option<[u8; 32]> {
     let text = entry.text()?;
     let hash = credential::hex32(text.strip_prefix("sha256:").unwrap_or(&text));
     if hash.is_none() {

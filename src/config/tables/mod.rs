@@ -16,6 +16,7 @@ mod pipelines;
 mod policies;
 mod proxy;
 mod reach;
+mod receivers;
 mod revocations;
 mod rules;
 mod runbeam;
@@ -142,7 +143,15 @@ pub(crate) fn build(
         sensitive_fields: proxy.as_ref().map_or(&[], |proxy| &*proxy.sensitive_fields),
     };
     let steps = middleware::read(&root, document, &shared, loading);
-    let endpoints = endpoints::read(&root, &authentications, max_body_size);
+    let endpoints = endpoints::read(
+        &root,
+        &endpoints::Parts {
+            authentications: &authentications,
+            steps: &steps,
+            jwks_fresh,
+            max_body_size,
+        },
+    );
     let backends = backends::read(&root, &authentications);
     let parts = pipelines::Parts {
         networks: &networks,

@@ -259,6 +259,7 @@ pub(super) fn credentials(all: &mut Families, live: &Live) {
         "Questions to issuers about tokens that are under way.",
         [(vec![], count(questions.in_flight))],
     );
+    revocations(all, live);
     let passwords = live.passwords();
     all.counter(
         "harmony_password_hashes_total",
@@ -269,5 +270,57 @@ pub(super) fn credentials(all: &mut Families, live: &Live) {
         "harmony_password_hash_queue_length",
         "Passwords that wait to be hashed.",
         [(vec![], count(passwords.waiting))],
+    );
+}
+
+fn revocations(all: &mut Families, live: &Live) {
+    let list = live.revocations().status();
+    all.gauge(
+        "harmony_revocations",
+        "Revocations that are kept.",
+        [(vec![], size(list.entries))],
+    );
+    all.gauge(
+        "harmony_revocations_limit",
+        "Revocations that may be kept.",
+        [(vec![], size(list.max))],
+    );
+    for (name, help, value) in [
+        (
+            "harmony_revocations_turned_away_total",
+            "Revocations that found no room.",
+            list.turned_away,
+        ),
+        (
+            "harmony_revocation_failures_total",
+            "Changes of the list of revocations that could not be written.",
+            list.failed,
+        ),
+        (
+            "harmony_revoked_credentials_denied_total",
+            "Credentials that were denied because they were revoked.",
+            list.denied,
+        ),
+    ] {
+        all.counter(name, help, [(vec![], count(value))]);
+    }
+    let notices = live.receivers().into_iter().flat_map(|receiver| {
+        let results = [
+            ("accepted", receiver.accepted),
+            ("refused", receiver.refused),
+            ("turned_away", receiver.turned_away),
+        ];
+        results.map(|(result, times)| {
+            let labels = vec![
+                ("service", receiver.service.to_owned()),
+                ("result", result.to_owned()),
+            ];
+            (labels, count(times))
+        })
+    });
+    all.counter(
+        "harmony_revocation_notices_total",
+        "Posts to endpoints that are told of revocations, by how they ended.",
+        notices,
     );
 }

@@ -164,6 +164,12 @@ function problems(now) {
   }
   const unanswered = growth((answer) => answer.introspection.failed);
   if (unanswered && unanswered.by > 0) bad("Introspection failed " + times(unanswered.by) + " in the last minute: requests with those tokens are refused with 503.");
+  const kept = now.revocations;
+  const full = growth((answer) => answer.revocations.turned_away);
+  if (full && full.by > 0) bad(some(full.by, "revocation") + " found no room in the last minute: raise max_revocations.");
+  else if (kept.entries >= kept.max) warn("The list of revocations is full: nothing more can be revoked.");
+  const unwritten = growth((answer) => answer.revocations.failed);
+  if (unwritten && unwritten.by > 0) bad("Revocations could not be written " + times(unwritten.by) + " in the last minute: the log says why.");
   for (const set of now.key_sets) {
     const serves = set.pipelines.length > 0 ? " It serves " + set.pipelines.join(", ") + "." : "";
     if (set.keys === 0) bad("No keys from " + set.url + (set.last_error ? ": " + set.last_error : "") + ". Its tokens are refused with 503." + serves);
@@ -544,6 +550,9 @@ function cloudSection(now) {
   if (now.certificates.length === 0) pairs.push(["Certificates", el("span.dim", {}, "none served")]);
   for (const one of now.certificates) pairs.push(["Certificate", one.network + " (" + one.name + ") ", expiry(one.not_after)]);
   pairs.push(["Token cache", number(tokens.entries) + " remembered, " + (lookups > 0 ? percent(tokens.hits / lookups) + " of " + number(lookups) + " found" : "not asked yet")]);
+  const kept = now.revocations;
+  const noticed = kept.notices.reduce((total, one) => total + one.accepted, 0);
+  pairs.push(["Revocations", number(kept.entries) + " of " + number(kept.max) + " kept, " + some(kept.denied, "request") + " denied, " + some(noticed, "notice") + " from issuers"]);
   pairs.push(["Passwords", number(now.passwords.hashed) + " hashed, " + number(now.passwords.waiting) + " waiting"]);
   return section("Cloud, certificates, credentials", facts(pairs));
 }

@@ -2,19 +2,15 @@
 //! credentials left out.
 
 use http::header::{self, HeaderName};
-use pingora::ErrorType;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 use serde_json::{Map, Value, json};
 
+use super::body::{self, Body};
 use super::respond;
-use crate::listener::WRITE_TIMEOUT;
 use crate::proxy::forward::headers;
 use crate::proxy::forward::stripped_credentials::forwarded_query;
-use crate::proxy::request::body_rate::{self, BodyRate};
 use crate::proxy::request::context::Context;
-use crate::proxy::request::head;
-use crate::proxy::request::rejection::Rejection;
 
 /// Largest body that is shown; a larger one is only counted.
 const SHOWN_BYTES: usize = 64 * 1024;
@@ -43,37 +39,10 @@ pub(crate) async fn answer(session: &mut Session, ctx: &mut Context) -> pingora:
             .collect();
         fields.insert(name.as_str().to_owned(), Value::String(values.join(", ")));
     }
-    let limit = ctx
-        .route
-        .as_ref()
-        .map_or(0, |route| route.endpoint.max_body_size);
-    if head::expects_continue(session) {
-        session.write_continue_response().await?;
-        if let Some(rate) = &mut ctx.body.rate {
-            rate.mark_told();
-        }
-    }
-    let mut body = Vec::new();
-    let mut total = 0;
-    loop {
-        // Over HTTP/2, Pingora would wait for ever.
-        let reading = tokio::time::timeout(WRITE_TIMEOUT, session.read_request_body());
-        let reading = async { reading.await.unwrap_or_else(|_| Err(body_rate::too_slow())) };
-        let bytes = match BodyRate::read(&mut ctx.body.rate, reading).await {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => break,
-            Err(error) if *error.etype() == ErrorType::ReadTimedout => {
-                return respond::reject(session, ctx, Rejection::body_timeout()).await;
-            }
-            Err(error) => return Err(error),
-        };
-        total += bytes.len() as u64;
-        if total > limit {
-            return respond::reject(session, ctx, Rejection::body_too_large()).await;
-        }
-        let room = SHOWN_BYTES.saturating_sub(body.len());
-        body.extend_from_slice(&bytes[..bytes.len().min(room)]);
-    }
+    let Body { start: body, total } = match body::read(session, ctx, SHOWN_BYTES).await? {
+        Ok(body) => body,
+        Err(rejection) => return respond::reject(session, ctx, rejection).await,
+    };
     let query = forwarded_query(ctx);
     let mut answer = json!({
         "method": request.method.as_str(),

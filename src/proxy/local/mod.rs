@@ -1,6 +1,8 @@
 //! What the edge answers itself.
 
+mod body;
 pub(crate) mod echo;
 pub(crate) mod probe;
+pub(crate) mod receiver;
 pub(crate) mod redirect;
 pub(crate) mod respond;

@@ -134,6 +134,27 @@ impl Rejection {
         }
     }
 
+    /// A logout token that does not pass.
+    pub(crate) fn invalid_logout_token() -> Self {
+        Self::new(400, "invalid_logout_token", "the logout token is not valid")
+    }
+
+    /// Too many posts from one address did not pass.
+    pub(crate) fn too_many_failures(seconds: u32) -> Self {
+        Self {
+            retry_after: Some(seconds),
+            ..Self::new(429, "too_many_failures", "too many invalid tokens")
+        }
+    }
+
+    /// What was revoked cannot be verified or kept now.
+    pub(crate) fn cannot_revoke(seconds: u32) -> Self {
+        Self {
+            retry_after: Some(seconds),
+            ..Self::new(503, "cannot_revoke", "the revocation cannot be taken now")
+        }
+    }
+
     pub(crate) fn bad_request(reason: &'static str) -> Self {
         Self {
             close: true,

@@ -45,6 +45,35 @@ pub(crate) fn read(
     Some(vec![JwtIssuer { names, keys: keys? }])
 }
 
+/// The one issuer of security event tokens. There is no default: whoever it is can revoke.
+pub(super) fn transmitter(
+    reader: &Reader<'_>,
+    algorithm: Option<JwtAlgorithm>,
+    jwks_fresh: Duration,
+) -> Option<JwtIssuer> {
+    let fetching = Fetching::read(reader, jwks_fresh);
+    let issuer = reader.get("issuer");
+    let Some(entry) = issuer else {
+        reader.missing("issuer", "name the `iss` of its tokens");
+        return None;
+    };
+    let name = entry.text()?;
+    if name.is_empty() {
+        entry.error("must not be empty");
+        return None;
+    }
+    let names = vec![(name, entry)];
+    if !algorithm.is_some_and(JwtAlgorithm::is_hmac)
+        && !key_source::is_written(reader)
+        && discovery::is_meant(&names)
+    {
+        return found(discovery::read(reader, &names, &fetching)).pop();
+    }
+    let keys = key_source::plain(reader, algorithm, &fetching)?;
+    let names = names.iter().map(|(name, _)| name.to_string()).collect();
+    Some(JwtIssuer { names, keys })
+}
+
 fn refuse_plain_form(reader: &Reader<'_>) {
     for key in [
         "issuer",

@@ -62,7 +62,7 @@ fn refuse_no_expiry(reader: &Reader<'_>) {
 }
 
 /// `algorithm`, or `use_hs256`; RS256 where nothing is stated.
-fn algorithm(reader: &Reader<'_>) -> Option<JwtAlgorithm> {
+pub(super) fn algorithm(reader: &Reader<'_>) -> Option<JwtAlgorithm> {
     let stated = reader.any(&["algorithm", "algorithms"]);
     let hs256 = reader
         .get("use_hs256")

@@ -15,7 +15,7 @@ mod token_location;
 
 use std::time::Duration;
 
-use crate::config::model::{AuthSettings, AuthStep};
+use crate::config::model::{AuthSettings, AuthStep, JwtAlgorithm, JwtIssuer};
 use crate::config::reader::{Entry, Reader};
 
 /// A scheme as it is written.
@@ -63,6 +63,17 @@ impl Scheme {
         let common = CommonSettings::read(reader);
         Some(common.over(AuthStep::new((self.read)(reader, jwks_fresh)?)))
     }
+}
+
+/// Who signs security event tokens, and how: `issuer`, `algorithm` and one source of keys, or none
+/// where the issuer is to be discovered.
+pub(super) fn transmitter(
+    reader: &Reader<'_>,
+    jwks_fresh: Duration,
+) -> Option<(JwtAlgorithm, JwtIssuer)> {
+    let algorithm = jwt::algorithm(reader);
+    let issuer = issuers::transmitter(reader, algorithm, jwks_fresh);
+    Some((algorithm?, issuer?))
 }
 
 /// What every authentication step may say, as far as it is written.

@@ -56,9 +56,16 @@ fn read_one<'a>(name: &str, entry: &Entry<'a>, parts: &Parts<'a, '_>) -> Option<
         && endpoints
             .iter()
             .all(|endpoint| endpoint.endpoint.service != Service::Http);
-    let redirects = check_redirects(&reader, &endpoints);
+    let self_contained = check_self_contained(&reader, &endpoints);
     let backends = backends(&reader, !answered, parts);
-    let (steps, origin) = steps(&reader, entry, &endpoints, parts.steps, answered, redirects);
+    let (steps, origin) = steps(
+        &reader,
+        entry,
+        &endpoints,
+        parts.steps,
+        answered,
+        self_contained,
+    );
     let case_sensitive_paths = reader.flag("case_sensitive_paths", false);
     let reject_encoded_slashes = rejects_encoded_slashes(&reader);
     let resource = resource::read(&reader);
@@ -87,25 +94,23 @@ fn read_one<'a>(name: &str, entry: &Entry<'a>, parts: &Parts<'a, '_>) -> Option<
     Some(pipeline)
 }
 
-/// Whether the endpoints send their clients elsewhere: all of them, then, and nothing is behind
-/// them.
-fn check_redirects(reader: &Reader<'_>, endpoints: &[GuardedEndpoint]) -> bool {
-    let redirects =
-        |guarded: &&GuardedEndpoint| matches!(guarded.endpoint.service, Service::Redirect(_));
-    let Some(redirect) = endpoints.iter().find(redirects) else {
+/// Whether nothing is behind the endpoints that steps could protect: that holds for all of them,
+/// then, and there are no backends.
+fn check_self_contained(reader: &Reader<'_>, endpoints: &[GuardedEndpoint]) -> bool {
+    let contained = |guarded: &&GuardedEndpoint| guarded.endpoint.service.is_self_contained();
+    let Some(first) = endpoints.iter().find(contained) else {
         return false;
     };
-    if let Some(other) = endpoints.iter().find(|endpoint| !redirects(endpoint)) {
+    let (name, service) = (&first.endpoint.name, first.endpoint.service.as_str());
+    if let Some(other) = endpoints.iter().find(|endpoint| !contained(endpoint)) {
+        let (other, of_other) = (&other.endpoint.name, other.endpoint.service.as_str());
         reader.error(
-            format!(
-                "endpoint {:?} redirects, and endpoint {:?} does not",
-                redirect.endpoint.name, other.endpoint.name
-            ),
+            format!("endpoint {name:?} is of service {service}, endpoint {other:?} of {of_other}"),
             "give them pipelines of their own",
         );
     } else if let Some(backends) = reader.get("backends") {
         backends.error_help(
-            "a pipeline whose endpoints redirect has no backends",
+            format!("a pipeline of {service} endpoints has no backends"),
             "remove it",
         );
     }
@@ -239,15 +244,15 @@ fn networks(reader: &Reader<'_>, parts: &Parts<'_, '_>) -> Vec<Arc<str>> {
 }
 
 /// The check on the endpoints, then the steps of `middleware`, or of the main file's chain, and
-/// where they are listed. A pipeline that forwards says itself who may pass; one that redirects has
-/// nothing that the chain could protect.
+/// where they are listed. A pipeline that forwards says itself who may pass; one that is
+/// self-contained has nothing that the chain could protect.
 fn steps<'a>(
     reader: &Reader<'a>,
     entry: &Entry<'a>,
     endpoints: &[GuardedEndpoint],
     steps: &Steps<'a>,
     answered: bool,
-    redirects: bool,
+    self_contained: bool,
 ) -> (Vec<Step>, Entry<'a>) {
     let guard = guard(endpoints, entry);
     let guarded = guard.is_some();
@@ -260,7 +265,7 @@ fn steps<'a>(
         })
         .collect();
     let local = !entry.span().cloud;
-    let chain = steps.chain_in_use(local).filter(|_| !redirects);
+    let chain = steps.chain_in_use(local).filter(|_| !self_contained);
     let origin = match (reader.get("middleware"), chain) {
         (Some(written), _) => {
             all.extend(

@@ -10,9 +10,9 @@ use crate::config::tables::middleware::Steps;
 
 impl Pipeline {
     /// How a pipeline without authentication is open, as a remark in the log; `None` for one with,
-    /// and for one that redirects, with nothing behind it.
+    /// and for one with nothing behind it that could be protected.
     pub fn open(&self) -> Option<String> {
-        if self.redirects() || self.steps.iter().any(|step| step.authenticates()) {
+        if self.is_self_contained() || self.steps.iter().any(|step| step.authenticates()) {
             return None;
         }
         let restricting = self.steps.iter().filter(|step| step.restricts());

@@ -1,0 +1,257 @@
+//! What others tell of revocations: an issuer that somebody has logged out (OpenID Connect
+//! Back-Channel Logout 1.0), and a transmitter that something has happened (RFC 8935).
+//!
+//! Both send a signed token, which is verified as strictly as one that a request presents. What is
+//! told becomes entries of the list of revocations, and is on the disk before it is answered.
+
+mod backchannel_logout;
+mod error;
+#[cfg(fuzzing)]
+pub(super) mod fuzzing;
+mod security_events;
+mod seen;
+mod subject;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use http::{HeaderMap, header};
+use jose::clock;
+use ring::digest::{SHA256, digest};
+
+use super::failures::{Failures, Limit};
+use super::jwt;
+use super::revocation::{Revocation, Revocations};
+use super::trace::Trace;
+use crate::config::{BackchannelLogout, SecurityEvents};
+use error::RETRY_AFTER;
+use seen::SeenTokens;
+
+pub use error::{Invalid, ReceiveError};
+
+/// How many failed posts one client address has in a minute.
+const MAX_FAILURES: u32 = 60;
+
+/// An endpoint that is told of revocations.
+#[derive(Debug)]
+pub struct Receiver {
+    endpoint: Arc<str>,
+    kind: Kind,
+    verifier: jwt::Verifier,
+    shared: Arc<SharedReceivers>,
+    revocations: Revocations,
+}
+
+/// What it takes.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// Logout tokens.
+    BackchannelLogout(BackchannelLogout),
+    /// Security event tokens.
+    SecurityEvents(SecurityEvents),
+}
+
+/// What receivers keep for the life of the process.
+#[derive(Debug)]
+pub(super) struct SharedReceivers {
+    failures: Failures,
+    logout_tokens: SeenTokens,
+    /// By kind and result.
+    counts: [[AtomicU64; 3]; 2],
+}
+
+/// How posts to receivers ended, since the process began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReceiverStatus {
+    /// `service` of the endpoints.
+    pub service: &'static str,
+    /// Tokens that were accepted.
+    pub accepted: u64,
+    /// Posts that were refused.
+    pub refused: u64,
+    /// Posts that could not be taken: no room, no keys, or too many failures before.
+    pub turned_away: u64,
+}
+
+impl SharedReceivers {
+    pub(super) fn new() -> Self {
+        Self {
+            failures: Failures::new(),
+            logout_tokens: SeenTokens::default(),
+            counts: Default::default(),
+        }
+    }
+
+    /// How posts ended, by the kind of endpoint.
+    pub(super) fn status(&self) -> [ReceiverStatus; 2] {
+        let of = |service, kind: usize| {
+            let [accepted, refused, turned_away] =
+                [0, 1, 2].map(|result: usize| self.counts[kind][result].load(Ordering::Relaxed));
+            ReceiverStatus {
+                service,
+                accepted,
+                refused,
+                turned_away,
+            }
+        };
+        [of("backchannel-logout", 0), of("security-events", 1)]
+    }
+}
+
+impl Receiver {
+    pub(super) fn new(
+        endpoint: &Arc<str>,
+        kind: Kind,
+        verifier: jwt::Verifier,
+        shared: &Arc<SharedReceivers>,
+        revocations: &Revocations,
+    ) -> Self {
+        Self {
+            endpoint: endpoint.clone(),
+            kind,
+            verifier,
+            shared: shared.clone(),
+            revocations: revocations.clone(),
+        }
+    }
+
+    /// Whether it takes security event tokens: they come as they are, and their errors are those
+    /// of RFC 8935. A logout token comes in a form.
+    pub fn takes_security_events(&self) -> bool {
+        matches!(self.kind, Kind::SecurityEvents(_))
+    }
+
+    /// Takes what a client has posted: the token, or what is wrong with the post.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not accepted. Nothing was revoked then.
+    pub async fn receive(
+        &self,
+        token: Result<&[u8], &'static str>,
+        headers: &HeaderMap,
+        client: Option<IpAddr>,
+    ) -> Result<(), ReceiveError> {
+        let limit = Limit::new(&self.endpoint, MAX_FAILURES, client);
+        let received = match self.shared.failures.attempt_now(&limit) {
+            Ok(attempt) => {
+                let received = self.examine(token, headers).await;
+                if let Err(ReceiveError::Invalid(_)) = &received {
+                    attempt.failed();
+                }
+                received
+            }
+            Err(refusal) => Err(ReceiveError::TooManyFailures(
+                refusal.retry_after.unwrap_or(RETRY_AFTER),
+            )),
+        };
+        let from = Client(client);
+        let result = match &received {
+            Ok(()) => 0,
+            Err(ReceiveError::Invalid(Invalid { why, .. })) => {
+                log::warn!(
+                    "endpoint {}: a post from {from} is refused: {why}",
+                    self.endpoint
+                );
+                1
+            }
+            Err(ReceiveError::TooManyFailures(_)) => 2,
+            Err(ReceiveError::Unavailable(_)) => {
+                log::warn!(
+                    "endpoint {}: a post from {from} cannot be taken now",
+                    self.endpoint
+                );
+                2
+            }
+        };
+        let kind = usize::from(self.takes_security_events());
+        self.shared.counts[kind][result].fetch_add(1, Ordering::Relaxed);
+        received
+    }
+
+    async fn examine(
+        &self,
+        token: Result<&[u8], &'static str>,
+        headers: &HeaderMap,
+    ) -> Result<(), ReceiveError> {
+        let now = clock::now();
+        match &self.kind {
+            Kind::BackchannelLogout(settings) => {
+                let token = token.map_err(Invalid::request)?;
+                let claims = self
+                    .verifier
+                    .verify_notice(token, now, true, &mut Trace::off())
+                    .await?;
+                let logout = backchannel_logout::read(&claims, settings.also_subject)?;
+                let seen = &self.shared.logout_tokens;
+                let place = seen.take(&logout.issuer, &logout.token_id, logout.expires_at, now)?;
+                self.revoke(logout.entries, &logout.issuer).await?;
+                place.keep();
+            }
+            Kind::SecurityEvents(settings) => {
+                if let Some(hash) = &settings.token_hash
+                    && !has_token(headers, hash)
+                {
+                    return Err(ReceiveError::Invalid(Invalid {
+                        code: "authentication_failed",
+                        why: "Authorization is missing or wrong".to_owned(),
+                    }));
+                }
+                let token = token.map_err(Invalid::request)?;
+                let claims = self
+                    .verifier
+                    .verify_notice(token, now, false, &mut Trace::off())
+                    .await?;
+                let entries = security_events::read(&claims, &settings.issuers, now)?;
+                let issuer = claims.get("iss").and_then(serde_json::Value::as_str);
+                self.revoke(entries, issuer.unwrap_or_default()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn revoke(&self, entries: Vec<Revocation>, by: &str) -> Result<(), ReceiveError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let told: Vec<String> = entries
+            .iter()
+            .map(|entry| format!("{} ({})", entry.target, entry.id()))
+            .collect();
+        self.revocations.revoke(entries).await?;
+        log::info!(
+            "endpoint {}: {by:?} revoked {}",
+            self.endpoint,
+            told.join(", ")
+        );
+        Ok(())
+    }
+}
+
+/// Whether the one `Authorization: Bearer` holds the token that this is the hash of.
+fn has_token(headers: &HeaderMap, hash: &[u8; 32]) -> bool {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return false;
+    };
+    let token = value.as_bytes().split_at_checked(7);
+    token.is_some_and(|(scheme, token)| {
+        scheme.eq_ignore_ascii_case(b"Bearer ")
+            && verify_slices_are_equal(digest(&SHA256, token).as_ref(), hash).is_ok()
+    })
+}
+
+/// Where a post came from, for the log.
+struct Client(Option<IpAddr>);
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("an unknown address"),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! A client of the Management API of the process that runs, for commands that are given by hand.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use http::{Method, StatusCode};
+use reqwest::Certificate;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::config::{Bind, Config, Environment, ListenerTls, ProcessEnvironment};
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Where the management token is looked for, if no file is named.
+const TOKEN: &str = "HARMONY_MANAGEMENT_TOKEN";
+
+/// Calls the Management API at the address that the configuration says.
+pub(super) struct ManagementClient {
+    client: reqwest::Client,
+    base: String,
+    token: Option<Zeroizing<String>>,
+}
+
+impl ManagementClient {
+    /// The management token is the first line of `token_file`, else
+    /// `$HARMONY_MANAGEMENT_TOKEN`.
+    pub(super) fn new(config: &Config, token_file: Option<&Path>) -> anyhow::Result<Self> {
+        let settings = config.management.as_ref();
+        let settings =
+            settings.context("the Management API is off: set enabled = true in [management]")?;
+        let mut networks = config.networks.iter();
+        let network = networks.find(|network| network.name == settings.network);
+        let network = network.context("the Management API has no network")?;
+        let mut builder = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
+        let mut base = "http://localhost".to_owned();
+        match &network.bind {
+            Bind::Unix(path) => builder = builder.unix_socket(path.clone()),
+            Bind::Tcp(address) => {
+                builder = builder.resolve_to_addrs("localhost", &reachable(*address));
+                let scheme = if network.tls.is_some() {
+                    "https"
+                } else {
+                    "http"
+                };
+                base = format!("{scheme}://localhost:{}", address.port());
+            }
+        }
+        if let Some(tls) = &network.tls {
+            builder = trust(builder, tls)?;
+        }
+        Ok(Self {
+            client: builder.build()?,
+            base: base + &settings.base_path,
+            token: token(token_file)?,
+        })
+    }
+
+    /// Calls a route, and gives what it answers; null without a body.
+    ///
+    /// # Errors
+    ///
+    /// There is no answer, or an error; its message.
+    pub(super) fn call(
+        &self,
+        method: Method,
+        route: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Value> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let mut request = self.client.request(method, format!("{}{route}", self.base));
+            if let Some(token) = &self.token {
+                request = request.header("x-management-token", token.as_str());
+            }
+            if let Some(body) = body {
+                request = request
+                    .header(http::header::CONTENT_TYPE, "application/json")
+                    .body(body.to_string());
+            }
+            let answer = request.send().await;
+            let answer = answer.with_context(|| format!("{} does not answer", self.base))?;
+            let status = answer.status();
+            let body = answer.bytes().await.context("the answer broke off")?;
+            let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+            if status.is_success() {
+                return Ok(body);
+            }
+            let message = body["message"].as_str().unwrap_or_default();
+            match status {
+                StatusCode::UNAUTHORIZED => {
+                    bail!("{message}: set {TOKEN}, or name a file with --token-file")
+                }
+                _ => bail!("{} {message}", status.as_u16()),
+            }
+        })
+    }
+}
+
+fn token(file: Option<&Path>) -> anyhow::Result<Option<Zeroizing<String>>> {
+    let given = match file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path);
+            let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+            Some(Zeroizing::new(text))
+        }
+        None => ProcessEnvironment.var(TOKEN).map(Zeroizing::new),
+    };
+    let line = |text: &str| text.lines().next().unwrap_or_default().trim().to_owned();
+    let token = given.map(|text| Zeroizing::new(line(&text)));
+    ensure!(
+        file.is_none() || token.as_ref().is_some_and(|token| !token.is_empty()),
+        "the token file is empty"
+    );
+    Ok(token.filter(|token| !token.is_empty()))
+}
+
+/// The listener's own certificate is trusted beside the system's authorities, whatever names it
+/// has.
+fn trust(
+    builder: reqwest::ClientBuilder,
+    tls: &ListenerTls,
+) -> anyhow::Result<reqwest::ClientBuilder> {
+    ensure!(
+        tls.client_ca_path.is_none(),
+        "the management network asks for client certificates: call the Management API with curl \
+         --cert"
+    );
+    let mut certificates = Vec::new();
+    for files in &tls.certificates {
+        let path = &files.cert_path;
+        let pem = std::fs::read(path);
+        let pem = pem.with_context(|| format!("cannot read {}", path.display()))?;
+        certificates.extend(Certificate::from_pem_bundle(&pem)?);
+    }
+    Ok(builder
+        .tls_certs_merge(certificates)
+        .tls_danger_accept_invalid_hostnames(true))
+}
+
+/// A listener on every address is also on the loopback one, of one family at least.
+fn reachable(address: SocketAddr) -> Vec<SocketAddr> {
+    if !address.ip().is_unspecified() {
+        return vec![address];
+    }
+    let both: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    both.map(|ip| SocketAddr::new(ip, address.port())).to_vec()
+}
