@@ -292,6 +292,33 @@ fn tables_of_no_effect_are_passed_over() {
 }
 
 #[test]
+fn it_brings_nothing_that_is_told_of_revocations() {
+    for (service, options) in [
+        (
+            "backchannel-logout",
+            "path_prefix = \"/l\", step = \"c\", client_id = \"x\"",
+        ),
+        (
+            "security-events",
+            "path_prefix = \"/l\", issuer = \"https://c.example\", audience = \"x\", issuers = [\"i\"]",
+        ),
+    ] {
+        let text = format!(
+            "{CLOUD}[pipelines.l]\nnetworks = [\"public\"]\nendpoints = [\"l\"]\n\
+             middleware = []\n[endpoints.l]\nservice = \"{service}\"\noptions = {{ {options} }}\n"
+        );
+        let lines = House::new().refused(&text);
+        let want = format!("the cloud cannot bring a {service} endpoint");
+        assert!(
+            lines.iter().any(|line| line.contains(&want)),
+            "{want}\n{lines:#?}"
+        );
+    }
+    let lines = House::new().refused("[revocations]\nkeep_secs = 1\n");
+    assert!(lines[0].contains("revocations.keep_secs: is for the local files to set"));
+}
+
+#[test]
 fn any_bytes_come_to_an_end() {
     let house = House::new();
     let mut random = fastrand::Rng::with_seed(7);

@@ -176,8 +176,8 @@ fn failed_posts_of_one_address_are_limited() {
     let metrics = edge.manage("/metrics").send().text();
     for (result, count) in [("accepted", 1), ("refused", 60), ("turned_away", 2)] {
         let line = format!(
-            "harmony_revocation_notices_total{{result=\"{result}\",service=\
-             \"backchannel-logout\"}} {count}"
+            "harmony_revocation_notices_total{{service=\"backchannel-logout\",result=\"{result}\"}} \
+             {count}"
         );
         assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
     }
