@@ -51,6 +51,7 @@ pub(crate) use certificate::ip_address;
 pub use certificate::{ClientCertificate, PresentedCertificate};
 pub(crate) use chain::Member;
 pub use chain::{Admission, Admitted, Answer, Chain};
+pub(crate) use claims::claim_text;
 pub use error::BuildError;
 pub use identity::{AuthMethod, Credential, Identity, TokenIds};
 pub use introspection::IntrospectionStatus;

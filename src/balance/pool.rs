@@ -74,6 +74,20 @@ impl Pool {
         if let [only] = self.members.as_slice() {
             return allowed(0).then(|| Pick::new(0, only.health.clone(), PickReason::NoOther));
         }
+        self.choose_in_service(key, &allowed).or_else(|| {
+            let index = self.find(key, &allowed, &|_| true)?;
+            let health = self.member(index)?.health.clone();
+            Some(Pick::new(index, health, PickReason::NoOther))
+        })
+    }
+
+    /// The same, where there is something better than a member that is not in service. `None`: no
+    /// member that is allowed is in service, and none has its trial due.
+    pub fn choose_in_service(
+        &self,
+        key: HashKey<'_>,
+        allowed: impl Fn(usize) -> bool,
+    ) -> Option<Pick> {
         let reason = Cell::new(PickReason::InService);
         let in_service = |index: usize| {
             let availability = self
@@ -94,10 +108,7 @@ impl Pool {
             }
             true
         };
-        let index = self.find(key, &in_service, &claim).or_else(|| {
-            reason.set(PickReason::NoOther);
-            self.find(key, &allowed, &|_| true)
-        })?;
+        let index = self.find(key, &in_service, &claim)?;
         let health = self.member(index)?.health.clone();
         Some(Pick::new(index, health, reason.get()))
     }

@@ -21,6 +21,7 @@ mod resolver;
 mod routes;
 mod stage;
 mod tls;
+mod traffic_split;
 mod upstream;
 
 use std::net::{IpAddr, SocketAddr};
@@ -47,6 +48,7 @@ pub use resolver::Resolver;
 pub use routes::{Match, RouteSpec, RouteTable};
 pub use stage::Stage;
 pub use tls::{CertificateStatus, ClientCa, Listener, Roots, RootsError, Tickets, system_roots};
+pub use traffic_split::Share;
 pub use upstream::{Upstream, Upstreams};
 
 pub use crate::auth::{

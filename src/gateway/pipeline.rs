@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
+
 use crate::auth::{CredentialLocations, Member, Shared};
 use crate::balance::{HashKey, Pick, Pool};
-use crate::config::{self, BackendTarget, Balance, ConsistentBy, Owner, Reach};
-use crate::policy::RateLimits;
+use crate::config::{self, BackendTarget, Balance, ConsistentBy, HeaderRules, Owner, Reach};
+use crate::policy::{Cors, RateLimits};
 use crate::telemetry::{BackendMetrics, Metrics, PipelineMetrics};
 
 use super::stage::{Stage, Stages};
+use super::traffic_split::{Share, weights};
 use super::upstream::{Upstream, Upstreams};
 
 /// One pipeline: what a request must pass, and where it goes then.
@@ -26,6 +29,8 @@ pub struct Pipeline {
     pub metrics: Arc<PipelineMetrics>,
     stages: Stages,
     backends: Vec<Backend>,
+    /// Whether some backend takes other requests than the rest.
+    splits: bool,
     pool: Pool,
     ends_downloads: bool,
 }
@@ -40,6 +45,8 @@ pub struct Backend {
     pub target: Target,
     /// Its counters, which a reload keeps.
     pub metrics: Arc<BackendMetrics>,
+    /// Which requests it takes.
+    pub share: Share,
 }
 
 /// What answers.
@@ -78,6 +85,7 @@ impl Pipeline {
         let mut errors = Vec::new();
         let mut backends = Vec::new();
         let mut members = Vec::new();
+        let mut shares = Vec::new();
         for backend in &settings.backends {
             let name = &backend.name;
             let counters = metrics.backend(name);
@@ -85,8 +93,10 @@ impl Pipeline {
                 backends.push(Backend {
                     name: name.clone(),
                     metrics: counters.clone(),
+                    share: Share::of(backend),
                     target,
                 });
+                shares.push((backend, weight));
                 members.push((format!("{name} {place}"), weight, health));
             };
             let http = match &backend.target {
@@ -121,6 +131,9 @@ impl Pipeline {
             .steps
             .iter()
             .filter_map(config::Step::enforced_auth);
+        for (member, weight) in members.iter_mut().zip(weights(&shares)) {
+            member.1 = weight;
+        }
         Ok(Self {
             ends_downloads: steps.any(|step| step.ends_streams && step.ends_downloads),
             owner: reach.map_or(Owner::Local, |_| Owner::Cloud),
@@ -130,6 +143,7 @@ impl Pipeline {
             pool: Pool::new(members, &balance),
             balance,
             stages,
+            splits: settings.backends.iter().any(|backend| !backend.shares()),
             backends,
         })
     }
@@ -164,6 +178,16 @@ impl Pipeline {
         &self.stages.places
     }
 
+    /// The rules of its `cors` step.
+    pub fn cors(&self) -> Option<&Cors> {
+        self.stages.cors.as_deref()
+    }
+
+    /// Those of its `headers` steps, in order.
+    pub fn header_rules(&self) -> &[Arc<HeaderRules>] {
+        &self.stages.header_rules
+    }
+
     /// The header whose value decides where a request goes, if one does.
     pub fn consistent_header(&self) -> Option<&http::HeaderName> {
         match &self.balance {
@@ -172,23 +196,63 @@ impl Pipeline {
         }
     }
 
-    /// Chooses where a request goes. `None`: there is no backend.
-    pub fn choose(&self, key: HashKey<'_>) -> Option<Pick> {
-        self.pool.choose(key, |_| true)
+    /// Chooses where a request goes: to the first backend whose `when` fits it and of which an
+    /// upstream is in service, else to one of those without. `None`: there is no backend.
+    pub fn choose(&self, key: HashKey<'_>, request: &HeaderMap) -> Option<Pick> {
+        let fitting = || self.choose_fitting(key, request, |_| true);
+        fitting().or_else(|| self.pool.choose(key, |index| self.shares(index)))
     }
 
     /// Chooses an HTTP upstream for a request that failed at others: one that was not `tried`,
     /// while there is one.
-    pub fn choose_again(&self, key: HashKey<'_>, tried: &[usize]) -> Option<Pick> {
+    pub fn choose_again(
+        &self,
+        key: HashKey<'_>,
+        request: &HeaderMap,
+        tried: &[usize],
+    ) -> Option<Pick> {
+        let sharing = |index: usize| self.is_http(index) && self.shares(index);
         let fresh = |index: usize| self.is_http(index) && !tried.contains(&index);
-        let choose = || self.pool.choose(key, fresh);
-        choose().or_else(|| self.pool.choose(key, |index| self.is_http(index)))
+        let choose = |allowed: &dyn Fn(usize) -> bool| self.pool.choose(key, allowed);
+        self.choose_fitting(key, request, fresh)
+            .or_else(|| choose(&|index| fresh(index) && sharing(index)))
+            .or_else(|| self.choose_fitting(key, request, |index| self.is_http(index)))
+            .or_else(|| choose(&sharing))
     }
 
-    /// Chooses a backend that is `wanted`. `None`: there is none.
-    pub fn choose_one(&self, wanted: impl Fn(&Backend) -> bool) -> Option<Pick> {
+    /// Chooses a backend that is `wanted` and that takes this request. `None`: there is none.
+    pub fn choose_one(
+        &self,
+        request: &HeaderMap,
+        wanted: impl Fn(&Backend) -> bool,
+    ) -> Option<Pick> {
+        let wanted = |backend: &Backend| backend.share.takes(request) && wanted(backend);
         let allowed = |index: usize| self.backends.get(index).is_some_and(&wanted);
         self.pool.choose(HashKey::Nothing, allowed)
+    }
+
+    /// The first backend whose `when` fits, at one of its upstreams that is `allowed` and in
+    /// service.
+    fn choose_fitting(
+        &self,
+        key: HashKey<'_>,
+        request: &HeaderMap,
+        allowed: impl Fn(usize) -> bool,
+    ) -> Option<Pick> {
+        if !self.splits {
+            return None;
+        }
+        let fits =
+            |backend: &Backend| matches!(&backend.share, Share::When(it) if it.fits(request));
+        let of_one = self.backends.chunk_by(|one, other| one.name == other.name);
+        let fitting = of_one.filter(|backends| backends.first().is_some_and(fits));
+        fitting
+            .filter_map(|backends| backends.first())
+            .find_map(|backend| {
+                let is_it = |index: usize| self.backends.get(index).map(|it| &it.name);
+                let of_it = |index: usize| allowed(index) && is_it(index) == Some(&backend.name);
+                self.pool.choose_in_service(key, of_it)
+            })
     }
 
     /// What a pick stands for.
@@ -201,18 +265,33 @@ impl Pipeline {
         &self.backends
     }
 
-    /// How many HTTP upstreams share the load.
-    pub fn upstreams(&self) -> usize {
-        let backends = self.backends.iter();
-        backends
-            .filter(|backend| backend.upstream().is_some())
+    /// How many HTTP upstreams may take a request that was sent to these.
+    pub fn upstreams(&self, tried: impl Iterator<Item = usize> + Clone) -> usize {
+        let taking = |index: usize| {
+            self.shares(index) || tried.clone().any(|it| self.are_of_one_backend(it, index))
+        };
+        (0..self.backends.len())
+            .filter(|&index| self.is_http(index) && taking(index))
             .count()
     }
 
     /// Whether another upstream than this one can take the load.
     pub fn has_other(&self, pick: &Pick) -> bool {
+        let takes =
+            |index: usize| self.shares(index) || self.are_of_one_backend(pick.index(), index);
         self.pool
-            .has_other(pick.index(), |index| self.is_http(index))
+            .has_other(pick.index(), |index| self.is_http(index) && takes(index))
+    }
+
+    /// Whether a backend takes the requests that no `when` fits.
+    fn shares(&self, index: usize) -> bool {
+        let backend = || self.backends.get(index);
+        !self.splits || backend().is_some_and(|backend| matches!(backend.share, Share::ByWeight))
+    }
+
+    fn are_of_one_backend(&self, one: usize, other: usize) -> bool {
+        let name = |index: usize| self.backends.get(index).map(|backend| &backend.name);
+        name(one) == name(other)
     }
 
     fn is_http(&self, index: usize) -> bool {

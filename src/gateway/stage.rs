@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::auth::{Chain, CredentialLocations, Member, Shared};
-use crate::config::{self, Step, StepKind};
-use crate::policy::{LogDump, PathFilter, RateLimits, Ruleset};
+use crate::config::{self, HeaderRules, Step, StepKind};
+use crate::policy::{Cors, LogDump, PathFilter, RateLimits, Ruleset};
 
 /// One step; or several that authenticate one after another, which make up one chain.
 #[derive(Debug)]
@@ -17,6 +17,10 @@ pub enum Stage {
     PathFilter(PathFilter),
     /// `log_dump`.
     LogDump(LogDump),
+    /// `cors`: ends the way of every preflight.
+    Cors(Arc<Cors>),
+    /// `headers`, which changes what the upstream and the client get.
+    Headers(Arc<str>, Arc<HeaderRules>),
     /// The rate limits of a `policies` step before the first authentication step: they count every
     /// attempt, whatever becomes of it.
     RateLimits(RateLimits),
@@ -39,6 +43,8 @@ impl Stage {
             Self::Policies(rules) => vec![rules.step()],
             Self::PathFilter(filter) => vec![filter.step()],
             Self::LogDump(dump) => vec![dump.step()],
+            Self::Cors(cors) => vec![cors.step()],
+            Self::Headers(step, _) => vec![step],
             Self::RateLimits(_) => Vec::new(),
         }
     }
@@ -52,6 +58,10 @@ pub(super) struct Stages {
     pub(super) limits: RateLimits,
     /// Where its steps look for credentials.
     pub(super) places: CredentialLocations,
+    /// The rules of its `cors` step.
+    pub(super) cors: Option<Arc<Cors>>,
+    /// Those of its `headers` steps.
+    pub(super) header_rules: Vec<Arc<HeaderRules>>,
 }
 
 impl Stages {
@@ -72,6 +82,13 @@ impl Stages {
                 }
                 StepKind::PathFilter(settings) => {
                     stages.push(Stage::PathFilter(PathFilter::new(&run[0].name, settings)));
+                }
+                StepKind::Cors(settings) => {
+                    let cors = Arc::new(Cors::new(&run[0].name, settings));
+                    stages.push(Stage::Cors(cors));
+                }
+                StepKind::Headers(rules) => {
+                    stages.push(Stage::Headers(run[0].name.clone(), rules.clone()));
                 }
                 StepKind::LogDump(settings) => {
                     stages.push(Stage::LogDump(LogDump::build(
@@ -104,7 +121,17 @@ impl Stages {
                 dump.hide(places.iter());
             }
         }
+        let cors = stages.iter().find_map(|stage| match stage {
+            Stage::Cors(cors) => Some(cors.clone()),
+            _ => None,
+        });
+        let header_rules = stages.iter().filter_map(|stage| match stage {
+            Stage::Headers(_, rules) => Some(rules.clone()),
+            _ => None,
+        });
         Ok(Self {
+            cors,
+            header_rules: header_rules.collect(),
             stages,
             limits,
             places,

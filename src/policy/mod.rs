@@ -6,6 +6,7 @@
 //! from (the auth room), and what the refused client is told (the proxy).
 
 mod check;
+mod cors;
 mod denial;
 mod facts;
 mod field_name;
@@ -17,6 +18,7 @@ mod ruleset;
 #[cfg(test)]
 mod testing;
 
+pub use cors::{Cors, RequestOrigin, preflighted_method};
 pub use denial::{Denial, DeniedBy};
 pub use facts::Facts;
 pub use field_name::{is_ambiguous, reads_as};

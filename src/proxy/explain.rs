@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::Edge;
 use crate::auth::{CredentialLocation, CredentialLocations, Entry, Trace};
-use crate::gateway::{HttpVersion, Route, Stage, Upstream};
+use crate::gateway::{HttpVersion, Route, Share, Stage, Upstream};
 use crate::listener::{self, UNREADABLE};
 use crate::policy::RateLimits;
 use crate::proxy::forward::upstream_request;
@@ -188,20 +188,21 @@ fn forwarded(session: &mut Session, ctx: &Context) -> pingora::Result<End> {
     let mut head = vec![format!("{} {path}{query}{version}", request.method)];
     for (name, value) in &request.headers {
         let value = match value.to_str() {
-            _ if secret.contains(name) => "[masked]",
+            _ if secret.contains(name) || value.is_sensitive() => "[masked]",
             Ok(value) => value,
             Err(_) => "[not text]",
         };
         head.push(format!("{name}: {value}"));
     }
-    let upstream = ctx
-        .backend()
-        .map_or_else(String::new, |backend| match ctx.upstream() {
-            Some(Upstream { url, .. }) => {
-                format!("{} ({})", backend.name, url.server())
-            }
-            None => backend.name.to_string(),
-        });
+    let upstream = ctx.backend().map_or_else(String::new, |backend| {
+        let server = ctx.upstream().map(|upstream| upstream.url.server());
+        let server = server.map_or_else(String::new, |server| format!(" ({server})"));
+        let why = match backend.share {
+            Share::When(_) => ", whose `when` fits",
+            Share::ByWeight | Share::Nothing => "",
+        };
+        format!("{}{server}{why}", backend.name)
+    });
     Ok(End::Forwarded {
         upstream,
         protocol,

@@ -155,6 +155,11 @@ impl Edge {
             respond::reject(session, ctx, rejection).await?;
             return Ok(true);
         }
+        if ctx.preflight {
+            let response = ResponseHeader::build(StatusCode::NO_CONTENT, Some(8))?;
+            respond::empty(session, ctx, response).await?;
+            return Ok(true);
+        }
         let request = session.req_header();
         if request.method == Method::OPTIONS && head::max_forwards(&request.headers) == Some(0) {
             let response = ResponseHeader::build(StatusCode::NO_CONTENT, Some(4))?;

@@ -44,7 +44,7 @@ pub(super) fn headers(
 }
 
 /// A claim as the text of a header. `None`: no header.
-fn text(claim: &Value) -> Option<String> {
+pub(crate) fn text(claim: &Value) -> Option<String> {
     match claim {
         Value::Null => None,
         Value::String(text) => Some(encode(text, UNSAFE)),

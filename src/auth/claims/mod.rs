@@ -14,6 +14,8 @@ use super::token_cache::Verified;
 use super::trace::Trace;
 use crate::config::ClaimRules;
 
+pub(crate) use identity_headers::text as claim_text;
+
 /// When a token counts, which has to be now. It has to say when it expires.
 pub(super) fn validity(
     claims: &Claims,

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::*;
 
 /// `[backends.NAME]`.
@@ -12,9 +14,38 @@ pub struct Backend {
     pub name: Arc<str>,
     /// What answers.
     pub target: BackendTarget,
+    /// `weight`, 0 to 1000: its share among the backends of a pipeline without `when`; 0: none.
+    /// `None`: 1 where another backend names one; where none does, the upstreams of all share.
+    pub weight: Option<u32>,
+    /// `when`: it takes the requests that fit, and no others.
+    pub when: Option<When>,
+}
+
+/// `when`: what a request that a backend takes has. It decides where a request goes, and never
+/// whether it may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct When {
+    /// Where the value stands.
+    pub location: WhenLocation,
+    /// `value`: as it is, to the letter.
+    pub value: String,
+}
+
+/// Where `when` looks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WhenLocation {
+    /// `header`: never one that the edge takes away or fills itself.
+    Header(HeaderName),
+    /// `cookie`.
+    Cookie(String),
 }
 
 impl Backend {
+    /// Whether it takes requests that no `when` fits.
+    pub fn shares(&self) -> bool {
+        self.when.is_none() && self.weight != Some(0)
+    }
+
     /// What it says of how the load is shared.
     pub fn balance(&self) -> Option<&Balance> {
         match &self.target {

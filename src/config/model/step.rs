@@ -8,8 +8,8 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::{
-    Dpop, Introspection, IntrospectionClient, JwtAlgorithm, LogDump, Owner, PathFilter, Policies,
-    Reach, Secret,
+    Cors, Dpop, HeaderRules, Introspection, IntrospectionClient, JwtAlgorithm, LogDump, Owner,
+    PathFilter, Policies, Reach, Secret,
 };
 
 /// One step of a pipeline.
@@ -28,6 +28,22 @@ impl Step {
     /// The settings of an authentication step that counts.
     pub fn enforced_auth(&self) -> Option<&AuthStep> {
         self.kind.auth().filter(|_| self.enforce)
+    }
+
+    /// The settings of a step that changes header fields.
+    pub fn header_rules(&self) -> Option<&Arc<HeaderRules>> {
+        match &self.kind {
+            StepKind::Headers(rules) => Some(rules),
+            _ => None,
+        }
+    }
+
+    /// The settings of a step that answers preflights.
+    pub fn cors(&self) -> Option<&Arc<Cors>> {
+        match &self.kind {
+            StepKind::Cors(cors) => Some(cors),
+            _ => None,
+        }
     }
 
     /// Whether no request passes it without being authenticated, or being anonymous where the
@@ -53,6 +69,10 @@ pub enum StepKind {
     PathFilter(Arc<PathFilter>),
     /// `log_dump`.
     LogDump(Arc<LogDump>),
+    /// `cors`.
+    Cors(Arc<Cors>),
+    /// `headers`.
+    Headers(Arc<HeaderRules>),
     /// `passthru`: nothing.
     Passthru,
 }
@@ -65,6 +85,8 @@ impl StepKind {
             Self::Policies(_) => "policies",
             Self::PathFilter(_) => "path-filter",
             Self::LogDump(_) => "log_dump",
+            Self::Cors(_) => "cors",
+            Self::Headers(_) => "headers",
             Self::Passthru => "passthru",
         }
     }

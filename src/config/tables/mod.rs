@@ -164,6 +164,7 @@ pub(crate) fn build(
     };
     let pipelines = pipelines::read(&root, &parts);
     pipelines::routes::check(&pipelines, owned);
+    pipelines::header_names::check_claims(&pipelines, owned);
     steps.warn_unused(&root);
     authentications.warn_unused(&root);
     policies.warn_unused(&root);

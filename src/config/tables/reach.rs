@@ -11,8 +11,9 @@ use std::sync::Arc;
 use super::OwnedPipelines;
 use super::values::address::HttpUrl;
 use crate::config::model::{
-    AuthSettings, Backend, BackendTarget, IntrospectionClient, IntrospectionEndpoint, KeySource,
-    Management, Pipeline, Reach, Unreachable, UpstreamUrl, default_port,
+    AuthSettings, Backend, BackendTarget, HeaderTemplate, IntrospectionClient,
+    IntrospectionEndpoint, KeySource, Management, Pipeline, Reach, Unreachable, UpstreamUrl,
+    default_port,
 };
 use crate::config::reader::{Entry, Reader};
 
@@ -40,6 +41,27 @@ pub(crate) fn check(
             entry.error_help(
                 format!("has a step, {step:?}, whose {key} points at {why}"),
                 NOT_FOR_THE_CLOUD,
+            );
+        }
+        let mut rules = pipeline
+            .steps
+            .iter()
+            .filter_map(|step| Some((step, step.header_rules()?)));
+        let secret = rules.find(|(_, rules)| rules.templates().any(HeaderTemplate::is_sensitive));
+        let is_own = |backend: &Backend| {
+            let written = find(root, "backends", &backend.name);
+            owned.has(&pipeline.name, &backend.name) && !written.is_some_and(|it| it.span().cloud)
+        };
+        if let Some((step, _)) = secret
+            && !pipeline.backends.iter().all(is_own)
+        {
+            entry.error_help(
+                format!(
+                    "step {:?} sets a header from a reference of the local files, which is not \
+                     for an upstream that the cloud names",
+                    step.name
+                ),
+                "define a step of its own",
             );
         }
         for backend in &pipeline.backends {

@@ -25,6 +25,7 @@ mod steps;
 mod syntax;
 mod tables;
 mod tls;
+mod traffic;
 mod upload;
 
 use std::collections::BTreeMap;

@@ -12,6 +12,7 @@ use crate::proxy::request::client_address::{X_FORWARDED_FOR, X_FORWARDED_HOST, X
 use crate::proxy::request::context::Context;
 use crate::proxy::request::forwarded;
 use crate::proxy::request::head::max_forwards;
+use crate::proxy::request::header_rules;
 use crate::proxy::request::hop_by_hop::{self, connection_options};
 use crate::proxy::request::id::X_REQUEST_ID;
 use crate::telemetry::access;
@@ -73,6 +74,7 @@ pub(crate) fn rewrite(request: &mut Parts, ctx: &Context, upstream: Option<&Upst
             headers.insert(name.clone(), value.clone());
         }
     }
+    header_rules::change_request(headers, ctx);
     if *method == Method::OPTIONS {
         decrement_max_forwards(headers);
     }

@@ -81,7 +81,8 @@ impl Forwarder {
             && let Some(bound) =
                 BoundConnection::of(client).filter(|bound| bound.is_authenticated())
         {
-            ctx.select_fitting(|upstream| bound.is_to(&self.pool.group(upstream)));
+            let headers = &session.req_header().headers;
+            ctx.select_fitting(headers, |upstream| bound.is_to(&self.pool.group(upstream)));
         }
         let (mut attempts, mut unprocessed) = (1, 0);
         loop {

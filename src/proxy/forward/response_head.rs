@@ -11,8 +11,8 @@ use super::attempt::Attempt;
 use super::{error, failure};
 use crate::proxy::request::context::Context;
 use crate::proxy::request::field_removal::remove_fields;
-use crate::proxy::request::hop_by_hop;
 use crate::proxy::request::id::X_REQUEST_ID;
+use crate::proxy::request::{header_rules, hop_by_hop};
 
 /// How many interim responses of one exchange reach the client. More would inform nobody.
 const MAX_INTERIM: u8 = 16;
@@ -77,6 +77,7 @@ pub(super) fn filter_response(
             close_delimited = !frame(&mut parts.headers, request.version);
         }
         add_own_fields(&mut parts.headers, ctx);
+        header_rules::change_answer(&mut parts.headers, &request.headers, ctx);
         filtered = FilteredHead::Final { close_delimited };
     }
     *head = parts.into();

@@ -16,7 +16,7 @@ use crate::listener::Connection;
 use crate::policy::is_ambiguous;
 use crate::proxy::request::context::Context;
 use crate::proxy::request::field_removal::remove_fields;
-use crate::proxy::request::{hop_by_hop, reserved_headers};
+use crate::proxy::request::{header_rules, hop_by_hop, reserved_headers};
 
 /// Most fields of one trailer section.
 const MAX_FIELDS: usize = 100;
@@ -63,6 +63,9 @@ pub(super) fn of_request(session: &Session, ctx: &Context) -> Option<HeaderMap> 
     reserved_headers::strip(&mut trailers, gateway.extra_claim_headers(&route.pipeline));
     let locations = route.pipeline.credential_locations();
     strip_headers(&mut trailers, locations, VerifiedLocations::default());
+    for rules in route.pipeline.header_rules() {
+        header_rules::clear(&mut trailers, &rules.request);
+    }
     Some(trailers).filter(|trailers| !trailers.is_empty())
 }
 

@@ -1,7 +1,7 @@
 //! The `echo` service: answers with the request as JSON, as an upstream would have got it,
 //! credentials left out.
 
-use http::header::{self, HeaderName};
+use http::header::{self, HeaderName, HeaderValue};
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 use serde_json::{Map, Value, json};
@@ -31,6 +31,11 @@ pub(crate) async fn answer(session: &mut Session, ctx: &mut Context) -> pingora:
     }
     let mut fields = Map::new();
     for name in request.headers.keys() {
+        // What a rule sets from a reference is a credential, too.
+        let mut values = request.headers.get_all(name).iter();
+        if values.any(HeaderValue::is_sensitive) {
+            continue;
+        }
         let values: Vec<_> = request
             .headers
             .get_all(name)

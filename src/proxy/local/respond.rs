@@ -12,9 +12,9 @@ use pingora_proxy::Session;
 use serde::Serialize;
 
 use crate::proxy::request::context::Context;
-use crate::proxy::request::grpc;
 use crate::proxy::request::id::X_REQUEST_ID_TITLE_CASE;
 use crate::proxy::request::rejection::Rejection;
+use crate::proxy::request::{grpc, header_rules};
 
 #[derive(Serialize)]
 struct ErrorBody<'a> {
@@ -85,6 +85,7 @@ async fn reject_call(
         response.insert_header(name.clone(), value.clone())?;
     }
     add_common_fields(&mut response, ctx)?;
+    header_rules::change_own_answer(&mut response, &session.req_header().headers, ctx);
     let head = HttpTask::Header(Box::new(response), true);
     let written = session.downstream_session.response_duplex_vec(vec![head]);
     written.await.map(drop)
@@ -154,6 +155,7 @@ async fn write(
     if response.status != StatusCode::NO_CONTENT {
         response.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
     }
+    header_rules::change_own_answer(&mut response, &session.req_header().headers, ctx);
     let bodiless = body.is_empty() || session.req_header().method == Method::HEAD;
     session
         .write_response_header(Box::new(response), bodiless)

@@ -10,11 +10,11 @@ use super::context::Context;
 use super::head::{self, Head};
 use super::rejection::Rejection;
 use super::trace_context::TraceContext;
-use super::{client_address, forwarded, id, reserved_headers};
+use super::{client_address, forwarded, header_rules, id, reserved_headers};
 use crate::auth::{Admission, Chain, Trace};
-use crate::gateway::{self, Live, Route, Stage};
+use crate::gateway::{self, Live, Match, Route, Stage};
 use crate::listener::Connection;
-use crate::policy::{Denial, DeniedBy, Finding, RateLimits};
+use crate::policy::{Denial, DeniedBy, Finding, RateLimits, RequestOrigin, preflighted_method};
 use crate::telemetry::spans;
 
 /// Decides what becomes of a request: `Ok` when it may go on to its backend.
@@ -60,7 +60,14 @@ pub(crate) async fn admit(
     let request = session.req_header();
     let routes = ctx.connection.local.and_then(|local| gateway.routes(local));
     let host = head.host();
-    let find = |path: &str| routes.and_then(|routes| routes.find(&host, path, &request.method));
+    let preflighted = preflighted_method(&request.method, &request.headers);
+    let find = |path: &str| {
+        let by = |method: &Method| routes.and_then(|routes| routes.find(&host, path, method));
+        match &preflighted {
+            None => by(&request.method),
+            Some(asked) => route_of_preflight(by(&Method::OPTIONS), || by(asked)),
+        }
+    };
     let found = find(path).ok_or_else(Rejection::not_found)?;
     let route = found.route;
     if found.confusable.is_some() {
@@ -89,8 +96,12 @@ pub(crate) async fn admit(
     }
     ctx.route = Some(route.clone());
     ctx.head = Some(head);
+    ctx.preflight = preflighted.is_some() && route.pipeline.cors().is_some();
 
     pin!(run_stages(live, session, ctx, route, trace)).await?;
+    if ctx.preflight {
+        return Ok(());
+    }
     if let Some(allowed) = found.allowed {
         return Err(Rejection::method_not_allowed(&allowed));
     }
@@ -106,7 +117,24 @@ pub(crate) async fn admit(
     Ok(())
 }
 
-/// Whether a request passes the steps of its pipeline.
+/// The route of a preflight: that of the method that it asks for, if pages of other origins may use
+/// it, unless a route at the same place names OPTIONS.
+fn route_of_preflight<'r>(
+    own: Option<Match<'r, Arc<Route>>>,
+    asked: impl FnOnce() -> Option<Match<'r, Arc<Route>>>,
+) -> Option<Match<'r, Arc<Route>>> {
+    let names_options = |route: &Route| route.endpoint.methods.contains(&Method::OPTIONS);
+    let is_named = own.as_ref().is_some_and(|own| names_options(own.route));
+    if is_named && own.as_ref().is_some_and(|own| own.allowed.is_none()) {
+        return own;
+    }
+    asked()
+        .filter(|asked| asked.route.pipeline.cors().is_some())
+        .or(own)
+}
+
+/// Whether a request passes the steps of its pipeline. A preflight has passed with the step that
+/// answers it.
 async fn run_stages(
     live: &Live,
     session: &mut Session,
@@ -139,6 +167,17 @@ async fn run_stages(
                 dump.log(&ctx.facts(session.req_header(), route));
                 trace.step(dump.step(), || "written to the log".to_owned());
             }
+            Stage::Cors(cors) => {
+                let origin = cors.judge(&session.req_header().headers);
+                trace.step(cors.step(), || told_of_origin(origin).to_owned());
+                if ctx.preflight {
+                    return match origin {
+                        RequestOrigin::Allowed => Ok(()),
+                        _ => Err(Rejection::origin_not_allowed()),
+                    };
+                }
+            }
+            Stage::Headers(step, rules) => trace.step(step, || header_rules::describe(rules)),
             Stage::RateLimits(limits) => count(live, limits, ctx, trace)?,
         }
     }
@@ -182,6 +221,14 @@ fn identify_client(session: &mut Session, ctx: &mut Context, gateway: &gateway::
         context.sampled = tracer.samples();
     }
     ctx.trace_context = Some(context);
+}
+
+fn told_of_origin(origin: RequestOrigin) -> &'static str {
+    match origin {
+        RequestOrigin::Absent => "no page of another origin has sent it",
+        RequestOrigin::Allowed => "pages of this origin may read the answer",
+        RequestOrigin::NotAllowed => "no page of this origin may read the answer",
+    }
 }
 
 /// What a step that looks at no credential has decided, in words.

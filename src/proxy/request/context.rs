@@ -46,6 +46,8 @@ pub struct Context {
     /// Held to the end: a reload in between changes nothing for this request.
     pub(crate) gateway: Option<Arc<Gateway>>,
     pub(crate) route: Option<Arc<Route>>,
+    /// Whether it is a preflight that the pipeline's `cors` step answers.
+    pub(crate) preflight: bool,
     /// The credentials that let it in: empty for one that is anonymous.
     pub(crate) admitted: SmallVec<[Admitted; 2]>,
     /// Where the credentials stand that were verified: only these may be forwarded.
@@ -102,6 +104,7 @@ impl Context {
             other_paths: Vec::new(),
             gateway: None,
             route: None,
+            preflight: false,
             admitted: SmallVec::new(),
             verified: VerifiedLocations::default(),
             selection: Selection::default(),

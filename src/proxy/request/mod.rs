@@ -12,6 +12,7 @@ pub(crate) mod field_removal;
 pub(crate) mod forwarded;
 pub(crate) mod grpc;
 pub(crate) mod head;
+pub(crate) mod header_rules;
 pub(crate) mod hop_by_hop;
 pub(crate) mod id;
 pub(crate) mod record;

@@ -102,6 +102,11 @@ impl Rejection {
         }
     }
 
+    /// Pages of the origin that a preflight comes from may not use the pipeline.
+    pub(crate) fn origin_not_allowed() -> Self {
+        Self::new(403, "cors_origin", "the origin is not allowed")
+    }
+
     /// It expects what is not known here (RFC 9110 section 15.5.18).
     pub(crate) fn unknown_expectation() -> Self {
         Self::new(417, "expectation", "the expectation is not known")

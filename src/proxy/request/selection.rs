@@ -54,17 +54,17 @@ impl Context {
         selection.pick = None;
         selection.needs_new_upstream = false;
         selection.pick = if selection.tried.is_empty() {
-            pipeline.choose(key)
+            pipeline.choose(key, headers)
         } else {
-            pipeline.choose_again(key, &selection.tried)
+            pipeline.choose_again(key, headers, &selection.tried)
         };
     }
 
-    /// Selects an upstream of the pipeline that `fits`, if there is one.
-    pub(crate) fn select_fitting(&mut self, fits: impl Fn(&Upstream) -> bool) {
+    /// Selects an upstream of the pipeline that `fits`, if there is one that takes the request.
+    pub(crate) fn select_fitting(&mut self, headers: &HeaderMap, fits: impl Fn(&Upstream) -> bool) {
         let fits = |backend: &Backend| backend.upstream().is_some_and(|it| fits(it));
         let route = self.route.as_ref();
-        if let Some(pick) = route.and_then(|route| route.pipeline.choose_one(fits)) {
+        if let Some(pick) = route.and_then(|route| route.pipeline.choose_one(headers, fits)) {
             self.selection.pick = Some(pick);
         }
     }
@@ -94,8 +94,11 @@ impl Context {
 
     /// Whether another upstream is left, once `failed` attempts have failed.
     pub(crate) fn has_untried_upstream(&self, failed: usize) -> bool {
+        let selection = &self.selection;
+        let selected = selection.pick.as_ref().map(Pick::index);
+        let tried = selection.tried.iter().copied().chain(selected);
         let route = self.route.as_ref();
-        route.is_some_and(|route| failed < route.pipeline.upstreams())
+        route.is_some_and(|route| failed < route.pipeline.upstreams(tried))
     }
 
     /// The backend of the selected upstream.

@@ -5,7 +5,7 @@ mod calls;
 mod deadlines;
 mod grpcio;
 mod health;
-mod raw;
+pub mod raw;
 mod rejections;
 
 use crate::support::authority::Authority;

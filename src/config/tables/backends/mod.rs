@@ -4,6 +4,7 @@
 //! (`target_ref`).
 
 pub(crate) mod balance;
+mod split;
 pub(crate) mod upstream;
 
 use std::time::Duration;
@@ -97,10 +98,14 @@ fn read_backend(
         _ => read_http(&reader, targets, authentications)
             .map(|http| BackendTarget::Http(Box::new(http))),
     };
+    let when = split::when(&reader);
+    let weight = split::weight(&reader);
     reader.finish();
     Some(Backend {
         name: name.into(),
         target: target?,
+        weight,
+        when: given(when)?,
     })
 }
 

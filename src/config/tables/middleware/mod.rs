@@ -1,5 +1,7 @@
 //! `[middleware.*]` and `[[middleware]]`: the steps of a pipeline.
 
+mod cors;
+mod headers;
 mod log_dump;
 mod path_filter;
 
@@ -15,7 +17,14 @@ use crate::config::model::{KeyPath, Step, StepKind, TextPattern};
 use crate::config::reader::{Document, Entry, Loading, Named, Reader};
 
 /// The types of steps that do not authenticate.
-const OTHER_TYPES: [&str; 4] = ["policies", "path-filter", "log-dump", "passthru"];
+const OTHER_TYPES: [&str; 6] = [
+    "policies",
+    "path-filter",
+    "cors",
+    "headers",
+    "log-dump",
+    "passthru",
+];
 
 /// What steps refer to, and what they have by default.
 pub(crate) struct Shared<'s> {
@@ -180,6 +189,21 @@ fn other(
         "path-filter" => {
             let settings = path_filter::read(reader)?;
             Some(StepKind::PathFilter(Arc::new(settings)))
+        }
+        "cors" | "headers" => {
+            if let Some(enforce) = reader
+                .get("enforce")
+                .filter(|it| it.boolean() == Some(false))
+            {
+                enforce.error_help(
+                    "a step that decides nothing about a request has no shadow",
+                    "take it out of `middleware` to switch it off",
+                );
+            }
+            Some(match type_name {
+                "cors" => StepKind::Cors(Arc::new(cors::read(reader)?)),
+                _ => StepKind::Headers(Arc::new(headers::read(reader)?)),
+            })
         }
         "log-dump" => log_dump::read(name, reader, shared.sensitive_fields),
         _ => Some(StepKind::Passthru),

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use crate::config::model::{AuthSettings, ClaimRules, Pipeline, Rule, Step, StepKind};
+use crate::config::model::{
+    AuthSettings, ClaimRules, HeaderTemplate, Pipeline, Rule, Step, StepKind,
+};
 use crate::config::reader::Entry;
 
 /// Lets the steps keep the claims that something in the pipeline reads.
@@ -21,7 +23,9 @@ pub(super) fn keep(pipeline: &mut Pipeline) {
 /// Whether anything in the pipeline reads claims: every place that does is asked here.
 fn reads_claims(pipeline: &Pipeline) -> bool {
     let mut rules = pipeline.steps.iter().flat_map(rules);
+    let mut headers = pipeline.steps.iter().filter_map(Step::header_rules);
     rules.any(|rule| rule.check.reads_claims())
+        || headers.any(|rules| rules.templates().any(HeaderTemplate::reads_claims))
 }
 
 fn rules(step: &Step) -> impl Iterator<Item = &Rule> {

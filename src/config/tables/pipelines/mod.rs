@@ -1,7 +1,9 @@
 //! `[pipelines.*]`: networks, endpoints, steps and backends put together.
 
+mod browsers;
 mod chain;
 mod claims;
+pub(crate) mod header_names;
 mod listeners;
 mod open;
 mod resource;
@@ -211,6 +213,15 @@ fn backends(reader: &Reader<'_>, required: bool, parts: &Parts<'_, '_>) -> Vec<B
         }
         backends.push(backend.clone());
     }
+    if !backends.is_empty()
+        && !backends.iter().any(Backend::shares)
+        && let Some(entry) = reader.get("backends")
+    {
+        entry.error_help(
+            "every backend has `when` or weight = 0: a request that fits none has nowhere to go",
+            "add a backend without them",
+        );
+    }
     backends
 }
 
@@ -297,6 +308,8 @@ fn steps<'a>(
     };
     chain::check(&all, &origin);
     claims::check(&all, &origin);
+    browsers::check(&all, &origin);
+    header_names::check_steps(&all, &origin);
     (all, origin)
 }
 

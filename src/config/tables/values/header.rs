@@ -68,7 +68,27 @@ pub(crate) fn is_reserved(name: &HeaderName) -> bool {
     RESERVED.contains(&spelling(name).as_str())
 }
 
-/// What a header counts as: upstreams take `_` and `.` for `-`.
+/// What a header counts as: some servers take every character that is no letter and no digit for
+/// `-` (RFC 3875 section 4.1.18).
 pub(crate) fn spelling(name: &HeaderName) -> String {
-    name.as_str().replace(['_', '.'], "-")
+    let name = name.as_str().chars();
+    name.map(|it| if it.is_ascii_alphanumeric() { it } else { '-' })
+        .collect()
+}
+
+/// Why neither a rule may change a header nor a condition read it, in whatever spelling; `None`: it
+/// is an application's.
+pub(crate) fn untouchable(name: &HeaderName) -> Option<&'static str> {
+    let spelling = spelling(name);
+    Some(match spelling.as_str() {
+        "client-cert" | "client-cert-chain" => "tells who a request is from",
+        name if name.starts_with("x-auth-") => "tells who a request is from",
+        "content-length" | "transfer-encoding" | "trailer" | "expect" => "frames a message",
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "upgrade" | "http2-settings"
+        | "proxy-authenticate" | "proxy" => "concerns one connection only",
+        "host" | "via" | "forwarded" => "tells the way of a message",
+        name if name.starts_with("x-forwarded-") => "tells the way of a message",
+        "authorization" | "proxy-authorization" | "cookie" => "carries credentials",
+        _ => return None,
+    })
 }
