@@ -101,6 +101,7 @@ impl Verifier {
                     valid_until: expires_at,
                     credential: Credential::ApiKey(entry.digest.clone()),
                     claims: None,
+                    key_scopes: entry.scopes.clone().into(),
                 }),
                 expires_at,
                 has_scopes: settings

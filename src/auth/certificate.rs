@@ -92,8 +92,13 @@ impl ClientCertificate {
         }
     }
 
+    /// Its subject alternative names.
+    pub fn names(&self) -> &[AlternativeName] {
+        &self.names
+    }
+
     /// The subject, if there is exactly one of its kind.
-    pub(super) fn subject(&self, kind: CertificateSubject) -> Option<&str> {
+    pub fn subject(&self, kind: CertificateSubject) -> Option<&str> {
         if kind == CertificateSubject::CommonName {
             return match &*self.common_names {
                 [Some(name)] => Some(name),

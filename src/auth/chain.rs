@@ -21,7 +21,7 @@ use super::outcome::{Denial, Reason};
 use super::request::AuthRequest;
 use super::shared::Shared;
 use super::trace::Trace;
-use crate::config::{CredentialLocation, Step};
+use crate::config::{CredentialLocation, Step, StepKind};
 
 use group::Group;
 
@@ -98,6 +98,19 @@ impl Chain {
         }
     }
 
+    /// One step by itself, whatever group it would belong to.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::build`].
+    pub fn alone(step: &Step, shared: &Shared) -> Result<Self, Vec<BuildError>> {
+        let mut step = step.clone();
+        if let StepKind::Auth(auth) = &mut step.kind {
+            auth.fallback_on_failed = false;
+        }
+        Self::build(&[step], shared)
+    }
+
     /// Whether there is no authentication step at all.
     pub fn is_open(&self) -> bool {
         self.groups.is_empty()
@@ -124,6 +137,11 @@ impl Chain {
     /// Its steps.
     pub(crate) fn members(&self) -> impl Iterator<Item = &Member> {
         self.groups.iter().flat_map(|group| &group.members)
+    }
+
+    /// Where it looks for credentials.
+    pub fn locations(&self) -> impl Iterator<Item = &CredentialLocation> {
+        self.places.iter()
     }
 
     /// The names of its steps.

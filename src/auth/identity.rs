@@ -59,6 +59,8 @@ pub(crate) struct Content {
     pub(crate) credential: Credential,
     /// Kept only where a rule reads them.
     pub(crate) claims: Option<Claims>,
+    /// `scopes` of an API key.
+    pub(crate) key_scopes: Box<[String]>,
 }
 
 /// The credential behind an identity, without its secret: what a revocation names it by, and what
@@ -190,6 +192,21 @@ impl Identity {
             .token()
             .and_then(|ids| ids.issuer.as_deref());
         issuers.is_empty() || issuer.is_some_and(|issuer| issuers.iter().any(|one| one == issuer))
+    }
+
+    /// The scopes that it was granted: those of its API key, or of its token if its claims are
+    /// kept.
+    pub fn scopes(&self) -> Vec<&str> {
+        match self.claims() {
+            Some(claims) => claims.scopes().filter(|scope| !scope.is_empty()).collect(),
+            None => self
+                .0
+                .content
+                .key_scopes
+                .iter()
+                .map(String::as_str)
+                .collect(),
+        }
     }
 
     /// About how many bytes of memory it takes.

@@ -82,6 +82,7 @@ impl Verifier {
             valid_until: Some(end),
             credential: Credential::Certificate(certificate.sha256()),
             claims: None,
+            key_scopes: Box::default(),
         }))
     }
 }

@@ -53,6 +53,17 @@ pub struct Shared {
     pub(super) key_failures: Arc<Failures>,
     pub(super) revocations: Revocations,
     pub(super) receivers: Arc<SharedReceivers>,
+    /// The same for steps in shadow.
+    shadow: Arc<ShadowShared>,
+}
+
+/// What steps in shadow have for themselves, so that they lock nobody out, and nobody waits or is
+/// turned away because of what they hash or ask.
+#[derive(Debug)]
+struct ShadowShared {
+    introspections: Introspections,
+    passwords: Passwords,
+    key_failures: Arc<Failures>,
 }
 
 impl Shared {
@@ -65,16 +76,33 @@ impl Shared {
     /// The same over key sets that are there already.
     pub(super) fn over(key_sets: KeySets, revocations: Revocations) -> Result<Self, SharedError> {
         let tokens = TokenCache::off().map_err(|_| SharedError::NoRandomNumbers)?;
-        let passwords = Passwords::new().map_err(|_| SharedError::NoRandomNumbers)?;
+        let passwords = || Passwords::new().map_err(|_| SharedError::NoRandomNumbers);
         Ok(Self {
             key_sets,
             introspections: Introspections::default(),
             tokens: Arc::new(ArcSwap::from_pointee(tokens)),
-            passwords,
+            passwords: passwords()?,
             key_failures: Arc::new(Failures::new()),
             revocations,
             receivers: Arc::new(SharedReceivers::new()),
+            shadow: Arc::new(ShadowShared {
+                introspections: Introspections::default(),
+                passwords: passwords()?,
+                key_failures: Arc::new(Failures::new()),
+            }),
         })
+    }
+
+    /// The same for steps in shadow, which hash, ask and count failures apart from those that are
+    /// enforced.
+    #[must_use]
+    pub fn for_shadow(&self) -> Self {
+        Self {
+            introspections: self.shadow.introspections.clone(),
+            passwords: self.shadow.passwords.clone(),
+            key_failures: self.shadow.key_failures.clone(),
+            ..self.clone()
+        }
     }
 
     /// How the hashing of passwords stands.

@@ -91,6 +91,7 @@ pub(crate) fn identity(claims: serde_json::Value) -> Identity {
         valid_until: None,
         credential: Credential::Token((&Claims::from(claims.clone())).into()),
         claims: Some(claims.into()),
+        key_scopes: Box::default(),
     })
 }
 

@@ -35,7 +35,11 @@ pub(super) fn log(config: &Config) {
         }
     }
     for pipeline in &config.pipelines {
-        let steps: Vec<&str> = pipeline.steps.iter().map(|step| &*step.name).collect();
+        let steps = pipeline.steps.iter().map(|step| match step.enforce {
+            true => step.name.to_string(),
+            false => format!("{} in shadow", step.name),
+        });
+        let steps: Vec<String> = steps.collect();
         let chain = match (pipeline.open(), steps.join(", ")) {
             (Some(chain), _) => format!(" ({chain})"),
             (None, chain) if chain.is_empty() => chain,

@@ -118,7 +118,8 @@ impl Pipeline {
                 Err(error) => errors.push(config::Error::new(["backends", name.as_ref()], error)),
             }
         }
-        let stages = match Stages::build(&settings.steps, shared) {
+        let counters = metrics.pipeline(&settings.name);
+        let stages = match Stages::build(&settings.steps, shared, &counters) {
             Ok(stages) if errors.is_empty() => stages,
             Ok(_) => return Err(errors),
             Err(found) => {
@@ -139,7 +140,7 @@ impl Pipeline {
             owner: reach.map_or(Owner::Local, |_| Owner::Cloud),
             name: settings.name.clone(),
             settings: settings.clone(),
-            metrics: metrics.pipeline(&settings.name),
+            metrics: counters,
             pool: Pool::new(members, &balance),
             balance,
             stages,

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::auth::{Chain, CredentialLocations, Member, Shared};
+use crate::auth::{BuildError, Chain, CredentialLocations, Member, Shared};
 use crate::config::{self, HeaderRules, Step, StepKind};
 use crate::policy::{Cors, LogDump, PathFilter, RateLimits, Ruleset};
+use crate::telemetry::PipelineMetrics;
+
+use super::shadow::Shadow;
 
 /// One step; or several that authenticate one after another, which make up one chain.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub enum Stage {
     Cors(Arc<Cors>),
     /// `headers`, which changes what the upstream and the client get.
     Headers(Arc<str>, Arc<HeaderRules>),
+    /// A step or rules that are not enforced.
+    Shadow(Shadow),
     /// The rate limits of a `policies` step before the first authentication step: they count every
     /// attempt, whatever becomes of it.
     RateLimits(RateLimits),
@@ -36,6 +41,14 @@ impl Stage {
         chain.into_iter().flat_map(Chain::members)
     }
 
+    /// What is in shadow, if it is that.
+    pub fn shadow(&self) -> Option<&Shadow> {
+        match self {
+            Self::Shadow(shadow) => Some(shadow),
+            _ => None,
+        }
+    }
+
     /// The names of its steps.
     pub fn steps(&self) -> Vec<&Arc<str>> {
         match self {
@@ -45,6 +58,7 @@ impl Stage {
             Self::LogDump(dump) => vec![dump.step()],
             Self::Cors(cors) => vec![cors.step()],
             Self::Headers(step, _) => vec![step],
+            Self::Shadow(shadow) => vec![&shadow.name],
             Self::RateLimits(_) => Vec::new(),
         }
     }
@@ -66,43 +80,48 @@ pub(super) struct Stages {
 
 impl Stages {
     /// Compiles the steps. Every error is reported.
-    pub(super) fn build(steps: &[Step], shared: &Shared) -> Result<Self, Vec<config::Error>> {
+    pub(super) fn build(
+        steps: &[Step],
+        shared: &Shared,
+        metrics: &PipelineMetrics,
+    ) -> Result<Self, Vec<config::Error>> {
         let mut stages = Vec::new();
         let mut errors = Vec::new();
-        let meant: Vec<Step> = steps
-            .iter()
-            .filter(|step| !matches!(step.kind, StepKind::Passthru))
-            .cloned()
-            .collect();
-        let both = |a: &Step, b: &Step| a.authenticates() && b.authenticates();
-        for run in meant.chunk_by(both) {
-            match &run[0].kind {
-                StepKind::Policies(settings) => {
-                    stages.push(Stage::Policies(Ruleset::build(&run[0].name, settings)));
+        for run in runs(steps) {
+            match run.enforced.first().map(|step| &step.kind) {
+                None => {}
+                Some(StepKind::Policies(settings)) => {
+                    let step = &run.enforced[0];
+                    stages.push(Stage::Policies(Ruleset::build(&step.name, settings)));
+                    stages.extend(Shadow::of_rules(step, metrics).map(Stage::Shadow));
                 }
-                StepKind::PathFilter(settings) => {
-                    stages.push(Stage::PathFilter(PathFilter::new(&run[0].name, settings)));
+                Some(StepKind::PathFilter(settings)) => {
+                    let name = &run.enforced[0].name;
+                    stages.push(Stage::PathFilter(PathFilter::new(name, settings)));
                 }
-                StepKind::Cors(settings) => {
-                    let cors = Arc::new(Cors::new(&run[0].name, settings));
+                Some(StepKind::Cors(settings)) => {
+                    let cors = Arc::new(Cors::new(&run.enforced[0].name, settings));
                     stages.push(Stage::Cors(cors));
                 }
-                StepKind::Headers(rules) => {
-                    stages.push(Stage::Headers(run[0].name.clone(), rules.clone()));
+                Some(StepKind::Headers(rules)) => {
+                    let name = run.enforced[0].name.clone();
+                    stages.push(Stage::Headers(name, rules.clone()));
                 }
-                StepKind::LogDump(settings) => {
-                    stages.push(Stage::LogDump(LogDump::build(
-                        &run[0].name,
-                        settings,
-                        steps,
-                    )));
+                Some(StepKind::LogDump(settings)) => {
+                    let name = &run.enforced[0].name;
+                    stages.push(Stage::LogDump(LogDump::build(name, settings, steps)));
                 }
-                _ => match Chain::build(run, shared) {
+                Some(StepKind::Auth(_)) => match Chain::build(&run.enforced, shared) {
                     Ok(chain) => stages.push(Stage::Authenticate(chain)),
-                    Err(found) => errors.extend(found.into_iter().map(|error| {
-                        config::Error::new(["middleware", error.step()], error.to_string())
-                    })),
+                    Err(found) => errors.extend(found.into_iter().map(in_middleware)),
                 },
+                Some(StepKind::Passthru) => {}
+            }
+            for step in run.in_shadow {
+                match Shadow::of_step(step, shared, metrics) {
+                    Ok(shadow) => stages.extend(shadow.map(Stage::Shadow)),
+                    Err(found) => errors.extend(found.into_iter().map(in_middleware)),
+                }
             }
         }
         if !errors.is_empty() {
@@ -116,9 +135,11 @@ impl Stages {
                 chain.number_steps(&mut steps);
             }
         }
+        let tried = stages.iter().filter_map(Stage::shadow);
+        let tried: Vec<_> = tried.flat_map(Shadow::locations).cloned().collect();
         for stage in &mut stages {
             if let Stage::LogDump(dump) = stage {
-                dump.hide(places.iter());
+                dump.hide(places.iter().chain(&tried));
             }
         }
         let cors = stages.iter().find_map(|stage| match stage {
@@ -137,6 +158,43 @@ impl Stages {
             places,
         })
     }
+}
+
+/// Steps that are compiled together.
+#[derive(Default)]
+struct Run<'s> {
+    /// One step; or several that authenticate one after another; none, where those in shadow come
+    /// first.
+    enforced: Vec<Step>,
+    /// What comes after the first of them, and before what comes next.
+    in_shadow: Vec<&'s Step>,
+}
+
+/// Those that authenticate stay together as if those in shadow between them were not there.
+fn runs(steps: &[Step]) -> Vec<Run<'_>> {
+    let mut runs = vec![Run::default()];
+    for step in steps {
+        let Some(run) = runs.last_mut() else {
+            continue;
+        };
+        // What refuses nothing is as good as enforced.
+        let refuses = !matches!(step.kind, StepKind::LogDump(_) | StepKind::Passthru);
+        if !step.enforce && refuses {
+            run.in_shadow.push(step);
+        } else if step.authenticates() && run.enforced.first().is_some_and(Step::authenticates) {
+            run.enforced.push(step.clone());
+        } else if !matches!(step.kind, StepKind::Passthru) {
+            runs.push(Run {
+                enforced: vec![step.clone()],
+                in_shadow: Vec::new(),
+            });
+        }
+    }
+    runs
+}
+
+fn in_middleware(error: BuildError) -> config::Error {
+    config::Error::new(["middleware", error.step()], error.to_string())
 }
 
 /// Says where the limits of `policies` are counted: those before the first authentication step

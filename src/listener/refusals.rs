@@ -60,6 +60,7 @@ impl RefusalLog<'_> {
             grpc_status: None,
             auth: None,
             subject: None,
+            shadow: None,
             reason: Some(reason),
             request_id: None,
             trace: None,

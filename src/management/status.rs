@@ -145,6 +145,7 @@ fn pipeline(pipeline: &Pipeline, backends: &[BackendStatus]) -> Value {
                 "type": step.kind.type_name(),
                 "optional": step.kind.is_optional(),
                 "enforce": step.enforce,
+                "rules_in_shadow": step.rules_in_shadow().collect::<Vec<_>>(),
             })
         })
         .collect();
@@ -173,11 +174,17 @@ pub(super) fn counts(metrics: &PipelineMetrics) -> Value {
         .collect();
     let refusals: BTreeMap<&str, u64> = metrics.refusals().into_iter().collect();
     let ended: BTreeMap<&str, u64> = metrics.ended_streams().into_iter().collect();
+    let shadows = metrics.shadows();
+    let shadow_denials: BTreeMap<&str, BTreeMap<&str, u64>> = shadows
+        .iter()
+        .map(|one| (&*one.step, one.denials().into_iter().collect()))
+        .collect();
     let duration = metrics.duration();
     json!({
         "codes": codes,
         "refusals": refusals,
         "streams": { "open": metrics.open_streams(), "ended": ended },
+        "shadow_denials": shadow_denials,
         "duration": { "sum": duration.sum, "cumulative": duration.cumulative },
     })
 }

@@ -10,10 +10,11 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderName, HeaderValue};
 
+use super::expression;
 use super::facts::Facts;
 use super::field_name::reads_as;
 use crate::auth::Identity;
-use crate::config::{Check, Effect, MediaRange, TimeWindow, ValueMatch};
+use crate::config::{Check, ClaimMatch, Effect, MediaRange, TimeWindow, ValueMatch};
 
 /// What a rule says of a request; `None`: nothing.
 pub(super) fn finding(check: &Check, facts: &Facts<'_>) -> Option<Effect> {
@@ -94,6 +95,13 @@ pub(super) fn finding(check: &Check, facts: &Facts<'_>) -> Option<Effect> {
                 });
             (*effect, found)
         }
+        Check::Cel { effect, expression } => match expression::is_true(expression, facts) {
+            Ok(found) => (*effect, found),
+            Err(error) => {
+                log::debug!("an expression denies: {error}");
+                (Effect::Deny, true)
+            }
+        },
         Check::Time(window) => {
             let allows = inside(window, facts) == window.allow_inside;
             let effect = if allows { Effect::Allow } else { Effect::Deny };
@@ -115,6 +123,31 @@ pub(super) fn finding(check: &Check, facts: &Facts<'_>) -> Option<Effect> {
         }
     };
     matches.then_some(effect)
+}
+
+/// What a rule looked at, for `explain`: of rules on claims, and of expressions.
+pub(super) fn values(check: &Check, facts: &Facts<'_>) -> Vec<String> {
+    match check {
+        Check::Claims { claims, .. } => {
+            let known = facts.identity.and_then(Identity::claims);
+            let value = |claim: &ClaimMatch| {
+                let path = &claim.path;
+                match known.and_then(|known| known.at(path)) {
+                    Some(value) => format!("{path} is {value}"),
+                    None => format!("{path} is not there"),
+                }
+            };
+            claims.iter().map(value).collect()
+        }
+        Check::Cel { expression, .. } => {
+            let error = expression::is_true(expression, facts).err();
+            let error = error.map(|error| error.to_string());
+            expression::looked_at(expression, facts)
+                .chain(error)
+                .collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// `exact` has the name that is meant, `alike` one that some servers take for it. All of the

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
 
-use crate::auth::Identity;
+use crate::auth::{Identity, PresentedCertificate};
 use crate::config::{Effect, PathPattern};
 
 /// Everything that a rule may look at.
@@ -32,6 +32,10 @@ pub struct Facts<'a> {
     pub client: Option<IpAddr>,
     /// Whether the peer is a trusted proxy, so that its word on the client counts.
     pub peer_is_trusted: bool,
+    /// The host that it names, without port.
+    pub host: Option<&'a str>,
+    /// The certificate that the client showed when it connected, if it did.
+    pub certificate: Option<PresentedCertificate<'a>>,
     /// Who the request is from, as far as it has got; `None`: nobody by name.
     pub identity: Option<&'a Identity>,
     /// The moment, by the calendar.

@@ -8,6 +8,7 @@
 mod check;
 mod cors;
 mod denial;
+mod expression;
 mod facts;
 mod field_name;
 mod limiter;

@@ -18,14 +18,13 @@ pub struct Ruleset {
 }
 
 /// What one rule says of a request, for those who want to know every one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Finding<'a> {
-    /// The rule's name.
-    pub rule: &'a str,
-    /// The reading of the path that it looked at.
-    pub path: &'a str,
+    rule: &'a Rule,
+    /// By one reading of the path.
+    facts: Facts<'a>,
     /// `None`: it does not match.
-    pub effect: Option<Effect>,
+    effect: Option<Effect>,
 }
 
 impl fmt::Display for Finding<'_> {
@@ -35,17 +34,35 @@ impl fmt::Display for Finding<'_> {
             Some(Effect::Deny) => "denies",
             None => "does not match",
         };
-        write!(f, "rule {:?} {says} {}", self.rule, self.path)
+        write!(f, "rule {:?} {says} {}", self.rule.name, self.facts.path)?;
+        check::values(&self.rule.check, &self.facts)
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, value)| {
+                let before = if index == 0 { ": " } else { "; " };
+                write!(f, "{before}{value}")
+            })
     }
 }
 
 impl Ruleset {
-    /// The rules of the step of this name.
+    /// The rules of the step of this name that are enforced.
     pub fn build(step: &Arc<str>, settings: &Policies) -> Self {
+        Self::of(step, settings, true)
+    }
+
+    /// Those that are in shadow. `None`: there are none.
+    pub fn in_shadow(step: &Arc<str>, settings: &Policies) -> Option<Self> {
+        let found = Self::of(step, settings, false);
+        (!found.rules.is_empty() || !found.limits.is_empty()).then_some(found)
+    }
+
+    fn of(step: &Arc<str>, settings: &Policies, enforced: bool) -> Self {
         let mut rules = Vec::new();
         let mut limits = Vec::new();
         for policy in &settings.policies {
-            for rule in &policy.rules {
+            let meant = policy.rules.iter();
+            for rule in meant.filter(|rule| rule.enforce == enforced) {
                 match rule.check {
                     Check::RateLimit(settings) => limits.push(Limit {
                         name: format!("{} {}", policy.name, rule.name).into(),
@@ -93,6 +110,22 @@ impl Ruleset {
         Ok(rule)
     }
 
+    /// What denies a request, by any reading of its path, whether or not a rule allows it.
+    pub fn denied_by<'a>(
+        &'a self,
+        facts: &Facts<'a>,
+        mut noted: impl FnMut(Finding<'a>),
+    ) -> Option<DeniedBy<'a>> {
+        let readings = facts
+            .other_readings()
+            .map(|(path, facts)| (Some(path), facts));
+        let mut readings = std::iter::once((None, *facts)).chain(readings);
+        readings.find_map(|(reading, facts)| {
+            let denied = self.decide_one(&facts, reading, &mut noted).err();
+            denied.filter(|denied| denied.by != By::NoRule)
+        })
+    }
+
     fn decide_one<'a>(
         &'a self,
         facts: &Facts<'a>,
@@ -100,19 +133,19 @@ impl Ruleset {
         noted: &mut impl FnMut(Finding<'a>),
     ) -> Result<&'a str, DeniedBy<'a>> {
         let mut allowing = None;
-        for Rule { name, check, .. } in &self.rules {
-            let effect = check::finding(check, facts);
+        for rule in &self.rules {
+            let effect = check::finding(&rule.check, facts);
             noted(Finding {
-                rule: name,
-                path: facts.path,
+                rule,
+                facts: *facts,
                 effect,
             });
             match effect {
                 Some(Effect::Deny) => {
-                    let by = By::Rule(name);
+                    let by = By::Rule(&rule.name);
                     return Err(DeniedBy { by, reading });
                 }
-                Some(Effect::Allow) => allowing = allowing.or(Some(&**name)),
+                Some(Effect::Allow) => allowing = allowing.or(Some(&*rule.name)),
                 None => {}
             }
         }

@@ -126,6 +126,8 @@ impl Request {
             ambiguous_names: true,
             client: self.client,
             peer_is_trusted: self.peer_is_trusted,
+            host: Some("edge.example"),
+            certificate: None,
             identity: self.identity.as_ref(),
             time: self.time,
         }

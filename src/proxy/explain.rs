@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::Edge;
 use crate::auth::{CredentialLocation, CredentialLocations, Entry, Trace};
-use crate::gateway::{HttpVersion, Route, Share, Stage, Upstream};
+use crate::gateway::{HttpVersion, Route, Shadow, Share, Stage, Upstream};
 use crate::listener::{self, UNREADABLE};
 use crate::policy::RateLimits;
 use crate::proxy::forward::upstream_request;
@@ -168,6 +168,8 @@ fn forwarded(session: &mut Session, ctx: &Context) -> pingora::Result<End> {
         .clone()
         .flat_map(|places| places.explain_stripped(ctx.verified, &auth_request));
     let withheld = withheld.collect();
+    let stages = ctx.route.iter().flat_map(|route| route.pipeline.stages());
+    let tried = stages.filter_map(Stage::shadow).flat_map(Shadow::locations);
     let mut secret: Vec<HeaderName> = vec![
         header::AUTHORIZATION,
         header::PROXY_AUTHORIZATION,
@@ -176,6 +178,7 @@ fn forwarded(session: &mut Session, ctx: &Context) -> pingora::Result<End> {
     secret.extend(
         places
             .flat_map(CredentialLocations::iter)
+            .chain(tried)
             .filter_map(|place| match place {
                 CredentialLocation::Header(name) => Some(name.clone()),
                 _ => None,

@@ -71,6 +71,8 @@ pub struct Record<'a> {
     pub subject: Option<&'a str>,
     /// Why the request was refused or failed: a stable label.
     pub reason: Option<&'a str>,
+    /// What steps in shadow would have refused: `STEP:REASON`, with commas between.
+    pub shadow: Option<&'a str>,
     /// What `X-Request-Id` carries to the upstream and back to the client.
     pub request_id: Option<&'a str>,
     /// The trace that it belongs to.
@@ -94,14 +96,39 @@ pub fn enabled() -> bool {
 
 /// Writes a record.
 pub fn write(record: &Record<'_>) {
-    let Some(log) = LOG.get() else { return };
-    LINE.with_borrow_mut(|line| {
+    with_line(record, |line, log| log.writer.gather(line.end()));
+}
+
+/// The same later, once it is known what its `shadow` is.
+pub fn write_later(record: &Record<'_>) -> Option<Held> {
+    with_line(record, |line, _| Held(line.split_at_shadow()))
+}
+
+/// A record without its `shadow`.
+#[derive(Debug)]
+pub struct Held([String; 2]);
+
+impl Held {
+    /// Writes it.
+    pub fn write(self, shadow: Option<&str>) {
+        let Some(log) = LOG.get() else { return };
+        LINE.with_borrow_mut(|line| {
+            line.join_at_shadow(self.0, shadow, log.json);
+            log.writer.gather(line.end());
+        });
+    }
+}
+
+/// Hands a record over as a line that lacks its end only. `None`: nobody wants it.
+fn with_line<T>(record: &Record<'_>, hand: impl FnOnce(&mut LogLine, &Log) -> T) -> Option<T> {
+    let log = LOG.get()?;
+    Some(LINE.with_borrow_mut(|line| {
         let now = SystemTime::now();
         let now = now.duration_since(SystemTime::UNIX_EPOCH);
         line.begin(now.unwrap_or_default(), log.json);
         record.visit(line);
-        log.writer.gather(line.end());
-    });
+        hand(line, log)
+    }))
 }
 
 /// A field's name as it stands before its value, in text and in JSON.
@@ -135,6 +162,7 @@ impl Record<'_> {
         line.word(key!("auth"), self.auth);
         line.quoted(key!("subject"), self.subject);
         line.word(key!("reason"), self.reason);
+        line.shadow(self.shadow);
         line.text(key!("id"), self.request_id);
         line.trace(key!("trace_id"), self.trace);
         line.cut(key!("user_agent"), self.user_agent);

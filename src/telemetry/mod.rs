@@ -13,5 +13,6 @@ mod writer;
 pub use logger::{LogSettings, start};
 pub use metrics::{
     BOUNDS, BackendMetrics, Histogram, HistogramSnapshot, Metrics, NetworkMetrics, PipelineMetrics,
+    ShadowMetrics,
 };
 pub use writer::LogWriter;

@@ -43,6 +43,7 @@ mod revocation;
 mod rooms;
 mod routing;
 mod runbeam_sdk;
+mod shadow;
 mod streams;
 #[allow(dead_code, reason = "tests/faults shares the harness, and needs another part of it")]
 mod support;

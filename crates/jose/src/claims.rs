@@ -178,16 +178,20 @@ impl Claims {
             .is_some_and(|claim| is_any_of(claim, accepted))
     }
 
-    /// Whether `scope` (RFC 8693 section 4.2) or `scp` holds a scope: in a list with spaces
-    /// between, or in an array.
+    /// Whether `scope` or `scp` holds a scope.
     pub fn has_scope(&self, scope: &str) -> bool {
-        ["scope", "scp"]
-            .iter()
+        self.scopes().any(|granted| granted == scope)
+    }
+
+    /// What `scope` (RFC 8693 section 4.2) and `scp` hold: lists with spaces between, or arrays.
+    pub fn scopes(&self) -> impl Iterator<Item = &str> {
+        let granted = ["scope", "scp"].into_iter();
+        granted
             .filter_map(|name| self.get(name))
-            .any(|granted| match granted {
-                Value::String(list) => list.split(' ').any(|granted| granted == scope),
-                Value::Array(list) => list.iter().any(|granted| granted.as_str() == Some(scope)),
-                _ => false,
+            .flat_map(|granted| {
+                let (list, elements) = (granted.as_str(), granted.as_array());
+                let list = list.into_iter().flat_map(|list| list.split(' '));
+                list.chain(elements.into_iter().flatten().filter_map(Value::as_str))
             })
     }
 }

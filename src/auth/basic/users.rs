@@ -86,6 +86,7 @@ fn add(users: &mut HashMap<String, User>, name: String, stored: Stored) -> Resul
                     valid_until: None,
                     credential: Credential::Password(fingerprint(&stored)),
                     claims: None,
+                    key_scopes: Box::default(),
                 })),
                 stored,
             });

@@ -104,6 +104,7 @@ pub(super) fn examine(
             valid_until,
             credential: Credential::Token(claims.into()),
             claims: rules.keeps_claims.then(|| claims.clone()),
+            key_scopes: Box::default(),
         }),
         validity,
         ask_again: None,

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
 
-use super::{Owner, PathPattern, Secret, TextPattern};
+use super::{Expression, Owner, PathPattern, Secret, TextPattern, Variable};
 
 /// Settings of `policies`. A request passes when at least one rule of all of them allows it, and
 /// none denies it.
@@ -124,6 +124,14 @@ pub enum Check {
         /// `claims`: at least one; all of them must match.
         claims: Vec<ClaimMatch>,
     },
+    /// `cel`: matches where the expression is true. One that cannot be evaluated denies, whatever
+    /// the mode.
+    Cel {
+        /// `mode`.
+        effect: Effect,
+        /// `expression`.
+        expression: Expression,
+    },
     /// `time_based`: matches every request, one way or the other.
     Time(Box<TimeWindow>),
     /// `geo`: a country that a trusted proxy vouches for.
@@ -141,7 +149,19 @@ pub enum Check {
 impl Check {
     /// Whether it looks at the claims of a token.
     pub fn reads_claims(&self) -> bool {
-        matches!(self, Self::Claims { .. })
+        match self {
+            Self::Claims { .. } => true,
+            Self::Cel { expression, .. } => expression.reads_claims(),
+            _ => false,
+        }
+    }
+
+    /// Whether it looks at who a request is from.
+    pub fn reads_identity(&self) -> bool {
+        match self {
+            Self::Cel { expression, .. } => expression.reads(Variable::Identity),
+            _ => false,
+        }
     }
 
     fn may_allow(&self) -> bool {
@@ -155,6 +175,7 @@ impl Check {
             | Self::ContentType { effect, .. }
             | Self::QueryParameter { effect, .. }
             | Self::Claims { effect, .. }
+            | Self::Cel { effect, .. }
             | Self::Geo { effect, .. } => *effect == Effect::Allow,
             Self::Time(_) => true,
             Self::RateLimit(_) => false,

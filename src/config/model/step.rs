@@ -9,7 +9,7 @@ use http::HeaderName;
 
 use super::{
     Cors, Dpop, HeaderRules, Introspection, IntrospectionClient, JwtAlgorithm, LogDump, Owner,
-    PathFilter, Policies, Reach, Secret,
+    PathFilter, Policies, Reach, Rule, Secret,
 };
 
 /// One step of a pipeline.
@@ -50,6 +50,12 @@ impl Step {
     /// step is optional.
     pub fn authenticates(&self) -> bool {
         self.enforced_auth().is_some()
+    }
+
+    /// The names of its rules that are in shadow.
+    pub fn rules_in_shadow(&self) -> impl Iterator<Item = &str> {
+        let rules = self.kind.rules().filter(|rule| !rule.enforce);
+        rules.map(|rule| &*rule.name)
     }
 
     /// Whether it can refuse a request without authenticating it.
@@ -97,6 +103,15 @@ impl StepKind {
             Self::Auth(step) => Some(step),
             _ => None,
         }
+    }
+
+    /// The rules of a `policies` step.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        let policies = match self {
+            Self::Policies(settings) => settings.policies.as_slice(),
+            _ => &[],
+        };
+        policies.iter().flat_map(|policy| &policy.rules)
     }
 
     /// Whether the step after it belongs to the same group.

@@ -12,6 +12,7 @@ use super::*;
 use crate::auth::{AuthRequest, CredentialLocation, VerifiedLocations};
 use crate::gateway::{Live, Reload};
 use crate::policy::Denial;
+use crate::telemetry::Metrics;
 
 const TEXT: &str = r#"
     [proxy]
@@ -47,6 +48,17 @@ const TEXT: &str = r#"
     type = "rate_limit"
     max_requests = 2
     window_seconds = 60
+    [middleware.tried]
+    type = "jwt-auth"
+    enforce = false
+    config = { jwks_url = "https://h/a", issuer = "i", audience = "a" }
+    [middleware.acl-tried]
+    type = "policies"
+    enforce = false
+    rules = [{ type = "deny_all" }]
+    [middleware.some-tried]
+    type = "policies"
+    rules = [{ type = "allow_all" }, { type = "deny_all", enforce = false }]
     [middleware.filter]
     type = "path-filter"
     rules = ["/x"]
@@ -83,7 +95,8 @@ fn shared() -> Shared {
 
 fn stages(middleware: &str) -> Stages {
     let config = parse(middleware).unwrap_or_else(|errors| panic!("{errors}"));
-    Stages::build(&config.pipelines[0].steps, &shared()).unwrap()
+    let metrics = Metrics::default().pipeline(&"p".into());
+    Stages::build(&config.pipelines[0].steps, &shared(), &metrics).unwrap()
 }
 
 #[test]
@@ -108,19 +121,42 @@ fn steps_that_authenticate_one_after_another_are_one_chain() {
         ),
         (r#"["acl", "filter"]"#, "policies filter"),
     ] {
-        let kinds: Vec<&str> = stages(middleware)
-            .stages
-            .iter()
-            .map(|stage| match stage {
-                Stage::Authenticate(_) => "chain",
-                Stage::Policies(_) => "policies",
-                Stage::PathFilter(_) => "filter",
-                Stage::LogDump(_) => "dump",
-                Stage::RateLimits(_) => "limits",
-            })
-            .collect();
-        assert_eq!(kinds.join(" "), expected, "{middleware}");
+        assert_eq!(kinds(middleware), expected, "{middleware}");
     }
+}
+
+fn kinds(middleware: &str) -> String {
+    let stages = stages(middleware).stages;
+    let kinds = stages.iter().map(|stage| match stage {
+        Stage::Authenticate(_) => "chain",
+        Stage::Policies(_) => "policies",
+        Stage::PathFilter(_) => "filter",
+        Stage::LogDump(_) => "dump",
+        Stage::RateLimits(_) => "limits",
+        Stage::Shadow(_) => "shadow",
+    });
+    kinds.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn steps_in_shadow_neither_split_a_chain_nor_read_a_credential() {
+    for (middleware, expected) in [
+        (r#"["o", "tried", "a"]"#, "chain shadow"),
+        (r#"["tried", "o", "a"]"#, "shadow chain"),
+        (
+            r#"["o", "acl-tried", "a", "filter"]"#,
+            "chain shadow filter",
+        ),
+        (
+            r#"["filter", "tried", "acl-tried"]"#,
+            "filter shadow shadow",
+        ),
+        (r#"["tried"]"#, "shadow"),
+        (r#"["some-tried", "a"]"#, "policies shadow chain"),
+    ] {
+        assert_eq!(kinds(middleware), expected, "{middleware}");
+    }
+    assert_eq!(stages(r#"["tried"]"#).places.iter().count(), 0);
 }
 
 #[test]

@@ -56,6 +56,25 @@ pub(super) fn requests(all: &mut Families, live: &Live) {
             })
         }),
     );
+    all.counter(
+        "harmony_shadow_denials_total",
+        "Requests that a step or a rule in shadow would have refused, by pipeline, step and \
+         reason.",
+        pipelines.iter().flat_map(|one| {
+            one.shadows().into_iter().flat_map(|shadow| {
+                let reasons = shadow.denials().into_iter();
+                let labels = |reason: &str| {
+                    vec![
+                        label(&one.name),
+                        ("step", shadow.step.to_string()),
+                        ("reason", reason.to_owned()),
+                    ]
+                };
+                let rows = reasons.map(|(reason, times)| (labels(reason), count(times)));
+                rows.collect::<Vec<_>>()
+            })
+        }),
+    );
     all.histogram(
         "harmony_http_request_duration_seconds",
         "Time from a request's head to the end of its response, without upgraded connections.",

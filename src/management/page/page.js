@@ -317,6 +317,7 @@ function draw() {
   $("sections").replaceChildren(
     pipelineSection(now),
     el("div.pair", {}, refusalSection(now), upstreamSection(now)),
+    ...shadowSection(now),
     issuerSection(now), keySection(now),
     el("div.pair", {}, configSection(now), cloudSection(now)),
   );
@@ -401,7 +402,7 @@ function place(endpoint, networks, several) {
 }
 
 function chain(pipeline) {
-  const pills = pipeline.steps.map((step) => el("span.pill", { title: step.type }, step.name + (step.optional ? "?" : "")));
+  const pills = pipeline.steps.map((step) => el("span.pill", { title: step.type }, step.name + (step.optional ? "?" : "") + (step.enforce ? (step.rules_in_shadow.length > 0 ? " (rules in shadow: " + step.rules_in_shadow.join(", ") + ")" : "") : " (shadow)")));
   return pipeline.open ? [el("span.pill.open", { title: "No step authenticates." }, "OPEN"), ...pills] : pills;
 }
 
@@ -429,6 +430,24 @@ function pipelineSection(now) {
   return section("Pipelines and routes", table(
     [["Pipeline", "ftp"], ["Route", "fr"], ["Steps", "fs"], ["To", "f"], ["Per second", "n"], ["Two minutes", "h"], ["Answers", "f"], ["p50", "n"], ["p99", "n"]],
     rows, "No pipeline is configured."));
+}
+
+// Where there are steps or rules with `enforce = false`.
+function shadowSection(now) {
+  const rows = [];
+  for (const pipeline of now.pipelines) {
+    for (const [step, reasons] of Object.entries(pipeline.shadow_denials)) {
+      const row = (shown, of, total) => {
+        const grown = growth((answer) => { const found = find(answer, pipeline); return found ? of(found.shadow_denials[step] || {}) : 0; });
+        rows.push([el("code", {}, shown), step, pipeline.name, grown ? number(grown.by) : "–", number(total)]);
+      };
+      for (const [reason, count] of Object.entries(reasons)) row(reason, (found) => found[reason] || 0, count);
+      if (Object.keys(reasons).length === 0) row("nothing", sum, 0);
+    }
+  }
+  if (rows.length === 0) return [];
+  return [section("In shadow: what would be refused", table(
+    [["Reason", "t"], ["Step", ""], ["Pipeline", ""], ["Last minute", "n"], ["Since start", "n"]], rows, ""))];
 }
 
 function refusalSection(now) {

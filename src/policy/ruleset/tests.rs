@@ -94,8 +94,13 @@ fn every_rule_that_is_looked_at_is_told_of() {
         ),
     ] {
         let mut findings = Vec::new();
-        let _ = rules.decide(&request.facts(), |Finding { rule, path, effect }| {
-            findings.push((rule.to_owned(), path.to_owned(), effect));
+        let _ = rules.decide(&request.facts(), |finding| {
+            let Finding {
+                rule,
+                facts,
+                effect,
+            } = finding;
+            findings.push((rule.name.to_string(), facts.path.to_owned(), effect));
         });
         let looked_at = looked_at.into_iter();
         let looked_at: Vec<_> = looked_at

@@ -10,7 +10,7 @@ use super::context::Context;
 use super::head::{self, Head};
 use super::rejection::Rejection;
 use super::trace_context::TraceContext;
-use super::{client_address, forwarded, header_rules, id, reserved_headers};
+use super::{client_address, forwarded, header_rules, id, reserved_headers, shadow};
 use crate::auth::{Admission, Chain, Trace};
 use crate::gateway::{self, Live, Match, Route, Stage};
 use crate::listener::Connection;
@@ -178,6 +178,9 @@ async fn run_stages(
                 }
             }
             Stage::Headers(step, rules) => trace.step(step, || header_rules::describe(rules)),
+            Stage::Shadow(shadow) => {
+                pin!(shadow::try_out(session, ctx, route, shadow, trace)).await;
+            }
             Stage::RateLimits(limits) => count(live, limits, ctx, trace)?,
         }
     }

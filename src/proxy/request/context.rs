@@ -20,8 +20,11 @@ use super::client_stream::ClientStream;
 use super::grpc::Call;
 use super::head::Head;
 use super::selection::Selection;
+use super::shadow::ShadowVerdicts;
 use super::trace_context::TraceContext;
-use crate::auth::{Admitted, AuthRequest, CredentialLocation, Identity, VerifiedLocations};
+use crate::auth::{
+    Admitted, AuthRequest, CredentialLocation, Identity, PresentedCertificate, VerifiedLocations,
+};
 use crate::gateway::{ClientCa, Gateway, Route};
 use crate::listener::{Connection, InProgress};
 use crate::policy::Facts;
@@ -50,6 +53,8 @@ pub struct Context {
     pub(crate) preflight: bool,
     /// The credentials that let it in: empty for one that is anonymous.
     pub(crate) admitted: SmallVec<[Admitted; 2]>,
+    /// What steps in shadow would have refused.
+    pub(crate) shadow: ShadowVerdicts,
     /// Where the credentials stand that were verified: only these may be forwarded.
     pub(crate) verified: VerifiedLocations,
     pub(crate) selection: Selection,
@@ -65,6 +70,27 @@ pub struct Context {
     /// Whether this is the process's question to itself.
     pub(crate) is_probe: bool,
     _in_flight: InFlight,
+}
+
+/// What a request presents, for a step that may outlast it.
+pub(super) struct Presented {
+    headers: HeaderMap,
+    query: Option<String>,
+    client: Option<IpAddr>,
+    certificate: Option<(Arc<Connection>, ClientCa)>,
+}
+
+impl Presented {
+    pub(super) fn auth_request(&self) -> AuthRequest<'_> {
+        let certificate = self.certificate.as_ref();
+        AuthRequest {
+            headers: &self.headers,
+            query: self.query.as_deref(),
+            client: self.client,
+            certificate: certificate
+                .and_then(|(connection, ca)| Some(ca.present(connection.client_certificate()?))),
+        }
+    }
 }
 
 /// The client's connection.
@@ -106,6 +132,7 @@ impl Context {
             route: None,
             preflight: false,
             admitted: SmallVec::new(),
+            shadow: ShadowVerdicts::default(),
             verified: VerifiedLocations::default(),
             selection: Selection::default(),
             body: BodyInfo::default(),
@@ -140,17 +167,32 @@ impl Context {
         (!self.connection.tls && !by_proxy).then_some(port)
     }
 
+    /// What authentication may look at, apart from the request.
+    pub(super) fn presented(&self, headers: &HeaderMap) -> Presented {
+        let query = self.head.as_ref().and_then(|head| head.query.as_deref());
+        Presented {
+            headers: headers.clone(),
+            query: query.and_then(|query| String::from_utf8(query.to_vec()).ok()),
+            client: self.client,
+            certificate: self.connection.certificate.clone(),
+        }
+    }
+
     /// What authentication may look at.
     pub(crate) fn auth_request<'a>(&'a self, headers: &'a HeaderMap) -> AuthRequest<'a> {
         let query = self.head.as_ref().and_then(|head| head.query.as_deref());
-        let certificate = self.connection.certificate.as_ref();
         AuthRequest {
             headers,
             query: query.and_then(|query| std::str::from_utf8(query).ok()),
             client: self.client,
-            certificate: certificate
-                .and_then(|(connection, ca)| Some(ca.present(connection.client_certificate()?))),
+            certificate: self.certificate(),
         }
+    }
+
+    /// The certificate that the client showed when it connected.
+    fn certificate(&self) -> Option<PresentedCertificate<'_>> {
+        let (connection, ca) = self.connection.certificate.as_ref()?;
+        Some(ca.present(connection.client_certificate()?))
     }
 
     /// What policies may look at.
@@ -166,6 +208,8 @@ impl Context {
             ambiguous_names: self.ambiguous_names,
             client: self.client,
             peer_is_trusted: self.connection.peer_is_trusted,
+            host: self.head.as_ref().map(Head::written_host),
+            certificate: self.certificate(),
             identity: self.identity(),
             time: jiff::Timestamp::now(),
         }

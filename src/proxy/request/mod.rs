@@ -20,4 +20,5 @@ pub(crate) mod rejection;
 pub(crate) mod reserved_headers;
 mod selection;
 pub(crate) mod send_half;
+pub(crate) mod shadow;
 pub(crate) mod trace_context;

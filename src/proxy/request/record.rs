@@ -12,7 +12,7 @@ use crate::listener::refused_path;
 use crate::telemetry::{Metrics, access, spans};
 
 /// Counts it, and writes its record.
-pub(crate) fn write(session: &Session, ctx: &Context, metrics: &Metrics) {
+pub(crate) fn write(session: &Session, ctx: &mut Context, metrics: &Metrics) {
     let rejected_call = ctx.grpc.as_ref().and_then(|call| call.rejected_with);
     let status = session
         .response_written()
@@ -25,8 +25,10 @@ pub(crate) fn write(session: &Session, ctx: &Context, metrics: &Metrics) {
     counters.count(status, duration, ctx.reason);
     let sampled = ctx.trace_context.filter(|context| context.sampled);
     let span = spans::tracer().zip(sampled);
-    let logged = access::enabled() && is_logged(ctx, status);
-    if !logged && span.is_none() {
+    let is_pending = access::enabled() && ctx.shadow.is_pending();
+    let shadow = ctx.shadow.to_text();
+    let logged = access::enabled() && is_logged(ctx, status, shadow.is_some());
+    if !logged && !is_pending && span.is_none() {
         return;
     }
     let request = session.req_header();
@@ -64,12 +66,14 @@ pub(crate) fn write(session: &Session, ctx: &Context, metrics: &Metrics) {
             .identity()
             .and_then(|identity| identity.subject()?.to_str().ok()),
         reason: ctx.reason,
+        shadow: shadow.as_deref(),
         request_id: ctx.request_id.as_ref().and_then(|id| id.to_str().ok()),
         trace: ctx.trace_context.map(|context| context.trace),
         user_agent: field(USER_AGENT),
         referer: field(REFERER),
     };
-    if logged {
+    let held = is_pending.then(|| access::write_later(&record)).flatten();
+    if logged && !is_pending {
         access::write(&record);
     }
     if let Some((tracer, context)) = span {
@@ -82,16 +86,27 @@ pub(crate) fn write(session: &Session, ctx: &Context, metrics: &Metrics) {
         };
         tracer.end(&place, &record);
     }
+    if let Some(held) = held {
+        let logged_if_denied = is_logged(ctx, status, true);
+        let mut shadow = std::mem::take(&mut ctx.shadow);
+        tokio::spawn(async move {
+            shadow.settle().await;
+            let shadow = shadow.to_text();
+            if logged || logged_if_denied && shadow.is_some() {
+                held.write(shadow.as_deref());
+            }
+        });
+    }
 }
 
-/// Whether the pipeline wants it in the access log.
-fn is_logged(ctx: &Context, status: Option<u16>) -> bool {
+/// Whether the pipeline wants it in the access log; `denied_in_shadow` counts as an error.
+fn is_logged(ctx: &Context, status: Option<u16>, denied_in_shadow: bool) -> bool {
     let Some(route) = &ctx.route else {
         return true;
     };
     let settings = route.pipeline.settings.access_log;
     match status {
-        Some(..400) if ctx.reason.is_none() => {
+        Some(..400) if ctx.reason.is_none() && !denied_in_shadow => {
             settings.sample >= 1.0 || fastrand::f64() < settings.sample
         }
         _ => settings.errors,

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::common::PeerAddress;
@@ -20,7 +21,12 @@ pub(super) struct LogLine {
     second: u64,
     /// Up to the seconds.
     date: String,
+    /// Where `shadow` stands.
+    shadow: Range<usize>,
 }
+
+/// As [`key!`](super::key) has it.
+const SHADOW: [&str; 2] = [" shadow=", ",\"shadow\":"];
 
 impl LogLine {
     pub(super) fn begin(&mut self, now: Duration, json: bool) {
@@ -188,6 +194,29 @@ impl LogLine {
         self.text.push('"');
         self.text.push_str(value);
         self.text.push('"');
+    }
+
+    pub(super) fn shadow(&mut self, value: Option<&str>) {
+        let start = self.text.len();
+        self.text(SHADOW, value);
+        self.shadow = start..self.text.len();
+    }
+
+    /// What stands before `shadow`, and what behind it.
+    pub(super) fn split_at_shadow(&self) -> [String; 2] {
+        let (before, behind) = (
+            &self.text[..self.shadow.start],
+            &self.text[self.shadow.end..],
+        );
+        [before.to_owned(), behind.to_owned()]
+    }
+
+    pub(super) fn join_at_shadow(&mut self, parts: [String; 2], value: Option<&str>, json: bool) {
+        let [before, behind] = parts;
+        self.json = json;
+        self.text = before;
+        self.text(SHADOW, value);
+        self.text.push_str(&behind);
     }
 
     pub(super) fn end(&mut self) -> &[u8] {

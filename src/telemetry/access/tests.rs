@@ -30,6 +30,7 @@ fn record() -> Record<'static> {
         auth: Some("jwt"),
         subject: Some("al\"ice\u{1b}"),
         reason: None,
+        shadow: None,
         request_id: Some("id-1"),
         trace: Some(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c),
         user_agent: Some(b"curl/8 \"x\""),
@@ -53,7 +54,7 @@ fn a_record_in_text() {
          host=edge.example method=GET path=/api/é\\u{202e} version=HTTP/2.0 tls=TLSv1.3 \
          status=200 bytes=12 duration_us=1500 head_us=900 pipeline=api backend=app upstream=10.0.0.5:3000 \
          upstream_protocol=HTTP/2.0 attempts=2 grpc_status=14 auth=jwt \
-         subject=\"al\\\"ice\\u{1b}\" reason=- id=id-1 \
+         subject=\"al\\\"ice\\u{1b}\" reason=- shadow=- id=id-1 \
          trace_id=0af7651916cd43dd8448eb211c80319c user_agent=\"curl/8 \\\"x\\\"\" \
          referer=\"https://app.example/a\"\n"
     );
@@ -120,6 +121,7 @@ fn a_record_in_json() {
         "auth": "jwt",
         "subject": "al\"ice\u{1b}",
         "reason": null,
+        "shadow": null,
         "id": "id-1",
         "trace_id": "0af7651916cd43dd8448eb211c80319c",
         "user_agent": "curl/8 \"x\"",
@@ -127,6 +129,28 @@ fn a_record_in_json() {
     });
     assert_eq!(found, expected);
     assert_eq!(text.matches('\n').count(), 1);
+}
+
+#[test]
+fn a_record_waits_for_what_steps_in_shadow_make_of_it() {
+    let now = Duration::from_secs(1_795_000_000);
+    let denied = Some("jwt:expired,acl b:policy_denied");
+    for json in [false, true] {
+        let at_once = Record {
+            shadow: denied,
+            ..record()
+        };
+        let mut line_of = LogLine::default();
+        line_of.begin(now, json);
+        record().visit(&mut line_of);
+        let parts = line_of.split_at_shadow();
+        line_of.begin(now, !json);
+        record().visit(&mut line_of);
+        line_of.join_at_shadow(parts, denied, json);
+        let later = String::from_utf8(line_of.end().to_vec()).unwrap();
+        assert_eq!(later, line(&at_once, now, json));
+        assert!(json || later.contains(" shadow=jwt:expired,acl\\u{20}b:policy_denied "));
+    }
 }
 
 fn nothing() -> Record<'static> {
@@ -173,6 +197,7 @@ fn what_is_not_known_is_a_dash_or_null() {
         "auth",
         "subject",
         "reason",
+        "shadow",
         "id",
         "tls",
         "head_us",

@@ -7,6 +7,7 @@
 
 mod histogram;
 mod label_counters;
+mod shadow;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -15,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use crate::common::WeakMap;
 pub use histogram::{BOUNDS, Histogram, HistogramSnapshot};
 use label_counters::LabelCounters;
+pub use shadow::ShadowMetrics;
 
 /// The codes that have a place of their own: 100 to 599.
 const FIRST_CODE: u16 = 100;
@@ -119,6 +121,7 @@ pub struct PipelineMetrics {
     refusals: LabelCounters,
     open_streams: AtomicUsize,
     ended_streams: LabelCounters,
+    shadows: WeakMap<Arc<str>, ShadowMetrics>,
 }
 
 impl PipelineMetrics {
@@ -131,6 +134,7 @@ impl PipelineMetrics {
             refusals: LabelCounters::default(),
             open_streams: AtomicUsize::new(0),
             ended_streams: LabelCounters::default(),
+            shadows: WeakMap::default(),
         }
     }
 
@@ -157,6 +161,18 @@ impl PipelineMetrics {
     /// Those, by cause.
     pub fn ended_streams(&self) -> Vec<(&'static str, u64)> {
         self.ended_streams.counts()
+    }
+
+    /// The counters of a step in shadow; the same ones for as long as somebody holds them.
+    pub fn shadow(&self, step: &Arc<str>) -> Arc<ShadowMetrics> {
+        counters(&self.shadows, step, ShadowMetrics::new)
+    }
+
+    /// Every step in shadow, by name.
+    pub fn shadows(&self) -> Vec<Arc<ShadowMetrics>> {
+        let mut all = self.shadows.values();
+        all.sort_unstable_by(|one, other| one.step.cmp(&other.step));
+        all
     }
 
     /// Counts a request that has ended. `code`: what the client got; `None`: it was gone before.

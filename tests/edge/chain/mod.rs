@@ -2,6 +2,7 @@
 
 mod api_key;
 mod basic;
+mod expressions;
 mod limits;
 mod mixed;
 mod order;

@@ -3,9 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::config::model::{
-    AuthSettings, ClaimRules, HeaderTemplate, Pipeline, Rule, Step, StepKind,
-};
+use crate::config::model::{AuthSettings, ClaimRules, HeaderTemplate, Pipeline, Step, StepKind};
 use crate::config::reader::Entry;
 
 /// Lets the steps keep the claims that something in the pipeline reads.
@@ -22,18 +20,10 @@ pub(super) fn keep(pipeline: &mut Pipeline) {
 
 /// Whether anything in the pipeline reads claims: every place that does is asked here.
 fn reads_claims(pipeline: &Pipeline) -> bool {
-    let mut rules = pipeline.steps.iter().flat_map(rules);
+    let mut rules = pipeline.steps.iter().flat_map(|step| step.kind.rules());
     let mut headers = pipeline.steps.iter().filter_map(Step::header_rules);
     rules.any(|rule| rule.check.reads_claims())
         || headers.any(|rules| rules.templates().any(HeaderTemplate::reads_claims))
-}
-
-fn rules(step: &Step) -> impl Iterator<Item = &Rule> {
-    let policies = match &step.kind {
-        StepKind::Policies(settings) => settings.policies.as_slice(),
-        _ => &[],
-    };
-    policies.iter().flat_map(|policy| &policy.rules)
 }
 
 fn claim_rules(kind: &mut StepKind) -> Option<&mut ClaimRules> {
@@ -64,8 +54,9 @@ pub(super) fn check(steps: &[Step], origin: &Entry<'_>) {
             settled |= !auth.optional;
             continue;
         }
-        for rule in rules(step) {
+        for rule in step.kind.rules() {
             let what = match &rule.check {
+                check if check.reads_identity() => "the identity",
                 check if check.reads_claims() => "claims",
                 _ => continue,
             };

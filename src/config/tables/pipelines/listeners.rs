@@ -84,7 +84,7 @@ fn require_client_certificates(steps: &[Step], networks: &[&Network], origin: &E
         "step {:?} needs client certificates, and network {:?} does not ask for any",
         step.name, network.name
     );
-    if asking.is_empty() {
+    if asking.is_empty() && step.enforce {
         origin.error_help(sentence, "set cert_path, key_path and client_ca_path there");
     } else {
         origin.warning(&sentence);

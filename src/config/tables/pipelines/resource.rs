@@ -120,7 +120,7 @@ pub(super) fn warn(pipeline: &Pipeline, entry: &Entry<'_>) {
 
 /// What a step asks of tokens, if it takes any.
 fn rules(step: &Step) -> Option<(&Step, &ClaimRules)> {
-    let rules = match &step.kind.auth()?.settings {
+    let rules = match &step.enforced_auth()?.settings {
         AuthSettings::Jwt(settings) => &settings.rules,
         AuthSettings::Introspection(settings) => &settings.rules,
         AuthSettings::Basic(_) | AuthSettings::ApiKey(_) | AuthSettings::MutualTls(_) => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::values::{address, header, method, pattern};
-use crate::config::model::{Check, ClaimMatch, Effect, ErrorKind, RateLimit, Rule};
+use crate::config::model::{Check, ClaimMatch, Effect, ErrorKind, Expression, RateLimit, Rule};
 use crate::config::reader::{Entry, Reader, near};
 
 /// Every type, in its first spelling.
@@ -26,6 +26,7 @@ const TYPES: &[&str] = &[
     "content_type",
     "query_parameter",
     "claims",
+    "cel",
     "time_based",
     "geo",
 ];
@@ -158,6 +159,10 @@ fn by_mode(kind: &str, reader: &Reader<'_>) -> Option<Check> {
             claims: claims(reader)?,
             effect: effect?,
         },
+        "cel" => Check::Cel {
+            expression: expression(reader)?,
+            effect: effect?,
+        },
         _ => Check::Geo {
             countries: all(&several(reader, "country_codes", "[\"DE\"]")?, country),
             header: country_header(reader)?,
@@ -234,6 +239,21 @@ fn claims(reader: &Reader<'_>) -> Option<Vec<ClaimMatch>> {
         }
     });
     Some(claims.collect())
+}
+
+fn expression(reader: &Reader<'_>) -> Option<Expression> {
+    let Some(entry) = reader.get("expression") else {
+        reader.missing("expression", "add expression = \"claims.role == 'admin'\"");
+        return None;
+    };
+    let text = entry.text()?;
+    let parsed = Expression::parse(&text);
+    let refused = parsed.inspect_err(|mistake| match text.filled {
+        // It may quote what was filled in.
+        true => entry.error("is no expression, once its references are filled in"),
+        false => entry.error(mistake.to_string()),
+    });
+    refused.ok()
 }
 
 fn country(entry: &Entry<'_>) -> Option<String> {

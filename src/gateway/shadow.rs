@@ -1,0 +1,105 @@
+//! Steps and rules in shadow (`enforce = false`): what they would refuse is logged and counted, and
+//! changes nothing for the request.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::auth::{BuildError, Chain, CredentialLocation, Shared};
+use crate::config::{Step, StepKind};
+use crate::policy::{PathFilter, Ruleset};
+use crate::telemetry::{PipelineMetrics, ShadowMetrics};
+
+/// Evaluations of one step that may go on beside the requests that began them. Beyond that, a
+/// request is not evaluated.
+const IN_BACKGROUND: usize = 256;
+
+/// A step in shadow, or the rules of a step that are.
+#[derive(Debug)]
+pub struct Shadow {
+    /// What `explain` calls it.
+    pub name: Arc<str>,
+    /// What is tried.
+    pub check: ShadowCheck,
+    /// What it would have refused, under the step's name.
+    pub metrics: Arc<ShadowMetrics>,
+}
+
+/// What is tried.
+#[derive(Debug)]
+pub enum ShadowCheck {
+    /// A step that authenticates.
+    Authenticate {
+        /// It alone.
+        chain: Arc<Chain>,
+        /// One for each evaluation that may wait beside its request.
+        background: Arc<Semaphore>,
+    },
+    /// A `policies` step.
+    Policies(Ruleset),
+    /// Rules of a `policies` step that is enforced, for requests that pass it: only what they deny
+    /// counts.
+    Rules(Ruleset),
+    /// A `path-filter` step.
+    PathFilter(PathFilter),
+}
+
+impl Shadow {
+    /// That of a step that is not enforced. `None`: there is nothing that it could refuse.
+    pub(super) fn of_step(
+        step: &Step,
+        shared: &Shared,
+        metrics: &PipelineMetrics,
+    ) -> Result<Option<Self>, Vec<BuildError>> {
+        let check = match &step.kind {
+            StepKind::Auth(_) => ShadowCheck::Authenticate {
+                chain: Arc::new(Chain::alone(step, &shared.for_shadow())?),
+                background: Arc::new(Semaphore::new(IN_BACKGROUND)),
+            },
+            StepKind::Policies(settings) => {
+                ShadowCheck::Policies(Ruleset::build(&step.name, settings))
+            }
+            StepKind::PathFilter(settings) => {
+                ShadowCheck::PathFilter(PathFilter::new(&step.name, settings))
+            }
+            StepKind::Cors(_)
+            | StepKind::Headers(_)
+            | StepKind::LogDump(_)
+            | StepKind::Passthru => return Ok(None),
+        };
+        Ok(Some(Self {
+            name: step.name.clone(),
+            check,
+            metrics: metrics.shadow(&step.name),
+        }))
+    }
+
+    /// That of the rules in shadow of a step that is enforced. `None`: it has none.
+    pub(super) fn of_rules(step: &Step, metrics: &PipelineMetrics) -> Option<Self> {
+        let StepKind::Policies(settings) = &step.kind else {
+            return None;
+        };
+        Some(Self {
+            name: format!("{}, rules in shadow", step.name).into(),
+            check: ShadowCheck::Rules(Ruleset::in_shadow(&step.name, settings)?),
+            metrics: metrics.shadow(&step.name),
+        })
+    }
+
+    /// Where it looks for credentials: they are the application's, and not for a log.
+    pub fn locations(&self) -> impl Iterator<Item = &CredentialLocation> {
+        let chain = match &self.check {
+            ShadowCheck::Authenticate { chain, .. } => Some(chain),
+            _ => None,
+        };
+        chain.into_iter().flat_map(|chain| chain.locations())
+    }
+
+    /// The rules whose limits it counts under.
+    pub(super) fn rules(&self) -> Option<&Ruleset> {
+        match &self.check {
+            ShadowCheck::Policies(rules) | ShadowCheck::Rules(rules) => Some(rules),
+            ShadowCheck::Authenticate { .. } | ShadowCheck::PathFilter(_) => None,
+        }
+    }
+}
