@@ -59,8 +59,9 @@ pub use crate::auth::{
 pub use crate::balance::HealthState;
 pub use crate::common::PeerAddress;
 pub use crate::config::{
-    CheckKind, Config, HealthCheck, HttpBackend, HttpVersion, ProxyProtocol, Runbeam, Service,
-    SetAside, Source, TokenStore as StoreChoice, Upload,
+    CheckKind, Config, HeaderChanges, HeaderRules, HeaderTemplate, HealthCheck, HttpBackend,
+    HttpVersion, ProxyProtocol, Runbeam, Service, SetAside, Source, TemplatePart,
+    TokenStore as StoreChoice, Upload,
 };
 
 /// Everything that one configuration means for a request.

@@ -27,6 +27,7 @@ mod grpc;
 mod harness;
 mod header_rules;
 mod hostile;
+mod how_to;
 mod http2_upstreams;
 mod identity;
 mod introspection;

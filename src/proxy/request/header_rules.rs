@@ -9,7 +9,7 @@ use pingora::http::ResponseHeader;
 use super::context::Context;
 use super::field_removal::remove_fields;
 use crate::auth::claim_text;
-use crate::config::{HeaderChanges, HeaderRules, HeaderTemplate, TemplatePart};
+use crate::gateway::{HeaderChanges, HeaderRules, HeaderTemplate, TemplatePart};
 use crate::policy::reads_as;
 use crate::telemetry::access;
 

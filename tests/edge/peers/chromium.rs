@@ -1,5 +1,5 @@
 //! A browser in front of the edge: fetches, server-sent events, a WebSocket and 150 cookies, over
-//! HTTP/2 as browsers speak it (with TLS) and over HTTP/1.1.
+//! HTTP/2 as browsers speak it (with TLS) and over HTTP/1.1; and pages of other origins.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -12,8 +12,9 @@ use super::running::skip;
 use crate::support::authority::Authority;
 use crate::support::poll::becomes_true;
 use crate::support::ports::Port;
+use crate::support::settings::Route;
 use crate::support::upstream::Exchange;
-use crate::support::{Edge, Settings, Upstream};
+use crate::support::{Edge, Issuer, Settings, Upstream};
 
 /// Does everything, and says how it went.
 const PAGE: &str = r#"<!doctype html><script>
@@ -177,5 +178,123 @@ fn a_page_gets_all_that_browsers_ask_for() {
             "protocol": protocol,
         });
         assert_eq!(found, expected, "{origin}");
+    }
+}
+
+/// Asks an edge at another origin, in every way that a page can, and says what it could read.
+const OTHER_ORIGIN: &str = r#"<!doctype html><script>
+const edge = "http://127.0.0.1:EDGE/api", found = {};
+const ask = async (path, options) => {
+  try {
+    const answer = await fetch(edge + path, options);
+    return `${answer.status} ${(await answer.text()).trim()} ${answer.headers.get("X-Total")}`;
+  } catch (error) {
+    return "blocked";
+  }
+};
+const run = async () => {
+  document.cookie = "session=1; path=/";
+  const token = { Authorization: "Bearer TOKEN" };
+  found.simple = await ask("/simple?token=TOKEN");
+  found.preflighted = await ask("/preflighted", { method: "PUT", headers: token, body: "x" });
+  found.credentialed = await ask("/credentialed", { headers: token, credentials: "include" });
+  found.refused = await ask("/refused", { headers: { Authorization: "Bearer a.b.c" } });
+  found.method = await ask("/method", { method: "DELETE", headers: token });
+  found.header = await ask("/header", { headers: { ...token, "X-Other": "1" } });
+};
+run().catch(error => found.error = String(error))
+  .then(() => fetch("/found", { method: "POST", body: JSON.stringify(found) }));
+</script>"#;
+
+#[test]
+fn a_page_of_another_origin_reads_what_it_may() {
+    let found = Arc::<Mutex<Option<String>>>::default();
+    let pages = Arc::<Mutex<String>>::default();
+    let page_server = Upstream::with({
+        let (found, pages) = (Arc::clone(&found), Arc::clone(&pages));
+        move |exchange| match exchange.target() {
+            "/found" => {
+                let body = exchange.read_body().to_vec();
+                *found.lock().unwrap() = Some(String::from_utf8_lossy(&body).into_owned());
+                exchange.answer(200, &[], b"");
+            }
+            _ => {
+                let page = pages.lock().unwrap().clone();
+                exchange.answer(200, &[("Content-Type", "text/html")], page.as_bytes());
+            }
+        }
+    });
+    // It knows better, and is not heard.
+    let upstream = Upstream::with(|exchange| {
+        exchange.read_body();
+        let cookie = exchange.field("cookie").unwrap_or("-").to_owned();
+        let body = format!("{} {cookie}", exchange.target().split('?').next().unwrap_or_default());
+        let fields = [("Access-Control-Allow-Origin", "*"), ("X-Total", "7")];
+        exchange.answer(200, &fields, body.as_bytes());
+    });
+    let issuer = Issuer::start();
+    let (good, evil) = (
+        format!("http://127.0.0.1:{}", page_server.port()),
+        format!("http://localhost:{}", page_server.port()),
+    );
+    let jwt = |name: &str, place: &str| {
+        format!(
+            "[middleware.{name}]\ntype = \"jwt-auth\"\noptional = {}\nconfig = {{ jwks_url = \
+             \"{}\", issuer = \"https://auth.example.com\", audience = \"harmony-api\"{place} }}\n",
+            place.is_empty(),
+            issuer.url()
+        )
+    };
+    let tables = Route::to("api", &upstream).prefix("/api").steps(&["cors", "jwt", "query"]).text()
+        + &jwt("jwt", "")
+        + &jwt("query", ", token_query = \"token\"")
+        + &format!(
+            "[middleware.cors]\ntype = \"cors\"\n[middleware.cors.config]\nallow_origins = \
+             [\"{good}\"]\nallow_methods = [\"GET\", \"PUT\"]\nallow_headers = \
+             [\"authorization\"]\nexpose_headers = [\"X-Total\"]\nallow_credentials = true\n"
+        );
+    let edge = Edge::configured(Settings::bare().and(&tables)).quiet().start();
+    *pages.lock().unwrap() = OTHER_ORIGIN
+        .replace("EDGE", &edge.port().to_string())
+        .replace("TOKEN", &issuer.token().sign());
+    let unauthorized = "401 {\"error\":\"Unauthorized\",\"message\":\"a valid credential is \
+                        required\"} null";
+    let blocked = "blocked";
+    for (origin, expected, seen) in [
+        (
+            good,
+            serde_json::json!({
+                "simple": "200 /simple - 7",
+                "preflighted": "200 /preflighted - 7",
+                "credentialed": "200 /credentialed session=1 7",
+                "refused": unauthorized,
+                "method": blocked,
+                "header": blocked,
+            }),
+            vec!["GET /simple", "PUT /preflighted", "GET /credentialed"],
+        ),
+        (
+            evil,
+            serde_json::json!({
+                "simple": blocked, "preflighted": blocked, "credentialed": blocked,
+                "refused": blocked, "method": blocked, "header": blocked,
+            }),
+            // What needs no preflight is sent, and only its answer is kept from the page.
+            vec!["GET /simple"],
+        ),
+    ] {
+        found.lock().unwrap().take();
+        upstream.clear();
+        let Some(_browser) = Browser::open(&format!("{origin}/page")) else { return };
+        becomes_true(Duration::from_secs(40), || found.lock().unwrap().is_some());
+        let found = found.lock().unwrap().clone().unwrap_or_default();
+        let found: serde_json::Value = serde_json::from_str(&found).unwrap_or_default();
+        assert_eq!(found, expected, "{origin}");
+        let requests = upstream.requests();
+        let lines = requests.iter().map(|request| {
+            let path = request.target().split('?').next().unwrap_or_default();
+            format!("{} {path}", request.method())
+        });
+        assert_eq!(lines.collect::<Vec<_>>(), seen, "{origin}");
     }
 }
