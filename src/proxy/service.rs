@@ -81,7 +81,8 @@ impl ProxyHttp for Edge {
         let mut error_code = 0;
         if let Some(rejection) = rejection {
             let told = if failure::response_has_begun(session) {
-                end_response(session, ctx, &rejection).await
+                let at_once = failure::is_end_of_credential(error);
+                end_response(session, ctx, &rejection, at_once).await
             } else {
                 error_code = rejection.status;
                 session.set_keepalive(None);
@@ -181,13 +182,14 @@ impl Edge {
     }
 }
 
-/// Ends a response that was broken off: at once, if the credential has ended.
+/// Ends a response that was broken off; `at_once`: whether the client takes what it is sent or not.
 async fn end_response(
     session: &mut Session,
     ctx: &mut Context,
     rejection: &Rejection,
+    at_once: bool,
 ) -> pingora::Result<()> {
-    if rejection.reason != "credential_ended" {
+    if !at_once {
         return respond::end_call(session, ctx, rejection).await;
     }
     let ended = timeout(LAST_WORDS, pin!(respond::end_call(session, ctx, rejection))).await;

@@ -38,8 +38,7 @@ pub(super) fn requests(all: &mut Families, live: &Live) {
     all.gauge(
         "harmony_open_streams",
         "Responses under way that end with the credential that let their request in.",
-        pipelines
-            .iter()
+        (pipelines.iter().filter(|one| !one.name.is_empty()))
             .map(|one| (vec![label(&one.name)], count(one.open_streams() as u64))),
     );
     all.counter(

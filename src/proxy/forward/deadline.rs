@@ -269,6 +269,31 @@ mod tests {
         assert!(ends(&all, deadline.enforce(pin!(pending::<()>()))).await);
     }
 
+    #[tokio::test]
+    async fn an_exchange_is_woken_once_at_its_time() {
+        let (deadline, all) = watched();
+        deadline.begin(None);
+        deadline.wake_at(Instant::now() + 2 * SOON);
+        all.check();
+        assert!(deadline.is_to_wake(), "not yet");
+        let mut polls = 0;
+        let woken = poll_fn(|_| {
+            polls += 1;
+            match deadline.is_to_wake() {
+                true => Poll::Pending,
+                false => Poll::Ready(()),
+            }
+        });
+        let exchange = async { deadline.enforce(pin!(woken)).await };
+        let watching = async {
+            sleep(4 * SOON).await;
+            all.check();
+        };
+        let both = async { tokio::join!(exchange, watching) };
+        let (ended, ()) = timeout(Duration::from_secs(1), both).await.unwrap();
+        assert_eq!((ended, polls), (Some(()), 2));
+    }
+
     #[test]
     fn an_idle_connection_is_either_taken_or_closed() {
         let (deadline, all) = watched();

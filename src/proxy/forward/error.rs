@@ -19,7 +19,7 @@ pub(super) const UNPROCESSED: &str = "request not processed";
 pub(super) const REFUSED: &str = "request refused";
 /// The kind of error for a response that ends because a credential has ended which let the request
 /// in.
-pub(crate) const CREDENTIAL_ENDED: &str = "credential ended";
+pub(super) const CREDENTIAL_ENDED: &str = "credential ended";
 /// Of a server that was to speak HTTP/2 by ALPN, and does not.
 pub(super) const NO_HTTP2: &str =
     "its TLS does not offer HTTP/2 by ALPN, but http_version is \"2\"";

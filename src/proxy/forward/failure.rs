@@ -216,6 +216,11 @@ pub(crate) fn rejection_for(error: &Error) -> Option<Rejection> {
     })
 }
 
+/// Whether a credential has ended that let the request in.
+pub(crate) fn is_end_of_credential(error: &Error) -> bool {
+    *error.etype() == ErrorType::Custom(CREDENTIAL_ENDED)
+}
+
 /// Whether the client has got the beginning of a response. What merely informs it is none (RFC 9110
 /// section 15.2), a switch of protocols is.
 pub(crate) fn response_has_begun(session: &Session) -> bool {

@@ -9,8 +9,8 @@ use pingora::http::RequestHeader;
 use zeroize::Zeroizing;
 
 use super::Kind;
-use crate::auth::{Answer, Identity, Revocations};
-use crate::gateway::{Gateway, Route};
+use crate::auth::{Answer, Identity, Member, Revocations};
+use crate::gateway::{Gateway, Pipeline, Route};
 use crate::listener::Connection;
 use crate::proxy::request::context::Context;
 use crate::telemetry::PipelineMetrics;
@@ -120,8 +120,8 @@ impl Held {
             if let Some(gateway) = gateway
                 && !credential.has_expired(now)
             {
-                let identity = self.accepted(credential, gateway, now);
-                credential.identity = identity.ok_or(EndCause::Removed)?;
+                let accepted = self.accepted(credential, gateway, now);
+                (credential.step, credential.identity) = accepted.ok_or(EndCause::Removed)?;
             }
             if credential.has_expired(now) {
                 return Err(EndCause::Expired);
@@ -142,33 +142,41 @@ impl Held {
         Ok(found)
     }
 
-    /// The identity of a credential by the configuration in service; `None`: no step takes it any
-    /// more. Where its pipeline has gone, the step may serve another one.
+    /// The step of the configuration in service that takes a credential, and the identity that it
+    /// makes of it; `None`: no step takes it any more. Where its pipeline has gone, the step may
+    /// serve another one.
     fn accepted(
         &self,
         credential: &HeldCredential,
         gateway: &Gateway,
         now: UnixTime,
-    ) -> Option<Identity> {
+    ) -> Option<(Arc<str>, Identity)> {
         let certificate = self.connection.as_ref().and_then(|connection| {
             let ca = gateway.tls(self.local?)?.client_ca.as_ref()?;
             Some(ca.present(connection.client_certificate()?))
         });
-        let identity = &credential.identity;
+        let (step, identity) = (&credential.step, &credential.identity);
+        let accepted_by = |member: &Member| {
+            let current = member.still_accepts(identity, certificate, now)?;
+            Some((member.name.clone(), current))
+        };
+        let pipelines = gateway.pipelines();
+        match self.pipeline_of(gateway) {
+            Some(pipeline) if pipeline.auth_steps().next().is_none() => {
+                Some((step.clone(), identity.clone()))
+            }
+            Some(pipeline) => pipeline.auth_steps().find_map(accepted_by),
+            None => (pipelines.iter().flat_map(|pipeline| pipeline.auth_steps()))
+                .filter(|member| member.name == *step)
+                .find_map(accepted_by),
+        }
+    }
+
+    /// Its pipeline as it is now, by name.
+    fn pipeline_of<'g>(&self, gateway: &'g Gateway) -> Option<&'g Arc<Pipeline>> {
         let name = &self.route.pipeline.name;
         let mut pipelines = gateway.pipelines().iter();
-        match pipelines.find(|pipeline| pipeline.name == *name) {
-            Some(pipeline) if pipeline.auth_steps().next().is_none() => Some(identity.clone()),
-            Some(pipeline) => pipeline
-                .auth_steps()
-                .find_map(|step| step.still_accepts(identity, certificate, now)),
-            None => gateway
-                .pipelines()
-                .iter()
-                .flat_map(|pipeline| pipeline.auth_steps())
-                .filter(|step| step.name == credential.step)
-                .find_map(|step| step.still_accepts(identity, certificate, now)),
-        }
+        pipelines.find(|pipeline| pipeline.name == *name)
     }
 
     /// Asks the issuer of a token about it again, by the step that took it. Without an answer, it
@@ -182,11 +190,9 @@ impl Held {
             };
             (credential.step.clone(), credential.token.clone())
         };
-        let steps = gateway.pipelines().iter().find_map(|pipeline| {
-            let of_pipeline = pipeline.name == self.route.pipeline.name;
-            of_pipeline.then(|| pipeline.auth_steps())
-        });
-        let step = steps.and_then(|mut steps| steps.find(|step| step.name == name));
+        let pipeline = self.pipeline_of(gateway);
+        let step =
+            pipeline.and_then(|pipeline| pipeline.auth_steps().find(|step| step.name == name));
         let (Some(step), Some(token)) = (step, token) else {
             return;
         };

@@ -8,6 +8,7 @@
 mod held;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as Waking, Poll};
 use std::time::Duration;
@@ -33,6 +34,7 @@ const BATCH: usize = 64;
 /// The streams that are open, and what they depend on.
 pub struct OpenStreams {
     live: Arc<Live>,
+    last_id: AtomicU64,
     register: Mutex<Register>,
     /// Told when something is due before all else.
     earlier: Notify,
@@ -40,7 +42,6 @@ pub struct OpenStreams {
 
 #[derive(Default)]
 struct Register {
-    last_id: u64,
     streams: HashMap<u64, Entry>,
     /// What is due when, in milliseconds since 1970.
     queue: BTreeSet<(u64, u64)>,
@@ -85,6 +86,7 @@ impl OpenStreams {
     pub fn new(live: Arc<Live>) -> Arc<Self> {
         Arc::new(Self {
             live,
+            last_id: AtomicU64::new(0),
             register: Mutex::default(),
             earlier: Notify::new(),
         })
@@ -97,10 +99,7 @@ impl OpenStreams {
         request: &RequestHeader,
         ctx: &Context,
     ) -> Option<OpenStream> {
-        let mut register = self.register();
-        register.last_id += 1;
-        let id = register.last_id;
-        drop(register);
+        let id = self.last_id.fetch_add(1, Ordering::Relaxed);
         let held = Arc::new(Held::new(id, kind, request, ctx)?);
         held.metrics().stream_opened();
         self.register().streams.insert(
@@ -156,8 +155,8 @@ impl OpenStreams {
     }
 
     fn look_at_due(self: &Arc<Self>) {
-        let now = clock::now();
-        for held in self.register().take_due(now) {
+        let due = self.register().take_due(clock::now());
+        for held in due {
             self.look_at(&held, None);
         }
     }

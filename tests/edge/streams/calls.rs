@@ -6,15 +6,15 @@ use super::{SECOND, assert_logged, assert_timely, metric, soon, unix};
 use crate::support::http2_peer::{Peer, Stream, field, fields};
 use crate::support::{Edge, Http2Upstream, Issuer, Settings};
 
-/// A server that sends its head and a message for `/api/watch`, nothing at all for `/api/upload`,
-/// and answers `/api/echo`.
+/// A server that sends its head and a message for `/watch`, nothing at all for `/upload`,
+/// and answers `/echo`.
 fn server() -> Http2Upstream {
     Http2Upstream::with(&[], |call| {
         let head = [("content-type", "application/grpc")];
-        if call.target().starts_with("/api/watch") {
+        if call.target().starts_with("/watch") {
             call.head(200, &head, false);
             let _ = call.data(b"\0\0\0\0\x02hi", false);
-        } else if call.target().starts_with("/api/echo") {
+        } else if call.target().starts_with("/echo") {
             call.read_body();
             thread::sleep(SECOND);
             call.head(200, &head, false);

@@ -57,7 +57,7 @@ fn an_api_key_that_a_reload_takes_out_and_no_other() {
     let open = |of: &'static str| websocket(&edge, &key(of));
     let (mut taken, mut stays) = (open(BILLING.key()), open(REPORTS.key()));
     reload(&edge, |text| text + "# nothing\n");
-    reload(&edge, |text| text.replace("[proxy]", "[proxy]\nread_timeout_secs = 77"));
+    reload(&edge, |text| text.replace("[proxy]", "[proxy]\nresolve_secs = 77"));
     let since = unix();
     reload(&edge, |text| text.replace(&format!("{billing}, "), ""));
     assert_closes(&mut taken, since);

@@ -25,18 +25,18 @@ const ANSWER: &[u8] = b"\x88\x82\0\0\0\0\x03\xf0";
 const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// Answers `/api/sse` with an event, then with nothing more; `/api/slow` with a body whose second
+/// Answers `/sse` with an event, then with nothing more; `/slow` with a body whose second
 /// half takes three seconds; and everything else with a switch to a WebSocket on which it says what
 /// `Says` says, and nothing more.
 fn upstream() -> Upstream {
     Upstream::with(|exchange| {
-        if exchange.target().starts_with("/api/sse") {
+        if exchange.target().starts_with("/sse") {
             exchange.write(
                 b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\
                   Transfer-Encoding: chunked\r\n\r\n",
             );
             exchange.chunk(b"data: hello\n\n");
-        } else if exchange.target().starts_with("/api/slow") {
+        } else if exchange.target().starts_with("/slow") {
             exchange.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab");
             exchange.pause(3 * SECOND);
             exchange.write(b"cd");

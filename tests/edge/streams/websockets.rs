@@ -114,8 +114,7 @@ fn another_protocol_just_ends() {
     let edge = exact(&issuer, &upstream, "");
     let due = soon();
     let token = issuer.token().claim("exp", due).sign();
-    let fields = format!("Upgrade: frobnicate/2\r\nConnection: Upgrade\r\n{}", bearer(&token));
-    let mut client = open(&edge, "/api/x", &fields, 101);
+    let mut client = websocket(&edge, &bearer(&token));
     let (bytes, ended) = end(&mut client);
     assert_eq!(bytes, b"hello");
     assert_timely(ended, due as f64);
