@@ -7,7 +7,7 @@ use http::HeaderMap;
 use crate::auth::{CredentialLocations, Member, Shared};
 use crate::balance::{HashKey, Pick, Pool};
 use crate::config::{self, BackendTarget, Balance, ConsistentBy, HeaderRules, Owner, Reach};
-use crate::policy::{Cors, RateLimits};
+use crate::policy::{ConcurrencyLimits, Cors, RateLimits};
 use crate::telemetry::{BackendMetrics, Metrics, PipelineMetrics};
 
 use super::stage::{Stage, Stages};
@@ -172,6 +172,11 @@ impl Pipeline {
     /// The rate limits that count what has passed all of that, and everything else.
     pub fn limits(&self) -> &RateLimits {
         &self.stages.limits
+    }
+
+    /// The limits of requests in flight, for what has passed all of that, too.
+    pub fn concurrency_limits(&self) -> &ConcurrencyLimits {
+        &self.stages.concurrency
     }
 
     /// Where its steps look for credentials, and which of these the upstream may see.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::auth::{BuildError, Chain, CredentialLocations, Member, Shared};
 use crate::config::{self, HeaderRules, Step, StepKind};
-use crate::policy::{Cors, LogDump, PathFilter, RateLimits, Ruleset};
+use crate::policy::{ConcurrencyLimits, Cors, LogDump, PathFilter, RateLimits, Ruleset};
 use crate::telemetry::PipelineMetrics;
 
 use super::shadow::Shadow;
@@ -26,8 +26,8 @@ pub enum Stage {
     Headers(Arc<str>, Arc<HeaderRules>),
     /// A step or rules that are not enforced.
     Shadow(Shadow),
-    /// The rate limits of a `policies` step before the first authentication step: they count every
-    /// attempt, whatever becomes of it.
+    /// The rate limits of a `policies` step that count attempts: every request that gets there,
+    /// whatever becomes of it.
     RateLimits(RateLimits),
 }
 
@@ -70,6 +70,8 @@ pub(super) struct Stages {
     pub(super) stages: Vec<Stage>,
     /// The other rate limits of its `policies`: what passes everything is counted under them.
     pub(super) limits: RateLimits,
+    /// What passes everything is in flight under these.
+    pub(super) concurrency: ConcurrencyLimits,
     /// Where its steps look for credentials.
     pub(super) places: CredentialLocations,
     /// The rules of its `cors` step.
@@ -127,6 +129,12 @@ impl Stages {
         if !errors.is_empty() {
             return Err(errors);
         }
+        let mut concurrency = ConcurrencyLimits::default();
+        for stage in &stages {
+            if let Stage::Policies(rules) = stage {
+                concurrency.add(rules.concurrency_limits());
+            }
+        }
         let (mut stages, limits) = place_limits(stages);
         let (mut places, mut steps) = (CredentialLocations::default(), 0);
         for stage in &mut stages {
@@ -155,6 +163,7 @@ impl Stages {
             header_rules: header_rules.collect(),
             stages,
             limits,
+            concurrency,
             places,
         })
     }
@@ -197,26 +206,20 @@ fn in_middleware(error: BuildError) -> config::Error {
     config::Error::new(["middleware", error.step()], error.to_string())
 }
 
-/// Says where the limits of `policies` are counted: those before the first authentication step
-/// where they stand, all others at the end, and none twice.
+/// Says where the rate limits of `policies` are counted: attempts where they stand, all others at
+/// the end, and none twice.
 fn place_limits(stages: Vec<Stage>) -> (Vec<Stage>, RateLimits) {
-    let authenticates = |stage: &Stage| matches!(stage, Stage::Authenticate(_));
-    let before = stages.iter().position(authenticates).unwrap_or(0);
     let mut placed = Vec::with_capacity(stages.len());
     let mut at_end = RateLimits::default();
-    for (index, stage) in stages.into_iter().enumerate() {
+    for stage in stages {
         let mut here = RateLimits::default();
         if let Stage::Policies(rules) = &stage {
             let earlier = placed.iter().filter_map(|stage| match stage {
                 Stage::RateLimits(limits) => Some(limits),
                 _ => None,
             });
-            let limits = if index < before {
-                &mut here
-            } else {
-                &mut at_end
-            };
-            limits.add(rules, earlier);
+            here.add(rules.rate_limits(), true, earlier);
+            at_end.add(rules.rate_limits(), false, std::iter::empty());
         }
         placed.push(stage);
         if !here.is_empty() {

@@ -38,6 +38,7 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse
     let questions = live.introspections();
     let revocations = live.revocations().status();
     let notices: Vec<Value> = live.receivers().iter().map(notice).collect();
+    let limiters = live.limiters().status();
     let (tokens, passwords, process) = (live.token_cache(), live.passwords(), Process::now());
     ApiResponse::ok(&json!({
         "id": gateway.id(),
@@ -74,6 +75,7 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse
             "denied": revocations.denied,
             "notices": notices,
         },
+        "rate_limits": { "keys": limiters.keys, "forgotten": limiters.forgotten },
         "passwords": { "hashed": passwords.hashed, "waiting": passwords.waiting },
         "runbeam": runbeam(&agent.status()),
         "certificates": certificates,

@@ -27,7 +27,7 @@ pub(super) fn finding(check: &Check, facts: &Facts<'_>) -> Option<Effect> {
             });
             (*effect, found.unwrap_or(*effect == Effect::Deny))
         }
-        Check::RateLimit(_) => return None,
+        Check::RateLimit(_) | Check::ConcurrencyLimit(_) => return None,
         Check::Path { effect, patterns } => {
             let paths = [facts.path, facts.subpath()];
             let found = patterns

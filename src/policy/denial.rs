@@ -14,6 +14,8 @@ pub enum Denial {
         /// Seconds until there is room again; at least 1.
         retry_after: u32,
     },
+    /// It would pass, but there are too many at once: 429.
+    ConcurrencyLimited,
     /// Its path is not served: 404, with an empty body.
     ByPathFilter,
 }
@@ -24,6 +26,7 @@ impl Denial {
         match self {
             Self::ByPolicy => "policy_denied",
             Self::RateLimited { .. } => "rate_limited",
+            Self::ConcurrencyLimited => "concurrency_limited",
             Self::ByPathFilter => "path_filtered",
         }
     }
@@ -32,7 +35,7 @@ impl Denial {
     pub fn status(self) -> u16 {
         match self {
             Self::ByPolicy => 403,
-            Self::RateLimited { .. } => 429,
+            Self::RateLimited { .. } | Self::ConcurrencyLimited => 429,
             Self::ByPathFilter => 404,
         }
     }

@@ -11,10 +11,9 @@ mod denial;
 mod expression;
 mod facts;
 mod field_name;
-mod limiter;
+mod limits;
 mod log_dump;
 mod path_filter;
-mod rate_limits;
 mod ruleset;
 #[cfg(test)]
 mod testing;
@@ -23,8 +22,10 @@ pub use cors::{Cors, RequestOrigin, preflighted_method};
 pub use denial::{Denial, DeniedBy};
 pub use facts::Facts;
 pub use field_name::{is_ambiguous, reads_as};
-pub use limiter::Limiters;
+pub use limits::{
+    ConcurrencyLimits, InFlight, Limit, Limiters, LimitersStatus, Occupancy, RateLimitFields,
+    RateLimits, Remaining, Requester,
+};
 pub use log_dump::LogDump;
 pub use path_filter::PathFilter;
-pub use rate_limits::{RateLimits, Remaining};
 pub use ruleset::{Finding, Ruleset};

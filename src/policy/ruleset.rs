@@ -6,15 +6,16 @@ use std::sync::Arc;
 use super::check;
 use super::denial::{By, DeniedBy};
 use super::facts::Facts;
-use super::rate_limits::Limit;
-use crate::config::{Check, Effect, Policies, Rule};
+use super::limits::Limit;
+use crate::config::{Check, ConcurrencyLimit, Effect, Policies, RateLimit, Rule};
 
 /// The rules of one `policies` step, ready.
 #[derive(Debug)]
 pub struct Ruleset {
     step: Arc<str>,
     rules: Vec<Rule>,
-    limits: Vec<Limit>,
+    rate_limits: Vec<Limit<RateLimit>>,
+    concurrency_limits: Vec<Limit<ConcurrencyLimit>>,
 }
 
 /// What one rule says of a request, for those who want to know every one.
@@ -54,21 +55,27 @@ impl Ruleset {
     /// Those that are in shadow. `None`: there are none.
     pub fn in_shadow(step: &Arc<str>, settings: &Policies) -> Option<Self> {
         let found = Self::of(step, settings, false);
-        (!found.rules.is_empty() || !found.limits.is_empty()).then_some(found)
+        let limits = found.rate_limits.len() + found.concurrency_limits.len();
+        (!found.rules.is_empty() || limits > 0).then_some(found)
     }
 
     fn of(step: &Arc<str>, settings: &Policies, enforced: bool) -> Self {
         let mut rules = Vec::new();
-        let mut limits = Vec::new();
+        let (mut rate_limits, mut concurrency_limits) = (Vec::new(), Vec::new());
         for policy in &settings.policies {
             let meant = policy.rules.iter();
             for rule in meant.filter(|rule| rule.enforce == enforced) {
-                match rule.check {
-                    Check::RateLimit(settings) => limits.push(Limit {
-                        name: format!("{} {}", policy.name, rule.name).into(),
+                let name = || format!("{} {}", policy.name, rule.name).into();
+                match &rule.check {
+                    Check::RateLimit(settings) => rate_limits.push(Limit {
+                        name: name(),
                         owner: policy.owner,
-                        settings,
-                        place: limits.len(),
+                        settings: settings.clone(),
+                    }),
+                    Check::ConcurrencyLimit(settings) => concurrency_limits.push(Limit {
+                        name: name(),
+                        owner: policy.owner,
+                        settings: settings.clone(),
                     }),
                     _ => rules.push(rule.clone()),
                 }
@@ -77,7 +84,8 @@ impl Ruleset {
         Self {
             step: step.clone(),
             rules,
-            limits,
+            rate_limits,
+            concurrency_limits,
         }
     }
 
@@ -87,8 +95,13 @@ impl Ruleset {
     }
 
     /// Those that a request is counted under which it lets pass, the heavier ones first.
-    pub(super) fn limits(&self) -> &[Limit] {
-        &self.limits
+    pub fn rate_limits(&self) -> &[Limit<RateLimit>] {
+        &self.rate_limits
+    }
+
+    /// Those that a request is in flight under which it lets pass.
+    pub fn concurrency_limits(&self) -> &[Limit<ConcurrencyLimit>] {
+        &self.concurrency_limits
     }
 
     /// Passes what at least one rule allows and none denies, by every reading of its path, and

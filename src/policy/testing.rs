@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 
 use super::facts::Facts;
+use super::limits::Requester;
 use crate::auth::Identity;
 use crate::auth::testing::identity;
 use crate::config::{self, Step, StepKind};
@@ -112,6 +113,13 @@ impl Request {
     pub(super) fn from(mut self, client: &str) -> Self {
         self.client = client.parse().ok();
         self
+    }
+
+    pub(super) fn requester(&self) -> Requester<'_> {
+        Requester {
+            client: self.client,
+            ..Requester::default()
+        }
     }
 
     pub(super) fn facts(&self) -> Facts<'_> {

@@ -240,7 +240,8 @@ fn add_not_reached(entries: &mut Vec<Entry>, route: &Route) {
         Stage::RateLimits(limits) => Some(limits),
         _ => None,
     });
-    for name in here.chain([pipeline.limits()]).flat_map(RateLimits::names) {
+    let rates = here.chain([pipeline.limits()]).flat_map(RateLimits::names);
+    for name in pipeline.concurrency_limits().names().chain(rates) {
         let is_this =
             |entry: &Entry| matches!(entry, Entry::Limit { name: known, .. } if known == name);
         if !entries.iter().any(is_this) {

@@ -104,8 +104,9 @@ impl ProxyHttp for Edge {
             record::write(session, ctx, self.live.metrics());
         }
         if ctx.body.drain {
-            // The upstream has no part in it.
+            // The upstream has no part in it, and no limit.
             ctx.selection.pick = None;
+            ctx.places = Default::default();
             body::drain(session).await;
         }
     }

@@ -290,6 +290,9 @@ fn house(issuer: &Issuer, upstream: &Upstream) -> Edge {
          [middleware.cookie]\ntype = \"api-key\"\n\
          [middleware.cookie.config]\ncookie = \"key\"\n\
          keys = [{{ id = \"k\", hash = \"{hash}\" }}]\n\
+         [middleware.flood]\ntype = \"policies\"\nrules = [{{ type = \"allow_all\" }}, \
+         {{ id = \"tries\", type = \"rate_limit\", max_requests = 50, window_seconds = 60, \
+         count = \"attempts\" }}]\n\
          [middleware.rules]\ntype = \"policies\"\n\
          rules = [{{ id = \"all\", type = \"allow_all\" }}, \
          {{ id = \"secret\", type = \"path\", mode = \"deny\", paths = [\"/secret/{{*rest}}\"] }}, \
@@ -298,7 +301,7 @@ fn house(issuer: &Issuer, upstream: &Upstream) -> Edge {
     );
     let api = Route::to("api", upstream).prefix("/api").steps(&["jwt", "key", "rules"]);
     let api = api.endpoint("methods = [\"GET\", \"POST\"]\nmax_body_size = 10");
-    let admin = Route::to("admin", upstream).prefix("/admin").steps(&["rules", "cookie"]);
+    let admin = Route::to("admin", upstream).prefix("/admin").steps(&["flood", "rules", "cookie"]);
     let open = Route::to("open", upstream).prefix("/");
     let routes = [api, admin, open].map(|route| route.text()).concat();
     Edge::configured(Settings::bare().and(&routes).and(&tables)).start()
@@ -420,8 +423,15 @@ fn it_says_what_the_edge_does() {
             &["cookie: rejected: repeated: Authorization is there more than once"],
         ),
         ("GET /admin", &["Cookie: key=opensesame"], &["cookie: authenticated as k by cookie key"]),
-        // The rules before it count where they stand.
-        ("GET /admin", &[], &["limit     rules/rules often: 500 requests in 60 s, 500 left"]),
+        // What counts attempts counts where it stands, all else at the end.
+        (
+            "GET /admin",
+            &[],
+            &[
+                "limit     flood/rules tries: 50 requests in 60 s, 50 left",
+                "limit     rules/rules often: not counted",
+            ],
+        ),
         // Readings of a path, and its case.
         (
             "GET /api/a%2Fb",

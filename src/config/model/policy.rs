@@ -1,14 +1,15 @@
 //! `policies`, `path-filter` and `log_dump`, typed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderName, Method};
 use ipnet::IpNet;
 use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
 
-use super::{Expression, Owner, PathPattern, Secret, TextPattern, Variable};
+use super::{
+    ConcurrencyLimit, Expression, Owner, PathPattern, RateLimit, Secret, TextPattern, Variable,
+};
 
 /// Settings of `policies`. A request passes when at least one rule of all of them allows it, and
 /// none denies it.
@@ -73,7 +74,9 @@ pub enum Check {
         ranges: Vec<IpNet>,
     },
     /// `rate_limit`: never allows; denies what is over its count.
-    RateLimit(RateLimit),
+    RateLimit(Arc<RateLimit>),
+    /// `concurrency_limit`: never allows; denies what is more at once than it has room for.
+    ConcurrencyLimit(Arc<ConcurrencyLimit>),
     /// `path`: the canonical path, and what of it follows the endpoint's prefix.
     Path {
         /// `mode`.
@@ -164,6 +167,15 @@ impl Check {
         }
     }
 
+    /// Whether it is a limit that looks at the claims of a token; who has none counts by address.
+    pub fn limits_by_claim(&self) -> bool {
+        match self {
+            Self::RateLimit(limit) => limit.reads_claims(),
+            Self::ConcurrencyLimit(limit) => limit.reads_claims(),
+            _ => false,
+        }
+    }
+
     fn may_allow(&self) -> bool {
         match self {
             Self::All(effect)
@@ -178,18 +190,9 @@ impl Check {
             | Self::Cel { effect, .. }
             | Self::Geo { effect, .. } => *effect == Effect::Allow,
             Self::Time(_) => true,
-            Self::RateLimit(_) => false,
+            Self::RateLimit(_) | Self::ConcurrencyLimit(_) => false,
         }
     }
-}
-
-/// `rate_limit`: a count for each client address; one for each /64 of IPv6.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RateLimit {
-    /// `max_requests`: at least 1.
-    pub max_requests: u32,
-    /// `window_seconds`: 1 s to 31 days, from the first request that is counted.
-    pub window: Duration,
 }
 
 /// One of `claims`.

@@ -59,6 +59,66 @@ fn rules_are_refused() {
             "rules.r.key: unknown key",
         ),
         (
+            "type = \"rate_limit\"\nmax_requests = 1\nwindow_seconds = 1\nby = \"user\"\n",
+            "unknown kind of key \"user\"",
+        ),
+        (
+            "type = \"rate_limit\"\nmax_requests = 1\nwindow_seconds = 1\nby = \"claim:\"\n",
+            "unknown kind of key",
+        ),
+        (
+            "type = \"rate_limit\"\nmax_requests = 1\nwindow_seconds = 1\nby = []\n",
+            "rules.r.by: is empty",
+        ),
+        (
+            "type = \"rate_limit\"\nmax_requests = 1\nwindow_seconds = 1\nby = [\"key\", \"key\"]\n",
+            "is named twice",
+        ),
+        (
+            "type = \"rate_limit\"\nmax_requests = 1\nwindow_seconds = 1\nby = 1\n",
+            "rules.r.by: expected",
+        ),
+        (
+            "type = \"rate_limit\"\nmax_requests = 1\nwindow_seconds = 1\ncount = \"tries\"\n",
+            "unknown choice \"tries\"",
+        ),
+        (
+            "type = \"rate_limit\"\nmax_requests = 1\nwindow_seconds = 1\ncount = \"attempts\"\nby = \"subject\"\n",
+            "rules.r.count: counts before anybody",
+        ),
+        (
+            "type = \"rate_limit\"\nmax_requests = 1\nwindow_seconds = 1\nlimits = 5\n",
+            "rules.r.limits: expected a table",
+        ),
+        (
+            "type = \"rate_limit\"\nmax_requests = 1\nwindow_seconds = 1\nlimits = { }\n",
+            "rules.r.limits: has to name one thing",
+        ),
+        (
+            "type = \"rate_limit\"\nmax_requests = 1\nwindow_seconds = 1\nlimits = { client = { a = 1 } }\n",
+            "rules.r.limits.client: is nothing that an identity has",
+        ),
+        (
+            "type = \"rate_limit\"\nmax_requests = 1\nwindow_seconds = 1\nlimits = { \"claim:plan\" = { } }\n",
+            "is empty; name at least one value",
+        ),
+        (
+            "type = \"rate_limit\"\nmax_requests = 1\nwindow_seconds = 1\nlimits = { \"claim:plan\" = { gold = 0 } }\n",
+            "must be from 1 to",
+        ),
+        (
+            "type = \"rate_limit\"\nmax_requests = 1\nwindow_seconds = 1\nheaders = 1\n",
+            "rules.r.headers: expected a boolean",
+        ),
+        (
+            "type = \"concurrency_limit\"\n",
+            "rules.r.max_in_flight: is missing",
+        ),
+        (
+            "type = \"concurrency_limit\"\nmax_in_flight = 1\nheaders = false\n",
+            "rules.r.headers: unknown key",
+        ),
+        (
             "type = \"path\"\npaths = [\"/x\"]\n",
             "rules.r.mode: is missing; write mode = \"allow\" or mode = \"deny\"",
         ),

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method};
 use super::*;
 use crate::auth::{AuthRequest, CredentialLocation, VerifiedLocations};
 use crate::gateway::{Live, Reload};
-use crate::policy::Denial;
+use crate::policy::{Denial, Requester};
 use crate::telemetry::Metrics;
 
 const TEXT: &str = r#"
@@ -59,6 +59,12 @@ const TEXT: &str = r#"
     [middleware.some-tried]
     type = "policies"
     rules = [{ type = "allow_all" }, { type = "deny_all", enforce = false }]
+    [middleware.flood]
+    type = "policies"
+    rules = [
+      { type = "allow_all" },
+      { type = "rate_limit", max_requests = 2, window_seconds = 60, count = "attempts" },
+    ]
     [middleware.filter]
     type = "path-filter"
     rules = ["/x"]
@@ -109,15 +115,15 @@ fn steps_that_authenticate_one_after_another_are_one_chain() {
         (r#"["a", "passthru", "b"]"#, "chain"),
         (
             r#"["dump", "acl", "o", "a", "filter", "b", "dump"]"#,
-            "dump policies limits chain filter chain dump",
+            "dump policies chain filter chain dump",
         ),
         (
             r#"["a", "acl", "b", "acl"]"#,
             "chain policies chain policies",
         ),
         (
-            r#"["acl", "filter", "acl", "a"]"#,
-            "policies limits filter policies chain",
+            r#"["flood", "filter", "flood", "acl", "a"]"#,
+            "policies limits filter policies policies chain",
         ),
         (r#"["acl", "filter"]"#, "policies filter"),
     ] {
@@ -180,20 +186,29 @@ fn credentials_of_every_chain_are_stripped() {
 }
 
 #[test]
-fn a_limit_counts_before_the_first_authentication_or_at_the_end_and_never_twice() {
+fn a_limit_counts_attempts_where_it_stands_or_else_at_the_end_and_never_twice() {
     for (middleware, at_end) in [
         (r#"[]"#, false),
         (r#"["acl"]"#, true),
         (r#"["acl", "acl"]"#, true),
-        (r#"["acl", "a"]"#, false),
+        (r#"["acl", "a"]"#, true),
         (r#"["a", "acl"]"#, true),
         (r#"["a", "acl", "b"]"#, true),
-        (r#"["acl", "a", "acl"]"#, false),
+        (r#"["acl", "a", "acl"]"#, true),
+        (r#"["flood"]"#, false),
+        (r#"["flood", "a"]"#, false),
+        (r#"["flood", "acl", "a"]"#, true),
     ] {
         let limits = stages(middleware).limits;
         assert_eq!(!limits.is_empty(), at_end, "{middleware}");
         assert_eq!(limits.names().count(), usize::from(at_end), "{middleware}");
     }
+}
+
+#[test]
+fn a_limit_of_attempts_behind_an_authentication_is_an_error() {
+    let errors = parse(r#"["a", "flood"]"#).unwrap_err().to_string();
+    assert!(errors.contains("counts attempts"), "{errors}");
 }
 
 #[tokio::test]
@@ -217,8 +232,11 @@ fn counts_survive_a_reload() {
         let routes = gateway.routes(local).unwrap();
         let found = routes.find("h", "/x", &Method::GET).unwrap();
         let limits = found.route.pipeline.limits();
-        let client = Some(IpAddr::from([192, 0, 2, 1]));
-        limits.take(live.limiters(), client, Instant::now())
+        let requester = Requester {
+            client: Some(IpAddr::from([192, 0, 2, 1])),
+            ..Requester::default()
+        };
+        limits.take(live.limiters(), &requester, Instant::now()).1
     };
     assert_eq!(ask(), Ok(()));
     assert!(matches!(

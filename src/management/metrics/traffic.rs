@@ -278,6 +278,18 @@ pub(super) fn credentials(all: &mut Families, live: &Live) {
         [(vec![], count(questions.in_flight))],
     );
     revocations(all, live);
+    let limiters = live.limiters().status();
+    all.gauge(
+        "harmony_rate_limit_keys",
+        "Keys under which rate limits count.",
+        [(vec![], count(limiters.keys as u64))],
+    );
+    all.counter(
+        "harmony_rate_limit_keys_forgotten_total",
+        "Keys that rate limits forgot before their window was over, the least used first, because \
+         there were too many.",
+        [(vec![], count(limiters.forgotten))],
+    );
     let passwords = live.passwords();
     all.counter(
         "harmony_password_hashes_total",

@@ -572,6 +572,7 @@ function cloudSection(now) {
   const kept = now.revocations;
   const noticed = kept.notices.reduce((total, one) => total + one.accepted, 0);
   pairs.push(["Revocations", number(kept.entries) + " of " + number(kept.max) + " kept, " + some(kept.denied, "request") + " denied, " + some(noticed, "notice") + " from issuers"]);
+  pairs.push(["Rate limits", number(now.rate_limits.keys) + " keys, " + number(now.rate_limits.forgotten) + " forgotten"]);
   pairs.push(["Passwords", number(now.passwords.hashed) + " hashed, " + number(now.passwords.waiting) + " waiting"]);
   return section("Cloud, certificates, credentials", facts(pairs));
 }

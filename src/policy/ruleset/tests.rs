@@ -18,8 +18,8 @@ fn ruleset(rules: &str) -> Ruleset {
 fn judge(rules: &Ruleset, request: &Request, limiters: &Limiters) -> Result<(), Denial> {
     rules.decide(&request.facts(), |_| {})?;
     let mut limits = RateLimits::default();
-    limits.add(rules, std::iter::empty());
-    limits.take(limiters, request.client, request.now)
+    limits.add(rules.rate_limits(), false, std::iter::empty());
+    limits.take(limiters, &request.requester(), request.now).1
 }
 
 fn verdict(rules: &str, request: &Request) -> Result<(), Denial> {

@@ -116,6 +116,13 @@ fn add_own_fields(headers: &mut HeaderMap, ctx: &Context) {
     if let Some(id) = &ctx.request_id {
         headers.insert(X_REQUEST_ID, id.clone());
     }
+    for (name, value) in ctx
+        .rate_limit_fields
+        .iter()
+        .flat_map(|fields| fields.iter())
+    {
+        headers.insert(name, value.clone());
+    }
     if ctx.credential_in_query() && !is_private(headers) {
         // RFC 6750 section 2.3: the URL holds the credential, so no shared cache may keep what it
         // names.

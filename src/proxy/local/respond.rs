@@ -172,5 +172,12 @@ fn add_common_fields(response: &mut ResponseHeader, ctx: &Context) -> pingora::R
     if let Some(id) = &ctx.request_id {
         response.insert_header(X_REQUEST_ID_TITLE_CASE, id.clone())?;
     }
+    for (name, value) in ctx
+        .rate_limit_fields
+        .iter()
+        .flat_map(|fields| fields.iter())
+    {
+        response.insert_header(name, value.clone())?;
+    }
     Ok(())
 }

@@ -14,7 +14,9 @@ use super::{client_address, forwarded, header_rules, id, reserved_headers, shado
 use crate::auth::{Admission, Chain, Trace};
 use crate::gateway::{self, Live, Match, Route, Stage};
 use crate::listener::Connection;
-use crate::policy::{Denial, DeniedBy, Finding, RateLimits, RequestOrigin, preflighted_method};
+use crate::policy::{
+    ConcurrencyLimits, Denial, DeniedBy, Finding, RateLimits, RequestOrigin, preflighted_method,
+};
 use crate::telemetry::spans;
 
 /// Decides what becomes of a request: `Ok` when it may go on to its backend.
@@ -111,6 +113,7 @@ pub(crate) async fn admit(
     if head::body_length(session).is_some_and(|length| length > route.endpoint.max_body_size) {
         return Err(Rejection::body_too_large());
     }
+    enter(live, route.pipeline.concurrency_limits(), ctx, trace)?;
     count(live, route.pipeline.limits(), ctx, trace)?;
     ctx.select_upstream(&session.req_header().headers);
     ctx.gateway = Some(gateway);
@@ -188,16 +191,52 @@ async fn run_stages(
 }
 
 /// Counts a request, unless it is only explained.
-fn count(live: &Live, limits: &RateLimits, ctx: &Context, trace: &mut Trace) -> Result<(), Denial> {
-    let (limiters, client, now) = (live.limiters(), ctx.client, ctx.started);
-    if !trace.is_on() {
-        return limits.take(limiters, client, now);
+fn count(
+    live: &Live,
+    limits: &RateLimits,
+    ctx: &mut Context,
+    trace: &mut Trace,
+) -> Result<(), Denial> {
+    if limits.is_empty() {
+        return Ok(());
     }
-    let (room, found) = limits.peek(limiters, client, now);
-    for room in room {
-        trace.limit(room.name, || room.to_string());
+    let (limiters, requester, now) = (live.limiters(), ctx.requester(), ctx.started);
+    let (fields, found) = if trace.is_on() {
+        let (room, verdict) = limits.peek(limiters, &requester, now);
+        for room in room {
+            trace.limit(room.name, || room.to_string());
+        }
+        verdict
+    } else {
+        limits.take(limiters, &requester, now)
+    };
+    if let Some(fields) = fields {
+        ctx.rate_limit_fields = Some(fields.after(ctx.rate_limit_fields.take()));
     }
     found
+}
+
+/// Lets a request be in flight, unless it is only explained.
+fn enter(
+    live: &Live,
+    limits: &ConcurrencyLimits,
+    ctx: &mut Context,
+    trace: &mut Trace,
+) -> Result<(), Denial> {
+    let (limiters, requester) = (live.limiters(), ctx.requester());
+    let entered = if trace.is_on() {
+        let (room, found) = limits.peek(limiters, &requester);
+        for room in room {
+            trace.limit(room.name, || room.to_string());
+        }
+        found
+    } else {
+        limits
+            .enter(limiters, &requester)
+            .map(|entered| ctx.places = entered)
+    };
+    // What is refused for being one too many says nothing of how often.
+    entered.inspect_err(|_| ctx.rate_limit_fields = None)
 }
 
 fn identify_client(session: &mut Session, ctx: &mut Context, gateway: &gateway::Gateway) {

@@ -27,7 +27,7 @@ use crate::auth::{
 };
 use crate::gateway::{ClientCa, Gateway, Route};
 use crate::listener::{Connection, InProgress};
-use crate::policy::Facts;
+use crate::policy::{Facts, InFlight as LimitedInFlight, RateLimitFields, Requester};
 
 /// The state of one request.
 #[derive(Debug)]
@@ -63,6 +63,10 @@ pub struct Context {
     pub(crate) client_stream: Option<ClientStream>,
     /// Set if the request is a call of gRPC.
     pub(crate) grpc: Option<Call>,
+    /// What the answer says of its rate limits.
+    pub(crate) rate_limit_fields: Option<RateLimitFields>,
+    /// Its places under concurrency limits, until the response has ended.
+    pub(crate) places: LimitedInFlight,
     /// Why the request was rejected, or why its upstream failed: a stable label.
     pub(crate) reason: Option<&'static str>,
     /// Behind a trusted proxy: counts for the client.
@@ -138,6 +142,8 @@ impl Context {
             body: BodyInfo::default(),
             client_stream: None,
             grpc: None,
+            rate_limit_fields: None,
+            places: LimitedInFlight::default(),
             reason: None,
             in_progress: None,
             is_probe: false,
@@ -219,6 +225,19 @@ impl Context {
     pub(crate) fn ends_downloads(&self) -> bool {
         let route = self.route.as_ref();
         route.is_some_and(|route| route.pipeline.ends_downloads())
+    }
+
+    /// What limits may look at.
+    pub(crate) fn requester(&self) -> Requester<'_> {
+        let route = self.route.as_ref().map(|route| {
+            let endpoint: &str = &route.endpoint.name;
+            (&*route.pipeline.name, endpoint)
+        });
+        Requester {
+            client: self.client,
+            admitted: &self.admitted,
+            route: route.unwrap_or_default(),
+        }
     }
 
     /// Whether some step looks for its credential in the query.

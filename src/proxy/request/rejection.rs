@@ -265,6 +265,7 @@ impl From<policy::Denial> for Rejection {
         let (message, retry_after) = match denial {
             policy::Denial::ByPolicy => ("the request is not permitted", None),
             policy::Denial::RateLimited { retry_after } => ("too many requests", Some(retry_after)),
+            policy::Denial::ConcurrencyLimited => ("too many concurrent requests", Some(1)),
             policy::Denial::ByPathFilter => ("", None),
         };
         Self {

@@ -4,6 +4,7 @@ mod api_key;
 mod basic;
 mod expressions;
 mod limits;
+mod limits_by_identity;
 mod mixed;
 mod order;
 mod policies;

@@ -64,15 +64,14 @@ fn steps_decide_in_their_order() {
 #[test]
 fn a_rate_limit_behind_authentication_counts_only_who_got_there() {
     let upstream = Upstream::start();
-    let tables = key()
-        + &access(&[
-            "{ type = \"allow_all\" }",
-            "{ type = \"rate_limit\", max_requests = 2, window_seconds = 3600 }",
-        ]);
-    for (steps, unauthenticated, authenticated) in [
-        (["key", "access"], [401, 401, 401], [200, 200, 429]),
-        (["access", "key"], [401, 401, 429], [429, 429, 429]),
+    let limit = "type = \"rate_limit\", max_requests = 2, window_seconds = 3600";
+    for (steps, count, unauthenticated, authenticated) in [
+        (["key", "access"], "", [401, 401, 401], [200, 200, 429]),
+        (["access", "key"], "", [401, 401, 401], [200, 200, 429]),
+        (["access", "key"], ", count = \"attempts\"", [401, 401, 429], [429, 429, 429]),
     ] {
+        let rules = ["{ type = \"allow_all\" }", &format!("{{ {limit}{count} }}")];
+        let tables = key() + &access(&rules);
         let edge = edge_of(&upstream, &steps, &tables).start();
         let status = |key: &str| edge.get("/api/x").header("X-API-Key", key).send().status;
         let (unknown, good) = (secret("hk_nobodyknowsthiskeynobodyknows"), BILLING.key());

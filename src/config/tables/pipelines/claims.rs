@@ -22,7 +22,7 @@ pub(super) fn keep(pipeline: &mut Pipeline) {
 fn reads_claims(pipeline: &Pipeline) -> bool {
     let mut rules = pipeline.steps.iter().flat_map(|step| step.kind.rules());
     let mut headers = pipeline.steps.iter().filter_map(Step::header_rules);
-    rules.any(|rule| rule.check.reads_claims())
+    rules.any(|rule| rule.check.reads_claims() || rule.check.limits_by_claim())
         || headers.any(|rules| rules.templates().any(HeaderTemplate::reads_claims))
 }
 

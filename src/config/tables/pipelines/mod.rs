@@ -1,5 +1,6 @@
 //! `[pipelines.*]`: networks, endpoints, steps and backends put together.
 
+mod attempts;
 mod browsers;
 mod chain;
 mod claims;
@@ -307,6 +308,7 @@ fn steps<'a>(
         }
     };
     chain::check(&all, &origin);
+    attempts::check(&all, &origin);
     claims::check(&all, &origin);
     browsers::check(&all, &origin);
     header_names::check_steps(&all, &origin);

@@ -1,15 +1,13 @@
 //! `[rules.*]`, and rules written in their policy: one type each, and its options.
 
 pub(crate) mod comparison;
+mod limits;
 pub(crate) mod time_window;
-
-use std::ops::RangeInclusive;
-use std::time::Duration;
 
 use http::HeaderName;
 
 use super::values::{address, header, method, pattern};
-use crate::config::model::{Check, ClaimMatch, Effect, ErrorKind, Expression, RateLimit, Rule};
+use crate::config::model::{Check, ClaimMatch, Effect, ErrorKind, Expression, Rule};
 use crate::config::reader::{Entry, Reader, near};
 
 /// Every type, in its first spelling.
@@ -19,6 +17,7 @@ const TYPES: &[&str] = &[
     "ip_allow",
     "ip_deny",
     "rate_limit",
+    "concurrency_limit",
     "path",
     "method",
     "header",
@@ -30,9 +29,6 @@ const TYPES: &[&str] = &[
     "time_based",
     "geo",
 ];
-
-/// A month: longer counts belong to a system that outlives a process.
-const WINDOW: RangeInclusive<i64> = 1..=31 * 86_400;
 
 /// A rule, and whether it counts.
 #[derive(Clone)]
@@ -106,7 +102,8 @@ fn check(kind: &str, reader: &Reader<'_>) -> Option<Check> {
             },
             ranges: address::ranges(&several(reader, "ip_addresses", "[\"10.0.0.0/8\"]")?),
         },
-        "rate_limit" => Check::RateLimit(rate_limit(reader)?),
+        "rate_limit" => Check::RateLimit(limits::rate_limit(reader)?.into()),
+        "concurrency_limit" => Check::ConcurrencyLimit(limits::concurrency_limit(reader)?.into()),
         "time_based" => Check::Time(Box::new(time_window::read(reader)?)),
         _ => by_mode(kind, reader)?,
     })
@@ -201,22 +198,6 @@ fn several<'a>(reader: &Reader<'a>, key: &'static str, example: &str) -> Option<
 
 fn all<T>(entry: &Entry<'_>, read: impl Fn(&Entry<'_>) -> Option<T>) -> Vec<T> {
     entry.items().iter().filter_map(read).collect()
-}
-
-fn rate_limit(reader: &Reader<'_>) -> Option<RateLimit> {
-    let required = |key, range| match reader.get(key) {
-        Some(entry) => entry.integer(range),
-        None => {
-            reader.missing(key, &format!("add {key} = 60"));
-            None
-        }
-    };
-    let max_requests = required("max_requests", 1..=i64::from(u32::MAX));
-    let window = required("window_seconds", WINDOW);
-    Some(RateLimit {
-        max_requests: u32::try_from(max_requests?).ok()?,
-        window: Duration::from_secs(window?.unsigned_abs()),
-    })
 }
 
 /// A table claim = value or list of values.

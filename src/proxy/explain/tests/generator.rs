@@ -53,6 +53,18 @@ pub(super) enum Step {
     Filter,
 }
 
+impl Step {
+    /// Whether the rate limit of these steps counts attempts: it may where no step that
+    /// authenticates comes before it.
+    pub(super) fn count_attempts(steps: &[Self]) -> bool {
+        let first = steps.iter().position(|step| matches!(step, Self::Auth(_)));
+        let last = steps
+            .iter()
+            .rposition(|step| matches!(step, Self::Policies));
+        first.is_none_or(|first| last < Some(first))
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Request {
     pub(super) method: &'static str,
@@ -174,6 +186,11 @@ pub(super) fn configuration(steps: &[Step], most: u32) -> String {
              [middleware.{name}.config]\n{options}\n{place}\nrequired_scopes = [\"s\"]\n"
         );
     }
+    let count = if Step::count_attempts(steps) {
+        ", count = \"attempts\""
+    } else {
+        ""
+    };
     format!(
         r#"
         [proxy]
@@ -204,7 +221,7 @@ pub(super) fn configuration(steps: &[Step], most: u32) -> String {
         rules = [
           {{ id = "all", type = "allow_all" }},
           {{ id = "no", type = "path", mode = "deny", paths = ["/api/denied/{{*rest}}"] }},
-          {{ id = "few", type = "rate_limit", max_requests = {most}, window_seconds = 3600 }},
+          {{ id = "few", type = "rate_limit", max_requests = {most}, window_seconds = 3600{count} }},
           {{ id = "many", type = "rate_limit", max_requests = 1000, window_seconds = 3600 }},
         ]
         [middleware.filter]

@@ -31,10 +31,7 @@ impl Model {
             }
             _ => {}
         }
-        let first = steps
-            .iter()
-            .position(|step| matches!(step, Step::Auth(_)))
-            .unwrap_or(0);
+        let attempts = Step::count_attempts(steps);
         let mut counted = false;
         let mut counts = false;
         let mut made = Vec::new();
@@ -48,7 +45,7 @@ impl Model {
                     }
                     made.push("rule \"all\" allows");
                     counts = true;
-                    if index < first && !counted {
+                    if attempts && !counted {
                         if self.left == 0 {
                             return self.rest(refused(made, 429, "rate_limited"), steps);
                         }

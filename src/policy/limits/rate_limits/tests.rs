@@ -1,9 +1,8 @@
 //! Which limits are counted together, in which order, and what one is called that has no room.
 
 use super::*;
+use crate::policy::Ruleset;
 use crate::policy::testing::policies;
-
-const CLIENT: Option<IpAddr> = None;
 
 fn ruleset(rules: &str) -> Ruleset {
     Ruleset::build(&"s".into(), &policies(rules))
@@ -18,7 +17,7 @@ fn limit(id: &str, max_requests: u32, more: &str) -> String {
 
 /// Names and room.
 fn room(limits: &RateLimits, limiters: &Limiters) -> Vec<(String, u32)> {
-    let (room, _) = limits.peek(limiters, CLIENT, Instant::now());
+    let (room, _) = limits.peek(limiters, &Requester::default(), Instant::now());
     room.iter()
         .map(|room| (room.name.to_string(), room.left))
         .collect()
@@ -35,9 +34,9 @@ fn one_that_several_steps_name_is_counted_once() {
     let first = ruleset(&[limit("z", 5, ""), limit("a", 4, "")].join(","));
     let second = ruleset(&[limit("a", 4, ""), limit("m", 3, ", weight = 200")].join(","));
     let (mut limits, mut later) = (RateLimits::default(), RateLimits::default());
-    limits.add(&first, std::iter::empty());
-    limits.add(&first, std::iter::empty());
-    later.add(&second, [&limits].into_iter());
+    limits.add(first.rate_limits(), false, std::iter::empty());
+    limits.add(first.rate_limits(), false, std::iter::empty());
+    later.add(second.rate_limits(), false, [&limits].into_iter());
     assert!(!limits.is_empty() && !later.is_empty() && RateLimits::default().is_empty());
     let limiters = Limiters::default();
     let now = Instant::now();
@@ -46,7 +45,10 @@ fn one_that_several_steps_name_is_counted_once() {
         named(&[("s/rules z", 5), ("s/rules a", 4)])
     );
     for points in [&limits, &later] {
-        points.take(&limiters, CLIENT, now).unwrap();
+        points
+            .take(&limiters, &Requester::default(), now)
+            .1
+            .unwrap();
     }
     assert_eq!(
         room(&limits, &limiters),

@@ -1,0 +1,153 @@
+//! How many requests may be in flight at once.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::limiters::Limiters;
+use super::named::Limit;
+use super::requester::{LimitKey, Requester};
+use crate::config::{ConcurrencyLimit, Owner};
+use crate::policy::denial::Denial;
+
+/// The concurrency limits of a pipeline, each once, however many policies and steps name it.
+#[derive(Debug, Default)]
+pub struct ConcurrencyLimits {
+    /// In the order of the pipeline.
+    limits: Vec<Limit<ConcurrencyLimit>>,
+    known: HashSet<(Owner, Arc<str>)>,
+}
+
+impl ConcurrencyLimits {
+    /// Adds those of a step.
+    pub fn add(&mut self, limits: &[Limit<ConcurrencyLimit>]) {
+        for limit in limits {
+            if self.known.insert((limit.owner, limit.name.clone())) {
+                self.limits.push(limit.clone());
+            }
+        }
+    }
+
+    /// Lets a request in under all of them, or under none.
+    ///
+    /// # Errors
+    ///
+    /// [`Denial::ConcurrencyLimited`]: one has no room.
+    pub fn enter(
+        &self,
+        limiters: &Limiters,
+        requester: &Requester<'_>,
+    ) -> Result<InFlight, Denial> {
+        let mut entered = InFlight::default();
+        if self.limits.is_empty() {
+            return Ok(entered);
+        }
+        let keys: SmallVec<[_; 1]> = self.limits.iter().map(|it| it.key(requester)).collect();
+        let mut in_flight = limiters.in_flight();
+        let full = |(limit, key): &(&Limit<ConcurrencyLimit>, &LimitKey)| {
+            let now = in_flight.get(*key).copied();
+            now.unwrap_or(0) >= requester.room(&limit.settings.quota)
+        };
+        if let Some((limit, _)) = self.limits.iter().zip(&keys).find(full) {
+            log::debug!("over limit {}", limit.name);
+            return Err(Denial::ConcurrencyLimited);
+        }
+        for key in &keys {
+            *in_flight.entry(key.clone()).or_default() += 1;
+        }
+        drop(in_flight);
+        entered.keys = keys;
+        entered.limiters = Some(limiters.clone());
+        Ok(entered)
+    }
+
+    /// What [`Self::enter`] would find: the room of each limit, in the order of the pipeline.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::enter`], as the second half.
+    pub fn peek(
+        &self,
+        limiters: &Limiters,
+        requester: &Requester<'_>,
+    ) -> (Vec<Occupancy<'_>>, Result<(), Denial>) {
+        let in_flight = limiters.in_flight();
+        let limits = self.limits.iter().map(|limit| Occupancy {
+            name: &limit.name,
+            most: requester.room(&limit.settings.quota),
+            now: in_flight.get(&limit.key(requester)).copied().unwrap_or(0),
+        });
+        let limits: Vec<_> = limits.collect();
+        let full = limits.iter().any(|limit| limit.now >= limit.most);
+        let found = if full {
+            Err(Denial::ConcurrencyLimited)
+        } else {
+            Ok(())
+        };
+        (limits, found)
+    }
+
+    /// The names of all of them.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.limits.iter().map(|limit| &limit.name)
+    }
+}
+
+impl Limit<ConcurrencyLimit> {
+    fn key(&self, requester: &Requester<'_>) -> LimitKey {
+        let mut key = requester.key(&self.name, &self.settings.by);
+        // Those of the cloud are apart.
+        key.push(u8::from(self.owner == Owner::Cloud));
+        key
+    }
+}
+
+/// The places of a request under the concurrency limits of its pipeline. Dropped, they are free.
+#[derive(Default)]
+pub struct InFlight {
+    keys: SmallVec<[LimitKey; 1]>,
+    limiters: Option<Limiters>,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let Some(limiters) = &self.limiters else {
+            return;
+        };
+        let mut in_flight = limiters.in_flight();
+        for key in &self.keys {
+            if let Some(count) = in_flight.get_mut(key) {
+                *count -= 1;
+                if *count == 0 {
+                    in_flight.remove(key);
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for InFlight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("InFlight").field(&self.keys.len()).finish()
+    }
+}
+
+/// How many requests a limit has in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Occupancy<'a> {
+    /// The limit's id in its policy.
+    pub name: &'a Arc<str>,
+    most: u32,
+    now: u32,
+}
+
+impl fmt::Display for Occupancy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} requests at once, {} in flight", self.most, self.now)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! Places that are taken and given back.
+
+use super::*;
+use crate::config::{CountBy, Quota};
+
+fn limits(all: &[(&str, Owner, u32)]) -> ConcurrencyLimits {
+    let mut limits = ConcurrencyLimits::default();
+    for (name, owner, most) in all {
+        let limit = Limit {
+            name: (*name).into(),
+            owner: *owner,
+            settings: Arc::new(ConcurrencyLimit {
+                quota: Quota {
+                    most: *most,
+                    by: None,
+                },
+                by: vec![CountBy::Client],
+            }),
+        };
+        limits.add(&[limit.clone()]);
+        limits.add(&[limit]);
+    }
+    limits
+}
+
+fn from(client: &str) -> Requester<'static> {
+    Requester {
+        client: client.parse().ok(),
+        ..Requester::default()
+    }
+}
+
+#[test]
+fn as_many_as_there_is_room_for_and_none_is_lost() {
+    let limiters = Limiters::default();
+    let limits = limits(&[("a", Owner::Local, 2)]);
+    let one = limits.enter(&limiters, &from("192.0.2.1")).unwrap();
+    let two = limits.enter(&limiters, &from("192.0.2.1")).unwrap();
+    let full = || limits.enter(&limiters, &from("192.0.2.1")).err();
+    assert_eq!(full(), Some(Denial::ConcurrencyLimited));
+    assert!(limits.enter(&limiters, &from("192.0.2.2")).is_ok());
+    let (room, found) = limits.peek(&limiters, &from("192.0.2.1"));
+    assert_eq!(room[0].to_string(), "2 requests at once, 2 in flight");
+    assert_eq!((room.len(), found), (1, Err(Denial::ConcurrencyLimited)));
+    drop(one);
+    assert_eq!(full(), None);
+    drop(two);
+    assert!(limiters.in_flight().is_empty());
+}
+
+#[test]
+fn one_that_is_full_takes_no_place_under_another() {
+    let limiters = Limiters::default();
+    let wide = limits(&[("wide", Owner::Local, 2)]);
+    let both = limits(&[("wide", Owner::Local, 2), ("narrow", Owner::Local, 1)]);
+    let one = both.enter(&limiters, &from("192.0.2.1")).unwrap();
+    for _ in 0..3 {
+        assert!(both.enter(&limiters, &from("192.0.2.1")).is_err());
+    }
+    assert!(wide.enter(&limiters, &from("192.0.2.1")).is_ok());
+    let cloud = limits(&[("wide", Owner::Cloud, 1)]);
+    assert!(cloud.enter(&limiters, &from("192.0.2.1")).is_ok());
+    drop(one);
+    assert!(limiters.in_flight().is_empty());
+}

@@ -1,0 +1,16 @@
+//! How often, and how many at once: `rate_limit` and `concurrency_limit`.
+
+mod concurrency;
+mod counts;
+mod fields;
+mod limiters;
+mod named;
+mod rate_limits;
+mod requester;
+
+pub use concurrency::{ConcurrencyLimits, InFlight, Occupancy};
+pub use fields::RateLimitFields;
+pub use limiters::{Limiters, LimitersStatus};
+pub use named::Limit;
+pub use rate_limits::{RateLimits, Remaining};
+pub use requester::Requester;

@@ -1,0 +1,131 @@
+//! The rate limits that a request is counted under at one point of its pipeline.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::fields::{FieldNames, RateLimitFields};
+use super::limiters::{Limiters, Standing, Standings};
+use super::named::Limit;
+use super::requester::Requester;
+use crate::common::retry_after;
+use crate::config::{Owner, RateLimit};
+use crate::policy::denial::Denial;
+
+/// What an answer says of the limits, and whether the request goes on.
+pub type Verdict = (Option<RateLimitFields>, Result<(), Denial>);
+
+/// Rate limits that are counted together, each once a request, however many policies and steps name
+/// it.
+#[derive(Debug, Default)]
+pub struct RateLimits {
+    /// In the order of the pipeline, of one policy the heavier rule first.
+    limits: Vec<Limit<RateLimit>>,
+    known: HashSet<(Owner, Arc<str>)>,
+    fields: FieldNames,
+}
+
+impl RateLimits {
+    /// Adds those of a step that count attempts, or those that do not; but for those that count
+    /// `earlier` in its pipeline.
+    pub fn add<'a>(
+        &mut self,
+        limits: &[Limit<RateLimit>],
+        attempts: bool,
+        earlier: impl Iterator<Item = &'a Self> + Clone,
+    ) {
+        for limit in limits {
+            let key = (limit.owner, limit.name.clone());
+            if limit.settings.attempts == attempts
+                && !earlier.clone().any(|earlier| earlier.known.contains(&key))
+                && self.known.insert(key)
+            {
+                self.limits.push(limit.clone());
+            }
+        }
+        self.fields = FieldNames::of(&self.limits);
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.limits.is_empty()
+    }
+
+    /// Counts a request under every one of them; if one has no room, under none. Either way, what
+    /// the answer says of it.
+    pub fn take(&self, limiters: &Limiters, requester: &Requester<'_>, now: Instant) -> Verdict {
+        let (standings, room) = limiters.take(&self.limits, requester, now);
+        let found = if room {
+            Ok(())
+        } else {
+            self.refused(&standings)
+        };
+        (self.fields.fill(&self.limits, &standings), found)
+    }
+
+    /// What [`Self::take`] would find, without counting; and the room of each limit, in the order
+    /// of the pipeline.
+    pub fn peek(
+        &self,
+        limiters: &Limiters,
+        requester: &Requester<'_>,
+        now: Instant,
+    ) -> (Vec<Remaining<'_>>, Verdict) {
+        let mut standings = limiters.peek(&self.limits, requester, now);
+        let limits = self.limits.iter().zip(&standings);
+        let room = limits.map(|(limit, standing)| Remaining {
+            name: &limit.name,
+            most: standing.most,
+            left: standing.left,
+            window: limit.settings.window,
+        });
+        let room = room.collect();
+        let found = self.refused(&standings);
+        if found.is_ok() {
+            let less = |standing: &mut Standing| standing.left -= 1;
+            standings.iter_mut().for_each(less);
+        }
+        (room, (self.fields.fill(&self.limits, &standings), found))
+    }
+
+    /// Of those without room the first answers.
+    fn refused(&self, standings: &Standings) -> Result<(), Denial> {
+        let mut limits = self.limits.iter().zip(standings);
+        match limits.find(|(_, standing)| standing.left == 0) {
+            None => Ok(()),
+            Some((limit, standing)) => {
+                log::debug!("over limit {}", limit.name);
+                Err(Denial::RateLimited {
+                    retry_after: retry_after(standing.reset),
+                })
+            }
+        }
+    }
+
+    /// The names of all of them.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.limits.iter().map(|limit| &limit.name)
+    }
+}
+
+/// How many requests a limit has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remaining<'a> {
+    /// The limit's id in its policy.
+    pub name: &'a Arc<str>,
+    most: u32,
+    left: u32,
+    window: Duration,
+}
+
+impl fmt::Display for Remaining<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { most, left, .. } = self;
+        let seconds = self.window.as_secs();
+        write!(f, "{most} requests in {seconds} s, {left} left")
+    }
+}
+
+#[cfg(test)]
+mod tests;
