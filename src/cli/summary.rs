@@ -109,7 +109,9 @@ fn targets(pipeline: &Pipeline, endpoint: &Endpoint) -> String {
             BackendTarget::Echo => all.push("echo".to_owned()),
             BackendTarget::Http(http) => {
                 let upstreams = http.upstreams.iter();
-                all.extend(upstreams.map(|upstream| upstream.shown() + &below));
+                let when = backend.when.as_ref().map(|when| format!(" (when {when})"));
+                let after = below.clone() + &when.unwrap_or_default();
+                all.extend(upstreams.map(|upstream| upstream.shown() + &after));
             }
         }
     }

@@ -20,6 +20,10 @@ pub struct BackendStatus {
     /// How the load is shared: `round_robin`, `least_conn` or `consistent`. Of several pipelines,
     /// the first one's.
     pub balance: Balance,
+    /// `weight`, if it names one.
+    pub weight: Option<u32>,
+    /// `when`, if it has one. Of several pipelines, it is the same.
+    pub when: Option<String>,
     /// Its upstreams; none for an echo.
     pub upstreams: Vec<UpstreamStatus>,
 }
@@ -48,7 +52,12 @@ impl BackendStatus {
             for backend in pipeline.backends() {
                 let known = all.iter().position(|status| status.name == backend.name);
                 let index = known.unwrap_or_else(|| {
+                    let mut settings = pipeline.settings.backends.iter();
+                    let settings = settings.find(|settings| settings.name == backend.name);
+                    let when = settings.and_then(|settings| settings.when.as_ref());
                     all.push(Self {
+                        weight: settings.and_then(|settings| settings.weight),
+                        when: when.map(ToString::to_string),
                         name: backend.name.clone(),
                         pipelines: Vec::new(),
                         metrics: backend.metrics.clone(),

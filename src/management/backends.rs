@@ -19,6 +19,8 @@ pub(super) fn backend(status: &BackendStatus) -> Value {
         "name": &*status.name,
         "pipelines": status.pipelines.iter().map(|name| &**name).collect::<Vec<&str>>(),
         "balance": status.balance.as_str(),
+        "weight": status.weight,
+        "when": status.when,
         "upstreams": upstreams,
     })
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::support::poll::becomes_true;
 use crate::support::ports::Port;
 use crate::support::request::Request;
@@ -55,6 +57,14 @@ fn the_first_backend_whose_condition_fits_takes_the_request() {
     assert_eq!(got(&|| cookie(edge.get("/"))), [0, 0, 6]);
     assert_eq!(got(&|| cookie(edge.get("/").header("X-Canary", "1"))), [0, 6, 0]);
     assert_eq!(got(&|| edge.post("/", "x").header("X-Canary", "1")), [0, 6, 0]);
+    let backends = edge.manage("/admin/backends").send().json();
+    let shown =
+        |at: usize| (&backends["backends"][at]["when"], &backends["backends"][at]["weight"]);
+    assert_eq!(shown(0), (&Value::Null, &Value::Null));
+    assert_eq!(shown(1), (&"x-canary: 1".into(), &Value::Null));
+    assert_eq!(shown(2), (&"cookie beta=yes".into(), &0.into()));
+    let log = edge.log();
+    assert!(log.contains("/* (when x-canary: 1), http"), "{log}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Backends.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,15 @@ pub enum WhenLocation {
     Header(HeaderName),
     /// `cookie`.
     Cookie(String),
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.location {
+            WhenLocation::Header(name) => write!(f, "{name}: {}", self.value),
+            WhenLocation::Cookie(name) => write!(f, "cookie {name}={}", self.value),
+        }
+    }
 }
 
 impl Backend {
