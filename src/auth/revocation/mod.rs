@@ -35,7 +35,7 @@ pub use journal::JournalError;
 /// How often it is looked whether another process has written the log.
 const FOLLOW: Duration = Duration::from_secs(1);
 /// How often expired entries are dropped, in seconds.
-const SWEEP: u32 = 60;
+const SWEEP: u32 = 10;
 /// How many changes are taken in while the list is locked.
 const AT_ONCE: usize = 256;
 /// Changes of this node that a follower may lag behind.
