@@ -49,7 +49,8 @@ pub(super) struct Arguments {
     certificate: Option<String>,
     /// Only tokens issued up to this time: seconds since 1970, or like 2026-12-31T23:59:59Z; by
     /// default now, and for --jti and --sid whenever they were issued
-    #[arg(long, value_name = "TIME", value_parser = time, requires = "issuer")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(conflicts_with_all = ["key", "certificate", "delete", "list"])]
     before: Option<i64>,
     /// Until when the entry counts, in the same form
     #[arg(long, value_name = "TIME", value_parser = time, conflicts_with_all = ["delete", "list"])]

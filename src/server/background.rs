@@ -36,7 +36,7 @@ impl BackgroundService for BackgroundTasks {
     async fn start(&self, shutdown: ShutdownWatch) {
         let resolver = self.live.resolver().run(shutdown.clone());
         let key_sets = self.live.key_sets().run(shutdown.clone());
-        let revocations = self.live.revocations().run(shutdown.clone());
+        let revocations = self.live.revocations().run();
         let checks = HealthChecks::new(self.live.clone(), &self.pool);
         let agent = self.agent.clone().run(shutdown.clone());
         let stopping = shutdown.clone();

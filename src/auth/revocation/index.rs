@@ -1,7 +1,6 @@
 //! The entries in memory, found by what a credential says of itself.
 
-use std::collections::{BTreeMap, HashSet};
-use std::ops::Bound;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use foldhash::HashMap;
@@ -14,7 +13,7 @@ use crate::auth::identity::{Credential, Identity, TokenIds};
 /// The entries that count.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    entries: BTreeMap<RevocationId, Revocation>,
+    entries: HashMap<RevocationId, Revocation>,
     deletions: HashMap<RevocationId, u64>,
     issuers: HashMap<Arc<str>, IssuerEntries>,
     keys: HashMap<Arc<str>, Scope>,
@@ -170,12 +169,15 @@ impl Index {
         self.entries.len() + new.len()
     }
 
-    /// At most `limit` entries behind this one.
+    /// At most `limit` entries behind this one, in the order of their names.
     pub(super) fn page(&self, after: Option<RevocationId>, limit: usize) -> Vec<Revocation> {
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let entries = self.entries.range((start, Bound::Unbounded));
+        let is_behind = |id: &RevocationId| after.is_none_or(|after| *id > after);
+        let entries = self.entries.iter().filter(|(id, _)| is_behind(id));
+        let mut entries: Vec<_> = entries.collect();
+        entries.sort_unstable_by_key(|(id, _)| **id);
+        entries.truncate(limit);
         entries
-            .take(limit)
+            .into_iter()
             .map(|(_, entry)| entry.clone())
             .collect()
     }

@@ -237,17 +237,14 @@ impl Revocations {
         }
     }
 
-    /// Drops what has expired, and follows what another process writes into the log, until
-    /// `stopping`.
-    pub async fn run(&self, mut stopping: watch::Receiver<bool>) {
+    /// Drops what has expired, and follows what another process writes into the log, for the life of
+    /// the process: one that another took over from still has connections.
+    pub async fn run(&self) {
         let mut interval = tokio::time::interval(FOLLOW);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ticks = 0_u32;
         loop {
-            tokio::select! {
-                _ = interval.tick() => {}
-                _ = stopping.wait_for(|stopping| *stopping) => return,
-            }
+            interval.tick().await;
             let sweeps = ticks.is_multiple_of(SWEEP);
             ticks = ticks.wrapping_add(1);
             let list = self.clone();
