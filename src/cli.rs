@@ -201,6 +201,7 @@ fn start_log(config: &Config) -> anyhow::Result<LogWriter> {
         level: &logging.level,
         json: logging.format == LogFormat::Json,
         file: logging.file.as_deref(),
+        audit: config.audit_path.as_deref(),
     };
     telemetry::start(settings).map_err(|error| match &logging.file {
         Some(file) => anyhow::anyhow!(

@@ -1,5 +1,5 @@
-//! What each step made of a request, for `explain`. Every other request runs the same code with the
-//! trace off, which costs a look at one pointer for each step.
+//! What each step made of a request, for `explain` and for a log at `debug`. Every other request
+//! runs the same code with the trace off, which costs a look at one pointer for each step.
 
 use std::sync::Arc;
 
@@ -11,6 +11,8 @@ pub struct Trace(Option<Box<Recording>>);
 
 #[derive(Debug, Default)]
 struct Recording {
+    /// Whether the request is only explained: nothing is to come of it.
+    explains: bool,
     entries: Vec<Entry>,
     /// What belongs to the next entry.
     details: Vec<String>,
@@ -38,8 +40,17 @@ pub enum Entry {
 }
 
 impl Trace {
-    /// One that takes everything down.
+    /// One that takes everything down of a request that is only explained.
     pub fn on() -> Self {
+        let explains = true;
+        Self(Some(Box::new(Recording {
+            explains,
+            ..Recording::default()
+        })))
+    }
+
+    /// One that takes everything down of a request that is served.
+    pub fn for_log() -> Self {
         Self(Some(Box::default()))
     }
 
@@ -51,6 +62,11 @@ impl Trace {
     /// Whether anything is taken down.
     pub fn is_on(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// Whether the request is only explained.
+    pub fn explains(&self) -> bool {
+        self.0.as_ref().is_some_and(|recording| recording.explains)
     }
 
     /// A detail of the step that is running; of the whole request if none is.
@@ -93,7 +109,9 @@ impl Trace {
 
     /// What was taken down, in its order, and the details of the whole request.
     pub fn finish(self) -> (Vec<Entry>, Vec<String>) {
-        let Recording { entries, details } = self.0.map(|it| *it).unwrap_or_default();
+        let Recording {
+            entries, details, ..
+        } = self.0.map(|it| *it).unwrap_or_default();
         (entries, details)
     }
 }

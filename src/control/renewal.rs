@@ -6,6 +6,7 @@ use super::Agent;
 use super::active_token::{ActiveToken, Source, issued};
 use super::error::AgentError;
 use crate::gateway::Runbeam;
+use crate::telemetry::audit;
 use runbeam_sdk::RunbeamClient;
 
 /// How often the operator is reminded.
@@ -39,12 +40,18 @@ impl Agent {
                     "runbeam: the machine token is renewed, until {}",
                     token.expires_at
                 );
+                audit::note(
+                    "token",
+                    "renewal",
+                    &format_args!("until {}", token.expires_at),
+                );
                 self.state().counters.renewals_ok += 1;
                 let next = ActiveToken::new(token, Source::Api, active.stored);
                 self.replace_active(settings, active, next).await;
                 Ok(())
             }
             Err(error) => {
+                audit::note("token", "renewal", &format_args!("failed: {error}"));
                 self.state().counters.renewals_failed += 1;
                 self.update_active(active, |active| active.not_renewed = true);
                 self.warn_not_renewed(active, &error);

@@ -36,6 +36,7 @@ impl Diff {
             ("proxy", proxy),
             ("revocations", before.revocations != after.revocations),
             ("network", before.networks != after.networks),
+            ("logging", before.logging != after.logging),
             (
                 "runbeam",
                 before.runbeam != after.runbeam || before.cloud_rights != after.cloud_rights,
@@ -95,7 +96,12 @@ pub(super) fn fixed_changes(before: &Config, after: &Config) -> Vec<String> {
         ),
         ("proxy.state_dir", before.state_dir != after.state_dir),
         ("management", before.management != after.management),
-        ("logging", before.logging != after.logging),
+        (
+            "logging",
+            (before.logging.format, &before.logging.file)
+                != (after.logging.format, &after.logging.file),
+        ),
+        ("audit", before.audit_path != after.audit_path),
         ("tracing", before.tracing != after.tracing),
     ]
     .into_iter()

@@ -32,7 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
-use http::{Method, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode, header};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use serde_json::json;
@@ -43,7 +43,7 @@ use self::response::ApiResponse;
 use self::routes::{Route, RouteError};
 use crate::control::Agent;
 use crate::gateway::Live;
-use crate::telemetry::LogWriter;
+use crate::telemetry::{LogWriter, audit};
 
 pub use access_control::AccessControl;
 pub use history::History;
@@ -116,8 +116,22 @@ impl ManagementApi {
                 .access
                 .check(&request.headers, authority, peer, is_scraped),
         };
+        let credential = who(&request.headers);
+        let audited = |status: StatusCode, outcome: &str| {
+            audit::write(&audit::Event {
+                event: "management",
+                from: Some(&shown(peer)),
+                who: Some(credential),
+                outcome: Some(outcome),
+                status: Some(status.as_u16()),
+                method: Some(method.as_str()),
+                path: Some(&path),
+                ..audit::Event::default()
+            });
+        };
         if let Err(refusal) = checked {
             self.counts.refused(refusal);
+            audited(refusal.status(), &refusal.to_string());
             log::warn!(
                 "management: {method} {path} from {} rejected: {refusal}",
                 shown(peer)
@@ -149,6 +163,7 @@ impl ManagementApi {
             self.counts.authorization(answer.status);
         }
         if route.changes() {
+            audited(answer.status, &answer.message);
             let level = if answer.status.is_success() {
                 log::Level::Info
             } else {
@@ -234,6 +249,17 @@ impl ManagementApi {
         };
         let status = json!({ "status": why_not });
         ApiResponse::json(StatusCode::SERVICE_UNAVAILABLE, &status)
+    }
+}
+
+/// What a caller shows of who it is.
+fn who(headers: &HeaderMap) -> &'static str {
+    if headers.contains_key("x-management-token") {
+        "management token"
+    } else if headers.contains_key(header::AUTHORIZATION) {
+        "bearer token"
+    } else {
+        "no token"
     }
 }
 

@@ -21,7 +21,7 @@ use super::request::body_rate::BodyRate;
 use super::request::context::Context;
 use super::request::grpc::Call;
 use super::request::rejection::Rejection;
-use super::request::{admission, body, head, record};
+use super::request::{admission, body, debug_log, head, record};
 use super::streams::OpenStreams;
 use crate::auth::Trace;
 use crate::gateway::{Backend, Live, Service};
@@ -54,8 +54,13 @@ impl ProxyHttp for Edge {
     ) -> pingora::Result<bool> {
         // What is awaited is pinned first, here and below: its state is made in its place then, and
         // by value it would be copied twice, level by level.
-        let mut trace = Trace::off();
-        if !pin!(self.try_respond(session, ctx, &mut trace)).await? {
+        let told = log::log_enabled!(log::Level::Debug);
+        let mut trace = if told { Trace::for_log() } else { Trace::off() };
+        let responded = pin!(self.try_respond(session, ctx, &mut trace)).await;
+        if told {
+            debug_log::admission(session, ctx, trace);
+        }
+        if !responded? {
             pin!(self.forwarder.forward(session, ctx)).await?;
         }
         Ok(true)
@@ -101,6 +106,7 @@ impl ProxyHttp for Edge {
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Self::CTX) {
         if !ctx.is_probe {
+            debug_log::end(session, ctx);
             record::write(session, ctx, self.live.metrics());
         }
         if ctx.body.drain {

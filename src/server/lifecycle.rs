@@ -15,7 +15,7 @@ use super::handover::{self, HandoverDirectory, PendingTakeover, PidFile};
 use super::self_check::SelfCheck;
 use super::sockets::Sockets;
 use super::{clock_steps, service_manager, signals};
-use crate::telemetry::{LogWriter, spans};
+use crate::telemetry::{LogWriter, audit, spans};
 
 /// Time-out of one self-check at the start.
 const FIRST_CHECK: Duration = Duration::from_millis(500);
@@ -165,6 +165,7 @@ impl Lifecycle {
             tracer.flush().await;
         }
         self.log.flush();
+        audit::flush();
         std::process::exit(0);
     }
 }

@@ -5,7 +5,7 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::telemetry::LogWriter;
+use crate::telemetry::{LogWriter, audit};
 
 /// SIGUSR1: for a log file that was moved away.
 pub(super) async fn reopen_log(log: &LogWriter) {
@@ -14,6 +14,7 @@ pub(super) async fn reopen_log(log: &LogWriter) {
     };
     while signals.recv().await.is_some() {
         log.reopen();
+        audit::reopen();
     }
 }
 

@@ -11,6 +11,7 @@ mod tests;
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use http::Version;
@@ -22,8 +23,10 @@ pub use line::push_address;
 
 pub(super) const TARGET: &str = "harmony::access";
 
-/// Where records go, once logging has started and wants them.
+/// Where records go, once logging has started.
 static LOG: OnceLock<Log> = OnceLock::new();
+/// Whether the level of the log lets them through.
+static ENABLED: AtomicBool = AtomicBool::new(false);
 
 struct Log {
     writer: LogWriter,
@@ -91,7 +94,12 @@ pub(super) fn start(writer: LogWriter, json: bool) {
 
 /// Whether records are wanted at all.
 pub fn enabled() -> bool {
-    LOG.get().is_some()
+    ENABLED.load(Ordering::Relaxed)
+}
+
+/// Whether records are wanted from now on.
+pub(super) fn enable(enabled: bool) {
+    ENABLED.store(enabled, Ordering::Relaxed);
 }
 
 /// Writes a record.

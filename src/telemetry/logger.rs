@@ -8,17 +8,19 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use arc_swap::ArcSwap;
 use env_logger::fmt::Formatter;
 use env_logger::{Builder, Logger, Target};
 use log::kv::{Error as KvError, Key, Value, VisitSource};
-use log::{Level, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use serde_json::{Map, json};
 
-use super::access;
 use super::escape::EscapedText;
 use super::log_file::Sink;
 use super::writer::LogWriter;
+use super::{access, audit};
 
 /// What everything of this program is logged under, and what a filter of its lines begins with.
 const PROGRAM: &str = "harmony";
@@ -39,40 +41,118 @@ pub struct LogSettings<'a> {
     pub json: bool,
     /// A file to append to, mode 0640, instead of standard error.
     pub file: Option<&'a Path>,
+    /// The audit log's own file.
+    pub audit: Option<&'a Path>,
+}
+
+/// The logger, once it has started.
+static CONTROL: OnceLock<Control> = OnceLock::new();
+
+/// What is needed to change its level.
+struct Control {
+    output: Output,
+    levels: Mutex<Levels>,
+    logger: ProgramLogger,
+}
+
+/// Filters, in the form of `RUST_LOG`.
+#[derive(Clone)]
+struct Levels {
+    /// `RUST_LOG`, which wins over the configuration.
+    environment: Option<String>,
+    configured: String,
+    /// Wins over both.
+    temporary: Option<LevelFilter>,
+}
+
+/// Where lines go, and how.
+struct Output {
+    writer: LogWriter,
+    json: bool,
+}
+
+impl Output {
+    fn build(&self, levels: &Levels) -> Logger {
+        let mut builder = Builder::new();
+        match (&levels.temporary, &levels.environment) {
+            // Pingora says at `info` what the start-up summary says better.
+            (Some(level), _) => builder.parse_filters(&format!("{level},pingora=warn")),
+            (None, Some(filter)) => builder.parse_filters(filter),
+            (None, None) => builder.parse_filters(&format!("{},pingora=warn", levels.configured)),
+        };
+        let format = if self.json { write_json } else { write_text };
+        let pipe = Target::Pipe(Box::new(self.writer.clone()));
+        builder.format(format).target(pipe).build()
+    }
+}
+
+impl Control {
+    fn levels(&self) -> MutexGuard<'_, Levels> {
+        self.levels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply(&self, levels: &Levels) {
+        let logger = self.output.build(levels);
+        let wants = |target| logger.enabled(&Metadata::builder().target(target).build());
+        access::enable(wants(access::TARGET));
+        audit::enable(wants(audit::TARGET));
+        log::set_max_level(logger.filter());
+        self.logger.0.store(Arc::new(logger));
+    }
+}
+
+/// Takes over what the configuration says after a reload; `RUST_LOG` still wins.
+pub fn configure_level(filter: &str) {
+    let Some(control) = CONTROL.get() else { return };
+    let mut levels = control.levels();
+    filter.clone_into(&mut levels.configured);
+    control.apply(&levels);
+}
+
+/// Logs at this level whatever else says; `None`: as before.
+pub fn set_level(level: Option<LevelFilter>) {
+    let Some(control) = CONTROL.get() else { return };
+    let mut levels = control.levels();
+    levels.temporary = level;
+    control.apply(&levels);
 }
 
 /// Starts logging for the whole process. Call once.
 pub fn start(settings: LogSettings<'_>) -> io::Result<LogWriter> {
     let writer = match settings.file {
-        Some(path) => {
-            let path = path.to_owned();
-            let out = open(&path)?;
-            LogWriter::start(out, Some(Box::new(move || reopen(&path))))?
-        }
+        Some(path) => open_writer(path)?,
         None => LogWriter::start(Box::new(io::stderr()), None)?,
     };
-    let mut builder = Builder::new();
-    match std::env::var("RUST_LOG") {
-        Ok(filter) if !filter.is_empty() => builder.parse_filters(&filter),
-        // Pingora says at `info` what the start-up summary says better.
-        _ => builder.parse_filters(&format!("{},pingora=warn", settings.level)),
+    let output = Output {
+        writer: writer.clone(),
+        json: settings.json,
     };
-    let format = if settings.json {
-        write_json
-    } else {
-        write_text
+    let levels = Levels {
+        environment: std::env::var("RUST_LOG")
+            .ok()
+            .filter(|filter| !filter.is_empty()),
+        configured: settings.level.to_owned(),
+        temporary: None,
     };
-    let logger = builder
-        .format(format)
-        .target(Target::Pipe(Box::new(writer.clone())))
-        .build();
-    let access = Metadata::builder().target(access::TARGET).build();
-    if logger.enabled(&access) {
-        access::start(writer.clone(), settings.json);
-    }
-    log::set_max_level(logger.filter());
-    log::set_boxed_logger(Box::new(ProgramLogger(logger))).map_err(io::Error::other)?;
+    let logger = ProgramLogger::new(output.build(&levels));
+    access::start(writer.clone(), settings.json);
+    audit::start(settings.audit, &writer)?;
+    let control = Control {
+        output,
+        levels: Mutex::new(levels),
+        logger,
+    };
+    // There is one for the whole process.
+    let control = CONTROL.get_or_init(|| control);
+    control.apply(&control.levels());
+    log::set_logger(&control.logger).map_err(io::Error::other)?;
     Ok(writer)
+}
+
+/// A writer to a file, which it can open anew.
+pub(super) fn open_writer(path: &Path) -> io::Result<LogWriter> {
+    let named = path.to_owned();
+    LogWriter::start(open(path)?, Some(Box::new(move || reopen(&named))))
 }
 
 /// Opens a log file. A pipe is opened for reading too: else this would wait until somebody reads
@@ -95,14 +175,20 @@ fn reopen(path: &Path) -> io::Result<Sink> {
 }
 
 /// One log for the crates of this program; others never log below `info`, whatever the filter.
-struct ProgramLogger(Logger);
+struct ProgramLogger(ArcSwap<Logger>);
+
+impl ProgramLogger {
+    fn new(logger: Logger) -> Self {
+        Self(ArcSwap::from_pointee(logger))
+    }
+}
 
 impl Log for ProgramLogger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let target = program_target(metadata.target());
         let level = metadata.level();
         (target.is_some() || level <= Level::Info)
-            && self.0.enabled(
+            && self.0.load().enabled(
                 &Metadata::builder()
                     .level(level)
                     .target(target.unwrap_or(metadata.target()))
@@ -115,7 +201,7 @@ impl Log for ProgramLogger {
             return;
         }
         match program_target(record.target()) {
-            Some(target) if target != record.target() => self.0.log(
+            Some(target) if target != record.target() => self.0.load().log(
                 &Record::builder()
                     .level(record.level())
                     .target(target)
@@ -123,12 +209,12 @@ impl Log for ProgramLogger {
                     .key_values(record.key_values())
                     .build(),
             ),
-            _ => self.0.log(record),
+            _ => self.0.load().log(record),
         }
     }
 
     fn flush(&self) {
-        self.0.flush();
+        self.0.load().flush();
     }
 }
 
@@ -247,7 +333,7 @@ mod tests {
 
     #[test]
     fn other_crates_stay_at_info() {
-        let logger = ProgramLogger(Builder::new().parse_filters("trace").build());
+        let logger = ProgramLogger::new(Builder::new().parse_filters("trace").build());
         let enabled = |target: &str, level| {
             logger.enabled(&Metadata::builder().target(target).level(level).build())
         };
@@ -264,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_filter_for_the_program_holds_for_all_of_its_crates() {
-        let logger = ProgramLogger(Builder::new().parse_filters("harmony=info").build());
+        let logger = ProgramLogger::new(Builder::new().parse_filters("harmony=info").build());
         let enabled = |target: &str, level| {
             logger.enabled(&Metadata::builder().target(target).level(level).build())
         };

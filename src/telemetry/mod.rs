@@ -3,6 +3,7 @@
 //! Nothing here knows of the other rooms; they pass plain values.
 
 pub mod access;
+pub mod audit;
 mod escape;
 mod log_file;
 mod logger;
@@ -10,7 +11,7 @@ mod metrics;
 pub mod spans;
 mod writer;
 
-pub use logger::{LogSettings, start};
+pub use logger::{LogSettings, configure_level, set_level, start};
 pub use metrics::{
     BOUNDS, BackendMetrics, Histogram, HistogramSnapshot, Metrics, NetworkMetrics, PipelineMetrics,
     ShadowMetrics,

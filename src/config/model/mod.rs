@@ -102,6 +102,8 @@ pub struct Config {
     pub reach: Arc<Reach>,
     /// `[logging]`.
     pub logging: Logging,
+    /// `[audit] path`: a file of its own for the audit log. `None`: it is part of the log.
+    pub audit_path: Option<PathBuf>,
     /// `[revocations]`.
     pub revocations: RevocationLimits,
     /// `[tracing]`; `None`: no spans are exported.

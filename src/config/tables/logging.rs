@@ -55,6 +55,14 @@ pub(crate) fn read(root: &Reader<'_>, of_proxy: Option<Entry<'_>>) -> Logging {
     logging
 }
 
+/// Reads `[audit]`.
+pub(crate) fn audit_path(root: &Reader<'_>) -> Option<PathBuf> {
+    let reader = root.get("audit")?.table()?;
+    let path = reader.get("path").and_then(|entry| entry.path());
+    reader.finish();
+    path
+}
+
 fn log_format(entry: &Entry<'_>) -> Option<LogFormat> {
     let text = entry.text()?;
     match &*text {

@@ -122,6 +122,7 @@ pub(crate) fn build(
         .as_ref()
         .is_none_or(|proxy| !proxy.trusted_proxies.is_empty());
     let tracing = tracing::read(&root);
+    let audit_path = logging::audit_path(&root);
     let mut networks = network::read(&root, trusts);
     let management = management::read(&root, &networks);
     let of_management = management.as_ref().map(|management| &management.network);
@@ -195,6 +196,7 @@ pub(crate) fn build(
         cloud_rights,
         reach,
         logging,
+        audit_path,
         revocations,
         tracing,
         pipelines: pipelines

@@ -14,6 +14,7 @@ use crate::gateway::Gateway;
 use crate::gateway::cloud_layer::{CloudLayer, LayerChange};
 use crate::gateway::diff::{Diff, fixed_changes};
 use crate::gateway::fingerprint::Fingerprint;
+use crate::telemetry::{audit, configure_level};
 
 impl Live {
     pub(super) fn try_reload(&self, inputs: &mut Inputs) -> Result<Reload, ReloadError> {
@@ -141,10 +142,26 @@ impl Live {
                 log::warn!("pipeline {name} no longer authenticates: it is open to everyone");
             }
             log_warnings(&gateway);
+            let before = self.gateway.load();
+            for certificate in gateway.certificates() {
+                if !before.certificates().any(|known| known == certificate) {
+                    let action = format!("network {}", certificate.network);
+                    let outcome = format!(
+                        "{} is in service, until {}",
+                        certificate.name,
+                        jiff::Timestamp::from_second(certificate.not_after).unwrap_or_default()
+                    );
+                    audit::note("certificate", &action, &outcome);
+                }
+            }
+            drop(before);
             self.upstreams
                 .resolver()
                 .set_interval(config.resolve_interval);
             self.shared.revocations().set_limits(config.revocations);
+            if config.logging.level != applied.config.logging.level {
+                configure_level(&config.logging.level);
+            }
             self.gateway.store(Arc::new(gateway));
             applied.status.source = origin(&config);
             applied.status.generation += 1;
@@ -192,6 +209,11 @@ impl Live {
             Err(error) => {
                 log::error!("{what} rejected; the previous configuration stays in service: {error}")
             }
+        }
+        match &outcome {
+            Ok(Reload::Unchanged) => {}
+            Ok(Reload::Reloaded(diff)) => audit::note("configuration", what, diff),
+            Err(error) => audit::note("configuration", what, &format_args!("rejected: {error}")),
         }
         applied.status.last_error = outcome.as_ref().err().map(ToString::to_string);
         applied.status.last_errors = outcome

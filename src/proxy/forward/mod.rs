@@ -35,8 +35,8 @@ use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
 use tokio::time::{sleep, timeout_at};
 
-use super::request::body;
 use super::request::context::Context;
+use super::request::{body, debug_log};
 use super::streams::OpenStreams;
 use crate::gateway::{PeerAddress, Upstream};
 use crate::listener::Connection;
@@ -149,6 +149,7 @@ impl Forwarder {
         };
         ctx.selection.address = Some(connection.address().clone());
         ctx.selection.protocol = Some(connection.version());
+        debug_log::attempt(ctx, connection.reused());
         let mut attempt = Attempt::begin(upstream, &connection, session.is_body_empty(), ctx);
         let deadline = attempt.deadline().clone();
         let mut exchange = Exchange::new(connection, session, &mut attempt, &self.streams);

@@ -8,6 +8,7 @@ pub(crate) mod body_rate;
 pub(crate) mod client_address;
 pub(crate) mod client_stream;
 pub(crate) mod context;
+pub(crate) mod debug_log;
 pub(crate) mod field_removal;
 pub(crate) mod forwarded;
 pub(crate) mod grpc;

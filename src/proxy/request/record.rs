@@ -9,7 +9,7 @@ use pingora_proxy::Session;
 use super::context::Context;
 use super::head::Head;
 use crate::listener::refused_path;
-use crate::telemetry::{Metrics, access, spans};
+use crate::telemetry::{Metrics, access, audit, spans};
 
 /// Counts it, and writes its record.
 pub(crate) fn write(session: &Session, ctx: &mut Context, metrics: &Metrics) {
@@ -28,7 +28,10 @@ pub(crate) fn write(session: &Session, ctx: &mut Context, metrics: &Metrics) {
     let is_pending = access::enabled() && ctx.shadow.is_pending();
     let shadow = ctx.shadow.to_text();
     let logged = access::enabled() && is_logged(ctx, status, shadow.is_some());
-    if !logged && !is_pending && span.is_none() {
+    let audited = ctx
+        .reason
+        .filter(|_| matches!(status, Some(400..500)) && audit::enabled());
+    if !logged && !is_pending && span.is_none() && audited.is_none() {
         return;
     }
     let request = session.req_header();
@@ -75,6 +78,22 @@ pub(crate) fn write(session: &Session, ctx: &mut Context, metrics: &Metrics) {
     let held = is_pending.then(|| access::write_later(&record)).flatten();
     if logged && !is_pending {
         access::write(&record);
+    }
+    if let Some(reason) = audited {
+        let client = record.client.map(|client| client.to_string());
+        audit::write(&audit::Event {
+            event: "refusal",
+            from: client.as_deref(),
+            who: record.subject,
+            outcome: Some(reason),
+            status,
+            pipeline: record.pipeline,
+            host: record.host,
+            method: Some(record.method),
+            path: record.path,
+            id: record.request_id,
+            ..audit::Event::default()
+        });
     }
     if let Some((tracer, context)) = span {
         let place = spans::SpanPlace {
