@@ -9,6 +9,7 @@ mod management_client;
 mod revoke;
 mod secrets;
 mod summary;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -75,6 +76,8 @@ enum Command {
     /// Revoke tokens, an API key or a client certificate in the running process, by its Management
     /// API
     Revoke(revoke::Arguments),
+    /// Look at the stored machine token, encrypt it anew, or remove it
+    Token(token::Arguments),
     /// Send SIGHUP to a running process, which then reloads its configuration: for ExecReload= of a
     /// systemd unit
     Reload {
@@ -96,6 +99,7 @@ pub fn run() -> ExitCode {
             secrets::keygen();
             Ok(())
         }
+        Some(Command::Token(token)) => token::run(&token),
         Some(Command::Reload { pid }) => reload(pid),
         Some(Command::Revoke(revoke)) => revoke::run(&revoke),
         None => config_path::config(arguments.config.as_deref()).and_then(|path| {

@@ -37,6 +37,7 @@ use runbeam_sdk::{ClientOptions, RunbeamClient, RunbeamError};
 pub use commands::{AcceptedToken, Authorization, CheckedUserToken, CommandError};
 pub use env::{AgentEnv, AgentEnvError};
 pub use status::{Counters, State, Status};
+pub use token_keeper::open_store;
 pub use upload::{UploadError, Uploaded};
 
 /// The limit of a cloud call that a Management API request waits for.

@@ -21,6 +21,18 @@ struct Described {
     last: Option<String>,
 }
 
+/// The token store of a gateway, for who looks at it while no agent runs.
+///
+/// # Errors
+///
+/// The store cannot be used.
+pub async fn open_store(
+    env: &AgentEnv,
+    settings: Option<&Runbeam>,
+) -> Result<Arc<TokenStore>, StorageError> {
+    TokenKeeper::new(env).store(settings).await
+}
+
 impl TokenKeeper {
     pub(super) fn new(env: &AgentEnv) -> Self {
         Self {

@@ -24,6 +24,8 @@ pub struct BackendStatus {
     pub weight: Option<u32>,
     /// `when`, if it has one. Of several pipelines, it is the same.
     pub when: Option<String>,
+    /// Connections that are open to its upstreams.
+    pub connections: usize,
     /// Its upstreams; none for an echo.
     pub upstreams: Vec<UpstreamStatus>,
 }
@@ -37,6 +39,8 @@ pub struct UpstreamStatus {
     pub addresses: Vec<PeerAddress>,
     /// Its share of the load.
     pub weight: u32,
+    /// Whether it gets no new requests.
+    pub drained: bool,
     /// Whether active checks are configured.
     pub checked: bool,
     /// Its state and its counts. Upstreams of several backends at one host and port with the same
@@ -62,6 +66,9 @@ impl BackendStatus {
                         pipelines: Vec::new(),
                         metrics: backend.metrics.clone(),
                         balance: pipeline.balance.clone(),
+                        connections: backend
+                            .upstream()
+                            .map_or(0, |upstream| upstream.connections.count()),
                         upstreams: Vec::new(),
                     });
                     all.len() - 1
@@ -77,6 +84,7 @@ impl BackendStatus {
                         url: upstream.url.whole(),
                         addresses: upstream.addresses.known(),
                         weight: upstream.url.weight,
+                        drained: upstream.is_drained(),
                         checked: upstream.health.check().is_some(),
                         health: upstream.health.status(),
                     });

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::cloud_layer::{CloudLayer, LayerChange};
 use super::fingerprint::{Fingerprint, WatchedFiles};
-use super::{BackendStatus, Gateway, Resolver, Tickets, Upstreams};
+use super::{Backend, BackendStatus, Gateway, Resolver, Tickets, Upstreams};
 use crate::auth::{
     IntrospectionStatus, KeySets, PasswordsStatus, ReceiverStatus, Revocations, Shared,
     TokenCacheStatus,
@@ -183,6 +183,31 @@ impl Live {
     /// How the backends of the configuration that serves stand, in its order.
     pub fn backends(&self) -> Vec<BackendStatus> {
         BackendStatus::of(&self.gateway())
+    }
+
+    /// Gives an upstream no new requests from now on, or some again: the one of this backend that
+    /// is named by its URL, or by host and port. How many requests are in progress there; `None`:
+    /// there is no such upstream.
+    pub fn drain(&self, backend: &str, upstream: &str, drained: bool) -> Option<usize> {
+        let gateway = self.gateway();
+        let pipelines = gateway.pipelines().iter();
+        let backends = pipelines.flat_map(|pipeline| pipeline.backends());
+        let mut found = None;
+        for one in backends
+            .filter(|one| *one.name == *backend)
+            .filter_map(Backend::upstream)
+        {
+            let url = &one.url;
+            let names = [url.origin(), url.whole(), url.shown(), url.server()];
+            if names
+                .iter()
+                .any(|name| name == upstream.trim_end_matches('/'))
+            {
+                one.drain(drained);
+                found = Some(one.health.status().in_flight);
+            }
+        }
+        found
     }
 
     /// Whether every key set and every name of an upstream has been tried once.

@@ -28,6 +28,11 @@ impl OpenConnections {
         self.count.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
     /// Whether it is time to say again that there are too many.
     pub fn should_log(&self) -> bool {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);

@@ -67,6 +67,12 @@ impl Backend {
         }
     }
 
+    /// Whether it gets no new requests, since somebody wants it so.
+    fn is_drained(&self) -> bool {
+        self.upstream()
+            .is_some_and(|upstream| upstream.is_drained())
+    }
+
     /// Whether it is this process.
     pub fn is_echo(&self) -> bool {
         matches!(self.target, Target::Echo)
@@ -203,7 +209,8 @@ impl Pipeline {
     }
 
     /// Chooses where a request goes: to the first backend whose `when` fits it and of which an
-    /// upstream is in service, else to one of those without. `None`: there is no backend.
+    /// upstream is in service, else to one of those without. `None`: there is no backend, or all
+    /// are drained.
     pub fn choose(&self, key: HashKey<'_>, request: &HeaderMap) -> Option<Pick> {
         let fitting = || self.choose_fitting(key, request, |_| true);
         fitting().or_else(|| self.pool.choose(key, |index| self.shares(index)))
@@ -232,7 +239,9 @@ impl Pipeline {
         request: &HeaderMap,
         wanted: impl Fn(&Backend) -> bool,
     ) -> Option<Pick> {
-        let wanted = |backend: &Backend| backend.share.takes(request) && wanted(backend);
+        let wanted = |backend: &Backend| {
+            backend.share.takes(request) && !backend.is_drained() && wanted(backend)
+        };
         let allowed = |index: usize| self.backends.get(index).is_some_and(&wanted);
         self.pool.choose(HashKey::Nothing, allowed)
     }
@@ -256,7 +265,11 @@ impl Pipeline {
             .filter_map(|backends| backends.first())
             .find_map(|backend| {
                 let is_it = |index: usize| self.backends.get(index).map(|it| &it.name);
-                let of_it = |index: usize| allowed(index) && is_it(index) == Some(&backend.name);
+                let of_it = |index: usize| {
+                    allowed(index)
+                        && !self.is_drained(index)
+                        && is_it(index) == Some(&backend.name)
+                };
                 self.pool.choose_in_service(key, of_it)
             })
     }
@@ -286,13 +299,21 @@ impl Pipeline {
         let takes =
             |index: usize| self.shares(index) || self.are_of_one_backend(pick.index(), index);
         self.pool
-            .has_other(pick.index(), |index| self.is_http(index) && takes(index))
+            .has_other(pick.index(), |index| {
+                self.is_http(index) && !self.is_drained(index) && takes(index)
+            })
     }
 
-    /// Whether a backend takes the requests that no `when` fits.
+    /// Whether a backend takes the requests that no `when` fits, and is not drained.
     fn shares(&self, index: usize) -> bool {
         let backend = || self.backends.get(index);
-        !self.splits || backend().is_some_and(|backend| matches!(backend.share, Share::ByWeight))
+        let shares =
+            !self.splits || backend().is_some_and(|it| matches!(it.share, Share::ByWeight));
+        shares && !self.is_drained(index)
+    }
+
+    fn is_drained(&self, index: usize) -> bool {
+        self.backends.get(index).is_some_and(Backend::is_drained)
     }
 
     fn are_of_one_backend(&self, one: usize, other: usize) -> bool {

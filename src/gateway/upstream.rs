@@ -13,7 +13,7 @@ use super::open_connections::{ConnectionCounts, OpenConnections};
 use super::resolver::Resolver;
 use super::tls::Roots;
 use crate::balance::{Health, HealthKey, HealthRegistry};
-use crate::common::PeerAddress;
+use crate::common::{PeerAddress, WeakMap};
 use crate::config::{CheckKind, Ejection, HttpBackend, Reach, Unreachable, UpstreamUrl};
 
 /// An HTTP upstream.
@@ -37,6 +37,8 @@ pub struct Upstream {
     pub connections: Arc<OpenConnections>,
     /// What is known of its health.
     pub health: Arc<Health>,
+    /// Whether it gets no new requests, since somebody wants it so.
+    drained: Arc<AtomicBool>,
     /// What a pipeline from the cloud may connect to.
     reach: Option<Arc<Reach>>,
     /// Whether an address was refused: said once.
@@ -48,6 +50,17 @@ impl Upstream {
     /// Whether it is one of a pipeline from the cloud.
     pub fn is_from_cloud(&self) -> bool {
         self.reach.is_some()
+    }
+
+    /// Whether it gets no new requests, since somebody wants it so.
+    pub fn is_drained(&self) -> bool {
+        self.drained.load(Ordering::Relaxed)
+    }
+
+    /// Gives it no new requests from now on, or some again. Later configurations keep to it, for as
+    /// long as they have this upstream in this backend.
+    pub fn drain(&self, drained: bool) {
+        self.drained.store(drained, Ordering::Relaxed);
     }
 
     /// What whoever forwards to it keeps with it, made when it is first asked for: one thing for
@@ -103,6 +116,8 @@ pub struct Upstreams {
     resolver: Resolver,
     health: HealthRegistry,
     connections: ConnectionCounts,
+    /// By backend and origin.
+    drained: WeakMap<(Arc<str>, String), AtomicBool>,
 }
 
 impl Upstreams {
@@ -145,6 +160,9 @@ impl Upstreams {
                 credential: credential.clone(),
                 roots: roots.clone(),
                 connections: connections.clone(),
+                drained: self
+                    .drained
+                    .get_or_make((backend.clone(), url.origin()), |_| Arc::default()),
                 health: self.health.of(health_key(backend, &settings, url, reach)),
                 reach: reach.cloned(),
                 refused: AtomicBool::new(false),

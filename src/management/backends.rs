@@ -32,6 +32,7 @@ fn upstream(status: &UpstreamStatus) -> Value {
         "addresses": status.addresses,
         "weight": status.weight,
         "health_check": status.checked,
+        "drained": status.drained,
         "state": health.state.as_str(),
         "since": seconds(health.since),
         "last_error": health.last_error,

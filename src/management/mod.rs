@@ -10,12 +10,14 @@ mod access_control;
 mod backends;
 mod body;
 mod cloud;
+mod connections;
 mod counts;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod history;
 mod info;
 mod key_sets;
+mod log_level;
 mod metrics;
 mod page;
 mod process;
@@ -25,6 +27,7 @@ mod revocations;
 mod routes;
 mod status;
 mod token;
+mod upstreams;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -68,8 +71,8 @@ pub struct ManagementApi {
 
 impl ManagementApi {
     /// A service over a live gateway and its connection to the cloud, under `base_path`. `log`
-    /// tells what it dropped, `history` what was counted a moment ago, `stopping` whether the process
-    /// was told to stop.
+    /// tells what it dropped, `history` what was counted a moment ago, `stopping` whether the
+    /// process was told to stop.
     pub fn new(
         base_path: String,
         access: AccessControl,
@@ -187,6 +190,9 @@ impl ManagementApi {
         }
         let answer = match route {
             Route::Revoke => revocations::revoke(self.live.revocations(), session).await,
+            Route::Drain => upstreams::drain(&self.live, session, true).await,
+            Route::Enable => upstreams::drain(&self.live, session, false).await,
+            Route::LogLevel => log_level::set(session).await,
             Route::Authorize => token::authorize(&self.agent, session).await,
             Route::Token => token::take(&self.agent, session).await,
             _ => match body::read(session).await {
@@ -213,6 +219,7 @@ impl ManagementApi {
                 let uptime = self.started.elapsed();
                 info::info(&self.live, &self.agent, self.started_at, uptime)
             }
+            Route::Connections => connections::answer(&self.live),
             Route::Backends => backends::backends(&self.live),
             Route::Pipelines => info::pipelines(&self.live),
             Route::Routes => info::routes(&self.live),
@@ -226,9 +233,12 @@ impl ManagementApi {
             Route::Deauthorize => token::forget(&self.agent).await,
             Route::Update => cloud::upload(&self.agent).await,
             Route::Discard => cloud::discard(self.live.clone()).await,
-            Route::Authorize | Route::Token | Route::Revoke => {
-                ApiResponse::error(StatusCode::BAD_REQUEST, "this needs a body")
-            }
+            Route::Authorize
+            | Route::Drain
+            | Route::Enable
+            | Route::LogLevel
+            | Route::Token
+            | Route::Revoke => ApiResponse::error(StatusCode::BAD_REQUEST, "this needs a body"),
         }
     }
 

@@ -8,11 +8,15 @@ use http::Method;
 pub(super) enum Route {
     Authorize,
     Backends,
+    Connections,
     Deauthorize,
     DeleteRevocation,
     Discard,
+    Drain,
+    Enable,
     History,
     Info,
+    LogLevel,
     Metrics,
     Page,
     Pipelines,
@@ -51,9 +55,11 @@ const TABLE: &[(&str, Alias, Method, Route)] = &[
         Method::GET,
         Route::ConfigStatus,
     ),
+    ("/connections", Alias::No, Method::GET, Route::Connections),
     ("/deauthorize", Alias::No, Method::POST, Route::Deauthorize),
     ("/info", Alias::No, Method::GET, Route::Info),
     ("/keys/refresh", Alias::No, Method::POST, Route::RefreshKeys),
+    ("/log-level", Alias::No, Method::POST, Route::LogLevel),
     ("/metrics", Alias::Root, Method::GET, Route::Metrics),
     ("/pipelines", Alias::No, Method::GET, Route::Pipelines),
     ("/reload", Alias::Api, Method::POST, Route::Reload),
@@ -70,6 +76,8 @@ const TABLE: &[(&str, Alias, Method, Route)] = &[
     ("/status/history", Alias::No, Method::GET, Route::History),
     ("/token", Alias::No, Method::POST, Route::Token),
     ("/update", Alias::No, Method::POST, Route::Update),
+    ("/upstreams/drain", Alias::No, Method::POST, Route::Drain),
+    ("/upstreams/enable", Alias::No, Method::POST, Route::Enable),
 ];
 
 /// Why no route answers.
@@ -129,6 +137,7 @@ impl Route {
         !matches!(
             self,
             Self::Backends
+                | Self::Connections
                 | Self::History
                 | Self::Info
                 | Self::Metrics

@@ -356,6 +356,9 @@ fn two_edges_understand_each_other() {
             let outer = Edge::configured(Settings::bare().and(&route.text()))
                 .file("ca.pem", &authority.pem())
                 .start();
+            // Its name has to be resolved first.
+            let answers = || outer.get("/api/api/x").send().status == 200;
+            assert!(becomes_true(SOON, answers), "{row}: {}", inner.log());
             for _ in 0..3 {
                 upstream.clear();
                 let answer = outer.get("/api/api/x").send();

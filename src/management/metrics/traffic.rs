@@ -151,6 +151,11 @@ pub(super) fn upstreams(all: &mut Families, live: &Live) {
         }),
     );
     all.gauge(
+        "harmony_upstream_drained",
+        "1: the upstream gets no new requests, since somebody wants it so.",
+        upstreams().map(|(name, one)| (labels(name, one), flag(one.drained))),
+    );
+    all.gauge(
         "harmony_upstream_requests_in_flight",
         "Requests in progress at an upstream.",
         upstreams().map(|(name, one)| (labels(name, one), size(one.health.in_flight))),

@@ -6,8 +6,8 @@ use pingora_proxy::Session;
 
 use super::attempt::Attempt;
 use super::error::{
-    self, AT_LIMIT, CREDENTIAL_ENDED, NO_DESCRIPTOR, REFUSED, SHARED, UNPROCESSED, UNRESOLVED,
-    describe,
+    self, AT_LIMIT, CREDENTIAL_ENDED, DRAINED, NO_DESCRIPTOR, REFUSED, SHARED, UNPROCESSED,
+    UNRESOLVED, describe,
 };
 use crate::listener::Malformed;
 use crate::proxy::request::context::Context;
@@ -202,6 +202,7 @@ pub(crate) fn rejection_for(error: &Error) -> Option<Rejection> {
         (Custom(SHARED), _) => Rejection::bad_gateway("shared_connection"),
         (Custom(UNRESOLVED), _) => Rejection::upstream_unresolved(),
         (Custom(NO_DESCRIPTOR), _) => Rejection::too_many_connections("out_of_descriptors"),
+        (Custom(DRAINED), _) => Rejection::upstreams_drained(),
         (Custom(AT_LIMIT), _) => Rejection::too_many_connections("upstream_connections"),
         (ConnectRefused | ConnectError | ConnectNoRoute, ErrorSource::Upstream) => {
             Rejection::bad_gateway("upstream_unreachable")

@@ -42,7 +42,7 @@ use crate::gateway::{PeerAddress, Upstream};
 use crate::listener::Connection;
 use attempt::Attempt;
 use connection_auth::BoundConnection;
-use error::{REFUSED, UNPROCESSED};
+use error::{DRAINED, REFUSED, UNPROCESSED};
 use exchange::Exchange;
 use pool::{Acquired, ConnectionGroup, PooledConnection, Versions};
 
@@ -220,8 +220,7 @@ fn resolved_upstream(
             ctx.select_upstream(&session.req_header().headers);
         }
         let upstream = ctx.backend().and_then(|backend| backend.upstream());
-        let upstream = upstream
-            .ok_or_else(|| Error::explain(ErrorType::InternalError, "no http backend to try"))?;
+        let upstream = upstream.ok_or_else(|| Error::new(ErrorType::Custom(DRAINED)))?;
         if let Some(address) = upstream.address() {
             return Ok((upstream.clone(), address));
         }

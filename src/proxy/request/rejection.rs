@@ -213,6 +213,13 @@ impl Rejection {
         }
     }
 
+    pub(crate) fn upstreams_drained() -> Self {
+        Self {
+            retry_after: Some(1),
+            ..Self::new(503, "upstreams_drained", "the service is being changed")
+        }
+    }
+
     pub(crate) fn gateway_timeout(reason: &'static str) -> Self {
         Self::new(504, reason, "the upstream took too long")
     }

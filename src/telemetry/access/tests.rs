@@ -52,7 +52,8 @@ fn a_record_in_text() {
         line(&record(), now, false),
         "2026-11-18T11:06:40.047Z INFO  harmony::access: request client=192.0.2.7 \
          host=edge.example method=GET path=/api/é\\u{202e} version=HTTP/2.0 tls=TLSv1.3 \
-         status=200 bytes=12 duration_us=1500 head_us=900 pipeline=api backend=app upstream=10.0.0.5:3000 \
+         status=200 bytes=12 duration_us=1500 head_us=900 pipeline=api \
+         backend=app upstream=10.0.0.5:3000 \
          upstream_protocol=HTTP/2.0 attempts=2 grpc_status=14 auth=jwt \
          subject=\"al\\\"ice\\u{1b}\" reason=- shadow=- id=id-1 \
          trace_id=0af7651916cd43dd8448eb211c80319c user_agent=\"curl/8 \\\"x\\\"\" \

@@ -1,6 +1,7 @@
 //! Operation: how a process begins, hands over, reloads under a service manager, writes its log,
 //! and ends.
 
+mod by_hand;
 mod handover;
 mod load;
 mod log;

@@ -3,6 +3,7 @@
 
 mod age;
 mod child;
+mod command;
 mod keyring;
 mod kills;
 mod seed;

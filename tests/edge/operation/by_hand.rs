@@ -1,0 +1,222 @@
+//! What an operator does at run time: drains upstreams, turns the log up, reads who did what.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::END;
+use crate::support::poll::{becomes_true, eventually};
+use crate::support::{Edge, Issuer, Settings, Upstream};
+
+fn post(edge: &Edge, target: &str, body: &Value) -> (u16, Value) {
+    let request = edge.steer("POST", target).header("Content-Type", "application/json");
+    let answer = request.body(body.to_string()).send();
+    (answer.status, answer.json())
+}
+
+fn two(first: &Upstream, second: &Upstream) -> Settings {
+    let text = Settings::open(first).text();
+    let base = format!("base_url = \"http://127.0.0.1:{}\"", first.port());
+    let both = format!(
+        "upstreams = [\"http://127.0.0.1:{}\", \"http://127.0.0.1:{}\"]",
+        first.port(),
+        second.port()
+    );
+    Settings::of_text(&text.replace(&base, &both))
+}
+
+#[test]
+fn a_drained_upstream_gets_no_new_requests_and_none_fails() {
+    let slow = |hold: &Arc<AtomicBool>| {
+        let hold = hold.clone();
+        Upstream::with(move |exchange| {
+            while exchange.target().contains("hold") && hold.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(10));
+            }
+            exchange.echo_target();
+        })
+    };
+    let hold = Arc::new(AtomicBool::new(true));
+    let (first, second) = (slow(&hold), slow(&hold));
+    let edge = Edge::configured(two(&first, &second)).quiet().start();
+    // One request at each, which stay while the first is drained.
+    let mut held: Vec<_> = (0..2).map(|_| edge.connect()).collect();
+    for client in &mut held {
+        client.send("GET /api/hold HTTP/1.1\r\nHost: h\r\n\r\n");
+    }
+    eventually("both are busy", END, || (first.count() + second.count() == 2).then_some(()));
+    let (stop, failed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let load: Vec<_> = (0..4)
+        .map(|_| {
+            let (stop, failed, port) = (stop.clone(), failed.clone(), edge.port());
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let request = crate::support::request::Request::new(port, "GET", "/api/x");
+                    if request.send().status != 200 {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            })
+        })
+        .collect();
+    thread::sleep(Duration::from_millis(300));
+    let named = json!({"backend": "app", "upstream": format!("127.0.0.1:{}", first.port())});
+    let (status, answer) = post(&edge, "/admin/upstreams/drain", &named);
+    assert_eq!((status, &answer["drained"]), (200, &json!(true)), "{answer}");
+    assert!(answer["in_flight"].as_u64() >= Some(1), "{answer}");
+    thread::sleep(Duration::from_millis(200));
+    let before = first.count();
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(first.count(), before, "nothing new comes to it");
+    // A reload keeps to it.
+    edge.rewrite(|text| text.replace("watch_files", "# reloaded\nwatch_files"));
+    assert_eq!(edge.steer("POST", "/admin/reload").send().status, 200);
+    thread::sleep(Duration::from_millis(200));
+    assert_eq!(first.count(), before);
+    let backends = edge.manage("/admin/backends").send().json();
+    let upstreams = &backends["backends"][0]["upstreams"];
+    assert_eq!((&upstreams[0]["drained"], &upstreams[1]["drained"]), (&json!(true), &json!(false)));
+    hold.store(false, Ordering::Relaxed);
+    for client in &mut held {
+        assert_eq!(client.response().status, 200, "what was in flight ends as it would have");
+    }
+    assert_eq!(post(&edge, "/admin/upstreams/enable", &named).0, 200);
+    assert!(becomes_true(END, || first.count() > before), "it gets requests again");
+    stop.store(true, Ordering::Relaxed);
+    for thread in load {
+        thread.join().unwrap();
+    }
+    assert_eq!(failed.load(Ordering::Relaxed), 0);
+    // Where all are drained, somebody is told so.
+    for upstream in [&first, &second] {
+        let url = format!("http://127.0.0.1:{}", upstream.port());
+        let named = json!({"backend": "app", "upstream": url});
+        assert_eq!(post(&edge, "/admin/upstreams/drain", &named).0, 200);
+    }
+    assert_eq!(edge.get("/api/x").send().status, 503);
+    let unknown = json!({"backend": "app", "upstream": "127.0.0.1:1"});
+    assert_eq!(post(&edge, "/admin/upstreams/drain", &unknown).0, 404);
+    assert_eq!(post(&edge, "/admin/upstreams/drain", &json!({"backend": "app"})).0, 400);
+}
+
+#[test]
+fn connections_are_listed() {
+    let upstream = Upstream::start();
+    let edge = Edge::open(&upstream).quiet().start();
+    let mut client = edge.connect();
+    client.send(edge.get("/api/x").bytes());
+    assert_eq!(client.response().status, 200);
+    let listed = edge.manage("/admin/connections").send().json();
+    let public = &listed["clients"][0];
+    assert_eq!((&public["network"], &public["open"]), (&json!("public"), &json!(1)), "{listed}");
+    let app = &listed["upstreams"][0];
+    assert_eq!((&app["backend"], &app["open"]), (&json!("app"), &json!(1)), "{listed}");
+}
+
+#[test]
+fn the_level_of_the_log_changes_while_it_runs() {
+    let upstream = Upstream::start();
+    let edge =
+        Edge::open(&upstream).env("RUST_LOG", "").and("[logging]\nlog_level = \"warn\"").start();
+    let tells = |path: &str| {
+        edge.get(path).send();
+        let words = [format!("path={path} "), "endpoint api".to_owned()];
+        thread::sleep(Duration::from_millis(300));
+        let log = edge.log();
+        (log.contains(&words[0]), log.contains(&words[1]))
+    };
+    assert_eq!(tells("/api/quiet"), (false, false));
+    let (status, answer) =
+        post(&edge, "/admin/log-level", &json!({"level": "debug", "for_secs": 2}));
+    assert_eq!((status, answer), (200, json!({"level": "debug", "for_secs": 2})));
+    assert_eq!(tells("/api/loud"), (true, true));
+    let again = "the log has its configured level again";
+    thread::sleep(Duration::from_millis(2500));
+    assert!(!tells("/api/quiet-again").0, "{again}");
+    edge.rewrite(|text| text.replace("log_level = \"warn\"", "log_level = \"info\""));
+    let reloaded = edge.steer("POST", "/admin/reload").send();
+    assert_eq!(reloaded.status, 200, "{}", reloaded.text());
+    assert!(tells("/api/info").0);
+    for body in [json!({}), json!({"level": "loud"}), json!({"level": "info", "for_secs": 0})] {
+        assert_eq!(post(&edge, "/admin/log-level", &body).0, 400, "{body}");
+    }
+}
+
+#[test]
+fn debug_tells_the_story_of_a_request_and_trace_its_fields() {
+    let (issuer, upstream) = (Issuer::start(), Upstream::start());
+    let edge = Edge::with_jwt(&issuer, &upstream).env("RUST_LOG", "harmony=trace").start();
+    let token = issuer.token().sign();
+    let answer =
+        edge.get("/api/x?secret=1").bearer(&token).header("X-Mine", "value-of-mine").send();
+    let id = answer.field("x-request-id").expect("an id").to_owned();
+    let told = |id: &str, words: &str| {
+        let log = edge.log();
+        let lines = log.lines().filter(|line| line.contains(&format!("request {id}: ")));
+        lines.filter(|line| line.contains(words)).count()
+    };
+    let address = format!("127.0.0.1:{}", upstream.port());
+    eventually("the end", END, || (told(&id, " 200 after ") == 1).then_some(()));
+    for words in [
+        "fields ",
+        "x-mine",
+        "pipeline api, endpoint api",
+        "step jwt: ",
+        &format!("upstream {address}"),
+        &format!("attempt 1 at {address} over HTTP/1.1, on a new connection"),
+    ] {
+        assert_eq!(told(&id, words), 1, "{words}\n{}", edge.log());
+    }
+    let refused = edge.get("/api/x").send();
+    let id = refused.field("x-request-id").expect("an id").to_owned();
+    eventually("the end", END, || (told(&id, " 401 after ") == 1).then_some(()));
+    assert_eq!(told(&id, "rejected: missing"), 1, "{}", edge.log());
+    let log = edge.log();
+    assert!(!log.contains("value-of-mine") && !log.contains("secret=1") && !log.contains(&token));
+}
+
+#[test]
+fn the_audit_log_says_who_did_what() {
+    let (issuer, upstream) = (Issuer::start(), Upstream::start());
+    let edge = Edge::with_jwt(&issuer, &upstream)
+        .and("[audit]\npath = \"{dir}/audit.log\"\n[logging]\nlog_level = \"error\"")
+        .env("RUST_LOG", "")
+        .start();
+    let path = edge.directory().join("audit.log");
+    let events = || {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let lines = text.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+        lines.collect::<Vec<Value>>()
+    };
+    let find = |event: &str, outcome: &str| {
+        eventually(event, END, || {
+            events().into_iter().find(|it| {
+                it["event"] == event
+                    && it["outcome"].as_str().is_some_and(|found| found.contains(outcome))
+            })
+        })
+    };
+    let refused = edge.get("/api/x?token=secret-in-query").send();
+    assert_eq!(refused.status, 401);
+    let event = find("refusal", "missing");
+    assert_eq!(event["target"], "harmony::audit");
+    assert_eq!((&event["status"], &event["path"]), (&json!(401), &json!("/api/x")));
+    assert_eq!(event["id"].as_str(), refused.field("x-request-id"));
+    assert_eq!(event["from"], "127.0.0.1");
+    assert_eq!(edge.get("/api/x").bearer(&issuer.token().sign()).send().status, 200);
+    edge.rewrite(|text| text.replace("path_prefix = \"/api\"", "path_prefix = \"/other\""));
+    assert_eq!(edge.steer("POST", "/admin/reload").send().status, 200);
+    let event = find("configuration", "pipelines changed [\"api\"]");
+    assert_eq!(event["action"], "reload");
+    let event = find("management", "");
+    assert_eq!((&event["path"], &event["status"]), (&json!("/admin/reload"), &json!(200)));
+    let forged = edge.manage("/admin/status").header("Origin", "https://evil.example").send();
+    assert_eq!(forged.status, 403);
+    eventually("the refusal", END, || events().iter().any(|it| it["status"] == 403).then_some(()));
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(!text.contains("secret-in-query"));
+    assert!(!edge.log().contains("harmony::audit"), "it has a file of its own");
+}
