@@ -4,6 +4,7 @@
 //! each), 2 wrong usage.
 
 mod config_path;
+mod ctl;
 mod explain;
 mod management_client;
 mod revoke;
@@ -73,6 +74,8 @@ enum Command {
     },
     /// Print a new key for RUNBEAM_ENCRYPTION_KEY: an age identity in base64
     Keygen,
+    /// Ask the running process, or tell it something, by its Management API
+    Ctl(ctl::Arguments),
     /// Revoke tokens, an API key or a client certificate in the running process, by its Management
     /// API
     Revoke(revoke::Arguments),
@@ -101,6 +104,7 @@ pub fn run() -> ExitCode {
         }
         Some(Command::Token(token)) => token::run(&token),
         Some(Command::Reload { pid }) => reload(pid),
+        Some(Command::Ctl(ctl)) => ctl::run(&ctl),
         Some(Command::Revoke(revoke)) => revoke::run(&revoke),
         None => config_path::config(arguments.config.as_deref()).and_then(|path| {
             match arguments.check {

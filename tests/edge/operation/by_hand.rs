@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::END;
+use crate::support::edge::command;
 use crate::support::poll::{becomes_true, eventually};
 use crate::support::{Edge, Issuer, Settings, Upstream};
 
@@ -219,4 +220,43 @@ fn the_audit_log_says_who_did_what() {
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(!text.contains("secret-in-query"));
     assert!(!edge.log().contains("harmony::audit"), "it has a file of its own");
+}
+
+#[test]
+fn ctl_makes_the_calls() {
+    let (first, second) = (Upstream::start(), Upstream::start());
+    let edge = Edge::configured(two(&first, &second)).quiet().start();
+    let ctl = |arguments: &[&str]| {
+        let mut command = command(edge.directory());
+        command.args(["ctl", "-c", "harmony.toml"]).args(arguments);
+        let output = command.output().expect("ctl runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let name = format!("app/127.0.0.1:{}", first.port());
+    let line = format!("app/http://127.0.0.1:{}", first.port());
+    let upstreams = || {
+        let (status, out, err) = ctl(&["upstreams"]);
+        assert_eq!(status, Some(0), "{err}");
+        out.lines().find(|it| it.starts_with(&line)).expect("the upstream").to_owned()
+    };
+    assert!(upstreams().ends_with("0 in flight"), "{}", upstreams());
+    let (status, out, err) = ctl(&["drain", &name]);
+    assert_eq!((status, out.contains("\"drained\": true")), (Some(0), true), "{out}{err}");
+    assert!(upstreams().contains("\tdrained\t"), "{}", upstreams());
+    assert_eq!(ctl(&["enable", &name]).0, Some(0));
+    for arguments in [
+        &["status"][..],
+        &["connections"],
+        &["reload"],
+        &["keys", "refresh"],
+        &["log-level", "warn", "--for", "1"],
+    ] {
+        let (status, out, err) = ctl(arguments);
+        assert_eq!(status, Some(0), "{arguments:?}: {out}{err}");
+        assert!(serde_json::from_str::<Value>(&out).is_ok(), "{arguments:?}: {out}");
+    }
+    let (status, _, err) = ctl(&["drain", "app/127.0.0.1:1"]);
+    assert!(status == Some(1) && err.contains("404"), "{err}");
+    assert_eq!(ctl(&["drain", "app"]).0, Some(1));
 }

@@ -1,0 +1,135 @@
+//! `harmony-edge ctl`: what an operator asks of the process that runs, through its Management API.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use http::Method;
+use serde_json::{Value, json};
+
+use super::management_client::ManagementClient;
+use super::{config_path, revoke};
+use crate::config::Source;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Configuration file, which has the address; by default /etc/harmony/harmony.toml, else
+    /// /etc/harmony/config.toml
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// File whose first line is the management token; by default $HARMONY_MANAGEMENT_TOKEN
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Print how the process stands, as JSON
+    Status,
+    /// List the upstreams: backend, URL, state, requests in flight
+    Upstreams,
+    /// Give an upstream no new requests
+    Drain {
+        /// As `app/10.0.0.5:3000` or `app/http://10.0.0.5:3000`
+        #[arg(value_name = "BACKEND/UPSTREAM")]
+        upstream: String,
+    },
+    /// Give a drained upstream requests again
+    Enable {
+        /// As `app/10.0.0.5:3000` or `app/http://10.0.0.5:3000`
+        #[arg(value_name = "BACKEND/UPSTREAM")]
+        upstream: String,
+    },
+    /// Read the configuration again, and print what changed
+    Reload,
+    /// Revoke tokens, API keys and certificates, as `harmony-edge revoke` does
+    Revoke(revoke::Arguments),
+    /// Key sets
+    Keys {
+        #[command(subcommand)]
+        command: Keys,
+    },
+    /// Print which connections are open, as JSON
+    Connections,
+    /// Set the level of the log for a while
+    LogLevel {
+        /// off, error, warn, info, debug or trace
+        level: String,
+        /// For how long
+        #[arg(long = "for", value_name = "SECONDS", default_value_t = 600)]
+        #[arg(value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        seconds: u64,
+    },
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Keys {
+    /// Fetch every key set now
+    Refresh,
+}
+
+/// Asks the process that runs, and prints its answer.
+#[allow(clippy::print_stdout, reason = "the answer of the command")]
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    if let Command::Revoke(arguments) = &arguments.command {
+        return revoke::run(arguments);
+    }
+    let path = config_path::config(arguments.config.as_deref())?;
+    let config = Source::file(path).load()?;
+    let client = ManagementClient::new(&config, arguments.token_file.as_deref())?;
+    let get = |route| client.call(Method::GET, route, None);
+    let post = |route, body| client.call(Method::POST, route, body);
+    let answer = match &arguments.command {
+        Command::Status => get("/status")?,
+        Command::Upstreams => {
+            for line in upstreams(&get("/backends")?) {
+                println!("{line}");
+            }
+            return Ok(());
+        }
+        Command::Drain { upstream } => post("/upstreams/drain", Some(&named(upstream)?))?,
+        Command::Enable { upstream } => post("/upstreams/enable", Some(&named(upstream)?))?,
+        Command::Reload => post("/reload", None)?,
+        Command::Keys {
+            command: Keys::Refresh,
+        } => post("/keys/refresh", None)?,
+        Command::Connections => get("/connections")?,
+        Command::LogLevel { level, seconds } => {
+            let body = json!({ "level": level, "for_secs": seconds });
+            post("/log-level", Some(&body))?
+        }
+        Command::Revoke(_) => return Ok(()),
+    };
+    println!("{answer:#}");
+    Ok(())
+}
+
+/// A backend, and the upstream behind the first slash.
+fn named(text: &str) -> anyhow::Result<Value> {
+    let (backend, upstream) = text
+        .split_once('/')
+        .context("name it as BACKEND/UPSTREAM: `harmony-edge ctl upstreams` lists them")?;
+    Ok(json!({ "backend": backend, "upstream": upstream }))
+}
+
+/// One line for each upstream.
+fn upstreams(answer: &Value) -> Vec<String> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut lines = Vec::new();
+    for backend in list(&answer["backends"]) {
+        let name = backend["name"].as_str().unwrap_or_default();
+        for upstream in list(&backend["upstreams"]) {
+            let state = match upstream["drained"].as_bool() {
+                Some(true) => "drained",
+                _ => upstream["state"].as_str().unwrap_or_default(),
+            };
+            let url = upstream["url"].as_str().unwrap_or_default();
+            lines.push(format!(
+                "{name}/{url}\t{state}\t{} in flight",
+                upstream["in_flight"]
+            ));
+        }
+    }
+    lines
+}
