@@ -59,13 +59,8 @@ impl Trace {
         Self(None)
     }
 
-    /// Whether anything is taken down.
+    /// Whether the request is only explained: nothing is to come of it.
     pub fn is_on(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// Whether the request is only explained.
-    pub fn explains(&self) -> bool {
         self.0.as_ref().is_some_and(|recording| recording.explains)
     }
 

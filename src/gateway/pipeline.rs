@@ -266,9 +266,7 @@ impl Pipeline {
             .find_map(|backend| {
                 let is_it = |index: usize| self.backends.get(index).map(|it| &it.name);
                 let of_it = |index: usize| {
-                    allowed(index)
-                        && !self.is_drained(index)
-                        && is_it(index) == Some(&backend.name)
+                    allowed(index) && !self.is_drained(index) && is_it(index) == Some(&backend.name)
                 };
                 self.pool.choose_in_service(key, of_it)
             })
@@ -298,10 +296,9 @@ impl Pipeline {
     pub fn has_other(&self, pick: &Pick) -> bool {
         let takes =
             |index: usize| self.shares(index) || self.are_of_one_backend(pick.index(), index);
-        self.pool
-            .has_other(pick.index(), |index| {
-                self.is_http(index) && !self.is_drained(index) && takes(index)
-            })
+        self.pool.has_other(pick.index(), |index| {
+            self.is_http(index) && !self.is_drained(index) && takes(index)
+        })
     }
 
     /// Whether a backend takes the requests that no `when` fits, and is not drained.

@@ -201,7 +201,7 @@ fn count(
         return Ok(());
     }
     let (limiters, requester, now) = (live.limiters(), ctx.requester(), ctx.started);
-    let (fields, found) = if trace.explains() {
+    let (fields, found) = if trace.is_on() {
         let (room, verdict) = limits.peek(limiters, &requester, now);
         for room in room {
             trace.limit(room.name, || room.to_string());
