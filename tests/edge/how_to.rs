@@ -20,7 +20,7 @@ const USERS: &str = "alice:$2b$10$8YGsiF6uVGyQ355X1c06Bu7/GCpimf.nB3jtWf7G9w.9sa
 type Try = fn(&Edge, &Around);
 
 /// What each page is tried with.
-const PAGES: [(&str, Try); 14] = [
+const PAGES: [(&str, Try); 15] = [
     ("jwt-by-key-set", |edge, around| {
         around.only_with_token(edge);
         assert_eq!(around.app.last().target(), "/orders");
@@ -68,6 +68,20 @@ const PAGES: [(&str, Try); 14] = [
         let statuses: Vec<u16> =
             (0..101).map(|_| edge.get("/api/orders").bearer(&token).send().status).collect();
         assert_eq!(statuses.last(), Some(&429), "{statuses:?}");
+    }),
+    ("limit-per-user", |edge, around| {
+        let status = |subject: &str| {
+            let token = around.issuer.token().claim("sub", subject).sign();
+            move || edge.get("/api/orders").bearer(&token).send().status
+        };
+        let (alice, bob) = (status("alice"), status("bob"));
+        let statuses: Vec<u16> = (0..101).map(|_| alice()).collect();
+        assert_eq!((statuses[0], statuses[100]), (200, 429), "{statuses:?}");
+        assert_eq!(bob(), 200);
+        let gold = around.issuer.token().claim("sub", "carol").claim("plan", "gold").sign();
+        for _ in 0..101 {
+            assert_eq!(edge.get("/api/orders").bearer(&gold).send().status, 200);
+        }
     }),
     ("canary", |edge, around| {
         let token = around.issuer.token().sign();

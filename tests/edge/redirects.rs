@@ -1,7 +1,7 @@
 //! Endpoints that send their clients elsewhere, and prefixes that are added.
 
 use crate::support::settings::Route;
-use crate::support::{Edge, Issuer, Settings, Upstream};
+use crate::support::{Edge, Issuer, Program, Settings, Upstream};
 
 fn redirect(name: &str, endpoint: &str) -> String {
     format!(
@@ -114,4 +114,27 @@ fn a_prefix_is_added_behind_the_base_path() {
     }
     let log = edge.log();
     assert!(log.contains("/v1/*"), "{log}");
+}
+
+#[test]
+fn explain_shows_where_a_redirect_leads_and_what_an_upstream_gets() {
+    let app = Route::to_url("app", "http://127.0.0.1:3/base")
+        .prefix("/app")
+        .endpoint("add_prefix = \"/v1\"\nhosts = [\"*.example.com\"]")
+        .text();
+    let tables =
+        redirect("old", "path_prefix = \"/old\", to = \"https://new.example{path}\"") + &app;
+    let text = Settings::bare().and(&tables).text();
+    let text = text.replace("{port}", "1").replace("{mport}", "2");
+    for (request, expected) in [
+        ("GET /old/x?q", "location: https://new.example/old/x?q"),
+        ("GET http://a.example.com/app/x", "GET /base/v1/x HTTP/1.1"),
+        ("GET http://example.com/app/x", "route     none"),
+    ] {
+        let ran = Program::with(&["explain", "-c", "harmony.toml", "--request", request])
+            .file("harmony.toml", &text)
+            .run();
+        let told = ran.stdout.replace("Location:", "location:");
+        assert!(told.contains(expected), "{request}: {told}\n{}", ran.stderr);
+    }
 }

@@ -258,6 +258,10 @@ fn what_it_may_not_hold() {
             "takes requests of pipeline \"p\" of the local files",
         ),
         (
+            replaced("/c\"", "/p/x\", hosts = [\"*.example\"]"),
+            "takes requests of pipeline \"p\" of the local files",
+        ),
+        (
             replaced(
                 "/c\"",
                 "/p\", hosts = [\"a.example\"], methods = [\"POST\"]",
@@ -285,6 +289,59 @@ fn what_it_may_not_hold() {
             "{text}\nwant {want}\ngot {lines:#?}"
         );
     }
+}
+
+#[test]
+fn hosts_below_a_name_are_somebodys_too() {
+    let mut house = House::new();
+    house.local = house.local.replace(
+        "path_prefix = \"/p\"",
+        "path_prefix = \"/p\", hosts = [\"*.a.example\"]",
+    );
+    let with = |hosts: &str| CLOUD.replace("/c\"", &format!("/p/x\", hosts = [\"{hosts}\"]"));
+    for taken in ["*.a.example", "x.a.example", "*.x.a.example"] {
+        let lines = house.refused(&with(taken));
+        assert!(
+            lines[0].contains("takes requests of pipeline \"p\""),
+            "{taken}: {lines:?}"
+        );
+    }
+    for free in ["a.example", "*.example", "*.b.example", "b.example"] {
+        let config = house.with(&[("c1", true, &with(free))]);
+        assert!(
+            config.cloud.set_aside.is_empty(),
+            "{free}: {:?}",
+            config.cloud.set_aside
+        );
+    }
+}
+
+#[test]
+fn it_gets_no_secret_by_a_header_rule() {
+    let mut house = House::new();
+    house.local += "[middleware.key]\ntype = \"headers\"\nconfig = { request = { set = { X-Key = \
+                    \"${LONG}\" } } }\n[middleware.plain]\ntype = \"headers\"\nconfig = { request \
+                    = { set = { X-Key = \"{subject}\" } } }\n";
+    let with = |step: &str| {
+        CLOUD.replace(
+            "middleware = [\"c\"]",
+            &format!("middleware = [\"c\", \"{step}\"]"),
+        )
+    };
+    let lines = house.refused(&with("key"));
+    assert!(
+        lines[0].contains("sets a header from a reference of the local files"),
+        "{lines:?}"
+    );
+    let config = house.with(&[("c1", true, &with("plain"))]);
+    assert_eq!(names(&config), ["p", "c"]);
+    let own = "[middleware.own]\ntype = \"headers\"\nconfig = { request = { set = { X-Key = \
+               \"${LONG}\" } } }\n";
+    let lines = house.refused(&format!("{}{own}", with("own")));
+    assert!(
+        lines.iter().any(|line| line.contains("is a reference")),
+        "{lines:?}"
+    );
 }
 
 #[test]
