@@ -134,7 +134,7 @@ mod tests {
     }
 
     fn weights_of(backends: &[(Option<u32>, &[u32])]) -> Vec<u32> {
-        let named: Vec<_> = backends.iter().enumerate();
+        let named = backends.iter().enumerate();
         let named: Vec<_> = named
             .into_iter()
             .map(|(number, (weight, _))| backend(&number.to_string(), *weight))

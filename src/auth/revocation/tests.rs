@@ -18,6 +18,7 @@ fn token(token_id: &str, subject: &str, issued_at: Option<f64>) -> Identity {
             ..TokenIds::default()
         }),
         claims: None,
+        key_scopes: Box::default(),
     })
 }
 

@@ -140,6 +140,8 @@ fn kinds(middleware: &str) -> String {
         Stage::LogDump(_) => "dump",
         Stage::RateLimits(_) => "limits",
         Stage::Shadow(_) => "shadow",
+        Stage::Cors(_) => "cors",
+        Stage::Headers(..) => "headers",
     });
     kinds.collect::<Vec<_>>().join(" ")
 }
