@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use super::facts::Facts;
 use crate::auth::{AuthMethod, ClientCertificate, Identity};
 use crate::config::{
-    AlternativeName, CertificateSubject, EvaluationError, Expression, Variable, map,
+    AlternativeName, CertificateSubject, EvaluationError, Expression, Variable, map_of,
 };
 
 /// Whether it holds for a request.
@@ -51,24 +51,29 @@ fn value(variable: Variable, facts: &Facts<'_>) -> Value {
     match variable {
         Variable::Claims => {
             let claims = facts.identity.and_then(Identity::claims);
-            claims.map_or_else(|| map([]), |claims| object(claims.as_map()))
+            claims.map_or_else(|| map_of([]), |claims| object(claims.as_map()))
         }
-        Variable::Identity => facts.identity.map_or_else(|| map([]), identity),
-        Variable::Request => map([
-            ("method", facts.method.as_str().into()),
-            ("path", facts.path.into()),
-            ("host", facts.host.map_or("".into(), host)),
-            ("headers", headers(facts)),
-        ]
-        .into_iter()
-        .chain(
-            facts
-                .client
-                .map(|client| ("client_address", client.to_canonical().to_string().into())),
-        )),
+        Variable::Identity => facts.identity.map_or_else(|| map_of([]), identity),
+        Variable::Request => map_of(
+            [
+                ("method", facts.method.as_str().into()),
+                ("path", facts.path.into()),
+                ("host", facts.host.map_or("".into(), host)),
+                ("headers", headers(facts)),
+            ]
+            .into_iter()
+            .chain(
+                facts
+                    .client
+                    .map(|client| ("client_address", client.to_canonical().to_string().into())),
+            ),
+        ),
         Variable::Certificate => {
             let trusted = facts.certificate.filter(|presented| presented.trusted);
-            trusted.map_or_else(|| map([]), |presented| certificate(presented.certificate))
+            trusted.map_or_else(
+                || map_of([]),
+                |presented| certificate(presented.certificate),
+            )
         }
     }
 }
@@ -84,7 +89,7 @@ fn identity(identity: &Identity) -> Value {
     let key_id = subject.filter(|_| method == AuthMethod::ApiKey);
     let others = [("subject", subject), ("key_id", key_id)].into_iter();
     let others = others.filter_map(|(name, value)| Some((name, value?.into())));
-    map(always.into_iter().chain(others))
+    map_of(always.into_iter().chain(others))
 }
 
 /// As routes have it: in lower case, without the root's dot and brackets.
@@ -129,7 +134,7 @@ fn certificate(certificate: &ClientCertificate) -> Value {
     ];
     let subject = certificate.subject(CertificateSubject::CommonName);
     let subject = subject.map(|subject| ("subject", subject.into()));
-    map(always.into_iter().chain(subject))
+    map_of(always.into_iter().chain(subject))
 }
 
 fn object(members: &serde_json::Map<String, Json>) -> Value {

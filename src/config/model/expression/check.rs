@@ -4,7 +4,7 @@
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, operators};
 use cel::{Program, Value};
 
-use super::{Mistake, Variable, map};
+use super::{Mistake, Variable, map_of};
 
 /// How deep an expression may be nested, comprehensions expanded. The interpreter takes up
 /// to 50 KB of the stack for each level, unoptimized.
@@ -83,21 +83,21 @@ impl Findings {
 pub(super) fn sample(variable: Variable) -> Value {
     let text = |text: &str| Value::from(text);
     match variable {
-        Variable::Claims => map([]),
-        Variable::Identity => map([
+        Variable::Claims => map_of([]),
+        Variable::Identity => map_of([
             ("method", text("jwt")),
             ("subject", text("alice")),
             ("scopes", Value::from(vec![text("read")])),
             ("key_id", text("key")),
         ]),
-        Variable::Request => map([
+        Variable::Request => map_of([
             ("method", text("GET")),
             ("path", text("/")),
             ("host", text("edge.example")),
-            ("headers", map([])),
+            ("headers", map_of([])),
             ("client_address", text("192.0.2.1")),
         ]),
-        Variable::Certificate => map([
+        Variable::Certificate => map_of([
             ("subject", text("client")),
             ("sans", Value::from(vec![text("DNS:client.example")])),
             ("sha256", text("00")),

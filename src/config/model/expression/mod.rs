@@ -136,7 +136,7 @@ impl Expression {
 
     /// Evaluates it over requests that are made up.
     fn dry_run(&self) -> Result<(), Mistake> {
-        let nothing = |_: Variable| map([]);
+        let nothing = |_: Variable| map_of([]);
         for outcome in [self.is_true(nothing), self.is_true(check::sample)] {
             match outcome {
                 Err(EvaluationError::NotBoolean) => {
@@ -281,8 +281,8 @@ impl fmt::Debug for Expression {
     }
 }
 
-/// A value of members.
-pub fn map(members: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+/// A map of these members.
+pub fn map_of(members: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
     let members = members.into_iter();
     let members: std::collections::HashMap<_, _> = members
         .map(|(name, value)| (name.to_owned().into(), value))

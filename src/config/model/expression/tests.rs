@@ -29,11 +29,11 @@ fn over(text: &str, claims: Value) -> Result<bool, EvaluationError> {
 
 #[test]
 fn verdicts() {
-    let claims = map([
+    let claims = map_of([
         ("plan", "gold".into()),
         ("level", Value::Int(3)),
         ("groups", list(["dev".into(), "ops".into()])),
-        ("realm", map([("roles", list(["admin".into()]))])),
+        ("realm", map_of([("roles", list(["admin".into()]))])),
     ]);
     for (text, expected) in [
         ("claims.plan == 'gold' && request.method == 'GET'", Ok(true)),
@@ -200,7 +200,7 @@ fn nothing_that_is_evaluated_runs_long() {
             (30_000, 1),
             (10, 60_000),
         ] {
-            let claims = map([("a", texts(count, bytes))]);
+            let claims = map_of([("a", texts(count, bytes))]);
             let start = Instant::now();
             let verdict = expression.is_true(|_| claims.clone());
             let took = start.elapsed();
@@ -217,7 +217,7 @@ fn nothing_that_is_evaluated_runs_long() {
             }
         }
     }
-    let usual = map([("a", texts(200, 36))]);
+    let usual = map_of([("a", texts(200, 36))]);
     for text in [
         "claims.a.exists(x, x == 'q')",
         "'q' in claims.a",
@@ -233,7 +233,7 @@ fn what_is_nested_too_deep_is_not_evaluated() {
     for _ in 0..100 {
         value = list([value]);
     }
-    let claims = map([("a", value)]);
+    let claims = map_of([("a", value)]);
     assert_eq!(
         over("claims.a == claims.a", claims),
         Err(EvaluationError::TooMuch)
@@ -263,7 +263,7 @@ fn the_deepest_expression_fits_on_a_workers_stack() {
     let thread = thread::Builder::new().stack_size(1024 * 1024);
     let evaluated = thread.spawn(move || {
         for expression in &expressions {
-            let _ = expression.is_true(|_| map([("a", list([Value::Bool(true)]))]));
+            let _ = expression.is_true(|_| map_of([("a", list([Value::Bool(true)]))]));
         }
     });
     evaluated.unwrap().join().unwrap();
