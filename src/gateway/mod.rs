@@ -47,7 +47,7 @@ pub use pipeline::{Backend, Pipeline, Target};
 pub use readings::{has_encoded_slash, other_readings};
 pub use resolver::Resolver;
 pub use routes::{Match, RouteSpec, RouteTable};
-pub use shadow::{Shadow, ShadowCheck};
+pub use shadow::{Shadow, ShadowCheck, ShadowLimit};
 pub use stage::Stage;
 pub use tls::{CertificateStatus, ClientCa, Listener, Roots, RootsError, Tickets, system_roots};
 pub use traffic_split::Share;

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use crate::auth::{BuildError, Chain, CredentialLocation, Shared};
 use crate::config::{Step, StepKind};
-use crate::policy::{PathFilter, Ruleset};
+use crate::policy::{ConcurrencyLimits, PathFilter, RateLimits, Ruleset};
 use crate::telemetry::{PipelineMetrics, ShadowMetrics};
 
 /// Evaluations of one step that may go on beside the requests that began them. Beyond that, a
@@ -21,8 +21,21 @@ pub struct Shadow {
     pub name: Arc<str>,
     /// What is tried.
     pub check: ShadowCheck,
+    /// Its limits that count attempts.
+    pub attempts: Vec<RateLimits>,
+    /// Its other limits.
+    pub limits: Vec<ShadowLimit>,
     /// What it would have refused, under the step's name.
     pub metrics: Arc<ShadowMetrics>,
+}
+
+/// One limit, which counts by itself: what another one refuses is not refused.
+#[derive(Debug)]
+pub enum ShadowLimit {
+    /// `rate_limit`.
+    Rate(RateLimits),
+    /// `concurrency_limit`.
+    Concurrency(ConcurrencyLimits),
 }
 
 /// What is tried.
@@ -57,7 +70,7 @@ impl Shadow {
                 background: Arc::new(Semaphore::new(IN_BACKGROUND)),
             },
             StepKind::Policies(settings) => {
-                ShadowCheck::Policies(Ruleset::build(&step.name, settings))
+                ShadowCheck::Policies(Ruleset::tried(&step.name, settings))
             }
             StepKind::PathFilter(settings) => {
                 ShadowCheck::PathFilter(PathFilter::new(&step.name, settings))
@@ -67,11 +80,8 @@ impl Shadow {
             | StepKind::LogDump(_)
             | StepKind::Passthru => return Ok(None),
         };
-        Ok(Some(Self {
-            name: step.name.clone(),
-            check,
-            metrics: metrics.shadow(&step.name),
-        }))
+        let name = step.name.clone();
+        Ok(Some(Self::new(name, check, metrics.shadow(&step.name))))
     }
 
     /// That of the rules in shadow of a step that is enforced. `None`: it has none.
@@ -79,11 +89,36 @@ impl Shadow {
         let StepKind::Policies(settings) = &step.kind else {
             return None;
         };
-        Some(Self {
-            name: format!("{}, rules in shadow", step.name).into(),
-            check: ShadowCheck::Rules(Ruleset::in_shadow(&step.name, settings)?),
-            metrics: metrics.shadow(&step.name),
-        })
+        let name = format!("{}, rules in shadow", step.name).into();
+        let check = ShadowCheck::Rules(Ruleset::in_shadow(&step.name, settings)?);
+        Some(Self::new(name, check, metrics.shadow(&step.name)))
+    }
+
+    fn new(name: Arc<str>, check: ShadowCheck, metrics: Arc<ShadowMetrics>) -> Self {
+        let (mut attempts, mut limits) = (Vec::new(), Vec::new());
+        if let ShadowCheck::Policies(rules) | ShadowCheck::Rules(rules) = &check {
+            for limit in rules.rate_limits().chunks(1) {
+                let alone = |counts_attempts| {
+                    let mut alone = RateLimits::default();
+                    alone.add(limit, counts_attempts, std::iter::empty());
+                    (!alone.is_empty()).then_some(alone)
+                };
+                attempts.extend(alone(true));
+                limits.extend(alone(false).map(ShadowLimit::Rate));
+            }
+            for limit in rules.concurrency_limits().chunks(1) {
+                let mut alone = ConcurrencyLimits::default();
+                alone.add(limit);
+                limits.push(ShadowLimit::Concurrency(alone));
+            }
+        }
+        Self {
+            name,
+            check,
+            attempts,
+            limits,
+            metrics,
+        }
     }
 
     /// Where it looks for credentials: they are the application's, and not for a log.
@@ -93,13 +128,5 @@ impl Shadow {
             _ => None,
         };
         chain.into_iter().flat_map(|chain| chain.locations())
-    }
-
-    /// The rules whose limits it counts under.
-    pub(super) fn rules(&self) -> Option<&Ruleset> {
-        match &self.check {
-            ShadowCheck::Policies(rules) | ShadowCheck::Rules(rules) => Some(rules),
-            ShadowCheck::Authenticate { .. } | ShadowCheck::PathFilter(_) => None,
-        }
     }
 }

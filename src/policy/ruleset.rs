@@ -49,23 +49,29 @@ impl fmt::Display for Finding<'_> {
 impl Ruleset {
     /// The rules of the step of this name that are enforced.
     pub fn build(step: &Arc<str>, settings: &Policies) -> Self {
-        Self::of(step, settings, true)
+        Self::of(step, settings, true, "")
+    }
+
+    /// The same of a step in shadow, whose limits count under names of their own.
+    pub fn tried(step: &Arc<str>, settings: &Policies) -> Self {
+        Self::of(step, settings, true, &format!("{step} in shadow, "))
     }
 
     /// Those that are in shadow. `None`: there are none.
     pub fn in_shadow(step: &Arc<str>, settings: &Policies) -> Option<Self> {
-        let found = Self::of(step, settings, false);
+        let found = Self::of(step, settings, false, &format!("{step} in shadow, "));
         let limits = found.rate_limits.len() + found.concurrency_limits.len();
         (!found.rules.is_empty() || limits > 0).then_some(found)
     }
 
-    fn of(step: &Arc<str>, settings: &Policies, enforced: bool) -> Self {
+    /// `before`: what the names of its limits begin with.
+    fn of(step: &Arc<str>, settings: &Policies, enforced: bool, before: &str) -> Self {
         let mut rules = Vec::new();
         let (mut rate_limits, mut concurrency_limits) = (Vec::new(), Vec::new());
         for policy in &settings.policies {
             let meant = policy.rules.iter();
             for rule in meant.filter(|rule| rule.enforce == enforced) {
-                let name = || format!("{} {}", policy.name, rule.name).into();
+                let name = || format!("{before}{} {}", policy.name, rule.name).into();
                 match &rule.check {
                     Check::RateLimit(settings) => rate_limits.push(Limit {
                         name: name(),

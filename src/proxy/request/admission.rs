@@ -115,6 +115,7 @@ pub(crate) async fn admit(
     }
     enter(live, route.pipeline.concurrency_limits(), ctx, trace)?;
     count(live, route.pipeline.limits(), ctx, trace)?;
+    shadow::count(live, ctx, route, trace);
     ctx.select_upstream(&session.req_header().headers);
     ctx.gateway = Some(gateway);
     Ok(())
@@ -182,7 +183,7 @@ async fn run_stages(
             }
             Stage::Headers(step, rules) => trace.step(step, || header_rules::describe(rules)),
             Stage::Shadow(shadow) => {
-                pin!(shadow::try_out(session, ctx, route, shadow, trace)).await;
+                pin!(shadow::try_out(live, session, ctx, route, shadow, trace)).await;
             }
             Stage::RateLimits(limits) => count(live, limits, ctx, trace)?,
         }

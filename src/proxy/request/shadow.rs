@@ -12,8 +12,8 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::context::Context;
 use crate::auth::{self, AuthRequest, Chain, Trace};
-use crate::gateway::{Route, Shadow, ShadowCheck};
-use crate::policy::{Denial, DeniedBy};
+use crate::gateway::{Live, Route, Shadow, ShadowCheck, ShadowLimit, Stage};
+use crate::policy::{ConcurrencyLimits, Denial, DeniedBy, InFlight, RateLimits};
 use crate::telemetry::ShadowMetrics;
 
 /// What steps in shadow have made of one request.
@@ -22,6 +22,8 @@ pub(crate) struct ShadowVerdicts {
     /// `STEP:REASON` for each that would have refused it.
     denials: Vec<String>,
     pending: Vec<Pending>,
+    /// Its places under concurrency limits in shadow.
+    in_flight: Vec<InFlight>,
 }
 
 /// The reason that a step ends with, once it does; `None`: it lets the request pass.
@@ -72,8 +74,57 @@ impl ShadowVerdicts {
     }
 }
 
+/// Counts a request that passes everything under each limit in shadow.
+pub(super) fn count(live: &Live, ctx: &mut Context, route: &Route, trace: &mut Trace) {
+    for shadow in route.pipeline.stages().iter().filter_map(Stage::shadow) {
+        for limit in &shadow.limits {
+            let denial = match limit {
+                ShadowLimit::Rate(limits) => take(live, ctx, limits, trace),
+                ShadowLimit::Concurrency(limits) => enter(live, ctx, limits, trace),
+            };
+            if let Some(denial) = denial {
+                ctx.shadow.denied(&shadow.metrics, denial.as_str());
+            }
+        }
+    }
+}
+
+fn take(live: &Live, ctx: &Context, limits: &RateLimits, trace: &mut Trace) -> Option<Denial> {
+    let (limiters, requester, now) = (live.limiters(), ctx.requester(), ctx.started);
+    if !trace.is_on() {
+        return limits.take(limiters, &requester, now).1.err();
+    }
+    let (room, (_, found)) = limits.peek(limiters, &requester, now);
+    for room in room {
+        trace.limit(room.name, || room.to_string());
+    }
+    found.err()
+}
+
+fn enter(
+    live: &Live,
+    ctx: &mut Context,
+    limits: &ConcurrencyLimits,
+    trace: &mut Trace,
+) -> Option<Denial> {
+    let (limiters, requester) = (live.limiters(), ctx.requester());
+    if trace.is_on() {
+        let (room, found) = limits.peek(limiters, &requester);
+        for room in room {
+            trace.limit(room.name, || room.to_string());
+        }
+        return found.err();
+    }
+    match limits.enter(limiters, &requester) {
+        Ok(entered) => ctx.shadow.in_flight.push(entered),
+        Err(denial) => return Some(denial),
+    }
+    None
+}
+
 /// Tries a step or rules in shadow.
 pub(super) async fn try_out(
+    live: &Live,
     session: &mut Session,
     ctx: &mut Context,
     route: &Route,
@@ -105,7 +156,12 @@ pub(super) async fn try_out(
         ),
     };
     if let Some(reason) = denied {
-        ctx.shadow.denied(&shadow.metrics, reason);
+        return ctx.shadow.denied(&shadow.metrics, reason);
+    }
+    for limits in &shadow.attempts {
+        if let Some(denial) = take(live, ctx, limits, trace) {
+            ctx.shadow.denied(&shadow.metrics, denial.as_str());
+        }
     }
 }
 
