@@ -20,4 +20,5 @@ pub mod management;
 pub mod policy;
 pub mod proxy;
 pub mod server;
+pub mod shared_store;
 pub mod telemetry;

@@ -8,10 +8,11 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -52,16 +53,31 @@ impl Limit {
         self.client
     }
 
+    /// The same on every node.
+    fn name(&self) -> String {
+        let client = self.client.map(|client| client.to_string());
+        format!("{} {}", self.step, client.unwrap_or_default())
+    }
+
     /// Whether any number of failures is allowed.
     pub(super) fn is_none(&self) -> bool {
         self.most == 0
     }
 }
 
+/// A store in which several nodes count failures together.
+#[async_trait]
+pub trait SharedFailures: fmt::Debug + Send + Sync {
+    /// Counts a failure under a name that is the same on every node. How many there were in a
+    /// period that began with the first one; `None`: there is no answer.
+    async fn count(&self, of: &[u8], period: Duration) -> Option<u32>;
+}
+
 /// The windows of the process.
 pub(super) struct Failures {
     windows: Cache<Limit, Arc<Window>>,
     period: Duration,
+    store: OnceLock<Arc<dyn SharedFailures>>,
 }
 
 struct Window {
@@ -86,7 +102,15 @@ impl Failures {
                 .time_to_live(period)
                 .build(),
             period,
+            store: OnceLock::new(),
         }
+    }
+
+    /// Counts failures together with other nodes from now on: a window closes when they reach its
+    /// number together. Other nodes' count is known after the next failure here.
+    pub(super) fn share(&self, store: Arc<dyn SharedFailures>) {
+        // There is one for the life of the process.
+        let _ = self.store.set(store);
     }
 
     /// Takes a place; waits for one if the attempts under way may yet give one back, unless too
@@ -107,7 +131,8 @@ impl Failures {
                 window,
                 place,
                 _entered: Some(entered),
-                most: limit.most,
+                limit: limit.clone(),
+                shared: self.shared(),
             }))),
             Err(_) => Err(window.refusal()),
         }
@@ -125,10 +150,15 @@ impl Failures {
                 window,
                 place,
                 _entered: None,
-                most: limit.most,
+                limit: limit.clone(),
+                shared: self.shared(),
             }))),
             Err(_) => Err(window.refusal()),
         }
+    }
+
+    fn shared(&self) -> Option<(Arc<dyn SharedFailures>, Duration)> {
+        Some((self.store.get()?.clone(), self.period))
     }
 
     fn window(&self, limit: &Limit) -> Arc<Window> {
@@ -168,7 +198,9 @@ struct Taken {
     window: Arc<Window>,
     place: OwnedSemaphorePermit,
     _entered: Option<OwnedSemaphorePermit>,
-    most: u32,
+    limit: Limit,
+    /// Where others count, too, and for how long.
+    shared: Option<(Arc<dyn SharedFailures>, Duration)>,
 }
 
 impl Attempt {
@@ -181,8 +213,18 @@ impl Attempt {
         if let Some(taken) = self.0 {
             taken.place.forget();
             let failures = taken.window.failures.fetch_add(1, Ordering::Relaxed) + 1;
-            if failures >= taken.most {
+            if failures >= taken.limit.most {
                 taken.window.places.close();
+            }
+            if let Some((store, period)) = taken.shared {
+                let (limit, window) = (taken.limit, taken.window);
+                // Nobody waits for it.
+                tokio::spawn(async move {
+                    let all = store.count(limit.name().as_bytes(), period).await;
+                    if all.is_some_and(|all| all >= limit.most) {
+                        window.places.close();
+                    }
+                });
             }
         }
     }

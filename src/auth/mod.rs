@@ -53,6 +53,7 @@ pub(crate) use chain::Member;
 pub use chain::{Admission, Admitted, Answer, Chain};
 pub(crate) use claims::claim_text;
 pub use error::BuildError;
+pub use failures::SharedFailures;
 pub use identity::{AuthMethod, Credential, Identity, TokenIds};
 pub use introspection::IntrospectionStatus;
 pub use locations::{CredentialLocations, VerifiedLocations};

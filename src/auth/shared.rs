@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use jose::{KeySets, NoTlsProvider};
 
 use super::basic::Passwords;
-use super::failures::Failures;
+use super::failures::{Failures, SharedFailures};
 use super::fetching::USER_AGENT;
 use super::introspection::{IntrospectionStatus, Introspections};
 use super::jwt;
@@ -103,6 +103,12 @@ impl Shared {
             key_failures: self.shadow.key_failures.clone(),
             ..self.clone()
         }
+    }
+
+    /// Counts failed passwords and API keys together with other nodes from now on.
+    pub fn share(&self, store: &Arc<dyn SharedFailures>) {
+        self.passwords.share(store.clone());
+        self.key_failures.share(store.clone());
     }
 
     /// How the hashing of passwords stands.

@@ -102,6 +102,7 @@ pub(super) fn fixed_changes(before: &Config, after: &Config) -> Vec<String> {
                 != (after.logging.format, &after.logging.file),
         ),
         ("audit", before.audit_path != after.audit_path),
+        ("shared", before.shared != after.shared),
         ("tracing", before.tracing != after.tracing),
     ]
     .into_iter()

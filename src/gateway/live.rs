@@ -19,10 +19,11 @@ use super::fingerprint::{Fingerprint, WatchedFiles};
 use super::{Backend, BackendStatus, Gateway, Resolver, Tickets, Upstreams};
 use crate::auth::{
     IntrospectionStatus, KeySets, PasswordsStatus, ReceiverStatus, Revocations, Shared,
-    TokenCacheStatus,
+    SharedFailures, TokenCacheStatus,
 };
 use crate::config::{self, Config, Errors, Local, SetAside, Source, Upload};
 use crate::policy::Limiters;
+use crate::shared_store::SharedStore;
 use crate::telemetry::Metrics;
 use candidate::{log_warnings, origin, unusable_layer, watched, without_cloud};
 
@@ -36,6 +37,7 @@ pub struct Live {
     upstreams: Upstreams,
     tickets: Tickets,
     limiters: Limiters,
+    store: Option<SharedStore>,
     metrics: Metrics,
     /// Held from the first look at the files to the swap: it keeps changes apart.
     inputs: Mutex<Inputs>,
@@ -86,6 +88,14 @@ impl Live {
             .map_err(|failed| failed.errors)?;
         shared.remember_tokens(config.token_cache_bytes);
         shared.revocations().set_limits(config.revocations);
+        let store = config.shared.as_ref().map(SharedStore::new).transpose();
+        let store = store.map_err(|error| Errors::from(config::Error::new(["shared"], error)))?;
+        let limiters = Limiters::default();
+        if let Some(store) = &store {
+            limiters.share(Arc::new(store.clone()));
+            let failures: Arc<dyn SharedFailures> = Arc::new(store.clone());
+            shared.share(&failures);
+        }
         let (tickets, metrics) = (Tickets::default(), Metrics::default());
         let build =
             |config: &Config| Gateway::build(config, &shared, &upstreams, &tickets, &metrics);
@@ -108,7 +118,8 @@ impl Live {
             shared,
             upstreams,
             tickets,
-            limiters: Limiters::default(),
+            limiters,
+            store,
             metrics,
             generation: watch::Sender::new(1),
             applied: Mutex::new(Applied {
@@ -218,6 +229,11 @@ impl Live {
     /// Counts of requests, which every configuration shares.
     pub fn limiters(&self) -> &Limiters {
         &self.limiters
+    }
+
+    /// The store that the node shares counts by, if there is one.
+    pub fn shared_store(&self) -> Option<&SharedStore> {
+        self.store.as_ref()
     }
 
     /// What is counted of requests.

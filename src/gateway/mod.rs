@@ -63,6 +63,7 @@ pub use crate::config::{
     HttpVersion, ProxyProtocol, Runbeam, Service, SetAside, Source, TemplatePart,
     TokenStore as StoreChoice, Upload,
 };
+pub use crate::shared_store::SharedStoreStatus;
 
 /// Everything that one configuration means for a request.
 #[derive(Debug)]

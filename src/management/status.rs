@@ -75,6 +75,15 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse
             "denied": revocations.denied,
             "notices": notices,
         },
+        "shared_store": live.shared_store().map(|store| {
+            let status = store.status();
+            json!({
+                "up": status.up,
+                "questions": status.questions,
+                "late": status.late,
+                "last_error": status.last_error,
+            })
+        }),
         "rate_limits": { "keys": limiters.keys, "forgotten": limiters.forgotten },
         "passwords": { "hashed": passwords.hashed, "waiting": passwords.waiting },
         "runbeam": runbeam(&agent.status()),

@@ -22,6 +22,8 @@ pub(super) fn steps(middleware: &str, tables: &str) -> Vec<Step> {
         id = "t"
         trusted_proxies = ["10.9.0.0/16"]
         sensitive_field_patterns = ["*_pin", "/^colou?r$/"]
+        [shared]
+        url = "redis://127.0.0.1"
         [network.public.http]
         bind_address = "127.0.0.1"
         bind_port = 8080

@@ -37,6 +37,7 @@ impl BackgroundService for BackgroundTasks {
         let resolver = self.live.resolver().run(shutdown.clone());
         let key_sets = self.live.key_sets().run(shutdown.clone());
         let revocations = self.live.revocations().run();
+        let store = self.run_shared_store(shutdown.clone());
         let checks = HealthChecks::new(self.live.clone(), &self.pool);
         let agent = self.agent.clone().run(shutdown.clone());
         let stopping = shutdown.clone();
@@ -70,6 +71,7 @@ impl BackgroundService for BackgroundTasks {
             resolver,
             key_sets,
             revocations,
+            store,
             self.pool.run(),
             self.streams.run(),
             self.limiters.run(),
@@ -84,6 +86,16 @@ impl BackgroundService for BackgroundTasks {
 }
 
 impl BackgroundTasks {
+    /// Keeps in touch with the store of `[shared]`, if there is one.
+    async fn run_shared_store(&self, shutdown: ShutdownWatch) {
+        if let Some(store) = self.live.shared_store() {
+            tokio::join!(
+                store.run(shutdown.clone()),
+                store.follow_revocations(self.live.revocations(), shutdown),
+            );
+        }
+    }
+
     /// SIGHUP: reload.
     async fn reload_on_hangup(&self) {
         let Some(mut hangups) = signals::listen(SignalKind::hangup()) else {

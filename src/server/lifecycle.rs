@@ -15,6 +15,7 @@ use super::handover::{self, HandoverDirectory, PendingTakeover, PidFile};
 use super::self_check::SelfCheck;
 use super::sockets::Sockets;
 use super::{clock_steps, service_manager, signals};
+use crate::policy::Limiters;
 use crate::telemetry::{LogWriter, audit, spans};
 
 /// Time-out of one self-check at the start.
@@ -43,6 +44,8 @@ pub(super) struct Lifecycle {
     pub(super) in_flight: Arc<AtomicUsize>,
     pub(super) grace: Duration,
     pub(super) log: LogWriter,
+    /// Whose counts the next process goes on with.
+    pub(super) limiters: Limiters,
 }
 
 impl Lifecycle {
@@ -65,7 +68,10 @@ impl Lifecycle {
             return false;
         };
         log::info!("hand-over: sending the listeners");
-        match directory.hand_over(&self.sockets).await {
+        match directory
+            .hand_over(&self.sockets, || self.limiters.hand_over())
+            .await
+        {
             Ok(()) => {
                 log::info!("hand-over: the new process serves");
                 true
@@ -123,8 +129,16 @@ impl Lifecycle {
         // ends.
         service_manager::ready(took_over);
         let pid_file = self.write_pid_file(took_over);
-        if let Some(Err(error)) = taken_over.map(PendingTakeover::confirm) {
-            log::warn!("the process before was gone when it was told of this one: {error}");
+        if let Some(taken_over) = taken_over {
+            let limiters = self.limiters.clone();
+            let confirmed = tokio::task::spawn_blocking(move || {
+                let counts = taken_over.confirm()?;
+                limiters.take_over(&counts);
+                Ok::<_, std::io::Error>(())
+            });
+            if let Ok(Err(error)) = confirmed.await {
+                log::warn!("the process before was gone when it was told of this one: {error}");
+            }
         }
         if took_over {
             log::info!("took over");

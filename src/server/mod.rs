@@ -112,6 +112,7 @@ impl EdgeServer {
             stopping: Arc::default(),
             shutdown_delay: config.shutdown_delay,
             handed_over: false.into(),
+            limiters: live.limiters().clone(),
             in_flight: live.metrics().in_flight().clone(),
             grace: config.grace,
             log,

@@ -45,6 +45,7 @@ mod rooms;
 mod routing;
 mod runbeam_sdk;
 mod shadow;
+mod shared_store;
 mod streams;
 #[allow(dead_code, reason = "tests/faults shares the harness, and needs another part of it")]
 mod support;

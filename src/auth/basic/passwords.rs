@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::pool::Pool;
 use super::stored::{Check, Stored};
 use super::user_pass::UserPass;
-use crate::auth::failures::{Attempt, Failures, Limit};
+use crate::auth::failures::{Attempt, Failures, Limit, SharedFailures};
 use crate::auth::outcome::Refusal;
 use crate::config::Owner;
 
@@ -85,6 +85,11 @@ impl Passwords {
     /// Makes ready for hashes up to this cost.
     pub(super) fn expect(&self, cost: u32, owner: Owner) {
         self.0.pool(owner).expect(cost);
+    }
+
+    /// Counts failures together with other nodes from now on.
+    pub(crate) fn share(&self, store: Arc<dyn SharedFailures>) {
+        self.0.failures.share(store);
     }
 
     /// How many passwords were hashed.

@@ -25,6 +25,7 @@ const LOCAL: &[&str] = &[
     "runbeam",
     "provider",
     "logging",
+    "shared",
     "revocations",
 ];
 /// Names that one text may bring: each costs time at every reload.

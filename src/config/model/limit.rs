@@ -59,6 +59,8 @@ pub struct RateLimit {
     /// `count = "attempts"`: every request that its step lets pass, whatever becomes of it later.
     /// Else a request is counted after everything else let it pass.
     pub attempts: bool,
+    /// `scope = "shared"`: counted together with the other nodes of `[shared]`.
+    pub shared: bool,
     /// `headers`: whether answers carry `RateLimit` and `RateLimit-Policy`. Default true.
     pub headers: bool,
 }

@@ -26,6 +26,7 @@ mod receiver;
 mod revocation;
 mod runbeam;
 mod secret;
+mod shared;
 mod step;
 
 use std::path::PathBuf;
@@ -58,6 +59,7 @@ pub use receiver::{BackchannelLogout, SecurityEvents};
 pub use revocation::RevocationLimits;
 pub use runbeam::*;
 pub use secret::Secret;
+pub use shared::*;
 pub use step::*;
 
 /// A whole, valid configuration: the local files and what the cloud adds to them, typed.
@@ -108,6 +110,8 @@ pub struct Config {
     pub revocations: RevocationLimits,
     /// `[tracing]`; `None`: no spans are exported.
     pub tracing: Option<Tracing>,
+    /// `[shared]`: the store that several nodes count in together.
+    pub shared: Option<SharedStore>,
     /// `[pipelines.*]`, in the order of the file and then of the pipelines directory.
     pub pipelines: Vec<Pipeline>,
     /// What is allowed but deserves a word: insecure choices, ignored tables. Logged once at start.

@@ -19,7 +19,14 @@ pub(crate) struct Document {
 /// Tables at the top that are read and have no effect.
 pub(crate) const IGNORED_TABLES: &[&str] = &["storage", "services", "middleware_types", "peers"];
 /// Tables of which there is one, in the main file.
-const MAIN_FILE_ONLY: &[&str] = &["proxy", "management", "runbeam", "logging", "revocations"];
+const MAIN_FILE_ONLY: &[&str] = &[
+    "proxy",
+    "management",
+    "runbeam",
+    "logging",
+    "revocations",
+    "shared",
+];
 
 impl Document {
     /// Parses the main file's text. `None` (and errors) if it is not TOML.

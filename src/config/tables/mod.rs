@@ -21,6 +21,7 @@ mod revocations;
 mod rules;
 mod runbeam;
 pub(crate) mod secrets;
+mod shared;
 mod tracing;
 mod unsupported;
 mod values;
@@ -136,7 +137,12 @@ pub(crate) fn build(
     });
     loading.set_reach(&reach);
     let authentications = authentications::read(&root, jwks_fresh);
-    let policies = policies::read(&root, trusts);
+    let surroundings = rules::Surroundings {
+        trusts,
+        shares: root.has("shared"),
+    };
+    let policies = policies::read(&root, surroundings);
+    let store = shared::read(&root);
     let shared = middleware::Shared {
         authentications: &authentications,
         jwks_fresh,
@@ -197,6 +203,7 @@ pub(crate) fn build(
         reach,
         logging,
         audit_path,
+        shared: store,
         revocations,
         tracing,
         pipelines: pipelines

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::mem::discriminant;
 
-use super::rules::{self, Written};
+use super::rules::{self, Surroundings, Written};
 use crate::config::model::{Check, Policies, Policy, Rule};
 use crate::config::reader::{Entry, Named, Reader, near};
 
@@ -12,7 +12,7 @@ use crate::config::reader::{Entry, Named, Reader, near};
 pub(crate) struct Tables {
     policies: Named<WrittenPolicy>,
     rules: Named<Written>,
-    trusts: bool,
+    surroundings: Surroundings,
 }
 
 #[derive(Clone)]
@@ -21,17 +21,17 @@ struct WrittenPolicy {
     enabled: bool,
 }
 
-/// Reads both groups. `trusts`: whether any peer is in `trusted_proxies`.
-pub(crate) fn read(root: &Reader<'_>, trusts: bool) -> Tables {
+/// Reads both groups.
+pub(crate) fn read(root: &Reader<'_>, surroundings: Surroundings) -> Tables {
     let mut rules = Named::new("rule");
     for (name, entry) in root.group("rules") {
         check_id(name, &entry);
-        rules.insert(name, rules::read_one(name, &entry, trusts));
+        rules.insert(name, rules::read_one(name, &entry, surroundings));
     }
     let mut tables = Tables {
         policies: Named::new("policy"),
         rules,
-        trusts,
+        surroundings,
     };
     for (name, entry) in root.group("policies") {
         check_id(name, &entry);
@@ -153,7 +153,7 @@ impl Tables {
         let mut rules = Vec::new();
         for (index, item) in items.iter().enumerate() {
             let written = if item.is_table() {
-                rules::read_one(&nested_name(item, "rules", index), item, self.trusts)
+                rules::read_one(&nested_name(item, "rules", index), item, self.surroundings)
             } else {
                 let Some(name) = item.text() else {
                     whole = false;

@@ -117,7 +117,7 @@ fn names(config: &Config) -> Vec<&str> {
 fn a_pipeline_joins_the_local_ones() {
     let config = House::new().with(&[("c1", true, CLOUD)]);
     assert_eq!(names(&config), ["p", "c"]);
-    assert_eq!(config.cloud.pipelines, ["c".into()]);
+    assert_eq!(config.cloud.pipelines, ["c"].map(Arc::<str>::from));
     assert_eq!(config.cloud.set_aside, []);
 }
 

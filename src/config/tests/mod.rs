@@ -21,6 +21,7 @@ mod open;
 mod pipelines;
 mod policies;
 mod rules;
+mod shared;
 mod steps;
 mod syntax;
 mod tables;

@@ -3,7 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use super::families::{Families, count, flag, size};
-use crate::gateway::{HealthState, IssuerStatus, KeySetStatus, Live, UpstreamStatus};
+use crate::gateway::{
+    HealthState, IssuerStatus, KeySetStatus, Live, SharedStoreStatus, UpstreamStatus,
+};
 
 pub(super) fn requests(all: &mut Families, live: &Live) {
     let pipelines = live.metrics().pipelines();
@@ -294,6 +296,26 @@ pub(super) fn credentials(all: &mut Families, live: &Live) {
         "Keys that rate limits forgot before their window was over, the least used first, because \
          there were too many.",
         [(vec![], count(limiters.forgotten))],
+    );
+    let store = live.shared_store().map(|store| store.status());
+    let of_store = |number: fn(&SharedStoreStatus) -> f64| {
+        let sample = store.as_ref().map(|status| (vec![], number(status)));
+        sample.into_iter()
+    };
+    all.gauge(
+        "harmony_shared_store_up",
+        "Whether the store of [shared] is connected and answers in time; absent without one.",
+        of_store(|status| flag(status.up)),
+    );
+    all.counter(
+        "harmony_shared_store_questions_total",
+        "Questions to the store of [shared].",
+        of_store(|status| count(status.questions)),
+    );
+    all.counter(
+        "harmony_shared_store_late_total",
+        "Questions to the store of [shared] without an answer within 20 ms.",
+        of_store(|status| count(status.late)),
     );
     let passwords = live.passwords();
     all.counter(

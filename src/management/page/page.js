@@ -572,6 +572,9 @@ function cloudSection(now) {
   const kept = now.revocations;
   const noticed = kept.notices.reduce((total, one) => total + one.accepted, 0);
   pairs.push(["Revocations", number(kept.entries) + " of " + number(kept.max) + " kept, " + some(kept.denied, "request") + " denied, " + some(noticed, "notice") + " from issuers"]);
+  if (now.shared_store) {
+    pairs.push(["Shared store", now.shared_store.up ? "up" : "down: " + (now.shared_store.last_error || "not connected yet")]);
+  }
   pairs.push(["Rate limits", number(now.rate_limits.keys) + " keys, " + number(now.rate_limits.forgotten) + " forgotten"]);
   pairs.push(["Passwords", number(now.passwords.hashed) + " hashed, " + number(now.passwords.waiting) + " waiting"]);
   return section("Cloud, certificates, credentials", facts(pairs));

@@ -5,10 +5,11 @@
 //! be busier. What is over goes first, and goes by and by also before the table is full.
 
 use std::hash::RandomState;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use indexmap::IndexMap;
 
+use super::budgets::Lease;
 use super::requester::LimitKey;
 
 /// Among so many is the one that is forgotten for another.
@@ -25,6 +26,43 @@ pub(super) struct Count {
     counted: u32,
     /// All requests, those without room among them.
     asked: u32,
+    fleet: Fleet,
+}
+
+/// What a node knows of a count that others share.
+#[derive(Debug, Clone, Copy, Default)]
+struct Fleet {
+    /// What is left of the lease.
+    lease: u32,
+    /// What was counted here and is not reported.
+    spent: u32,
+    /// What all nodes have reported.
+    used: u32,
+    /// When the window began, in milliseconds since 1970; 0: nothing was counted.
+    begun: u64,
+    /// Whether a lease is being asked for.
+    asking: bool,
+}
+
+/// What is reported to the store with a question for a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Report {
+    pub(super) spent: u32,
+    pub(super) begun: u64,
+}
+
+/// A count in numbers: for how long its window has run and how long it is, in milliseconds; what
+/// was counted and asked; and what the fleet knows, in the order of the fields.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Record(pub(super) [u64; 8]);
+
+/// Whether a shared count has room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    Some,
+    None,
+    /// The store has to be asked.
+    Unknown,
 }
 
 impl Count {
@@ -35,6 +73,7 @@ impl Count {
             window,
             counted: 0,
             asked: 0,
+            fleet: Fleet::default(),
         }
     }
 
@@ -53,25 +92,144 @@ impl Count {
         self.counted = self.counted.saturating_add(1);
     }
 
+    /// Counts a request of a count that others share.
+    pub(super) fn count_shared(&mut self, now: Instant) {
+        if self.counted == 0 && self.fleet.begun == 0 || self.is_over(now) {
+            self.fleet = Fleet {
+                begun: unix_millis(),
+                asking: self.fleet.asking,
+                ..Fleet::default()
+            };
+            self.since = now;
+            self.counted = 0;
+        }
+        self.counted = self.counted.saturating_add(1);
+        self.fleet.lease = self.fleet.lease.saturating_sub(1);
+        self.fleet.spent = self.fleet.spent.saturating_add(1);
+    }
+
+    /// Whether a shared count has room for one more; without the store, as many as all nodes
+    /// together may let pass.
+    pub(super) fn room(&self, most: u32, window: Duration, now: Instant, asks: bool) -> Room {
+        let over = self.rest_of(window, now).is_zero();
+        if !over && (self.counted >= most || self.fleet.used >= most) {
+            Room::None
+        } else if asks && (over || self.fleet.lease == 0) {
+            Room::Unknown
+        } else {
+            Room::Some
+        }
+    }
+
+    /// What was used of a shared count, as far as this node knows.
+    pub(super) fn used_by_all(&self, window: Duration, now: Instant) -> u32 {
+        if self.rest_of(window, now).is_zero() {
+            return 0;
+        }
+        self.counted
+            .max(self.fleet.used.saturating_add(self.fleet.spent))
+    }
+
+    /// Begins to ask for a lease. `None`: somebody does already.
+    pub(super) fn report(&mut self, now: Instant) -> Option<Report> {
+        if std::mem::replace(&mut self.fleet.asking, true) {
+            return None;
+        }
+        let over = self.is_over(now);
+        Some(Report {
+            spent: if over { 0 } else { self.fleet.spent },
+            begun: if over { 0 } else { self.fleet.begun },
+        })
+    }
+
+    /// Takes an answer in; `None`: there was none.
+    pub(super) fn leased(&mut self, report: Report, lease: Option<Lease>, now: Instant) {
+        self.fleet.asking = false;
+        let Some(lease) = lease else { return };
+        if report.begun == 0 && self.is_over(now) {
+            self.counted = 0;
+            self.fleet.spent = 0;
+        }
+        self.fleet.spent = self.fleet.spent.saturating_sub(report.spent);
+        self.fleet.lease = lease.granted;
+        self.fleet.used = lease.used;
+        self.fleet.begun = lease.begun;
+        let elapsed = self.window.saturating_sub(lease.rest);
+        self.since = now.checked_sub(elapsed).unwrap_or(now);
+    }
+
     /// How many requests were counted, in a window of this length.
     pub(super) fn used(&self, window: Duration, now: Instant) -> u32 {
-        let runs = now.saturating_duration_since(self.since) < window;
-        if runs { self.counted } else { 0 }
+        if self.rest_of(window, now).is_zero() {
+            0
+        } else {
+            self.counted
+        }
     }
 
     /// How long a window of this length goes on.
     pub(super) fn rest(&self, window: Duration, now: Instant) -> Duration {
-        let rest = window.checked_sub(now.saturating_duration_since(self.since));
-        rest.filter(|rest| !rest.is_zero()).unwrap_or(window)
+        let rest = self.rest_of(window, now);
+        if rest.is_zero() { window } else { rest }
+    }
+
+    /// Zero: it is over.
+    fn rest_of(&self, window: Duration, now: Instant) -> Duration {
+        window.saturating_sub(now.saturating_duration_since(self.since))
+    }
+
+    /// What another process goes on with. `None`: nothing runs.
+    pub(super) fn record(&self, now: Instant) -> Option<Record> {
+        let Fleet {
+            lease,
+            spent,
+            used,
+            begun,
+            ..
+        } = self.fleet;
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        (!self.is_over(now)).then(|| {
+            Record([
+                millis(now.saturating_duration_since(self.since)),
+                millis(self.window),
+                self.counted.into(),
+                self.asked.into(),
+                lease.into(),
+                spent.into(),
+                used.into(),
+                begun,
+            ])
+        })
+    }
+
+    /// Adds what another process has counted.
+    pub(super) fn add(&mut self, record: Record, now: Instant) {
+        let [elapsed, window, counted, asked, lease, spent, used, begun] = record.0;
+        let number = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        self.window = Duration::from_millis(window);
+        let since = now.checked_sub(Duration::from_millis(elapsed));
+        self.since = self.since.min(since.unwrap_or(now));
+        self.counted = self.counted.saturating_add(number(counted));
+        self.asked = self.asked.saturating_add(number(asked));
+        let fleet = &mut self.fleet;
+        fleet.lease = fleet.lease.saturating_add(number(lease));
+        fleet.spent = fleet.spent.saturating_add(number(spent));
+        fleet.used = fleet.used.max(number(used));
+        fleet.begun = if begun > 0 { begun } else { fleet.begun };
     }
 
     fn is_over(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.since) >= self.window
+        self.rest_of(self.window, now).is_zero()
     }
 
     fn use_until(&self, now: Instant) -> u32 {
         if self.is_over(now) { 0 } else { self.asked }
     }
+}
+
+fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
 }
 
 /// A table of counts.
@@ -98,6 +256,10 @@ impl Counts {
     /// Where a key is, until another one is added.
     pub(super) fn find(&self, key: &[u8]) -> Option<usize> {
         self.table.get_index_of(key)
+    }
+
+    pub(super) fn of_key(&mut self, key: &[u8]) -> Option<&mut Count> {
+        self.table.get_mut(key)
     }
 
     pub(super) fn get(&self, index: usize) -> Option<&Count> {
@@ -137,6 +299,10 @@ impl Counts {
         };
         self.at += 1;
         self.at - 1
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &Count)> {
+        self.table.iter().map(|(key, count)| (&**key, count))
     }
 
     /// How many keys there are.

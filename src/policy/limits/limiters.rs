@@ -5,12 +5,15 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
-use super::counts::{Count, Counts};
+use super::budgets::{Budgets, LeaseRequest};
+use super::counts::{Count, Counts, Record, Report, Room};
 use super::named::Limit;
 use super::requester::{LimitKey, Requester};
 use crate::config::{Owner, RateLimit};
@@ -25,6 +28,15 @@ const KEYS: usize = 131_072;
 pub struct Limiters {
     rates: Arc<Mutex<Tables>>,
     in_flight: Arc<Mutex<HashMap<LimitKey, u32>>>,
+    fleet: Arc<Fleet>,
+}
+
+/// The store that counts are shared by, if there is one.
+#[derive(Default)]
+struct Fleet {
+    store: OnceLock<Arc<dyn Budgets>>,
+    /// Whoever waits for a lease is woken when one has arrived.
+    arrived: Notify,
 }
 
 struct Tables {
@@ -55,6 +67,27 @@ pub(super) struct Standing {
 /// Those of several limits, in their order.
 pub(super) type Standings = SmallVec<[Standing; 2]>;
 
+/// What became of a request.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// It was counted under every limit.
+    Counted,
+    /// One has no room for it.
+    Refused,
+    /// That depends on leases, for which these questions are to be asked, or are under way.
+    Unknown(SmallVec<[Question; 1]>),
+}
+
+/// A lease to ask for.
+#[derive(Debug)]
+pub(super) struct Question {
+    owner: Owner,
+    key: LimitKey,
+    most: u32,
+    window: Duration,
+    report: Report,
+}
+
 /// How many keys the process counts under, for a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitersStatus {
@@ -78,59 +111,78 @@ impl Limiters {
                 cloud: Counts::new(keys),
             })),
             in_flight: Arc::default(),
+            fleet: Arc::default(),
         }
     }
 
+    /// Counts under shared limits together with other nodes from now on.
+    pub fn share(&self, store: Arc<dyn Budgets>) {
+        // There is one for the life of the process.
+        let _ = self.fleet.store.set(store);
+    }
+
     /// Takes a token of each of these limits, or none at all: a request that one of them refuses
-    /// does not count against the others. `Err`: which of them have none, as below. Either way, how
-    /// they stand then.
+    /// does not count against the others. Either way, how they stand then.
+    ///
+    /// `asks`: whether there is time to ask the store for what a shared limit has no lease for.
     pub(super) fn take(
         &self,
         limits: &[Limit<RateLimit>],
         requester: &Requester<'_>,
         now: Instant,
-    ) -> (Standings, bool) {
+        asks: bool,
+    ) -> (Standings, Taken) {
+        let asks = asks && self.fleet.store.get().is_some_and(|store| store.is_up());
         let keys = keys(limits, requester);
         let mut tables = self.tables();
         let mut standings = Standings::new();
         let mut places = SmallVec::<[Option<usize>; 2]>::new();
-        let mut room = true;
+        let (mut room, mut known) = (true, true);
         for (limit, key) in limits.iter().zip(&keys) {
-            let RateLimit { quota, window, .. } = &*limit.settings;
             let counts = tables.of(limit.owner);
             let place = counts.find(key);
             let count = place.and_then(|place| counts.get_mut(place));
-            let standing = match count {
-                Some(count) => {
-                    count.note(*window, now);
-                    Standing::of(count, requester.room(quota), *window, now)
-                }
-                None => Standing::unused(requester.room(quota), *window),
-            };
-            room &= standing.left > 0;
+            let count = count.map(|count| {
+                count.note(limit.settings.window, now);
+                &*count
+            });
+            let mut standing = Standing::of(count, limit, requester, now);
+            match limit.settings.shared {
+                false => room &= standing.left > 0,
+                true => match standing.room(count, limit, now, asks) {
+                    Room::Some => {}
+                    Room::None => room = false,
+                    Room::Unknown => known = false,
+                },
+            }
             standings.push(standing);
             places.push(place);
         }
         if !room {
-            return (standings, false);
+            return (standings, Taken::Refused);
+        }
+        if !known {
+            let questions = tables.questions(limits, &keys, &standings, now);
+            return (standings, Taken::Unknown(questions));
         }
         for (limit, place) in limits.iter().zip(&places) {
             if let Some(place) = *place
                 && let Some(count) = tables.of(limit.owner).get_mut(place)
             {
-                count.count(now);
+                count.take(limit, now);
             }
         }
         for ((limit, key), place) in limits.iter().zip(&keys).zip(&places) {
             if place.is_none() {
                 let mut count = Count::new(limit.settings.window, now);
                 count.note(limit.settings.window, now);
-                count.count(now);
+                count.take(limit, now);
                 tables.of(limit.owner).add(key, count, now);
             }
         }
-        standings.iter_mut().for_each(|standing| standing.left -= 1);
-        (standings, true)
+        let less = |standing: &mut Standing| standing.left = standing.left.saturating_sub(1);
+        standings.iter_mut().for_each(less);
+        (standings, Taken::Counted)
     }
 
     /// What [`Self::take`] would find. Takes none.
@@ -142,16 +194,37 @@ impl Limiters {
     ) -> Standings {
         let mut tables = self.tables();
         let standing = |(limit, key): (&Limit<RateLimit>, &LimitKey)| {
-            let RateLimit { quota, window, .. } = &*limit.settings;
             let counts = tables.of(limit.owner);
             let count = counts.find(key).and_then(|place| counts.get(place));
-            match count {
-                Some(count) => Standing::of(count, requester.room(quota), *window, now),
-                None => Standing::unused(requester.room(quota), *window),
-            }
+            Standing::of(count, limit, requester, now)
         };
         let keys = keys(limits, requester);
         limits.iter().zip(&keys).map(standing).collect()
+    }
+
+    /// Asks for leases, without waiting for the answers.
+    pub(super) fn ask(&self, questions: SmallVec<[Question; 1]>) {
+        for question in questions {
+            let Some(store) = self.fleet.store.get().cloned() else {
+                return;
+            };
+            let limiters = self.clone();
+            // On its own: a request that gives up takes no answer with it.
+            tokio::spawn(async move {
+                let request = question.request();
+                let lease = store.lease(&request).await;
+                let now = Instant::now();
+                if let Some(count) = limiters.tables().of(question.owner).of_key(&question.key) {
+                    count.leased(question.report, lease, now);
+                }
+                limiters.fleet.arrived.notify_waiters();
+            });
+        }
+    }
+
+    /// Ends when some lease has arrived.
+    pub(super) fn lease_arrived(&self) -> Notified<'_> {
+        self.fleet.arrived.notified()
     }
 
     /// How many requests are in flight under a key, for whoever changes it.
@@ -159,6 +232,30 @@ impl Limiters {
         self.in_flight
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Visits every count.
+    pub(super) fn each(&self, mut visit: impl FnMut(Owner, &[u8], &Count)) {
+        let tables = self.tables();
+        for (owner, counts) in [(Owner::Local, &tables.local), (Owner::Cloud, &tables.cloud)] {
+            counts
+                .iter()
+                .for_each(|(key, count)| visit(owner, key, count));
+        }
+    }
+
+    /// Adds what another process has counted under a key.
+    pub(super) fn add(&self, owner: Owner, key: &LimitKey, record: Record, now: Instant) {
+        let mut tables = self.tables();
+        let counts = tables.of(owner);
+        match counts.of_key(key) {
+            Some(count) => count.add(record, now),
+            None => {
+                let mut count = Count::new(Duration::ZERO, now);
+                count.add(record, now);
+                counts.add(key, count, now);
+            }
+        }
     }
 
     /// How many keys there are.
@@ -181,19 +278,106 @@ fn keys(limits: &[Limit<RateLimit>], requester: &Requester<'_>) -> SmallVec<[Lim
 }
 
 impl Standing {
-    fn of(count: &Count, most: u32, window: Duration, now: Instant) -> Self {
+    fn of(
+        count: Option<&Count>,
+        limit: &Limit<RateLimit>,
+        requester: &Requester<'_>,
+        now: Instant,
+    ) -> Self {
+        let RateLimit {
+            quota,
+            window,
+            shared,
+            ..
+        } = &*limit.settings;
+        let used = |count: &Count| match shared {
+            false => count.used(*window, now),
+            true => count.used_by_all(*window, now),
+        };
+        let most = requester.room(quota);
         Self {
             most,
-            left: most.saturating_sub(count.used(window, now)),
-            reset: count.rest(window, now),
+            left: most.saturating_sub(count.map_or(0, used)),
+            reset: count.map_or(*window, |count| count.rest(*window, now)),
         }
     }
 
-    fn unused(most: u32, window: Duration) -> Self {
-        Self {
-            most,
-            left: most,
-            reset: window,
+    /// Whether a shared limit has room; of one that has, something is left.
+    fn room(
+        &mut self,
+        count: Option<&Count>,
+        limit: &Limit<RateLimit>,
+        now: Instant,
+        asks: bool,
+    ) -> Room {
+        let new = Count::new(limit.settings.window, now);
+        let room = count
+            .unwrap_or(&new)
+            .room(self.most, limit.settings.window, now, asks);
+        self.left = match room {
+            Room::None => 0,
+            Room::Some | Room::Unknown => self.left.max(1),
+        };
+        room
+    }
+}
+
+impl Count {
+    fn take(&mut self, limit: &Limit<RateLimit>, now: Instant) {
+        match limit.settings.shared {
+            false => self.count(now),
+            true => self.count_shared(now),
+        }
+    }
+}
+
+impl Tables {
+    /// The leases to ask for, of those that nobody asks for yet.
+    fn questions(
+        &mut self,
+        limits: &[Limit<RateLimit>],
+        keys: &[LimitKey],
+        standings: &Standings,
+        now: Instant,
+    ) -> SmallVec<[Question; 1]> {
+        let mut questions = SmallVec::new();
+        for ((limit, key), standing) in limits.iter().zip(keys).zip(standings) {
+            let window = limit.settings.window;
+            if !limit.settings.shared {
+                continue;
+            }
+            let counts = self.of(limit.owner);
+            if counts.find(key).is_none() {
+                counts.add(key, Count::new(window, now), now);
+            }
+            if let Some(count) = counts.of_key(key)
+                && count.room(standing.most, window, now, true) == Room::Unknown
+                && let Some(report) = count.report(now)
+            {
+                questions.push(Question {
+                    owner: limit.owner,
+                    key: key.clone(),
+                    most: standing.most,
+                    window,
+                    report,
+                });
+            }
+        }
+        questions
+    }
+}
+
+impl Question {
+    fn request(&self) -> LeaseRequest {
+        let mut key = self.key.to_vec();
+        // Those of the cloud are apart.
+        key.push(u8::from(self.owner == Owner::Cloud));
+        LeaseRequest {
+            key,
+            most: self.most,
+            window: self.window,
+            spent: self.report.spent,
+            begun: self.report.begun,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! How often, and how many at once: `rate_limit` and `concurrency_limit`.
 
+mod budgets;
 mod concurrency;
 mod counts;
 mod fields;
@@ -7,10 +8,12 @@ mod limiters;
 mod named;
 mod rate_limits;
 mod requester;
+mod transfer;
 
+pub use budgets::{Budgets, Lease, LeaseRequest};
 pub use concurrency::{ConcurrencyLimits, InFlight, Occupancy};
 pub use fields::RateLimitFields;
 pub use limiters::{Limiters, LimitersStatus};
 pub use named::Limit;
-pub use rate_limits::{RateLimits, Remaining};
+pub use rate_limits::{RateLimits, Remaining, Verdict};
 pub use requester::Requester;

@@ -2,16 +2,22 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout_at;
+
 use super::fields::{FieldNames, RateLimitFields};
-use super::limiters::{Limiters, Standing, Standings};
+use super::limiters::{Limiters, Standing, Standings, Taken};
 use super::named::Limit;
 use super::requester::Requester;
 use crate::common::retry_after;
 use crate::config::{Owner, RateLimit};
 use crate::policy::denial::Denial;
+
+/// How long a request waits for a lease at most.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// What an answer says of the limits, and whether the request goes on.
 pub type Verdict = (Option<RateLimitFields>, Result<(), Denial>);
@@ -53,15 +59,61 @@ impl RateLimits {
     }
 
     /// Counts a request under every one of them; if one has no room, under none. Either way, what
-    /// the answer says of it.
+    /// the answer says of it. No other node is asked.
     pub fn take(&self, limiters: &Limiters, requester: &Requester<'_>, now: Instant) -> Verdict {
-        let (standings, room) = limiters.take(&self.limits, requester, now);
-        let found = if room {
-            Ok(())
-        } else {
-            self.refused(&standings)
-        };
-        (self.fields.fill(&self.limits, &standings), found)
+        let (standings, taken) = limiters.take(&self.limits, requester, now, false);
+        match taken {
+            Taken::Refused => self.refuse(&standings),
+            Taken::Counted | Taken::Unknown(_) => {
+                (self.fields.fill(&self.limits, &standings), Ok(()))
+            }
+        }
+    }
+
+    /// The same together with the other nodes. `None`: it depends on them, and they are asked; see
+    /// [`Self::take_shared`].
+    pub fn try_take(
+        &self,
+        limiters: &Limiters,
+        requester: &Requester<'_>,
+        now: Instant,
+    ) -> Option<Verdict> {
+        let (standings, taken) = limiters.take(&self.limits, requester, now, true);
+        match taken {
+            Taken::Unknown(questions) => {
+                limiters.ask(questions);
+                None
+            }
+            Taken::Counted => Some((self.fields.fill(&self.limits, &standings), Ok(()))),
+            Taken::Refused => Some(self.refuse(&standings)),
+        }
+    }
+
+    /// The same, having waited for what other nodes have used: for 20 ms at most, and then as if
+    /// there were none.
+    pub async fn take_shared(&self, limiters: &Limiters, requester: &Requester<'_>) -> Verdict {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut asks = true;
+        loop {
+            // Before the look, so that no lease arrives in between.
+            let mut arrived = pin!(limiters.lease_arrived());
+            arrived.as_mut().enable();
+            let now = Instant::now();
+            let (standings, taken) = limiters.take(&self.limits, requester, now, asks);
+            match taken {
+                Taken::Counted => return (self.fields.fill(&self.limits, &standings), Ok(())),
+                Taken::Refused => return self.refuse(&standings),
+                Taken::Unknown(questions) => limiters.ask(questions),
+            }
+            asks = timeout_at(deadline, arrived).await.is_ok();
+        }
+    }
+
+    fn refuse(&self, standings: &Standings) -> Verdict {
+        (
+            self.fields.fill(&self.limits, standings),
+            self.refused(standings),
+        )
     }
 
     /// What [`Self::take`] would find, without counting; and the room of each limit, in the order

@@ -114,7 +114,7 @@ pub(crate) async fn admit(
         return Err(Rejection::body_too_large());
     }
     enter(live, route.pipeline.concurrency_limits(), ctx, trace)?;
-    count(live, route.pipeline.limits(), ctx, trace)?;
+    pin!(count(live, route.pipeline.limits(), ctx, trace)).await?;
     shadow::count(live, ctx, route, trace);
     ctx.select_upstream(&session.req_header().headers);
     ctx.gateway = Some(gateway);
@@ -185,14 +185,14 @@ async fn run_stages(
             Stage::Shadow(shadow) => {
                 pin!(shadow::try_out(live, session, ctx, route, shadow, trace)).await;
             }
-            Stage::RateLimits(limits) => count(live, limits, ctx, trace)?,
+            Stage::RateLimits(limits) => pin!(count(live, limits, ctx, trace)).await?,
         }
     }
     Ok(())
 }
 
 /// Counts a request, unless it is only explained.
-fn count(
+async fn count(
     live: &Live,
     limits: &RateLimits,
     ctx: &mut Context,
@@ -209,7 +209,10 @@ fn count(
         }
         verdict
     } else {
-        limits.take(limiters, &requester, now)
+        match limits.try_take(limiters, &requester, now) {
+            Some(verdict) => verdict,
+            None => Box::pin(limits.take_shared(limiters, &requester)).await,
+        }
     };
     if let Some(fields) = fields {
         ctx.rate_limit_fields = Some(fields.after(ctx.rate_limit_fields.take()));

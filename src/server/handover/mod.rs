@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
 use super::sockets::{InheritedSocket, Sockets};
 
@@ -34,6 +35,8 @@ const SEARCH: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_millis(20);
 /// What the new process says when it serves.
 const SERVING: &[u8] = b"serving\n";
+/// How many bytes of counts are taken.
+const MOST_COUNTS: u64 = 256 * 1024 * 1024;
 
 /// The private directory where processes meet.
 #[derive(Debug, Clone)]
@@ -155,9 +158,13 @@ impl HandoverDirectory {
         }
     }
 
-    /// Gives the listeners to the process that waits for them. Returns when that one serves; an
-    /// error means that this process goes on.
-    pub(super) async fn hand_over(&self, sockets: &Sockets) -> io::Result<()> {
+    /// Gives the listeners to the process that waits for them, and once that one serves, what
+    /// `counts` returns. An error means that this process goes on.
+    pub(super) async fn hand_over(
+        &self,
+        sockets: &Sockets,
+        counts: impl FnOnce() -> Vec<u8>,
+    ) -> io::Result<()> {
         let deadline = Instant::now() + SEARCH;
         let stream = loop {
             match UnixStream::connect(self.socket()) {
@@ -175,7 +182,14 @@ impl HandoverDirectory {
         let mut stream = tokio::net::UnixStream::from_std(stream)?;
         let mut word = [0; SERVING.len()];
         match stream.read_exact(&mut word).await {
-            Ok(_) if word == SERVING => Ok(()),
+            Ok(_) if word == SERVING => {
+                // Whether they arrive or not: that process serves.
+                let sent = timeout(ANSWER, stream.write_all(&counts())).await;
+                if !matches!(sent, Ok(Ok(()))) {
+                    log::warn!("hand-over: the new process did not take the counts of limits");
+                }
+                Ok(())
+            }
             Ok(_) => Err(ErrorKind::InvalidData.into()),
             Err(_) => Err(io::Error::other("the new process ended before it served")),
         }
@@ -191,9 +205,13 @@ impl HandoverDirectory {
 }
 
 impl PendingTakeover {
-    /// Tells the old process that this one serves.
-    pub(super) fn confirm(mut self) -> io::Result<()> {
-        self.stream.write_all(SERVING)
+    /// Tells the old process that this one serves, and gets what that one has counted: nothing, if
+    /// it is of a version that sends none. Blocks for a moment.
+    pub(super) fn confirm(mut self) -> io::Result<Vec<u8>> {
+        self.stream.write_all(SERVING)?;
+        let mut counts = Vec::new();
+        (&self.stream).take(MOST_COUNTS).read_to_end(&mut counts)?;
+        Ok(counts)
     }
 }
 

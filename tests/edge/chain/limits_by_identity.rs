@@ -223,3 +223,15 @@ fn only_so_many_are_in_flight_and_every_place_comes_back() {
     }
     assert_eq!(statuses(|| edge.get("/api/x").bearer(&token("c"))), [200, 200, 200]);
 }
+
+#[test]
+fn counts_go_on_in_the_process_that_takes_over() {
+    let upstream = Upstream::start();
+    let route = Route::to("api", &upstream).prefix("/api").steps(&["few"]);
+    let tables = rate("few", 3, "");
+    let mut edge = Edge::configured(Settings::bare().and(&route.text()).and(&tables)).start();
+    assert_eq!(statuses(|| edge.get("/api/x")), [200, 200]);
+    let mut old = edge.upgrade();
+    assert_eq!(statuses(|| edge.get("/api/x")), [200, 429]);
+    let _ = old.wait();
+}

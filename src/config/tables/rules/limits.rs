@@ -39,6 +39,7 @@ pub(super) fn rate_limit(reader: &Reader<'_>) -> Option<RateLimit> {
         quota: quota?,
         by: by?,
         attempts: attempts?,
+        shared: choice(reader, "scope", ["local", "shared"])?,
         headers: reader.flag("headers", true),
     })
 }

@@ -37,8 +37,21 @@ pub(crate) struct Written {
     pub(crate) enabled: bool,
 }
 
-/// Reads one rule. `trusts`: whether any peer is in `trusted_proxies`.
-pub(crate) fn read_one(name: &str, entry: &Entry<'_>, trusts: bool) -> Option<Written> {
+/// What elsewhere in the configuration rules depend on.
+#[derive(Clone, Copy)]
+pub(crate) struct Surroundings {
+    /// Whether any peer is in `trusted_proxies`.
+    pub(crate) trusts: bool,
+    /// Whether there is a `[shared]`.
+    pub(crate) shares: bool,
+}
+
+/// Reads one rule.
+pub(crate) fn read_one(
+    name: &str,
+    entry: &Entry<'_>,
+    surroundings: Surroundings,
+) -> Option<Written> {
     let mut reader = entry.table()?;
     reader.know(&["name", "description", "id"]);
     reader.ignore(&["tags"]);
@@ -56,11 +69,21 @@ pub(crate) fn read_one(name: &str, entry: &Entry<'_>, trusts: bool) -> Option<Wr
     let check = check(kind, &reader);
     if let Some(Check::Geo { .. }) = check
         && enabled
-        && !trusts
+        && !surroundings.trusts
     {
         reader.error(
             "no proxy is trusted, so that nobody can say which country a request comes from",
             "name the proxy that sets the header in proxy.trusted_proxies",
+        );
+    }
+    if let Some(Check::RateLimit(limit)) = &check
+        && limit.shared
+        && enabled
+        && !surroundings.shares
+    {
+        reader.error(
+            "is shared, and there is no [shared]",
+            "add [shared] with the url of a store, or leave `scope` out",
         );
     }
     reader.finish();

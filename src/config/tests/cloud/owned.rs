@@ -48,7 +48,7 @@ fn a_table_that_it_uses_is_changed_with_its_references() {
     let text = step.replace("audience = \"a\"", "audience = \"a\", leeway_secs = 5");
     let config = house.with(&[("c", false, &format!("{CLOUD}{text}"))]);
     assert_eq!(config.cloud.set_aside, []);
-    assert_eq!(config.cloud.pipelines, ["c".into(), "p".into()]);
+    assert_eq!(config.cloud.pipelines, ["c", "p"].map(Arc::<str>::from));
     let auth = pipeline(&config, "p").steps[0].kind.auth().unwrap();
     let AuthSettings::Jwt(settings) = &auth.settings else {
         panic!();

@@ -21,6 +21,7 @@ fn limit(name: &str, headers: bool, by: bool) -> Limit<RateLimit> {
             window: Duration::from_secs(60),
             by: vec![CountBy::Client],
             attempts: false,
+            shared: false,
             headers,
         }
         .into(),

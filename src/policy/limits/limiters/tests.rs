@@ -15,6 +15,7 @@ fn lasting(name: &str, owner: Owner, most: u32, seconds: u64) -> Limit<RateLimit
         window: Duration::from_secs(seconds),
         by: vec![CountBy::Client],
         attempts: false,
+        shared: false,
         headers: true,
     };
     Limit {
@@ -35,8 +36,19 @@ fn from(client: Option<IpAddr>) -> Requester<'static> {
     }
 }
 
+fn counts(
+    limiters: &Limiters,
+    limits: &[Limit<RateLimit>],
+    client: Option<IpAddr>,
+    now: Instant,
+) -> bool {
+    let (_, taken) = limiters.take(limits, &from(client), now, false);
+    matches!(taken, Taken::Counted)
+}
+
 /// Of those without room the place of the first, and for how long it has none.
-fn outcome((standings, room): (Standings, bool)) -> Result<(), (usize, Duration)> {
+fn outcome((standings, taken): (Standings, Taken)) -> Result<(), (usize, Duration)> {
+    let room = matches!(taken, Taken::Counted);
     let mut over = standings.iter().enumerate();
     match over
         .find(|(_, standing)| standing.left == 0)
@@ -59,7 +71,7 @@ fn take(
     now: Instant,
 ) -> Result<(), Duration> {
     let limits = [limit(name, owner, 2)];
-    outcome(limiters.take(&limits, &from(client), now)).map_err(|(_, wait)| wait)
+    outcome(limiters.take(&limits, &from(client), now, false)).map_err(|(_, wait)| wait)
 }
 
 fn left(limiters: &Limiters, limits: &[Limit<RateLimit>], now: Instant) -> Vec<u32> {
@@ -128,7 +140,7 @@ fn other_settings_go_on_with_the_count() {
     let now = Instant::now();
     let take = |max_requests| {
         let limits = [limit("p r", Owner::Local, max_requests)];
-        outcome(limiters.take(&limits, &from(ip("10.0.0.1")), now))
+        outcome(limiters.take(&limits, &from(ip("10.0.0.1")), now, false))
     };
     assert!(take(2).is_ok() && take(2).is_ok() && take(2).is_err());
     assert!(take(3).is_ok() && take(3).is_err() && take(1).is_err());
@@ -168,7 +180,7 @@ fn a_request_that_one_limit_refuses_takes_nothing_of_the_others() {
     let start = Instant::now();
     let take = |after| {
         let now = start + Duration::from_secs(after);
-        let taken = outcome(limiters.take(&limits, &from(None), now));
+        let taken = outcome(limiters.take(&limits, &from(None), now, false));
         let over = taken.map_err(|(place, wait)| (place, wait.as_secs()));
         (
             over,
@@ -196,8 +208,8 @@ fn a_look_finds_what_a_request_would_and_counts_nothing() {
         assert_eq!(left(&limiters, &limits, now), [2, 3, 1]);
     }
     assert_eq!(limiters.status().keys, 0);
-    let (standings, room) = limiters.take(&limits, &from(None), now);
-    assert!(room);
+    let (standings, taken) = limiters.take(&limits, &from(None), now, false);
+    assert!(matches!(taken, Taken::Counted));
     assert_eq!(standings, limiters.peek(&limits, &from(None), now));
     assert_eq!(left(&limiters, &limits, now), [1, 2, 0]);
 }
@@ -214,7 +226,7 @@ fn requests_at_once_take_no_token_more_or_less_than_there_are() {
             let (limiters, passed, pairs) = (&limiters, &passed, &pairs);
             scope.spawn(move || {
                 for _ in 0..200 {
-                    if limiters.take(&pairs[thread % 2], &from(None), now).1 {
+                    if counts(limiters, &pairs[thread % 2], None, now) {
                         passed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     }
                 }
@@ -242,17 +254,17 @@ fn a_flood_of_subjects_forgets_none_of_the_busiest() {
     let mut asked = 0;
     for flood in 0..1_000_000_u32 {
         let one = Some(IpAddr::V4((0x0a00_0000 + flood).into()));
-        assert!(limiters.take(&limits, &from(one), now).1);
+        assert!(counts(&limiters, &limits, one, now));
         if flood % 50 == 0 {
             for _ in 0..10 {
-                let _ = limiters.take(&limits, &from(busy[asked % 1000]), now);
+                let _ = counts(&limiters, &limits, busy[asked % 1000], now);
                 asked += 1;
             }
         }
     }
     assert_eq!(limiters.status().keys, KEYS);
     for client in busy {
-        let (standings, _) = limiters.take(&limits, &from(client), now);
+        let (standings, _) = limiters.take(&limits, &from(client), now, false);
         assert_eq!(standings[0].left, 0, "{client:?}");
     }
 }
@@ -264,9 +276,7 @@ fn what_is_over_is_forgotten_by_and_by() {
     let limits = [limit("p r", Owner::Local, 2)];
     let take = |client: u32, after| {
         let now = start + Duration::from_secs(after);
-        limiters
-            .take(&limits, &from(Some(IpAddr::V4(client.into()))), now)
-            .1
+        counts(&limiters, &limits, Some(IpAddr::V4(client.into())), now)
     };
     for client in 0..1000 {
         assert!(take(client, 0));
@@ -285,6 +295,6 @@ fn any_number_of_limits_fits_on_the_stack() {
     let names = (0..20_000).map(|number| format!("{number:05}"));
     let limits: Vec<_> = names.map(|name| limit(&name, Owner::Local, 1)).collect();
     let now = Instant::now();
-    assert!(limiters.take(&limits, &from(None), now).1);
-    assert!(!limiters.take(&limits, &from(None), now).1);
+    assert!(counts(&limiters, &limits, None, now));
+    assert!(!counts(&limiters, &limits, None, now));
 }

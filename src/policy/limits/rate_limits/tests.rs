@@ -45,10 +45,8 @@ fn one_that_several_steps_name_is_counted_once() {
         named(&[("s/rules z", 5), ("s/rules a", 4)])
     );
     for points in [&limits, &later] {
-        points
-            .take(&limiters, &Requester::default(), now)
-            .1
-            .unwrap();
+        let (_, found) = points.take(&limiters, &Requester::default(), now);
+        found.unwrap();
     }
     assert_eq!(
         room(&limits, &limiters),

@@ -1,0 +1,125 @@
+//! Several nodes on a store in memory that does what the real one does.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::*;
+use crate::policy::testing::policies;
+use crate::policy::{Limiters, RateLimits, Requester, Ruleset};
+
+#[derive(Debug, Default)]
+struct Store {
+    down: AtomicBool,
+    silent: AtomicBool,
+    questions: AtomicUsize,
+    /// What was reported, and the begin of the window.
+    budget: Mutex<Option<(u32, u64)>>,
+}
+
+#[async_trait]
+impl Budgets for Store {
+    fn is_up(&self) -> bool {
+        !self.down.load(Ordering::Relaxed)
+    }
+
+    async fn lease(&self, request: &LeaseRequest) -> Option<Lease> {
+        self.questions.fetch_add(1, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+        if self.silent.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            return None;
+        }
+        let mut budget = self.budget.lock().unwrap();
+        let (used, begun) = budget.get_or_insert((0, request.begun.max(1)));
+        if request.begun > 0 {
+            *used += request.spent;
+        }
+        Some(Lease {
+            granted: request.lease().min(request.most.saturating_sub(*used)),
+            used: *used,
+            begun: *begun,
+            rest: Duration::from_secs(30),
+        })
+    }
+}
+
+fn limits(most: u32) -> RateLimits {
+    let rules = format!(
+        "{{ type = \"rate_limit\", max_requests = {most}, window_seconds = 60, scope = \"shared\" }}"
+    );
+    let mut limits = RateLimits::default();
+    let rules = Ruleset::build(&"s".into(), &policies(&rules));
+    limits.add(rules.rate_limits(), false, std::iter::empty());
+    limits
+}
+
+fn nodes(store: &Arc<Store>) -> [Limiters; 3] {
+    [(); 3].map(|()| {
+        let limiters = Limiters::default();
+        limiters.share(store.clone());
+        limiters
+    })
+}
+
+async fn passes(limits: &RateLimits, node: &Limiters) -> bool {
+    let requester = Requester::default();
+    let (_, found) = match limits.try_take(node, &requester, Instant::now()) {
+        Some(verdict) => verdict,
+        None => limits.take_shared(node, &requester).await,
+    };
+    found.is_ok()
+}
+
+async fn count(limits: &RateLimits, nodes: &[Limiters], requests: usize) -> usize {
+    let mut passed = 0;
+    for request in 0..requests {
+        passed += usize::from(passes(limits, &nodes[request % nodes.len()]).await);
+    }
+    passed
+}
+
+#[tokio::test]
+async fn all_nodes_have_one_budget_and_one_lease_each_besides() {
+    for most in [1, 5, 10, 95, 1000] {
+        let store = Arc::<Store>::default();
+        let (limits, nodes) = (limits(most), nodes(&store));
+        let passed = count(&limits, &nodes, 4000).await;
+        let (most, lease) = (most as usize, (most as usize / 10).max(1));
+        assert!(
+            (most..=most + 3 * lease).contains(&passed),
+            "{most}: {passed}"
+        );
+        // Most requests ask nobody.
+        let questions = store.questions.load(Ordering::Relaxed);
+        assert!(questions <= most / lease + 10, "{most}: {questions}");
+    }
+}
+
+#[tokio::test]
+async fn without_the_store_each_node_counts_for_itself_and_reports_later() {
+    let store = Arc::<Store>::default();
+    let (limits, nodes) = (limits(100), nodes(&store));
+    store.down.store(true, Ordering::Relaxed);
+    assert_eq!(count(&limits, &nodes, 240).await, 240);
+    assert_eq!(count(&limits, &nodes, 90).await, 60);
+    store.down.store(false, Ordering::Relaxed);
+    assert_eq!(count(&limits, &nodes, 30).await, 0);
+    // A node that was idle meanwhile hears of what the others let pass.
+    let idle = Limiters::default();
+    idle.share(store.clone());
+    *store.budget.lock().unwrap() = Some((100, 1));
+    assert!(!passes(&limits, &idle).await);
+}
+
+#[tokio::test]
+async fn nobody_waits_longer_than_the_budget_for_a_silent_store() {
+    let store = Arc::<Store>::default();
+    store.silent.store(true, Ordering::Relaxed);
+    let (limits, nodes) = (limits(100), nodes(&store));
+    let begun = Instant::now();
+    assert!(passes(&limits, &nodes[0]).await);
+    let waited = begun.elapsed();
+    assert!(waited >= Duration::from_millis(19), "{waited:?}");
+    assert!(waited < Duration::from_millis(500), "{waited:?}");
+}

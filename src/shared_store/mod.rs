@@ -1,0 +1,282 @@
+//! What the nodes of a fleet share by way of Redis or Valkey: `[shared]`.
+//!
+//! A question has 20 ms. When the store is silent for that long again and again, or cannot be
+//! reached, it counts as down: nobody asks it any more, every node goes on with what it knows, and
+//! this module tries again until it is back. No request depends on the store.
+//!
+//! Each file holds one thing that is shared: `budgets` the counts of rate limits, `failures` those
+//! of failed passwords, `proofs` the DPoP proofs that were used, `revocations` the list of revocations. The
+//! rooms that own these know the store by their own traits.
+
+mod budgets;
+mod connection;
+mod failures;
+mod revocations;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use redis::{RedisError, RedisResult, cmd};
+use ring::digest::{SHA256, digest};
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::config::SharedStore as Settings;
+use connection::{Connection, Connector};
+
+/// What a question may cost the request that waits for it.
+pub const BUDGET: Duration = Duration::from_millis(20);
+/// After so many questions in a row without an answer in time, the store is down.
+const STRIKES: u32 = 4;
+/// How long an answer is waited for that comes too late for its request.
+const LATE: Duration = Duration::from_secs(1);
+/// How often a store that is up is asked whether it is, without other questions too.
+const WATCH: Duration = Duration::from_secs(1);
+/// How often one that is connected, and too slow, is asked again.
+const RETRY: Duration = Duration::from_millis(250);
+/// How long after a connection that failed the next one is tried.
+const RECONNECT: Duration = Duration::from_secs(1);
+
+/// The store of `[shared]`. A clone is the same.
+#[derive(Debug, Clone)]
+pub struct SharedStore(Arc<Store>);
+
+struct Store {
+    connector: Connector,
+    key_prefix: String,
+    connect_timeout: Duration,
+    connection: ArcSwapOption<Connection>,
+    up: AtomicBool,
+    strikes: AtomicU32,
+    /// Woken when the connection is to be looked at.
+    doubted: Notify,
+    went_up: watch::Sender<u64>,
+    last_error: Mutex<Option<String>>,
+    questions: AtomicU64,
+    late: AtomicU64,
+}
+
+/// How the store stands, for a status page or a metric.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedStoreStatus {
+    /// Whether it is connected and answers in time.
+    pub up: bool,
+    /// Questions that were asked.
+    pub questions: u64,
+    /// Those that were not answered in time.
+    pub late: u64,
+    /// Why it is down, or was the last time.
+    pub last_error: Option<String>,
+}
+
+impl SharedStore {
+    /// One that is not connected yet: see [`Self::run`].
+    ///
+    /// # Errors
+    ///
+    /// Settings that cannot work.
+    pub fn new(settings: &Settings) -> Result<Self, String> {
+        let connector = Connector::new(settings).map_err(|error| told(&error))?;
+        Ok(Self(Arc::new(Store {
+            connector,
+            key_prefix: settings.key_prefix.clone(),
+            connect_timeout: settings.connect_timeout,
+            connection: ArcSwapOption::empty(),
+            up: AtomicBool::new(false),
+            strikes: AtomicU32::new(0),
+            doubted: Notify::new(),
+            went_up: watch::Sender::new(0),
+            last_error: Mutex::default(),
+            questions: AtomicU64::new(0),
+            late: AtomicU64::new(0),
+        })))
+    }
+
+    /// Connects, and connects again, until `stopping`.
+    pub async fn run(&self, mut stopping: watch::Receiver<bool>) {
+        tokio::select! {
+            () = self.keep_connected() => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+        }
+    }
+
+    /// Whether it is worth asking.
+    pub fn is_up(&self) -> bool {
+        self.0.up.load(Ordering::Relaxed)
+    }
+
+    /// How it stands.
+    pub fn status(&self) -> SharedStoreStatus {
+        SharedStoreStatus {
+            up: self.is_up(),
+            questions: self.0.questions.load(Ordering::Relaxed),
+            late: self.0.late.load(Ordering::Relaxed),
+            last_error: self.last_error().clone(),
+        }
+    }
+
+    fn last_error(&self) -> MutexGuard<'_, Option<String>> {
+        let error = self.0.last_error.lock();
+        error.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn keep_connected(&self) {
+        loop {
+            let connected = timeout(self.0.connect_timeout, self.0.connector.connect()).await;
+            match connected {
+                Ok(Ok(connection)) => self.watch(connection).await,
+                Ok(Err(error)) => self.goes_down(&told(&error)),
+                Err(_) => self.goes_down("no connection in time"),
+            }
+            sleep(RECONNECT).await;
+        }
+    }
+
+    /// Asks again and again whether a connection is well; returns when it is lost.
+    async fn watch(&self, connection: Connection) {
+        self.0.connection.store(Some(Arc::new(connection.clone())));
+        let mut unanswered = 0;
+        while unanswered < STRIKES {
+            let mut connection = connection.clone();
+            let asked = Instant::now();
+            let question = cmd("PING");
+            let answer = question.query_async::<String>(&mut connection);
+            match timeout(LATE, answer).await {
+                Ok(Ok(_)) if asked.elapsed() <= BUDGET => {
+                    unanswered = 0;
+                    self.0.strikes.store(0, Ordering::Relaxed);
+                    self.goes_up();
+                }
+                Ok(Ok(_)) => {
+                    unanswered = 0;
+                    self.strike();
+                }
+                Ok(Err(error)) => {
+                    self.goes_down(&told(&error));
+                    break;
+                }
+                Err(_) => {
+                    unanswered += 1;
+                    self.goes_down("no answer");
+                }
+            }
+            if self.is_up() {
+                let _ = timeout(WATCH, self.0.doubted.notified()).await;
+            } else {
+                sleep(RETRY).await;
+            }
+        }
+        self.0.connection.store(None);
+    }
+
+    /// Asks, if the store is up. `None`: there is no answer.
+    ///
+    /// An answer that comes too late for a request is waited for all the same, since the store has
+    /// acted on the question. No request waits here.
+    pub(super) async fn ask<T, F>(&self, question: impl FnOnce(Connection) -> F) -> Option<T>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        self.ask_within(LATE, question).await
+    }
+
+    /// The same for a request: `None` after the budget.
+    pub(super) async fn ask_in_time<T, F>(
+        &self,
+        question: impl FnOnce(Connection) -> F,
+    ) -> Option<T>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        self.ask_within(Duration::ZERO, question).await
+    }
+
+    async fn ask_within<T, F>(
+        &self,
+        late: Duration,
+        question: impl FnOnce(Connection) -> F,
+    ) -> Option<T>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        if !self.is_up() {
+            return None;
+        }
+        let connection = self.0.connection.load_full()?;
+        self.0.questions.fetch_add(1, Ordering::Relaxed);
+        let mut answer = std::pin::pin!(question((*connection).clone()));
+        let answered = match timeout(BUDGET, answer.as_mut()).await {
+            Ok(answered) => {
+                self.0.strikes.store(0, Ordering::Relaxed);
+                answered
+            }
+            Err(_) => {
+                self.0.late.fetch_add(1, Ordering::Relaxed);
+                self.strike();
+                timeout(late, answer).await.ok()?
+            }
+        };
+        answered
+            .inspect_err(|error| {
+                self.goes_down(&told(error));
+                self.0.doubted.notify_one();
+            })
+            .ok()
+    }
+
+    fn strike(&self) {
+        let strikes = self.0.strikes.fetch_add(1, Ordering::Relaxed) + 1;
+        if strikes >= STRIKES {
+            self.goes_down("answers take longer than 20 ms");
+        }
+    }
+
+    fn goes_up(&self) {
+        if !self.0.up.swap(true, Ordering::Relaxed) {
+            log::info!("shared store: connected");
+            self.0.went_up.send_modify(|times| *times += 1);
+        }
+    }
+
+    /// Says so once.
+    fn goes_down(&self, why: &str) {
+        let was_up = self.0.up.swap(false, Ordering::Relaxed);
+        let mut error = self.last_error();
+        if was_up || error.is_none() {
+            log::warn!(
+                "shared store: {why}; this node goes on with its own counts until it is back"
+            );
+        }
+        *error = Some(why.to_owned());
+    }
+
+    /// A key of the store: what it is of, and the hash of what it names, which may be a person.
+    pub(super) fn key(&self, kind: &str, of: &[u8]) -> String {
+        let hash = digest(&SHA256, of);
+        let mut key = format!("{}:{kind}:", self.0.key_prefix);
+        for byte in &hash.as_ref()[..16] {
+            use std::fmt::Write;
+            let _ = write!(key, "{byte:02x}");
+        }
+        key
+    }
+}
+
+/// What is said of an error: no question with its arguments, and no credential.
+fn told(error: &RedisError) -> String {
+    match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.category()),
+        None => error.category().to_owned(),
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("up", &self.up)
+            .finish_non_exhaustive()
+    }
+}
