@@ -5,11 +5,12 @@ use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::{
-    ANSWER, CLOSE, SECOND, UPGRADE, assert_timely, bearer, end, exact, is_open, metric, reload,
-    soon, unix, upstream, websocket,
+    ANSWER, CLOSE, PATIENCE, SECOND, UPGRADE, assert_timely, bearer, end, exact, is_open, metric,
+    reload, soon, unix, upstream, websocket,
 };
 use crate::chain::{ALICE, BILLING, BOB, REPORTS, edge_of, step};
 use crate::support::authority::{Authority, Pair};
+use crate::support::poll::becomes_true;
 use crate::support::ports::Port;
 use crate::support::settings::Route;
 use crate::support::tls::Offer;
@@ -86,6 +87,28 @@ fn a_key_lives_on_under_another_name_and_shorter_as_a_reload_says() {
         text.replace("pipelines.other", "pipelines.api").replace(&entry, &shorter)
     });
     assert_closes(&mut client, due as f64);
+}
+
+#[test]
+fn what_ends_before_the_stream_begins_ends_it_too() {
+    let upstream = upstream();
+    let (billing, reports) = (BILLING.entry(""), REPORTS.entry(""));
+    let edge = edge_of(&upstream, &["key"], &keys(&[billing.clone(), reports])).start();
+    let handshake = |key: &str| {
+        let mut client = edge.connect().patience(PATIENCE);
+        let fields = format!("{UPGRADE}X-API-Key: {key}\r\n");
+        client.send(format!("GET /api/late HTTP/1.1\r\nHost: h\r\n{fields}\r\n"));
+        client
+    };
+    let (mut taken, mut stays) = (handshake(BILLING.key()), handshake(REPORTS.key()));
+    assert!(becomes_true(5 * SECOND, || upstream.count() == 2));
+    reload(&edge, |text| text.replace(&format!("{billing}, "), ""));
+    for client in [&mut taken, &mut stays] {
+        assert_eq!(client.head().status, 101);
+    }
+    let since = unix() - 0.1;
+    assert_closes(&mut taken, since);
+    assert!(is_open(stays));
 }
 
 #[test]

@@ -25,9 +25,9 @@ const ANSWER: &[u8] = b"\x88\x82\0\0\0\0\x03\xf0";
 const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// Answers `/sse` with an event, then with nothing more; `/slow` with a body whose second
-/// half takes three seconds; and everything else with a switch to a WebSocket on which it says what
-/// `Says` says, and nothing more.
+/// Answers `/sse` with an event, then with nothing more; `/slow` with a body whose second half takes
+/// three seconds; everything else, `/late` after two seconds, with a switch to a WebSocket on which
+/// it sends the bytes that `Says` has in hexadecimal digits, and nothing more.
 fn upstream() -> Upstream {
     Upstream::with(|exchange| {
         if exchange.target().starts_with("/sse") {
@@ -41,6 +41,9 @@ fn upstream() -> Upstream {
             exchange.pause(3 * SECOND);
             exchange.write(b"cd");
         } else {
+            if exchange.target().starts_with("/late") {
+                exchange.pause(2 * SECOND);
+            }
             switch(exchange, "websocket");
             let says = exchange.field("says").unwrap_or_default().to_owned();
             exchange.write(&hex(&says));
