@@ -57,6 +57,7 @@ struct House {
     issuer: Issuer,
     transmitter: Issuer,
     edge: Edge,
+    _upstream: Upstream,
 }
 
 impl House {
@@ -64,10 +65,7 @@ impl House {
         let (issuer, transmitter) = (Issuer::start(), Issuer::with_key("t1", 1));
         let upstream = Upstream::start();
         let edge = Edge::configured(settings(&issuer, &transmitter, &upstream, options)).start();
-        let house = Self { issuer, transmitter, edge };
-        // The upstream stays until the process ends.
-        std::mem::forget(upstream);
-        house
+        Self { issuer, transmitter, edge, _upstream: upstream }
     }
 
     fn clear(&self) {
