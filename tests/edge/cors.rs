@@ -238,7 +238,7 @@ fn explain_shows_what_becomes_of_an_origin() {
         let origin = format!("Origin: {origin}");
         let asked = "Access-Control-Request-Method: GET";
         let arguments = ["--request", request, "--header", &origin, "--header", asked];
-        let all = [&["explain", "-c", "harmony.toml"], &arguments[..]].concat();
+        let all = [&["explain", "-c", "harmony.toml"][..], &arguments[..]].concat();
         let ran = Program::with(&all).file("harmony.toml", &text).run();
         assert!(ran.stdout.contains(expected), "{request}: {}\n{}", ran.stdout, ran.stderr);
     }

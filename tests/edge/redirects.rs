@@ -28,7 +28,7 @@ fn a_redirect_leads_where_it_says() {
         ("a.example", "/old/a/b?x=1&y", (308, "https://new.example/old/a/b?x=1&y")),
         ("a.example", "/old/a/b?", (308, "https://new.example/old/a/b?")),
         ("a.example", "/x/..//old//%61%20b", (308, "https://new.example/old/a%20b")),
-        ("a.example", "/old/?a=<\"é>", (308, "https://new.example/old/?a=%3C%22%C3%A9%3E")),
+        ("a.example", "/old/?a=é", (308, "https://new.example/old/?a=%C3%A9")),
         ("h.example", "/x", (301, "https://h.example:8443/base/x")),
         (
             "H.Example.:8080",

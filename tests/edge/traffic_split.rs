@@ -146,7 +146,7 @@ fn explain_says_that_a_condition_fits() {
         ("X-Canary: 2", "forwarded to app (127.0.0.1:3), which decides"),
     ] {
         let request = ["--request", "GET /x", "--header", field];
-        let all = [&["explain", "-c", "harmony.toml"], &request[..]].concat();
+        let all = [&["explain", "-c", "harmony.toml"][..], &request[..]].concat();
         let ran = Program::with(&all).file("harmony.toml", &text).run();
         assert!(ran.stdout.contains(expected), "{field}: {}\n{}", ran.stdout, ran.stderr);
     }

@@ -153,7 +153,8 @@ fn redirect_refusals() {
         ),
         (
             with(&format!(
-                "service = \"redirect\"\n{to}\n[endpoints.f]\nservice = \"http\""
+                "service = \"redirect\"\n{to}\n[endpoints.f]\nservice = \"http\"\n\
+                 path_prefix = \"/f\""
             ))
             .replace("endpoints = [\"e\"]", "endpoints = [\"e\", \"f\"]"),
             "endpoint \"e\" redirects, and endpoint \"f\" does not",

@@ -1,5 +1,7 @@
 //! The settings of a `cors` step.
 
+use std::net::Ipv4Addr;
+
 use http::{HeaderName, Method};
 
 use crate::config::model::{AllowedOrigins, Cors, OriginPattern};
@@ -111,16 +113,13 @@ fn origin(text: &Text) -> Option<OriginPattern> {
         return None;
     }
     if let Some(below) = host.strip_prefix("*.") {
-        let (scheme, suffix) = match exact(scheme, below)? {
-            exact if below.starts_with('[') || address::bind_address(host_of(below)).is_some() => {
-                drop(exact);
-                return None;
-            }
-            exact => exact
-                .split_once("://")
-                .map(|(a, b)| (format!("{a}://"), format!(".{b}")))?,
-        };
-        return Some(OriginPattern::Below { scheme, suffix });
+        let is_address = below.starts_with('[') || host_of(below).parse::<Ipv4Addr>().is_ok();
+        let name = exact(scheme, below).filter(|_| !is_address)?;
+        let (scheme, name) = name.split_once("://")?;
+        return Some(OriginPattern::Below {
+            scheme: format!("{scheme}://"),
+            suffix: format!(".{name}"),
+        });
     }
     exact(scheme, host).map(OriginPattern::Exact)
 }
