@@ -195,7 +195,7 @@ impl Around {
             false => (public, public),
         };
         let mut text = page
-            .replace("0.0.0.0", "127.0.0.1")
+            .replace("\"0.0.0.0\"", "\"127.0.0.1\"")
             .replace("bind_port = 8443", &format!("bind_port = {secure}"))
             .replace("bind_port = 8080", &format!("bind_port = {plain}"))
             .replace("bind_port = 9090", &format!("bind_port = {management}"))
