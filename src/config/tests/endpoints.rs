@@ -164,7 +164,12 @@ fn redirect_refusals() {
             "unknown service \"redirect\"",
         ),
     ] {
-        one_error(&text, want);
+        // Without its endpoint, the pipeline lacks more.
+        let lines = errors(&text);
+        assert!(
+            lines.iter().any(|line| line.contains(want)),
+            "{want}: {lines:#?}"
+        );
     }
     ok(&redirect(
         "to = \"https://{host}{path}\", hosts = [\"old.example\"]",

@@ -172,8 +172,8 @@ fn pipeline_refusals() {
         ),
         (
             "service = \"http\"",
-            "service = \"http\"\nhosts = [\"*.example\"]",
-            "\"*.example\" is not a host name",
+            "service = \"http\"\nhosts = [\"*example\"]",
+            "\"*example\" is not a host name",
         ),
         (
             "service = \"http\"",

@@ -229,7 +229,7 @@ fn header_rule_refusals() {
             "expected a string",
         ),
         (
-            headers("request = { sets = { X-A = \"a\" } }"),
+            headers("request = { set = { X-B = \"b\" }, sets = { X-A = \"a\" } }"),
             "unknown key \"sets\"",
         ),
         (
