@@ -13,7 +13,8 @@ const EVIL: &str = "https://evil.example";
 const CORS: &str = "[middleware.cors]\ntype = \"cors\"\nconfig = { allow_origins = \
                     [\"https://app.example\", \"https://*.apps.example\"], allow_methods = \
                     [\"GET\", \"PUT\"], allow_headers = [\"Authorization\", \"X-Extra\"], \
-                    expose_headers = [\"X-Total\"], allow_credentials = true, max_age_secs = 600 }\n\
+                    expose_headers = [\"X-Total\"], allow_credentials = true, \
+                    max_age_secs = 600 }\n\
                     [middleware.any]\ntype = \"cors\"\nconfig = { allow_origins = [\"*\"] }\n";
 
 fn steps(issuer: &Issuer) -> String {

@@ -66,8 +66,9 @@ fn a_redirect_leads_where_it_says() {
 fn a_redirect_has_the_steps_that_it_names_and_no_others() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let chain = format!(
-        "[[middleware]]\ntype = \"jwt-auth\"\nname = \"jwt\"\nconfig = {{ jwks_url = \"{}\", issuer \
-         = \"https://auth.example.com\", audience = \"harmony-api\", token_query = \"token\" }}\n",
+        "[[middleware]]\ntype = \"jwt-auth\"\nname = \"jwt\"\nconfig = {{ jwks_url = \"{}\", \
+         issuer = \"https://auth.example.com\", audience = \"harmony-api\", \
+         token_query = \"token\" }}\n",
         issuer.url()
     );
     let locked =

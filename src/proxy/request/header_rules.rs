@@ -1,5 +1,5 @@
-//! What the `headers` steps of a pipeline, and then its `cors` step, make of the fields of a request
-//! and of its answer.
+//! What the `headers` steps of a pipeline, and then its `cors` step, make of the fields of a
+//! request and of its answer.
 
 use http::header::{self, HeaderName};
 use http::response::Parts;

@@ -41,7 +41,7 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Cors> {
     let with_credentials = wildcards.into_iter().filter(|(any, _)| *any && credentials);
     for entry in with_credentials.filter_map(|(_, entry)| entry) {
         entry.error_help(
-            "\"*\" does not go with allow_credentials = true: every page could act for its visitors",
+            "\"*\" does not go with allow_credentials = true: any page could act for its visitors",
             "list what is allowed, or remove allow_credentials",
         );
     }
