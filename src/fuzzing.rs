@@ -4,8 +4,8 @@
 //! Every room gives what it has in a `fuzzing` of its own; nothing is decided there.
 
 pub use crate::auth::fuzzing::{
-    bearer_token, discovery_document, htpasswd, introspection_answer, key_set, logout_token,
-    revocation_log, security_event, user_and_password,
+    Proven, bearer_token, discovery_document, dpop_proof, htpasswd, introspection_answer, key_set,
+    logout_token, revocation_log, security_event, user_and_password,
 };
 pub use crate::listener::fuzzing::request_end;
 pub use crate::management::fuzzing::{authorize_body, token_body};

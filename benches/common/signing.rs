@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub const ISSUER: &str = "https://auth.example.com";
 pub const AUDIENCE: &str = "harmony-api";
@@ -36,14 +36,28 @@ impl SigningKey {
     /// A token that is different for each `id`, and expires so many seconds from now (negative: it
     /// has).
     pub fn sign(&self, id: usize, expires_in: i64) -> anyhow::Result<String> {
+        self.encode(&claims(id, expires_in)?)
+    }
+
+    /// A token that is bound to the key of this thumbprint.
+    #[allow(dead_code, reason = "for the benchmark under load alone")]
+    pub fn sign_bound(&self, thumbprint: &str, expires_in: i64) -> anyhow::Result<String> {
+        let mut claims = claims(0, expires_in)?;
+        claims["cnf"] = json!({ "jkt": thumbprint });
+        self.encode(&claims)
+    }
+
+    fn encode(&self, claims: &Value) -> anyhow::Result<String> {
         let mut header = Header::new(Algorithm::RS256);
         header.kid = Some(self.kid.clone());
-        let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
-        let claims = json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": "alice",
-            "jti": format!("{id:08}"), "iat": now, "exp": now + expires_in,
-                "scope": "read write" });
-        Ok(jsonwebtoken::encode(&header, &claims, &self.key)?)
+        Ok(jsonwebtoken::encode(&header, claims, &self.key)?)
     }
+}
+
+fn claims(id: usize, expires_in: i64) -> anyhow::Result<Value> {
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
+    Ok(json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "jti": format!("{id:08}"),
+        "iat": now, "exp": now + expires_in, "scope": "read write" }))
 }
 
 fn pem(label: &str, der: &[u8]) -> String {

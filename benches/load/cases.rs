@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::contestants::{Contestant, Edge, JWT, Jwt, KEY, OTHER_CORE, Upstream};
+use crate::contestants::{Contestant, DPOP, Edge, JWT, Jwt, KEY, OTHER_CORE, Upstream};
 use crate::credentials::{API_KEY, Credentials};
-use crate::drive::{H2load, Load, Outcome};
+use crate::drive::{H2load, Load, Outcome, Proofs};
 use crate::process::{Process, free_port, program};
 use crate::upstream;
 
@@ -127,6 +127,7 @@ impl Bench {
             tokens: Some(self.credentials.many.clone()),
             ..self.load(port, None)
         };
+        let proven = |port: u16| Load { proofs: Some(self.proofs()), ..self.load(port, None) };
         let key = |port: u16| self.load(port, Some(format!("X-API-Key: {API_KEY}")));
         let tls = |load: Load| Load { url: load.url.replacen("http:", "https:", 1), ..load };
         let close = |load: Load| Load { close: true, ..load };
@@ -166,6 +167,13 @@ impl Bench {
                 .into_iter()
                 .flatten()
                 .collect(),
+            },
+            Case {
+                name: "DPoP",
+                contestants: vec![
+                    self.edge(Edge { steps: DPOP, ..edge() }, proven),
+                    self.bare(small, false, proven),
+                ],
             },
             Case {
                 name: "API key",
@@ -327,11 +335,18 @@ impl Bench {
         })
     }
 
+    /// A proof for each request.
+    fn proofs(&self) -> Proofs {
+        let Credentials { sender, bound_token, .. } = &self.credentials;
+        Proofs { sender: sender.clone(), token: bound_token.clone() }
+    }
+
     pub fn load(&self, port: u16, field: Option<String>) -> Load {
         Load {
             url: format!("http://127.0.0.1:{port}/api/items/7?page=2"),
             field,
             tokens: None,
+            proofs: None,
             connections: 64,
             close: false,
             h2load: None,

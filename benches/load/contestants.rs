@@ -81,6 +81,9 @@ impl Bench {
              {version}[middleware.jwt]\ntype = \"jwt-auth\"\nconfig = {{ jwks_url = \
              \"http://127.0.0.1:{upstream}/jwks.json\", issuer = \"{ISSUER}\", audience = \
              \"{AUDIENCE}\" }}\n\
+             [middleware.dpop]\ntype = \"jwt-auth\"\nconfig = {{ jwks_url = \
+             \"http://127.0.0.1:{upstream}/jwks.json\", issuer = \"{ISSUER}\", audience = \
+             \"{AUDIENCE}\", dpop = \"require\" }}\n\
              [middleware.key]\ntype = \"api-key\"\nconfig = {{ keys = [\"{hash}\"] }}\n\
              [pipelines.api]\nnetworks = [\"public\"]\nendpoints = [{endpoints}]\n\
              middleware = {steps}\nbackends = [\"app\"]\n[endpoints.api]\n\
@@ -287,6 +290,7 @@ pub enum Jwt {
 }
 
 pub const JWT: &str = r#"["jwt"]"#;
+pub const DPOP: &str = r#"["dpop"]"#;
 pub const KEY: &str = r#"["key"]"#;
 
 /// How harmony-edge is to be set up.

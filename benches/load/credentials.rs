@@ -4,9 +4,11 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use jsonwebtoken::jwk::JwkSet;
 use ring::digest::{SHA256, digest};
 
+use crate::proofs::Sender;
 use crate::signing::SigningKey;
 pub use crate::signing::{AUDIENCE, ISSUER};
 
@@ -22,6 +24,9 @@ pub struct Credentials {
     pub key_set: String,
     pub public_pem: PathBuf,
     pub token: String,
+    /// Who makes proofs, and the token that is bound to its key.
+    pub sender: Sender,
+    pub bound_token: String,
     pub many: PathBuf,
     pub certificate: PathBuf,
     pub certificate_key: PathBuf,
@@ -34,6 +39,7 @@ impl Credentials {
     pub fn make(directory: &Path, tokens: usize) -> anyhow::Result<Self> {
         let issuer = SigningKey::make("k")?;
         let sign = |id: usize| issuer.sign(id, 36_000);
+        let sender = Sender::make().context("no key for proofs")?;
         let mut many = String::new();
         for id in 1..=tokens {
             writeln!(many, "{}", sign(id)?)?;
@@ -55,6 +61,8 @@ impl Credentials {
             key_set: serde_json::to_string(&JwkSet { keys: vec![issuer.jwk.clone()] })?,
             public_pem: file("issuer.pem", &issuer.public_pem)?,
             token: sign(0)?,
+            bound_token: issuer.sign_bound(&sender.thumbprint(), 36_000)?,
+            sender,
             many: file("tokens", &many)?,
             certificate: file("edge.crt", &certificate)?,
             certificate_key: file("edge.key", &certificate_key)?,

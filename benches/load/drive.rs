@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
+use crate::proofs::Sender;
+
 /// What a client sends.
 #[derive(Debug, Clone)]
 pub struct Load {
@@ -14,12 +16,24 @@ pub struct Load {
     pub field: Option<String>,
     /// A file of tokens, of which each is sent once.
     pub tokens: Option<PathBuf>,
+    /// A proof goes with each request, made shortly before the turn.
+    pub proofs: Option<Proofs>,
     pub connections: usize,
     /// A connection for each request.
     pub close: bool,
     /// `None`: wrk sends for a time.
     pub h2load: Option<H2load>,
 }
+
+/// A token that is bound to its sender.
+#[derive(Debug, Clone)]
+pub struct Proofs {
+    pub sender: Sender,
+    pub token: String,
+}
+
+/// Proofs for each second of a turn: more than a core verifies.
+const PROOFS_A_SECOND: usize = 12_000;
 
 /// Whole requests by h2load: where each costs much, those that a time cuts off would count.
 #[derive(Debug, Clone)]
@@ -48,7 +62,9 @@ function init(args)
   if args[1] then
     local from, skipped = tonumber(args[2]), 0
     for line in io.lines(args[1]) do
-      if skipped < from then skipped = skipped + 1 else tokens[#tokens + 1] = wrk.format(nil, nil, { ["Host"] = "localhost", ["Authorization"] = "Bearer " .. line }) end
+      local token, proof = line:match("^(%S+) (%S+)$")
+      local fields = { ["Host"] = "localhost", ["Authorization"] = proof and "DPoP " .. token or "Bearer " .. line, ["DPoP"] = proof }
+      if skipped < from then skipped = skipped + 1 else tokens[#tokens + 1] = wrk.format(nil, nil, fields) end
     end
   end
 end
@@ -110,6 +126,12 @@ impl Load {
         if let Some(tokens) = &self.tokens {
             wrk.arg("--").arg(tokens).arg(first_token.to_string());
         }
+        if let Some(proofs) = &self.proofs {
+            let file = directory.join("proofs");
+            let count = PROOFS_A_SECOND * usize::try_from(duration.as_secs())?;
+            std::fs::write(&file, proofs.lines(&self.url, count)?)?;
+            wrk.arg("--").arg(&file).arg("0");
+        }
         let output = wrk.output().context("cannot run wrk")?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let line =
@@ -126,6 +148,19 @@ impl Load {
             self.url
         );
         Ok(Outcome { requests, seconds: microseconds / 1e6, latency: [p50, p99, p999] })
+    }
+}
+
+impl Proofs {
+    /// So many lines of the token and a proof for `url`, as the script names its host.
+    fn lines(&self, url: &str, count: usize) -> anyhow::Result<String> {
+        let path = url.splitn(4, '/').nth(3).context("a URL without a path")?;
+        let url = format!("http://localhost/{}", path.split('?').next().unwrap_or(path));
+        let line = |id| {
+            let proof = self.sender.prove(&url, &self.token, id)?;
+            Some(format!("{} {proof}\n", self.token))
+        };
+        (0..count).map(line).collect::<Option<String>>().context("a proof cannot be signed")
     }
 }
 

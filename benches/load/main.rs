@@ -29,6 +29,8 @@ mod instructions;
 #[allow(dead_code, reason = "the soak needs other parts of it")]
 #[path = "../common/process.rs"]
 mod process;
+#[path = "../common/proofs.rs"]
+mod proofs;
 mod report;
 #[path = "../common/signing.rs"]
 mod signing;

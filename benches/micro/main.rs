@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "a measurement, not the program")]
 #![allow(unreachable_pub, reason = "a binary of several files")]
 
+#[path = "../common/proofs.rs"]
+mod proofs;
 mod signer;
 mod steps;
 
@@ -20,16 +22,20 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use criterion::Criterion;
-use harmony::auth::{AuthRequest, Chain, Denial, Identity, Reason, Shared};
+use harmony::auth::{
+    AuthRequest, Chain, Denial, Identity, ProofError, ProofMemo, Reason, RequestTarget, Shared,
+    TargetUrl,
+};
 use harmony::config::Source;
 use harmony::gateway::{Live, RouteSpec, RouteTable, canonical};
 use harmony::proxy::{Edge, End};
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jose::TokenError;
 use tokio::runtime::Runtime;
 
-use signer::{Sign, signer, token};
+use proofs::Sender;
+use signer::{Sign, bound_token, signer, token};
 use steps::{api_key, bearer, chain, configuration, jwt, key_headers, shared};
 
 /// As the program has it.
@@ -43,6 +49,7 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     algorithms(&mut criterion);
+    proofs_of_possession(&mut criterion, &runtime);
     key_sets(&mut criterion);
     chains(&mut criterion, &runtime);
     api_keys(&mut criterion);
@@ -71,6 +78,51 @@ fn algorithms(criterion: &mut Criterion) {
         }
     }
     group.finish();
+}
+
+/// A remembered token that is bound to a key, with the same proof again: all of it is verified, and
+/// it is refused at the very end. Beside it, a proof for another method, which is refused after its
+/// signature.
+fn proofs_of_possession(criterion: &mut Criterion, runtime: &Runtime) {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, sign) = signer("EdDSA", dir.path());
+    let step = jwt("EdDSA", &source) + "dpop = \"require\"\n";
+    let chain = chain(dir.path(), r#"["jwt"]"#, &step, &shared(CACHE));
+    let sender = Sender::make().unwrap();
+    let token = bound_token("EdDSA", "k", &sender.thumbprint(), &sign);
+    let proof = sender.prove("https://a.example/x", &token, 0).unwrap();
+    let fields = [
+        (AUTHORIZATION, HeaderValue::try_from(format!("DPoP {token}")).unwrap()),
+        (HeaderName::from_static("dpop"), HeaderValue::try_from(proof).unwrap()),
+    ];
+    let headers = HeaderMap::from_iter(fields);
+    let verdict = |method: &Method| {
+        let memo = ProofMemo::default();
+        let target = RequestTarget { method, url: &Anywhere, proof: &memo };
+        let request = AuthRequest { target: Some(target), ..AuthRequest::of(&headers) };
+        runtime.block_on(chain.authenticate(&request)).map_err(|denial| denial.reason())
+    };
+    assert!(verdict(&Method::GET).is_ok());
+    let mut group = criterion.benchmark_group("proof");
+    for (name, method, error) in [
+        ("ES256/verified", Method::GET, ProofError::Replayed),
+        ("ES256/another method", Method::PUT, ProofError::WrongMethod),
+    ] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| assert_eq!(verdict(&method).err(), Some(Reason::Proof(error))));
+        });
+    }
+    group.finish();
+}
+
+/// The URL of every request.
+#[derive(Debug)]
+struct Anywhere;
+
+impl TargetUrl for Anywhere {
+    fn is_named_by(&self, _: &str) -> bool {
+        true
+    }
 }
 
 /// A key found by `kid` among 1 and 100, which is as many as a set may have. An unknown one is

@@ -20,10 +20,19 @@ pub type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
 
 /// A good token for an hour.
 pub fn token(algorithm: &str, kid: &str, sign: &Sign) -> String {
+    signed(algorithm, kid, "", sign)
+}
+
+/// The same, bound to the key of a thumbprint.
+pub fn bound_token(algorithm: &str, kid: &str, thumbprint: &str, sign: &Sign) -> String {
+    signed(algorithm, kid, &format!(r#","cnf":{{"jkt":"{thumbprint}"}}"#), sign)
+}
+
+fn signed(algorithm: &str, kid: &str, further: &str, sign: &Sign) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let header = format!(r#"{{"alg":"{algorithm}","typ":"JWT","kid":"{kid}"}}"#);
     let claims = format!(
-        r#"{{"iss":"https://auth.example.com","aud":"harmony-api","sub":"alice","scope":"read write","iat":{now},"exp":{}}}"#,
+        r#"{{"iss":"https://auth.example.com","aud":"harmony-api","sub":"alice","scope":"read write","iat":{now},"exp":{}{further}}}"#,
         now + 3600
     );
     let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));

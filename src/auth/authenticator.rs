@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
+
 use super::api_key;
 use super::basic;
-use super::challenge::Scheme;
+use super::challenge::Offer;
 use super::error::BuildCause;
 use super::introspection;
 use super::jwt;
@@ -45,6 +47,7 @@ impl Authenticator {
                 &shared.key_sets,
                 &shared.introspections,
                 shared.tokens(),
+                &shared.proofs,
             )?),
             AuthSettings::Introspection(settings) => {
                 Self::Introspection(introspection::Verifier::build(
@@ -52,6 +55,7 @@ impl Authenticator {
                     &shared.introspections,
                     &shared.key_sets,
                     shared.tokens(),
+                    &shared.proofs,
                 )?)
             }
             AuthSettings::Basic(settings) => {
@@ -68,13 +72,27 @@ impl Authenticator {
         })
     }
 
-    /// What its challenge names.
-    pub(super) fn scheme(&self) -> Scheme {
+    /// What its challenges offer.
+    pub(super) fn offers<'a>(&'a self, realm: &'a str) -> Vec<Offer<'a>> {
         match self {
-            Self::Jwt(_) | Self::Introspection(_) => Scheme::Bearer,
-            Self::Basic(_) => Scheme::Basic,
-            Self::ApiKey(_) => Scheme::ApiKey,
-            Self::MutualTls(_) => Scheme::ClientCertificate,
+            Self::Jwt(verifier) => verifier.offers(realm),
+            Self::Introspection(verifier) => verifier.offers(realm),
+            Self::Basic(_) => vec![Offer::Basic { realm }],
+            Self::ApiKey(_) => vec![Offer::ApiKey { realm }],
+            Self::MutualTls(_) => vec![Offer::ClientCertificate { realm }],
+        }
+    }
+
+    /// What the next proof of the request's client has to hold, if anything (RFC 9449 section 8).
+    pub(super) fn next_nonce(
+        &self,
+        request: &AuthRequest<'_>,
+        now: UnixTime,
+    ) -> Option<HeaderValue> {
+        match self {
+            Self::Jwt(verifier) => verifier.next_nonce(request, now),
+            Self::Introspection(verifier) => verifier.next_nonce(request, now),
+            Self::Basic(_) | Self::ApiKey(_) | Self::MutualTls(_) => None,
         }
     }
 

@@ -33,9 +33,20 @@ pub struct ClientCertificate {
 pub struct PresentedCertificate<'a> {
     /// The certificate.
     pub certificate: &'a ClientCertificate,
-    /// Whether it is good by the authority that counts now, which a reload may have changed since
-    /// the handshake.
-    pub trusted: bool,
+    /// Whether anybody vouches for it.
+    pub trust: CertificateTrust,
+}
+
+/// Whether an authority vouches for a certificate, by those that count now: a reload may have
+/// changed them since the handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateTrust {
+    /// One does.
+    Verified,
+    /// One did in the handshake, and none that counts now does.
+    Withdrawn,
+    /// Nobody has to, where any certificate may be shown. It says only who has its key.
+    Unverified,
 }
 
 impl ClientCertificate {

@@ -10,6 +10,7 @@ mod held_open;
 
 use std::sync::Arc;
 
+use http::HeaderValue;
 use jose::clock::{self, UnixTime};
 use smallvec::SmallVec;
 
@@ -43,6 +44,8 @@ pub struct Admission {
     pub admitted: SmallVec<[Admitted; 2]>,
     /// Where the credentials stand that were verified.
     pub verified: VerifiedLocations,
+    /// What the client's next proof has to hold: `DPoP-Nonce` (RFC 9449 section 8.2).
+    pub nonce: Option<HeaderValue>,
 }
 
 /// A credential that let a request in.
@@ -65,6 +68,20 @@ impl Chain {
     /// Compiles the steps: reads key files, and registers key sets with `shared`, which fetches
     /// them later. Every step's error is reported.
     pub fn build(steps: &[Step], shared: &Shared) -> Result<Self, Vec<BuildError>> {
+        Self::of_resource(steps, shared, None)
+    }
+
+    /// The same; its challenges point at `metadata`, where the resource describes itself (RFC 9728
+    /// section 5).
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::build`].
+    pub fn of_resource(
+        steps: &[Step],
+        shared: &Shared,
+        metadata: Option<&str>,
+    ) -> Result<Self, Vec<BuildError>> {
         let mut members = Vec::new();
         let mut errors = Vec::new();
         for step in steps {
@@ -84,7 +101,7 @@ impl Chain {
             }
             group.push(member);
             if last {
-                match Group::new(std::mem::take(&mut group)) {
+                match Group::new(std::mem::take(&mut group), metadata) {
                     Some(group) => groups.push(group),
                     None => errors.push(BuildError::new(&step.name, BuildCause::Realm)),
                 }
@@ -199,7 +216,7 @@ impl Chain {
             if let Some(member) = first.members.first() {
                 trace.rejected(&member.name, Reason::Repeated);
             }
-            return Err(first.deny(Reason::Repeated.into()));
+            return Err(first.deny(0, Reason::Repeated.into(), request, now));
         }
         for group in &self.groups {
             if let Some((identity, member)) = group.authenticate(request, now, trace).await? {
@@ -208,6 +225,8 @@ impl Chain {
                     step: member.number,
                 });
                 admission.verified.add(member.verified);
+                let nonce = member.authenticator.next_nonce(request, now);
+                admission.nonce = admission.nonce.take().or(nonce);
             }
         }
         Ok(admission)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use jose::{Document, IssuerUrl, ParsedKeySet};
+use jose::{Document, IssuerUrl, ParsedKeySet, Proof};
 use serde_json::{Value, json};
 
 use super::basic;
@@ -26,6 +26,24 @@ pub fn bearer_token(headers: &HeaderMap) -> Option<Option<&[u8]>> {
 /// The user name and the password of a Basic credential.
 pub fn user_and_password(token: &[u8]) -> Option<(String, String)> {
     basic::user_and_password(token)
+}
+
+/// What a proof of possession says whose signature has verified.
+#[derive(Debug)]
+pub struct Proven {
+    /// `alg`.
+    pub algorithm: &'static str,
+    /// Its claims.
+    pub claims: Value,
+}
+
+/// A proof of possession. `None`: it does not verify under its own key.
+pub fn dpop_proof(text: &[u8]) -> Option<Proven> {
+    let proof = Proof::verify(text).ok()?;
+    Some(Proven {
+        algorithm: proof.algorithm().name(),
+        claims: proof.claims().as_map().clone().into(),
+    })
 }
 
 /// The names of an htpasswd file; or the line that is wrong, and what is said of it.

@@ -11,8 +11,9 @@
 //! `token_extractor` finds the token, `jwt` verifies it with the keys and key sets of [`jose`],
 //! `introspection` asks its issuer about it, `claims` judges what it says, and `token_cache`
 //! remembers it; `basic` checks passwords, `api_key` keys, which `extractor` finds; `mutual_tls`
-//! looks at the client's `certificate`. Whatever verified, `revocation` may have ended before its
-//! time; `receiver` is told so by issuers. `locations` tells which credentials the upstream may see.
+//! looks at the client's `certificate`. A token may be bound to a `sender`, who proves it with
+//! `dpop` or its certificate. Whatever verified, `revocation` may have ended before its time;
+//! `receiver` is told so by issuers. `locations` tells which credentials the upstream may see.
 //! What outlives any one configuration is [`Shared`].
 
 mod api_key;
@@ -23,6 +24,8 @@ mod certificate;
 mod chain;
 mod challenge;
 mod claims;
+mod confirmation;
+mod dpop;
 mod error;
 mod extractor;
 mod failures;
@@ -38,6 +41,7 @@ mod outcome;
 mod receiver;
 mod request;
 mod revocation;
+mod sender;
 mod settings_digest;
 mod shared;
 #[cfg(test)]
@@ -48,16 +52,18 @@ mod trace;
 
 pub(crate) use bearer::is_tchar;
 pub(crate) use certificate::ip_address;
-pub use certificate::{ClientCertificate, PresentedCertificate};
+pub use certificate::{CertificateTrust, ClientCertificate, PresentedCertificate};
 pub(crate) use chain::Member;
 pub use chain::{Admission, Admitted, Answer, Chain};
 pub(crate) use claims::claim_text;
+pub(crate) use dpop::{DPOP, DPOP_NONCE};
+pub use dpop::{ProofId, ProofMemo, ProofStore, ProofsStatus, RequestTarget, TargetUrl};
 pub use error::BuildError;
 pub use failures::SharedFailures;
 pub use identity::{AuthMethod, Credential, Identity, TokenIds};
 pub use introspection::IntrospectionStatus;
 pub use locations::{CredentialLocations, VerifiedLocations};
-pub use outcome::{Class, Denial, Reason};
+pub use outcome::{Class, Denial, ProofError, Reason};
 pub use receiver::{Invalid, ReceiveError, Receiver, ReceiverStatus};
 pub use request::AuthRequest;
 pub use revocation::{

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use super::certificate::PresentedCertificate;
+use super::certificate::{CertificateTrust, PresentedCertificate};
 use super::identity::{AuthMethod, Content, Credential, Identity};
 use super::outcome::{Outcome, Reason};
 use super::request::AuthRequest;
@@ -29,6 +29,10 @@ impl Verifier {
     pub(crate) fn authenticate(&self, request: &AuthRequest<'_>, now: UnixTime) -> Outcome {
         match request.certificate {
             None => Outcome::NotPresented,
+            // It is for tokens that are bound to it.
+            Some(presented) if presented.trust == CertificateTrust::Unverified => {
+                Outcome::NotPresented
+            }
             Some(presented) => self.identity(presented, now).into(),
         }
     }
@@ -60,7 +64,7 @@ impl Verifier {
         if now < begin {
             return Err(Reason::NotYetValid);
         }
-        if !presented.trusted {
+        if presented.trust != CertificateTrust::Verified {
             return Err(Reason::UntrustedCertificate);
         }
         let subject = certificate
@@ -115,15 +119,12 @@ mod tests {
     fn outcome(
         certificate: &ClientCertificate,
         settings: MutualTls,
-        trusted: bool,
+        trust: CertificateTrust,
         now: UnixTime,
     ) -> String {
         let headers = HeaderMap::new();
         let request = AuthRequest {
-            certificate: Some(PresentedCertificate {
-                certificate,
-                trusted,
-            }),
+            certificate: Some(PresentedCertificate { certificate, trust }),
             ..AuthRequest::of(&headers)
         };
         match Verifier::new(&Arc::new(settings)).authenticate(&request, now) {
@@ -221,7 +222,12 @@ mod tests {
                 "a@b.example",
             ),
         ] {
-            let found = outcome(&certificate(names, alternative), any(kind), true, NOW);
+            let found = outcome(
+                &certificate(names, alternative),
+                any(kind),
+                CertificateTrust::Verified,
+                NOW,
+            );
             assert_eq!(found, expected, "{names:?} {kind:?}");
         }
     }
@@ -256,7 +262,12 @@ mod tests {
             (with(&["other"], &[right]), "subject_not_allowed"),
         ] {
             assert_eq!(
-                outcome(&certificate, settings.clone(), true, NOW),
+                outcome(
+                    &certificate,
+                    settings.clone(),
+                    CertificateTrust::Verified,
+                    NOW
+                ),
                 expected,
                 "{settings:?}"
             );
@@ -268,16 +279,31 @@ mod tests {
         let certificate = certificate(&["alice"], vec![]);
         let any = || any(CertificateSubject::CommonName);
         assert_eq!(
-            outcome(&certificate, any(), true, 1_900_000_000.0),
+            outcome(
+                &certificate,
+                any(),
+                CertificateTrust::Verified,
+                1_900_000_000.0
+            ),
             "expired"
         );
         assert_eq!(
-            outcome(&certificate, any(), true, 1_000_000_000.0),
+            outcome(
+                &certificate,
+                any(),
+                CertificateTrust::Verified,
+                1_000_000_000.0
+            ),
             "not_yet_valid"
         );
         assert_eq!(
-            outcome(&certificate, any(), false, NOW),
+            outcome(&certificate, any(), CertificateTrust::Withdrawn, NOW),
             "untrusted_certificate"
+        );
+        // It may be shown by anybody, and says nothing.
+        assert_eq!(
+            outcome(&certificate, any(), CertificateTrust::Unverified, NOW),
+            "nothing"
         );
         let mut asked = 0;
         for (authority, good) in [

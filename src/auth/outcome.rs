@@ -101,12 +101,118 @@ pub enum Reason {
     Revoked,
     /// The issuer says that the token is not active.
     Inactive,
-    /// The token is bound to its sender, and came without a proof.
+    /// The token is bound to its sender, and came without a proof; or to something that is not
+    /// known here.
     SenderBound,
+    /// The token is bound to another certificate than the client showed.
+    WrongCertificate,
+    /// The token is bound to no key, and has to be.
+    NotBound,
+    /// The proof that its sender has the key does not pass.
+    Proof(ProofError),
+    /// The token is no access token as RFC 9068 has them.
+    WrongProfile,
     /// The issuer was asked about the token, and there is no usable answer.
     IntrospectionFailed,
     /// Too many questions about tokens are under way.
     IntrospectionQueueFull,
+}
+
+/// What is wrong with a proof of possession (RFC 9449 section 4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProofError {
+    /// There is none.
+    Missing,
+    /// There are several.
+    Repeated,
+    /// It is no signed token of its type with a public key in its header, or a claim has the wrong
+    /// form.
+    Malformed,
+    /// It is signed with an algorithm that is not accepted.
+    WrongAlgorithm,
+    /// Its key is private, weak, or not one for its algorithm.
+    BadKey,
+    /// Its signature does not verify.
+    BadSignature,
+    /// It is good, and of another key than the token is bound to.
+    WrongKey,
+    /// It is for another method.
+    WrongMethod,
+    /// It is for another URL.
+    WrongUrl,
+    /// It is for another token.
+    WrongToken,
+    /// It was made too long ago.
+    TooOld,
+    /// It was made in the future.
+    NotYetValid,
+    /// It was made before this process began, which cannot tell whether it was used.
+    BeforeStart,
+    /// It has no nonce, or one that does not count.
+    Nonce,
+    /// It has no `jti`.
+    NoId,
+    /// It was used before.
+    Replayed,
+    /// Too many proofs of its key were used a moment ago.
+    TooMany,
+}
+
+impl ProofError {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "dpop_missing",
+            Self::Repeated => "dpop_repeated",
+            Self::Malformed => "dpop_malformed",
+            Self::WrongAlgorithm => "dpop_wrong_algorithm",
+            Self::BadKey => "dpop_bad_key",
+            Self::BadSignature => "dpop_bad_signature",
+            Self::WrongKey => "dpop_wrong_key",
+            Self::WrongMethod => "dpop_wrong_method",
+            Self::WrongUrl => "dpop_wrong_url",
+            Self::WrongToken => "dpop_wrong_token",
+            Self::TooOld => "dpop_too_old",
+            Self::NotYetValid => "dpop_not_yet_valid",
+            Self::BeforeStart => "dpop_before_start",
+            Self::Nonce => "dpop_nonce",
+            Self::NoId => "dpop_no_id",
+            Self::Replayed => "dpop_replayed",
+            Self::TooMany => "dpop_too_many",
+        }
+    }
+
+    /// A good proof of another key says that the token is not its sender's (RFC 9449 section 7.1).
+    fn class(self) -> Class {
+        match self {
+            Self::WrongKey => Class::InvalidCredential,
+            Self::Nonce => Class::NonceRequired,
+            Self::TooMany => Class::TooManyRequests,
+            _ => Class::InvalidProof,
+        }
+    }
+}
+
+impl From<TokenError> for ProofError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::WrongAlgorithm => Self::WrongAlgorithm,
+            TokenError::KeyDoesNotFit => Self::BadKey,
+            TokenError::BadSignature => Self::BadSignature,
+            _ => Self::Malformed,
+        }
+    }
+}
+
+impl From<ProofError> for Reason {
+    fn from(error: ProofError) -> Self {
+        Self::Proof(error)
+    }
+}
+
+impl From<ProofError> for Refusal {
+    fn from(error: ProofError) -> Self {
+        Reason::from(error).into()
+    }
 }
 
 impl From<TokenError> for Reason {
@@ -138,6 +244,10 @@ impl Reason {
             Self::Revoked => "revoked",
             Self::Inactive => "inactive",
             Self::SenderBound => "sender_bound",
+            Self::WrongCertificate => "wrong_certificate",
+            Self::NotBound => "not_bound",
+            Self::Proof(error) => error.as_str(),
+            Self::WrongProfile => "wrong_profile",
             Self::IntrospectionFailed => "introspection_failed",
             Self::IntrospectionQueueFull => "introspection_queue_full",
         }
@@ -156,6 +266,7 @@ impl Reason {
             | Self::HashQueueFull
             | Self::IntrospectionFailed
             | Self::IntrospectionQueueFull => Class::Unavailable,
+            Self::Proof(error) => error.class(),
             _ => Class::InvalidCredential,
         }
     }
@@ -168,6 +279,10 @@ pub enum Class {
     NotPresented,
     /// 401; Bearer says `invalid_token` (RFC 6750 section 3.1).
     InvalidCredential,
+    /// 401; DPoP says `invalid_dpop_proof` (RFC 9449 section 7.1).
+    InvalidProof,
+    /// 401 with `DPoP-Nonce`; DPoP says `use_dpop_nonce` (RFC 9449 section 9).
+    NonceRequired,
     /// 403; Bearer says `insufficient_scope` (RFC 6750 section 3.1).
     InsufficientScope,
     /// 429 with `Retry-After`, and no challenge (RFC 6585 section 4). Weighs more than a verdict:
@@ -183,7 +298,10 @@ impl Class {
     /// The status code of the answer.
     pub fn status(self) -> u16 {
         match self {
-            Self::NotPresented | Self::InvalidCredential => 401,
+            Self::NotPresented
+            | Self::InvalidCredential
+            | Self::InvalidProof
+            | Self::NonceRequired => 401,
             Self::InsufficientScope => 403,
             Self::TooManyRequests => 429,
             Self::Unavailable => 503,
@@ -198,6 +316,7 @@ pub struct Denial {
     pub(crate) reason: Reason,
     pub(crate) challenges: Arc<[HeaderValue]>,
     pub(crate) retry_after: Option<u32>,
+    pub(crate) nonce: Option<HeaderValue>,
 }
 
 impl Denial {
@@ -219,6 +338,11 @@ impl Denial {
     /// The values of `WWW-Authenticate`, one per scheme (RFC 9110 section 11.6.1).
     pub fn challenges(&self) -> &[HeaderValue] {
         &self.challenges
+    }
+
+    /// `DPoP-Nonce`: what the next proof has to hold (RFC 9449 section 8).
+    pub fn nonce(&self) -> Option<&HeaderValue> {
+        self.nonce.as_ref()
     }
 
     /// `Retry-After`, in seconds.

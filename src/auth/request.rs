@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use http::HeaderMap;
 
 use super::certificate::PresentedCertificate;
+use super::dpop::RequestTarget;
 
 /// The parts of a request that authentication looks at.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +19,9 @@ pub struct AuthRequest<'a> {
     /// The certificate that the client showed when it connected; `None`: none, or nobody asked for
     /// one.
     pub certificate: Option<PresentedCertificate<'a>>,
+    /// What a proof has to be for (RFC 9449 section 4.2). `None`: it is not known, and no proof
+    /// passes.
+    pub target: Option<RequestTarget<'a>>,
 }
 
 impl<'a> AuthRequest<'a> {
@@ -28,6 +32,7 @@ impl<'a> AuthRequest<'a> {
             query: None,
             client: None,
             certificate: None,
+            target: None,
         }
     }
 }

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use jose::{KeySets, NoTlsProvider};
 
 use super::basic::Passwords;
+use super::dpop::{ProofStore, Proofs, ProofsStatus};
 use super::failures::{Failures, SharedFailures};
 use super::fetching::USER_AGENT;
 use super::introspection::{IntrospectionStatus, Introspections};
@@ -53,6 +54,7 @@ pub struct Shared {
     pub(super) key_failures: Arc<Failures>,
     pub(super) revocations: Revocations,
     pub(super) receivers: Arc<SharedReceivers>,
+    pub(super) proofs: Arc<Proofs>,
     /// The same for steps in shadow.
     shadow: Arc<ShadowShared>,
 }
@@ -64,6 +66,7 @@ struct ShadowShared {
     introspections: Introspections,
     passwords: Passwords,
     key_failures: Arc<Failures>,
+    proofs: Arc<Proofs>,
 }
 
 impl Shared {
@@ -77,6 +80,10 @@ impl Shared {
     pub(super) fn over(key_sets: KeySets, revocations: Revocations) -> Result<Self, SharedError> {
         let tokens = TokenCache::off().map_err(|_| SharedError::NoRandomNumbers)?;
         let passwords = || Passwords::new().map_err(|_| SharedError::NoRandomNumbers);
+        let proofs = || {
+            let proofs = Proofs::new().map_err(|_| SharedError::NoRandomNumbers)?;
+            Ok::<_, SharedError>(Arc::new(proofs))
+        };
         Ok(Self {
             key_sets,
             introspections: Introspections::default(),
@@ -85,22 +92,25 @@ impl Shared {
             key_failures: Arc::new(Failures::new()),
             revocations,
             receivers: Arc::new(SharedReceivers::new()),
+            proofs: proofs()?,
             shadow: Arc::new(ShadowShared {
                 introspections: Introspections::default(),
                 passwords: passwords()?,
                 key_failures: Arc::new(Failures::new()),
+                proofs: proofs()?,
             }),
         })
     }
 
-    /// The same for steps in shadow, which hash, ask and count failures apart from those that are
-    /// enforced.
+    /// The same for steps in shadow, which hash, ask, count failures and use proofs up apart
+    /// from those that are enforced.
     #[must_use]
     pub fn for_shadow(&self) -> Self {
         Self {
             introspections: self.shadow.introspections.clone(),
             passwords: self.shadow.passwords.clone(),
             key_failures: self.shadow.key_failures.clone(),
+            proofs: self.shadow.proofs.clone(),
             ..self.clone()
         }
     }
@@ -117,6 +127,16 @@ impl Shared {
             hashed: self.passwords.hashed(),
             waiting: self.passwords.waiting(),
         }
+    }
+
+    /// How many proofs of possession are remembered (RFC 9449).
+    pub fn proofs(&self) -> ProofsStatus {
+        self.proofs.status()
+    }
+
+    /// Lets a store tell which proofs other processes have seen; `None`: none does.
+    pub fn share_proofs(&self, store: Option<Arc<dyn ProofStore>>) {
+        self.proofs.share(store);
     }
 
     /// How the questions about tokens stand.
@@ -177,7 +197,8 @@ impl Shared {
         tokens: &Arc<Jwt>,
     ) -> Result<Receiver, String> {
         let (key_sets, questions) = (&self.key_sets, &self.introspections);
-        let verifier = jwt::Verifier::build(tokens, key_sets, questions, self.tokens());
+        let (cache, proofs) = (self.tokens(), &self.proofs);
+        let verifier = jwt::Verifier::build(tokens, key_sets, questions, cache, proofs);
         let verifier = verifier.map_err(|cause| cause.to_string())?;
         let (receivers, list) = (&self.receivers, &self.revocations);
         Ok(Receiver::new(endpoint, kind, verifier, receivers, list))

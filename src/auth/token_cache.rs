@@ -17,6 +17,7 @@ use moka::Expiry;
 use moka::sync::Cache;
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::confirmation::Confirmation;
 use super::identity::Identity;
 
 /// What an entry takes besides its identity, in bytes: its key, its places in the cache's table,
@@ -29,11 +30,13 @@ const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// A token that verified.
 #[derive(Clone)]
-pub(crate) struct Verified {
+pub(super) struct Verified {
     pub(crate) identity: Identity,
     pub(crate) validity: Validity,
     /// When its issuer has to be asked about it again. `None`: never.
     pub(crate) ask_again: Option<Instant>,
+    /// What its sender has to have. `None`: it is bound to nothing.
+    pub(crate) confirmation: Option<Arc<Confirmation>>,
 }
 
 impl Verified {
@@ -193,7 +196,9 @@ impl fmt::Debug for TokenCache {
 }
 
 fn weight(verified: &Verified) -> u32 {
-    u32::try_from(OVERHEAD + verified.identity.bytes()).unwrap_or(u32::MAX)
+    let confirmation = verified.confirmation.as_ref();
+    let confirmation = confirmation.map_or(0, |_| 16 + size_of::<Confirmation>());
+    u32::try_from(OVERHEAD + verified.identity.bytes() + confirmation).unwrap_or(u32::MAX)
 }
 
 /// Lets an entry go when its token is no longer good.

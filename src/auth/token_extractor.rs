@@ -14,16 +14,36 @@ pub(super) enum FoundToken<'a> {
     Nothing,
     /// Something that cannot be a token.
     Malformed,
-    Token(Cow<'a, [u8]>),
+    Token(Cow<'a, [u8]>, TokenScheme),
 }
 
-/// Looks for a token. That there is only one, the chain has seen to.
-pub(super) fn find<'a>(request: &AuthRequest<'a>, place: &CredentialLocation) -> FoundToken<'a> {
+/// How a token is presented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TokenScheme {
+    /// As one of whoever has it (RFC 6750), or outside of `Authorization`.
+    Bearer,
+    /// With a proof (RFC 9449 section 7.1).
+    Dpop,
+}
+
+/// Looks for a token; `takes_proofs`: under the scheme `DPoP` too. That there is only one, the
+/// chain has seen to.
+pub(super) fn find<'a>(
+    request: &AuthRequest<'a>,
+    place: &CredentialLocation,
+    takes_proofs: bool,
+) -> FoundToken<'a> {
     if *place == CredentialLocation::Authorization {
-        return match bearer::find(request.headers) {
+        let found = |token, scheme| match token {
             BearerToken::Absent => FoundToken::Nothing,
             BearerToken::Malformed => FoundToken::Malformed,
-            BearerToken::Token(token) => FoundToken::Token(token.into()),
+            BearerToken::Token(token) => FoundToken::Token(Cow::Borrowed(token), scheme),
+        };
+        return match bearer::find(request.headers) {
+            BearerToken::Absent if takes_proofs => {
+                found(bearer::find_of(b"dpop", request.headers), TokenScheme::Dpop)
+            }
+            token => found(token, TokenScheme::Bearer),
         };
     }
     let token = match extractor::find(place, request) {
@@ -37,7 +57,7 @@ pub(super) fn find<'a>(request: &AuthRequest<'a>, place: &CredentialLocation) ->
     if token.is_empty() {
         FoundToken::Malformed
     } else {
-        FoundToken::Token(token)
+        FoundToken::Token(token, TokenScheme::Bearer)
     }
 }
 

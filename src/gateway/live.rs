@@ -18,8 +18,8 @@ use super::cloud_layer::{CloudLayer, LayerChange};
 use super::fingerprint::{Fingerprint, WatchedFiles};
 use super::{Backend, BackendStatus, Gateway, Resolver, Tickets, Upstreams};
 use crate::auth::{
-    IntrospectionStatus, KeySets, PasswordsStatus, ReceiverStatus, Revocations, Shared,
-    SharedFailures, TokenCacheStatus,
+    IntrospectionStatus, KeySets, PasswordsStatus, ProofsStatus, ReceiverStatus, Revocations,
+    Shared, SharedFailures, TokenCacheStatus,
 };
 use crate::config::{self, Config, Errors, Local, SetAside, Source, Upload};
 use crate::policy::Limiters;
@@ -244,6 +244,11 @@ impl Live {
     /// How the questions about tokens stand.
     pub fn introspections(&self) -> IntrospectionStatus {
         self.shared.introspections()
+    }
+
+    /// How many proofs of possession are remembered.
+    pub fn proofs(&self) -> ProofsStatus {
+        self.shared.proofs()
     }
 
     /// What is known of passwords.

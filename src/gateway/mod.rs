@@ -18,6 +18,7 @@ mod path;
 mod pipeline;
 mod readings;
 mod resolver;
+mod resource;
 mod routes;
 mod shadow;
 mod stage;
@@ -28,9 +29,11 @@ mod upstream;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::HeaderName;
 use ipnet::IpNet;
 
+use self::resource::Documents;
 use crate::auth::{Receiver, Shared};
 use crate::config::{self, AuthSettings, BackendTarget, Bind, Owner};
 use crate::telemetry::Metrics;
@@ -49,7 +52,7 @@ pub use resolver::Resolver;
 pub use routes::{Match, RouteSpec, RouteTable};
 pub use shadow::{Shadow, ShadowCheck, ShadowLimit};
 pub use stage::Stage;
-pub use tls::{CertificateStatus, ClientCa, Listener, Roots, RootsError, Tickets, system_roots};
+pub use tls::{CertificateStatus, ClientAuth, Listener, Roots, RootsError, Tickets, system_roots};
 pub use traffic_split::Share;
 pub use upstream::{Upstream, Upstreams};
 
@@ -82,6 +85,7 @@ pub struct Gateway {
 struct NetworkInService {
     listens: SocketAddr,
     routes: RouteTable<Arc<Route>>,
+    documents: Documents,
     tls: Option<Listener>,
     https_port: Option<u16>,
     proxy_protocol: bool,
@@ -129,6 +133,7 @@ impl Gateway {
             let in_service = NetworkInService {
                 listens,
                 routes: RouteTable::default(),
+                documents: Documents::default(),
                 tls,
                 https_port: network.https_port,
                 proxy_protocol: network.proxy_protocol,
@@ -150,6 +155,14 @@ impl Gateway {
                 }
             };
             pipelines.push(pipeline.clone());
+            if let Some(resource) = &settings.resource {
+                let document = resource::document(settings, resource, &config.networks);
+                for (name, network) in &mut networks {
+                    if settings.networks.contains(name) {
+                        network.documents.insert(settings, resource, &document);
+                    }
+                }
+            }
             for endpoint in &settings.endpoints {
                 let receiver = receiver(endpoint, shared).unwrap_or_else(|error| {
                     errors.push(error);
@@ -204,6 +217,15 @@ impl Gateway {
     /// The routes of the network that a connection came in on.
     pub fn routes(&self, local: SocketAddr) -> Option<&RouteTable<Arc<Route>>> {
         self.network(local).map(|network| &network.routes)
+    }
+
+    /// What a pipeline of that network publishes of itself at a canonical path (RFC 9728), to a
+    /// host in lower case and without port.
+    pub fn resource_document(&self, local: SocketAddr, host: &str, path: &str) -> Option<&Bytes> {
+        if !path.starts_with(config::Resource::WELL_KNOWN) {
+            return None;
+        }
+        self.network(local)?.documents.find(host, path)
     }
 
     /// TLS of that network; `None`: it is plain.

@@ -125,7 +125,12 @@ impl Pipeline {
             }
         }
         let counters = metrics.pipeline(&settings.name);
-        let stages = match Stages::build(&settings.steps, shared, &counters) {
+        let metadata = settings
+            .resource
+            .as_ref()
+            .map(config::Resource::document_url);
+        let stages = Stages::build(&settings.steps, shared, &counters, metadata.as_deref());
+        let stages = match stages {
             Ok(stages) if errors.is_empty() => stages,
             Ok(_) => return Err(errors),
             Err(found) => {

@@ -82,10 +82,12 @@ pub(super) struct Stages {
 
 impl Stages {
     /// Compiles the steps. Every error is reported.
+    /// `metadata` is where the pipeline describes itself.
     pub(super) fn build(
         steps: &[Step],
         shared: &Shared,
         metrics: &PipelineMetrics,
+        metadata: Option<&str>,
     ) -> Result<Self, Vec<config::Error>> {
         let mut stages = Vec::new();
         let mut errors = Vec::new();
@@ -113,10 +115,12 @@ impl Stages {
                     let name = &run.enforced[0].name;
                     stages.push(Stage::LogDump(LogDump::build(name, settings, steps)));
                 }
-                Some(StepKind::Auth(_)) => match Chain::build(&run.enforced, shared) {
-                    Ok(chain) => stages.push(Stage::Authenticate(chain)),
-                    Err(found) => errors.extend(found.into_iter().map(in_middleware)),
-                },
+                Some(StepKind::Auth(_)) => {
+                    match Chain::of_resource(&run.enforced, shared, metadata) {
+                        Ok(chain) => stages.push(Stage::Authenticate(chain)),
+                        Err(found) => errors.extend(found.into_iter().map(in_middleware)),
+                    }
+                }
                 Some(StepKind::Passthru) => {}
             }
             for step in run.in_shadow {

@@ -15,7 +15,7 @@ use super::close_reason::CloseReason;
 use super::connection::Connection;
 use super::error_response::respond_and_close;
 use crate::auth::ClientCertificate;
-use crate::gateway::{ClientCa, Listener};
+use crate::gateway::{ClientAuth, Listener};
 
 /// How long a handshake may take. (Pingora's own limit is a minute.)
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -75,8 +75,8 @@ pub(super) async fn handshake(
             return None;
         }
     };
-    if let Some(ca) = &listener.client_ca {
-        keep_certificate(&stream, ca, connection)?;
+    if let Some(auth) = &listener.client_auth {
+        keep_certificate(&stream, auth, connection)?;
     }
     Some(stream)
 }
@@ -84,20 +84,17 @@ pub(super) async fn handshake(
 /// Keeps the client's certificate for its requests; `None`: there is one, and it cannot be parsed.
 fn keep_certificate(
     stream: &TlsStream<Socket>,
-    ca: &ClientCa,
+    auth: &ClientAuth,
     connection: &Connection,
 ) -> Option<()> {
     let Some(chain) = stream.get_ssl().and_then(|tls| tls.peer_cert_chain_der()) else {
         return Some(());
     };
     let Some(certificate) = ClientCertificate::parse(chain) else {
-        log::info!(
-            "TLS: a client's certificate cannot be read, though it verifies; the connection was \
-             closed"
-        );
+        log::info!("TLS: a client's certificate cannot be read; the connection was closed");
         return None;
     };
-    ca.has_verified(&certificate);
+    auth.note_handshake(&certificate);
     connection.set_client_certificate(certificate);
     Some(())
 }

@@ -39,6 +39,7 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse
     let revocations = live.revocations().status();
     let notices: Vec<Value> = live.receivers().iter().map(notice).collect();
     let limiters = live.limiters().status();
+    let proofs = live.proofs();
     let (tokens, passwords, process) = (live.token_cache(), live.passwords(), Process::now());
     ApiResponse::ok(&json!({
         "id": gateway.id(),
@@ -58,6 +59,12 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse
             "entries": tokens.entries,
             "bytes": tokens.bytes,
             "limit": tokens.limit,
+        },
+        "dpop": {
+            "remembered": proofs.remembered,
+            "limit": proofs.limit,
+            "replayed": proofs.replayed,
+            "turned_away": proofs.turned_away,
         },
         "introspection": {
             "active": questions.active,

@@ -9,7 +9,9 @@ use cel::objects::{Key, Map};
 use serde_json::Value as Json;
 
 use super::facts::Facts;
-use crate::auth::{AuthMethod, ClientCertificate, Identity};
+use crate::auth::{
+    AuthMethod, CertificateTrust, ClientCertificate, Identity, PresentedCertificate,
+};
 use crate::config::{
     AlternativeName, CertificateSubject, EvaluationError, Expression, Variable, map_of,
 };
@@ -69,7 +71,10 @@ fn value(variable: Variable, facts: &Facts<'_>) -> Value {
             ),
         ),
         Variable::Certificate => {
-            let trusted = facts.certificate.filter(|presented| presented.trusted);
+            let is_verified = |presented: &PresentedCertificate<'_>| {
+                presented.trust == CertificateTrust::Verified
+            };
+            let trusted = facts.certificate.filter(is_verified);
             trusted.map_or_else(
                 || map_of([]),
                 |presented| certificate(presented.certificate),

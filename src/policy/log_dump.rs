@@ -35,6 +35,7 @@ const SENSITIVE_PARTS: &[&str] = &[
 const SENSITIVE_NAMES: &[&str] = &[
     "auth",
     "code",
+    "dpop",
     "key",
     "pass",
     "pwd",

@@ -163,7 +163,7 @@ fn forwarded(session: &mut Session, ctx: &Context) -> pingora::Result<End> {
     let request = upstream_request::build(session, ctx, ctx.upstream(), Version::HTTP_11)?;
     let places = ctx.route.iter();
     let places = places.map(|route| route.pipeline.credential_locations());
-    let auth_request = ctx.auth_request(&session.req_header().headers);
+    let auth_request = ctx.auth_request(&session.req_header().headers, None);
     let withheld = places
         .clone()
         .flat_map(|places| places.explain_stripped(ctx.verified, &auth_request));

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::forward::connection_auth::BoundConnection;
 use super::forward::{Forwarder, UpstreamPool, failure};
 use super::local::probe::Probe;
-use super::local::{echo, receiver, redirect, respond};
+use super::local::{echo, receiver, redirect, resource_document, respond};
 use super::request::body_rate::BodyRate;
 use super::request::context::Context;
 use super::request::grpc::Call;
@@ -161,6 +161,10 @@ impl Edge {
                 trace.detail(|| cause.to_string());
             }
             respond::reject(session, ctx, rejection).await?;
+            return Ok(true);
+        }
+        if let Some(document) = ctx.resource_document.take() {
+            resource_document::answer(session, ctx, document).await?;
             return Ok(true);
         }
         if ctx.preflight {

@@ -44,6 +44,7 @@ mod revocation;
 mod rooms;
 mod routing;
 mod runbeam_sdk;
+mod sender_bound;
 mod shadow;
 mod shared_store;
 mod streams;

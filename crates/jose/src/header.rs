@@ -1,7 +1,7 @@
 //! The token's header (RFC 7515 section 4). It may name a key by its id; nothing else in it decides
 //! anything.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{Algorithm, CompactJws, TokenError, strict_json};
 
@@ -12,6 +12,8 @@ pub struct Header {
     pub algorithm: Algorithm,
     /// `kid`.
     pub kid: Option<String>,
+    /// Whether it has a `typ`, which then is one of those that are accepted.
+    pub has_type: bool,
 }
 
 impl Header {
@@ -39,10 +41,7 @@ impl Header {
             _ => None,
         };
         let algorithm = *algorithm.ok_or(TokenError::WrongAlgorithm)?;
-        if Self::UNSUPPORTED
-            .iter()
-            .any(|name| header.contains_key(*name))
-        {
+        if Self::has_unsupported(&header) {
             return Err(TokenError::UnsupportedHeader);
         }
         match header.get("typ") {
@@ -55,7 +54,17 @@ impl Header {
             Some(Value::String(kid)) => Some(kid),
             Some(_) => return Err(TokenError::Malformed),
         };
-        Ok(Self { algorithm, kid })
+        Ok(Self {
+            algorithm,
+            kid,
+            has_type: header.contains_key("typ"),
+        })
+    }
+
+    /// Whether a header has one of [`Self::UNSUPPORTED`].
+    pub(crate) fn has_unsupported(header: &Map<String, Value>) -> bool {
+        let mut names = Self::UNSUPPORTED.iter();
+        names.any(|name| header.contains_key(*name))
     }
 }
 

@@ -34,6 +34,7 @@ mod http_clients;
 mod jwks;
 mod key;
 mod keys;
+mod proof;
 pub mod strict_json;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -53,3 +54,4 @@ pub use jwks::{
 };
 pub use key::{HmacKey, KeyError, KeyRing, PublicKey};
 pub use keys::Keys;
+pub use proof::Proof;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jose::clock::UnixTime;
 
 use crate::auth::authenticator::Authenticator;
-use crate::auth::challenge::Challenges;
+use crate::auth::challenge::{Challenges, Offer};
 use crate::auth::error::BuildCause;
 use crate::auth::extractor::{self, Found};
 use crate::auth::identity::Identity;
@@ -27,13 +27,10 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// `None`: a realm that no header can carry.
-    pub(super) fn new(members: Vec<Member>) -> Option<Self> {
-        let challenges = Challenges::new(
-            members
-                .iter()
-                .map(|member| (member.authenticator.scheme(), member.realm.as_str())),
-        )?;
+    /// `metadata` is where the resource describes itself. `None`: a realm that no header can carry.
+    pub(super) fn new(members: Vec<Member>, metadata: Option<&str>) -> Option<Self> {
+        let offers = members.iter().map(Member::offers).collect::<Vec<_>>();
+        let challenges = Challenges::new(&offers, metadata)?;
         Some(Self {
             optional: members.iter().all(|member| member.optional),
             members,
@@ -47,7 +44,7 @@ impl Group {
         now: UnixTime,
         trace: &mut Trace,
     ) -> Result<Option<(Identity, &Member)>, Denial> {
-        let mut gravest: Option<Refusal> = None;
+        let mut gravest: Option<(usize, Refusal)> = None;
         for (index, member) in self.members.iter().enumerate() {
             let outcome = member.authenticate(request, now, trace).await;
             match outcome {
@@ -58,8 +55,9 @@ impl Group {
                 Outcome::NotPresented => {}
                 Outcome::Rejected(refusal) => {
                     log::debug!("{}: {}", member.name, refusal.reason.as_str());
-                    if gravest.is_none_or(|known| known.reason.class() < refusal.reason.class()) {
-                        gravest = Some(refusal);
+                    let class = refusal.reason.class();
+                    if gravest.is_none_or(|(_, known)| known.reason.class() < class) {
+                        gravest = Some((index, refusal));
                     }
                     // A credential that came twice could mean either: no other step makes that
                     // good.
@@ -71,9 +69,9 @@ impl Group {
             }
         }
         match gravest {
-            Some(refusal) => Err(self.deny(refusal)),
+            Some((index, refusal)) => Err(self.deny(index, refusal, request, now)),
             None if self.optional => Ok(None),
-            None => Err(self.deny(Reason::Missing.into())),
+            None => Err(self.deny(0, Reason::Missing.into(), request, now)),
         }
     }
 
@@ -99,11 +97,20 @@ impl Group {
         }
     }
 
-    pub(super) fn deny(&self, refusal: Refusal) -> Denial {
+    /// What the refusal of the member of this number is answered.
+    pub(super) fn deny(
+        &self,
+        member: usize,
+        refusal: Refusal,
+        request: &AuthRequest<'_>,
+        now: UnixTime,
+    ) -> Denial {
+        let member_of = |index: usize| self.members.get(index);
         Denial {
             reason: refusal.reason,
-            challenges: self.challenges.of(refusal.reason.class()),
+            challenges: self.challenges.of(refusal.reason.class(), member),
             retry_after: refusal.retry_after,
+            nonce: member_of(member).and_then(|it| it.authenticator.next_nonce(request, now)),
         }
     }
 }
@@ -128,6 +135,10 @@ pub(crate) struct Member {
 }
 
 impl Member {
+    fn offers(&self) -> Vec<Offer<'_>> {
+        self.authenticator.offers(&self.realm)
+    }
+
     async fn authenticate(
         &self,
         request: &AuthRequest<'_>,

@@ -65,8 +65,9 @@ impl Member {
         request: &AuthRequest<'_>,
     ) -> Option<Zeroizing<Vec<u8>>> {
         self.introspector()?;
-        match token_extractor::find(request, self.authenticator.place()?) {
-            FoundToken::Token(token) => Some(Zeroizing::new(token.into_owned())),
+        // Its proof was judged when it let the request in.
+        match token_extractor::find(request, self.authenticator.place()?, true) {
+            FoundToken::Token(token, _) => Some(Zeroizing::new(token.into_owned())),
             FoundToken::Nothing | FoundToken::Malformed => None,
         }
     }

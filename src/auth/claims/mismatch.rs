@@ -70,6 +70,12 @@ pub(in crate::auth) fn subject(claims: &Claims) -> String {
     format!("sub is {}", said(claims.get("sub")))
 }
 
+/// Of `cnf`.
+pub(in crate::auth) fn confirmation(claims: &Claims) -> String {
+    let found = said(claims.get("cnf"));
+    format!("cnf is {found}, and only digests in jkt and x5t#S256 are known")
+}
+
 /// Of a claim that is required.
 pub(in crate::auth) fn claim(claims: &Claims, required: &RequiredClaim) -> String {
     let asked = match required.values.as_slice() {

@@ -4,10 +4,13 @@
 mod identity_headers;
 pub(super) mod mismatch;
 
+use std::sync::Arc;
+
 use jose::clock::UnixTime;
 use jose::{Claims, TokenError, Validity};
 use serde_json::Value;
 
+use super::confirmation::Confirmation;
 use super::identity::{AuthMethod, Content, Credential, Identity};
 use super::outcome::Reason;
 use super::token_cache::Verified;
@@ -73,11 +76,7 @@ pub(super) fn examine(
     claims
         .check_audience(&rules.audiences)
         .inspect_err(|_| trace.detail(|| mismatch::value(claims, "aud", &rules.audiences)))?;
-    // Whoever has stolen it does not have what it is bound to, and nothing here can tell.
-    if claims.get("cnf").is_some() {
-        trace.detail(|| "cnf is there: it is bound to its sender".to_owned());
-        return Err(Reason::SenderBound);
-    }
+    let confirmation = confirmation(claims, trace)?;
     let subject = match claims.get("sub") {
         None => Ok(None),
         Some(Value::String(subject)) => identity_headers::subject(subject),
@@ -108,5 +107,33 @@ pub(super) fn examine(
         }),
         validity,
         ask_again: None,
+        confirmation: confirmation.map(Arc::new),
     })
+}
+
+/// What a token is bound to.
+pub(super) fn confirmation(
+    claims: &Claims,
+    trace: &mut Trace,
+) -> Result<Option<Confirmation>, Reason> {
+    Confirmation::of(claims).inspect_err(|_| trace.detail(|| mismatch::confirmation(claims)))
+}
+
+/// Whether a token says all that an access token has to (RFC 9068 section 2.2), whatever the step
+/// asks for. That `iss`, `aud` and the times have their forms is seen to elsewhere.
+pub(super) fn check_access_token(claims: &Claims, trace: &mut Trace) -> Result<(), Reason> {
+    let is_there = |name: &&str| match (*name, claims.get(name)) {
+        ("sub" | "client_id" | "jti", Some(value)) => {
+            value.as_str().is_some_and(|it| !it.is_empty())
+        }
+        (_, value) => value.is_some(),
+    };
+    let mut names = ["iss", "aud", "sub", "client_id", "iat", "jti"].into_iter();
+    match names.find(|name| !is_there(name)) {
+        None => Ok(()),
+        Some(missing) => {
+            trace.detail(|| format!("{missing} is {}", mismatch::said(claims.get(missing))));
+            Err(Reason::WrongProfile)
+        }
+    }
 }

@@ -14,6 +14,7 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use jose::clock::{self, UnixTime};
 use jose::{Claims, KeySets, MAX_TOKEN, TokenError};
 
@@ -21,11 +22,14 @@ pub use self::counters::IntrospectionStatus;
 pub(super) use self::introspector::Introspector;
 pub(super) use self::questions::Subject;
 pub(super) use self::registry::Introspections;
+use super::challenge::Offer;
 use super::claims;
+use super::dpop::Proofs;
 use super::error::BuildCause;
 use super::identity::{AuthMethod, Identity};
 use super::outcome::{Outcome, Reason, Refusal};
 use super::request::AuthRequest;
+use super::sender::SenderCheck;
 use super::settings_digest::SettingsDigest;
 use super::token_cache::{TokenCache, Verified};
 use super::token_extractor::{self, FoundToken};
@@ -38,6 +42,7 @@ pub(crate) struct Verifier {
     settings: Arc<Introspection>,
     introspector: Arc<Introspector>,
     cache: TokenCache,
+    sender: SenderCheck,
     /// What the verdicts of this step depend on, besides the token.
     digest: [u8; 32],
 }
@@ -49,13 +54,29 @@ impl Verifier {
         introspections: &Introspections,
         key_sets: &KeySets,
         cache: TokenCache,
+        proofs: &Arc<Proofs>,
     ) -> Result<Self, BuildCause> {
         Ok(Self {
             introspector: introspections.of(&settings.client, key_sets)?,
             settings: settings.clone(),
             cache,
+            sender: SenderCheck::new(settings.dpop.as_ref(), proofs),
             digest: digest(settings),
         })
+    }
+
+    /// What its challenges offer.
+    pub(crate) fn offers<'a>(&'a self, realm: &'a str) -> Vec<Offer<'a>> {
+        self.sender.offers(realm, &self.settings.rules).collect()
+    }
+
+    /// What the next proof of the request's client has to hold, if anything.
+    pub(crate) fn next_nonce(
+        &self,
+        request: &AuthRequest<'_>,
+        now: UnixTime,
+    ) -> Option<HeaderValue> {
+        self.sender.next_nonce(request, now)
     }
 
     /// Where it looks for the token.
@@ -70,13 +91,23 @@ impl Verifier {
         now: UnixTime,
         trace: &mut Trace,
     ) -> Outcome {
-        let verdict = match token_extractor::find(request, &self.settings.place) {
+        let (place, takes_proofs) = (&self.settings.place, self.sender.takes_proofs());
+        let verdict = match token_extractor::find(request, place, takes_proofs) {
             FoundToken::Nothing => return Outcome::NotPresented,
             FoundToken::Malformed => Err(TokenError::Malformed.into()),
-            FoundToken::Token(token) if token.len() > MAX_TOKEN => Err(TokenError::TooLong.into()),
-            FoundToken::Token(token) => {
-                let found = self.recall_or_ask(&token, request.client, false, now, trace);
-                found.await.map(|verified| verified.identity)
+            FoundToken::Token(token, _) if token.len() > MAX_TOKEN => {
+                Err(TokenError::TooLong.into())
+            }
+            FoundToken::Token(token, scheme) => {
+                let verified = self.recall_or_ask(&token, request.client, false, now, trace);
+                match verified.await {
+                    Ok(verified) => {
+                        let sender = &self.sender;
+                        let admitted = sender.admit(verified, &token, scheme, request, now, trace);
+                        admitted.await
+                    }
+                    Err(refusal) => Err(refusal),
+                }
             }
         };
         verdict.into()
@@ -121,10 +152,11 @@ impl Verifier {
         let text = [&self.digest, token].concat();
         let key = self.cache.key(&text).ok_or(Reason::Malformed)?;
         let known = self.cache.get(&key);
-        if let Some(known) = &known {
+        let is_known = known.is_some();
+        if let Some(known) = known {
             known.validity.check(now)?;
             if !known.is_due() {
-                return Ok(known.clone());
+                return Ok(known);
             }
         }
         if let Some(refusal) = self.introspector.refused(&key) {
@@ -135,7 +167,7 @@ impl Verifier {
             key,
             is_kept: true,
             client,
-            is_known: has_passed || known.is_some(),
+            is_known: has_passed || is_known,
         };
         let (settings, introspector) = (self.settings.clone(), self.introspector.clone());
         let judge = move |claims: Claims, trace: &mut Trace| {

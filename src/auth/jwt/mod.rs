@@ -7,8 +7,8 @@
 //!
 //! In reading order: `token_extractor` finds the token, `verified_cache` knows it from an earlier
 //! request, [`jose`] takes it apart and verifies it, `trust` and `source` have the keys, `claims`
-//! makes an identity of it, and `introspection` asks its issuer whether it is still active, where
-//! the step says so. Each of them says by `mismatch` what in a token does not fit, where somebody
+//! makes an identity of it, `introspection` asks its issuer whether it is still active, where the
+//! step says so, and `sender` whether it comes from whom it is bound to. Each of them says by `mismatch` what in a token does not fit, where somebody
 //! asks.
 
 mod mismatch;
@@ -19,18 +19,22 @@ mod verified_cache;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use jose::clock::{self, UnixTime};
 use jose::{Claims, CompactJws, Header, KeySets, Keys, MAX_TOKEN, TokenError};
 use serde_json::Value;
 
 use self::trust::Trusted;
 use self::verified_cache::{CacheSlot, VerifiedCache};
+use super::challenge::Offer;
 use super::claims;
+use super::dpop::Proofs;
 use super::error::BuildCause;
 use super::identity::{AuthMethod, Identity};
 use super::introspection::{Introspections, Introspector, Subject};
 use super::outcome::{Outcome, Reason, Refusal};
 use super::request::AuthRequest;
+use super::sender::SenderCheck;
 use super::token_cache::{TokenCache, Verified};
 use super::token_extractor::{self, FoundToken};
 use super::trace::Trace;
@@ -44,6 +48,7 @@ pub(crate) struct Verifier {
     cache: VerifiedCache,
     /// Who is asked whether a token that has verified is active.
     introspector: Option<Arc<Introspector>>,
+    sender: SenderCheck,
 }
 
 impl Verifier {
@@ -53,6 +58,7 @@ impl Verifier {
         key_sets: &KeySets,
         introspections: &Introspections,
         tokens: TokenCache,
+        proofs: &Arc<Proofs>,
     ) -> Result<Self, BuildCause> {
         let issuers = trust::build(settings, key_sets)?;
         let client = settings.introspection.as_ref();
@@ -60,9 +66,24 @@ impl Verifier {
         Ok(Self {
             introspector: introspector.transpose()?,
             cache: VerifiedCache::new(settings, &issuers, tokens),
+            sender: SenderCheck::new(settings.dpop.as_ref(), proofs),
             settings: settings.clone(),
             issuers,
         })
+    }
+
+    /// What its challenges offer.
+    pub(crate) fn offers<'a>(&'a self, realm: &'a str) -> Vec<Offer<'a>> {
+        self.sender.offers(realm, &self.settings.rules).collect()
+    }
+
+    /// What the next proof of the request's client has to hold, if anything.
+    pub(crate) fn next_nonce(
+        &self,
+        request: &AuthRequest<'_>,
+        now: UnixTime,
+    ) -> Option<HeaderValue> {
+        self.sender.next_nonce(request, now)
     }
 
     /// Where it looks for the token.
@@ -77,13 +98,23 @@ impl Verifier {
         now: UnixTime,
         trace: &mut Trace,
     ) -> Outcome {
-        let verdict = match token_extractor::find(request, &self.settings.place) {
+        let (place, takes_proofs) = (&self.settings.place, self.sender.takes_proofs());
+        let verdict = match token_extractor::find(request, place, takes_proofs) {
             FoundToken::Nothing => return Outcome::NotPresented,
             FoundToken::Malformed => Err(TokenError::Malformed.into()),
-            FoundToken::Token(token) if token.len() > MAX_TOKEN => Err(TokenError::TooLong.into()),
-            FoundToken::Token(token) => {
-                let found = self.recall_or_verify(&token, request.client, false, now, trace);
-                found.await.map(|verified| verified.identity)
+            FoundToken::Token(token, _) if token.len() > MAX_TOKEN => {
+                Err(TokenError::TooLong.into())
+            }
+            FoundToken::Token(token, scheme) => {
+                let verified = self.recall_or_verify(&token, request.client, false, now, trace);
+                match verified.await {
+                    Ok(verified) => {
+                        let sender = &self.sender;
+                        let admitted = sender.admit(verified, &token, scheme, request, now, trace);
+                        admitted.await
+                    }
+                    Err(refusal) => Err(refusal),
+                }
             }
         };
         verdict.into()
@@ -193,10 +224,15 @@ impl Verifier {
         // What it was verified to be stays; the answer can only take away.
         let judge = move |answer: Claims, trace: &mut Trace| {
             claims::validity_if_any(&answer, &settings.rules, clock::now(), trace)?;
-            match answer.get("cnf") {
-                Some(_) => Err(Reason::SenderBound.into()),
-                None => Ok(verified),
-            }
+            let said = claims::confirmation(&answer, trace)?;
+            let confirmation = match (verified.confirmation.as_deref(), said) {
+                (Some(one), Some(other)) => Some(one.and(other)?),
+                (one, other) => one.copied().or(other),
+            };
+            Ok(Verified {
+                confirmation: confirmation.map(Arc::new),
+                ..verified
+            })
         };
         let tokens = self.cache.tokens();
         introspector.ask(subject, tokens, trace, judge).await
@@ -215,6 +251,9 @@ impl Verifier {
         let settings = &self.settings;
         let rules = &settings.rules;
         let validity = claims::validity(&claims, rules, now, trace)?;
+        if settings.access_token_profile {
+            claims::check_access_token(&claims, trace)?;
+        }
         // Without a document there would have been no keys either, unless it went just now.
         let names = issuer.names().ok_or(TokenError::NoKeys)?;
         let method = AuthMethod::Jwt;
@@ -257,6 +296,10 @@ impl Verifier {
         let settings = &self.settings;
         let header = Header::read(jws, &[settings.algorithm], &settings.accepted_types)
             .inspect_err(|error| trace.detail(|| mismatch::header(jws, *error, settings)))?;
+        if settings.access_token_profile && !header.has_type {
+            trace.detail(|| "typ is absent".to_owned());
+            return Err(TokenError::WrongType.into());
+        }
         let (index, issuer) = self.issuer(jws, trace).await?;
         let claims = issuer.keys.verify(jws, &header).await;
         let claims = claims.map_err(|error| {

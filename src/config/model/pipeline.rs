@@ -1,5 +1,6 @@
 //! Pipelines and what they are made of.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -52,6 +53,17 @@ impl Pipeline {
     pub fn is_self_contained(&self) -> bool {
         let mut endpoints = self.endpoints.iter();
         endpoints.any(|endpoint| endpoint.service.is_self_contained())
+    }
+
+    /// The hosts that any of its endpoints is for. Empty: every host.
+    pub fn hosts(&self) -> Vec<String> {
+        let mut endpoints = self.endpoints.iter();
+        if endpoints.any(|endpoint| endpoint.hosts.is_empty()) {
+            return Vec::new();
+        }
+        let hosts = self.endpoints.iter().flat_map(|endpoint| &endpoint.hosts);
+        let hosts: BTreeSet<&String> = hosts.collect();
+        hosts.into_iter().cloned().collect()
     }
 
     /// How the upstreams of all its backends share the load.

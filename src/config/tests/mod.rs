@@ -21,6 +21,7 @@ mod open;
 mod pipelines;
 mod policies;
 mod rules;
+mod sender_bound;
 mod shared;
 mod steps;
 mod syntax;

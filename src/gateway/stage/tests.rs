@@ -102,7 +102,7 @@ fn shared() -> Shared {
 fn stages(middleware: &str) -> Stages {
     let config = parse(middleware).unwrap_or_else(|errors| panic!("{errors}"));
     let metrics = Metrics::default().pipeline(&"p".into());
-    Stages::build(&config.pipelines[0].steps, &shared(), &metrics).unwrap()
+    Stages::build(&config.pipelines[0].steps, &shared(), &metrics, None).unwrap()
 }
 
 #[test]

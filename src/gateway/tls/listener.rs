@@ -9,7 +9,8 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::certificate::{Certificate, CertificateStatus};
-use super::{ClientCa, Tickets, provider};
+use super::client_auth::ClientCa;
+use super::{ClientAuth, Tickets, provider};
 use crate::config;
 
 /// TLS of a listener, ready for handshakes.
@@ -17,8 +18,8 @@ use crate::config;
 pub struct Listener {
     /// What a handshake goes by.
     pub server: Arc<ServerConfig>,
-    /// Who vouches for clients, if anybody does.
-    pub client_ca: Option<ClientCa>,
+    /// Which certificates clients may show; `None`: they are not asked for any.
+    pub client_auth: Option<ClientAuth>,
     pub(in crate::gateway) certificates: Vec<CertificateStatus>,
     pub(in crate::gateway) warnings: Vec<String>,
 }
@@ -51,6 +52,7 @@ impl Listener {
         if !errors.is_empty() {
             return Err(errors);
         }
+        let client_auth = ClientAuth::new(client_ca, settings.requests_certificate);
         let certificates = loaded.iter().map(|certificate| CertificateStatus {
             network: network.clone(),
             name: certificate.name.clone(),
@@ -64,10 +66,10 @@ impl Listener {
                 .map(|warning| format!("network.{network}: {warning}"))
                 .collect(),
             server: Arc::new(
-                server_config(network, loaded, client_ca.as_ref(), tickets)
+                server_config(network, loaded, client_auth.as_ref(), tickets)
                     .map_err(|error| vec![at("cert_path", error.to_string())])?,
             ),
-            client_ca,
+            client_auth,
         };
         if management && let Some(server) = Arc::get_mut(&mut listener.server) {
             server.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -80,19 +82,19 @@ impl Listener {
 fn server_config(
     network: &Arc<str>,
     certificates: Vec<Certificate>,
-    client_ca: Option<&ClientCa>,
+    client_auth: Option<&ClientAuth>,
     tickets: &Tickets,
 ) -> Result<ServerConfig, rustls::Error> {
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
-    let builder = match client_ca {
-        Some(ca) => builder.with_client_cert_verifier(ca.verifier()),
+    let builder = match client_auth {
+        Some(auth) => builder.with_client_cert_verifier(auth.verifier()),
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::new(ByName::new(certificates)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    if client_ca.is_some() {
+    if client_auth.is_some() {
         // A resumed session would bring its certificate along unverified: every handshake is a
         // whole one.
         config.send_tls13_tickets = 0;

@@ -4,11 +4,11 @@
 //! Everything is read from its files when a gateway is built and is part of it, so a reload swaps
 //! certificates together with all the rest, and a wrong file refuses the reload. Handshakes are the
 //! server's business. In reading order: `certificate` reads one, `listener` joins those of a
-//! listener, `client_ca` and `roots` are the authorities of clients and of upstreams, `tickets`
+//! listener, `client_auth` and `roots` are the authorities of clients and of upstreams, `tickets`
 //! outlives configurations.
 
 mod certificate;
-mod client_ca;
+mod client_auth;
 mod listener;
 mod pem;
 mod roots;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 
 pub use certificate::CertificateStatus;
-pub use client_ca::ClientCa;
+pub use client_auth::ClientAuth;
 pub use listener::Listener;
 pub use roots::{Roots, RootsError, system_roots};
 pub use tickets::Tickets;

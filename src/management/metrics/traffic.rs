@@ -317,6 +317,26 @@ pub(super) fn credentials(all: &mut Families, live: &Live) {
         "Questions to the store of [shared] without an answer within 20 ms.",
         of_store(|status| count(status.late)),
     );
+    let proofs = live.proofs();
+    all.gauge(
+        "harmony_dpop_proofs",
+        "DPoP proofs that are remembered, so that none is used twice.",
+        [(vec![], count(proofs.remembered))],
+    );
+    all.counter(
+        "harmony_dpop_proofs_refused_total",
+        "DPoP proofs that came again, or that there was no room to remember.",
+        [
+            (
+                vec![("reason", "replayed".to_owned())],
+                count(proofs.replayed),
+            ),
+            (
+                vec![("reason", "no_room".to_owned())],
+                count(proofs.turned_away),
+            ),
+        ],
+    );
     let passwords = live.passwords();
     all.counter(
         "harmony_password_hashes_total",

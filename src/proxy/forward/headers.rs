@@ -7,9 +7,11 @@ use http::request::Parts;
 use http::{HeaderMap, Method};
 
 use super::{stripped_credentials, trailers};
+use crate::auth::DPOP;
 use crate::gateway::Upstream;
 use crate::proxy::request::client_address::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use crate::proxy::request::context::Context;
+use crate::proxy::request::field_removal::remove_fields;
 use crate::proxy::request::forwarded;
 use crate::proxy::request::head::max_forwards;
 use crate::proxy::request::header_rules;
@@ -30,6 +32,10 @@ pub(crate) fn rewrite(request: &mut Parts, ctx: &Context, upstream: Option<&Upst
     } = request;
     headers.reserve(ADDED_FIELDS);
     strip_hop_by_hop(headers, ctx.connection.version);
+    if headers.contains_key(DPOP) {
+        // It is for this edge alone, used or not.
+        remove_fields(headers, |name| *name == DPOP);
+    }
     // What the client asked for; the same value as in its own `Host`, as a rule.
     let authority = ctx.head.as_ref().map(|head| {
         let sent = headers.get(header::HOST);

@@ -9,6 +9,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::attempt::Attempt;
 use super::{error, failure};
+use crate::auth::DPOP_NONCE;
 use crate::proxy::request::context::Context;
 use crate::proxy::request::field_removal::remove_fields;
 use crate::proxy::request::id::X_REQUEST_ID;
@@ -122,6 +123,9 @@ fn add_own_fields(headers: &mut HeaderMap, ctx: &Context) {
         .flat_map(|fields| fields.iter())
     {
         headers.insert(name, value.clone());
+    }
+    if let Some(nonce) = &ctx.dpop_nonce {
+        headers.insert(DPOP_NONCE, nonce.clone());
     }
     if ctx.credential_in_query() && !is_private(headers) {
         // RFC 6750 section 2.3: the URL holds the credential, so no shared cache may keep what it

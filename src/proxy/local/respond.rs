@@ -11,6 +11,7 @@ use pingora::protocols::http::HttpTask;
 use pingora_proxy::Session;
 use serde::Serialize;
 
+use crate::auth::DPOP_NONCE;
 use crate::proxy::request::context::Context;
 use crate::proxy::request::id::X_REQUEST_ID_TITLE_CASE;
 use crate::proxy::request::rejection::Rejection;
@@ -30,6 +31,7 @@ pub(crate) async fn reject(
     rejection: Rejection,
 ) -> pingora::Result<()> {
     ctx.reason = Some(rejection.reason);
+    ctx.dpop_nonce = rejection.dpop_nonce.or(ctx.dpop_nonce.take());
     let status =
         StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = ResponseHeader::build(status, Some(8))?;
@@ -178,6 +180,9 @@ fn add_common_fields(response: &mut ResponseHeader, ctx: &Context) -> pingora::R
         .flat_map(|fields| fields.iter())
     {
         response.insert_header(name, value.clone())?;
+    }
+    if let Some(nonce) = &ctx.dpop_nonce {
+        response.insert_header(DPOP_NONCE, nonce.clone())?;
     }
     Ok(())
 }

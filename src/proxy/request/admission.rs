@@ -6,12 +6,13 @@ use std::sync::Arc;
 use http::Method;
 use pingora_proxy::Session;
 
+use super::client_url::ClientUrl;
 use super::context::Context;
 use super::head::{self, Head};
 use super::rejection::Rejection;
 use super::trace_context::TraceContext;
 use super::{client_address, forwarded, header_rules, id, reserved_headers, shadow};
-use crate::auth::{Admission, Chain, Trace};
+use crate::auth::{Admission, Chain, RequestTarget, Trace};
 use crate::gateway::{self, Live, Match, Route, Stage};
 use crate::listener::Connection;
 use crate::policy::{
@@ -32,9 +33,9 @@ pub(crate) async fn admit(
         return Err(rejection);
     }
     let tls = ctx.connection.local.and_then(|local| gateway.tls(local));
-    if let Some(ca) = tls.and_then(|tls| tls.client_ca.as_ref()) {
+    if let Some(auth) = tls.and_then(|tls| tls.client_auth.as_ref()) {
         ctx.connection.certificate =
-            Connection::of(session.digest()).map(|connection| (connection.clone(), ca.clone()));
+            Connection::of(session.digest()).map(|connection| (connection.clone(), auth.clone()));
     }
     let head = Head::read(session)?;
     if session.req_header().method == Method::TRACE {
@@ -60,8 +61,20 @@ pub(crate) async fn admit(
     let path = ctx.path.insert(gateway::canonical(path)?.into_owned());
 
     let request = session.req_header();
-    let routes = ctx.connection.local.and_then(|local| gateway.routes(local));
+    let local = ctx.connection.local;
+    let routes = local.and_then(|local| gateway.routes(local));
     let host = head.host();
+    let document = local.and_then(|local| gateway.resource_document(local, &host, path));
+    if let Some(document) = document {
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            return Err(Rejection::method_not_allowed(&[
+                &Method::GET,
+                &Method::HEAD,
+            ]));
+        }
+        ctx.resource_document = Some(document.clone());
+        return Ok(());
+    }
     let preflighted = preflighted_method(&request.method, &request.headers);
     let find = |path: &str| {
         let by = |method: &Method| routes.and_then(|routes| routes.find(&host, path, method));
@@ -152,6 +165,7 @@ async fn run_stages(
                 let found = pin!(authenticate(session, ctx, chain, trace)).await?;
                 ctx.admitted.extend(found.admitted);
                 ctx.verified.add(found.verified);
+                ctx.dpop_nonce = ctx.dpop_nonce.take().or(found.nonce);
             }
             Stage::Policies(rules) => {
                 let facts = ctx.facts(session.req_header(), route);
@@ -330,12 +344,21 @@ async fn authenticate(
     chain: &Chain,
     trace: &mut Trace,
 ) -> Result<Admission, Rejection> {
-    let auth_request = ctx.auth_request(&session.req_header().headers);
+    let request = session.req_header();
+    let url = ClientUrl {
+        ctx,
+        headers: &request.headers,
+    };
+    let auth_request = ctx.auth_request(&request.headers, Some(target(&request.method, &url)));
     if !chain.may_wait(&auth_request) {
         return Ok(chain.admit(&auth_request, trace).await?);
     }
-    let headers = session.req_header().headers.clone();
-    let auth_request = ctx.auth_request(&headers);
+    let (method, headers) = (request.method.clone(), request.headers.clone());
+    let url = ClientUrl {
+        ctx,
+        headers: &headers,
+    };
+    let auth_request = ctx.auth_request(&headers, Some(target(&method, &url)));
     let admitted = chain.admit(&auth_request, trace);
     if !session.is_body_empty() {
         return Ok(admitted.await?);
@@ -348,4 +371,13 @@ async fn authenticate(
     };
     session.set_abort_on_close(false);
     admission
+}
+
+/// What a proof has to be for.
+fn target<'a>(method: &'a Method, url: &'a ClientUrl<'_>) -> RequestTarget<'a> {
+    RequestTarget {
+        method,
+        url,
+        proof: &url.ctx.proof,
+    }
 }

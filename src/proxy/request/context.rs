@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderValue, Version};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Version};
 use pingora::http::RequestHeader;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddr;
 use pingora_proxy::Session;
@@ -17,15 +18,17 @@ use smallvec::SmallVec;
 use super::body::BodyInfo;
 use super::client_address::X_FORWARDED_PROTO;
 use super::client_stream::ClientStream;
+use super::client_url::{ClientUrl, DetachedUrl};
 use super::grpc::Call;
 use super::head::Head;
 use super::selection::Selection;
 use super::shadow::ShadowVerdicts;
 use super::trace_context::TraceContext;
 use crate::auth::{
-    Admitted, AuthRequest, CredentialLocation, Identity, PresentedCertificate, VerifiedLocations,
+    Admitted, AuthRequest, CredentialLocation, Identity, PresentedCertificate, ProofMemo,
+    RequestTarget, VerifiedLocations,
 };
-use crate::gateway::{ClientCa, Gateway, Route};
+use crate::gateway::{ClientAuth, Gateway, Route};
 use crate::listener::{Connection, InProgress};
 use crate::policy::{Facts, InFlight as LimitedInFlight, RateLimitFields, Requester};
 
@@ -57,6 +60,12 @@ pub struct Context {
     pub(crate) shadow: ShadowVerdicts,
     /// Where the credentials stand that were verified: only these may be forwarded.
     pub(crate) verified: VerifiedLocations,
+    /// What the proof of the request was found to be.
+    pub(crate) proof: ProofMemo,
+    /// What the client's next proof has to hold.
+    pub(crate) dpop_nonce: Option<HeaderValue>,
+    /// What the edge answers with, where a pipeline is asked about itself.
+    pub(crate) resource_document: Option<Bytes>,
     pub(crate) selection: Selection,
     pub(crate) body: BodyInfo,
     /// Over HTTP/2: the way of a forwarded response's body, once its head was written.
@@ -81,7 +90,11 @@ pub(super) struct Presented {
     headers: HeaderMap,
     query: Option<String>,
     client: Option<IpAddr>,
-    certificate: Option<(Arc<Connection>, ClientCa)>,
+    certificate: Option<(Arc<Connection>, ClientAuth)>,
+    method: Method,
+    url: DetachedUrl,
+    /// Its own: what a step in shadow makes of a proof counts for no other.
+    proof: ProofMemo,
 }
 
 impl Presented {
@@ -91,8 +104,14 @@ impl Presented {
             headers: &self.headers,
             query: self.query.as_deref(),
             client: self.client,
-            certificate: certificate
-                .and_then(|(connection, ca)| Some(ca.present(connection.client_certificate()?))),
+            certificate: certificate.and_then(|(connection, auth)| {
+                Some(auth.present(connection.client_certificate()?))
+            }),
+            target: Some(RequestTarget {
+                method: &self.method,
+                url: &self.url,
+                proof: &self.proof,
+            }),
         }
     }
 }
@@ -108,8 +127,8 @@ pub(crate) struct ConnectionInfo {
     /// Whether the upstream gets `Forwarded`.
     pub(crate) uses_forwarded: bool,
     pub(crate) tls: bool,
-    /// The certificate that the client showed, and the authorities that count now.
-    pub(crate) certificate: Option<(Arc<Connection>, ClientCa)>,
+    /// The certificate that the client showed, and what it may show now.
+    pub(crate) certificate: Option<(Arc<Connection>, ClientAuth)>,
 }
 
 impl Context {
@@ -138,6 +157,9 @@ impl Context {
             admitted: SmallVec::new(),
             shadow: ShadowVerdicts::default(),
             verified: VerifiedLocations::default(),
+            proof: ProofMemo::default(),
+            dpop_nonce: None,
+            resource_document: None,
             selection: Selection::default(),
             body: BodyInfo::default(),
             client_stream: None,
@@ -174,31 +196,39 @@ impl Context {
     }
 
     /// What authentication may look at, apart from the request.
-    pub(super) fn presented(&self, headers: &HeaderMap) -> Presented {
+    pub(super) fn presented(&self, method: &Method, headers: &HeaderMap) -> Presented {
         let query = self.head.as_ref().and_then(|head| head.query.as_deref());
         Presented {
             headers: headers.clone(),
             query: query.and_then(|query| String::from_utf8(query.to_vec()).ok()),
             client: self.client,
             certificate: self.connection.certificate.clone(),
+            method: method.clone(),
+            url: ClientUrl { ctx: self, headers }.detach(),
+            proof: ProofMemo::default(),
         }
     }
 
     /// What authentication may look at.
-    pub(crate) fn auth_request<'a>(&'a self, headers: &'a HeaderMap) -> AuthRequest<'a> {
+    pub(crate) fn auth_request<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        target: Option<RequestTarget<'a>>,
+    ) -> AuthRequest<'a> {
         let query = self.head.as_ref().and_then(|head| head.query.as_deref());
         AuthRequest {
             headers,
             query: query.and_then(|query| std::str::from_utf8(query).ok()),
             client: self.client,
             certificate: self.certificate(),
+            target,
         }
     }
 
     /// The certificate that the client showed when it connected.
     fn certificate(&self) -> Option<PresentedCertificate<'_>> {
-        let (connection, ca) = self.connection.certificate.as_ref()?;
-        Some(ca.present(connection.client_certificate()?))
+        let (connection, auth) = self.connection.certificate.as_ref()?;
+        Some(auth.present(connection.client_certificate()?))
     }
 
     /// What policies may look at.

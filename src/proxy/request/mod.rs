@@ -7,6 +7,7 @@ pub(crate) mod body;
 pub(crate) mod body_rate;
 pub(crate) mod client_address;
 pub(crate) mod client_stream;
+pub(crate) mod client_url;
 pub(crate) mod context;
 pub(crate) mod debug_log;
 pub(crate) mod field_removal;

@@ -3,7 +3,7 @@
 use http::{HeaderValue, Method};
 
 use super::head::{Head, HeadError};
-use crate::auth::Denial;
+use crate::auth::{Denial, ProofError, Reason};
 use crate::gateway::PathError;
 use crate::policy;
 
@@ -17,6 +17,8 @@ pub(crate) struct Rejection {
     pub(crate) message: &'static str,
     pub(crate) challenges: Vec<HeaderValue>,
     pub(crate) retry_after: Option<u32>,
+    /// What the client's next proof has to hold (RFC 9449 section 8).
+    pub(crate) dpop_nonce: Option<HeaderValue>,
     pub(crate) allow: Option<HeaderValue>,
     pub(crate) location: Option<HeaderValue>,
     pub(crate) close: bool,
@@ -40,6 +42,7 @@ impl Rejection {
             message,
             challenges: Vec::new(),
             retry_after: None,
+            dpop_nonce: None,
             allow: None,
             location: None,
             close: false,
@@ -253,6 +256,7 @@ impl From<Denial> for Rejection {
     fn from(denial: Denial) -> Self {
         let status = denial.status();
         let message = match status {
+            _ if denial.reason() == Reason::Proof(ProofError::TooMany) => "too many requests",
             401 => "a valid credential is required",
             403 => "the credential does not permit this",
             503 => "the credential cannot be checked now",
@@ -262,6 +266,7 @@ impl From<Denial> for Rejection {
         Self {
             challenges: denial.challenges().to_vec(),
             retry_after: denial.retry_after(),
+            dpop_nonce: denial.nonce().cloned(),
             ..Self::new(status, denial.reason().as_str(), message)
         }
     }

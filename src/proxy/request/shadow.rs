@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::HeaderMap;
+use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -134,10 +134,11 @@ pub(super) async fn try_out(
     let request = session.req_header();
     let denied = match &shadow.check {
         ShadowCheck::Authenticate { chain, .. } if trace.is_on() => {
-            explain(&ctx.auth_request(&request.headers), chain, shadow, trace).await
+            let presented = ctx.presented(&request.method, &request.headers);
+            explain(&presented.auth_request(), chain, shadow, trace).await
         }
         ShadowCheck::Authenticate { chain, background } => {
-            return authenticate(ctx, &request.headers, chain, background, shadow).await;
+            return authenticate(ctx, request, chain, background, shadow).await;
         }
         ShadowCheck::Policies(rules) => {
             let facts = ctx.facts(request, route);
@@ -200,12 +201,12 @@ async fn explain(
 
 async fn authenticate(
     ctx: &mut Context,
-    headers: &HeaderMap,
+    request: &RequestHeader,
     chain: &Arc<Chain>,
     background: &Arc<Semaphore>,
     shadow: &Shadow,
 ) {
-    let presented = ctx.presented(headers);
+    let presented = ctx.presented(&request.method, &request.headers);
     let chain = chain.clone();
     let mut evaluation: Pin<Box<dyn Future<Output = Verdict> + Send>> = Box::pin(async move {
         let admitted = chain

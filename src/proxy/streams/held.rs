@@ -79,7 +79,7 @@ impl Held {
     /// `None`: no credential of the request's ends such a response.
     pub(super) fn new(id: u64, kind: Kind, request: &RequestHeader, ctx: &Context) -> Option<Self> {
         let route = ctx.route.as_ref()?;
-        let presented = ctx.auth_request(&request.headers);
+        let presented = ctx.auth_request(&request.headers, None);
         let held = ctx.admitted.iter().filter_map(|admitted| {
             let step = route.pipeline.auth_step(admitted.step)?;
             let ends = step.ends_streams && (kind == Kind::Stream || step.ends_downloads);
@@ -152,8 +152,8 @@ impl Held {
         now: UnixTime,
     ) -> Option<(Arc<str>, Identity)> {
         let certificate = self.connection.as_ref().and_then(|connection| {
-            let ca = gateway.tls(self.local?)?.client_ca.as_ref()?;
-            Some(ca.present(connection.client_certificate()?))
+            let auth = gateway.tls(self.local?)?.client_auth.as_ref()?;
+            Some(auth.present(connection.client_certificate()?))
         });
         let (step, identity) = (&credential.step, &credential.identity);
         let accepted_by = |member: &Member| {

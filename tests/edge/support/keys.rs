@@ -11,6 +11,8 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
+use super::proof::EcKey;
+
 pub fn base64url(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
@@ -73,6 +75,7 @@ pub enum Signer {
     Rsa(Arc<RsaKey>, &'static OtherRsa),
     Hs256(Vec<u8>),
     Hs512(Vec<u8>),
+    Es256(Arc<EcKey>),
     Nothing,
 }
 
@@ -97,6 +100,7 @@ impl Signer {
             Self::Hs512(secret) => {
                 hmac::sign(&hmac::Key::new(hmac::HMAC_SHA512, secret), message).as_ref().to_vec()
             }
+            Self::Es256(key) => key.sign(message),
             Self::Nothing => Vec::new(),
         }
     }

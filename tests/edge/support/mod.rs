@@ -25,6 +25,7 @@ pub mod message;
 pub mod poll;
 pub mod ports;
 pub mod program;
+pub mod proof;
 pub mod provider;
 pub mod request;
 pub mod resources;

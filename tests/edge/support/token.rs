@@ -39,6 +39,11 @@ impl Token {
         }
     }
 
+    /// A token of these members alone.
+    pub fn of(header: Value, claims: Value, signer: Signer) -> Self {
+        Self { header: Segment::members(header), claims: Segment::members(claims), signer }
+    }
+
     pub fn kid(self, kid: &str) -> Self {
         self.header("kid", kid)
     }

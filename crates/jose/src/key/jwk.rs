@@ -1,6 +1,7 @@
 //! One key in JSON (RFC 7517 section 4; RFC 7518 section 6 and RFC 8037 section 2 for the
 //! families).
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
@@ -12,36 +13,47 @@ use crate::Algorithm;
 
 type Jwk = Map<String, Value>;
 
+/// Members of private and of symmetric keys (RFC 7518 sections 6.2.2, 6.3.2 and 6.4).
+const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
 impl PublicKey {
     /// Reads a key. Every member that says what it is for must allow verifying, and `alg` must be
     /// an algorithm of its family.
     pub(crate) fn from_jwk(jwk: &Jwk) -> Result<Self, KeyError> {
-        let read = match text(jwk, "kty")? {
-            Some("RSA") => rsa,
-            Some("EC") => ec,
-            Some("OKP") => okp,
-            Some("oct") => return Err(KeyError::Symmetric),
-            Some(_) => return Err(KeyError::OtherType),
-            None => return Err(KeyError::Malformed),
+        let (material, only) = read(jwk)?;
+        Self::new(material, only)
+    }
+
+    /// The same for one algorithm, which `alg` must not contradict.
+    pub(crate) fn from_jwk_for(jwk: &Jwk, algorithm: Algorithm) -> Result<Self, KeyError> {
+        let (material, only) = read(jwk)?;
+        if only.is_some_and(|only| only != algorithm) {
+            return Err(KeyError::Algorithm);
+        }
+        Self::new(material, Some(algorithm))
+    }
+
+    /// The SHA-256 of what makes the key, in JSON, in the order of the names (RFC 7638 section 3).
+    pub(crate) fn thumbprint(&self) -> [u8; 32] {
+        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let text = match self.material() {
+            Material::Rsa { modulus, exponent } => {
+                let (n, e) = (encode(modulus), encode(exponent));
+                format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#)
+            }
+            Material::Ec { curve, x_and_y } => {
+                let (x, y) = x_and_y.split_at(curve.coordinate_bytes());
+                let (crv, x, y) = (curve.name(), encode(x), encode(y));
+                format!(r#"{{"crv":"{crv}","kty":"EC","x":"{x}","y":"{y}"}}"#)
+            }
+            Material::Ed25519(point) => {
+                let x = encode(point);
+                format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#)
+            }
         };
-        if jwk.contains_key("d") {
-            return Err(KeyError::Private);
-        }
-        text(jwk, "kid")?;
-        if text(jwk, "use")?.is_some_and(|purpose| purpose != "sig") {
-            return Err(KeyError::Use);
-        }
-        match jwk.get("key_ops") {
-            None => {}
-            Some(Value::Array(operations))
-                if operations.iter().any(|operation| operation == "verify") => {}
-            Some(_) => return Err(KeyError::Operations),
-        }
-        let only = match text(jwk, "alg")? {
-            None => None,
-            Some(name) => Some(Algorithm::named(name).ok_or(KeyError::Algorithm)?),
-        };
-        Self::new(read(jwk)?, only)
+        let mut thumbprint = [0; 32];
+        thumbprint.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+        thumbprint
     }
 
     /// The key as JSON, once for its whole family, or once for each algorithm that it serves:
@@ -74,6 +86,36 @@ impl PublicKey {
         };
         self.algorithms().map(named).collect()
     }
+}
+
+/// What a key is made of, and the one algorithm that it says it is for.
+fn read(jwk: &Jwk) -> Result<(Material, Option<Algorithm>), KeyError> {
+    let material = match text(jwk, "kty")? {
+        Some("RSA") => rsa,
+        Some("EC") => ec,
+        Some("OKP") => okp,
+        Some("oct") => return Err(KeyError::Symmetric),
+        Some(_) => return Err(KeyError::OtherType),
+        None => return Err(KeyError::Malformed),
+    };
+    if PRIVATE.iter().any(|name| jwk.contains_key(*name)) {
+        return Err(KeyError::Private);
+    }
+    text(jwk, "kid")?;
+    if text(jwk, "use")?.is_some_and(|purpose| purpose != "sig") {
+        return Err(KeyError::Use);
+    }
+    match jwk.get("key_ops") {
+        None => {}
+        Some(Value::Array(operations))
+            if operations.iter().any(|operation| operation == "verify") => {}
+        Some(_) => return Err(KeyError::Operations),
+    }
+    let only = match text(jwk, "alg")? {
+        None => None,
+        Some(name) => Some(Algorithm::named(name).ok_or(KeyError::Algorithm)?),
+    };
+    Ok((material(jwk)?, only))
 }
 
 fn rsa(jwk: &Jwk) -> Result<Material, KeyError> {

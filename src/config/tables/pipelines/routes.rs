@@ -48,6 +48,7 @@ pub(crate) fn check(pipelines: &[(Pipeline, Entry<'_>)], owned: &OwnedPipelines)
             }
         }
     }
+    check_documents(pipelines);
     let (cloud, local): (Vec<_>, Vec<_>) = pipelines
         .iter()
         .partition(|(pipeline, entry)| owned.is_of_cloud(pipeline, entry));
@@ -66,19 +67,59 @@ pub(crate) fn check(pipelines: &[(Pipeline, Entry<'_>)], owned: &OwnedPipelines)
     }
 }
 
+/// Reports every document of a resource whose place is another one's, at the second of them.
+fn check_documents(pipelines: &[(Pipeline, Entry<'_>)]) {
+    let mut before: Vec<(&Pipeline, &str, Vec<String>)> = Vec::new();
+    for (pipeline, entry) in pipelines {
+        let Some(resource) = &pipeline.resource else {
+            continue;
+        };
+        let (path, hosts) = (resource.document_path.as_str(), pipeline.hosts());
+        let meet = |known: &[String]| match (known.is_empty(), hosts.is_empty()) {
+            (false, false) => known.iter().any(|host| hosts.contains(host)),
+            (one, other) => one == other,
+        };
+        for (other, other_path, other_hosts) in &before {
+            let mut networks = other.networks.iter();
+            let network = networks.any(|network| pipeline.networks.contains(network));
+            if network && path == *other_path && meet(other_hosts) {
+                entry.error_help(
+                    format!(
+                        "its resource is described at {path:?}, and so is that of pipeline {:?}",
+                        other.name
+                    ),
+                    "give their endpoints different hosts, or their identifiers different paths",
+                );
+            }
+        }
+        before.push((pipeline, path, hosts));
+    }
+}
+
+/// The place of a pipeline's document, as that of an endpoint.
+fn document(pipeline: &Pipeline) -> Option<Endpoint> {
+    let resource = pipeline.resource.as_ref()?;
+    Some(Endpoint {
+        path_prefix: resource.document_path.clone(),
+        prefix_boundary: PrefixBoundary::Segment,
+        hosts: pipeline.hosts(),
+        ..pipeline.endpoints.first()?.clone()
+    })
+}
+
 /// Whether some request that `local` would get goes to `cloud` instead. What is open at `/` is
 /// there for what nobody else takes; what checks anything is not.
 fn takes_from(cloud: &Pipeline, local: &Pipeline) -> bool {
     let guarded = |step: &Step| step.authenticates() || step.restricts();
     let guarded = local.steps.iter().any(guarded);
     let meet = |network| local.networks.contains(network);
+    let (of_cloud, of_local) = (document(cloud), document(local));
+    let mut of_local = local.endpoints.iter().chain(&of_local);
     cloud.networks.iter().any(meet)
-        && local.endpoints.iter().any(|of_local| {
+        && of_local.any(|of_local| {
+            let mut of_cloud = cloud.endpoints.iter().chain(&of_cloud);
             (guarded || of_local.path_prefix != "/")
-                && cloud
-                    .endpoints
-                    .iter()
-                    .any(|of_cloud| wins(of_cloud, of_local))
+                && of_cloud.any(|of_cloud| wins(of_cloud, of_local))
         })
 }
 

@@ -377,3 +377,34 @@ fn the_operator_narrows_what_its_backends_may_be() {
     assert_eq!(names(&house.with(&[("c1", true, &text)])), ["p", "c"]);
     assert_eq!(names(&house.with(&[])), ["p"]);
 }
+
+#[test]
+fn a_document_takes_no_place_of_the_local_files() {
+    let table = |path: &str| {
+        format!(
+            "{CLOUD}[pipelines.c.resource]\nidentifier = \"https://c.example{path}\"\n\
+             authorization_servers = []\n"
+        )
+    };
+    let mut house = House::new();
+    assert_eq!(
+        names(&house.with(&[("c1", true, &table("/c"))])),
+        ["p", "c"]
+    );
+    let want = "takes requests of pipeline \"p\" of the local files";
+    let is_refused = |house: &House, text: &str| {
+        let lines = house.refused(text);
+        assert!(lines.iter().any(|line| line.contains(want)), "{lines:#?}");
+    };
+    let local = house.local.clone();
+    house.local = local.replace("\"/p\"", "\"/.well-known\"");
+    is_refused(&house, &table("/c"));
+    // For a host that the cloud names, its document would be found first.
+    house.local = local
+        + "[pipelines.p.resource]\nidentifier = \"https://p.example/c\"\n\
+           authorization_servers = []\n";
+    let named = table("/c").replace("\"/c\" }", "\"/c\", hosts = [\"p.example\"] }");
+    is_refused(&house, &named);
+    let other = named.replace("https://c.example/c", "https://c.example/d");
+    assert_eq!(names(&house.with(&[("c1", true, &other)])), ["p", "c"]);
+}

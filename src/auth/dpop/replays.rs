@@ -1,0 +1,285 @@
+//! Proofs that were used: none counts twice (RFC 9449 section 11.1).
+//!
+//! A proof is remembered for as long as it could be good. What there is no room for is refused;
+//! nothing is forgotten before its time.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use jose::clock::UnixTime;
+use ring::digest::{Context, SHA256};
+
+use crate::auth::outcome::{ProofError, Refusal};
+
+/// Proofs remembered at most, about 100 bytes each,
+const MOST: usize = 1 << 19;
+/// and those of one key: a thousand requests a second, by default.
+const MOST_OF_KEY: u32 = 1 << 16;
+/// `Retry-After` where there is no room.
+const SOON: u32 = 5;
+
+/// What tells a proof from all others: a hash of its key and its `jti`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ProofId([u8; 16]);
+
+impl ProofId {
+    pub(super) fn new(key: &[u8; 32], jti: &str) -> Self {
+        let mut context = Context::new(&SHA256);
+        context.update(key);
+        context.update(jti.as_bytes());
+        let mut id = [0; 16];
+        id.copy_from_slice(&context.finish().as_ref()[..16]);
+        Self(id)
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+/// Where the processes of a fleet tell one another which proofs they have seen.
+pub trait ProofStore: fmt::Debug + Send + Sync {
+    /// Takes note of a proof for a time, and tells whether nobody has used it yet. `None`: there is
+    /// no telling now, and this process goes by what it has seen itself.
+    fn first_use(
+        &self,
+        id: ProofId,
+        keep: Duration,
+    ) -> Pin<Box<dyn Future<Output = Option<bool>> + Send + '_>>;
+}
+
+/// Proofs that were used, for a status page or a metric.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProofsStatus {
+    /// How many are remembered.
+    pub remembered: u64,
+    /// How many may be.
+    pub limit: u64,
+    /// Proofs that came again, since the process began.
+    pub replayed: u64,
+    /// Proofs that there was no room for, since the process began.
+    pub turned_away: u64,
+}
+
+/// The proofs of a process.
+#[derive(Default)]
+pub(super) struct Replays {
+    seen: Mutex<Seen>,
+    store: ArcSwapOption<SharedStore>,
+}
+
+/// One pointer wide.
+struct SharedStore(Arc<dyn ProofStore>);
+
+#[derive(Default)]
+struct Seen {
+    ids: HashSet<ProofId>,
+    /// How many of each key are among them.
+    of_key: HashMap<[u8; 32], u32>,
+    /// In the order in which they came, each with when it can be forgotten.
+    queue: VecDeque<(UnixTime, ProofId, [u8; 32])>,
+    replayed: u64,
+    turned_away: u64,
+}
+
+impl Replays {
+    pub(super) fn share(&self, store: Option<Arc<dyn ProofStore>>) {
+        self.store
+            .store(store.map(|store| Arc::new(SharedStore(store))));
+    }
+
+    /// Takes note of a proof of a key, which could be good until `keep` from now. An error: it was
+    /// used before, or there is no room.
+    pub(super) async fn first_use(
+        &self,
+        key: [u8; 32],
+        id: ProofId,
+        now: UnixTime,
+        keep: Duration,
+    ) -> Result<(), Refusal> {
+        self.locked(|seen| seen.insert(key, id, now, keep, MOST, MOST_OF_KEY))?;
+        let store = self.store.load_full();
+        let Some(store) = store else { return Ok(()) };
+        match store.0.first_use(id, keep).await {
+            Some(false) => {
+                self.locked(|seen| seen.replayed += 1);
+                Err(ProofError::Replayed.into())
+            }
+            Some(true) | None => Ok(()),
+        }
+    }
+
+    pub(super) fn status(&self) -> ProofsStatus {
+        self.locked(|seen| ProofsStatus {
+            remembered: seen.ids.len() as u64,
+            limit: MOST as u64,
+            replayed: seen.replayed,
+            turned_away: seen.turned_away,
+        })
+    }
+
+    fn locked<T>(&self, f: impl FnOnce(&mut Seen) -> T) -> T {
+        f(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Seen {
+    fn insert(
+        &mut self,
+        key: [u8; 32],
+        id: ProofId,
+        now: UnixTime,
+        keep: Duration,
+        most: usize,
+        most_of_key: u32,
+    ) -> Result<(), Refusal> {
+        self.forget(now);
+        if self.ids.contains(&id) {
+            self.replayed += 1;
+            return Err(ProofError::Replayed.into());
+        }
+        let of_key = self.of_key.get(&key).copied().unwrap_or(0);
+        if of_key >= most_of_key || self.ids.len() >= most {
+            self.turned_away += 1;
+            return Err(Refusal {
+                reason: ProofError::TooMany.into(),
+                retry_after: Some(SOON),
+            });
+        }
+        self.ids.insert(id);
+        self.of_key.insert(key, of_key + 1);
+        self.queue.push_back((now + keep.as_secs_f64(), id, key));
+        Ok(())
+    }
+
+    /// Forgets what is no good any more. One that is to be kept for longer keeps those behind it
+    /// for as long, too.
+    fn forget(&mut self, now: UnixTime) {
+        while let Some(&(until, id, key)) = self.queue.front()
+            && until < now
+        {
+            self.queue.pop_front();
+            self.ids.remove(&id);
+            let left = self.of_key.get_mut(&key).map(|count| {
+                *count -= 1;
+                *count
+            });
+            if left == Some(0) {
+                self.of_key.remove(&key);
+            }
+        }
+    }
+}
+
+/// Shows no proof.
+impl fmt::Debug for Replays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.status().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::outcome::Reason;
+
+    const NOW: UnixTime = 1_800_000_000.0;
+    const KEEP: Duration = Duration::from_secs(65);
+
+    fn reason(verdict: Result<(), Refusal>) -> Option<ProofError> {
+        verdict.err().map(|refusal| match refusal.reason {
+            Reason::Proof(error) => error,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn a_proof_counts_once_for_as_long_as_it_could_be_good() {
+        let mut seen = Seen::default();
+        let mut used = |key: u8, jti: &str, at: f64| {
+            let key = [key; 32];
+            let id = ProofId::new(&key, jti);
+            reason(seen.insert(key, id, NOW + at, KEEP, 100, 100))
+        };
+        assert_eq!(used(1, "a", 0.0), None);
+        assert_eq!(used(1, "a", 1.0), Some(ProofError::Replayed));
+        assert_eq!(used(1, "b", 1.0), None);
+        assert_eq!(used(2, "a", 1.0), None, "of another key");
+        assert_eq!(used(1, "a", 65.0), Some(ProofError::Replayed));
+        assert_eq!(used(1, "a", 65.5), None);
+        assert_eq!(used(1, "b", 65.5), Some(ProofError::Replayed));
+        assert_eq!((seen.ids.len(), seen.queue.len(), seen.replayed), (3, 3, 3));
+        seen.forget(NOW + 1000.0);
+        assert!(seen.ids.is_empty() && seen.queue.is_empty() && seen.of_key.is_empty());
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_refused_and_nothing_forgotten() {
+        let mut seen = Seen::default();
+        let mut used = |key: u8, jti: u32, at: f64| {
+            let key = [key; 32];
+            let id = ProofId::new(&key, &jti.to_string());
+            let verdict = seen.insert(key, id, NOW + at, KEEP, 12, 5);
+            assert!(
+                verdict.is_ok() || verdict != Err(ProofError::TooMany.into()),
+                "Retry-After"
+            );
+            reason(verdict)
+        };
+        for jti in 0..5 {
+            assert_eq!(used(1, jti, 0.0), None);
+        }
+        assert_eq!(used(1, 5, 0.0), Some(ProofError::TooMany));
+        assert_eq!(used(1, 0, 0.0), Some(ProofError::Replayed));
+        for jti in 0..7 {
+            assert_eq!(
+                used(2 + u8::from(jti > 4), jti, 1.0),
+                None,
+                "another key has room"
+            );
+        }
+        assert_eq!(
+            used(4, 0, 2.0),
+            Some(ProofError::TooMany),
+            "all of them together"
+        );
+        assert_eq!(used(1, 5, 66.0), None, "its time is over");
+        assert_eq!(seen.turned_away, 2);
+    }
+
+    #[derive(Debug)]
+    struct Fleet(Option<bool>);
+
+    impl ProofStore for Fleet {
+        fn first_use(
+            &self,
+            _: ProofId,
+            keep: Duration,
+        ) -> Pin<Box<dyn Future<Output = Option<bool>> + Send + '_>> {
+            assert_eq!(keep, KEEP);
+            Box::pin(std::future::ready(self.0))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_another_process_has_seen_is_refused_and_its_silence_is_not() {
+        for (answer, expected) in [
+            (Some(true), None),
+            (None, None),
+            (Some(false), Some(ProofError::Replayed)),
+        ] {
+            let replays = Replays::default();
+            replays.share(Some(Arc::new(Fleet(answer))));
+            let used = || replays.first_use([1; 32], ProofId::new(&[1; 32], "a"), NOW, KEEP);
+            assert_eq!(reason(used().await), expected, "{answer:?}");
+            assert_eq!(reason(used().await), Some(ProofError::Replayed));
+        }
+    }
+}
