@@ -70,10 +70,21 @@ struct Size {
 }
 
 impl Size {
+    const NONE: Self = Self {
+        elements: 0.0,
+        total: 0.0,
+    };
     const ONE: Self = Self {
         elements: 1.0,
         total: 1.0,
     };
+
+    fn or(self, other: Self) -> Self {
+        Self {
+            elements: self.elements.max(other.elements),
+            total: self.total.max(other.total),
+        }
+    }
 
     fn and(self, other: Self) -> Self {
         Self {
@@ -122,7 +133,11 @@ impl<'e> Reckoning<'e> {
                 if select.test { Size::ONE } else { size }
             }
             Expr::List(list) => {
-                let size = self.all(&list.elements);
+                let elements = float(list.elements.len());
+                let size = Size {
+                    elements,
+                    total: elements + self.all(&list.elements).total,
+                };
                 self.cost += size.total;
                 size
             }
@@ -143,16 +158,28 @@ impl<'e> Reckoning<'e> {
                 self.cost += float(literal.entries.len());
                 Size::ONE
             }
+            // The interpreter appends to a result in its place.
+            Expr::Call(call) if call.func_name == operators::ADD && self.appends(&call.args) => {
+                let size = self.add(&call.args[1]);
+                self.cost += size.total;
+                self.add(&call.args[0]).and(size)
+            }
+            Expr::Call(call) if call.func_name == operators::CONDITIONAL => {
+                let mut sizes = call.args.iter().map(|part| self.add(part));
+                // The condition is no part of the value.
+                sizes.next();
+                sizes.fold(Size::NONE, Size::or)
+            }
             Expr::Call(call) => {
                 let target = call.target.as_deref().map(|target| self.add(target));
-                let size = target.unwrap_or(Size::ONE).and(self.all(&call.args));
+                let size = target.unwrap_or(Size::NONE).and(self.all(&call.args));
                 match &*call.func_name {
                     operators::LOGICAL_AND
                     | operators::LOGICAL_OR
                     | operators::LOGICAL_NOT
                     | operators::NOT_STRICTLY_FALSE => return Size::ONE,
                     // One of its parts is its value.
-                    operators::CONDITIONAL | operators::INDEX => return size,
+                    operators::INDEX => return size,
                     _ => {}
                 }
                 // At worst, it goes over all that it is given.
@@ -168,7 +195,7 @@ impl<'e> Reckoning<'e> {
                 let before = self.cost;
                 // The first pass tells what one turn adds to the result, the second what a turn
                 // costs once the result has grown.
-                let turn = self.turn(loops, range, start);
+                let turn = self.turn(loops, range, Size::NONE);
                 self.cost = before;
                 let grown = Size {
                     elements: start.elements + range.elements * turn.elements,
@@ -186,9 +213,10 @@ impl<'e> Reckoning<'e> {
     /// The elements of the range are no larger together than the range, so each counts as the
     /// average.
     fn turn(&mut self, loops: &'e ComprehensionExpr, range: Size, accumulated: Size) -> Size {
+        let average = 1.0 + range.total / range.elements.max(1.0);
         let element = Size {
-            elements: 1.0 + range.total / range.elements,
-            total: 1.0 + range.total / range.elements,
+            elements: average,
+            total: average,
         };
         let second = loops.iter_var2.as_deref().map(|name| (name, element));
         self.bound = vec![(&loops.accu_var, accumulated), (&loops.iter_var, element)];
@@ -199,7 +227,13 @@ impl<'e> Reckoning<'e> {
 
     fn all(&mut self, nodes: &'e [IdedExpr]) -> Size {
         let sizes = nodes.iter().map(|node| self.add(node));
-        sizes.fold(Size::ONE, Size::and)
+        sizes.fold(Size::NONE, Size::and)
+    }
+
+    /// Whether something is added to the result of the comprehension around.
+    fn appends(&self, args: &[IdedExpr]) -> bool {
+        let result = self.bound.first().map(|(name, _)| *name);
+        matches!(args, [IdedExpr { expr: Expr::Ident(name), .. }, _] if Some(&**name) == result)
     }
 }
 

@@ -135,6 +135,7 @@ fn mistakes_have_a_place() {
 
 #[test]
 fn chains_of_comprehensions_are_not_nested() {
+    parsed("[].all(x, x == claims.a)");
     parsed("claims.a.filter(x, x != 'y').exists(x, x == 'z') && claims.b.all(x, x == 1)");
 }
 
@@ -255,7 +256,6 @@ fn the_deepest_expression_fits_on_a_workers_stack() {
         nested("[", "", "] != []"),
         nested("(false ? false : ", "true", ")"),
         nested("!(", "true", ")"),
-        nested("-(", "1 == 1", ")"),
         nested("string(", "'a'", ") == 'a'"),
         nested("claims.a.exists(x, !(x == x || ", "x", "))"),
         nested("{1: ", "1", "} != {}"),
