@@ -176,29 +176,7 @@ impl SharedStore {
     ///
     /// An answer that comes too late for a request is waited for all the same, since the store has
     /// acted on the question. No request waits here.
-    pub(super) async fn ask<T, F>(&self, question: impl FnOnce(Connection) -> F) -> Option<T>
-    where
-        F: Future<Output = RedisResult<T>>,
-    {
-        self.ask_within(LATE, question).await
-    }
-
-    /// The same for a request: `None` after the budget.
-    pub(super) async fn ask_in_time<T, F>(
-        &self,
-        question: impl FnOnce(Connection) -> F,
-    ) -> Option<T>
-    where
-        F: Future<Output = RedisResult<T>>,
-    {
-        self.ask_within(Duration::ZERO, question).await
-    }
-
-    async fn ask_within<T, F>(
-        &self,
-        late: Duration,
-        question: impl FnOnce(Connection) -> F,
-    ) -> Option<T>
+    async fn ask<T, F>(&self, question: impl FnOnce(Connection) -> F) -> Option<T>
     where
         F: Future<Output = RedisResult<T>>,
     {
@@ -216,7 +194,7 @@ impl SharedStore {
             Err(_) => {
                 self.0.late.fetch_add(1, Ordering::Relaxed);
                 self.strike();
-                timeout(late, answer).await.ok()?
+                timeout(LATE, answer).await.ok()?
             }
         };
         answered
@@ -254,7 +232,7 @@ impl SharedStore {
     }
 
     /// A key of the store: what it is of, and the hash of what it names, which may be a person.
-    pub(super) fn key(&self, kind: &str, of: &[u8]) -> String {
+    fn key(&self, kind: &str, of: &[u8]) -> String {
         let hash = digest(&SHA256, of);
         let mut key = format!("{}:{kind}:", self.0.key_prefix);
         for byte in &hash.as_ref()[..16] {
