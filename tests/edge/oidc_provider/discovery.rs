@@ -32,6 +32,13 @@ fn its_tokens_pass_and_no_others() {
 }
 
 #[test]
+fn its_tokens_are_as_rfc_9068_asks() {
+    let (Some(provider), upstream) = (OidcProvider::start(), Upstream::start()) else { return };
+    let edge = edge("jwt-auth", &provider.issuer(), "profile = \"at+jwt\"", &upstream).start();
+    assert_eq!(status(&edge, &provider.token(JWT)), 200);
+}
+
+#[test]
 fn a_document_with_another_issuer_is_refused() {
     let (Some(provider), upstream) = (OidcProvider::start(), Upstream::start()) else { return };
     // The same server under another name of its host: the document goes on naming its own.

@@ -2,6 +2,7 @@
 
 mod discovery;
 mod introspection;
+mod logout;
 mod server;
 
 use std::time::Duration;
