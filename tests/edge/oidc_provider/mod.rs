@@ -1,5 +1,6 @@
 //! A real issuer, npm's `oidc-provider`: what it publishes, issues and answers.
 
+mod bound;
 mod discovery;
 mod introspection;
 mod logout;

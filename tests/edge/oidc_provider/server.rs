@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::peers::running::{Running, skip};
-use crate::support::authority::Authority;
+use crate::support::authority::{Authority, Pair};
 use crate::support::ports::Port;
 use crate::support::request::Request;
 use crate::support::secrets;
@@ -23,7 +23,11 @@ pub const OPAQUE: &str = "https://api.example/opaque";
 pub struct OidcProvider {
     pub node: Running,
     /// Where clients may show certificates.
-    _secure: Port,
+    pub secure: Port,
+    /// Who vouches for that.
+    pub authority: Authority,
+    /// What the client `mtls` shows.
+    pub certificate: Pair,
 }
 
 impl OidcProvider {
@@ -56,7 +60,7 @@ impl OidcProvider {
                 ("client.pem", &certificate.certificate),
             ],
         )?;
-        Some(Self { node, _secure: secure })
+        Some(Self { node, secure, authority, certificate })
     }
 
     pub fn issuer(&self) -> String {

@@ -97,6 +97,11 @@ impl Builder {
         self
     }
 
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.edge = self.edge.env(name, value);
+        self
+    }
+
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
