@@ -29,7 +29,7 @@ impl Redis {
     pub fn with(arguments: &[&str]) -> Option<Self> {
         let mut probe = Command::new("redis-server");
         if probe.arg("--version").stdout(Stdio::null()).status().is_err() {
-            return crate::peers::skip("redis-server");
+            return crate::peers::running::skip("redis-server");
         }
         let arguments = arguments.iter().map(|&it| it.to_owned()).collect();
         let mut redis = Self { port: Port::claim(), arguments, process: None };
