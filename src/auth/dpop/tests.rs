@@ -187,10 +187,14 @@ async fn a_proof_is_of_the_key_and_of_an_algorithm_that_is_accepted() {
         Some(ProofError::WrongAlgorithm)
     );
     let good = client.proof(&[]);
+    let (signed, _) = good.rsplit_once('.').unwrap();
+    let another = client.proof(&[]);
+    let (_, signature) = another.rsplit_once('.').unwrap();
     for (proof, expected) in [
         ("", ProofError::Malformed),
         ("a.b.c", ProofError::Malformed),
-        (&good[..good.len() - 4], ProofError::BadSignature),
+        (&format!("{signed}.{signature}"), ProofError::BadSignature),
+        (&good[..good.len() - 4], ProofError::Malformed),
         (&format!("{good}, {good}"), ProofError::Malformed),
         (&format!("{good}."), ProofError::Malformed),
         (&format!("DPoP {good}"), ProofError::Malformed),

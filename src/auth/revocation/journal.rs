@@ -134,7 +134,8 @@ pub(crate) fn parse(content: &[u8]) -> Result<Parsed, usize> {
 fn is_torn(rest: &[u8]) -> bool {
     let cut = rest.last() != Some(&b'\n') || rest.contains(&0);
     cut && rest
-        .split(|byte| *byte == b'\n')
+        .split_inclusive(|byte| *byte == b'\n')
+        .filter_map(|line| line.strip_suffix(b"\n"))
         .all(|line| decode(line).is_none())
 }
 

@@ -149,7 +149,7 @@ fn redirect_refusals() {
                 "endpoints = [\"e\"]",
                 "endpoints = [\"e\"]\nbackends = [\"b\"]",
             ),
-            "pipelines.p.backends: a pipeline whose endpoints redirect has no backends",
+            "pipelines.p.backends: a pipeline of redirect endpoints has no backends",
         ),
         (
             with(&format!(
@@ -157,7 +157,7 @@ fn redirect_refusals() {
                  path_prefix = \"/f\""
             ))
             .replace("endpoints = [\"e\"]", "endpoints = [\"e\", \"f\"]"),
-            "endpoint \"e\" redirects, and endpoint \"f\" does not",
+            "endpoint \"e\" is of service redirect, endpoint \"f\" of http",
         ),
         (
             format!("{BASE}{PIPELINE}").replace("\"echo\"", "\"redirect\""),

@@ -101,7 +101,7 @@ fn what_dpop_refuses() {
             "stands beside `profile`",
         ),
     ] {
-        refused(&jwt(lines), expected);
+        one_error(&jwt(lines), expected);
     }
 }
 
@@ -236,9 +236,9 @@ fn what_a_resource_refuses_and_warns_of() {
             "scopes",
         ),
     ] {
-        refused(&resource(lines), expected);
+        one_error(&resource(lines), expected);
     }
-    refused(
+    one_error(
         &resource("identifier = \"https://a.example/x\"").replace(
             "[\"https://auth.example.com\"]",
             "[\"http://auth.example.com\"]",
@@ -274,12 +274,12 @@ fn two_resources_cannot_be_described_at_one_place() {
             "[pipelines.q]\nnetworks = [\"public\"]\nendpoints = [\"f\"]\nmiddleware = [\"s\"]\n\
              backends = [\"b\"]\n[pipelines.q.resource]\n\
              identifier = \"https://q.example/orders\"\n\
-             authorization_servers = []\n[endpoints.f]\nservice = \"http\"\n\
+             authorization_servers = [\"https://a.example\"]\n[endpoints.f]\nservice = \"http\"\n\
              options = {{ path_prefix = \"/f\"{hosts} }}\n"
         )
     };
     let first = resource("identifier = \"https://api.example.com/orders\"");
-    refused(
+    one_error(
         &format!("{first}{}", second("")),
         "and so is that of pipeline \"p\"",
     );

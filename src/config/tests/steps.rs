@@ -206,6 +206,6 @@ fn what_ends_with_its_credential_is_said_by_the_step() {
     );
     one_error(
         &step("end_downloads = \"yes\"\n"),
-        "middleware.jwt.end_downloads: expected true or false",
+        "middleware.jwt.end_downloads: expected a boolean, found a string",
     );
 }

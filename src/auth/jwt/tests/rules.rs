@@ -217,7 +217,7 @@ async fn required_claims_and_scopes() {
     assert_eq!(denial.status(), 403);
     assert_eq!(
         denial.challenges(),
-        [r#"Bearer realm="harmony", error="insufficient_scope""#]
+        [r#"Bearer realm="harmony", error="insufficient_scope", scope="read write""#]
     );
 }
 

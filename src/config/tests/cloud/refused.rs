@@ -383,7 +383,7 @@ fn a_document_takes_no_place_of_the_local_files() {
     let table = |path: &str| {
         format!(
             "{CLOUD}[pipelines.c.resource]\nidentifier = \"https://c.example{path}\"\n\
-             authorization_servers = []\n"
+             authorization_servers = [\"https://a.example\"]\n"
         )
     };
     let mut house = House::new();
@@ -402,7 +402,7 @@ fn a_document_takes_no_place_of_the_local_files() {
     // For a host that the cloud names, its document would be found first.
     house.local = local
         + "[pipelines.p.resource]\nidentifier = \"https://p.example/c\"\n\
-           authorization_servers = []\n";
+           authorization_servers = [\"https://a.example\"]\n";
     let named = table("/c").replace("\"/c\" }", "\"/c\", hosts = [\"p.example\"] }");
     is_refused(&house, &named);
     let other = named.replace("https://c.example/c", "https://c.example/d");
