@@ -44,7 +44,7 @@ enum Command {
     /// Read the configuration again, and print what changed
     Reload,
     /// Revoke tokens, API keys and certificates, as `harmony-edge revoke` does
-    Revoke(revoke::Arguments),
+    Revoke(Box<revoke::Arguments>),
     /// Key sets
     Keys {
         #[command(subcommand)]

@@ -165,7 +165,7 @@ impl Gateway {
             }
             for endpoint in &settings.endpoints {
                 let receiver = receiver(endpoint, shared).unwrap_or_else(|error| {
-                    errors.push(error);
+                    errors.push(config::Error::new(["endpoints", &endpoint.name], error));
                     None
                 });
                 let route = Arc::new(Route {
@@ -303,19 +303,14 @@ impl Gateway {
 }
 
 /// What takes the posts of an endpoint that is told of revocations.
-fn receiver(
-    endpoint: &config::Endpoint,
-    shared: &Shared,
-) -> Result<Option<Receiver>, config::Error> {
+fn receiver(endpoint: &config::Endpoint, shared: &Shared) -> Result<Option<Receiver>, String> {
     let name = &endpoint.name;
-    let built = match &endpoint.service {
+    match &endpoint.service {
         Service::BackchannelLogout(settings) => shared.backchannel_logout(name, settings),
         Service::SecurityEvents(settings) => shared.security_events(name, settings),
         Service::Http | Service::Echo | Service::Redirect(_) => return Ok(None),
-    };
-    built
-        .map(Some)
-        .map_err(|error| config::Error::new(["endpoints", name], error))
+    }
+    .map(Some)
 }
 
 /// Backends with https that nothing could be verified for.

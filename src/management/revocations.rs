@@ -57,9 +57,10 @@ pub(super) fn page(list: &Revocations, query: Option<&str>) -> Result<ApiRespons
     }
     let entries = list.page(after, limit + 1);
     let more = entries.len() > limit;
-    let shown = entries.iter().take(limit);
-    let next = shown.clone().last().filter(|_| more).map(Revocation::id);
+    let shown = &entries[..limit.min(entries.len())];
+    let next = shown.last().filter(|_| more).map(Revocation::id);
     let entries: Vec<Value> = shown
+        .iter()
         .map(|entry| {
             let mut value = json!(entry);
             value["id"] = json!(entry.id());

@@ -240,7 +240,7 @@ async fn a_proof_counts_once_however_many_steps_of_one_request_ask() {
         Some(ProofError::WrongMethod)
     );
     assert_eq!(
-        of(&verifier, &client, &client.proof(&[id.clone()])).await,
+        of(&verifier, &client, &client.proof(std::slice::from_ref(&id))).await,
         None
     );
     assert_eq!(

@@ -159,12 +159,18 @@ impl Verifier {
         trace: &mut Trace,
     ) -> Result<Verified, Refusal> {
         let slot = self.cache.slot(token, &self.issuers);
+        let subject = |slot: &CacheSlot, is_kept, is_known| Subject {
+            token,
+            key: slot.key,
+            is_kept,
+            client,
+            is_known,
+        };
         if let Some(known) = slot.as_ref().and_then(|slot| self.cache.recall(slot)) {
             known.validity.check(now)?;
             return match (&slot, &self.introspector) {
                 (Some(slot), Some(introspector)) if known.is_due() => {
-                    let known = (None, known);
-                    self.introspect(introspector, slot, token, client, true, known, trace)
+                    self.introspect(introspector, subject(slot, true, true), known, trace)
                         .await
                 }
                 _ => Ok(known),
@@ -181,45 +187,26 @@ impl Verifier {
         match (&self.introspector, &slot) {
             (None, _) => Ok(verified),
             (Some(introspector), Some(slot)) => {
-                let verified = (Some(issuer), verified);
-                self.introspect(
-                    introspector,
-                    slot,
-                    token,
-                    client,
-                    has_passed,
-                    verified,
-                    trace,
-                )
-                .await
+                let subject = subject(slot, slot.may_keep(issuer), has_passed);
+                self.introspect(introspector, subject, verified, trace)
+                    .await
             }
             // Without a place there is no asking, and nobody passes unasked.
             (Some(_), None) => Err(Reason::IntrospectionFailed.into()),
         }
     }
 
-    /// Asks whether a token that has verified is active: for the first time, where it is said whose
-    /// it is.
+    /// Asks whether a token that has verified is active.
     async fn introspect(
         &self,
         introspector: &Arc<Introspector>,
-        slot: &CacheSlot,
-        token: &[u8],
-        client: Option<IpAddr>,
-        is_known: bool,
-        (issuer, verified): (Option<usize>, Verified),
+        subject: Subject<'_>,
+        verified: Verified,
         trace: &mut Trace,
     ) -> Result<Verified, Refusal> {
-        if let Some(refusal) = introspector.refused(&slot.key) {
+        if let Some(refusal) = introspector.refused(&subject.key) {
             return Err(refusal);
         }
-        let subject = Subject {
-            token,
-            key: slot.key,
-            is_kept: issuer.is_none_or(|issuer| slot.may_keep(issuer)),
-            client,
-            is_known,
-        };
         let settings = self.settings.clone();
         // What it was verified to be stays; the answer can only take away.
         let judge = move |answer: Claims, trace: &mut Trace| {

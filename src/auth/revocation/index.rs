@@ -59,29 +59,21 @@ impl Scope {
 }
 
 impl IssuerEntries {
-    fn slot(
-        &mut self,
-        selector: &TokenSelector,
-    ) -> Option<(&mut HashMap<Arc<str>, Scope>, Arc<str>)> {
-        Some(match selector {
-            TokenSelector::TokenId(value) => (&mut self.token_ids, value.clone()),
-            TokenSelector::Session(value) => (&mut self.sessions, value.clone()),
-            TokenSelector::Subject(value) => (&mut self.subjects, value.clone()),
-            TokenSelector::ClientId(value) => (&mut self.client_ids, value.clone()),
-            TokenSelector::All => return None,
-        })
-    }
-
     fn set(&mut self, selector: &TokenSelector, scope: Option<Scope>) {
-        match (self.slot(selector), scope) {
-            (Some((map, value)), Some(scope)) => {
-                map.insert(value, scope);
+        let (map, value) = match selector {
+            TokenSelector::TokenId(value) => (&mut self.token_ids, value),
+            TokenSelector::Session(value) => (&mut self.sessions, value),
+            TokenSelector::Subject(value) => (&mut self.subjects, value),
+            TokenSelector::ClientId(value) => (&mut self.client_ids, value),
+            TokenSelector::All => {
+                self.all = scope;
+                return;
             }
-            (Some((map, value)), None) => {
-                map.remove(&value);
-            }
-            (None, scope) => self.all = scope,
-        }
+        };
+        match scope {
+            Some(scope) => map.insert(value.clone(), scope),
+            None => map.remove(value),
+        };
     }
 
     fn is_empty(&self) -> bool {

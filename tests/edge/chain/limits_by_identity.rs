@@ -216,7 +216,7 @@ fn only_so_many_are_in_flight_and_every_place_comes_back() {
     // A client that leaves in the middle gives its place back, too.
     for _ in 0..4 {
         let mut client = edge.connect();
-        client.send(&edge.get("/api/x").bearer(&token("c")).bytes());
+        client.send(edge.get("/api/x").bearer(&token("c")).bytes());
         std::thread::sleep(Duration::from_millis(100));
         drop(client);
         std::thread::sleep(Duration::from_millis(700));

@@ -17,7 +17,7 @@ fn limits(all: &[(&str, Owner, u32)]) -> ConcurrencyLimits {
                 by: vec![CountBy::Client],
             }),
         };
-        limits.add(&[limit.clone()]);
+        limits.add(std::slice::from_ref(&limit));
         limits.add(&[limit]);
     }
     limits

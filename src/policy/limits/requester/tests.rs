@@ -66,7 +66,7 @@ fn who_has_no_such_identity_counts_by_address() {
         claim_named("a"),
         claim_named("b.c"),
     ] {
-        let key = |client, admitted| from(client, admitted).key("l", &[by.clone()]);
+        let key = |client, admitted| from(client, admitted).key("l", std::slice::from_ref(&by));
         let address = from("192.0.2.1", &[]).key("l", &[CountBy::Client]);
         assert_eq!(key("192.0.2.1", &[]), address, "{by}");
         assert_eq!(key("192.0.2.1", &with_none), address, "{by}");
