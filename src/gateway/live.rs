@@ -95,6 +95,7 @@ impl Live {
             limiters.share(Arc::new(store.clone()));
             let failures: Arc<dyn SharedFailures> = Arc::new(store.clone());
             shared.share(&failures);
+            shared.share_proofs(Some(Arc::new(store.clone())));
         }
         let (tickets, metrics) = (Tickets::default(), Metrics::default());
         let build =

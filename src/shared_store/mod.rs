@@ -5,12 +5,13 @@
 //! this module tries again until it is back. No request depends on the store.
 //!
 //! Each file holds one thing that is shared: `budgets` the counts of rate limits, `failures` those
-//! of failed passwords, `proofs` the DPoP proofs that were used, `revocations` the list of revocations. The
-//! rooms that own these know the store by their own traits.
+//! of failed passwords, `proofs` the DPoP proofs that were used, `revocations` the list of
+//! revocations. The rooms that own these know the store by their own traits.
 
 mod budgets;
 mod connection;
 mod failures;
+mod proofs;
 mod revocations;
 
 use std::fmt;

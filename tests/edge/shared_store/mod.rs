@@ -2,6 +2,7 @@
 
 mod failures;
 mod limits;
+mod proofs;
 mod redis;
 mod revocations;
 
