@@ -1,5 +1,5 @@
-//! The log of revocations: what is read is read again, and what a crash left behind is only ever cut
-//! off at the end.
+//! The log of revocations: what is read is read again, and what a crash left behind is only ever
+//! cut off at the end.
 #![no_main]
 
 use harmony::fuzzing::revocation_log;

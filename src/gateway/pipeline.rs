@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
+use jose::{KeySetStatus, shown_url};
 
 use crate::auth::{CredentialLocations, Member, Shared};
 use crate::balance::{HashKey, Pick, Pool};
-use crate::config::{self, BackendTarget, Balance, ConsistentBy, HeaderRules, Owner, Reach};
+use crate::config::{
+    self, AuthSettings, BackendTarget, Balance, ConsistentBy, HeaderRules, KeySource, Owner, Reach,
+};
 use crate::policy::{ConcurrencyLimits, Cors, RateLimits};
 use crate::telemetry::{BackendMetrics, Metrics, PipelineMetrics};
 
@@ -157,6 +160,24 @@ impl Pipeline {
             stages,
             splits: settings.backends.iter().any(|backend| !backend.shares()),
             backends,
+        })
+    }
+
+    /// Whether a step verifies tokens with the keys of this set.
+    pub fn uses_key_set(&self, set: &KeySetStatus) -> bool {
+        let steps = self.settings.steps.iter();
+        let mut settings = steps.filter_map(|step| Some(&step.kind.auth()?.settings));
+        settings.any(|settings| match settings {
+            AuthSettings::Jwt(jwt) => {
+                jwt.issuers
+                    .iter()
+                    .any(|issuer| match (&issuer.keys, &set.issuer) {
+                        (KeySource::JwksUrl(written), None) => shown_url(&written.url) == set.url,
+                        (KeySource::Discovery(written), Some(known)) => written.issuer == *known,
+                        _ => false,
+                    })
+            }
+            _ => false,
         })
     }
 

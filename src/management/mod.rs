@@ -3,8 +3,8 @@
 //!
 //! `access_control` decides who may call, `routes` what is called; each group of routes has a file
 //! of its own. Answers are JSON, and an error is `{ "error", "message" }`. State changes only by
-//! POST and DELETE, and every change is logged. The order of checks: Host, Origin and management credential;
-//! 403 where Runbeam is off; 401; 413, 415, 400.
+//! POST and DELETE, and every change is logged. The order of checks: Host, Origin and management
+//! credential; 403 where Runbeam is off; 401; 413, 415, 400.
 
 mod access_control;
 mod backends;

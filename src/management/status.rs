@@ -12,7 +12,6 @@ use super::metrics::unix;
 use super::process::Process;
 use super::reload;
 use super::response::ApiResponse;
-use crate::config::{AuthSettings, AuthStep, KeySource};
 use crate::control::{Agent, Status};
 use crate::gateway::{
     BackendStatus, Gateway, IssuerStatus, KeySetStatus, Live, Pipeline, ReceiverStatus,
@@ -263,10 +262,7 @@ fn issuer(issuer: &IssuerStatus) -> Value {
 /// A key set, and whose tokens it verifies.
 fn key_set(set: &KeySetStatus, gateway: &Gateway) -> Value {
     let pipelines = gateway.pipelines().iter();
-    let served = pipelines.filter(|pipeline| {
-        let mut steps = pipeline.settings.steps.iter();
-        steps.any(|step| step.kind.auth().is_some_and(|auth| uses(auth, set)))
-    });
+    let served = pipelines.filter(|pipeline| pipeline.uses_key_set(set));
     let served: Vec<&str> = served.map(|pipeline| &*pipeline.name).collect();
     json!({
         "pipelines": served,
@@ -278,19 +274,6 @@ fn key_set(set: &KeySetStatus, gateway: &Gateway) -> Value {
         "fetch_failures": set.fetches.1,
         "last_error": set.last_error,
     })
-}
-
-fn uses(step: &AuthStep, set: &KeySetStatus) -> bool {
-    let AuthSettings::Jwt(jwt) = &step.settings else {
-        return false;
-    };
-    jwt.issuers
-        .iter()
-        .any(|issuer| match (&issuer.keys, &set.issuer) {
-            (KeySource::JwksUrl(written), None) => jose::shown_url(&written.url) == set.url,
-            (KeySource::Discovery(written), Some(known)) => written.issuer == *known,
-            _ => false,
-        })
 }
 
 fn runbeam(cloud: &Status) -> Option<Value> {

@@ -264,7 +264,8 @@ fn rules_in_shadow_change_nothing() {
     let upstream = Upstream::start();
     let rules = "rules = [{ type = \"allow_all\" }, \
                  { type = \"method\", mode = \"deny\", methods = [\"DELETE\"], enforce = false }, \
-                 { type = \"rate_limit\", max_requests = 2, window_seconds = 600, enforce = false }]";
+                 { type = \"rate_limit\", max_requests = 2, window_seconds = 600, \
+                   enforce = false }]";
     let filter = "[middleware.filter]\ntype = \"path-filter\"\nenforce = false\nrules = [\"/a\"]\n";
     let tables = policies("acl", rules) + filter;
     let edge = Edge::configured(settings(&upstream, &["acl", "filter"], &tables)).start();

@@ -210,7 +210,8 @@ impl fmt::Debug for Claims {
     }
 }
 
-/// A member of an object has a place in its tree and a name; the sizes are those of 64-bit machines.
+/// A member of an object has a place in its tree and a name; the sizes are those of 64-bit
+/// machines.
 fn members(object: &Map<String, Value>) -> usize {
     let sizes = object
         .iter()

@@ -8,8 +8,8 @@
 //! In reading order: `token_extractor` finds the token, `verified_cache` knows it from an earlier
 //! request, [`jose`] takes it apart and verifies it, `trust` and `source` have the keys, `claims`
 //! makes an identity of it, `introspection` asks its issuer whether it is still active, where the
-//! step says so, and `sender` whether it comes from whom it is bound to. Each of them says by `mismatch` what in a token does not fit, where somebody
-//! asks.
+//! step says so, and `sender` whether it comes from whom it is bound to. Each of them says by
+//! `mismatch` what in a token does not fit, where somebody asks.
 
 mod mismatch;
 mod source;

@@ -16,8 +16,8 @@ const ACCOUNT_DISABLED: &str =
 const SESSIONS_REVOKED: &str =
     "https://schemas.openid.net/secevent/risc/event-type/sessions-revoked";
 
-/// How far ahead a transmitter's clock may be. Whatever lies further ahead (milliseconds, as a rule)
-/// is not a time at which something has happened.
+/// How far ahead a transmitter's clock may be. Whatever lies further ahead (milliseconds, as a
+/// rule) is not a time at which something has happened.
 const AHEAD: UnixTime = 300.0;
 
 /// Reads the claims of a token whose signature, type, issuer, audience and times have passed: what

@@ -237,8 +237,8 @@ impl Revocations {
         }
     }
 
-    /// Drops what has expired, and follows what another process writes into the log, for the life of
-    /// the process: one that another took over from still has connections.
+    /// Drops what has expired, and follows what another process writes into the log, for the life
+    /// of the process: one that another took over from still has connections.
     pub async fn run(&self) {
         let mut interval = tokio::time::interval(FOLLOW);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);

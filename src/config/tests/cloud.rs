@@ -300,7 +300,8 @@ fn it_brings_nothing_that_is_told_of_revocations() {
         ),
         (
             "security-events",
-            "path_prefix = \"/l\", issuer = \"https://c.example\", audience = \"x\", issuers = [\"i\"]",
+            "path_prefix = \"/l\", issuer = \"https://c.example\", audience = \"x\", \
+             issuers = [\"i\"]",
         ),
     ] {
         let text = format!(

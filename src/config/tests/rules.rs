@@ -71,7 +71,8 @@ fn rules_are_refused() {
             "rules.r.by: is empty",
         ),
         (
-            "type = \"rate_limit\"\nmax_requests = 1\nwindow_seconds = 1\nby = [\"key\", \"key\"]\n",
+            "type = \"rate_limit\"\nmax_requests = 1\nwindow_seconds = 1\n\
+             by = [\"key\", \"key\"]\n",
             "is named twice",
         ),
         (
@@ -83,7 +84,8 @@ fn rules_are_refused() {
             "unknown choice \"tries\"",
         ),
         (
-            "type = \"rate_limit\"\nmax_requests = 1\nwindow_seconds = 1\ncount = \"attempts\"\nby = \"subject\"\n",
+            "type = \"rate_limit\"\nmax_requests = 1\nwindow_seconds = 1\n\
+             count = \"attempts\"\nby = \"subject\"\n",
             "rules.r.count: counts before anybody",
         ),
         (
@@ -95,15 +97,18 @@ fn rules_are_refused() {
             "rules.r.limits: has to name one thing",
         ),
         (
-            "type = \"rate_limit\"\nmax_requests = 1\nwindow_seconds = 1\nlimits = { client = { a = 1 } }\n",
+            "type = \"rate_limit\"\nmax_requests = 1\nwindow_seconds = 1\n\
+             limits = { client = { a = 1 } }\n",
             "rules.r.limits.client: is nothing that an identity has",
         ),
         (
-            "type = \"rate_limit\"\nmax_requests = 1\nwindow_seconds = 1\nlimits = { \"claim:plan\" = { } }\n",
+            "type = \"rate_limit\"\nmax_requests = 1\nwindow_seconds = 1\n\
+             limits = { \"claim:plan\" = { } }\n",
             "is empty; name at least one value",
         ),
         (
-            "type = \"rate_limit\"\nmax_requests = 1\nwindow_seconds = 1\nlimits = { \"claim:plan\" = { gold = 0 } }\n",
+            "type = \"rate_limit\"\nmax_requests = 1\nwindow_seconds = 1\n\
+             limits = { \"claim:plan\" = { gold = 0 } }\n",
             "must be from 1 to",
         ),
         (

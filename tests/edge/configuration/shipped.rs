@@ -136,10 +136,12 @@ fn the_documentation_shows_configurations_that_load() {
     for piece in pieces.into_iter().filter(|piece| !piece.contains("[dependencies]")) {
         let mut text = piece.to_owned();
         if !piece.contains("[proxy]") {
-            text.push_str(
-                "[proxy]\nid = \"x\"\n[network.public.http]\n\
-                 bind_address = \"127.0.0.1\"\nbind_port = 8080\n",
-            );
+            text.push_str("[proxy]\nid = \"x\"\n");
+            if !piece.contains("[network.public.http]") {
+                text.push_str(
+                    "[network.public.http]\nbind_address = \"127.0.0.1\"\nbind_port = 8080\n",
+                );
+            }
         }
         if !piece.contains("[proxy]") && !piece.contains("[endpoints.api]") {
             text.push_str(

@@ -76,7 +76,7 @@ fn a_unary_call_keeps_metadata_trailers_and_status() {
     });
     let logged = || {
         let log = place.front.edge.log();
-        log.contains(" upstream_protocol=HTTP/2.0 grpc_status=0 ")
+        log.contains(" upstream_protocol=HTTP/2.0 attempts=1 grpc_status=0 ")
             && log.contains(" status=200 ")
             && log.contains(" grpc_status=5 ")
     };

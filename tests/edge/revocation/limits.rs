@@ -18,7 +18,10 @@ fn at_the_bound_a_new_entry_is_refused_aloud_and_no_old_one_is_dropped() {
         ["a", "b", "c"].map(|jti| revoked(&edge, "jti", jti)).into_iter().collect();
     for entry in [
         json!({ "issuer": ISSUER, "jti": "d" }),
-        json!({ "revocations": [{ "issuer": ISSUER, "jti": "a" }, { "issuer": ISSUER, "jti": "d" }] }),
+        json!({ "revocations": [
+            { "issuer": ISSUER, "jti": "a" },
+            { "issuer": ISSUER, "jti": "d" }
+        ] }),
     ] {
         let refused = revoke(&edge, &entry);
         assert_eq!(refused.status, 507, "{entry}");

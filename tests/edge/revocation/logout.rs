@@ -20,7 +20,8 @@ fn settings(provider: &Provider, upstream: &Upstream, options: &str) -> Settings
          \"{AUDIENCE}\" }}\n\
          [pipelines.logout]\nnetworks = [\"public\"]\nendpoints = [\"logout\"]\n\
          [endpoints.logout]\nservice = \"backchannel-logout\"\n\
-         options = {{ path_prefix = \"/logout\", step = \"jwt\", client_id = \"edge\"{options} }}\n",
+         options = {{ path_prefix = \"/logout\", step = \"jwt\", \
+         client_id = \"edge\"{options} }}\n",
         provider.url()
     );
     Settings::bare()
@@ -176,7 +177,8 @@ fn failed_posts_of_one_address_are_limited() {
     let metrics = edge.manage("/metrics").send().text();
     for (result, count) in [("accepted", 1), ("refused", 60), ("turned_away", 2)] {
         let line = format!(
-            "harmony_revocation_notices_total{{service=\"backchannel-logout\",result=\"{result}\"}} \
+            "harmony_revocation_notices_total{{service=\"backchannel-logout\",\
+             result=\"{result}\"}} \
              {count}"
         );
         assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");

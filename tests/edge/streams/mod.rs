@@ -25,9 +25,9 @@ const ANSWER: &[u8] = b"\x88\x82\0\0\0\0\x03\xf0";
 const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// Answers `/sse` with an event, then with nothing more; `/slow` with a body whose second half takes
-/// three seconds; everything else, `/late` after two seconds, with a switch to a WebSocket on which
-/// it sends the bytes that `Says` has in hexadecimal digits, and nothing more.
+/// Answers `/sse` with an event, then with nothing more; `/slow` with a body whose second half
+/// takes three seconds; everything else, `/late` after two seconds, with a switch to a WebSocket on
+/// which it sends the bytes that `Says` has in hexadecimal digits, and nothing more.
 fn upstream() -> Upstream {
     Upstream::with(|exchange| {
         if exchange.target().starts_with("/sse") {

@@ -46,7 +46,8 @@ impl Budgets for Store {
 
 fn limits(most: u32) -> RateLimits {
     let rules = format!(
-        "{{ type = \"rate_limit\", max_requests = {most}, window_seconds = 60, scope = \"shared\" }}"
+        "{{ type = \"rate_limit\", max_requests = {most}, window_seconds = 60, \
+         scope = \"shared\" }}"
     );
     let mut limits = RateLimits::default();
     let rules = Ruleset::build(&"s".into(), &policies(&rules));
