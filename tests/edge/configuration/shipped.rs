@@ -148,7 +148,8 @@ fn the_documentation_shows_configurations_that_load() {
                 "[endpoints.api]\nservice = \"echo\"\noptions = { path_prefix = \"/api\" }\n",
             );
         }
-        if piece.contains("middleware = [\"jwt\"]") && !piece.contains("[middleware.jwt]") {
+        let reads_identity = ["\"claims\"", "\"cel\""].iter().any(|rule| piece.contains(rule));
+        if (reads_identity || piece.contains("\"jwt\"")) && !piece.contains("[middleware.jwt]") {
             text.push_str(
                 "[middleware.jwt]\ntype = \"jwt-auth\"\njwks_url = \"https://h/\"\n\
                  issuer = \"i\"\naudience = \"a\"\n",
@@ -159,7 +160,8 @@ fn the_documentation_shows_configurations_that_load() {
         }
         if !piece.contains("[pipelines.") {
             let step = piece.split("[middleware.").nth(1).and_then(|rest| rest.split(']').next());
-            let steps: Vec<&str> = step.into_iter().collect();
+            let steps: Vec<&str> =
+                reads_identity.then_some("jwt").into_iter().chain(step).collect();
             text.push_str(&format!(
                 "[pipelines.api]\nnetworks = [\"public\"]\n\
                  endpoints = [\"api\"]\nmiddleware = {steps:?}\nbackends = [\"app\"]\n"
@@ -174,6 +176,7 @@ fn the_documentation_shows_configurations_that_load() {
             .file("tls/internal.pem", &root)
             .env("BILLING_KEY_HASH", &"ab".repeat(32))
             .env("INTROSPECTION_SECRET", "of the client")
+            .env("REDIS_PASSWORD", "of the edge")
             .env(
                 "ADMIN_PASSWORD_HASH",
                 "$2b$12$x47zQBxnDIDtr8CrB.7P0Od7WQZ5pURJa4bPIGzrstXLp1P.YuBeG",
