@@ -15,6 +15,7 @@ mod proofs;
 mod revocations;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -181,12 +182,7 @@ impl SharedStore {
     where
         F: Future<Output = RedisResult<T>>,
     {
-        if !self.is_up() {
-            return None;
-        }
-        let connection = self.0.connection.load_full()?;
-        self.0.questions.fetch_add(1, Ordering::Relaxed);
-        let mut answer = std::pin::pin!(question((*connection).clone()));
+        let mut answer = pin!(question(self.connection()?));
         let answered = match timeout(BUDGET, answer.as_mut()).await {
             Ok(answered) => {
                 self.0.strikes.store(0, Ordering::Relaxed);
@@ -198,6 +194,28 @@ impl SharedStore {
                 timeout(LATE, answer).await.ok()?
             }
         };
+        self.answered(answered)
+    }
+
+    /// Asks what no request waits for. A page of changes may take longer than a request's question,
+    /// and says nothing of how long those take.
+    async fn ask_in_background<T, F>(&self, question: impl FnOnce(Connection) -> F) -> Option<T>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let answer = question(self.connection()?);
+        self.answered(timeout(LATE, answer).await.ok()?)
+    }
+
+    /// For one question. `None`: the store is down.
+    fn connection(&self) -> Option<Connection> {
+        let connection = self.0.connection.load();
+        let connection = connection.as_deref().filter(|_| self.is_up())?;
+        self.0.questions.fetch_add(1, Ordering::Relaxed);
+        Some(connection.clone())
+    }
+
+    fn answered<T>(&self, answered: RedisResult<T>) -> Option<T> {
         answered
             .inspect_err(|error| {
                 self.goes_down(&told(error));

@@ -2,21 +2,28 @@
 //!
 //! Every node keeps the whole list itself, and changes may be taken in more than once and in any
 //! order. So a node that connects reads the stream from its beginning, and adds what it knows and
-//! the stream does not: after a restart of an empty store, all of it.
+//! the stream does not: after a restart of an empty store, all of it. It does so again from time to
+//! time, since the stream keeps the latest changes, and not those that hold longest.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::time::Duration;
 
 use redis::{Cmd, RedisResult, cmd, pipe};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::SharedStore;
-use crate::auth::{Change, Revocations};
+use crate::auth::{Change, Revocations, RevokeError};
 
 /// How often other nodes' changes are looked for.
 const LOOK: Duration = Duration::from_millis(200);
-/// How many changes the stream keeps, about: more than a list has entries.
+/// How long what could not be kept on disk waits for the next try.
+const RETRY: Duration = Duration::from_secs(1);
+/// After how many seconds the stream is read from its beginning again: not by all nodes at once.
+const ANEW: std::ops::Range<u64> = 450..750;
+/// How many changes the stream keeps at least, about; and more than a list has entries.
 const KEPT: usize = 262_144;
 /// How many are read or added at once.
 const PAGE: usize = 500;
@@ -43,7 +50,7 @@ impl SharedStore {
                 }
                 went_up.borrow_and_update();
                 let _ = self.exchange(revocations, &went_up).await;
-                tokio::time::sleep(LOOK).await;
+                sleep(LOOK).await;
             }
         };
         tokio::select! {
@@ -59,49 +66,62 @@ impl SharedStore {
     ) -> Result<(), Interrupted> {
         let mut made_here = revocations.changes_made_here();
         let mut published = HashSet::new();
-        let mut last = "-".to_owned();
-        self.catch_up(revocations, &mut last, &mut published)
-            .await?;
+        let mut next = "-".to_owned();
+        while !self
+            .catch_up(revocations, &mut next, &mut published)
+            .await?
+        {
+            sleep(RETRY).await;
+        }
         let missing = revocations.snapshot();
         let missing = missing.iter().filter_map(text);
         let missing: Vec<_> = missing.filter(|text| !published.contains(text)).collect();
-        self.publish(&missing).await?;
+        self.publish(revocations, &missing).await?;
         drop((published, missing));
+        // One for all turns of the loop: steady changes here put off no look at those of others.
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut anew = pin!(sleep(Duration::from_secs(fastrand::u64(ANEW))));
         loop {
             tokio::select! {
                 changes = made_here.recv() => match changes {
                     Ok(changes) => {
                         let changes: Vec<_> = changes.iter().filter_map(text).collect();
-                        self.publish(&changes).await?;
+                        self.publish(revocations, &changes).await?;
                     }
                     Err(RecvError::Lagged(_) | RecvError::Closed) => return Err(Interrupted),
                 },
-                () = tokio::time::sleep(LOOK) => {
+                _ = looks.tick() => {
                     if went_up.has_changed().unwrap_or(true) {
                         return Err(Interrupted);
                     }
-                    self.catch_up(revocations, &mut last, &mut HashSet::new()).await?;
+                    let seen = &mut HashSet::new();
+                    if !self.catch_up(revocations, &mut next, seen).await? {
+                        looks.reset_after(RETRY);
+                    }
                 }
+                () = anew.as_mut() => return Err(Interrupted),
             }
         }
     }
 
-    /// Takes in all that stands behind `last`.
+    /// Takes in all that stands from `next` on. `false`: some of it could not be kept, and `next` is
+    /// where it stands.
     async fn catch_up(
         &self,
         revocations: &Revocations,
-        last: &mut String,
+        next: &mut String,
         seen: &mut HashSet<String>,
-    ) -> Result<(), Interrupted> {
+    ) -> Result<bool, Interrupted> {
         loop {
             let mut range = cmd("XRANGE");
-            range.arg(self.stream()).arg(&*last).arg("+");
+            range.arg(self.stream()).arg(&*next).arg("+");
             range.arg("COUNT").arg(PAGE);
             let entries: Entries = self.command(range).await?;
             let Some((id, _)) = entries.last() else {
-                return Ok(());
+                return Ok(true);
             };
-            *last = format!("({id}");
+            let behind = behind(id).ok_or(Interrupted)?;
             let texts = entries
                 .into_iter()
                 .filter_map(|(_, mut fields)| fields.remove("change"));
@@ -111,15 +131,29 @@ impl SharedStore {
                 .iter()
                 .filter_map(|text| serde_json::from_str(text).ok());
             let changes: Vec<Change> = changes.collect();
-            if let Err(error) = revocations.take_in(changes).await {
-                log::error!("revocations of other nodes: {error}");
+            match revocations.take_in(changes).await {
+                Ok(()) => {}
+                // Of what is behind it, deletions may make room; it is read again with all.
+                Err(error @ RevokeError::Full { .. }) => {
+                    log::error!("revocations of other nodes: {error}");
+                }
+                Err(error) => {
+                    log::error!("revocations of other nodes: {error}");
+                    return Ok(false);
+                }
             }
+            *next = behind;
             seen.extend(texts);
         }
     }
 
-    async fn publish(&self, changes: &[String]) -> Result<(), Interrupted> {
+    async fn publish(
+        &self,
+        revocations: &Revocations,
+        changes: &[String],
+    ) -> Result<(), Interrupted> {
         let stream = self.stream();
+        let kept = KEPT.max(revocations.status().max.saturating_mul(2));
         for page in changes.chunks(PAGE) {
             let mut all = pipe();
             for change in page {
@@ -128,18 +162,19 @@ impl SharedStore {
                     .arg(&stream)
                     .arg("MAXLEN")
                     .arg("~")
-                    .arg(KEPT);
+                    .arg(kept);
                 add.arg("*").arg("change").arg(change).ignore();
             }
-            let added = self
-                .ask(|mut connection| async move { all.query_async::<()>(&mut connection).await });
+            let added = self.ask_in_background(|mut connection| async move {
+                all.query_async::<()>(&mut connection).await
+            });
             added.await.ok_or(Interrupted)?;
         }
         Ok(())
     }
 
     async fn command(&self, command: Cmd) -> Result<Entries, Interrupted> {
-        let answer = self.ask(|mut connection| async move {
+        let answer = self.ask_in_background(|mut connection| async move {
             let answer: RedisResult<Entries> = command.query_async(&mut connection).await;
             answer
         });
@@ -151,6 +186,35 @@ impl SharedStore {
     }
 }
 
+/// The first id behind one; the ranges of Redis 6.0 have no `(`.
+fn behind(id: &str) -> Option<String> {
+    let (millis, number) = id.split_once('-')?;
+    let (millis, number) = (millis.parse::<u64>().ok()?, number.parse::<u64>().ok()?);
+    Some(match number.checked_add(1) {
+        Some(next) => format!("{millis}-{next}"),
+        None => format!("{}-0", millis.checked_add(1)?),
+    })
+}
+
 fn text(change: &Change) -> Option<String> {
     serde_json::to_string(change).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::behind;
+
+    #[test]
+    fn the_next_id_of_a_stream() {
+        let cases = [
+            ("1-0", Some("1-1")),
+            ("1700000000000-41", Some("1700000000000-42")),
+            ("1-18446744073709551615", Some("2-0")),
+            ("18446744073709551615-18446744073709551615", None),
+            ("1", None),
+        ];
+        for (id, next) in cases {
+            assert_eq!(behind(id).as_deref(), next, "{id}");
+        }
+    }
 }
