@@ -308,13 +308,13 @@ impl Pipeline {
         &self.backends
     }
 
-    /// How many HTTP upstreams may take a request that was sent to these.
+    /// How many HTTP upstreams may take a request that was sent to these; drained ones do not.
     pub fn upstreams(&self, tried: impl Iterator<Item = usize> + Clone) -> usize {
         let taking = |index: usize| {
             self.shares(index) || tried.clone().any(|it| self.are_of_one_backend(it, index))
         };
         (0..self.backends.len())
-            .filter(|&index| self.is_http(index) && taking(index))
+            .filter(|&index| self.is_http(index) && !self.is_drained(index) && taking(index))
             .count()
     }
 

@@ -90,7 +90,7 @@ type TokenStep<'a> = (&'a CredentialLocation, Option<&'a Dpop>);
 
 fn token_steps(pipeline: &Pipeline) -> impl Iterator<Item = TokenStep<'_>> {
     let steps = pipeline.steps.iter();
-    steps.filter_map(|step| match &step.kind.auth()?.settings {
+    steps.filter_map(|step| match &step.enforced_auth()?.settings {
         AuthSettings::Jwt(settings) => Some((&settings.place, settings.dpop.as_ref())),
         AuthSettings::Introspection(settings) => Some((&settings.place, settings.dpop.as_ref())),
         AuthSettings::Basic(_) | AuthSettings::ApiKey(_) | AuthSettings::MutualTls(_) => None,

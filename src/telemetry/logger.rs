@@ -76,7 +76,11 @@ impl Output {
         let mut builder = Builder::new();
         match (&levels.temporary, &levels.environment) {
             // Pingora says at `info` what the start-up summary says better.
-            (Some(level), _) => builder.parse_filters(&format!("{level},pingora=warn")),
+            // The audit log is no part of it: whoever may set the level could else act unseen.
+            (Some(level), _) => builder.parse_filters(&format!(
+                "{level},pingora=warn,{audit}=info",
+                audit = audit::TARGET
+            )),
             (None, Some(filter)) => builder.parse_filters(filter),
             (None, None) => builder.parse_filters(&format!("{},pingora=warn", levels.configured)),
         };
@@ -346,6 +350,31 @@ mod tests {
         assert!(!enabled("harmonyx", Level::Trace));
         assert!(!enabled("josephine", Level::Trace));
         assert!(!enabled("h2::codec", Level::Trace));
+    }
+
+    #[test]
+    fn no_temporary_level_switches_the_audit_log_off() {
+        let output = Output {
+            writer: LogWriter::start(Box::new(io::sink()), None).unwrap(),
+            json: false,
+        };
+        for level in LevelFilter::iter() {
+            let logger = output.build(&Levels {
+                environment: None,
+                configured: "info".to_owned(),
+                temporary: Some(level),
+            });
+            let enabled = |target: &str| {
+                logger.enabled(
+                    &Metadata::builder()
+                        .target(target)
+                        .level(Level::Info)
+                        .build(),
+                )
+            };
+            assert!(enabled(audit::TARGET), "{level}");
+            assert_eq!(enabled("harmony::proxy"), level >= Level::Info, "{level}");
+        }
     }
 
     #[test]

@@ -26,6 +26,8 @@ use super::access::Record;
 const QUEUE: usize = 4096;
 /// Most spans of one request to the receiver.
 const BATCH: usize = 512;
+/// Longest text in a span, in bytes: what a client sends may be as long as a head.
+const MAX_TEXT: usize = 1024;
 /// The first span of a batch waits no longer.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long the receiver may take.
@@ -211,7 +213,7 @@ impl Tracer {
     fn attributes(&self, place: &SpanPlace<'_>, record: &Record<'_>) -> Vec<KeyValue> {
         let mut all = Vec::with_capacity(20);
         let mut text = |key: &'static str, value: Option<&str>| {
-            all.extend(value.map(|value| KeyValue::new(key, value.to_owned())));
+            all.extend(value.map(|value| KeyValue::new(key, cut(value).to_owned())));
         };
         let method = known_method(record.method);
         text("http.request.method", Some(method));
@@ -296,9 +298,10 @@ impl SpanExport {
             let mut batch = vec![first];
             let due = tokio::time::Instant::now() + INTERVAL;
             while batch.len() < BATCH && !stopping() {
+                let room = BATCH - batch.len();
                 tokio::select! {
                     biased;
-                    read = self.queue.recv_many(&mut batch, BATCH - 1) => if read == 0 { break },
+                    read = self.queue.recv_many(&mut batch, room) => if read == 0 { break },
                     () = sleep_until(due) => break,
                 }
             }
@@ -318,6 +321,11 @@ impl SpanExport {
             failing = outcome.is_err();
         }
     }
+}
+
+/// The beginning of a text, as far as there is room for it.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_TEXT)]
 }
 
 /// A method that a client made up makes no name of its own.

@@ -75,7 +75,7 @@ fn passed_on(upstream: &Upstream) -> (String, String, String) {
 #[test]
 fn trace_context_goes_on_without_an_exporter() {
     let upstream = Upstream::start();
-    let edge = Edge::open(&upstream).start();
+    let edge = Edge::open(&upstream).proxy(TRUSTING).start();
     for http2 in [false, true] {
         let send = |fields: &[(&str, &str)]| {
             let mut request = edge.get("/api/x");
@@ -99,6 +99,40 @@ fn trace_context_goes_on_without_an_exporter() {
     let trace = passed_on(&upstream).0;
     let found = format!("trace_id={trace}");
     eventually("the trace in the access log", SOON, || edge.log().contains(&found).then_some(()));
+}
+
+#[test]
+fn without_an_exporter_only_a_trusted_peer_has_a_trace_sampled() {
+    let upstream = Upstream::start();
+    for (proxy, parent, flags) in [
+        (TRUSTING, PARENT.to_owned(), "01"),
+        (TRUSTING, PARENT.replace("-01", "-00"), "00"),
+        ("", PARENT.to_owned(), "00"),
+        ("", PARENT.replace("-01", "-ff"), "00"),
+        ("", PARENT.replace("-01", "-00"), "00"),
+    ] {
+        let edge = Edge::open(&upstream).proxy(proxy).quiet().start();
+        let request = edge.get("/api/x").header("traceparent", &*parent);
+        assert_eq!(request.header("tracestate", "a=b").send().status, 200);
+        let (trace, _, found) = passed_on(&upstream);
+        assert_eq!((trace.as_str(), found.as_str()), (TRACE, flags), "{proxy} {parent}");
+        assert_eq!(upstream.last().head.field("tracestate"), Some("a=b"));
+    }
+}
+
+#[test]
+fn what_a_client_sends_is_cut_in_its_span() {
+    let (upstream, receiver) = (Upstream::start(), Upstream::start());
+    let edge = Edge::open(&upstream).and(&tracing(receiver.port(), "")).quiet().start();
+    let path = format!("/nowhere/{}", "p".repeat(20_000));
+    let method = "M".repeat(3000);
+    edge.request(&method, &path).host(&"h".repeat(3000)).send();
+    let (_, span) = eventually("its span", SOON, || spans(&receiver).pop());
+    for attribute in &span.attributes {
+        let length = text(attribute.value.as_ref().and_then(|it| it.value.as_ref())).len();
+        assert!(length <= 1024, "{} has {length} bytes", attribute.key);
+    }
+    assert!(attribute(&span, "http.request.method_original").is_some());
 }
 
 #[test]

@@ -8,9 +8,9 @@ pub(super) const UNRESOLVED: &str = "upstream name not resolved";
 /// The kind of error for a connection that this process has no descriptor for.
 pub(super) const NO_DESCRIPTOR: &str = "out of file descriptors";
 /// The kind of error for a connection that would be one more than there may be.
+pub(super) const AT_LIMIT: &str = "too many connections to upstreams";
 /// No upstream is left that is not drained.
 pub(super) const DRAINED: &str = "every upstream is drained";
-pub(super) const AT_LIMIT: &str = "too many connections to upstreams";
 /// The kind of error for an authentication of a connection that others use too.
 pub(super) const SHARED: &str = "authentication of a shared connection";
 /// The kind of error for a request that the upstream promised not to have processed: a `GOAWAY`

@@ -18,7 +18,7 @@ use crate::listener::Connection;
 use crate::policy::{
     ConcurrencyLimits, Denial, DeniedBy, Finding, RateLimits, RequestOrigin, preflighted_method,
 };
-use crate::telemetry::spans;
+use crate::telemetry::spans::{self, Tracer};
 
 /// Decides what becomes of a request: `Ok` when it may go on to its backend.
 pub(crate) async fn admit(
@@ -275,10 +275,9 @@ fn identify_client(session: &mut Session, ctx: &mut Context, gateway: &gateway::
     };
     ctx.request_id = given.or_else(id::random);
     let mut context = TraceContext::of(&session.req_header().headers);
-    if let Some(tracer) = spans::tracer()
-        && !(ctx.connection.peer_is_trusted && context.parent.is_some())
-    {
-        context.sampled = tracer.samples();
+    // What anybody may say of it would have everything behind the edge recorded.
+    if !(ctx.connection.peer_is_trusted && context.parent.is_some()) {
+        context.sampled = spans::tracer().is_some_and(Tracer::samples);
     }
     ctx.trace_context = Some(context);
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::END;
 use crate::support::edge::command;
 use crate::support::poll::{becomes_true, eventually};
+use crate::support::ports::Port;
 use crate::support::{Edge, Issuer, Settings, Upstream};
 
 fn post(edge: &Edge, target: &str, body: &Value) -> (u16, Value) {
@@ -104,6 +105,26 @@ fn a_drained_upstream_gets_no_new_requests_and_none_fails() {
 }
 
 #[test]
+fn a_drained_upstream_is_no_reason_to_try_the_other_one_again() {
+    let (first, second) = (Port::claim(), Upstream::start());
+    let text = Settings::open_to(first.number()).text();
+    let url = |port: u16| format!("http://127.0.0.1:{port}");
+    let base = format!("base_url = \"{}\"", url(first.number()));
+    assert!(text.contains(&base), "{text}");
+    let both = format!("upstreams = [\"{}\", \"{}\"]", url(first.number()), url(second.port()));
+    let edge = Edge::configured(Settings::of_text(&text.replace(&base, &both))).start();
+    let named = json!({"backend": "app", "upstream": url(second.port())});
+    assert_eq!(post(&edge, "/admin/upstreams/drain", &named).0, 200);
+    assert_eq!(edge.get("/api/x").send().status, 502);
+    let record = eventually("the access record", END, || {
+        let log = edge.log();
+        log.lines().find(|line| line.contains(" path=/api/x ")).map(str::to_owned)
+    });
+    assert!(record.contains(" attempts=1 "), "{record}");
+    assert_eq!(second.count(), 0);
+}
+
+#[test]
 fn connections_are_listed() {
     let upstream = Upstream::start();
     let edge = Edge::open(&upstream).quiet().start();
@@ -130,6 +151,13 @@ fn the_level_of_the_log_changes_while_it_runs() {
         (log.contains(&words[0]), log.contains(&words[1]))
     };
     assert_eq!(tells("/api/quiet"), (false, false));
+    // The audit log has no file of its own, and goes on whatever the level.
+    assert_eq!(post(&edge, "/admin/log-level", &json!({"level": "off", "for_secs": 60})).0, 200);
+    let audited = || edge.log().lines().filter(|line| line.contains("harmony::audit")).count();
+    assert!(becomes_true(END, || edge.log().contains("level off for 60 s")), "{}", edge.log());
+    let before = audited();
+    assert_eq!(post(&edge, "/admin/log-level", &json!({"level": "loud"})).0, 400);
+    assert!(becomes_true(END, || audited() > before), "{}", edge.log());
     let (status, answer) =
         post(&edge, "/admin/log-level", &json!({"level": "debug", "for_secs": 2}));
     assert_eq!((status, answer), (200, json!({"level": "debug", "for_secs": 2})));
