@@ -64,7 +64,7 @@ pub use identity::{AuthMethod, Credential, Identity, TokenIds};
 pub use introspection::IntrospectionStatus;
 pub use locations::{CredentialLocations, VerifiedLocations};
 pub use outcome::{Class, Denial, ProofError, Reason};
-pub use receiver::{Invalid, ReceiveError, Receiver, ReceiverStatus};
+pub use receiver::{Invalid, ReceiveError, Received, Receiver, ReceiverStatus};
 pub use request::AuthRequest;
 pub use revocation::{
     Change, Deletion, FormError, InvalidId, JournalError, Revocation, RevocationId, Revocations,

@@ -9,6 +9,7 @@ use super::Agent;
 use super::active_token::{ActiveToken, Source, issued};
 use super::address::{configured_addresses, is_configured_cloud, redacted, settable_address};
 use crate::gateway::Runbeam;
+use crate::telemetry::audit;
 use runbeam_sdk::{
     EncryptionKeys, JwtValidationOptions, KeyError, MachineToken, RunbeamError, StorageError,
     UserTokens, is_sanctum_token,
@@ -128,7 +129,8 @@ impl Agent {
             expires_in: answer.expires_in,
         };
         let token = issued(answer);
-        self.store_and_activate(&settings, token, key).await?;
+        self.store_and_activate(&settings, "authorization", token, key)
+            .await?;
         Ok(taken)
     }
 
@@ -151,7 +153,8 @@ impl Agent {
             });
         }
         key.map(EncryptionKeys::parse).transpose()?;
-        self.store_and_activate(&settings, token, key).await
+        self.store_and_activate(&settings, "handover", token, key)
+            .await
     }
 
     /// Forgets the machine token, in memory and in every store. The cloud is not told.
@@ -160,6 +163,7 @@ impl Agent {
         let _lock = self.token_lock.lock().await;
         let store = self.keeper.store(settings.as_ref()).await?;
         store.clear().await?;
+        audit::note("token", "deauthorization", &"forgotten");
         let mut state = self.state();
         state.replace(None);
         state.environment_token_forgotten = true;
@@ -168,15 +172,29 @@ impl Agent {
         Ok(())
     }
 
-    /// Stores a token, and only then uses it. The caller has looked at `key`.
+    /// Stores a token, and only then uses it. `action`: how it came, for the audit log. The caller
+    /// has looked at `key`.
     async fn store_and_activate(
         &self,
         settings: &Runbeam,
+        action: &str,
         token: MachineToken,
         key: Option<&str>,
     ) -> Result<(), CommandError> {
         let _lock = self.token_lock.lock().await;
-        self.keeper.save(settings, &token, key).await?;
+        let saved = self.keeper.save(settings, &token, key).await;
+        match &saved {
+            Ok(()) => audit::note(
+                "token",
+                action,
+                &format_args!(
+                    "of gateway {}, until {}",
+                    token.gateway_id, token.expires_at
+                ),
+            ),
+            Err(error) => audit::note("token", action, &format_args!("failed: {error}")),
+        }
+        saved?;
         if token.is_expired() {
             log::warn!(
                 "runbeam: the machine token that was handed over has expired at {}",

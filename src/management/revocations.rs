@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::body::{self, bad};
 use super::response::ApiResponse;
 use crate::gateway::{Revocation, RevocationId, Revocations, RevokeError};
+use crate::telemetry::audit;
 
 /// Longest value, in bytes.
 const MAX_VALUE: usize = 1024;
@@ -28,7 +29,9 @@ pub(super) async fn revoke(
     };
     let ids = list.revoke(entries).await.map_err(|error| failed(&error))?;
     let mut answer = ApiResponse::json(StatusCode::CREATED, &json!({ "ids": ids }));
-    answer.message = format!("revoked {}{more}", told.join(", "));
+    let told = format!("revoked {}{more}", told.join(", "));
+    audit::note("revocation", "management", &told);
+    answer.message = told;
     Ok(answer)
 }
 
@@ -85,7 +88,11 @@ pub(super) async fn delete(list: &Revocations, path: &str) -> ApiResponse {
         return unknown();
     };
     match list.delete(id).await {
-        Ok(true) => ApiResponse::no_content(),
+        Ok(true) => {
+            let told = format_args!("{id} counts no longer");
+            audit::note("revocation", "management", &told);
+            ApiResponse::no_content()
+        }
         Ok(false) => unknown(),
         Err(error) => failed(&error),
     }

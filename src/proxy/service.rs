@@ -105,6 +105,7 @@ impl ProxyHttp for Edge {
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Self::CTX) {
+        ctx.shadow.leave();
         if !ctx.is_probe {
             debug_log::end(session, ctx);
             record::write(session, ctx, self.live.metrics());

@@ -28,7 +28,8 @@ struct Audit {
 /// One event. Fields that do not apply are left out.
 #[derive(Debug, Default, Serialize)]
 pub struct Event<'a> {
-    /// What kind of event: `refusal`, `management`, `configuration`, `certificate`, `token`.
+    /// What kind of event: `refusal`, `management`, `revocation`, `configuration`, `certificate`,
+    /// `token`.
     pub event: &'static str,
     /// What was done or asked for, in words.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -32,7 +32,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "proxy/forward",
         &["proxy/request", "proxy/streams", "listener", "gateway", "auth", "policy", "telemetry"],
     ),
-    ("proxy/local", &["proxy/request", "proxy/forward", "listener", "auth", "config"]),
+    ("proxy/local", &["proxy/request", "proxy/forward", "listener", "auth", "config", "telemetry"]),
     ("proxy", &["listener", "gateway", "auth", "policy", "telemetry"]),
     ("control", &["gateway", "telemetry"]),
     ("management", &["listener", "gateway", "control", "telemetry"]),

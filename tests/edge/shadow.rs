@@ -260,6 +260,32 @@ fn nobody_waits_and_nobody_is_locked_out() {
 }
 
 #[test]
+fn a_place_in_shadow_ends_with_its_request_whatever_is_still_tried() {
+    let upstream = Upstream::start();
+    let tables = format!(
+        "[middleware.basic]\ntype = \"basic-auth\"\nenforce = false\n\
+         username = \"alice\"\npassword_hash = \"{SLOW}\"\n"
+    ) + &policies(
+        "acl",
+        "enforce = false\nrules = [{ type = \"allow_all\" }, \
+         { type = \"concurrency_limit\", max_in_flight = 1 }]",
+    );
+    let edge = Edge::configured(settings(&upstream, &["basic", "acl"], &tables)).start();
+    for index in 0..3 {
+        let request = edge
+            .get(&format!("/api/{index}"))
+            .header("Authorization", "Basic YWxpY2U6d3Jvbmdwd3Jvbmdwd3Jvbmc=");
+        assert_eq!(request.send().status, 200);
+        // Less than the password takes.
+        thread::sleep(Duration::from_millis(100));
+    }
+    eventually("the passwords", SOON, || {
+        (denials(&edge, "basic", "wrong_password") == 3).then_some(())
+    });
+    assert_eq!(denials(&edge, "acl", "concurrency_limited"), 0);
+}
+
+#[test]
 fn rules_in_shadow_change_nothing() {
     let upstream = Upstream::start();
     let rules = "rules = [{ type = \"allow_all\" }, \

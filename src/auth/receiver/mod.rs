@@ -35,6 +35,9 @@ pub use error::{Invalid, ReceiveError};
 /// How many failed posts one client address has in a minute.
 const MAX_FAILURES: u32 = 60;
 
+/// `service` of the endpoints, by kind.
+const SERVICES: [&str; 2] = ["backchannel-logout", "security-events"];
+
 /// An endpoint that is told of revocations.
 #[derive(Debug)]
 pub struct Receiver {
@@ -63,6 +66,15 @@ pub(super) struct SharedReceivers {
     counts: [[AtomicU64; 3]; 2],
 }
 
+/// What came of a post that was accepted.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// Who has told of it: `iss` of the token.
+    pub issuer: String,
+    /// What was revoked, in words: what each entry names, and its id.
+    pub revoked: Vec<String>,
+}
+
 /// How posts to receivers ended, since the process began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReceiverStatus {
@@ -87,17 +99,17 @@ impl SharedReceivers {
 
     /// How posts ended, by the kind of endpoint.
     pub(super) fn status(&self) -> [ReceiverStatus; 2] {
-        let of = |service, kind: usize| {
+        let of = |kind: usize| {
             let [accepted, refused, turned_away] =
                 [0, 1, 2].map(|result: usize| self.counts[kind][result].load(Ordering::Relaxed));
             ReceiverStatus {
-                service,
+                service: SERVICES[kind],
                 accepted,
                 refused,
                 turned_away,
             }
         };
-        [of("backchannel-logout", 0), of("security-events", 1)]
+        [of(0), of(1)]
     }
 }
 
@@ -124,6 +136,11 @@ impl Receiver {
         matches!(self.kind, Kind::SecurityEvents(_))
     }
 
+    /// `service` of its endpoint.
+    pub fn service(&self) -> &'static str {
+        SERVICES[usize::from(self.takes_security_events())]
+    }
+
     /// Takes what a client has posted: the token, or what is wrong with the post.
     ///
     /// # Errors
@@ -134,7 +151,7 @@ impl Receiver {
         token: Result<&[u8], &'static str>,
         headers: &HeaderMap,
         client: Option<IpAddr>,
-    ) -> Result<(), ReceiveError> {
+    ) -> Result<Received, ReceiveError> {
         let limit = Limit::new(&self.endpoint, MAX_FAILURES, client);
         let received = match self.shared.failures.attempt_now(&limit) {
             Ok(attempt) => {
@@ -150,7 +167,7 @@ impl Receiver {
         };
         let from = Client(client);
         let result = match &received {
-            Ok(()) => 0,
+            Ok(_) => 0,
             Err(ReceiveError::Invalid(Invalid { why, .. })) => {
                 log::warn!(
                     "endpoint {}: a post from {from} is refused: {why}",
@@ -176,7 +193,7 @@ impl Receiver {
         &self,
         token: Result<&[u8], &'static str>,
         headers: &HeaderMap,
-    ) -> Result<(), ReceiveError> {
+    ) -> Result<Received, ReceiveError> {
         let now = clock::now();
         match &self.kind {
             Kind::BackchannelLogout(settings) => {
@@ -188,8 +205,9 @@ impl Receiver {
                 let logout = backchannel_logout::read(&claims, settings.also_subject)?;
                 let seen = &self.shared.logout_tokens;
                 let place = seen.take(&logout.issuer, &logout.token_id, logout.expires_at, now)?;
-                self.revoke(logout.entries, &logout.issuer).await?;
+                let received = self.revoke(logout.entries, &logout.issuer).await?;
                 place.keep();
+                Ok(received)
             }
             Kind::SecurityEvents(settings) => {
                 if let Some(hash) = &settings.token_hash
@@ -207,27 +225,29 @@ impl Receiver {
                     .await?;
                 let entries = security_events::read(&claims, &settings.issuers, now)?;
                 let issuer = claims.get("iss").and_then(serde_json::Value::as_str);
-                self.revoke(entries, issuer.unwrap_or_default()).await?;
+                self.revoke(entries, issuer.unwrap_or_default()).await
             }
         }
-        Ok(())
     }
 
-    async fn revoke(&self, entries: Vec<Revocation>, by: &str) -> Result<(), ReceiveError> {
+    async fn revoke(&self, entries: Vec<Revocation>, by: &str) -> Result<Received, ReceiveError> {
         if entries.is_empty() {
-            return Ok(());
+            return Ok(Received::default());
         }
-        let told: Vec<String> = entries
+        let told = entries
             .iter()
-            .map(|entry| format!("{} ({})", entry.target, entry.id()))
-            .collect();
+            .map(|entry| format!("{} ({})", entry.target, entry.id()));
+        let revoked: Vec<String> = told.collect();
         self.revocations.revoke(entries).await?;
         log::info!(
             "endpoint {}: {by:?} revoked {}",
             self.endpoint,
-            told.join(", ")
+            revoked.join(", ")
         );
-        Ok(())
+        Ok(Received {
+            issuer: by.to_owned(),
+            revoked,
+        })
     }
 }
 

@@ -10,9 +10,10 @@ use pingora_proxy::Session;
 use serde_json::json;
 
 use super::{body, respond};
-use crate::auth::{Invalid, ReceiveError, Receiver, Trace};
+use crate::auth::{Invalid, ReceiveError, Received, Receiver, Trace};
 use crate::proxy::request::context::Context;
 use crate::proxy::request::rejection::Rejection;
+use crate::telemetry::audit;
 
 /// As much as such an endpoint accepts.
 const MAX_BODY: usize = 64 * 1024;
@@ -50,7 +51,8 @@ pub(crate) async fn answer(
         .receive(token.as_deref().map_err(|why| *why), headers, ctx.client)
         .await;
     match received {
-        Ok(()) => {
+        Ok(received) => {
+            note(session, ctx, receiver, &received);
             let response = ResponseHeader::build(accepted, Some(4))?;
             respond::empty(session, ctx, response).await
         }
@@ -64,6 +66,26 @@ pub(crate) async fn answer(
         }
         Err(error) => respond::reject(session, ctx, rejection(&error)).await,
     }
+}
+
+/// Writes to the audit log what was revoked. A post that is refused is there like any request.
+fn note(session: &Session, ctx: &Context, receiver: &Receiver, received: &Received) {
+    if received.revoked.is_empty() || !audit::enabled() {
+        return;
+    }
+    let client = ctx.client.map(|client| client.to_string());
+    audit::write(&audit::Event {
+        event: "revocation",
+        action: Some(receiver.service()),
+        from: client.as_deref(),
+        who: Some(&received.issuer),
+        outcome: Some(&format!("revoked {}", received.revoked.join(", "))),
+        pipeline: ctx.route.as_ref().map(|route| &*route.pipeline.name),
+        method: Some(session.req_header().method.as_str()),
+        path: ctx.path.as_deref(),
+        id: Some(ctx.request_id()),
+        ..audit::Event::default()
+    });
 }
 
 fn rejection(error: &ReceiveError) -> Rejection {

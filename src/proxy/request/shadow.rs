@@ -22,7 +22,7 @@ pub(crate) struct ShadowVerdicts {
     /// `STEP:REASON` for each that would have refused it.
     denials: Vec<String>,
     pending: Vec<Pending>,
-    /// Its places under concurrency limits in shadow.
+    /// Its places under concurrency limits in shadow, until it has ended.
     in_flight: Vec<InFlight>,
 }
 
@@ -66,6 +66,11 @@ impl ShadowVerdicts {
                 self.add(&pending.step, reason);
             }
         }
+    }
+
+    /// Gives up its places: it has ended.
+    pub(crate) fn leave(&mut self) {
+        self.in_flight.clear();
     }
 
     /// As the access log has it; `None`: every step would have let the request pass.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{page, revoke, status};
+use super::{audited, page, revoke, status};
 use crate::support::keys::{RsaKey, Signer};
 use crate::support::poll::becomes_true;
 use crate::support::provider::KEYS;
@@ -65,6 +65,17 @@ fn a_session_ends_and_no_other() {
     assert_eq!(post(&edge, &logout).status, 400, "a logout token counts once");
     let words = format!("endpoint logout: \"{}\" revoked sid \"s-1\"", provider.url());
     assert!(becomes_true(Duration::from_secs(5), || edge.log().contains(&words)), "{words}");
+    let events = audited(&edge, "revocation");
+    assert_eq!(events.len(), 1, "{events:?}");
+    let event = &events[0];
+    assert_eq!(
+        (&event["action"], &event["from"]),
+        (&json!("backchannel-logout"), &json!("127.0.0.1"))
+    );
+    assert_eq!((&event["who"], &event["path"]), (&json!(provider.url()), &json!("/logout")));
+    assert_eq!(event["id"].as_str(), answer.field("x-request-id"));
+    assert!(event["outcome"].as_str().is_some_and(|it| it.starts_with("revoked sid \"s-1\"")));
+    assert!(!edge.log().contains(&logout));
 }
 
 #[test]

@@ -7,10 +7,12 @@ mod limits;
 mod logout;
 mod persistence;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::token::ISSUER;
-use crate::support::{Edge, Response};
+use crate::support::{Edge, Response, eventually};
 
 /// Asks for entries.
 fn revoke(edge: &Edge, entry: &Value) -> Response {
@@ -47,4 +49,16 @@ fn status(edge: &Edge, token: &str) -> u16 {
 /// A page of the list.
 fn page(edge: &Edge, query: &str) -> Value {
     edge.manage(&format!("/admin/revocations{query}")).send().json()
+}
+
+/// The events of this kind in the audit log, which goes to the log.
+fn audited(edge: &Edge, event: &str) -> Vec<Value> {
+    let mark = format!("\"target\":\"harmony::audit\",\"event\":\"{event}\"");
+    eventually("the audit log", Duration::from_secs(5), || {
+        let log = edge.log();
+        let lines = log.lines().filter(|line| line.contains(&mark));
+        let events: Vec<Value> =
+            lines.map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        (!events.is_empty()).then_some(events)
+    })
 }

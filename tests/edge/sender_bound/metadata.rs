@@ -56,6 +56,27 @@ fn the_document_is_for_everybody_and_says_what_the_steps_take() {
 }
 
 #[test]
+fn a_step_in_shadow_does_not_show() {
+    let (issuer, upstream) = (Issuer::start(), Upstream::start());
+    let step = |name: &str, lines: &str| {
+        format!(
+            "[middleware.{name}]\ntype = \"jwt-auth\"\n{lines}\njwks_url = \"{}\"\n\
+             issuer = \"https://auth.example.com\"\naudience = \"a\"\n",
+            issuer.url()
+        )
+    };
+    let strict = "enforce = false\ndpop = \"require\"\ntoken_query = \"access_token\"";
+    let tables = step("strict", strict)
+        + &step("jwt", "")
+        + &resource("api", "https://api.example.com/orders");
+    let route = Route::to("api", &upstream).prefix("/api").steps(&["strict", "jwt"]);
+    let edge = Edge::configured(Settings::bare().and(&route.text()).and(&tables)).start();
+    let document = edge.get(&format!("{WELL_KNOWN}/orders")).send().json();
+    assert_eq!(document["bearer_methods_supported"], json!(["header"]));
+    assert_eq!(document["dpop_bound_access_tokens_required"], json!(null), "{document}");
+}
+
+#[test]
 fn challenges_point_at_it_and_name_what_is_missing() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let identifier = "https://api.example.com/orders";
