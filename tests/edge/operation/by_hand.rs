@@ -107,7 +107,7 @@ fn a_drained_upstream_gets_no_new_requests_and_none_fails() {
 #[test]
 fn a_drained_upstream_is_no_reason_to_try_the_other_one_again() {
     let (first, second) = (Port::claim(), Upstream::start());
-    let text = Settings::open_to(first.number()).text();
+    let text = Settings::open_to(first.number()).backend("max_retries = 0").text();
     let url = |port: u16| format!("http://127.0.0.1:{port}");
     let base = format!("base_url = \"{}\"", url(first.number()));
     assert!(text.contains(&base), "{text}");

@@ -65,11 +65,11 @@ fn a_step_in_shadow_does_not_show() {
             issuer.url()
         )
     };
-    let strict = "enforce = false\ndpop = \"require\"\ntoken_query = \"access_token\"";
-    let tables = step("strict", strict)
+    let tables = step("strict", "enforce = false\ndpop = \"require\"")
+        + &step("query", "enforce = false\ntoken_query = \"access_token\"")
         + &step("jwt", "")
         + &resource("api", "https://api.example.com/orders");
-    let route = Route::to("api", &upstream).prefix("/api").steps(&["strict", "jwt"]);
+    let route = Route::to("api", &upstream).prefix("/api").steps(&["strict", "query", "jwt"]);
     let edge = Edge::configured(Settings::bare().and(&route.text()).and(&tables)).start();
     let document = edge.get(&format!("{WELL_KNOWN}/orders")).send().json();
     assert_eq!(document["bearer_methods_supported"], json!(["header"]));
