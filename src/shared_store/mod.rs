@@ -1,8 +1,8 @@
 //! What the nodes of a fleet share by way of Redis or Valkey: `[shared]`.
 //!
-//! A question has 20 ms. When the store is silent for that long again and again, or cannot be
-//! reached, it counts as down: nobody asks it any more, every node goes on with what it knows, and
-//! this module tries again until it is back. No request depends on the store.
+//! A question has 20 ms. When the store is silent for that long again and again, cannot be reached,
+//! or takes no writes, it counts as down: nobody asks it any more, every node goes on with what it
+//! knows, and this module tries again until it is back. No request depends on the store.
 //!
 //! Each file holds one thing that is shared: `budgets` the counts of rate limits, `failures` those
 //! of failed passwords, `proofs` the DPoP proofs that were used, `revocations` the list of
@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use redis::{RedisError, RedisResult, cmd};
+use redis::{ErrorKind, RedisError, RedisResult, cmd};
 use ring::digest::{SHA256, digest};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
@@ -35,8 +35,12 @@ pub const BUDGET: Duration = Duration::from_millis(20);
 const STRIKES: u32 = 4;
 /// How long an answer is waited for that comes too late for its request.
 const LATE: Duration = Duration::from_secs(1);
+/// How long the key stays, in milliseconds, that shows that the store takes writes.
+const PROBE_KEPT_MS: u32 = 5000;
 /// How often a store that is up is asked whether it is, without other questions too.
 const WATCH: Duration = Duration::from_secs(1);
+/// How often it is said that a store that is up refuses questions.
+const SAID: Duration = Duration::from_secs(60);
 /// How often one that is connected, and too slow, is asked again.
 const RETRY: Duration = Duration::from_millis(250);
 /// How long after a connection that failed the next one is tried.
@@ -57,6 +61,8 @@ struct Store {
     doubted: Notify,
     went_up: watch::Sender<u64>,
     last_error: Mutex<Option<String>>,
+    /// Why the store has refused a question, until it is known whether it refuses all.
+    refusal: Mutex<Option<String>>,
     questions: AtomicU64,
     late: AtomicU64,
 }
@@ -70,7 +76,7 @@ pub struct SharedStoreStatus {
     pub questions: u64,
     /// Those that were not answered in time.
     pub late: u64,
-    /// Why it is down, or was the last time.
+    /// Why it is down, or was the last time, or refuses some questions.
     pub last_error: Option<String>,
 }
 
@@ -92,6 +98,7 @@ impl SharedStore {
             doubted: Notify::new(),
             went_up: watch::Sender::new(0),
             last_error: Mutex::default(),
+            refusal: Mutex::default(),
             questions: AtomicU64::new(0),
             late: AtomicU64::new(0),
         })))
@@ -116,13 +123,8 @@ impl SharedStore {
             up: self.is_up(),
             questions: self.0.questions.load(Ordering::Relaxed),
             late: self.0.late.load(Ordering::Relaxed),
-            last_error: self.last_error().clone(),
+            last_error: locked(&self.0.last_error).clone(),
         }
-    }
-
-    fn last_error(&self) -> MutexGuard<'_, Option<String>> {
-        let error = self.0.last_error.lock();
-        error.unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn keep_connected(&self) {
@@ -140,12 +142,16 @@ impl SharedStore {
     /// Asks again and again whether a connection is well; returns when it is lost.
     async fn watch(&self, connection: Connection) {
         self.0.connection.store(Some(Arc::new(connection.clone())));
-        let mut unanswered = 0;
+        let (mut unanswered, mut said) = (0, None::<Instant>);
+        // What is full, or a replica, answers a PING.
+        let mut probe = cmd("SET");
+        probe.arg(format!("{}:up", self.0.key_prefix)).arg(1);
+        probe.arg("PX").arg(PROBE_KEPT_MS);
         while unanswered < STRIKES {
             let mut connection = connection.clone();
+            let refusal = locked(&self.0.refusal).take();
             let asked = Instant::now();
-            let question = cmd("PING");
-            let answer = question.query_async::<String>(&mut connection);
+            let answer = probe.query_async::<()>(&mut connection);
             match timeout(LATE, answer).await {
                 Ok(Ok(_)) if asked.elapsed() <= BUDGET => {
                     unanswered = 0;
@@ -166,6 +172,13 @@ impl SharedStore {
                 }
             }
             if self.is_up() {
+                if let Some(why) = refusal {
+                    if said.is_none_or(|said| said.elapsed() >= SAID) {
+                        log::warn!("shared store: refuses some questions: {why}");
+                        said = Some(Instant::now());
+                    }
+                    *locked(&self.0.last_error) = Some(why);
+                }
                 let _ = timeout(WATCH, self.0.doubted.notified()).await;
             } else {
                 sleep(RETRY).await;
@@ -218,7 +231,13 @@ impl SharedStore {
     fn answered<T>(&self, answered: RedisResult<T>) -> Option<T> {
         answered
             .inspect_err(|error| {
-                self.goes_down(&told(error));
+                match error.kind() {
+                    // The store is there; whether it refuses everything, the next look shows.
+                    ErrorKind::Server(_) | ErrorKind::Extension => {
+                        *locked(&self.0.refusal) = Some(told(error));
+                    }
+                    _ => self.goes_down(&told(error)),
+                }
                 self.0.doubted.notify_one();
             })
             .ok()
@@ -241,7 +260,7 @@ impl SharedStore {
     /// Says so once.
     fn goes_down(&self, why: &str) {
         let was_up = self.0.up.swap(false, Ordering::Relaxed);
-        let mut error = self.last_error();
+        let mut error = locked(&self.0.last_error);
         if was_up || error.is_none() {
             log::warn!(
                 "shared store: {why}; this node goes on with its own counts until it is back"
@@ -260,6 +279,10 @@ impl SharedStore {
         }
         key
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is said of an error: no question with its arguments, and no credential.

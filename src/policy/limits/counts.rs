@@ -14,6 +14,8 @@ use super::requester::LimitKey;
 
 /// Among so many is the one that is forgotten for another.
 const CANDIDATES: usize = 8;
+/// For how long a store that refuses a question about a key is not asked about it again.
+const ALONE: Duration = Duration::from_secs(1);
 /// So many are looked at for each one that begins, whether they are over.
 const SWEPT: usize = 2;
 
@@ -42,6 +44,8 @@ struct Fleet {
     begun: u64,
     /// Whether a lease is being asked for.
     asking: bool,
+    /// Until when the store, which had no answer, is not asked.
+    alone_until: Option<Instant>,
 }
 
 /// What is reported to the store with a question for a lease.
@@ -98,6 +102,7 @@ impl Count {
             self.fleet = Fleet {
                 begun: unix_millis(),
                 asking: self.fleet.asking,
+                alone_until: self.fleet.alone_until,
                 ..Fleet::default()
             };
             self.since = now;
@@ -112,9 +117,10 @@ impl Count {
     /// together may let pass.
     pub(super) fn room(&self, most: u32, window: Duration, now: Instant, asks: bool) -> Room {
         let over = self.rest_of(window, now).is_zero();
+        let alone = self.fleet.alone_until.is_some_and(|until| now < until);
         if !over && (self.counted >= most || self.fleet.used >= most) {
             Room::None
-        } else if asks && (over || self.fleet.lease == 0) {
+        } else if asks && !alone && (over || self.fleet.lease == 0) {
             Room::Unknown
         } else {
             Room::Some
@@ -145,12 +151,24 @@ impl Count {
     /// Takes an answer in; `None`: there was none.
     pub(super) fn leased(&mut self, report: Report, lease: Option<Lease>, now: Instant) {
         self.fleet.asking = false;
-        let Some(lease) = lease else { return };
-        if report.begun == 0 && self.is_over(now) {
-            self.counted = 0;
-            self.fleet.spent = 0;
+        let Some(lease) = lease else {
+            self.fleet.alone_until = Some(now + ALONE);
+            return;
+        };
+        self.fleet.alone_until = None;
+        let window = u64::try_from(self.window.as_millis()).unwrap_or(u64::MAX);
+        if report.begun == 0 {
+            if self.is_over(now) {
+                self.counted = 0;
+                self.fleet.spent = 0;
+            }
+        } else if self.fleet.begun == report.begun {
+            self.fleet.spent = self.fleet.spent.saturating_sub(report.spent);
+            if lease.begun >= report.begun.saturating_add(window) {
+                // The fleet's window is a new one: of it is what was counted since the report.
+                self.counted = self.fleet.spent;
+            }
         }
-        self.fleet.spent = self.fleet.spent.saturating_sub(report.spent);
         self.fleet.lease = lease.granted;
         self.fleet.used = lease.used;
         self.fleet.begun = lease.begun;

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ use crate::config::{Owner, RateLimit};
 /// Keys that are counted at once, over all limits, those of the cloud apart. One takes about 200
 /// bytes.
 const KEYS: usize = 131_072;
+/// Among so many the keys are divided whose leases are waited for.
+const ARRIVALS: usize = 256;
 
 /// The counts of a process. A clone shares them. Those of the cloud's policies are apart: under the
 /// name of a local one they would count for it, and in one table they could push its counts out.
@@ -32,11 +35,29 @@ pub struct Limiters {
 }
 
 /// The store that counts are shared by, if there is one.
-#[derive(Default)]
 struct Fleet {
     store: OnceLock<Arc<dyn Budgets>>,
-    /// Whoever waits for a lease is woken when one has arrived.
-    arrived: Notify,
+    /// Whoever waits for a lease is woken when one has arrived, of the same key, or of a few others:
+    /// see [`Self::arrival`].
+    arrivals: [Notify; ARRIVALS],
+    hasher: RandomState,
+}
+
+impl Fleet {
+    fn arrival(&self, key: &LimitKey) -> &Notify {
+        let hash = self.hasher.hash_one(key) as usize;
+        &self.arrivals[hash % ARRIVALS]
+    }
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        Self {
+            store: OnceLock::new(),
+            arrivals: std::array::from_fn(|_| Notify::new()),
+            hasher: RandomState::new(),
+        }
+    }
 }
 
 struct Tables {
@@ -69,13 +90,14 @@ pub(super) type Standings = SmallVec<[Standing; 2]>;
 
 /// What became of a request.
 #[derive(Debug)]
-pub(super) enum Taken {
+pub(super) enum Taken<'a> {
     /// It was counted under every limit.
     Counted,
     /// One has no room for it.
     Refused,
-    /// That depends on leases, for which these questions are to be asked, or are under way.
-    Unknown(SmallVec<[Question; 1]>),
+    /// That depends on leases, for which these questions are to be asked, or are under way; the
+    /// first of the leases that it depends on is one to wait for.
+    Unknown(SmallVec<[Question; 1]>, Notified<'a>),
 }
 
 /// A lease to ask for.
@@ -131,13 +153,13 @@ impl Limiters {
         requester: &Requester<'_>,
         now: Instant,
         asks: bool,
-    ) -> (Standings, Taken) {
+    ) -> (Standings, Taken<'_>) {
         let asks = asks && self.fleet.store.get().is_some_and(|store| store.is_up());
         let keys = keys(limits, requester);
         let mut tables = self.tables();
         let mut standings = Standings::new();
         let mut places = SmallVec::<[Option<usize>; 2]>::new();
-        let (mut room, mut known) = (true, true);
+        let (mut room, mut unknown) = (true, None);
         for (limit, key) in limits.iter().zip(&keys) {
             let counts = tables.of(limit.owner);
             let place = counts.find(key);
@@ -152,7 +174,9 @@ impl Limiters {
                 true => match standing.room(count, limit, now, asks) {
                     Room::Some => {}
                     Room::None => room = false,
-                    Room::Unknown => known = false,
+                    Room::Unknown => {
+                        unknown.get_or_insert(key);
+                    }
                 },
             }
             standings.push(standing);
@@ -161,9 +185,11 @@ impl Limiters {
         if !room {
             return (standings, Taken::Refused);
         }
-        if !known {
+        if let Some(key) = unknown {
             let questions = tables.questions(limits, &keys, &standings, now);
-            return (standings, Taken::Unknown(questions));
+            // While the tables are locked, so that no lease arrives in between.
+            let arrived = self.fleet.arrival(key).notified();
+            return (standings, Taken::Unknown(questions, arrived));
         }
         for (limit, place) in limits.iter().zip(&places) {
             if let Some(place) = *place
@@ -217,14 +243,9 @@ impl Limiters {
                 if let Some(count) = limiters.tables().of(question.owner).of_key(&question.key) {
                     count.leased(question.report, lease, now);
                 }
-                limiters.fleet.arrived.notify_waiters();
+                limiters.fleet.arrival(&question.key).notify_waiters();
             });
         }
-    }
-
-    /// Ends when some lease has arrived.
-    pub(super) fn lease_arrived(&self) -> Notified<'_> {
-        self.fleet.arrived.notified()
     }
 
     /// How many requests are in flight under a key, for whoever changes it.

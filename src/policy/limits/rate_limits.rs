@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -64,7 +63,7 @@ impl RateLimits {
         let (standings, taken) = limiters.take(&self.limits, requester, now, false);
         match taken {
             Taken::Refused => self.refuse(&standings),
-            Taken::Counted | Taken::Unknown(_) => {
+            Taken::Counted | Taken::Unknown(..) => {
                 (self.fields.fill(&self.limits, &standings), Ok(()))
             }
         }
@@ -80,7 +79,7 @@ impl RateLimits {
     ) -> Option<Verdict> {
         let (standings, taken) = limiters.take(&self.limits, requester, now, true);
         match taken {
-            Taken::Unknown(questions) => {
+            Taken::Unknown(questions, _) => {
                 limiters.ask(questions);
                 None
             }
@@ -95,16 +94,16 @@ impl RateLimits {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let mut asks = true;
         loop {
-            // Before the look, so that no lease arrives in between.
-            let mut arrived = pin!(limiters.lease_arrived());
-            arrived.as_mut().enable();
             let now = Instant::now();
             let (standings, taken) = limiters.take(&self.limits, requester, now, asks);
-            match taken {
+            let arrived = match taken {
                 Taken::Counted => return (self.fields.fill(&self.limits, &standings), Ok(())),
                 Taken::Refused => return self.refuse(&standings),
-                Taken::Unknown(questions) => limiters.ask(questions),
-            }
+                Taken::Unknown(questions, arrived) => {
+                    limiters.ask(questions);
+                    arrived
+                }
+            };
             asks = timeout_at(deadline, arrived).await.is_ok();
         }
     }

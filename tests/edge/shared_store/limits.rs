@@ -136,10 +136,8 @@ fn a_store_that_is_away_at_the_start_is_found_later() {
 fn a_user_and_a_password_by_reference() {
     let password = "a-password-of-the-store-0815";
     secrets::remember(password);
-    let rules = format!("on >{password} ~edge:* +@all");
-    let Some(redis) = Redis::with(&["--user", "node", &rules, "--user", "default", "off"]) else {
-        return;
-    };
+    let user = format!("--user node on >{password} ~edge:* +@all --user default off");
+    let Some(redis) = Redis::with(&user) else { return };
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let with = |password: &str| {
         let shared = format!(

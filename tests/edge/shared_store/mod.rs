@@ -4,6 +4,7 @@ mod failures;
 mod limits;
 mod proofs;
 mod redis;
+mod refusals;
 mod revocations;
 
 use std::time::Duration;

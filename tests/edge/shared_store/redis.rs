@@ -23,15 +23,16 @@ pub struct Redis {
 impl Redis {
     /// `None` after saying that it is not here.
     pub fn start() -> Option<Self> {
-        Self::with(&[])
+        Self::with("")
     }
 
-    pub fn with(arguments: &[&str]) -> Option<Self> {
+    /// With these arguments, each a word: Redis 7 takes no word with spaces for several.
+    pub fn with(arguments: &str) -> Option<Self> {
         let mut probe = Command::new("redis-server");
         if probe.arg("--version").stdout(Stdio::null()).status().is_err() {
             return crate::peers::running::skip("redis-server");
         }
-        let arguments = arguments.iter().map(|&it| it.to_owned()).collect();
+        let arguments = arguments.split_whitespace().map(str::to_owned).collect();
         let mut redis = Self { port: Port::claim(), arguments, process: None };
         redis.restart();
         Some(redis)

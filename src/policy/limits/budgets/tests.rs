@@ -8,10 +8,14 @@ use super::*;
 use crate::policy::testing::policies;
 use crate::policy::{Limiters, RateLimits, Requester, Ruleset};
 
+/// In milliseconds.
+const WINDOW: u64 = 60_000;
+
 #[derive(Debug, Default)]
 struct Store {
     down: AtomicBool,
     silent: AtomicBool,
+    refuses: AtomicBool,
     questions: AtomicUsize,
     /// What was reported, and the begin of the window.
     budget: Mutex<Option<(u32, u64)>>,
@@ -32,7 +36,11 @@ impl Budgets for Store {
         }
         let mut budget = self.budget.lock().unwrap();
         let (used, begun) = budget.get_or_insert((0, request.begun.max(1)));
-        if request.begun > 0 {
+        if self.refuses.load(Ordering::Relaxed) {
+            return None;
+        }
+        // What was spent in a window that is over is not of this one.
+        if request.begun > 0 && request.begun + WINDOW > *begun {
             *used += request.spent;
         }
         Some(Lease {
@@ -41,6 +49,14 @@ impl Budgets for Store {
             begun: *begun,
             rest: Duration::from_secs(30),
         })
+    }
+}
+
+impl Store {
+    /// Another window begins, earlier than at the nodes.
+    fn begin_anew(&self) {
+        let mut budget = self.budget.lock().unwrap();
+        *budget = budget.map(|(_, begun)| (0, begun + WINDOW));
     }
 }
 
@@ -123,4 +139,28 @@ async fn nobody_waits_longer_than_the_budget_for_a_silent_store() {
     let waited = begun.elapsed();
     assert!(waited >= Duration::from_millis(19), "{waited:?}");
     assert!(waited < Duration::from_millis(500), "{waited:?}");
+}
+
+#[tokio::test]
+async fn in_a_new_window_of_the_fleet_a_node_counts_anew() {
+    let store = Arc::<Store>::default();
+    let (limits, nodes) = (limits(100), nodes(&store));
+    assert_eq!(count(&limits, &nodes[..1], 90).await, 90);
+    store.begin_anew();
+    assert_eq!(count(&limits, &nodes[..1], 150).await, 100);
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_is_not_asked_again_and_again() {
+    let store = Arc::<Store>::default();
+    store.refuses.store(true, Ordering::Relaxed);
+    let (limits, nodes) = (limits(100), nodes(&store));
+    let begun = Instant::now();
+    assert_eq!(count(&limits, &nodes[..1], 150).await, 100);
+    let (questions, waited) = (store.questions.load(Ordering::Relaxed), begun.elapsed());
+    assert!(
+        questions as u64 <= 1 + waited.as_secs(),
+        "{questions} in {waited:?}"
+    );
+    assert!(waited < Duration::from_secs(1), "{waited:?}");
 }

@@ -47,7 +47,7 @@ fn counts(
 }
 
 /// Of those without room the place of the first, and for how long it has none.
-fn outcome((standings, taken): (Standings, Taken)) -> Result<(), (usize, Duration)> {
+fn outcome((standings, taken): (Standings, Taken<'_>)) -> Result<(), (usize, Duration)> {
     let room = matches!(taken, Taken::Counted);
     let mut over = standings.iter().enumerate();
     match over
@@ -297,4 +297,49 @@ fn any_number_of_limits_fits_on_the_stack() {
     let now = Instant::now();
     assert!(counts(&limiters, &limits, None, now));
     assert!(!counts(&limiters, &limits, None, now));
+}
+
+#[derive(Debug)]
+struct Unasked;
+
+#[async_trait::async_trait]
+impl Budgets for Unasked {
+    fn is_up(&self) -> bool {
+        true
+    }
+
+    async fn lease(&self, _: &LeaseRequest) -> Option<crate::policy::Lease> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn a_lease_wakes_those_who_wait_for_its_key() {
+    let limiters = Limiters::default();
+    limiters.share(Arc::new(Unasked));
+    let mut limit = limit("shared", Owner::Local, 100);
+    let mut settings = (*limit.settings).clone();
+    settings.shared = true;
+    limit.settings = settings.into();
+    let limits = [limit];
+    let now = Instant::now();
+    let mut waiting = Vec::new();
+    for last in 0..64 {
+        let requester = from(ip(&format!("192.0.2.{last}")));
+        let (_, taken) = limiters.take(&limits, &requester, now, true);
+        let Taken::Unknown(questions, arrived) = taken else {
+            panic!("{taken:?}")
+        };
+        waiting.push((questions, Box::pin(arrived)));
+    }
+    let (questions, arrived) = waiting.swap_remove(0);
+    limiters.ask(questions);
+    tokio::time::timeout(Duration::from_secs(5), arrived)
+        .await
+        .unwrap();
+    let mut woken = 0;
+    for (_, arrived) in &mut waiting {
+        woken += usize::from(tokio::time::timeout(Duration::ZERO, arrived).await.is_ok());
+    }
+    assert!(woken < 8, "{woken} of other keys");
 }
