@@ -22,7 +22,7 @@ use crate::config::{
 ///
 /// It cannot be evaluated.
 pub(super) fn is_true(expression: &Expression, facts: &Facts<'_>) -> Result<bool, EvaluationError> {
-    expression.is_true(|variable| value(variable, facts))
+    expression.is_true(|variable| value(expression, variable, facts))
 }
 
 /// What it looks at, for `explain`: never the value of a header, which may be a credential.
@@ -31,7 +31,7 @@ pub(super) fn looked_at<'f>(
     facts: &'f Facts<'f>,
 ) -> impl Iterator<Item = String> + 'f {
     expression.paths().iter().map(|(variable, path)| {
-        let whole = value(*variable, facts);
+        let whole = value(expression, *variable, facts);
         let found = path.iter().try_fold(&whole, |value, name| match value {
             Value::Map(Map { map }) => map.get(&Key::from(name.clone())),
             _ => None,
@@ -49,21 +49,25 @@ pub(super) fn looked_at<'f>(
     })
 }
 
-fn value(variable: Variable, facts: &Facts<'_>) -> Value {
+/// A variable, without those members that cost most and that nothing looks at.
+fn value(expression: &Expression, variable: Variable, facts: &Facts<'_>) -> Value {
+    let reads = |member| expression.reads_member(variable, member);
     match variable {
         Variable::Claims => {
             let claims = facts.identity.and_then(Identity::claims);
             claims.map_or_else(|| map_of([]), |claims| object(claims.as_map()))
         }
-        Variable::Identity => facts.identity.map_or_else(|| map_of([]), identity),
+        Variable::Identity => facts
+            .identity
+            .map_or_else(|| map_of([]), |it| identity(it, reads("scopes"))),
         Variable::Request => map_of(
             [
                 ("method", facts.method.as_str().into()),
                 ("path", facts.path.into()),
                 ("host", facts.host.map_or("".into(), host)),
-                ("headers", headers(facts)),
             ]
             .into_iter()
+            .chain(reads("headers").then(|| ("headers", headers(facts))))
             .chain(
                 facts
                     .client
@@ -83,18 +87,18 @@ fn value(variable: Variable, facts: &Facts<'_>) -> Value {
     }
 }
 
-fn identity(identity: &Identity) -> Value {
+fn identity(identity: &Identity, with_scopes: bool) -> Value {
     let method = identity.method();
     let subject = identity.subject().and_then(|subject| subject.to_str().ok());
-    let scopes = identity.scopes().into_iter().map(Value::from);
-    let always = [
-        ("method", method.as_str().into()),
-        ("scopes", Value::List(Arc::new(scopes.collect()))),
-    ];
+    let scopes = with_scopes.then(|| {
+        let scopes = identity.scopes().into_iter().map(Value::from);
+        ("scopes", Value::List(Arc::new(scopes.collect())))
+    });
+    let always = [("method", method.as_str().into())].into_iter();
     let key_id = subject.filter(|_| method == AuthMethod::ApiKey);
     let others = [("subject", subject), ("key_id", key_id)].into_iter();
     let others = others.filter_map(|(name, value)| Some((name, value?.into())));
-    map_of(always.into_iter().chain(others))
+    map_of(always.chain(scopes).chain(others))
 }
 
 /// As routes have it: in lower case, without the root's dot and brackets.

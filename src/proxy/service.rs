@@ -159,6 +159,7 @@ impl Edge {
         let admitted = pin!(admission::admit(&self.live, session, ctx, trace)).await;
         if let Err(rejection) = admitted {
             if let Some(cause) = rejection.cause {
+                log::debug!("request {}: refused: {cause}", ctx.request_id());
                 trace.detail(|| cause.to_string());
             }
             respond::reject(session, ctx, rejection).await?;

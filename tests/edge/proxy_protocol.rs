@@ -287,6 +287,23 @@ fn each_client_gets_connections_of_its_own() {
 }
 
 #[test]
+fn idle_clients_leave_others_room_for_connections() {
+    let (port, lines) = expecting_lines();
+    let settings = Settings::open_to(port.number())
+        .backend("send_proxy_protocol = \"v1\"\nmax_connections = 6");
+    let edge = Edge::configured(settings).start();
+    let mut clients: Vec<Client> = (0..12).map(|_| edge.connect()).collect();
+    for round in 0..2 {
+        for (index, client) in clients.iter_mut().enumerate() {
+            client.send(GET);
+            assert_eq!(client.response().status, 200, "round {round}, client {index}");
+        }
+    }
+    // Three clients have kept theirs.
+    assert_eq!(lines.lock().unwrap().len(), 21);
+}
+
+#[test]
 fn behind_a_proxy_no_connection_is_kept() {
     let (port, lines) = expecting_lines();
     let settings = Settings::open_to(port.number())

@@ -54,7 +54,6 @@ impl Group {
                 }
                 Outcome::NotPresented => {}
                 Outcome::Rejected(refusal) => {
-                    log::debug!("{}: {}", member.name, refusal.reason.as_str());
                     let class = refusal.reason.class();
                     if gravest.is_none_or(|(_, known)| known.reason.class() < class) {
                         gravest = Some((index, refusal));

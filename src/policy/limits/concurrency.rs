@@ -51,7 +51,11 @@ impl ConcurrencyLimits {
             now.unwrap_or(0) >= requester.room(&limit.settings.quota)
         };
         if let Some((limit, _)) = self.limits.iter().zip(&keys).find(full) {
-            log::debug!("over limit {}", limit.name);
+            log::debug!(
+                "request {}: over limit {}",
+                requester.request_id,
+                limit.name
+            );
             return Err(Denial::ConcurrencyLimited);
         }
         for key in &keys {

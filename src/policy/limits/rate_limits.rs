@@ -62,7 +62,7 @@ impl RateLimits {
     pub fn take(&self, limiters: &Limiters, requester: &Requester<'_>, now: Instant) -> Verdict {
         let (standings, taken) = limiters.take(&self.limits, requester, now, false);
         match taken {
-            Taken::Refused => self.refuse(&standings),
+            Taken::Refused => self.refuse(&standings, requester),
             Taken::Counted | Taken::Unknown(..) => {
                 (self.fields.fill(&self.limits, &standings), Ok(()))
             }
@@ -84,7 +84,7 @@ impl RateLimits {
                 None
             }
             Taken::Counted => Some((self.fields.fill(&self.limits, &standings), Ok(()))),
-            Taken::Refused => Some(self.refuse(&standings)),
+            Taken::Refused => Some(self.refuse(&standings, requester)),
         }
     }
 
@@ -98,7 +98,7 @@ impl RateLimits {
             let (standings, taken) = limiters.take(&self.limits, requester, now, asks);
             let arrived = match taken {
                 Taken::Counted => return (self.fields.fill(&self.limits, &standings), Ok(())),
-                Taken::Refused => return self.refuse(&standings),
+                Taken::Refused => return self.refuse(&standings, requester),
                 Taken::Unknown(questions, arrived) => {
                     limiters.ask(questions);
                     arrived
@@ -108,10 +108,10 @@ impl RateLimits {
         }
     }
 
-    fn refuse(&self, standings: &Standings) -> Verdict {
+    fn refuse(&self, standings: &Standings, requester: &Requester<'_>) -> Verdict {
         (
             self.fields.fill(&self.limits, standings),
-            self.refused(standings),
+            self.refused(standings, requester),
         )
     }
 
@@ -132,7 +132,7 @@ impl RateLimits {
             window: limit.settings.window,
         });
         let room = room.collect();
-        let found = self.refused(&standings);
+        let found = self.refused(&standings, requester);
         if found.is_ok() {
             let less = |standing: &mut Standing| standing.left -= 1;
             standings.iter_mut().for_each(less);
@@ -141,12 +141,16 @@ impl RateLimits {
     }
 
     /// Of those without room the first answers.
-    fn refused(&self, standings: &Standings) -> Result<(), Denial> {
+    fn refused(&self, standings: &Standings, requester: &Requester<'_>) -> Result<(), Denial> {
         let mut limits = self.limits.iter().zip(standings);
         match limits.find(|(_, standing)| standing.left == 0) {
             None => Ok(()),
             Some((limit, standing)) => {
-                log::debug!("over limit {}", limit.name);
+                log::debug!(
+                    "request {}: over limit {}",
+                    requester.request_id,
+                    limit.name
+                );
                 Err(Denial::RateLimited {
                     retry_after: retry_after(standing.reset),
                 })

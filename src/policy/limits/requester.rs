@@ -26,6 +26,8 @@ const END: u8 = 0xff;
 /// What of a request limits look at.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Requester<'a> {
+    /// That of the request, for the log.
+    pub request_id: &'a str,
     /// The client's address, behind trusted proxies; those without one are counted together.
     pub client: Option<IpAddr>,
     /// The credentials that let it in. Of several the first counts that has what is looked at.

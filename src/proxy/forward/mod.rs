@@ -173,7 +173,9 @@ impl Forwarder {
         };
         if !authenticated && !names_client {
             keep(&group, connection, trial);
-        } else if let Some(client) = exclusive_connection(session, ctx) {
+        } else if (authenticated || !self.pool.is_over_half_full(&attempt.upstream))
+            && let Some(client) = exclusive_connection(session, ctx)
+        {
             BoundConnection::bind(client, connection, group, authenticated);
         }
         Ok(())

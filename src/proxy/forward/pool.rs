@@ -265,6 +265,11 @@ impl UpstreamPool {
         self.limit.set(most);
     }
 
+    /// Whether so many are open that one should not wait for a single client.
+    pub(super) fn is_over_half_full(&self, upstream: &Upstream) -> bool {
+        self.limit.is_over_half_full(upstream)
+    }
+
     /// Leave to open one more. Idle ones go, if need be, but not for one `beside` another.
     fn permit(&self, upstream: &Upstream, beside: bool) -> pingora::Result<Permit> {
         loop {

@@ -173,13 +173,13 @@ async fn run_stages(
                 let decided = rules.decide(&facts, noted);
                 let allows = |rule| format!("rule {rule:?} allows");
                 trace.step(rules.step(), || told(&decided, allows));
-                decided.map_err(|denied| denied_by(rules.step(), denied))?;
+                decided.map_err(Denial::from)?;
             }
             Stage::PathFilter(filter) => {
                 let decided = filter.decide(&ctx.facts(session.req_header(), route));
                 let allows = |pattern| format!("pattern {pattern:?} allows");
                 trace.step(filter.step(), || told(&decided, allows));
-                decided.map_err(|denied| denied_by(filter.step(), denied))?;
+                decided.map_err(Denial::from)?;
             }
             Stage::LogDump(dump) => {
                 dump.log(&ctx.facts(session.req_header(), route));
@@ -299,11 +299,6 @@ fn told<'d, T: Copy>(
         Ok(by) => allows(*by),
         Err(denied) => denied.to_string(),
     }
-}
-
-fn denied_by(step: &str, denied: DeniedBy<'_>) -> Denial {
-    log::debug!("{step}: {denied}");
-    denied.into()
 }
 
 /// What a client is told that has as many requests in progress as it may. A request over HTTP/1 has

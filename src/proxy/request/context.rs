@@ -264,6 +264,7 @@ impl Context {
             (&*route.pipeline.name, endpoint)
         });
         Requester {
+            request_id: self.request_id(),
             client: self.client,
             admitted: &self.admitted,
             route: route.unwrap_or_default(),

@@ -244,7 +244,6 @@ impl From<HeadError> for Rejection {
 
 impl From<PathError> for Rejection {
     fn from(error: PathError) -> Self {
-        log::debug!("refused: {error}");
         Self {
             cause: Some(Cause::Path(error)),
             ..Self::bad_request("path")

@@ -225,7 +225,11 @@ async fn authenticate(
         Poll::Ready(None) => {}
         Poll::Pending => {
             let Ok(permit) = background.clone().try_acquire_owned() else {
-                return log::debug!("{}: too many requests wait to be tried", shadow.name);
+                let id = ctx.request_id();
+                return log::debug!(
+                    "request {id}: step {}: too many requests wait to be tried",
+                    shadow.name
+                );
             };
             let (tell, verdict) = oneshot::channel();
             let metrics = shadow.metrics.clone();

@@ -203,6 +203,9 @@ fn debug_tells_the_story_of_a_request_and_trace_its_fields() {
     let id = refused.field("x-request-id").expect("an id").to_owned();
     eventually("the end", END, || (told(&id, " 401 after ") == 1).then_some(()));
     assert_eq!(told(&id, "rejected: missing"), 1, "{}", edge.log());
+    let refused = edge.get("/api/%00").send();
+    let id = refused.field("x-request-id").expect("an id").to_owned();
+    eventually("why", END, || (told(&id, ": refused: ") == 1).then_some(()));
     let log = edge.log();
     assert!(!log.contains("value-of-mine") && !log.contains("secret=1") && !log.contains(&token));
 }

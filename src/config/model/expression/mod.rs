@@ -193,6 +193,13 @@ impl Expression {
         self.0.findings.variables.contains(&variable)
     }
 
+    /// Whether it looks at this member of a variable, be it with all of the variable.
+    pub fn reads_member(&self, variable: Variable, member: &str) -> bool {
+        self.paths()
+            .iter()
+            .any(|(of, path)| *of == variable && path.first().is_none_or(|first| first == member))
+    }
+
     /// Whether it needs the claims of a token: by themselves, or for the scopes of an identity.
     pub fn reads_claims(&self) -> bool {
         self.reads(Variable::Claims) || self.reads(Variable::Identity)

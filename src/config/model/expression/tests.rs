@@ -282,6 +282,26 @@ fn what_it_looks_at() {
     assert_eq!(paths, ["claims a b", "request headers x-y", "claims c"]);
     assert!(expression.reads(Variable::Request) && !expression.reads(Variable::Identity));
     assert!(expression.reads_claims());
+    for (text, reads_headers) in [
+        ("request.method == 'GET' && request.path == '/'", false),
+        ("request.path == claims.headers", false),
+        ("request.headers['x'] == 'y'", true),
+        ("request['headers']['x'] == 'y'", true),
+        ("request.headers.exists(name, name == 'x')", true),
+        ("has(request.headers.x)", true),
+        ("has(request.headers)", true),
+        ("'headers' in request", true),
+        ("size(request) == 5", true),
+        ("request.exists(name, name == 'headers')", true),
+        ("request[claims.name] == 'y'", true),
+    ] {
+        let expression = parsed(text);
+        assert_eq!(
+            expression.reads_member(Variable::Request, "headers"),
+            reads_headers,
+            "{text}"
+        );
+    }
     let shadowed = parsed("[1].exists(claims, claims == 1)");
     assert!(!shadowed.reads_claims());
     assert!(!parsed("request.method == 'GET'").reads_claims());

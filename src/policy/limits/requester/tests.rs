@@ -14,6 +14,7 @@ fn admitted(claims: Value) -> Vec<Admitted> {
 
 fn from<'a>(client: &str, admitted: &'a [Admitted]) -> Requester<'a> {
     Requester {
+        request_id: "-",
         client: client.parse().ok(),
         admitted,
         route: ("p", "e"),

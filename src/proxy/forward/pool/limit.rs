@@ -61,6 +61,12 @@ impl Limit {
         }
     }
 
+    /// Whether more than half of what may be open is: to the upstream's backend, or in all.
+    pub(super) fn is_over_half_full(&self, upstream: &Upstream) -> bool {
+        upstream.connections.count() > self.most_of(upstream) / 2
+            || self.open.count() > self.most() / 2
+    }
+
     /// Says that a connection was refused, but not for each one.
     pub(super) fn log_reached(&self, full: LimitReached, upstream: &Upstream) {
         match full {
