@@ -153,12 +153,12 @@ impl SharedStore {
             let asked = Instant::now();
             let answer = probe.query_async::<()>(&mut connection);
             match timeout(LATE, answer).await {
-                Ok(Ok(_)) if asked.elapsed() <= BUDGET => {
+                Ok(Ok(())) if asked.elapsed() <= BUDGET => {
                     unanswered = 0;
                     self.0.strikes.store(0, Ordering::Relaxed);
                     self.goes_up();
                 }
-                Ok(Ok(_)) => {
+                Ok(Ok(())) => {
                     unanswered = 0;
                     self.strike();
                 }

@@ -12,14 +12,14 @@ use std::time::Duration;
 use redis::{Cmd, RedisResult, cmd, pipe};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::SharedStore;
 use crate::auth::{Change, Revocations, RevokeError};
 
 /// How often other nodes' changes are looked for.
 const LOOK: Duration = Duration::from_millis(200);
-/// How long what could not be kept on disk waits for the next try.
+/// How long what could not be kept on disk, or published, waits for the next try.
 const RETRY: Duration = Duration::from_secs(1);
 /// After how many seconds the stream is read from its beginning again: not by all nodes at once.
 const ANEW: std::ops::Range<u64> = 450..750;
@@ -49,8 +49,11 @@ impl SharedStore {
                     return;
                 }
                 went_up.borrow_and_update();
+                let begun = Instant::now();
                 let _ = self.exchange(revocations, &went_up).await;
-                sleep(LOOK).await;
+                // A store that refuses to be written is not read again and again.
+                let failed_at_once = begun.elapsed() < RETRY;
+                sleep(if failed_at_once { RETRY } else { LOOK }).await;
             }
         };
         tokio::select! {
@@ -105,8 +108,8 @@ impl SharedStore {
         }
     }
 
-    /// Takes in all that stands from `next` on. `false`: some of it could not be kept, and `next` is
-    /// where it stands.
+    /// Takes in all that stands from `next` on. `false`: some could not be kept, and `next` is where
+    /// it stands.
     async fn catch_up(
         &self,
         revocations: &Revocations,

@@ -37,8 +37,8 @@ pub struct Limiters {
 /// The store that counts are shared by, if there is one.
 struct Fleet {
     store: OnceLock<Arc<dyn Budgets>>,
-    /// Whoever waits for a lease is woken when one has arrived, of the same key, or of a few others:
-    /// see [`Self::arrival`].
+    /// Whoever waits for a lease is woken when one has arrived: of the same key, or of a few
+    /// others.
     arrivals: [Notify; ARRIVALS],
     hasher: RandomState,
 }
