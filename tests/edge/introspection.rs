@@ -18,7 +18,9 @@ use crate::support::token::{AUDIENCE, now};
 use crate::support::{Edge, Program, Provider, Response, Settings, Upstream, eventually, secrets};
 
 const PATH: &str = "/introspect";
-const SECRET: &str = "s3:cr%t+ x and so on for long";
+pub const SECRET: &str = "s3:cr%t+ x and so on for long";
+/// Who asks.
+const CLIENT: &str = "client_id = \"edge\"\nclient_secret = \"${SECRET}\"\n";
 const SOON: Duration = Duration::from_secs(15);
 
 /// A provider that knows these tokens.
@@ -67,8 +69,32 @@ impl Tokens {
         *self.reply.lock().unwrap() = reply;
     }
 
+    /// Whether it was asked about this token.
+    pub fn shown(&self, token: &str) -> bool {
+        self.provider.asked(PATH).iter().any(|asked| form(asked, "token") == token)
+    }
+
     pub fn questions(&self) -> usize {
         self.provider.asked(PATH).len()
+    }
+
+    /// A token of the provider's own, which verifies.
+    pub fn signed(&self) -> String {
+        self.provider.token("k1", 0).sign()
+    }
+
+    /// Lines of a step that asks here about tokens of any issuer.
+    pub fn anybodys(&self) -> String {
+        secrets::remember(SECRET);
+        let url = format!("{}{PATH}", self.provider.url());
+        format!("introspection_url = \"{url}\"\naudience = \"{AUDIENCE}\"\n{CLIENT}")
+    }
+
+    /// `jwt-auth`, which asks besides.
+    pub fn edge_that_verifies(&self, lines: &str, upstream: &Upstream) -> EdgeBuilder {
+        secrets::remember(SECRET);
+        let issuer = format!("introspect = true\nissuer = \"{}\"\n{lines}", self.provider.url());
+        Edge::configured(settings("jwt-auth", &issuer, upstream)).env("SECRET", SECRET)
     }
 
     pub fn edge(&self, lines: &str, upstream: &Upstream) -> EdgeBuilder {
@@ -81,7 +107,7 @@ impl Tokens {
 fn settings(kind: &str, lines: &str, upstream: &Upstream) -> Settings {
     let step = format!(
         "[middleware.op]\ntype = \"{kind}\"\n[middleware.op.config]\naudience = \"{AUDIENCE}\"\n\
-         client_id = \"edge\"\nclient_secret = \"${{SECRET}}\"\n{lines}\n"
+         {CLIENT}{lines}\n"
     );
     Settings::bare()
         .and(&Route::to("api", upstream).prefix("/api").steps(&["op"]).text())

@@ -28,6 +28,8 @@ pub enum Answer {
     },
     /// It does not pass any more.
     Refused,
+    /// The step asks nobody about its tokens.
+    NotAsked,
     /// There is no answer.
     None {
         /// When its issuer is to be asked next.
@@ -59,6 +61,11 @@ impl Member {
         }
     }
 
+    /// Whether both look for credentials in the same place.
+    pub(crate) fn looks_where(&self, other: &Self) -> bool {
+        self.authenticator.place() == other.authenticator.place()
+    }
+
     /// The token of a request, if its issuer is asked about it.
     pub(crate) fn token_to_ask_about(
         &self,
@@ -88,15 +95,14 @@ impl Member {
     /// `client` has presented it.
     pub(crate) async fn ask_again(&self, token: &[u8], client: Option<IpAddr>) -> Answer {
         let Some(introspector) = self.introspector() else {
-            // A reload has made another step of it.
-            return Answer::Refused;
+            return Answer::NotAsked;
         };
         // Half of the questions that may be under way are left to requests.
         let _turn = introspector.turn_of_stream().await;
         let verdict = match &self.authenticator {
             Authenticator::Jwt(verifier) => verifier.ask_again(token, client).await,
             Authenticator::Introspection(verifier) => verifier.ask_again(token, client).await,
-            _ => return Answer::Refused,
+            _ => return Answer::NotAsked,
         };
         match verdict {
             Ok(verified) => Answer::Active {

@@ -1,10 +1,11 @@
 //! One open stream: the credentials that hold it open, and whether they still do.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context as Waking, Poll, Waker};
 
-use jose::clock::UnixTime;
+use jose::clock::{self, UnixTime};
 use pingora::http::RequestHeader;
 use zeroize::Zeroizing;
 
@@ -14,6 +15,9 @@ use crate::gateway::{Gateway, Pipeline, Route};
 use crate::listener::Connection;
 use crate::proxy::request::context::Context;
 use crate::telemetry::PipelineMetrics;
+
+/// How soon a question that no step could put comes again.
+const ASK_WITHOUT_STEP_SECS: f64 = 1.0;
 
 /// Why a stream is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,13 +53,17 @@ pub(super) struct Held {
     connection: Option<Arc<Connection>>,
     client: Option<IpAddr>,
     credentials: Mutex<Vec<HeldCredential>>,
+    /// How often it was looked at. Counted while the credentials are locked.
+    looks: AtomicU64,
     ended: OnceLock<EndCause>,
     /// The task that passes the stream on.
     waker: Mutex<Option<Waker>>,
 }
 
 struct HeldCredential {
-    /// The step that took it.
+    /// The number of the step that let it in.
+    admitted_by: usize,
+    /// The step that takes it now.
     step: Arc<str>,
     identity: Identity,
     /// What its issuer is asked about again.
@@ -70,6 +78,8 @@ pub(super) struct Question(usize);
 /// What a look at a stream has found that goes on.
 #[derive(Default)]
 pub(super) struct Found {
+    /// The number of the look: what a later one has found counts.
+    pub(super) look: u64,
     /// When to look again; `None`: not before something changes.
     pub(super) due: Option<UnixTime>,
     pub(super) questions: Vec<Question>,
@@ -85,6 +95,7 @@ impl Held {
             let ends = step.ends_streams && (kind == Kind::Stream || step.ends_downloads);
             let token = step.token_to_ask_about(&presented);
             ends.then(|| HeldCredential {
+                admitted_by: admitted.step,
                 step: step.name.clone(),
                 identity: admitted.identity.clone(),
                 ask_at: token.as_ref().and_then(|token| step.ask_again_at(token)),
@@ -103,6 +114,7 @@ impl Held {
                 .map(|(connection, _)| connection.clone()),
             client: ctx.client,
             credentials: Mutex::new(credentials),
+            looks: AtomicU64::new(0),
             ended: OnceLock::new(),
             waker: Mutex::default(),
         })
@@ -115,13 +127,22 @@ impl Held {
         revocations: &Revocations,
         gateway: Option<&Gateway>,
     ) -> Result<Found, EndCause> {
-        let mut found = Found::default();
-        for (index, credential) in self.credentials().iter_mut().enumerate() {
+        let mut credentials = self.credentials();
+        let mut found = Found {
+            look: self.looks.fetch_add(1, Ordering::Relaxed) + 1,
+            ..Found::default()
+        };
+        for (index, credential) in credentials.iter_mut().enumerate() {
             if let Some(gateway) = gateway
                 && !credential.has_expired(now)
             {
-                let accepted = self.accepted(credential, gateway, now);
-                (credential.step, credential.identity) = accepted.ok_or(EndCause::Removed)?;
+                if self.is_open_in(gateway) {
+                    credential.ask_at = None;
+                } else {
+                    let accepted = self.accepting(credential, gateway, now);
+                    let (step, identity) = accepted.ok_or(EndCause::Removed)?;
+                    credential.pass_to(step, identity);
+                }
             }
             if credential.has_expired(now) {
                 return Err(EndCause::Expired);
@@ -143,33 +164,48 @@ impl Held {
     }
 
     /// The step of the configuration in service that takes a credential, and the identity that it
-    /// makes of it; `None`: no step takes it any more. Where its pipeline has gone, the step may
-    /// serve another one.
-    fn accepted(
+    /// makes of it; `None`: no step takes it any more. The step of the name of the one that took
+    /// it comes before all others, and a token is shown to no issuer but by a step that looks where
+    /// it stood. Where its pipeline has gone, that step may serve another one.
+    fn accepting<'g>(
         &self,
         credential: &HeldCredential,
-        gateway: &Gateway,
+        gateway: &'g Gateway,
         now: UnixTime,
-    ) -> Option<(Arc<str>, Identity)> {
+    ) -> Option<(&'g Member, Identity)> {
         let certificate = self.connection.as_ref().and_then(|connection| {
             let auth = gateway.tls(self.local?)?.client_auth.as_ref()?;
             Some(auth.present(connection.client_certificate()?))
         });
-        let (step, identity) = (&credential.step, &credential.identity);
-        let accepted_by = |member: &Member| {
-            let current = member.still_accepts(identity, certificate, now)?;
-            Some((member.name.clone(), current))
+        let is_named = |member: &&Member| member.name == credential.step;
+        let admitted_by = self.route.pipeline.auth_step(credential.admitted_by);
+        let sees = |member: &Member| {
+            admitted_by.is_some_and(|admitted_by| member.looks_where(admitted_by))
         };
-        let pipelines = gateway.pipelines();
-        match self.pipeline_of(gateway) {
-            Some(pipeline) if pipeline.auth_steps().next().is_none() => {
-                Some((step.clone(), identity.clone()))
+        let accepted_by = |member: &'g Member| {
+            if credential.token.is_some() && member.name != credential.step && !sees(member) {
+                return None;
             }
-            Some(pipeline) => pipeline.auth_steps().find_map(accepted_by),
-            None => (pipelines.iter().flat_map(|pipeline| pipeline.auth_steps()))
-                .filter(|member| member.name == *step)
+            let current = member.still_accepts(&credential.identity, certificate, now)?;
+            Some((member, current))
+        };
+        match self.pipeline_of(gateway) {
+            Some(pipeline) => (pipeline.auth_steps().filter(is_named))
+                .chain(pipeline.auth_steps())
                 .find_map(accepted_by),
+            None => (gateway
+                .pipelines()
+                .iter()
+                .flat_map(|pipeline| pipeline.auth_steps()))
+            .filter(is_named)
+            .find_map(accepted_by),
         }
+    }
+
+    /// Whether its pipeline asks for no credential any more.
+    fn is_open_in(&self, gateway: &Gateway) -> bool {
+        let pipeline = self.pipeline_of(gateway);
+        pipeline.is_some_and(|pipeline| pipeline.auth_steps().next().is_none())
     }
 
     /// Its pipeline as it is now, by name.
@@ -179,22 +215,27 @@ impl Held {
         pipelines.find(|pipeline| pipeline.name == *name)
     }
 
-    /// Asks the issuer of a token about it again, by the step that took it. Without an answer, it
-    /// lives on as long as it said before; without that, an answer counts no longer than it does
+    /// Asks the issuer of a token about it again, by the step that takes it now. Without an answer,
+    /// it lives on as long as it said before; without that, an answer counts no longer than it does
     /// for any other request.
     pub(super) async fn ask(&self, Question(index): Question, gateway: &Gateway) {
-        let (name, token) = {
-            let credentials = self.credentials();
-            let Some(credential) = credentials.get(index) else {
+        let (step, token) = {
+            let (mut credentials, now) = (self.credentials(), clock::now());
+            let Some(credential) = credentials.get_mut(index) else {
                 return;
             };
-            (credential.step.clone(), credential.token.clone())
-        };
-        let pipeline = self.pipeline_of(gateway);
-        let step =
-            pipeline.and_then(|pipeline| pipeline.auth_steps().find(|step| step.name == name));
-        let (Some(step), Some(token)) = (step, token) else {
-            return;
+            match (
+                self.accepting(credential, gateway, now),
+                credential.token.clone(),
+            ) {
+                (Some((step, _)), Some(token)) => (step, token),
+                (None, Some(_)) if !self.is_open_in(gateway) => {
+                    // A reload, which the stream has not been looked at since.
+                    credential.ask_at = Some(now + ASK_WITHOUT_STEP_SECS);
+                    return;
+                }
+                _ => return,
+            }
         };
         let answer = step.ask_again(&token, self.client).await;
         let mut credentials = self.credentials();
@@ -209,6 +250,8 @@ impl Held {
             Answer::None { ask_at } if credential.identity.valid_until().is_some() => {
                 credential.ask_at = Some(ask_at);
             }
+            // Nobody is asked about its tokens any more.
+            Answer::NotAsked => {}
             Answer::None { .. } | Answer::Refused => {
                 drop(credentials);
                 self.end(EndCause::Inactive);
@@ -258,6 +301,15 @@ impl Held {
 }
 
 impl HeldCredential {
+    /// A step of the configuration in service has it from now on. A reload puts no question off.
+    fn pass_to(&mut self, step: &Member, identity: Identity) {
+        let token = self.token.as_deref();
+        let due = token.and_then(|token| step.ask_again_at(token));
+        self.ask_at = due.map(|due| self.ask_at.map_or(due, |at| at.min(due)));
+        self.step = step.name.clone();
+        self.identity = identity;
+    }
+
     fn has_expired(&self, now: UnixTime) -> bool {
         let until = self.identity.valid_until();
         until.is_some_and(|until| until <= now)

@@ -49,6 +49,8 @@ struct Register {
 
 struct Entry {
     held: Arc<Held>,
+    /// The number of the look that knew when it is due.
+    look: u64,
     due: Option<u64>,
 }
 
@@ -106,6 +108,7 @@ impl OpenStreams {
             id,
             Entry {
                 held: held.clone(),
+                look: 0,
                 due: None,
             },
         );
@@ -181,7 +184,7 @@ impl OpenStreams {
                 for question in found.questions {
                     tokio::spawn(self.clone().ask(held.clone(), question));
                 }
-                if self.register().schedule(held.id, found.due) {
+                if self.register().schedule(held.id, found.look, found.due) {
                     self.earlier.notify_one();
                 }
             }
@@ -201,11 +204,13 @@ impl OpenStreams {
 }
 
 impl Register {
-    /// Says when a stream is to be looked at; whether that is before all others.
-    fn schedule(&mut self, id: u64, due: Option<UnixTime>) -> bool {
-        let Some(entry) = self.streams.get_mut(&id) else {
+    /// Says when a stream is to be looked at; whether that is before all others. What a look has
+    /// found that a later one has overtaken does not count.
+    fn schedule(&mut self, id: u64, look: u64, due: Option<UnixTime>) -> bool {
+        let Some(entry) = self.streams.get_mut(&id).filter(|entry| entry.look < look) else {
             return false;
         };
+        entry.look = look;
         if let Some(before) = entry.due.take() {
             self.queue.remove(&(before, id));
         }

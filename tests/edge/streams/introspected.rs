@@ -4,9 +4,11 @@ use std::thread;
 use std::time::Duration;
 
 use super::{
-    ANSWER, CLOSE, SECOND, assert_timely, bearer, end, is_open, metric, unix, upstream, websocket,
+    ANSWER, CLOSE, SECOND, assert_timely, bearer, end, is_open, metric, reload, unix, upstream,
+    websocket,
 };
-use crate::introspection::Tokens;
+use crate::chain::{edge_of, step};
+use crate::introspection::{SECRET, Tokens};
 use crate::support::provider::Reply;
 use crate::support::token::now;
 
@@ -76,4 +78,78 @@ fn many_streams_of_one_token_are_one_question() {
     let questions = tokens.questions() - asked;
     assert!((2..=5).contains(&questions), "{questions} in 3 s");
     drop(clients);
+}
+
+#[test]
+fn a_reload_shows_no_token_to_another_issuer() {
+    let (one, other, upstream) = (Tokens::start(), Tokens::start(), upstream());
+    let lines = |tokens: &Tokens| format!("{}\n{CACHE}", tokens.anybodys());
+    let tables = step("one", "introspection", "", &lines(&one))
+        + &step(
+            "other",
+            "introspection",
+            "",
+            &format!("{}\ntoken_header = \"X-Token\"", lines(&other)),
+        );
+    let edge = edge_of(&upstream, &["one", "other"], &tables).env("SECRET", SECRET).start();
+    one.good("opaque-one");
+    other.good("opaque-two");
+    let client = websocket(&edge, &format!("{}X-Token: opaque-two\r\n", bearer("opaque-one")));
+    reload(&edge, |text| text.replace("[proxy]", "[proxy]\nresolve_secs = 77"));
+    thread::sleep(5 * SECOND / 2);
+    // The name of the step that took it is gone, and the other one would take any token.
+    reload(&edge, |text| {
+        text.replace("middleware.other", "middleware.new").replace("\"other\"", "\"new\"")
+    });
+    thread::sleep(5 * SECOND / 2);
+    assert!(one.shown("opaque-one") && other.shown("opaque-two"));
+    assert!(!one.shown("opaque-two") && !other.shown("opaque-one"));
+    assert!(is_open(client));
+}
+
+#[test]
+fn a_token_is_asked_about_under_whatever_name_a_reload_gives() {
+    let (tokens, upstream) = (Tokens::start(), upstream());
+    let edge = tokens.edge(CACHE, &upstream).start();
+    for token in ["opaque-one", "opaque-two"] {
+        tokens.good(token);
+    }
+    let mut client = websocket(&edge, &bearer("opaque-one"));
+    reload(&edge, |text| text.replace("pipelines.api", "pipelines.other"));
+    thread::sleep(3 * SECOND / 2);
+    let since = unix();
+    tokens.know("opaque-one", serde_json::json!({ "active": false }));
+    assert_eq!(client.raw_exactly(4), CLOSE);
+    assert!(unix() < since + 2.5, "{}", unix() - since);
+
+    let mut client = websocket(&edge, &bearer("opaque-two"));
+    reload(&edge, |text| {
+        text.replace("middleware.op", "middleware.new").replace("\"op\"", "\"new\"")
+    });
+    thread::sleep(3 * SECOND / 2);
+    let since = unix();
+    tokens.know("opaque-two", serde_json::json!({ "active": false }));
+    assert_eq!(client.raw_exactly(4), CLOSE);
+    assert!(unix() < since + 2.5, "{}", unix() - since);
+}
+
+#[test]
+fn a_reload_that_asks_nobody_ends_no_stream_and_one_that_asks_again_does() {
+    let (tokens, upstream) = (Tokens::start(), upstream());
+    let edge = tokens.edge_that_verifies(CACHE, &upstream).start();
+    let token = tokens.signed();
+    tokens.good(&token);
+    let mut client = websocket(&edge, &bearer(&token));
+    let asks = "client_id = \"edge\"\nclient_secret = \"${SECRET}\"\nintrospect = true\n\
+                cache_secs = 1\n";
+    reload(&edge, |text| text.replace(asks, "# asks nobody\n"));
+    tokens.know(&token, serde_json::json!({ "active": false }));
+    let asked = tokens.questions();
+    thread::sleep(5 * SECOND / 2);
+    let counted = "harmony_streams_ended_total{pipeline=\"api\",cause=\"inactive\"}";
+    assert_eq!((tokens.questions(), metric(&edge, counted)), (asked, Some(0.0)));
+    let since = unix();
+    reload(&edge, |text| text.replace("# asks nobody\n", asks));
+    assert_eq!(client.raw_exactly(4), CLOSE);
+    assert!(unix() < since + 2.5, "{}", unix() - since);
 }
