@@ -161,6 +161,20 @@ impl Index {
         self.entries.len() + new.len()
     }
 
+    /// Keeps those changes with which there are at most `max` entries.
+    pub(super) fn retain_fitting(&self, changes: &mut Vec<Change>, max: usize) {
+        let room = max.saturating_sub(self.entries.len());
+        let mut new = HashSet::new();
+        changes.retain(|change| match change {
+            Change::Revoked(entry) => {
+                let id = entry.id();
+                let is_known = self.entries.contains_key(&id) || new.contains(&id);
+                is_known || (new.len() < room && new.insert(id))
+            }
+            Change::Deleted(_) => true,
+        });
+    }
+
     /// At most `limit` entries behind this one, in the order of their names.
     pub(super) fn page(&self, after: Option<RevocationId>, limit: usize) -> Vec<Revocation> {
         let is_behind = |id: &RevocationId| after.is_none_or(|after| *id > after);

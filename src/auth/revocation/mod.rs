@@ -14,7 +14,7 @@ mod index;
 pub(super) mod journal;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use tokio::time::MissedTickBehavior;
 use super::identity::Identity;
 use crate::config::RevocationLimits;
 use index::Index;
-use journal::{Journal, Record};
+use journal::{Journal, JournalLock, Record};
 
 pub use entry::{
     Change, Deletion, FormError, InvalidId, Revocation, RevocationId, Target, TokenSelector,
@@ -92,6 +92,8 @@ struct List {
     made_here: broadcast::Sender<Arc<[Change]>>,
     /// `None`: there is no state directory. Held while the disk is written: never by a worker.
     journal: Option<Mutex<Journal>>,
+    /// Something holds that could not be written.
+    owes_journal: AtomicBool,
     keep_secs: AtomicU64,
     max: AtomicU64,
     counts: Counts,
@@ -120,6 +122,7 @@ impl Revocations {
             changes: watch::Sender::new(0),
             made_here: broadcast::Sender::new(FOLLOWED),
             journal: state_dir.map(|state_dir| Mutex::new(Journal::new(state_dir))),
+            owes_journal: AtomicBool::new(false),
             keep_secs: AtomicU64::new(limits.keep.as_secs()),
             max: AtomicU64::new(limits.max_entries as u64),
             counts: Counts::default(),
@@ -191,16 +194,25 @@ impl Revocations {
     ///
     /// # Errors
     ///
-    /// Why they are not kept, or hold only until the process ends.
+    /// Why some of them do not hold: there is no room. Or why all of them hold, but only until the
+    /// process ends, unless they can be written later.
     pub async fn take_in(&self, changes: Vec<Change>) -> Result<(), RevokeError> {
-        let taken = self.blocking(move |list| {
-            if list.0.journal.is_none() {
-                list.make_room(&changes)?;
-                return Ok(list.apply(&list.new_records(changes)));
+        self.blocking(move |list| {
+            let (changes, full) = list.those_with_room(changes);
+            let written = match list.0.journal {
+                Some(_) => list.commit(false, || changes.clone()).map(drop),
+                None => Ok(()),
+            };
+            if !matches!(written, Err(RevokeError::Full { .. })) {
+                let records = list.new_records(changes);
+                list.apply(&records);
+                if written.is_err() && !records.is_empty() {
+                    list.0.owes_journal.store(true, Ordering::Release);
+                }
             }
-            list.commit(false, || changes)
-        });
-        taken.await.map(drop)
+            written.and(full.map_or(Ok(()), Err))
+        })
+        .await
     }
 
     /// The changes that are made on this node from now on. Whoever lags behind is told so, and
@@ -226,10 +238,10 @@ impl Revocations {
 
     /// How the list stands.
     pub fn status(&self) -> RevocationsStatus {
-        let (list, counts) = (&self.0, &self.0.counts);
+        let counts = &self.0.counts;
         RevocationsStatus {
             entries: self.index().len(),
-            max: to_usize(list.max.load(Ordering::Relaxed)),
+            max: self.max(),
             revoked: counts.revoked.load(Ordering::Relaxed),
             turned_away: counts.turned_away.load(Ordering::Relaxed),
             failed: counts.failed.load(Ordering::Relaxed),
@@ -250,7 +262,7 @@ impl Revocations {
             let list = self.clone();
             let kept_up = tokio::task::spawn_blocking(move || list.keep_up(sweeps));
             if let Ok(Err(error)) = kept_up.await {
-                log::error!("revocations cannot be read: {error}");
+                log::error!("{error}");
             }
         }
     }
@@ -291,6 +303,7 @@ impl Revocations {
         let mut journal = self.journal().ok_or(JournalError::NoStateDir)?;
         let lock = journal.lock()?;
         self.apply(&journal.read()?);
+        self.settle(&mut journal, &lock)?;
         let changes = changes();
         self.make_room(&changes)?;
         let records = self.new_records(changes);
@@ -325,21 +338,54 @@ impl Revocations {
     /// Looks whether there is room for new entries, and drops those that have expired if there is
     /// not.
     fn make_room(&self, changes: &[Change]) -> Result<(), RevokeError> {
-        let max = to_usize(self.0.max.load(Ordering::Relaxed));
-        let fits = || self.index().len_with(changes) <= max;
-        if fits() {
-            return Ok(());
+        match self.fits(changes) {
+            true => Ok(()),
+            false => Err(self.turn_away(changes.len())),
         }
-        self.sweep();
-        if fits() {
-            return Ok(());
+    }
+
+    /// Those changes that there is room for; and the error, if that is not all of them.
+    fn those_with_room(&self, mut changes: Vec<Change>) -> (Vec<Change>, Option<RevokeError>) {
+        if self.fits(&changes) {
+            return (changes, None);
         }
-        let new = changes.len() as u64;
-        self.0.counts.turned_away.fetch_add(new, Ordering::Relaxed);
-        let entries = self.index().len();
+        let all = changes.len();
+        self.index().retain_fitting(&mut changes, self.max());
+        let full = self.turn_away(all - changes.len());
+        (changes, Some(full))
+    }
+
+    /// Whether there is room for new entries, if need be after those have been dropped that have
+    /// expired.
+    fn fits(&self, changes: &[Change]) -> bool {
+        let fits = || self.index().len_with(changes) <= self.max();
+        fits() || {
+            self.sweep();
+            fits()
+        }
+    }
+
+    fn turn_away(&self, count: usize) -> RevokeError {
+        let turned_away = &self.0.counts.turned_away;
+        turned_away.fetch_add(count as u64, Ordering::Relaxed);
+        let (max, entries) = (self.max(), self.index().len());
         let error = RevokeError::Full { max, entries };
         log::error!("nothing more can be revoked: {error}; raise revocations.max_revocations");
-        Err(error)
+        error
+    }
+
+    /// Writes what holds and could not be written before.
+    fn settle(&self, journal: &mut Journal, lock: &JournalLock) -> Result<(), JournalError> {
+        // Before the list is read: what comes to hold meanwhile is owed again.
+        if !self.0.owes_journal.swap(false, Ordering::Acquire) {
+            return Ok(());
+        }
+        let records = self.index().records();
+        let written = journal.replace(lock, &records);
+        if written.is_err() {
+            self.0.owes_journal.store(true, Ordering::Release);
+        }
+        written
     }
 
     fn keep_up(&self, sweeps: bool) -> Result<(), JournalError> {
@@ -352,6 +398,13 @@ impl Revocations {
         }
         if sweeps {
             self.sweep();
+            if self.0.owes_journal.load(Ordering::Relaxed)
+                && let Some(mut journal) = self.journal()
+            {
+                let lock = journal.lock()?;
+                self.apply(&journal.read()?);
+                self.settle(&mut journal, &lock)?;
+            }
         }
         Ok(())
     }
@@ -367,7 +420,7 @@ impl Revocations {
             });
         }
         self.change(|index| {
-            index.forget_deletions(now, keep_secs, to_usize(self.0.max.load(Ordering::Relaxed)));
+            index.forget_deletions(now, keep_secs, self.max());
             false
         });
     }
@@ -409,10 +462,11 @@ impl Revocations {
     fn keep_secs(&self) -> u64 {
         self.0.keep_secs.load(Ordering::Relaxed)
     }
-}
 
-fn to_usize(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
+    /// How many entries there may be.
+    fn max(&self) -> usize {
+        usize::try_from(self.0.max.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
 }
 
 #[cfg(test)]

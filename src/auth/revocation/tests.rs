@@ -214,3 +214,52 @@ async fn dropped_entries_leave_their_time_behind() {
     again.sweep();
     assert!(again.is_revoked(&token("t", "bob", Some((now - 100) as f64))));
 }
+
+fn taken_in(numbers: std::ops::Range<u64>) -> Vec<Change> {
+    let of = |number: u64| entry(TokenSelector::TokenId(number.to_string().into()), 1);
+    numbers.map(|number| Change::Revoked(of(number))).collect()
+}
+
+#[tokio::test]
+async fn of_what_others_revoked_as_much_holds_as_there_is_room_for() {
+    for (_home, list) in [(None, Revocations::open(None).unwrap()), {
+        let (home, list) = list();
+        (Some(home), list)
+    }] {
+        list.set_limits(RevocationLimits {
+            keep: Duration::from_secs(60),
+            max_entries: 3,
+        });
+        list.take_in(taken_in(0..2)).await.unwrap();
+        for entries in [3, 3] {
+            let taken = list.take_in(taken_in(0..5)).await;
+            assert!(matches!(
+                taken,
+                Err(RevokeError::Full { max: 3, entries: 3 })
+            ));
+            assert_eq!(list.status().entries, entries);
+        }
+        assert_eq!(list.status().turned_away, 4);
+        assert!(list.is_revoked(&token("2", "alice", None)));
+        assert!(!list.is_revoked(&token("3", "alice", None)));
+    }
+}
+
+#[tokio::test]
+async fn what_others_revoked_holds_though_it_cannot_be_written_and_is_written_later() {
+    let (home, list) = list();
+    list.take_in(taken_in(0..1)).await.unwrap();
+    let lock = home.path().join("state/revocations.lock");
+    std::fs::remove_file(&lock).unwrap();
+    std::fs::create_dir(&lock).unwrap();
+    for _ in 0..2 {
+        let taken = list.take_in(taken_in(1..3)).await;
+        assert!(matches!(taken, Err(RevokeError::Journal(_))), "{taken:?}");
+    }
+    assert!(list.is_revoked(&token("1", "alice", None)));
+    std::fs::remove_dir(&lock).unwrap();
+    list.take_in(taken_in(1..3)).await.unwrap();
+    let again = Revocations::open(Some(home.path().join("state"))).unwrap();
+    assert_eq!(content(&again), content(&list));
+    assert_eq!(again.status().entries, 3);
+}
