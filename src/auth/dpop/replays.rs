@@ -20,6 +20,8 @@ use crate::auth::outcome::{ProofError, Refusal};
 const MOST: usize = 1 << 19;
 /// and those of one key: a thousand requests a second, by default.
 const MOST_OF_KEY: u32 = 1 << 16;
+/// How many are forgotten at once while there is room: whoever asks holds up all others.
+const FORGOTTEN_AT_ONCE: usize = 256;
 /// `Retry-After` where there is no room.
 const SOON: u32 = 5;
 
@@ -140,12 +142,15 @@ impl Seen {
         most: usize,
         most_of_key: u32,
     ) -> Result<(), Refusal> {
-        self.forget(now);
+        self.forget(now, FORGOTTEN_AT_ONCE);
         if self.ids.contains(&id) {
             self.replayed += 1;
             return Err(ProofError::Replayed.into());
         }
-        let of_key = self.of_key.get(&key).copied().unwrap_or(0);
+        if self.count_of(&key) >= most_of_key || self.ids.len() >= most {
+            self.forget(now, usize::MAX);
+        }
+        let of_key = self.count_of(&key);
         if of_key >= most_of_key || self.ids.len() >= most {
             self.turned_away += 1;
             return Err(Refusal {
@@ -159,12 +164,17 @@ impl Seen {
         Ok(())
     }
 
-    /// Forgets what is no good any more. One that is to be kept for longer keeps those behind it
-    /// for as long, too.
-    fn forget(&mut self, now: UnixTime) {
-        while let Some(&(until, id, key)) = self.queue.front()
-            && until < now
-        {
+    fn count_of(&self, key: &[u8; 32]) -> u32 {
+        self.of_key.get(key).copied().unwrap_or(0)
+    }
+
+    /// Forgets what is no good any more, so many of them at most. One that is to be kept for longer
+    /// keeps those behind it for as long, too.
+    fn forget(&mut self, now: UnixTime, at_most: usize) {
+        for _ in 0..at_most {
+            let Some(&(_, id, key)) = self.queue.front().filter(|(until, ..)| *until < now) else {
+                break;
+            };
             self.queue.pop_front();
             self.ids.remove(&id);
             let left = self.of_key.get_mut(&key).map(|count| {
@@ -216,7 +226,7 @@ mod tests {
         assert_eq!(used(1, "a", 65.5), None);
         assert_eq!(used(1, "b", 65.5), Some(ProofError::Replayed));
         assert_eq!((seen.ids.len(), seen.queue.len(), seen.replayed), (3, 3, 3));
-        seen.forget(NOW + 1000.0);
+        seen.forget(NOW + 1000.0, usize::MAX);
         assert!(seen.ids.is_empty() && seen.queue.is_empty() && seen.of_key.is_empty());
     }
 
@@ -252,6 +262,22 @@ mod tests {
         );
         assert_eq!(used(1, 5, 66.0), None, "its time is over");
         assert_eq!(seen.turned_away, 2);
+    }
+
+    #[test]
+    fn they_are_forgotten_a_few_at_a_time_unless_there_is_no_room() {
+        let mut seen = Seen::default();
+        let mut insert = |number: usize, at: f64, most: usize| {
+            let key = [number as u8; 32];
+            let id = ProofId::new(&key, &number.to_string());
+            seen.insert(key, id, NOW + at, KEEP, most, 1000).unwrap();
+            seen.ids.len()
+        };
+        for number in 0..1000 {
+            insert(number, 0.0, 10_000);
+        }
+        assert_eq!(insert(1000, 66.0, 10_000), 1000 - FORGOTTEN_AT_ONCE + 1);
+        assert_eq!(insert(1001, 66.0, 100), 2);
     }
 
     #[derive(Debug)]

@@ -106,7 +106,7 @@ fn what_dpop_refuses() {
 }
 
 #[test]
-fn what_has_no_effect_is_a_warning() {
+fn what_has_no_effect_or_costs_a_lot_is_a_warning() {
     for (lines, expected) in [
         ("dpop_nonce = true", "has no effect: dpop is \"off\""),
         (
@@ -117,6 +117,10 @@ fn what_has_no_effect_is_a_warning() {
             "dpop = \"allow\"\ndpop_nonce_secret = \"0123456789abcdef0123456789abcdef\"",
             "has no effect without dpop_nonce = true",
         ),
+        (
+            "dpop = \"allow\"\ndpop_max_age_secs = 301",
+            "proofs are remembered for as long",
+        ),
     ] {
         let config = ok(&jwt(lines));
         let warned = all_warnings(&config)
@@ -124,6 +128,13 @@ fn what_has_no_effect_is_a_warning() {
             .any(|warning| warning.contains(expected));
         assert!(warned, "{expected}: {:?}", all_warnings(&config));
     }
+    let config = ok(&jwt("dpop = \"allow\"\ndpop_max_age_secs = 300"));
+    let warnings = all_warnings(&config);
+    assert!(
+        !warnings
+            .iter()
+            .any(|warning| warning.contains("dpop_max_age_secs"))
+    );
 }
 
 #[test]

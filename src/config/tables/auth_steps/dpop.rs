@@ -1,5 +1,7 @@
 //! `dpop` and what belongs to it (RFC 9449).
 
+use std::time::Duration;
+
 use crate::config::model::{CredentialLocation, Dpop, DpopNonce, JwtAlgorithm, Secret};
 use crate::config::reader::{Entry, Reader};
 use crate::config::tables::values::filled_secret;
@@ -17,6 +19,8 @@ const ALGORITHMS: [JwtAlgorithm; 3] = [
     JwtAlgorithm::EdDsa,
     JwtAlgorithm::Rs256,
 ];
+/// A longer age of proofs deserves a warning.
+const LONG: Duration = Duration::from_secs(300);
 /// The least length of `dpop_nonce_secret`: that of the hash.
 const SECRET_BYTES: usize = 32;
 
@@ -39,11 +43,20 @@ pub(super) fn read(reader: &Reader<'_>, place: &CredentialLocation) -> Option<Dp
             "remove token_header, token_cookie or token_query, or remove dpop",
         );
     }
-    let [listed, ..] = settings;
+    let [listed, written_age, ..] = settings;
+    let max_age = reader.seconds("dpop_max_age_secs", 1..=600, 60);
+    if let Some(entry) = written_age
+        && max_age > LONG
+    {
+        entry.warning(
+            "proofs are remembered for as long, 524288 at most: under load there is no room for \
+             new ones, and their requests are 429",
+        );
+    }
     Some(Dpop {
         required,
         algorithms: listed.map_or_else(|| ALGORITHMS.to_vec(), |entry| algorithms(&entry)),
-        max_age: reader.seconds("dpop_max_age_secs", 1..=600, 60),
+        max_age,
         nonce: nonce(reader),
     })
 }
