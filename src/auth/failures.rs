@@ -88,6 +88,9 @@ struct Window {
     failures: AtomicU32,
 }
 
+/// Where other nodes count, too, and for how long.
+type SharedWindow = (Arc<dyn SharedFailures>, Duration);
+
 impl Failures {
     /// Without any window yet.
     pub(super) fn new() -> Self {
@@ -157,7 +160,24 @@ impl Failures {
         }
     }
 
-    fn shared(&self) -> Option<(Arc<dyn SharedFailures>, Duration)> {
+    /// Whether an attempt may be made that takes no place: those of the same time may fail more
+    /// often than is allowed, and none that turns out right is refused for them.
+    pub(super) fn check(&self, limit: &Limit) -> Result<(), Refusal> {
+        let window = self.windows.get(limit);
+        match window.filter(|window| window.places.is_closed()) {
+            Some(window) => Err(window.refusal()),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts the failure of such an attempt.
+    pub(super) fn count(&self, limit: &Limit) {
+        if !limit.is_none() {
+            self.window(limit).count_failure(limit, self.shared());
+        }
+    }
+
+    fn shared(&self) -> Option<SharedWindow> {
         Some((self.store.get()?.clone(), self.period))
     }
 
@@ -175,6 +195,23 @@ impl Failures {
 }
 
 impl Window {
+    fn count_failure(self: &Arc<Self>, limit: &Limit, shared: Option<SharedWindow>) {
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        if failures >= limit.most {
+            self.places.close();
+        }
+        if let Some((store, period)) = shared {
+            let (limit, window) = (limit.clone(), self.clone());
+            // Nobody waits for it.
+            tokio::spawn(async move {
+                let all = store.count(limit.name().as_bytes(), period).await;
+                if all.is_some_and(|all| all >= limit.most) {
+                    window.places.close();
+                }
+            });
+        }
+    }
+
     fn refusal(&self) -> Refusal {
         let left = self.until.saturating_duration_since(Instant::now());
         Refusal {
@@ -200,7 +237,7 @@ struct Taken {
     _entered: Option<OwnedSemaphorePermit>,
     limit: Limit,
     /// Where others count, too, and for how long.
-    shared: Option<(Arc<dyn SharedFailures>, Duration)>,
+    shared: Option<SharedWindow>,
 }
 
 impl Attempt {
@@ -212,20 +249,7 @@ impl Attempt {
     pub(super) fn failed(self) {
         if let Some(taken) = self.0 {
             taken.place.forget();
-            let failures = taken.window.failures.fetch_add(1, Ordering::Relaxed) + 1;
-            if failures >= taken.limit.most {
-                taken.window.places.close();
-            }
-            if let Some((store, period)) = taken.shared {
-                let (limit, window) = (taken.limit, taken.window);
-                // Nobody waits for it.
-                tokio::spawn(async move {
-                    let all = store.count(limit.name().as_bytes(), period).await;
-                    if all.is_some_and(|all| all >= limit.most) {
-                        window.places.close();
-                    }
-                });
-            }
+            taken.window.count_failure(&taken.limit, taken.shared);
         }
     }
 }
@@ -317,6 +341,21 @@ mod tests {
         let refusal = failures.attempt_now(&one).err().unwrap();
         assert_eq!(refusal.reason, Reason::TooManyFailures);
         assert!(failures.attempt_now(&limit(0, "192.0.2.1")).is_ok());
+    }
+
+    #[test]
+    fn what_takes_no_place_is_refused_after_as_many_failures_only() {
+        let failures = Failures::new();
+        let one = limit(2, "192.0.2.1");
+        for _ in 0..10 {
+            assert_eq!(failures.check(&one), Ok(()));
+        }
+        failures.count(&one);
+        assert_eq!(failures.check(&one), Ok(()));
+        failures.count(&one);
+        let refusal = failures.check(&one).err().unwrap();
+        assert_eq!(refusal.reason, Reason::TooManyFailures);
+        assert_eq!(failures.check(&limit(2, "192.0.2.2")), Ok(()));
     }
 
     #[tokio::test]

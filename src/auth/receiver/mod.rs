@@ -153,11 +153,12 @@ impl Receiver {
         client: Option<IpAddr>,
     ) -> Result<Received, ReceiveError> {
         let limit = Limit::new(&self.endpoint, MAX_FAILURES, client);
-        let received = match self.shared.failures.attempt_now(&limit) {
-            Ok(attempt) => {
+        let failures = &self.shared.failures;
+        let received = match failures.check(&limit) {
+            Ok(()) => {
                 let received = self.examine(token, headers).await;
                 if let Err(ReceiveError::Invalid(_)) = &received {
-                    attempt.failed();
+                    failures.count(&limit);
                 }
                 received
             }
@@ -204,7 +205,8 @@ impl Receiver {
                     .await?;
                 let logout = backchannel_logout::read(&claims, settings.also_subject)?;
                 let seen = &self.shared.logout_tokens;
-                let place = seen.take(&logout.issuer, &logout.token_id, logout.expires_at, now)?;
+                let until = logout.expires_at + self.verifier.leeway().as_secs_f64();
+                let place = seen.take(&logout.issuer, &logout.token_id, until, now)?;
                 let received = self.revoke(logout.entries, &logout.issuer).await?;
                 place.keep();
                 Ok(received)

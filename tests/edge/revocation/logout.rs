@@ -197,6 +197,28 @@ fn failed_posts_of_one_address_are_limited() {
 }
 
 #[test]
+fn good_ones_at_the_same_time_are_not_limited() {
+    let (provider, upstream) = (Provider::start(), Upstream::start());
+    let edge = Edge::configured(settings(&provider, &upstream, "")).quiet().start();
+    let tokens: Vec<_> =
+        (0..100).map(|number| logout_token(&provider, &format!("l-{number}")).sign()).collect();
+    let statuses: Vec<_> = std::thread::scope(|scope| {
+        let posts = tokens.iter().map(|token| scope.spawn(|| post(&edge, token).status));
+        let posts: Vec<_> = posts.collect();
+        posts.into_iter().map(|post| post.join().unwrap()).collect()
+    });
+    assert_eq!(statuses, [200; 100]);
+}
+
+#[test]
+fn a_token_within_the_leeway_of_its_end_counts_once_too() {
+    let (provider, upstream) = (Provider::start(), Upstream::start());
+    let edge = Edge::configured(settings(&provider, &upstream, "")).start();
+    let token = logout_token(&provider, "l-1").claim("exp", now() - 10).sign();
+    assert_eq!([post(&edge, &token).status, post(&edge, &token).status], [200, 400]);
+}
+
+#[test]
 fn without_room_or_keys_it_is_503_and_may_come_again() {
     let (provider, upstream) = (Provider::start(), Upstream::start());
     let settings = settings(&provider, &upstream, "").and("[revocations]\nmax_revocations = 1\n");
