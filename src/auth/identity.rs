@@ -51,6 +51,7 @@ struct Shared {
 }
 
 /// What an identity is made of.
+#[derive(Clone)]
 pub(crate) struct Content {
     pub(crate) method: AuthMethod,
     pub(crate) subject: Option<HeaderValue>,
@@ -91,6 +92,8 @@ pub struct TokenIds {
     pub client_id: Option<Box<str>>,
     /// `iat`, or when it was verified, if that lies ahead.
     pub issued_at: Option<UnixTime>,
+    /// The SHA-256 of the certificate that it is bound to (RFC 8705 section 3.1).
+    pub certificate: Option<Box<[u8; 32]>>,
 }
 
 impl From<&Claims> for TokenIds {
@@ -105,6 +108,7 @@ impl From<&Claims> for TokenIds {
                 .get("iat")
                 .and_then(Value::as_f64)
                 .map(|issued_at| issued_at.min(clock::now())),
+            certificate: None,
         }
     }
 }
@@ -125,7 +129,7 @@ impl Credential {
         };
         let texts = [&ids.issuer, &ids.token_id, &ids.session, &ids.client_id];
         let allocated = texts.into_iter().flatten().map(|text| 16 + text.len());
-        allocated.sum()
+        allocated.sum::<usize>() + ids.certificate.as_ref().map_or(0, |_| 48)
     }
 }
 
@@ -147,6 +151,29 @@ impl Identity {
             content,
             clear_in: AtomicU64::new(0),
         }))
+    }
+
+    /// The same, of a token that its issuer says to count until then, and to be bound to this
+    /// certificate.
+    pub(super) fn narrowed(
+        self,
+        valid_until: Option<UnixTime>,
+        certificate: Option<[u8; 32]>,
+    ) -> Self {
+        let bound_to = |credential: &Credential| {
+            let ids = credential.token();
+            ids.and_then(|ids| ids.certificate.as_deref().copied())
+        };
+        let content = &self.0.content;
+        if content.valid_until == valid_until && bound_to(&content.credential) == certificate {
+            return self;
+        }
+        let mut content = content.clone();
+        content.valid_until = valid_until;
+        if let Credential::Token(ids) = &mut content.credential {
+            ids.certificate = certificate.map(Box::new);
+        }
+        Self::new(content)
     }
 
     /// The generation of the list of revocations in which it was last found clear; 0 before the

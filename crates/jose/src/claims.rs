@@ -25,6 +25,15 @@ pub struct Validity {
 }
 
 impl Validity {
+    /// When both count.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            from: self.from.max(other.from),
+            until: self.until.min(other.until),
+        }
+    }
+
     /// Whether the token counts at a moment.
     ///
     /// # Errors

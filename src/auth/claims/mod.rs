@@ -11,7 +11,7 @@ use jose::{Claims, TokenError, Validity};
 use serde_json::Value;
 
 use super::confirmation::Confirmation;
-use super::identity::{AuthMethod, Content, Credential, Identity};
+use super::identity::{AuthMethod, Content, Credential, Identity, TokenIds};
 use super::outcome::Reason;
 use super::token_cache::Verified;
 use super::trace::Trace;
@@ -95,13 +95,17 @@ pub(super) fn examine(
     }
     let headers = identity_headers::headers(claims.as_map(), &rules.claims_to_headers);
     let valid_until = Some(validity.until).filter(|until| until.is_finite());
+    let ids = TokenIds {
+        certificate: confirmation.and_then(|it| it.certificate).map(Box::new),
+        ..claims.into()
+    };
     Ok(Verified {
         identity: Identity::new(Content {
             method,
             subject,
             headers,
             valid_until,
-            credential: Credential::Token(claims.into()),
+            credential: Credential::Token(ids),
             claims: rules.keeps_claims.then(|| claims.clone()),
             key_scopes: Box::default(),
         }),

@@ -18,6 +18,7 @@ mod verified_cache;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 use jose::clock::{self, UnixTime};
@@ -84,6 +85,11 @@ impl Verifier {
         now: UnixTime,
     ) -> Option<HeaderValue> {
         self.sender.next_nonce(request, now)
+    }
+
+    /// How far clocks may be apart.
+    pub(super) fn leeway(&self) -> Duration {
+        self.settings.rules.leeway
     }
 
     /// Where it looks for the token.
@@ -210,13 +216,19 @@ impl Verifier {
         let settings = self.settings.clone();
         // What it was verified to be stays; the answer can only take away.
         let judge = move |answer: Claims, trace: &mut Trace| {
-            claims::validity_if_any(&answer, &settings.rules, clock::now(), trace)?;
+            let now = clock::now();
+            let answered = claims::validity_if_any(&answer, &settings.rules, now, trace)?;
+            let validity = verified.validity.and(answered);
             let said = claims::confirmation(&answer, trace)?;
             let confirmation = match (verified.confirmation.as_deref(), said) {
                 (Some(one), Some(other)) => Some(one.and(other)?),
                 (one, other) => one.copied().or(other),
             };
+            let until = Some(validity.until).filter(|until| until.is_finite());
+            let certificate = confirmation.and_then(|it| it.certificate);
             Ok(Verified {
+                identity: verified.identity.narrowed(until, certificate),
+                validity,
                 confirmation: confirmation.map(Arc::new),
                 ..verified
             })

@@ -105,7 +105,15 @@ impl Index {
     /// token that an entry may have named which was dropped after `keep_secs` counts as named.
     pub(super) fn names(&self, identity: &Identity, now: u64, keep_secs: u64) -> bool {
         let subject = identity.subject().and_then(|subject| subject.to_str().ok());
+        let names_certificate = |fingerprint: &[u8; 32]| {
+            let scope = self.certificates.get(fingerprint);
+            scope.is_some_and(|scope| scope.covers(None, now))
+        };
         match identity.credential() {
+            // Its sender has shown the certificate.
+            Credential::Token(ids) if ids.certificate.as_deref().is_some_and(names_certificate) => {
+                true
+            }
             Credential::Token(ids) => {
                 let Some(issuer) = ids.issuer.as_deref() else {
                     return false;
@@ -117,10 +125,7 @@ impl Index {
             Credential::ApiKey(_) => subject
                 .and_then(|id| self.keys.get(id))
                 .is_some_and(|scope| scope.covers(None, now)),
-            Credential::Certificate(fingerprint) => self
-                .certificates
-                .get(fingerprint)
-                .is_some_and(|scope| scope.covers(None, now)),
+            Credential::Certificate(fingerprint) => names_certificate(fingerprint),
             Credential::Password(_) => false,
         }
     }

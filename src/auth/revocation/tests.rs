@@ -263,3 +263,30 @@ async fn what_others_revoked_holds_though_it_cannot_be_written_and_is_written_la
     assert_eq!(content(&again), content(&list));
     assert_eq!(again.status().entries, 3);
 }
+
+#[tokio::test]
+async fn a_token_that_is_bound_to_a_revoked_certificate_is_revoked() {
+    let (_home, list) = list();
+    let bound = |issuer: Option<&str>, fingerprint| {
+        Identity::new(Content {
+            method: AuthMethod::Jwt,
+            subject: None,
+            headers: Vec::new(),
+            valid_until: None,
+            credential: Credential::Token(TokenIds {
+                issuer: issuer.map(Into::into),
+                certificate: Some(Box::new(fingerprint)),
+                ..TokenIds::default()
+            }),
+            claims: None,
+            key_scopes: Box::default(),
+        })
+    };
+    let target = Target::Certificate([7; 32]);
+    list.revoke(vec![Revocation::new(target, None, None)])
+        .await
+        .unwrap();
+    assert!(list.is_revoked(&bound(Some("i"), [7; 32])));
+    assert!(list.is_revoked(&bound(None, [7; 32])));
+    assert!(!list.is_revoked(&bound(Some("i"), [8; 32])));
+}

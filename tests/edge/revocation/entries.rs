@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{delete, page, revoke, revoked, revoked_as, status};
-use crate::support::authority::Authority;
+use crate::support::authority::{Authority, Pair};
+use crate::support::keys::base64url;
 use crate::support::poll::becomes_true;
 use crate::support::settings::Route;
 use crate::support::tls::Offer;
@@ -250,6 +251,39 @@ fn a_certificate_by_its_fingerprint() {
     assert_eq!(page(&listening.edge, "")["revocations"][0]["certificate"], fingerprint);
     assert_eq!(delete(&listening.edge, &id), 204);
     assert_eq!(get(&alice), 200);
+}
+
+#[test]
+fn a_certificate_that_a_token_is_bound_to() {
+    let issuer = Issuer::start();
+    let step = format!(
+        "[middleware.jwt]\ntype = \"jwt-auth\"\n[middleware.jwt.config]\njwks_url = \"{}\"\n\
+         issuer = \"{ISSUER}\"\naudience = \"harmony-api\"\n",
+        issuer.url()
+    );
+    let listening = Listening::with()
+        .network("client_certificate = \"request\"")
+        .pipeline("middleware = [\"jwt\"]")
+        .and(&step)
+        .start();
+    let clients = Authority::new("clients");
+    let get = |pair: &Pair| {
+        let digest = ring::digest::digest(&ring::digest::SHA256, &pair.chain()[0]);
+        let cnf = json!({ "x5t#S256": base64url(digest) });
+        let authorization = format!("Bearer {}", issuer.token().claim("cnf", cnf).sign());
+        let offer = Offer::with_certificate(&listening.authority, pair);
+        let mut client = offer.shake(listening.port(), "localhost");
+        let answer = client.request("/s", &[("Authorization", &authorization)]);
+        (answer.expect("an answer").status, digest)
+    };
+    let (alice, bob) = (clients.client("alice"), clients.client("bob"));
+    let (status, digest) = get(&alice);
+    let fingerprint: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!((status, get(&bob).0), (200, 200));
+    let id = revoked_as(&listening.edge, json!({ "certificate": fingerprint }));
+    assert_eq!((get(&alice).0, get(&bob).0), (401, 200));
+    assert_eq!(delete(&listening.edge, &id), 204);
+    assert_eq!(get(&alice).0, 200);
 }
 
 #[test]
