@@ -93,8 +93,9 @@ impl Tokens {
     /// `jwt-auth`, which asks besides.
     pub fn edge_that_verifies(&self, lines: &str, upstream: &Upstream) -> EdgeBuilder {
         secrets::remember(SECRET);
-        let issuer = format!("introspect = true\nissuer = \"{}\"\n{lines}", self.provider.url());
-        Edge::configured(settings("jwt-auth", &issuer, upstream)).env("SECRET", SECRET)
+        let issuer = self.provider.url();
+        let lines = format!("introspect = true\n{lines}\nissuer = \"{issuer}\"");
+        Edge::configured(settings("jwt-auth", &lines, upstream)).env("SECRET", SECRET)
     }
 
     pub fn edge(&self, lines: &str, upstream: &Upstream) -> EdgeBuilder {
