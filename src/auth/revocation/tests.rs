@@ -231,13 +231,10 @@ async fn of_what_others_revoked_as_much_holds_as_there_is_room_for() {
             max_entries: 3,
         });
         list.take_in(taken_in(0..2)).await.unwrap();
-        for entries in [3, 3] {
+        for _ in 0..2 {
             let taken = list.take_in(taken_in(0..5)).await;
-            assert!(matches!(
-                taken,
-                Err(RevokeError::Full { max: 3, entries: 3 })
-            ));
-            assert_eq!(list.status().entries, entries);
+            assert!(matches!(taken, Err(RevokeError::Full { max: 3, .. })));
+            assert_eq!(list.status().entries, 3);
         }
         assert_eq!(list.status().turned_away, 4);
         assert!(list.is_revoked(&token("2", "alice", None)));
