@@ -6,6 +6,8 @@ mod introspection;
 mod logout;
 mod server;
 
+pub use server::packages;
+
 use std::time::Duration;
 
 use crate::support::edge::EdgeBuilder;

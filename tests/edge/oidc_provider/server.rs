@@ -111,7 +111,7 @@ pub fn access_token(answer: &Value) -> String {
 }
 
 /// Where `.ci/run` installs what `package.json` beside this file names.
-fn packages() -> PathBuf {
+pub fn packages() -> PathBuf {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
     let cache = || {
         let home = || variable("HOME").unwrap_or_default().join(".cache");

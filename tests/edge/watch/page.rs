@@ -9,6 +9,8 @@ use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
 use super::has;
+use crate::oidc_provider::packages;
+use crate::support::request::Request;
 use crate::support::{Edge, Issuer, Settings, Upstream, poll};
 
 const CHROMIUM: &str = "chromium";
@@ -215,6 +217,53 @@ fn it_tells_of_the_minute_before_it_was_opened() {
     assert_eq!(first["pipelines"][0]["name"], "api");
     assert_eq!(first["pipelines"][0]["codes"], serde_json::json!({}));
     assert_eq!(edge.manage("/admin/status").send().json()["key_sets"][0]["pipelines"][0], "api");
+}
+
+/// What axe finds in the page: served anew without its policy, with axe in it.
+fn barriers(edge: &Edge, axe: &str) -> String {
+    let management = edge.management_port();
+    let axe = axe.to_owned();
+    let front = Upstream::with(move |exchange| {
+        let target = exchange.target().to_owned();
+        let answer = Request::new(management, "GET", &target).send();
+        let body = answer.text();
+        if target != "/admin/" {
+            return exchange.answer(200, &[("Content-Type", "application/json")], body.as_bytes());
+        }
+        let run = "setTimeout(() => axe.run().then((found) => { const list = document\
+                   .createElement('pre'); list.id = 'barriers'; list.textContent = found\
+                   .violations.map((one) => one.id + ' ' + one.nodes.map((node) => node.html))\
+                   .join('\\n'); document.body.append(list); }), 3000);";
+        let page = body.replace("</body>", &format!("<script>{axe}\n{run}</script></body>"));
+        exchange.answer(200, &[("Content-Type", "text/html; charset=utf-8")], page.as_bytes());
+    });
+    let seen = look_at(&format!("http://127.0.0.1:{}/admin/", front.port()));
+    let found = seen.document.split("<pre id=\"barriers\">").nth(1).expect("axe has run");
+    found.split("</pre>").next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn axe_finds_no_barrier_in_it() {
+    if !has(CHROMIUM, "--version") {
+        return;
+    }
+    let path = packages().join("axe-core/axe.min.js");
+    let Ok(axe) = fs::read_to_string(path) else {
+        eprintln!("skipped: axe-core is not installed");
+        return;
+    };
+    let (mut issuer, upstream) = (Issuer::start(), Upstream::start());
+    let open = "[pipelines.open-door]\nnetworks = [\"public\"]\nendpoints = [\"door\"]\n\
+                [endpoints.door]\nservice = \"echo\"\n[endpoints.door.options]\n\
+                path_prefix = \"/door\"\n";
+    let edge = Edge::configured(Settings::with_jwt(&issuer, &upstream).and(open)).start();
+    for _ in 0..30 {
+        assert_eq!(edge.get("/api/x").send().status, 401);
+    }
+    issuer.stop();
+    let refreshed = edge.steer("POST", "/admin/keys/refresh").send();
+    assert!(refreshed.status < 500, "{}", refreshed.status);
+    assert_eq!(barriers(&edge, &axe), "");
 }
 
 #[test]
