@@ -15,9 +15,8 @@ use harmony::fuzzing::{Proven, dpop_proof};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
-const ALGORITHMS: [&str; 10] = [
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
-];
+const ALGORITHMS: [&str; 10] =
+    ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
 fuzz_target!(|input: &[u8]| {

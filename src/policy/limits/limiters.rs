@@ -90,6 +90,10 @@ pub(super) type Standings = SmallVec<[Standing; 2]>;
 
 /// What became of a request.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and a box would be an allocation"
+)]
 pub(super) enum Taken<'a> {
     /// It was counted under every limit.
     Counted,
