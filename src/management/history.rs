@@ -10,7 +10,6 @@ use pingora::server::ShutdownWatch;
 use serde_json::{Value, json};
 
 use super::metrics::unix;
-use super::process;
 use super::response::ApiResponse;
 use super::status::{backend_counts, counts};
 use crate::gateway::{BackendStatus, Live};
@@ -75,7 +74,6 @@ fn sample(live: &Live, log: &LogWriter) -> Value {
             "failed": revocations.failed,
         },
         "log": { "dropped": log.dropped() },
-        "process": { "cpu_seconds": process::cpu_time().as_secs_f64() },
     })
 }
 

@@ -22,8 +22,9 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn now() -> Self {
+        let cpu = clock_gettime(ClockId::ProcessCPUTime);
         Self {
-            cpu: cpu_time(),
+            cpu: cpu.try_into().unwrap_or_default(),
             resident: resident_pages().map(|pages| pages.saturating_mul(page_size() as u64)),
             // The listing has one open itself.
             open_files: fs::read_dir("/proc/self/fd")
@@ -32,12 +33,6 @@ impl Process {
             max_files: getrlimit(Resource::Nofile).current,
         }
     }
-}
-
-/// Time that the process has had on processors.
-pub(super) fn cpu_time() -> Duration {
-    let spent = clock_gettime(ClockId::ProcessCPUTime);
-    spent.try_into().unwrap_or_default()
 }
 
 fn resident_pages() -> Option<u64> {

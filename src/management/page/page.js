@@ -543,9 +543,12 @@ function configSection(now) {
   ]));
 }
 
+// Since the page was opened, at most; the history before that does not tell it.
 function cpu() {
-  const grown = growth((answer) => answer.process.cpu_seconds);
-  return (grown ? percent(grown.rate) : "–") + " of a core";
+  const own = history.filter((answer) => answer.process);
+  const [first, last] = [own[0], own[own.length - 1]];
+  const seconds = last.now - first.now;
+  return (seconds > 0 ? percent((last.process.cpu_seconds - first.process.cpu_seconds) / seconds) : "–") + " of a core";
 }
 
 function cloudSection(now) {
