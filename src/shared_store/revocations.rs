@@ -108,8 +108,8 @@ impl SharedStore {
         }
     }
 
-    /// Takes in all that stands from `next` on. `false`: some could not be kept, and `next` is where
-    /// it stands.
+    /// Takes in all that stands from `next` on. `false`: some could not be kept, and `next` is
+    /// where it stands.
     async fn catch_up(
         &self,
         revocations: &Revocations,

@@ -118,8 +118,8 @@ impl Forwarder {
         let mut ready = bound.map(Acquired::Http1);
         let proxy_header = proxy_header::for_client(&upstream, ctx)?;
         let names_client = proxy_header.is_some();
-        // A connection that is upgraded serves nothing else afterwards: one of its own costs no more
-        // than the next request's would, and is not about to be closed for having been idle.
+        // A connection that is upgraded serves nothing else afterwards: one of its own costs no
+        // more than the next request's would, and is not about to be closed for being idle.
         let is_upgrade = || versions == Versions::Http1 && session.is_upgrade_req();
         if !names_client && !is_upgrade() {
             ready = ready.or_else(|| group.take(&address, versions));
