@@ -30,7 +30,7 @@ pub fn request_head(raw: &Bytes) -> Result<Head, (u16, &'static str)> {
 
 /// The target that an upstream gets.
 pub fn upstream_target(base: &str, prefix: &str, path: &str, query: Option<&[u8]>) -> Vec<u8> {
-    super::forward::upstream_request::target(base, prefix, path, query)
+    super::forward::upstream_request::target([base, ""], prefix, path, query)
 }
 
 /// The address that an entry of `X-Forwarded-For` holds.
