@@ -2,20 +2,15 @@
 
 use std::borrow::Cow;
 
+use jose::{MAX_TOKEN, TokenError};
+
 use super::bearer::{self, BearerToken};
-use super::extractor::{self, Found};
+use super::extractor;
 use super::request::AuthRequest;
 use crate::config::CredentialLocation;
 
-/// What stands in that place.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum FoundToken<'a> {
-    /// Nothing, or in `Authorization` another scheme.
-    Nothing,
-    /// Something that cannot be a token.
-    Malformed,
-    Token(Cow<'a, [u8]>, TokenScheme),
-}
+/// A token, and how it is presented.
+type Found<'a> = (Cow<'a, [u8]>, TokenScheme);
 
 /// How a token is presented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,37 +22,42 @@ pub(super) enum TokenScheme {
 }
 
 /// Looks for a token; `takes_proofs`: under the scheme `DPoP` too. That there is only one, the
-/// chain has seen to.
+/// chain has seen to. `None`: nothing is there, or in `Authorization` another scheme.
+///
+/// # Errors
+///
+/// What is there cannot be a token, or is longer than one may be.
 pub(super) fn find<'a>(
     request: &AuthRequest<'a>,
     place: &CredentialLocation,
     takes_proofs: bool,
-) -> FoundToken<'a> {
-    if *place == CredentialLocation::Authorization {
-        let found = |token, scheme| match token {
-            BearerToken::Absent => FoundToken::Nothing,
-            BearerToken::Malformed => FoundToken::Malformed,
-            BearerToken::Token(token) => FoundToken::Token(Cow::Borrowed(token), scheme),
-        };
-        return match bearer::find(request.headers) {
+) -> Result<Option<Found<'a>>, TokenError> {
+    let (token, scheme) = if *place == CredentialLocation::Authorization {
+        let (found, scheme) = match bearer::find(request.headers) {
             BearerToken::Absent if takes_proofs => {
-                found(bearer::find_of(b"dpop", request.headers), TokenScheme::Dpop)
+                let found = bearer::find_of(b"dpop", request.headers);
+                (found, TokenScheme::Dpop)
             }
-            token => found(token, TokenScheme::Bearer),
+            found => (found, TokenScheme::Bearer),
         };
-    }
-    let token = match extractor::find(place, request) {
-        Found::Nothing => return FoundToken::Nothing,
-        Found::Repeated => return FoundToken::Malformed,
-        Found::One(value) => match place {
-            CredentialLocation::Header(_) => without_scheme(value),
-            _ => value,
-        },
-    };
-    if token.is_empty() {
-        FoundToken::Malformed
+        match found {
+            BearerToken::Absent => return Ok(None),
+            BearerToken::Malformed => return Err(TokenError::Malformed),
+            BearerToken::Token(token) => (Cow::Borrowed(token), scheme),
+        }
     } else {
-        FoundToken::Token(token, TokenScheme::Bearer)
+        let token = match (extractor::find(place, request), place) {
+            (extractor::Found::Nothing, _) => return Ok(None),
+            (extractor::Found::Repeated, _) => return Err(TokenError::Malformed),
+            (extractor::Found::One(value), CredentialLocation::Header(_)) => without_scheme(value),
+            (extractor::Found::One(value), _) => value,
+        };
+        (token, TokenScheme::Bearer)
+    };
+    match token.len() {
+        0 => Err(TokenError::Malformed),
+        1..=MAX_TOKEN => Ok(Some((token, scheme))),
+        _ => Err(TokenError::TooLong),
     }
 }
 

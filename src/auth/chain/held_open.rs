@@ -14,7 +14,7 @@ use crate::auth::identity::Identity;
 use crate::auth::introspection::Introspector;
 use crate::auth::outcome::Class;
 use crate::auth::request::AuthRequest;
-use crate::auth::token_extractor::{self, FoundToken};
+use crate::auth::token_extractor;
 
 /// What the issuer of a token says of it, once more.
 #[derive(Debug)]
@@ -73,10 +73,9 @@ impl Member {
     ) -> Option<Zeroizing<Vec<u8>>> {
         self.introspector()?;
         // Its proof was judged when it let the request in.
-        match token_extractor::find(request, self.authenticator.place()?, true) {
-            FoundToken::Token(token, _) => Some(Zeroizing::new(token.into_owned())),
-            FoundToken::Nothing | FoundToken::Malformed => None,
-        }
+        let found = token_extractor::find(request, self.authenticator.place()?, true);
+        let (token, _) = found.ok().flatten()?;
+        Some(Zeroizing::new(token.into_owned()))
     }
 
     /// When the issuer of a token that has passed is to be asked about it next; `None`: never.

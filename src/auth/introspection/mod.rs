@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use jose::clock::{self, UnixTime};
-use jose::{Claims, KeySets, MAX_TOKEN, TokenError};
+use jose::{Claims, KeySets};
 
 pub use self::counters::IntrospectionStatus;
 pub(super) use self::introspector::Introspector;
@@ -32,7 +32,7 @@ use super::request::AuthRequest;
 use super::sender::SenderCheck;
 use super::settings_digest::SettingsDigest;
 use super::token_cache::{TokenCache, Verified};
-use super::token_extractor::{self, FoundToken};
+use super::token_extractor;
 use super::trace::Trace;
 use crate::config::{CredentialLocation, Introspection, IntrospectionClient, Secret};
 
@@ -92,25 +92,20 @@ impl Verifier {
         trace: &mut Trace,
     ) -> Outcome {
         let (place, takes_proofs) = (&self.settings.place, self.sender.takes_proofs());
-        let verdict = match token_extractor::find(request, place, takes_proofs) {
-            FoundToken::Nothing => return Outcome::NotPresented,
-            FoundToken::Malformed => Err(TokenError::Malformed.into()),
-            FoundToken::Token(token, _) if token.len() > MAX_TOKEN => {
-                Err(TokenError::TooLong.into())
-            }
-            FoundToken::Token(token, scheme) => {
-                let verified = self.recall_or_ask(&token, request.client, false, now, trace);
-                match verified.await {
-                    Ok(verified) => {
-                        let sender = &self.sender;
-                        let admitted = sender.admit(verified, &token, scheme, request, now, trace);
-                        admitted.await
-                    }
-                    Err(refusal) => Err(refusal),
-                }
-            }
+        let (token, scheme) = match token_extractor::find(request, place, takes_proofs) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Outcome::NotPresented,
+            Err(error) => return Outcome::Rejected(error.into()),
         };
-        verdict.into()
+        let verified = self.recall_or_ask(&token, request.client, false, now, trace);
+        match verified.await {
+            Ok(verified) => {
+                let sender = &self.sender;
+                let admitted = sender.admit(verified, &token, scheme, request, now, trace);
+                admitted.await.into()
+            }
+            Err(refusal) => Outcome::Rejected(refusal),
+        }
     }
 
     /// Whether it takes tokens of the issuer of this one.
