@@ -4,6 +4,7 @@
 //! Everything is asked for at the scrape; nothing is kept here. A metric without a sample still has
 //! its `HELP` and `TYPE`, so that one scrape shows all there are.
 
+mod credentials;
 mod families;
 mod traffic;
 
@@ -30,9 +31,9 @@ pub(super) fn answer(
     let mut all = Families::default();
     traffic::requests(&mut all, live);
     traffic::upstreams(&mut all, live);
-    traffic::key_sets(&mut all, &live.key_sets().status());
-    traffic::issuers(&mut all, &live.key_sets().issuers());
-    traffic::credentials(&mut all, live);
+    credentials::key_sets(&mut all, &live.key_sets().status());
+    credentials::issuers(&mut all, &live.key_sets().issuers());
+    credentials::credentials(&mut all, live);
     configuration(&mut all, live);
     runbeam(&mut all, &agent.status());
     management(&mut all, calls);

@@ -5,16 +5,15 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
-use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::budgets::{Budgets, LeaseRequest};
 use super::counts::{Count, Counts, Record, Report, Room};
+use super::fleet::Fleet;
 use super::named::Limit;
 use super::requester::{LimitKey, Requester};
 use crate::config::{Owner, RateLimit};
@@ -22,8 +21,6 @@ use crate::config::{Owner, RateLimit};
 /// Keys that are counted at once, over all limits, those of the cloud apart. One takes about 200
 /// bytes.
 const KEYS: usize = 131_072;
-/// Among so many the keys are divided whose leases are waited for.
-const ARRIVALS: usize = 256;
 
 /// The counts of a process. A clone shares them. Those of the cloud's policies are apart: under the
 /// name of a local one they would count for it, and in one table they could push its counts out.
@@ -32,32 +29,6 @@ pub struct Limiters {
     rates: Arc<Mutex<Tables>>,
     in_flight: Arc<Mutex<HashMap<LimitKey, u32>>>,
     fleet: Arc<Fleet>,
-}
-
-/// The store that counts are shared by, if there is one.
-struct Fleet {
-    store: OnceLock<Arc<dyn Budgets>>,
-    /// Whoever waits for a lease is woken when one has arrived: of the same key, or of a few
-    /// others.
-    arrivals: [Notify; ARRIVALS],
-    hasher: RandomState,
-}
-
-impl Fleet {
-    fn arrival(&self, key: &LimitKey) -> &Notify {
-        let hash = self.hasher.hash_one(key) as usize;
-        &self.arrivals[hash % ARRIVALS]
-    }
-}
-
-impl Default for Fleet {
-    fn default() -> Self {
-        Self {
-            store: OnceLock::new(),
-            arrivals: std::array::from_fn(|_| Notify::new()),
-            hasher: RandomState::new(),
-        }
-    }
 }
 
 struct Tables {

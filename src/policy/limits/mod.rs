@@ -4,6 +4,7 @@ mod budgets;
 mod concurrency;
 mod counts;
 mod fields;
+mod fleet;
 mod limiters;
 mod named;
 mod rate_limits;
