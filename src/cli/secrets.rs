@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::{digest, hmac};
 use zeroize::Zeroizing;
 
+use crate::common::Hex;
 use crate::config::{Environment, ProcessEnvironment};
 use runbeam_sdk::EncryptionKeys;
 
@@ -72,11 +73,11 @@ fn key_digest(key: &str, pepper: Option<&str>) -> anyhow::Result<String> {
     Ok(match pepper {
         Some(pepper) => {
             let pepper = hmac::Key::new(hmac::HMAC_SHA256, pepper.as_bytes());
-            format!("hmac-sha256:{}", hex(hmac::sign(&pepper, key).as_ref()))
+            format!("hmac-sha256:{}", Hex(hmac::sign(&pepper, key).as_ref()))
         }
         None => format!(
             "sha256:{}",
-            hex(digest::digest(&digest::SHA256, key).as_ref())
+            Hex(digest::digest(&digest::SHA256, key).as_ref())
         ),
     })
 }
@@ -128,10 +129,6 @@ fn piped(input: impl Read) -> anyhow::Result<Zeroizing<String>> {
     let kept = kept.strip_suffix('\r').unwrap_or(kept).len();
     text.truncate(kept);
     Ok(text)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[allow(clippy::print_stdout, reason = "what the command is for")]

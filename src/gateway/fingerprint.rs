@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use ring::digest::{Context, Digest, SHA256};
 use zeroize::Zeroizing;
 
+use crate::common::Hex;
 use crate::config::{Local, toml_files};
 
 /// SHA-256 over the content of files.
@@ -38,8 +39,7 @@ impl Fingerprint {
 
     /// In hexadecimal.
     pub fn hex(&self) -> String {
-        let bytes = self.0.as_ref();
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        Hex(self.0.as_ref()).to_string()
     }
 }
 

@@ -12,6 +12,7 @@ use super::facts::Facts;
 use crate::auth::{
     AuthMethod, CertificateTrust, ClientCertificate, Identity, PresentedCertificate,
 };
+use crate::common::Hex;
 use crate::config::{
     AlternativeName, CertificateSubject, EvaluationError, Expression, Variable, map_of,
 };
@@ -132,11 +133,7 @@ fn certificate(certificate: &ClientCertificate) -> Value {
         };
         Value::from(name)
     });
-    let sha256: String = certificate
-        .sha256()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let sha256 = Hex(&certificate.sha256()).to_string();
     let always = [
         ("sans", Value::List(Arc::new(names.collect()))),
         ("sha256", sha256.into()),

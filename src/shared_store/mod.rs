@@ -26,6 +26,7 @@ use ring::digest::{SHA256, digest};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
+use crate::common::Hex;
 use crate::config::SharedStore as Settings;
 use connection::{Connection, Connector};
 
@@ -272,12 +273,7 @@ impl SharedStore {
     /// A key of the store: what it is of, and the hash of what it names, which may be a person.
     fn key(&self, kind: &str, of: &[u8]) -> String {
         let hash = digest(&SHA256, of);
-        let mut key = format!("{}:{kind}:", self.0.key_prefix);
-        for byte in &hash.as_ref()[..16] {
-            use std::fmt::Write;
-            let _ = write!(key, "{byte:02x}");
-        }
-        key
+        format!("{}:{kind}:{}", self.0.key_prefix, Hex(&hash.as_ref()[..16]))
     }
 }
 

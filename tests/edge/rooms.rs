@@ -23,10 +23,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("auth", &["common", "config"]),
     ("policy", &["common", "auth", "config"]),
     ("balance", &["common", "config"]),
-    ("shared_store", &["auth", "policy", "config"]),
+    ("shared_store", &["common", "auth", "policy", "config"]),
     ("gateway", &["common", "auth", "policy", "balance", "config", "shared_store", "telemetry"]),
     ("listener", &["common", "gateway", "auth", "config", "telemetry"]),
-    ("proxy/request", &["listener", "gateway", "balance", "auth", "policy", "telemetry"]),
+    ("proxy/request", &["common", "listener", "gateway", "balance", "auth", "policy", "telemetry"]),
     ("proxy/streams", &["proxy/request", "listener", "gateway", "auth", "telemetry"]),
     (
         "proxy/forward",

@@ -8,6 +8,8 @@ use jose::clock;
 use ring::digest;
 use serde::{Deserialize, Serialize};
 
+use crate::common::Hex;
+
 /// What a revocation names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
@@ -106,7 +108,7 @@ impl fmt::Display for Target {
             Self::ApiKey(id) => write!(f, "key {id:?}"),
             Self::Certificate(fingerprint) => {
                 f.write_str("certificate ")?;
-                write_hex(f, fingerprint)
+                write!(f, "{}", Hex(fingerprint))
             }
         }
     }
@@ -166,7 +168,7 @@ impl Revocation {
 
 impl fmt::Display for RevocationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(f, &self.0)
+        write!(f, "{}", Hex(&self.0))
     }
 }
 
@@ -208,10 +210,6 @@ impl<'de> Deserialize<'de> for RevocationId {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
     }
-}
-
-fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
 fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
@@ -352,8 +350,7 @@ impl From<Revocation> for Form {
             }
             Target::ApiKey(id) => form.key = text(id),
             Target::Certificate(fingerprint) => {
-                let hex = fingerprint.iter().map(|byte| format!("{byte:02x}"));
-                form.certificate = Some(hex.collect());
+                form.certificate = Some(Hex(&fingerprint).to_string());
             }
         }
         form

@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::common::write_hex;
+
 /// Towards the upstream and back to the client.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The same as Pingora takes it without a copy.
@@ -19,16 +21,7 @@ pub(crate) fn from_trusted_peer(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// 128 random bits in hexadecimal digits.
 pub(crate) fn random() -> Option<HeaderValue> {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = [0; 32];
-    for (pair, byte) in text
-        .chunks_exact_mut(2)
-        .zip(fastrand::u128(..).to_be_bytes())
-    {
-        pair.copy_from_slice(&[
-            DIGITS[usize::from(byte >> 4)],
-            DIGITS[usize::from(byte & 0xf)],
-        ]);
-    }
+    write_hex(&mut text, &fastrand::u128(..).to_be_bytes());
     HeaderValue::from_bytes(&text).ok()
 }

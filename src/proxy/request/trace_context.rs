@@ -5,6 +5,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::common::write_hex;
+
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// `00-`, trace, span and flags, with the dashes between them.
@@ -90,16 +92,6 @@ fn hex(digits: &[u8]) -> Option<u128> {
         };
         Some(number << 4 | u128::from(value))
     })
-}
-
-fn write_hex(to: &mut [u8], bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (pair, byte) in to.chunks_exact_mut(2).zip(bytes) {
-        pair.copy_from_slice(&[
-            DIGITS[usize::from(byte >> 4)],
-            DIGITS[usize::from(byte & 0xf)],
-        ]);
-    }
 }
 
 /// Zero means none.
