@@ -7,7 +7,8 @@ use tempfile::TempDir;
 
 use crate::contestants::{Contestant, DPOP, Edge, JWT, Jwt, KEY, OTHER_CORE, Upstream};
 use crate::credentials::{API_KEY, Credentials};
-use crate::drive::{H2load, Load, Outcome, Proofs};
+use crate::drive::{H2load, Load, Outcome, Proofs, Tokens};
+use crate::features::Store;
 use crate::process::{Process, free_port, program};
 use crate::upstream;
 
@@ -43,6 +44,8 @@ pub struct Bench {
     /// Bodies, HTTP/2 and gRPC: [`upstream`].
     own_upstream: Upstream,
     _upstreams: [Process; 2],
+    /// Where nodes share their counts.
+    pub store: Option<Store>,
     pub nginx: String,
     pub haproxy: Option<String>,
     pub envoy: Option<String>,
@@ -72,7 +75,7 @@ impl Bench {
              {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f; uwsgi_temp_path \
              {dir}/u; scgi_temp_path {dir}/s;\n\
              server {{ listen 127.0.0.1:{small}; location = /jwks.json {{ alias \
-             {dir}/keys.json; }} location / {{ return 200 \"hello from the upstream\\n\
+             {dir}/keys.json; }} location = /v1/traces {{ return 200; }} location / {{ return 200 \"hello from the upstream\\n\
              \"; }} }} }}\n",
             dir = directory.path().display()
         );
@@ -91,12 +94,14 @@ impl Bench {
             own.to_string(),
         ];
         let own_upstream = Process::start("the upstream", OTHER_CORE, &command, own)?;
+        let store = Store::start(directory.path())?;
         Ok(Self {
             directory,
             credentials,
             nginx_upstream: Upstream { port: small, h2c: false },
             own_upstream: Upstream { port: own, h2c: false },
             _upstreams: [small_upstream, own_upstream],
+            store,
             nginx,
             haproxy: program("haproxy"),
             envoy: program("envoy"),
@@ -112,19 +117,20 @@ impl Bench {
         if self.envoy.is_none() {
             missing.push("Envoy");
         }
+        if self.store.is_none() {
+            missing.push("redis-server");
+        }
         missing
     }
 
     pub fn cases(&self) -> Vec<Case> {
         let small = self.nginx_upstream;
         let edge = || Edge::new(small);
-        let jwt = || Edge { steps: JWT, ..Edge::new(small) };
+        let jwt = || self.jwt();
         let none = |port: u16| self.load(port, None);
-        let token = |port: u16| {
-            self.load(port, Some(format!("Authorization: Bearer {}", self.credentials.token)))
-        };
+        let token = |port: u16| self.token(port);
         let many = |port: u16| Load {
-            tokens: Some(self.credentials.many.clone()),
+            tokens: Some(Tokens { file: self.credentials.many.clone(), again: false }),
             ..self.load(port, None)
         };
         let proven = |port: u16| Load { proofs: Some(self.proofs()), ..self.load(port, None) };
@@ -223,6 +229,7 @@ impl Bench {
             },
         ];
         cases.retain(|case| case.contestants.len() > 1);
+        cases.extend(self.cases_of_features());
         cases.extend(self.cases_of_bodies());
         cases.extend(self.cases_over_http2());
         cases
@@ -333,6 +340,16 @@ impl Bench {
             cpu: cpu.as_secs_f64() * 1e6 / outcome.requests,
             memory: process.resident()?,
         })
+    }
+
+    /// An edge that asks for a JSON Web Token.
+    pub fn jwt(&self) -> Edge {
+        Edge { steps: JWT, ..Edge::new(self.nginx_upstream) }
+    }
+
+    /// The same token each time.
+    pub fn token(&self, port: u16) -> Load {
+        self.load(port, Some(format!("Authorization: Bearer {}", self.credentials.token)))
     }
 
     /// A proof for each request.

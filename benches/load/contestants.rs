@@ -55,6 +55,10 @@ impl Bench {
 
     pub fn edge(&self, edge: Edge, load: impl Fn(u16) -> Load) -> Contestant {
         let port = free_port().unwrap_or_default();
+        self.edge_at(port, edge, load)
+    }
+
+    pub fn edge_at(&self, port: u16, edge: Edge, load: impl Fn(u16) -> Load) -> Contestant {
         let text = self.edge_configuration(&edge, port);
         let file = self.file(&format!("edge-{port}.toml"), &text);
         let command = vec![EDGE.to_owned(), "-c".to_owned(), file.display().to_string()];
@@ -88,18 +92,24 @@ impl Bench {
              [pipelines.api]\nnetworks = [\"public\"]\nendpoints = [{endpoints}]\n\
              middleware = {steps}\nbackends = [\"app\"]\n[endpoints.api]\n\
              service = \"{service}\"\npath_prefix = \"/api\"\n",
-            state = self.directory.path().join(format!("state-{port}")),
+            state = self.edge_state(port),
             upstream = self.nginx_upstream.port,
             hash = self.credentials.key_hash,
             endpoints = (1..edge.routes)
                 .fold("\"api\"".to_owned(), |all, route| all + &format!(", \"e{route}\"")),
         );
+        text += &edge.more;
         for route in 1..edge.routes {
             text += &format!(
                 "[endpoints.e{route}]\nservice = \"http\"\npath_prefix = \"/route{route}/x\"\n"
             );
         }
         text
+    }
+
+    /// Where an edge at this port keeps its state.
+    pub fn edge_state(&self, port: u16) -> PathBuf {
+        self.directory.path().join(format!("state-{port}"))
     }
 
     pub fn haproxy(
@@ -303,6 +313,8 @@ pub struct Edge {
     pub tls: bool,
     pub echo: bool,
     pub upstream: Upstream,
+    /// Further tables of its configuration.
+    pub more: String,
 }
 
 impl Edge {
@@ -316,6 +328,7 @@ impl Edge {
             tls: false,
             echo: false,
             upstream,
+            more: String::new(),
         }
     }
 }

@@ -19,6 +19,9 @@ pub const API_KEY: &str = "hk_7d1c5a0be2f94f6d8d0c3a51";
 /// turn ends when they are used up.
 pub const TOKENS: usize = 60_000;
 
+/// Of as many people: a limit counts each.
+const SUBJECTS: usize = 1000;
+
 /// Everything that stands in files for the proxies and the clients.
 pub struct Credentials {
     pub key_set: String,
@@ -28,6 +31,8 @@ pub struct Credentials {
     pub sender: Sender,
     pub bound_token: String,
     pub many: PathBuf,
+    /// One token for each of [`SUBJECTS`].
+    pub subjects: PathBuf,
     pub certificate: PathBuf,
     pub certificate_key: PathBuf,
     /// Both in one file, as HAProxy wants them.
@@ -43,6 +48,10 @@ impl Credentials {
         let mut many = String::new();
         for id in 1..=tokens {
             writeln!(many, "{}", sign(id)?)?;
+        }
+        let mut subjects = String::new();
+        for id in 0..SUBJECTS {
+            writeln!(subjects, "{}", issuer.sign_as(&format!("user-{id}"), 36_000)?)?;
         }
         let tls =
             rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
@@ -64,6 +73,7 @@ impl Credentials {
             bound_token: issuer.sign_bound(&sender.thumbprint(), 36_000)?,
             sender,
             many: file("tokens", &many)?,
+            subjects: file("subjects", &subjects)?,
             certificate: file("edge.crt", &certificate)?,
             certificate_key: file("edge.key", &certificate_key)?,
             certificate_with_key: file("edge.pem", &(certificate + &certificate_key))?,

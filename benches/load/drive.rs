@@ -14,8 +14,7 @@ pub struct Load {
     pub url: String,
     /// `Name: value`.
     pub field: Option<String>,
-    /// A file of tokens, of which each is sent once.
-    pub tokens: Option<PathBuf>,
+    pub tokens: Option<Tokens>,
     /// A proof goes with each request, made shortly before the turn.
     pub proofs: Option<Proofs>,
     pub connections: usize,
@@ -23,6 +22,14 @@ pub struct Load {
     pub close: bool,
     /// `None`: wrk sends for a time.
     pub h2load: Option<H2load>,
+}
+
+/// A file of tokens, a line each.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    pub file: PathBuf,
+    /// Whether they are sent again and again, or the turn ends with the last one.
+    pub again: bool,
 }
 
 /// A token that is bound to its sender.
@@ -57,10 +64,11 @@ pub struct Outcome {
 }
 
 const SCRIPT: &str = r#"
-local tokens, at, stop = {}, 0, 0
+local tokens, at, again = {}, 0, false
 function init(args)
   if args[1] then
     local from, skipped = tonumber(args[2]), 0
+    again = args[3] == "again"
     for line in io.lines(args[1]) do
       local token, proof = line:match("^(%S+) (%S+)$")
       local fields = { ["Host"] = "localhost", ["Authorization"] = proof and "DPoP " .. token or "Bearer " .. line, ["DPoP"] = proof }
@@ -71,7 +79,8 @@ end
 function request()
   if #tokens == 0 then return wrk.format() end
   at = at + 1
-  if at >= #tokens then wrk.thread:stop() end
+  if again and at > #tokens then at = 1 end
+  if at >= #tokens and not again then wrk.thread:stop() end
   return tokens[math.min(at, #tokens)]
 end
 function done(summary, latency, requests)
@@ -124,7 +133,9 @@ impl Load {
         }
         wrk.arg(&self.url);
         if let Some(tokens) = &self.tokens {
-            wrk.arg("--").arg(tokens).arg(first_token.to_string());
+            let first = if tokens.again { 0 } else { first_token };
+            wrk.arg("--").arg(&tokens.file).arg(first.to_string());
+            wrk.args(tokens.again.then_some("again"));
         }
         if let Some(proofs) = &self.proofs {
             let file = directory.join("proofs");

@@ -10,8 +10,8 @@
 //! neighbours. Needs `wrk`, `h2load`, `nginx` and `taskset`; HAProxy and Envoy (`ENVOY`, or `envoy`
 //! on the path) take part where they are installed.
 //!
-//! `-- --instructions` counts instructions with callgrind instead, beside bare Pingora alone, and
-//! fails if there are too many (`REQUESTS`).
+//! `-- --instructions` counts instructions with callgrind instead, beside bare Pingora or the same
+//! without a feature, and fails if there are too many (`REQUESTS`).
 //!
 //! `-- CASE ...` runs the cases whose names contain one of the words; `ROUNDS` and `SECONDS` (of
 //! each turn) are taken from the environment; `--plot FILE` writes an SVG.
@@ -24,6 +24,7 @@ mod cases;
 mod contestants;
 mod credentials;
 mod drive;
+mod features;
 mod idle;
 mod instructions;
 #[allow(dead_code, reason = "the soak needs other parts of it")]

@@ -13,14 +13,22 @@ impl fmt::Display for Hex<'_> {
 
 /// Writes two digits for each byte, as far as there is room.
 pub(crate) fn write_hex(to: &mut [u8], bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (pair, byte) in to.chunks_exact_mut(2).zip(bytes) {
-        pair.copy_from_slice(&[
-            DIGITS[usize::from(byte >> 4)],
-            DIGITS[usize::from(byte & 0xf)],
-        ]);
+    for (pair, byte) in to.as_chunks_mut().0.iter_mut().zip(bytes) {
+        *pair = DIGITS[usize::from(*byte)];
     }
 }
+
+/// Of every byte.
+const DIGITS: [[u8; 2]; 256] = {
+    const EACH: &[u8; 16] = b"0123456789abcdef";
+    let mut digits = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < digits.len() {
+        digits[byte] = [EACH[byte >> 4], EACH[byte & 0xf]];
+        byte += 1;
+    }
+    digits
+};
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,9 @@ use super::named::Limit;
 use crate::common::retry_after;
 use crate::config::RateLimit;
 
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
 /// More would be no information.
 const MOST: usize = 16;
 
@@ -116,8 +119,7 @@ impl RateLimitFields {
 
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (HeaderName, &HeaderValue)> {
-        let names = ["ratelimit", "ratelimit-policy"].map(HeaderName::from_static);
-        names.into_iter().zip([&self.limit, &self.policy])
+        [(LIMIT, &self.limit), (POLICY, &self.policy)].into_iter()
     }
 }
 

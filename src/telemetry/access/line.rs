@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::common::PeerAddress;
+use crate::common::{PeerAddress, write_hex};
 use crate::telemetry::escape::is_harmful;
 
 /// Most characters of a field that a client may fill as it likes.
@@ -83,8 +83,9 @@ impl LogLine {
         };
         let quote = if self.json { "\"" } else { "" };
         self.text.push_str(quote);
-        let digit = |place: u32| char::from_digit((value >> (4 * place)) as u32 & 0xf, 16);
-        self.text.extend((0..32).rev().filter_map(digit));
+        let mut digits = [0; 32];
+        write_hex(&mut digits, &value.to_be_bytes());
+        self.text.extend(digits.map(char::from));
         self.text.push_str(quote);
     }
 
@@ -92,9 +93,12 @@ impl LogLine {
     pub(super) fn cut(&mut self, key: [&str; 2], value: Option<&[u8]>) {
         let value = value.map(|bytes| &bytes[..bytes.len().min(4 * MAX_CHARS)]);
         let text = value.map(String::from_utf8_lossy);
-        let text = text.as_deref().map(|text| {
-            let end = text.char_indices().nth(MAX_CHARS).map(|(at, _)| at);
-            &text[..end.unwrap_or(text.len())]
+        let text = text.as_deref().map(|text| match text.len() {
+            ..=MAX_CHARS => text,
+            _ => {
+                let end = text.char_indices().nth(MAX_CHARS).map(|(at, _)| at);
+                &text[..end.unwrap_or(text.len())]
+            }
         });
         self.quoted(key, text);
     }
