@@ -36,8 +36,6 @@ pub(super) enum Error {
     Malformed,
     #[error("the PROXY header is longer than {MAX_V2} bytes")]
     TooLong,
-    #[error("the PROXY header is not of TCP over IPv4 or IPv6")]
-    Family,
 }
 
 /// Reads the header, and makes its source the peer of the socket. The bytes behind it stay to be
@@ -79,7 +77,8 @@ fn poll_more(
 #[derive(Debug, PartialEq, Eq)]
 struct Header {
     length: usize,
-    /// `None`: the proxy speaks for itself (`LOCAL`), or does not know (`UNKNOWN`, `AF_UNSPEC`).
+    /// `None`: the proxy speaks for itself (`LOCAL`), does not know (`UNKNOWN`, `AF_UNSPEC`), or
+    /// speaks for somebody who did not come over TCP.
     source: Option<SocketAddr>,
 }
 
@@ -102,6 +101,8 @@ fn parse(bytes: &[u8]) -> Result<Option<Header>, Error> {
     let header = v1::Header::try_from(&bytes[..end]).map_err(|_| Error::Malformed)?;
     let source = match header.addresses {
         v1::Addresses::Unknown => None,
+        // A port in digits, which `u16` reads with a sign too.
+        _ if bytes[..end].contains(&b'+') => return Err(Error::Malformed),
         v1::Addresses::Tcp4(ip) => Some((ip.source_address, ip.source_port).into()),
         v1::Addresses::Tcp6(ip) => Some((ip.source_address, ip.source_port).into()),
     };
@@ -133,9 +134,12 @@ fn parse_v2(bytes: &[u8]) -> Result<Option<Header>, Error> {
     let header = v2::Header::try_from(whole).map_err(|_| Error::Malformed)?;
     let source = match (header.addresses, header.protocol) {
         (Addresses::Unspecified, _) => None,
+        _ if header.tlvs().any(|field| field.is_err()) => return Err(Error::Malformed),
+        (_, Protocol::Unspecified) => return Err(Error::Malformed),
         (Addresses::IPv4(ip), Protocol::Stream) => Some((ip.source_address, ip.source_port).into()),
         (Addresses::IPv6(ip), Protocol::Stream) => Some((ip.source_address, ip.source_port).into()),
-        _ => return Err(Error::Family),
+        // Valid, and of no use here: to be taken for `AF_UNSPEC` (section 2.2).
+        (Addresses::Unix(_), _) | (_, Protocol::Datagram) => None,
     };
     Ok(Some(Header { length, source }))
 }
@@ -187,6 +191,9 @@ mod tests {
             (&v2(0x20, 0x99, b"abc"), None),
             (&v2(0x21, 0, b""), None),
             (&v2(0x21, 0x01, FOUR), None),
+            (&v2(0x21, 0x12, FOUR), None),
+            (&v2(0x21, 0x22, &six()), None),
+            (&v2(0x21, 0x31, &[b'/'; 216]), None),
         ] {
             let source = source.map(|text| text.parse().unwrap());
             let whole = Some(Header {
@@ -216,6 +223,8 @@ mod tests {
             b"PROXY TCP4 1.1.1.1 2.2.2.2 1 2 3\r\n",
             b"PROXY TCP4 1.1.1.1 2.2.2.2 1 65536\r\n",
             b"PROXY TCP4 1.1.1.1 2.2.2.2 01 2\r\n",
+            b"PROXY TCP4 1.1.1.1 2.2.2.2 +1 2\r\n",
+            b"PROXY TCP6 ::1 ::1 1 +2\r\n",
             b"PROXY TCP4 1.1.1.01 2.2.2.2 1 2\r\n",
             b"PROXY TCP4 ::1 ::1 1 2\r\n",
             b"PROXY TCP6 1.1.1.1 2.2.2.2 1 2\r\n",
@@ -231,8 +240,10 @@ mod tests {
             &v2(0x21, 0x11, &FOUR[..11]),
             &v2(0x21, 0x51, FOUR),
             &v2(0x21, 0x13, FOUR),
-            &v2(0x21, 0x12, FOUR),
-            &v2(0x21, 0x31, &[b'/'; 216]),
+            &v2(0x21, 0x10, FOUR),
+            &v2(0x21, 0x11, &[FOUR, b"\x04"].concat()),
+            &v2(0x21, 0x11, &[FOUR, b"\x04\0\x03ab"].concat()),
+            &v2(0x21, 0x31, &[b'/'; 215]),
             &v2(0x21, 0x11, &[0; MAX_V2])[..V2_FIXED],
         ] {
             assert!(parse(bytes).is_err(), "{}", bytes.escape_ascii());

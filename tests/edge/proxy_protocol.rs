@@ -77,6 +77,9 @@ fn the_header_names_the_client() {
         (&v2(0x21, 0x11, &fields), "203.0.113.8"),
         (&v2(0x20, 0, b""), "127.0.0.1"),
         (&v2(0x21, 0, b""), "127.0.0.1"),
+        // Whoever came to the load balancer by another way than TCP.
+        (&v2(0x21, 0x31, &[b'/'; 216]), "127.0.0.1"),
+        (&v2(0x21, 0x12, &four([203, 0, 113, 8])), "127.0.0.1"),
     ] {
         let bytes = [header, GET.as_bytes()].concat();
         let found = forwarded_for(&edge, &upstream, &bytes);
@@ -124,7 +127,9 @@ fn what_is_no_header_is_closed_and_counted() {
         b"PROXY TCP4 203.0.113.7 2001:db8::1 1 2\r\n",
         long.as_bytes(),
         &v2(0x21, 0x11, &[0; 5000]),
-        &v2(0x21, 0x12, &four([203, 0, 113, 8])),
+        &v2(0x21, 0x13, &four([203, 0, 113, 8])),
+        &v2(0x21, 0x11, &[&four([203, 0, 113, 8])[..], b"\x04\0\x05a"].concat()),
+        b"PROXY TCP4 203.0.113.7 192.0.2.1 +1 80\r\n",
         b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
     ];
     for header in wrong {
