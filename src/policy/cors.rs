@@ -6,13 +6,22 @@ use std::sync::Arc;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+use crate::auth::DPOP_NONCE;
 use crate::config::{AllowedOrigins, Cors as Settings};
 
 const FIELDS: &str = "access-control-";
+/// What an answer of the edge asks of the page: to authenticate, with this nonce, or to wait.
+static OWN_FIELDS: [HeaderName; 5] = [
+    WWW_AUTHENTICATE,
+    DPOP_NONCE,
+    RETRY_AFTER,
+    HeaderName::from_static("ratelimit"),
+    HeaderName::from_static("ratelimit-policy"),
+];
 
 /// `cors`, with the fields of its answers made ready.
 #[derive(Debug)]
@@ -76,10 +85,25 @@ impl Cors {
             vary_by_origin(answer);
         }
         if self.allow_origin(request, answer)
-            && let Some(exposed) = &self.exposed
+            && let Some(exposed) = self.exposed(answer)
         {
-            answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed.clone());
+            answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         }
+    }
+
+    /// What a page may read: the fields that are listed, and those of [`OWN_FIELDS`] that are
+    /// there.
+    fn exposed(&self, answer: &HeaderMap) -> Option<HeaderValue> {
+        let listed = &self.settings.exposed;
+        let is_open = |name: &HeaderName| listed.iter().any(|it| it == "*" || it == name);
+        let own = OWN_FIELDS.iter();
+        let own = own.filter(|&name| answer.contains_key(name) && !is_open(name));
+        let own: Vec<&str> = own.map(HeaderName::as_str).collect();
+        if own.is_empty() {
+            return self.exposed.clone();
+        }
+        let listed = listed.iter().map(HeaderName::as_str);
+        list(&listed.chain(own).collect::<Vec<_>>())
     }
 
     /// The same for the answer to a preflight.

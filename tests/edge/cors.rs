@@ -3,6 +3,7 @@
 
 use crate::grpc::raw;
 use crate::support::ports::Port;
+use crate::support::proof::Sender;
 use crate::support::request::Request;
 use crate::support::settings::Route;
 use crate::support::upstream::Exchange;
@@ -70,6 +71,11 @@ const ALLOWED: [&str; 4] = [
 
 fn allowed() -> Vec<String> {
     ALLOWED.map(|field| field.replace("X-Total", "x-total")).to_vec()
+}
+
+/// The same where an answer has these fields too, which say what the page is to do.
+fn allowed_with(own: &str) -> Vec<String> {
+    allowed().iter().map(|field| field.replace("x-total", &format!("x-total{own}"))).collect()
 }
 
 #[test]
@@ -154,16 +160,16 @@ fn a_page_can_read_every_answer_of_its_pipeline() {
     assert_eq!(from(edge.get("/limited/x"), APP).send().status, 200);
     for http2 in [false, true] {
         let send = |request: Request| if http2 { request.http2() } else { request }.send();
-        for (status, request) in [
-            (401, edge.get("/api/x")),
-            (401, edge.get("/api/x").bearer("a.b.c")),
-            (403, edge.get("/api/x").header("X-Extra", "deny")),
-            (429, edge.get("/limited/x")),
-            (405, edge.request("DELETE", "/get/x")),
-            (502, edge.get("/dead/x")),
+        for (status, own, request) in [
+            (401, ", www-authenticate", edge.get("/api/x")),
+            (401, ", www-authenticate", edge.get("/api/x").bearer("a.b.c")),
+            (403, "", edge.get("/api/x").header("X-Extra", "deny")),
+            (429, ", retry-after, ratelimit, ratelimit-policy", edge.get("/limited/x")),
+            (405, "", edge.request("DELETE", "/get/x")),
+            (502, "", edge.get("/dead/x")),
         ] {
             let response = send(from(request.clone(), APP));
-            assert_eq!((response.status, fields(&response)), (status, allowed()));
+            assert_eq!((response.status, fields(&response)), (status, allowed_with(own)));
             let response = send(from(request.clone(), EVIL));
             assert_eq!(fields(&response), ["vary: Origin"], "{status}");
             assert_eq!(fields(&send(request)), ["vary: Origin"], "{status}");
@@ -189,6 +195,64 @@ fn a_page_can_read_every_answer_of_its_pipeline() {
     let call = raw::call(edge.port(), "/api/a.B/C", &[("origin", APP)]);
     assert_eq!(call.field("grpc-status"), Some("16"));
     assert_eq!(call.field("access-control-allow-origin"), Some(APP));
+}
+
+#[test]
+fn a_page_can_read_what_the_edge_asks_of_it() {
+    let (issuer, upstream) = (Issuer::start(), Upstream::start());
+    let with = |name: &str, expose: &str| {
+        format!(
+            "[middleware.{name}]\ntype = \"cors\"\nconfig = {{ allow_origins = [\"{APP}\"], \
+             expose_headers = {expose} }}\n"
+        )
+    };
+    let dpop = format!(
+        "[middleware.dpop]\ntype = \"jwt-auth\"\nconfig = {{ jwks_url = \"{}\", issuer = \
+         \"https://auth.example.com\", audience = \"harmony-api\", dpop = \"require\", \
+         dpop_nonce = true }}\n",
+        issuer.url()
+    );
+    let tables = [
+        Route::to("none", &upstream).prefix("/none").steps(&["none", "jwt"]).text(),
+        Route::to("named", &upstream).prefix("/named").steps(&["named", "jwt"]).text(),
+        Route::to("every", &upstream).prefix("/every").steps(&["every", "jwt"]).text(),
+        Route::to("bound", &upstream).prefix("/bound").steps(&["none", "dpop"]).text(),
+        with("none", "[]"),
+        with("named", "[\"WWW-Authenticate\", \"X-Total\"]"),
+        with("every", "[\"*\"]"),
+        dpop,
+        steps(&issuer),
+    ];
+    let edge = Edge::configured(Settings::bare().and(&tables.concat())).start();
+    let sender = Sender::new();
+    let bound = issuer.token().claim("cnf", sender.cnf()).sign();
+    let proof = |target: &str| {
+        let url = format!("http://127.0.0.1:{}{target}", edge.port());
+        sender.proof(&url, &bound).sign()
+    };
+    for (target, exposed) in [
+        ("/none/x", "www-authenticate"),
+        ("/named/x", "www-authenticate, x-total"),
+        ("/every/x", "*"),
+        ("/bound/x", "www-authenticate, dpop-nonce"),
+    ] {
+        let request = match target {
+            "/bound/x" => edge.get(target).dpop(&bound, &proof(target)),
+            target => edge.get(target),
+        };
+        let response = request.header("Origin", APP).send();
+        let found = response.field("access-control-expose-headers");
+        assert_eq!((response.status, found), (401, Some(exposed)), "{target}");
+    }
+    // To nobody else, and not where there is nothing to read.
+    let good = edge.get("/none/x").bearer(&issuer.token().sign()).header("Origin", APP).send();
+    let others = edge.get("/none/x").header("Origin", EVIL).send();
+    for response in [good, others] {
+        assert_eq!(response.field("access-control-expose-headers"), None);
+    }
+    // Before a route is known, nobody has said who may read.
+    let nowhere = edge.get("/nowhere").header("Origin", APP).send();
+    assert_eq!((nowhere.status, fields(&nowhere)), (404, Vec::new()));
 }
 
 #[test]

@@ -14,8 +14,9 @@ pub struct Cors {
     /// `allow_headers`; `*` is all but `Authorization`, without credentials only. Default: those
     /// that every page may send.
     pub headers: Vec<HeaderName>,
-    /// `expose_headers`: what of an answer a page may read besides what every page may; `*` is all,
-    /// without credentials only.
+    /// `expose_headers`: what of an answer a page may read besides what every page may and what
+    /// the edge asks of it (`WWW-Authenticate`, `Retry-After`); `*` is all, without credentials
+    /// only.
     pub exposed: Vec<HeaderName>,
     /// `allow_credentials`: whether a page may send cookies. Never with a `*`. Default false.
     pub credentials: bool,
