@@ -8,6 +8,7 @@ mod line;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::OnceLock;
@@ -174,11 +175,23 @@ impl Record<'_> {
         line.text(key!("id"), self.request_id);
         line.trace(key!("trace_id"), self.trace);
         line.cut(key!("user_agent"), self.user_agent);
-        let referer = self.referer.map(|referer| {
-            let end = memchr::memchr2(b'?', b'#', referer);
-            &referer[..end.unwrap_or(referer.len())]
-        });
-        line.cut(key!("referer"), referer);
+        let referer = self.referer.map(without_secrets);
+        line.cut(key!("referer"), referer.as_deref());
+    }
+}
+
+/// A URL without user name, password, query and fragment.
+fn without_secrets(url: &[u8]) -> Cow<'_, [u8]> {
+    let end = memchr::memchr2(b'?', b'#', url);
+    let url = &url[..end.unwrap_or(url.len())];
+    let Some(start) = memchr::memmem::find(url, b"//").map(|at| at + 2) else {
+        return Cow::Borrowed(url);
+    };
+    let (scheme, rest) = url.split_at(start);
+    let end = memchr::memchr2(b'/', b'\\', rest);
+    match memchr::memrchr(b'@', &rest[..end.unwrap_or(rest.len())]) {
+        Some(at) => Cow::Owned([scheme, &rest[at + 1..]].concat()),
+        None => Cow::Borrowed(url),
     }
 }
 

@@ -190,7 +190,17 @@ impl LogLine {
         if is_plain(value) {
             self.in_quotes(value);
         } else {
-            let _ = write!(self.text, "{}", serde_json::Value::from(value));
+            let mut units = [0; 2];
+            for c in serde_json::Value::from(value).to_string().chars() {
+                if is_harmful(c) {
+                    for unit in c.encode_utf16(&mut units) {
+                        // Writing to a string cannot fail.
+                        let _ = write!(self.text, "\\u{unit:04x}");
+                    }
+                } else {
+                    self.text.push(c);
+                }
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use super::*;
+use crate::telemetry::escape::is_harmful;
 
 static UPSTREAM: PeerAddress = PeerAddress::Inet(SocketAddr::V4(SocketAddrV4::new(
     Ipv4Addr::new(10, 0, 0, 5),
@@ -227,6 +228,36 @@ fn what_a_client_says_at_length_is_cut() {
         text.contains(" referer=\"https://h/\u{fffd}\\n\"\n"),
         "{text}"
     );
+}
+
+#[test]
+fn a_referer_is_shown_without_what_may_be_secret() {
+    for (referer, shown) in [
+        ("https://u:p@h.example/a@b?x#y", "https://h.example/a@b"),
+        ("https://u:p@ss@h.example", "https://h.example"),
+        ("https://h.example/a//b@c", "https://h.example/a//b@c"),
+        ("https://h.example#access_token=x", "https://h.example"),
+        ("//u@h/", "//h/"),
+        ("https://u:p@", "https://"),
+        ("/a@b", "/a@b"),
+        ("?x@y", ""),
+    ] {
+        let seen = without_secrets(referer.as_bytes());
+        assert_eq!(String::from_utf8_lossy(&seen), shown, "{referer}");
+    }
+}
+
+#[test]
+fn json_shows_no_character_that_moves_the_cursor() {
+    let agent = "a\u{7f}b\u{9b}31m\u{202e}c\u{a0}d\u{1b}e\u{1f600}";
+    let record = Record {
+        user_agent: Some(agent.as_bytes()),
+        ..record()
+    };
+    let text = line(&record, Duration::from_secs(1_795_000_000), true);
+    assert!(!text.trim_end().contains(is_harmful), "{text:?}");
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["user_agent"], agent);
 }
 
 #[test]
