@@ -51,11 +51,13 @@ fn read_one<'a>(name: &str, entry: &Entry<'a>, parts: &Parts<'a, '_>) -> Option<
     }
     let description = reader.description();
     let networks = networks(&reader, parts);
-    let endpoints: Vec<_> = names(&reader, "endpoints", true)
-        .into_iter()
-        .filter_map(|(name, item)| parts.endpoints.resolve(&name, &item).cloned())
+    let named = names(&reader, "endpoints", true);
+    let endpoints = named.iter();
+    let endpoints: Vec<_> = endpoints
+        .filter_map(|(name, item)| parts.endpoints.resolve(name, item).cloned())
         .collect();
-    let answered = !endpoints.is_empty()
+    // Of one that is wrong, nobody knows what it needs.
+    let answered = !named.is_empty()
         && endpoints
             .iter()
             .all(|endpoint| endpoint.endpoint.service != Service::Http);
