@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::metrics::unix;
 use super::response::ApiResponse;
-use super::status::{backend_counts, counts};
+use super::status::{backend_counts, counts, span_counts};
 use crate::gateway::{BackendStatus, Live};
 use crate::telemetry::{BOUNDS, LogWriter};
 
@@ -73,6 +73,7 @@ fn sample(live: &Live, log: &LogWriter) -> Value {
             "turned_away": revocations.turned_away,
             "failed": revocations.failed,
         },
+        "spans": span_counts(),
         "log": { "dropped": log.dropped() },
     })
 }

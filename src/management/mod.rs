@@ -153,10 +153,12 @@ impl ManagementApi {
         let route = match route {
             Ok(route) => route,
             Err(RouteError::Unknown) => {
+                audited(StatusCode::NOT_FOUND, "no such route");
                 return ApiResponse::error(StatusCode::NOT_FOUND, "no such route");
             }
             Err(RouteError::Method(allowed)) => {
                 let message = format!("use {allowed}");
+                audited(StatusCode::METHOD_NOT_ALLOWED, &message);
                 return ApiResponse::error(StatusCode::METHOD_NOT_ALLOWED, message)
                     .with(header::ALLOW, allowed);
             }
@@ -165,8 +167,10 @@ impl ManagementApi {
         if matches!(route, Route::Authorize | Route::Token) {
             self.counts.authorization(answer.status);
         }
-        if route.changes() {
+        if !route.is_polled() {
             audited(answer.status, &answer.message);
+        }
+        if route.changes() {
             let level = if answer.status.is_success() {
                 log::Level::Info
             } else {

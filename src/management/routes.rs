@@ -132,6 +132,15 @@ impl Route {
         matches!(self, Self::Authorize | Self::Token | Self::Update)
     }
 
+    /// Whether programs ask for it again and again: of these calls, the audit log tells of those
+    /// only that are refused.
+    pub(super) fn is_polled(self) -> bool {
+        matches!(
+            self,
+            Self::History | Self::Metrics | Self::Page | Self::Status
+        )
+    }
+
     /// Whether it changes anything, so that who asked for it is logged.
     pub(super) fn changes(self) -> bool {
         !matches!(

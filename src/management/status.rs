@@ -16,6 +16,7 @@ use crate::control::{Agent, Status};
 use crate::gateway::{
     BackendStatus, Gateway, IssuerStatus, KeySetStatus, Live, Pipeline, ReceiverStatus,
 };
+use crate::telemetry::spans::{self, Tracer};
 use crate::telemetry::{BOUNDS, LogWriter, PipelineMetrics};
 
 /// How everything stands now.
@@ -94,6 +95,7 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse
         "passwords": { "hashed": passwords.hashed, "waiting": passwords.waiting },
         "runbeam": runbeam(&agent.status()),
         "certificates": certificates,
+        "spans": span_counts(),
         "log": { "dropped": log.dropped() },
         "process": {
             "cpu_seconds": process.cpu.as_secs_f64(),
@@ -101,6 +103,16 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse
             "open_files": process.open_files,
             "max_files": process.max_files,
         },
+    }))
+}
+
+/// What became of spans; `null` where none are made.
+pub(super) fn span_counts() -> Option<Value> {
+    let counts = spans::tracer().map(Tracer::counts)?;
+    Some(json!({
+        "exported": counts.exported,
+        "dropped": counts.dropped,
+        "failed": counts.failed,
     }))
 }
 

@@ -179,6 +179,7 @@ function problems(now) {
     for (const upstream of backend.upstreams) if (upstream.addresses.length === 0) bad("Upstream " + backend.name + ": " + upstream.url + " has no address yet.");
     const sick = backend.upstreams.filter(isOut).map((upstream) => upstream.url + " (" + upstream.state + (upstream.last_error ? ": " + firstLine(upstream.last_error) : "") + ")");
     if (sick.length > 0) (sick.length === backend.upstreams.length ? bad : warn)("Upstream " + backend.name + " is down at " + sick.join(", ") + ".");
+    if (backend.upstreams.length > 0 && backend.upstreams.every((upstream) => upstream.drained)) bad("Upstream " + backend.name + " gets no requests: all of it is drained.");
     const failures = growth((answer) => sum((backends(answer).find((other) => other.name === backend.name) || { failures: {} }).failures));
     if (failures && failures.by > 0) warn("Upstream " + backend.name + " failed " + times(failures.by) + " in the last minute.");
   }
@@ -212,6 +213,8 @@ function problems(now) {
   }
   const dropped = growth((answer) => answer.log.dropped);
   if (dropped && dropped.by > 0) warn(number(dropped.by) + " log records were dropped in the last minute.");
+  const lost = growth(lostSpans);
+  if (lost && lost.by > 0) warn(some(lost.by, "span") + " did not reach the receiver of traces in the last minute.");
   const files = now.process;
   if (files.max_files && files.open_files > 0.8 * files.max_files) warn(number(files.open_files) + " of " + number(files.max_files) + " file descriptors are in use.");
   found.sort((a, b) => (a[0] === b[0] ? 0 : a[0] === "bad" ? -1 : 1));
@@ -224,7 +227,10 @@ function backends(answer) {
   return [...all.values()];
 }
 
-const isOut = (upstream) => upstream.state === "unhealthy" || upstream.state === "ejected";
+const lostSpans = (answer) => (answer.spans ? answer.spans.dropped + answer.spans.failed : 0);
+
+// One that an operator has drained may well be stopped.
+const isOut = (upstream) => !upstream.drained && (upstream.state === "unhealthy" || upstream.state === "ejected");
 
 // ---- words and numbers
 
@@ -476,8 +482,8 @@ function upstreamSection(now) {
     const one = (upstream) => {
       if (upstream.addresses.length === 0) return el("span.pill.bad", {}, "not resolved");
       const place = upstream.url.replace(/^https?:\/\//, "");
-      const state = isOut(upstream) ? "bad" : upstream.state === "healthy" ? "good" : "dim";
-      return el("span.pill." + state, {}, place + (weighted ? " weight " + number(upstream.weight) : "") + " " + upstream.state);
+      const state = isOut(upstream) ? "bad" : upstream.drained ? "warn" : upstream.state === "healthy" ? "good" : "dim";
+      return el("span.pill." + state, {}, place + (weighted ? " weight " + number(upstream.weight) : "") + " " + (upstream.drained ? "drained" : upstream.state));
     };
     const weighted = backend.upstreams.some((upstream) => upstream.weight !== backend.upstreams[0].weight);
     const state = backend.addresses === null ? dim("in the gateway") : [
@@ -539,6 +545,7 @@ function configSection(now) {
     ["Last error", config.last_error ? el("pre.bad", {}, clock(config.last_try) + "\n" + config.last_error) : el("span.good", {}, "none")],
     ["Fingerprint", el("code", {}, config.fingerprint.slice(0, 16))],
     ["Log", now.log.dropped > 0 ? el("span.warn", {}, some(now.log.dropped, "record") + " dropped since start") : "nothing dropped"],
+    now.spans && ["Spans", number(now.spans.exported) + " exported, ", lostSpans(now) > 0 ? el("span.warn", {}, number(now.spans.dropped) + " dropped, " + number(now.spans.failed) + " not taken") : "none lost"],
     ["Process", (now.process.resident_bytes === null ? "" : mebibytes(now.process.resident_bytes) + " resident, ") + cpu() + (now.process.open_files === null ? "" : ", " + number(now.process.open_files) + " open files")],
   ]));
 }
@@ -578,6 +585,8 @@ function cloudSection(now) {
   if (now.shared_store) {
     pairs.push(["Shared store", now.shared_store.up ? "up" : "down: " + (now.shared_store.last_error || "not connected yet")]);
   }
+  const proofs = now.dpop;
+  pairs.push(["DPoP proofs", number(proofs.remembered) + " remembered, " + number(proofs.replayed) + " replayed, " + number(proofs.turned_away) + " without room"]);
   pairs.push(["Rate limits", number(now.rate_limits.keys) + " keys, " + number(now.rate_limits.forgotten) + " forgotten"]);
   pairs.push(["Passwords", number(now.passwords.hashed) + " hashed, " + number(now.passwords.waiting) + " waiting"]);
   return section("Cloud, certificates, credentials", facts(pairs));

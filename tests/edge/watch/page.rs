@@ -189,6 +189,53 @@ fn it_shows_each_upstream_and_which_of_them_is_down() {
     {
         seen.assert_shows(&text);
     }
+
+    // Whoever drains an upstream may stop it: that needs nobody.
+    let drain = |port: u16| {
+        let named = serde_json::json!({
+            "backend": "app", "upstream": format!("127.0.0.1:{port}"),
+        });
+        let request = edge.steer("POST", "/admin/upstreams/drain");
+        let request = request.header("Content-Type", "application/json").body(named.to_string());
+        assert_eq!(request.send().status, 200);
+    };
+    drain(dead.number());
+    let seen = look_at(&format!("{origin}/admin/"));
+    seen.assert_shows(&format!("127.0.0.1:{dead} drained"));
+    assert!(!seen.text().contains("is down at"), "{}", seen.text());
+    drain(good.port());
+    let seen = look_at(&format!("{origin}/admin/"));
+    seen.assert_shows("Upstream app gets no requests: all of it is drained.");
+}
+
+#[test]
+fn it_shows_spans_and_proofs() {
+    if !has(CHROMIUM, "--version") {
+        return;
+    }
+    let (upstream, receiver) = (Upstream::start(), Upstream::start());
+    let nobody = crate::support::ports::Port::claim();
+    let status = |edge: &Edge| edge.manage("/admin/status").send().json();
+    let tracing = |port: u16| format!("[tracing]\nendpoint = \"http://127.0.0.1:{port}\"\n");
+    for (port, result, shown) in
+        [(receiver.port(), "exported", "3 exported, "), (nobody.number(), "failed", "3 not taken")]
+    {
+        let settings = Settings::open(&upstream).and(&tracing(port));
+        let edge = Edge::configured(settings).start();
+        assert_eq!(status(&edge)["spans"][result], 0);
+        for _ in 0..3 {
+            assert_eq!(edge.get("/api/x").send().status, 200);
+        }
+        let done = || status(&edge)["spans"][result] == 3;
+        assert!(poll::becomes_true(Duration::from_secs(30), done), "{}", status(&edge)["spans"]);
+        let seen = look_at(&format!("{}/admin/", edge.management_origin()));
+        seen.assert_shows(shown);
+        seen.assert_shows("0 remembered, 0 replayed, 0 without room");
+        let lost = seen.text().contains("3 spans did not reach the receiver of traces");
+        assert_eq!(lost, result == "failed", "{}", seen.text());
+    }
+    let edge = Edge::open(&upstream).start();
+    assert!(status(&edge)["spans"].is_null());
 }
 
 #[test]
