@@ -52,7 +52,7 @@ impl Budgets for SharedStore {
     async fn lease(&self, request: &LeaseRequest) -> Option<Lease> {
         let key = self.key("limit", &request.key);
         let window = u64::try_from(request.window.as_millis()).ok()?;
-        let answer = self.ask(|mut connection| async move {
+        let answer = self.ask("rate limit", |mut connection| async move {
             let mut call = LEND.key(key);
             call.arg(request.most).arg(window).arg(request.lease());
             call.arg(request.spent).arg(request.begun);

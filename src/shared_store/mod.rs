@@ -192,33 +192,39 @@ impl SharedStore {
     ///
     /// An answer that comes too late for a request is waited for all the same, since the store has
     /// acted on the question. No request waits here.
-    async fn ask<T, F>(&self, question: impl FnOnce(Connection) -> F) -> Option<T>
+    async fn ask<T, F>(&self, name: &str, question: impl FnOnce(Connection) -> F) -> Option<T>
     where
         F: Future<Output = RedisResult<T>>,
     {
+        let asked = Instant::now();
         let mut answer = pin!(question(self.connection()?));
         let answered = match timeout(BUDGET, answer.as_mut()).await {
             Ok(answered) => {
                 self.0.strikes.store(0, Ordering::Relaxed);
-                answered
+                Some(answered)
             }
             Err(_) => {
                 self.0.late.fetch_add(1, Ordering::Relaxed);
                 self.strike();
-                timeout(LATE, answer).await.ok()?
+                timeout(LATE, answer).await.ok()
             }
         };
-        self.answered(answered)
+        self.answered(name, asked, answered)
     }
 
     /// Asks what no request waits for. A page of changes may take longer than a request's question,
     /// and says nothing of how long those take.
-    async fn ask_in_background<T, F>(&self, question: impl FnOnce(Connection) -> F) -> Option<T>
+    async fn ask_in_background<T, F>(
+        &self,
+        name: &str,
+        question: impl FnOnce(Connection) -> F,
+    ) -> Option<T>
     where
         F: Future<Output = RedisResult<T>>,
     {
+        let asked = Instant::now();
         let answer = question(self.connection()?);
-        self.answered(timeout(LATE, answer).await.ok()?)
+        self.answered(name, asked, timeout(LATE, answer).await.ok())
     }
 
     /// For one question. `None`: the store is down.
@@ -229,8 +235,22 @@ impl SharedStore {
         Some(connection.clone())
     }
 
-    fn answered<T>(&self, answered: RedisResult<T>) -> Option<T> {
-        answered
+    /// `None`: nothing was, for as long as it was waited for.
+    fn answered<T>(
+        &self,
+        name: &str,
+        asked: Instant,
+        answered: Option<RedisResult<T>>,
+    ) -> Option<T> {
+        let after = asked.elapsed();
+        match &answered {
+            Some(Ok(_)) => log::debug!("shared store: {name}: answered after {after:?}"),
+            Some(Err(error)) => {
+                log::debug!("shared store: {name}: {}, after {after:?}", told(error));
+            }
+            None => log::debug!("shared store: {name}: no answer after {after:?}"),
+        }
+        answered?
             .inspect_err(|error| {
                 match error.kind() {
                     // The store is there; whether it refuses everything, the next look shows.

@@ -22,7 +22,7 @@ impl ProofStore for SharedStore {
             let mut set = cmd("SET");
             set.arg(self.key("proof", id.bytes())).arg(1);
             set.arg("NX").arg("PX").arg(keep.as_millis().to_string());
-            let answer = self.ask(async |mut connection| {
+            let answer = self.ask("proof", async |mut connection| {
                 set.query_async::<Option<String>>(&mut connection).await
             });
             // What is there is not set again.

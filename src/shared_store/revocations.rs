@@ -168,7 +168,7 @@ impl SharedStore {
                     .arg(kept);
                 add.arg("*").arg("change").arg(change).ignore();
             }
-            let added = self.ask_in_background(|mut connection| async move {
+            let added = self.ask_in_background("revocations", |mut connection| async move {
                 all.query_async::<()>(&mut connection).await
             });
             added.await.ok_or(Interrupted)?;
@@ -177,7 +177,7 @@ impl SharedStore {
     }
 
     async fn command(&self, command: Cmd) -> Result<Entries, Interrupted> {
-        let answer = self.ask_in_background(|mut connection| async move {
+        let answer = self.ask_in_background("revocations", |mut connection| async move {
             let answer: RedisResult<Entries> = command.query_async(&mut connection).await;
             answer
         });

@@ -1,6 +1,6 @@
 //! One question to an issuer about one token (RFC 7662 section 2), within limits.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -118,9 +118,19 @@ impl Asker {
 
     /// Asks about a token.
     pub(super) async fn ask(&self, token: &[u8]) -> Result<Answer, AskError> {
-        tokio::time::timeout(TIME_LIMIT, self.ask_without_limit(token))
+        let begun = Instant::now();
+        let answer = tokio::time::timeout(TIME_LIMIT, self.ask_without_limit(token))
             .await
-            .unwrap_or(Err(AskError::TimedOut))
+            .unwrap_or(Err(AskError::TimedOut));
+        if log::log_enabled!(log::Level::Debug) {
+            let (shown, after) = (self.shown(), begun.elapsed());
+            match &answer {
+                Ok(Answer::Active(_)) => log::debug!("POST {shown}: 200, active, after {after:?}"),
+                Ok(Answer::Inactive) => log::debug!("POST {shown}: 200, inactive, after {after:?}"),
+                Err(error) => log::debug!("POST {shown}: {error}, after {after:?}"),
+            }
+        }
+        answer
     }
 
     async fn ask_without_limit(&self, token: &[u8]) -> Result<Answer, AskError> {

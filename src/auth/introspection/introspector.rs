@@ -198,15 +198,13 @@ impl Introspector {
         }
     }
 
-    /// Logs that there is no answer: a warning the first time.
+    /// Warns that there is no answer, the first time.
     fn report(&self, error: &AskError) {
-        let shown = self.asker.shown();
-        if self.is_failing.swap(true, Ordering::Relaxed) {
-            log::debug!("introspection at {shown}: {error}");
-        } else {
+        if !self.is_failing.swap(true, Ordering::Relaxed) {
             log::warn!(
-                "introspection at {shown} fails: {error}; tokens that it has not answered for \
-                 lately are answered 503"
+                "introspection at {} fails: {error}; tokens that it has not answered for lately \
+                 are answered 503",
+                self.asker.shown()
             );
         }
     }

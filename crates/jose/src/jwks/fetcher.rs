@@ -1,6 +1,6 @@
 //! One fetch over HTTP, within limits.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING};
 use http::{HeaderMap, StatusCode};
@@ -53,6 +53,7 @@ pub(super) enum FetchError {
 #[derive(Debug)]
 pub(super) struct Body {
     pub(super) bytes: Vec<u8>,
+    status: StatusCode,
     /// `max-age` of `Cache-Control` (RFC 9111 section 5.2.2.1).
     pub(super) max_age: Option<Duration>,
 }
@@ -82,12 +83,20 @@ impl Fetcher {
         accept: &'static str,
         addresses: Option<&AddressFilter>,
     ) -> Result<Body, FetchError> {
+        let begun = Instant::now();
+        let name = shown(url);
         let url = Url::parse(url).map_err(|error| FetchError::Request(error.to_string()))?;
         let client = self.0.for_url(&url, addresses);
         let client = client.map_err(FetchError::Request)?;
-        tokio::time::timeout(TIME_LIMIT, get(&client, url, accept))
+        let fetched = tokio::time::timeout(TIME_LIMIT, get(&client, url, accept))
             .await
-            .unwrap_or(Err(FetchError::TimedOut))
+            .unwrap_or(Err(FetchError::TimedOut));
+        let after = begun.elapsed();
+        match &fetched {
+            Ok(body) => log::debug!("GET {name}: {} after {after:?}", body.status.as_u16()),
+            Err(error) => log::debug!("GET {name}: {error}, after {after:?}"),
+        }
+        fetched
     }
 }
 
@@ -99,8 +108,9 @@ async fn get(client: &Client, url: Url, accept: &'static str) -> Result<Body, Fe
         .send()
         .await
         .map_err(FetchError::request)?;
-    if !USABLE.contains(&response.status()) {
-        return Err(FetchError::Status(response.status()));
+    let status = response.status();
+    if !USABLE.contains(&status) {
+        return Err(FetchError::Status(status));
     }
     if let Some(coding) = coding(response.headers()) {
         return Err(FetchError::Coding(coding));
@@ -119,7 +129,11 @@ async fn get(client: &Client, url: Url, accept: &'static str) -> Result<Body, Fe
         }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(Body { bytes, max_age })
+    Ok(Body {
+        bytes,
+        status,
+        max_age,
+    })
 }
 
 impl FetchError {

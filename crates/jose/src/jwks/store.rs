@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use private_files::{StateDir, StateError};
@@ -38,7 +38,15 @@ impl Store {
     /// The file that was kept under a name, and how old it is. `None`: none, or none that can be
     /// trusted.
     pub(super) fn load(&self, name: &str) -> Option<(Vec<u8>, Duration)> {
-        let text = match self.read(name) {
+        let begun = Instant::now();
+        let read = self.read(name);
+        let (path, after) = (self.path(name), begun.elapsed());
+        match &read {
+            Ok(Some(_)) => log::debug!("read {} after {after:?}", path.display()),
+            Ok(None) => log::debug!("nothing in {}, after {after:?}", path.display()),
+            Err(error) => log::debug!("{}: {error}, after {after:?}", path.display()),
+        }
+        let text = match read {
             Ok(text) => text?,
             Err(error) => {
                 if !self.warned.swap(true, Ordering::Relaxed) {

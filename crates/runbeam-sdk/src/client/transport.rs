@@ -1,5 +1,6 @@
 //! One call over HTTP, with its limits on time and place.
 
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -226,6 +227,7 @@ impl Transport {
         let malformed = || request.malformed("leads to an address that cannot be used".to_owned());
         let mut url = Url::parse(url).map_err(|_| malformed())?;
         for _ in 0..=REDIRECT_LIMIT {
+            let begun = Instant::now();
             let mut sent = self
                 .client
                 .request(request.method.clone(), url.clone())
@@ -236,10 +238,18 @@ impl Transport {
                     .header(CONTENT_TYPE, "application/json")
                     .body(body.to_string());
             }
-            let response = sent
-                .send()
-                .await
-                .map_err(|error| request.network_error(&error.without_url()))?;
+            let response = sent.send().await;
+            let response = response.map_err(|error| request.network_error(&error.without_url()));
+            let tell = |outcome: &dyn fmt::Display| {
+                let (method, path) = (&request.method, url.path());
+                let after = begun.elapsed();
+                log::debug!("{method} {}{path}: {outcome} after {after:?}", self.origin);
+            };
+            match &response {
+                Ok(response) => tell(&response.status().as_u16()),
+                Err(error) => tell(error),
+            }
+            let response = response?;
             let Some(next) = self.redirect(request, &url, &response)? else {
                 let (status, headers) = (response.status(), response.headers().clone());
                 return Ok((status, headers, read(request, response).await?));
@@ -277,11 +287,9 @@ impl Transport {
     }
 
     fn timed_out(&self, call: &'static str) -> RunbeamError {
-        ApiError::TimedOut {
-            call,
-            limit: self.timeout,
-        }
-        .into()
+        let limit = self.timeout;
+        log::debug!("{call} at {}: no response after {limit:?}", self.origin);
+        ApiError::TimedOut { call, limit }.into()
     }
 
     fn known_root(&self) -> Option<String> {

@@ -1,5 +1,7 @@
 //! Finding the token, wherever it is.
 
+use std::time::Instant;
+
 use super::backend::StorageBackend;
 use super::error::StorageError;
 use super::selection::{Location, log_once};
@@ -68,6 +70,7 @@ impl TokenStore {
         let Some(file) = self.file.clone() else {
             return Ok(None);
         };
+        let begun = Instant::now();
         let place = file.path().display().to_string();
         let before = secret::Mark::of(&file.path());
         let decrypted = blocking(move || file.load()).await;
@@ -76,17 +79,24 @@ impl TokenStore {
             Ok(decrypted) => decrypted.as_ref().map(|decrypted| decrypted.mark),
             Err(_) => before,
         });
-        decrypted?
-            .map(|decrypted| self.parse(&decrypted.plain, &place))
-            .transpose()
+        let read = decrypted.and_then(|decrypted| {
+            let token = decrypted.map(|decrypted| self.parse(&decrypted.plain, &place));
+            token.transpose()
+        });
+        tell(&place, &read, begun);
+        read
     }
 
     async fn load_keyring(&self) -> Result<Option<MachineToken>, StorageError> {
-        let secret = self.backend.get(TOKEN_NAME).await?;
-        lock(&self.last_seen).keyring(secret.as_deref().map(Vec::as_slice));
-        secret
-            .map(|secret| self.parse(&secret, &self.backend.description()))
-            .transpose()
+        let begun = Instant::now();
+        let place = self.backend.description();
+        let read = self.backend.get(TOKEN_NAME).await.and_then(|secret| {
+            lock(&self.last_seen).keyring(secret.as_deref().map(Vec::as_slice));
+            let token = secret.map(|secret| self.parse(&secret, &place));
+            token.transpose()
+        });
+        tell(&place, &read, begun);
+        read
     }
 
     fn parse(&self, json: &[u8], place: &str) -> Result<MachineToken, StorageError> {
@@ -135,5 +145,15 @@ impl TokenStore {
             }
         }
         Ok(Some(token))
+    }
+}
+
+/// Logs what was found at a place, never the token itself.
+fn tell(place: &str, read: &Result<Option<MachineToken>, StorageError>, begun: Instant) {
+    let after = begun.elapsed();
+    match read {
+        Ok(Some(_)) => log::debug!("token store: read {place} after {after:?}"),
+        Ok(None) => log::debug!("token store: nothing in {place}, after {after:?}"),
+        Err(error) => log::debug!("token store: {place}: {error}, after {after:?}"),
     }
 }
