@@ -1,24 +1,16 @@
 //! `harmony-edge ctl`: what an operator asks of the process that runs, through its Management API.
 
-use std::path::PathBuf;
-
 use anyhow::Context as _;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::management_client::ManagementClient;
-use super::{config_path, revoke};
-use crate::config::Source;
+use super::management_client::ManagementArguments;
+use super::revoke;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Configuration file, which has the address; by default /etc/harmony/harmony.toml, else
-    /// /etc/harmony/config.toml
-    #[arg(short, long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// File whose first line is the management token; by default $HARMONY_MANAGEMENT_TOKEN
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    management: ManagementArguments,
     #[command(subcommand)]
     command: Command,
 }
@@ -44,7 +36,7 @@ enum Command {
     /// Read the configuration again, and print what changed
     Reload,
     /// Revoke tokens, API keys and certificates, as `harmony-edge revoke` does
-    Revoke(Box<revoke::Arguments>),
+    Revoke(Box<revoke::Change>),
     /// Key sets
     Keys {
         #[command(subcommand)]
@@ -72,12 +64,7 @@ enum Keys {
 /// Asks the process that runs, and prints its answer.
 #[allow(clippy::print_stdout, reason = "the answer of the command")]
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    if let Command::Revoke(arguments) = &arguments.command {
-        return revoke::run(arguments);
-    }
-    let path = config_path::config(arguments.config.as_deref())?;
-    let config = Source::file(path).load()?;
-    let client = ManagementClient::new(&config, arguments.token_file.as_deref())?;
+    let client = arguments.management.client()?;
     let get = |route| client.call(Method::GET, route, None);
     let post = |route, body| client.call(Method::POST, route, body);
     let answer = match &arguments.command {
@@ -99,7 +86,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             let body = json!({ "level": level, "for_secs": seconds });
             post("/log-level", Some(&body))?
         }
-        Command::Revoke(_) => return Ok(()),
+        Command::Revoke(change) => return revoke::make(change, &client),
     };
     println!("{answer:#}");
     Ok(())

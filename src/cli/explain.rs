@@ -2,11 +2,13 @@
 //! upstream.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use http::Method;
+use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::auth::Shared;
@@ -14,6 +16,7 @@ use crate::config::{Bind, Config, Network, Source};
 use crate::gateway::Live;
 use crate::proxy::Edge;
 
+use super::management_client::{ManagementClient, NoAnswer};
 use super::{config_path, secrets};
 
 /// How long key sets may take.
@@ -40,10 +43,18 @@ pub(super) struct Arguments {
     /// The client's address
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     from: IpAddr,
+    /// File whose first line is the management token, to ask the process that runs which upstreams
+    /// are drained; by default $HARMONY_MANAGEMENT_TOKEN
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
 
 /// Explains, and prints the explanation.
-#[allow(clippy::print_stdout, reason = "what the command is for")]
+#[allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what the command is for"
+)]
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let request = Request::parse(&arguments.request)?;
     let token = match arguments.token_stdin {
@@ -60,6 +71,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let shared = Shared::new(config.state_dir.clone())?;
     let key_sets = shared.key_sets().clone();
     let live = Arc::new(Live::start(source, shared)?);
+    let asked = drain_as_running(&live, arguments.token_file.as_deref());
+    if let Err(error) = asked {
+        eprintln!("which upstreams are drained is not known: {error}");
+    }
     let local = listener(&live.config(), arguments.network.as_deref(), &request)?;
     let edge = Edge::new(live, Arc::default());
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -78,6 +93,35 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         explanation.map_err(|error| anyhow::anyhow!("the request is not HTTP: {error}"))?;
     print!("{explanation}");
     Ok(())
+}
+
+/// Drains the upstreams that are drained in the process that runs, if there is one.
+fn drain_as_running(live: &Live, token_file: Option<&Path>) -> anyhow::Result<()> {
+    let config = live.config();
+    if config.management.is_none() {
+        return Ok(());
+    }
+    let client = ManagementClient::new(&config, token_file)?;
+    let answer = match client.call(Method::GET, "/backends", None) {
+        Err(error) if is_not_there(&error) => return Ok(()),
+        answer => answer?,
+    };
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    for backend in list(&answer["backends"]) {
+        let drained = list(&backend["upstreams"]).into_iter();
+        for upstream in drained.filter(|upstream| upstream["drained"] == true) {
+            if let (Some(name), Some(url)) = (backend["name"].as_str(), upstream["url"].as_str()) {
+                // One that this configuration does not have any more is none of its business.
+                let _ = live.drain(name, url, true);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_not_there(error: &anyhow::Error) -> bool {
+    let no_answer = error.downcast_ref::<NoAnswer>();
+    no_answer.is_some_and(|error| error.unreachable)
 }
 
 /// `--request`, taken apart.

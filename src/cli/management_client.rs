@@ -1,21 +1,53 @@
 //! A client of the Management API of the process that runs, for commands that are given by hand.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use http::{Method, StatusCode};
+use jose::with_causes;
 use reqwest::Certificate;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::config::{Bind, Config, Environment, ListenerTls, ProcessEnvironment};
+use super::config_path;
+use crate::config::{Bind, Config, Environment, ListenerTls, ProcessEnvironment, Source};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Where the management token is looked for, if no file is named.
 const TOKEN: &str = "HARMONY_MANAGEMENT_TOKEN";
+
+/// Where the process is found, and what it is shown.
+#[derive(Debug, clap::Args)]
+pub(super) struct ManagementArguments {
+    /// Configuration file, which has the address; by default /etc/harmony/harmony.toml, else
+    /// /etc/harmony/config.toml
+    #[arg(short, long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// File whose first line is the management token; by default $HARMONY_MANAGEMENT_TOKEN
+    #[arg(long, value_name = "FILE", global = true)]
+    token_file: Option<PathBuf>,
+}
+
+impl ManagementArguments {
+    pub(super) fn client(&self) -> anyhow::Result<ManagementClient> {
+        let path = config_path::config(self.config.as_deref())?;
+        let config = Source::file(path).load()?;
+        ManagementClient::new(&config, self.token_file.as_deref())
+    }
+}
+
+/// There is no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{base} does not answer: {why}")]
+pub(super) struct NoAnswer {
+    base: String,
+    why: String,
+    /// Whether nothing listens there.
+    pub(super) unreachable: bool,
+}
 
 /// Calls the Management API at the address that the configuration says.
 pub(super) struct ManagementClient {
@@ -83,9 +115,10 @@ impl ManagementClient {
                     .body(body.to_string());
             }
             let answer = request.send().await;
-            let answer = answer.with_context(|| format!("{} does not answer", self.base))?;
+            let answer = answer.map_err(|error| self.no_answer(error))?;
             let status = answer.status();
-            let body = answer.bytes().await.context("the answer broke off")?;
+            let body = answer.bytes().await;
+            let body = body.map_err(|error| self.no_answer(error))?;
             let body: Value = serde_json::from_slice(&body).unwrap_or_default();
             if status.is_success() {
                 return Ok(body);
@@ -99,13 +132,21 @@ impl ManagementClient {
             }
         })
     }
+
+    fn no_answer(&self, error: reqwest::Error) -> NoAnswer {
+        NoAnswer {
+            base: self.base.clone(),
+            unreachable: error.is_connect(),
+            why: with_causes(&error.without_url()),
+        }
+    }
 }
 
 fn token(file: Option<&Path>) -> anyhow::Result<Option<Zeroizing<String>>> {
     let given = match file {
         Some(path) => {
             let text = std::fs::read_to_string(path);
-            let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+            let text = text.map_err(|error| anyhow!("cannot read {}: {error}", path.display()))?;
             Some(Zeroizing::new(text))
         }
         None => ProcessEnvironment.var(TOKEN).map(Zeroizing::new),
@@ -134,7 +175,7 @@ fn trust(
     for files in &tls.certificates {
         let path = &files.cert_path;
         let pem = std::fs::read(path);
-        let pem = pem.with_context(|| format!("cannot read {}", path.display()))?;
+        let pem = pem.map_err(|error| anyhow!("cannot read {}: {error}", path.display()))?;
         certificates.extend(Certificate::from_pem_bundle(&pem)?);
     }
     Ok(builder

@@ -1,31 +1,30 @@
 //! `harmony-edge revoke`: puts an entry on the list of revocations of the process that runs, shows
 //! the list, or takes an entry off.
 
-use std::path::PathBuf;
-
 use anyhow::Context as _;
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::config_path;
-use super::management_client::ManagementClient;
-use crate::config::Source;
+use super::management_client::{ManagementArguments, ManagementClient};
 
 /// How many entries are asked for at a time.
 const PAGE: usize = 1000;
 
 #[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    management: ManagementArguments,
+    #[command(flatten)]
+    change: Change,
+}
+
+/// What is to be done to the list.
+#[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what")
     .required(true)
     .args(["issuer", "key", "certificate", "delete", "list"]))]
 #[command(group = clap::ArgGroup::new("tokens").args(["jti", "sid", "sub", "client_id"]))]
-pub(super) struct Arguments {
-    /// Configuration file; by default /etc/harmony/harmony.toml, else /etc/harmony/config.toml
-    #[arg(short, long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// File whose first line is the management token; by default $HARMONY_MANAGEMENT_TOKEN
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+pub(super) struct Change {
     /// Issuer of the tokens to revoke; alone: all of its tokens
     #[arg(long, value_name = "ISS")]
     issuer: Option<String>,
@@ -63,19 +62,20 @@ pub(super) struct Arguments {
     list: bool,
 }
 
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    make(&arguments.change, &arguments.management.client()?)
+}
+
 /// Asks the process that runs, and prints the ids of new entries, or the list.
 #[allow(clippy::print_stdout, reason = "the answer of the command")]
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let path = config_path::config(arguments.config.as_deref())?;
-    let config = Source::file(path).load()?;
-    let client = ManagementClient::new(&config, arguments.token_file.as_deref())?;
-    if let Some(id) = &arguments.delete {
+pub(super) fn make(change: &Change, client: &ManagementClient) -> anyhow::Result<()> {
+    if let Some(id) = &change.delete {
         let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit());
         anyhow::ensure!(is_id, "--delete {id:?}: not the id of a revocation");
         client.call(Method::DELETE, &format!("/revocations/{id}"), None)?;
         return Ok(());
     }
-    if arguments.list {
+    if change.list {
         let mut route = format!("/revocations?limit={PAGE}");
         loop {
             let page = client.call(Method::GET, &route, None)?;
@@ -88,7 +88,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             route = format!("/revocations?limit={PAGE}&after={next}");
         }
     }
-    let answer = client.call(Method::POST, "/revocations", Some(&arguments.entry()))?;
+    let answer = client.call(Method::POST, "/revocations", Some(&change.entry()))?;
     let ids = answer["ids"].as_array().context("the answer has no ids")?;
     for id in ids {
         println!("{}", id.as_str().unwrap_or_default());
@@ -96,7 +96,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Arguments {
+impl Change {
     /// The entry that is asked for, as the Management API takes it.
     fn entry(&self) -> Value {
         let texts = [

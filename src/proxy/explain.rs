@@ -15,8 +15,10 @@ use crate::gateway::{HttpVersion, Route, Shadow, Share, Stage, Upstream};
 use crate::listener::{self, UNREADABLE};
 use crate::policy::RateLimits;
 use crate::proxy::forward::upstream_request;
+use crate::proxy::local::respond;
 use crate::proxy::request::context::Context;
 use crate::proxy::request::head;
+use crate::proxy::request::rejection::Rejection;
 
 /// Enough for any head that is taken, and for any answer of ours.
 const STREAM: usize = 256 * 1024;
@@ -31,6 +33,8 @@ pub struct Explanation {
     pub route: Option<String>,
     /// Steps and rate limits, in order.
     pub entries: Vec<Entry>,
+    /// Upstreams of the pipeline that get no new requests, since an operator wants it so.
+    pub drained: Vec<String>,
     /// What happens in the end.
     pub end: End,
 }
@@ -104,7 +108,11 @@ impl Edge {
         ctx.connection.peer = Some(peer);
         ctx.connection.tls = self.live.gateway().tls(local).is_some();
         let mut trace = Trace::on();
-        let answered = self.try_respond(&mut session, &mut ctx, &mut trace).await?;
+        let mut answered = self.try_respond(&mut session, &mut ctx, &mut trace).await?;
+        if !answered && ctx.backend().is_none() {
+            respond::reject(&mut session, &mut ctx, Rejection::upstreams_drained()).await?;
+            answered = true;
+        }
         let (mut entries, causes) = trace.finish();
         if let Some(route) = &ctx.route {
             add_not_reached(&mut entries, route);
@@ -138,6 +146,7 @@ impl Edge {
                 )
             }),
             entries,
+            drained: ctx.route.as_deref().map_or_else(Vec::new, drained),
             end,
         })
     }
@@ -150,6 +159,7 @@ impl Explanation {
             path: None,
             route: None,
             entries: Vec::new(),
+            drained: Vec::new(),
             end: End::Answered {
                 head: head_of(&listener::error_response(status)),
                 reason: Some(reason),
@@ -157,6 +167,16 @@ impl Explanation {
             },
         }
     }
+}
+
+fn drained(route: &Route) -> Vec<String> {
+    let backends = route.pipeline.backends();
+    let upstreams = backends
+        .iter()
+        .filter_map(|backend| Some((backend, backend.upstream()?)));
+    let drained = upstreams.filter(|(_, upstream)| upstream.is_drained());
+    let named = drained.map(|(backend, it)| format!("{} ({})", backend.name, it.url.server()));
+    named.collect()
 }
 
 fn forwarded(session: &mut Session, ctx: &Context) -> pingora::Result<End> {
@@ -280,6 +300,9 @@ impl fmt::Display for Explanation {
                 }
                 Entry::Limit { name, outcome } => writeln!(f, "limit     {name}: {outcome}")?,
             }
+        }
+        for upstream in &self.drained {
+            writeln!(f, "drained   {upstream}: gets no new requests")?;
         }
         let lines = match &self.end {
             End::Answered {

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::END;
 use crate::support::edge::command;
 use crate::support::poll::{becomes_true, eventually};
 use crate::support::ports::Port;
-use crate::support::{Edge, Issuer, Settings, Upstream};
+use crate::support::{Cloud, Edge, Issuer, Settings, Upstream};
 
 fn post(edge: &Edge, target: &str, body: &Value) -> (u16, Value) {
     let request = edge.steer("POST", target).header("Content-Type", "application/json");
@@ -248,6 +249,32 @@ fn the_audit_log_says_who_did_what() {
     let forged = edge.manage("/admin/status").header("Origin", "https://evil.example").send();
     assert_eq!(forged.status, 403);
     eventually("the refusal", END, || events().iter().any(|it| it["status"] == 403).then_some(()));
+    // Calls that change nothing are told of too, but for those that programs repeat.
+    for polled in ["/admin/", "/admin/status", "/admin/status/history", "/metrics", "/ready"] {
+        assert_eq!(edge.manage(polled).send().status, 200, "{polled}");
+    }
+    for (path, status) in [("/admin/revocations?limit=secret-in-query", 400), ("/admin/x", 404)] {
+        assert_eq!(edge.manage(path).send().status, status, "{path}");
+    }
+    assert_eq!(edge.manage("/admin/reload").send().status, 405);
+    assert_eq!(edge.manage("/admin/info").send().status, 200);
+    let calls = || {
+        let called = events().into_iter().filter(|it| it["event"] == "management");
+        let called = called.map(|it| format!("{} {} {}", it["method"], it["path"], it["status"]));
+        called.map(|it| it.replace('"', "")).collect::<Vec<_>>()
+    };
+    eventually("the last call", END, || {
+        calls().contains(&"GET /admin/info 200".to_owned()).then_some(())
+    });
+    let expected = [
+        "POST /admin/reload 200",
+        "GET /admin/status 403",
+        "GET /admin/revocations 400",
+        "GET /admin/x 404",
+        "GET /admin/reload 405",
+        "GET /admin/info 200",
+    ];
+    assert_eq!(calls(), expected);
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(!text.contains("secret-in-query"));
     assert!(!edge.log().contains("harmony::audit"), "it has a file of its own");
@@ -290,4 +317,102 @@ fn ctl_makes_the_calls() {
     let (status, _, err) = ctl(&["drain", "app/127.0.0.1:1"]);
     assert!(status == Some(1) && err.contains("404"), "{err}");
     assert_eq!(ctl(&["drain", "app"]).0, Some(1));
+    // The file that names the process is the one before the command, and may come behind it.
+    let (status, out, err) = ctl(&["revoke", "--issuer", "https://i.example", "--jti", "j"]);
+    assert_eq!((status, out.trim().len()), (Some(0), 32), "{out}{err}");
+    let mut behind = command(edge.directory());
+    behind.args(["ctl", "revoke", "--list", "-c", "harmony.toml"]);
+    let listed = behind.output().expect("ctl runs");
+    assert!(String::from_utf8_lossy(&listed.stdout).contains(out.trim()), "{listed:?}");
+}
+
+#[test]
+fn ctl_says_why_there_is_no_answer() {
+    let upstream = Upstream::start();
+    let mut edge = Edge::configured(Settings::open(&upstream)).quiet().start();
+    let ctl = |edge: &Edge, more: &[&str]| {
+        let mut command = command(edge.directory());
+        command.args(["ctl", "-c", "harmony.toml", "upstreams"]).args(more);
+        let output = command.output().expect("ctl runs");
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let missing = ctl(&edge, &["--token-file", "nowhere"]);
+    assert!(missing.contains("cannot read nowhere: No such file"), "{missing}");
+    edge.signal(Signal::SIGTERM);
+    assert!(edge.exit_status(END).success());
+    let stopped = ctl(&edge, &[]);
+    assert!(stopped.contains(" does not answer: ") && stopped.contains("refused"), "{stopped}");
+}
+
+#[test]
+fn explain_and_the_list_tell_what_is_drained() {
+    let (first, second) = (Upstream::start(), Upstream::start());
+    let edge = Edge::configured(two(&first, &second)).quiet().start();
+    let run = |arguments: &[&str]| {
+        let mut command = command(edge.directory());
+        let output = command.args(arguments).output().expect("it runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let explain = || run(&["explain", "-c", "harmony.toml", "--request", "GET /api/x"]);
+    let drain = |upstream: &Upstream| {
+        let url = format!("http://127.0.0.1:{}", upstream.port());
+        let named = json!({"backend": "app", "upstream": url});
+        assert_eq!(post(&edge, "/admin/upstreams/drain", &named).0, 200);
+    };
+    let (told, complaint) = explain();
+    assert!(!told.contains("drained") && complaint.is_empty(), "{told}{complaint}");
+    drain(&first);
+    let server = |upstream: &Upstream| format!("127.0.0.1:{}", upstream.port());
+    for _ in 0..2 {
+        let told = explain().0;
+        let drained = format!("drained   app ({}): gets no new requests", server(&first));
+        let chosen = format!("forwarded to app ({})", server(&second));
+        assert!(told.contains(&drained) && told.contains(&chosen), "{told}");
+    }
+    drain(&second);
+    let told = explain().0;
+    assert_eq!(told.matches("drained   app").count(), 2, "{told}");
+    assert!(told.contains("HTTP/1.1 503"), "{told}");
+    // Nothing is known where the process does not say.
+    let hash = "[management]\ntoken_hash = \"".to_owned() + &"0".repeat(64) + "\"";
+    let guarded = Settings::open(&first).text().replace("[management]", &hash);
+    let edge = Edge::configured(Settings::of_text(&guarded)).quiet().start();
+    let mut command = command(edge.directory());
+    command.args(["explain", "-c", "harmony.toml", "--request", "GET /api/x"]);
+    let output = command.output().expect("it runs");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(complaint.contains("which upstreams are drained is not known"), "{complaint}");
+    assert!(output.status.success());
+}
+
+#[test]
+fn debug_tells_of_every_call_to_others() {
+    let (issuer, upstream, cloud) = (Issuer::start(), Upstream::start(), Cloud::start());
+    let runbeam = format!(
+        "[runbeam]\nenabled = true\ncloud_api_base_url = \"{}\"\npoll_interval_secs = 5",
+        cloud.url()
+    );
+    let query = issuer.url() + "?secret-in-query";
+    let text = Settings::with_jwt(&issuer, &upstream).and(&runbeam).text();
+    let text = text.replace(&issuer.url(), &query);
+    let edge = Edge::configured(Settings::of_text(&text)).env("RUST_LOG", "harmony=debug").start();
+    let body = json!({ "machine_token": "mt_secret", "expires_at": "2099-01-01T00:00:00Z",
+        "gateway_id": "g", "gateway_code": "g" });
+    assert_eq!(post(&edge, "/admin/token", &body).0, 200);
+    let ends_in_time = |line: &str| line.contains(" after ") && line.trim_end().ends_with('s');
+    for words in [
+        format!("GET {}: 200 after ", issuer.url()),
+        "token store: ".to_owned(),
+        format!("GET {}/", cloud.url()),
+    ] {
+        eventually(&words, END, || {
+            let log = edge.log();
+            let told = log.lines().any(|line| line.contains(&words) && ends_in_time(line));
+            told.then_some(())
+        });
+    }
+    let log = edge.log();
+    assert!(!log.contains("secret-in-query") && !log.contains("mt_secret"), "{log}");
 }
