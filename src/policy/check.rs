@@ -98,7 +98,10 @@ pub(super) fn finding(check: &Check, facts: &Facts<'_>) -> Option<Effect> {
         Check::Cel { effect, expression } => match expression::is_true(expression, facts) {
             Ok(found) => (*effect, found),
             Err(error) => {
-                log::debug!("an expression denies: {error}");
+                log::debug!(
+                    "request {}: an expression denies: {error}",
+                    facts.request_id
+                );
                 (Effect::Deny, true)
             }
         },

@@ -11,6 +11,8 @@ use crate::config::{Effect, PathPattern};
 /// Everything that a rule may look at.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
+    /// That of the request, for the log.
+    pub request_id: &'a str,
     /// As the client sent it; methods are case-sensitive (RFC 9110 section 9.1).
     pub method: &'a Method,
     /// The canonical path.

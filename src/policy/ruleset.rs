@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::check;
 use super::denial::{By, DeniedBy};
 use super::facts::Facts;
-use super::limits::Limit;
+use super::limits::{Limit, Table};
 use crate::config::{Check, ConcurrencyLimit, Effect, Policies, RateLimit, Rule};
 
 /// The rules of one `policies` step, ready.
@@ -49,38 +49,45 @@ impl fmt::Display for Finding<'_> {
 impl Ruleset {
     /// The rules of the step of this name that are enforced.
     pub fn build(step: &Arc<str>, settings: &Policies) -> Self {
-        Self::of(step, settings, true, "")
+        Self::of(step, settings, true, false)
     }
 
     /// The same of a step in shadow, whose limits count under names of their own.
     pub fn tried(step: &Arc<str>, settings: &Policies) -> Self {
-        Self::of(step, settings, true, &format!("{step} in shadow, "))
+        Self::of(step, settings, true, true)
     }
 
     /// Those that are in shadow. `None`: there are none.
     pub fn in_shadow(step: &Arc<str>, settings: &Policies) -> Option<Self> {
-        let found = Self::of(step, settings, false, &format!("{step} in shadow, "));
+        let found = Self::of(step, settings, false, true);
         let limits = found.rate_limits.len() + found.concurrency_limits.len();
         (!found.rules.is_empty() || limits > 0).then_some(found)
     }
 
-    /// `before`: what the names of its limits begin with.
-    fn of(step: &Arc<str>, settings: &Policies, enforced: bool, before: &str) -> Self {
+    /// Those rules that are enforced, or those that are not; `in_shadow`: none of them counts.
+    fn of(step: &Arc<str>, settings: &Policies, enforced: bool, in_shadow: bool) -> Self {
         let mut rules = Vec::new();
         let (mut rate_limits, mut concurrency_limits) = (Vec::new(), Vec::new());
         for policy in &settings.policies {
             let meant = policy.rules.iter();
             for rule in meant.filter(|rule| rule.enforce == enforced) {
-                let name = || format!("{before}{} {}", policy.name, rule.name).into();
+                let name = || match in_shadow {
+                    false => format!("{} {}", policy.name, rule.name).into(),
+                    true => format!("{step} in shadow, {} {}", policy.name, rule.name).into(),
+                };
+                let table = match in_shadow {
+                    false => policy.owner.into(),
+                    true => Table::Shadow,
+                };
                 match &rule.check {
                     Check::RateLimit(settings) => rate_limits.push(Limit {
                         name: name(),
-                        owner: policy.owner,
+                        table,
                         settings: settings.clone(),
                     }),
                     Check::ConcurrencyLimit(settings) => concurrency_limits.push(Limit {
                         name: name(),
-                        owner: policy.owner,
+                        table,
                         settings: settings.clone(),
                     }),
                     _ => rules.push(rule.clone()),

@@ -126,6 +126,7 @@ impl Request {
 
     pub(super) fn facts(&self) -> Facts<'_> {
         Facts {
+            request_id: "-",
             method: &self.method,
             path: &self.path,
             other_paths: &self.other_paths,

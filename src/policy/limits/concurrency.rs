@@ -7,9 +7,9 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::limiters::Limiters;
-use super::named::Limit;
+use super::named::{Limit, Table};
 use super::requester::{LimitKey, Requester};
-use crate::config::{ConcurrencyLimit, Owner};
+use crate::config::ConcurrencyLimit;
 use crate::policy::denial::Denial;
 
 /// The concurrency limits of a pipeline, each once, however many policies and steps name it.
@@ -17,14 +17,14 @@ use crate::policy::denial::Denial;
 pub struct ConcurrencyLimits {
     /// In the order of the pipeline.
     limits: Vec<Limit<ConcurrencyLimit>>,
-    known: HashSet<(Owner, Arc<str>)>,
+    known: HashSet<(Table, Arc<str>)>,
 }
 
 impl ConcurrencyLimits {
     /// Adds those of a step.
     pub fn add(&mut self, limits: &[Limit<ConcurrencyLimit>]) {
         for limit in limits {
-            if self.known.insert((limit.owner, limit.name.clone())) {
+            if self.known.insert((limit.table, limit.name.clone())) {
                 self.limits.push(limit.clone());
             }
         }
@@ -102,8 +102,7 @@ impl ConcurrencyLimits {
 impl Limit<ConcurrencyLimit> {
     fn key(&self, requester: &Requester<'_>) -> LimitKey {
         let mut key = requester.key(&self.name, &self.settings.by);
-        // Those of the cloud are apart.
-        key.push(u8::from(self.owner == Owner::Cloud));
+        key.push(self.table.code());
         key
     }
 }

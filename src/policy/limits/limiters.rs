@@ -14,16 +14,14 @@ use tokio::sync::futures::Notified;
 use super::budgets::{Budgets, LeaseRequest};
 use super::counts::{Count, Counts, Record, Report, Room};
 use super::fleet::Fleet;
-use super::named::Limit;
+use super::named::{Limit, Table};
 use super::requester::{LimitKey, Requester};
-use crate::config::{Owner, RateLimit};
+use crate::config::RateLimit;
 
-/// Keys that are counted at once, over all limits, those of the cloud apart. One takes about 200
-/// bytes.
+/// Keys that each table counts at once, over all its limits. One takes about 200 bytes.
 const KEYS: usize = 131_072;
 
-/// The counts of a process. A clone shares them. Those of the cloud's policies are apart: under the
-/// name of a local one they would count for it, and in one table they could push its counts out.
+/// The counts of a process. A clone shares them.
 #[derive(Clone)]
 pub struct Limiters {
     rates: Arc<Mutex<Tables>>,
@@ -34,14 +32,24 @@ pub struct Limiters {
 struct Tables {
     local: Counts,
     cloud: Counts,
+    shadow: Counts,
 }
 
 impl Tables {
-    fn of(&mut self, owner: Owner) -> &mut Counts {
-        match owner {
-            Owner::Local => &mut self.local,
-            Owner::Cloud => &mut self.cloud,
+    fn of(&mut self, table: Table) -> &mut Counts {
+        match table {
+            Table::Local => &mut self.local,
+            Table::Cloud => &mut self.cloud,
+            Table::Shadow => &mut self.shadow,
         }
+    }
+
+    fn all(&self) -> [(Table, &Counts); 3] {
+        [
+            (Table::Local, &self.local),
+            (Table::Cloud, &self.cloud),
+            (Table::Shadow, &self.shadow),
+        ]
     }
 }
 
@@ -78,7 +86,7 @@ pub(super) enum Taken<'a> {
 /// A lease to ask for.
 #[derive(Debug)]
 pub(super) struct Question {
-    owner: Owner,
+    table: Table,
     key: LimitKey,
     most: u32,
     window: Duration,
@@ -106,6 +114,7 @@ impl Limiters {
             rates: Arc::new(Mutex::new(Tables {
                 local: Counts::new(keys),
                 cloud: Counts::new(keys),
+                shadow: Counts::new(keys),
             })),
             in_flight: Arc::default(),
             fleet: Arc::default(),
@@ -136,7 +145,7 @@ impl Limiters {
         let mut places = SmallVec::<[Option<usize>; 2]>::new();
         let (mut room, mut unknown) = (true, None);
         for (limit, key) in limits.iter().zip(&keys) {
-            let counts = tables.of(limit.owner);
+            let counts = tables.of(limit.table);
             let place = counts.find(key);
             let count = place.and_then(|place| counts.get_mut(place));
             let count = count.map(|count| {
@@ -168,7 +177,7 @@ impl Limiters {
         }
         for (limit, place) in limits.iter().zip(&places) {
             if let Some(place) = *place
-                && let Some(count) = tables.of(limit.owner).get_mut(place)
+                && let Some(count) = tables.of(limit.table).get_mut(place)
             {
                 count.take(limit, now);
             }
@@ -178,7 +187,7 @@ impl Limiters {
                 let mut count = Count::new(limit.settings.window, now);
                 count.note(limit.settings.window, now);
                 count.take(limit, now);
-                tables.of(limit.owner).add(key, count, now);
+                tables.of(limit.table).add(key, count, now);
             }
         }
         let less = |standing: &mut Standing| standing.left = standing.left.saturating_sub(1);
@@ -195,7 +204,7 @@ impl Limiters {
     ) -> Standings {
         let mut tables = self.tables();
         let standing = |(limit, key): (&Limit<RateLimit>, &LimitKey)| {
-            let counts = tables.of(limit.owner);
+            let counts = tables.of(limit.table);
             let count = counts.find(key).and_then(|place| counts.get(place));
             Standing::of(count, limit, requester, now)
         };
@@ -215,7 +224,7 @@ impl Limiters {
                 let request = question.request();
                 let lease = store.lease(&request).await;
                 let now = Instant::now();
-                if let Some(count) = limiters.tables().of(question.owner).of_key(&question.key) {
+                if let Some(count) = limiters.tables().of(question.table).of_key(&question.key) {
                     count.leased(question.report, lease, now);
                 }
                 limiters.fleet.arrival(&question.key).notify_waiters();
@@ -231,19 +240,18 @@ impl Limiters {
     }
 
     /// Visits every count.
-    pub(super) fn each(&self, mut visit: impl FnMut(Owner, &[u8], &Count)) {
-        let tables = self.tables();
-        for (owner, counts) in [(Owner::Local, &tables.local), (Owner::Cloud, &tables.cloud)] {
+    pub(super) fn each(&self, mut visit: impl FnMut(Table, &[u8], &Count)) {
+        for (table, counts) in self.tables().all() {
             counts
                 .iter()
-                .for_each(|(key, count)| visit(owner, key, count));
+                .for_each(|(key, count)| visit(table, key, count));
         }
     }
 
     /// Adds what another process has counted under a key.
-    pub(super) fn add(&self, owner: Owner, key: &LimitKey, record: Record, now: Instant) {
+    pub(super) fn add(&self, table: Table, key: &LimitKey, record: Record, now: Instant) {
         let mut tables = self.tables();
-        let counts = tables.of(owner);
+        let counts = tables.of(table);
         match counts.of_key(key) {
             Some(count) => count.add(record, now),
             None => {
@@ -256,10 +264,11 @@ impl Limiters {
 
     /// How many keys there are.
     pub fn status(&self) -> LimitersStatus {
-        let Tables { local, cloud } = &*self.tables();
+        let tables = self.tables();
+        let counts = || tables.all().into_iter().map(|(_, counts)| counts);
         LimitersStatus {
-            keys: local.len() + cloud.len(),
-            forgotten: local.forgotten() + cloud.forgotten(),
+            keys: counts().map(Counts::len).sum(),
+            forgotten: counts().map(Counts::forgotten).sum(),
         }
     }
 
@@ -342,7 +351,7 @@ impl Tables {
             if !limit.settings.shared {
                 continue;
             }
-            let counts = self.of(limit.owner);
+            let counts = self.of(limit.table);
             if counts.find(key).is_none() {
                 counts.add(key, Count::new(window, now), now);
             }
@@ -351,7 +360,7 @@ impl Tables {
                 && let Some(report) = count.report(now)
             {
                 questions.push(Question {
-                    owner: limit.owner,
+                    table: limit.table,
                     key: key.clone(),
                     most: standing.most,
                     window,
@@ -366,8 +375,7 @@ impl Tables {
 impl Question {
     fn request(&self) -> LeaseRequest {
         let mut key = self.key.to_vec();
-        // Those of the cloud are apart.
-        key.push(u8::from(self.owner == Owner::Cloud));
+        key.push(self.table.code());
         LeaseRequest {
             key,
             most: self.most,

@@ -16,5 +16,6 @@ pub use concurrency::{ConcurrencyLimits, InFlight, Occupancy};
 pub use fields::RateLimitFields;
 pub use limiters::{Limiters, LimitersStatus};
 pub use named::Limit;
+pub(in crate::policy) use named::Table;
 pub use rate_limits::{RateLimits, Remaining, Verdict};
 pub use requester::Requester;

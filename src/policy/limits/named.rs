@@ -4,12 +4,52 @@ use std::sync::Arc;
 
 use crate::config::Owner;
 
+/// Where a limit counts. Under the name of a limit of another table it would count for that one, and
+/// in one table they could push each other's counts out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::policy) enum Table {
+    /// The limits of local policies.
+    Local,
+    /// Those of the cloud's policies.
+    Cloud,
+    /// Those in shadow.
+    Shadow,
+}
+
+impl Table {
+    /// As other processes and nodes know it.
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::Local => 0,
+            Self::Cloud => 1,
+            Self::Shadow => 2,
+        }
+    }
+
+    pub(super) fn of_code(code: u8) -> Self {
+        match code {
+            0 => Self::Local,
+            1 => Self::Cloud,
+            _ => Self::Shadow,
+        }
+    }
+}
+
+impl From<Owner> for Table {
+    fn from(owner: Owner) -> Self {
+        match owner {
+            Owner::Local => Self::Local,
+            Owner::Cloud => Self::Cloud,
+        }
+    }
+}
+
 /// One rule that limits.
 #[derive(Debug)]
 pub struct Limit<T> {
     /// Policy and rule: what counts go on under when a configuration is replaced.
     pub(in crate::policy) name: Arc<str>,
-    pub(in crate::policy) owner: Owner,
+    pub(in crate::policy) table: Table,
     pub(in crate::policy) settings: Arc<T>,
 }
 
@@ -17,7 +57,7 @@ impl<T> Clone for Limit<T> {
     fn clone(&self) -> Self {
         Self {
             name: self.name.clone(),
-            owner: self.owner,
+            table: self.table,
             settings: self.settings.clone(),
         }
     }

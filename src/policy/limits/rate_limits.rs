@@ -9,10 +9,10 @@ use tokio::time::timeout_at;
 
 use super::fields::{FieldNames, RateLimitFields};
 use super::limiters::{Limiters, Standing, Standings, Taken};
-use super::named::Limit;
+use super::named::{Limit, Table};
 use super::requester::Requester;
 use crate::common::retry_after;
-use crate::config::{Owner, RateLimit};
+use crate::config::RateLimit;
 use crate::policy::denial::Denial;
 
 /// How long a request waits for a lease at most.
@@ -27,7 +27,7 @@ pub type Verdict = (Option<RateLimitFields>, Result<(), Denial>);
 pub struct RateLimits {
     /// In the order of the pipeline, of one policy the heavier rule first.
     limits: Vec<Limit<RateLimit>>,
-    known: HashSet<(Owner, Arc<str>)>,
+    known: HashSet<(Table, Arc<str>)>,
     fields: FieldNames,
 }
 
@@ -41,7 +41,7 @@ impl RateLimits {
         earlier: impl Iterator<Item = &'a Self> + Clone,
     ) {
         for limit in limits {
-            let key = (limit.owner, limit.name.clone());
+            let key = (limit.table, limit.name.clone());
             if limit.settings.attempts == attempts
                 && !earlier.clone().any(|earlier| earlier.known.contains(&key))
                 && self.known.insert(key)

@@ -4,17 +4,17 @@ use std::time::Instant;
 
 use super::counts::Record;
 use super::limiters::Limiters;
+use super::named::Table;
 use super::requester::LimitKey;
-use crate::config::Owner;
 
 impl Limiters {
     /// All counts whose window runs, for [`Self::take_over`] of another process.
     pub fn hand_over(&self) -> Vec<u8> {
         let now = Instant::now();
         let mut bytes = Vec::new();
-        self.each(|owner, key, count| {
+        self.each(|table, key, count| {
             if let (Some(record), Ok(length)) = (count.record(now), u16::try_from(key.len())) {
-                bytes.push(u8::from(owner == Owner::Cloud));
+                bytes.push(table.code());
                 bytes.extend_from_slice(&length.to_be_bytes());
                 bytes.extend_from_slice(key);
                 for number in record.0 {
@@ -29,24 +29,21 @@ impl Limiters {
     /// cannot be read ends it.
     pub fn take_over(&self, mut bytes: &[u8]) {
         let now = Instant::now();
-        while let Some((owner, key, record)) = next(&mut bytes) {
-            self.add(owner, &key, record, now);
+        while let Some((table, key, record)) = next(&mut bytes) {
+            self.add(table, &key, record, now);
         }
     }
 }
 
-fn next(bytes: &mut &[u8]) -> Option<(Owner, LimitKey, Record)> {
-    let owner = match bytes.split_off_first()? {
-        0 => Owner::Local,
-        _ => Owner::Cloud,
-    };
+fn next(bytes: &mut &[u8]) -> Option<(Table, LimitKey, Record)> {
+    let table = Table::of_code(*bytes.split_off_first()?);
     let length = u16::from_be_bytes(bytes.split_off(..2)?.try_into().ok()?);
     let key = LimitKey::from_slice(bytes.split_off(..usize::from(length))?);
     let mut record = Record::default();
     for number in &mut record.0 {
         *number = u64::from_be_bytes(bytes.split_off(..8)?.try_into().ok()?);
     }
-    Some((owner, key, record))
+    Some((table, key, record))
 }
 
 #[cfg(test)]
@@ -69,7 +66,7 @@ mod tests {
         count.count(Instant::now());
         let record = count.record(Instant::now()).unwrap();
         limiters.add(
-            Owner::Cloud,
+            Table::Shadow,
             &LimitKey::from_slice(b"k"),
             record,
             Instant::now(),
@@ -80,8 +77,8 @@ mod tests {
         assert_eq!(other.status().keys, 0);
         other.take_over(&bytes);
         other.take_over(&bytes);
-        other.each(|owner, key, count| {
-            assert_eq!((owner, key), (Owner::Cloud, &b"k"[..]));
+        other.each(|table, key, count| {
+            assert_eq!((table, key), (Table::Shadow, &b"k"[..]));
             assert_eq!(count.used(WINDOW, Instant::now()), 2);
         });
         assert_eq!(other.status().keys, 1);

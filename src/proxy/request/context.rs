@@ -234,6 +234,7 @@ impl Context {
     /// What policies may look at.
     pub(crate) fn facts<'a>(&'a self, request: &'a RequestHeader, route: &'a Route) -> Facts<'a> {
         Facts {
+            request_id: self.request_id(),
             method: &request.method,
             path: self.path.as_deref().unwrap_or_default(),
             other_paths: &self.other_paths,

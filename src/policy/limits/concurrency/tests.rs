@@ -3,12 +3,12 @@
 use super::*;
 use crate::config::{CountBy, Quota};
 
-fn limits(all: &[(&str, Owner, u32)]) -> ConcurrencyLimits {
+fn limits(all: &[(&str, Table, u32)]) -> ConcurrencyLimits {
     let mut limits = ConcurrencyLimits::default();
-    for (name, owner, most) in all {
+    for (name, table, most) in all {
         let limit = Limit {
             name: (*name).into(),
-            owner: *owner,
+            table: *table,
             settings: Arc::new(ConcurrencyLimit {
                 quota: Quota {
                     most: *most,
@@ -33,7 +33,7 @@ fn from(client: &str) -> Requester<'static> {
 #[test]
 fn as_many_as_there_is_room_for_and_none_is_lost() {
     let limiters = Limiters::default();
-    let limits = limits(&[("a", Owner::Local, 2)]);
+    let limits = limits(&[("a", Table::Local, 2)]);
     let one = limits.enter(&limiters, &from("192.0.2.1")).unwrap();
     let two = limits.enter(&limiters, &from("192.0.2.1")).unwrap();
     let full = || limits.enter(&limiters, &from("192.0.2.1")).err();
@@ -51,14 +51,14 @@ fn as_many_as_there_is_room_for_and_none_is_lost() {
 #[test]
 fn one_that_is_full_takes_no_place_under_another() {
     let limiters = Limiters::default();
-    let wide = limits(&[("wide", Owner::Local, 2)]);
-    let both = limits(&[("wide", Owner::Local, 2), ("narrow", Owner::Local, 1)]);
+    let wide = limits(&[("wide", Table::Local, 2)]);
+    let both = limits(&[("wide", Table::Local, 2), ("narrow", Table::Local, 1)]);
     let one = both.enter(&limiters, &from("192.0.2.1")).unwrap();
     for _ in 0..3 {
         assert!(both.enter(&limiters, &from("192.0.2.1")).is_err());
     }
     assert!(wide.enter(&limiters, &from("192.0.2.1")).is_ok());
-    let cloud = limits(&[("wide", Owner::Cloud, 1)]);
+    let cloud = limits(&[("wide", Table::Cloud, 1)]);
     assert!(cloud.enter(&limiters, &from("192.0.2.1")).is_ok());
     drop(one);
     assert!(limiters.in_flight().is_empty());

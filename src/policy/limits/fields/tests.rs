@@ -5,14 +5,15 @@ use std::time::Duration;
 use smallvec::smallvec;
 
 use super::*;
-use crate::config::{CountBy, Owner, Quota};
+use crate::config::{CountBy, Quota};
 use crate::policy::limits::limiters::Standing;
+use crate::policy::limits::named::Table;
 
 fn limit(name: &str, headers: bool, by: bool) -> Limit<RateLimit> {
     let by_plan = || (CountBy::Subject, [("a".to_owned(), 9)].into());
     Limit {
         name: name.into(),
-        owner: Owner::Local,
+        table: Table::Local,
         settings: RateLimit {
             quota: Quota {
                 most: 5,

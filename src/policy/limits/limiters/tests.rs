@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use super::*;
 use crate::config::{CountBy, Quota, RateLimit};
 
-fn limit(name: &str, owner: Owner, most: u32) -> Limit<RateLimit> {
-    lasting(name, owner, most, 60)
+fn limit(name: &str, table: Table, most: u32) -> Limit<RateLimit> {
+    lasting(name, table, most, 60)
 }
 
-fn lasting(name: &str, owner: Owner, most: u32, seconds: u64) -> Limit<RateLimit> {
+fn lasting(name: &str, table: Table, most: u32, seconds: u64) -> Limit<RateLimit> {
     let settings = RateLimit {
         quota: Quota { most, by: None },
         window: Duration::from_secs(seconds),
@@ -20,7 +20,7 @@ fn lasting(name: &str, owner: Owner, most: u32, seconds: u64) -> Limit<RateLimit
     };
     Limit {
         name: name.into(),
-        owner,
+        table,
         settings: settings.into(),
     }
 }
@@ -66,11 +66,11 @@ fn outcome((standings, taken): (Standings, Taken<'_>)) -> Result<(), (usize, Dur
 fn take(
     limiters: &Limiters,
     name: &str,
-    owner: Owner,
+    table: Table,
     client: Option<IpAddr>,
     now: Instant,
 ) -> Result<(), Duration> {
-    let limits = [limit(name, owner, 2)];
+    let limits = [limit(name, table, 2)];
     outcome(limiters.take(&limits, &from(client), now, false)).map_err(|(_, wait)| wait)
 }
 
@@ -85,7 +85,7 @@ fn a_window_begins_with_its_first_request_and_ends_as_a_whole() {
     let start = Instant::now();
     let take = |after| {
         let now = start + Duration::from_secs(after);
-        take(&limiters, "p r", Owner::Local, ip("10.0.0.1"), now)
+        take(&limiters, "p r", Table::Local, ip("10.0.0.1"), now)
     };
     assert_eq!(take(0), Ok(()));
     assert_eq!(take(10), Ok(()));
@@ -100,7 +100,7 @@ fn a_window_begins_with_its_first_request_and_ends_as_a_whole() {
 fn clients_and_limits_are_counted_apart() {
     let limiters = Limiters::default();
     let now = Instant::now();
-    let take = |name: &str, client| take(&limiters, name, Owner::Local, client, now);
+    let take = |name: &str, client| take(&limiters, name, Table::Local, client, now);
     for _ in 0..2 {
         assert!(take("a", ip("10.0.0.1")).is_ok());
     }
@@ -116,22 +116,23 @@ fn clients_and_limits_are_counted_apart() {
 }
 
 #[test]
-fn the_cloud_counts_for_itself() {
+fn the_cloud_and_what_is_in_shadow_count_for_themselves() {
     let limiters = Limiters::bounded(100);
     let now = Instant::now();
-    let take = |owner, client| take(&limiters, "p r", owner, client, now);
-    for _ in 0..2 {
-        assert!(take(Owner::Cloud, ip("10.0.0.1")).is_ok());
+    let take = |table, client| take(&limiters, "p r", table, client, now);
+    for table in [Table::Cloud, Table::Shadow, Table::Local] {
+        for _ in 0..2 {
+            assert!(take(table, ip("10.0.0.1")).is_ok());
+        }
+        assert!(take(table, ip("10.0.0.1")).is_err());
     }
-    assert!(take(Owner::Cloud, ip("10.0.0.1")).is_err());
-    for _ in 0..2 {
-        assert!(take(Owner::Local, ip("10.0.0.1")).is_ok());
-    }
-    // Nor does it push local counts out.
+    // Nor do they push local counts out.
     for index in 0..5_000_u32 {
-        let _ = take(Owner::Cloud, Some(IpAddr::V4((0x0a00_0000 + index).into())));
+        let one = Some(IpAddr::V4((0x0a00_0000 + index).into()));
+        let _ = take(Table::Cloud, one);
+        let _ = take(Table::Shadow, one);
     }
-    assert!(take(Owner::Local, ip("10.0.0.1")).is_err());
+    assert!(take(Table::Local, ip("10.0.0.1")).is_err());
 }
 
 #[test]
@@ -139,7 +140,7 @@ fn other_settings_go_on_with_the_count() {
     let limiters = Limiters::default();
     let now = Instant::now();
     let take = |max_requests| {
-        let limits = [limit("p r", Owner::Local, max_requests)];
+        let limits = [limit("p r", Table::Local, max_requests)];
         outcome(limiters.take(&limits, &from(ip("10.0.0.1")), now, false))
     };
     assert!(take(2).is_ok() && take(2).is_ok() && take(2).is_err());
@@ -150,7 +151,7 @@ fn other_settings_go_on_with_the_count() {
 fn the_state_is_bounded_and_keeps_the_busiest() {
     let limiters = Limiters::bounded(100);
     let now = Instant::now();
-    let take = |client| take(&limiters, "p r", Owner::Local, client, now);
+    let take = |client| take(&limiters, "p r", Table::Local, client, now);
     let busy = ip("192.0.2.1");
     for index in 0..5_000_u32 {
         assert!(take(Some(IpAddr::V4((0x0a00_0000 + index).into()))).is_ok());
@@ -167,9 +168,9 @@ fn the_state_is_bounded_and_keeps_the_busiest() {
 /// Three limits, in the order of the pipeline.
 fn three() -> [Limit<RateLimit>; 3] {
     [
-        limit("c", Owner::Local, 2),
-        limit("a", Owner::Local, 3),
-        lasting("b", Owner::Local, 1, 10),
+        limit("c", Table::Local, 2),
+        limit("a", Table::Local, 3),
+        lasting("b", Table::Local, 1, 10),
     ]
 }
 
@@ -249,7 +250,7 @@ fn a_flood_of_subjects_forgets_none_of_the_busiest() {
     let busy: Vec<_> = (0..1000_u32)
         .map(|it| Some(IpAddr::V4(it.into())))
         .collect();
-    let limits = [limit("p r", Owner::Local, 200)];
+    let limits = [limit("p r", Table::Local, 200)];
     let now = Instant::now();
     let mut asked = 0;
     for flood in 0..1_000_000_u32 {
@@ -273,7 +274,7 @@ fn a_flood_of_subjects_forgets_none_of_the_busiest() {
 fn what_is_over_is_forgotten_by_and_by() {
     let limiters = Limiters::default();
     let start = Instant::now();
-    let limits = [limit("p r", Owner::Local, 2)];
+    let limits = [limit("p r", Table::Local, 2)];
     let take = |client: u32, after| {
         let now = start + Duration::from_secs(after);
         counts(&limiters, &limits, Some(IpAddr::V4(client.into())), now)
@@ -293,7 +294,7 @@ fn what_is_over_is_forgotten_by_and_by() {
 fn any_number_of_limits_fits_on_the_stack() {
     let limiters = Limiters::default();
     let names = (0..20_000).map(|number| format!("{number:05}"));
-    let limits: Vec<_> = names.map(|name| limit(&name, Owner::Local, 1)).collect();
+    let limits: Vec<_> = names.map(|name| limit(&name, Table::Local, 1)).collect();
     let now = Instant::now();
     assert!(counts(&limiters, &limits, None, now));
     assert!(!counts(&limiters, &limits, None, now));
@@ -317,7 +318,7 @@ impl Budgets for Unasked {
 async fn a_lease_wakes_those_who_wait_for_its_key() {
     let limiters = Limiters::default();
     limiters.share(Arc::new(Unasked));
-    let mut limit = limit("shared", Owner::Local, 100);
+    let mut limit = limit("shared", Table::Local, 100);
     let mut settings = (*limit.settings).clone();
     settings.shared = true;
     limit.settings = settings.into();
