@@ -50,8 +50,8 @@ pub enum ShadowCheck {
     },
     /// A `policies` step.
     Policies(Ruleset),
-    /// Rules of a `policies` step that is enforced, for requests that pass it: only what they deny
-    /// counts.
+    /// Rules of a `policies` step, for requests that pass its other rules or whose others are in
+    /// shadow too: only what they deny counts.
     Rules(Ruleset),
     /// A `path-filter` step.
     PathFilter(PathFilter),
@@ -84,7 +84,7 @@ impl Shadow {
         Ok(Some(Self::new(name, check, metrics.shadow(&step.name))))
     }
 
-    /// That of the rules in shadow of a step that is enforced. `None`: it has none.
+    /// That of the rules in shadow of a step, which may be in shadow itself. `None`: it has none.
     pub(super) fn of_rules(step: &Step, metrics: &PipelineMetrics) -> Option<Self> {
         let StepKind::Policies(settings) = &step.kind else {
             return None;

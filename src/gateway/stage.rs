@@ -125,7 +125,10 @@ impl Stages {
             }
             for step in run.in_shadow {
                 match Shadow::of_step(step, shared, metrics) {
-                    Ok(shadow) => stages.extend(shadow.map(Stage::Shadow)),
+                    Ok(shadow) => {
+                        stages.extend(shadow.map(Stage::Shadow));
+                        stages.extend(Shadow::of_rules(step, metrics).map(Stage::Shadow));
+                    }
                     Err(found) => errors.extend(found.into_iter().map(in_middleware)),
                 }
             }

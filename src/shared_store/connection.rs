@@ -1,7 +1,8 @@
 //! The connection to the store: one that all questions share, so that those of a moment travel
 //! together.
 
-use std::fmt;
+use std::time::Duration;
+use std::{fmt, io};
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
@@ -9,9 +10,11 @@ use redis::cluster_async::ClusterConnection;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
-    Pipeline, ProtocolVersion, RedisConnectionInfo, RedisFuture, RedisResult, TlsMode, Value,
+    Pipeline, ProtocolVersion, RedisConnectionInfo, RedisError, RedisFuture, RedisResult, TlsMode,
+    Value,
 };
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use crate::config::{SharedStore as Settings, StoreServer, StoreTopology};
 
@@ -53,9 +56,14 @@ impl ConnectionLike for Connection {
 /// Makes connections.
 pub(super) enum Connector {
     Server(Client, AsyncConnectionConfig),
-    Sentinel(Box<Mutex<SentinelClient>>, AsyncConnectionConfig),
+    /// One for each Sentinel: the crate waits for the first before it asks the next.
+    Sentinels(Mutex<Vec<SentinelClient>>, AsyncConnectionConfig),
     Cluster(ClusterClient),
 }
+
+/// A cluster is connected to in three turns: the nodes that are named, all at once; those that it
+/// has; its slots.
+const TURNS: u32 = 3;
 
 impl Connector {
     pub(super) fn new(settings: &Settings) -> RedisResult<Self> {
@@ -72,22 +80,8 @@ impl Connector {
                 Self::Server(Client::open(info)?, config)
             }
             StoreTopology::Sentinel(master) => {
-                let kind = SentinelServerType::Master;
-                let mut builder = SentinelClientBuilder::new(addresses, master, kind)?
-                    .set_client_to_redis_db(settings.database)
-                    .set_client_to_redis_protocol(ProtocolVersion::RESP3);
-                if settings.tls {
-                    builder = builder
-                        .set_client_to_redis_tls_mode(TlsMode::Secure)
-                        .set_client_to_sentinel_tls_mode(TlsMode::Secure);
-                }
-                if let Some(username) = &settings.username {
-                    builder = builder.set_client_to_redis_username(username);
-                }
-                if let Some(password) = &settings.password {
-                    builder = builder.set_client_to_redis_password(password.expose());
-                }
-                Self::Sentinel(Box::new(Mutex::new(builder.build()?)), config)
+                let clients = addresses.map(|address| sentinel(address, master, settings));
+                Self::Sentinels(Mutex::new(clients.collect::<RedisResult<_>>()?), config)
             }
             StoreTopology::Cluster => {
                 let nodes = addresses.map(IntoConnectionInfo::into_connection_info);
@@ -109,23 +103,67 @@ impl Connector {
         })
     }
 
-    pub(super) async fn connect(&self) -> RedisResult<Connection> {
+    /// Connects, and waits for no server longer than this.
+    pub(super) async fn connect(&self, patience: Duration) -> RedisResult<Connection> {
         match self {
-            Self::Server(client, config) => client
-                .get_multiplexed_async_connection_with_config(config)
-                .await
-                .map(Connection::Server),
-            Self::Sentinel(client, config) => {
-                let mut client = client.lock().await;
-                let connected = client.get_async_connection_with_config(config).await;
-                connected.map(Connection::Server)
+            Self::Server(client, config) => {
+                let connected = client.get_multiplexed_async_connection_with_config(config);
+                within(patience, connected).await.map(Connection::Server)
+            }
+            Self::Sentinels(clients, config) => {
+                let mut outcome = Err(no_answer());
+                for client in clients.lock().await.iter_mut() {
+                    let connected = client.get_async_connection_with_config(config);
+                    outcome = within(patience, connected).await;
+                    if outcome.is_ok() {
+                        break;
+                    }
+                }
+                outcome.map(Connection::Server)
             }
             Self::Cluster(client) => {
-                let connected = client.get_async_connection().await;
-                connected.map(Connection::Cluster)
+                let connected = client.get_async_connection();
+                within(patience * TURNS, connected)
+                    .await
+                    .map(Connection::Cluster)
             }
         }
     }
+}
+
+async fn within<T>(
+    patience: Duration,
+    connected: impl Future<Output = RedisResult<T>>,
+) -> RedisResult<T> {
+    let connected = timeout(patience, connected).await;
+    connected.unwrap_or_else(|_| Err(no_answer()))
+}
+
+fn no_answer() -> RedisError {
+    io::Error::new(io::ErrorKind::TimedOut, "no connection in time").into()
+}
+
+fn sentinel(
+    address: ConnectionAddr,
+    master: &str,
+    settings: &Settings,
+) -> RedisResult<SentinelClient> {
+    let kind = SentinelServerType::Master;
+    let mut builder = SentinelClientBuilder::new([address], master, kind)?
+        .set_client_to_redis_db(settings.database)
+        .set_client_to_redis_protocol(ProtocolVersion::RESP3);
+    if settings.tls {
+        builder = builder
+            .set_client_to_redis_tls_mode(TlsMode::Secure)
+            .set_client_to_sentinel_tls_mode(TlsMode::Secure);
+    }
+    if let Some(username) = &settings.username {
+        builder = builder.set_client_to_redis_username(username);
+    }
+    if let Some(password) = &settings.password {
+        builder = builder.set_client_to_redis_password(password.expose());
+    }
+    builder.build()
 }
 
 fn address(server: &StoreServer, tls: bool) -> ConnectionAddr {

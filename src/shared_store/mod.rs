@@ -10,6 +10,7 @@
 
 mod budgets;
 mod connection;
+mod error;
 mod failures;
 mod proofs;
 mod revocations;
@@ -21,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use redis::{ErrorKind, RedisError, RedisResult, cmd};
+use redis::{ErrorKind, RedisResult, cmd};
 use ring::digest::{SHA256, digest};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
@@ -29,6 +30,7 @@ use tokio::time::{sleep, timeout};
 use crate::common::Hex;
 use crate::config::SharedStore as Settings;
 use connection::{Connection, Connector};
+use error::told;
 
 /// What a question may cost the request that waits for it.
 pub const BUDGET: Duration = Duration::from_millis(20);
@@ -130,11 +132,9 @@ impl SharedStore {
 
     async fn keep_connected(&self) {
         loop {
-            let connected = timeout(self.0.connect_timeout, self.0.connector.connect()).await;
-            match connected {
-                Ok(Ok(connection)) => self.watch(connection).await,
-                Ok(Err(error)) => self.goes_down(&told(&error)),
-                Err(_) => self.goes_down("no connection in time"),
+            match self.0.connector.connect(self.0.connect_timeout).await {
+                Ok(connection) => self.watch(connection).await,
+                Err(error) => self.goes_down(&told(&error)),
             }
             sleep(RECONNECT).await;
         }
@@ -299,14 +299,6 @@ impl SharedStore {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What is said of an error: no question with its arguments, and no credential.
-fn told(error: &RedisError) -> String {
-    match error.detail() {
-        Some(detail) => format!("{}: {detail}", error.category()),
-        None => error.category().to_owned(),
-    }
 }
 
 impl fmt::Debug for Store {

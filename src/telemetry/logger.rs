@@ -25,6 +25,10 @@ use super::{access, audit};
 /// What everything of this program is logged under, and what a filter of its lines begins with.
 const PROGRAM: &str = "harmony";
 
+/// The client of the shared store logs what servers answer, and one that does not know a command
+/// answers with all of it, the password too. What there is to say, this program says.
+const SILENCED: &str = "redis";
+
 /// The other crates of this program, and the targets that their lines get.
 const OTHER_CRATES: [(&str, &str); 3] = [
     ("jose", "harmony::jose"),
@@ -178,7 +182,8 @@ fn reopen(path: &Path) -> io::Result<Sink> {
     open(path).map_err(named)
 }
 
-/// One log for the crates of this program; others never log below `info`, whatever the filter.
+/// One log for the crates of this program; others never log below `info`, whatever the filter, and
+/// one not at all.
 struct ProgramLogger(ArcSwap<Logger>);
 
 impl ProgramLogger {
@@ -191,7 +196,7 @@ impl Log for ProgramLogger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let target = program_target(metadata.target());
         let level = metadata.level();
-        (target.is_some() || level <= Level::Info)
+        (target.is_some() || level <= Level::Info && crate_of(metadata.target()) != SILENCED)
             && self.0.load().enabled(
                 &Metadata::builder()
                     .level(level)
@@ -224,12 +229,16 @@ impl Log for ProgramLogger {
 
 /// The target of a line of this program; `None`: it is another crate's.
 fn program_target(target: &str) -> Option<&str> {
-    let name = target.split("::").next()?;
+    let name = crate_of(target);
     if name == PROGRAM {
         return Some(target);
     }
     let (_, under_program) = OTHER_CRATES.iter().find(|(other, _)| *other == name)?;
     Some(under_program)
+}
+
+fn crate_of(target: &str) -> &str {
+    target.split("::").next().unwrap_or(target)
 }
 
 fn write_text(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
@@ -350,6 +359,7 @@ mod tests {
         assert!(!enabled("harmonyx", Level::Trace));
         assert!(!enabled("josephine", Level::Trace));
         assert!(!enabled("h2::codec", Level::Trace));
+        assert!(!enabled("redis::cluster", Level::Error));
     }
 
     #[test]

@@ -306,3 +306,32 @@ fn rules_in_shadow_change_nothing() {
     assert_eq!(denials(&edge, "filter", "path_filtered"), 2);
     thread::yield_now();
 }
+
+#[test]
+fn rules_in_shadow_of_a_step_in_shadow_are_tried() {
+    let upstream = Upstream::start();
+    let rules = "enforce = false\nrules = [{ type = \"allow_all\" }, \
+                 { type = \"deny_all\", enforce = false }, \
+                 { type = \"rate_limit\", max_requests = 1, window_seconds = 600, \
+                   enforce = false }]";
+    let edge = Edge::configured(settings(&upstream, &["acl"], &policies("acl", rules))).start();
+    assert_eq!(edge.get("/api/a").send().status, 200);
+    assert_eq!(edge.get("/api/b").send().status, 200);
+    assert!(record(&edge, "/api/a").contains(" shadow=acl:policy_denied "));
+    assert!(record(&edge, "/api/b").contains(" shadow=acl:policy_denied,acl:rate_limited "));
+}
+
+#[test]
+fn an_expression_that_denies_says_of_which_request() {
+    let upstream = Upstream::start();
+    let rules = "rules = [{ type = \"cel\", mode = \"allow\", expression = \
+                 \"request.headers['x-a'] == '1'\" }]";
+    let settings = settings(&upstream, &["acl"], &policies("acl", rules));
+    let edge = Edge::configured(settings).start();
+    let refused = edge.get("/api/a").send();
+    assert_eq!(refused.status, 403);
+    let id = refused.field("x-request-id").unwrap().to_owned();
+    let said =
+        format!("request {id}: an expression denies: something that it looks at is not there");
+    eventually("the line about it", SOON, || edge.log().contains(&said).then_some(()));
+}

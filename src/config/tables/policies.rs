@@ -206,7 +206,10 @@ fn warn(policies: &[Policy], reader: &Reader<'_>) {
         .filter(|rule| rule.may_allow())
         .collect();
     let Some(first) = allowing.first() else {
-        return reader.warning("no rule allows anything: every request is answered 403");
+        return reader.warning(match reader.flag("enforce", true) {
+            true => "no rule allows anything: every request is answered 403",
+            false => "no rule allows anything: it would refuse every request",
+        });
     };
     // A time window denies outside itself, so it narrows what others allow.
     let several = allowing.iter().any(|rule| {

@@ -232,4 +232,8 @@ fn what_is_hardly_meant_is_told_of() {
     );
     let none = ok(&with_rule("type = \"deny_all\"\n").replace("\"allow_all\"", "\"deny_all\""));
     assert!(warnings(&none)[0].contains("no rule allows anything: every request is answered 403"));
+    // A step in shadow answers nothing.
+    let step = with_rule("type = \"deny_all\"\n").replace("\"allow_all\"", "\"deny_all\"");
+    let tried = ok(&step.replace("[middleware.m]\n", "[middleware.m]\nenforce = false\n"));
+    assert!(warnings(&tried)[0].contains("no rule allows anything: it would refuse every request"));
 }

@@ -15,10 +15,10 @@ use crate::common::client_network;
 use crate::config::{CountBy, Quota};
 
 /// On the stack up to the length that most have.
-pub(super) type LimitKey = SmallVec<[u8; 128]>;
+pub(super) type LimitKey = SmallVec<[u8; LONGEST]>;
 
-/// A longer key is kept as its hash.
-const LONGEST: usize = 512;
+/// A longer key is kept as its hash, so that no subject makes the table larger.
+const LONGEST: usize = 128;
 
 /// Ends a text in a key: no text has this byte (RFC 3629).
 const END: u8 = 0xff;

@@ -6,6 +6,8 @@ mod proofs;
 mod redis;
 mod refusals;
 mod revocations;
+mod sentinel;
+mod topologies;
 
 use std::time::Duration;
 

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use tempfile::TempDir;
 
 use crate::support::edge::signal_process;
 use crate::support::poll::becomes_true;
@@ -17,6 +18,9 @@ use crate::support::ports::Port;
 pub struct Redis {
     port: Port,
     arguments: Vec<String>,
+    directory: TempDir,
+    /// Where the nodes of a cluster find it.
+    cluster_port: Option<Port>,
     process: Option<Child>,
 }
 
@@ -33,13 +37,40 @@ impl Redis {
             return crate::peers::running::skip("redis-server");
         }
         let arguments = arguments.split_whitespace().map(str::to_owned).collect();
-        let mut redis = Self { port: Port::claim(), arguments, process: None };
+        let directory = tempfile::tempdir().unwrap();
+        let mut redis =
+            Self { port: Port::claim(), arguments, directory, cluster_port: None, process: None };
         redis.restart();
         Some(redis)
     }
 
+    /// Two, each with half of the slots.
+    pub fn cluster() -> Option<[Self; 2]> {
+        let node = || {
+            let port = Port::claim();
+            let arguments =
+                format!("--cluster-enabled yes --cluster-node-timeout 2000 --cluster-port {port}");
+            let mut node = Self::with(&arguments)?;
+            node.cluster_port = Some(port);
+            Some(node)
+        };
+        let nodes = [node()?, node()?];
+        nodes[0].ask("CLUSTER ADDSLOTSRANGE 0 8191");
+        nodes[1].ask("CLUSTER ADDSLOTSRANGE 8192 16383");
+        let bus = nodes[0].cluster_port.as_ref().unwrap();
+        nodes[1].ask(&format!("CLUSTER MEET {} {bus}", nodes[0].host_and_port()));
+        let is_well = |node: &Self| node.ask("CLUSTER INFO").contains("cluster_state:ok");
+        assert!(becomes_true(Duration::from_secs(20), || nodes.iter().all(is_well)), "no cluster");
+        Some(nodes)
+    }
+
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// As `REPLICAOF` takes it, and a Sentinel.
+    pub fn host_and_port(&self) -> String {
+        format!("127.0.0.1 {}", self.port)
     }
 
     /// Starts it, empty.
@@ -47,7 +78,7 @@ impl Redis {
         self.kill();
         let process = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-            .args(["--dir", std::env::temp_dir().to_str().unwrap()])
+            .args(["--dir", self.directory.path().to_str().unwrap()])
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -72,13 +103,18 @@ impl Redis {
 
     /// What it answers to a line.
     pub fn ask(&self, line: &str) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port.number())).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        stream.write_all(format!("{line}\r\nQUIT\r\n").as_bytes()).unwrap();
-        let mut answer = String::new();
-        let _ = stream.read_to_string(&mut answer);
-        answer
+        ask(&self.port, line)
     }
+}
+
+/// What the server at this port answers to a line.
+pub fn ask(port: &Port, line: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port.number())).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.write_all(format!("{line}\r\nQUIT\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    answer
 }
 
 impl Drop for Redis {

@@ -10,7 +10,7 @@ use crate::support::{Edge, Issuer, Upstream};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn revoke(edge: &Edge, token_id: &str) {
+pub fn revoke(edge: &Edge, token_id: &str) {
     let body = format!("{{ \"issuer\": \"https://auth.example.com\", \"jti\": \"{token_id}\" }}");
     let request =
         edge.steer("POST", "/admin/revocations").header("Content-Type", "application/json");
@@ -18,7 +18,7 @@ fn revoke(edge: &Edge, token_id: &str) {
 }
 
 /// Of a request with the token of this id.
-fn status(issuer: &Issuer, edge: &Edge, id: &str) -> u16 {
+pub fn status(issuer: &Issuer, edge: &Edge, id: &str) -> u16 {
     let token = issuer.token().claim("jti", id).sign();
     edge.get("/api/x").bearer(&token).send().status
 }

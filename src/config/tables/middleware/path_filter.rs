@@ -20,7 +20,10 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<PathFilter> {
         return None;
     }
     if rules.iter().all(|(effect, _)| *effect == Effect::Deny) {
-        entry.warning("no rule allows anything: every request is answered 404");
+        entry.warning(match reader.flag("enforce", true) {
+            true => "no rule allows anything: every request is answered 404",
+            false => "no rule allows anything: it would refuse every request",
+        });
     }
     Some(PathFilter { rules })
 }
