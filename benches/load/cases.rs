@@ -75,7 +75,8 @@ impl Bench {
              {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f; uwsgi_temp_path \
              {dir}/u; scgi_temp_path {dir}/s;\n\
              server {{ listen 127.0.0.1:{small}; location = /jwks.json {{ alias \
-             {dir}/keys.json; }} location = /v1/traces {{ return 200; }} location / {{ return 200 \"hello from the upstream\\n\
+             {dir}/keys.json; }} location = /v1/traces {{ return 200; }} \
+             location / {{ return 200 \"hello from the upstream\\n\
              \"; }} }} }}\n",
             dir = directory.path().display()
         );

@@ -42,14 +42,14 @@ impl Bench {
             tokens: Some(Tokens { file: self.credentials.subjects.clone(), again: true }),
             ..self.load(port, None)
         };
-        let limited = |scope: &str, store: &str| Edge {
+        let limited = |rule: &str, store: &str| Edge {
             steps: r#"["jwt", "limit"]"#,
             more: format!(
                 "[middleware.limit]\ntype = \"policies\"\npolicies = [\"limit\"]\n\
                  [policies.limit]\nrules = [\"everybody\", \"often\"]\n\
                  [rules.everybody]\ntype = \"allow_all\"\n\
                  [rules.often]\ntype = \"rate_limit\"\nmax_requests = 100000\n\
-                 window_seconds = 600\nby = \"subject\"\nscope = \"{scope}\"\n{store}"
+                 window_seconds = 600\nby = \"subject\"\n{rule}\n{store}"
             ),
             ..self.jwt()
         };
@@ -62,12 +62,17 @@ impl Bench {
         };
         let token = |port: u16| self.token(port);
         let mut cases = vec![
-            self.feature("limit by subject", self.edge(limited("local", ""), subjects), subjects),
+            self.feature("limit by subject", self.edge(limited("", ""), subjects), subjects),
+            self.feature(
+                "limit without fields",
+                self.edge(limited("headers = false", ""), subjects),
+                subjects,
+            ),
             self.feature("spans of one in a hundred", self.edge(traced(), token), token),
         ];
         if let Some(store) = &self.store {
             let url = format!("[shared]\nurl = \"redis://127.0.0.1:{}\"\n", store.port);
-            let edge = self.edge(limited("shared", &url), subjects);
+            let edge = self.edge(limited("scope = \"shared\"", &url), subjects);
             cases.push(self.feature("shared limit by subject", edge, subjects));
         }
         match self.revoking(token) {

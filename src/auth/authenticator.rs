@@ -8,12 +8,11 @@ use super::api_key;
 use super::basic;
 use super::challenge::Offer;
 use super::error::BuildCause;
-use super::introspection;
-use super::jwt;
 use super::mutual_tls;
 use super::outcome::Outcome;
 use super::request::AuthRequest;
 use super::shared::Shared;
+use super::token_step::TokenStep;
 use super::trace::Trace;
 use crate::config::{AuthSettings, CredentialLocation};
 use jose::clock::UnixTime;
@@ -21,10 +20,8 @@ use jose::clock::UnixTime;
 /// What examines one kind of credential.
 #[derive(Debug)]
 pub(super) enum Authenticator {
-    /// `jwt-auth`.
-    Jwt(jwt::Verifier),
-    /// `introspection`.
-    Introspection(introspection::Verifier),
+    /// `jwt-auth` or `introspection`.
+    Token(TokenStep),
     /// `basic-auth`.
     Basic(basic::Verifier),
     /// `api-key`.
@@ -42,21 +39,9 @@ impl Authenticator {
         shared: &Shared,
     ) -> Result<Self, BuildCause> {
         Ok(match settings {
-            AuthSettings::Jwt(settings) => Self::Jwt(jwt::Verifier::build(
-                settings,
-                &shared.key_sets,
-                &shared.introspections,
-                shared.tokens(),
-                &shared.proofs,
-            )?),
+            AuthSettings::Jwt(settings) => Self::Token(TokenStep::jwt(settings, shared)?),
             AuthSettings::Introspection(settings) => {
-                Self::Introspection(introspection::Verifier::build(
-                    settings,
-                    &shared.introspections,
-                    &shared.key_sets,
-                    shared.tokens(),
-                    &shared.proofs,
-                )?)
+                Self::Token(TokenStep::introspection(settings, shared)?)
             }
             AuthSettings::Basic(settings) => {
                 Self::Basic(basic::Verifier::build(name, settings, &shared.passwords)?)
@@ -75,8 +60,7 @@ impl Authenticator {
     /// What its challenges offer.
     pub(super) fn offers<'a>(&'a self, realm: &'a str) -> Vec<Offer<'a>> {
         match self {
-            Self::Jwt(verifier) => verifier.offers(realm),
-            Self::Introspection(verifier) => verifier.offers(realm),
+            Self::Token(step) => step.offers(realm),
             Self::Basic(_) => vec![Offer::Basic { realm }],
             Self::ApiKey(_) => vec![Offer::ApiKey { realm }],
             Self::MutualTls(_) => vec![Offer::ClientCertificate { realm }],
@@ -90,8 +74,7 @@ impl Authenticator {
         now: UnixTime,
     ) -> Option<HeaderValue> {
         match self {
-            Self::Jwt(verifier) => verifier.next_nonce(request, now),
-            Self::Introspection(verifier) => verifier.next_nonce(request, now),
+            Self::Token(step) => step.next_nonce(request, now),
             Self::Basic(_) | Self::ApiKey(_) | Self::MutualTls(_) => None,
         }
     }
@@ -100,8 +83,7 @@ impl Authenticator {
     /// request.
     pub(super) fn place(&self) -> Option<&CredentialLocation> {
         match self {
-            Self::Jwt(verifier) => Some(verifier.place()),
-            Self::Introspection(verifier) => Some(verifier.place()),
+            Self::Token(step) => Some(step.place()),
             Self::Basic(_) => Some(&CredentialLocation::Authorization),
             Self::ApiKey(verifier) => Some(verifier.place()),
             Self::MutualTls(_) => None,
@@ -117,8 +99,7 @@ impl Authenticator {
         trace: &mut Trace,
     ) -> Outcome {
         match self {
-            Self::Jwt(verifier) => verifier.authenticate(request, now, trace).await,
-            Self::Introspection(verifier) => verifier.authenticate(request, now, trace).await,
+            Self::Token(step) => step.authenticate(request, now, trace).await,
             Self::Basic(verifier) => verifier.authenticate(request).await,
             Self::ApiKey(verifier) => verifier.authenticate(request, now),
             Self::MutualTls(verifier) => verifier.authenticate(request, now),
@@ -129,7 +110,7 @@ impl Authenticator {
     pub(super) fn may_wait(&self, request: &AuthRequest<'_>) -> bool {
         match self {
             Self::Basic(_) => basic::Verifier::may_wait(request.headers),
-            Self::Jwt(_) | Self::Introspection(_) | Self::ApiKey(_) | Self::MutualTls(_) => false,
+            Self::Token(_) | Self::ApiKey(_) | Self::MutualTls(_) => false,
         }
     }
 }

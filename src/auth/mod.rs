@@ -8,13 +8,13 @@
 //!
 //! In reading order: `outcome` and `identity` are the vocabulary; `chain` joins steps into groups,
 //! each step an `authenticator`, and `trace` is told what each of them makes of a request.
-//! `token_extractor` finds the token, `jwt` verifies it with the keys and key sets of [`jose`],
-//! `introspection` asks its issuer about it, `claims` judges what it says, and `token_cache`
-//! remembers it; `basic` checks passwords, `api_key` keys, which `extractor` finds; `mutual_tls`
-//! looks at the client's `certificate`. A token may be bound to a `sender`, who proves it with
-//! `dpop` or its certificate. Whatever verified, `revocation` may have ended before its time;
-//! `receiver` is told so by issuers. `locations` tells which credentials the upstream may see.
-//! What outlives any one configuration is [`Shared`].
+//! `token_step` takes tokens: `token_extractor` finds the token, `jwt` verifies it with the keys
+//! and key sets of [`jose`], `introspection` asks its issuer about it, `claims` judges what it
+//! says, `token_cache` remembers it, and where it is bound to a `sender`, that one proves it with
+//! `dpop` or its certificate. `basic` checks passwords, `api_key` keys, which `extractor` finds;
+//! `mutual_tls` looks at the client's `certificate`. Whatever verified, `revocation` may have ended
+//! before its time; `receiver` is told so by issuers. `locations` tells which credentials the
+//! upstream may see. What outlives any one configuration is [`Shared`].
 
 mod api_key;
 mod authenticator;
@@ -48,6 +48,7 @@ mod shared;
 pub(crate) mod testing;
 mod token_cache;
 mod token_extractor;
+mod token_step;
 mod trace;
 
 pub(crate) use bearer::is_tchar;

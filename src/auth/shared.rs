@@ -197,8 +197,7 @@ impl Shared {
         tokens: &Arc<Jwt>,
     ) -> Result<Receiver, String> {
         let (key_sets, questions) = (&self.key_sets, &self.introspections);
-        let (cache, proofs) = (self.tokens(), &self.proofs);
-        let verifier = jwt::Verifier::build(tokens, key_sets, questions, cache, proofs);
+        let verifier = jwt::Verifier::build(tokens, key_sets, questions, self.tokens());
         let verifier = verifier.map_err(|cause| cause.to_string())?;
         let (receivers, list) = (&self.receivers, &self.revocations);
         Ok(Receiver::new(endpoint, kind, verifier, receivers, list))

@@ -15,6 +15,7 @@ use crate::auth::introspection::Introspector;
 use crate::auth::outcome::Class;
 use crate::auth::request::AuthRequest;
 use crate::auth::token_extractor;
+use crate::auth::token_step::TokenStep;
 
 /// What the issuer of a token says of it, once more.
 #[derive(Debug)]
@@ -51,10 +52,7 @@ impl Member {
         now: UnixTime,
     ) -> Option<Identity> {
         match &self.authenticator {
-            Authenticator::Jwt(verifier) => verifier.trusts(identity).then(|| identity.clone()),
-            Authenticator::Introspection(verifier) => {
-                verifier.trusts(identity).then(|| identity.clone())
-            }
+            Authenticator::Token(step) => step.trusts(identity).then(|| identity.clone()),
             Authenticator::Basic(verifier) => verifier.knows(identity).then(|| identity.clone()),
             Authenticator::ApiKey(verifier) => verifier.current(identity, now),
             Authenticator::MutualTls(verifier) => verifier.current(identity, certificate?, now),
@@ -71,7 +69,7 @@ impl Member {
         &self,
         request: &AuthRequest<'_>,
     ) -> Option<Zeroizing<Vec<u8>>> {
-        self.introspector()?;
+        self.introspecting()?;
         // Its proof was judged when it let the request in.
         let found = token_extractor::find(request, self.authenticator.place()?, true);
         let (token, _) = found.ok().flatten()?;
@@ -80,30 +78,20 @@ impl Member {
 
     /// When the issuer of a token that has passed is to be asked about it next; `None`: never.
     pub(crate) fn ask_again_at(&self, token: &[u8]) -> Option<UnixTime> {
-        let introspector = self.introspector()?;
-        let known = match &self.authenticator {
-            Authenticator::Jwt(verifier) => verifier.known(token),
-            Authenticator::Introspection(verifier) => verifier.known(token),
-            _ => None,
-        };
-        let due = known.and_then(|known| known.ask_again);
+        let (step, introspector) = self.introspecting()?;
+        let due = step.known(token).and_then(|known| known.ask_again);
         Some(unix(due.unwrap_or_else(|| introspector.next_due())))
     }
 
     /// Asks the issuer of a token that has passed about it again, unless it was asked a moment ago.
     /// `client` has presented it.
     pub(crate) async fn ask_again(&self, token: &[u8], client: Option<IpAddr>) -> Answer {
-        let Some(introspector) = self.introspector() else {
+        let Some((step, introspector)) = self.introspecting() else {
             return Answer::NotAsked;
         };
         // Half of the questions that may be under way are left to requests.
         let _turn = introspector.turn_of_stream().await;
-        let verdict = match &self.authenticator {
-            Authenticator::Jwt(verifier) => verifier.ask_again(token, client).await,
-            Authenticator::Introspection(verifier) => verifier.ask_again(token, client).await,
-            _ => return Answer::NotAsked,
-        };
-        match verdict {
+        match step.ask_again(token, client).await {
             Ok(verified) => Answer::Active {
                 ask_at: unix(
                     verified
@@ -119,10 +107,10 @@ impl Member {
         }
     }
 
-    fn introspector(&self) -> Option<&Introspector> {
+    /// The step, and who is asked about its tokens; `None`: nobody.
+    fn introspecting(&self) -> Option<(&TokenStep, &Introspector)> {
         match &self.authenticator {
-            Authenticator::Jwt(verifier) => verifier.introspector(),
-            Authenticator::Introspection(verifier) => Some(verifier.introspector()),
+            Authenticator::Token(step) => Some((step, step.introspector()?)),
             _ => None,
         }
     }

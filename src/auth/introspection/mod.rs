@@ -2,7 +2,8 @@
 //! active besides.
 //!
 //! `client` asks one question, `introspector` sees to it that few are asked, within the limits of
-//! `questions`, `registry` keeps who is asked across reloads, and this file is the step.
+//! `questions`, `registry` keeps who is asked across reloads, and this file makes verdicts of the
+//! answers.
 
 mod client;
 mod counters;
@@ -14,7 +15,6 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::HeaderValue;
 use jose::clock::{self, UnixTime};
 use jose::{Claims, KeySets};
 
@@ -22,121 +22,71 @@ pub use self::counters::IntrospectionStatus;
 pub(super) use self::introspector::Introspector;
 pub(super) use self::questions::Subject;
 pub(super) use self::registry::Introspections;
-use super::challenge::Offer;
 use super::claims;
-use super::dpop::Proofs;
 use super::error::BuildCause;
 use super::identity::{AuthMethod, Identity};
-use super::outcome::{Outcome, Reason, Refusal};
-use super::request::AuthRequest;
-use super::sender::SenderCheck;
+use super::outcome::{Reason, Refusal};
 use super::settings_digest::SettingsDigest;
 use super::token_cache::{TokenCache, Verified};
-use super::token_extractor;
 use super::trace::Trace;
-use crate::config::{CredentialLocation, Introspection, IntrospectionClient, Secret};
+use crate::config::{ClaimRules, CredentialLocation, Introspection, IntrospectionClient, Secret};
 
-/// An `introspection` step.
+/// What asks about the tokens of an `introspection` step.
 #[derive(Debug)]
-pub(crate) struct Verifier {
+pub(super) struct Verifier {
     settings: Arc<Introspection>,
     introspector: Arc<Introspector>,
     cache: TokenCache,
-    sender: SenderCheck,
     /// What the verdicts of this step depend on, besides the token.
     digest: [u8; 32],
 }
 
 impl Verifier {
     /// Registers the issuer's document, and the questions that outlive a configuration.
-    pub(crate) fn build(
+    pub(super) fn build(
         settings: &Arc<Introspection>,
         introspections: &Introspections,
         key_sets: &KeySets,
         cache: TokenCache,
-        proofs: &Arc<Proofs>,
     ) -> Result<Self, BuildCause> {
         Ok(Self {
             introspector: introspections.of(&settings.client, key_sets)?,
             settings: settings.clone(),
             cache,
-            sender: SenderCheck::new(settings.dpop.as_ref(), proofs),
             digest: digest(settings),
         })
     }
 
-    /// What its challenges offer.
-    pub(crate) fn offers<'a>(&'a self, realm: &'a str) -> Vec<Offer<'a>> {
-        self.sender.offers(realm, &self.settings.rules).collect()
-    }
-
-    /// What the next proof of the request's client has to hold, if anything.
-    pub(crate) fn next_nonce(
-        &self,
-        request: &AuthRequest<'_>,
-        now: UnixTime,
-    ) -> Option<HeaderValue> {
-        self.sender.next_nonce(request, now)
-    }
-
-    /// Where it looks for the token.
-    pub(crate) fn place(&self) -> &CredentialLocation {
+    /// Where the token is looked for.
+    pub(super) fn place(&self) -> &CredentialLocation {
         &self.settings.place
     }
 
-    /// Examines the request's token.
-    pub(crate) async fn authenticate(
-        &self,
-        request: &AuthRequest<'_>,
-        now: UnixTime,
-        trace: &mut Trace,
-    ) -> Outcome {
-        let (place, takes_proofs) = (&self.settings.place, self.sender.takes_proofs());
-        let (token, scheme) = match token_extractor::find(request, place, takes_proofs) {
-            Ok(Some(found)) => found,
-            Ok(None) => return Outcome::NotPresented,
-            Err(error) => return Outcome::Rejected(error.into()),
-        };
-        let verified = self.recall_or_ask(&token, request.client, false, now, trace);
-        match verified.await {
-            Ok(verified) => {
-                let sender = &self.sender;
-                let admitted = sender.admit(verified, &token, scheme, request, now, trace);
-                admitted.await.into()
-            }
-            Err(refusal) => Outcome::Rejected(refusal),
-        }
+    /// What the answer has to say.
+    pub(super) fn rules(&self) -> &ClaimRules {
+        &self.settings.rules
     }
 
     /// Whether it takes tokens of the issuer of this one.
-    pub(crate) fn trusts(&self, identity: &Identity) -> bool {
+    pub(super) fn trusts(&self, identity: &Identity) -> bool {
         let named = self.introspector.token_issuers();
         let issuers = named.as_ref().unwrap_or(&self.settings.issuers);
         identity.method() == AuthMethod::Introspection && identity.is_of_issuer(issuers)
     }
 
-    pub(crate) fn introspector(&self) -> &Introspector {
+    pub(super) fn introspector(&self) -> &Introspector {
         &self.introspector
     }
 
     /// What is remembered of a token.
-    pub(crate) fn known(&self, token: &[u8]) -> Option<Verified> {
+    pub(super) fn known(&self, token: &[u8]) -> Option<Verified> {
         let text = [&self.digest, token].concat();
         self.cache.peek(&self.cache.key(&text)?)
     }
 
-    /// Asks about a token that has passed before, unless its answer still counts.
-    pub(crate) async fn ask_again(
-        &self,
-        token: &[u8],
-        client: Option<IpAddr>,
-    ) -> Result<Verified, Refusal> {
-        self.recall_or_ask(token, client, true, clock::now(), &mut Trace::off())
-            .await
-    }
-
-    /// `has_passed`: the token is known to have passed before, whatever the cache remembers.
-    async fn recall_or_ask(
+    /// Asks about a token, unless the answer is remembered. `has_passed`: it is known to have
+    /// passed before, whatever the cache remembers.
+    pub(super) async fn recall_or_ask(
         &self,
         token: &[u8],
         client: Option<IpAddr>,

@@ -5,11 +5,10 @@
 //! nor where a key comes from; among several issuers it says whose keys are to verify it, and what
 //! it says is checked with the rest. Whatever is wrong, the client gets one and the same answer.
 //!
-//! In reading order: `token_extractor` finds the token, `verified_cache` knows it from an earlier
-//! request, [`jose`] takes it apart and verifies it, `trust` and `source` have the keys, `claims`
-//! makes an identity of it, `introspection` asks its issuer whether it is still active, where the
-//! step says so, and `sender` whether it comes from whom it is bound to. Each of them says by
-//! `mismatch` what in a token does not fit, where somebody asks.
+//! In reading order: `verified_cache` knows the token from an earlier request, [`jose`] takes it
+//! apart and verifies it, `trust` and `source` have the keys, `claims` makes an identity of it, and
+//! `introspection` asks its issuer whether it is still active, where the step says so. Each of them
+//! says by `mismatch` what in a token does not fit, where somebody asks.
 
 mod mismatch;
 mod source;
@@ -20,46 +19,38 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
 use jose::clock::{self, UnixTime};
 use jose::{Claims, CompactJws, Header, KeySets, Keys, TokenError};
 use serde_json::Value;
 
 use self::trust::Trusted;
 use self::verified_cache::{CacheSlot, VerifiedCache};
-use super::challenge::Offer;
 use super::claims;
-use super::dpop::Proofs;
 use super::error::BuildCause;
 use super::identity::{AuthMethod, Identity};
 use super::introspection::{Introspections, Introspector, Subject};
-use super::outcome::{Outcome, Reason, Refusal};
-use super::request::AuthRequest;
-use super::sender::SenderCheck;
+use super::outcome::{Reason, Refusal};
 use super::token_cache::{TokenCache, Verified};
-use super::token_extractor;
 use super::trace::Trace;
-use crate::config::{CredentialLocation, Jwt};
+use crate::config::{ClaimRules, CredentialLocation, Jwt};
 
-/// A `jwt-auth` step, ready to verify.
+/// What verifies the tokens of a `jwt-auth` step.
 #[derive(Debug)]
-pub(crate) struct Verifier {
+pub(super) struct Verifier {
     settings: Arc<Jwt>,
     issuers: Vec<Trusted>,
     cache: VerifiedCache,
     /// Who is asked whether a token that has verified is active.
     introspector: Option<Arc<Introspector>>,
-    sender: SenderCheck,
 }
 
 impl Verifier {
     /// Reads key files and registers key sets.
-    pub(crate) fn build(
+    pub(super) fn build(
         settings: &Arc<Jwt>,
         key_sets: &KeySets,
         introspections: &Introspections,
         tokens: TokenCache,
-        proofs: &Arc<Proofs>,
     ) -> Result<Self, BuildCause> {
         let issuers = trust::build(settings, key_sets)?;
         let client = settings.introspection.as_ref();
@@ -67,24 +58,9 @@ impl Verifier {
         Ok(Self {
             introspector: introspector.transpose()?,
             cache: VerifiedCache::new(settings, &issuers, tokens),
-            sender: SenderCheck::new(settings.dpop.as_ref(), proofs),
             settings: settings.clone(),
             issuers,
         })
-    }
-
-    /// What its challenges offer.
-    pub(crate) fn offers<'a>(&'a self, realm: &'a str) -> Vec<Offer<'a>> {
-        self.sender.offers(realm, &self.settings.rules).collect()
-    }
-
-    /// What the next proof of the request's client has to hold, if anything.
-    pub(crate) fn next_nonce(
-        &self,
-        request: &AuthRequest<'_>,
-        now: UnixTime,
-    ) -> Option<HeaderValue> {
-        self.sender.next_nonce(request, now)
     }
 
     /// How far clocks may be apart.
@@ -92,37 +68,18 @@ impl Verifier {
         self.settings.rules.leeway
     }
 
-    /// Where it looks for the token.
-    pub(crate) fn place(&self) -> &CredentialLocation {
+    /// Where the token is looked for.
+    pub(super) fn place(&self) -> &CredentialLocation {
         &self.settings.place
     }
 
-    /// Examines the request's token.
-    pub(crate) async fn authenticate(
-        &self,
-        request: &AuthRequest<'_>,
-        now: UnixTime,
-        trace: &mut Trace,
-    ) -> Outcome {
-        let (place, takes_proofs) = (&self.settings.place, self.sender.takes_proofs());
-        let (token, scheme) = match token_extractor::find(request, place, takes_proofs) {
-            Ok(Some(found)) => found,
-            Ok(None) => return Outcome::NotPresented,
-            Err(error) => return Outcome::Rejected(error.into()),
-        };
-        let verified = self.recall_or_verify(&token, request.client, false, now, trace);
-        match verified.await {
-            Ok(verified) => {
-                let sender = &self.sender;
-                let admitted = sender.admit(verified, &token, scheme, request, now, trace);
-                admitted.await.into()
-            }
-            Err(refusal) => Outcome::Rejected(refusal),
-        }
+    /// What the claims have to be.
+    pub(super) fn rules(&self) -> &ClaimRules {
+        &self.settings.rules
     }
 
     /// Whether it takes tokens of the issuer of this one, as far as is known.
-    pub(crate) fn trusts(&self, identity: &Identity) -> bool {
+    pub(super) fn trusts(&self, identity: &Identity) -> bool {
         let of_issuer = |issuer: &Trusted| {
             let names = issuer.names();
             names.is_none_or(|names| identity.is_of_issuer(&names))
@@ -130,28 +87,19 @@ impl Verifier {
         identity.method() == AuthMethod::Jwt && self.issuers.iter().any(of_issuer)
     }
 
-    pub(crate) fn introspector(&self) -> Option<&Introspector> {
+    pub(super) fn introspector(&self) -> Option<&Introspector> {
         self.introspector.as_deref()
     }
 
     /// What is remembered of a token.
-    pub(crate) fn known(&self, token: &[u8]) -> Option<Verified> {
+    pub(super) fn known(&self, token: &[u8]) -> Option<Verified> {
         let slot = self.cache.slot(token, &self.issuers)?;
         self.cache.tokens().peek(&slot.key)
     }
 
-    /// Asks about a token that has passed before, unless its answer still counts.
-    pub(crate) async fn ask_again(
-        &self,
-        token: &[u8],
-        client: Option<IpAddr>,
-    ) -> Result<Verified, Refusal> {
-        self.recall_or_verify(token, client, true, clock::now(), &mut Trace::off())
-            .await
-    }
-
-    /// `has_passed`: the token is known to have passed before, whatever the cache remembers.
-    async fn recall_or_verify(
+    /// Verifies a token, unless it is remembered. `has_passed`: it is known to have passed before,
+    /// whatever the cache remembers.
+    pub(super) async fn recall_or_verify(
         &self,
         token: &[u8],
         client: Option<IpAddr>,
