@@ -95,7 +95,7 @@ fn a_client_that_gives_up_now_and_then_is_left_alone() {
 #[test]
 fn what_was_reset_counts_for_as_long_as_the_upstream_is_at_it() {
     let upstream = Upstream::with(|exchange| {
-        std::thread::sleep(Duration::from_secs(20));
+        std::thread::sleep(Duration::from_secs(120));
         exchange.echo_target();
     });
     let edge = Edge::open(&upstream).quiet().start();
