@@ -97,11 +97,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// Drains the upstreams that are drained in the process that runs, if there is one.
 fn drain_as_running(live: &Live, token_file: Option<&Path>) -> anyhow::Result<()> {
-    let config = live.config();
-    if config.management.is_none() {
+    let Some(address) = live.config().management_address() else {
         return Ok(());
-    }
-    let client = ManagementClient::new(&config, token_file)?;
+    };
+    let client = ManagementClient::new(&address, token_file)?;
     let answer = match client.call(Method::GET, "/backends", None) {
         Err(error) if is_not_there(&error) => return Ok(()),
         answer => answer?,

@@ -12,7 +12,9 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::config_path;
-use crate::config::{Bind, Config, Environment, ListenerTls, ProcessEnvironment, Source};
+use crate::config::{
+    Bind, Environment, ListenerTls, ManagementAddress, ProcessEnvironment, Source,
+};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,8 +36,10 @@ pub(super) struct ManagementArguments {
 impl ManagementArguments {
     pub(super) fn client(&self) -> anyhow::Result<ManagementClient> {
         let path = config_path::config(self.config.as_deref())?;
-        let config = Source::file(path).load()?;
-        ManagementClient::new(&config, self.token_file.as_deref())
+        let address = Source::file(path).management_address()?;
+        let address =
+            address.context("the Management API is off: set enabled = true in [management]")?;
+        ManagementClient::new(&address, self.token_file.as_deref())
     }
 }
 
@@ -59,13 +63,11 @@ pub(super) struct ManagementClient {
 impl ManagementClient {
     /// The management token is the first line of `token_file`, else
     /// `$HARMONY_MANAGEMENT_TOKEN`.
-    pub(super) fn new(config: &Config, token_file: Option<&Path>) -> anyhow::Result<Self> {
-        let settings = config.management.as_ref();
-        let settings =
-            settings.context("the Management API is off: set enabled = true in [management]")?;
-        let mut networks = config.networks.iter();
-        let network = networks.find(|network| network.name == settings.network);
-        let network = network.context("the Management API has no network")?;
+    pub(super) fn new(
+        address: &ManagementAddress,
+        token_file: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let network = &address.network;
         let mut builder = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
         let mut base = "http://localhost".to_owned();
         match &network.bind {
@@ -85,7 +87,7 @@ impl ManagementClient {
         }
         Ok(Self {
             client: builder.build()?,
-            base: base + &settings.base_path,
+            base: base + &address.base_path,
             token: token(token_file)?,
         })
     }
@@ -119,11 +121,18 @@ impl ManagementClient {
             let status = answer.status();
             let body = answer.bytes().await;
             let body = body.map_err(|error| self.no_answer(error))?;
-            let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-            if status.is_success() {
-                return Ok(body);
+            let parsed: Option<Value> = serde_json::from_slice(&body).ok();
+            if status.is_success() && (parsed.is_some() || body.is_empty()) {
+                return Ok(parsed.unwrap_or_default());
             }
-            let message = body["message"].as_str().unwrap_or_default();
+            let Some(parsed) = parsed else {
+                let status = status.as_u16();
+                bail!(
+                    "{} answers {status}, and not as the Management API does",
+                    self.base
+                );
+            };
+            let message = parsed["message"].as_str().unwrap_or_default();
             match status {
                 StatusCode::UNAUTHORIZED => {
                     bail!("{message}: set {TOKEN}, or name a file with --token-file")

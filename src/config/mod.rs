@@ -105,6 +105,16 @@ impl Source {
         alone(self.read(&[]))
     }
 
+    /// Where the Management API answers, whatever is to be said of the rest of the configuration.
+    /// `None`: it is off.
+    ///
+    /// # Errors
+    ///
+    /// The file is not TOML, or what it says of this is wrong.
+    pub fn management_address(&self) -> Result<Option<ManagementAddress>, Errors> {
+        tables::load_management_address(&self.path, &*self.env, self.local())
+    }
+
     /// The local files as they are now, with what the cloud adds, and their texts. Entries of the
     /// cloud that cannot serve are set aside ([`Config::cloud`]).
     ///
@@ -112,11 +122,15 @@ impl Source {
     ///
     /// Every error of the local files; never one of the cloud's.
     pub fn read(&self, cloud: &[CloudText<'_>]) -> Result<(Config, Local), LoadError> {
-        let local = match &self.text {
+        load_with(&self.path, &*self.env, self.local(), cloud)
+    }
+
+    /// The text, if it is at hand.
+    fn local(&self) -> Local {
+        match &self.text {
             Some(text) => Local::of(&self.path, text),
             None => Local::default(),
-        };
-        load_with(&self.path, &*self.env, local, cloud)
+        }
     }
 
     /// The same with texts that were read before.

@@ -135,6 +135,17 @@ impl Config {
             false => Owner::Local,
         }
     }
+
+    /// Where the Management API answers; `None`: it is off.
+    pub fn management_address(&self) -> Option<ManagementAddress> {
+        let management = self.management.as_ref()?;
+        let mut networks = self.networks.iter();
+        let network = networks.find(|network| network.name == management.network)?;
+        Some(ManagementAddress {
+            base_path: management.base_path.clone(),
+            network: network.clone(),
+        })
+    }
 }
 
 /// Something the operator should know about a configuration that loads.
@@ -159,6 +170,15 @@ pub struct Management {
     pub allow_from: Vec<IpNet>,
     /// `token_hash`: the SHA-256 of the management token.
     pub token_hash: Option<[u8; 32]>,
+}
+
+/// Where the Management API answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ManagementAddress {
+    /// As in [`Management`].
+    pub base_path: String,
+    /// Its network.
+    pub network: Network,
 }
 
 /// `[tracing]`: spans of requests go to a receiver of OTLP over HTTP.

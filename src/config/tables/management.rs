@@ -1,12 +1,56 @@
 //! `[management]`: the Management API, and who may reach it.
 
+use std::path::Path;
+
 use ipnet::IpNet;
 
-use super::network::Networks;
+use super::network::{self, Networks};
 use super::values::credential;
 use super::values::{address, path};
-use crate::config::model::{Bind, Management};
-use crate::config::reader::{Entry, Reader};
+use crate::config::model::{Bind, Errors, Management, ManagementAddress};
+use crate::config::reader::{Document, Entry, Environment, Loading, Local, Reader};
+
+/// The default of `base_path`.
+const DEFAULT_PATH: &str = "/admin";
+
+/// Reads of the file what whoever calls the Management API has to know, and nothing else: what the
+/// rest refers to (`${NAME}`) may be there for the process alone. `None`: the API is off.
+///
+/// # Errors
+///
+/// What is wrong with the file's form, with the address, or with its network.
+pub(crate) fn load_address(
+    path: &Path,
+    env: &dyn Environment,
+    local: Local,
+) -> Result<Option<ManagementAddress>, Errors> {
+    let loading = Loading::new(path, env, local);
+    let document = super::main_document(path, &loading);
+    let found = document.and_then(|document| read_address(&document, &loading));
+    if loading.is_clean() {
+        Ok(found)
+    } else {
+        Err(loading.into_errors())
+    }
+}
+
+fn read_address(document: &Document, loading: &Loading<'_>) -> Option<ManagementAddress> {
+    let root = Reader::root(document, loading);
+    let reader = root.get("management")?.table()?;
+    if !reader.flag("enabled", false) {
+        return None;
+    }
+    let base_path = match reader.get("base_path") {
+        Some(entry) => base_path(&entry)?,
+        None => DEFAULT_PATH.to_owned(),
+    };
+    let Some(entry) = reader.get("network") else {
+        reader.missing("network", "name a network: network = \"management\"");
+        return None;
+    };
+    let network = network::find(&root, &entry)?;
+    Some(ManagementAddress { base_path, network })
+}
 
 /// Reads `[management]`; `None` when it is absent, disabled or without a network.
 pub(crate) fn read(root: &Reader<'_>, networks: &Networks<'_>) -> Option<Management> {
@@ -41,7 +85,7 @@ pub(crate) fn read(root: &Reader<'_>, networks: &Networks<'_>) -> Option<Managem
     if allow_from.is_empty() && token_hash.is_none() {
         refuse_unprotected(networks, &network);
     }
-    let base_path = base_path.unwrap_or_else(|| "/admin".to_owned());
+    let base_path = base_path.unwrap_or_else(|| DEFAULT_PATH.to_owned());
     Some(Management {
         base_path,
         network,

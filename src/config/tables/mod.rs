@@ -33,6 +33,7 @@ use std::time::Duration;
 use crate::config::model::{Cloud, Config, ErrorKind, KeyPath, LoadError, Reach};
 use crate::config::reader::{Document, Environment, Loading, Local, Reader};
 
+pub(crate) use management::load_address as load_management_address;
 pub(crate) use owned::OwnedPipelines;
 pub(crate) use values::credential::{bcrypt_hash, is_subject};
 
@@ -67,6 +68,13 @@ pub(crate) fn load(
 
 /// The local files as one document.
 pub(crate) fn document(path: &Path, loading: &Loading<'_>) -> Option<Document> {
+    let mut document = main_document(path, loading)?;
+    merge_pipelines(&mut document, loading);
+    Some(document)
+}
+
+/// The main file alone.
+fn main_document(path: &Path, loading: &Loading<'_>) -> Option<Document> {
     let text = match loading.read(path) {
         Ok(text) => text,
         Err(error) => {
@@ -78,9 +86,7 @@ pub(crate) fn document(path: &Path, loading: &Loading<'_>) -> Option<Document> {
             return None;
         }
     };
-    let mut document = Document::parse(path, &text, loading)?;
-    merge_pipelines(&mut document, loading);
-    Some(document)
+    Document::parse(path, &text, loading)
 }
 
 fn merge_pipelines(document: &mut Document, loading: &Loading<'_>) {

@@ -133,3 +133,54 @@ fn runbeam_and_provider() {
         refused(&format!("[runbeam]\n{keys}"), want);
     }
 }
+
+#[test]
+fn whoever_calls_it_has_to_know_its_address_only() {
+    let address = |text: &str| {
+        let source = Source::text("conf/h.toml", text);
+        let source = source.with_environment(env(&[("PORT_NAME", "management")]));
+        let found = source.management_address();
+        let found = found.map(|found| {
+            found.map(|found| format!("{} {:?}", found.base_path, found.network.bind))
+        });
+        found.map_err(|errors| errors.to_string())
+    };
+    let there = Ok(Some("/admin Tcp(127.0.0.1:19090)".to_owned()));
+    let rest = "[runbeam]\nenabled = true\nnonsense = \"${NOT_HERE}\"\n[pipelines.p]\nx = 1\n\
+                [middleware.m]\ntype = \"api-key\"\nkeys = [\"${credential:NOT_HERE}\"]\n";
+    assert_eq!(address(&format!("{BASE}{PIPELINE}")), there);
+    assert_eq!(address(&format!("{BASE}{rest}")), there);
+    let hash = "enabled = true\ntoken_hash = \"${NOT_HERE}\"";
+    assert_eq!(address(&BASE.replace("enabled = true", hash)), there);
+    let named = BASE.replace("network = \"management\"", "network = \"${PORT_NAME}\"");
+    assert_eq!(address(&named), there);
+    let path = BASE.replace("enabled = true", "enabled = true\nbase_path = \"/a/b/\"");
+    assert_eq!(
+        address(&path),
+        Ok(Some("/a/b Tcp(127.0.0.1:19090)".to_owned()))
+    );
+    for off in [
+        BASE.replace("enabled = true", ""),
+        BASE.split("[management]").next().unwrap().to_owned(),
+    ] {
+        assert_eq!(address(&off), Ok(None));
+    }
+    for (wrong, want) in [
+        (
+            BASE.replace("network = \"management\"", ""),
+            "management.network: is missing",
+        ),
+        (
+            BASE.replace("network = \"management\"", "network = \"nosuch\""),
+            "management.network: unknown network \"nosuch\"",
+        ),
+        (
+            BASE.replace("19090", "190900"),
+            "network.management.http.bind_port",
+        ),
+        (format!("{BASE}[bad"), "unclosed table"),
+    ] {
+        let error = address(&wrong).expect_err("an error");
+        assert!(error.contains(want), "{want}: {error}");
+    }
+}

@@ -332,11 +332,26 @@ fn ctl_says_why_there_is_no_answer() {
     let mut edge = Edge::configured(Settings::open(&upstream)).quiet().start();
     let ctl = |edge: &Edge, more: &[&str]| {
         let mut command = command(edge.directory());
-        command.args(["ctl", "-c", "harmony.toml", "upstreams"]).args(more);
+        command.args(["ctl", "upstreams"]).args(more);
+        if !more.contains(&"-c") {
+            command.args(["-c", "harmony.toml"]);
+        }
         let output = command.output().expect("ctl runs");
         assert_eq!(output.status.code(), Some(1));
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
+    let other = edge.directory().join("other.toml");
+    let text = std::fs::read_to_string(edge.directory().join("harmony.toml")).unwrap();
+    let taken = Upstream::with(|exchange| exchange.answer(200, &[], b"<html>"));
+    let management = edge.management_port().to_string();
+    std::fs::write(other, text.replace(&management, &taken.port().to_string())).unwrap();
+    let stranger = ctl(&edge, &["-c", "other.toml"]);
+    assert!(stranger.contains("not as the Management API does"), "{stranger}");
+    // What the process alone knows is no matter of the command's.
+    edge.rewrite(|text| text + "[middleware.m]\ntype = \"api-key\"\nkeys = [\"${NOT_HERE}\"]\n");
+    let mut command = command(edge.directory());
+    command.args(["ctl", "-c", "harmony.toml", "upstreams"]);
+    assert!(command.output().expect("ctl runs").status.success());
     let missing = ctl(&edge, &["--token-file", "nowhere"]);
     assert!(missing.contains("cannot read nowhere: No such file"), "{missing}");
     edge.signal(Signal::SIGTERM);

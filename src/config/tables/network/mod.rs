@@ -74,6 +74,18 @@ pub(crate) fn read<'a>(root: &Reader<'a>, trusts: bool) -> Networks<'a> {
     networks
 }
 
+/// The listener that is named here, whatever is to be said of the others.
+pub(crate) fn find(root: &Reader<'_>, named: &Entry<'_>) -> Option<Network> {
+    let wanted = named.text()?;
+    let group = root.group("network");
+    let names: Vec<&str> = group.iter().map(|(name, _)| *name).collect();
+    let Some((name, entry)) = group.iter().find(|(name, _)| **name == *wanted) else {
+        named.unknown("network", &wanted, &names);
+        return None;
+    };
+    read_one(name, entry, true).map(|(network, _)| network)
+}
+
 /// Finds out what port `force_https = true` leads to: that of the listeners with TLS, or 443 when
 /// there is none here. Reports what has no meaning on the network of the Management API.
 pub(crate) fn settle(networks: &mut Networks<'_>, management: Option<&Arc<str>>) {
