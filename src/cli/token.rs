@@ -12,7 +12,7 @@ use crate::control::open_store;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Configuration file; by default /etc/harmony/harmony.toml, else /etc/harmony/config.toml
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,

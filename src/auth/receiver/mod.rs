@@ -151,6 +151,7 @@ impl Receiver {
         token: Result<&[u8], &'static str>,
         headers: &HeaderMap,
         client: Option<IpAddr>,
+        request_id: &str,
     ) -> Result<Received, ReceiveError> {
         let limit = Limit::new(&self.endpoint, MAX_FAILURES, client);
         let failures = &self.shared.failures;
@@ -171,7 +172,7 @@ impl Receiver {
             Ok(_) => 0,
             Err(ReceiveError::Invalid(Invalid { why, .. })) => {
                 log::warn!(
-                    "endpoint {}: a post from {from} is refused: {why}",
+                    "request {request_id}: endpoint {}: a post from {from} is refused: {why}",
                     self.endpoint
                 );
                 1
@@ -179,7 +180,7 @@ impl Receiver {
             Err(ReceiveError::TooManyFailures(_)) => 2,
             Err(ReceiveError::Unavailable(_)) => {
                 log::warn!(
-                    "endpoint {}: a post from {from} cannot be taken now",
+                    "request {request_id}: endpoint {}: a post from {from} cannot be taken now",
                     self.endpoint
                 );
                 2

@@ -47,8 +47,9 @@ pub(crate) async fn answer(
         true => event_token(headers, &body),
         false => logout_token(headers, &body),
     };
+    let token = token.as_deref().map_err(|why| *why);
     let received = receiver
-        .receive(token.as_deref().map_err(|why| *why), headers, ctx.client)
+        .receive(token, headers, ctx.client, ctx.request_id())
         .await;
     match received {
         Ok(received) => {

@@ -149,6 +149,10 @@ fn everything_that_is_no_logout_token_is_400_and_changes_nothing() {
             "{row}: one answer to all of them"
         );
     }
+    let refused = post(&edge, "a.b.c");
+    let id = refused.field("x-request-id").expect("an id");
+    let words = format!("request {id}: endpoint logout: a post from 127.0.0.1 is refused: ");
+    assert!(becomes_true(Duration::from_secs(5), || edge.log().contains(&words)), "{words}");
     let token = good().sign();
     for (row, body, media_type) in [
         ("JSON", format!("{{\"logout_token\":\"{token}\"}}"), "application/json"),

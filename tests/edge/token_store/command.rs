@@ -46,6 +46,9 @@ fn a_token_is_shown_encrypted_anew_and_removed() {
     assert!(load(&old).is_err(), "the old key opens it no more");
     assert_eq!(run("clear", &new).status, Some(0));
     assert_eq!(load(&new).unwrap(), None);
+    let behind = Program::with(&["token", "show", "-c", "harmony.toml"]);
+    let behind = behind.file("harmony.toml", &configuration).run();
+    assert!(behind.stderr.contains("no machine token"), "{behind:?}");
     let none = run("show", &new);
     assert!(none.status == Some(1) && none.stderr.contains("no machine token"), "{none:?}");
 }
