@@ -157,7 +157,7 @@ fn a_chunked_body_over_the_limit_never_becomes_whole() {
         let (responses, closed) = client.drain("POST");
         assert_eq!(responses.first().map(|response| response.status), Some(413), "{length}");
         assert!(closed, "{length}: what follows such a body cannot be trusted");
-        eventually("the end at the upstream", Duration::from_secs(5), || {
+        eventually("the end at the upstream", Duration::from_secs(20), || {
             upstream.requests().iter().all(|request| request.ended).then_some(())
         });
         assert!(upstream.requests().iter().all(|request| !request.complete), "{length}");

@@ -109,6 +109,6 @@ fn an_upstream_of_another_protocol_is_named_in_the_log() {
         let edge = Edge::open(&upstream).start();
         assert_eq!(edge.get("/api/x").send().status, 502);
         let logged = || edge.log().contains(told);
-        assert!(becomes_true(Duration::from_secs(5), logged), "{told}: {}", edge.log());
+        assert!(becomes_true(Duration::from_secs(20), logged), "{told}: {}", edge.log());
     }
 }

@@ -250,7 +250,7 @@ fn every_request_has_an_id_that_both_sides_see() {
     ids.dedup();
     assert_eq!(ids.len(), count, "no two are the same");
     let id = denied.field("x-request-id").unwrap();
-    eventually("the same id in the log", Duration::from_secs(5), || {
+    eventually("the same id in the log", Duration::from_secs(20), || {
         edge.log().contains(id).then_some(())
     });
 }

@@ -102,7 +102,7 @@ fn silence_on_both_sides_ends_a_tunnel_and_the_log_says_so() {
     assert!(client.is_closed());
     assert!(started.elapsed() < 4 * SECOND, "{:?}", started.elapsed());
     let told = || edge.log().contains("status=101") && edge.log().contains("reason=tunnel_timeout");
-    assert!(becomes_true(5 * SECOND, told), "{}", edge.log());
+    assert!(becomes_true(20 * SECOND, told), "{}", edge.log());
     assert!(!edge.log().contains("failed on attempt"), "nobody failed: {}", edge.log());
 }
 
@@ -124,7 +124,7 @@ fn a_body_that_ends_with_its_connection_is_not_whole_when_that_is_cut() {
         );
     }
     let told = || edge.log().contains("reason=upstream_timeout");
-    assert!(becomes_true(5 * SECOND, told), "{}", edge.log());
+    assert!(becomes_true(20 * SECOND, told), "{}", edge.log());
 }
 
 #[test]

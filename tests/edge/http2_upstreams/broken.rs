@@ -133,7 +133,7 @@ fn a_window_that_never_opens_ends_that_exchange_only() {
             state.streams.values().filter(|stream| stream.reset.is_some()).count() == 1
         })
     };
-    assert!(becomes_true(5 * SECOND, told), "the upstream is told by a reset");
+    assert!(becomes_true(20 * SECOND, told), "the upstream is told by a reset");
 }
 
 #[test]

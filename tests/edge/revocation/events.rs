@@ -121,7 +121,7 @@ fn events_that_end_something() {
         house.clear();
     }
     let words = format!("endpoint events: \"{TRANSMITTER}\" revoked sub \"alice\" of \"{ISSUER}\"");
-    assert!(becomes_true(Duration::from_secs(5), || edge.log().contains(&words)), "{words}");
+    assert!(becomes_true(Duration::from_secs(20), || edge.log().contains(&words)), "{words}");
 }
 
 #[test]

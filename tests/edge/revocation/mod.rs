@@ -54,7 +54,7 @@ fn page(edge: &Edge, query: &str) -> Value {
 /// The events of this kind in the audit log, which goes to the log.
 fn audited(edge: &Edge, event: &str) -> Vec<Value> {
     let mark = format!("\"target\":\"harmony::audit\",\"event\":\"{event}\"");
-    eventually("the audit log", Duration::from_secs(5), || {
+    eventually("the audit log", Duration::from_secs(20), || {
         let log = edge.log();
         let lines = log.lines().filter(|line| line.contains(&mark));
         let events: Vec<Value> =

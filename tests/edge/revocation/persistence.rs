@@ -95,7 +95,7 @@ fn what_a_crash_left_behind_is_cut_off_with_a_warning() {
         assert_eq!(status(&edge, &issuer.token().claim("jti", "a").sign()), 401);
         assert_eq!(status(&edge, &issuer.token().claim("jti", "b").sign()), 200);
         let words = format!("the last {} bytes are what a crash left behind", tail.len());
-        assert!(becomes_true(Duration::from_secs(5), || edge.log().contains(&words)), "{words}");
+        assert!(becomes_true(Duration::from_secs(20), || edge.log().contains(&words)), "{words}");
         revoked(&edge, "jti", "c");
         edge.restart();
         assert_eq!(status(&edge, &issuer.token().claim("jti", "a").sign()), 401);

@@ -101,7 +101,7 @@ fn what_ends_before_the_stream_begins_ends_it_too() {
         client
     };
     let (mut taken, mut stays) = (handshake(BILLING.key()), handshake(REPORTS.key()));
-    assert!(becomes_true(5 * SECOND, || upstream.count() == 2));
+    assert!(becomes_true(20 * SECOND, || upstream.count() == 2));
     reload(&edge, |text| text.replace(&format!("{billing}, "), ""));
     for client in [&mut taken, &mut stays] {
         assert_eq!(client.head().status, 101);

@@ -123,7 +123,11 @@ fn is_open(client: Client) -> bool {
 #[track_caller]
 fn assert_logged(edge: &Edge, words: &str) {
     let logged = |line: &str| line.contains("reason=credential_ended") && line.contains(words);
-    assert!(becomes_true(5 * SECOND, || edge.log().lines().any(logged)), "{words}\n{}", edge.log());
+    assert!(
+        becomes_true(20 * SECOND, || edge.log().lines().any(logged)),
+        "{words}\n{}",
+        edge.log()
+    );
 }
 
 /// The value of a metric.

@@ -116,7 +116,7 @@ impl Server {
             .build()
             .expect("a runtime");
         let address = SocketAddr::from(([127, 0, 0, 1], self.port.number()));
-        let incoming = eventually("a listener of gRPC", Duration::from_secs(5), || {
+        let incoming = eventually("a listener of gRPC", Duration::from_secs(20), || {
             let _context = runtime.enter();
             TcpIncoming::bind(address).ok()
         });

@@ -38,7 +38,7 @@ impl Server {
     ) -> Self {
         // A process that another test is just starting may hold a copy of the claim's trial socket
         // until it runs its program.
-        let listener = eventually("a listener of the test's own", Duration::from_secs(5), || {
+        let listener = eventually("a listener of the test's own", Duration::from_secs(20), || {
             TcpListener::bind(address).ok()
         });
         let shared = Arc::new(Shared::default());

@@ -129,7 +129,7 @@ impl Upstream {
     /// The last request, waiting a little for it.
     #[track_caller]
     pub fn last(&self) -> Received {
-        eventually("a request at the upstream", Duration::from_secs(5), || self.requests().pop())
+        eventually("a request at the upstream", Duration::from_secs(20), || self.requests().pop())
     }
 }
 

@@ -263,7 +263,7 @@ fn plain_http_at_a_port_of_tls_is_told_so() {
         );
     }
     let told = || listening.edge.log().contains("it spoke plain HTTP, and was told to use https");
-    assert!(becomes_true(Duration::from_secs(5), told), "{}", listening.edge.log());
+    assert!(becomes_true(Duration::from_secs(20), told), "{}", listening.edge.log());
     // What is neither is closed, and others are served.
     let mut stream = TcpStream::connect(("127.0.0.1", listening.port())).unwrap();
     stream.write_all(b"\0\0\0\0").unwrap();
