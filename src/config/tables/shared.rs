@@ -17,11 +17,23 @@ struct Url {
     password: Option<Secret>,
 }
 
+impl Url {
+    fn has_credentials(&self) -> bool {
+        self.username.is_some() || self.password.is_some()
+    }
+}
+
 /// Reads the table; `None` when it is absent or something is wrong.
 pub(crate) fn read(root: &Reader<'_>) -> Option<SharedStore> {
     let entry = root.get("shared")?;
     let reader = entry.table()?;
-    let sentinel_master = reader.text("sentinel_master").map(|text| text.to_string());
+    let sentinel_master = reader.get("sentinel_master").and_then(|entry| {
+        let name = entry.text()?.to_string();
+        if name.is_empty() {
+            entry.error_help("is empty", "write the name that the Sentinels know");
+        }
+        Some(name)
+    });
     let cluster = reader.flag("cluster", false);
     let topology = match sentinel_master {
         Some(_) if cluster => {
@@ -115,11 +127,20 @@ fn urls(reader: &Reader<'_>, topology: &StoreTopology) -> Option<Vec<Url>> {
         );
         return None;
     }
-    if urls.iter().any(|url| url.tls != urls[0].tls) {
-        entry.error("has servers with and without TLS");
-        return None;
-    }
-    Some(urls)
+    let databases = [0, urls[0].database];
+    let refused = if urls.iter().any(|url| url.tls != urls[0].tls) {
+        "has servers with and without TLS"
+    } else if urls.iter().any(|url| !databases.contains(&url.database)) {
+        "has servers with different databases"
+    } else if *topology == StoreTopology::Cluster && urls[0].database != 0 {
+        "names a database, and a cluster has only one"
+    } else if urls[1..].iter().any(Url::has_credentials) {
+        "has credentials that are not used; write `username` and `password` for all servers"
+    } else {
+        return Some(urls);
+    };
+    entry.error(refused);
+    None
 }
 
 /// An address may hold a password, which no error shows.
@@ -160,8 +181,15 @@ fn parse(text: &str, default_port: u16) -> Result<Url, &'static str> {
     };
     let database = match uri.path().trim_start_matches('/') {
         "" => 0,
-        number => number.parse().map_err(|_| "has no number of a database")?,
+        number => {
+            let number: u32 = number.parse().map_err(|_| "has no number of a database")?;
+            number.into()
+        }
     };
+    let port = uri.port_u16().unwrap_or(default_port);
+    if port == 0 {
+        return Err("has no port");
+    }
     if uri.query().is_some() {
         return Err("has a query");
     }
@@ -169,7 +197,7 @@ fn parse(text: &str, default_port: u16) -> Result<Url, &'static str> {
         tls,
         server: StoreServer {
             host: host(uri.host().unwrap_or_default()).ok_or("names no server")?,
-            port: uri.port_u16().unwrap_or(default_port),
+            port,
         },
         database,
         username: decoded(username),

@@ -58,6 +58,24 @@ fn what_is_refused() {
             "url = [\"redis://a\", \"rediss://b\"]\ncluster = true\n",
             "has servers with and without TLS",
         ),
+        ("url = \"redis://a:0\"\n", "shared.url: has no port"),
+        ("url = \"redis://a/-1\"\n", "has no number of a database"),
+        (
+            "url = [\"redis://a/1\", \"redis://b/2\"]\nsentinel_master = \"m\"\n",
+            "has servers with different databases",
+        ),
+        (
+            "url = \"redis://a/1\"\ncluster = true\n",
+            "names a database, and a cluster has only one",
+        ),
+        (
+            "url = [\"redis://a\", \"redis://:p@127.0.0.1\"]\ncluster = true\n",
+            "has credentials that are not used; write `username` and `password`",
+        ),
+        (
+            "url = \"redis://a\"\nsentinel_master = \"\"\n",
+            "shared.sentinel_master: is empty",
+        ),
         (
             "url = \"redis://a\"\ncluster = true\nsentinel_master = \"m\"\n",
             "has both `sentinel_master` and `cluster`",

@@ -244,6 +244,14 @@ impl<'p> Walk<'p> {
             );
             return Err(self.mistake(node, 0, message));
         }
+        if let (Variable::Request, [headers, name, ..]) = (variable, path.as_slice())
+            && headers == "headers"
+            && name.bytes().any(|byte| byte.is_ascii_uppercase())
+        {
+            let lower = name.to_ascii_lowercase();
+            let message = format!("names of header fields are in lower case: write {lower:?}");
+            return Err(self.mistake(node, 0, message));
+        }
         if !self.findings.variables.contains(&variable) {
             self.findings.variables.push(variable);
         }

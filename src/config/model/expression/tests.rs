@@ -113,6 +113,10 @@ fn mistakes_have_a_place() {
         ("identity['name'] == 'x'", "identity has no \"name\""),
         ("has(request.body)", "request has no \"body\""),
         (
+            "request.headers['X-A'] == 'x'",
+            "names of header fields are in lower case: write \"x-a\"",
+        ),
+        (
             "claims.a.exists(x, claims.b.exists(y, x == y))",
             "column 35: a comprehension within another",
         ),
