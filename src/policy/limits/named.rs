@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::config::Owner;
 
-/// Where a limit counts. Under the name of a limit of another table it would count for that one, and
-/// in one table they could push each other's counts out.
+/// Where a limit counts: in one table, two limits of one name would count for each other, and each
+/// could push the other's counts out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::policy) enum Table {
     /// The limits of local policies.
