@@ -78,6 +78,8 @@ pub struct SpanPlace<'a> {
     pub parent: Option<u64>,
     /// What the route is for: the prefix of its paths.
     pub route: Option<&'a str>,
+    /// The port that was asked for.
+    pub port: Option<u16>,
     /// The peer, if that is not the client.
     pub peer: Option<std::net::IpAddr>,
 }
@@ -263,6 +265,7 @@ impl Tracer {
         let mut number = |key: &'static str, value: Option<u32>| {
             all.extend(value.map(|value| KeyValue::new(key, i64::from(value))));
         };
+        number("server.port", place.port.map(u32::from));
         number("http.response.status_code", record.status.map(u32::from));
         number("rpc.grpc.status_code", record.grpc_status);
         number("harmony.attempts", Some(record.attempts));

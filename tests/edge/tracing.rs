@@ -166,6 +166,7 @@ fn spans_through_two_edges_join() {
         found.unwrap_or_else(|| panic!("a span of {service}: {found:?}")).1.clone()
     };
     let (outer_span, inner_span) = (of("outer"), of("inner"));
+    let port = outer.port().to_string();
     for span in [&outer_span, &inner_span] {
         assert_eq!(hex(&span.trace_id), TRACE);
         assert_eq!((span.kind, span.name.as_str()), (2, "GET /api"));
@@ -174,6 +175,8 @@ fn spans_through_two_edges_join() {
             ("http.request.method", "GET"),
             ("url.path", "/api/x"),
             ("url.scheme", "http"),
+            ("server.address", "127.0.0.1"),
+            ("server.port", &port),
             ("http.route", "/api"),
             ("http.response.status_code", "200"),
             ("network.protocol.version", "1.1"),

@@ -99,6 +99,12 @@ impl Head {
         std::str::from_utf8(split_port(&self.authority).0).unwrap_or_default()
     }
 
+    /// The port as the client wrote it.
+    pub(crate) fn port(&self) -> Option<u16> {
+        let port = split_port(&self.authority).1?;
+        std::str::from_utf8(port).ok()?.parse().ok()
+    }
+
     /// The host for the route table: in lower case, without port, brackets and the root's dot.
     pub(crate) fn host(&self) -> Cow<'_, str> {
         let host = self.written_host();

@@ -96,7 +96,10 @@ pub(crate) fn write(session: &Session, ctx: &mut Context, metrics: &Metrics) {
         });
     }
     if let Some((tracer, context)) = span {
+        let default_port = if record.tls.is_some() { 443 } else { 80 };
+        let head = ctx.head.as_ref();
         let place = spans::SpanPlace {
+            port: head.map(|head| head.port().unwrap_or(default_port)),
             trace: context.trace,
             span: context.span,
             parent: context.parent,
