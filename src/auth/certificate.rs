@@ -108,13 +108,18 @@ impl ClientCertificate {
         &self.names
     }
 
+    /// Its common name, if there is exactly one.
+    pub fn common_name(&self) -> Option<&str> {
+        match &*self.common_names {
+            [Some(name)] => Some(name),
+            _ => None,
+        }
+    }
+
     /// The subject, if there is exactly one of its kind.
     pub fn subject(&self, kind: CertificateSubject) -> Option<&str> {
         if kind == CertificateSubject::CommonName {
-            return match &*self.common_names {
-                [Some(name)] => Some(name),
-                _ => None,
-            };
+            return self.common_name();
         }
         let mut found = self.names.iter().filter_map(|name| match (kind, name) {
             (CertificateSubject::Uri, AlternativeName::Uri(name))

@@ -35,7 +35,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
-use http::{HeaderMap, Method, Response, StatusCode, header};
+use http::{Method, Response, StatusCode, header};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use serde_json::json;
@@ -46,6 +46,7 @@ use self::response::ApiResponse;
 use self::routes::{Route, RouteError};
 use crate::control::Agent;
 use crate::gateway::Live;
+use crate::listener::Connection;
 use crate::telemetry::{LogWriter, audit};
 
 pub use access_control::AccessControl;
@@ -119,12 +120,12 @@ impl ManagementApi {
                 .access
                 .check(&request.headers, authority, peer, is_scraped),
         };
-        let credential = who(&request.headers);
+        let who = who(session);
         let audited = |status: StatusCode, outcome: &str| {
             audit::write(&audit::Event {
                 event: "management",
                 from: Some(&shown(peer)),
-                who: Some(credential),
+                who: Some(&who),
                 outcome: Some(outcome),
                 status: Some(status.as_u16()),
                 method: Some(method.as_str()),
@@ -267,13 +268,22 @@ impl ManagementApi {
 }
 
 /// What a caller shows of who it is.
-fn who(headers: &HeaderMap) -> &'static str {
-    if headers.contains_key("x-management-token") {
+fn who(session: &ServerSession) -> String {
+    let headers = &session.req_header().headers;
+    let token = if headers.contains_key("x-management-token") {
         "management token"
     } else if headers.contains_key(header::AUTHORIZATION) {
         "bearer token"
     } else {
         "no token"
+    };
+    let connection = Connection::of(session.digest());
+    match connection.and_then(|connection| connection.client_certificate()) {
+        Some(certificate) => {
+            let name = certificate.common_name().unwrap_or("without a name");
+            format!("certificate {name}, {token}")
+        }
+        None => token.to_owned(),
     }
 }
 

@@ -173,6 +173,9 @@ fn the_management_api_behind_certificates() {
             operator.get(number, "/admin/config/status").ok()
         });
     assert_eq!(answer.status, 200);
+    // The audit log says whose call it was.
+    let told = || edge.log().contains("\"who\":\"certificate operator, no token\"");
+    assert!(becomes_true(Duration::from_secs(5), told), "{}", edge.log());
     assert!(
         Offer::trusting(&authority).get(number, "/health").is_err(),
         "without a certificate there is no request"
