@@ -167,6 +167,9 @@ impl Count {
             if lease.begun >= report.begun.saturating_add(window) {
                 // The fleet's window is a new one: of it is what was counted since the report.
                 self.counted = self.fleet.spent;
+            } else if lease.used < self.fleet.used {
+                // The store has lost what it knew, and is told all of this node's part again.
+                self.fleet.spent = self.counted.saturating_sub(report.spent);
             }
         }
         self.fleet.lease = lease.granted;

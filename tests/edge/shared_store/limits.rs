@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use super::redis::{Redis, SlowWay};
 use super::{assert_becomes, budget, node};
 use crate::support::client::Client;
+use crate::support::poll::becomes_true;
 use crate::support::{Edge, Issuer, Upstream, secrets};
 
 fn three(issuer: &Issuer, upstream: &Upstream, url: &str, rules: &str) -> [Edge; 3] {
@@ -60,6 +61,22 @@ fn three_nodes_have_one_budget_and_one_lease_each_besides() {
     // The keys are hashes: nobody is named in the store.
     let keys = redis.ask("KEYS *");
     assert!(keys.contains("harmony:limit:") && !keys.contains("uneven"), "{keys}");
+}
+
+#[test]
+fn a_store_that_restarts_empty_is_told_again_what_was_used() {
+    let Some(mut redis) = Redis::start() else { return };
+    let (issuer, upstream) = (Issuer::start(), Upstream::start());
+    let nodes = three(&issuer, &upstream, &redis.url(), &budget(100));
+    let token = issuer.token().sign();
+    let (before, _) = send_to_all(&nodes, &token, 30);
+    assert_eq!(before, 90);
+    redis.restart();
+    let downs = || nodes.iter().all(|node| node.log().contains("goes on with its own counts"));
+    assert!(becomes_true(Duration::from_secs(6), downs));
+    assert_becomes(true, &nodes);
+    let (after, _) = send_to_all(&nodes, &token, 100);
+    assert!((10..=70).contains(&after), "{after}: a lease a node, and one before it tells");
 }
 
 #[test]

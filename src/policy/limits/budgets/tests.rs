@@ -114,6 +114,24 @@ async fn all_nodes_have_one_budget_and_one_lease_each_besides() {
 }
 
 #[tokio::test]
+async fn a_store_that_was_emptied_is_told_again_what_was_used() {
+    for (most, before) in [(10, 6), (1000, 100), (1000, 600), (1000, 900)] {
+        let store = Arc::<Store>::default();
+        let (limits, nodes) = (limits(most), nodes(&store));
+        let mut passed = count(&limits, &nodes, before).await;
+        *store.budget.lock().unwrap() = None;
+        let most = most as usize;
+        passed += count(&limits, &nodes, most * 4).await;
+        // One lease a node besides, and one that was lent before the node told.
+        let leases = 2 * 3 * (most / 10).max(1);
+        assert!(
+            (most..=most + leases).contains(&passed),
+            "{most} {before}: {passed}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn without_the_store_each_node_counts_for_itself_and_reports_later() {
     let store = Arc::<Store>::default();
     let (limits, nodes) = (limits(100), nodes(&store));
