@@ -211,13 +211,7 @@ fn start_log(config: &Config) -> anyhow::Result<LogWriter> {
         file: logging.file.as_deref(),
         audit: config.audit_path.as_deref(),
     };
-    telemetry::start(settings).map_err(|error| match &logging.file {
-        Some(file) => anyhow::anyhow!(
-            "logging.log_file_path: cannot write {}: {error}",
-            file.display()
-        ),
-        None => anyhow::anyhow!("logging: {error}"),
-    })
+    Ok(telemetry::start(settings)?)
 }
 
 #[allow(

@@ -1,14 +1,14 @@
 //! The audit log: who was refused, who changed what. One line of JSON for each event, under the
 //! target `harmony::audit`, in the log or in a file of its own (`[audit] path`). Never a secret.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::{fmt, io};
 
 use serde::Serialize;
 
-use super::logger::open_writer;
+use super::open::{LogError, open_writer};
 use super::writer::LogWriter;
 
 /// What its lines are logged under.
@@ -64,9 +64,9 @@ pub struct Event<'a> {
 }
 
 /// Sends events to this file, else to the log, from now on.
-pub(super) fn start(path: Option<&Path>, log: &LogWriter) -> io::Result<()> {
+pub(super) fn start(path: Option<&Path>, log: &LogWriter) -> Result<(), LogError> {
     let (writer, own) = match path {
-        Some(path) => (open_writer(path)?, true),
+        Some(path) => (open_writer("audit.path", path)?, true),
         None => (log.clone(), false),
     };
     // There is one.

@@ -4,9 +4,7 @@
 //! write request heads, and those hold credentials.
 
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -18,7 +16,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use serde_json::{Map, json};
 
 use super::escape::EscapedText;
-use super::log_file::Sink;
+use super::open::{LogError, open_writer};
 use super::writer::LogWriter;
 use super::{access, audit};
 
@@ -126,9 +124,13 @@ pub fn set_level(level: Option<LevelFilter>) {
 }
 
 /// Starts logging for the whole process. Call once.
-pub fn start(settings: LogSettings<'_>) -> io::Result<LogWriter> {
+///
+/// # Errors
+///
+/// A file cannot be written, or a thread cannot be started.
+pub fn start(settings: LogSettings<'_>) -> Result<LogWriter, LogError> {
     let writer = match settings.file {
-        Some(path) => open_writer(path)?,
+        Some(path) => open_writer("logging.log_file_path", path)?,
         None => LogWriter::start(Box::new(io::stderr()), None)?,
     };
     let output = Output {
@@ -155,31 +157,6 @@ pub fn start(settings: LogSettings<'_>) -> io::Result<LogWriter> {
     control.apply(&control.levels());
     log::set_logger(&control.logger).map_err(io::Error::other)?;
     Ok(writer)
-}
-
-/// A writer to a file, which it can open anew.
-pub(super) fn open_writer(path: &Path) -> io::Result<LogWriter> {
-    let named = path.to_owned();
-    LogWriter::start(open(path)?, Some(Box::new(move || reopen(&named))))
-}
-
-/// Opens a log file. A pipe is opened for reading too: else this would wait until somebody reads
-/// it.
-fn open(path: &Path) -> io::Result<Sink> {
-    let is_pipe = std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo());
-    let mut options = OpenOptions::new();
-    if is_pipe {
-        options.read(true).write(true);
-    } else {
-        options.create(true).append(true).mode(0o640);
-    }
-    Ok(Box::new(options.open(path)?))
-}
-
-fn reopen(path: &Path) -> io::Result<Sink> {
-    let named =
-        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    open(path).map_err(named)
 }
 
 /// One log for the crates of this program; others never log below `info`, whatever the filter, and

@@ -8,6 +8,7 @@ mod escape;
 mod log_file;
 mod logger;
 mod metrics;
+mod open;
 pub mod spans;
 mod writer;
 
@@ -16,4 +17,5 @@ pub use metrics::{
     BOUNDS, BackendMetrics, Histogram, HistogramSnapshot, Metrics, NetworkMetrics, PipelineMetrics,
     ShadowMetrics,
 };
+pub use open::LogError;
 pub use writer::LogWriter;

@@ -16,7 +16,14 @@ pub(crate) fn read(root: &Reader<'_>) -> Option<Tracing> {
     }
     let url = endpoint.and_then(|entry| url(&entry));
     let sample_ratio = reader.get("sample_ratio").and_then(|entry| entry.share());
-    let service_name = reader.text("service_name").map(|name| name.to_string());
+    let service_name = reader.get("service_name");
+    let service_name = service_name.and_then(|entry| {
+        let name = entry.text()?;
+        if name.is_empty() {
+            entry.error("is empty");
+        }
+        Some(name.to_string())
+    });
     let include_subject = reader.flag("include_subject", false);
     reader.finish();
     Some(Tracing {
@@ -26,6 +33,9 @@ pub(crate) fn read(root: &Reader<'_>) -> Option<Tracing> {
         include_subject,
     })
 }
+
+/// What comes behind the base of the receiver's URLs.
+const PATH: &str = "/v1/traces";
 
 /// The base of the receiver's URLs, with the path of traces.
 fn url(entry: &Entry<'_>) -> Option<String> {
@@ -38,5 +48,13 @@ fn url(entry: &Entry<'_>) -> Option<String> {
         entry.error(why);
         return None;
     }
-    Some(format!("{}/v1/traces", text.trim_end_matches('/')))
+    let base = text.trim_end_matches('/');
+    if base.ends_with(PATH) {
+        entry.error_help(
+            format!("must not end in {PATH}, which is added"),
+            "write the rest of it alone",
+        );
+        return None;
+    }
+    Some(format!("{base}{PATH}"))
 }

@@ -27,6 +27,7 @@ mod steps;
 mod syntax;
 mod tables;
 mod tls;
+mod tracing;
 mod traffic;
 mod upload;
 

@@ -9,7 +9,8 @@ use nix::sys::signal::Signal;
 use super::END;
 use super::handover::echoing;
 use crate::support::poll::eventually;
-use crate::support::{Edge, Upstream};
+use crate::support::ports::Port;
+use crate::support::{Edge, Program, Settings, Upstream};
 
 const TO_FILE: &str = "[logging]\nlog_to_file = true\nlog_file_path = \"logs/edge.log\"\n";
 
@@ -49,6 +50,25 @@ fn a_directory_that_is_gone_sends_the_log_to_standard_error() {
     eventually("the file again", END, || {
         edge.directory().join("logs/edge.log").exists().then_some(())
     });
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_named_with_its_key() {
+    let log = "[logging]\nlog_to_file = true\nlog_file_path = \"here.log\"\n";
+    let ports = [Port::claim(), Port::claim()].map(|port| port.number().to_string());
+    for (tables, words) in [
+        (TO_FILE.to_owned(), "logging.log_file_path: cannot write "),
+        (format!("{log}[audit]\npath = \"gone/audit.log\"\n"), "audit.path: cannot write "),
+    ] {
+        let text = Settings::bare().and(&tables).text();
+        let text = text.replace("{port}", &ports[0]).replace("{mport}", &ports[1]);
+        let ran = Program::with(&["-c", "harmony.toml"]).file("harmony.toml", &text).run();
+        assert_eq!(ran.status, Some(1), "{ran:?}");
+        let told = ran.stderr.lines().any(|line| {
+            line.starts_with(words) && line.contains(".log: No such file or directory")
+        });
+        assert!(told, "{words}: {}", ran.stderr);
+    }
 }
 
 #[test]
