@@ -2,7 +2,7 @@
 //! found here, whatever it is evaluated over.
 
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, operators};
-use cel::{Program, Value};
+use cel::{Context, Program, Value};
 
 use super::{Mistake, Variable, map_of};
 
@@ -128,7 +128,7 @@ struct Walk<'p> {
 impl<'p> Walk<'p> {
     fn visit(&mut self, node: &'p IdedExpr, depth: usize) -> Result<(), Mistake> {
         if depth > MAX_DEPTH {
-            return Err(self.mistake(node, 0, "is nested too deep".to_owned()));
+            return Err(self.mistake(node, "is nested too deep".to_owned()));
         }
         if let Some((variable, path)) = self.path(node) {
             return self.note(node, variable, path);
@@ -139,14 +139,13 @@ impl<'p> Walk<'p> {
             Expr::Ident(name) => {
                 let known = Variable::ALL.map(Variable::name).join(", ");
                 let message = format!("there is no variable {name:?}; there are {known}");
-                Err(self.mistake(node, 0, message))
+                Err(self.mistake(node, message))
             }
             Expr::Select(select) => self.visit(&select.operand, inner),
             Expr::Call(call) => {
                 if !FUNCTIONS.contains(&&*call.func_name) {
-                    let name = &call.func_name;
-                    let message = format!("there is no function {name:?}");
-                    return Err(self.mistake(node, name.len(), message));
+                    let message = format!("there is no function {:?}", call.func_name);
+                    return Err(self.mistake(node, message));
                 }
                 let target = call.target.as_deref().into_iter();
                 let mut parts = target.chain(&call.args);
@@ -169,7 +168,7 @@ impl<'p> Walk<'p> {
             Expr::Comprehension(loops) => {
                 if !self.bound.is_empty() {
                     let message = "a comprehension within another".to_owned();
-                    return Err(self.mistake(node, 0, message));
+                    return Err(self.mistake(node, message));
                 }
                 self.visit(&loops.iter_range, inner)?;
                 self.visit(&loops.accu_init, inner)?;
@@ -182,9 +181,9 @@ impl<'p> Walk<'p> {
                 self.bound.clear();
                 Ok(())
             }
-            Expr::Struct(_) => Err(self.mistake(node, 0, "there are no messages".to_owned())),
+            Expr::Struct(_) => Err(self.mistake(node, "there are no messages".to_owned())),
             Expr::Literal(_) => Ok(()),
-            Expr::Unspecified => Err(self.mistake(node, 0, "cannot be read".to_owned())),
+            Expr::Unspecified => Err(self.mistake(node, "cannot be read".to_owned())),
         }
     }
 
@@ -242,7 +241,7 @@ impl<'p> Walk<'p> {
                 variable.name(),
                 members.join(", ")
             );
-            return Err(self.mistake(node, 0, message));
+            return Err(self.mistake(node, message));
         }
         if let (Variable::Request, [headers, name, ..]) = (variable, path.as_slice())
             && headers == "headers"
@@ -250,7 +249,7 @@ impl<'p> Walk<'p> {
         {
             let lower = name.to_ascii_lowercase();
             let message = format!("names of header fields are in lower case: write {lower:?}");
-            return Err(self.mistake(node, 0, message));
+            return Err(self.mistake(node, message));
         }
         if !self.findings.variables.contains(&variable) {
             self.findings.variables.push(variable);
@@ -262,12 +261,40 @@ impl<'p> Walk<'p> {
         Ok(())
     }
 
-    /// `back`: how many bytes before the place that the parser has for it.
-    fn mistake(&self, node: &IdedExpr, back: usize, message: String) -> Mistake {
-        let Some((start, _)) = self.program.source_info().offset_for(node.id) else {
-            return Mistake::whole(message);
-        };
-        let start = usize::try_from(start).unwrap_or(0);
-        Mistake::at(self.text, start.saturating_sub(back), message)
+    fn mistake(&self, node: &IdedExpr, message: String) -> Mistake {
+        mistake(self.program, self.text, node, message)
     }
+}
+
+/// A mistake in this part of an expression.
+pub(super) fn mistake(program: &Program, text: &str, node: &IdedExpr, message: String) -> Mistake {
+    let Some((start, _)) = program.source_info().offset_for(node.id) else {
+        return Mistake::whole(message);
+    };
+    // The parser has operators where they stand, and calls where their parenthesis opens.
+    let back = match &node.expr {
+        Expr::Call(call) if call.func_name.starts_with(char::is_alphabetic) => call.func_name.len(),
+        _ => 0,
+    };
+    let start = usize::try_from(start).unwrap_or(0);
+    Mistake::at(text, start.saturating_sub(back), message)
+}
+
+/// The innermost part of an expression that fails because of itself.
+pub(super) fn failing<'e>(node: &'e IdedExpr, context: &Context<'_, '_>) -> &'e IdedExpr {
+    let parts: Vec<&IdedExpr> = match &node.expr {
+        Expr::Call(call) => call
+            .target
+            .as_deref()
+            .into_iter()
+            .chain(&call.args)
+            .collect(),
+        Expr::Select(select) => vec![&select.operand],
+        Expr::List(list) => list.elements.iter().collect(),
+        _ => Vec::new(),
+    };
+    let mut failed = parts
+        .into_iter()
+        .filter(|part| context.resolve(part).is_err());
+    failed.next().map_or(node, |part| failing(part, context))
 }

@@ -6,6 +6,7 @@
 
 mod check;
 mod cost;
+mod mistake;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,6 +17,7 @@ use cel::{Context, Env, ExecutionError, Program, Value};
 
 use check::Findings;
 use cost::Input;
+pub use mistake::Mistake;
 
 /// The most bytes of an expression.
 const MAX_BYTES: usize = 1024;
@@ -82,15 +84,6 @@ impl Variable {
     }
 }
 
-/// Why a text is no condition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
-    /// Line and column in the text, from 1, as far as they are known.
-    pub place: Option<(usize, usize)>,
-    /// What is wrong. May quote the text.
-    pub message: String,
-}
-
 /// Why there is no verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EvaluationError {
@@ -146,12 +139,28 @@ impl Expression {
                 Err(error)
                     if self.0.findings.is_static() && outcome != Err(EvaluationError::Missing) =>
                 {
-                    return Err(Mistake::whole(error));
+                    return Err(self.failure(error));
                 }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Where it fails over a request that is made up.
+    fn failure(&self, error: EvaluationError) -> Mistake {
+        let Compiled { text, program, .. } = &*self.0;
+        let mut context = Context::with_env(ENVIRONMENT.clone());
+        for variable in &self.0.findings.variables {
+            context.add_variable_from_value(variable.name(), check::sample(*variable));
+        }
+        let failing = catch_unwind(AssertUnwindSafe(|| {
+            check::failing(program.expression(), &context)
+        }));
+        failing.map_or_else(
+            |_| Mistake::whole(error),
+            |node| check::mistake(program, text, node, error.to_string()),
+        )
     }
 
     /// Evaluates it. `value` is asked for what it looks at, each once.
@@ -229,50 +238,6 @@ fn compile(text: String) -> Result<Compiled, Mistake> {
         program,
         findings,
     })
-}
-
-impl Mistake {
-    fn whole(message: impl ToString) -> Self {
-        Self {
-            place: None,
-            message: message.to_string(),
-        }
-    }
-
-    fn at(text: &str, byte: usize, message: impl Into<String>) -> Self {
-        let before: String =
-            String::from_utf8_lossy(&text.as_bytes()[..byte.min(text.len())]).into();
-        let line = before.rsplit('\n').next().unwrap_or_default();
-        Self {
-            place: Some((before.matches('\n').count() + 1, line.chars().count() + 1)),
-            message: message.into(),
-        }
-    }
-
-    fn of_parser((line, column): (isize, isize), message: &str) -> Self {
-        // The parser lists everything that might stand there.
-        let message = message.split(" expecting ").next().unwrap_or_default();
-        let message = message.strip_prefix("Syntax error: ").unwrap_or(message);
-        if message.contains("Recursion limit") {
-            return Self::whole("is nested too deep");
-        }
-        let place = usize::try_from(line).ok().zip(usize::try_from(column).ok());
-        Self {
-            place: place.filter(|(line, column)| *line > 0 && *column > 0),
-            message: message.to_owned(),
-        }
-    }
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.place {
-            Some((1, column)) => write!(f, "column {column}: ")?,
-            Some((line, column)) => write!(f, "line {line}, column {column}: ")?,
-            None => {}
-        }
-        f.write_str(&self.message)
-    }
 }
 
 impl PartialEq for Expression {

@@ -129,8 +129,16 @@ fn mistakes_have_a_place() {
         ("claims == Thing{a: 1}", "there are no messages"),
         ("1 + 1", "it yields neither true nor false"),
         ("request.path", "it yields neither true nor false"),
-        ("request.path > 1", "a value of this type"),
-        ("1 / 0 == 1", "it fails"),
+        ("request.path > 1", "column 14: an operator or a function"),
+        (
+            "request.path == '/' && size(request.path) > 'a'",
+            "column 43: an operator or a function does not take a value",
+        ),
+        (
+            "request.method == 'GET' && int(request.path) == 1",
+            "column 28: ",
+        ),
+        ("1 / 0 == 1", "column 3: it fails"),
     ] {
         let found = refused(text);
         assert!(found.contains(want), "{text}: {found}");
