@@ -20,7 +20,6 @@ use super::close_reason::CloseReason;
 use super::connection::Connection;
 use super::limiter::Admission;
 use super::limiters::ConnectionLimiters;
-use super::malformed::UNREADABLE;
 use super::proxy_header;
 use super::refusals::RefusalLog;
 use super::state::{ConnectionState, Phase};
@@ -197,7 +196,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> GuardedApp<A> {
             };
             let Some(reused) = self.request(stream, settings, head, shutdown).await else {
                 if let Some(status) = connection.refused() {
-                    refusals.count(status, UNREADABLE);
+                    refusals.unreadable(status);
                 }
                 return None;
             };

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use http::Version;
 
-use super::malformed::Malformed;
+use super::malformed::{Malformed, UNREADABLE};
 use crate::auth::is_tchar;
 use crate::gateway::Live;
-use crate::telemetry::access;
+use crate::telemetry::{access, audit};
 
 /// Where they are counted, and which connection they came on.
 pub(super) struct RefusalLog<'a> {
@@ -36,16 +36,40 @@ impl RefusalLog<'_> {
     pub(super) fn malformed(&self, malformed: Malformed, head: &[u8]) {
         let (status, reason) = (malformed.status(), malformed.reason());
         self.count(status, reason);
-        if malformed == Malformed::Line || !access::enabled() {
+        if malformed != Malformed::Line {
+            let (method, target) = method_and_target(head);
+            let path = refused_path(target).map(String::from_utf8_lossy);
+            self.record(status, reason, method, path.as_deref());
+        }
+    }
+
+    /// The same for one that Pingora does not accept. What it asked for is not known here.
+    pub(super) fn unreadable(&self, status: u16) {
+        self.count(status, UNREADABLE);
+        self.record(status, UNREADABLE, None, None);
+    }
+
+    fn record(&self, status: u16, reason: &'static str, method: Option<&str>, path: Option<&str>) {
+        let client = self.peer.map(|peer| peer.ip().to_canonical());
+        if audit::enabled() {
+            audit::write(&audit::Event {
+                event: "refusal",
+                from: client.map(|client| client.to_string()).as_deref(),
+                outcome: Some(reason),
+                status: Some(status),
+                method,
+                path,
+                ..audit::Event::default()
+            });
+        }
+        if !access::enabled() {
             return;
         }
-        let (method, target) = method_and_target(head);
-        let path = refused_path(target).map(String::from_utf8_lossy);
         access::write(&access::Record {
-            client: self.peer.map(|peer| peer.ip().to_canonical()),
+            client,
             host: None,
             method: method.unwrap_or("-"),
-            path: path.as_deref(),
+            path,
             version: Version::HTTP_11,
             tls: None,
             status: Some(status),

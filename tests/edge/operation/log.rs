@@ -136,6 +136,29 @@ fn a_record_tells_the_host_the_upstream_and_the_path_that_was_refused() {
     assert_eq!(refused["status"], 400, "{refused}");
     assert_eq!(refused["upstream"], serde_json::Value::Null, "{refused}");
     assert!(!edge.log().contains("hidden"), "a query stands in no log");
+
+    // What never became a request is a record and an event all the same.
+    for (head, status, reason, method) in [
+        ("GET /a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "unreadable_head", None),
+        ("CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n", 405, "unreadable_head", None),
+        ("GET /x y HTTP/1.1\r\nHost: h\r\n\r\n", 400, "target", Some("GET")),
+    ] {
+        let told = |target: &str, field: &str| {
+            edge.log().lines().any(|line| {
+                let Ok(line) = serde_json::from_str::<serde_json::Value>(line) else {
+                    return false;
+                };
+                let fits = method.is_none_or(|method| line["method"] == method);
+                fits && line["target"] == target
+                    && line["status"] == status
+                    && line[field] == reason
+            })
+        };
+        let (answers, closed) = edge.raw(head);
+        assert_eq!((answers[0].status, closed), (status, true), "{head}");
+        eventually("the access record", END, || told("harmony::access", "reason").then_some(()));
+        eventually("the event", END, || told("harmony::audit", "outcome").then_some(()));
+    }
 }
 
 #[test]
