@@ -162,14 +162,25 @@ impl Verifier {
             trace.detail(|| "whether the proof was used before is not looked at".to_owned());
             return Ok(());
         }
-        let made = proof.claims().get("iat").and_then(Value::as_f64);
-        if made.is_none_or(|made| made < self.proofs.started) {
-            return Err(ProofError::BeforeStart.into());
-        }
+        self.check_not_before_start(proof)?;
         let id = ProofId::new(&key, id);
         let keep = self.settings.max_age + AHEAD;
         let first_use = || self.proofs.replays.first_use(key, id, now, keep);
         *memo.first_use.get_or_init(first_use).await
+    }
+
+    /// Whether a proof that was judged well was certainly not used before the process began. In
+    /// whole seconds, one that was made in the second of the start may be older; a nonce of this
+    /// process is younger.
+    fn check_not_before_start(&self, proof: &Proof) -> Result<(), ProofError> {
+        if matches!(self.settings.nonce, Some(DpopNonce::OfProcess)) {
+            return Ok(());
+        }
+        let made = proof.claims().get("iat").and_then(Value::as_f64);
+        match made {
+            Some(made) if made >= self.proofs.started => Ok(()),
+            _ => Err(ProofError::BeforeStart),
+        }
     }
 
     /// Whether a proof is one for this request and this token, and made now.

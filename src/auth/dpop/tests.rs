@@ -283,6 +283,29 @@ async fn a_nonce_is_asked_for_and_shared_by_a_fleet() {
 }
 
 #[tokio::test]
+async fn what_holds_a_nonce_of_this_process_is_no_older_than_it() {
+    let client = Client::new(Algorithm::EdDsa);
+    let secret = || Secret::new("0123456789abcdef0123456789abcdef".to_owned());
+    for (nonce, expected) in [
+        (DpopNonce::OfProcess, None),
+        (DpopNonce::OfFleet(secret()), Some(ProofError::BeforeStart)),
+    ] {
+        let verifier = verifier(&Dpop {
+            nonce: Some(nonce),
+            ..settings()
+        });
+        let next = verifier.next_nonce(clock::now()).unwrap();
+        let proof = client.proof(&[
+            ("iat", json!(clock::now() - 30.0)),
+            ("nonce", json!(next.to_str().unwrap())),
+        ]);
+        assert_eq!(of(&verifier, &client, &proof).await, expected);
+        let again = of(&verifier, &client, &proof).await;
+        assert_eq!(again, expected.or(Some(ProofError::Replayed)));
+    }
+}
+
+#[tokio::test]
 async fn without_a_target_no_proof_passes() {
     let client = Client::new(Algorithm::EdDsa);
     let mut headers = HeaderMap::new();
