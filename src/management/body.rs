@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use http::{StatusCode, header};
+use jose::strict_json;
 use pingora::protocols::http::ServerSession;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
@@ -94,6 +95,19 @@ fn expects_continue(session: &ServerSession) -> bool {
         .is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
+/// The members of the JSON object that a body is, none of them named twice.
+pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, ApiResponse> {
+    strict_json::object(body).ok_or_else(|| match serde_json::from_slice(body) {
+        Ok(Value::Object(_)) => bad("the body names a member twice"),
+        Ok(_) => bad("the body must be a JSON object"),
+        Err(error) => bad(&format!(
+            "the body is not JSON (line {}, column {})",
+            error.line(),
+            error.column()
+        )),
+    })
+}
+
 /// The members of a JSON object. They may be secrets, and are zeroed when it is dropped.
 pub(super) struct Fields(Map<String, Value>);
 
@@ -110,15 +124,7 @@ impl Drop for Fields {
 impl Fields {
     /// Takes a body apart.
     pub(super) fn parse(body: &[u8]) -> Result<Self, ApiResponse> {
-        match serde_json::from_slice(body) {
-            Ok(Value::Object(members)) => Ok(Self(members)),
-            Ok(_) => Err(bad("the body must be a JSON object")),
-            Err(error) => Err(bad(&format!(
-                "the body is not JSON (line {}, column {})",
-                error.line(),
-                error.column()
-            ))),
-        }
+        object(body).map(Self)
     }
 
     /// A string that must be there: 1 to `max` bytes, visible ASCII.
@@ -257,6 +263,14 @@ mod tests {
             ("", "the body is not JSON (line 1, column 0)"),
             ("{\"secret", "the body is not JSON (line 1, column 8)"),
             ("[]", "the body must be a JSON object"),
+            (
+                "{\"a\": 1, \"\\u0061\": 2}",
+                "the body names a member twice",
+            ),
+            (
+                "{\"a\": [{\"b\": 1, \"b\": 1}]}",
+                "the body names a member twice",
+            ),
         ] {
             let refused = Fields::parse(body.as_bytes()).err().unwrap();
             assert_eq!(refused.message, expected);

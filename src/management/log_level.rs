@@ -21,14 +21,14 @@ static CHANGES: AtomicU64 = AtomicU64::new(0);
 /// Sets the level that the body names, for as long as it says.
 pub(super) async fn set(session: &mut ServerSession) -> Result<ApiResponse, ApiResponse> {
     let body = body::read(session).await?;
-    let body: Value = serde_json::from_slice(&body)
-        .map_err(|_| bad("the body must be a JSON object with level and for_secs"))?;
-    let level = body["level"].as_str().and_then(|level| level.parse().ok());
+    let body = body::object(&body)?;
+    let level = body.get("level").and_then(Value::as_str);
+    let level = level.and_then(|level| level.parse().ok());
     let level: LevelFilter =
         level.ok_or_else(|| bad("level must be off, error, warn, info, debug or trace"))?;
-    let seconds = match &body["for_secs"] {
-        Value::Null => FOR_SECS,
-        value => value
+    let seconds = match body.get("for_secs") {
+        None | Some(Value::Null) => FOR_SECS,
+        Some(value) => value
             .as_u64()
             .filter(|seconds| (1..=MAX_SECS).contains(seconds))
             .ok_or_else(|| bad(&format!("for_secs must be 1 to {MAX_SECS}")))?,

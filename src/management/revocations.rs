@@ -100,15 +100,7 @@ pub(super) async fn delete(list: &Revocations, path: &str) -> ApiResponse {
 
 /// The entries that a body asks for: one, or several under `revocations`.
 pub(super) fn entries(body: &[u8]) -> Result<Vec<Revocation>, ApiResponse> {
-    let body: Value = serde_json::from_slice(body).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        bad(&format!(
-            "the body is not JSON (line {line}, column {column})"
-        ))
-    })?;
-    let Value::Object(mut body) = body else {
-        return Err(bad("the body must be a JSON object"));
-    };
+    let mut body = body::object(body)?;
     let now = clock::now();
     match body.remove("revocations") {
         None => Ok(vec![entry(body, now).map_err(|wrong| bad(&wrong))?]),
@@ -263,6 +255,14 @@ mod tests {
             ),
             (r#"{"issuer": "i", "jti": ""}"#, "jti is empty"),
             (r#"{"issuer": ""}"#, "issuer is empty"),
+            (
+                r#"{"issuer": "i", "jti": "x", "issuer": "j"}"#,
+                "the body names a member twice",
+            ),
+            (
+                r#"{"revocations": [{"key": "k", "key": "l"}]}"#,
+                "the body names a member twice",
+            ),
             (r#"{"issuer": 7}"#, "issuer must be a string"),
             (r#"{"issuer": null}"#, "issuer must be a string"),
             (r#"{"key": "k", "before": 7}"#, "before needs an issuer"),
