@@ -38,6 +38,7 @@ mod jwt;
 mod locations;
 mod mutual_tls;
 mod outcome;
+mod presenter;
 mod receiver;
 mod request;
 mod revocation;
@@ -65,6 +66,7 @@ pub use identity::{AuthMethod, Credential, Identity, TokenIds};
 pub use introspection::IntrospectionStatus;
 pub use locations::{CredentialLocations, VerifiedLocations};
 pub use outcome::{Class, Denial, ProofError, Reason};
+pub use presenter::Presenter;
 pub use receiver::{Invalid, ReceiveError, Received, Receiver, ReceiverStatus};
 pub use request::AuthRequest;
 pub use revocation::{

@@ -1,11 +1,10 @@
 //! What a request presents: everything that an authentication step may look at.
 
-use std::net::IpAddr;
-
 use http::HeaderMap;
 
 use super::certificate::PresentedCertificate;
 use super::dpop::RequestTarget;
+use super::presenter::Presenter;
 
 /// The parts of a request that authentication looks at.
 #[derive(Debug, Clone, Copy)]
@@ -14,8 +13,8 @@ pub struct AuthRequest<'a> {
     pub headers: &'a HeaderMap,
     /// The query, without its `?`.
     pub query: Option<&'a str>,
-    /// The client's address, behind trusted proxies; `None` when it is not known.
-    pub client: Option<IpAddr>,
+    /// Who presents it.
+    pub presenter: Presenter<'a>,
     /// The certificate that the client showed when it connected; `None`: none, or nobody asked for
     /// one.
     pub certificate: Option<PresentedCertificate<'a>>,
@@ -30,7 +29,7 @@ impl<'a> AuthRequest<'a> {
         Self {
             headers,
             query: None,
-            client: None,
+            presenter: Presenter::default(),
             certificate: None,
             target: None,
         }

@@ -1,7 +1,6 @@
 //! A step that takes tokens, `jwt-auth` or `introspection`: it finds the token, has it verified,
 //! and sees whether its sender may use it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -13,6 +12,7 @@ use super::identity::Identity;
 use super::introspection::{self, Introspector};
 use super::jwt;
 use super::outcome::{Outcome, Refusal};
+use super::presenter::Presenter;
 use super::request::AuthRequest;
 use super::sender::SenderCheck;
 use super::shared::Shared;
@@ -110,7 +110,10 @@ impl TokenStep {
                 Ok(None) => return Outcome::NotPresented,
                 Err(error) => return Outcome::Rejected(error.into()),
             };
-        match self.verify(&token, request.client, false, now, trace).await {
+        match self
+            .verify(&token, request.presenter, false, now, trace)
+            .await
+        {
             Ok(verified) => {
                 let admitted = sender.admit(verified, &token, scheme, request, now, trace);
                 admitted.await.into()
@@ -123,28 +126,28 @@ impl TokenStep {
     pub(super) async fn ask_again(
         &self,
         token: &[u8],
-        client: Option<IpAddr>,
+        presenter: Presenter<'_>,
     ) -> Result<Verified, Refusal> {
         let (now, mut trace) = (clock::now(), Trace::off());
-        self.verify(token, client, true, now, &mut trace).await
+        self.verify(token, presenter, true, now, &mut trace).await
     }
 
     /// `has_passed`: the token is known to have passed before, whatever the cache remembers.
     async fn verify(
         &self,
         token: &[u8],
-        client: Option<IpAddr>,
+        presenter: Presenter<'_>,
         has_passed: bool,
         now: UnixTime,
         trace: &mut Trace,
     ) -> Result<Verified, Refusal> {
         match &self.verifier {
             Verifier::Jwt(verifier) => {
-                let verified = verifier.recall_or_verify(token, client, has_passed, now, trace);
+                let verified = verifier.recall_or_verify(token, presenter, has_passed, now, trace);
                 verified.await
             }
             Verifier::Introspection(verifier) => {
-                let verified = verifier.recall_or_ask(token, client, has_passed, now, trace);
+                let verified = verifier.recall_or_ask(token, presenter, has_passed, now, trace);
                 verified.await
             }
         }

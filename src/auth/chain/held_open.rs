@@ -1,7 +1,6 @@
 //! What an open stream asks of the steps of its pipeline: whether its credential would still pass,
 //! and, where the issuer decides that, what it says now.
 
-use std::net::IpAddr;
 use std::time::Instant;
 
 use jose::clock::{self, UnixTime};
@@ -13,6 +12,7 @@ use crate::auth::certificate::PresentedCertificate;
 use crate::auth::identity::Identity;
 use crate::auth::introspection::Introspector;
 use crate::auth::outcome::Class;
+use crate::auth::presenter::Presenter;
 use crate::auth::request::AuthRequest;
 use crate::auth::token_extractor;
 use crate::auth::token_step::TokenStep;
@@ -84,14 +84,13 @@ impl Member {
     }
 
     /// Asks the issuer of a token that has passed about it again, unless it was asked a moment ago.
-    /// `client` has presented it.
-    pub(crate) async fn ask_again(&self, token: &[u8], client: Option<IpAddr>) -> Answer {
+    pub(crate) async fn ask_again(&self, token: &[u8], presenter: Presenter<'_>) -> Answer {
         let Some((step, introspector)) = self.introspecting() else {
             return Answer::NotAsked;
         };
         // Half of the questions that may be under way are left to requests.
         let _turn = introspector.turn_of_stream().await;
-        match step.ask_again(token, client).await {
+        match step.ask_again(token, presenter).await {
             Ok(verified) => Answer::Active {
                 ask_at: unix(
                     verified

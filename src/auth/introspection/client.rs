@@ -13,6 +13,7 @@ use reqwest::redirect::Policy;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use crate::auth::presenter::LogPrefix;
 use crate::config::{ClientAuth, IntrospectionClient};
 
 /// The whole question, the issuer's document included.
@@ -116,19 +117,20 @@ impl Asker {
         }
     }
 
-    /// Asks about a token.
-    pub(super) async fn ask(&self, token: &[u8]) -> Result<Answer, AskError> {
+    /// Asks about a token. What the log says of it begins with `prefix`.
+    pub(super) async fn ask(&self, token: &[u8], prefix: &LogPrefix) -> Result<Answer, AskError> {
         let begun = Instant::now();
         let answer = tokio::time::timeout(TIME_LIMIT, self.ask_without_limit(token))
             .await
             .unwrap_or(Err(AskError::TimedOut));
         if log::log_enabled!(log::Level::Debug) {
             let (shown, after) = (self.shown(), begun.elapsed());
-            match &answer {
-                Ok(Answer::Active(_)) => log::debug!("POST {shown}: 200, active, after {after:?}"),
-                Ok(Answer::Inactive) => log::debug!("POST {shown}: 200, inactive, after {after:?}"),
-                Err(error) => log::debug!("POST {shown}: {error}, after {after:?}"),
-            }
+            let came = match &answer {
+                Ok(Answer::Active(_)) => "200, active".to_owned(),
+                Ok(Answer::Inactive) => "200, inactive".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            log::debug!("{prefix}POST {shown}: {came}, after {after:?}");
         }
         answer
     }

@@ -15,6 +15,7 @@ use super::client::{Answer, AskError, Asker};
 use super::counters::Counters;
 use super::questions::{Begun, Question, Questions, Subject};
 use crate::auth::outcome::{Class, Reason, Refusal};
+use crate::auth::presenter::LogPrefix;
 use crate::auth::token_cache::{TokenCache, TokenKey, Verified};
 use crate::auth::trace::Trace;
 use crate::config::IntrospectionClient;
@@ -103,6 +104,7 @@ impl Introspector {
             Begun::Joined(verdict) => verdict,
             Begun::Opened(mut question, verdict) => {
                 let (introspector, key) = (self.clone(), subject.key);
+                let prefix = subject.presenter.log_prefix();
                 let token = Zeroizing::new(subject.token.to_vec());
                 let kept = subject.is_kept.then(|| cache.clone());
                 let mut own = if trace.is_on() {
@@ -112,7 +114,7 @@ impl Introspector {
                 };
                 tokio::spawn(async move {
                     let verdict = introspector
-                        .examine(&mut question, &token, &mut own, judge)
+                        .examine(&mut question, &token, &prefix, &mut own, judge)
                         .await;
                     introspector.keep(key, &verdict, kept.as_ref());
                     let (_, details) = own.finish();
@@ -147,6 +149,7 @@ impl Introspector {
         &self,
         question: &mut Question,
         token: &[u8],
+        prefix: &LogPrefix,
         trace: &mut Trace,
         judge: impl FnOnce(Claims, &mut Trace) -> Result<Verified, Refusal>,
     ) -> Result<Verified, Refusal> {
@@ -155,7 +158,7 @@ impl Introspector {
         }
         let (counters, asked) = (&self.counters, Instant::now());
         counters.in_flight.fetch_add(1, Ordering::Relaxed);
-        let answer = self.asker.ask(token).await;
+        let answer = self.asker.ask(token, prefix).await;
         counters.in_flight.fetch_sub(1, Ordering::Relaxed);
         match answer {
             Ok(Answer::Active(claims)) => {
@@ -171,7 +174,7 @@ impl Introspector {
             }
             Err(error) => {
                 counters.failed.fetch_add(1, Ordering::Relaxed);
-                self.report(&error);
+                self.report(&error, prefix);
                 trace.detail(|| error.to_string());
                 Err(unavailable(Reason::IntrospectionFailed))
             }
@@ -199,11 +202,11 @@ impl Introspector {
     }
 
     /// Warns that there is no answer, the first time.
-    fn report(&self, error: &AskError) {
+    fn report(&self, error: &AskError, prefix: &LogPrefix) {
         if !self.is_failing.swap(true, Ordering::Relaxed) {
             log::warn!(
-                "introspection at {} fails: {error}; tokens that it has not answered for lately \
-                 are answered 503",
+                "{prefix}introspection at {} fails: {error}; tokens that it has not answered for \
+                 lately are answered 503",
                 self.asker.shown()
             );
         }

@@ -12,7 +12,6 @@ mod questions;
 mod registry;
 
 use std::hash::Hash;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use jose::clock::{self, UnixTime};
@@ -26,6 +25,7 @@ use super::claims;
 use super::error::BuildCause;
 use super::identity::{AuthMethod, Identity};
 use super::outcome::{Reason, Refusal};
+use super::presenter::Presenter;
 use super::settings_digest::SettingsDigest;
 use super::token_cache::{TokenCache, Verified};
 use super::trace::Trace;
@@ -89,7 +89,7 @@ impl Verifier {
     pub(super) async fn recall_or_ask(
         &self,
         token: &[u8],
-        client: Option<IpAddr>,
+        presenter: Presenter<'_>,
         has_passed: bool,
         now: UnixTime,
         trace: &mut Trace,
@@ -111,7 +111,7 @@ impl Verifier {
             token,
             key,
             is_kept: true,
-            client,
+            presenter,
             is_known: has_passed || is_known,
         };
         let (settings, introspector) = (self.settings.clone(), self.introspector.clone());

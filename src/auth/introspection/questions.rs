@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::auth::outcome::Refusal;
+use crate::auth::presenter::Presenter;
 use crate::auth::token_cache::{TokenKey, Verified};
 use crate::common::client_network;
 
@@ -28,8 +29,8 @@ pub(in crate::auth) struct Subject<'a> {
     pub(in crate::auth) key: TokenKey,
     /// Whether the verdict may be kept under that key.
     pub(in crate::auth) is_kept: bool,
-    /// Who presented it.
-    pub(in crate::auth) client: Option<IpAddr>,
+    /// Who presents it.
+    pub(in crate::auth) presenter: Presenter<'a>,
     /// Whether it passed before.
     pub(in crate::auth) is_known: bool,
 }
@@ -95,7 +96,7 @@ impl Questions {
         if let Some(verdict) = recall() {
             return Begun::Answered(verdict);
         }
-        let counted_for = (!subject.is_known).then(|| subject.client.map(client_network));
+        let counted_for = (!subject.is_known).then(|| subject.presenter.client.map(client_network));
         let of_client = |question: &&UnderWay| question.counted_for == counted_for;
         // A token that passed before waits its turn, ahead of those that nobody knows.
         let permit = match counted_for {

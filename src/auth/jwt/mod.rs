@@ -15,7 +15,6 @@ mod source;
 mod trust;
 mod verified_cache;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +29,7 @@ use super::error::BuildCause;
 use super::identity::{AuthMethod, Identity};
 use super::introspection::{Introspections, Introspector, Subject};
 use super::outcome::{Reason, Refusal};
+use super::presenter::Presenter;
 use super::token_cache::{TokenCache, Verified};
 use super::trace::Trace;
 use crate::config::{ClaimRules, CredentialLocation, Jwt};
@@ -102,7 +102,7 @@ impl Verifier {
     pub(super) async fn recall_or_verify(
         &self,
         token: &[u8],
-        client: Option<IpAddr>,
+        presenter: Presenter<'_>,
         has_passed: bool,
         now: UnixTime,
         trace: &mut Trace,
@@ -112,7 +112,7 @@ impl Verifier {
             token,
             key: slot.key,
             is_kept,
-            client,
+            presenter,
             is_known,
         };
         if let Some(known) = slot.as_ref().and_then(|slot| self.cache.recall(slot)) {

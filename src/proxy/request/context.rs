@@ -25,8 +25,8 @@ use super::selection::Selection;
 use super::shadow::ShadowVerdicts;
 use super::trace_context::TraceContext;
 use crate::auth::{
-    Admitted, AuthRequest, CredentialLocation, Identity, PresentedCertificate, ProofMemo,
-    RequestTarget, VerifiedLocations,
+    Admitted, AuthRequest, CredentialLocation, Identity, PresentedCertificate, Presenter,
+    ProofMemo, RequestTarget, VerifiedLocations,
 };
 use crate::gateway::{ClientAuth, Gateway, Route};
 use crate::listener::{Connection, InProgress};
@@ -90,6 +90,7 @@ pub(super) struct Presented {
     headers: HeaderMap,
     query: Option<String>,
     client: Option<IpAddr>,
+    request_id: Option<HeaderValue>,
     certificate: Option<(Arc<Connection>, ClientAuth)>,
     method: Method,
     url: DetachedUrl,
@@ -103,7 +104,10 @@ impl Presented {
         AuthRequest {
             headers: &self.headers,
             query: self.query.as_deref(),
-            client: self.client,
+            presenter: Presenter {
+                client: self.client,
+                request_id: self.request_id.as_ref(),
+            },
             certificate: certificate.and_then(|(connection, auth)| {
                 Some(auth.present(connection.client_certificate()?))
             }),
@@ -202,10 +206,19 @@ impl Context {
             headers: headers.clone(),
             query: query.and_then(|query| String::from_utf8(query.to_vec()).ok()),
             client: self.client,
+            request_id: self.request_id.clone(),
             certificate: self.connection.certificate.clone(),
             method: method.clone(),
             url: ClientUrl { ctx: self, headers }.detach(),
             proof: ProofMemo::default(),
+        }
+    }
+
+    /// Who sends it.
+    pub(crate) fn presenter(&self) -> Presenter<'_> {
+        Presenter {
+            client: self.client,
+            request_id: self.request_id.as_ref(),
         }
     }
 
@@ -219,7 +232,7 @@ impl Context {
         AuthRequest {
             headers,
             query: query.and_then(|query| std::str::from_utf8(query).ok()),
-            client: self.client,
+            presenter: self.presenter(),
             certificate: self.certificate(),
             target,
         }

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context as Waking, Poll, Waker};
 
+use http::HeaderValue;
 use jose::clock::{self, UnixTime};
 use pingora::http::RequestHeader;
 use zeroize::Zeroizing;
 
 use super::Kind;
-use crate::auth::{Answer, Identity, Member, Revocations};
+use crate::auth::{Answer, Identity, Member, Presenter, Revocations};
 use crate::gateway::{Gateway, Pipeline, Route};
 use crate::listener::Connection;
 use crate::proxy::request::context::Context;
@@ -52,6 +53,7 @@ pub(super) struct Held {
     local: Option<SocketAddr>,
     connection: Option<Arc<Connection>>,
     client: Option<IpAddr>,
+    request_id: Option<HeaderValue>,
     credentials: Mutex<Vec<HeldCredential>>,
     /// How often it was looked at. Counted while the credentials are locked.
     looks: AtomicU64,
@@ -113,6 +115,7 @@ impl Held {
                 .as_ref()
                 .map(|(connection, _)| connection.clone()),
             client: ctx.client,
+            request_id: ctx.request_id.clone(),
             credentials: Mutex::new(credentials),
             looks: AtomicU64::new(0),
             ended: OnceLock::new(),
@@ -237,7 +240,11 @@ impl Held {
                 _ => return,
             }
         };
-        let answer = step.ask_again(&token, self.client).await;
+        let presenter = Presenter {
+            client: self.client,
+            request_id: self.request_id.as_ref(),
+        };
+        let answer = step.ask_again(&token, presenter).await;
         let mut credentials = self.credentials();
         let Some(credential) = credentials.get_mut(index) else {
             return;

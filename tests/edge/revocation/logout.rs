@@ -62,7 +62,11 @@ fn a_session_ends_and_no_other() {
     assert_eq!((answer.status, answer.body.len()), (200, 0));
     assert_eq!(answer.field("cache-control"), Some("no-store"));
     assert_eq!([&ours, &other, &without].map(|token| status(&edge, token)), [401, 200, 200]);
-    assert_eq!(post(&edge, &logout).status, 400, "a logout token counts once");
+    let refused = post(&edge, &logout);
+    assert_eq!(refused.status, 400, "a logout token counts once");
+    let id = refused.field("x-request-id").expect("an id");
+    let words = format!("request {id}: endpoint logout: a post from 127.0.0.1 is refused");
+    assert!(becomes_true(Duration::from_secs(5), || edge.log().contains(&words)), "{words}");
     let words = format!("endpoint logout: \"{}\" revoked sid \"s-1\"", provider.url());
     assert!(becomes_true(Duration::from_secs(20), || edge.log().contains(&words)), "{words}");
     let events = audited(&edge, "revocation");
