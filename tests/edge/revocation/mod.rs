@@ -29,7 +29,7 @@ fn revoked(edge: &Edge, name: &str, value: &str) -> String {
 }
 
 #[track_caller]
-fn revoked_as(edge: &Edge, entry: Value) -> String {
+pub fn revoked_as(edge: &Edge, entry: Value) -> String {
     let answer = revoke(edge, &entry);
     assert_eq!(answer.status, 201, "{entry}: {}", answer.text());
     let id = answer.json()["ids"][0].as_str().expect("an id").to_owned();

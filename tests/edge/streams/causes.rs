@@ -1,20 +1,19 @@
-//! What ends a credential: its time, a reload that takes it out, an authority that has gone, and
-//! with several groups whichever is first.
+//! What ends a credential: its time, a revocation, a reload that takes it out, and with several
+//! groups whichever is first.
 
 use std::thread;
-use std::time::{Duration, UNIX_EPOCH};
+
+use serde_json::json;
 
 use super::{
-    ANSWER, CLOSE, PATIENCE, SECOND, UPGRADE, assert_timely, bearer, end, exact, is_open, metric,
-    reload, soon, unix, upstream, websocket,
+    PATIENCE, SECOND, UPGRADE, assert_closes, bearer, ended, exact, is_open, reload, soon, unix,
+    upstream, websocket,
 };
 use crate::chain::{ALICE, BILLING, BOB, REPORTS, edge_of, step};
-use crate::support::authority::{Authority, Pair};
+use crate::revocation::revoked_as;
 use crate::support::poll::becomes_true;
-use crate::support::ports::Port;
-use crate::support::settings::Route;
-use crate::support::tls::Offer;
-use crate::support::{Client, Edge, Issuer, Settings, Upstream};
+use crate::support::token::ISSUER;
+use crate::support::{Client, Edge, Issuer};
 
 fn key(key: &str) -> String {
     format!("X-API-Key: {key}\r\n")
@@ -22,20 +21,6 @@ fn key(key: &str) -> String {
 
 fn keys(entries: &[String]) -> String {
     step("key", "api-key", "", &format!("keys = [{}]", entries.join(", ")))
-}
-
-fn ended(edge: &Edge, cause: &str) -> Option<f64> {
-    let labels = format!("{{pipeline=\"api\",cause=\"{cause}\"}}");
-    metric(edge, &format!("harmony_streams_ended_total{labels}"))
-}
-
-/// Ends now, with a close frame.
-#[track_caller]
-fn assert_closes(client: &mut Client, since: f64) {
-    assert_eq!(client.raw_exactly(4), CLOSE);
-    client.send(ANSWER);
-    assert!(end(client).0.is_empty());
-    assert_timely(unix(), since);
 }
 
 #[test]
@@ -136,15 +121,9 @@ fn a_revocation_ends_what_it_names_and_nothing_else() {
     let edge = exact(&issuer, &upstream, "");
     let open = |id: &str| websocket(&edge, &bearer(&issuer.token().claim("jti", id).sign()));
     let (mut revoked, mut subject, other) = (open("j-1"), open("j-2"), open("j-3"));
-    for (client, what) in [(&mut revoked, "\"jti\": \"j-1\""), (&mut subject, "\"jti\": \"j-2\"")] {
+    for (client, jti) in [(&mut revoked, "j-1"), (&mut subject, "j-2")] {
         let since = unix();
-        let entry = format!("{{\"issuer\": \"https://auth.example.com\", {what}}}");
-        let answer = edge
-            .steer("POST", "/admin/revocations")
-            .header("Content-Type", "application/json")
-            .body(entry)
-            .send();
-        assert_eq!(answer.status, 201, "{}", answer.text());
+        revoked_as(&edge, json!({ "issuer": ISSUER, "jti": jti }));
         assert_closes(client, since);
     }
     assert_eq!(ended(&edge, "revoked"), Some(2.0));
@@ -200,53 +179,4 @@ fn a_reload_alone_ends_no_token() {
 
 fn websocket_with_scope(edge: &Edge, issuer: &Issuer) -> Client {
     websocket(edge, &bearer(&issuer.token().claim("scope", "x").sign()))
-}
-
-/// An edge that asks for certificates of these authorities.
-fn asking(clients: &Authority, upstream: &Upstream) -> (Edge, Authority, Port) {
-    let (authority, port) = (Authority::new("edge"), Port::claim());
-    let pair = authority.server(&["localhost"]);
-    let network = format!(
-        "[network.secure.http]\nbind_address = \"127.0.0.1\"\nbind_port = {port}\ncert_path = \
-         \"cert.pem\"\nkey_path = \"key.pem\"\nclient_ca_path = \"clients.pem\"\n"
-    );
-    let route =
-        Route::to("api", upstream).prefix("/api").networks(&["secure"]).steps(&["certificate"]);
-    let step = "[middleware.certificate]\ntype = \"mutual-tls\"\n";
-    let edge = Edge::configured(Settings::bare().and(&(network + &route.text() + step)))
-        .file("cert.pem", &pair.certificate)
-        .file("key.pem", &pair.key)
-        .file("clients.pem", &clients.pem())
-        .start();
-    (edge, authority, port)
-}
-
-fn secure_websocket(
-    authority: &Authority,
-    pair: &Pair,
-    port: &Port,
-) -> crate::support::tls::Secure {
-    let mut client = Offer::with_certificate(authority, pair).shake(port.number(), "localhost");
-    let request = format!("GET /api/ws HTTP/1.1\r\nHost: localhost\r\n{UPGRADE}\r\n");
-    assert_eq!(client.unfinished(&request).expect("an answer").status, 101);
-    client
-}
-
-#[test]
-fn a_certificate_that_expires_or_whose_authority_has_gone() {
-    let (clients, upstream) = (Authority::new("clients"), upstream());
-    let (edge, authority, port) = asking(&clients, &upstream);
-    let due = soon() + 1;
-    let expires_at = UNIX_EPOCH + Duration::from_secs(due.unsigned_abs());
-    let short = clients.client_with("alice", |params| params.not_after = expires_at.into());
-    let mut expires = secure_websocket(&authority, &short, &port);
-    let mut stays = secure_websocket(&authority, &clients.client("bob"), &port);
-    assert_eq!(expires.rest(), CLOSE);
-    assert_timely(unix(), due as f64);
-    let since = unix();
-    std::fs::write(edge.directory().join("clients.pem"), Authority::new("others").pem()).unwrap();
-    reload(&edge, |text| text);
-    assert_eq!(stays.rest(), CLOSE);
-    assert_timely(unix(), since);
-    assert_eq!((ended(&edge, "expired"), ended(&edge, "removed")), (Some(1.0), Some(1.0)));
 }

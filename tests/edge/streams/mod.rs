@@ -1,7 +1,9 @@
 //! Responses that go on for long end when the credential ends that let their requests in.
 
+mod bound;
 mod calls;
 mod causes;
+mod certificates;
 mod introspected;
 mod responses;
 mod websockets;
@@ -113,6 +115,20 @@ fn soon() -> i64 {
 fn assert_timely(ended: f64, due: f64) {
     let late = ended - due;
     assert!((0.0..LATE).contains(&late), "{late} s after the moment");
+}
+
+fn ended(edge: &Edge, cause: &str) -> Option<f64> {
+    let labels = format!("{{pipeline=\"api\",cause=\"{cause}\"}}");
+    metric(edge, &format!("harmony_streams_ended_total{labels}"))
+}
+
+/// Ends now, with a close frame.
+#[track_caller]
+fn assert_closes(client: &mut Client, since: f64) {
+    assert_eq!(client.raw_exactly(4), CLOSE);
+    client.send(ANSWER);
+    assert!(end(client).0.is_empty());
+    assert_timely(unix(), since);
 }
 
 /// Whether it is still open, and nothing comes.
