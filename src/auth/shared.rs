@@ -27,7 +27,7 @@ pub enum SharedError {
     #[error(transparent)]
     Revocations(#[from] JournalError),
     /// The system is in no state to keep a secret.
-    #[error("the system gives no random numbers")]
+    #[error("the system provides no random numbers")]
     NoRandomNumbers,
 }
 

@@ -84,7 +84,7 @@ pub struct TokenCacheStatus {
 }
 
 impl TokenCache {
-    /// An empty cache that is switched off. Fails when the system gives no random numbers.
+    /// An empty cache that is switched off. Fails when the system provides no random numbers.
     pub(crate) fn off() -> Result<Self, Unspecified> {
         let mut secret = [0; 16];
         // The system's own random numbers: those of aws-lc take 30 ms to begin with.

@@ -87,7 +87,7 @@ impl Agent {
         };
         match outcome {
             Ok(()) => {
-                log::info!("runbeam: change {} serves", printable(id));
+                log::info!("runbeam: change {} is in service", printable(id));
                 self.state().counters.changes_applied += 1;
                 client.mark_change_applied(token, id).await?;
             }

@@ -14,14 +14,14 @@ pub enum PathError {
     #[error("path does not begin with a slash")]
     NotAbsolute,
     /// A control byte, a space, a backslash, a `#` or a byte outside ASCII, as such.
-    #[error("path holds a byte that must not stand there")]
+    #[error("path holds a byte that is not allowed")]
     ForbiddenByte,
     /// `%5c`, an escaped control byte, or one that no UTF-8 text holds.
-    #[error("path holds an escape that must not stand there")]
+    #[error("path holds a percent-escape that is not allowed")]
     ForbiddenEscape,
     /// `%2f` where the path, read with a slash instead, has an empty segment or a dot segment; or
     /// any, in a pipeline with `encoded_slashes = "reject"`.
-    #[error("path holds an escaped slash that must not stand there")]
+    #[error("path holds an escaped slash, which is not allowed")]
     EncodedSlash,
     /// A `%` without two hexadecimal digits (RFC 3986 section 2.1).
     #[error("path holds a malformed percent-escape")]

@@ -237,7 +237,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for GuardedApp<A> {
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let Ok(socket) = session.into_any().downcast::<Socket>() else {
-            log::error!("a connection that is no socket was closed");
+            log::error!("a connection that is not a socket was closed");
             return None;
         };
         let limiter = self.limiters.of(&socket)?;

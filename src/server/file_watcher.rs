@@ -52,7 +52,7 @@ pub(super) async fn run(live: Arc<Live>) {
         look = match looked.await {
             Ok(look) => look,
             Err(error) => {
-                log::error!("file watcher: {error}; it begins anew");
+                log::error!("file watcher: {error}; it starts again");
                 tokio::time::sleep(POLL).await;
                 Look::new(noticed.clone())
             }
@@ -187,7 +187,7 @@ impl Look {
             && self.deaf.is_none()
         {
             log::warn!(
-                "file watcher: no notice of changes, so the files are looked at every {} s: {why}",
+                "file watcher: changes are not notified, so the files are polled every {} s: {why}",
                 POLL.as_secs()
             );
         }

@@ -137,7 +137,9 @@ impl Lifecycle {
                 Ok::<_, std::io::Error>(())
             });
             if let Ok(Err(error)) = confirmed.await {
-                log::warn!("the process before was gone when it was told of this one: {error}");
+                log::warn!(
+                    "the previous process had ended before it was told of this one: {error}"
+                );
             }
         }
         if took_over {

@@ -56,6 +56,6 @@ pub(super) async fn feed(self_check: &SelfCheck) {
 
 fn send(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        log::warn!("the service manager cannot be told: {error}");
+        log::warn!("cannot notify the service manager: {error}");
     }
 }

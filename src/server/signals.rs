@@ -22,10 +22,7 @@ pub(super) async fn reopen_log(log: &LogWriter) {
 pub(super) fn listen(kind: SignalKind) -> Option<Signal> {
     signal(kind)
         .inspect_err(|error| {
-            log::error!(
-                "signal {} cannot be listened for: {error}",
-                kind.as_raw_value()
-            )
+            log::error!("cannot listen for signal {}: {error}", kind.as_raw_value())
         })
         .ok()
 }

@@ -449,7 +449,7 @@ fn it_says_what_the_edge_does() {
         ("GET /api;v/x", &[good], &["route     none", "path: path belongs to another endpoint"]),
         ("GET /API/x", &[good], &["route     none", "for servers that fold case"]),
         ("GET /apix", &[], &["pipeline open", "forwarded to open"]),
-        ("GET /a/%2e%2e%5cb", &[], &["path: path holds an escape that must not stand there"]),
+        ("GET /a/%2e%2e%5cb", &[], &["path: path holds a percent-escape that is not allowed"]),
         // The method and the size of the body.
         (
             "DELETE /api/x",

@@ -31,7 +31,7 @@ pub enum RunbeamError {
     #[error("the user token is refused: {0}")]
     JwtValidation(#[from] JwtError),
     /// The keys for a user's token cannot be fetched, so that nothing is known about the token.
-    #[error("the key set {url} cannot be had: {cause}")]
+    #[error("the key set {url} is not available: {cause}")]
     KeySet {
         /// Where they should have come from.
         url: String,

@@ -60,7 +60,7 @@ enum Failure {
 }
 
 impl Passwords {
-    /// Fails only if the system gives no random numbers.
+    /// Fails only if the system provides no random numbers.
     pub(crate) fn new() -> Result<Self, Unspecified> {
         Ok(Self(Arc::new(Inner {
             key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())?,

@@ -133,7 +133,7 @@ fn give_way() {
     // Only on Linux does "this process" mean the calling thread.
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, 19) {
-        log::warn!("password hashing cannot give way to other work: {error}");
+        log::warn!("the priority of password hashing cannot be lowered: {error}");
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) enum AskError {
     TooLarge,
     #[error("the answer is not a JSON object with a boolean `active`, or names a member twice")]
     Malformed,
-    #[error("the issuer's discovery document is not at hand: {0}")]
+    #[error("the issuer's discovery document is not available: {0}")]
     NoDocument(String),
     #[error("the issuer's discovery document names no `introspection_endpoint`")]
     NoEndpoint,

@@ -43,7 +43,7 @@ impl Revocations {
         if journal.lines() > 2 * snapshot + SLACK {
             let records = self.index().records();
             if let Err(error) = journal.replace(&lock, &records) {
-                log::warn!("the log of revocations cannot be made shorter: {error}");
+                log::warn!("the log of revocations cannot be compacted: {error}");
             }
         }
         Ok(records.len())

@@ -46,7 +46,9 @@ pub(crate) enum HeadError {
     Host,
     #[error("malformed request target")]
     Target,
-    #[error("connection nominates a field that must not be dropped, what is none, or too many")]
+    #[error(
+        "connection names a field that must not be dropped, something that is no field, or too many"
+    )]
     Nomination,
 }
 

@@ -45,6 +45,6 @@ fn watch(mut child: Child) {
     match child.wait() {
         Ok(status) if status.success() => {}
         Ok(status) => log::error!("upgrade: the new process ended: {status}; this one goes on"),
-        Err(error) => log::error!("upgrade: the new process is out of sight: {error}"),
+        Err(error) => log::error!("upgrade: cannot watch the new process: {error}"),
     }
 }

@@ -43,7 +43,7 @@ pub(super) enum FetchError {
     #[error(transparent)]
     Document(#[from] DocumentError),
     /// There is no discovery document, for this reason.
-    #[error("its discovery document is not at hand: {0}")]
+    #[error("its discovery document is not available: {0}")]
     NoDocument(String),
     #[error("its discovery document names no `jwks_uri`")]
     NoJwksUri,

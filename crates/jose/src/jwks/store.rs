@@ -50,7 +50,7 @@ impl Store {
             Ok(text) => text?,
             Err(error) => {
                 if !self.warned.swap(true, Ordering::Relaxed) {
-                    log::warn!("what was kept of an issuer is not used: {error}");
+                    log::warn!("the saved state of an issuer is not used: {error}");
                 }
                 return None;
             }

@@ -27,7 +27,7 @@ pub enum KeyError {
     #[error("a curve other than P-256, P-384, P-521 and Ed25519")]
     Curve,
     /// Everybody could sign with a point of small order.
-    #[error("no point of its curve, or one of small order")]
+    #[error("not a point on its curve, or one of small order")]
     Point,
     /// `kty` is `oct`.
     #[error("a symmetric key in a set of public keys")]

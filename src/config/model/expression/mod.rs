@@ -88,13 +88,13 @@ impl Variable {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EvaluationError {
     /// It could take too long over what it looks at.
-    #[error("what it looks at is too much to be evaluated")]
+    #[error("the values that it refers to are too large to be evaluated")]
     TooMuch,
     /// It is neither true nor false.
-    #[error("it yields neither true nor false")]
+    #[error("its result is not a boolean")]
     NotBoolean,
     /// A member is not there.
-    #[error("something that it looks at is not there")]
+    #[error("a value that it refers to is missing")]
     Missing,
     /// An operator or a function does not take what it gets.
     #[error("an operator or a function does not take a value of this type")]

@@ -127,8 +127,8 @@ fn mistakes_have_a_place() {
         ("optional.of(1) == 1", "there is no"),
         ("claims.?a == 1", "column 7: "),
         ("claims == Thing{a: 1}", "there are no messages"),
-        ("1 + 1", "it yields neither true nor false"),
-        ("request.path", "it yields neither true nor false"),
+        ("1 + 1", "its result is not a boolean"),
+        ("request.path", "its result is not a boolean"),
         ("request.path > 1", "column 14: an operator or a function"),
         (
             "request.path == '/' && size(request.path) > 'a'",
