@@ -168,6 +168,7 @@ pub(crate) fn build(
     let backends = backends::read(&root, &authentications);
     let parts = pipelines::Parts {
         networks: &networks,
+        trusts,
         management: management
             .as_ref()
             .map(|management| management.network.clone()),

@@ -64,9 +64,11 @@ pub(crate) async fn admit(
     let local = ctx.connection.local;
     let routes = local.and_then(|local| gateway.routes(local));
     let host = head.host();
+    let preflighted = preflighted_method(&request.method, &request.headers);
     let document = local.and_then(|local| gateway.resource_document(local, &host, path));
     if let Some(document) = document {
-        if !matches!(request.method, Method::GET | Method::HEAD) {
+        let method = preflighted.as_ref().unwrap_or(&request.method);
+        if !matches!(*method, Method::GET | Method::HEAD) {
             return Err(Rejection::method_not_allowed(&[
                 &Method::GET,
                 &Method::HEAD,
@@ -75,7 +77,6 @@ pub(crate) async fn admit(
         ctx.resource_document = Some(document.clone());
         return Ok(());
     }
-    let preflighted = preflighted_method(&request.method, &request.headers);
     let find = |path: &str| {
         let by = |method: &Method| routes.and_then(|routes| routes.find(&host, path, method));
         match &preflighted {

@@ -44,6 +44,18 @@ fn the_document_is_for_everybody_and_says_what_the_steps_take() {
         }
     }
     assert_eq!(edge.request("HEAD", &path).send().status, 200);
+    let preflight = |method: &str| {
+        let request = edge.request("OPTIONS", &path).header("Origin", "https://app.example");
+        request.header("Access-Control-Request-Method", method).send()
+    };
+    let allowed = preflight("GET");
+    assert_eq!(allowed.status, 204);
+    for (name, value) in [("origin", "*"), ("methods", "GET, HEAD"), ("headers", "*")] {
+        let name = format!("access-control-allow-{name}");
+        assert_eq!(allowed.head.field(&name), Some(value), "{name}");
+    }
+    assert_eq!(preflight("POST").status, 405);
+    assert_eq!(edge.request("OPTIONS", &path).send().status, 405);
     let post = edge.post(&path, "x").send();
     assert_eq!((post.status, post.head.field("allow")), (405, Some("GET, HEAD")));
     for other in
@@ -173,6 +185,11 @@ fn check_tells_what_contradicts() {
             "step \"jwt\" has dpop = \"require\" on network \"public\", which is not encrypted",
         ),
         (
+            settings().jwt("dpop = \"require\""),
+            here,
+            "step \"jwt\" has dpop = \"require\" on network \"public\", which is not encrypted",
+        ),
+        (
             settings().jwt("dpop_nonce = true"),
             here,
             "has no effect: dpop is \"off\", which is the default",
@@ -181,6 +198,8 @@ fn check_tells_what_contradicts() {
         let said = check(settings, bind);
         assert!(said.contains(expected), "{expected}\n{said}");
     }
-    let said = check(settings().jwt("dpop = \"require\""), here);
+    // A proxy on the same machine may end TLS.
+    let behind = settings().jwt("dpop = \"require\"").proxy("trusted_proxies = [\"127.0.0.1\"]");
+    let said = check(behind, here);
     assert!(!said.contains("not encrypted"), "{said}");
 }

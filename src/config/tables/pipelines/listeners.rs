@@ -6,10 +6,11 @@
 use crate::config::model::{AuthSettings, Network, Step};
 use crate::config::reader::Entry;
 
-/// Reports what the listeners lack, where the steps are listed.
-pub(super) fn check(steps: &[Step], networks: &[&Network], origin: &Entry<'_>) {
+/// Reports what the listeners lack, where the steps are listed. `trusts`: whether there are
+/// `trusted_proxies`.
+pub(super) fn check(steps: &[Step], networks: &[&Network], trusts: bool, origin: &Entry<'_>) {
     warn_of_exposed_credentials(steps, networks, origin);
-    warn_of_exposed_proofs(steps, networks, origin);
+    warn_of_exposed_proofs(steps, networks, trusts, origin);
     require_client_certificates(steps, networks, origin);
 }
 
@@ -18,7 +19,8 @@ fn warn_of_exposed_credentials(steps: &[Step], networks: &[&Network], origin: &E
     let takes_it = |settings: &AuthSettings| {
         matches!(settings, AuthSettings::Basic(_) | AuthSettings::ApiKey(_))
     };
-    if let Some((steps, networks)) = exposed(steps, networks, takes_it) {
+    let is_exposed = |network: &Network| network.bind.is_exposed();
+    if let Some((steps, networks)) = unencrypted(steps, networks, takes_it, is_exposed) {
         origin.warning(&format!(
             "step {steps} takes a password or a key over network {networks}, which is not \
              encrypted: whoever listens there has it"
@@ -26,9 +28,10 @@ fn warn_of_exposed_credentials(steps: &[Step], networks: &[&Network], origin: &E
     }
 }
 
-/// Warns of proofs that are required over such a listener: whoever can change a request on its way
-/// sends the proof on with another body or other fields.
-fn warn_of_exposed_proofs(steps: &[Step], networks: &[&Network], origin: &Entry<'_>) {
+/// Warns of proofs that are required over a listener without TLS: whoever can change a request on
+/// its way sends the proof on with another body or other fields. On a loopback address, a trusted
+/// proxy may end TLS.
+fn warn_of_exposed_proofs(steps: &[Step], networks: &[&Network], trusts: bool, origin: &Entry<'_>) {
     let requires_proof = |settings: &AuthSettings| match settings {
         AuthSettings::Jwt(settings) => settings.dpop.as_ref().is_some_and(|dpop| dpop.required),
         AuthSettings::Introspection(settings) => {
@@ -36,7 +39,8 @@ fn warn_of_exposed_proofs(steps: &[Step], networks: &[&Network], origin: &Entry<
         }
         AuthSettings::Basic(_) | AuthSettings::ApiKey(_) | AuthSettings::MutualTls(_) => false,
     };
-    if let Some((steps, networks)) = exposed(steps, networks, requires_proof) {
+    let is_exposed = |network: &Network| network.bind.is_exposed() || !trusts;
+    if let Some((steps, networks)) = unencrypted(steps, networks, requires_proof, is_exposed) {
         origin.warning(&format!(
             "step {steps} has dpop = \"require\" on network {networks}, which is not encrypted: a \
              proof does not protect the body and the other fields of its request"
@@ -44,16 +48,17 @@ fn warn_of_exposed_proofs(steps: &[Step], networks: &[&Network], origin: &Entry<
     }
 }
 
-/// The steps of such settings, and the listeners without TLS that other machines can reach, as they
-/// are named; `None`: there are none of either.
-fn exposed(
+/// The steps of such settings, and such listeners without TLS, as they are named; `None`: there are
+/// none of either.
+fn unencrypted(
     steps: &[Step],
     networks: &[&Network],
     concerned: impl Fn(&AuthSettings) -> bool,
+    is_exposed: impl Fn(&Network) -> bool,
 ) -> Option<(String, String)> {
     let networks = networks
         .iter()
-        .filter(|network| network.tls.is_none() && network.bind.is_exposed());
+        .filter(|network| network.tls.is_none() && is_exposed(network));
     let networks: Vec<_> = networks
         .map(|network| format!("{:?}", network.name))
         .collect();

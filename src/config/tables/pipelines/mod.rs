@@ -24,6 +24,8 @@ use crate::config::reader::{Entry, Named, Reader, Text};
 /// What pipelines refer to.
 pub(crate) struct Parts<'a, 'p> {
     pub(crate) networks: &'p Networks<'a>,
+    /// Whether there are `trusted_proxies`.
+    pub(crate) trusts: bool,
     /// The network that serves no pipeline.
     pub(crate) management: Option<Arc<str>>,
     pub(crate) endpoints: &'p Named<GuardedEndpoint>,
@@ -75,7 +77,8 @@ fn read_one<'a>(name: &str, entry: &Entry<'a>, parts: &Parts<'a, '_>) -> Option<
     let reject_encoded_slashes = rejects_encoded_slashes(&reader);
     let resource = resource::read(&reader);
     let access_log = access_log(&reader);
-    listeners::check(&steps, &parts.networks.among(&networks), &origin);
+    let listeners = parts.networks.among(&networks);
+    listeners::check(&steps, &listeners, parts.trusts, &origin);
     reader.finish();
     let endpoints: Vec<Endpoint> = endpoints
         .into_iter()
