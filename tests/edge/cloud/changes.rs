@@ -31,9 +31,9 @@ fn three_changes_the_middle_one_broken_and_a_restart_without_the_cloud() {
     }
     assert_eq!((edge.get("/one/x").send().status, edge.get("/three/x").send().status), (200, 200));
     assert_eq!(edge.get("/two/x").send().status, 404);
-    await_log(&edge, "change c3 serves");
+    await_log(&edge, "change c3 is in service");
     let log = edge.log();
-    assert_eq!(log.matches("change c1 serves").count(), 1);
+    assert_eq!(log.matches("change c1 is in service").count(), 1);
     let (_, failed) = reports(&cloud, "c2").pop().unwrap();
     let details = failed["details"].as_array().unwrap();
     assert!(
