@@ -100,12 +100,16 @@ impl Live {
         let (tickets, metrics) = (Tickets::default(), Metrics::default());
         let build =
             |config: &Config| Gateway::build(config, &shared, &upstreams, &tickets, &metrics);
-        let (config, gateway) = match build(&config) {
-            Ok(gateway) => (config, gateway),
+        // Before the files are read: one that changes meanwhile has another fingerprint then.
+        let fingerprint = |config: &Config| Fingerprint::of(&config.files, &local);
+        let first = fingerprint(&config);
+        let (config, fingerprint, gateway) = match build(&config) {
+            Ok(gateway) => (config, first, gateway),
             Err(errors) => {
                 let config = without_cloud(&source, &local, &layer, errors)?;
+                let fingerprint = fingerprint(&config);
                 let gateway = build(&config)?;
-                (config, gateway)
+                (config, fingerprint, gateway)
             }
         };
         log_warnings(&gateway);
@@ -124,7 +128,7 @@ impl Live {
             metrics,
             generation: watch::Sender::new(1),
             applied: Mutex::new(Applied {
-                fingerprint: Fingerprint::of(&config.files, &local),
+                fingerprint,
                 status: ConfigStatus {
                     generation: 1,
                     source: origin(&config),

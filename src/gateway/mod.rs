@@ -102,8 +102,6 @@ pub struct Route {
     pub receiver: Option<Receiver>,
 }
 
-impl Route {}
-
 impl Gateway {
     /// Builds a gateway beside the one that serves. Reads key files and certificates; fetches
     /// nothing.

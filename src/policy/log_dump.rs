@@ -10,7 +10,9 @@ use serde_json::{Map, Value};
 
 use super::facts::Facts;
 use super::field_name::reads_as;
-use crate::config::{Check, CredentialLocation, LogDump as Settings, Step, StepKind};
+use crate::config::{
+    Check, CredentialLocation, Expression, LogDump as Settings, Step, StepKind, Variable,
+};
 
 const TARGET: &str = "harmony::log_dump";
 const REDACTED: &str = "[redacted]";
@@ -60,6 +62,8 @@ pub struct LogDump {
     settings: Arc<Settings>,
     headers: Vec<HeaderName>,
     parameters: Vec<String>,
+    /// A rule compares a header that only the request tells.
+    hides_all_headers: bool,
 }
 
 #[derive(Serialize)]
@@ -81,6 +85,7 @@ impl LogDump {
             settings: settings.clone(),
             headers: Vec::new(),
             parameters: Vec::new(),
+            hides_all_headers: false,
         };
         let policies = steps.iter().filter_map(|step| match &step.kind {
             StepKind::Policies(settings) => Some(&settings.policies),
@@ -96,10 +101,22 @@ impl LogDump {
                     let names = parameters.iter().map(|field| field.name.clone());
                     dump.parameters.extend(names);
                 }
+                Check::Cel { expression, .. } => dump.hide_compared(expression),
                 _ => {}
             }
         }
         dump
+    }
+
+    fn hide_compared(&mut self, expression: &Expression) {
+        for (variable, path) in expression.paths() {
+            match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+                _ if *variable != Variable::Request => {}
+                ["headers", name, ..] => self.headers.extend(HeaderName::try_from(name)),
+                [] | ["headers"] => self.hides_all_headers = true,
+                _ => {}
+            }
+        }
     }
 
     /// The step's name.
@@ -149,7 +166,9 @@ impl LogDump {
         for name in headers.keys() {
             let known =
                 |known: &HeaderName| reads_as(known.as_str().as_bytes(), name.as_str().as_bytes());
-            let hidden = self.headers.iter().any(known) || self.hides(name.as_str());
+            let hidden = self.hides_all_headers
+                || self.headers.iter().any(known)
+                || self.hides(name.as_str());
             let values = headers.get_all(name).iter().map(|value| {
                 let value = String::from_utf8_lossy(value.as_bytes());
                 match value.split_once('?') {

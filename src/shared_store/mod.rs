@@ -268,6 +268,7 @@ impl SharedStore {
         let strikes = self.0.strikes.fetch_add(1, Ordering::Relaxed) + 1;
         if strikes >= STRIKES {
             self.goes_down("answers take longer than 20 ms");
+            self.0.doubted.notify_one();
         }
     }
 

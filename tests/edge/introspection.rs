@@ -12,6 +12,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use crate::support::edge::EdgeBuilder;
+use crate::support::poll::becomes_true;
 use crate::support::provider::{Asked, DOCUMENT, Reply};
 use crate::support::settings::Route;
 use crate::support::token::{AUDIENCE, now};
@@ -105,14 +106,17 @@ impl Tokens {
     }
 }
 
-fn settings(kind: &str, lines: &str, upstream: &Upstream) -> Settings {
-    let step = format!(
+fn step(kind: &str, lines: &str) -> String {
+    format!(
         "[middleware.op]\ntype = \"{kind}\"\n[middleware.op.config]\naudience = \"{AUDIENCE}\"\n\
          {CLIENT}{lines}\n"
-    );
+    )
+}
+
+fn settings(kind: &str, lines: &str, upstream: &Upstream) -> Settings {
     Settings::bare()
         .and(&Route::to("api", upstream).prefix("/api").steps(&["op"]).text())
-        .and(&step)
+        .and(&step(kind, lines))
 }
 
 /// A field of the form that was sent.
@@ -270,6 +274,24 @@ fn without_an_answer_known_tokens_pass_for_their_time_and_then_it_is_503() {
     let metrics = edge.manage("/metrics").send().text();
     assert!(metrics.contains("harmony_introspections_total{result=\"failed\"} "), "{metrics}");
     assert!(edge.log().contains("fails: the status is 500, not 200; tokens that it has not"));
+    assert!(becomes_true(SOON, || edge.log().contains(" answers again")), "{}", edge.log());
+}
+
+#[test]
+fn a_limit_looks_at_the_time_at_which_the_issuer_has_answered() {
+    let (tokens, upstream) = (Tokens::start(), Upstream::start());
+    let fair = "[middleware.fair]\ntype = \"policies\"\nrules = [{ type = \"allow_all\" }, \
+                { type = \"rate_limit\", max_requests = 1, window_seconds = 1 }]\n";
+    let issuer = format!("issuer = \"{}\"\n", tokens.provider.url());
+    let route = Route::to("api", &upstream).prefix("/api").steps(&["op", "fair"]).text();
+    let settings = Settings::bare().and(&route).and(&step("introspection", &issuer)).and(fair);
+    let edge = Edge::configured(settings).env("SECRET", SECRET).start();
+    let (quick, slow) = (named("quick"), named("slow"));
+    tokens.good(&quick);
+    assert_eq!(status(&edge, &quick), 200);
+    let answer = Box::new(Reply::Json(tokens.answer()));
+    tokens.say(Some(Reply::After(Duration::from_millis(1300), answer)));
+    assert_eq!(status(&edge, &slow), 200);
 }
 
 #[test]

@@ -185,19 +185,25 @@ impl Introspector {
     fn keep(&self, key: TokenKey, verdict: &Result<Verified, Refusal>, cache: Option<&TokenCache>) {
         match verdict {
             Ok(verified) => {
-                self.is_failing.store(false, Ordering::Relaxed);
+                self.note_answer();
                 if let Some(cache) = cache {
                     cache.insert(key, verified.clone());
                 }
             }
             Err(refusal) if refusal.reason.class() == Class::Unavailable => {}
             Err(refusal) => {
-                self.is_failing.store(false, Ordering::Relaxed);
+                self.note_answer();
                 if let Some(cache) = cache {
                     cache.remove(&key);
                     self.refused.insert(key, *refusal);
                 }
             }
+        }
+    }
+
+    fn note_answer(&self) {
+        if self.is_failing.swap(false, Ordering::Relaxed) {
+            log::info!("introspection at {} answers again", self.asker.shown());
         }
     }
 

@@ -151,16 +151,19 @@ impl Revocations {
     }
 
     pub(super) fn apply(&self, records: &[Record]) -> usize {
-        let mut changed = 0;
+        let (mut changed, mut revoked) = (0, 0);
         for records in records.chunks(AT_ONCE) {
             self.change(|index| {
                 let before = changed;
-                changed += records.iter().filter(|record| index.apply(record)).count();
+                for record in records.iter().filter(|record| index.apply(record)) {
+                    changed += 1;
+                    revoked += u64::from(matches!(record, Record::Revoked(_)));
+                }
                 changed > before
             });
         }
-        let revoked = &self.0.counts.revoked;
-        revoked.fetch_add(changed as u64, Ordering::Relaxed);
+        let counts = &self.0.counts;
+        counts.revoked.fetch_add(revoked, Ordering::Relaxed);
         changed
     }
 

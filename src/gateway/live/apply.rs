@@ -75,6 +75,8 @@ impl Live {
         if let Some(id) = id {
             refuse_set_aside(id, &before, &config)?;
         }
+        // Before the files are read: one that changes meanwhile has another fingerprint then.
+        let fingerprint = Fingerprint::of(&config.files, &inputs.local);
         let gateway = self.build(&config)?;
         match &config.state_dir {
             Some(state_dir) => save(&layer, state_dir, inputs.broken.is_some())?,
@@ -90,7 +92,6 @@ impl Live {
             return Ok(Reload::Unchanged);
         }
         let diff = Diff::between(&before, &config, false);
-        let fingerprint = Fingerprint::of(&config.files, &inputs.local);
         self.swap(config, gateway, fingerprint);
         Ok(Reload::Reloaded(diff))
     }

@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::Method;
 use pingora_proxy::Session;
@@ -216,7 +217,8 @@ async fn count(
     if limits.is_empty() {
         return Ok(());
     }
-    let (limiters, requester, now) = (live.limiters(), ctx.requester(), ctx.started);
+    // A password may have been hashed since the request began.
+    let (limiters, requester, now) = (live.limiters(), ctx.requester(), Instant::now());
     let (fields, found) = if trace.is_on() {
         let (room, verdict) = limits.peek(limiters, &requester, now);
         for room in room {

@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
@@ -95,7 +96,7 @@ pub(super) fn count(live: &Live, ctx: &mut Context, route: &Route, trace: &mut T
 }
 
 fn take(live: &Live, ctx: &Context, limits: &RateLimits, trace: &mut Trace) -> Option<Denial> {
-    let (limiters, requester, now) = (live.limiters(), ctx.requester(), ctx.started);
+    let (limiters, requester, now) = (live.limiters(), ctx.requester(), Instant::now());
     if !trace.is_on() {
         return limits.take(limiters, &requester, now).1.err();
     }

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// More than there are labels. One that finds no place is counted as [`OTHER`].
-const PLACES: usize = 64;
+const PLACES: usize = 128;
 const OTHER: &str = "other";
 
 /// A list of labels in the order in which they first occurred. Finding one is a walk over those
