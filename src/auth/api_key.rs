@@ -29,7 +29,7 @@ pub(crate) struct Verifier {
     name: Arc<str>,
     settings: Arc<ApiKey>,
     keys: HashMap<KeyDigest, Key>,
-    /// Whether any digest is of this kind, so that nothing is hashed in vain.
+    /// Whether any key is stored as plain SHA-256; if not, that hash is skipped.
     plain: bool,
     pepper: Option<hmac::Key>,
     failures: Arc<Failures>,
@@ -57,7 +57,7 @@ impl Key {
     }
 }
 
-/// As many addresses are kept in mind that have used a key.
+/// How many of the addresses that have used a key are remembered.
 const USERS: usize = 16;
 
 /// The addresses that have used a key lately, by their hashes; 0: none.
@@ -73,7 +73,7 @@ impl Users {
         recent.any(|known| known.load(Ordering::Relaxed) == user)
     }
 
-    /// In place of the one that came longest ago.
+    /// Replaces the oldest one.
     fn add(&self, user: u64) {
         let next = self.next.fetch_add(1, Ordering::Relaxed) % USERS;
         self.recent[next].store(user, Ordering::Relaxed);

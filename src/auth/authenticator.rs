@@ -1,4 +1,4 @@
-//! The authentication methods, behind one door.
+//! Dispatches to the authentication method of a step.
 
 use std::sync::Arc;
 
@@ -90,8 +90,7 @@ impl Authenticator {
         }
     }
 
-    /// Examines the credential of a request. What does not fit in one goes to the trace, where the
-    /// reason leaves that open.
+    /// Examines the credential of a request. The trace gets the detail that the reason leaves out.
     pub(super) async fn authenticate(
         &self,
         request: &AuthRequest<'_>,

@@ -19,7 +19,7 @@ use jose::clock::UnixTime;
 pub struct ClientCertificate {
     chain: Vec<CertificateDer<'static>>,
     sha256: [u8; 32],
-    /// `None` in it: one that is no text.
+    /// `None`: a common name that is not valid text.
     common_names: Vec<Option<String>>,
     names: Vec<AlternativeName>,
     not_before: i64,
@@ -50,8 +50,7 @@ pub enum CertificateTrust {
 }
 
 impl ClientCertificate {
-    /// Takes a chain apart whose first certificate is the client's. `None`: it is not to be
-    /// understood.
+    /// Parses a chain; its first certificate is the client's. `None`: it cannot be parsed.
     pub fn parse(chain: &[CertificateDer<'_>]) -> Option<Self> {
         let own = chain.first()?;
         let (_, certificate) = X509Certificate::from_der(own).ok()?;
@@ -138,7 +137,7 @@ impl ClientCertificate {
         self.names.iter().any(|name| names.contains(name))
     }
 
-    /// When it begins and when it ends to be good.
+    /// `notBefore` and `notAfter`.
     #[allow(clippy::cast_precision_loss, reason = "exact for 285 million years")]
     pub(super) fn validity(&self) -> (UnixTime, UnixTime) {
         (self.not_before as UnixTime, self.not_after as UnixTime)

@@ -239,7 +239,7 @@ impl Chain {
     }
 }
 
-/// `Authorization` first: it counts whoever reads it.
+/// `Authorization` first: it may not be repeated, whether or not a step reads it.
 fn places(groups: &[Group]) -> Vec<CredentialLocation> {
     let mut places = vec![CredentialLocation::Authorization];
     for member in groups.iter().flat_map(|group| &group.members) {

@@ -160,8 +160,8 @@ impl Failures {
         }
     }
 
-    /// Whether an attempt may be made that takes no place: those of the same time may fail more
-    /// often than is allowed, and none that turns out right is refused for them.
+    /// Whether the window is still open, without taking a permit. Concurrent attempts may exceed
+    /// the limit, but none that succeeds is refused because of others.
     pub(super) fn check(&self, limit: &Limit) -> Result<(), Refusal> {
         let window = self.windows.get(limit);
         match window.filter(|window| window.places.is_closed()) {

@@ -152,7 +152,7 @@ impl TokenCache {
         found
     }
 
-    /// The same for somebody who has looked already: it does not count.
+    /// The same without counting a hit or a miss, for a second look-up of the same request.
     pub(crate) fn peek(&self, key: &TokenKey) -> Option<Verified> {
         self.entries.as_ref()?.get(key)
     }

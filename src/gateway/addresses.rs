@@ -119,7 +119,7 @@ impl Addresses {
         let news = self.set_failing(at, true);
         if news {
             let host = &self.host;
-            log::warn!("upstream {host}: its address {at} is tried after the others: {why}");
+            log::warn!("upstream {host}: cannot connect to {at}, using it last: {why}");
         }
         news
     }

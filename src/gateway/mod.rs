@@ -247,8 +247,7 @@ impl Gateway {
         self.listeners().flat_map(|tls| &tls.certificates)
     }
 
-    /// What deserves a word in the files of the listeners: certificates that expired, keys that
-    /// anybody can read.
+    /// Warnings about the listeners' files: expired certificates, world-readable keys.
     pub fn warnings(&self) -> impl Iterator<Item = &str> {
         self.listeners()
             .flat_map(|tls| &tls.warnings)

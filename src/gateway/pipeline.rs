@@ -70,7 +70,7 @@ impl Backend {
         }
     }
 
-    /// Whether it gets no new requests, since somebody wants it so.
+    /// Whether an operator has drained it: it gets no new requests.
     fn is_drained(&self) -> bool {
         self.upstream()
             .is_some_and(|upstream| upstream.is_drained())
@@ -201,7 +201,7 @@ impl Pipeline {
         self.ends_downloads
     }
 
-    /// The rate limits that count what has passed all of that, and everything else.
+    /// The rate limits that are counted last, for requests that pass all stages and checks.
     pub fn limits(&self) -> &RateLimits {
         &self.stages.limits
     }

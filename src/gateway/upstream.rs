@@ -63,8 +63,8 @@ impl Upstream {
         self.drained.store(drained, Ordering::Relaxed);
     }
 
-    /// What whoever forwards to it keeps with it, made when it is first asked for: one thing for
-    /// one configuration.
+    /// State that `proxy::forward` attaches to the upstream; created on first use, and dropped with
+    /// the snapshot.
     pub(crate) fn extension(
         &self,
         make: impl FnOnce() -> Box<dyn Any + Send + Sync>,
@@ -101,7 +101,7 @@ impl Upstream {
         };
         if !self.refused.swap(true, Ordering::Relaxed) {
             log::warn!(
-                "upstream {}: {address} is not connected to for a pipeline from the cloud: {why}",
+                "upstream {}: a pipeline from the cloud may not connect to {address}: {why}",
                 self.url.server()
             );
         }

@@ -1,5 +1,5 @@
-//! `GET /status/history`: what `/status` counted in the last two minutes, so that a page that was
-//! opened a moment ago can tell of the last minute.
+//! `GET /status/history`: samples of `/status` from the last two minutes, so that the status page
+//! can show rates as soon as it opens.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;

@@ -104,7 +104,7 @@ pub(super) fn entries(body: &[u8]) -> Result<Vec<Revocation>, ApiResponse> {
     let now = clock::now();
     match body.remove("revocations") {
         None => Ok(vec![entry(body, now).map_err(|wrong| bad(&wrong))?]),
-        Some(_) if !body.is_empty() => Err(bad("revocations stands beside other members")),
+        Some(_) if !body.is_empty() => Err(bad("revocations must be the only member")),
         Some(Value::Array(items)) if !items.is_empty() => {
             let items = items.into_iter().enumerate().map(|(place, item)| {
                 let wrong = |wrong: &str| bad(&format!("revocations[{place}]: {wrong}"));
@@ -115,7 +115,7 @@ pub(super) fn entries(body: &[u8]) -> Result<Vec<Revocation>, ApiResponse> {
             });
             items.collect()
         }
-        Some(_) => Err(bad("revocations must be an array with an entry at least")),
+        Some(_) => Err(bad("revocations must be a non-empty array")),
     }
 }
 
@@ -277,7 +277,7 @@ mod tests {
             ),
             (
                 r#"{"revocations": []}"#,
-                "revocations must be an array with an entry at least",
+                "revocations must be a non-empty array",
             ),
             (
                 r#"{"revocations": [{"key": "k"}, {"sid": "s"}]}"#,
@@ -289,7 +289,7 @@ mod tests {
             ),
             (
                 r#"{"revocations": [], "key": "k"}"#,
-                "revocations stands beside other members",
+                "revocations must be the only member",
             ),
         ] {
             assert_eq!(told(body), Err(expected.to_owned()), "{body}");

@@ -132,7 +132,7 @@ fn bearer(session: &ServerSession) -> Result<String, ApiResponse> {
     };
     let value = values.next().ok_or_else(missing)?;
     if values.next().is_some() {
-        return Err(bad("Authorization is there twice"));
+        return Err(bad("Authorization was sent twice"));
     }
     let (scheme, token) = value
         .to_str()

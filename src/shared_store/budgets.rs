@@ -1,8 +1,8 @@
 //! The counts of shared rate limits.
 //!
-//! A node reports what it has spent and is lent the right to spend a little more. What is lent is
-//! not counted until it is reported, so that what a node does not use is lost to nobody: all nodes
-//! together let `most` pass, and at most one lease a node more.
+//! A node reports what it has spent and leases the right to spend a little more. A lease counts
+//! only once it is reported as spent, so unused leases cost nothing: all nodes together let at most
+//! `most` requests pass, plus one lease per node.
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -140,7 +140,11 @@ async fn within<T>(
 }
 
 fn no_answer() -> RedisError {
-    io::Error::new(io::ErrorKind::TimedOut, "no connection in time").into()
+    io::Error::new(
+        io::ErrorKind::TimedOut,
+        "no connection within connect_timeout_ms",
+    )
+    .into()
 }
 
 fn sentinel(

@@ -21,9 +21,8 @@ use crate::config::Owner;
 
 /// How long a password that was right is not hashed again.
 const REMEMBERED: Duration = Duration::from_secs(300);
-/// How long an address that has used a credential may use it whatever else comes from there. Longer
-/// than the above, so that who works behind a guesser's address is not locked out by him between
-/// two hashes.
+/// How long an address that has used a credential is exempt from `max_failures` with it. Longer
+/// than [`REMEMBERED`], so that users who share an address with a guesser are not locked out.
 const USED: Duration = Duration::from_secs(3600);
 /// Credentials remembered at most, and uses of them, about 100 bytes each.
 const MOST: u64 = 100_000;
@@ -102,7 +101,7 @@ impl Passwords {
         self.0.local.waiting() + self.0.cloud.waiting()
     }
 
-    /// What a password that stands in the configuration as it is is compared with.
+    /// The digest that a plain-text password of the configuration is compared as.
     pub(super) fn digest(&self, password: &str) -> [u8; 32] {
         self.0.sign(&[b"password", password.as_bytes()])
     }
@@ -181,7 +180,7 @@ impl Inner {
         }
     }
 
-    /// Where no user of the step has a hash, nothing takes long.
+    /// Without a bcrypt hash in the step, the comparison is cheap and runs on the worker.
     async fn compare(&self, check: Check, owner: Owner) -> Result<bool, Refusal> {
         match check.ceiling {
             Some(_) => self.pool(owner).run(check).await,
@@ -189,7 +188,7 @@ impl Inner {
         }
     }
 
-    /// Of parts that cannot run into each other.
+    /// HMAC over length-prefixed parts, so that no two lists of parts give the same message.
     fn sign(&self, parts: &[&[u8]]) -> [u8; 32] {
         let mut message = Zeroizing::new(Vec::with_capacity(
             parts.iter().map(|part| part.len() + 8).sum(),

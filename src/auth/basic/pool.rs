@@ -56,8 +56,8 @@ impl Pool {
         }
     }
 
-    /// Starts the threads, unless they run, and logs the time of one hash of this cost, unless a
-    /// costlier one has been expected.
+    /// Starts the threads if they do not run yet. If this cost is the highest so far, logs how long
+    /// one hash of it takes.
     pub(super) fn expect(&self, cost: u32) {
         let jobs = self
             .jobs
@@ -100,7 +100,7 @@ fn start(threads: usize, hashed: &Arc<AtomicU64>, waiting: &Arc<AtomicU64>) -> S
         let (jobs, hashed, waiting) = (jobs.clone(), hashed.clone(), waiting.clone());
         let thread = thread::Builder::new().name("password hashing".to_owned());
         if let Err(error) = thread.spawn(move || work(&jobs, &hashed, &waiting)) {
-            log::error!("cannot start a thread for password hashing: {error}");
+            log::error!("basic-auth: cannot start a hashing thread, log-ins may get 503: {error}");
         }
     }
     sender
@@ -120,7 +120,7 @@ fn work(jobs: &Mutex<Receiver<Job>>, hashed: &AtomicU64, waiting: &AtomicU64) {
             Ok(Job::Check(check, verdict)) => {
                 let passed = check.run();
                 hashed.fetch_add(1, Ordering::Relaxed);
-                // Who no longer waits hears nothing.
+                // The request may have stopped waiting.
                 let _ = verdict.send(passed);
             }
             Ok(Job::Measure(cost)) => measure(cost),

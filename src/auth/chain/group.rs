@@ -96,7 +96,7 @@ impl Group {
         }
     }
 
-    /// What the refusal of the member of this number is answered.
+    /// The denial that a refusal by the member with this index becomes.
     pub(super) fn deny(
         &self,
         member: usize,
@@ -161,7 +161,7 @@ impl Member {
         outcome
     }
 
-    /// What the step says of responses that outlive the credential, unless it is the usual.
+    /// How the step treats responses that outlive the credential; empty for the default.
     fn ends(&self) -> &'static str {
         match (self.ends_streams, self.ends_downloads) {
             (true, false) => "",

@@ -1,5 +1,5 @@
-//! One issuer that is asked about tokens: about none that was answered for a moment ago, and about
-//! one in one question, however many requests present it.
+//! Introspection at one issuer: answers are cached, and concurrent requests with the same token
+//! share one call.
 
 use std::fmt;
 use std::sync::Arc;
@@ -181,7 +181,7 @@ impl Introspector {
         }
     }
 
-    /// Remembers a verdict, for its time. That there was no answer is none.
+    /// Caches a verdict. A failed call is no verdict and is not cached.
     fn keep(&self, key: TokenKey, verdict: &Result<Verified, Refusal>, cache: Option<&TokenCache>) {
         match verdict {
             Ok(verified) => {

@@ -24,10 +24,10 @@ pub(super) struct Logout {
 pub(super) fn read(claims: &Claims, also_subject: bool) -> Result<Logout, Invalid> {
     let event = claims.get("events").and_then(|events| events.get(EVENT));
     if !event.is_some_and(Value::is_object) {
-        return Err(Invalid::request("events says nothing of a logout"));
+        return Err(Invalid::request("events has no back-channel logout event"));
     }
     if claims.get("nonce").is_some() {
-        return Err(Invalid::request("nonce is there: it is an ID token"));
+        return Err(Invalid::request("nonce is present: this is an ID token"));
     }
     let issuer = text(claims, "iss")?.ok_or_else(|| missing("iss"))?;
     let token_id = text(claims, "jti")?.ok_or_else(|| missing("jti"))?;
@@ -117,18 +117,30 @@ mod tests {
     #[test]
     fn what_is_no_logout_token() {
         for (changes, expected) in [
-            (json!({ "events": null }), "events says nothing of a logout"),
-            (json!({ "events": {} }), "events says nothing of a logout"),
+            (
+                json!({ "events": null }),
+                "events has no back-channel logout event",
+            ),
+            (
+                json!({ "events": {} }),
+                "events has no back-channel logout event",
+            ),
             (
                 json!({ "events": { EVENT: true } }),
-                "events says nothing of a logout",
+                "events has no back-channel logout event",
             ),
             (
                 json!({ "events": [EVENT] }),
-                "events says nothing of a logout",
+                "events has no back-channel logout event",
             ),
-            (json!({ "nonce": "n" }), "nonce is there: it is an ID token"),
-            (json!({ "nonce": "" }), "nonce is there: it is an ID token"),
+            (
+                json!({ "nonce": "n" }),
+                "nonce is present: this is an ID token",
+            ),
+            (
+                json!({ "nonce": "" }),
+                "nonce is present: this is an ID token",
+            ),
             (json!({ "jti": null }), "jti is missing"),
             (
                 json!({ "jti": 7 }),

@@ -1,5 +1,5 @@
-//! What others tell of revocations: an issuer that somebody has logged out (OpenID Connect
-//! Back-Channel Logout 1.0), and a transmitter that something has happened (RFC 8935).
+//! Endpoints that are told of revocations: logout tokens of an issuer (OpenID Connect Back-Channel
+//! Logout 1.0) and security events of a transmitter (RFC 8935).
 //!
 //! Both send a signed token, which is verified as strictly as one that a request presents. What is
 //! told becomes entries of the list of revocations, and is on the disk before it is answered.

@@ -16,7 +16,7 @@ const AT_ONCE: usize = 256;
 const SLACK: usize = 1024;
 
 impl Revocations {
-    /// Has changes on the disk, then in the list. How many there were.
+    /// Writes changes to the journal, then applies them. Returns how many changed anything.
     pub(super) fn commit(
         &self,
         of_this_node: bool,

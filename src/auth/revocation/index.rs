@@ -238,7 +238,7 @@ impl Index {
         Some(Deletion { id, deleted_at })
     }
 
-    /// Whether a change is one.
+    /// Whether applying this change would alter the list.
     pub(super) fn is_changed_by(&self, change: &Change) -> bool {
         match change {
             Change::Revoked(entry) => self.merged(&entry.id(), entry).is_some(),
@@ -323,7 +323,7 @@ impl Index {
         let Some(entry) = self.remove(id) else {
             return false;
         };
-        // Whoever said until when it counts knew what he did.
+        // An explicit `until` was meant to end: nothing is kept for longer-lived tokens.
         if let (Target::Tokens(issuer, _), None) = (&entry.target, entry.until) {
             let before = entry.before.unwrap_or(entry.made_at / 1000);
             self.note_expired(issuer.clone(), before);

@@ -152,7 +152,7 @@ pub(super) fn upstreams(all: &mut Families, live: &Live) {
     );
     all.gauge(
         "harmony_upstream_drained",
-        "1: the upstream gets no new requests, since somebody wants it so.",
+        "1: an operator has drained the upstream: it gets no new requests.",
         upstreams().map(|(name, one)| (labels(name, one), flag(one.drained))),
     );
     all.gauge(

@@ -52,7 +52,7 @@ impl ConcurrencyLimits {
         };
         if let Some((limit, _)) = self.limits.iter().zip(&keys).find(full) {
             log::debug!(
-                "request {}: over limit {}",
+                "request {}: concurrency limit {} is reached",
                 requester.request_id,
                 limit.name
             );

@@ -1,8 +1,8 @@
 //! The counts of many keys, in a bounded table.
 //!
-//! When the table is full, the least used of a few goes that are drawn at random. So a flood of
-//! keys that are used once pushes out such keys, and never the busiest: all that are drawn would
-//! have to be busier. What is over goes first, and goes by and by also before the table is full.
+//! When the table is full, the least used of [`CANDIDATES`] random keys is evicted. A flood of keys
+//! that are used once therefore evicts such keys, not busy ones. Keys whose window is over are
+//! swept a few at a time, before the table is full.
 
 use std::hash::RandomState;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

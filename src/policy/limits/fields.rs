@@ -11,7 +11,7 @@ use crate::config::RateLimit;
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// More would be no information.
+/// Most limits that are listed in the two fields.
 const MOST: usize = 16;
 
 /// What of both fields is known when a pipeline is built.

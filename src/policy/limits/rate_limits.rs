@@ -147,7 +147,7 @@ impl RateLimits {
             None => Ok(()),
             Some((limit, standing)) => {
                 log::debug!(
-                    "request {}: over limit {}",
+                    "request {}: rate limit {} is exhausted",
                     requester.request_id,
                     limit.name
                 );

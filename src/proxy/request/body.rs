@@ -70,9 +70,9 @@ pub(crate) async fn now_or_never<F: Future>(mut future: Pin<&mut F>) -> Option<F
     .await
 }
 
-/// Takes leave of a client that may still be sending though it has been answered: it is told that
-/// nothing more will come, and what it sends is read and discarded, within limits. Behind them, a
-/// stream of HTTP/2 is reset without an error.
+/// Lingering close for a client that is still sending after its response: our side is shut down,
+/// and what arrives is discarded within [`DRAIN`]. Past that, an HTTP/2 stream is reset with
+/// NO_ERROR.
 pub(crate) async fn drain(session: &mut Session) {
     let connection = Connection::of(session.digest()).cloned();
     if let Some(connection) = &connection

@@ -17,7 +17,7 @@ use crate::listener::Connection;
 use crate::proxy::request::context::Context;
 use crate::telemetry::PipelineMetrics;
 
-/// How soon a question that no step could put comes again.
+/// When to retry a re-check for which no step of the current configuration was found.
 const ASK_WITHOUT_STEP_SECS: f64 = 1.0;
 
 /// Why a stream is ended.

@@ -36,7 +36,7 @@ pub struct OpenStreams {
     live: Arc<Live>,
     last_id: AtomicU64,
     register: Mutex<Register>,
-    /// Told when something is due before all else.
+    /// Notified when a stream becomes due earlier than the first in the queue.
     earlier: Notify,
 }
 
