@@ -33,15 +33,15 @@ rules = [{ type = "cel", mode = "allow", expression = EXPRESSION }]
 "#;
 
 fuzz_target!(|text: &str| {
-    // A string of JSON is one of TOML.
+    // A string of JSON is one of TOML, but that TOML has DEL escaped.
     let quoted = serde_json::to_string(text).expect("a string");
+    let quoted = quoted.replace('\u{7f}', "\\u007F");
     let config = CONFIG.replace("EXPRESSION", &quoted);
     let start = Instant::now();
     let parsed = parse(Path::new("edge.toml"), &config, &BTreeMap::<String, String>::new());
     assert!(start.elapsed() < Duration::from_secs(20), "it runs long");
     if let Err(errors) = parsed {
         let errors = errors.to_string();
-        let key = "middleware.acl.rules[0].expression: ";
-        assert!(errors.contains(key) || errors.contains("not TOML"), "{errors}");
+        assert!(errors.contains("middleware.acl.rules[0].expression: "), "{errors}");
     }
 });
