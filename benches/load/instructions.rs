@@ -23,10 +23,10 @@ const BOUNDS: [(&str, f64); 8] = [
     ("no authentication", 0.99),
     ("JWT seen before", 1.11),
     ("API key", 1.12),
-    ("limit by subject", 1.08),
-    ("limit without fields", 1.05),
+    ("limit by subject", 1.07),
+    ("limit without fields", 1.04),
     ("spans of one in a hundred", 1.03),
-    ("shared limit by subject", 1.08),
+    ("shared limit by subject", 1.07),
     ("100,000 revocations", 1.02),
 ];
 

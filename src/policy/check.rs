@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderName, HeaderValue};
+use jiff::Timestamp;
 
 use super::expression;
 use super::facts::Facts;
@@ -106,7 +107,7 @@ pub(super) fn finding(check: &Check, facts: &Facts<'_>) -> Option<Effect> {
             }
         },
         Check::Time(window) => {
-            let allows = inside(window, facts) == window.allow_inside;
+            let allows = allows_at(window, Timestamp::now());
             let effect = if allows { Effect::Allow } else { Effect::Deny };
             (effect, true)
         }
@@ -238,8 +239,8 @@ fn includes(range: &MediaRange, value: &str) -> bool {
     }
 }
 
-fn inside(window: &TimeWindow, facts: &Facts<'_>) -> bool {
-    let now = facts.time.to_zoned(window.timezone.clone());
+fn allows_at(window: &TimeWindow, now: Timestamp) -> bool {
+    let now = now.to_zoned(window.timezone.clone());
     let minutes = i32::from(now.hour()) * 60 + i32::from(now.minute());
     let in_times = window.times.is_none_or(|(from, to)| {
         let (from, to) = (i32::from(from), i32::from(to));
@@ -249,10 +250,11 @@ fn inside(window: &TimeWindow, facts: &Facts<'_>) -> bool {
             minutes >= from || minutes < to
         }
     });
-    in_times
+    let inside = in_times
         && (window.days.is_empty() || window.days.contains(&now.weekday()))
         && window.first_day.is_none_or(|first| now.date() >= first)
-        && window.last_day.is_none_or(|last| now.date() <= last)
+        && window.last_day.is_none_or(|last| now.date() <= last);
+    inside == window.allow_inside
 }
 
 #[cfg(test)]

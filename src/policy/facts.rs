@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use http::{HeaderMap, Method};
-use jiff::Timestamp;
 
 use crate::auth::{Identity, PresentedCertificate};
 use crate::config::{Effect, PathPattern};
@@ -40,8 +39,6 @@ pub struct Facts<'a> {
     pub certificate: Option<PresentedCertificate<'a>>,
     /// Who the request is from, as far as it has got; `None`: nobody by name.
     pub identity: Option<&'a Identity>,
-    /// The moment, by the calendar.
-    pub time: Timestamp,
 }
 
 impl<'a> Facts<'a> {

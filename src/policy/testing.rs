@@ -6,7 +6,6 @@ use std::path::Path;
 use std::time::Instant;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use jiff::Timestamp;
 
 use super::facts::Facts;
 use super::limits::Requester;
@@ -72,7 +71,6 @@ pub(super) struct Request {
     pub(super) peer_is_trusted: bool,
     pub(super) identity: Option<Identity>,
     pub(super) now: Instant,
-    pub(super) time: Timestamp,
 }
 
 impl Request {
@@ -89,7 +87,6 @@ impl Request {
             peer_is_trusted: false,
             identity: None,
             now: Instant::now(),
-            time: Timestamp::UNIX_EPOCH,
         }
     }
 
@@ -140,7 +137,6 @@ impl Request {
             host: Some("edge.example"),
             certificate: None,
             identity: self.identity.as_ref(),
-            time: self.time,
         }
     }
 }

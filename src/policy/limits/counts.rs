@@ -81,15 +81,20 @@ impl Count {
         }
     }
 
+    /// How long a window of this length still runs. Zero: it is over.
+    pub(super) fn rest(&self, window: Duration, now: Instant) -> Duration {
+        window.saturating_sub(now.saturating_duration_since(self.since))
+    }
+
     /// Notes a request, whether or not it will be counted.
-    pub(super) fn note(&mut self, window: Duration, now: Instant) {
+    pub(super) fn note(&mut self, window: Duration, rest: Duration) {
         self.window = window;
-        self.asked = self.use_until(now).saturating_add(1);
+        self.asked = if rest.is_zero() { 0 } else { self.asked }.saturating_add(1);
     }
 
     /// Counts a request. The first one begins the window.
-    pub(super) fn count(&mut self, now: Instant) {
-        if self.counted == 0 || self.is_over(now) {
+    pub(super) fn count(&mut self, rest: Duration, now: Instant) {
+        if self.counted == 0 || rest.is_zero() {
             self.since = now;
             self.counted = 0;
         }
@@ -97,8 +102,8 @@ impl Count {
     }
 
     /// Counts a request of a count that others share.
-    pub(super) fn count_shared(&mut self, now: Instant) {
-        if self.counted == 0 && self.fleet.begun == 0 || self.is_over(now) {
+    pub(super) fn count_shared(&mut self, rest: Duration, now: Instant) {
+        if self.counted == 0 && self.fleet.begun == 0 || rest.is_zero() {
             self.fleet = Fleet {
                 begun: unix_millis(),
                 asking: self.fleet.asking,
@@ -115,8 +120,8 @@ impl Count {
 
     /// Whether a shared count has room for one more; without the store, as many as all nodes
     /// together may let pass.
-    pub(super) fn room(&self, most: u32, window: Duration, now: Instant, asks: bool) -> Room {
-        let over = self.rest_of(window, now).is_zero();
+    pub(super) fn room(&self, most: u32, rest: Duration, now: Instant, asks: bool) -> Room {
+        let over = rest.is_zero();
         let alone = self.fleet.alone_until.is_some_and(|until| now < until);
         if !over && (self.counted >= most || self.fleet.used >= most) {
             Room::None
@@ -128,8 +133,8 @@ impl Count {
     }
 
     /// What was used of a shared count, as far as this node knows.
-    pub(super) fn used_by_all(&self, window: Duration, now: Instant) -> u32 {
-        if self.rest_of(window, now).is_zero() {
+    pub(super) fn used_by_all(&self, rest: Duration) -> u32 {
+        if rest.is_zero() {
             return 0;
         }
         self.counted
@@ -179,24 +184,9 @@ impl Count {
         self.since = now.checked_sub(elapsed).unwrap_or(now);
     }
 
-    /// How many requests were counted, in a window of this length.
-    pub(super) fn used(&self, window: Duration, now: Instant) -> u32 {
-        if self.rest_of(window, now).is_zero() {
-            0
-        } else {
-            self.counted
-        }
-    }
-
-    /// How long a window of this length goes on.
-    pub(super) fn rest(&self, window: Duration, now: Instant) -> Duration {
-        let rest = self.rest_of(window, now);
-        if rest.is_zero() { window } else { rest }
-    }
-
-    /// Zero: it is over.
-    fn rest_of(&self, window: Duration, now: Instant) -> Duration {
-        window.saturating_sub(now.saturating_duration_since(self.since))
+    /// How many requests were counted in the window.
+    pub(super) fn used(&self, rest: Duration) -> u32 {
+        if rest.is_zero() { 0 } else { self.counted }
     }
 
     /// What another process goes on with. `None`: nothing runs.
@@ -240,7 +230,7 @@ impl Count {
     }
 
     fn is_over(&self, now: Instant) -> bool {
-        self.rest_of(self.window, now).is_zero()
+        self.rest(self.window, now).is_zero()
     }
 
     fn use_until(&self, now: Instant) -> u32 {

@@ -142,20 +142,23 @@ impl Limiters {
         let keys = keys(limits, requester);
         let mut tables = self.tables();
         let mut standings = Standings::new();
-        let mut places = SmallVec::<[Option<usize>; 2]>::new();
+        let mut places = SmallVec::<[(Option<usize>, Duration); 2]>::new();
         let (mut room, mut unknown) = (true, None);
         for (limit, key) in limits.iter().zip(&keys) {
             let counts = tables.of(limit.table);
             let place = counts.find(key);
+            let window = limit.settings.window;
+            let mut rest = window;
             let count = place.and_then(|place| counts.get_mut(place));
             let count = count.map(|count| {
-                count.note(limit.settings.window, now);
+                rest = count.rest(window, now);
+                count.note(window, rest);
                 &*count
             });
-            let mut standing = Standing::of(count, limit, requester, now);
+            let mut standing = Standing::of(count, limit, requester, rest);
             match limit.settings.shared {
                 false => room &= standing.left > 0,
-                true => match standing.room(count, limit, now, asks) {
+                true => match standing.room(count, limit, rest, now, asks) {
                     Room::Some => {}
                     Room::None => room = false,
                     Room::Unknown => {
@@ -164,7 +167,7 @@ impl Limiters {
                 },
             }
             standings.push(standing);
-            places.push(place);
+            places.push((place, rest));
         }
         if !room {
             return (standings, Taken::Refused);
@@ -175,18 +178,18 @@ impl Limiters {
             let arrived = self.fleet.arrival(key).notified();
             return (standings, Taken::Unknown(questions, arrived));
         }
-        for (limit, place) in limits.iter().zip(&places) {
+        for (limit, (place, rest)) in limits.iter().zip(&places) {
             if let Some(place) = *place
                 && let Some(count) = tables.of(limit.table).get_mut(place)
             {
-                count.take(limit, now);
+                count.take(limit, *rest, now);
             }
         }
-        for ((limit, key), place) in limits.iter().zip(&keys).zip(&places) {
+        for ((limit, key), (place, rest)) in limits.iter().zip(&keys).zip(&places) {
             if place.is_none() {
                 let mut count = Count::new(limit.settings.window, now);
-                count.note(limit.settings.window, now);
-                count.take(limit, now);
+                count.note(limit.settings.window, *rest);
+                count.take(limit, *rest, now);
                 tables.of(limit.table).add(key, count, now);
             }
         }
@@ -206,7 +209,9 @@ impl Limiters {
         let standing = |(limit, key): (&Limit<RateLimit>, &LimitKey)| {
             let counts = tables.of(limit.table);
             let count = counts.find(key).and_then(|place| counts.get(place));
-            Standing::of(count, limit, requester, now)
+            let window = limit.settings.window;
+            let rest = count.map_or(window, |count| count.rest(window, now));
+            Standing::of(count, limit, requester, rest)
         };
         let keys = keys(limits, requester);
         limits.iter().zip(&keys).map(standing).collect()
@@ -287,23 +292,21 @@ impl Standing {
         count: Option<&Count>,
         limit: &Limit<RateLimit>,
         requester: &Requester<'_>,
-        now: Instant,
+        rest: Duration,
     ) -> Self {
-        let RateLimit {
-            quota,
-            window,
-            shared,
-            ..
-        } = &*limit.settings;
-        let used = |count: &Count| match shared {
-            false => count.used(*window, now),
-            true => count.used_by_all(*window, now),
+        let used = |count: &Count| match limit.settings.shared {
+            false => count.used(rest),
+            true => count.used_by_all(rest),
         };
-        let most = requester.room(quota);
+        let most = requester.room(&limit.settings.quota);
         Self {
             most,
             left: most.saturating_sub(count.map_or(0, used)),
-            reset: count.map_or(*window, |count| count.rest(*window, now)),
+            reset: if rest.is_zero() {
+                limit.settings.window
+            } else {
+                rest
+            },
         }
     }
 
@@ -312,13 +315,12 @@ impl Standing {
         &mut self,
         count: Option<&Count>,
         limit: &Limit<RateLimit>,
+        rest: Duration,
         now: Instant,
         asks: bool,
     ) -> Room {
         let new = Count::new(limit.settings.window, now);
-        let room = count
-            .unwrap_or(&new)
-            .room(self.most, limit.settings.window, now, asks);
+        let room = count.unwrap_or(&new).room(self.most, rest, now, asks);
         self.left = match room {
             Room::None => 0,
             Room::Some | Room::Unknown => self.left.max(1),
@@ -328,10 +330,10 @@ impl Standing {
 }
 
 impl Count {
-    fn take(&mut self, limit: &Limit<RateLimit>, now: Instant) {
+    fn take(&mut self, limit: &Limit<RateLimit>, rest: Duration, now: Instant) {
         match limit.settings.shared {
-            false => self.count(now),
-            true => self.count_shared(now),
+            false => self.count(rest, now),
+            true => self.count_shared(rest, now),
         }
     }
 }
@@ -356,7 +358,7 @@ impl Tables {
                 counts.add(key, Count::new(window, now), now);
             }
             if let Some(count) = counts.of_key(key)
-                && count.room(standing.most, window, now, true) == Room::Unknown
+                && count.room(standing.most, count.rest(window, now), now, true) == Room::Unknown
                 && let Some(report) = count.report(now)
             {
                 questions.push(Question {

@@ -62,8 +62,8 @@ mod tests {
         limiters.take_over(b"\0\xff\xff");
         assert_eq!(limiters.status().keys, 0);
         let mut count = Count::new(WINDOW, Instant::now());
-        count.note(WINDOW, Instant::now());
-        count.count(Instant::now());
+        count.note(WINDOW, WINDOW);
+        count.count(WINDOW, Instant::now());
         let record = count.record(Instant::now()).unwrap();
         limiters.add(
             Table::Shadow,
@@ -79,7 +79,7 @@ mod tests {
         other.take_over(&bytes);
         other.each(|table, key, count| {
             assert_eq!((table, key), (Table::Shadow, &b"k"[..]));
-            assert_eq!(count.used(WINDOW, Instant::now()), 2);
+            assert_eq!(count.used(count.rest(WINDOW, Instant::now())), 2);
         });
         assert_eq!(other.status().keys, 1);
     }

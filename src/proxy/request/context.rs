@@ -261,7 +261,6 @@ impl Context {
             host: self.head.as_ref().map(Head::written_host),
             certificate: self.certificate(),
             identity: self.identity(),
-            time: jiff::Timestamp::now(),
         }
     }
 
