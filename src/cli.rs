@@ -27,18 +27,17 @@ use crate::gateway::Live;
 use crate::server::{EdgeServer, HandoverDirectory, InheritedSocket, StartOptions};
 use crate::telemetry::{self, LogSettings, LogWriter};
 
-/// An edge proxy that lets in only requests that authenticate.
+/// An authenticating reverse proxy.
 #[derive(Debug, Parser)]
 #[command(name = "harmony-edge", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
-    /// Configuration file; by default /etc/harmony/harmony.toml, else /etc/harmony/config.toml
+    /// Configuration file (default: /etc/harmony/harmony.toml or /etc/harmony/config.toml)
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Check the configuration, print every error, and exit
     #[arg(short = 't', long)]
     check: bool,
-    /// Take over the listeners of the running process without refusing a connection, and replace
-    /// it
+    /// Replace the running process: take over its listeners without refusing a connection
     #[arg(long, conflicts_with = "check")]
     upgrade: bool,
     #[command(subcommand)]
@@ -47,41 +46,40 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Try it without any set-up: issuer, upstream and proxy in one process, and four curl lines
-    /// to paste
+    /// Run a demo: issuer, upstream and proxy in one process, and four curl commands to try
     Demo {
         /// Port of the proxy on 127.0.0.1
         #[arg(long, value_name = "N", default_value_t = demo::PORT)]
         #[arg(value_parser = clap::value_parser!(u16).range(1..))]
         port: u16,
     },
-    /// Show what would happen to a request: its route, each step's outcome, and what the upstream
-    /// would get
+    /// Show how a request would be handled: its route, the result of each step, and what the
+    /// upstream would get
     Explain(explain::Arguments),
     /// Read an API key (or the Management API's token) from standard input and print its hash for
     /// the configuration
     HashKey {
-        /// Environment variable with the pepper of the api-key step
+        /// Environment variable that holds the pepper of the api-key step
         #[arg(long, value_name = "NAME")]
         pepper_env: Option<String>,
     },
     /// Read a password from standard input and print its bcrypt hash for a basic-auth step
     HashPassword {
-        /// bcrypt cost: each step up doubles the time
+        /// bcrypt cost: each increment doubles the time
         #[arg(long, value_name = "N", default_value_t = secrets::COST)]
         #[arg(value_parser = clap::value_parser!(u32).range(4..=31))]
         cost: u32,
     },
     /// Print a new key for RUNBEAM_ENCRYPTION_KEY: an age identity in base64
     Keygen,
-    /// Ask the running process, or tell it something, by its Management API
+    /// Control the running process through its Management API
     Ctl(ctl::Arguments),
-    /// Revoke tokens, an API key or a client certificate in the running process, by its Management
-    /// API
+    /// Revoke tokens, an API key or a client certificate in the running process, through its
+    /// Management API
     Revoke(revoke::Arguments),
-    /// Look at the stored machine token, encrypt it anew, or remove it
+    /// Show the stored machine token, encrypt it with another key, or remove it
     Token(token::Arguments),
-    /// Send SIGHUP to a running process, which then reloads its configuration: for ExecReload= of a
+    /// Send SIGHUP to a running process, which reloads its configuration: for ExecReload= in a
     /// systemd unit
     Reload {
         /// Process id of the running harmony-edge

@@ -162,7 +162,7 @@ fn print_instructions(proxy: SocketAddr, management: SocketAddr, lines: &str) {
     while !is_ready(management).unwrap_or(false) {
         thread::sleep(Duration::from_millis(20));
     }
-    println!("harmony-edge demo: http://{proxy}/api lets in only requests with a valid token.");
+    println!("harmony-edge demo: http://{proxy}/api accepts only requests with a valid token.");
     println!("Status page: http://{management}/admin/");
     println!("Health and readiness: http://{management}/health and /ready. Stop with Ctrl-C.\n");
     println!("{lines}");

@@ -17,38 +17,38 @@ pub(super) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Print how the process stands, as JSON
+    /// Print the status of the process, as JSON
     Status,
     /// List the upstreams: backend, URL, state, requests in flight
     Upstreams,
-    /// Give an upstream no new requests
+    /// Stop sending new requests to an upstream
     Drain {
-        /// As `app/10.0.0.5:3000` or `app/http://10.0.0.5:3000`
+        /// For example `app/10.0.0.5:3000` or `app/http://10.0.0.5:3000`
         #[arg(value_name = "BACKEND/UPSTREAM")]
         upstream: String,
     },
-    /// Give a drained upstream requests again
+    /// Send requests to a drained upstream again
     Enable {
-        /// As `app/10.0.0.5:3000` or `app/http://10.0.0.5:3000`
+        /// For example `app/10.0.0.5:3000` or `app/http://10.0.0.5:3000`
         #[arg(value_name = "BACKEND/UPSTREAM")]
         upstream: String,
     },
-    /// Read the configuration again, and print what changed
+    /// Reload the configuration, and print what changed
     Reload,
     /// Revoke tokens, API keys and certificates, as `harmony-edge revoke` does
     Revoke(Box<revoke::Change>),
-    /// Key sets
+    /// Manage key sets
     Keys {
         #[command(subcommand)]
         command: Keys,
     },
-    /// Print which connections are open, as JSON
+    /// Print the open connections, as JSON
     Connections,
-    /// Set the level of the log for a while
+    /// Change the log level for a while
     LogLevel {
         /// off, error, warn, info, debug or trace
         level: String,
-        /// For how long
+        /// How long
         #[arg(long = "for", value_name = "SECONDS", default_value_t = 600)]
         #[arg(value_parser = clap::value_parser!(u64).range(1..=86_400))]
         seconds: u64,

@@ -24,27 +24,27 @@ const KEY_SETS: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Configuration file; by default /etc/harmony/harmony.toml, else /etc/harmony/config.toml
+    /// Configuration file (default: /etc/harmony/harmony.toml or /etc/harmony/config.toml)
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Method and target, as in 'GET /api/x' or 'GET https://api.example.com/api/x'
+    /// Method and target, for example 'GET /api/x' or 'GET https://api.example.com/api/x'
     #[arg(long, value_name = "REQUEST")]
     request: String,
-    /// Read a bearer token from standard input, which keeps it out of the shell's history and the
-    /// list of processes
+    /// Read a bearer token from standard input, to keep it out of the shell history and the
+    /// process list
     #[arg(long)]
     token_stdin: bool,
-    /// A header field, as in 'Authorization: Bearer ...'; may be repeated
+    /// Header field, for example 'Authorization: Bearer ...'; may be repeated
     #[arg(long = "header", value_name = "FIELD")]
     headers: Vec<String>,
-    /// The network that receives the request; by default the first with a pipeline
+    /// Network that receives the request (default: the first one with a pipeline)
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
-    /// The client's address
+    /// Address of the client
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     from: IpAddr,
-    /// File whose first line is the management token, to ask the process that runs which upstreams
-    /// are drained; by default $HARMONY_MANAGEMENT_TOKEN
+    /// File whose first line is the management token, to ask the running process which upstreams
+    /// are drained (default: $HARMONY_MANAGEMENT_TOKEN)
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }

@@ -24,11 +24,11 @@ const TOKEN: &str = "HARMONY_MANAGEMENT_TOKEN";
 /// Where the process is found, and what it is shown.
 #[derive(Debug, clap::Args)]
 pub(super) struct ManagementArguments {
-    /// Configuration file, which has the address; by default /etc/harmony/harmony.toml, else
-    /// /etc/harmony/config.toml
+    /// Configuration file, for the address of the Management API (default:
+    /// /etc/harmony/harmony.toml or /etc/harmony/config.toml)
     #[arg(short, long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// File whose first line is the management token; by default $HARMONY_MANAGEMENT_TOKEN
+    /// File whose first line is the management token (default: $HARMONY_MANAGEMENT_TOKEN)
     #[arg(long, value_name = "FILE", global = true)]
     token_file: Option<PathBuf>,
 }

@@ -25,39 +25,39 @@ pub(super) struct Arguments {
     .args(["issuer", "key", "certificate", "delete", "list"]))]
 #[command(group = clap::ArgGroup::new("tokens").args(["jti", "sid", "sub", "client_id"]))]
 pub(super) struct Change {
-    /// Issuer of the tokens to revoke; alone: all of its tokens
+    /// Issuer of the tokens to revoke; used alone: all of its tokens
     #[arg(long, value_name = "ISS")]
     issuer: Option<String>,
     /// The token with this jti
     #[arg(long, requires = "issuer")]
     jti: Option<String>,
-    /// Tokens of the session with this sid
+    /// The tokens of the session with this sid
     #[arg(long, requires = "issuer")]
     sid: Option<String>,
-    /// Tokens of this subject
+    /// The tokens of this subject
     #[arg(long, requires = "issuer")]
     sub: Option<String>,
-    /// Tokens of this client
+    /// The tokens of this client
     #[arg(long, requires = "issuer", value_name = "ID")]
     client_id: Option<String>,
     /// The API key with this id
     #[arg(long, value_name = "ID")]
     key: Option<String>,
-    /// The client certificate with this SHA-256, in hexadecimal digits
+    /// The client certificate with this SHA-256 digest, in hexadecimal
     #[arg(long, value_name = "SHA256")]
     certificate: Option<String>,
-    /// Only tokens issued up to this time: seconds since 1970, or like 2026-12-31T23:59:59Z; by
-    /// default now, and for --jti and --sid whenever they were issued
+    /// Only tokens issued up to this time, in seconds since 1970 or as 2026-12-31T23:59:59Z
+    /// (default: now; for --jti and --sid: any time)
     #[arg(long, value_name = "TIME", value_parser = time)]
     #[arg(conflicts_with_all = ["key", "certificate", "delete", "list"])]
     before: Option<i64>,
-    /// Until when the entry counts, in the same form
+    /// When the entry expires, in the same form
     #[arg(long, value_name = "TIME", value_parser = time, conflicts_with_all = ["delete", "list"])]
     until: Option<i64>,
-    /// Take the entry with this id off the list
+    /// Remove the entry with this id from the list
     #[arg(long, value_name = "ID")]
     delete: Option<String>,
-    /// Show the list, one JSON object a line
+    /// Print the list, one JSON object per line
     #[arg(long)]
     list: bool,
 }

@@ -11,7 +11,7 @@ use crate::control::open_store;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Configuration file; by default /etc/harmony/harmony.toml, else /etc/harmony/config.toml
+    /// Configuration file (default: /etc/harmony/harmony.toml or /etc/harmony/config.toml)
     #[arg(short, long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -20,9 +20,9 @@ pub(super) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Print where the machine token is, whose it is and until when; never the token itself
+    /// Print where the machine token is stored, its gateway and its expiry; never the token itself
     Show,
-    /// Encrypt the machine token anew, with the first key of RUNBEAM_ENCRYPTION_KEY
+    /// Encrypt the machine token again, with the first key of RUNBEAM_ENCRYPTION_KEY
     Rekey,
     /// Remove the machine token from every store
     Clear,
