@@ -11,11 +11,11 @@ pub trait Budgets: fmt::Debug + Send + Sync {
     /// Whether it is worth asking.
     fn is_up(&self) -> bool;
 
-    /// Reports what was spent, and asks for more. `None`: there is no answer.
+    /// Reports what was spent, and use_store for more. `None`: there is no answer.
     async fn lease(&self, request: &LeaseRequest) -> Option<Lease>;
 }
 
-/// What a node asks for.
+/// What a node use_store for.
 #[derive(Debug, Clone)]
 pub struct LeaseRequest {
     /// The same on every node: whose limit it is, the limit, and who is counted.
@@ -40,7 +40,7 @@ impl LeaseRequest {
 /// What a store answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
-    /// What the node may let pass before it asks again.
+    /// What the node may let pass before it use_store again.
     pub granted: u32,
     /// What all nodes have reported.
     pub used: u32,

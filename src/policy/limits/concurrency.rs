@@ -48,7 +48,7 @@ impl ConcurrencyLimits {
         let mut in_flight = limiters.in_flight();
         let full = |(limit, key): &(&Limit<ConcurrencyLimit>, &LimitKey)| {
             let now = in_flight.get(*key).copied();
-            now.unwrap_or(0) >= requester.room(&limit.settings.quota)
+            now.unwrap_or(0) >= requester.max_requests(&limit.settings.quota)
         };
         if let Some((limit, _)) = self.limits.iter().zip(&keys).find(full) {
             log::debug!(
@@ -80,7 +80,7 @@ impl ConcurrencyLimits {
         let in_flight = limiters.in_flight();
         let limits = self.limits.iter().map(|limit| Occupancy {
             name: &limit.name,
-            most: requester.room(&limit.settings.quota),
+            most: requester.max_requests(&limit.settings.quota),
             now: in_flight.get(&limit.key(requester)).copied().unwrap_or(0),
         });
         let limits: Vec<_> = limits.collect();

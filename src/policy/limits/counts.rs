@@ -12,12 +12,12 @@ use indexmap::IndexMap;
 use super::budgets::Lease;
 use super::requester::LimitKey;
 
-/// Among so many is the one that is forgotten for another.
+/// Keys that are drawn to evict one of them.
 const CANDIDATES: usize = 8;
-/// For how long a store that refuses a question about a key is not asked about it again.
-const ALONE: Duration = Duration::from_secs(1);
-/// So many are looked at for each one that begins, whether they are over.
-const SWEPT: usize = 2;
+/// For how long the store is not asked about a key again after a question without an answer.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// Keys that are checked for each new one, whether their window is over.
+const SWEEP_BATCH: usize = 2;
 
 /// What is counted under one key. The window begins with the first request that is counted.
 #[derive(Debug, Clone, Copy)]
@@ -26,14 +26,14 @@ pub(super) struct Count {
     window: Duration,
     /// Requests that were counted.
     counted: u32,
-    /// All requests, those without room among them.
+    /// All requests, including those over the limit.
     asked: u32,
-    fleet: Fleet,
+    shared: SharedState,
 }
 
 /// What a node knows of a count that others share.
 #[derive(Debug, Clone, Copy, Default)]
-struct Fleet {
+struct SharedState {
     /// What is left of the lease.
     lease: u32,
     /// What was counted here and is not reported.
@@ -48,25 +48,25 @@ struct Fleet {
     alone_until: Option<Instant>,
 }
 
-/// What is reported to the store with a question for a lease.
+/// What is reported to the store when a lease is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Report {
     pub(super) spent: u32,
     pub(super) begun: u64,
 }
 
-/// A count in numbers: for how long its window has run and how long it is, in milliseconds; what
-/// was counted and asked; and what the fleet knows, in the order of the fields.
+/// A count in numbers: for how long its window has run and how long it is, in milliseconds;
+/// `counted` and `asked`; and the numbers of [`SharedState`], in the order of the fields.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Record(pub(super) [u64; 8]);
 
-/// Whether a shared count has room.
+/// Whether a shared count has room for one more request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Room {
+pub(super) enum Capacity {
     Some,
     None,
-    /// The store has to be asked.
-    Unknown,
+    /// The store has to be asked for a lease.
+    NeedsLease,
 }
 
 impl Count {
@@ -77,7 +77,7 @@ impl Count {
             window,
             counted: 0,
             asked: 0,
-            fleet: Fleet::default(),
+            shared: SharedState::default(),
         }
     }
 
@@ -103,32 +103,38 @@ impl Count {
 
     /// Counts a request of a count that others share.
     pub(super) fn count_shared(&mut self, rest: Duration, now: Instant) {
-        if self.counted == 0 && self.fleet.begun == 0 || rest.is_zero() {
-            self.fleet = Fleet {
+        if self.counted == 0 && self.shared.begun == 0 || rest.is_zero() {
+            self.shared = SharedState {
                 begun: unix_millis(),
-                asking: self.fleet.asking,
-                alone_until: self.fleet.alone_until,
-                ..Fleet::default()
+                asking: self.shared.asking,
+                alone_until: self.shared.alone_until,
+                ..SharedState::default()
             };
             self.since = now;
             self.counted = 0;
         }
         self.counted = self.counted.saturating_add(1);
-        self.fleet.lease = self.fleet.lease.saturating_sub(1);
-        self.fleet.spent = self.fleet.spent.saturating_add(1);
+        self.shared.lease = self.shared.lease.saturating_sub(1);
+        self.shared.spent = self.shared.spent.saturating_add(1);
     }
 
-    /// Whether a shared count has room for one more; without the store, as many as all nodes
-    /// together may let pass.
-    pub(super) fn room(&self, most: u32, rest: Duration, now: Instant, asks: bool) -> Room {
+    /// Whether a shared count has room for one more request; without the store, this node alone may
+    /// let pass as many as all nodes together.
+    pub(super) fn capacity(
+        &self,
+        most: u32,
+        rest: Duration,
+        now: Instant,
+        use_store: bool,
+    ) -> Capacity {
         let over = rest.is_zero();
-        let alone = self.fleet.alone_until.is_some_and(|until| now < until);
-        if !over && (self.counted >= most || self.fleet.used >= most) {
-            Room::None
-        } else if asks && !alone && (over || self.fleet.lease == 0) {
-            Room::Unknown
+        let alone = self.shared.alone_until.is_some_and(|until| now < until);
+        if !over && (self.counted >= most || self.shared.used >= most) {
+            Capacity::None
+        } else if use_store && !alone && (over || self.shared.lease == 0) {
+            Capacity::NeedsLease
         } else {
-            Room::Some
+            Capacity::Some
         }
     }
 
@@ -138,48 +144,48 @@ impl Count {
             return 0;
         }
         self.counted
-            .max(self.fleet.used.saturating_add(self.fleet.spent))
+            .max(self.shared.used.saturating_add(self.shared.spent))
     }
 
     /// Begins to ask for a lease. `None`: somebody does already.
     pub(super) fn report(&mut self, now: Instant) -> Option<Report> {
-        if std::mem::replace(&mut self.fleet.asking, true) {
+        if std::mem::replace(&mut self.shared.asking, true) {
             return None;
         }
         let over = self.is_over(now);
         Some(Report {
-            spent: if over { 0 } else { self.fleet.spent },
-            begun: if over { 0 } else { self.fleet.begun },
+            spent: if over { 0 } else { self.shared.spent },
+            begun: if over { 0 } else { self.shared.begun },
         })
     }
 
     /// Takes an answer in; `None`: there was none.
-    pub(super) fn leased(&mut self, report: Report, lease: Option<Lease>, now: Instant) {
-        self.fleet.asking = false;
+    pub(super) fn apply_lease(&mut self, report: Report, lease: Option<Lease>, now: Instant) {
+        self.shared.asking = false;
         let Some(lease) = lease else {
-            self.fleet.alone_until = Some(now + ALONE);
+            self.shared.alone_until = Some(now + STORE_PAUSE);
             return;
         };
-        self.fleet.alone_until = None;
+        self.shared.alone_until = None;
         let window = u64::try_from(self.window.as_millis()).unwrap_or(u64::MAX);
         if report.begun == 0 {
             if self.is_over(now) {
                 self.counted = 0;
-                self.fleet.spent = 0;
+                self.shared.spent = 0;
             }
-        } else if self.fleet.begun == report.begun {
-            self.fleet.spent = self.fleet.spent.saturating_sub(report.spent);
+        } else if self.shared.begun == report.begun {
+            self.shared.spent = self.shared.spent.saturating_sub(report.spent);
             if lease.begun >= report.begun.saturating_add(window) {
-                // The fleet's window is a new one: of it is what was counted since the report.
-                self.counted = self.fleet.spent;
-            } else if lease.used < self.fleet.used {
-                // The store has lost what it knew, and is told all of this node's part again.
-                self.fleet.spent = self.counted.saturating_sub(report.spent);
+                // The store began a new window: only what was counted since the report is in it.
+                self.counted = self.shared.spent;
+            } else if lease.used < self.shared.used {
+                // The store has lost its counts, and is told all of this node's part again.
+                self.shared.spent = self.counted.saturating_sub(report.spent);
             }
         }
-        self.fleet.lease = lease.granted;
-        self.fleet.used = lease.used;
-        self.fleet.begun = lease.begun;
+        self.shared.lease = lease.granted;
+        self.shared.used = lease.used;
+        self.shared.begun = lease.begun;
         let elapsed = self.window.saturating_sub(lease.rest);
         self.since = now.checked_sub(elapsed).unwrap_or(now);
     }
@@ -191,13 +197,13 @@ impl Count {
 
     /// What another process goes on with. `None`: nothing runs.
     pub(super) fn record(&self, now: Instant) -> Option<Record> {
-        let Fleet {
+        let SharedState {
             lease,
             spent,
             used,
             begun,
             ..
-        } = self.fleet;
+        } = self.shared;
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         (!self.is_over(now)).then(|| {
             Record([
@@ -222,18 +228,18 @@ impl Count {
         self.since = self.since.min(since.unwrap_or(now));
         self.counted = self.counted.saturating_add(number(counted));
         self.asked = self.asked.saturating_add(number(asked));
-        let fleet = &mut self.fleet;
-        fleet.lease = fleet.lease.saturating_add(number(lease));
-        fleet.spent = fleet.spent.saturating_add(number(spent));
-        fleet.used = fleet.used.max(number(used));
-        fleet.begun = if begun > 0 { begun } else { fleet.begun };
+        let shared = &mut self.shared;
+        shared.lease = shared.lease.saturating_add(number(lease));
+        shared.spent = shared.spent.saturating_add(number(spent));
+        shared.used = shared.used.max(number(used));
+        shared.begun = if begun > 0 { begun } else { shared.begun };
     }
 
     fn is_over(&self, now: Instant) -> bool {
         self.rest(self.window, now).is_zero()
     }
 
-    fn use_until(&self, now: Instant) -> u32 {
+    fn usage(&self, now: Instant) -> u32 {
         if self.is_over(now) { 0 } else { self.asked }
     }
 }
@@ -283,7 +289,7 @@ impl Counts {
 
     /// Adds a key that is not there; there is always room.
     pub(super) fn add(&mut self, key: &LimitKey, count: Count, now: Instant) {
-        for _ in 0..SWEPT {
+        for _ in 0..SWEEP_BATCH {
             let index = self.step();
             if self.get(index).is_some_and(|count| count.is_over(now)) {
                 self.table.swap_remove_index(index);
@@ -292,7 +298,7 @@ impl Counts {
         if self.table.len() >= self.most {
             let draw = |_| fastrand::usize(..self.table.len());
             let candidates: [usize; CANDIDATES] = std::array::from_fn(draw);
-            let usage = |index: &usize| self.get(*index).map_or(0, |count| count.use_until(now));
+            let usage = |index: &usize| self.get(*index).map_or(0, |count| count.usage(now));
             if let Some(index) = candidates.into_iter().min_by_key(usage)
                 && let Some((_, gone)) = self.table.swap_remove_index(index)
             {

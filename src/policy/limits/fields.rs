@@ -3,7 +3,7 @@
 
 use http::{HeaderName, HeaderValue};
 
-use super::limiters::Standings;
+use super::limiters::LimitStates;
 use super::named::Limit;
 use crate::common::retry_after;
 use crate::config::RateLimit;
@@ -20,7 +20,7 @@ pub(super) struct FieldNames {
     /// Those that are shown: where they stand among the limits, and their names as strings of
     /// structured fields (RFC 9651 section 3.3.3).
     shown: Vec<(usize, Box<str>)>,
-    /// `RateLimit-Policy`, if it does not depend on who asks.
+    /// `RateLimit-Policy`, if it does not depend on who use_store.
     policy: Option<HeaderValue>,
 }
 
@@ -49,18 +49,18 @@ impl FieldNames {
     pub(super) fn fill(
         &self,
         limits: &[Limit<RateLimit>],
-        standings: &Standings,
+        states: &LimitStates,
     ) -> Option<RateLimitFields> {
         if self.shown.is_empty() {
             return None;
         }
         let limit = self.list(48, |at, text| {
-            let standing = standings[at];
-            number(text, ";r=", standing.left.into());
-            number(text, ";t=", retry_after(standing.reset).into());
+            let state = states[at];
+            number(text, ";r=", state.remaining.into());
+            number(text, ";t=", retry_after(state.reset).into());
         })?;
         let policy = self.policy.clone();
-        let policy = policy.or_else(|| self.policy(limits, |at| standings[at].most))?;
+        let policy = policy.or_else(|| self.policy(limits, |at| states[at].most))?;
         Some(RateLimitFields { limit, policy })
     }
 

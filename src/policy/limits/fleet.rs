@@ -9,14 +9,14 @@ use super::budgets::Budgets;
 use super::requester::LimitKey;
 
 /// Among so many the keys are divided whose leases are waited for.
-const ARRIVALS: usize = 256;
+const NOTIFIERS: usize = 256;
 
 /// The store that counts are shared by, if there is one.
 pub(super) struct Fleet {
     pub(super) store: OnceLock<Arc<dyn Budgets>>,
     /// Whoever waits for a lease is woken when one has arrived: of the same key, or of a few
     /// others.
-    arrivals: [Notify; ARRIVALS],
+    arrivals: [Notify; NOTIFIERS],
     hasher: RandomState,
 }
 
@@ -24,7 +24,7 @@ impl Fleet {
     /// What wakes those who wait for a lease of this key.
     pub(super) fn arrival(&self, key: &LimitKey) -> &Notify {
         let hash = self.hasher.hash_one(key) as usize;
-        &self.arrivals[hash % ARRIVALS]
+        &self.arrivals[hash % NOTIFIERS]
     }
 }
 

@@ -12,14 +12,16 @@ use smallvec::SmallVec;
 use tokio::sync::futures::Notified;
 
 use super::budgets::{Budgets, LeaseRequest};
-use super::counts::{Count, Counts, Record, Report, Room};
+use super::counts::{Capacity, Count, Counts, Record, Report};
 use super::fleet::Fleet;
 use super::named::{Limit, Table};
 use super::requester::{LimitKey, Requester};
 use crate::config::RateLimit;
 
 /// Keys that each table counts at once, over all its limits. One takes about 200 bytes.
-const KEYS: usize = 131_072;
+const MAX_KEYS: usize = 131_072;
+/// Counts that [`Limiters::each`] visits while it holds the lock.
+const VISITED_AT_ONCE: usize = 1024;
 
 /// The counts of a process. A clone shares them.
 #[derive(Clone)]
@@ -43,29 +45,21 @@ impl Tables {
             Table::Shadow => &mut self.shadow,
         }
     }
-
-    fn all(&self) -> [(Table, &Counts); 3] {
-        [
-            (Table::Local, &self.local),
-            (Table::Cloud, &self.cloud),
-            (Table::Shadow, &self.shadow),
-        ]
-    }
 }
 
-/// How a limit stands for a request.
+/// What is left of a limit for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Standing {
-    /// What it has room for in one window.
+pub(super) struct LimitState {
+    /// Requests in one window.
     pub(super) most: u32,
-    /// What is left of that.
-    pub(super) left: u32,
-    /// Until when that is left.
+    /// Requests that are left in this window.
+    pub(super) remaining: u32,
+    /// When the window ends.
     pub(super) reset: Duration,
 }
 
-/// Those of several limits, in their order.
-pub(super) type Standings = SmallVec<[Standing; 2]>;
+/// The states of several limits, in their order.
+pub(super) type LimitStates = SmallVec<[LimitState; 2]>;
 
 /// What became of a request.
 #[derive(Debug)]
@@ -73,19 +67,19 @@ pub(super) type Standings = SmallVec<[Standing; 2]>;
     clippy::large_enum_variant,
     reason = "there is one at a time, and a box would be an allocation"
 )]
-pub(super) enum Taken<'a> {
+pub(super) enum TakeOutcome<'a> {
     /// It was counted under every limit.
     Counted,
     /// One has no room for it.
     Refused,
-    /// That depends on leases, for which these questions are to be asked, or are under way; the
-    /// first of the leases that it depends on is one to wait for.
-    Unknown(SmallVec<[Question; 1]>, Notified<'a>),
+    /// That depends on leases: these are to be asked for, others are under way already. The future
+    /// ends when the first one that it depends on may have arrived.
+    NeedsLease(SmallVec<[PendingLease; 1]>, Notified<'a>),
 }
 
-/// A lease to ask for.
+/// A lease to ask the store for.
 #[derive(Debug)]
-pub(super) struct Question {
+pub(super) struct PendingLease {
     table: Table,
     key: LimitKey,
     most: u32,
@@ -104,7 +98,7 @@ pub struct LimitersStatus {
 
 impl Default for Limiters {
     fn default() -> Self {
-        Self::bounded(KEYS)
+        Self::bounded(MAX_KEYS)
     }
 }
 
@@ -130,72 +124,73 @@ impl Limiters {
     /// Takes a token of each of these limits, or none at all: a request that one of them refuses
     /// does not count against the others. Either way, how they stand then.
     ///
-    /// `asks`: whether there is time to ask the store for what a shared limit has no lease for.
+    /// `use_store`: whether there is time to ask the store for a lease of a shared limit.
     pub(super) fn take(
         &self,
         limits: &[Limit<RateLimit>],
         requester: &Requester<'_>,
         now: Instant,
-        asks: bool,
-    ) -> (Standings, Taken<'_>) {
-        let asks = asks && self.fleet.store.get().is_some_and(|store| store.is_up());
+        use_store: bool,
+    ) -> (LimitStates, TakeOutcome<'_>) {
+        let use_store = use_store && self.fleet.store.get().is_some_and(|store| store.is_up());
         let keys = keys(limits, requester);
         let mut tables = self.tables();
-        let mut standings = Standings::new();
-        let mut places = SmallVec::<[(Option<usize>, Duration); 2]>::new();
-        let (mut room, mut unknown) = (true, None);
+        let mut states = LimitStates::new();
+        let mut indexes = SmallVec::<[(Option<usize>, Duration); 2]>::new();
+        let (mut has_capacity, mut unleased) = (true, None);
         for (limit, key) in limits.iter().zip(&keys) {
             let counts = tables.of(limit.table);
-            let place = counts.find(key);
+            let index = counts.find(key);
             let window = limit.settings.window;
             let mut rest = window;
-            let count = place.and_then(|place| counts.get_mut(place));
+            let count = index.and_then(|index| counts.get_mut(index));
             let count = count.map(|count| {
                 rest = count.rest(window, now);
                 count.note(window, rest);
                 &*count
             });
-            let mut standing = Standing::of(count, limit, requester, rest);
+            let mut state = LimitState::of(count, limit, requester, rest);
             match limit.settings.shared {
-                false => room &= standing.left > 0,
-                true => match standing.room(count, limit, rest, now, asks) {
-                    Room::Some => {}
-                    Room::None => room = false,
-                    Room::Unknown => {
-                        unknown.get_or_insert(key);
+                false => has_capacity &= state.remaining > 0,
+                true => match state.capacity(count, limit, rest, now, use_store) {
+                    Capacity::Some => {}
+                    Capacity::None => has_capacity = false,
+                    Capacity::NeedsLease => {
+                        unleased.get_or_insert(key);
                     }
                 },
             }
-            standings.push(standing);
-            places.push((place, rest));
+            states.push(state);
+            indexes.push((index, rest));
         }
-        if !room {
-            return (standings, Taken::Refused);
+        if !has_capacity {
+            return (states, TakeOutcome::Refused);
         }
-        if let Some(key) = unknown {
-            let questions = tables.questions(limits, &keys, &standings, now);
+        if let Some(key) = unleased {
+            let leases = tables.leases_to_request(limits, &keys, &states, now);
             // While the tables are locked, so that no lease arrives in between.
             let arrived = self.fleet.arrival(key).notified();
-            return (standings, Taken::Unknown(questions, arrived));
+            return (states, TakeOutcome::NeedsLease(leases, arrived));
         }
-        for (limit, (place, rest)) in limits.iter().zip(&places) {
-            if let Some(place) = *place
-                && let Some(count) = tables.of(limit.table).get_mut(place)
+        for (limit, (index, rest)) in limits.iter().zip(&indexes) {
+            if let Some(index) = *index
+                && let Some(count) = tables.of(limit.table).get_mut(index)
             {
                 count.take(limit, *rest, now);
             }
         }
-        for ((limit, key), (place, rest)) in limits.iter().zip(&keys).zip(&places) {
-            if place.is_none() {
+        for ((limit, key), (index, rest)) in limits.iter().zip(&keys).zip(&indexes) {
+            if index.is_none() {
                 let mut count = Count::new(limit.settings.window, now);
                 count.note(limit.settings.window, *rest);
                 count.take(limit, *rest, now);
                 tables.of(limit.table).add(key, count, now);
             }
         }
-        let less = |standing: &mut Standing| standing.left = standing.left.saturating_sub(1);
-        standings.iter_mut().for_each(less);
-        (standings, Taken::Counted)
+        for state in &mut states {
+            state.remaining = state.remaining.saturating_sub(1);
+        }
+        (states, TakeOutcome::Counted)
     }
 
     /// What [`Self::take`] would find. Takes none.
@@ -204,35 +199,34 @@ impl Limiters {
         limits: &[Limit<RateLimit>],
         requester: &Requester<'_>,
         now: Instant,
-    ) -> Standings {
+    ) -> LimitStates {
         let mut tables = self.tables();
-        let standing = |(limit, key): (&Limit<RateLimit>, &LimitKey)| {
+        let state = |(limit, key): (&Limit<RateLimit>, &LimitKey)| {
             let counts = tables.of(limit.table);
-            let count = counts.find(key).and_then(|place| counts.get(place));
+            let count = counts.find(key).and_then(|index| counts.get(index));
             let window = limit.settings.window;
             let rest = count.map_or(window, |count| count.rest(window, now));
-            Standing::of(count, limit, requester, rest)
+            LimitState::of(count, limit, requester, rest)
         };
         let keys = keys(limits, requester);
-        limits.iter().zip(&keys).map(standing).collect()
+        limits.iter().zip(&keys).map(state).collect()
     }
 
     /// Asks for leases, without waiting for the answers.
-    pub(super) fn ask(&self, questions: SmallVec<[Question; 1]>) {
-        for question in questions {
+    pub(super) fn request_leases(&self, leases: SmallVec<[PendingLease; 1]>) {
+        for pending in leases {
             let Some(store) = self.fleet.store.get().cloned() else {
                 return;
             };
             let limiters = self.clone();
             // On its own: a request that gives up takes no answer with it.
             tokio::spawn(async move {
-                let request = question.request();
-                let lease = store.lease(&request).await;
+                let lease = store.lease(&pending.request()).await;
                 let now = Instant::now();
-                if let Some(count) = limiters.tables().of(question.table).of_key(&question.key) {
-                    count.leased(question.report, lease, now);
+                if let Some(count) = limiters.tables().of(pending.table).of_key(&pending.key) {
+                    count.apply_lease(pending.report, lease, now);
                 }
-                limiters.fleet.arrival(&question.key).notify_waiters();
+                limiters.fleet.arrival(&pending.key).notify_waiters();
             });
         }
     }
@@ -244,12 +238,19 @@ impl Limiters {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Visits every count.
+    /// Visits every count, a few at a time: requests are not held up by all of them. One that moves
+    /// meanwhile, to where another one was evicted, may be left out.
     pub(super) fn each(&self, mut visit: impl FnMut(Table, &[u8], &Count)) {
-        for (table, counts) in self.tables().all() {
-            counts
-                .iter()
-                .for_each(|(key, count)| visit(table, key, count));
+        for table in Table::ALL {
+            for from in (0..).step_by(VISITED_AT_ONCE) {
+                let mut tables = self.tables();
+                let counts = tables.of(table);
+                if from >= counts.len() {
+                    break;
+                }
+                let visited = counts.iter().skip(from).take(VISITED_AT_ONCE);
+                visited.for_each(|(key, count)| visit(table, key, count));
+            }
         }
     }
 
@@ -270,10 +271,10 @@ impl Limiters {
     /// How many keys there are.
     pub fn status(&self) -> LimitersStatus {
         let tables = self.tables();
-        let counts = || tables.all().into_iter().map(|(_, counts)| counts);
+        let all = [&tables.local, &tables.cloud, &tables.shadow];
         LimitersStatus {
-            keys: counts().map(Counts::len).sum(),
-            forgotten: counts().map(Counts::forgotten).sum(),
+            keys: all.map(Counts::len).iter().sum(),
+            forgotten: all.map(Counts::forgotten).iter().sum(),
         }
     }
 
@@ -287,7 +288,7 @@ fn keys(limits: &[Limit<RateLimit>], requester: &Requester<'_>) -> SmallVec<[Lim
     limits.iter().map(key).collect()
 }
 
-impl Standing {
+impl LimitState {
     fn of(
         count: Option<&Count>,
         limit: &Limit<RateLimit>,
@@ -298,10 +299,10 @@ impl Standing {
             false => count.used(rest),
             true => count.used_by_all(rest),
         };
-        let most = requester.room(&limit.settings.quota);
+        let most = requester.max_requests(&limit.settings.quota);
         Self {
             most,
-            left: most.saturating_sub(count.map_or(0, used)),
+            remaining: most.saturating_sub(count.map_or(0, used)),
             reset: if rest.is_zero() {
                 limit.settings.window
             } else {
@@ -311,21 +312,23 @@ impl Standing {
     }
 
     /// Whether a shared limit has room; of one that has, something is left.
-    fn room(
+    fn capacity(
         &mut self,
         count: Option<&Count>,
         limit: &Limit<RateLimit>,
         rest: Duration,
         now: Instant,
-        asks: bool,
-    ) -> Room {
+        use_store: bool,
+    ) -> Capacity {
         let new = Count::new(limit.settings.window, now);
-        let room = count.unwrap_or(&new).room(self.most, rest, now, asks);
-        self.left = match room {
-            Room::None => 0,
-            Room::Some | Room::Unknown => self.left.max(1),
+        let capacity = count
+            .unwrap_or(&new)
+            .capacity(self.most, rest, now, use_store);
+        self.remaining = match capacity {
+            Capacity::None => 0,
+            Capacity::Some | Capacity::NeedsLease => self.remaining.max(1),
         };
-        room
+        capacity
     }
 }
 
@@ -339,16 +342,16 @@ impl Count {
 }
 
 impl Tables {
-    /// The leases to ask for, of those that nobody asks for yet.
-    fn questions(
+    /// The leases to ask for, without those that are already being asked for.
+    fn leases_to_request(
         &mut self,
         limits: &[Limit<RateLimit>],
         keys: &[LimitKey],
-        standings: &Standings,
+        states: &LimitStates,
         now: Instant,
-    ) -> SmallVec<[Question; 1]> {
-        let mut questions = SmallVec::new();
-        for ((limit, key), standing) in limits.iter().zip(keys).zip(standings) {
+    ) -> SmallVec<[PendingLease; 1]> {
+        let mut leases = SmallVec::new();
+        for ((limit, key), state) in limits.iter().zip(keys).zip(states) {
             let window = limit.settings.window;
             if !limit.settings.shared {
                 continue;
@@ -358,23 +361,24 @@ impl Tables {
                 counts.add(key, Count::new(window, now), now);
             }
             if let Some(count) = counts.of_key(key)
-                && count.room(standing.most, count.rest(window, now), now, true) == Room::Unknown
+                && count.capacity(state.most, count.rest(window, now), now, true)
+                    == Capacity::NeedsLease
                 && let Some(report) = count.report(now)
             {
-                questions.push(Question {
+                leases.push(PendingLease {
                     table: limit.table,
                     key: key.clone(),
-                    most: standing.most,
+                    most: state.most,
                     window,
                     report,
                 });
             }
         }
-        questions
+        leases
     }
 }
 
-impl Question {
+impl PendingLease {
     fn request(&self) -> LeaseRequest {
         let mut key = self.key.to_vec();
         key.push(self.table.code());

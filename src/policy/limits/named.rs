@@ -17,6 +17,8 @@ pub(in crate::policy) enum Table {
 }
 
 impl Table {
+    pub(super) const ALL: [Self; 3] = [Self::Local, Self::Cloud, Self::Shadow];
+
     /// As other processes and nodes know it.
     pub(super) fn code(self) -> u8 {
         match self {

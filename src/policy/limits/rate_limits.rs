@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout_at;
 
 use super::fields::{FieldNames, RateLimitFields};
-use super::limiters::{Limiters, Standing, Standings, Taken};
+use super::limiters::{LimitState, LimitStates, Limiters, TakeOutcome};
 use super::named::{Limit, Table};
 use super::requester::Requester;
 use crate::common::retry_after;
@@ -16,7 +16,7 @@ use crate::config::RateLimit;
 use crate::policy::denial::Denial;
 
 /// How long a request waits for a lease at most.
-const PATIENCE: Duration = Duration::from_millis(20);
+const LEASE_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// What an answer says of the limits, and whether the request goes on.
 pub type Verdict = (Option<RateLimitFields>, Result<(), Denial>);
@@ -60,11 +60,11 @@ impl RateLimits {
     /// Counts a request under every one of them; if one has no room, under none. Either way, what
     /// the answer says of it. No other node is asked.
     pub fn take(&self, limiters: &Limiters, requester: &Requester<'_>, now: Instant) -> Verdict {
-        let (standings, taken) = limiters.take(&self.limits, requester, now, false);
+        let (states, taken) = limiters.take(&self.limits, requester, now, false);
         match taken {
-            Taken::Refused => self.refuse(&standings, requester),
-            Taken::Counted | Taken::Unknown(..) => {
-                (self.fields.fill(&self.limits, &standings), Ok(()))
+            TakeOutcome::Refused => self.refuse(&states, requester),
+            TakeOutcome::Counted | TakeOutcome::NeedsLease(..) => {
+                (self.fields.fill(&self.limits, &states), Ok(()))
             }
         }
     }
@@ -77,41 +77,41 @@ impl RateLimits {
         requester: &Requester<'_>,
         now: Instant,
     ) -> Option<Verdict> {
-        let (standings, taken) = limiters.take(&self.limits, requester, now, true);
+        let (states, taken) = limiters.take(&self.limits, requester, now, true);
         match taken {
-            Taken::Unknown(questions, _) => {
-                limiters.ask(questions);
+            TakeOutcome::NeedsLease(leases, _) => {
+                limiters.request_leases(leases);
                 None
             }
-            Taken::Counted => Some((self.fields.fill(&self.limits, &standings), Ok(()))),
-            Taken::Refused => Some(self.refuse(&standings, requester)),
+            TakeOutcome::Counted => Some((self.fields.fill(&self.limits, &states), Ok(()))),
+            TakeOutcome::Refused => Some(self.refuse(&states, requester)),
         }
     }
 
     /// The same, having waited for what other nodes have used: for 20 ms at most, and then as if
     /// there were none.
     pub async fn take_shared(&self, limiters: &Limiters, requester: &Requester<'_>) -> Verdict {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        let mut asks = true;
+        let deadline = tokio::time::Instant::now() + LEASE_TIMEOUT;
+        let mut use_store = true;
         loop {
             let now = Instant::now();
-            let (standings, taken) = limiters.take(&self.limits, requester, now, asks);
+            let (states, taken) = limiters.take(&self.limits, requester, now, use_store);
             let arrived = match taken {
-                Taken::Counted => return (self.fields.fill(&self.limits, &standings), Ok(())),
-                Taken::Refused => return self.refuse(&standings, requester),
-                Taken::Unknown(questions, arrived) => {
-                    limiters.ask(questions);
+                TakeOutcome::Counted => return (self.fields.fill(&self.limits, &states), Ok(())),
+                TakeOutcome::Refused => return self.refuse(&states, requester),
+                TakeOutcome::NeedsLease(leases, arrived) => {
+                    limiters.request_leases(leases);
                     arrived
                 }
             };
-            asks = timeout_at(deadline, arrived).await.is_ok();
+            use_store = timeout_at(deadline, arrived).await.is_ok();
         }
     }
 
-    fn refuse(&self, standings: &Standings, requester: &Requester<'_>) -> Verdict {
+    fn refuse(&self, states: &LimitStates, requester: &Requester<'_>) -> Verdict {
         (
-            self.fields.fill(&self.limits, standings),
-            self.refused(standings, requester),
+            self.fields.fill(&self.limits, states),
+            self.refused(states, requester),
         )
     }
 
@@ -123,36 +123,36 @@ impl RateLimits {
         requester: &Requester<'_>,
         now: Instant,
     ) -> (Vec<Remaining<'_>>, Verdict) {
-        let mut standings = limiters.peek(&self.limits, requester, now);
-        let limits = self.limits.iter().zip(&standings);
-        let room = limits.map(|(limit, standing)| Remaining {
+        let mut states = limiters.peek(&self.limits, requester, now);
+        let limits = self.limits.iter().zip(&states);
+        let room = limits.map(|(limit, state)| Remaining {
             name: &limit.name,
-            most: standing.most,
-            left: standing.left,
+            most: state.most,
+            remaining: state.remaining,
             window: limit.settings.window,
         });
         let room = room.collect();
-        let found = self.refused(&standings, requester);
+        let found = self.refused(&states, requester);
         if found.is_ok() {
-            let less = |standing: &mut Standing| standing.left -= 1;
-            standings.iter_mut().for_each(less);
+            let less = |state: &mut LimitState| state.remaining -= 1;
+            states.iter_mut().for_each(less);
         }
-        (room, (self.fields.fill(&self.limits, &standings), found))
+        (room, (self.fields.fill(&self.limits, &states), found))
     }
 
     /// Of those without room the first answers.
-    fn refused(&self, standings: &Standings, requester: &Requester<'_>) -> Result<(), Denial> {
-        let mut limits = self.limits.iter().zip(standings);
-        match limits.find(|(_, standing)| standing.left == 0) {
+    fn refused(&self, states: &LimitStates, requester: &Requester<'_>) -> Result<(), Denial> {
+        let mut limits = self.limits.iter().zip(states);
+        match limits.find(|(_, state)| state.remaining == 0) {
             None => Ok(()),
-            Some((limit, standing)) => {
+            Some((limit, state)) => {
                 log::debug!(
                     "request {}: rate limit {} is exhausted",
                     requester.request_id,
                     limit.name
                 );
                 Err(Denial::RateLimited {
-                    retry_after: retry_after(standing.reset),
+                    retry_after: retry_after(state.reset),
                 })
             }
         }
@@ -170,15 +170,17 @@ pub struct Remaining<'a> {
     /// The limit's id in its policy.
     pub name: &'a Arc<str>,
     most: u32,
-    left: u32,
+    remaining: u32,
     window: Duration,
 }
 
 impl fmt::Display for Remaining<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { most, left, .. } = self;
+        let Self {
+            most, remaining, ..
+        } = self;
         let seconds = self.window.as_secs();
-        write!(f, "{most} requests in {seconds} s, {left} left")
+        write!(f, "{most} requests in {seconds} s, {remaining} left")
     }
 }
 

@@ -15,10 +15,10 @@ use crate::common::client_network;
 use crate::config::{CountBy, Quota};
 
 /// On the stack up to the length that most have.
-pub(super) type LimitKey = SmallVec<[u8; LONGEST]>;
+pub(super) type LimitKey = SmallVec<[u8; MAX_KEY_BYTES]>;
 
 /// A longer key is kept as its hash, so that no subject makes the table larger.
-const LONGEST: usize = 128;
+const MAX_KEY_BYTES: usize = 128;
 
 /// Ends a text in a key: no text has this byte (RFC 3629).
 const END: u8 = 0xff;
@@ -57,7 +57,7 @@ impl Requester<'_> {
                 self.address(&mut key);
             }
         }
-        if key.len() > LONGEST {
+        if key.len() > MAX_KEY_BYTES {
             let hash = digest(&SHA256, &key[name_ends..]);
             key.truncate(name_ends);
             key.push(b'#');
@@ -92,7 +92,7 @@ impl Requester<'_> {
     }
 
     /// How many requests a limit has room for: of several values the one that has most.
-    pub(super) fn room(&self, quota: &Quota) -> u32 {
+    pub(super) fn max_requests(&self, quota: &Quota) -> u32 {
         let chosen = || {
             let (by, numbers) = quota.by.as_ref()?;
             let number = |value: &str| numbers.get(value).copied();

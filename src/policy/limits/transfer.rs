@@ -83,4 +83,31 @@ mod tests {
         });
         assert_eq!(other.status().keys, 1);
     }
+
+    #[test]
+    fn every_count_of_a_large_table_is_handed_over() {
+        let limiters = Limiters::default();
+        let now = Instant::now();
+        let mut count = Count::new(WINDOW, now);
+        count.note(WINDOW, WINDOW);
+        count.count(WINDOW, now);
+        let record = count.record(now).unwrap();
+        for key in 0..3000_u32 {
+            let table = if key < 2500 {
+                Table::Local
+            } else {
+                Table::Cloud
+            };
+            limiters.add(
+                table,
+                &LimitKey::from_slice(&key.to_be_bytes()),
+                record,
+                now,
+            );
+        }
+        let other = Limiters::default();
+        other.take_over(&limiters.hand_over());
+        assert_eq!(other.status().keys, 3000);
+        other.each(|_, _, count| assert_eq!(count.used(WINDOW), 1));
+    }
 }

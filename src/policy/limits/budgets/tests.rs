@@ -16,7 +16,7 @@ struct Store {
     down: AtomicBool,
     silent: AtomicBool,
     refuses: AtomicBool,
-    questions: AtomicUsize,
+    leases: AtomicUsize,
     /// What was reported, and the begin of the window.
     budget: Mutex<Option<(u32, u64)>>,
 }
@@ -28,7 +28,7 @@ impl Budgets for Store {
     }
 
     async fn lease(&self, request: &LeaseRequest) -> Option<Lease> {
-        self.questions.fetch_add(1, Ordering::Relaxed);
+        self.leases.fetch_add(1, Ordering::Relaxed);
         tokio::task::yield_now().await;
         if self.silent.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -108,8 +108,8 @@ async fn all_nodes_have_one_budget_and_one_lease_each_besides() {
             "{most}: {passed}"
         );
         // Most requests ask nobody.
-        let questions = store.questions.load(Ordering::Relaxed);
-        assert!(questions <= most / lease + 10, "{most}: {questions}");
+        let leases = store.leases.load(Ordering::Relaxed);
+        assert!(leases <= most / lease + 10, "{most}: {leases}");
     }
 }
 
@@ -175,10 +175,10 @@ async fn a_store_that_refuses_is_not_asked_again_and_again() {
     let (limits, nodes) = (limits(100), nodes(&store));
     let begun = Instant::now();
     assert_eq!(count(&limits, &nodes[..1], 150).await, 100);
-    let (questions, waited) = (store.questions.load(Ordering::Relaxed), begun.elapsed());
+    let (leases, waited) = (store.leases.load(Ordering::Relaxed), begun.elapsed());
     assert!(
-        questions as u64 <= 1 + waited.as_secs(),
-        "{questions} in {waited:?}"
+        leases as u64 <= 1 + waited.as_secs(),
+        "{leases} in {waited:?}"
     );
     assert!(waited < Duration::from_secs(1), "{waited:?}");
 }

@@ -6,7 +6,7 @@ use smallvec::smallvec;
 
 use super::*;
 use crate::config::{CountBy, Quota};
-use crate::policy::limits::limiters::Standing;
+use crate::policy::limits::limiters::LimitState;
 use crate::policy::limits::named::Table;
 
 fn limit(name: &str, headers: bool, by: bool) -> Limit<RateLimit> {
@@ -29,10 +29,10 @@ fn limit(name: &str, headers: bool, by: bool) -> Limit<RateLimit> {
     }
 }
 
-fn standing(left: u32) -> Standing {
-    Standing {
+fn state(remaining: u32) -> LimitState {
+    LimitState {
         most: 7,
-        left,
+        remaining,
         reset: Duration::from_millis(29_001),
     }
 }
@@ -53,16 +53,16 @@ fn one_item_for_each_limit_that_is_shown() {
         limit("q\"\\é", true, true),
     ];
     let names = FieldNames::of(&limits);
-    let standings = smallvec![standing(4), standing(0), standing(2)];
+    let states = smallvec![state(4), state(0), state(2)];
     assert_eq!(
-        values(names.fill(&limits, &standings)),
+        values(names.fill(&limits, &states)),
         [
             r#"ratelimit: "p often";r=4;t=30, "q\"\\%C3%A9";r=2;t=30"#,
             r#"ratelimit-policy: "p often";q=7;w=60, "q\"\\%C3%A9";q=7;w=60"#
         ]
     );
     let fixed = FieldNames::of(&limits[..1]);
-    let fill = || fixed.fill(&limits, &standings);
+    let fill = || fixed.fill(&limits, &states);
     let joined = fill().map(|fields| fields.after(fill()));
     assert_eq!(
         values(joined),
@@ -72,7 +72,7 @@ fn one_item_for_each_limit_that_is_shown() {
         ]
     );
     let none = FieldNames::of(&limits[1..2]);
-    assert_eq!(none.fill(&limits[1..2], &standings), None);
+    assert_eq!(none.fill(&limits[1..2], &states), None);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn there_are_only_so_many() {
     let limits: Vec<_> = (0..100)
         .map(|it| limit(&it.to_string(), true, false))
         .collect();
-    let standings = limits.iter().map(|_| standing(1)).collect();
-    let fields = values(FieldNames::of(&limits).fill(&limits, &standings));
+    let states = limits.iter().map(|_| state(1)).collect();
+    let fields = values(FieldNames::of(&limits).fill(&limits, &states));
     assert_eq!(fields[0].matches(";r=").count(), MOST);
 }

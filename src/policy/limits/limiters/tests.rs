@@ -43,18 +43,18 @@ fn counts(
     now: Instant,
 ) -> bool {
     let (_, taken) = limiters.take(limits, &from(client), now, false);
-    matches!(taken, Taken::Counted)
+    matches!(taken, TakeOutcome::Counted)
 }
 
 /// Of those without room the place of the first, and for how long it has none.
-fn outcome((standings, taken): (Standings, Taken<'_>)) -> Result<(), (usize, Duration)> {
-    let room = matches!(taken, Taken::Counted);
-    let mut over = standings.iter().enumerate();
+fn outcome((states, taken): (LimitStates, TakeOutcome<'_>)) -> Result<(), (usize, Duration)> {
+    let room = matches!(taken, TakeOutcome::Counted);
+    let mut over = states.iter().enumerate();
     match over
-        .find(|(_, standing)| standing.left == 0)
+        .find(|(_, state)| state.remaining == 0)
         .filter(|_| !room)
     {
-        Some((place, standing)) => Err((place, standing.reset)),
+        Some((place, state)) => Err((place, state.reset)),
         None => {
             assert!(room);
             Ok(())
@@ -75,8 +75,8 @@ fn take(
 }
 
 fn left(limiters: &Limiters, limits: &[Limit<RateLimit>], now: Instant) -> Vec<u32> {
-    let standings = limiters.peek(limits, &from(None), now);
-    standings.iter().map(|standing| standing.left).collect()
+    let states = limiters.peek(limits, &from(None), now);
+    states.iter().map(|state| state.remaining).collect()
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_request_that_one_limit_refuses_takes_nothing_of_the_others() {
         assert_eq!(take(4), (Err((2, 6)), [1, 2, 0]));
     }
     assert_eq!(take(12), (Ok(()), [0, 1, 0]));
-    // Both `b` and `c` have none left: that of the first step and rule answers.
+    // Both `b` and `c` have none remaining: that of the first step and rule answers.
     assert_eq!(take(13), (Err((0, 47)), [0, 1, 0]));
     assert_eq!(take(23), (Err((0, 37)), [0, 1, 1]));
     // A refused request begins no window: that of `b` begins here.
@@ -209,9 +209,9 @@ fn a_look_finds_what_a_request_would_and_counts_nothing() {
         assert_eq!(left(&limiters, &limits, now), [2, 3, 1]);
     }
     assert_eq!(limiters.status().keys, 0);
-    let (standings, taken) = limiters.take(&limits, &from(None), now, false);
-    assert!(matches!(taken, Taken::Counted));
-    assert_eq!(standings, limiters.peek(&limits, &from(None), now));
+    let (states, taken) = limiters.take(&limits, &from(None), now, false);
+    assert!(matches!(taken, TakeOutcome::Counted));
+    assert_eq!(states, limiters.peek(&limits, &from(None), now));
     assert_eq!(left(&limiters, &limits, now), [1, 2, 0]);
 }
 
@@ -263,10 +263,10 @@ fn a_flood_of_subjects_forgets_none_of_the_busiest() {
             }
         }
     }
-    assert_eq!(limiters.status().keys, KEYS);
+    assert_eq!(limiters.status().keys, MAX_KEYS);
     for client in busy {
-        let (standings, _) = limiters.take(&limits, &from(client), now, false);
-        assert_eq!(standings[0].left, 0, "{client:?}");
+        let (states, _) = limiters.take(&limits, &from(client), now, false);
+        assert_eq!(states[0].remaining, 0, "{client:?}");
     }
 }
 
@@ -328,13 +328,13 @@ async fn a_lease_wakes_those_who_wait_for_its_key() {
     for last in 0..64 {
         let requester = from(ip(&format!("192.0.2.{last}")));
         let (_, taken) = limiters.take(&limits, &requester, now, true);
-        let Taken::Unknown(questions, arrived) = taken else {
+        let TakeOutcome::NeedsLease(leases, arrived) = taken else {
             panic!("{taken:?}")
         };
-        waiting.push((questions, Box::pin(arrived)));
+        waiting.push((leases, Box::pin(arrived)));
     }
-    let (questions, arrived) = waiting.swap_remove(0);
-    limiters.ask(questions);
+    let (leases, arrived) = waiting.swap_remove(0);
+    limiters.request_leases(leases);
     tokio::time::timeout(Duration::from_secs(5), arrived)
         .await
         .unwrap();

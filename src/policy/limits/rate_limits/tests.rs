@@ -19,7 +19,7 @@ fn limit(id: &str, max_requests: u32, more: &str) -> String {
 fn room(limits: &RateLimits, limiters: &Limiters) -> Vec<(String, u32)> {
     let (room, _) = limits.peek(limiters, &Requester::default(), Instant::now());
     room.iter()
-        .map(|room| (room.name.to_string(), room.left))
+        .map(|room| (room.name.to_string(), room.remaining))
         .collect()
 }
 

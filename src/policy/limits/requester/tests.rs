@@ -132,14 +132,18 @@ fn a_claim_chooses_the_number() {
         (json!({"plan": {"gold": 1}}), 5),
     ] {
         let admitted = admitted(claims.clone());
-        assert_eq!(from("192.0.2.1", &admitted).room(&quota), most, "{claims}");
+        assert_eq!(
+            from("192.0.2.1", &admitted).max_requests(&quota),
+            most,
+            "{claims}"
+        );
     }
-    assert_eq!(from("192.0.2.1", &[]).room(&quota), 5);
+    assert_eq!(from("192.0.2.1", &[]).max_requests(&quota), 5);
     let by_subject = Quota {
         most: 5,
         by: Some((CountBy::Subject, [("a".to_owned(), 9)].into())),
     };
     let a = admitted(json!({"sub": "a"}));
-    assert_eq!(from("192.0.2.1", &a).room(&by_subject), 9);
-    assert_eq!(from("192.0.2.1", &[]).room(&by_subject), 5);
+    assert_eq!(from("192.0.2.1", &a).max_requests(&by_subject), 9);
+    assert_eq!(from("192.0.2.1", &[]).max_requests(&by_subject), 5);
 }
