@@ -53,7 +53,7 @@ impl RefusalLog<'_> {
         let client = self.peer.map(|peer| peer.ip().to_canonical());
         if audit::enabled() {
             audit::write(&audit::Event {
-                event: "refusal",
+                event: audit::REFUSAL,
                 from: client.map(|client| client.to_string()).as_deref(),
                 outcome: Some(reason),
                 status: Some(status),

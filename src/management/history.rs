@@ -13,7 +13,7 @@ use super::metrics::unix;
 use super::response::ApiResponse;
 use super::status::{backend_counts, counts, span_counts};
 use crate::gateway::{BackendStatus, Live};
-use crate::telemetry::{BOUNDS, LogWriter};
+use crate::telemetry::{BOUNDS, LogWriter, audit};
 
 const INTERVAL: Duration = Duration::from_secs(4);
 const SAMPLES: usize = 31;
@@ -74,7 +74,7 @@ fn sample(live: &Live, log: &LogWriter) -> Value {
             "failed": revocations.failed,
         },
         "spans": span_counts(),
-        "log": { "dropped": log.dropped() },
+        "log": { "dropped": log.dropped() + audit::dropped().unwrap_or(0) },
     })
 }
 

@@ -17,7 +17,7 @@ use crate::gateway::{
     BackendStatus, Gateway, IssuerStatus, KeySetStatus, Live, Pipeline, ReceiverStatus,
 };
 use crate::telemetry::spans::{self, Tracer};
-use crate::telemetry::{BOUNDS, LogWriter, PipelineMetrics};
+use crate::telemetry::{BOUNDS, LogWriter, PipelineMetrics, audit};
 
 /// How everything stands now.
 pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse {
@@ -96,7 +96,7 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse
         "runbeam": runbeam(&agent.status()),
         "certificates": certificates,
         "spans": span_counts(),
-        "log": { "dropped": log.dropped() },
+        "log": { "dropped": log.dropped() + audit::dropped().unwrap_or(0) },
         "process": {
             "cpu_seconds": process.cpu.as_secs_f64(),
             "resident_bytes": process.resident,

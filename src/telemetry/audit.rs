@@ -8,8 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
+use super::log_file::LogFormat;
 use super::open::{LogError, open_writer};
 use super::writer::LogWriter;
+
+/// The kind of event that clients cause.
+pub const REFUSAL: &str = "refusal";
 
 /// What its lines are logged under.
 pub(super) const TARGET: &str = "harmony::audit";
@@ -28,7 +32,7 @@ struct Audit {
 /// One event. Fields that do not apply are left out.
 #[derive(Debug, Default, Serialize)]
 pub struct Event<'a> {
-    /// What kind of event: `refusal`, `management`, `revocation`, `configuration`, `certificate`,
+    /// What kind of event: [`REFUSAL`], `management`, `revocation`, `configuration`, `certificate`,
     /// `token`.
     pub event: &'static str,
     /// What was done or asked for, in words.
@@ -66,7 +70,7 @@ pub struct Event<'a> {
 /// Sends events to this file, else to the log, from now on.
 pub(super) fn start(path: Option<&Path>, log: &LogWriter) -> Result<(), LogError> {
     let (writer, own) = match path {
-        Some(path) => (open_writer("audit.path", path)?, true),
+        Some(path) => (open_writer("audit.path", path, LogFormat::Json)?, true),
         None => (log.clone(), false),
     };
     // There is one.
@@ -106,7 +110,10 @@ pub fn write(event: &Event<'_>) {
     };
     if let Ok(mut line) = serde_json::to_vec(&line) {
         line.push(b'\n');
-        log.writer.gather(&line);
+        match event.event {
+            REFUSAL => log.writer.gather_flood(&line),
+            _ => log.writer.gather(&line),
+        }
     }
 }
 
@@ -118,6 +125,13 @@ pub fn note(event: &'static str, action: &str, outcome: &dyn fmt::Display) {
         outcome: Some(&outcome.to_string()),
         ..Event::default()
     });
+}
+
+/// How many events a file of its own has lost since the start; `None`: it has none, and they count
+/// as records of the log.
+pub fn dropped() -> Option<u64> {
+    let log = LOG.get().filter(|log| log.own)?;
+    Some(log.writer.dropped())
 }
 
 /// Opens its own file anew, for one that was moved away.

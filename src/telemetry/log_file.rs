@@ -3,16 +3,29 @@
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde_json::json;
+
 /// Where lines go.
 pub(super) type Sink = Box<dyn Write + Send>;
 /// Opens the sink anew.
 pub(super) type Opener = Box<dyn Fn() -> io::Result<Sink> + Send>;
 
+/// The form of the records in a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LogFormat {
+    /// `TIME LEVEL TARGET: MESSAGE`.
+    Text,
+    /// An object of JSON a line.
+    Json,
+}
+
 /// The sink in the hands of its thread. What goes wrong with it is reported on standard error,
 /// once: that may be the same sink, and then nobody can be reported.
 pub(super) struct LogFile {
     out: Sink,
+    format: LogFormat,
     reopen: Option<Opener>,
+    /// Dropped records that a notice has told of.
     reported: u64,
     /// Records since the sink last took one.
     lost: u64,
@@ -21,9 +34,10 @@ pub(super) struct LogFile {
 }
 
 impl LogFile {
-    pub(super) fn new(out: Sink, reopen: Option<Opener>) -> Self {
+    pub(super) fn new(out: Sink, format: LogFormat, reopen: Option<Opener>) -> Self {
         Self {
             out,
+            format,
             reopen,
             reported: 0,
             lost: 0,
@@ -40,12 +54,32 @@ impl LogFile {
         let dropped = dropped.load(Ordering::Relaxed);
         if dropped != self.reported {
             let count = dropped - self.reported;
-            self.reported = dropped;
-            let _ = writeln!(
-                self.out,
+            let notice = self.notice(&format!(
                 "{count} log records dropped: they came faster than they could be written"
-            );
+            ));
+            if self.put(&notice).is_ok() {
+                self.reported = dropped;
+            }
         }
+    }
+
+    /// A record of the log about itself.
+    fn notice(&self, message: &str) -> Vec<u8> {
+        let time = format!("{:.3}", jiff::Timestamp::now());
+        let (level, target) = ("WARN", module_path!());
+        let record = match self.format {
+            LogFormat::Text => format!("{time} {level:5} {target}: {message}\n"),
+            LogFormat::Json => {
+                let record = json!({
+                    "time": time,
+                    "level": level,
+                    "target": target,
+                    "message": message,
+                });
+                format!("{record}\n")
+            }
+        };
+        record.into_bytes()
     }
 
     /// Writes whole lines. Those that cannot be written are counted.
@@ -53,8 +87,10 @@ impl LogFile {
         let reported = match self.lost {
             0 => Ok(()),
             lost => {
-                let text = format!("{lost} log records lost: the log could not be written\n");
-                self.put(text.as_bytes()).map(|()| {
+                let notice = self.notice(&format!(
+                    "{lost} log records lost: the log could not be written"
+                ));
+                self.put(&notice).map(|()| {
                     self.lost = 0;
                     let text = format!("the log can be written again; {lost} records were lost");
                     eprint_line(&text);

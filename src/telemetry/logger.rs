@@ -16,6 +16,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use serde_json::{Map, json};
 
 use super::escape::EscapedText;
+use super::log_file::LogFormat;
 use super::open::{LogError, open_writer};
 use super::writer::LogWriter;
 use super::{access, audit};
@@ -129,9 +130,13 @@ pub fn set_level(level: Option<LevelFilter>) {
 ///
 /// A file cannot be written, or a thread cannot be started.
 pub fn start(settings: LogSettings<'_>) -> Result<LogWriter, LogError> {
+    let format = match settings.json {
+        true => LogFormat::Json,
+        false => LogFormat::Text,
+    };
     let writer = match settings.file {
-        Some(path) => open_writer("logging.log_file_path", path)?,
-        None => LogWriter::start(Box::new(io::stderr()), None)?,
+        Some(path) => open_writer("logging.log_file_path", path, format)?,
+        None => LogWriter::start(Box::new(io::stderr()), format, None)?,
     };
     let output = Output {
         writer: writer.clone(),
@@ -342,7 +347,7 @@ mod tests {
     #[test]
     fn no_temporary_level_switches_the_audit_log_off() {
         let output = Output {
-            writer: LogWriter::start(Box::new(io::sink()), None).unwrap(),
+            writer: LogWriter::start(Box::new(io::sink()), LogFormat::Text, None).unwrap(),
             json: false,
         };
         for level in LevelFilter::iter() {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::log_file::Sink;
+use super::log_file::{LogFormat, Sink};
 use super::writer::LogWriter;
 
 /// Why logging cannot start.
@@ -28,15 +28,19 @@ pub enum LogError {
     Other(#[from] io::Error),
 }
 
-/// A writer to the file that this key names, which it can open anew.
-pub(super) fn open_writer(key: &'static str, path: &Path) -> Result<LogWriter, LogError> {
+/// A writer of lines of this format to the file that a key names, which it can open anew.
+pub(super) fn open_writer(
+    key: &'static str,
+    path: &Path,
+    format: LogFormat,
+) -> Result<LogWriter, LogError> {
     let sink = open(path).map_err(|source| LogError::File {
         key,
         path: path.to_owned(),
         source,
     })?;
     let named = path.to_owned();
-    let writer = LogWriter::start(sink, Some(Box::new(move || reopen(&named))));
+    let writer = LogWriter::start(sink, format, Some(Box::new(move || reopen(&named))));
     writer.map_err(LogError::from)
 }
 

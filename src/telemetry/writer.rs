@@ -10,10 +10,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::log_file::{LogFile, Opener, Sink};
+use super::log_file::{LogFile, LogFormat, Opener, Sink};
 
 /// Bytes that wait at the most; lines beyond are dropped and counted.
 const CAPACITY: usize = 2 * 1024 * 1024;
+/// The part of it that lines take which anybody can cause in any number.
+const FLOOD_CAPACITY: usize = CAPACITY / 2;
 
 /// How long records that are not urgent gather before they are written.
 const GATHER: Duration = Duration::from_millis(20);
@@ -49,15 +51,16 @@ enum Command {
 }
 
 impl LogWriter {
-    /// Starts the thread that writes to `out`; it lives as long as the process. `reopen` makes
-    /// another sink of the same name; without it, there is nothing to open anew.
-    pub(super) fn start(out: Sink, reopen: Option<Opener>) -> io::Result<Self> {
+    /// Starts the thread that writes to `out`; it lives as long as the process. `format` is that of
+    /// its lines. `reopen` makes another sink of the same name; without it, there is nothing to
+    /// open anew.
+    pub(super) fn start(out: Sink, format: LogFormat, reopen: Option<Opener>) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
             dropped: AtomicU64::new(0),
         });
-        let mut file = LogFile::new(out, reopen);
+        let mut file = LogFile::new(out, format, reopen);
         let writer = Self(shared.clone());
         thread::Builder::new()
             .name("log".to_owned())
@@ -73,18 +76,23 @@ impl LogWriter {
 
     /// Adds a line that may wait for others, at most 20 ms.
     pub(super) fn gather(&self, line: &[u8]) {
-        self.push(line, false);
+        self.push(line, false, CAPACITY);
     }
 
-    fn push(&self, line: &[u8], urgent: bool) {
+    /// Adds a line that anybody can cause in any number: a flood of them leaves room for others.
+    pub(super) fn gather_flood(&self, line: &[u8]) {
+        self.push(line, false, FLOOD_CAPACITY);
+    }
+
+    fn push(&self, line: &[u8], urgent: bool, capacity: usize) {
         let mut queue = self.0.lock();
-        if queue.lines.len() + line.len() > CAPACITY {
+        if queue.lines.len() + line.len() > capacity {
             drop(queue);
             self.0.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
         queue.lines.extend_from_slice(line);
-        let urgent = urgent || queue.lines.len() > CAPACITY / 2;
+        let urgent = urgent || queue.lines.len() > CAPACITY / 4;
         self.0.wake(queue, urgent);
     }
 
@@ -118,7 +126,7 @@ impl LogWriter {
 /// A whole record at a time, as `env_logger` writes them.
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.push(line, true);
+        self.push(line, true, CAPACITY);
         Ok(line.len())
     }
 
@@ -216,10 +224,27 @@ mod tests {
         }
     }
 
+    fn start(sink: impl Write + Send + 'static) -> LogWriter {
+        LogWriter::start(Box::new(sink), LogFormat::Json, None).unwrap()
+    }
+
+    /// The message of each record, and lines that are none as they are.
+    fn messages(sink: &Kept) -> Vec<String> {
+        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        let message = |line: &str| {
+            let record: serde_json::Value = serde_json::from_str(line).ok()?;
+            assert_eq!(record["level"], "WARN");
+            Some(record["message"].as_str()?.to_owned())
+        };
+        text.lines()
+            .map(|line| message(line).unwrap_or_else(|| line.to_owned()))
+            .collect()
+    }
+
     #[test]
     fn lines_arrive_in_order() {
         let sink = Kept::default();
-        let mut writer = LogWriter::start(Box::new(sink.clone()), None).unwrap();
+        let mut writer = start(sink.clone());
         writer.gather(b"one\n");
         writer.write_all(b"two\n").unwrap();
         writer.gather(b"three\n");
@@ -230,7 +255,7 @@ mod tests {
     #[test]
     fn what_may_wait_is_written_by_itself() {
         let sink = Kept::default();
-        let writer = LogWriter::start(Box::new(sink.clone()), None).unwrap();
+        let writer = start(sink.clone());
         for expected in [&b"one\n"[..], b"one\none\n"] {
             writer.gather(b"one\n");
             let begun = Instant::now();
@@ -245,7 +270,7 @@ mod tests {
     fn a_stuck_sink_costs_lines_and_says_so() {
         let (go, wait) = mpsc::channel();
         let sink = Kept::default();
-        let writer = LogWriter::start(Box::new(Stuck(wait, sink.clone())), None).unwrap();
+        let writer = start(Stuck(wait, sink.clone()));
         // Twice what the buffer holds: one may be in the hands of the thread.
         for _ in 0..24 {
             writer.gather(LONG);
@@ -253,15 +278,35 @@ mod tests {
         drop(go);
         LogWriter::flush(&writer);
         LogWriter::flush(&writer);
-        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
-        assert!(text.contains("log records dropped"), "{}", text.len());
+        let messages = messages(&sink);
+        let told = |message: &String| message.contains("log records dropped");
+        assert!(messages.iter().any(told), "{}", messages.len());
         assert!(writer.dropped() >= 8, "{}", writer.dropped());
+    }
+
+    #[test]
+    fn a_flood_leaves_room_for_others() {
+        let (go, wait) = mpsc::channel();
+        let sink = Kept::default();
+        let writer = start(Stuck(wait, sink.clone()));
+        for _ in 0..24 {
+            writer.gather_flood(b"flood\n");
+            writer.gather_flood(LONG);
+        }
+        let dropped = writer.dropped();
+        assert!(dropped >= 8, "{dropped}");
+        writer.gather(b"\nanother\n");
+        assert_eq!(writer.dropped(), dropped);
+        drop(go);
+        LogWriter::flush(&writer);
+        LogWriter::flush(&writer);
+        assert!(messages(&sink).contains(&"another".to_owned()));
     }
 
     #[test]
     fn a_stuck_sink_does_not_hold_up_a_flush() {
         let (_go, wait) = mpsc::channel();
-        let writer = LogWriter::start(Box::new(Stuck(wait, Kept::default())), None).unwrap();
+        let writer = start(Stuck(wait, Kept::default()));
         for _ in 0..24 {
             writer.gather(LONG);
         }
@@ -293,7 +338,7 @@ mod tests {
     #[test]
     fn what_a_full_sink_does_not_take_is_counted_and_told_when_there_is_room() {
         let sink = Full::default();
-        let mut writer = LogWriter::start(Box::new(sink.clone()), None).unwrap();
+        let mut writer = start(sink.clone());
         *sink.0.lock().unwrap() = 6;
         for line in ["one\n", "two\n", "three\n"] {
             writer.write_all(line.as_bytes()).unwrap();
@@ -303,8 +348,13 @@ mod tests {
         writer.write_all(b"four\n").unwrap();
         LogWriter::flush(&writer);
         assert_eq!(
-            String::from_utf8(sink.1.0.lock().unwrap().clone()).unwrap(),
-            "one\ntw\n2 log records lost: the log could not be written\nfour\n"
+            messages(&sink.1),
+            [
+                "one",
+                "tw",
+                "2 log records lost: the log could not be written",
+                "four"
+            ]
         );
         assert_eq!(writer.dropped(), 2);
     }
@@ -314,7 +364,8 @@ mod tests {
         let (first, second) = (Kept::default(), Kept::default());
         let next = second.clone();
         let reopen: Opener = Box::new(move || Ok(Box::new(next.clone())));
-        let writer = LogWriter::start(Box::new(first.clone()), Some(reopen)).unwrap();
+        let writer =
+            LogWriter::start(Box::new(first.clone()), LogFormat::Text, Some(reopen)).unwrap();
         writer.gather(b"before\n");
         writer.reopen();
         writer.gather(b"after\n");

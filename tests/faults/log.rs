@@ -9,7 +9,7 @@ use crate::support::{Edge, Issuer, Upstream, eventually};
 use crate::traffic::Traffic;
 use crate::volume::Volume;
 
-const DROPPED: &str = "harmony_log_records_dropped_total";
+const DROPPED: &str = "harmony_log_records_dropped_total{log=\"log\"}";
 
 #[test]
 fn a_log_on_a_full_device() {

@@ -13,8 +13,8 @@ use super::process::Process;
 use super::response::ApiResponse;
 use crate::control::{Agent, State, Status};
 use crate::gateway::Live;
-use crate::telemetry::LogWriter;
 use crate::telemetry::spans::{self, Tracer};
+use crate::telemetry::{LogWriter, audit};
 pub(super) use families::unix;
 use families::{Families, count, flag};
 use http::StatusCode;
@@ -52,7 +52,9 @@ pub(super) fn answer(
         "harmony_log_records_dropped_total",
         "Log records that were dropped, because they came faster than they could be written, or \
          the log cannot be written.",
-        [(vec![], count(log.dropped()))],
+        [("log", Some(log.dropped())), ("audit", audit::dropped())]
+            .into_iter()
+            .filter_map(|(log, dropped)| Some((vec![("log", log.to_owned())], count(dropped?)))),
     );
     let spans = spans::tracer().map(Tracer::counts).into_iter();
     all.counter(

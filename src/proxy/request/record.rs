@@ -82,7 +82,7 @@ pub(crate) fn write(session: &Session, ctx: &mut Context, metrics: &Metrics) {
     if let Some(reason) = audited {
         let client = record.client.map(|client| client.to_string());
         audit::write(&audit::Event {
-            event: "refusal",
+            event: audit::REFUSAL,
             from: client.as_deref(),
             who: record.subject,
             outcome: Some(reason),

@@ -71,7 +71,7 @@ fn requests_are_counted_by_pipeline_and_code_and_refusals_by_reason() {
             1.0,
         ),
         ("harmony_config_last_reload_successful", 1.0),
-        ("harmony_log_records_dropped_total", 0.0),
+        ("harmony_log_records_dropped_total{log=\"log\"}", 0.0),
         ("harmony_runbeam_state{state=\"disabled\"}", 1.0),
         (&format!("harmony_jwks_last_fetch_successful{{url=\"{}\"}}", issuer.url()), 1.0),
     ] {
@@ -88,6 +88,16 @@ fn requests_are_counted_by_pipeline_and_code_and_refusals_by_reason() {
     ] {
         assert!(all.value(&format!("process_{process}")) > least, "{process}");
     }
+}
+
+#[test]
+fn audit_events_that_are_lost_are_counted() {
+    let upstream = Upstream::start();
+    let edge = Edge::open(&upstream).and("[audit]\npath = \"/dev/full\"\n").quiet().start();
+    assert_eq!(edge.get("/nowhere").send().status, 404);
+    let all = eventually_counted(&edge, "harmony_log_records_dropped_total{log=\"audit\"}", 1.0);
+    all.assert("harmony_log_records_dropped_total{log=\"log\"}", 0.0);
+    assert_eq!(edge.manage("/admin/status").send().json()["log"]["dropped"], 1);
 }
 
 #[test]
