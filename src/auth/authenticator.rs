@@ -9,7 +9,7 @@ use super::basic;
 use super::challenge::Offer;
 use super::error::BuildCause;
 use super::mutual_tls;
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Reason};
 use super::request::AuthRequest;
 use super::shared::Shared;
 use super::token_step::TokenStep;
@@ -68,13 +68,15 @@ impl Authenticator {
     }
 
     /// What the next proof of the request's client has to hold, if anything (RFC 9449 section 8).
+    /// `refused_for`: what this request came to.
     pub(super) fn next_nonce(
         &self,
         request: &AuthRequest<'_>,
+        refused_for: Option<Reason>,
         now: UnixTime,
     ) -> Option<HeaderValue> {
         match self {
-            Self::Token(step) => step.next_nonce(request, now),
+            Self::Token(step) => step.next_nonce(request, refused_for, now),
             Self::Basic(_) | Self::ApiKey(_) | Self::MutualTls(_) => None,
         }
     }

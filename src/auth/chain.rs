@@ -225,7 +225,7 @@ impl Chain {
                     step: member.number,
                 });
                 admission.verified.add(member.verified);
-                let nonce = member.authenticator.next_nonce(request, now);
+                let nonce = member.authenticator.next_nonce(request, None, now);
                 admission.nonce = admission.nonce.take().or(nonce);
             }
         }

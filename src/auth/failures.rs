@@ -127,7 +127,7 @@ impl Failures {
             return Err(window.refusal());
         }
         let Ok(entered) = window.entrance.clone().try_acquire_owned() else {
-            return Err(Refusal::QUEUE_FULL);
+            return Err(Refusal::TOO_MANY_ATTEMPTS);
         };
         match window.places.clone().acquire_owned().await {
             Ok(place) => Ok(Attempt(Some(Taken {
@@ -321,7 +321,7 @@ mod tests {
         }
         assert_eq!(
             failures.attempt(&one).await.err(),
-            Some(Refusal::QUEUE_FULL)
+            Some(Refusal::TOO_MANY_ATTEMPTS)
         );
         drop(waiting);
         drop(first);

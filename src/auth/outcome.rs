@@ -45,6 +45,18 @@ impl Refusal {
         reason: Reason::HashQueueFull,
         retry_after: Some(5),
     };
+
+    /// The hash was not made in time: another try in five seconds.
+    pub(crate) const HASH_TIMED_OUT: Self = Self {
+        reason: Reason::HashTimedOut,
+        retry_after: Some(5),
+    };
+
+    /// Too many attempts of one client address wait: another try in a second.
+    pub(crate) const TOO_MANY_ATTEMPTS: Self = Self {
+        reason: Reason::TooManyAttempts,
+        retry_after: Some(1),
+    };
 }
 
 impl From<Reason> for Refusal {
@@ -95,8 +107,12 @@ pub enum Reason {
     SubjectNotAllowed,
     /// Too many wrong passwords or API keys from one client address.
     TooManyFailures,
+    /// Too many attempts from one client address wait, while others of its attempts may yet fail.
+    TooManyAttempts,
     /// Too many passwords wait to be hashed.
     HashQueueFull,
+    /// The password was not hashed within the time that a request waits for it.
+    HashTimedOut,
     /// The credential was revoked before its time.
     Revoked,
     /// The issuer says that the token is not active.
@@ -146,7 +162,7 @@ pub enum ProofError {
     TooOld,
     /// It was made in the future.
     NotYetValid,
-    /// It was made before this process began, which cannot tell whether it was used.
+    /// A process before this one may have used it: with a nonce of this process it would pass.
     BeforeStart,
     /// It has no nonce, or one that does not count.
     Nonce,
@@ -185,7 +201,7 @@ impl ProofError {
     fn class(self) -> Class {
         match self {
             Self::WrongKey => Class::InvalidCredential,
-            Self::Nonce => Class::NonceRequired,
+            Self::Nonce | Self::BeforeStart => Class::NonceRequired,
             Self::TooMany => Class::TooManyRequests,
             _ => Class::InvalidProof,
         }
@@ -240,7 +256,9 @@ impl Reason {
             Self::UntrustedCertificate => "untrusted_certificate",
             Self::SubjectNotAllowed => "subject_not_allowed",
             Self::TooManyFailures => "too_many_failures",
+            Self::TooManyAttempts => "too_many_attempts",
             Self::HashQueueFull => "hash_queue_full",
+            Self::HashTimedOut => "hash_timed_out",
             Self::Revoked => "revoked",
             Self::Inactive => "inactive",
             Self::SenderBound => "sender_bound",
@@ -261,9 +279,10 @@ impl Reason {
             Self::Token(TokenError::ClaimMissing | TokenError::ScopeMissing)
             | Self::ScopeMissing
             | Self::SubjectNotAllowed => Class::InsufficientScope,
-            Self::TooManyFailures => Class::TooManyRequests,
+            Self::TooManyFailures | Self::TooManyAttempts => Class::TooManyRequests,
             Self::Token(TokenError::NoKeys)
             | Self::HashQueueFull
+            | Self::HashTimedOut
             | Self::IntrospectionFailed
             | Self::IntrospectionQueueFull => Class::Unavailable,
             Self::Proof(error) => error.class(),

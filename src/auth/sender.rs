@@ -53,15 +53,19 @@ impl SenderCheck {
         bearer.into_iter().chain(dpop)
     }
 
-    /// What the next proof of a client that makes proofs has to hold, if anything.
+    /// What the next proof of a client that makes proofs has to hold, if anything. `refused_for`:
+    /// what this request came to.
     pub(super) fn next_nonce(
         &self,
         request: &AuthRequest<'_>,
+        refused_for: Option<Reason>,
         now: UnixTime,
     ) -> Option<HeaderValue> {
         let dpop = self.dpop.as_ref()?;
         let presents = request.headers.contains_key(dpop::DPOP);
-        presents.then(|| dpop.next_nonce(now)).flatten()
+        presents
+            .then(|| dpop.next_nonce(refused_for, now))
+            .flatten()
     }
 
     /// The identity of a token that has verified, if its sender may use it.

@@ -73,17 +73,20 @@ impl Shared {
     /// Good key sets and revocations are also kept under `state_dir`.
     pub fn new(state_dir: Option<PathBuf>) -> Result<Self, SharedError> {
         let revocations = Revocations::open(state_dir.clone())?;
-        Self::over(KeySets::new(USER_AGENT, state_dir)?, revocations)
+        let proofs = Proofs::new(state_dir.as_deref());
+        let proofs = proofs.map_err(|_| SharedError::NoRandomNumbers)?;
+        Self::over(KeySets::new(USER_AGENT, state_dir)?, revocations, proofs)
     }
 
     /// The same over key sets that are there already.
-    pub(super) fn over(key_sets: KeySets, revocations: Revocations) -> Result<Self, SharedError> {
+    pub(super) fn over(
+        key_sets: KeySets,
+        revocations: Revocations,
+        proofs: Proofs,
+    ) -> Result<Self, SharedError> {
         let tokens = TokenCache::off().map_err(|_| SharedError::NoRandomNumbers)?;
+        let in_shadow = Proofs::for_shadow().map_err(|_| SharedError::NoRandomNumbers)?;
         let passwords = || Passwords::new().map_err(|_| SharedError::NoRandomNumbers);
-        let proofs = || {
-            let proofs = Proofs::new().map_err(|_| SharedError::NoRandomNumbers)?;
-            Ok::<_, SharedError>(Arc::new(proofs))
-        };
         Ok(Self {
             key_sets,
             introspections: Introspections::default(),
@@ -92,12 +95,12 @@ impl Shared {
             key_failures: Arc::new(Failures::new()),
             revocations,
             receivers: Arc::new(SharedReceivers::new()),
-            proofs: proofs()?,
+            proofs: Arc::new(proofs),
             shadow: Arc::new(ShadowShared {
                 introspections: Introspections::default(),
                 passwords: passwords()?,
                 key_failures: Arc::new(Failures::new()),
-                proofs: proofs()?,
+                proofs: Arc::new(in_shadow),
             }),
         })
     }

@@ -6,6 +6,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jose::Claims;
 
+use super::dpop::Proofs;
 use super::identity::Content;
 use super::{AuthMethod, AuthRequest, Chain, Credential, Identity, KeySets, Revocations, Shared};
 use crate::config::{
@@ -66,7 +67,7 @@ pub(crate) fn shared() -> Shared {
 
 pub(crate) fn shared_over(key_sets: KeySets) -> Shared {
     let revocations = Revocations::open(None).unwrap();
-    let shared = Shared::over(key_sets, revocations).unwrap();
+    let shared = Shared::over(key_sets, revocations, Proofs::new(None).unwrap()).unwrap();
     shared.remember_tokens(1 << 20);
     shared
 }

@@ -11,7 +11,7 @@ use super::error::BuildCause;
 use super::identity::Identity;
 use super::introspection::{self, Introspector};
 use super::jwt;
-use super::outcome::{Outcome, Refusal};
+use super::outcome::{Outcome, Reason, Refusal};
 use super::presenter::Presenter;
 use super::request::AuthRequest;
 use super::sender::SenderCheck;
@@ -76,9 +76,10 @@ impl TokenStep {
     pub(super) fn next_nonce(
         &self,
         request: &AuthRequest<'_>,
+        refused_for: Option<Reason>,
         now: UnixTime,
     ) -> Option<HeaderValue> {
-        self.sender.next_nonce(request, now)
+        self.sender.next_nonce(request, refused_for, now)
     }
 
     /// Where it looks for the token.

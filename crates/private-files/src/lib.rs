@@ -98,8 +98,25 @@ fn read_within(limit: u64, content: impl Read, into: &mut Vec<u8>) -> io::Result
 ///
 /// What the system says; then the old file is untouched.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    create_directory(directory)?;
+    replace_with(path, content, fs::File::sync_all)?;
+    sync_directory(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// The same for what the end of the process must not take away, and a crash of the system may.
+///
+/// # Errors
+///
+/// What the system says; then the old file is untouched.
+pub fn replace_unsynced(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace_with(path, content, |_| Ok(()))
+}
+
+fn replace_with(
+    path: &Path,
+    content: &[u8],
+    sync: impl FnOnce(&fs::File) -> io::Result<()>,
+) -> io::Result<()> {
+    create_directory(path.parent().unwrap_or(Path::new(".")))?;
     let temporary =
         path.with_extension(format!("{}-{:016x}.tmp", process::id(), fastrand::u64(..)));
     let mut options = OpenOptions::new();
@@ -111,14 +128,13 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         .open(&temporary)
         .and_then(|mut file| {
             file.write_all(content)?;
-            file.sync_all()
+            sync(&file)
         })
         .and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }
-    written?;
-    sync_directory(directory)
+    written
 }
 
 /// Makes a directory and those above it, with mode 0700, unless it is there.
@@ -158,7 +174,11 @@ mod tests {
     fn a_file_is_replaced_whole_and_is_its_owners_alone() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("deep/state/file.json");
-        for content in ["one", "two"] {
+        for (content, replace) in [
+            ("one", replace as fn(&Path, &[u8]) -> _),
+            ("two", replace),
+            ("three", replace_unsynced),
+        ] {
             replace(&path, content.as_bytes()).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), content);
         }

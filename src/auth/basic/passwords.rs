@@ -167,7 +167,7 @@ impl Passwords {
                 Failure::Wrong => Ok(false),
                 Failure::Refused(refusal) => Err(refusal),
             },
-            Err(_) => Err(Refusal::QUEUE_FULL),
+            Err(_) => Err(Refusal::HASH_TIMED_OUT),
         }
     }
 }

@@ -109,7 +109,10 @@ impl Group {
             reason: refusal.reason,
             challenges: self.challenges.of(refusal.reason.class(), member),
             retry_after: refusal.retry_after,
-            nonce: member_of(member).and_then(|it| it.authenticator.next_nonce(request, now)),
+            nonce: member_of(member).and_then(|member| {
+                let authenticator = &member.authenticator;
+                authenticator.next_nonce(request, Some(refusal.reason), now)
+            }),
         }
     }
 }

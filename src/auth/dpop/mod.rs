@@ -2,13 +2,15 @@
 //! its sender has the key, made for this request, a moment ago, and never seen before.
 //!
 //! `jose` takes a proof apart and verifies its signature; this file says whether it is one for the
-//! request and the token, `nonce` gives out what a proof may have to hold, and `replays` remembers
-//! which proofs were used.
+//! request and the token, `nonce` gives out what a proof may have to hold, `replays` remembers
+//! which proofs were used, and `earlier` which ones processes before this one may have used.
 
+mod earlier;
 mod nonce;
 mod replays;
 
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -23,10 +25,11 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+use self::earlier::EarlierProcesses;
 use self::nonce::Nonces;
-use self::replays::Replays;
 pub use self::replays::{ProofId, ProofStore, ProofsStatus};
-use super::outcome::{ProofError, Refusal};
+use self::replays::{Replays, Witness};
+use super::outcome::{ProofError, Reason, Refusal};
 use super::trace::Trace;
 use crate::config::{Dpop, DpopNonce, JwtAlgorithm};
 
@@ -68,21 +71,60 @@ struct Memo {
 /// What the steps of a process share.
 #[derive(Debug)]
 pub(super) struct Proofs {
-    /// When the process began: nobody knows which proofs were used before.
+    /// When the process began.
     started: UnixTime,
-    nonce_key: [u8; 32],
+    earlier: EarlierProcesses,
+    /// Those of this process: whatever holds one was made after it began.
+    nonces: Nonces,
     replays: Replays,
 }
 
 impl Proofs {
-    pub(super) fn new() -> Result<Self, Unspecified> {
+    /// What was used before stands in a state directory.
+    pub(super) fn new(state_dir: Option<&Path>) -> Result<Self, Unspecified> {
+        Self::after(EarlierProcesses::of(state_dir, clock::now()))
+    }
+
+    /// For steps in shadow, which use no proof up.
+    pub(super) fn for_shadow() -> Result<Self, Unspecified> {
+        Self::after(EarlierProcesses::none(clock::now()))
+    }
+
+    fn after(earlier: EarlierProcesses) -> Result<Self, Unspecified> {
         let mut nonce_key = [0; 32];
         SystemRandom::new().fill(&mut nonce_key)?;
         Ok(Self {
-            started: clock::now(),
-            nonce_key,
+            started: clock::now().floor(),
+            earlier,
+            nonces: Nonces::new(&nonce_key),
             replays: Replays::default(),
         })
+    }
+
+    /// Whether a proof that was made well was certainly not used before: `Witness::Store` knows of
+    /// other processes, and a nonce of this one is younger than they are. A proof that is older
+    /// than the process is never taken without one.
+    async fn check_unused_before(
+        &self,
+        proof: &Proof,
+        key: [u8; 32],
+        id: &str,
+        now: UnixTime,
+    ) -> Result<(), Refusal> {
+        let claims = proof.claims();
+        let made = claims.get("iat").and_then(Value::as_f64).unwrap_or(0.0);
+        let nonce = claims.get("nonce").and_then(Value::as_str);
+        self.earlier.record(made).await;
+        let id = ProofId::new(&key, id);
+        let witness = self.replays.first_use(key, id, made, now).await?;
+        let in_doubt = match witness {
+            Witness::Store => made < self.started,
+            Witness::Process => made < self.started || self.earlier.may_have_used(made),
+        };
+        if in_doubt && !nonce.is_some_and(|nonce| self.nonces.has_given(nonce, now)) {
+            return Err(ProofError::BeforeStart.into());
+        }
+        Ok(())
     }
 
     /// Lets a store tell what other processes have seen.
@@ -99,18 +141,20 @@ impl Proofs {
 #[derive(Debug)]
 pub(super) struct Verifier {
     settings: Dpop,
-    nonces: Option<Nonces>,
+    /// Those of `dpop_nonce_secret`.
+    fleet_nonces: Option<Nonces>,
     proofs: Arc<Proofs>,
 }
 
 impl Verifier {
     pub(super) fn new(settings: &Dpop, proofs: &Arc<Proofs>) -> Self {
-        let nonces = settings.nonce.as_ref().map(|nonce| match nonce {
-            DpopNonce::OfProcess => Nonces::new(&proofs.nonce_key),
-            DpopNonce::OfFleet(secret) => Nonces::new(secret.expose().as_bytes()),
-        });
+        proofs.replays.remember_for(settings.max_age, clock::now());
+        let fleet_nonces = match &settings.nonce {
+            Some(DpopNonce::OfFleet(secret)) => Some(Nonces::new(secret.expose().as_bytes())),
+            Some(DpopNonce::OfProcess) | None => None,
+        };
         Self {
-            nonces,
+            fleet_nonces,
             settings: settings.clone(),
             proofs: proofs.clone(),
         }
@@ -126,9 +170,26 @@ impl Verifier {
         self.settings.required
     }
 
-    /// What the next proof has to hold; `None`: nothing.
-    pub(super) fn next_nonce(&self, now: UnixTime) -> Option<HeaderValue> {
-        self.nonces.as_ref().map(|nonces| nonces.at(now))
+    /// What the next proof has to hold; `None`: nothing. `refused_for`: what this one came to.
+    pub(super) fn next_nonce(
+        &self,
+        refused_for: Option<Reason>,
+        now: UnixTime,
+    ) -> Option<HeaderValue> {
+        let of_process = refused_for == Some(Reason::Proof(ProofError::BeforeStart));
+        match (&self.fleet_nonces, &self.settings.nonce) {
+            (Some(nonces), _) if !of_process => Some(nonces.at(now)),
+            (None, None) if !of_process => None,
+            _ => Some(self.proofs.nonces.at(now)),
+        }
+    }
+
+    /// Whether a proof holds a nonce that the step takes. One of this process is as good as one of
+    /// the fleet.
+    fn takes_nonce(&self, nonce: &str, now: UnixTime) -> bool {
+        let of_fleet = self.fleet_nonces.as_ref();
+        of_fleet.is_some_and(|nonces| nonces.has_given(nonce, now))
+            || self.proofs.nonces.has_given(nonce, now)
     }
 
     /// Whether a request has a proof that the sender of `token` has the key of this thumbprint.
@@ -155,36 +216,19 @@ impl Verifier {
             })
         });
         let proof = memo.verified.as_ref().map_err(|error| *error)?;
-        self.judge(proof, token, key, target, now, trace)?;
+        self.check_claims(proof, token, key, target, now, trace)?;
         let id = proof.claims().get("jti").and_then(Value::as_str);
         let id = id.filter(|id| !id.is_empty()).ok_or(ProofError::NoId)?;
         if trace.is_on() {
             trace.detail(|| "whether the proof was used before is not looked at".to_owned());
             return Ok(());
         }
-        self.check_not_before_start(proof)?;
-        let id = ProofId::new(&key, id);
-        let keep = self.settings.max_age + AHEAD;
-        let first_use = || self.proofs.replays.first_use(key, id, now, keep);
+        let first_use = || self.proofs.check_unused_before(proof, key, id, now);
         *memo.first_use.get_or_init(first_use).await
     }
 
-    /// Whether a proof that was judged well was certainly not used before the process began. In
-    /// whole seconds, one that was made in the second of the start may be older; a nonce of this
-    /// process is younger.
-    fn check_not_before_start(&self, proof: &Proof) -> Result<(), ProofError> {
-        if matches!(self.settings.nonce, Some(DpopNonce::OfProcess)) {
-            return Ok(());
-        }
-        let made = proof.claims().get("iat").and_then(Value::as_f64);
-        match made {
-            Some(made) if made >= self.proofs.started => Ok(()),
-            _ => Err(ProofError::BeforeStart),
-        }
-    }
-
     /// Whether a proof is one for this request and this token, and made now.
-    fn judge(
+    fn check_claims(
         &self,
         proof: &Proof,
         token: &[u8],
@@ -231,10 +275,9 @@ impl Verifier {
             Err(_) => Err(ProofError::NotYetValid),
         }
         .inspect_err(|_| trace.detail(|| format!("iat of the proof is {made}, now is {now:.0}")))?;
-        match &self.nonces {
-            Some(nonces) if !text("nonce").is_some_and(|nonce| nonces.has_given(nonce, now)) => {
-                Err(ProofError::Nonce)
-            }
+        let is_taken = |nonce: &str| self.takes_nonce(nonce, now);
+        match self.settings.nonce {
+            Some(_) if !text("nonce").is_some_and(is_taken) => Err(ProofError::Nonce),
             _ => Ok(()),
         }
     }

@@ -14,12 +14,13 @@ use arc_swap::ArcSwapOption;
 use jose::clock::UnixTime;
 use ring::digest::{Context, SHA256};
 
+use super::AHEAD;
 use crate::auth::outcome::{ProofError, Refusal};
 
 /// Proofs remembered at most, about 100 bytes each,
-const MOST: usize = 1 << 19;
+const MAX_PROOFS: usize = 1 << 19;
 /// and those of one key: a thousand requests a second, by default.
-const MOST_OF_KEY: u32 = 1 << 16;
+const MAX_PROOFS_PER_KEY: u32 = 1 << 16;
 /// How many are forgotten at once while there is room: whoever asks holds up all others.
 const FORGOTTEN_AT_ONCE: usize = 256;
 /// `Retry-After` where there is no room.
@@ -70,6 +71,15 @@ pub struct ProofsStatus {
     pub turned_away: u64,
 }
 
+/// Who knows that a proof was not used before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Witness {
+    /// This process, for as long as it runs.
+    Process,
+    /// The store, which outlives processes.
+    Store,
+}
+
 /// The proofs of a process.
 #[derive(Default)]
 pub(super) struct Replays {
@@ -85,8 +95,12 @@ struct Seen {
     ids: HashSet<ProofId>,
     /// How many of each key are among them.
     of_key: HashMap<[u8; 32], u32>,
-    /// In the order in which they came, each with when it can be forgotten.
+    /// In the order in which they came, each with when that was.
     queue: VecDeque<(UnixTime, ProofId, [u8; 32])>,
+    /// For how long they are remembered.
+    keep: Duration,
+    /// Every proof that was used and made since then is among them.
+    complete_since: UnixTime,
     replayed: u64,
     turned_away: u64,
 }
@@ -97,31 +111,44 @@ impl Replays {
             .store(store.map(|store| Arc::new(SharedStore(store))));
     }
 
-    /// Takes note of a proof of a key, which could be good until `keep` from now. An error: it was
-    /// used before, or there is no room.
+    /// Remembers proofs for as long as one of this age could be good. Never for less than before:
+    /// whichever step takes a proof first, all others go by the same memory.
+    pub(super) fn remember_for(&self, max_age: Duration, now: UnixTime) {
+        self.locked(|seen| seen.remember_for(max_age, now));
+    }
+
+    /// Takes note of a proof of a key. An error: it was used before, that is not known any more, or
+    /// there is no room.
     pub(super) async fn first_use(
         &self,
         key: [u8; 32],
         id: ProofId,
+        made: UnixTime,
         now: UnixTime,
-        keep: Duration,
-    ) -> Result<(), Refusal> {
-        self.locked(|seen| seen.insert(key, id, now, keep, MOST, MOST_OF_KEY))?;
+    ) -> Result<Witness, Refusal> {
+        let limits = (MAX_PROOFS, MAX_PROOFS_PER_KEY);
+        let keep = self.locked(|seen| {
+            let inserted = seen.insert(key, id, made, now, limits);
+            inserted.map(|()| seen.keep)
+        })?;
         let store = self.store.load_full();
-        let Some(store) = store else { return Ok(()) };
+        let Some(store) = store else {
+            return Ok(Witness::Process);
+        };
         match store.0.first_use(id, keep).await {
             Some(false) => {
                 self.locked(|seen| seen.replayed += 1);
                 Err(ProofError::Replayed.into())
             }
-            Some(true) | None => Ok(()),
+            Some(true) => Ok(Witness::Store),
+            None => Ok(Witness::Process),
         }
     }
 
     pub(super) fn status(&self) -> ProofsStatus {
         self.locked(|seen| ProofsStatus {
             remembered: seen.ids.len() as u64,
-            limit: MOST as u64,
+            limit: MAX_PROOFS as u64,
             replayed: seen.replayed,
             turned_away: seen.turned_away,
         })
@@ -133,25 +160,39 @@ impl Replays {
 }
 
 impl Seen {
+    fn remember_for(&mut self, max_age: Duration, now: UnixTime) {
+        let keep = max_age + AHEAD;
+        if keep <= self.keep {
+            return;
+        }
+        if !self.keep.is_zero() {
+            // What was made since then, and used, is not forgotten yet.
+            self.complete_since = now - self.keep.saturating_sub(AHEAD).as_secs_f64();
+        }
+        self.keep = keep;
+    }
+
     fn insert(
         &mut self,
         key: [u8; 32],
         id: ProofId,
+        made: UnixTime,
         now: UnixTime,
-        keep: Duration,
-        most: usize,
-        most_of_key: u32,
+        (max, max_of_key): (usize, u32),
     ) -> Result<(), Refusal> {
+        if made < self.complete_since {
+            return Err(ProofError::TooOld.into());
+        }
         self.forget(now, FORGOTTEN_AT_ONCE);
         if self.ids.contains(&id) {
             self.replayed += 1;
             return Err(ProofError::Replayed.into());
         }
-        if self.count_of(&key) >= most_of_key || self.ids.len() >= most {
+        if self.count_of(&key) >= max_of_key || self.ids.len() >= max {
             self.forget(now, usize::MAX);
         }
         let of_key = self.count_of(&key);
-        if of_key >= most_of_key || self.ids.len() >= most {
+        if of_key >= max_of_key || self.ids.len() >= max {
             self.turned_away += 1;
             return Err(Refusal {
                 reason: ProofError::TooMany.into(),
@@ -160,7 +201,7 @@ impl Seen {
         }
         self.ids.insert(id);
         self.of_key.insert(key, of_key + 1);
-        self.queue.push_back((now + keep.as_secs_f64(), id, key));
+        self.queue.push_back((now, id, key));
         Ok(())
     }
 
@@ -168,11 +209,11 @@ impl Seen {
         self.of_key.get(key).copied().unwrap_or(0)
     }
 
-    /// Forgets what is no good any more, so many of them at most. One that is to be kept for longer
-    /// keeps those behind it for as long, too.
+    /// Forgets what is no good any more, so many of them at most.
     fn forget(&mut self, now: UnixTime, at_most: usize) {
+        let oldest = now - self.keep.as_secs_f64();
         for _ in 0..at_most {
-            let Some(&(_, id, key)) = self.queue.front().filter(|(until, ..)| *until < now) else {
+            let Some(&(_, id, key)) = self.queue.front().filter(|(used, ..)| *used < oldest) else {
                 break;
             };
             self.queue.pop_front();
@@ -201,9 +242,15 @@ mod tests {
     use crate::auth::outcome::Reason;
 
     const NOW: UnixTime = 1_800_000_000.0;
-    const KEEP: Duration = Duration::from_secs(65);
+    const MAX_AGE: Duration = Duration::from_secs(60);
 
-    fn reason(verdict: Result<(), Refusal>) -> Option<ProofError> {
+    fn seen() -> Seen {
+        let mut seen = Seen::default();
+        seen.remember_for(MAX_AGE, NOW);
+        seen
+    }
+
+    fn reason<T>(verdict: Result<T, Refusal>) -> Option<ProofError> {
         verdict.err().map(|refusal| match refusal.reason {
             Reason::Proof(error) => error,
             other => panic!("{other:?}"),
@@ -212,11 +259,11 @@ mod tests {
 
     #[test]
     fn a_proof_counts_once_for_as_long_as_it_could_be_good() {
-        let mut seen = Seen::default();
+        let mut seen = seen();
         let mut used = |key: u8, jti: &str, at: f64| {
             let key = [key; 32];
             let id = ProofId::new(&key, jti);
-            reason(seen.insert(key, id, NOW + at, KEEP, 100, 100))
+            reason(seen.insert(key, id, NOW + at, NOW + at, (100, 100)))
         };
         assert_eq!(used(1, "a", 0.0), None);
         assert_eq!(used(1, "a", 1.0), Some(ProofError::Replayed));
@@ -232,11 +279,11 @@ mod tests {
 
     #[test]
     fn what_there_is_no_room_for_is_refused_and_nothing_forgotten() {
-        let mut seen = Seen::default();
+        let mut seen = seen();
         let mut used = |key: u8, jti: u32, at: f64| {
             let key = [key; 32];
             let id = ProofId::new(&key, &jti.to_string());
-            let verdict = seen.insert(key, id, NOW + at, KEEP, 12, 5);
+            let verdict = seen.insert(key, id, NOW + at, NOW + at, (12, 5));
             assert!(
                 verdict.is_ok() || verdict != Err(ProofError::TooMany.into()),
                 "Retry-After"
@@ -266,11 +313,12 @@ mod tests {
 
     #[test]
     fn they_are_forgotten_a_few_at_a_time_unless_there_is_no_room() {
-        let mut seen = Seen::default();
-        let mut insert = |number: usize, at: f64, most: usize| {
+        let mut seen = seen();
+        let mut insert = |number: usize, at: f64, max: usize| {
             let key = [number as u8; 32];
             let id = ProofId::new(&key, &number.to_string());
-            seen.insert(key, id, NOW + at, KEEP, most, 1000).unwrap();
+            let limits = (max, 1000);
+            seen.insert(key, id, NOW + at, NOW + at, limits).unwrap();
             seen.ids.len()
         };
         for number in 0..1000 {
@@ -278,6 +326,28 @@ mod tests {
         }
         assert_eq!(insert(1000, 66.0, 10_000), 1000 - FORGOTTEN_AT_ONCE + 1);
         assert_eq!(insert(1001, 66.0, 100), 2);
+    }
+
+    #[test]
+    fn they_are_remembered_for_the_highest_age_of_all_steps() {
+        let mut seen = seen();
+        let id = |number: u8| ProofId::new(&[1; 32], &number.to_string());
+        let mut used = |seen: &mut Seen, number: u8, made: f64, at: f64| {
+            let inserted = seen.insert([1; 32], id(number), NOW + made, NOW + at, (100, 100));
+            reason(inserted)
+        };
+        assert_eq!(used(&mut seen, 1, 0.0, 0.0), None);
+        assert_eq!(used(&mut seen, 2, 10.0, 10.0), None);
+        seen.remember_for(Duration::from_secs(600), NOW + 70.0);
+        seen.remember_for(Duration::from_secs(1), NOW + 70.0);
+        assert_eq!(used(&mut seen, 2, 10.0, 71.0), Some(ProofError::Replayed));
+        assert_eq!(used(&mut seen, 2, 10.0, 610.0), Some(ProofError::Replayed));
+        assert_eq!(
+            used(&mut seen, 3, 9.0, 71.0),
+            Some(ProofError::TooOld),
+            "it may be forgotten"
+        );
+        assert_eq!(used(&mut seen, 3, 11.0, 600.0), None);
     }
 
     #[derive(Debug)]
@@ -289,7 +359,7 @@ mod tests {
             _: ProofId,
             keep: Duration,
         ) -> Pin<Box<dyn Future<Output = Option<bool>> + Send + '_>> {
-            assert_eq!(keep, KEEP);
+            assert_eq!(keep, MAX_AGE + AHEAD);
             Box::pin(std::future::ready(self.0))
         }
     }
@@ -302,8 +372,9 @@ mod tests {
             (Some(false), Some(ProofError::Replayed)),
         ] {
             let replays = Replays::default();
+            replays.remember_for(MAX_AGE, NOW);
             replays.share(Some(Arc::new(Fleet(answer))));
-            let used = || replays.first_use([1; 32], ProofId::new(&[1; 32], "a"), NOW, KEEP);
+            let used = || replays.first_use([1; 32], ProofId::new(&[1; 32], "a"), NOW, NOW);
             assert_eq!(reason(used().await), expected, "{answer:?}");
             assert_eq!(reason(used().await), Some(ProofError::Replayed));
         }

@@ -83,7 +83,7 @@ impl Client {
 }
 
 fn verifier(settings: &Dpop) -> Verifier {
-    Verifier::new(settings, &Arc::new(Proofs::new().unwrap()))
+    Verifier::new(settings, &Arc::new(Proofs::for_shadow().unwrap()))
 }
 
 /// What fields of a request for [`URL`] with these proofs come to.
@@ -260,8 +260,12 @@ async fn a_nonce_is_asked_for_and_shared_by_a_fleet() {
     let one = verifier(&with(DpopNonce::OfFleet(secret())));
     let same = verifier(&with(DpopNonce::OfFleet(secret())));
     let own = verifier(&with(DpopNonce::OfProcess));
-    assert!(verifier(&settings()).next_nonce(clock::now()).is_none());
-    let nonce = one.next_nonce(clock::now()).unwrap();
+    assert!(
+        verifier(&settings())
+            .next_nonce(None, clock::now())
+            .is_none()
+    );
+    let nonce = one.next_nonce(None, clock::now()).unwrap();
     let nonce = nonce.to_str().unwrap();
     for (verifier, value, expected) in [
         (&one, json!(nonce), None),
@@ -294,15 +298,75 @@ async fn what_holds_a_nonce_of_this_process_is_no_older_than_it() {
             nonce: Some(nonce),
             ..settings()
         });
-        let next = verifier.next_nonce(clock::now()).unwrap();
+        let next = verifier.next_nonce(None, clock::now()).unwrap();
         let proof = client.proof(&[
             ("iat", json!(clock::now() - 30.0)),
             ("nonce", json!(next.to_str().unwrap())),
         ]);
         assert_eq!(of(&verifier, &client, &proof).await, expected);
         let again = of(&verifier, &client, &proof).await;
-        assert_eq!(again, expected.or(Some(ProofError::Replayed)));
+        assert_eq!(
+            again,
+            Some(ProofError::Replayed),
+            "used up, whatever it came to"
+        );
     }
+}
+
+/// Nothing is known of the process before: neither what it used nor whether there was one.
+#[tokio::test]
+async fn what_may_have_been_used_before_passes_with_a_nonce_of_this_process() {
+    let client = Client::new(Algorithm::EdDsa);
+    let secret = Secret::new("0123456789abcdef0123456789abcdef".to_owned());
+    for nonce in [None, Some(DpopNonce::OfFleet(secret))] {
+        let proofs = Arc::new(Proofs::new(None).unwrap());
+        let settings = Dpop {
+            nonce,
+            ..settings()
+        };
+        let verifier = Verifier::new(&settings, &proofs);
+        let asked = verifier.next_nonce(None, clock::now());
+        assert_eq!(asked.is_some(), settings.nonce.is_some());
+        let asked = asked.as_ref().map_or("", |nonce| nonce.to_str().unwrap());
+        let doubted = client.proof(&[("nonce", json!(asked)), ("iat", json!(clock::now() + 4.0))]);
+        let reason = of(&verifier, &client, &doubted).await;
+        assert_eq!(reason, Some(ProofError::BeforeStart));
+        let told = verifier.next_nonce(reason.map(Reason::Proof), clock::now());
+        let told = told.unwrap();
+        assert_ne!(told, asked);
+        let told = ("nonce", json!(told.to_str().unwrap()));
+        for age in [0.0, 30.0, -4.0] {
+            let proof = client.proof(&[told.clone(), ("iat", json!(clock::now() - age))]);
+            assert_eq!(of(&verifier, &client, &proof).await, None, "{age}");
+            let again = of(&verifier, &client, &proof).await;
+            assert_eq!(again, Some(ProofError::Replayed));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Store;
+
+impl ProofStore for Store {
+    fn first_use(
+        &self,
+        _: ProofId,
+        _: Duration,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Option<bool>> + Send + '_>> {
+        Box::pin(std::future::ready(Some(true)))
+    }
+}
+
+#[tokio::test]
+async fn a_store_knows_what_was_used_before() {
+    let client = Client::new(Algorithm::EdDsa);
+    let proofs = Arc::new(Proofs::new(None).unwrap());
+    proofs.share(Some(Arc::new(Store)));
+    let verifier = Verifier::new(&settings(), &proofs);
+    assert_eq!(of(&verifier, &client, &client.proof(&[])).await, None);
+    let old = client.proof(&[("iat", json!(clock::now() - 10.0))]);
+    let reason = of(&verifier, &client, &old).await;
+    assert_eq!(reason, Some(ProofError::BeforeStart));
 }
 
 #[tokio::test]

@@ -208,11 +208,49 @@ fn a_proof_from_before_the_start_is_refused() {
     std::thread::sleep(Duration::from_millis(1100));
     let proof = sender.proof(&url(&edge, "/api/x"), &token).claim("iat", begun + 1).sign();
     assert_eq!(get(&edge, &proof), 200);
-    std::thread::sleep(Duration::from_millis(1000));
+    let ahead = sender.proof(&url(&edge, "/api/x"), &token).claim("iat", begun + 5).sign();
+    assert_eq!(get(&edge, &ahead), 200);
     edge.restart();
-    assert_eq!(get(&edge, &proof), 401);
+    for used in [&proof, &ahead] {
+        assert_eq!(get(&edge, used), 401);
+    }
+    // In the seconds of which the process before has used proofs, a new one has to hold a nonce.
+    let proof = || sender.proof(&url(&edge, "/api/x"), &token).claim("iat", begun + 2);
+    let doubted = edge.get("/api/x").dpop(&token, &proof().sign()).send();
+    assert_eq!(doubted.fields("www-authenticate"), [challenge("use_dpop_nonce")]);
+    let nonce = doubted.head.field("dpop-nonce").expect("a nonce");
+    let response = edge.get("/api/x").dpop(&token, &proof().claim("nonce", nonce).sign()).send();
+    assert_eq!((response.status, response.head.field("dpop-nonce")), (200, None));
+    let later = sender.proof(&url(&edge, "/api/x"), &token).claim("iat", begun + 6).sign();
+    assert_eq!(get(&edge, &later), 200, "none of them was used before");
+    assert!(edge.log().contains("dpop_before_start"));
+}
+
+#[test]
+fn steps_of_one_group_share_what_was_used_whatever_their_ages() {
+    let (issuer, upstream, sender) = (Issuer::start(), Upstream::start(), Sender::new());
+    let step = |name: &str, lines: &str| {
+        format!(
+            "[middleware.{name}]\ntype = \"jwt-auth\"\n{lines}\n[middleware.{name}.config]\n\
+             jwks_url = \"{}\"\nissuer = \"https://auth.example.com\"\n\
+             audience = \"harmony-api\"\ndpop = \"require\"\n",
+            issuer.url()
+        )
+    };
+    let tables = step("brief", "optional = true\nfallback_on = \"failed\"")
+        + "dpop_max_age_secs = 1\n"
+        + &step("long", "")
+        + "dpop_max_age_secs = 600\n";
+    let route = Route::to("api", &upstream).prefix("/api").steps(&["brief", "long"]);
+    let edge = Edge::configured(Settings::bare().and(&route.text()).and(&tables)).start();
+    let token = token(&issuer, &sender);
     let proof = sender.proof(&url(&edge, "/api/x"), &token).sign();
-    assert_eq!(get(&edge, &proof), 200);
+    assert_eq!(edge.get("/api/x").dpop(&token, &proof).send().status, 200);
+    std::thread::sleep(Duration::from_millis(8500));
+    // Something that is used has the first step forget what it may.
+    let other = sender.proof(&url(&edge, "/api/x"), &token).sign();
+    assert_eq!(edge.get("/api/x").dpop(&token, &other).send().status, 200);
+    assert_eq!(edge.get("/api/x").dpop(&token, &proof).send().status, 401);
 }
 
 #[test]
