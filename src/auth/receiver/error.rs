@@ -15,8 +15,13 @@ pub enum ReceiveError {
     Invalid(Invalid),
     /// Too many posts from this address have failed: seconds until another try.
     TooManyFailures(u32),
-    /// It cannot be verified or kept now: seconds until another try.
-    Unavailable(u32),
+    /// It cannot be verified or kept now.
+    Unavailable {
+        /// Seconds until another try.
+        retry_after: u32,
+        /// For the log.
+        why: String,
+    },
 }
 
 /// What is wrong with a post.
@@ -32,6 +37,15 @@ impl Invalid {
     pub(super) fn request(why: impl Into<String>) -> Self {
         Self {
             code: "invalid_request",
+            why: why.into(),
+        }
+    }
+}
+
+impl ReceiveError {
+    pub(super) fn unavailable(why: impl Into<String>) -> Self {
+        Self::Unavailable {
+            retry_after: RETRY_AFTER,
             why: why.into(),
         }
     }
@@ -56,7 +70,10 @@ impl From<Refusal> for ReceiveError {
                 TokenError::BadSignature | TokenError::UnknownKid | TokenError::WrongAlgorithm,
             ) => "invalid_key",
             reason if reason.class() == Class::Unavailable => {
-                return Self::Unavailable(retry_after.unwrap_or(RETRY_AFTER));
+                return Self::Unavailable {
+                    retry_after: retry_after.unwrap_or(RETRY_AFTER),
+                    why: reason.as_str().to_owned(),
+                };
             }
             _ => "invalid_request",
         };
@@ -74,7 +91,7 @@ impl From<TokenError> for ReceiveError {
 }
 
 impl From<RevokeError> for ReceiveError {
-    fn from(_: RevokeError) -> Self {
-        Self::Unavailable(RETRY_AFTER)
+    fn from(error: RevokeError) -> Self {
+        Self::unavailable(error.to_string())
     }
 }

@@ -35,8 +35,9 @@ pub use error::{Invalid, ReceiveError};
 /// How many failed posts one client address has in a minute.
 const MAX_FAILURES: u32 = 60;
 
-/// `service` of the endpoints, by kind.
-const SERVICES: [&str; 2] = ["backchannel-logout", "security-events"];
+/// `service` of the endpoints.
+const BACKCHANNEL_LOGOUT: &str = "backchannel-logout";
+const SECURITY_EVENTS: &str = "security-events";
 
 /// An endpoint that is told of revocations.
 #[derive(Debug)]
@@ -62,8 +63,16 @@ pub(super) enum Kind {
 pub(super) struct SharedReceivers {
     failures: Failures,
     logout_tokens: SeenTokens,
-    /// By kind and result.
-    counts: [[AtomicU64; 3]; 2],
+    backchannel_logout: Counters,
+    security_events: Counters,
+}
+
+/// How posts to one kind of endpoint ended.
+#[derive(Debug, Default)]
+struct Counters {
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    turned_away: AtomicU64,
 }
 
 /// What came of a post that was accepted.
@@ -93,23 +102,39 @@ impl SharedReceivers {
         Self {
             failures: Failures::new(),
             logout_tokens: SeenTokens::default(),
-            counts: Default::default(),
+            backchannel_logout: Counters::default(),
+            security_events: Counters::default(),
         }
     }
 
     /// How posts ended, by the kind of endpoint.
     pub(super) fn status(&self) -> [ReceiverStatus; 2] {
-        let of = |kind: usize| {
-            let [accepted, refused, turned_away] =
-                [0, 1, 2].map(|result: usize| self.counts[kind][result].load(Ordering::Relaxed));
-            ReceiverStatus {
-                service: SERVICES[kind],
-                accepted,
-                refused,
-                turned_away,
+        [
+            self.backchannel_logout.status(BACKCHANNEL_LOGOUT),
+            self.security_events.status(SECURITY_EVENTS),
+        ]
+    }
+}
+
+impl Counters {
+    fn count(&self, received: &Result<Received, ReceiveError>) {
+        let counter = match received {
+            Ok(_) => &self.accepted,
+            Err(ReceiveError::Invalid(_)) => &self.refused,
+            Err(ReceiveError::TooManyFailures(_) | ReceiveError::Unavailable { .. }) => {
+                &self.turned_away
             }
         };
-        [of(0), of(1)]
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn status(&self, service: &'static str) -> ReceiverStatus {
+        ReceiverStatus {
+            service,
+            accepted: self.accepted.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            turned_away: self.turned_away.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -138,7 +163,10 @@ impl Receiver {
 
     /// `service` of its endpoint.
     pub fn service(&self) -> &'static str {
-        SERVICES[usize::from(self.takes_security_events())]
+        match self.kind {
+            Kind::BackchannelLogout(_) => BACKCHANNEL_LOGOUT,
+            Kind::SecurityEvents(_) => SECURITY_EVENTS,
+        }
     }
 
     /// Takes what a client has posted: the token, or what is wrong with the post.
@@ -168,26 +196,21 @@ impl Receiver {
             )),
         };
         let from = Client(client);
-        let result = match &received {
-            Ok(_) => 0,
-            Err(ReceiveError::Invalid(Invalid { why, .. })) => {
-                log::warn!(
-                    "request {request_id}: endpoint {}: a post from {from} is refused: {why}",
-                    self.endpoint
-                );
-                1
+        let prefix = format_args!("request {request_id}: endpoint {}", self.endpoint);
+        match &received {
+            Err(ReceiveError::Invalid(Invalid { code, why })) => {
+                log::warn!("{prefix}: post from {from}, answered {code}: {why}");
             }
-            Err(ReceiveError::TooManyFailures(_)) => 2,
-            Err(ReceiveError::Unavailable(_)) => {
-                log::warn!(
-                    "request {request_id}: endpoint {}: a post from {from} cannot be taken now",
-                    self.endpoint
-                );
-                2
+            Err(ReceiveError::Unavailable { why, .. }) => {
+                log::warn!("{prefix}: post from {from}, answered 503: {why}");
             }
+            Ok(_) | Err(ReceiveError::TooManyFailures(_)) => {}
+        }
+        let counters = match self.kind {
+            Kind::BackchannelLogout(_) => &self.shared.backchannel_logout,
+            Kind::SecurityEvents(_) => &self.shared.security_events,
         };
-        let kind = usize::from(self.takes_security_events());
-        self.shared.counts[kind][result].fetch_add(1, Ordering::Relaxed);
+        counters.count(&received);
         received
     }
 

@@ -7,12 +7,12 @@ use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jose::clock::UnixTime;
-use ring::digest::{SHA256, digest};
 
-use super::error::{Invalid, RETRY_AFTER, ReceiveError};
+use super::error::{Invalid, ReceiveError};
+use crate::common::sha256;
 
 /// How many are remembered.
-const MOST: usize = 10_000;
+const MAX_TOKENS: usize = 10_000;
 
 /// The hash of an issuer and a `jti`.
 type Key = [u8; 32];
@@ -38,19 +38,17 @@ impl SeenTokens {
         expires_at: UnixTime,
         now: UnixTime,
     ) -> Result<Place<'_>, ReceiveError> {
-        let text = [issuer, token_id].map(|part| format!("{}:{part}", part.len()));
-        let hash = digest(&SHA256, text.concat().as_bytes());
-        let mut key = Key::default();
-        key.copy_from_slice(hash.as_ref());
+        let issuer_length = issuer.len().to_be_bytes();
+        let key = sha256(&[&issuer_length, issuer.as_bytes(), token_id.as_bytes()]);
         let mut tokens = self.tokens();
-        if tokens.len() >= MOST {
+        if tokens.len() >= MAX_TOKENS {
             tokens.retain(|_, until| *until > now);
         }
-        let is_full = tokens.len() >= MOST;
+        let is_full = tokens.len() >= MAX_TOKENS;
         match tokens.entry(key) {
             Entry::Occupied(mut known) if *known.get() <= now => known.insert(expires_at),
             Entry::Occupied(_) => return Err(Invalid::request("jti was used before").into()),
-            Entry::Vacant(_) if is_full => return Err(ReceiveError::Unavailable(RETRY_AFTER)),
+            Entry::Vacant(_) if is_full => return Err(full()),
             Entry::Vacant(place) => *place.insert(expires_at),
         };
         Ok(Place {
@@ -63,6 +61,12 @@ impl SeenTokens {
     fn tokens(&self) -> MutexGuard<'_, HashMap<Key, UnixTime>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn full() -> ReceiveError {
+    ReceiveError::unavailable(format!(
+        "{MAX_TOKENS} logout tokens are remembered, the most"
+    ))
 }
 
 impl Place<'_> {
@@ -101,13 +105,12 @@ mod tests {
     #[test]
     fn none_is_forgotten_before_its_time() {
         let seen = SeenTokens::default();
-        for number in 0..MOST {
+        for number in 0..MAX_TOKENS {
             seen.take("i", &number.to_string(), 100.0, 0.0)
                 .unwrap()
                 .keep();
         }
-        let full = ReceiveError::Unavailable(RETRY_AFTER);
-        assert_eq!(seen.take("i", "x", 100.0, 99.0).err(), Some(full));
+        assert_eq!(seen.take("i", "x", 100.0, 99.0).err(), Some(full()));
         assert!(seen.take("i", "0", 100.0, 99.0).is_err());
         assert!(seen.take("i", "x", 200.0, 100.0).is_ok());
     }

@@ -93,7 +93,7 @@ fn rejection(error: &ReceiveError) -> Rejection {
     match error {
         ReceiveError::Invalid(_) => Rejection::invalid_logout_token(),
         ReceiveError::TooManyFailures(seconds) => Rejection::too_many_failures(*seconds),
-        ReceiveError::Unavailable(seconds) => Rejection::cannot_revoke(*seconds),
+        ReceiveError::Unavailable { retry_after, .. } => Rejection::cannot_revoke(*retry_after),
     }
 }
 

@@ -65,7 +65,8 @@ fn a_session_ends_and_no_other() {
     let refused = post(&edge, &logout);
     assert_eq!(refused.status, 400, "a logout token counts once");
     let id = refused.field("x-request-id").expect("an id");
-    let words = format!("request {id}: endpoint logout: a post from 127.0.0.1 is refused");
+    let words =
+        format!("request {id}: endpoint logout: post from 127.0.0.1, answered invalid_request");
     assert!(becomes_true(Duration::from_secs(5), || edge.log().contains(&words)), "{words}");
     let words = format!("endpoint logout: \"{}\" revoked sid \"s-1\"", provider.url());
     assert!(becomes_true(Duration::from_secs(20), || edge.log().contains(&words)), "{words}");
@@ -155,7 +156,7 @@ fn everything_that_is_no_logout_token_is_400_and_changes_nothing() {
     }
     let refused = post(&edge, "a.b.c");
     let id = refused.field("x-request-id").expect("an id");
-    let words = format!("request {id}: endpoint logout: a post from 127.0.0.1 is refused: ");
+    let words = format!("request {id}: endpoint logout: post from 127.0.0.1, answered ");
     assert!(becomes_true(Duration::from_secs(5), || edge.log().contains(&words)), "{words}");
     let token = good().sign();
     for (row, body, media_type) in [
@@ -238,6 +239,11 @@ fn without_room_or_keys_it_is_503_and_may_come_again() {
         assert_eq!(answer.status, 503);
         assert!(answer.field("retry-after").is_some());
     }
+    let words = "endpoint logout: post from 127.0.0.1, answered 503: ";
+    assert!(becomes_true(Duration::from_secs(5), || edge.log().contains(words)), "{words}");
+    let why =
+        edge.log().lines().filter(|line| line.contains(words)).all(|it| it.contains("(1 of 1)"));
+    assert!(why, "{}", edge.log());
     let id = page(&edge, "")["revocations"][0]["id"].as_str().unwrap().to_owned();
     assert_eq!(super::delete(&edge, &id), 204);
     assert_eq!(post(&edge, &token).status, 200);
@@ -245,6 +251,8 @@ fn without_room_or_keys_it_is_503_and_may_come_again() {
     provider.answer(KEYS, crate::support::provider::Reply::Status(500));
     let edge = Edge::configured(self::settings(&provider, &upstream, "")).start();
     assert_eq!(post(&edge, &logout_token(&provider, "l-2").sign()).status, 503);
+    let words = "post from 127.0.0.1, answered 503: no_keys";
+    assert!(becomes_true(Duration::from_secs(5), || edge.log().contains(words)), "{words}");
 }
 
 #[test]
