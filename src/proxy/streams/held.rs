@@ -246,7 +246,10 @@ impl Held {
         };
         let answer = step.ask_again(&token, presenter).await;
         let mut credentials = self.credentials();
-        let Some(credential) = credentials.get_mut(index) else {
+        // Meanwhile a reload may have given it to another step, which asks for itself.
+        let still_its =
+            |credential: &&mut HeldCredential| Arc::ptr_eq(&credential.step, &step.name);
+        let Some(credential) = credentials.get_mut(index).filter(still_its) else {
             return;
         };
         match answer {
