@@ -67,7 +67,7 @@ impl SharedStore {
         revocations: &Revocations,
         went_up: &watch::Receiver<u64>,
     ) -> Result<(), Interrupted> {
-        let mut made_here = revocations.changes_made_here();
+        let mut local_changes = revocations.local_changes();
         let mut published = HashSet::new();
         let mut next = "-".to_owned();
         while !self
@@ -87,7 +87,7 @@ impl SharedStore {
         let mut anew = pin!(sleep(Duration::from_secs(fastrand::u64(ANEW))));
         loop {
             tokio::select! {
-                changes = made_here.recv() => match changes {
+                changes = local_changes.recv() => match changes {
                     Ok(changes) => {
                         let changes: Vec<_> = changes.iter().filter_map(text).collect();
                         self.publish(revocations, &changes).await?;
@@ -134,16 +134,10 @@ impl SharedStore {
                 .iter()
                 .filter_map(|text| serde_json::from_str(text).ok());
             let changes: Vec<Change> = changes.collect();
-            match revocations.take_in(changes).await {
-                Ok(()) => {}
+            match revocations.merge_remote(changes).await {
                 // Of what is behind it, deletions may make room; it is read again with all.
-                Err(error @ RevokeError::Full { .. }) => {
-                    log::error!("revocations of other nodes: {error}");
-                }
-                Err(error) => {
-                    log::error!("revocations of other nodes: {error}");
-                    return Ok(false);
-                }
+                Ok(()) | Err(RevokeError::Full { .. }) => {}
+                Err(RevokeError::Journal(_) | RevokeError::Stopping) => return Ok(false),
             }
             *next = behind;
             seen.extend(texts);

@@ -10,10 +10,10 @@ use super::index::Index;
 use super::journal::{Journal, JournalError, JournalLock, Record};
 use super::{Revocations, RevokeError};
 
-/// How many changes are taken in while the list is locked.
-const AT_ONCE: usize = 256;
+/// How many entries are changed or copied while the list is locked.
+pub(super) const LOCK_BATCH: usize = 256;
 /// How many lines without use the log may have before it is written anew.
-const SLACK: usize = 1024;
+const COMPACT_AFTER_LINES: usize = 1024;
 
 impl Revocations {
     /// Writes changes to the journal, then applies them. Returns how many changed anything.
@@ -22,10 +22,10 @@ impl Revocations {
         of_this_node: bool,
         changes: impl FnOnce() -> Vec<Change>,
     ) -> Result<usize, RevokeError> {
-        let mut journal = self.journal().ok_or(JournalError::NoStateDir)?;
+        let mut journal = self.journal()?;
         let lock = journal.lock()?;
         self.apply(&journal.read()?);
-        self.settle(&mut journal, &lock)?;
+        self.rewrite_stale_journal(&mut journal, &lock)?;
         let changes = changes();
         self.make_room(&changes)?;
         let records = self.new_records(changes);
@@ -37,11 +37,11 @@ impl Revocations {
         if of_this_node {
             let changes: Vec<Change> = records.iter().filter_map(Record::change).collect();
             // Nobody may follow.
-            let _ = self.0.made_here.send(changes.into());
+            let _ = self.0.local_changes.send(changes.into());
         }
         let snapshot = self.index().records_count();
-        if journal.lines() > 2 * snapshot + SLACK {
-            let records = self.index().records();
+        if journal.lines() > 2 * snapshot + COMPACT_AFTER_LINES {
+            let records = self.records();
             if let Err(error) = journal.replace(&lock, &records) {
                 log::warn!("the log of revocations cannot be compacted: {error}");
             }
@@ -67,7 +67,7 @@ impl Revocations {
     }
 
     /// Those changes that there is room for; and the error, if that is not all of them.
-    pub(super) fn those_with_room(
+    pub(super) fn split_fitting(
         &self,
         mut changes: Vec<Change>,
     ) -> (Vec<Change>, Option<RevokeError>) {
@@ -83,7 +83,7 @@ impl Revocations {
     /// Whether there is room for new entries, if need be after those have been dropped that have
     /// expired.
     fn fits(&self, changes: &[Change]) -> bool {
-        let fits = || self.index().len_with(changes) <= self.max();
+        let fits = || self.index().fits(changes, self.max());
         fits() || {
             self.sweep();
             fits()
@@ -93,52 +93,70 @@ impl Revocations {
     fn turn_away(&self, count: usize) -> RevokeError {
         let turned_away = &self.0.counts.turned_away;
         turned_away.fetch_add(count as u64, Ordering::Relaxed);
-        let (max, entries) = (self.max(), self.index().len());
+        let max = self.max();
+        let entries = self.index().occupied(max);
         let error = RevokeError::Full { max, entries };
-        log::error!("nothing more can be revoked: {error}; raise revocations.max_revocations");
+        log::error!("revocation rejected: {error}; raise revocations.max_revocations");
         error
     }
 
     /// Writes what holds and could not be written before.
-    fn settle(&self, journal: &mut Journal, lock: &JournalLock) -> Result<(), JournalError> {
+    fn rewrite_stale_journal(
+        &self,
+        journal: &mut Journal,
+        lock: &JournalLock,
+    ) -> Result<(), JournalError> {
         // Before the list is read: what comes to hold meanwhile is owed again.
-        if !self.0.owes_journal.swap(false, Ordering::Acquire) {
+        if !self.0.journal_is_stale.swap(false, Ordering::Acquire) {
             return Ok(());
         }
-        let records = self.index().records();
+        let records = self.records();
         let written = journal.replace(lock, &records);
         if written.is_err() {
-            self.0.owes_journal.store(true, Ordering::Release);
+            self.0.journal_is_stale.store(true, Ordering::Release);
         }
         written
     }
 
-    pub(super) fn keep_up(&self, sweeps: bool) -> Result<(), JournalError> {
-        if let Some(mut journal) = self.journal()
-            && journal.has_changed()
-        {
-            let _lock = journal.lock()?;
-            let records = journal.read()?;
-            self.apply(&records);
-        }
+    pub(super) fn maintain(&self, sweeps: bool) -> Result<(), JournalError> {
         if sweeps {
             self.sweep();
-            if self.0.owes_journal.load(Ordering::Relaxed)
-                && let Some(mut journal) = self.journal()
-            {
-                let lock = journal.lock()?;
-                self.apply(&journal.read()?);
-                self.settle(&mut journal, &lock)?;
+        }
+        let mut journal = match self.journal() {
+            Err(JournalError::NoStateDir) => return Ok(()),
+            journal => journal?,
+        };
+        let is_stale = sweeps && self.0.journal_is_stale.load(Ordering::Relaxed);
+        if is_stale || journal.has_changed() {
+            let lock = journal.lock()?;
+            self.apply(&journal.read()?);
+            if is_stale {
+                self.rewrite_stale_journal(&mut journal, &lock)?;
             }
         }
         Ok(())
+    }
+
+    /// Everything, as it is kept. The list is locked for a few entries at a time. What an entry
+    /// that goes meanwhile leaves behind is among them, since it is read last.
+    pub(super) fn records(&self) -> Vec<Record> {
+        let mut records = Vec::new();
+        let mut last = None;
+        loop {
+            let page = self.index().page(last, LOCK_BATCH);
+            let Some(entry) = page.last() else { break };
+            last = Some(entry.id());
+            records.extend(page.into_iter().map(Record::Revoked));
+        }
+        records.extend(self.index().traces());
+        records
     }
 
     /// Drops what has expired.
     pub(super) fn sweep(&self) {
         let (now, keep_secs) = (clock::now() as u64, self.keep_secs());
         let expired = self.index().expired(now, keep_secs);
-        for expired in expired.chunks(AT_ONCE) {
+        for expired in expired.chunks(LOCK_BATCH) {
             self.change(|index| {
                 let changed = expired.iter().map(|id| index.expire(id, now, keep_secs));
                 changed.fold(false, |any, one| any | one)
@@ -152,7 +170,7 @@ impl Revocations {
 
     pub(super) fn apply(&self, records: &[Record]) -> usize {
         let (mut changed, mut revoked) = (0, 0);
-        for records in records.chunks(AT_ONCE) {
+        for records in records.chunks(LOCK_BATCH) {
             self.change(|index| {
                 let before = changed;
                 for record in records.iter().filter(|record| index.apply(record)) {

@@ -1,6 +1,7 @@
 //! The entries in memory, found by what a credential says of itself.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use foldhash::HashMap;
@@ -13,7 +14,7 @@ use crate::auth::identity::{Credential, Identity, TokenIds};
 /// The entries that count.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    entries: HashMap<RevocationId, Revocation>,
+    entries: BTreeMap<RevocationId, Revocation>,
     deletions: HashMap<RevocationId, u64>,
     issuers: HashMap<Arc<str>, IssuerEntries>,
     keys: HashMap<Arc<str>, Scope>,
@@ -156,19 +157,26 @@ impl Index {
         self.entries.len()
     }
 
-    /// How many there are with these changes.
-    pub(super) fn len_with(&self, changes: &[Change]) -> usize {
+    /// How many of `max` places are taken. What is left behind by entries that were dropped takes
+    /// places of its own, as many again: each was an entry once.
+    pub(super) fn occupied(&self, max: usize) -> usize {
+        let surplus = (self.entries.len() + self.expired.len()).saturating_sub(max);
+        self.entries.len().max(surplus)
+    }
+
+    /// Whether there is room for the new entries among these changes.
+    pub(super) fn fits(&self, changes: &[Change], max: usize) -> bool {
         let new = changes.iter().filter_map(|change| match change {
             Change::Revoked(entry) => Some(entry.id()),
             Change::Deleted(_) => None,
         });
         let new: HashSet<_> = new.filter(|id| !self.entries.contains_key(id)).collect();
-        self.entries.len() + new.len()
+        new.is_empty() || new.len() + self.occupied(max) <= max
     }
 
     /// Keeps those changes with which there are at most `max` entries.
     pub(super) fn retain_fitting(&self, changes: &mut Vec<Change>, max: usize) {
-        let room = max.saturating_sub(self.entries.len());
+        let room = max.saturating_sub(self.occupied(max));
         let mut new = HashSet::new();
         changes.retain(|change| match change {
             Change::Revoked(entry) => {
@@ -182,25 +190,13 @@ impl Index {
 
     /// At most `limit` entries behind this one, in the order of their names.
     pub(super) fn page(&self, after: Option<RevocationId>, limit: usize) -> Vec<Revocation> {
-        let is_behind = |id: &RevocationId| after.is_none_or(|after| *id > after);
-        let entries = self.entries.iter().filter(|(id, _)| is_behind(id));
-        let mut entries: Vec<_> = entries.collect();
-        entries.sort_unstable_by_key(|(id, _)| **id);
-        entries.truncate(limit);
-        entries
-            .into_iter()
-            .map(|(_, entry)| entry.clone())
-            .collect()
+        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let entries = self.entries.range((first, Bound::Unbounded)).take(limit);
+        entries.map(|(_, entry)| entry.clone()).collect()
     }
 
-    /// Everything that another node has to know.
-    pub(super) fn changes(&self) -> Vec<Change> {
-        let records = self.records();
-        records.iter().filter_map(Record::change).collect()
-    }
-
-    /// Everything, as it is kept.
-    pub(super) fn records(&self) -> Vec<Record> {
+    /// What is left behind by entries that are gone.
+    pub(super) fn traces(&self) -> Vec<Record> {
         let expired = self.expired.iter().map(|(issuer, before)| {
             let (issuer, before) = (issuer.as_ref().to_owned(), *before);
             Record::Expired(Expired { issuer, before })
@@ -209,8 +205,7 @@ impl Index {
             let (id, deleted_at) = (*id, *deleted_at);
             Record::Deleted(Deletion { id, deleted_at })
         });
-        let entries = self.entries.values().cloned().map(Record::Revoked);
-        expired.chain(deletions).chain(entries).collect()
+        deletions.chain(expired).collect()
     }
 
     /// How many records that are.

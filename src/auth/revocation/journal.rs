@@ -11,9 +11,12 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use private_files::{StateDir, StateError};
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::entry::{Change, Deletion, Revocation};
@@ -61,6 +64,10 @@ impl Record {
     }
 }
 
+/// How long a change waits for others that are written, by this process or another one.
+pub(super) const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const LOCK_RETRY: Duration = Duration::from_millis(10);
+
 /// Why the list cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -78,6 +85,9 @@ pub enum JournalError {
         /// What the system says.
         source: io::Error,
     },
+    /// Somebody else writes, and does not end.
+    #[error("revocations: {LOCK} is locked, for {LOCK_TIMEOUT:?} already: does a process hang?")]
+    Locked,
     /// A line that is not the last one is not what was written.
     #[error(
         "{path}: line {line} is damaged: restore the file; without it, what was revoked is \
@@ -188,14 +198,24 @@ impl Journal {
         self.lines
     }
 
-    /// Waits for another process that writes.
+    /// Waits for another process that writes, within bounds.
     pub(super) fn lock(&self) -> Result<JournalLock, JournalError> {
         private_files::create_directory(&self.state_dir).map_err(|error| self.failed(error))?;
         let Some(directory) = StateDir::open(&self.state_dir)? else {
             return Err(self.failed(ErrorKind::NotFound.into()));
         };
         let file = directory.append(LOCK)?;
-        flock(&file, FlockOperation::LockExclusive).map_err(|error| self.failed(error.into()))?;
+        let begun = Instant::now();
+        while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            match error {
+                Errno::WOULDBLOCK if begun.elapsed() >= LOCK_TIMEOUT => {
+                    return Err(JournalError::Locked);
+                }
+                Errno::WOULDBLOCK => thread::sleep(LOCK_RETRY),
+                Errno::INTR => {}
+                error => return Err(self.failed(error.into())),
+            }
+        }
         Ok(JournalLock {
             directory,
             _file: file,

@@ -7,7 +7,7 @@
 //!
 //! In reading order: `entry` is the vocabulary, `index` the list in memory, `journal` the list on
 //! disk, `commit` how a change gets into both. A change is on disk first.
-//! [`Revocations::changes_made_here`] tells of the changes of this node, [`Revocations::take_in`]
+//! [`Revocations::local_changes`] tells of the changes of this node, [`Revocations::merge_remote`]
 //! takes in those of others.
 
 mod commit;
@@ -17,17 +17,18 @@ pub(super) mod journal;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError};
+use std::time::{Duration, Instant};
 
 use jose::clock;
 use tokio::sync::{broadcast, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::identity::Identity;
+use crate::common::RecurringError;
 use crate::config::RevocationLimits;
 use index::Index;
-use journal::Journal;
+use journal::{Journal, LOCK_RETRY, LOCK_TIMEOUT, Record};
 
 pub use entry::{
     Change, Deletion, FormError, InvalidId, Revocation, RevocationId, Target, TokenSelector,
@@ -35,17 +36,17 @@ pub use entry::{
 pub use journal::JournalError;
 
 /// How often it is looked whether another process has written the log.
-const FOLLOW: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How often expired entries are dropped, in seconds.
 const SWEEP: u32 = 10;
 /// Changes of this node that a follower may lag behind.
-const FOLLOWED: usize = 1024;
+const CHANGE_BUFFER: usize = 1024;
 
 /// Why nothing was revoked.
 #[derive(Debug, thiserror::Error)]
 pub enum RevokeError {
     /// There is no room for new entries.
-    #[error("there is room for {max} revocations, and {entries} are kept")]
+    #[error("the list of revocations is full ({entries} of {max})")]
     Full {
         /// How many there may be.
         max: usize,
@@ -87,14 +88,16 @@ struct List {
     generation: AtomicU64,
     index: RwLock<Index>,
     changes: watch::Sender<u64>,
-    made_here: broadcast::Sender<Arc<[Change]>>,
+    local_changes: broadcast::Sender<Arc<[Change]>>,
     /// `None`: there is no state directory. Held while the disk is written: never by a worker.
     journal: Option<Mutex<Journal>>,
     /// Something holds that could not be written.
-    owes_journal: AtomicBool,
+    journal_is_stale: AtomicBool,
     keep_secs: AtomicU64,
     max: AtomicU64,
     counts: Counts,
+    /// Those of the disk.
+    errors: RecurringError,
 }
 
 #[derive(Debug, Default)]
@@ -118,15 +121,16 @@ impl Revocations {
             generation: AtomicU64::new(0),
             index: RwLock::default(),
             changes: watch::Sender::new(0),
-            made_here: broadcast::Sender::new(FOLLOWED),
+            local_changes: broadcast::Sender::new(CHANGE_BUFFER),
             journal: state_dir.map(|state_dir| Mutex::new(Journal::new(state_dir))),
-            owes_journal: AtomicBool::new(false),
+            journal_is_stale: AtomicBool::new(false),
             keep_secs: AtomicU64::new(limits.keep.as_secs()),
             max: AtomicU64::new(limits.max_entries as u64),
             counts: Counts::default(),
+            errors: RecurringError::default(),
         }));
-        if let Some(mut journal) = revocations.journal() {
-            let records = journal.read()?;
+        if revocations.0.journal.is_some() {
+            let records = revocations.journal()?.read()?;
             revocations.apply(&records);
             let revoked = &revocations.0.counts.revoked;
             revoked.store(0, Ordering::Relaxed);
@@ -194,9 +198,9 @@ impl Revocations {
     ///
     /// Why some of them do not hold: there is no room. Or why all of them hold, but only until the
     /// process ends, unless they can be written later.
-    pub async fn take_in(&self, changes: Vec<Change>) -> Result<(), RevokeError> {
+    pub async fn merge_remote(&self, changes: Vec<Change>) -> Result<(), RevokeError> {
         self.blocking(move |list| {
-            let (changes, full) = list.those_with_room(changes);
+            let (changes, full) = list.split_fitting(changes);
             let written = match list.0.journal {
                 Some(_) => list.commit(false, || changes.clone()).map(drop),
                 None => Ok(()),
@@ -205,7 +209,7 @@ impl Revocations {
                 let records = list.new_records(changes);
                 list.apply(&records);
                 if written.is_err() && !records.is_empty() {
-                    list.0.owes_journal.store(true, Ordering::Release);
+                    list.0.journal_is_stale.store(true, Ordering::Release);
                 }
             }
             written.and(full.map_or(Ok(()), Err))
@@ -215,13 +219,13 @@ impl Revocations {
 
     /// The changes that are made on this node from now on. Whoever lags behind is told so, and
     /// begins anew with [`Self::snapshot`].
-    pub fn changes_made_here(&self) -> broadcast::Receiver<Arc<[Change]>> {
-        self.0.made_here.subscribe()
+    pub fn local_changes(&self) -> broadcast::Receiver<Arc<[Change]>> {
+        self.0.local_changes.subscribe()
     }
 
     /// Everything that another node has to take in to have the same list.
     pub fn snapshot(&self) -> Vec<Change> {
-        self.index().changes()
+        self.records().iter().filter_map(Record::change).collect()
     }
 
     /// At most `limit` entries behind this one, in the order of their names.
@@ -250,7 +254,7 @@ impl Revocations {
     /// Drops what has expired, and follows what another process writes into the log, for the life
     /// of the process: one that another took over from still has connections.
     pub async fn run(&self) {
-        let mut interval = tokio::time::interval(FOLLOW);
+        let mut interval = tokio::time::interval(POLL_INTERVAL);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ticks = 0_u32;
         loop {
@@ -258,9 +262,9 @@ impl Revocations {
             let sweeps = ticks.is_multiple_of(SWEEP);
             ticks = ticks.wrapping_add(1);
             let list = self.clone();
-            let kept_up = tokio::task::spawn_blocking(move || list.keep_up(sweeps));
-            if let Ok(Err(error)) = kept_up.await {
-                log::error!("{error}");
+            let maintained = tokio::task::spawn_blocking(move || list.maintain(sweeps));
+            if let Ok(Err(error)) = maintained.await {
+                self.0.errors.report(&error);
             }
         }
     }
@@ -287,7 +291,7 @@ impl Revocations {
         let done = done.unwrap_or(Err(RevokeError::Stopping));
         if let Err(RevokeError::Journal(error)) = &done {
             self.0.counts.failed.fetch_add(1, Ordering::Relaxed);
-            log::error!("{error}");
+            self.0.errors.report(error);
         }
         done
     }
@@ -296,9 +300,20 @@ impl Revocations {
         self.0.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn journal(&self) -> Option<MutexGuard<'_, Journal>> {
-        let journal = self.0.journal.as_ref()?;
-        Some(journal.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Waits for others that write, within bounds: whoever has it may wait for another process.
+    fn journal(&self) -> Result<MutexGuard<'_, Journal>, JournalError> {
+        let journal = self.0.journal.as_ref().ok_or(JournalError::NoStateDir)?;
+        let begun = Instant::now();
+        loop {
+            match journal.try_lock() {
+                Ok(journal) => return Ok(journal),
+                Err(TryLockError::Poisoned(journal)) => return Ok(journal.into_inner()),
+                Err(TryLockError::WouldBlock) if begun.elapsed() >= LOCK_TIMEOUT => {
+                    return Err(JournalError::Locked);
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_RETRY),
+            }
+        }
     }
 
     fn keep_secs(&self) -> u64 {

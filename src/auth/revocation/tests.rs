@@ -116,11 +116,11 @@ async fn changes_come_in_any_order_and_more_than_once() {
         let mut changes = changes.to_vec();
         changes.rotate_left(turn);
         for change in changes.iter().chain(changes.iter().rev()) {
-            list.take_in(vec![change.clone()]).await.unwrap();
+            list.merge_remote(vec![change.clone()]).await.unwrap();
         }
         assert!(list.is_revoked(&token("t", "alice", Some(10.0))));
         let another = Revocations::open(None).unwrap();
-        another.take_in(list.snapshot()).await.unwrap();
+        another.merge_remote(list.snapshot()).await.unwrap();
         assert_eq!(content(&another), content(&list));
         found.push(content(&list));
     }
@@ -131,11 +131,11 @@ async fn changes_come_in_any_order_and_more_than_once() {
 #[tokio::test]
 async fn what_is_changed_here_can_be_followed_and_what_is_taken_in_is_kept() {
     let (home, list) = list();
-    let mut followed = list.changes_made_here();
+    let mut followed = list.local_changes();
     let ids = list.revoke(vec![subject(10, 1)]).await.unwrap();
     list.revoke(vec![subject(10, 1)]).await.unwrap();
     list.delete(ids[0]).await.unwrap();
-    list.take_in(vec![Change::Revoked(entry(TokenSelector::All, 7))])
+    list.merge_remote(vec![Change::Revoked(entry(TokenSelector::All, 7))])
         .await
         .unwrap();
     let first = followed.try_recv().unwrap();
@@ -170,7 +170,7 @@ async fn two_processes_follow_each_other() {
     two.revoke(vec![entry(TokenSelector::All, 7)])
         .await
         .unwrap();
-    one.keep_up(false).unwrap();
+    one.maintain(false).unwrap();
     assert_eq!(content(&one), content(&two));
     assert_eq!(one.status().entries, 2);
 }
@@ -230,9 +230,9 @@ async fn of_what_others_revoked_as_much_holds_as_there_is_room_for() {
             keep: Duration::from_secs(60),
             max_entries: 3,
         });
-        list.take_in(taken_in(0..2)).await.unwrap();
+        list.merge_remote(taken_in(0..2)).await.unwrap();
         for _ in 0..2 {
-            let taken = list.take_in(taken_in(0..5)).await;
+            let taken = list.merge_remote(taken_in(0..5)).await;
             assert!(matches!(taken, Err(RevokeError::Full { max: 3, .. })));
             assert_eq!(list.status().entries, 3);
         }
@@ -245,20 +245,84 @@ async fn of_what_others_revoked_as_much_holds_as_there_is_room_for() {
 #[tokio::test]
 async fn what_others_revoked_holds_though_it_cannot_be_written_and_is_written_later() {
     let (home, list) = list();
-    list.take_in(taken_in(0..1)).await.unwrap();
+    list.merge_remote(taken_in(0..1)).await.unwrap();
     let lock = home.path().join("state/revocations.lock");
     std::fs::remove_file(&lock).unwrap();
     std::fs::create_dir(&lock).unwrap();
     for _ in 0..2 {
-        let taken = list.take_in(taken_in(1..3)).await;
+        let taken = list.merge_remote(taken_in(1..3)).await;
         assert!(matches!(taken, Err(RevokeError::Journal(_))), "{taken:?}");
     }
     assert!(list.is_revoked(&token("1", "alice", None)));
     std::fs::remove_dir(&lock).unwrap();
-    list.take_in(taken_in(1..3)).await.unwrap();
+    list.merge_remote(taken_in(1..3)).await.unwrap();
     let again = Revocations::open(Some(home.path().join("state"))).unwrap();
     assert_eq!(content(&again), content(&list));
     assert_eq!(again.status().entries, 3);
+}
+
+/// A process that hangs while it writes.
+#[tokio::test]
+async fn whoever_holds_the_lock_holds_up_changes_for_so_long_only() {
+    let (home, list) = list();
+    list.revoke(vec![subject(10, 1)]).await.unwrap();
+    let lock = std::fs::File::open(home.path().join("state/revocations.lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let (begun, entries) = (Instant::now(), || vec![entry(TokenSelector::All, 7)]);
+    let all = tokio::join!(list.revoke(entries()), list.revoke(entries()));
+    for refused in [all.0, all.1] {
+        let locked = matches!(refused, Err(RevokeError::Journal(JournalError::Locked)));
+        assert!(locked, "{refused:?}");
+    }
+    assert!(begun.elapsed() < 2 * LOCK_TIMEOUT + Duration::from_secs(2));
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::Unlock).unwrap();
+    list.revoke(entries()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_left_behind_by_dropped_entries_is_bounded() {
+    let (_home, list) = list();
+    let now = clock::now() as u64;
+    list.set_limits(RevocationLimits {
+        keep: Duration::from_secs(60),
+        max_entries: 2,
+    });
+    let of_issuer = |number: u64| Revocation {
+        target: Target::Tokens(number.to_string().into(), TokenSelector::All),
+        ..subject(now - 100, (now - 61) * 1000)
+    };
+    for number in 0..4 {
+        list.revoke(vec![of_issuer(number)]).await.unwrap();
+        list.sweep();
+    }
+    let refused = list.revoke(vec![of_issuer(4)]).await;
+    let full = matches!(refused, Err(RevokeError::Full { max: 2, entries: 2 }));
+    assert!(full, "{refused:?}");
+    let taken = list.merge_remote(vec![Change::Revoked(of_issuer(4))]).await;
+    assert!(matches!(taken, Err(RevokeError::Full { .. })));
+    assert_eq!((list.status().entries, list.records().len()), (0, 4));
+}
+
+#[tokio::test]
+async fn pages_are_in_the_order_of_names_and_make_up_the_whole_list() {
+    let (_home, list) = list();
+    let count = 2 * commit::LOCK_BATCH as u64 + 7;
+    list.merge_remote(taken_in(0..count)).await.unwrap();
+    let ids: Vec<_> = list
+        .snapshot()
+        .into_iter()
+        .map(|change| match change {
+            Change::Revoked(entry) => entry.id(),
+            Change::Deleted(deletion) => deletion.id,
+        })
+        .collect();
+    assert!(ids.is_sorted() && ids.len() as u64 == count);
+    let page = list.page(Some(ids[3]), 2);
+    assert_eq!(
+        page.iter().map(Revocation::id).collect::<Vec<_>>(),
+        ids[4..6]
+    );
+    assert!(list.page(ids.last().copied(), 2).is_empty());
 }
 
 #[tokio::test]

@@ -25,14 +25,14 @@ fn at_the_bound_a_new_entry_is_refused_aloud_and_no_old_one_is_dropped() {
     ] {
         let refused = revoke(&edge, &entry);
         assert_eq!(refused.status, 507, "{entry}");
-        assert!(refused.json()["message"].as_str().unwrap().contains("room for 3 revocations"));
+        assert!(refused.json()["message"].as_str().unwrap().contains("full (3 of 3)"));
     }
     revoked(&edge, "jti", "a");
     for jti in ["a", "b", "c"] {
         assert_eq!(status(&edge, &issuer.token().claim("jti", jti).sign()), 401, "{jti}");
     }
     assert_eq!(status(&edge, &issuer.token().claim("jti", "d").sign()), 200);
-    let words = "nothing more can be revoked: there is room for 3 revocations";
+    let words = "revocation rejected: the list of revocations is full (3 of 3)";
     assert!(becomes_true(Duration::from_secs(20), || edge.log().contains(words)));
     let metrics = edge.manage("/metrics").send().text();
     for line in [
