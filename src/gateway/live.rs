@@ -25,7 +25,7 @@ use crate::config::{self, Config, Errors, Local, SetAside, Source, Upload};
 use crate::policy::Limiters;
 use crate::shared_store::SharedStore;
 use crate::telemetry::Metrics;
-use candidate::{log_warnings, origin, unusable_layer, watched, without_cloud};
+use candidate::{log_new_warnings, origin, unusable_layer, watched, without_cloud};
 
 pub use outcome::{ConfigStatus, Reload, ReloadError, Reloads};
 
@@ -112,7 +112,7 @@ impl Live {
                 (config, fingerprint, gateway)
             }
         };
-        log_warnings(&gateway);
+        log_new_warnings(&gateway, None);
         upstreams.resolver().set_interval(config.resolve_interval);
         for entry in config.cloud.set_aside.iter().chain(&broken) {
             log::error!("{entry}");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::candidate::{
-    log_warnings, lost_authentication, origin, refuse_set_aside, save, watched, without_cloud,
+    log_new_warnings, lost_authentication, origin, refuse_set_aside, save, watched, without_cloud,
 };
 use super::outcome::{Reload, ReloadError};
 use super::{Inputs, Live};
@@ -142,8 +142,8 @@ impl Live {
             for name in lost_authentication(&applied.config, &config) {
                 log::warn!("pipeline {name} no longer authenticates: it is open to everyone");
             }
-            log_warnings(&gateway);
             let before = self.gateway.load();
+            log_new_warnings(&gateway, Some(&before));
             for certificate in gateway.certificates() {
                 if !before.certificates().any(|known| known == certificate) {
                     let action = format!("network {}", certificate.network);

@@ -110,8 +110,11 @@ pub(super) fn unusable_layer(error: &std::io::Error) -> SetAside {
     SetAside::whole("all", error.into())
 }
 
-pub(super) fn log_warnings(gateway: &Gateway) {
+/// Logs the warnings that `before` does not have.
+pub(super) fn log_new_warnings(gateway: &Gateway, before: Option<&Gateway>) {
     for warning in gateway.warnings() {
-        log::warn!("{warning}");
+        if !before.is_some_and(|before| before.warnings().any(|known| known == warning)) {
+            log::warn!("{warning}");
+        }
     }
 }

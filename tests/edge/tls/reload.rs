@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::Listening;
-use crate::support::authority::{Authority, Pair};
+use crate::support::authority::{Authority, Pair, expired};
 use crate::support::poll::becomes_true;
 use crate::support::ports::Port;
 use crate::support::tls::Offer;
@@ -75,6 +75,22 @@ fn the_watcher_sees_to_it_by_itself() {
         assert_eq!(kept.get("/s").expect("an answer on the old connection").status, 200);
     }
     assert_eq!(kept.certificate(), listening.pair.chain()[0]);
+}
+
+#[test]
+fn a_warning_is_logged_when_it_is_new() {
+    let listening = Listening::with().start();
+    let warnings = || listening.edge.log().matches("the certificate expired on").count();
+    let reload = |path: &str| {
+        listening.edge.rewrite(|text| text.replace("path_prefix = \"/s", path));
+        let (status, answer) = listening.reload();
+        assert!(status == 200 && answer.contains("reloaded"), "{answer}");
+    };
+    listening.replace(&listening.authority.server_with(&["localhost"], expired));
+    reload("path_prefix = \"/s/a");
+    assert_eq!(warnings(), 1);
+    reload("path_prefix = \"/s/b");
+    assert_eq!(warnings(), 1, "{}", listening.edge.log());
 }
 
 #[test]
