@@ -8,92 +8,55 @@ use std::borrow::Cow;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::header::{CONTENT_TYPE, USER_AGENT};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Method};
+use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::expression;
 use super::facts::Facts;
 use super::field_name::reads_as;
 use crate::auth::Identity;
-use crate::config::{Check, ClaimMatch, Effect, MediaRange, TimeWindow, ValueMatch};
+use crate::config::{
+    Check, ClaimMatch, Effect, FieldMatch, MediaRange, PathPattern, TimeWindow, ValueMatch,
+};
 
-/// What a rule says of a request; `None`: nothing.
-pub(super) fn finding(check: &Check, facts: &Facts<'_>) -> Option<Effect> {
+/// Evaluates a rule for a request. `None`: it does not match.
+pub(super) fn evaluate(check: &Check, facts: &Facts<'_>) -> Option<Effect> {
     let (effect, matches) = match check {
-        Check::All(effect) => (*effect, true),
-        Check::Ip { effect, ranges } => {
-            let found = facts.client.map(|client| {
-                let client = client.to_canonical();
-                ranges.iter().any(|range| range.contains(&client))
-            });
-            (*effect, found.unwrap_or(*effect == Effect::Deny))
-        }
         Check::RateLimit(_) | Check::ConcurrencyLimit(_) => return None,
-        Check::Path { effect, patterns } => {
-            let paths = [facts.path, facts.subpath()];
-            let found = patterns
-                .iter()
-                .any(|pattern| paths.iter().any(|path| facts.meets(path, pattern, *effect)));
-            (*effect, found)
-        }
-        Check::Method { effect, methods } => {
-            let asked = facts.method.as_str();
-            let found = match effect {
-                Effect::Allow => methods.contains(facts.method),
-                // Some servers fold case: `delete` is `DELETE` to them.
-                Effect::Deny => methods
-                    .iter()
-                    .any(|method| method.as_str().eq_ignore_ascii_case(asked)),
-            };
-            (*effect, found)
-        }
+        Check::All(effect) => (*effect, true),
+        Check::Ip { effect, ranges } => (*effect, is_in_range(*effect, facts, ranges)),
+        Check::Path { effect, patterns } => (*effect, meets_any(*effect, facts, patterns)),
+        Check::Method { effect, methods } => (*effect, has_method(*effect, facts, methods)),
         Check::Header { effect, headers } => {
-            let found = headers.iter().all(|field| {
+            let has = |field: &FieldMatch<HeaderName>| {
                 decide_field(*effect, facts, &field.name, |value| {
-                    equals(&field.value, value, true)
+                    equals_ignoring_case(&field.value, value)
                 })
-            });
-            (*effect, found)
+            };
+            (*effect, headers.iter().all(has))
         }
         Check::UserAgent { effect, patterns } => {
-            let found = decide_field(*effect, facts, &USER_AGENT, |agent| {
-                patterns.iter().any(|pattern| pattern.is_match(agent))
-            });
-            (*effect, found)
+            let matches = |agent: &str| patterns.iter().any(|pattern| pattern.is_match(agent));
+            (*effect, decide_field(*effect, facts, &USER_AGENT, matches))
         }
         Check::ContentType { effect, types } => {
-            let found = decide_field(*effect, facts, &CONTENT_TYPE, |value| {
-                has_type(*effect, types, value)
-            });
-            (*effect, found)
+            let matches = |value: &str| has_type(*effect, types, value);
+            (
+                *effect,
+                decide_field(*effect, facts, &CONTENT_TYPE, matches),
+            )
         }
         Check::QueryParameter { effect, parameters } => {
-            let given: Vec<_> = facts.parameters().collect();
-            let found = parameters.iter().all(|field| {
-                let named = |is_named: fn(&str, &str) -> bool| {
-                    given
-                        .iter()
-                        .filter(move |(name, _)| is_named(name, &field.name))
-                        .map(|(_, value)| Cow::Borrowed(value.as_str()))
-                };
-                let exact = named(|name, wanted| name == wanted);
-                let alike =
-                    named(|name, wanted| name != wanted && name.eq_ignore_ascii_case(wanted));
-                decide(*effect, exact, alike, |value| {
-                    equals(&field.value, value, false)
-                })
-            });
-            (*effect, found)
+            let has = |field: &FieldMatch<String>| decide_parameter(*effect, facts, field);
+            (*effect, parameters.iter().all(has))
         }
         Check::Claims { effect, claims } => {
-            let found = facts
-                .identity
-                .and_then(Identity::claims)
-                .is_some_and(|known| {
-                    claims
-                        .iter()
-                        .all(|claim| known.has_at(&claim.path, &claim.values))
-                });
+            let known = facts.identity.and_then(Identity::claims);
+            let found = known.is_some_and(|known| {
+                let mut claims = claims.iter();
+                claims.all(|claim| known.has_at(&claim.path, &claim.values))
+            });
             (*effect, found)
         }
         Check::Cel { effect, expression } => match expression::is_true(expression, facts) {
@@ -108,29 +71,53 @@ pub(super) fn finding(check: &Check, facts: &Facts<'_>) -> Option<Effect> {
         },
         Check::Time(window) => {
             let allows = allows_at(window, Timestamp::now());
-            let effect = if allows { Effect::Allow } else { Effect::Deny };
-            (effect, true)
+            (if allows { Effect::Allow } else { Effect::Deny }, true)
         }
         Check::Geo {
             effect,
             countries,
             header,
         } => {
-            let found = facts.peer_is_trusted
-                && decide_field(*effect, facts, header, |value| {
-                    let value = value.trim();
-                    countries
-                        .iter()
-                        .any(|country| country.eq_ignore_ascii_case(value))
-                });
+            let is_listed = |value: &str| {
+                let mut countries = countries.iter();
+                countries.any(|country| country.eq_ignore_ascii_case(value.trim()))
+            };
+            let found = facts.peer_is_trusted && decide_field(*effect, facts, header, is_listed);
             (*effect, found)
         }
     };
     matches.then_some(effect)
 }
 
-/// What a rule looked at, for `explain`: of rules on claims, and of expressions.
-pub(super) fn values(check: &Check, facts: &Facts<'_>) -> Vec<String> {
+/// A client without an address is in no range that allows, and in every one that denies.
+fn is_in_range(effect: Effect, facts: &Facts<'_>, ranges: &[IpNet]) -> bool {
+    match facts.client.map(|client| client.to_canonical()) {
+        Some(client) => ranges.iter().any(|range| range.contains(&client)),
+        None => effect == Effect::Deny,
+    }
+}
+
+fn meets_any(effect: Effect, facts: &Facts<'_>, patterns: &[PathPattern]) -> bool {
+    let paths = [facts.path, facts.subpath()];
+    patterns
+        .iter()
+        .any(|pattern| paths.iter().any(|path| facts.meets(path, pattern, effect)))
+}
+
+fn has_method(effect: Effect, facts: &Facts<'_>, methods: &[Method]) -> bool {
+    match effect {
+        Effect::Allow => methods.contains(facts.method),
+        // Some servers ignore case: `delete` is `DELETE` to them.
+        Effect::Deny => {
+            let sent = facts.method.as_str();
+            let mut methods = methods.iter();
+            methods.any(|method| method.as_str().eq_ignore_ascii_case(sent))
+        }
+    }
+}
+
+/// What a rule on claims or an expression looked at, for `explain`.
+pub(super) fn describe_inputs(check: &Check, facts: &Facts<'_>) -> Vec<String> {
     match check {
         Check::Claims { claims, .. } => {
             let known = facts.identity.and_then(Identity::claims);
@@ -154,20 +141,20 @@ pub(super) fn values(check: &Check, facts: &Facts<'_>) -> Vec<String> {
     }
 }
 
-/// `exact` has the name that is meant, `alike` one that some servers take for it. All of the
-/// values, and at least one of the exact ones, to allow; any of them to deny.
+/// `exact` are the values of the rule's name, `lookalikes` those of names that some servers take for
+/// it. To allow, all of them have to match, and there has to be an exact one; to deny, any of them.
 fn decide<'v>(
     effect: Effect,
     mut exact: impl Iterator<Item = Cow<'v, str>>,
-    mut alike: impl Iterator<Item = Cow<'v, str>>,
+    mut lookalikes: impl Iterator<Item = Cow<'v, str>>,
     mut matches: impl FnMut(&str) -> bool,
 ) -> bool {
     match effect {
-        Effect::Deny => exact.chain(alike).any(|value| matches(&value)),
+        Effect::Deny => exact.chain(lookalikes).any(|value| matches(&value)),
         Effect::Allow => {
             exact.next().is_some_and(|first| matches(&first))
                 && exact.all(|value| matches(&value))
-                && alike.all(|value| matches(&value))
+                && lookalikes.all(|value| matches(&value))
         }
     }
 }
@@ -180,12 +167,27 @@ fn decide_field(
     matches: impl FnMut(&str) -> bool,
 ) -> bool {
     let exact = facts.headers.get_all(name).into_iter().map(text);
-    let alike = facts.headers.iter().filter(|(other, _)| {
+    let lookalikes = facts.headers.iter().filter(|(other, _)| {
         facts.ambiguous_names
             && *other != name
             && reads_as(other.as_str().as_bytes(), name.as_str().as_bytes())
     });
-    decide(effect, exact, alike.map(|(_, value)| text(value)), matches)
+    let lookalikes = lookalikes.map(|(_, value)| text(value));
+    decide(effect, exact, lookalikes, matches)
+}
+
+/// The same for the values of a query parameter.
+fn decide_parameter(effect: Effect, facts: &Facts<'_>, field: &FieldMatch<String>) -> bool {
+    let named = |is_named: fn(&str, &str) -> bool| {
+        let given = facts.parameters();
+        let given = given.filter(move |(name, _)| is_named(name, &field.name));
+        given.map(|(_, value)| value)
+    };
+    let exact = named(|name, wanted| name == wanted);
+    let lookalikes = named(|name, wanted| name != wanted && name.eq_ignore_ascii_case(wanted));
+    decide(effect, exact, lookalikes, |value| {
+        equals(&field.value, value)
+    })
 }
 
 /// What is no text has its odd bytes replaced.
@@ -193,21 +195,26 @@ fn text(value: &HeaderValue) -> Cow<'_, str> {
     String::from_utf8_lossy(value.as_bytes())
 }
 
-/// `folded`: case does not count, and what it is compared with is in lower case.
-fn equals(wanted: &ValueMatch, value: &str, folded: bool) -> bool {
-    let value = if folded && !matches!(wanted, ValueMatch::Regex(_)) {
-        Cow::Owned(value.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(value)
-    };
+/// `wanted` is in lower case, but for a regular expression, which says itself whether case counts.
+fn equals_ignoring_case(wanted: &ValueMatch, value: &str) -> bool {
+    let has_upper_case = || value.bytes().any(|byte| byte.is_ascii_uppercase());
+    match wanted {
+        ValueMatch::Exact(_) | ValueMatch::Contains(_) if has_upper_case() => {
+            equals(wanted, &value.to_ascii_lowercase())
+        }
+        _ => equals(wanted, value),
+    }
+}
+
+fn equals(wanted: &ValueMatch, value: &str) -> bool {
     match wanted {
         ValueMatch::Exists => true,
-        // In constant time: some compare a key that way.
+        // In constant time: the value may be a secret.
         ValueMatch::Exact(secret) => {
             verify_slices_are_equal(secret.expose().as_bytes(), value.as_bytes()).is_ok()
         }
         ValueMatch::Contains(secret) => value.contains(secret.expose()),
-        ValueMatch::Regex(pattern) => pattern.is_match(&value),
+        ValueMatch::Regex(pattern) => pattern.is_match(value),
     }
 }
 

@@ -1,8 +1,10 @@
 //! What is known of a request before it goes anywhere.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::{HeaderMap, Method};
+use percent_encoding::percent_decode;
 
 use crate::auth::{Identity, PresentedCertificate};
 use crate::config::{Effect, PathPattern};
@@ -70,7 +72,9 @@ impl<'a> Facts<'a> {
     }
 
     /// The parameters of the query, decoded as a form would be: `+` is a space.
-    pub(super) fn parameters(&self) -> impl Iterator<Item = (String, String)> + use<'a> {
+    pub(super) fn parameters(
+        &self,
+    ) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
         let pairs = self.query.unwrap_or_default().split(|&byte| byte == b'&');
         pairs.filter(|pair| !pair.is_empty()).map(|pair| {
             let mut parts = pair.splitn(2, |&byte| byte == b'=');
@@ -80,12 +84,16 @@ impl<'a> Facts<'a> {
     }
 }
 
-fn decoded(part: &[u8]) -> String {
+fn decoded(part: &[u8]) -> Cow<'_, str> {
+    if !part.contains(&b'+') {
+        return percent_decode(part).decode_utf8_lossy();
+    }
     let spaced: Vec<u8> = part
         .iter()
         .map(|&byte| if byte == b'+' { b' ' } else { byte })
         .collect();
-    percent_encoding::percent_decode(&spaced)
+    percent_decode(&spaced)
         .decode_utf8_lossy()
         .into_owned()
+        .into()
 }

@@ -189,7 +189,7 @@ impl LogDump {
     fn query(&self, facts: &Facts<'_>) -> Map<String, Value> {
         let mut parameters = Map::new();
         for (name, value) in facts.parameters() {
-            let hidden = self.parameters.contains(&name) || self.hides(&name);
+            let hidden = self.parameters.iter().any(|hidden| *hidden == name) || self.hides(&name);
             let value = if hidden { REDACTED } else { &value };
             add(&mut parameters, &name, value);
         }

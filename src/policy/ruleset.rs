@@ -36,7 +36,7 @@ impl fmt::Display for Finding<'_> {
             None => "does not match",
         };
         write!(f, "rule {:?} {says} {}", self.rule.name, self.facts.path)?;
-        check::values(&self.rule.check, &self.facts)
+        check::describe_inputs(&self.rule.check, &self.facts)
             .iter()
             .enumerate()
             .try_for_each(|(index, value)| {
@@ -160,7 +160,7 @@ impl Ruleset {
     ) -> Result<&'a str, DeniedBy<'a>> {
         let mut allowing = None;
         for rule in &self.rules {
-            let effect = check::finding(&rule.check, facts);
+            let effect = check::evaluate(&rule.check, facts);
             noted(Finding {
                 rule,
                 facts: *facts,

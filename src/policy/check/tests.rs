@@ -17,7 +17,7 @@ fn says<const N: usize>(rule: &str, cases: [(Request, Option<Effect>); N]) {
     let settings = policies(rule);
     let check = &settings.policies[0].rules[0].check;
     for (index, (request, expected)) in cases.iter().enumerate() {
-        let found = finding(check, &request.facts());
+        let found = evaluate(check, &request.facts());
         assert_eq!(found, *expected, "{rule}: case {index}");
     }
 }
