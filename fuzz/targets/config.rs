@@ -88,6 +88,7 @@ fn local(text: &str) {
                 assert!(error.line().is_none_or(|line| (1..=lines).contains(&line)), "{error}");
                 let said = format!("{error} {error:?}");
                 assert!(!said.contains(SECRET), "{said}");
+                assert!(!said.contains("the reason is not known"), "{said}");
             }
             return;
         }

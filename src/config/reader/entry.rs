@@ -229,6 +229,13 @@ impl<'a> Entry<'a> {
         self.loading.error(&self.node.span, &self.path, kind);
     }
 
+    /// Takes note of a table that means nothing, for which there has to be an error.
+    pub(crate) fn unless_left_out<T>(&self, meaning: &Option<T>) {
+        if meaning.is_none() {
+            self.loading.left_out(&self.node.span, &self.path);
+        }
+    }
+
     /// Reports an error here, with what to do about it.
     pub(crate) fn error_help(&self, kind: impl Into<ErrorKind>, help: impl Into<String>) {
         self.loading

@@ -19,6 +19,8 @@ pub(crate) struct Loading<'a> {
     pub(crate) env: &'a dyn Environment,
     main: &'a Path,
     errors: RefCell<Vec<Error>>,
+    /// Tables that were left out, which errors are to explain.
+    left_out: RefCell<Vec<(Span, KeyPath)>>,
     notes: RefCell<Vec<Note>>,
     ignored: RefCell<Vec<KeyPath>>,
     files: RefCell<Vec<PathBuf>>,
@@ -35,6 +37,7 @@ impl<'a> Loading<'a> {
             env,
             main,
             errors: RefCell::default(),
+            left_out: RefCell::default(),
             notes: RefCell::default(),
             ignored: RefCell::default(),
             files: RefCell::new(vec![main.to_owned()]),
@@ -177,13 +180,29 @@ impl<'a> Loading<'a> {
         }
     }
 
+    /// Takes note of a table that is left out. Without an error that explains it, the configuration
+    /// is refused all the same: a pipeline without one of its steps would be open.
+    pub(crate) fn left_out(&self, span: &Span, key: &KeyPath) {
+        self.left_out.borrow_mut().push((span.clone(), key.clone()));
+    }
+
     /// Whether nothing is wrong so far.
     pub(crate) fn is_clean(&self) -> bool {
-        self.errors.borrow().is_empty()
+        self.errors.borrow().is_empty() && self.left_out.borrow().is_empty()
     }
 
     /// The errors in the order of files (the main one first) and lines, each once.
     pub(crate) fn into_errors(self) -> Errors {
+        if self.errors.borrow().is_empty() {
+            for (span, key) in self.left_out.take() {
+                self.error_help(
+                    &span,
+                    &key,
+                    "cannot be used, and the reason is not known",
+                    "check its values, and report this message as a bug",
+                );
+            }
+        }
         let mut errors = self.errors.into_inner();
         errors.sort_by_cached_key(|error| {
             (
@@ -236,5 +255,30 @@ impl<'a> Loading<'a> {
         let mut files = self.files.take();
         files.retain(|file| seen.insert(file.clone()));
         files
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_table_is_not_left_out_in_silence() {
+        let env = BTreeMap::<String, String>::new();
+        let left_out = |has_error: bool| {
+            let loading = Loading::new(Path::new("h.toml"), &env, Local::default());
+            assert!(loading.is_clean());
+            let key = KeyPath::from(["middleware", "jwt"]);
+            loading.left_out(&loading.main_file(), &key);
+            assert!(!loading.is_clean());
+            if has_error {
+                loading.error(&loading.main_file(), &key, "is wrong");
+            }
+            loading.into_errors().to_string()
+        };
+        assert_eq!(left_out(true), "h.toml: middleware.jwt: is wrong");
+        assert!(left_out(false).contains("middleware.jwt: cannot be used, and the reason is not"));
     }
 }

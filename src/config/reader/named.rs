@@ -23,9 +23,15 @@ impl<T> Named<T> {
         }
     }
 
-    /// Adds a name.
-    pub(crate) fn insert(&mut self, name: &str, item: Option<T>) {
+    /// Adds what a table means; `None`: it is wrong.
+    pub(crate) fn insert(&mut self, name: &str, entry: &Entry<'_>, item: Option<T>) {
+        entry.unless_left_out(&item);
         self.items.insert(name.to_owned(), item);
+    }
+
+    /// Adds what is known without a table.
+    pub(crate) fn define(&mut self, name: &str, item: T) {
+        self.items.insert(name.to_owned(), Some(item));
     }
 
     /// Whether a name is taken.

@@ -134,6 +134,30 @@ impl<'a> Reader<'a> {
         self.text(key)
     }
 
+    /// The same, where an empty string means nothing.
+    pub(crate) fn required_name(&self, key: &'static str, help: &str) -> Option<Text> {
+        let text = self.required_text(key, help)?;
+        if text.is_empty()
+            && let Some(entry) = self.get(key)
+        {
+            entry.error_help("is empty", help);
+            return None;
+        }
+        Some(text)
+    }
+
+    /// The meaning of a table that may be absent; one that means nothing has to have an error.
+    pub(crate) fn optional_table<T>(
+        &self,
+        key: &'static str,
+        read: impl FnOnce(Self) -> Option<T>,
+    ) -> Option<T> {
+        let entry = self.get(key)?;
+        let meaning = entry.table().and_then(read);
+        entry.unless_left_out(&meaning);
+        meaning
+    }
+
     /// A string as it is kept, or empty.
     pub(crate) fn description(&self) -> String {
         self.text("description")

@@ -33,7 +33,7 @@ enum Authentication {
 pub(crate) fn read(root: &Reader<'_>, jwks_fresh: Duration) -> Authentications {
     let mut named = Named::new("authentication");
     for (name, entry) in root.group("authentications") {
-        named.insert(name, read_one(&entry, jwks_fresh));
+        named.insert(name, &entry, read_one(&entry, jwks_fresh));
     }
     Authentications { named }
 }

@@ -49,7 +49,7 @@ const MAX_NOTICE: u64 = 64 * 1024;
 pub(crate) fn read(root: &Reader<'_>, parts: &Parts<'_, '_>) -> Named<GuardedEndpoint> {
     let mut endpoints = Named::new("endpoint");
     for (name, entry) in root.group("endpoints") {
-        endpoints.insert(name, read_one(name, &entry, parts));
+        endpoints.insert(name, &entry, read_one(name, &entry, parts));
     }
     endpoints
 }

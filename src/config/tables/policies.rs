@@ -26,7 +26,7 @@ pub(crate) fn read(root: &Reader<'_>, surroundings: Surroundings) -> Tables {
     let mut rules = Named::new("rule");
     for (name, entry) in root.group("rules") {
         check_id(name, &entry);
-        rules.insert(name, rules::read_one(name, &entry, surroundings));
+        rules.insert(name, &entry, rules::read_one(name, &entry, surroundings));
     }
     let mut tables = Tables {
         policies: Named::new("policy"),
@@ -36,7 +36,7 @@ pub(crate) fn read(root: &Reader<'_>, surroundings: Surroundings) -> Tables {
     for (name, entry) in root.group("policies") {
         check_id(name, &entry);
         let policy = tables.policy(name, &entry);
-        tables.policies.insert(name, policy);
+        tables.policies.insert(name, &entry, policy);
     }
     tables
 }

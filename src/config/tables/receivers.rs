@@ -27,7 +27,7 @@ pub(super) fn backchannel_logout(
             "name the jwt-auth step whose issuer sends logout tokens",
         );
     }
-    let client_id = reader.required_text("client_id", "write the `aud` of its logout tokens");
+    let client_id = reader.required_name("client_id", "write the `aud` of its logout tokens");
     let also_subject = reader.get("fallback").map(|entry| fallback(&entry));
     let jwt = jwt(&step?, steps)?;
     let also_subject = match also_subject {

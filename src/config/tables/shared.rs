@@ -25,8 +25,10 @@ impl Url {
 
 /// Reads the table; `None` when it is absent or something is wrong.
 pub(crate) fn read(root: &Reader<'_>) -> Option<SharedStore> {
-    let entry = root.get("shared")?;
-    let reader = entry.table()?;
+    root.optional_table("shared", read_table)
+}
+
+fn read_table(reader: Reader<'_>) -> Option<SharedStore> {
     let sentinel_master = reader.get("sentinel_master").and_then(|entry| {
         let name = entry.text()?.to_string();
         if name.is_empty() {

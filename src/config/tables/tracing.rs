@@ -6,7 +6,10 @@ use crate::config::reader::{Entry, Reader};
 
 /// Reads `[tracing]`.
 pub(crate) fn read(root: &Reader<'_>) -> Option<Tracing> {
-    let reader = root.get("tracing")?.table()?;
+    root.optional_table("tracing", read_table)
+}
+
+fn read_table(reader: Reader<'_>) -> Option<Tracing> {
     let endpoint = reader.get("endpoint");
     if endpoint.is_none() {
         reader.missing(

@@ -124,6 +124,23 @@ fn what_is_refused() {
             "issuer \"https://a.example\" is named twice",
         ),
         (
+            "issuer = \"https://login.microsoftonline.com/common/v2.0\"",
+            "issuer: is for users of any tenant, and the step does not say which",
+        ),
+        (
+            "issuer = \"https://login.microsoftonline.us/organizations/v2.0\"",
+            "issuer: is for users of any tenant, and the step does not say which",
+        ),
+        (
+            "issuer = \"https://a.example/x/.well-known/openid-configuration\"",
+            "issuer: is the URL of the issuer's document, not the issuer; write \
+             \"https://a.example/x\"",
+        ),
+        (
+            "issuer = \"https://a.example/.well-known/oauth-authorization-server/x\"",
+            "issuer: is the URL of the issuer's document, not the issuer",
+        ),
+        (
             "issuer = \"https://a.example/{tenantid}\"",
             "issuer: holds {tenantid}, and the step does not say which tenants it takes; list \
              them: tenants = [",

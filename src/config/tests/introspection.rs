@@ -194,8 +194,18 @@ fn what_is_refused() {
             "client_secret: is empty after filling in",
         ),
         (
+            opaque(URL).replace("\"edge\"", "\"\""),
+            "client_id: is empty; name who asks",
+        ),
+        (
             step(&format!("{CLIENT}issuer = \"https://a.example\"")),
-            "unknown key \"client_id\"",
+            "client_id: has no effect without introspect = true",
+        ),
+        (
+            step(&format!(
+                "audience = \"a\"\n{URL}issuer = \"https://a.example\""
+            )),
+            "introspection_url: has no effect without introspect = true",
         ),
         (
             step("audience = \"a\"\nissuer = \"https://a.example\"\nintrospect = true"),

@@ -60,6 +60,10 @@ fn unsafe_to_start_with() {
         ),
         ("jwks_url = \"file:///etc/jwks\"", "jwks_url: "),
         (
+            "jwks_url = \"https://h/.well-known/openid-configuration\"",
+            "jwks_url: is the URL of the issuer's document, not of its key set",
+        ),
+        (
             "jwks_path = \"/nowhere/jwks\"",
             "middleware.jwt.jwks_path: /nowhere/jwks cannot be read: ",
         ),

@@ -59,7 +59,7 @@ fn what_dpop_refuses() {
         ("dpop = true", "dpop"),
         (
             "dpop = \"allow\"\ndpop_algorithms = [\"HS256\"]",
-            "takes a shared secret",
+            "dpop_algorithms: \"HS256\" takes a shared secret",
         ),
         (
             "dpop = \"allow\"\ndpop_algorithms = [\"none\"]",

@@ -11,6 +11,12 @@ pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forw
 /// What host the client asked for.
 pub(crate) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
+/// Whether this `X-Forwarded-Proto` says that the client came over TLS. Some proxies, such as
+/// Traefik, write `wss` for a WebSocket.
+pub(super) fn is_tls(proto: &[u8]) -> bool {
+    proto.eq_ignore_ascii_case(b"https") || proto.eq_ignore_ascii_case(b"wss")
+}
+
 /// The client behind the trusted proxies: the rightmost entry of `X-Forwarded-For` that is not the
 /// address of a trusted proxy, or the peer itself where the field is absent.
 ///

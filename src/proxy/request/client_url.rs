@@ -6,7 +6,7 @@ use std::fmt;
 use http::{HeaderMap, HeaderName};
 
 use super::authority::split_port;
-use super::client_address::{X_FORWARDED_HOST, X_FORWARDED_PROTO};
+use super::client_address::{X_FORWARDED_HOST, X_FORWARDED_PROTO, is_tls};
 use super::context::Context;
 use crate::auth::TargetUrl;
 use crate::gateway;
@@ -53,7 +53,7 @@ impl ClientUrl<'_> {
         let named = || ctx.head.as_ref().map_or(&b""[..], |head| &head.authority);
         Parts {
             https: match self.of_proxy(&X_FORWARDED_PROTO) {
-                Some(proto) => proto.eq_ignore_ascii_case(b"https"),
+                Some(proto) => is_tls(proto),
                 None => ctx.connection.tls,
             },
             authority: self.of_proxy(&X_FORWARDED_HOST).unwrap_or_else(named),
@@ -122,7 +122,7 @@ impl Parts<'_> {
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let path = if path.is_empty() { "/" } else { path };
         is_same_authority(authority.as_bytes(), self.authority, self.https)
-            && gateway::canonical(path).is_ok_and(|path| path == self.path)
+            && gateway::canonical(path).is_ok_and(|path| is_same_path(&path, self.path))
     }
 
     fn scheme(&self) -> &'static str {
@@ -133,6 +133,17 @@ impl Parts<'_> {
         let authority = String::from_utf8_lossy(self.authority);
         write!(f, "{}://{authority}{}", self.scheme(), self.path)
     }
+}
+
+/// Canonical paths, which differ at most in how an escaped slash is spelt: its digits are
+/// case-insensitive (RFC 3986 section 6.2.2.1), and forwarded as they came.
+fn is_same_path(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let is_slash_digit = |at: usize| one[..at].ends_with(b"%2") && matches!(one[at], b'f' | b'F');
+    let is_same = |(at, (a, b)): (usize, (&u8, &u8))| {
+        a == b || a.eq_ignore_ascii_case(b) && is_slash_digit(at)
+    };
+    one.len() == other.len() && one.iter().zip(other).enumerate().all(is_same)
 }
 
 /// Without regard to case; the port of the scheme may be left out.
@@ -202,6 +213,17 @@ mod tests {
                 "https://a.example/%c3%a9",
                 true,
             ),
+            (true, "a.example", "/a%2fb", "https://a.example/a%2Fb", true),
+            (true, "a.example", "/a%2Fb", "https://a.example/a%2fb", true),
+            (true, "a.example", "/a%2fb", "https://a.example/a/b", false),
+            (
+                true,
+                "a.example",
+                "/a%2fb",
+                "https://a.example/A%2fb",
+                false,
+            ),
+            (true, "a.example", "/2f", "https://a.example/2F", false),
             (true, "[::1]:8443", "/x", "https://[::1]:8443/x", true),
             (false, "a.example:80", "/x", "http://a.example/x", true),
             (
@@ -264,6 +286,8 @@ mod tests {
         let said = [(proto.clone(), "https"), (host.clone(), "public.example")];
         for (fields, trusted, expected) in [
             (&said[..], true, true),
+            (&[(proto.clone(), "wss"), said[1].clone()], true, true),
+            (&[(proto.clone(), "ws"), said[1].clone()], true, false),
             (&said, false, false),
             (&said[..1], true, false),
             (&said[1..], true, false),

@@ -16,7 +16,7 @@ use pingora_proxy::Session;
 use smallvec::SmallVec;
 
 use super::body::BodyInfo;
-use super::client_address::X_FORWARDED_PROTO;
+use super::client_address::{X_FORWARDED_PROTO, is_tls};
 use super::client_stream::ClientStream;
 use super::client_url::{ClientUrl, DetachedUrl};
 use super::grpc::Call;
@@ -195,7 +195,7 @@ impl Context {
         let by_proxy = self.connection.peer_is_trusted
             && headers
                 .get(X_FORWARDED_PROTO)
-                .is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
+                .is_some_and(|proto| is_tls(proto.as_bytes()));
         (!self.connection.tls && !by_proxy).then_some(port)
     }
 

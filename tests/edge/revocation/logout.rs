@@ -282,6 +282,7 @@ fn options_that_make_no_sense() {
     check(", step = \"jwt\"", "").error_with(&["endpoints.logout", "step"]);
     check("step = \"jwt\"", "step = \"jwd\"").error_with(&["step", "jwd"]);
     check(", client_id = \"edge\"", "").error_with(&["client_id"]);
+    check("client_id = \"edge\"", "client_id = \"\"").error_with(&["client_id: is empty"]);
     check("client_id = \"edge\"", "client_id = \"edge\", fallback = \"sid\"")
         .error_with(&["fallback", "sid"]);
     check("client_id = \"edge\"", "client_id = \"edge\", methods = [\"GET\"]")

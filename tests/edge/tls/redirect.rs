@@ -99,7 +99,7 @@ fn a_port_as_clients_see_it_and_what_a_trusted_proxy_saw() {
     let by_proxy =
         |proto: &str| edge.get("/api/x").header("X-Forwarded-Proto", proto).send().status;
     assert_eq!(
-        [by_proxy("https"), by_proxy("HTTPS"), by_proxy("http"), by_proxy("http, https")],
-        [200, 200, 301, 301]
+        ["https", "HTTPS", "wss", "http", "ws", "http, https"].map(by_proxy),
+        [200, 200, 200, 301, 301, 301]
     );
 }

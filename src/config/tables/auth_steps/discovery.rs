@@ -90,9 +90,28 @@ fn tenants(reader: &Reader<'_>) -> Vec<String> {
         .collect()
 }
 
+/// Whether Entra ID publishes a document there whose `issuer` holds `{tenantid}`.
+fn is_of_any_tenant(name: &str) -> bool {
+    const HOSTS: [&str; 3] = [
+        "https://login.microsoftonline.com/",
+        "https://login.microsoftonline.us/",
+        "https://login.partner.microsoftonline.cn/",
+    ];
+    let path = HOSTS.iter().find_map(|host| name.strip_prefix(host));
+    let tenant = path.and_then(|path| path.split('/').next());
+    matches!(tenant, Some("common" | "organizations"))
+}
+
 /// The issuers that one name means, each with the tenants that its document may be filled with.
 fn filled(name: &Text, entry: &Entry<'_>, tenants: &[String]) -> Vec<(String, Vec<String>)> {
     if !name.contains(TENANT) {
+        if tenants.is_empty() && is_of_any_tenant(name) {
+            entry.error_help(
+                "is for users of any tenant, and the step does not say which tenants it takes",
+                "write the tenant's id in its place, or list several: tenants = \
+                 [\"11111111-2222-3333-4444-555555555555\"]",
+            );
+        }
         return vec![(name.to_string(), tenants.to_vec())];
     }
     if tenants.is_empty() {
@@ -109,6 +128,13 @@ fn filled(name: &Text, entry: &Entry<'_>, tenants: &[String]) -> Vec<(String, Ve
 fn is_discoverable(name: &str, entry: &Entry<'_>) -> bool {
     const ADD_SOURCE: &str =
         "write the issuer's https URL, or add one of jwks_url, jwks_path, public_key_path";
+    if let Some((issuer, _)) = name.split_once("/.well-known/") {
+        entry.error_help(
+            "is the URL of the issuer's document, not the issuer",
+            format!("write {issuer:?}, or whatever the document's `issuer` is"),
+        );
+        return false;
+    }
     let why = match HttpUrl::parse(name) {
         Err(why) => why,
         Ok(url) if !url.tls && !url.is_loopback() => "must be https",

@@ -80,7 +80,11 @@ fn algorithms(entry: &Entry<'_>) -> Vec<JwtAlgorithm> {
     for (name, item) in entry.one_or_more() {
         match JwtAlgorithm::named(&name) {
             Some(algorithm) if algorithm.is_hmac() => item.error_help(
-                "takes a shared secret, and a proof is signed with a key that only its sender has",
+                format!(
+                    "{} takes a shared secret, and a proof is signed with a key that only its \
+                     sender has",
+                    name.shown()
+                ),
                 "name an algorithm of public keys, like \"ES256\"",
             ),
             Some(algorithm) if algorithms.contains(&algorithm) => {

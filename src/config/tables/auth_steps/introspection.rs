@@ -12,6 +12,16 @@ use crate::config::reader::{Entry, Reader};
 use crate::config::tables::values::address::HttpUrl;
 use crate::config::tables::values::filled_secret;
 
+/// What says who is asked about tokens, and how.
+const SETTINGS: [&str; 6] = [
+    "introspection_url",
+    "client_id",
+    "client_secret",
+    "client_auth",
+    "cache_secs",
+    "max_in_flight",
+];
+
 /// Reads the step; `jwks_fresh` is the default of `jwks_cache_secs`, which the issuer's document
 /// has too.
 pub(crate) fn read(reader: &Reader<'_>, jwks_fresh: Duration) -> Option<Introspection> {
@@ -36,6 +46,16 @@ pub(crate) fn read(reader: &Reader<'_>, jwks_fresh: Duration) -> Option<Introspe
     })
 }
 
+/// Refuses what says who is asked about tokens where nobody is.
+pub(super) fn refuse_settings(reader: &Reader<'_>) {
+    for entry in SETTINGS.iter().filter_map(|key| reader.get(key)) {
+        entry.error_help(
+            "has no effect without introspect = true",
+            "add introspect = true, or remove this",
+        );
+    }
+}
+
 /// Who is asked; `discovered` are the issuers whose documents are fetched.
 pub(super) fn client(reader: &Reader<'_>, discovered: &[Discovery]) -> Option<IntrospectionClient> {
     let endpoint = match (reader.get("introspection_url"), discovered) {
@@ -57,7 +77,7 @@ pub(super) fn client(reader: &Reader<'_>, discovered: &[Discovery]) -> Option<In
             None
         }
     };
-    let client_id = reader.required_text("client_id", "name who asks, as the issuer knows it");
+    let client_id = reader.required_name("client_id", "name who asks, as the issuer knows it");
     let secret = reader.get("client_secret");
     let client_auth = match reader.get("client_auth") {
         Some(entry) => client_auth(&entry),
@@ -75,9 +95,7 @@ pub(super) fn client(reader: &Reader<'_>, discovered: &[Discovery]) -> Option<In
     };
     Some(IntrospectionClient {
         endpoint: endpoint?,
-        client_id: client_id
-            .map(|id| id.to_string())
-            .filter(|id| !id.is_empty())?,
+        client_id: client_id?.to_string(),
         client_secret,
         client_auth: client_auth?,
         cache: reader.seconds("cache_secs", 1..=3600, 60),

@@ -25,7 +25,11 @@ pub(crate) fn read(reader: &Reader<'_>, jwks_fresh: Duration) -> Option<Jwt> {
     let access_token_profile = access_token_profile(reader);
     let introspection = match (reader.flag("introspect", false), &issuers) {
         (true, Some(issuers)) => Some(introspection(reader, issuers)?),
-        _ => None,
+        (true, None) => None,
+        (false, _) => {
+            introspection::refuse_settings(reader);
+            None
+        }
     };
     let settings = Jwt {
         algorithm: algorithm.unwrap_or(JwtAlgorithm::Rs256),

@@ -166,6 +166,17 @@ fn jwks_url(entry: &Entry<'_>, allow_http: bool) -> Option<String> {
             return None;
         }
     };
+    const DOCUMENTS: [&str; 2] = [
+        "/.well-known/openid-configuration",
+        "/.well-known/oauth-authorization-server",
+    ];
+    if DOCUMENTS.iter().any(|document| text.contains(document)) {
+        entry.error_help(
+            "is the URL of the issuer's document, not of its key set",
+            "write the document's `jwks_uri`; or remove this, and write the issuer's URL as `issuer`",
+        );
+        return None;
+    }
     if !url.tls && !url.is_loopback() {
         if !allow_http {
             entry.error_help(

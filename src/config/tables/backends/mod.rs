@@ -58,11 +58,12 @@ const HTTP_ONLY: &[&str] = &[
 pub(crate) fn read(root: &Reader<'_>, authentications: &Authentications) -> Named<Backend> {
     let mut targets = Named::new("target");
     for (name, entry) in root.group("targets") {
-        targets.insert(name, read_target(&entry, authentications));
+        targets.insert(name, &entry, read_target(&entry, authentications));
     }
     let mut backends = Named::new("backend");
     for (name, entry) in root.group("backends") {
-        backends.insert(name, read_backend(name, &entry, &targets, authentications));
+        let backend = read_backend(name, &entry, &targets, authentications);
+        backends.insert(name, &entry, backend);
     }
     backends
 }

@@ -84,7 +84,7 @@ pub(crate) fn read<'a>(
 ) -> Steps<'a> {
     let mut named = Named::new("middleware");
     for (name, entry) in root.group("middleware") {
-        named.insert(name, read_one(name, &entry, shared));
+        named.insert(name, &entry, read_one(name, &entry, shared));
     }
     let chain = document.chain.as_ref().map(|node| {
         let chain = Entry::new(KeyPath::from(["middleware"]), node, loading);
@@ -102,22 +102,21 @@ pub(crate) fn read<'a>(
                     if named.contains(&name) {
                         item.error(format!("another middleware is named {name:?} too"));
                     }
-                    named.insert(&name, step.clone());
+                    named.insert(&name, &item, step.clone());
                 }
+                item.unless_left_out(&step);
                 step
             });
         (steps.collect(), chain)
     });
     if !named.contains("passthru") {
         // the public DSL lets a pipeline name it without a table
-        named.insert(
-            "passthru",
-            Some(Step {
-                name: "passthru".into(),
-                kind: StepKind::Passthru,
-                enforce: true,
-            }),
-        );
+        let step = Step {
+            name: "passthru".into(),
+            kind: StepKind::Passthru,
+            enforce: true,
+        };
+        named.define("passthru", step);
     }
     Steps {
         named,

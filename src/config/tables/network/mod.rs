@@ -64,7 +64,8 @@ pub(crate) fn read<'a>(root: &Reader<'a>, trusts: bool) -> Networks<'a> {
     }
     for (name, entry) in group {
         let network = read_one(name, &entry, trusts);
-        networks.named.insert(name, Some(name.into()));
+        entry.unless_left_out(&network);
+        networks.named.define(name, name.into());
         if let Some((network, forced)) = network {
             refuse_taken(&networks.all, &network, &entry);
             networks.all.push((network, entry));

@@ -36,9 +36,12 @@ pub(crate) struct Parts<'a, 'p> {
 /// Reads `[pipelines.*]`, each with where it stands.
 pub(crate) fn read<'a>(root: &Reader<'a>, parts: &Parts<'a, '_>) -> Vec<(Pipeline, Entry<'a>)> {
     let pipelines = root.group("pipelines").into_iter();
-    pipelines
-        .filter_map(|(name, entry)| Some((read_one(name, &entry, parts)?, entry)))
-        .collect()
+    let read = |(name, entry): (&str, Entry<'a>)| {
+        let pipeline = read_one(name, &entry, parts);
+        entry.unless_left_out(&pipeline);
+        Some((pipeline?, entry))
+    };
+    pipelines.filter_map(read).collect()
 }
 
 fn read_one<'a>(name: &str, entry: &Entry<'a>, parts: &Parts<'a, '_>) -> Option<Pipeline> {
@@ -306,7 +309,7 @@ fn steps<'a>(
             origin.clone()
         }
         (None, None) => {
-            if !guarded && (!answered || reader.has("backends")) {
+            if !guarded && !self_contained && (!answered || reader.has("backends")) {
                 open::report_unsaid(reader, "middleware", steps);
             }
             entry.clone()
