@@ -41,7 +41,7 @@ pub enum Entry {
 
 impl Trace {
     /// One that takes everything down of a request that is only explained.
-    pub fn on() -> Self {
+    pub fn for_explain() -> Self {
         let explains = true;
         Self(Some(Box::new(Recording {
             explains,
@@ -60,8 +60,23 @@ impl Trace {
     }
 
     /// Whether the request is only explained: nothing is to come of it.
-    pub fn is_on(&self) -> bool {
+    pub fn is_explain(&self) -> bool {
         self.0.as_ref().is_some_and(|recording| recording.explains)
+    }
+
+    /// Whether anything is taken down.
+    pub fn is_recording(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// One that takes down the same, for what runs beside the request.
+    pub(crate) fn same_kind(&self) -> Self {
+        Self(self.0.as_ref().map(|recording| {
+            Box::new(Recording {
+                explains: recording.explains,
+                ..Recording::default()
+            })
+        }))
     }
 
     /// A detail of the step that is running; of the whole request if none is.

@@ -107,7 +107,7 @@ impl Edge {
         ctx.connection.local = Some(local);
         ctx.connection.peer = Some(peer);
         ctx.connection.tls = self.live.gateway().tls(local).is_some();
-        let mut trace = Trace::on();
+        let mut trace = Trace::for_explain();
         let mut answered = self.try_respond(&mut session, &mut ctx, &mut trace).await?;
         if !answered && ctx.backend().is_none() {
             respond::reject(&mut session, &mut ctx, Rejection::upstreams_drained()).await?;

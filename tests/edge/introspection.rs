@@ -273,8 +273,8 @@ fn without_an_answer_known_tokens_pass_for_their_time_and_then_it_is_503() {
     assert_eq!(status(&edge, &token), 200);
     let metrics = edge.manage("/metrics").send().text();
     assert!(metrics.contains("harmony_introspections_total{result=\"failed\"} "), "{metrics}");
-    assert!(edge.log().contains("fails: the status is 500, not 200; tokens that it has not"));
-    assert!(becomes_true(SOON, || edge.log().contains(" answers again")), "{}", edge.log());
+    assert!(edge.log().contains("fails: the status is 500, not 200; requests whose tokens"));
+    assert!(becomes_true(SOON, || edge.log().contains(" works again")), "{}", edge.log());
 }
 
 #[test]
@@ -501,6 +501,37 @@ fn a_token_that_verifies_is_asked_about_besides() {
     assert_eq!(status(&edge, &active), 401);
     tokens.say(Some(Reply::Status(500)));
     assert_eq!(status(&edge, &tokens.provider.token("k1", 0).claim("jti", "4").sign()), 503);
+}
+
+#[test]
+fn an_answer_that_contradicts_what_a_step_takes_is_a_refusal() {
+    let (tokens, upstream) = (Tokens::start(), Upstream::start());
+    let edge = tokens.edge_that_verifies("", &upstream).env("RUST_LOG", "harmony=debug").start();
+    for (number, (member, value, want)) in [
+        ("iss", json!(tokens.provider.url()), 200),
+        ("iss", Value::Null, 200),
+        ("iss", json!("https://other"), 401),
+        ("iss", json!(7), 401),
+        ("aud", json!(["x", AUDIENCE]), 200),
+        ("aud", Value::Null, 200),
+        ("aud", json!("other"), 401),
+        ("aud", json!([]), 401),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let token = tokens.provider.token("k1", 0).claim("jti", number.to_string()).sign();
+        let mut answer = tokens.answer();
+        answer[member] = value.clone();
+        if value.is_null() {
+            answer.as_object_mut().unwrap().remove(member);
+        }
+        tokens.know(&token, answer);
+        assert_eq!(status(&edge, &token), want, "{member} {value}");
+    }
+    // The log tells what was found, as it does of what a token says itself.
+    let told = "rejected: wrong_audience: aud is \"other\", the step takes \"harmony-api\"";
+    assert!(becomes_true(SOON, || edge.log().contains(told)), "{}", edge.log());
 }
 
 #[test]

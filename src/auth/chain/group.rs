@@ -76,7 +76,7 @@ impl Group {
 
     /// Takes down that the rest of the group is passed over, since this member has decided.
     fn skip(&self, decided: usize, request: &AuthRequest<'_>, trace: &mut Trace) {
-        if !trace.is_on() {
+        if !trace.is_recording() {
             return;
         }
         let (decided, rest) = (&self.members[decided], &self.members[decided + 1..]);

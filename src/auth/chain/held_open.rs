@@ -89,7 +89,7 @@ impl Member {
             return Answer::NotAsked;
         };
         // Half of the questions that may be under way are left to requests.
-        let _turn = introspector.turn_of_stream().await;
+        let _turn = introspector.stream_permit().await;
         match step.ask_again(token, presenter).await {
             Ok(verified) => Answer::Active {
                 ask_at: unix(

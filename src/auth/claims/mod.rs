@@ -70,12 +70,8 @@ pub(super) fn examine(
     method: AuthMethod,
     trace: &mut Trace,
 ) -> Result<Verified, Reason> {
-    claims
-        .check_issuer(issuers)
-        .inspect_err(|_| trace.detail(|| mismatch::value(claims, "iss", issuers)))?;
-    claims
-        .check_audience(&rules.audiences)
-        .inspect_err(|_| trace.detail(|| mismatch::value(claims, "aud", &rules.audiences)))?;
+    check_issuer(claims, issuers, trace)?;
+    check_audience(claims, rules, trace)?;
     let confirmation = confirmation(claims, trace)?;
     let subject = match claims.get("sub") {
         None => Ok(None),
@@ -113,6 +109,34 @@ pub(super) fn examine(
         ask_again: None,
         confirmation: confirmation.map(Arc::new),
     })
+}
+
+fn check_issuer(claims: &Claims, accepted: &[String], trace: &mut Trace) -> Result<(), Reason> {
+    let checked = claims.check_issuer(accepted);
+    Ok(checked.inspect_err(|_| trace.detail(|| mismatch::value(claims, "iss", accepted)))?)
+}
+
+fn check_audience(claims: &Claims, rules: &ClaimRules, trace: &mut Trace) -> Result<(), Reason> {
+    let checked = claims.check_audience(&rules.audiences);
+    Ok(checked
+        .inspect_err(|_| trace.detail(|| mismatch::value(claims, "aud", &rules.audiences)))?)
+}
+
+/// Whether an answer about a token that has verified names no other issuer and no other audience
+/// than tokens of the step may. It need not name any.
+pub(super) fn check_not_contradicted(
+    answer: &Claims,
+    issuers: &[String],
+    rules: &ClaimRules,
+    trace: &mut Trace,
+) -> Result<(), Reason> {
+    if answer.get("iss").is_some() {
+        check_issuer(answer, issuers, trace)?;
+    }
+    if answer.get("aud").is_some() {
+        check_audience(answer, rules, trace)?;
+    }
+    Ok(())
 }
 
 /// What a token is bound to.

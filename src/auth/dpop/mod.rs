@@ -219,7 +219,7 @@ impl Verifier {
         self.check_claims(proof, token, key, target, now, trace)?;
         let id = proof.claims().get("jti").and_then(Value::as_str);
         let id = id.filter(|id| !id.is_empty()).ok_or(ProofError::NoId)?;
-        if trace.is_on() {
+        if trace.is_explain() {
             trace.detail(|| "whether the proof was used before is not looked at".to_owned());
             return Ok(());
         }

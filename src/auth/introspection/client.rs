@@ -63,7 +63,7 @@ pub(super) enum Endpoint {
 }
 
 /// What asks: connections that are kept open, and what it proves itself with.
-pub(super) struct Asker {
+pub(super) struct Client {
     endpoint: Endpoint,
     addresses: Option<AddressFilter>,
     /// `None`: in the body.
@@ -73,7 +73,7 @@ pub(super) struct Asker {
     clients: HttpClients,
 }
 
-impl Asker {
+impl Client {
     pub(super) fn new(
         settings: &IntrospectionClient,
         endpoint: Endpoint,

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Questions, for a status page or a metric.
+/// InFlightCalls, for a status page or a metric.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IntrospectionStatus {
@@ -10,11 +10,11 @@ pub struct IntrospectionStatus {
     pub active: u64,
     /// Answers that a token is not active.
     pub inactive: u64,
-    /// Questions without a usable answer.
+    /// InFlightCalls without a usable answer.
     pub failed: u64,
-    /// Questions that were not asked, because too many were under way.
+    /// InFlightCalls that were not asked, because too many were under way.
     pub turned_away: u64,
-    /// Questions under way.
+    /// InFlightCalls under way.
     pub in_flight: u64,
 }
 

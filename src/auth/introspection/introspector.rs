@@ -11,9 +11,9 @@ use moka::sync::Cache;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use zeroize::Zeroizing;
 
-use super::client::{Answer, AskError, Asker};
+use super::client::{Answer, AskError, Client};
 use super::counters::Counters;
-use super::questions::{Begun, Question, Questions, Subject};
+use super::in_flight::{InFlightCalls, IntrospectionRequest, PendingCall, Started};
 use crate::auth::outcome::{Class, Reason, Refusal};
 use crate::auth::presenter::LogPrefix;
 use crate::auth::token_cache::{TokenCache, TokenKey, Verified};
@@ -23,20 +23,20 @@ use crate::config::IntrospectionClient;
 /// How long a token that does not pass is not asked about again.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 /// Refusals remembered at most, about 200 bytes each. A flood of made-up tokens pushes out its own.
-const MOST_REFUSALS: u64 = 32_768;
-/// `Retry-After` when too many questions are under way,
+const MAX_REFUSALS: u64 = 32_768;
+/// `Retry-After` when too many calls are in flight,
 const SOON: u32 = 1;
 /// and when the issuer does not answer.
 const LATER: u32 = 5;
 
 /// One issuer that is asked, under one client's name.
 pub(crate) struct Introspector {
-    asker: Asker,
+    client: Client,
     /// For how long an answer counts.
     cache: Duration,
-    questions: Arc<Questions>,
-    /// One for each question that an open stream may ask: half of all.
-    permits_of_streams: Semaphore,
+    calls: Arc<InFlightCalls>,
+    /// One for each call that may be made for an open stream: half of all.
+    stream_permits: Semaphore,
     refused: Cache<TokenKey, Refusal>,
     /// Whether the log was told that there are no answers.
     is_failing: AtomicBool,
@@ -45,17 +45,17 @@ pub(crate) struct Introspector {
 
 impl Introspector {
     pub(super) fn new(
-        asker: Asker,
+        client: Client,
         settings: &IntrospectionClient,
         counters: Arc<Counters>,
     ) -> Self {
         Self {
-            asker,
+            client,
             cache: settings.cache,
-            questions: Questions::at_most(settings.max_in_flight),
-            permits_of_streams: Semaphore::new((settings.max_in_flight / 2).max(1)),
+            calls: InFlightCalls::at_most(settings.max_in_flight),
+            stream_permits: Semaphore::new((settings.max_in_flight / 2).max(1)),
             refused: Cache::builder()
-                .max_capacity(MOST_REFUSALS)
+                .max_capacity(MAX_REFUSALS)
                 .time_to_live(REFUSED_FOR)
                 .build(),
             is_failing: AtomicBool::new(false),
@@ -65,18 +65,18 @@ impl Introspector {
 
     /// Accepted values of `iss`, if the issuer's document says them.
     pub(in crate::auth) fn token_issuers(&self) -> Option<Vec<String>> {
-        let document = self.asker.issuer()?.document()?;
+        let document = self.client.issuer()?.document()?;
         Some(document.token_issuers.clone())
     }
 
-    /// When a question that is answered now has to be asked again.
+    /// When a token about which an answer comes now is due again.
     pub(in crate::auth) fn next_due(&self) -> Instant {
         Instant::now() + self.cache
     }
 
-    /// Waits for an open stream's turn to ask, however many streams there are.
-    pub(in crate::auth) async fn turn_of_stream(&self) -> Option<SemaphorePermit<'_>> {
-        self.permits_of_streams.acquire().await.ok()
+    /// Waits until a call may be made for an open stream, however many streams there are.
+    pub(in crate::auth) async fn stream_permit(&self) -> Option<SemaphorePermit<'_>> {
+        self.stream_permits.acquire().await.ok()
     }
 
     /// Why a token was refused a moment ago.
@@ -84,41 +84,37 @@ impl Introspector {
         self.refused.get(key)
     }
 
-    /// Asks about a token, or waits for the answer to the same question. `judge` makes the verdict
-    /// of an active token's claims; one that passes is kept in `cache` until it is due again. The
-    /// question goes on whoever stops waiting for it, so that it need not be asked twice.
+    /// Asks about a token, or waits for the answer of the call that is in flight. `to_verdict` makes
+    /// the verdict of an active token's claims; one that passes is kept in `cache` until it is due
+    /// again. The call goes on whoever stops waiting for it, so that it need not be made twice.
     pub(in crate::auth) async fn ask(
         self: &Arc<Self>,
-        subject: Subject<'_>,
+        request: IntrospectionRequest<'_>,
         cache: &TokenCache,
         trace: &mut Trace,
-        judge: impl FnOnce(Claims, &mut Trace) -> Result<Verified, Refusal> + Send + 'static,
+        to_verdict: impl FnOnce(Claims, &mut Trace) -> Result<Verified, Refusal> + Send + 'static,
     ) -> Result<Verified, Refusal> {
-        let recall = || match cache.peek(&subject.key) {
+        let recall = || match cache.peek(&request.key) {
             Some(verified) if !verified.is_due() => Some(Ok(verified)),
-            _ => self.refused.get(&subject.key).map(Err),
+            _ => self.refused.get(&request.key).map(Err),
         };
-        let mut verdict = match self.questions.begin(&subject, recall) {
-            Begun::Answered(verdict) => return verdict,
-            Begun::TurnedAway => return Err(self.turn_away()),
-            Begun::Joined(verdict) => verdict,
-            Begun::Opened(mut question, verdict) => {
-                let (introspector, key) = (self.clone(), subject.key);
-                let prefix = subject.presenter.log_prefix();
-                let token = Zeroizing::new(subject.token.to_vec());
-                let kept = subject.is_kept.then(|| cache.clone());
-                let mut own = if trace.is_on() {
-                    Trace::on()
-                } else {
-                    Trace::off()
-                };
+        let mut verdict = match self.calls.begin(&request, recall) {
+            Started::Answered(verdict) => return verdict,
+            Started::TurnedAway => return Err(self.turn_away()),
+            Started::Joined(verdict) => verdict,
+            Started::Opened(mut call, verdict) => {
+                let (introspector, key) = (self.clone(), request.key);
+                let prefix = request.presenter.log_prefix();
+                let token = Zeroizing::new(request.token.to_vec());
+                let kept = request.cacheable.then(|| cache.clone());
+                let mut own = trace.same_kind();
                 tokio::spawn(async move {
                     let verdict = introspector
-                        .examine(&mut question, &token, &prefix, &mut own, judge)
+                        .examine(&mut call, &token, &prefix, &mut own, to_verdict)
                         .await;
                     introspector.keep(key, &verdict, kept.as_ref());
                     let (_, details) = own.finish();
-                    question.answer(verdict.map_err(|refusal| (refusal, details)));
+                    call.answer(verdict.map_err(|refusal| (refusal, details)));
                 });
                 verdict
             }
@@ -144,26 +140,26 @@ impl Introspector {
         unavailable(Reason::IntrospectionQueueFull)
     }
 
-    /// Asks when it is the question's turn, and judges the answer.
+    /// Makes the call when it is its turn, and the verdict of its answer.
     async fn examine(
         &self,
-        question: &mut Question,
+        call: &mut PendingCall,
         token: &[u8],
         prefix: &LogPrefix,
         trace: &mut Trace,
-        judge: impl FnOnce(Claims, &mut Trace) -> Result<Verified, Refusal>,
+        to_verdict: impl FnOnce(Claims, &mut Trace) -> Result<Verified, Refusal>,
     ) -> Result<Verified, Refusal> {
-        if !question.wait_turn().await {
+        if !call.wait_turn().await {
             return Err(self.turn_away());
         }
         let (counters, asked) = (&self.counters, Instant::now());
         counters.in_flight.fetch_add(1, Ordering::Relaxed);
-        let answer = self.asker.ask(token, prefix).await;
+        let answer = self.client.ask(token, prefix).await;
         counters.in_flight.fetch_sub(1, Ordering::Relaxed);
         match answer {
             Ok(Answer::Active(claims)) => {
                 counters.active.fetch_add(1, Ordering::Relaxed);
-                let mut verified = judge(claims, trace)?;
+                let mut verified = to_verdict(claims, trace)?;
                 verified.ask_again = Some(asked + self.cache);
                 Ok(verified)
             }
@@ -203,7 +199,7 @@ impl Introspector {
 
     fn note_answer(&self) {
         if self.is_failing.swap(false, Ordering::Relaxed) {
-            log::info!("introspection at {} answers again", self.asker.shown());
+            log::info!("introspection at {} works again", self.client.shown());
         }
     }
 
@@ -211,9 +207,9 @@ impl Introspector {
     fn report(&self, error: &AskError, prefix: &LogPrefix) {
         if !self.is_failing.swap(true, Ordering::Relaxed) {
             log::warn!(
-                "{prefix}introspection at {} fails: {error}; tokens that it has not answered for \
-                 lately are answered 503",
-                self.asker.shown()
+                "{prefix}introspection at {} fails: {error}; requests whose tokens are not in the \
+                 cache are answered 503 until it works again",
+                self.client.shown()
             );
         }
     }
@@ -235,7 +231,7 @@ fn unavailable(reason: Reason) -> Refusal {
 impl fmt::Debug for Introspector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Introspector")
-            .field("at", &self.asker.shown())
+            .field("at", &self.client.shown())
             .finish_non_exhaustive()
     }
 }

@@ -1,14 +1,14 @@
 //! Asking the issuer about tokens (RFC 7662): opaque ones, and JSON Web Tokens that have to be
 //! active besides.
 //!
-//! `client` asks one question, `introspector` sees to it that few are asked, within the limits of
-//! `questions`, `registry` keeps who is asked across reloads, and this file makes verdicts of the
+//! `client` makes one call, `introspector` sees to it that few are made, within the limits of
+//! `in_flight`, `registry` keeps who is asked across reloads, and this file makes verdicts of the
 //! answers.
 
 mod client;
 mod counters;
+mod in_flight;
 mod introspector;
-mod questions;
 mod registry;
 
 use std::hash::Hash;
@@ -18,8 +18,8 @@ use jose::clock::{self, UnixTime};
 use jose::{Claims, KeySets};
 
 pub use self::counters::IntrospectionStatus;
+pub(super) use self::in_flight::IntrospectionRequest;
 pub(super) use self::introspector::Introspector;
-pub(super) use self::questions::Subject;
 pub(super) use self::registry::Introspections;
 use super::claims;
 use super::error::BuildCause;
@@ -97,7 +97,7 @@ impl Verifier {
         let text = [&self.digest, token].concat();
         let key = self.cache.key(&text).ok_or(Reason::Malformed)?;
         let known = self.cache.get(&key);
-        let is_known = known.is_some();
+        let passed_before = known.is_some();
         if let Some(known) = known {
             known.validity.check(now)?;
             if !known.is_due() {
@@ -107,15 +107,15 @@ impl Verifier {
         if let Some(refusal) = self.introspector.refused(&key) {
             return Err(refusal);
         }
-        let subject = Subject {
+        let request = IntrospectionRequest {
             token,
             key,
-            is_kept: true,
+            cacheable: true,
             presenter,
-            is_known: has_passed || is_known,
+            passed_before: has_passed || passed_before,
         };
         let (settings, introspector) = (self.settings.clone(), self.introspector.clone());
-        let judge = move |claims: Claims, trace: &mut Trace| {
+        let to_verdict = move |claims: Claims, trace: &mut Trace| {
             let named = introspector.token_issuers();
             let issuers = named.as_ref().unwrap_or(&settings.issuers);
             let validity = claims::validity_if_any(&claims, &settings.rules, clock::now(), trace)?;
@@ -130,7 +130,7 @@ impl Verifier {
             )?)
         };
         self.introspector
-            .ask(subject, &self.cache, trace, judge)
+            .ask(request, &self.cache, trace, to_verdict)
             .await
     }
 }

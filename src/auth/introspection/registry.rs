@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jose::{AddressFilter, KeySets};
 use reqwest::Url;
 
-use super::client::{Asker, Endpoint};
+use super::client::{Client, Endpoint};
 use super::counters::{Counters, IntrospectionStatus};
 use super::introspector::Introspector;
 use crate::auth::error::BuildCause;
@@ -31,8 +31,8 @@ impl Introspections {
     ) -> Result<Arc<Introspector>, BuildCause> {
         let (endpoint, addresses) = endpoint(&settings.endpoint, key_sets)?;
         Ok(self.known.get_or_make(settings.clone(), |settings| {
-            let asker = Asker::new(settings, endpoint, addresses, USER_AGENT);
-            Arc::new(Introspector::new(asker, settings, self.counters.clone()))
+            let client = Client::new(settings, endpoint, addresses, USER_AGENT);
+            Arc::new(Introspector::new(client, settings, self.counters.clone()))
         }))
     }
 

@@ -27,7 +27,7 @@ use self::verified_cache::{CacheSlot, VerifiedCache};
 use super::claims;
 use super::error::BuildCause;
 use super::identity::{AuthMethod, Identity};
-use super::introspection::{Introspections, Introspector, Subject};
+use super::introspection::{IntrospectionRequest, Introspections, Introspector};
 use super::outcome::{Reason, Refusal};
 use super::presenter::Presenter;
 use super::token_cache::{TokenCache, Verified};
@@ -87,6 +87,15 @@ impl Verifier {
         identity.method() == AuthMethod::Jwt && self.issuers.iter().any(of_issuer)
     }
 
+    /// Accepted values of `iss` of all issuers, as far as they are known. Empty: any.
+    fn issuer_names(&self) -> Vec<String> {
+        let known = || self.issuers.iter().filter_map(Trusted::names);
+        if known().any(|names| names.is_empty()) {
+            return Vec::new();
+        }
+        known().flat_map(|names| names.to_vec()).collect()
+    }
+
     pub(super) fn introspector(&self) -> Option<&Introspector> {
         self.introspector.as_deref()
     }
@@ -108,18 +117,18 @@ impl Verifier {
         trace: &mut Trace,
     ) -> Result<Verified, Refusal> {
         let slot = self.cache.slot(token, &self.issuers);
-        let subject = |slot: &CacheSlot, is_kept, is_known| Subject {
+        let request = |slot: &CacheSlot, cacheable, passed_before| IntrospectionRequest {
             token,
             key: slot.key,
-            is_kept,
+            cacheable,
             presenter,
-            is_known,
+            passed_before,
         };
         if let Some(known) = slot.as_ref().and_then(|slot| self.cache.recall(slot)) {
             known.validity.check(now)?;
             return match (&slot, &self.introspector) {
                 (Some(slot), Some(introspector)) if known.is_due() => {
-                    self.introspect(introspector, subject(slot, true, true), known, trace)
+                    self.introspect(introspector, request(slot, true, true), known, trace)
                         .await
                 }
                 _ => Ok(known),
@@ -136,8 +145,8 @@ impl Verifier {
         match (&self.introspector, &slot) {
             (None, _) => Ok(verified),
             (Some(introspector), Some(slot)) => {
-                let subject = subject(slot, slot.may_keep(issuer), has_passed);
-                self.introspect(introspector, subject, verified, trace)
+                let request = request(slot, slot.may_keep(issuer), has_passed);
+                self.introspect(introspector, request, verified, trace)
                     .await
             }
             // Without a place there is no asking, and nobody passes unasked.
@@ -149,17 +158,18 @@ impl Verifier {
     async fn introspect(
         &self,
         introspector: &Arc<Introspector>,
-        subject: Subject<'_>,
+        request: IntrospectionRequest<'_>,
         verified: Verified,
         trace: &mut Trace,
     ) -> Result<Verified, Refusal> {
-        if let Some(refusal) = introspector.refused(&subject.key) {
+        if let Some(refusal) = introspector.refused(&request.key) {
             return Err(refusal);
         }
-        let settings = self.settings.clone();
+        let (settings, issuers) = (self.settings.clone(), self.issuer_names());
         // What it was verified to be stays; the answer can only take away.
-        let judge = move |answer: Claims, trace: &mut Trace| {
+        let to_verdict = move |answer: Claims, trace: &mut Trace| {
             let now = clock::now();
+            claims::check_not_contradicted(&answer, &issuers, &settings.rules, trace)?;
             let answered = claims::validity_if_any(&answer, &settings.rules, now, trace)?;
             let validity = verified.validity.and(answered);
             let said = claims::confirmation(&answer, trace)?;
@@ -177,7 +187,7 @@ impl Verifier {
             })
         };
         let tokens = self.cache.tokens();
-        introspector.ask(subject, tokens, trace, judge).await
+        introspector.ask(request, tokens, trace, to_verdict).await
     }
 
     /// Verifies a token, and tells whose it is.

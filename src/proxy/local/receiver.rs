@@ -32,7 +32,7 @@ pub(crate) async fn answer(
     } else {
         StatusCode::OK
     };
-    if trace.is_on() {
+    if trace.is_explain() {
         trace.detail(|| {
             "the token in the body is not looked at: this is the answer to a good one".to_owned()
         });

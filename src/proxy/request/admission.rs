@@ -219,7 +219,7 @@ async fn count(
     }
     // A password may have been hashed since the request began.
     let (limiters, requester, now) = (live.limiters(), ctx.requester(), Instant::now());
-    let (fields, found) = if trace.is_on() {
+    let (fields, found) = if trace.is_explain() {
         let (room, verdict) = limits.peek(limiters, &requester, now);
         for room in room {
             trace.limit(room.name, || room.to_string());
@@ -245,7 +245,7 @@ fn enter(
     trace: &mut Trace,
 ) -> Result<(), Denial> {
     let (limiters, requester) = (live.limiters(), ctx.requester());
-    let entered = if trace.is_on() {
+    let entered = if trace.is_explain() {
         let (room, found) = limits.peek(limiters, &requester);
         for room in room {
             trace.limit(room.name, || room.to_string());

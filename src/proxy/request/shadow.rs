@@ -97,7 +97,7 @@ pub(super) fn count(live: &Live, ctx: &mut Context, route: &Route, trace: &mut T
 
 fn take(live: &Live, ctx: &Context, limits: &RateLimits, trace: &mut Trace) -> Option<Denial> {
     let (limiters, requester, now) = (live.limiters(), ctx.requester(), Instant::now());
-    if !trace.is_on() {
+    if !trace.is_explain() {
         return limits.take(limiters, &requester, now).1.err();
     }
     let (room, (_, found)) = limits.peek(limiters, &requester, now);
@@ -114,7 +114,7 @@ fn enter(
     trace: &mut Trace,
 ) -> Option<Denial> {
     let (limiters, requester) = (live.limiters(), ctx.requester());
-    if trace.is_on() {
+    if trace.is_explain() {
         let (room, found) = limits.peek(limiters, &requester);
         for room in room {
             trace.limit(room.name, || room.to_string());
@@ -139,7 +139,7 @@ pub(super) async fn try_out(
 ) {
     let request = session.req_header();
     let denied = match &shadow.check {
-        ShadowCheck::Authenticate { chain, .. } if trace.is_on() => {
+        ShadowCheck::Authenticate { chain, .. } if trace.is_explain() => {
             let presented = ctx.presented(&request.method, &request.headers);
             explain(&presented.auth_request(), chain, shadow, trace).await
         }
@@ -188,7 +188,7 @@ async fn explain(
     shadow: &Shadow,
     trace: &mut Trace,
 ) -> Verdict {
-    let mut inner = Trace::on();
+    let mut inner = Trace::for_explain();
     let admitted = chain.admit(request, &mut inner).await;
     let (entries, _) = inner.finish();
     let outcome = entries.into_iter().find_map(|entry| match entry {

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::chain::{edge_of, step};
 use crate::introspection::{SECRET, Tokens};
+use crate::support::poll::becomes_true;
 use crate::support::provider::Reply;
 use crate::support::token::now;
 
@@ -153,6 +154,24 @@ fn a_reload_that_asks_nobody_ends_no_stream_and_one_that_asks_again_does() {
     reload(&edge, |text| text.replace("# asks nobody\n", asks));
     assert_eq!(client.raw_exactly(4), CLOSE);
     assert!(unix() < since + 2.5, "{}", unix() - since);
+}
+
+#[test]
+fn an_answer_that_comes_after_a_reload_which_asks_nobody_ends_no_stream() {
+    let (tokens, upstream) = (Tokens::start(), upstream());
+    let edge = tokens.edge_that_verifies(CACHE, &upstream).start();
+    let token = tokens.signed();
+    tokens.good(&token);
+    let client = websocket(&edge, &bearer(&token));
+    let asked = tokens.questions();
+    let inactive = Reply::Json(serde_json::json!({ "active": false }));
+    tokens.say(Some(Reply::After(3 * SECOND / 2, Box::new(inactive))));
+    assert!(becomes_true(5 * SECOND, || tokens.questions() > asked), "it is asked again");
+    let asks = "client_id = \"edge\"\nclient_secret = \"${SECRET}\"\nintrospect = true\n\
+                cache_secs = 1\n";
+    reload(&edge, |text| text.replace(asks, "# asks nobody\n"));
+    thread::sleep(5 * SECOND / 2);
+    assert!(is_open(client));
 }
 
 #[test]
