@@ -24,8 +24,16 @@ pub struct ClientCertificate {
     names: Vec<AlternativeName>,
     not_before: i64,
     not_after: i64,
-    /// The authority that it was last verified against, and how that ended.
-    verdict: Mutex<Option<([u8; 32], bool)>>,
+    verdict: Mutex<Option<Verdict>>,
+}
+
+/// How a certificate was last verified.
+#[derive(Debug, Clone, Copy)]
+struct Verdict {
+    authority: [u8; 32],
+    good: bool,
+    /// When the next certificate of the chain ends.
+    until: UnixTime,
 }
 
 /// The certificate of the connection that a request came on.
@@ -88,18 +96,38 @@ impl ClientCertificate {
         self.sha256
     }
 
-    /// Whether an authority vouches for it. `verify` is asked once for each authority: on all but
-    /// the first request after a reload this costs nothing.
-    pub fn is_verified_by(&self, authority: [u8; 32], verify: impl FnOnce(&Self) -> bool) -> bool {
+    /// Whether an authority vouches for it. `verify` is asked once for each authority, and again
+    /// when a certificate of the chain has ended: on all other requests this costs nothing.
+    pub fn is_verified_by(
+        &self,
+        authority: [u8; 32],
+        now: UnixTime,
+        verify: impl FnOnce(&Self) -> bool,
+    ) -> bool {
         let mut verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
         match *verdict {
-            Some((known, good)) if known == authority => good,
+            Some(known) if known.authority == authority && now < known.until => known.good,
             _ => {
                 let good = verify(self);
-                *verdict = Some((authority, good));
+                *verdict = Some(Verdict {
+                    authority,
+                    good,
+                    until: self.next_end(now),
+                });
                 good
             }
         }
+    }
+
+    /// When the next certificate of the chain ends.
+    #[allow(clippy::cast_precision_loss, reason = "exact for 285 million years")]
+    fn next_end(&self, now: UnixTime) -> UnixTime {
+        let end = |certificate: &CertificateDer<'_>| {
+            let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+            Some(certificate.validity().not_after.timestamp() as UnixTime)
+        };
+        let ends = self.chain.iter().filter_map(end).filter(|end| *end > now);
+        ends.fold(UnixTime::INFINITY, UnixTime::min)
     }
 
     /// Its subject alternative names.

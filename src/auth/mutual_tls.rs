@@ -312,12 +312,41 @@ mod tests {
             ([2; 32], false),
             ([2; 32], false),
         ] {
-            let verdict = certificate.is_verified_by(authority, |_| {
+            let verdict = certificate.is_verified_by(authority, NOW, |_| {
                 asked += 1;
                 authority == [1; 32]
             });
             assert_eq!(verdict, good);
         }
         assert_eq!(asked, 2, "once for each authority");
+    }
+
+    #[test]
+    fn an_authority_that_ends_is_noticed_on_an_open_connection() {
+        let authority = |year: i32| {
+            let mut params = CertificateParams::default();
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+            let key = KeyPair::generate().unwrap();
+            params.self_signed(&key).unwrap().der().clone()
+        };
+        let own = certificate(&["alice"], vec![]);
+        // One of them has ended before the handshake, and is no part of the path.
+        let chain = [own.chain()[0].clone(), authority(2028), authority(2020)];
+        let chain = ClientCertificate::parse(&chain).unwrap();
+        let (end, mut asked) = (1_830_297_600.0, 0);
+        for (now, expected) in [
+            (NOW, 1),
+            (end - 1.0, 1),
+            (end, 2),
+            (end + 1.0, 2),
+            (1_893_456_000.0, 3),
+            (1_993_456_000.0, 3),
+        ] {
+            let good = chain.is_verified_by([1; 32], now, |_| {
+                asked += 1;
+                now < end
+            });
+            assert_eq!((good, asked), (now < end, expected), "{now}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use jose::clock;
 use ring::digest::{Context, SHA256};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
@@ -59,9 +60,9 @@ impl ClientCa {
     }
 
     /// Whether they vouch for a certificate. It was verified in the handshake, as a rule; if the
-    /// authorities changed since, it is verified once more.
+    /// authorities changed since, or a certificate of its chain ended, it is verified once more.
     fn verifies(&self, certificate: &ClientCertificate) -> bool {
-        certificate.is_verified_by(self.id, |certificate| {
+        certificate.is_verified_by(self.id, clock::now(), |certificate| {
             let (client, others) = match certificate.chain() {
                 [] => return false,
                 [client, others @ ..] => (client, others),
@@ -96,7 +97,7 @@ impl ClientAuth {
     /// Takes note that a handshake has ended with this certificate.
     pub fn note_handshake(&self, certificate: &ClientCertificate) {
         if let (Some(ca), false) = (&self.ca, self.any) {
-            certificate.is_verified_by(ca.id, |_| true);
+            certificate.is_verified_by(ca.id, clock::now(), |_| true);
         }
     }
 
