@@ -2,7 +2,7 @@
 //!
 //! A node reports what it has spent and leases the right to spend a little more. A lease counts
 //! only once it is reported as spent, so unused leases cost nothing: all nodes together let at most
-//! `most` requests pass, plus one lease per node.
+//! `max_requests` requests pass, plus one lease per node.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -52,7 +52,7 @@ impl Budgets for SharedStore {
     async fn lease(&self, request: &LeaseRequest) -> Option<Lease> {
         let key = self.key("limit", &request.key);
         let window = u64::try_from(request.window.as_millis()).ok()?;
-        let answer = self.ask("rate limit", |mut connection| async move {
+        let answer = self.query("rate limit", |mut connection| async move {
             let mut call = LEND.key(key);
             call.arg(request.most).arg(window).arg(request.lease());
             call.arg(request.spent).arg(request.begun);

@@ -63,7 +63,7 @@ pub(super) enum Connector {
 
 /// A cluster is connected to in three turns: the nodes that are named, all at once; those that it
 /// has; its slots.
-const TURNS: u32 = 3;
+const CONNECT_ROUND_TRIPS: u32 = 3;
 
 impl Connector {
     pub(super) fn new(settings: &Settings) -> RedisResult<Self> {
@@ -123,7 +123,7 @@ impl Connector {
             }
             Self::Cluster(client) => {
                 let connected = client.get_async_connection();
-                within(patience * TURNS, connected)
+                within(patience * CONNECT_ROUND_TRIPS, connected)
                     .await
                     .map(Connection::Cluster)
             }

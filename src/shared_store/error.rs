@@ -3,7 +3,7 @@
 use redis::RedisError;
 
 /// Never a question with its arguments, nor a credential.
-pub(super) fn told(error: &RedisError) -> String {
+pub(super) fn sanitized(error: &RedisError) -> String {
     let text = match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => format!("{code} {detail}"),
         (Some(code), None) => return code.to_owned(),
@@ -36,7 +36,7 @@ mod tests {
 
     fn of_answer(text: &str) -> String {
         let answer = parse_redis_value(format!("-{text}\r\n").as_bytes());
-        told(&answer.and_then(Value::extract_error).unwrap_err())
+        sanitized(&answer.and_then(Value::extract_error).unwrap_err())
     }
 
     #[test]
@@ -72,7 +72,7 @@ mod tests {
     fn why_there_is_no_connection() {
         let error = std::io::Error::other("invalid peer certificate: UnknownIssuer");
         assert_eq!(
-            told(&error.into()),
+            sanitized(&error.into()),
             "invalid peer certificate: UnknownIssuer"
         );
         let of_cluster = RedisError::from((
@@ -81,7 +81,7 @@ mod tests {
             "ResponseError: unknown command: `HELLO` `3` `AUTH` `u` `pw`".to_owned(),
         ));
         assert_eq!(
-            told(&of_cluster),
+            sanitized(&of_cluster),
             "no connection - Io: ResponseError: unknown command"
         );
     }

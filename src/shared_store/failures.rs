@@ -28,7 +28,7 @@ impl SharedFailures for SharedStore {
     async fn count(&self, of: &[u8], period: Duration) -> Option<u32> {
         let key = self.key("failures", of);
         let period = u64::try_from(period.as_millis()).ok()?;
-        let answer = self.ask("failures", |mut connection| async move {
+        let answer = self.query("failures", |mut connection| async move {
             let mut call = COUNT.key(key);
             call.arg(period).invoke_async::<u32>(&mut connection).await
         });

@@ -30,22 +30,22 @@ use tokio::time::{sleep, timeout};
 use crate::common::Hex;
 use crate::config::SharedStore as Settings;
 use connection::{Connection, Connector};
-use error::told;
+use error::sanitized;
 
 /// What a question may cost the request that waits for it.
-pub const BUDGET: Duration = Duration::from_millis(20);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_millis(20);
 /// After so many questions in a row without an answer in time, the store is down.
-const STRIKES: u32 = 4;
+const MAX_LATE_ANSWERS: u32 = 4;
 /// How long an answer is waited for that comes too late for its request.
-const LATE: Duration = Duration::from_secs(1);
+const LATE_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the key stays, in milliseconds, that shows that the store takes writes.
-const PROBE_KEPT_MS: u32 = 5000;
+const PROBE_TTL_MS: u32 = 5000;
 /// How often a store that is up is asked whether it is, without other questions too.
-const WATCH: Duration = Duration::from_secs(1);
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often it is said that a store that is up refuses questions.
-const SAID: Duration = Duration::from_secs(60);
+const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// How often one that is connected, and too slow, is asked again.
-const RETRY: Duration = Duration::from_millis(250);
+const SLOW_PROBE_INTERVAL: Duration = Duration::from_millis(250);
 /// How long after a connection that failed the next one is tried.
 const RECONNECT: Duration = Duration::from_secs(1);
 
@@ -59,10 +59,10 @@ struct Store {
     connect_timeout: Duration,
     connection: ArcSwapOption<Connection>,
     up: AtomicBool,
-    strikes: AtomicU32,
+    late_in_a_row: AtomicU32,
     /// Woken when the connection is to be looked at.
-    doubted: Notify,
-    went_up: watch::Sender<u64>,
+    probe_now: Notify,
+    up_count: watch::Sender<u64>,
     last_error: Mutex<Option<String>>,
     /// Why the store has refused a question, until it is known whether it refuses all.
     refusal: Mutex<Option<String>>,
@@ -90,16 +90,16 @@ impl SharedStore {
     ///
     /// Settings that cannot work.
     pub fn new(settings: &Settings) -> Result<Self, String> {
-        let connector = Connector::new(settings).map_err(|error| told(&error))?;
+        let connector = Connector::new(settings).map_err(|error| sanitized(&error))?;
         Ok(Self(Arc::new(Store {
             connector,
             key_prefix: settings.key_prefix.clone(),
             connect_timeout: settings.connect_timeout,
             connection: ArcSwapOption::empty(),
             up: AtomicBool::new(false),
-            strikes: AtomicU32::new(0),
-            doubted: Notify::new(),
-            went_up: watch::Sender::new(0),
+            late_in_a_row: AtomicU32::new(0),
+            probe_now: Notify::new(),
+            up_count: watch::Sender::new(0),
             last_error: Mutex::default(),
             refusal: Mutex::default(),
             questions: AtomicU64::new(0),
@@ -134,7 +134,7 @@ impl SharedStore {
         loop {
             match self.0.connector.connect(self.0.connect_timeout).await {
                 Ok(connection) => self.watch(connection).await,
-                Err(error) => self.goes_down(&told(&error)),
+                Err(error) => self.mark_down(&sanitized(&error)),
             }
             sleep(RECONNECT).await;
         }
@@ -147,42 +147,42 @@ impl SharedStore {
         // What is full, or a replica, answers a PING.
         let mut probe = cmd("SET");
         probe.arg(format!("{}:up", self.0.key_prefix)).arg(1);
-        probe.arg("PX").arg(PROBE_KEPT_MS);
-        while unanswered < STRIKES {
+        probe.arg("PX").arg(PROBE_TTL_MS);
+        while unanswered < MAX_LATE_ANSWERS {
             let mut connection = connection.clone();
             let refusal = locked(&self.0.refusal).take();
             let asked = Instant::now();
             let answer = probe.query_async::<()>(&mut connection);
-            match timeout(LATE, answer).await {
-                Ok(Ok(())) if asked.elapsed() <= BUDGET => {
+            match timeout(LATE_ANSWER_TIMEOUT, answer).await {
+                Ok(Ok(())) if asked.elapsed() <= REQUEST_TIMEOUT => {
                     unanswered = 0;
-                    self.0.strikes.store(0, Ordering::Relaxed);
-                    self.goes_up();
+                    self.0.late_in_a_row.store(0, Ordering::Relaxed);
+                    self.mark_up();
                 }
                 Ok(Ok(())) => {
                     unanswered = 0;
-                    self.strike();
+                    self.count_late_answer();
                 }
                 Ok(Err(error)) => {
-                    self.goes_down(&told(&error));
+                    self.mark_down(&sanitized(&error));
                     break;
                 }
                 Err(_) => {
                     unanswered += 1;
-                    self.goes_down("no answer");
+                    self.mark_down(&format!("no answer within {LATE_ANSWER_TIMEOUT:?}"));
                 }
             }
             if self.is_up() {
                 if let Some(why) = refusal {
-                    if said.is_none_or(|said| said.elapsed() >= SAID) {
-                        log::warn!("shared store: refuses some questions: {why}");
+                    if said.is_none_or(|said| said.elapsed() >= REFUSAL_LOG_INTERVAL) {
+                        log::warn!("shared store: a command was refused: {why}");
                         said = Some(Instant::now());
                     }
                     *locked(&self.0.last_error) = Some(why);
                 }
-                let _ = timeout(WATCH, self.0.doubted.notified()).await;
+                let _ = timeout(PROBE_INTERVAL, self.0.probe_now.notified()).await;
             } else {
-                sleep(RETRY).await;
+                sleep(SLOW_PROBE_INTERVAL).await;
             }
         }
         self.0.connection.store(None);
@@ -192,21 +192,21 @@ impl SharedStore {
     ///
     /// An answer that comes too late for a request is waited for all the same, since the store has
     /// acted on the question. No request waits here.
-    async fn ask<T, F>(&self, name: &str, question: impl FnOnce(Connection) -> F) -> Option<T>
+    async fn query<T, F>(&self, name: &str, question: impl FnOnce(Connection) -> F) -> Option<T>
     where
         F: Future<Output = RedisResult<T>>,
     {
         let asked = Instant::now();
         let mut answer = pin!(question(self.connection()?));
-        let answered = match timeout(BUDGET, answer.as_mut()).await {
+        let answered = match timeout(REQUEST_TIMEOUT, answer.as_mut()).await {
             Ok(answered) => {
-                self.0.strikes.store(0, Ordering::Relaxed);
+                self.0.late_in_a_row.store(0, Ordering::Relaxed);
                 Some(answered)
             }
             Err(_) => {
                 self.0.late.fetch_add(1, Ordering::Relaxed);
-                self.strike();
-                timeout(LATE, answer).await.ok()
+                self.count_late_answer();
+                timeout(LATE_ANSWER_TIMEOUT, answer).await.ok()
             }
         };
         self.answered(name, asked, answered)
@@ -214,7 +214,7 @@ impl SharedStore {
 
     /// Asks what no request waits for. A page of changes may take longer than a request's question,
     /// and says nothing of how long those take.
-    async fn ask_in_background<T, F>(
+    async fn query_in_background<T, F>(
         &self,
         name: &str,
         question: impl FnOnce(Connection) -> F,
@@ -224,7 +224,7 @@ impl SharedStore {
     {
         let asked = Instant::now();
         let answer = question(self.connection()?);
-        self.answered(name, asked, timeout(LATE, answer).await.ok())
+        self.answered(name, asked, timeout(LATE_ANSWER_TIMEOUT, answer).await.ok())
     }
 
     /// For one question. `None`: the store is down.
@@ -246,7 +246,10 @@ impl SharedStore {
         match &answered {
             Some(Ok(_)) => log::debug!("shared store: {name}: answered after {after:?}"),
             Some(Err(error)) => {
-                log::debug!("shared store: {name}: {}, after {after:?}", told(error));
+                log::debug!(
+                    "shared store: {name}: {}, after {after:?}",
+                    sanitized(error)
+                );
             }
             None => log::debug!("shared store: {name}: no answer after {after:?}"),
         }
@@ -255,37 +258,39 @@ impl SharedStore {
                 match error.kind() {
                     // The store is there; whether it refuses everything, the next look shows.
                     ErrorKind::Server(_) | ErrorKind::Extension => {
-                        *locked(&self.0.refusal) = Some(told(error));
+                        *locked(&self.0.refusal) = Some(sanitized(error));
                     }
-                    _ => self.goes_down(&told(error)),
+                    _ => self.mark_down(&sanitized(error)),
                 }
-                self.0.doubted.notify_one();
+                self.0.probe_now.notify_one();
             })
             .ok()
     }
 
-    fn strike(&self) {
-        let strikes = self.0.strikes.fetch_add(1, Ordering::Relaxed) + 1;
-        if strikes >= STRIKES {
-            self.goes_down("answers take longer than 20 ms");
-            self.0.doubted.notify_one();
+    fn count_late_answer(&self) {
+        let late_in_a_row = self.0.late_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+        if late_in_a_row >= MAX_LATE_ANSWERS {
+            self.mark_down(&format!(
+                "{MAX_LATE_ANSWERS} answers in a row took longer than {REQUEST_TIMEOUT:?}"
+            ));
+            self.0.probe_now.notify_one();
         }
     }
 
-    fn goes_up(&self) {
+    fn mark_up(&self) {
         if !self.0.up.swap(true, Ordering::Relaxed) {
             log::info!("shared store: connected");
-            self.0.went_up.send_modify(|times| *times += 1);
+            self.0.up_count.send_modify(|times| *times += 1);
         }
     }
 
     /// Says so once.
-    fn goes_down(&self, why: &str) {
+    fn mark_down(&self, why: &str) {
         let was_up = self.0.up.swap(false, Ordering::Relaxed);
         let mut error = locked(&self.0.last_error);
         if was_up || error.is_none() {
             log::warn!(
-                "shared store: {why}; this node goes on with its own counts until it is back"
+                "shared store is down: {why}; this node counts alone until the store is back"
             );
         }
         *error = Some(why.to_owned());

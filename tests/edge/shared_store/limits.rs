@@ -72,7 +72,7 @@ fn a_store_that_restarts_empty_is_told_again_what_was_used() {
     let (before, _) = send_to_all(&nodes, &token, 30);
     assert_eq!(before, 90);
     redis.restart();
-    let downs = || nodes.iter().all(|node| node.log().contains("goes on with its own counts"));
+    let downs = || nodes.iter().all(|node| node.log().contains("this node counts alone"));
     assert!(becomes_true(Duration::from_secs(6), downs));
     assert_becomes(true, &nodes);
     let (after, _) = send_to_all(&nodes, &token, 100);
@@ -132,7 +132,7 @@ fn a_store_that_is_gone_paused_or_slow_takes_no_request_with_it() {
         assert!((50..=65).contains(&passed), "{name}: {passed}");
     }
     for node in &nodes {
-        let down = node.log().matches("goes on with its own counts").count();
+        let down = node.log().matches("this node counts alone").count();
         assert!((3..=12).contains(&down), "said once each time: {down}");
     }
 }

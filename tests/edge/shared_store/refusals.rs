@@ -24,7 +24,7 @@ fn said(edge: &Edge, text: &str) -> usize {
     edge.log().matches(text).count()
 }
 
-const DOWN: &str = "goes on with its own counts";
+const DOWN: &str = "this node counts alone";
 
 #[test]
 fn a_store_that_takes_no_writes_is_down_and_that_is_said_once() {
@@ -60,5 +60,5 @@ fn a_user_who_lacks_a_command_has_the_rest_of_the_store() {
     assert!(is_up(&nodes[0]));
     assert_eq!(said(&nodes[0], DOWN), 0);
     assert_eq!(said(&nodes[0], "shared store: connected"), 1);
-    assert_eq!(said(&nodes[0], "refuses some questions"), 1);
+    assert_eq!(said(&nodes[0], "a command was refused"), 1);
 }

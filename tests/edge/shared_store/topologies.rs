@@ -116,7 +116,7 @@ fn what_a_server_quotes_of_a_question_is_told_nobody() {
     for topology in ["", "cluster = true"] {
         let shared = format!("url = \"{}\"\npassword = \"{password}\"\n{topology}", redis.url());
         let edge = node(&issuer, &upstream, &shared, &budget(50));
-        let said = || edge.log().contains("goes on with its own counts");
+        let said = || edge.log().contains("this node counts alone");
         assert!(becomes_true(Duration::from_secs(6), said));
         assert!(!edge.log().contains(password), "{}", edge.log());
         assert!(!edge.manage("/admin/status").send().text().contains(password));
