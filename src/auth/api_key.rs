@@ -132,8 +132,8 @@ impl Verifier {
     }
 
     /// Where the key is looked for.
-    pub(crate) fn place(&self) -> &CredentialLocation {
-        &self.settings.place
+    pub(crate) fn location(&self) -> &CredentialLocation {
+        &self.settings.location
     }
 
     /// The identity of a key that has passed before, as it is now; `None`: the key does not pass.
@@ -147,7 +147,7 @@ impl Verifier {
 
     /// Examines the request's key.
     pub(crate) fn authenticate(&self, request: &AuthRequest<'_>, now: UnixTime) -> Outcome {
-        let presented = match extractor::find(&self.settings.place, request) {
+        let presented = match extractor::find(&self.settings.location, request) {
             Found::Nothing => return Outcome::NotPresented,
             Found::Repeated => return Outcome::Rejected(Reason::Repeated.into()),
             Found::One(presented) => presented,

@@ -83,11 +83,11 @@ impl Authenticator {
 
     /// Where in the request it looks for its credential; `None`: a certificate is no part of a
     /// request.
-    pub(super) fn place(&self) -> Option<&CredentialLocation> {
+    pub(super) fn location(&self) -> Option<&CredentialLocation> {
         match self {
-            Self::Token(step) => Some(step.place()),
+            Self::Token(step) => Some(step.location()),
             Self::Basic(_) => Some(&CredentialLocation::Authorization),
-            Self::ApiKey(verifier) => Some(verifier.place()),
+            Self::ApiKey(verifier) => Some(verifier.location()),
             Self::MutualTls(_) => None,
         }
     }

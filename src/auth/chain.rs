@@ -33,8 +33,8 @@ pub use held_open::Answer;
 #[derive(Debug)]
 pub struct Chain {
     groups: Vec<Group>,
-    /// Where credentials are looked for, each place once.
-    places: Vec<CredentialLocation>,
+    /// Where credentials are looked for, each location once.
+    locations: Vec<CredentialLocation>,
 }
 
 /// What a chain has found out about a request that it lets on.
@@ -108,8 +108,8 @@ impl Chain {
             }
         }
         if errors.is_empty() {
-            let places = places(&groups);
-            Ok(Self { groups, places })
+            let locations = locations(&groups);
+            Ok(Self { groups, locations })
         } else {
             Err(errors)
         }
@@ -133,12 +133,12 @@ impl Chain {
         self.groups.is_empty()
     }
 
-    /// Adds what its steps read to the places of its pipeline, by which [`Admission::verified`]
+    /// Adds what its steps read to the locations of its pipeline, by which [`Admission::verified`]
     /// goes from then on.
-    pub fn add_locations(&mut self, places: &mut CredentialLocations) {
+    pub fn add_locations(&mut self, locations: &mut CredentialLocations) {
         for member in self.groups.iter_mut().flat_map(|group| &mut group.members) {
-            if let Some(place) = member.authenticator.place() {
-                member.verified = places.add(place, member.forward_credential);
+            if let Some(location) = member.authenticator.location() {
+                member.verified = locations.add(location, member.forward_credential);
             }
         }
     }
@@ -158,7 +158,7 @@ impl Chain {
 
     /// Where it looks for credentials.
     pub fn locations(&self) -> impl Iterator<Item = &CredentialLocation> {
-        self.places.iter()
+        self.locations.iter()
     }
 
     /// The names of its steps.
@@ -211,8 +211,8 @@ impl Chain {
         let Some(first) = self.groups.first() else {
             return Ok(admission);
         };
-        if let Some(place) = self.repeated(request) {
-            trace.detail(|| format!("{} is there more than once", extractor::named(place)));
+        if let Some(location) = self.repeated(request) {
+            trace.detail(|| format!("{} is there more than once", extractor::named(location)));
             if let Some(member) = first.members.first() {
                 trace.rejected(&member.name, Reason::Repeated);
             }
@@ -234,22 +234,22 @@ impl Chain {
 
     /// Where a credential comes more than once.
     fn repeated(&self, request: &AuthRequest<'_>) -> Option<&CredentialLocation> {
-        let mut places = self.places.iter();
-        places.find(|place| extractor::find(place, request) == Found::Repeated)
+        let mut locations = self.locations.iter();
+        locations.find(|location| extractor::find(location, request) == Found::Repeated)
     }
 }
 
 /// `Authorization` first: it may not be repeated, whether or not a step reads it.
-fn places(groups: &[Group]) -> Vec<CredentialLocation> {
-    let mut places = vec![CredentialLocation::Authorization];
+fn locations(groups: &[Group]) -> Vec<CredentialLocation> {
+    let mut locations = vec![CredentialLocation::Authorization];
     for member in groups.iter().flat_map(|group| &group.members) {
-        if let Some(place) = member.authenticator.place()
-            && !places.contains(place)
+        if let Some(location) = member.authenticator.location()
+            && !locations.contains(location)
         {
-            places.push(place.clone());
+            locations.push(location.clone());
         }
     }
-    places
+    locations
 }
 
 #[cfg(test)]

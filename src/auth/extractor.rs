@@ -1,4 +1,4 @@
-//! Looking for a credential at the place where a step expects it (RFC 9110 section 5, RFC 6265
+//! Looking for a credential at the location where a step expects it (RFC 9110 section 5, RFC 6265
 //! section 5.4, RFC 3986 section 3.4).
 
 use std::borrow::Cow;
@@ -10,7 +10,7 @@ use percent_encoding::percent_decode;
 use super::request::AuthRequest;
 use crate::config::CredentialLocation;
 
-/// What stands at a place.
+/// What stands at a location.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found<'a> {
     Nothing,
@@ -22,9 +22,9 @@ pub(crate) enum Found<'a> {
 
 /// Looks for a credential. Names are compared exactly; that of a query's parameter after
 /// percent-decoding.
-pub(crate) fn find<'a>(place: &CredentialLocation, request: &AuthRequest<'a>) -> Found<'a> {
+pub(crate) fn find<'a>(location: &CredentialLocation, request: &AuthRequest<'a>) -> Found<'a> {
     let headers = request.headers;
-    match place {
+    match location {
         CredentialLocation::Authorization => only(in_field(headers, &AUTHORIZATION)),
         CredentialLocation::Header(name) => only(in_field(headers, name)),
         CredentialLocation::Cookie(name) => only(in_cookie(headers, name)),
@@ -33,8 +33,8 @@ pub(crate) fn find<'a>(place: &CredentialLocation, request: &AuthRequest<'a>) ->
 }
 
 /// What an operator calls it.
-pub(crate) fn named(place: &CredentialLocation) -> String {
-    match place {
+pub(crate) fn named(location: &CredentialLocation) -> String {
+    match location {
         CredentialLocation::Authorization => "Authorization".to_owned(),
         CredentialLocation::Header(name) => format!("header {name}"),
         CredentialLocation::Cookie(name) => format!("cookie {name}"),
@@ -89,13 +89,17 @@ mod tests {
     use super::*;
     use crate::auth::testing;
 
-    fn found(place: &CredentialLocation, fields: &[(&str, &str)], query: Option<&str>) -> String {
+    fn found(
+        location: &CredentialLocation,
+        fields: &[(&str, &str)],
+        query: Option<&str>,
+    ) -> String {
         let headers = testing::headers(fields);
         let request = AuthRequest {
             query,
             ..AuthRequest::of(&headers)
         };
-        match find(place, &request) {
+        match find(location, &request) {
             Found::Nothing => "nothing".to_owned(),
             Found::Repeated => "repeated".to_owned(),
             Found::One(value) => format!("one {}", String::from_utf8_lossy(&value)),
@@ -104,22 +108,22 @@ mod tests {
 
     #[test]
     fn headers() {
-        let place = CredentialLocation::Header(HeaderName::from_static("x-api-key"));
+        let location = CredentialLocation::Header(HeaderName::from_static("x-api-key"));
         assert_eq!(
-            found(&place, &[("X-Api-Keys", "a")], Some("x-api-key=a")),
+            found(&location, &[("X-Api-Keys", "a")], Some("x-api-key=a")),
             "nothing"
         );
-        assert_eq!(found(&place, &[("X-API-Key", "a, b")], None), "one a, b");
-        assert_eq!(found(&place, &[("x-api-key", "")], None), "one ");
+        assert_eq!(found(&location, &[("X-API-Key", "a, b")], None), "one a, b");
+        assert_eq!(found(&location, &[("x-api-key", "")], None), "one ");
         assert_eq!(
-            found(&place, &[("x-api-key", "a"), ("X-API-KEY", "b")], None),
+            found(&location, &[("x-api-key", "a"), ("X-API-KEY", "b")], None),
             "repeated"
         );
     }
 
     #[test]
     fn cookies() {
-        let place = CredentialLocation::Cookie("key".to_owned());
+        let location = CredentialLocation::Cookie("key".to_owned());
         for (cookies, want) in [
             (&["a=1; key=x; b=2"][..], "one x"),
             (&["a=1;key = x=y "], "one x=y"),
@@ -132,13 +136,13 @@ mod tests {
             (&[""], "nothing"),
         ] {
             let fields: Vec<_> = cookies.iter().map(|cookie| ("Cookie", *cookie)).collect();
-            assert_eq!(found(&place, &fields, None), want, "{cookies:?}");
+            assert_eq!(found(&location, &fields, None), want, "{cookies:?}");
         }
     }
 
     #[test]
     fn queries() {
-        let place = CredentialLocation::Query("api key".to_owned());
+        let location = CredentialLocation::Query("api key".to_owned());
         for (query, want) in [
             (Some("a=1&api%20key=x&b"), "one x"),
             (Some("api%20key=%78+y"), "one x+y"),
@@ -149,7 +153,7 @@ mod tests {
             (Some(""), "nothing"),
             (None, "nothing"),
         ] {
-            assert_eq!(found(&place, &[], query), want, "{query:?}");
+            assert_eq!(found(&location, &[], query), want, "{query:?}");
         }
     }
 }

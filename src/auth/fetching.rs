@@ -38,7 +38,7 @@ pub(super) fn addresses(reach: Option<&Arc<Reach>>) -> Option<AddressFilter> {
     Some(AddressFilter::new(format!("{reach:?}"), move |address| {
         reach.check(address).map_err(|why| {
             let ip = address.ip();
-            format!("{ip} is not connected to for the cloud: {why}")
+            format!("a configuration from the cloud may not connect to {ip}: {why}")
         })
     }))
 }

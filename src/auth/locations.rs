@@ -1,5 +1,5 @@
-//! The places that the steps of a pipeline read, and what goes on from there to the upstream: only
-//! what a step has verified. What stands in a place that no step reads is the application's.
+//! The locations that the steps of a pipeline read, and what goes on from there to the upstream: only
+//! what a step has verified. What stands in a location that no step reads is the application's.
 
 use super::extractor::{self, Found};
 use super::request::AuthRequest;
@@ -16,26 +16,30 @@ impl VerifiedLocations {
     }
 }
 
-/// The places that steps read, each once.
+/// The locations that steps read, each once.
 #[derive(Debug, Clone, Default)]
 pub struct CredentialLocations(Vec<ReadLocation>);
 
 #[derive(Debug, Clone)]
 struct ReadLocation {
-    place: CredentialLocation,
+    location: CredentialLocation,
     /// Whether every step that reads it lets its credential travel.
     travels: bool,
 }
 
 impl CredentialLocations {
-    /// Adds the place of a step with this `forward_credential`; what stands for its content having
+    /// Adds the location of a step with this `forward_credential`; what stands for its content having
     /// been verified.
-    pub(crate) fn add(&mut self, place: &CredentialLocation, forward: bool) -> VerifiedLocations {
-        let travels = forward && !matches!(place, CredentialLocation::Query(_));
-        let known = self.0.iter().position(|read| read.place == *place);
+    pub(crate) fn add(
+        &mut self,
+        location: &CredentialLocation,
+        forward: bool,
+    ) -> VerifiedLocations {
+        let travels = forward && !matches!(location, CredentialLocation::Query(_));
+        let known = self.0.iter().position(|read| read.location == *location);
         let number = known.unwrap_or_else(|| {
             self.0.push(ReadLocation {
-                place: place.clone(),
+                location: location.clone(),
                 travels: true,
             });
             self.0.len() - 1
@@ -44,17 +48,17 @@ impl CredentialLocations {
         bit(number)
     }
 
-    /// The places whose content must not go on, if this much was verified: that of every step that
+    /// The locations whose content must not go on, if this much was verified: that of every step that
     /// says `forward_credential = false`, also of one that was skipped, and whatever nobody has
     /// verified.
     pub fn stripped(
         &self,
         verified: VerifiedLocations,
     ) -> impl Iterator<Item = &CredentialLocation> {
-        let places = self.0.iter().enumerate();
-        places
+        let locations = self.0.iter().enumerate();
+        locations
             .filter(move |(number, read)| !(read.travels && verified.0 & bit(*number).0 != 0))
-            .map(|(_, read)| &read.place)
+            .map(|(_, read)| &read.location)
     }
 
     /// What a request carries of that, and why it does not go on. For the operator who asks.
@@ -63,26 +67,26 @@ impl CredentialLocations {
         verified: VerifiedLocations,
         request: &'a AuthRequest<'_>,
     ) -> impl Iterator<Item = String> + 'a {
-        let places = self.0.iter().enumerate();
-        places
-            .filter(|(_, read)| extractor::find(&read.place, request) != Found::Nothing)
+        let locations = self.0.iter().enumerate();
+        locations
+            .filter(|(_, read)| extractor::find(&read.location, request) != Found::Nothing)
             .filter_map(move |(number, read)| {
                 let why = match verified.0 & bit(number).0 {
                     0 => "no step has verified what it holds",
                     _ if read.travels => return None,
                     _ => "forward_credential is false",
                 };
-                Some(format!("{}: {why}", extractor::named(&read.place)))
+                Some(format!("{}: {why}", extractor::named(&read.location)))
             })
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &CredentialLocation> {
-        self.0.iter().map(|read| &read.place)
+        self.0.iter().map(|read| &read.location)
     }
 }
 
-/// None for a place beyond the 64th: what stands there never goes on.
+/// None for a location beyond the 64th: what stands there never goes on.
 fn bit(number: usize) -> VerifiedLocations {
     let bit = u32::try_from(number).ok();
     VerifiedLocations(bit.and_then(|bit| 1_u64.checked_shl(bit)).unwrap_or(0))
@@ -96,12 +100,12 @@ mod tests {
     fn what_goes_on_is_verified_and_may_travel() {
         let cookie = |name: &str| CredentialLocation::Cookie(name.to_owned());
         let query = CredentialLocation::Query("q".to_owned());
-        let mut places = CredentialLocations::default();
-        let authorization = places.add(&CredentialLocation::Authorization, true);
-        let a = places.add(&cookie("a"), true);
-        let kept = places.add(&cookie("b"), true);
-        assert_eq!(places.add(&cookie("b"), false), kept);
-        let in_query = places.add(&query, true);
+        let mut locations = CredentialLocations::default();
+        let authorization = locations.add(&CredentialLocation::Authorization, true);
+        let a = locations.add(&cookie("a"), true);
+        let kept = locations.add(&cookie("b"), true);
+        assert_eq!(locations.add(&cookie("b"), false), kept);
+        let in_query = locations.add(&query, true);
         let mut both = a;
         both.add(authorization);
         let mut all = both;
@@ -110,7 +114,7 @@ mod tests {
         for (verified, want) in [
             (
                 VerifiedLocations::default(),
-                places.iter().cloned().collect(),
+                locations.iter().cloned().collect(),
             ),
             (
                 a,
@@ -123,18 +127,18 @@ mod tests {
             (both, vec![cookie("b"), query.clone()]),
             (all, vec![cookie("b"), query]),
         ] {
-            let found: Vec<_> = places.stripped(verified).cloned().collect();
+            let found: Vec<_> = locations.stripped(verified).cloned().collect();
             assert_eq!(found, want, "{verified:?}");
         }
     }
 
     #[test]
     fn a_place_beyond_count_never_goes_on() {
-        let mut places = CredentialLocations::default();
+        let mut locations = CredentialLocations::default();
         let mut verified = VerifiedLocations::default();
         for number in 0..70 {
-            verified.add(places.add(&CredentialLocation::Cookie(number.to_string()), true));
+            verified.add(locations.add(&CredentialLocation::Cookie(number.to_string()), true));
         }
-        assert_eq!(places.stripped(verified).count(), 6);
+        assert_eq!(locations.stripped(verified).count(), 6);
     }
 }

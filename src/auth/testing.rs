@@ -36,7 +36,7 @@ pub(crate) fn settings(keys: KeySource) -> Jwt {
         accepted_types: vec!["jwt".to_owned(), "at+jwt".to_owned()],
         access_token_profile: false,
         dpop: None,
-        place: CredentialLocation::Authorization,
+        location: CredentialLocation::Authorization,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Finding the token in a request: in the one place where the step looks for it.
+//! Finding the token in a request: in the one location where the step looks for it.
 
 use std::borrow::Cow;
 
@@ -29,10 +29,10 @@ pub(super) enum TokenScheme {
 /// What is there cannot be a token, or is longer than one may be.
 pub(super) fn find<'a>(
     request: &AuthRequest<'a>,
-    place: &CredentialLocation,
+    location: &CredentialLocation,
     takes_proofs: bool,
 ) -> Result<Option<Found<'a>>, TokenError> {
-    let (token, scheme) = if *place == CredentialLocation::Authorization {
+    let (token, scheme) = if *location == CredentialLocation::Authorization {
         let (found, scheme) = match bearer::find(request.headers) {
             BearerToken::Absent if takes_proofs => {
                 let found = bearer::find_of(b"dpop", request.headers);
@@ -46,7 +46,7 @@ pub(super) fn find<'a>(
             BearerToken::Token(token) => (Cow::Borrowed(token), scheme),
         }
     } else {
-        let token = match (extractor::find(place, request), place) {
+        let token = match (extractor::find(location, request), location) {
             (extractor::Found::Nothing, _) => return Ok(None),
             (extractor::Found::Repeated, _) => return Err(TokenError::Malformed),
             (extractor::Found::One(value), CredentialLocation::Header(_)) => without_scheme(value),

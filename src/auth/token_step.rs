@@ -83,10 +83,10 @@ impl TokenStep {
     }
 
     /// Where it looks for the token.
-    pub(super) fn place(&self) -> &CredentialLocation {
+    pub(super) fn location(&self) -> &CredentialLocation {
         match &self.verifier {
-            Verifier::Jwt(verifier) => verifier.place(),
-            Verifier::Introspection(verifier) => verifier.place(),
+            Verifier::Jwt(verifier) => verifier.location(),
+            Verifier::Introspection(verifier) => verifier.location(),
         }
     }
 
@@ -106,7 +106,7 @@ impl TokenStep {
     ) -> Outcome {
         let sender = &self.sender;
         let (token, scheme) =
-            match token_extractor::find(request, self.place(), sender.takes_proofs()) {
+            match token_extractor::find(request, self.location(), sender.takes_proofs()) {
                 Ok(Some(found)) => found,
                 Ok(None) => return Outcome::NotPresented,
                 Err(error) => return Outcome::Rejected(error.into()),

@@ -213,7 +213,7 @@ impl Pipeline {
 
     /// Where its steps look for credentials, and which of these the upstream may see.
     pub fn credential_locations(&self) -> &CredentialLocations {
-        &self.stages.places
+        &self.stages.locations
     }
 
     /// The rules of its `cors` step.

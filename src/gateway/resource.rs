@@ -15,7 +15,7 @@ use crate::config::{
 pub(super) struct Documents(RouteTable<(String, Bytes)>);
 
 impl Documents {
-    /// Adds that of a pipeline. The configuration has made sure that no two have one place.
+    /// Adds that of a pipeline. The configuration has made sure that no two have one location.
     pub(super) fn insert(&mut self, pipeline: &Pipeline, resource: &Resource, text: &Bytes) {
         let spec = RouteSpec {
             hosts: &pipeline.hosts(),
@@ -54,7 +54,7 @@ pub(super) fn document(pipeline: &Pipeline, resource: &Resource, networks: &[Net
     }
     let mut methods: Vec<&str> = steps
         .iter()
-        .filter_map(|(place, _)| method(place))
+        .filter_map(|(location, _)| method(location))
         .collect();
     methods.sort_unstable();
     methods.dedup();
@@ -91,15 +91,15 @@ type TokenStep<'a> = (&'a CredentialLocation, Option<&'a Dpop>);
 fn token_steps(pipeline: &Pipeline) -> impl Iterator<Item = TokenStep<'_>> {
     let steps = pipeline.steps.iter();
     steps.filter_map(|step| match &step.enforced_auth()?.settings {
-        AuthSettings::Jwt(settings) => Some((&settings.place, settings.dpop.as_ref())),
-        AuthSettings::Introspection(settings) => Some((&settings.place, settings.dpop.as_ref())),
+        AuthSettings::Jwt(settings) => Some((&settings.location, settings.dpop.as_ref())),
+        AuthSettings::Introspection(settings) => Some((&settings.location, settings.dpop.as_ref())),
         AuthSettings::Basic(_) | AuthSettings::ApiKey(_) | AuthSettings::MutualTls(_) => None,
     })
 }
 
 /// The way of RFC 6750 section 2; `None`: another one.
-fn method(place: &CredentialLocation) -> Option<&'static str> {
-    match place {
+fn method(location: &CredentialLocation) -> Option<&'static str> {
+    match location {
         CredentialLocation::Authorization => Some("header"),
         CredentialLocation::Query(name) if name == "access_token" => Some("query"),
         CredentialLocation::Query(_)

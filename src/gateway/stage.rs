@@ -73,7 +73,7 @@ pub(super) struct Stages {
     /// What passes everything is in flight under these.
     pub(super) concurrency: ConcurrencyLimits,
     /// Where its steps look for credentials.
-    pub(super) places: CredentialLocations,
+    pub(super) locations: CredentialLocations,
     /// The rules of its `cors` step.
     pub(super) cors: Option<Arc<Cors>>,
     /// Those of its `headers` steps.
@@ -143,10 +143,10 @@ impl Stages {
             }
         }
         let (mut stages, limits) = place_limits(stages);
-        let (mut places, mut steps) = (CredentialLocations::default(), 0);
+        let (mut locations, mut steps) = (CredentialLocations::default(), 0);
         for stage in &mut stages {
             if let Stage::Authenticate(chain) = stage {
-                chain.add_locations(&mut places);
+                chain.add_locations(&mut locations);
                 chain.number_steps(&mut steps);
             }
         }
@@ -154,7 +154,7 @@ impl Stages {
         let tried: Vec<_> = tried.flat_map(Shadow::locations).cloned().collect();
         for stage in &mut stages {
             if let Stage::LogDump(dump) = stage {
-                dump.hide(places.iter().chain(&tried));
+                dump.hide(locations.iter().chain(&tried));
             }
         }
         let cors = stages.iter().find_map(|stage| match stage {
@@ -171,7 +171,7 @@ impl Stages {
             stages,
             limits,
             concurrency,
-            places,
+            locations,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! API keys: every place, every answer.
+//! API keys: every location, every answer.
 
 use http::{HeaderMap, HeaderName};
 
@@ -29,7 +29,7 @@ fn entry(id: &str, digest: KeyDigest) -> ApiKeyEntry {
 
 fn settings(keys: Vec<ApiKeyEntry>) -> ApiKey {
     ApiKey {
-        place: CredentialLocation::Header(HeaderName::from_static("x-api-key")),
+        location: CredentialLocation::Header(HeaderName::from_static("x-api-key")),
         keys,
         pepper: None,
         required_scopes: Vec::new(),
@@ -118,9 +118,9 @@ async fn in_a_header() {
 
 #[tokio::test]
 async fn in_a_query_or_a_cookie() {
-    let at = |place| {
+    let at = |location| {
         chain(ApiKey {
-            place,
+            location,
             ..settings(vec![entry("one", sha256("key=1"))])
         })
     };
@@ -235,7 +235,7 @@ async fn a_removed_key_is_refused_at_once() {
 #[tokio::test]
 async fn rubbish() {
     let mut random = fastrand::Rng::with_seed(31);
-    let places = [
+    let locations = [
         CredentialLocation::Header(HeaderName::from_static("x-api-key")),
         CredentialLocation::Cookie("k".to_owned()),
         CredentialLocation::Query("k".to_owned()),
@@ -245,9 +245,9 @@ async fn rubbish() {
         entry("two", hmac_sha256("pepper", "key two")),
     ]);
     peppered.pepper = Some(Secret::new("pepper".to_owned()));
-    let chains = places.map(|place| {
+    let chains = locations.map(|location| {
         chain(ApiKey {
-            place,
+            location,
             ..peppered.clone()
         })
     });

@@ -81,15 +81,15 @@ impl Group {
         }
         let (decided, rest) = (&self.members[decided], &self.members[decided + 1..]);
         for member in rest {
-            let place = member.authenticator.place();
-            let unverified = place
-                .filter(|place| Some(*place) != decided.authenticator.place())
-                .filter(|place| extractor::find(place, request) != Found::Nothing);
+            let location = member.authenticator.location();
+            let unverified = location
+                .filter(|location| Some(*location) != decided.authenticator.location())
+                .filter(|location| extractor::find(location, request) != Found::Nothing);
             trace.step(&member.name, || match unverified {
-                Some(place) => format!(
+                Some(location) => format!(
                     "skipped: {} has decided; what {} holds is not verified",
                     decided.name,
-                    extractor::named(place)
+                    extractor::named(location)
                 ),
                 None => format!("skipped: {} has decided", decided.name),
             });
@@ -153,12 +153,14 @@ impl Member {
             }
             outcome => outcome,
         };
-        let place = self.authenticator.place();
+        let location = self.authenticator.location();
         match &outcome {
             Outcome::Authenticated(identity) => {
-                trace.step(&self.name, || authenticated(identity, place) + self.ends());
+                trace.step(&self.name, || {
+                    authenticated(identity, location) + self.ends()
+                });
             }
-            Outcome::NotPresented => trace.step(&self.name, || not_presented(request, place)),
+            Outcome::NotPresented => trace.step(&self.name, || not_presented(request, location)),
             Outcome::Rejected(refusal) => trace.rejected(&self.name, refusal.reason),
         }
         outcome
@@ -194,24 +196,27 @@ impl Member {
     }
 }
 
-fn authenticated(identity: &Identity, place: Option<&CredentialLocation>) -> String {
+fn authenticated(identity: &Identity, location: Option<&CredentialLocation>) -> String {
     let subject = identity.subject().and_then(|subject| subject.to_str().ok());
     let subject = subject.unwrap_or("nobody by name");
-    match place {
-        Some(place) => format!("authenticated as {subject} by {}", extractor::named(place)),
+    match location {
+        Some(location) => format!(
+            "authenticated as {subject} by {}",
+            extractor::named(location)
+        ),
         None => format!("authenticated as {subject}"),
     }
 }
 
-fn not_presented(request: &AuthRequest<'_>, place: Option<&CredentialLocation>) -> String {
-    match place {
+fn not_presented(request: &AuthRequest<'_>, location: Option<&CredentialLocation>) -> String {
+    match location {
         None => "nothing presented: no client certificate".to_owned(),
-        Some(place) if extractor::find(place, request) == Found::Nothing => {
-            format!("nothing presented: no {}", extractor::named(place))
+        Some(location) if extractor::find(location, request) == Found::Nothing => {
+            format!("nothing presented: no {}", extractor::named(location))
         }
-        Some(place) => format!(
+        Some(location) => format!(
             "nothing presented: what {} holds is of another kind",
-            extractor::named(place)
+            extractor::named(location)
         ),
     }
 }

@@ -59,9 +59,9 @@ impl Member {
         }
     }
 
-    /// Whether both look for credentials in the same place.
+    /// Whether both look for credentials in the same location.
     pub(crate) fn looks_where(&self, other: &Self) -> bool {
-        self.authenticator.place() == other.authenticator.place()
+        self.authenticator.location() == other.authenticator.location()
     }
 
     /// The token of a request, if its issuer is asked about it.
@@ -71,7 +71,7 @@ impl Member {
     ) -> Option<Zeroizing<Vec<u8>>> {
         self.introspecting()?;
         // Its proof was judged when it let the request in.
-        let found = token_extractor::find(request, self.authenticator.place()?, true);
+        let found = token_extractor::find(request, self.authenticator.location()?, true);
         let (token, _) = found.ok().flatten()?;
         Some(Zeroizing::new(token.into_owned()))
     }

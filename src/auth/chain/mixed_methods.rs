@@ -38,7 +38,7 @@ fn step(name: &str, settings: impl Into<AuthSettings>, joins: Joins) -> Step {
 fn key(joins: Joins) -> Step {
     let digest = ring::digest::digest(&ring::digest::SHA256, KEY.as_bytes());
     let settings = ApiKey {
-        place: CredentialLocation::Header(HeaderName::from_static("x-api-key")),
+        location: CredentialLocation::Header(HeaderName::from_static("x-api-key")),
         keys: vec![ApiKeyEntry {
             id: "robot".to_owned(),
             digest: KeyDigest::Sha256(digest.as_ref().try_into().unwrap()),
@@ -248,12 +248,12 @@ async fn each_kind_comes_once_and_none_travels() {
         CredentialLocation::Header(HeaderName::from_static("x-api-key")),
     ];
     assert_eq!(
-        (&chain.stripped()[..], &chain.places[..]),
+        (&chain.stripped()[..], &chain.locations[..]),
         (&both[..], &both[..])
     );
 }
 
-/// A chain whose credentials may all travel, and the places that it reads.
+/// A chain whose credentials may all travel, and the locations that it reads.
 struct Travelling(Chain, CredentialLocations);
 
 impl Travelling {
@@ -264,9 +264,9 @@ impl Travelling {
             }
             step
         });
-        let (mut chain, mut places) = (build(&steps), CredentialLocations::default());
-        chain.add_locations(&mut places);
-        Self(chain, places)
+        let (mut chain, mut locations) = (build(&steps), CredentialLocations::default());
+        chain.add_locations(&mut locations);
+        Self(chain, locations)
     }
 
     /// What must not travel of a request, which has to be let on: `authorization`, `key`, or both.
@@ -282,7 +282,7 @@ impl Travelling {
         let names: Vec<&str> = self
             .1
             .stripped(admission.verified)
-            .map(|place| match place {
+            .map(|location| match location {
                 CredentialLocation::Authorization => "authorization",
                 _ => "key",
             })

@@ -15,14 +15,14 @@ use crate::config::{
 impl Chain {
     /// What must not travel although all of it was verified.
     pub(crate) fn stripped(&self) -> Vec<CredentialLocation> {
-        let (mut places, mut verified) =
+        let (mut locations, mut verified) =
             (CredentialLocations::default(), VerifiedLocations::default());
         for member in self.groups.iter().flat_map(|group| &group.members) {
-            if let Some(place) = member.authenticator.place() {
-                verified.add(places.add(place, member.forward_credential));
+            if let Some(location) = member.authenticator.location() {
+                verified.add(locations.add(location, member.forward_credential));
             }
         }
-        places.stripped(verified).cloned().collect()
+        locations.stripped(verified).cloned().collect()
     }
 }
 

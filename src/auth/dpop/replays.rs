@@ -332,7 +332,7 @@ mod tests {
     fn they_are_remembered_for_the_highest_age_of_all_steps() {
         let mut seen = seen();
         let id = |number: u8| ProofId::new(&[1; 32], &number.to_string());
-        let mut used = |seen: &mut Seen, number: u8, made: f64, at: f64| {
+        let used = |seen: &mut Seen, number: u8, made: f64, at: f64| {
             let inserted = seen.insert([1; 32], id(number), NOW + made, NOW + at, (100, 100));
             reason(inserted)
         };

@@ -58,8 +58,8 @@ impl Verifier {
     }
 
     /// Where the token is looked for.
-    pub(super) fn place(&self) -> &CredentialLocation {
-        &self.settings.place
+    pub(super) fn location(&self) -> &CredentialLocation {
+        &self.settings.location
     }
 
     /// What the answer has to say.
@@ -150,13 +150,13 @@ fn digest(settings: &Introspection) -> [u8; 32] {
     let Introspection {
         issuers,
         rules,
-        place,
+        location,
         // A proof is judged for each request.
         dpop: _,
         client,
     } = settings;
     let mut sink = SettingsDigest::new();
-    ("introspection", issuers, rules, place).hash(&mut sink);
+    ("introspection", issuers, rules, location).hash(&mut sink);
     hash_client(client, &mut sink);
     sink.digest()
 }

@@ -69,8 +69,8 @@ impl Verifier {
     }
 
     /// Where the token is looked for.
-    pub(super) fn place(&self) -> &CredentialLocation {
-        &self.settings.place
+    pub(super) fn location(&self) -> &CredentialLocation {
+        &self.settings.location
     }
 
     /// What the claims have to be.
@@ -149,7 +149,7 @@ impl Verifier {
                 self.introspect(introspector, request, verified, trace)
                     .await
             }
-            // Without a place there is no asking, and nobody passes unasked.
+            // Without a slot there is no asking, and nobody passes unasked.
             (Some(_), None) => Err(Reason::IntrospectionFailed.into()),
         }
     }

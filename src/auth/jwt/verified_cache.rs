@@ -18,7 +18,7 @@ pub(super) struct VerifiedCache {
     cache: TokenCache,
     /// The SHA-256 of the settings and the keys that do not change.
     settings: [u8; 32],
-    /// Whether the issuer is asked about tokens, so that a place is needed even where nothing is
+    /// Whether the issuer is asked about tokens, so that a location is needed even where nothing is
     /// remembered.
     introspects: bool,
 }
@@ -42,12 +42,12 @@ impl VerifiedCache {
             introspection,
             accepted_types,
             access_token_profile,
-            place,
+            location,
             // A proof is judged for each request.
             dpop: _,
         } = settings;
         let mut sink = SettingsDigest::new();
-        (algorithm, rules, accepted_types, place).hash(&mut sink);
+        (algorithm, rules, accepted_types, location).hash(&mut sink);
         access_token_profile.hash(&mut sink);
         introspection.is_some().hash(&mut sink);
         if let Some(client) = introspection {
@@ -64,7 +64,7 @@ impl VerifiedCache {
         }
     }
 
-    /// The place of a token. `None`: nothing is remembered at all.
+    /// The location of a token. `None`: nothing is remembered at all.
     pub(super) fn slot(&self, token: &[u8], issuers: &[Trusted]) -> Option<CacheSlot> {
         if self.cache.is_off() && !self.introspects {
             return None;
@@ -92,13 +92,13 @@ impl VerifiedCache {
         })
     }
 
-    /// The verdict that is kept in a place. Whether the token counts now is not looked at.
+    /// The verdict that is kept in a location. Whether the token counts now is not looked at.
     pub(super) fn recall(&self, slot: &CacheSlot) -> Option<Verified> {
         self.cache.get(&slot.key)
     }
 
     /// Keeps the verdict on a token of the issuer with this index, unless that issuer's keys
-    /// arrived only after the place was asked for.
+    /// arrived only after the location was asked for.
     pub(super) fn keep(&self, slot: &CacheSlot, issuer: usize, verified: &Verified) {
         if slot.may_keep(issuer) {
             self.cache.insert(slot.key, verified.clone());
@@ -112,7 +112,7 @@ impl VerifiedCache {
 }
 
 impl CacheSlot {
-    /// Whether the keys of the issuer with this index were at hand when the place was asked for.
+    /// Whether the keys of the issuer with this index were at hand when the location was asked for.
     pub(super) fn may_keep(&self, issuer: usize) -> bool {
         self.settled & bit(issuer) != 0
     }

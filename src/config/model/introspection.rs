@@ -14,9 +14,9 @@ pub struct Introspection {
     pub issuers: Vec<String>,
     /// What the answer has to say.
     pub rules: ClaimRules,
-    /// `token_header`, `token_cookie` or `token_query`: the one place where the token is looked
+    /// `token_header`, `token_cookie` or `token_query`: the one location where the token is looked
     /// for. Default [`CredentialLocation::Authorization`].
-    pub place: CredentialLocation,
+    pub location: CredentialLocation,
     /// `dpop`. `None`: no proof is looked at, and no token passes that is bound to a key.
     pub dpop: Option<Dpop>,
     /// Who is asked, and how.

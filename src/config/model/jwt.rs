@@ -27,9 +27,9 @@ pub struct Jwt {
     pub access_token_profile: bool,
     /// `dpop`. `None`: no proof is looked at, and no token passes that is bound to a key.
     pub dpop: Option<Dpop>,
-    /// `token_header`, `token_cookie` or `token_query`: the one place where the token is looked
+    /// `token_header`, `token_cookie` or `token_query`: the one location where the token is looked
     /// for. Default [`CredentialLocation::Authorization`].
-    pub place: CredentialLocation,
+    pub location: CredentialLocation,
 }
 
 /// What a token's claims have to be, wherever they come from, and what the upstream learns of them.

@@ -269,7 +269,7 @@ pub enum StoredPassword {
 pub struct ApiKey {
     /// `header` (default `X-API-Key`), `query` or `cookie`. Never
     /// [`CredentialLocation::Authorization`].
-    pub place: CredentialLocation,
+    pub location: CredentialLocation,
     /// `keys`: at least one; no digest twice.
     pub keys: Vec<ApiKeyEntry>,
     /// `pepper`: the key of the `hmac-sha256:` digests.

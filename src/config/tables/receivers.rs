@@ -108,7 +108,7 @@ fn notices(algorithm: JwtAlgorithm, issuers: Vec<JwtIssuer>, accepted_type: &str
         accepted_types: vec![accepted_type.to_owned()],
         access_token_profile: false,
         dpop: None,
-        place: CredentialLocation::Authorization,
+        location: CredentialLocation::Authorization,
     }
 }
 

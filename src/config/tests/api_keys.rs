@@ -19,7 +19,7 @@ fn a_key() {
         scopes: vec![],
     };
     let want = ApiKey {
-        place: CredentialLocation::Header("x-api-key".parse().unwrap()),
+        location: CredentialLocation::Header("x-api-key".parse().unwrap()),
         keys: vec![entry.clone()],
         pepper: None,
         required_scopes: vec![],
@@ -69,7 +69,7 @@ keys = [
 fn places_of_a_key() {
     let place = |settings: &str| {
         let config = ok(&key_text(&format!("{settings}\nkeys = [\"DIGEST\"]")));
-        (key_settings(&config).place.clone(), config.notes.len())
+        (key_settings(&config).location.clone(), config.notes.len())
     };
     let header = CredentialLocation::Header("x-other".parse().unwrap());
     assert_eq!(place("header = \"X-Other\""), (header, 0));

@@ -37,7 +37,7 @@ fn defaults() {
     assert_eq!(step.settings.type_name(), "introspection");
     let found = settings(&config);
     assert_eq!(
-        (found.issuers.len(), &found.place),
+        (found.issuers.len(), &found.location),
         (0, &CredentialLocation::Authorization)
     );
     assert_eq!(found.rules.audiences, ["a"]);

@@ -42,7 +42,7 @@ fn defaults() {
         accepted_types: vec!["jwt".into(), "at+jwt".into()],
         access_token_profile: false,
         dpop: None,
-        place: CredentialLocation::Authorization,
+        location: CredentialLocation::Authorization,
     };
     assert_eq!(step.settings, want.into());
     assert!(config.notes.is_empty());

@@ -21,7 +21,7 @@ fn places() {
         ),
     ] {
         let config = ok(&step(&format!("{text}\n{GOOD}")));
-        assert_eq!(jwt_settings(&config).place, want);
+        assert_eq!(jwt_settings(&config).location, want);
         let shown = warnings(&config);
         let is_query = matches!(want, CredentialLocation::Query(_));
         assert_eq!(shown.len(), usize::from(is_query), "{shown:?}");

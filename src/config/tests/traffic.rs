@@ -152,6 +152,22 @@ fn a_cors_step_stands_before_whoever_authenticates() {
     }
 }
 
+/// Wherever an `introspection` step reads its token, too.
+#[test]
+fn the_header_of_an_opaque_token_is_a_credential() {
+    let reader = "[middleware.op]\ntype = \"introspection\"\n[middleware.op.config]\n\
+                  introspection_url = \"https://a.example/i\"\naudience = \"a\"\n\
+                  client_id = \"edge\"\nclient_secret = \"${LONG}\"\ntoken_header = \"X-Token\"\n";
+    let cors = "type = \"cors\"\nconfig = { allow_origins = [\"https://a.example\"], \
+                allow_headers = [\"x-token\"] }";
+    assert!(warnings(&with_listed("[\"s\", \"op\"]", cors, reader)).is_empty());
+    let headers = "type = \"headers\"\nconfig = { request = { set = { X-Token = \"x\" } } }";
+    one_error(
+        &with_listed("[\"s\", \"op\"]", headers, reader),
+        "where step \"op\" reads a credential",
+    );
+}
+
 #[test]
 fn no_rule_touches_what_is_not_the_applications() {
     for name in [

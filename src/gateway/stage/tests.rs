@@ -164,7 +164,7 @@ fn steps_in_shadow_neither_split_a_chain_nor_read_a_credential() {
     ] {
         assert_eq!(kinds(middleware), expected, "{middleware}");
     }
-    assert_eq!(stages(r#"["tried"]"#).places.iter().count(), 0);
+    assert_eq!(stages(r#"["tried"]"#).locations.iter().count(), 0);
 }
 
 #[test]
@@ -175,12 +175,12 @@ fn credentials_of_every_chain_are_stripped() {
         (r#"["b", "acl", "a"]"#, 1),
         (r#"["b", "acl", "b"]"#, 1),
     ] {
-        let places = stages(middleware).places;
+        let locations = stages(middleware).locations;
         let mut verified = VerifiedLocations::default();
-        verified.add(places.clone().add(&CredentialLocation::Authorization, true));
-        assert_eq!(places.stripped(verified).count(), expected, "{middleware}");
+        verified.add(locations.clone().add(&CredentialLocation::Authorization, true));
+        assert_eq!(locations.stripped(verified).count(), expected, "{middleware}");
         assert_eq!(
-            places.stripped(VerifiedLocations::default()).count(),
+            locations.stripped(VerifiedLocations::default()).count(),
             1,
             "{middleware}"
         );

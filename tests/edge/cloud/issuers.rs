@@ -96,7 +96,7 @@ fn a_document_leads_to_nothing_out_of_reach() {
         assert_eq!(answer.status, want, "{name}");
     }
     assert_eq!(good.asked(ENDPOINT).len(), 1);
-    await_log(&edge, "127.0.0.1 is not connected to for the cloud");
+    await_log(&edge, "a configuration from the cloud may not connect to 127.0.0.1");
 }
 
 #[test]

@@ -35,8 +35,8 @@ const TOO_LONG: &str = "401 too_long invalid_token";
 #[tokio::test]
 async fn in_a_header_of_its_own() {
     let signer = Signer::generate();
-    let place = CredentialLocation::Header(NAME);
-    let chain = chain(&signer, |settings| settings.place = place.clone());
+    let location = CredentialLocation::Header(NAME);
+    let chain = chain(&signer, |settings| settings.location = location.clone());
     let token = signer.token("k");
     for (values, expected) in [
         (vec![token.clone()], "passes"),
@@ -71,8 +71,8 @@ async fn in_a_header_of_its_own() {
 #[tokio::test]
 async fn in_a_cookie() {
     let signer = Signer::generate();
-    let place = CredentialLocation::Cookie("token".to_owned());
-    let chain = chain(&signer, |settings| settings.place = place.clone());
+    let location = CredentialLocation::Cookie("token".to_owned());
+    let chain = chain(&signer, |settings| settings.location = location.clone());
     let token = signer.token("k");
     let t = &token;
     for (cookies, expected) in [
@@ -108,8 +108,8 @@ async fn in_a_cookie() {
 #[tokio::test]
 async fn in_the_query() {
     let signer = Signer::generate();
-    let place = CredentialLocation::Query("access_token".to_owned());
-    let chain = chain(&signer, |settings| settings.place = place.clone());
+    let location = CredentialLocation::Query("access_token".to_owned());
+    let chain = chain(&signer, |settings| settings.location = location.clone());
     let token = signer.token("k");
     let t = &token;
     let encoded = t.replace('.', "%2e").replacen('e', "%65", 1);
@@ -136,7 +136,7 @@ async fn in_the_query() {
     let mut headers = bearer(t);
     assert_eq!(outcome(&chain, &headers, None).await, MISSING);
     // It never travels, whatever `forward_credential` says.
-    assert_eq!(chain.stripped(), [place]);
+    assert_eq!(chain.stripped(), [location]);
     // Any chain minds a repeated `Authorization`.
     headers.append(AUTHORIZATION, HeaderValue::from_static("x"));
     let query = format!("access_token={t}");
@@ -149,9 +149,9 @@ async fn no_other_step_makes_a_repeated_token_good() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("key.pem");
     std::fs::write(&path, signer.public_pem()).unwrap();
-    let looking_in = |place: CredentialLocation| {
+    let looking_in = |location: CredentialLocation| {
         let mut settings = settings(KeySource::PublicKey(path.clone()));
-        settings.place = place;
+        settings.location = location;
         testing::step(settings)
     };
     let mut first = looking_in(CredentialLocation::Cookie("t".to_owned()));

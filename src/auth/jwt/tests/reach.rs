@@ -20,10 +20,7 @@ async fn gets_keys(issuer: &Issuer, host: &str, reach: Reach) -> bool {
     let _chain = build(&shared, url);
     let status = shared.key_sets().refresh_all().await.remove(0);
     if let Some(error) = &status.last_error {
-        assert!(
-            error.contains("is not connected to for the cloud"),
-            "{error}"
-        );
+        assert!(error.contains("may not connect to"), "{error}");
     }
     status.keys > 0
 }

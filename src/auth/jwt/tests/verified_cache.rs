@@ -181,7 +181,7 @@ async fn another_setting_is_another_verdict() {
             Some(Reason::Token(TokenError::ScopeMissing)),
         ),
         (
-            Box::new(|settings| settings.place = CredentialLocation::Cookie("t".to_owned())),
+            Box::new(|settings| settings.location = CredentialLocation::Cookie("t".to_owned())),
             Some(Reason::Missing),
         ),
     ];

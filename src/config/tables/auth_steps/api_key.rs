@@ -21,7 +21,7 @@ const SHORT: usize = 8;
 
 /// Reads the settings.
 pub(crate) fn read(reader: &Reader<'_>) -> Option<ApiKey> {
-    let place = place(reader);
+    let location = location(reader);
     let pepper = reader
         .get("pepper")
         .map(|entry| (filled_secret(&entry), entry));
@@ -53,7 +53,7 @@ pub(crate) fn read(reader: &Reader<'_>) -> Option<ApiKey> {
     }
     let pepper = given(pepper.map(|(pepper, _)| pepper))?;
     Some(ApiKey {
-        place: place?,
+        location: location?,
         keys,
         pepper,
         required_scopes: reader
@@ -66,16 +66,16 @@ pub(crate) fn read(reader: &Reader<'_>) -> Option<ApiKey> {
 }
 
 /// One of `header`, `query` and `cookie`.
-fn place(reader: &Reader<'_>) -> Option<CredentialLocation> {
-    let mut places = ["header", "query", "cookie"]
+fn location(reader: &Reader<'_>) -> Option<CredentialLocation> {
+    let mut locations = ["header", "query", "cookie"]
         .into_iter()
         .filter_map(|key| Some((key, reader.get(key)?)));
-    let Some((first, entry)) = places.next() else {
+    let Some((first, entry)) = locations.next() else {
         return Some(CredentialLocation::Header(HeaderName::from_static(
             "x-api-key",
         )));
     };
-    if let Some((second, again)) = places.next() {
+    if let Some((second, again)) = locations.next() {
         again.error_help(
             format!("is a second place for the key beside `{first}`"),
             format!("keep either `{first}` or `{second}`"),

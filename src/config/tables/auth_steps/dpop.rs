@@ -24,9 +24,9 @@ const LONG: Duration = Duration::from_secs(300);
 /// The least length of `dpop_nonce_secret`: that of the hash.
 const SECRET_BYTES: usize = 32;
 
-/// Reads the settings; `place` is where the step looks for its token. `None`: `dpop = "off"`, which
+/// Reads the settings; `location` is where the step looks for its token. `None`: `dpop = "off"`, which
 /// is the default.
-pub(super) fn read(reader: &Reader<'_>, place: &CredentialLocation) -> Option<Dpop> {
+pub(super) fn read(reader: &Reader<'_>, location: &CredentialLocation) -> Option<Dpop> {
     let written = reader.get("dpop");
     let required = written.as_ref().and_then(mode);
     let settings = SETTINGS.map(|key| reader.get(key));
@@ -36,7 +36,7 @@ pub(super) fn read(reader: &Reader<'_>, place: &CredentialLocation) -> Option<Dp
         }
         return None;
     };
-    if *place != CredentialLocation::Authorization {
+    if *location != CredentialLocation::Authorization {
         written.error_help(
             "takes tokens in Authorization only (RFC 9449 section 7.1), and this step looks for \
              its token elsewhere",

@@ -34,13 +34,13 @@ pub(crate) fn read(reader: &Reader<'_>, jwks_fresh: Duration) -> Option<Introspe
         discovery::read(reader, &issuers, &Fetching::read(reader, jwks_fresh))
     };
     let rules = claims::rules(reader);
-    let place = token_location::read(reader, &rules.claims_to_headers);
-    let dpop = dpop::read(reader, &place);
+    let location = token_location::read(reader, &rules.claims_to_headers);
+    let dpop = dpop::read(reader, &location);
     let client = client(reader, &discovered);
     Some(Introspection {
         issuers: issuers.iter().map(|(name, _)| name.to_string()).collect(),
         rules,
-        place,
+        location,
         dpop,
         client: client?,
     })

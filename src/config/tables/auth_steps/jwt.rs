@@ -20,8 +20,8 @@ pub(crate) fn read(reader: &Reader<'_>, jwks_fresh: Duration) -> Option<Jwt> {
     let algorithm = algorithm(reader);
     let issuers = issuers::read(reader, algorithm, jwks_fresh);
     let rules = claims::rules(reader);
-    let place = token_location::read(reader, &rules.claims_to_headers);
-    let dpop = dpop::read(reader, &place);
+    let location = token_location::read(reader, &rules.claims_to_headers);
+    let dpop = dpop::read(reader, &location);
     let access_token_profile = access_token_profile(reader);
     let introspection = match (reader.flag("introspect", false), &issuers) {
         (true, Some(issuers)) => Some(introspection(reader, issuers)?),
@@ -35,7 +35,7 @@ pub(crate) fn read(reader: &Reader<'_>, jwks_fresh: Duration) -> Option<Jwt> {
         algorithm: algorithm.unwrap_or(JwtAlgorithm::Rs256),
         rules,
         introspection,
-        place,
+        location,
         accepted_types: accepted_types(reader, access_token_profile),
         access_token_profile,
         dpop,

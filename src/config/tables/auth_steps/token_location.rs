@@ -7,26 +7,26 @@ use crate::config::model::CredentialLocation;
 use crate::config::reader::{Entry, Reader};
 use crate::config::tables::values::header;
 
-/// Reads the place; `filled` are the headers that the step fills from claims.
+/// Reads the location; `filled` are the headers that the step fills from claims.
 pub(crate) fn read(reader: &Reader<'_>, filled: &[(String, HeaderName)]) -> CredentialLocation {
-    let mut places = ["token_header", "token_cookie", "token_query"]
+    let mut locations = ["token_header", "token_cookie", "token_query"]
         .into_iter()
         .filter_map(|key| Some((key, reader.get(key)?)));
-    let Some((key, entry)) = places.next() else {
+    let Some((key, entry)) = locations.next() else {
         return CredentialLocation::Authorization;
     };
-    for (_, second) in places {
+    for (_, second) in locations {
         second.error_help(
             format!("is a second place for the token beside `{key}`"),
             "a token is looked for in one place only: keep one of them",
         );
     }
-    let place = match key {
+    let location = match key {
         "token_header" => token_header(&entry, filled).map(CredentialLocation::Header),
         "token_cookie" => cookie(&entry).map(CredentialLocation::Cookie),
         _ => query(&entry).map(CredentialLocation::Query),
     };
-    place.unwrap_or(CredentialLocation::Authorization)
+    location.unwrap_or(CredentialLocation::Authorization)
 }
 
 fn token_header(entry: &Entry<'_>, filled: &[(String, HeaderName)]) -> Option<HeaderName> {

@@ -43,15 +43,14 @@ pub(super) fn check(steps: &[Step], origin: &Entry<'_>) {
 /// Whether a page may send what a step reads.
 fn is_sendable(step: &AuthStep, cors: &Cors) -> bool {
     let any = cors.headers.iter().any(|name| name == "*");
-    let place = match &step.settings {
-        AuthSettings::Jwt(settings) => &settings.place,
-        AuthSettings::ApiKey(settings) => &settings.place,
-        AuthSettings::Introspection(_) | AuthSettings::Basic(_) => {
-            &CredentialLocation::Authorization
-        }
+    let location = match &step.settings {
+        AuthSettings::Jwt(settings) => &settings.location,
+        AuthSettings::ApiKey(settings) => &settings.location,
+        AuthSettings::Introspection(settings) => &settings.location,
+        AuthSettings::Basic(_) => &CredentialLocation::Authorization,
         AuthSettings::MutualTls(_) => return true,
     };
-    match place {
+    match location {
         CredentialLocation::Authorization => cors.headers.contains(&AUTHORIZATION),
         CredentialLocation::Header(name) => any || cors.headers.contains(name),
         CredentialLocation::Cookie(_) | CredentialLocation::Query(_) => true,

@@ -87,12 +87,13 @@ fn condition_header(backend: &Backend) -> Option<&HeaderName> {
 }
 
 fn credential_header(step: &Step) -> Option<&HeaderName> {
-    let place = match &step.enforced_auth()?.settings {
-        AuthSettings::Jwt(settings) => &settings.place,
-        AuthSettings::ApiKey(settings) => &settings.place,
-        _ => return None,
+    let location = match &step.enforced_auth()?.settings {
+        AuthSettings::Jwt(settings) => &settings.location,
+        AuthSettings::ApiKey(settings) => &settings.location,
+        AuthSettings::Introspection(settings) => &settings.location,
+        AuthSettings::Basic(_) | AuthSettings::MutualTls(_) => return None,
     };
-    match place {
+    match location {
         CredentialLocation::Header(name) => Some(name),
         _ => None,
     }
