@@ -155,7 +155,7 @@ impl Verifier {
         if presented.is_empty() {
             return Outcome::Rejected(Reason::Malformed.into());
         }
-        let key = match self.look_up_within_limit(&presented, request.presenter.client) {
+        let key = match self.look_up_within_limit(&presented, request.source.client) {
             Ok(key) => key,
             Err(refusal) => return Outcome::Rejected(refusal),
         };

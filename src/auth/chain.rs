@@ -6,7 +6,7 @@
 //! try, but the group never passes as anonymous.
 
 mod group;
-mod held_open;
+mod recheck;
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use crate::config::{CredentialLocation, Step, StepKind};
 use group::Group;
 
 pub(crate) use group::Member;
-pub use held_open::Answer;
+pub use recheck::RecheckOutcome;
 
 /// The authentication steps of one pipeline, compiled. Built once per configuration.
 #[derive(Debug)]

@@ -38,9 +38,9 @@ mod jwt;
 mod locations;
 mod mutual_tls;
 mod outcome;
-mod presenter;
 mod receiver;
 mod request;
+mod request_source;
 mod revocation;
 mod sender;
 mod settings_digest;
@@ -56,7 +56,7 @@ pub(crate) use bearer::is_tchar;
 pub(crate) use certificate::ip_address;
 pub use certificate::{CertificateTrust, ClientCertificate, PresentedCertificate};
 pub(crate) use chain::Member;
-pub use chain::{Admission, Admitted, Answer, Chain};
+pub use chain::{Admission, Admitted, Chain, RecheckOutcome};
 pub(crate) use claims::claim_text;
 pub(crate) use dpop::{DPOP, DPOP_NONCE};
 pub use dpop::{ProofId, ProofMemo, ProofStore, ProofsStatus, RequestTarget, TargetUrl};
@@ -66,9 +66,9 @@ pub use identity::{AuthMethod, Credential, Identity, TokenIds};
 pub use introspection::IntrospectionStatus;
 pub use locations::{CredentialLocations, VerifiedLocations};
 pub use outcome::{Class, Denial, ProofError, Reason};
-pub use presenter::Presenter;
 pub use receiver::{Invalid, ReceiveError, Received, Receiver, ReceiverStatus};
 pub use request::AuthRequest;
+pub use request_source::RequestSource;
 pub use revocation::{
     Change, Deletion, FormError, InvalidId, JournalError, Revocation, RevocationId, Revocations,
     RevocationsStatus, RevokeError, Target, TokenSelector,

@@ -4,7 +4,7 @@ use http::HeaderMap;
 
 use super::certificate::PresentedCertificate;
 use super::dpop::RequestTarget;
-use super::presenter::Presenter;
+use super::request_source::RequestSource;
 
 /// The parts of a request that authentication looks at.
 #[derive(Debug, Clone, Copy)]
@@ -14,7 +14,7 @@ pub struct AuthRequest<'a> {
     /// The query, without its `?`.
     pub query: Option<&'a str>,
     /// Who presents it.
-    pub presenter: Presenter<'a>,
+    pub source: RequestSource<'a>,
     /// The certificate that the client showed when it connected; `None`: none, or nobody asked for
     /// one.
     pub certificate: Option<PresentedCertificate<'a>>,
@@ -29,7 +29,7 @@ impl<'a> AuthRequest<'a> {
         Self {
             headers,
             query: None,
-            presenter: Presenter::default(),
+            source: RequestSource::default(),
             certificate: None,
             target: None,
         }

@@ -34,7 +34,7 @@ pub(super) struct Verified {
     pub(crate) identity: Identity,
     pub(crate) validity: Validity,
     /// When its issuer has to be asked about it again. `None`: never.
-    pub(crate) ask_again: Option<Instant>,
+    pub(crate) next_check: Option<Instant>,
     /// What its sender has to have. `None`: it is bound to nothing.
     pub(crate) confirmation: Option<Arc<Confirmation>>,
 }
@@ -42,7 +42,7 @@ pub(super) struct Verified {
 impl Verified {
     /// Whether its issuer has to be asked about it again, before it passes.
     pub(crate) fn is_due(&self) -> bool {
-        self.ask_again.is_some_and(|due| Instant::now() >= due)
+        self.next_check.is_some_and(|due| Instant::now() >= due)
     }
 }
 

@@ -12,8 +12,8 @@ use super::identity::Identity;
 use super::introspection::{self, Introspector};
 use super::jwt;
 use super::outcome::{Outcome, Reason, Refusal};
-use super::presenter::Presenter;
 use super::request::AuthRequest;
+use super::request_source::RequestSource;
 use super::sender::SenderCheck;
 use super::shared::Shared;
 use super::token_cache::Verified;
@@ -111,10 +111,7 @@ impl TokenStep {
                 Ok(None) => return Outcome::NotPresented,
                 Err(error) => return Outcome::Rejected(error.into()),
             };
-        match self
-            .verify(&token, request.presenter, false, now, trace)
-            .await
-        {
+        match self.verify(&token, request.source, false, now, trace).await {
             Ok(verified) => {
                 let admitted = sender.admit(verified, &token, scheme, request, now, trace);
                 admitted.await.into()
@@ -124,31 +121,31 @@ impl TokenStep {
     }
 
     /// Verifies a token that has passed before, and asks its issuer, unless an answer still counts.
-    pub(super) async fn ask_again(
+    pub(super) async fn reintrospect(
         &self,
         token: &[u8],
-        presenter: Presenter<'_>,
+        source: RequestSource<'_>,
     ) -> Result<Verified, Refusal> {
         let (now, mut trace) = (clock::now(), Trace::off());
-        self.verify(token, presenter, true, now, &mut trace).await
+        self.verify(token, source, true, now, &mut trace).await
     }
 
     /// `has_passed`: the token is known to have passed before, whatever the cache remembers.
     async fn verify(
         &self,
         token: &[u8],
-        presenter: Presenter<'_>,
+        source: RequestSource<'_>,
         has_passed: bool,
         now: UnixTime,
         trace: &mut Trace,
     ) -> Result<Verified, Refusal> {
         match &self.verifier {
             Verifier::Jwt(verifier) => {
-                let verified = verifier.recall_or_verify(token, presenter, has_passed, now, trace);
+                let verified = verifier.recall_or_verify(token, source, has_passed, now, trace);
                 verified.await
             }
             Verifier::Introspection(verifier) => {
-                let verified = verifier.recall_or_ask(token, presenter, has_passed, now, trace);
+                let verified = verifier.recall_or_ask(token, source, has_passed, now, trace);
                 verified.await
             }
         }

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::*;
 use crate::auth::testing;
-use crate::auth::{Chain, Presenter, Shared, Trace};
+use crate::auth::{Chain, RequestSource, Shared, Trace};
 use crate::config::{ApiKeyEntry, AuthStep, Secret, Step, StepKind};
 
 const NOW: UnixTime = 1_800_000_000.0;
@@ -303,7 +303,7 @@ async fn guesses_are_counted_by_address_and_learn_nothing_beyond_the_limit() {
     let ask = async |key: &str, client: Option<&str>| {
         let headers = testing::headers(&[("x-api-key", key)]);
         let request = AuthRequest {
-            presenter: Presenter {
+            source: RequestSource {
                 client: client.map(|client| client.parse().unwrap()),
                 request_id: None,
             },

@@ -94,7 +94,7 @@ impl Verifier {
         request: &AuthRequest<'_>,
     ) -> Result<Identity, Refusal> {
         let user = self.users.find(&presented.user);
-        let limit = Limit::new(&self.name, self.max_failures, request.presenter.client);
+        let limit = Limit::new(&self.name, self.max_failures, request.source.client);
         let passed = self
             .passwords
             .verify(

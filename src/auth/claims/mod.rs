@@ -106,7 +106,7 @@ pub(super) fn examine(
             key_scopes: Box::default(),
         }),
         validity,
-        ask_again: None,
+        next_check: None,
         confirmation: confirmation.map(Arc::new),
     })
 }

@@ -13,7 +13,7 @@ use reqwest::redirect::Policy;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::auth::presenter::LogPrefix;
+use crate::auth::request_source::LogPrefix;
 use crate::config::{ClientAuth, IntrospectionClient};
 
 /// The whole question, the issuer's document included.

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::auth::outcome::Refusal;
-use crate::auth::presenter::Presenter;
+use crate::auth::request_source::RequestSource;
 use crate::auth::token_cache::{TokenKey, Verified};
 use crate::common::client_network;
 
@@ -31,7 +31,7 @@ pub(in crate::auth) struct IntrospectionRequest<'a> {
     /// Whether the verdict may be kept under that key.
     pub(in crate::auth) cacheable: bool,
     /// Who presents it.
-    pub(in crate::auth) presenter: Presenter<'a>,
+    pub(in crate::auth) source: RequestSource<'a>,
     /// Whether it passed before.
     pub(in crate::auth) passed_before: bool,
 }
@@ -112,7 +112,7 @@ impl InFlightCalls {
         }
         let counted_for = match request.passed_before {
             true => CountedFor::PassedBefore,
-            false => CountedFor::Client(request.presenter.client.map(client_network)),
+            false => CountedFor::Client(request.source.client.map(client_network)),
         };
         let count = calls.by_limit.get(&counted_for).copied().unwrap_or(0);
         // A token that passed before waits its turn, ahead of those that nobody knows.
@@ -188,7 +188,7 @@ mod tests {
             // Under a secret of the cache, so never the same.
             key: cache.key(token.as_bytes()).unwrap(),
             cacheable: true,
-            presenter: Presenter {
+            source: RequestSource {
                 client,
                 request_id: None,
             },

@@ -15,7 +15,7 @@ use super::client::{Answer, AskError, Client};
 use super::counters::Counters;
 use super::in_flight::{InFlightCalls, IntrospectionRequest, PendingCall, Started};
 use crate::auth::outcome::{Class, Reason, Refusal};
-use crate::auth::presenter::LogPrefix;
+use crate::auth::request_source::LogPrefix;
 use crate::auth::token_cache::{TokenCache, TokenKey, Verified};
 use crate::auth::trace::Trace;
 use crate::config::IntrospectionClient;
@@ -104,7 +104,7 @@ impl Introspector {
             Started::Joined(verdict) => verdict,
             Started::Opened(mut call, verdict) => {
                 let (introspector, key) = (self.clone(), request.key);
-                let prefix = request.presenter.log_prefix();
+                let prefix = request.source.log_prefix();
                 let token = Zeroizing::new(request.token.to_vec());
                 let kept = request.cacheable.then(|| cache.clone());
                 let mut own = trace.same_kind();
@@ -160,7 +160,7 @@ impl Introspector {
             Ok(Answer::Active(claims)) => {
                 counters.active.fetch_add(1, Ordering::Relaxed);
                 let mut verified = to_verdict(claims, trace)?;
-                verified.ask_again = Some(asked + self.cache);
+                verified.next_check = Some(asked + self.cache);
                 Ok(verified)
             }
             Ok(Answer::Inactive) => {

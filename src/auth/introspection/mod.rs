@@ -25,7 +25,7 @@ use super::claims;
 use super::error::BuildCause;
 use super::identity::{AuthMethod, Identity};
 use super::outcome::{Reason, Refusal};
-use super::presenter::Presenter;
+use super::request_source::RequestSource;
 use super::settings_digest::SettingsDigest;
 use super::token_cache::{TokenCache, Verified};
 use super::trace::Trace;
@@ -89,7 +89,7 @@ impl Verifier {
     pub(super) async fn recall_or_ask(
         &self,
         token: &[u8],
-        presenter: Presenter<'_>,
+        source: RequestSource<'_>,
         has_passed: bool,
         now: UnixTime,
         trace: &mut Trace,
@@ -111,7 +111,7 @@ impl Verifier {
             token,
             key,
             cacheable: true,
-            presenter,
+            source,
             passed_before: has_passed || passed_before,
         };
         let (settings, introspector) = (self.settings.clone(), self.introspector.clone());

@@ -29,7 +29,7 @@ use super::error::BuildCause;
 use super::identity::{AuthMethod, Identity};
 use super::introspection::{IntrospectionRequest, Introspections, Introspector};
 use super::outcome::{Reason, Refusal};
-use super::presenter::Presenter;
+use super::request_source::RequestSource;
 use super::token_cache::{TokenCache, Verified};
 use super::trace::Trace;
 use crate::config::{ClaimRules, CredentialLocation, Jwt};
@@ -111,7 +111,7 @@ impl Verifier {
     pub(super) async fn recall_or_verify(
         &self,
         token: &[u8],
-        presenter: Presenter<'_>,
+        source: RequestSource<'_>,
         has_passed: bool,
         now: UnixTime,
         trace: &mut Trace,
@@ -121,7 +121,7 @@ impl Verifier {
             token,
             key: slot.key,
             cacheable,
-            presenter,
+            source,
             passed_before,
         };
         if let Some(known) = slot.as_ref().and_then(|slot| self.cache.recall(slot)) {

@@ -177,8 +177,16 @@ fn credentials_of_every_chain_are_stripped() {
     ] {
         let locations = stages(middleware).locations;
         let mut verified = VerifiedLocations::default();
-        verified.add(locations.clone().add(&CredentialLocation::Authorization, true));
-        assert_eq!(locations.stripped(verified).count(), expected, "{middleware}");
+        verified.add(
+            locations
+                .clone()
+                .add(&CredentialLocation::Authorization, true),
+        );
+        assert_eq!(
+            locations.stripped(verified).count(),
+            expected,
+            "{middleware}"
+        );
         assert_eq!(
             locations.stripped(VerifiedLocations::default()).count(),
             1,

@@ -25,8 +25,8 @@ use super::selection::Selection;
 use super::shadow::ShadowVerdicts;
 use super::trace_context::TraceContext;
 use crate::auth::{
-    Admitted, AuthRequest, CredentialLocation, Identity, PresentedCertificate, Presenter,
-    ProofMemo, RequestTarget, VerifiedLocations,
+    Admitted, AuthRequest, CredentialLocation, Identity, PresentedCertificate, ProofMemo,
+    RequestSource, RequestTarget, VerifiedLocations,
 };
 use crate::gateway::{ClientAuth, Gateway, Route};
 use crate::listener::{Connection, InProgress};
@@ -104,7 +104,7 @@ impl Presented {
         AuthRequest {
             headers: &self.headers,
             query: self.query.as_deref(),
-            presenter: Presenter {
+            source: RequestSource {
                 client: self.client,
                 request_id: self.request_id.as_ref(),
             },
@@ -215,8 +215,8 @@ impl Context {
     }
 
     /// Who sends it.
-    pub(crate) fn presenter(&self) -> Presenter<'_> {
-        Presenter {
+    pub(crate) fn source(&self) -> RequestSource<'_> {
+        RequestSource {
             client: self.client,
             request_id: self.request_id.as_ref(),
         }
@@ -232,7 +232,7 @@ impl Context {
         AuthRequest {
             headers,
             query: query.and_then(|query| std::str::from_utf8(query).ok()),
-            presenter: self.presenter(),
+            source: self.source(),
             certificate: self.certificate(),
             target,
         }

@@ -11,7 +11,7 @@ use pingora::http::RequestHeader;
 use zeroize::Zeroizing;
 
 use super::Kind;
-use crate::auth::{Answer, Identity, Member, Presenter, Revocations};
+use crate::auth::{Identity, Member, RecheckOutcome, RequestSource, Revocations};
 use crate::gateway::{Gateway, Pipeline, Route};
 use crate::listener::Connection;
 use crate::proxy::request::context::Context;
@@ -71,7 +71,7 @@ struct HeldCredential {
     /// What its issuer is asked about again.
     token: Option<Zeroizing<Vec<u8>>>,
     /// When it is asked next; `None`: never, or it is being asked.
-    ask_at: Option<UnixTime>,
+    next_check: Option<UnixTime>,
 }
 
 /// A credential whose issuer is to be asked about it now, by its index.
@@ -95,12 +95,12 @@ impl Held {
         let held = ctx.admitted.iter().filter_map(|admitted| {
             let step = route.pipeline.auth_step(admitted.step)?;
             let ends = step.ends_streams && (kind == Kind::Stream || step.ends_downloads);
-            let token = step.token_to_ask_about(&presented);
+            let token = step.token_to_recheck(&presented);
             ends.then(|| HeldCredential {
                 admitted_by: admitted.step,
                 step: step.name.clone(),
                 identity: admitted.identity.clone(),
-                ask_at: token.as_ref().and_then(|token| step.ask_again_at(token)),
+                next_check: token.as_ref().and_then(|token| step.next_check_of(token)),
                 token,
             })
         });
@@ -140,7 +140,7 @@ impl Held {
                 && !credential.has_expired(now)
             {
                 if self.is_open_in(gateway) {
-                    credential.ask_at = None;
+                    credential.next_check = None;
                 } else {
                     let accepted = self.accepting(credential, gateway, now);
                     let (step, identity) = accepted.ok_or(EndCause::Removed)?;
@@ -153,13 +153,13 @@ impl Held {
             if revocations.is_revoked(&credential.identity) {
                 return Err(EndCause::Revoked);
             }
-            if credential.ask_at.take_if(|at| *at <= now).is_some() {
+            if credential.next_check.take_if(|at| *at <= now).is_some() {
                 found.questions.push(Question(index));
             }
             let dues = [
                 found.due,
                 credential.identity.valid_until(),
-                credential.ask_at,
+                credential.next_check,
             ];
             found.due = dues.into_iter().flatten().min_by(f64::total_cmp);
         }
@@ -183,7 +183,7 @@ impl Held {
         let is_named = |member: &&Member| member.name == credential.step;
         let admitted_by = self.route.pipeline.auth_step(credential.admitted_by);
         let sees = |member: &Member| {
-            admitted_by.is_some_and(|admitted_by| member.looks_where(admitted_by))
+            admitted_by.is_some_and(|admitted_by| member.reads_same_location(admitted_by))
         };
         let accepted_by = |member: &'g Member| {
             if credential.token.is_some() && member.name != credential.step && !sees(member) {
@@ -234,17 +234,17 @@ impl Held {
                 (Some((step, _)), Some(token)) => (step, token),
                 (None, Some(_)) if !self.is_open_in(gateway) => {
                     // A reload, which the stream has not been looked at since.
-                    credential.ask_at = Some(now + ASK_WITHOUT_STEP_SECS);
+                    credential.next_check = Some(now + ASK_WITHOUT_STEP_SECS);
                     return;
                 }
                 _ => return,
             }
         };
-        let presenter = Presenter {
+        let source = RequestSource {
             client: self.client,
             request_id: self.request_id.as_ref(),
         };
-        let answer = step.ask_again(&token, presenter).await;
+        let answer = step.reintrospect(&token, source).await;
         let mut credentials = self.credentials();
         // Meanwhile a reload may have given it to another step, which asks for itself.
         let still_its =
@@ -253,16 +253,21 @@ impl Held {
             return;
         };
         match answer {
-            Answer::Active { identity, ask_at } => {
+            RecheckOutcome::Active {
+                identity,
+                next_check,
+            } => {
                 credential.identity = identity;
-                credential.ask_at = Some(ask_at);
+                credential.next_check = Some(next_check);
             }
-            Answer::None { ask_at } if credential.identity.valid_until().is_some() => {
-                credential.ask_at = Some(ask_at);
+            RecheckOutcome::Failed { next_check }
+                if credential.identity.valid_until().is_some() =>
+            {
+                credential.next_check = Some(next_check);
             }
             // Nobody is asked about its tokens any more.
-            Answer::NotAsked => {}
-            Answer::None { .. } | Answer::Refused => {
+            RecheckOutcome::NotIntrospected => {}
+            RecheckOutcome::Failed { .. } | RecheckOutcome::Refused => {
                 drop(credentials);
                 self.end(EndCause::Inactive);
             }
@@ -314,8 +319,8 @@ impl HeldCredential {
     /// A step of the configuration in service has it from now on. A reload puts no question off.
     fn pass_to(&mut self, step: &Member, identity: Identity) {
         let token = self.token.as_deref();
-        let due = token.and_then(|token| step.ask_again_at(token));
-        self.ask_at = due.map(|due| self.ask_at.map_or(due, |at| at.min(due)));
+        let due = token.and_then(|token| step.next_check_of(token));
+        self.next_check = due.map(|due| self.next_check.map_or(due, |at| at.min(due)));
         self.step = step.name.clone();
         self.identity = identity;
     }

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::*;
 use crate::auth::testing;
-use crate::auth::{Chain, Denial, Presenter, Shared};
+use crate::auth::{Chain, Denial, RequestSource, Shared};
 use crate::config::{AuthStep, BasicUser, Secret, Step, StepKind, StoredPassword};
 
 /// A user whose password has a hash of this cost.
@@ -72,7 +72,7 @@ async fn ask(chain: &Chain, user_pass: &str) -> Result<String, Denial> {
 async fn ask_from(chain: &Chain, user_pass: &str, client: &str) -> Result<String, Denial> {
     let headers = basic(user_pass);
     let request = AuthRequest {
-        presenter: Presenter {
+        source: RequestSource {
             client: Some(client.parse().unwrap()),
             request_id: None,
         },

@@ -12,29 +12,29 @@ use crate::auth::certificate::PresentedCertificate;
 use crate::auth::identity::Identity;
 use crate::auth::introspection::Introspector;
 use crate::auth::outcome::Class;
-use crate::auth::presenter::Presenter;
 use crate::auth::request::AuthRequest;
+use crate::auth::request_source::RequestSource;
 use crate::auth::token_extractor;
 use crate::auth::token_step::TokenStep;
 
 /// What the issuer of a token says of it, once more.
 #[derive(Debug)]
-pub enum Answer {
+pub enum RecheckOutcome {
     /// It is active.
     Active {
         /// Whose it is, and until when.
         identity: Identity,
         /// When its issuer is to be asked next.
-        ask_at: UnixTime,
+        next_check: UnixTime,
     },
     /// It does not pass any more.
     Refused,
     /// The step asks nobody about its tokens.
-    NotAsked,
+    NotIntrospected,
     /// There is no answer.
-    None {
+    Failed {
         /// When its issuer is to be asked next.
-        ask_at: UnixTime,
+        next_check: UnixTime,
     },
 }
 
@@ -60,16 +60,13 @@ impl Member {
     }
 
     /// Whether both look for credentials in the same location.
-    pub(crate) fn looks_where(&self, other: &Self) -> bool {
+    pub(crate) fn reads_same_location(&self, other: &Self) -> bool {
         self.authenticator.location() == other.authenticator.location()
     }
 
     /// The token of a request, if its issuer is asked about it.
-    pub(crate) fn token_to_ask_about(
-        &self,
-        request: &AuthRequest<'_>,
-    ) -> Option<Zeroizing<Vec<u8>>> {
-        self.introspecting()?;
+    pub(crate) fn token_to_recheck(&self, request: &AuthRequest<'_>) -> Option<Zeroizing<Vec<u8>>> {
+        self.introspector()?;
         // Its proof was judged when it let the request in.
         let found = token_extractor::find(request, self.authenticator.location()?, true);
         let (token, _) = found.ok().flatten()?;
@@ -77,37 +74,43 @@ impl Member {
     }
 
     /// When the issuer of a token that has passed is to be asked about it next; `None`: never.
-    pub(crate) fn ask_again_at(&self, token: &[u8]) -> Option<UnixTime> {
-        let (step, introspector) = self.introspecting()?;
-        let due = step.known(token).and_then(|known| known.ask_again);
+    pub(crate) fn next_check_of(&self, token: &[u8]) -> Option<UnixTime> {
+        let (step, introspector) = self.introspector()?;
+        let due = step.known(token).and_then(|known| known.next_check);
         Some(unix(due.unwrap_or_else(|| introspector.next_due())))
     }
 
     /// Asks the issuer of a token that has passed about it again, unless it was asked a moment ago.
-    pub(crate) async fn ask_again(&self, token: &[u8], presenter: Presenter<'_>) -> Answer {
-        let Some((step, introspector)) = self.introspecting() else {
-            return Answer::NotAsked;
+    pub(crate) async fn reintrospect(
+        &self,
+        token: &[u8],
+        source: RequestSource<'_>,
+    ) -> RecheckOutcome {
+        let Some((step, introspector)) = self.introspector() else {
+            return RecheckOutcome::NotIntrospected;
         };
         // Half of the questions that may be under way are left to requests.
         let _turn = introspector.stream_permit().await;
-        match step.ask_again(token, presenter).await {
-            Ok(verified) => Answer::Active {
-                ask_at: unix(
+        match step.reintrospect(token, source).await {
+            Ok(verified) => RecheckOutcome::Active {
+                next_check: unix(
                     verified
-                        .ask_again
+                        .next_check
                         .unwrap_or_else(|| introspector.next_due()),
                 ),
                 identity: verified.identity,
             },
-            Err(refusal) if refusal.reason.class() == Class::Unavailable => Answer::None {
-                ask_at: unix(introspector.next_due()),
-            },
-            Err(_) => Answer::Refused,
+            Err(refusal) if refusal.reason.class() == Class::Unavailable => {
+                RecheckOutcome::Failed {
+                    next_check: unix(introspector.next_due()),
+                }
+            }
+            Err(_) => RecheckOutcome::Refused,
         }
     }
 
     /// The step, and who is asked about its tokens; `None`: nobody.
-    fn introspecting(&self) -> Option<(&TokenStep, &Introspector)> {
+    fn introspector(&self) -> Option<(&TokenStep, &Introspector)> {
         match &self.authenticator {
             Authenticator::Token(step) => Some((step, step.introspector()?)),
             _ => None,

@@ -7,14 +7,14 @@ use http::HeaderValue;
 
 /// Who presents a credential.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Presenter<'a> {
+pub struct RequestSource<'a> {
     /// The client's address, behind trusted proxies; `None` when it is not known.
     pub client: Option<IpAddr>,
     /// The id of the request. What the log says of the request begins with it.
     pub request_id: Option<&'a HeaderValue>,
 }
 
-impl Presenter<'_> {
+impl RequestSource<'_> {
     /// What the log says of the request begins with this.
     pub(super) fn log_prefix(&self) -> LogPrefix {
         LogPrefix(self.request_id.cloned())
