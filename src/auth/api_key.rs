@@ -16,7 +16,7 @@ use ring::{digest, hmac};
 
 use super::error::BuildCause;
 use super::extractor::{self, Found};
-use super::failures::{Failures, Limit};
+use super::failures::{FailureLimit, Failures};
 use super::identity::{AuthMethod, Content, Credential, Identity};
 use super::outcome::{Outcome, Reason, Refusal};
 use super::request::AuthRequest;
@@ -174,7 +174,7 @@ impl Verifier {
         client: Option<IpAddr>,
     ) -> Result<Option<&Key>, Refusal> {
         let key = self.look_up(presented);
-        let limit = Limit::new(&self.name, self.settings.max_failures, client);
+        let limit = FailureLimit::new(&self.name, self.settings.max_failures, client);
         let user = limit
             .client()
             .map(|client| self.hasher.hash_one(client) | 1);
@@ -185,7 +185,7 @@ impl Verifier {
         {
             return Ok(key);
         }
-        let attempt = self.failures.attempt_now(&limit)?;
+        let attempt = self.failures.try_attempt(&limit)?;
         match (key, user) {
             (None, _) => attempt.failed(),
             (Some(key), Some(user)) => key.users.add(user),

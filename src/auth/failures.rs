@@ -1,7 +1,7 @@
 //! Wrong passwords and API keys, counted by step and client address, so that nobody gets to try
 //! many.
 //!
-//! A window of a minute has as many places as failures are allowed. An attempt takes a place
+//! A window of a minute has as many permits as failures are allowed. An attempt takes a permit
 //! and gives it back, unless it fails. When none is left, the window is closed until
 //! the minute is over. So attempts that come at the same time cannot slip past the count, and those
 //! that turn out right do not use it up.
@@ -22,29 +22,29 @@ use crate::common::{client_network, retry_after};
 
 /// How long failures count.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Attempts of one window that may wait for a place.
-const WAITING: usize = 32;
+/// Attempts of one window that may wait for a permit.
+const MAX_WAITING: usize = 32;
 /// Windows kept at most; the one that was used least recently goes first.
-const MOST: u64 = 50_000;
+const MAX_WINDOWS: u64 = 50_000;
 
 /// Whose failures count together, and how many of them are allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Limit {
+pub(super) struct FailureLimit {
     step: Arc<str>,
     /// `None`: of all clients whose address is not known.
     client: Option<IpAddr>,
     /// 0: no limit.
-    most: u32,
+    max: u32,
 }
 
-impl Limit {
+impl FailureLimit {
     /// Clients whose address is not known share one. So do those of one IPv6 network of 64 bits,
     /// since a single client has all of its addresses.
-    pub(super) fn new(step: &Arc<str>, most: u32, client: Option<IpAddr>) -> Self {
+    pub(super) fn new(step: &Arc<str>, max: u32, client: Option<IpAddr>) -> Self {
         Self {
             step: step.clone(),
             client: client.map(client_network),
-            most,
+            max,
         }
     }
 
@@ -61,7 +61,7 @@ impl Limit {
 
     /// Whether any number of failures is allowed.
     pub(super) fn is_none(&self) -> bool {
-        self.most == 0
+        self.max == 0
     }
 }
 
@@ -75,16 +75,16 @@ pub trait SharedFailures: fmt::Debug + Send + Sync {
 
 /// The windows of the process.
 pub(super) struct Failures {
-    windows: Cache<Limit, Arc<Window>>,
+    windows: Cache<FailureLimit, Arc<Window>>,
     period: Duration,
     store: OnceLock<Arc<dyn SharedFailures>>,
 }
 
 struct Window {
     until: Instant,
-    places: Arc<Semaphore>,
-    /// Bounds the attempts that have a place or wait for one.
-    entrance: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
+    /// Bounds the attempts that have a permit or wait for one.
+    queue_permits: Arc<Semaphore>,
     failures: AtomicU32,
 }
 
@@ -100,7 +100,7 @@ impl Failures {
     fn of(period: Duration) -> Self {
         Self {
             windows: Cache::builder()
-                .max_capacity(MOST)
+                .max_capacity(MAX_WINDOWS)
                 .eviction_policy(EvictionPolicy::lru())
                 .time_to_live(period)
                 .build(),
@@ -116,24 +116,24 @@ impl Failures {
         let _ = self.store.set(store);
     }
 
-    /// Takes a place; waits for one if the attempts under way may yet give one back, unless too
+    /// Takes a permit; waits for one if the attempts under way may yet give one back, unless too
     /// many wait.
-    pub(super) async fn attempt(&self, limit: &Limit) -> Result<Attempt, Refusal> {
+    pub(super) async fn attempt(&self, limit: &FailureLimit) -> Result<Attempt, Refusal> {
         if limit.is_none() {
             return Ok(Attempt::uncounted());
         }
         let window = self.window(limit);
-        if window.places.is_closed() {
+        if window.permits.is_closed() {
             return Err(window.refusal());
         }
-        let Ok(entered) = window.entrance.clone().try_acquire_owned() else {
+        let Ok(queue_permit) = window.queue_permits.clone().try_acquire_owned() else {
             return Err(Refusal::TOO_MANY_ATTEMPTS);
         };
-        match window.places.clone().acquire_owned().await {
-            Ok(place) => Ok(Attempt(Some(Taken {
+        match window.permits.clone().acquire_owned().await {
+            Ok(in_window) => Ok(Attempt(Some(Permit {
                 window,
-                place,
-                _entered: Some(entered),
+                in_window,
+                _queue_permit: Some(queue_permit),
                 limit: limit.clone(),
                 shared: self.shared(),
             }))),
@@ -141,18 +141,18 @@ impl Failures {
         }
     }
 
-    /// The same for what takes no time: if no place is left, those who have them fail in this very
+    /// The same for what takes no time: if no permit is left, those who have them fail in this very
     /// moment.
-    pub(super) fn attempt_now(&self, limit: &Limit) -> Result<Attempt, Refusal> {
+    pub(super) fn try_attempt(&self, limit: &FailureLimit) -> Result<Attempt, Refusal> {
         if limit.is_none() {
             return Ok(Attempt::uncounted());
         }
         let window = self.window(limit);
-        match window.places.clone().try_acquire_owned() {
-            Ok(place) => Ok(Attempt(Some(Taken {
+        match window.permits.clone().try_acquire_owned() {
+            Ok(in_window) => Ok(Attempt(Some(Permit {
                 window,
-                place,
-                _entered: None,
+                in_window,
+                _queue_permit: None,
                 limit: limit.clone(),
                 shared: self.shared(),
             }))),
@@ -162,16 +162,16 @@ impl Failures {
 
     /// Whether the window is still open, without taking a permit. Concurrent attempts may exceed
     /// the limit, but none that succeeds is refused because of others.
-    pub(super) fn check(&self, limit: &Limit) -> Result<(), Refusal> {
+    pub(super) fn check(&self, limit: &FailureLimit) -> Result<(), Refusal> {
         let window = self.windows.get(limit);
-        match window.filter(|window| window.places.is_closed()) {
+        match window.filter(|window| window.permits.is_closed()) {
             Some(window) => Err(window.refusal()),
             None => Ok(()),
         }
     }
 
     /// Counts the failure of such an attempt.
-    pub(super) fn count(&self, limit: &Limit) {
+    pub(super) fn count(&self, limit: &FailureLimit) {
         if !limit.is_none() {
             self.window(limit).count_failure(limit, self.shared());
         }
@@ -181,13 +181,13 @@ impl Failures {
         Some((self.store.get()?.clone(), self.period))
     }
 
-    fn window(&self, limit: &Limit) -> Arc<Window> {
+    fn window(&self, limit: &FailureLimit) -> Arc<Window> {
         self.windows.get_with_by_ref(limit, || {
-            let places = (limit.most as usize).min(Semaphore::MAX_PERMITS - WAITING);
+            let permits = (limit.max as usize).min(Semaphore::MAX_PERMITS - MAX_WAITING);
             Arc::new(Window {
                 until: Instant::now() + self.period,
-                places: Arc::new(Semaphore::new(places)),
-                entrance: Arc::new(Semaphore::new(places + WAITING)),
+                permits: Arc::new(Semaphore::new(permits)),
+                queue_permits: Arc::new(Semaphore::new(permits + MAX_WAITING)),
                 failures: AtomicU32::new(0),
             })
         })
@@ -195,18 +195,18 @@ impl Failures {
 }
 
 impl Window {
-    fn count_failure(self: &Arc<Self>, limit: &Limit, shared: Option<SharedWindow>) {
+    fn count_failure(self: &Arc<Self>, limit: &FailureLimit, shared: Option<SharedWindow>) {
         let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
-        if failures >= limit.most {
-            self.places.close();
+        if failures >= limit.max {
+            self.permits.close();
         }
         if let Some((store, period)) = shared {
             let (limit, window) = (limit.clone(), self.clone());
             // Nobody waits for it.
             tokio::spawn(async move {
                 let all = store.count(limit.name().as_bytes(), period).await;
-                if all.is_some_and(|all| all >= limit.most) {
-                    window.places.close();
+                if all.is_some_and(|all| all >= limit.max) {
+                    window.permits.close();
                 }
             });
         }
@@ -228,28 +228,28 @@ impl fmt::Debug for Failures {
 }
 
 /// An attempt under way. Dropped: it does not count.
-pub(super) struct Attempt(Option<Taken>);
+pub(super) struct Attempt(Option<Permit>);
 
-/// A place in a window.
-struct Taken {
+/// A permit in a window.
+struct Permit {
     window: Arc<Window>,
-    place: OwnedSemaphorePermit,
-    _entered: Option<OwnedSemaphorePermit>,
-    limit: Limit,
+    in_window: OwnedSemaphorePermit,
+    _queue_permit: Option<OwnedSemaphorePermit>,
+    limit: FailureLimit,
     /// Where others count, too, and for how long.
     shared: Option<SharedWindow>,
 }
 
 impl Attempt {
-    /// One that takes no place.
+    /// One that takes no permit.
     pub(super) fn uncounted() -> Self {
         Self(None)
     }
 
     pub(super) fn failed(self) {
-        if let Some(taken) = self.0 {
-            taken.place.forget();
-            taken.window.count_failure(&taken.limit, taken.shared);
+        if let Some(permit) = self.0 {
+            permit.in_window.forget();
+            permit.window.count_failure(&permit.limit, permit.shared);
         }
     }
 }
@@ -258,8 +258,8 @@ impl Attempt {
 mod tests {
     use super::*;
 
-    fn limit(most: u32, client: &str) -> Limit {
-        Limit::new(&"step".into(), most, Some(client.parse().unwrap()))
+    fn limit(max: u32, client: &str) -> FailureLimit {
+        FailureLimit::new(&"step".into(), max, Some(client.parse().unwrap()))
     }
 
     #[tokio::test]
@@ -274,7 +274,7 @@ mod tests {
         assert_eq!(refusal.reason, Reason::TooManyFailures);
         assert_eq!(refusal.retry_after, Some(1));
         assert!(failures.attempt(&limit(3, "192.0.2.2")).await.is_ok());
-        let elsewhere = Limit::new(&"other".into(), 3, Some("192.0.2.1".parse().unwrap()));
+        let elsewhere = FailureLimit::new(&"other".into(), 3, Some("192.0.2.1".parse().unwrap()));
         assert!(failures.attempt(&elsewhere).await.is_ok());
         tokio::time::sleep(Duration::from_millis(450)).await;
         assert!(failures.attempt(&one).await.is_ok());
@@ -313,7 +313,7 @@ mod tests {
         let one = limit(2, "192.0.2.1");
         let first = failures.attempt(&one).await.unwrap();
         let _second = failures.attempt(&one).await.unwrap();
-        let mut waiting: Vec<_> = (0..WAITING)
+        let mut waiting: Vec<_> = (0..MAX_WAITING)
             .map(|_| Box::pin(failures.attempt(&one)))
             .collect();
         for attempt in &mut waiting {
@@ -332,15 +332,15 @@ mod tests {
     fn what_takes_no_time_waits_for_nobody() {
         let failures = Failures::new();
         let one = limit(2, "192.0.2.1");
-        let first = failures.attempt_now(&one).unwrap();
-        let second = failures.attempt_now(&one).unwrap();
-        assert!(failures.attempt_now(&one).is_err());
+        let first = failures.try_attempt(&one).unwrap();
+        let second = failures.try_attempt(&one).unwrap();
+        assert!(failures.try_attempt(&one).is_err());
         drop(first);
         second.failed();
-        failures.attempt_now(&one).unwrap().failed();
-        let refusal = failures.attempt_now(&one).err().unwrap();
+        failures.try_attempt(&one).unwrap().failed();
+        let refusal = failures.try_attempt(&one).err().unwrap();
         assert_eq!(refusal.reason, Reason::TooManyFailures);
-        assert!(failures.attempt_now(&limit(0, "192.0.2.1")).is_ok());
+        assert!(failures.try_attempt(&limit(0, "192.0.2.1")).is_ok());
     }
 
     #[test]
@@ -376,7 +376,7 @@ mod tests {
         assert_eq!(limit(1, "2001:db8::1"), limit(1, "2001:db8::ffff:0:0:1"));
         assert_ne!(limit(1, "2001:db8::1"), limit(1, "2001:db8:0:1::1"));
         assert_ne!(limit(1, "192.0.2.1"), limit(1, "192.0.2.2"));
-        let unknown = || Limit::new(&"step".into(), 1, None);
+        let unknown = || FailureLimit::new(&"step".into(), 1, None);
         assert_eq!(unknown(), unknown());
         assert_ne!(limit(1, "::"), unknown(), "no client can be taken for them");
     }
@@ -384,14 +384,14 @@ mod tests {
     #[tokio::test]
     async fn the_state_is_bounded() {
         let failures = Failures::new();
-        for client in 0..MOST as u32 * 2 {
+        for client in 0..MAX_WINDOWS as u32 * 2 {
             let client = std::net::Ipv4Addr::from_bits(client).to_string();
             drop(failures.attempt(&limit(1, &client)).await.unwrap());
         }
         failures.windows.run_pending_tasks();
-        assert!(failures.windows.entry_count() <= MOST);
+        assert!(failures.windows.entry_count() <= MAX_WINDOWS);
         // The latest are those that count.
-        let last = std::net::Ipv4Addr::from_bits(MOST as u32 * 2).to_string();
+        let last = std::net::Ipv4Addr::from_bits(MAX_WINDOWS as u32 * 2).to_string();
         failures.attempt(&limit(1, &last)).await.unwrap().failed();
         assert!(failures.attempt(&limit(1, &last)).await.is_err());
     }

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::stored::Stored;
+use super::stored::StoredPassword;
 use crate::auth::error::{BuildCause, HtpasswdError};
 use crate::config;
 
 /// Reads a file.
-pub(super) fn read(path: &Path) -> Result<Vec<(String, Stored)>, BuildCause> {
+pub(super) fn read(path: &Path) -> Result<Vec<(String, StoredPassword)>, BuildCause> {
     let text = std::fs::read_to_string(path).map_err(|error| BuildCause::UnreadableUsers {
         path: path.to_owned(),
         error,
@@ -23,7 +23,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<(String, Stored)>, BuildCause> {
 }
 
 /// The users of a text, or the first line that is wrong, counted from 1.
-pub(super) fn parse(text: &str) -> Result<Vec<(String, Stored)>, (usize, HtpasswdError)> {
+pub(super) fn parse(text: &str) -> Result<Vec<(String, StoredPassword)>, (usize, HtpasswdError)> {
     let lines = text.lines().enumerate();
     let written = lines.filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
     written
@@ -31,12 +31,12 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, Stored)>, (usize, Htpassw
         .collect()
 }
 
-fn user(line: &str) -> Result<(String, Stored), HtpasswdError> {
+fn user(line: &str) -> Result<(String, StoredPassword), HtpasswdError> {
     let (name, hash) = line.split_once(':').ok_or(HtpasswdError::NoColon)?;
     if !config::is_subject(name) {
         return Err(HtpasswdError::Name);
     }
-    let stored = Stored::bcrypt(hash).ok_or(HtpasswdError::Hash)?;
+    let stored = StoredPassword::bcrypt(hash).ok_or(HtpasswdError::Hash)?;
     Ok((name.to_owned(), stored))
 }
 

@@ -23,7 +23,7 @@ use self::user_pass::UserPass;
 use self::users::Users;
 use super::bearer::{self, BearerToken};
 use super::error::BuildCause;
-use super::failures::Limit;
+use super::failures::FailureLimit;
 use super::identity::Identity;
 use super::outcome::{Outcome, Reason, Refusal};
 use super::request::AuthRequest;
@@ -51,8 +51,8 @@ impl Verifier {
         passwords: &Passwords,
     ) -> Result<Self, BuildCause> {
         let users = Users::build(settings, passwords)?;
-        if let Some(cost) = users.ceiling() {
-            passwords.expect(cost, settings.owner);
+        if let Some(cost) = users.max_cost() {
+            passwords.prepare_for_cost(cost, settings.owner);
         }
         Ok(Self {
             name: name.clone(),
@@ -94,13 +94,13 @@ impl Verifier {
         request: &AuthRequest<'_>,
     ) -> Result<Identity, Refusal> {
         let user = self.users.find(&presented.user);
-        let limit = Limit::new(&self.name, self.max_failures, request.source.client);
+        let limit = FailureLimit::new(&self.name, self.max_failures, request.source.client);
         let passed = self
             .passwords
             .verify(
                 self.owner,
                 &user.stored,
-                self.users.ceiling(),
+                self.users.max_cost(),
                 presented,
                 limit,
             )

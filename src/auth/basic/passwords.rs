@@ -13,9 +13,9 @@ use ring::rand::SystemRandom;
 use zeroize::Zeroizing;
 
 use super::pool::Pool;
-use super::stored::{Check, Stored};
+use super::stored::{Check, StoredPassword};
 use super::user_pass::UserPass;
-use crate::auth::failures::{Attempt, Failures, Limit, SharedFailures};
+use crate::auth::failures::{Attempt, FailureLimit, Failures, SharedFailures};
 use crate::auth::outcome::Refusal;
 use crate::config::Owner;
 
@@ -25,7 +25,7 @@ const REMEMBERED: Duration = Duration::from_secs(300);
 /// than [`REMEMBERED`], so that users who share an address with a guesser are not locked out.
 const USED: Duration = Duration::from_secs(3600);
 /// Credentials remembered at most, and uses of them, about 100 bytes each.
-const MOST: u64 = 100_000;
+const MAX_REMEMBERED: u64 = 100_000;
 /// How long a request waits for its verdict.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -36,12 +36,12 @@ pub(crate) struct Passwords(Arc<Inner>);
 struct Inner {
     /// Random, so that what is remembered means nothing outside this process.
     key: hmac::Key,
-    verified: sync::Cache<Mark, ()>,
+    verified: sync::Cache<CredentialKey, ()>,
     /// Which address has used which credential. What others used must not be looked up for an
     /// address that fails too often: the answers would tell it what is right.
-    used: sync::Cache<(IpAddr, Mark), ()>,
+    used: sync::Cache<(IpAddr, CredentialKey), ()>,
     /// Comparisons under way: requests that come together with one credential wait for one hash.
-    in_progress: future::Cache<(Limit, Mark), ()>,
+    in_progress: future::Cache<(FailureLimit, CredentialKey), ()>,
     failures: Failures,
     local: Pool,
     /// Whatever the cloud sends, users of the local files do not wait behind it.
@@ -49,8 +49,8 @@ struct Inner {
 }
 
 /// Stands for a user, a password, and what that was compared with: when one of them changes, so
-/// does the mark.
-type Mark = [u8; 32];
+/// does the key.
+type CredentialKey = [u8; 32];
 
 /// Why a comparison came to nothing.
 enum Failure {
@@ -64,11 +64,11 @@ impl Passwords {
         Ok(Self(Arc::new(Inner {
             key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())?,
             verified: sync::Cache::builder()
-                .max_capacity(MOST)
+                .max_capacity(MAX_REMEMBERED)
                 .time_to_live(REMEMBERED)
                 .build(),
             used: sync::Cache::builder()
-                .max_capacity(MOST)
+                .max_capacity(MAX_REMEMBERED)
                 .time_to_idle(USED)
                 .build(),
             in_progress: future::Cache::builder()
@@ -82,8 +82,8 @@ impl Passwords {
     }
 
     /// Makes ready for hashes up to this cost.
-    pub(super) fn expect(&self, cost: u32, owner: Owner) {
-        self.0.pool(owner).expect(cost);
+    pub(super) fn prepare_for_cost(&self, cost: u32, owner: Owner) {
+        self.0.pool(owner).prepare_for_cost(cost);
     }
 
     /// Counts failures together with other nodes from now on.
@@ -106,57 +106,57 @@ impl Passwords {
         self.0.sign(&[b"password", password.as_bytes()])
     }
 
-    /// Whether the password is the right one. `owner` is the step's, `ceiling` the cost of its
+    /// Whether the password is the right one. `owner` is the step's, `max_cost` the cost of its
     /// costliest hash. Hashes only what was not right a moment ago. Beyond the limit, nothing is
     /// looked up or hashed but what the same address has used before, so the refusal is the same
     /// for right and wrong.
     pub(super) async fn verify(
         &self,
         owner: Owner,
-        stored: &Stored,
-        ceiling: Option<u32>,
+        stored: &StoredPassword,
+        max_cost: Option<u32>,
         presented: UserPass,
-        limit: Limit,
+        limit: FailureLimit,
     ) -> Result<bool, Refusal> {
         let inner = &*self.0;
         let UserPass { user, password } = presented;
-        let mark = inner.sign(&[
+        let credential = inner.sign(&[
             b"user",
             user.as_bytes(),
             stored.bytes(),
             password.as_bytes(),
         ]);
-        let use_of_it = limit.client().map(|client| (client, mark));
-        let exempt = match &use_of_it {
+        let address_key = limit.client().map(|client| (client, credential));
+        let exempt = match &address_key {
             _ if limit.is_none() => true,
-            Some(use_of_it) => inner.used.contains_key(use_of_it),
+            Some(address_key) => inner.used.contains_key(address_key),
             // Nobody knows whether it is the same client again.
             None => false,
         };
-        if exempt && inner.verified.contains_key(&mark) {
+        if exempt && inner.verified.contains_key(&credential) {
             return Ok(true);
         }
         let check = Check {
             stored: stored.clone(),
             digest: self.digest(&password),
             password,
-            ceiling,
+            max_cost,
         };
-        let key = (limit.clone(), mark);
+        let key = (limit.clone(), credential);
         let hashing = async move {
             let attempt = match exempt {
                 true => Attempt::uncounted(),
                 false => inner.failures.attempt(&limit).await?,
             };
-            if !inner.verified.contains_key(&mark) {
+            if !inner.verified.contains_key(&credential) {
                 if !inner.compare(check, owner).await? {
                     attempt.failed();
                     return Err(Failure::Wrong);
                 }
-                inner.verified.insert(mark, ());
+                inner.verified.insert(credential, ());
             }
-            if let Some(use_of_it) = use_of_it.filter(|_| !limit.is_none()) {
-                inner.used.insert(use_of_it, ());
+            if let Some(address_key) = address_key.filter(|_| !limit.is_none()) {
+                inner.used.insert(address_key, ());
             }
             Ok(())
         };
@@ -182,7 +182,7 @@ impl Inner {
 
     /// Without a bcrypt hash in the step, the comparison is cheap and runs on the worker.
     async fn compare(&self, check: Check, owner: Owner) -> Result<bool, Refusal> {
-        match check.ceiling {
+        match check.max_cost {
             Some(_) => self.pool(owner).run(check).await,
             None => Ok(check.run()),
         }
@@ -197,9 +197,9 @@ impl Inner {
             message.extend_from_slice(&part.len().to_le_bytes());
             message.extend_from_slice(part);
         }
-        let mut mark = [0; 32];
-        mark.copy_from_slice(hmac::sign(&self.key, &message).as_ref());
-        mark
+        let mut signature = [0; 32];
+        signature.copy_from_slice(hmac::sign(&self.key, &message).as_ref());
+        signature
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::stored::{Check, waste};
+use super::stored::{Check, burn_time};
 use crate::auth::outcome::Refusal;
 
 /// Checks that may wait for each thread: four seconds of work at cost 12.
@@ -58,7 +58,7 @@ impl Pool {
 
     /// Starts the threads if they do not run yet. If this cost is the highest so far, logs how long
     /// one hash of it takes.
-    pub(super) fn expect(&self, cost: u32) {
+    pub(super) fn prepare_for_cost(&self, cost: u32) {
         let jobs = self
             .jobs
             .get_or_init(|| start(self.threads, &self.hashed, &self.waiting));
@@ -107,7 +107,7 @@ fn start(threads: usize, hashed: &Arc<AtomicU64>, waiting: &Arc<AtomicU64>) -> S
 }
 
 fn work(jobs: &Mutex<Receiver<Job>>, hashed: &AtomicU64, waiting: &AtomicU64) {
-    give_way();
+    lower_priority();
     loop {
         // The lock is among these threads only. Workers never wait for it.
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -129,7 +129,7 @@ fn work(jobs: &Mutex<Receiver<Job>>, hashed: &AtomicU64, waiting: &AtomicU64) {
 }
 
 /// The lowest priority for this thread: it runs when nobody else wants to.
-fn give_way() {
+fn lower_priority() {
     // Only on Linux does "this process" mean the calling thread.
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, 19) {
@@ -140,7 +140,7 @@ fn give_way() {
 fn measure(cost: u32) {
     let timed = cost.min(MEASURED);
     let started = working_time();
-    waste(timed);
+    burn_time(timed);
     let time = working_time()
         .saturating_sub(started)
         .saturating_mul(1 << (cost - timed));
@@ -170,15 +170,15 @@ mod tests {
     use zeroize::Zeroizing;
 
     use super::*;
-    use crate::auth::basic::stored::Stored;
+    use crate::auth::basic::stored::StoredPassword;
 
     /// A check that passes nothing and takes its time.
     fn check(cost: u32) -> Check {
         Check {
-            stored: Stored::decoy(Some(cost)),
+            stored: StoredPassword::decoy(Some(cost)),
             password: Zeroizing::new("password".to_owned()),
             digest: [1; 32],
-            ceiling: Some(cost),
+            max_cost: Some(cost),
         }
     }
 
@@ -229,7 +229,7 @@ mod tests {
     async fn nothing_runs_before_it_is_expected() {
         assert_eq!(Pool::local().run(check(4)).await, Err(Refusal::QUEUE_FULL));
         let pool = Pool::local();
-        pool.expect(4);
+        pool.prepare_for_cost(4);
         assert_eq!(pool.run(check(4)).await, Ok(false));
     }
 }

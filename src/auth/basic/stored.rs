@@ -12,7 +12,7 @@ use crate::config::{self, Secret};
 
 /// What a user's password is compared with. A clone shares it.
 #[derive(Clone)]
-pub(super) enum Stored {
+pub(super) enum StoredPassword {
     /// A bcrypt hash, and the cost that it was made with.
     Bcrypt { hash: Arc<Secret>, cost: u32 },
     /// The digest of a password that stood in the configuration as it is, under a key that lives as
@@ -20,7 +20,7 @@ pub(super) enum Stored {
     Digest([u8; 32]),
 }
 
-impl Stored {
+impl StoredPassword {
     /// A bcrypt hash. `None`: it is not one.
     pub(super) fn bcrypt(hash: &str) -> Option<Self> {
         let (hash, cost) = config::bcrypt_hash(hash)?;
@@ -30,8 +30,8 @@ impl Stored {
 
     /// What an unknown user's password is compared with: nothing passes, and it takes as long as
     /// the costliest hash of the step.
-    pub(super) fn decoy(ceiling: Option<u32>) -> Self {
-        let Some(cost) = ceiling else {
+    pub(super) fn decoy(max_cost: Option<u32>) -> Self {
+        let Some(cost) = max_cost else {
             return Self::Digest([0; 32]);
         };
         // Any salt and any result do. That a password has this very one is no more likely than
@@ -58,7 +58,7 @@ impl Stored {
     }
 }
 
-impl fmt::Debug for Stored {
+impl fmt::Debug for StoredPassword {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
     }
@@ -66,12 +66,12 @@ impl fmt::Debug for Stored {
 
 /// One comparison, ready to be made elsewhere.
 pub(super) struct Check {
-    pub(super) stored: Stored,
+    pub(super) stored: StoredPassword,
     pub(super) password: Zeroizing<String>,
-    /// Of a plain password, the digest that [`Stored::Digest`] is compared with.
+    /// Of a plain password, the digest that [`StoredPassword::Digest`] is compared with.
     pub(super) digest: [u8; 32],
     /// The cost of the costliest hash of the step.
-    pub(super) ceiling: Option<u32>,
+    pub(super) max_cost: Option<u32>,
 }
 
 impl Check {
@@ -79,16 +79,16 @@ impl Check {
     /// hash of the step.
     pub(super) fn run(&self) -> bool {
         let passed = match &self.stored {
-            Stored::Bcrypt { hash, .. } => {
+            StoredPassword::Bcrypt { hash, .. } => {
                 bcrypt::verify(self.password.as_bytes(), hash.expose()).unwrap_or(false)
             }
-            Stored::Digest(stored) => verify_slices_are_equal(stored, &self.digest).is_ok(),
+            StoredPassword::Digest(stored) => verify_slices_are_equal(stored, &self.digest).is_ok(),
         };
-        if let (false, Some(ceiling)) = (passed, self.ceiling) {
-            // Costs are powers of two: 2^c and 2^c, 2^(c+1) ... 2^(ceiling-1) make 2^ceiling.
+        if let (false, Some(max_cost)) = (passed, self.max_cost) {
+            // Costs are powers of two: 2^c and 2^c, 2^(c+1) ... 2^(max_cost-1) make 2^max_cost.
             match self.stored.cost() {
-                Some(cost) => (cost..ceiling).for_each(waste),
-                None => waste(ceiling),
+                Some(cost) => (cost..max_cost).for_each(burn_time),
+                None => burn_time(max_cost),
             }
         }
         passed
@@ -96,7 +96,7 @@ impl Check {
 }
 
 /// Takes the time of one hash.
-pub(super) fn waste(cost: u32) {
+pub(super) fn burn_time(cost: u32) {
     black_box(bcrypt::bcrypt(cost, black_box([0; 16]), b"\0"));
 }
 
@@ -110,19 +110,19 @@ mod tests {
     /// tries differ by less than 5 %.
     #[test]
     fn every_wrong_password_takes_the_same_work() {
-        let hash = |cost| Stored::bcrypt(&bcrypt::hash("right", cost).unwrap()).unwrap();
-        let ceiling = Some(6);
+        let hash = |cost| StoredPassword::bcrypt(&bcrypt::hash("right", cost).unwrap()).unwrap();
+        let max_cost = Some(6);
         let checks = [
-            Stored::decoy(ceiling),
+            StoredPassword::decoy(max_cost),
             hash(6),
             hash(4),
-            Stored::Digest([1; 32]),
+            StoredPassword::Digest([1; 32]),
         ]
         .map(|stored| Check {
             stored,
             password: Zeroizing::new("wrong".to_owned()),
             digest: [2; 32],
-            ceiling,
+            max_cost,
         });
         let now = || std::time::Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap();
         let mut spread = Vec::new();

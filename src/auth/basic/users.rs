@@ -8,23 +8,23 @@ use ring::digest::{SHA256, digest};
 
 use super::htpasswd;
 use super::passwords::Passwords;
-use super::stored::Stored;
+use super::stored::StoredPassword;
 use crate::auth::error::BuildCause;
 use crate::auth::identity::{AuthMethod, Content, Credential, Identity};
-use crate::config::{Basic, StoredPassword};
+use crate::config::{self, Basic};
 
 /// The users of a step by name, and one for every other name.
 #[derive(Debug)]
 pub(super) struct Users {
     by_name: HashMap<String, User>,
     nobody: User,
-    ceiling: Option<u32>,
+    max_cost: Option<u32>,
 }
 
 /// What a password is compared with, and who has it then.
 #[derive(Debug)]
 pub(super) struct User {
-    pub(super) stored: Stored,
+    pub(super) stored: StoredPassword,
     /// `None`: there is no such user.
     pub(super) identity: Option<Identity>,
 }
@@ -34,11 +34,11 @@ impl Users {
         let mut by_name = HashMap::new();
         for user in &settings.users {
             let stored = match &user.password {
-                StoredPassword::Bcrypt(hash) => {
-                    Stored::bcrypt(hash.expose()).ok_or(BuildCause::PasswordHash)?
+                config::StoredPassword::Bcrypt(hash) => {
+                    StoredPassword::bcrypt(hash.expose()).ok_or(BuildCause::PasswordHash)?
                 }
-                StoredPassword::Plain(password) => {
-                    Stored::Digest(passwords.digest(password.expose()))
+                config::StoredPassword::Plain(password) => {
+                    StoredPassword::Digest(passwords.digest(password.expose()))
                 }
             };
             add(&mut by_name, user.name.clone(), stored)?;
@@ -51,14 +51,14 @@ impl Users {
         if by_name.is_empty() {
             return Err(BuildCause::NoUsers);
         }
-        let ceiling = by_name.values().filter_map(|user| user.stored.cost()).max();
+        let max_cost = by_name.values().filter_map(|user| user.stored.cost()).max();
         Ok(Self {
             by_name,
             nobody: User {
-                stored: Stored::decoy(ceiling),
+                stored: StoredPassword::decoy(max_cost),
                 identity: None,
             },
-            ceiling,
+            max_cost,
         })
     }
 
@@ -68,12 +68,16 @@ impl Users {
     }
 
     /// The cost of the costliest hash; `None`: there are no hashes.
-    pub(super) fn ceiling(&self) -> Option<u32> {
-        self.ceiling
+    pub(super) fn max_cost(&self) -> Option<u32> {
+        self.max_cost
     }
 }
 
-fn add(users: &mut HashMap<String, User>, name: String, stored: Stored) -> Result<(), BuildCause> {
+fn add(
+    users: &mut HashMap<String, User>,
+    name: String,
+    stored: StoredPassword,
+) -> Result<(), BuildCause> {
     let subject = HeaderValue::from_str(&name).map_err(|_| BuildCause::UnfitSubject)?;
     match users.entry(name) {
         Entry::Occupied(taken) => Err(BuildCause::SameUser(taken.key().clone())),
@@ -96,7 +100,7 @@ fn add(users: &mut HashMap<String, User>, name: String, stored: Stored) -> Resul
 }
 
 /// What tells a password that was changed from the one before.
-fn fingerprint(stored: &Stored) -> [u8; 32] {
+fn fingerprint(stored: &StoredPassword) -> [u8; 32] {
     let mut fingerprint = [0; 32];
     fingerprint.copy_from_slice(digest(&SHA256, stored.bytes()).as_ref());
     fingerprint

@@ -22,7 +22,7 @@ use http::{HeaderMap, header};
 use jose::clock;
 use ring::digest::{SHA256, digest};
 
-use super::failures::{Failures, Limit};
+use super::failures::{FailureLimit, Failures};
 use super::jwt;
 use super::revocation::{Revocation, Revocations};
 use super::trace::Trace;
@@ -181,7 +181,7 @@ impl Receiver {
         client: Option<IpAddr>,
         request_id: &str,
     ) -> Result<Received, ReceiveError> {
-        let limit = Limit::new(&self.endpoint, MAX_FAILURES, client);
+        let limit = FailureLimit::new(&self.endpoint, MAX_FAILURES, client);
         let failures = &self.shared.failures;
         let received = match failures.check(&limit) {
             Ok(()) => {
