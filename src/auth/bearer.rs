@@ -14,6 +14,25 @@ pub(crate) enum BearerToken<'a> {
     Token(&'a [u8]),
 }
 
+/// `Authorization` was sent more than once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RepeatedAuthorization;
+
+/// What the one `Authorization` of a request holds behind `Bearer`, whatever its form; `None`:
+/// there is no such field.
+///
+/// # Errors
+///
+/// There are several fields.
+pub fn single_bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, RepeatedAuthorization> {
+    let mut fields = headers.get_all(AUTHORIZATION).iter();
+    match (fields.next(), fields.next()) {
+        (None, _) => Ok(None),
+        (Some(field), None) => Ok(behind(b"bearer", field.as_bytes()).flatten()),
+        (Some(_), Some(_)) => Err(RepeatedAuthorization),
+    }
+}
+
 /// Looks for a bearer token.
 pub(crate) fn find(headers: &HeaderMap) -> BearerToken<'_> {
     find_of(b"bearer", headers)
@@ -25,17 +44,22 @@ pub(crate) fn find_of<'a>(wanted: &[u8], headers: &'a HeaderMap) -> BearerToken<
     let Some(value) = headers.get(AUTHORIZATION).map(|value| value.as_bytes()) else {
         return BearerToken::Absent;
     };
-    let Some((scheme, rest)) = value.split_at_checked(wanted.len()) else {
-        return BearerToken::Absent;
-    };
+    match behind(wanted, value) {
+        None => BearerToken::Absent,
+        Some(Some(token)) if is_token68(token) => BearerToken::Token(token),
+        Some(_) => BearerToken::Malformed,
+    }
+}
+
+/// What stands behind a scheme and its spaces. `None`: it is another scheme; `Some(None)`: there
+/// is no space.
+fn behind<'a>(wanted: &[u8], value: &'a [u8]) -> Option<Option<&'a [u8]>> {
+    let (scheme, rest) = value.split_at_checked(wanted.len())?;
     if !scheme.eq_ignore_ascii_case(wanted) || rest.first().is_some_and(|byte| is_tchar(*byte)) {
-        return BearerToken::Absent;
+        return None;
     }
     let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
-    match rest.get(spaces..) {
-        Some(token) if spaces > 0 && is_token68(token) => BearerToken::Token(token),
-        _ => BearerToken::Malformed,
-    }
+    Some(rest.get(spaces..).filter(|_| spaces > 0))
 }
 
 /// RFC 9110 section 5.6.2: what a scheme's name is made of.
@@ -77,7 +101,29 @@ mod tests {
     }
 
     #[test]
-    fn forms() {
+    fn a_single_field_of_any_form() {
+        let of = |fields: &[&'static str]| {
+            let fields = fields.iter().map(|field| HeaderValue::from_static(field));
+            HeaderMap::from_iter(fields.map(|field| (AUTHORIZATION, field)))
+        };
+        for (fields, expected) in [
+            (&[][..], Ok(None)),
+            (&["Bearer a:b!"], Ok(Some("a:b!"))),
+            (&["bearer   x"], Ok(Some("x"))),
+            (&["Bearer "], Ok(Some(""))),
+            (&["Bearer"], Ok(None)),
+            (&["Bearerx"], Ok(None)),
+            (&["Basic x"], Ok(None)),
+            (&["Bearer x", "Basic x"], Err(RepeatedAuthorization)),
+        ] {
+            let headers = of(fields);
+            let expected = expected.map(|token| token.map(str::as_bytes));
+            assert_eq!(single_bearer(&headers), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn accepts_only_token68() {
         let cases = [
             ("Bearer a.b.c", "token"),
             ("bearer a.b.c", "token"),

@@ -6,11 +6,11 @@
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use ring::digest::{SHA256, digest};
 use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::common::sha256;
 use crate::config::{AlternativeName, CertificateSubject};
 use jose::clock::UnixTime;
 
@@ -69,7 +69,7 @@ impl ClientCertificate {
             None => Vec::new(),
         };
         Some(Self {
-            sha256: digest(&SHA256, own).as_ref().try_into().ok()?,
+            sha256: sha256(&[own]),
             common_names: certificate
                 .subject()
                 .iter_common_name()

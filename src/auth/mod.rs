@@ -53,6 +53,7 @@ mod token_step;
 mod trace;
 
 pub(crate) use bearer::is_tchar;
+pub use bearer::{RepeatedAuthorization, single_bearer};
 pub(crate) use certificate::ip_address;
 pub use certificate::{CertificateTrust, ClientCertificate, PresentedCertificate};
 pub(crate) use chain::Member;

@@ -57,7 +57,8 @@ pub use traffic_split::Share;
 pub use upstream::{Upstream, Upstreams};
 
 pub use crate::auth::{
-    IssuerStatus, KeySetStatus, ReceiverStatus, Revocation, RevocationId, Revocations, RevokeError,
+    IssuerStatus, KeySetStatus, ReceiverStatus, RepeatedAuthorization, Revocation, RevocationId,
+    Revocations, RevokeError, single_bearer,
 };
 pub use crate::balance::HealthState;
 pub use crate::common::PeerAddress;

@@ -10,6 +10,8 @@ use http::{HeaderMap, StatusCode, header};
 use ipnet::IpNet;
 use ring::digest::{SHA256, digest};
 
+use crate::gateway::single_bearer;
+
 /// What decides who may call.
 #[derive(Debug, Clone, Default)]
 pub struct AccessControl {
@@ -125,23 +127,11 @@ impl AccessControl {
 fn has_token(headers: &HeaderMap, hash: &[u8; 32], scraped: bool) -> bool {
     let token = match headers.get("x-management-token") {
         Some(token) => Some(token.as_bytes()),
-        None if scraped => bearer(headers),
+        None if scraped => single_bearer(headers).ok().flatten(),
         None => None,
     };
     token
         .is_some_and(|token| verify_slices_are_equal(digest(&SHA256, token).as_ref(), hash).is_ok())
-}
-
-/// The token of the one `Authorization: Bearer` (RFC 6750 section 2.1).
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let mut fields = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(field), None) = (fields.next(), fields.next()) else {
-        return None;
-    };
-    let (scheme, token) = field.as_bytes().split_at_checked(b"Bearer ".len())?;
-    scheme
-        .eq_ignore_ascii_case(b"Bearer ")
-        .then(|| token.trim_ascii_start())
 }
 
 #[cfg(test)]

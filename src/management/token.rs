@@ -1,7 +1,7 @@
 //! `POST /authorize`, `/token` and `/deauthorize`: how a gateway comes by its machine token, and
 //! loses it. No answer and no log line holds one.
 
-use http::{StatusCode, header};
+use http::StatusCode;
 use pingora::protocols::http::ServerSession;
 use serde_json::json;
 
@@ -9,6 +9,7 @@ use super::body::{self, Fields, bad};
 use super::cloud::{cloud_error, disabled};
 use super::response::ApiResponse;
 use crate::control::{Agent, Authorization, CommandError};
+use crate::gateway::{RepeatedAuthorization, single_bearer};
 use runbeam_sdk::MachineToken;
 
 /// Longest values, in bytes.
@@ -120,30 +121,16 @@ pub(super) fn machine_token(fields: &Fields, instance: &str) -> Result<MachineTo
 
 /// The token of `Authorization: Bearer`, once and not empty.
 fn bearer(session: &ServerSession) -> Result<String, ApiResponse> {
-    let mut values = session
-        .req_header()
-        .headers
-        .get_all(header::AUTHORIZATION)
-        .iter();
-    let missing = || {
+    let token = single_bearer(&session.req_header().headers)
+        .map_err(|RepeatedAuthorization| bad("Authorization was sent twice"))?;
+    let token = token.and_then(|token| std::str::from_utf8(token).ok());
+    let fits = |token: &&str| token.is_ascii() && (1..=MAX_TOKEN).contains(&token.len());
+    let token = token.filter(fits);
+    token.map(str::to_owned).ok_or_else(|| {
         ApiResponse::unauthorized(
             "send the user token that `runbeam login` got: Authorization: Bearer TOKEN",
         )
-    };
-    let value = values.next().ok_or_else(missing)?;
-    if values.next().is_some() {
-        return Err(bad("Authorization was sent twice"));
-    }
-    let (scheme, token) = value
-        .to_str()
-        .ok()
-        .and_then(|value| value.split_once(' '))
-        .ok_or_else(missing)?;
-    let token = token.trim();
-    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() || token.len() > MAX_TOKEN {
-        return Err(missing());
-    }
-    Ok(token.to_owned())
+    })
 }
 
 /// What the caller gets when the agent does not do as told. The log has the details.

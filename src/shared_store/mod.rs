@@ -23,11 +23,10 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use redis::{ErrorKind, RedisResult, cmd};
-use ring::digest::{SHA256, digest};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::common::Hex;
+use crate::common::{Hex, sha256};
 use crate::config::SharedStore as Settings;
 use connection::{Connection, Connector};
 use error::sanitized;
@@ -298,8 +297,8 @@ impl SharedStore {
 
     /// A key of the store: what it is of, and the hash of what it names, which may be a person.
     fn key(&self, kind: &str, of: &[u8]) -> String {
-        let hash = digest(&SHA256, of);
-        format!("{}:{kind}:{}", self.0.key_prefix, Hex(&hash.as_ref()[..16]))
+        let hash = sha256(&[of]);
+        format!("{}:{kind}:{}", self.0.key_prefix, Hex(&hash[..16]))
     }
 }
 

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use http::HeaderValue;
-use ring::digest::{SHA256, digest};
 
 use super::htpasswd;
 use super::passwords::Passwords;
 use super::stored::StoredPassword;
 use crate::auth::error::BuildCause;
 use crate::auth::identity::{AuthMethod, Content, Credential, Identity};
+use crate::common::sha256;
 use crate::config::{self, Basic};
 
 /// The users of a step by name, and one for every other name.
@@ -101,7 +101,5 @@ fn add(
 
 /// What tells a password that was changed from the one before.
 fn fingerprint(stored: &StoredPassword) -> [u8; 32] {
-    let mut fingerprint = [0; 32];
-    fingerprint.copy_from_slice(digest(&SHA256, stored.bytes()).as_ref());
-    fingerprint
+    sha256(&[stored.bytes()])
 }

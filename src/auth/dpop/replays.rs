@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use jose::clock::UnixTime;
-use ring::digest::{Context, SHA256};
 
 use super::AHEAD;
 use crate::auth::outcome::{ProofError, Refusal};
+use crate::common::sha256;
 
 /// Proofs remembered at most, about 100 bytes each,
 const MAX_PROOFS: usize = 1 << 19;
@@ -32,11 +32,8 @@ pub struct ProofId([u8; 16]);
 
 impl ProofId {
     pub(super) fn new(key: &[u8; 32], jti: &str) -> Self {
-        let mut context = Context::new(&SHA256);
-        context.update(key);
-        context.update(jti.as_bytes());
         let mut id = [0; 16];
-        id.copy_from_slice(&context.finish().as_ref()[..16]);
+        id.copy_from_slice(&sha256(&[key, jti.as_bytes()])[..16]);
         Self(id)
     }
 

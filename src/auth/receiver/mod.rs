@@ -18,14 +18,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use jose::clock;
-use ring::digest::{SHA256, digest};
 
+use super::bearer::single_bearer;
 use super::failures::{FailureLimit, Failures};
 use super::jwt;
 use super::revocation::{Revocation, Revocations};
 use super::trace::Trace;
+use crate::common::sha256;
 use crate::config::{BackchannelLogout, SecurityEvents};
 use error::RETRY_AFTER;
 use seen::SeenTokens;
@@ -279,15 +280,8 @@ impl Receiver {
 
 /// Whether the one `Authorization: Bearer` holds the token that this is the hash of.
 fn has_token(headers: &HeaderMap, hash: &[u8; 32]) -> bool {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return false;
-    };
-    let token = value.as_bytes().split_at_checked(7);
-    token.is_some_and(|(scheme, token)| {
-        scheme.eq_ignore_ascii_case(b"Bearer ")
-            && verify_slices_are_equal(digest(&SHA256, token).as_ref(), hash).is_ok()
-    })
+    let token = single_bearer(headers).ok().flatten();
+    token.is_some_and(|token| verify_slices_are_equal(&sha256(&[token]), hash).is_ok())
 }
 
 /// Where a post came from, for the log.

@@ -5,10 +5,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use jose::clock;
-use ring::digest;
 use serde::{Deserialize, Serialize};
 
-use crate::common::Hex;
+use crate::common::{Hex, sha256};
 
 /// What a revocation names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,13 +85,13 @@ impl Target {
             Self::ApiKey(id) => ("key", "", id.as_bytes()),
             Self::Certificate(fingerprint) => ("certificate", "", fingerprint),
         };
-        let mut context = digest::Context::new(&digest::SHA256);
-        for part in [kind.as_bytes(), issuer.as_bytes(), value] {
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part);
-        }
+        let parts = [kind.as_bytes(), issuer.as_bytes(), value];
+        let [kind, issuer, value] = parts;
+        let lengths = parts.map(|part| (part.len() as u64).to_be_bytes());
+        let [of_kind, of_issuer, of_value] = &lengths;
+        let hash = sha256(&[of_kind, kind, of_issuer, issuer, of_value, value]);
         let mut id = [0; 16];
-        id.copy_from_slice(&context.finish().as_ref()[..16]);
+        id.copy_from_slice(&hash[..16]);
         RevocationId(id)
     }
 }
