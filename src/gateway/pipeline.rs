@@ -202,7 +202,7 @@ impl Pipeline {
     }
 
     /// The rate limits that are counted last, for requests that pass all stages and checks.
-    pub fn limits(&self) -> &RateLimits {
+    pub fn final_rate_limits(&self) -> &RateLimits {
         &self.stages.limits
     }
 
@@ -260,7 +260,7 @@ impl Pipeline {
     }
 
     /// Chooses a backend that is `wanted` and that takes this request. `None`: there is none.
-    pub fn choose_one(
+    pub fn choose_matching(
         &self,
         request: &HeaderMap,
         wanted: impl Fn(&Backend) -> bool,
@@ -309,7 +309,7 @@ impl Pipeline {
     }
 
     /// How many HTTP upstreams may take a request that was sent to these; drained ones do not.
-    pub fn upstreams(&self, tried: impl Iterator<Item = usize> + Clone) -> usize {
+    pub fn count_candidates(&self, tried: impl Iterator<Item = usize> + Clone) -> usize {
         let taking = |index: usize| {
             self.shares(index) || tried.clone().any(|it| self.are_of_one_backend(it, index))
         };

@@ -26,14 +26,14 @@ pub struct RouteSpec<'a> {
     pub boundary: PrefixBoundary,
 }
 
-/// One place in the table: its routes differ only in their methods.
+/// The routes of one prefix, which differ only in their methods.
 #[derive(Debug)]
-struct Place<T> {
-    routes: Vec<Entry<T>>,
+struct PrefixEntry<T> {
+    routes: Vec<MethodEntry<T>>,
 }
 
 #[derive(Debug)]
-struct Entry<T> {
+struct MethodEntry<T> {
     methods: Vec<Method>,
     case_sensitive: bool,
     route: T,
@@ -42,7 +42,7 @@ struct Entry<T> {
 /// The prefixes that one host (or any host) claims.
 #[derive(Debug)]
 struct Prefixes<T> {
-    places: HashMap<Box<str>, Place<T>>,
+    entries: HashMap<Box<str>, PrefixEntry<T>>,
     /// Segments of the deepest prefix: no look-up goes further, so a path of a million slashes
     /// costs no more.
     depth: usize,
@@ -63,10 +63,10 @@ pub struct RouteTable<T> {
 /// What a look-up found.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Match<'a, T> {
-    /// The route; where the method is not served, the first route of the place, whose steps decide
+    /// The route; where the method is not served, the first route of the prefix, whose steps decide
     /// before a 405 says so.
     pub route: &'a T,
-    /// The methods of the place, when the one asked for is not among them.
+    /// The methods of the prefix, when the one asked for is not among them.
     pub allowed: Option<Vec<&'a Method>>,
     /// Another route, which a server would take the request for that folds case in the path or in
     /// the method, or that ends prefixes elsewhere. `None` where the path itself has a prefix in
@@ -77,7 +77,7 @@ pub struct Match<'a, T> {
 impl<T> Default for Prefixes<T> {
     fn default() -> Self {
         Self {
-            places: HashMap::default(),
+            entries: HashMap::default(),
             depth: 0,
             confusable: ConfusablePrefixes::default(),
         }
@@ -120,13 +120,15 @@ impl<T> RouteTable<T> {
     /// Finds the route of a request. `host` is in lower case and without port; `path` is canonical.
     pub fn find(&self, host: &str, path: &str, method: &Method) -> Option<Match<'_, T>> {
         let named = self.hosts.get(host).into_iter();
-        let levels = named.chain(self.below(host)).chain([&self.any_host]);
+        let levels = named
+            .chain(self.wildcard_levels(host))
+            .chain([&self.any_host]);
         let mut candidates = levels.clone().enumerate();
-        let (level, length, place) = candidates.find_map(|(level, prefixes)| {
-            let (length, place) = prefixes.find(path)?;
-            Some((level, length, place))
+        let (level, length, entry) = candidates.find_map(|(level, prefixes)| {
+            let (length, entry) = prefixes.find(path)?;
+            Some((level, length, entry))
         })?;
-        let mut found = place.select(method)?;
+        let mut found = entry.select(method)?;
         if found.confusable.is_none() {
             // Where the prefixes of a better host have been left, those behind count beside them.
             let mut passed = levels.take(level + 1);
@@ -138,7 +140,7 @@ impl<T> RouteTable<T> {
 
     /// The prefixes of the names that a host is below of, by one label or more: those of the
     /// longest name first.
-    fn below<'t, 'h>(
+    fn wildcard_levels<'t, 'h>(
         &'t self,
         host: &'h str,
     ) -> impl Iterator<Item = &'t Prefixes<T>> + Clone + use<'t, 'h, T> {
@@ -163,26 +165,26 @@ impl<T> Prefixes<T> {
         self.depth = self.depth.max(key.matches('/').count());
         self.confusable
             .insert(key, spec.case_sensitive, spec.boundary);
-        self.places
+        self.entries
             .entry(key.into())
-            .or_insert_with(|| Place { routes: Vec::new() })
+            .or_insert_with(|| PrefixEntry { routes: Vec::new() })
             .routes
-            .push(Entry {
+            .push(MethodEntry {
                 methods: spec.methods.to_vec(),
                 case_sensitive: spec.case_sensitive,
                 route,
             });
     }
 
-    /// The place of the longest prefix that a path begins with, and that prefix's length.
-    fn find(&self, path: &str) -> Option<(usize, &Place<T>)> {
-        if self.places.is_empty() {
+    /// The entry of the longest prefix that a path begins with, and that prefix's length.
+    fn find(&self, path: &str) -> Option<(usize, &PrefixEntry<T>)> {
+        if self.entries.is_empty() {
             return None;
         }
         let mut end = self.deepest(path);
         loop {
-            if let Some(place) = self.places.get(&path[..end]) {
-                return Some((end, place));
+            if let Some(entry) = self.entries.get(&path[..end]) {
+                return Some((end, entry));
             }
             end = path[..end].rfind('/')?;
         }
@@ -193,15 +195,15 @@ impl<T> Prefixes<T> {
         if self.confusable.is_empty() || path.len() == own {
             return None;
         }
-        let place = |prefix: &str| self.places.get(prefix);
+        let entry_of = |prefix: &str| self.entries.get(prefix);
         let folded = self
             .confusable
             .find_folded(&path[..self.deepest(path)], own, |prefix| {
-                place(prefix)?.reached(method, |entry| !entry.case_sensitive)
+                entry_of(prefix)?.reachable_entry(method, |entry| !entry.case_sensitive)
             });
         let entry = folded.or_else(|| {
             let prefix = self.confusable.find_cut(path, own)?;
-            place(prefix)?.reached(method, |_| true)
+            entry_of(prefix)?.reachable_entry(method, |_| true)
         })?;
         Some(&entry.route)
     }
@@ -214,7 +216,7 @@ impl<T> Prefixes<T> {
     }
 }
 
-impl<T> Place<T> {
+impl<T> PrefixEntry<T> {
     fn select(&self, method: &Method) -> Option<Match<'_, T>> {
         if let Some(entry) = self.serving(method) {
             let folded = self.serving_folded(method);
@@ -235,14 +237,14 @@ impl<T> Place<T> {
     }
 
     /// Who names the method, else who serves every one.
-    fn serving(&self, method: &Method) -> Option<&Entry<T>> {
-        let names = |entry: &&Entry<T>| entry.methods.contains(method);
+    fn serving(&self, method: &Method) -> Option<&MethodEntry<T>> {
+        let names = |entry: &&MethodEntry<T>| entry.methods.contains(method);
         let mut entries = self.routes.iter();
         entries.find(names).or_else(|| self.serving_all())
     }
 
     /// The same for a server that folds case; `None` where it makes no difference.
-    fn serving_folded(&self, method: &Method) -> Option<&Entry<T>> {
+    fn serving_folded(&self, method: &Method) -> Option<&MethodEntry<T>> {
         let asked = method.as_str();
         if !asked.bytes().any(|byte| byte.is_ascii_lowercase()) {
             return None;
@@ -253,13 +255,17 @@ impl<T> Place<T> {
         named.or_else(|| self.serving_all())
     }
 
-    fn serving_all(&self) -> Option<&Entry<T>> {
+    fn serving_all(&self) -> Option<&MethodEntry<T>> {
         self.routes.iter().find(|entry| entry.methods.is_empty())
     }
 
-    /// A route of the place that `counts` and that a request with this method comes to; where none
+    /// A route of the prefix that `counts` and that a request with this method comes to; where none
     /// serves the method, any of them.
-    fn reached(&self, method: &Method, counts: impl Fn(&&Entry<T>) -> bool) -> Option<&Entry<T>> {
+    fn reachable_entry(
+        &self,
+        method: &Method,
+        counts: impl Fn(&&MethodEntry<T>) -> bool,
+    ) -> Option<&MethodEntry<T>> {
         let serving = [self.serving(method), self.serving_folded(method)];
         let mut serving = serving.into_iter().flatten().peekable();
         match serving.peek() {

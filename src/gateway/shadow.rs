@@ -70,7 +70,7 @@ impl Shadow {
                 background: Arc::new(Semaphore::new(IN_BACKGROUND)),
             },
             StepKind::Policies(settings) => {
-                ShadowCheck::Policies(Ruleset::tried(&step.name, settings))
+                ShadowCheck::Policies(Ruleset::for_shadow(&step.name, settings))
             }
             StepKind::PathFilter(settings) => {
                 ShadowCheck::PathFilter(PathFilter::new(&step.name, settings))

@@ -11,15 +11,15 @@ use crate::gateway::{KeySetStatus, Live};
 pub(super) async fn refresh(live: &Live) -> ApiResponse {
     let sets = live.key_sets().refresh_all().await;
     let failed = sets.iter().filter(|set| set.last_error.is_some()).count();
-    let sets: Vec<Value> = sets.iter().map(told).collect();
-    let told = json!({ "refreshed": sets.len() - failed, "failed": failed, "key_sets": sets });
+    let sets: Vec<Value> = sets.iter().map(key_set_json).collect();
+    let answer = json!({ "refreshed": sets.len() - failed, "failed": failed, "key_sets": sets });
     match failed {
-        0 => ApiResponse::ok(&told),
-        _ => ApiResponse::json(StatusCode::BAD_GATEWAY, &told),
+        0 => ApiResponse::ok(&answer),
+        _ => ApiResponse::json(StatusCode::BAD_GATEWAY, &answer),
     }
 }
 
-fn told(set: &KeySetStatus) -> Value {
+fn key_set_json(set: &KeySetStatus) -> Value {
     json!({
         "url": set.url,
         "issuer": set.issuer,

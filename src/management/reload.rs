@@ -33,10 +33,11 @@ pub(super) async fn reload(live: Arc<Live>) -> ApiResponse {
     match outcome {
         Ok(Reload::Unchanged) => answer("unchanged", Vec::new()),
         Ok(Reload::Reloaded(diff)) => {
-            let told = |what: &'static str| move |name: String| format!("pipeline {name} {what}");
-            let added = diff.added.into_iter().map(told("added"));
-            let removed = diff.removed.into_iter().map(told("removed"));
-            let changed = diff.changed.into_iter().map(told("changed"));
+            let describe =
+                |what: &'static str| move |name: String| format!("pipeline {name} {what}");
+            let added = diff.added.into_iter().map(describe("added"));
+            let removed = diff.removed.into_iter().map(describe("removed"));
+            let changed = diff.changed.into_iter().map(describe("changed"));
             let others = diff.others.iter().map(|what| format!("{what} changed"));
             let changes = added.chain(removed).chain(changed).chain(others);
             answer("reloaded", changes.collect())

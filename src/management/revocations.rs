@@ -22,16 +22,16 @@ pub(super) async fn revoke(
     session: &mut ServerSession,
 ) -> Result<ApiResponse, ApiResponse> {
     let entries = entries(&body::read(session).await?)?;
-    let told: Vec<String> = entries.iter().take(10).map(told).collect();
-    let more = match entries.len().saturating_sub(told.len()) {
+    let described: Vec<String> = entries.iter().take(10).map(describe).collect();
+    let more = match entries.len().saturating_sub(described.len()) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
     let ids = list.revoke(entries).await.map_err(|error| failed(&error))?;
     let mut answer = ApiResponse::json(StatusCode::CREATED, &json!({ "ids": ids }));
-    let told = format!("revoked {}{more}", told.join(", "));
-    audit::note("revocation", "management", &told);
-    answer.message = told;
+    let message = format!("revoked {}{more}", described.join(", "));
+    audit::note("revocation", "management", &message);
+    answer.message = message;
     Ok(answer)
 }
 
@@ -89,8 +89,8 @@ pub(super) async fn delete(list: &Revocations, path: &str) -> ApiResponse {
     };
     match list.delete(id).await {
         Ok(true) => {
-            let told = format_args!("{id} counts no longer");
-            audit::note("revocation", "management", &told);
+            let message = format_args!("{id} deleted");
+            audit::note("revocation", "management", &message);
             ApiResponse::no_content()
         }
         Ok(false) => unknown(),
@@ -170,7 +170,7 @@ fn entry(mut members: Map<String, Value>, now: f64) -> Result<Revocation, String
 }
 
 /// An entry in the log: what it names, and its id.
-fn told(entry: &Revocation) -> String {
+fn describe(entry: &Revocation) -> String {
     format!("{} ({})", entry.target, entry.id())
 }
 
@@ -186,7 +186,7 @@ fn failed(error: &RevokeError) -> ApiResponse {
 mod tests {
     use super::*;
 
-    fn told(body: &str) -> Result<Vec<String>, String> {
+    fn described(body: &str) -> Result<Vec<String>, String> {
         let entries = entries(body.as_bytes()).map_err(|answer| answer.message)?;
         Ok(entries
             .iter()
@@ -212,9 +212,9 @@ mod tests {
                 &format!("certificate {fingerprint}"),
             ),
         ] {
-            assert_eq!(told(&body.to_string()), Ok(vec![target.to_owned()]));
+            assert_eq!(described(&body.to_string()), Ok(vec![target.to_owned()]));
             let several = json!({ "revocations": [body, body] });
-            assert_eq!(told(&several.to_string()).unwrap().len(), 2);
+            assert_eq!(described(&several.to_string()).unwrap().len(), 2);
         }
     }
 
@@ -292,13 +292,13 @@ mod tests {
                 "revocations must be the only member",
             ),
         ] {
-            assert_eq!(told(body), Err(expected.to_owned()), "{body}");
+            assert_eq!(described(body), Err(expected.to_owned()), "{body}");
         }
         let long = json!({ "issuer": "i", "jti": "x".repeat(1025) }).to_string();
         assert_eq!(
-            told(&long),
+            described(&long),
             Err("jti must not be over 1024 bytes".to_owned())
         );
-        assert!(told(r#"{"issuer": "i", "made_at": 7}"#).is_err());
+        assert!(described(r#"{"issuer": "i", "made_at": 7}"#).is_err());
     }
 }

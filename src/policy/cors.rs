@@ -66,8 +66,8 @@ impl Cors {
         &self.step
     }
 
-    /// What it makes of the origin that a request names.
-    pub fn judge(&self, request: &HeaderMap) -> RequestOrigin {
+    /// Whether the origin that a request names may use the pipeline.
+    pub fn classify_origin(&self, request: &HeaderMap) -> RequestOrigin {
         match single(request, &ORIGIN) {
             Some(origin) if self.settings.origins.allow(origin.as_bytes()) => {
                 RequestOrigin::Allowed
@@ -109,7 +109,7 @@ impl Cors {
     /// The same for the answer to a preflight.
     pub fn apply_to_preflight(&self, request: &HeaderMap, answer: &mut HeaderMap) {
         self.apply(request, answer);
-        if self.judge(request) != RequestOrigin::Allowed {
+        if self.classify_origin(request) != RequestOrigin::Allowed {
             return;
         }
         answer.remove(ACCESS_CONTROL_EXPOSE_HEADERS);

@@ -23,8 +23,8 @@ pub use denial::{Denial, DeniedBy};
 pub use facts::Facts;
 pub use field_name::{is_ambiguous, reads_as};
 pub use limits::{
-    Budgets, ConcurrencyLimits, InFlight, Lease, LeaseRequest, Limit, Limiters, LimitersStatus,
-    Occupancy, RateLimitFields, RateLimits, Remaining, Requester, Verdict,
+    Budgets, ConcurrencyLimits, ConcurrencyPermits, Lease, LeaseRequest, Limit, Limiters,
+    LimitersStatus, Occupancy, RateLimitFields, RateLimits, Remaining, Requester, Verdict,
 };
 pub use log_dump::LogDump;
 pub use path_filter::PathFilter;

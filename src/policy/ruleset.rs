@@ -53,7 +53,7 @@ impl Ruleset {
     }
 
     /// The same of a step in shadow, whose limits count under names of their own.
-    pub fn tried(step: &Arc<str>, settings: &Policies) -> Self {
+    pub fn for_shadow(step: &Arc<str>, settings: &Policies) -> Self {
         Self::of(step, settings, true, true)
     }
 

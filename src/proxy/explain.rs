@@ -260,7 +260,9 @@ fn add_not_reached(entries: &mut Vec<Entry>, route: &Route) {
         Stage::RateLimits(limits) => Some(limits),
         _ => None,
     });
-    let rates = here.chain([pipeline.limits()]).flat_map(RateLimits::names);
+    let rates = here
+        .chain([pipeline.final_rate_limits()])
+        .flat_map(RateLimits::names);
     for name in pipeline.concurrency_limits().names().chain(rates) {
         let is_this =
             |entry: &Entry| matches!(entry, Entry::Limit { name: known, .. } if known == name);

@@ -54,10 +54,14 @@ impl ProxyHttp for Edge {
     ) -> pingora::Result<bool> {
         // What is awaited is pinned first, here and below: its state is made in its place then, and
         // by value it would be copied twice, level by level.
-        let told = log::log_enabled!(log::Level::Debug);
-        let mut trace = if told { Trace::for_log() } else { Trace::off() };
+        let logs_debug = log::log_enabled!(log::Level::Debug);
+        let mut trace = if logs_debug {
+            Trace::for_log()
+        } else {
+            Trace::off()
+        };
         let responded = pin!(self.try_respond(session, ctx, &mut trace)).await;
-        if told {
+        if logs_debug {
             debug_log::admission(session, ctx, trace);
         }
         if !responded? {
@@ -85,7 +89,7 @@ impl ProxyHttp for Edge {
         ctx.reason = Some(rejection.as_ref().map_or("client_gone", |it| it.reason));
         let mut error_code = 0;
         if let Some(rejection) = rejection {
-            let told = if failure::response_has_begun(session) {
+            let sent = if failure::response_has_begun(session) {
                 let at_once = failure::is_end_of_credential(error);
                 end_response(session, ctx, &rejection, at_once).await
             } else {
@@ -93,7 +97,7 @@ impl ProxyHttp for Edge {
                 session.set_keepalive(None);
                 respond::reject(session, ctx, rejection).await
             };
-            if let Err(error) = told {
+            if let Err(error) = sent {
                 let id = ctx.request_id();
                 log::debug!("request {id}: the client left before it got its response: {error}");
             }
@@ -105,7 +109,7 @@ impl ProxyHttp for Edge {
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Self::CTX) {
-        ctx.shadow.leave();
+        ctx.shadow.release();
         if !ctx.is_probe {
             debug_log::end(session, ctx);
             record::write(session, ctx, self.live.metrics());
@@ -113,7 +117,7 @@ impl ProxyHttp for Edge {
         if ctx.body.drain {
             // The upstream has no part in it, and no limit.
             ctx.selection.pick = None;
-            ctx.places = Default::default();
+            ctx.concurrency_permits = Default::default();
             body::drain(session).await;
         }
     }

@@ -108,17 +108,17 @@ pub fn write(record: &Record<'_>) {
     with_line(record, |line, log| log.writer.gather(line.end()));
 }
 
-/// The same later, once it is known what its `shadow` is.
-pub fn write_later(record: &Record<'_>) -> Option<Held> {
-    with_line(record, |line, _| Held(line.split_at_shadow()))
+/// Prepares a record whose `shadow` is not known yet.
+pub fn defer(record: &Record<'_>) -> Option<DeferredRecord> {
+    with_line(record, |line, _| DeferredRecord(line.split_at_shadow()))
 }
 
 /// A record without its `shadow`.
 #[derive(Debug)]
-pub struct Held([String; 2]);
+pub struct DeferredRecord([String; 2]);
 
-impl Held {
-    /// Writes it.
+impl DeferredRecord {
+    /// Writes it with what steps in shadow would have refused.
     pub fn write(self, shadow: Option<&str>) {
         let Some(log) = LOG.get() else { return };
         LINE.with_borrow_mut(|line| {

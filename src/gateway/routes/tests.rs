@@ -220,7 +220,7 @@ fn case_counts_where_the_route_that_is_reached_says_so() {
         ("/shop/TILL", (2, None)),
         ("/shop/CASH", (2, Some(5))),
         ("/SHOP/CASH", (0, Some(5))),
-        // Beside the case-sensitive place, the one above it is still reached.
+        // Beside the case-sensitive prefix, the one above it is still reached.
         ("/ADMIN/Open", (0, Some(1))),
         ("/admin/open", (1, None)),
     ] {

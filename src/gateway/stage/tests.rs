@@ -241,7 +241,7 @@ fn counts_survive_a_reload() {
         let gateway = live.gateway();
         let routes = gateway.routes(local).unwrap();
         let found = routes.find("h", "/x", &Method::GET).unwrap();
-        let limits = found.route.pipeline.limits();
+        let limits = found.route.pipeline.final_rate_limits();
         let requester = Requester {
             client: Some(IpAddr::from([192, 0, 2, 1])),
             ..Requester::default()

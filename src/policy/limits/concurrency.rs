@@ -39,10 +39,10 @@ impl ConcurrencyLimits {
         &self,
         limiters: &Limiters,
         requester: &Requester<'_>,
-    ) -> Result<InFlight, Denial> {
-        let mut entered = InFlight::default();
+    ) -> Result<ConcurrencyPermits, Denial> {
+        let mut permits = ConcurrencyPermits::default();
         if self.limits.is_empty() {
-            return Ok(entered);
+            return Ok(permits);
         }
         let keys: SmallVec<[_; 1]> = self.limits.iter().map(|it| it.key(requester)).collect();
         let mut in_flight = limiters.in_flight();
@@ -62,9 +62,9 @@ impl ConcurrencyLimits {
             *in_flight.entry(key.clone()).or_default() += 1;
         }
         drop(in_flight);
-        entered.keys = keys;
-        entered.limiters = Some(limiters.clone());
-        Ok(entered)
+        permits.keys = keys;
+        permits.limiters = Some(limiters.clone());
+        Ok(permits)
     }
 
     /// What [`Self::enter`] would find: the room of each limit, in the order of the pipeline.
@@ -107,14 +107,14 @@ impl Limit<ConcurrencyLimit> {
     }
 }
 
-/// The places of a request under the concurrency limits of its pipeline. Dropped, they are free.
+/// The permits of a request under the concurrency limits of its pipeline; released on drop.
 #[derive(Default)]
-pub struct InFlight {
+pub struct ConcurrencyPermits {
     keys: SmallVec<[LimitKey; 1]>,
     limiters: Option<Limiters>,
 }
 
-impl Drop for InFlight {
+impl Drop for ConcurrencyPermits {
     fn drop(&mut self) {
         let Some(limiters) = &self.limiters else {
             return;
@@ -131,9 +131,11 @@ impl Drop for InFlight {
     }
 }
 
-impl fmt::Debug for InFlight {
+impl fmt::Debug for ConcurrencyPermits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("InFlight").field(&self.keys.len()).finish()
+        f.debug_tuple("ConcurrencyPermits")
+            .field(&self.keys.len())
+            .finish()
     }
 }
 

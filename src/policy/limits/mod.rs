@@ -12,7 +12,7 @@ mod requester;
 mod transfer;
 
 pub use budgets::{Budgets, Lease, LeaseRequest};
-pub use concurrency::{ConcurrencyLimits, InFlight, Occupancy};
+pub use concurrency::{ConcurrencyLimits, ConcurrencyPermits, Occupancy};
 pub use fields::RateLimitFields;
 pub use limiters::{Limiters, LimitersStatus};
 pub use named::Limit;

@@ -129,7 +129,7 @@ pub(crate) async fn admit(
         return Err(Rejection::body_too_large());
     }
     enter(live, route.pipeline.concurrency_limits(), ctx, trace)?;
-    pin!(count(live, route.pipeline.limits(), ctx, trace)).await?;
+    pin!(count(live, route.pipeline.final_rate_limits(), ctx, trace)).await?;
     shadow::count(live, ctx, route, trace);
     ctx.select_upstream(&session.req_header().headers);
     ctx.gateway = Some(gateway);
@@ -174,13 +174,13 @@ async fn run_stages(
                 let noted = |finding: Finding<'_>| trace.detail(|| finding.to_string());
                 let decided = rules.decide(&facts, noted);
                 let allows = |rule| format!("rule {rule:?} allows");
-                trace.step(rules.step(), || told(&decided, allows));
+                trace.step(rules.step(), || describe_decision(&decided, allows));
                 decided.map_err(Denial::from)?;
             }
             Stage::PathFilter(filter) => {
                 let decided = filter.decide(&ctx.facts(session.req_header(), route));
                 let allows = |pattern| format!("pattern {pattern:?} allows");
-                trace.step(filter.step(), || told(&decided, allows));
+                trace.step(filter.step(), || describe_decision(&decided, allows));
                 decided.map_err(Denial::from)?;
             }
             Stage::LogDump(dump) => {
@@ -188,8 +188,8 @@ async fn run_stages(
                 trace.step(dump.step(), || "written to the log".to_owned());
             }
             Stage::Cors(cors) => {
-                let origin = cors.judge(&session.req_header().headers);
-                trace.step(cors.step(), || told_of_origin(origin).to_owned());
+                let origin = cors.classify_origin(&session.req_header().headers);
+                trace.step(cors.step(), || describe_origin(origin).to_owned());
                 if ctx.preflight {
                     return match origin {
                         RequestOrigin::Allowed => Ok(()),
@@ -254,7 +254,7 @@ fn enter(
     } else {
         limits
             .enter(limiters, &requester)
-            .map(|entered| ctx.places = entered)
+            .map(|permits| ctx.concurrency_permits = permits)
     };
     // What is refused for being one too many says nothing of how often.
     entered.inspect_err(|_| ctx.rate_limit_fields = None)
@@ -285,7 +285,7 @@ fn identify_client(session: &mut Session, ctx: &mut Context, gateway: &gateway::
     ctx.trace_context = Some(context);
 }
 
-fn told_of_origin(origin: RequestOrigin) -> &'static str {
+fn describe_origin(origin: RequestOrigin) -> &'static str {
     match origin {
         RequestOrigin::Absent => "no page of another origin has sent it",
         RequestOrigin::Allowed => "pages of this origin may read the answer",
@@ -294,7 +294,7 @@ fn told_of_origin(origin: RequestOrigin) -> &'static str {
 }
 
 /// What a step that looks at no credential has decided, in words.
-fn told<'d, T: Copy>(
+fn describe_decision<'d, T: Copy>(
     decided: &Result<T, DeniedBy<'d>>,
     allows: impl FnOnce(T) -> String,
 ) -> String {
@@ -316,17 +316,17 @@ fn over_limit(session: &Session, ctx: &mut Context) -> Option<Rejection> {
         if connection.has_too_many_abandoned() {
             return Some(Rejection::too_many_cancelled());
         }
-        ctx.in_progress = connection.limits().enter(ctx.client);
+        ctx.client_permit = connection.limits().enter(ctx.client);
         return ctx
-            .in_progress
+            .client_permit
             .is_none()
             .then(Rejection::too_many_in_progress);
     }
     // What a proxy asks on its own account is not a client's.
     let peer = ctx.connection.peer.map(|peer| peer.ip().to_canonical());
     if ctx.client.is_none() || ctx.client != peer {
-        ctx.in_progress = connection.limits().enter(ctx.client);
-        if ctx.in_progress.is_none() {
+        ctx.client_permit = connection.limits().enter(ctx.client);
+        if ctx.client_permit.is_none() {
             return Some(Rejection::too_many_in_progress());
         }
     }

@@ -30,7 +30,7 @@ use crate::auth::{
 };
 use crate::gateway::{ClientAuth, Gateway, Route};
 use crate::listener::{Connection, InProgress};
-use crate::policy::{Facts, InFlight as LimitedInFlight, RateLimitFields, Requester};
+use crate::policy::{ConcurrencyPermits, Facts, RateLimitFields, Requester};
 
 /// The state of one request.
 #[derive(Debug)]
@@ -74,19 +74,19 @@ pub struct Context {
     pub(crate) grpc: Option<Call>,
     /// What the answer says of its rate limits.
     pub(crate) rate_limit_fields: Option<RateLimitFields>,
-    /// Its places under concurrency limits, until the response has ended.
-    pub(crate) places: LimitedInFlight,
+    /// Its permits under concurrency limits, until the response has ended.
+    pub(crate) concurrency_permits: ConcurrencyPermits,
     /// Why the request was rejected, or why its upstream failed: a stable label.
     pub(crate) reason: Option<&'static str>,
     /// Behind a trusted proxy: counts for the client.
-    pub(crate) in_progress: Option<InProgress>,
+    pub(crate) client_permit: Option<InProgress>,
     /// Whether this is the process's question to itself.
     pub(crate) is_probe: bool,
-    _in_flight: InFlight,
+    _in_flight: InFlightGuard,
 }
 
-/// What a request presents, for a step that may outlast it.
-pub(super) struct Presented {
+/// An [`AuthRequest`] for a step that may outlive its request.
+pub(super) struct OwnedAuthRequest {
     headers: HeaderMap,
     query: Option<String>,
     client: Option<IpAddr>,
@@ -98,7 +98,7 @@ pub(super) struct Presented {
     proof: ProofMemo,
 }
 
-impl Presented {
+impl OwnedAuthRequest {
     pub(super) fn auth_request(&self) -> AuthRequest<'_> {
         let certificate = self.certificate.as_ref();
         AuthRequest {
@@ -169,11 +169,11 @@ impl Context {
             client_stream: None,
             grpc: None,
             rate_limit_fields: None,
-            places: LimitedInFlight::default(),
+            concurrency_permits: ConcurrencyPermits::default(),
             reason: None,
-            in_progress: None,
+            client_permit: None,
             is_probe: false,
-            _in_flight: InFlight::enter(in_flight),
+            _in_flight: InFlightGuard::enter(in_flight),
         }
     }
 
@@ -199,10 +199,14 @@ impl Context {
         (!self.connection.tls && !by_proxy).then_some(port)
     }
 
-    /// What authentication may look at, apart from the request.
-    pub(super) fn presented(&self, method: &Method, headers: &HeaderMap) -> Presented {
+    /// What authentication may look at, with nothing borrowed.
+    pub(super) fn to_owned_auth_request(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> OwnedAuthRequest {
         let query = self.head.as_ref().and_then(|head| head.query.as_deref());
-        Presented {
+        OwnedAuthRequest {
             headers: headers.clone(),
             query: query.and_then(|query| String::from_utf8(query.to_vec()).ok()),
             client: self.client,
@@ -311,16 +315,16 @@ impl ConnectionInfo {
 
 /// Counts requests in flight, so that a stop can end as soon as there are none.
 #[derive(Debug)]
-struct InFlight(Arc<AtomicUsize>);
+struct InFlightGuard(Arc<AtomicUsize>);
 
-impl InFlight {
+impl InFlightGuard {
     fn enter(count: &Arc<AtomicUsize>) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(count.clone())
     }
 }
 
-impl Drop for InFlight {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -75,7 +75,7 @@ pub(crate) fn write(session: &Session, ctx: &mut Context, metrics: &Metrics) {
         user_agent: field(USER_AGENT),
         referer: field(REFERER),
     };
-    let held = is_pending.then(|| access::write_later(&record)).flatten();
+    let deferred = is_pending.then(|| access::defer(&record)).flatten();
     if logged && !is_pending {
         access::write(&record);
     }
@@ -108,14 +108,14 @@ pub(crate) fn write(session: &Session, ctx: &mut Context, metrics: &Metrics) {
         };
         tracer.end(&place, &record);
     }
-    if let Some(held) = held {
+    if let Some(deferred) = deferred {
         let logged_if_denied = is_logged(ctx, status, true);
         let mut shadow = std::mem::take(&mut ctx.shadow);
         tokio::spawn(async move {
             shadow.settle().await;
             let shadow = shadow.to_text();
             if logged || logged_if_denied && shadow.is_some() {
-                held.write(shadow.as_deref());
+                deferred.write(shadow.as_deref());
             }
         });
     }

@@ -64,7 +64,7 @@ impl Context {
     pub(crate) fn select_fitting(&mut self, headers: &HeaderMap, fits: impl Fn(&Upstream) -> bool) {
         let fits = |backend: &Backend| backend.upstream().is_some_and(|it| fits(it));
         let route = self.route.as_ref();
-        if let Some(pick) = route.and_then(|route| route.pipeline.choose_one(headers, fits)) {
+        if let Some(pick) = route.and_then(|route| route.pipeline.choose_matching(headers, fits)) {
             self.selection.pick = Some(pick);
         }
     }
@@ -98,7 +98,7 @@ impl Context {
         let selected = selection.pick.as_ref().map(Pick::index);
         let tried = selection.tried.iter().copied().chain(selected);
         let route = self.route.as_ref();
-        route.is_some_and(|route| failed < route.pipeline.upstreams(tried))
+        route.is_some_and(|route| failed < route.pipeline.count_candidates(tried))
     }
 
     /// The backend of the selected upstream.

@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::context::Context;
 use crate::auth::{self, AuthRequest, Chain, Trace};
 use crate::gateway::{Live, Route, Shadow, ShadowCheck, ShadowLimit, Stage};
-use crate::policy::{ConcurrencyLimits, Denial, DeniedBy, InFlight, RateLimits};
+use crate::policy::{ConcurrencyLimits, ConcurrencyPermits, Denial, DeniedBy, RateLimits};
 use crate::telemetry::ShadowMetrics;
 
 /// What steps in shadow have made of one request.
@@ -23,8 +23,8 @@ pub(crate) struct ShadowVerdicts {
     /// `STEP:REASON` for each that would have refused it.
     denials: Vec<String>,
     pending: Vec<Pending>,
-    /// Its places under concurrency limits in shadow, until it has ended.
-    in_flight: Vec<InFlight>,
+    /// Its permits under concurrency limits in shadow, until it has ended.
+    concurrency_permits: Vec<ConcurrencyPermits>,
 }
 
 /// The reason that a step ends with, once it does; `None`: it lets the request pass.
@@ -69,9 +69,9 @@ impl ShadowVerdicts {
         }
     }
 
-    /// Gives up its places: it has ended.
-    pub(crate) fn leave(&mut self) {
-        self.in_flight.clear();
+    /// Releases its permits: the request has ended.
+    pub(crate) fn release(&mut self) {
+        self.concurrency_permits.clear();
     }
 
     /// As the access log has it; `None`: every step would have let the request pass.
@@ -122,7 +122,7 @@ fn enter(
         return found.err();
     }
     match limits.enter(limiters, &requester) {
-        Ok(entered) => ctx.shadow.in_flight.push(entered),
+        Ok(permits) => ctx.shadow.concurrency_permits.push(permits),
         Err(denial) => return Some(denial),
     }
     None
@@ -140,8 +140,8 @@ pub(super) async fn try_out(
     let request = session.req_header();
     let denied = match &shadow.check {
         ShadowCheck::Authenticate { chain, .. } if trace.is_explain() => {
-            let presented = ctx.presented(&request.method, &request.headers);
-            explain(&presented.auth_request(), chain, shadow, trace).await
+            let owned = ctx.to_owned_auth_request(&request.method, &request.headers);
+            explain(&owned.auth_request(), chain, shadow, trace).await
         }
         ShadowCheck::Authenticate { chain, background } => {
             return authenticate(ctx, request, chain, background, shadow).await;
@@ -149,14 +149,14 @@ pub(super) async fn try_out(
         ShadowCheck::Policies(rules) => {
             let facts = ctx.facts(request, route);
             let decided = rules.decide(&facts, |finding| trace.detail(|| finding.to_string()));
-            told(decided.err(), shadow, trace)
+            trace_verdict(decided.err(), shadow, trace)
         }
         ShadowCheck::Rules(rules) => {
             let facts = ctx.facts(request, route);
             let denied = rules.denied_by(&facts, |finding| trace.detail(|| finding.to_string()));
-            told(denied, shadow, trace)
+            trace_verdict(denied, shadow, trace)
         }
-        ShadowCheck::PathFilter(filter) => told(
+        ShadowCheck::PathFilter(filter) => trace_verdict(
             filter.decide(&ctx.facts(request, route)).err(),
             shadow,
             trace,
@@ -173,7 +173,7 @@ pub(super) async fn try_out(
 }
 
 /// What `explain` says of a step that looks at no credential.
-fn told(denied: Option<DeniedBy<'_>>, shadow: &Shadow, trace: &mut Trace) -> Verdict {
+fn trace_verdict(denied: Option<DeniedBy<'_>>, shadow: &Shadow, trace: &mut Trace) -> Verdict {
     trace.step(&shadow.name, || match &denied {
         Some(denied) => format!("in shadow, would refuse: {denied}"),
         None => "in shadow, would let it pass".to_owned(),
@@ -212,12 +212,10 @@ async fn authenticate(
     background: &Arc<Semaphore>,
     shadow: &Shadow,
 ) {
-    let presented = ctx.presented(&request.method, &request.headers);
+    let owned = ctx.to_owned_auth_request(&request.method, &request.headers);
     let chain = chain.clone();
     let mut evaluation: Pin<Box<dyn Future<Output = Verdict> + Send>> = Box::pin(async move {
-        let admitted = chain
-            .admit(&presented.auth_request(), &mut Trace::off())
-            .await;
+        let admitted = chain.admit(&owned.auth_request(), &mut Trace::off()).await;
         admitted.err().map(|denial| denial.reason().as_str())
     });
     let first = poll_fn(|context| Poll::Ready(evaluation.as_mut().poll(context))).await;

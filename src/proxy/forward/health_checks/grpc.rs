@@ -53,10 +53,13 @@ pub(super) async fn read(response: Response<RecvStream>) -> Result<Result<(), St
         body.put(part);
     }
     let trailers = stream.trailers().await?;
-    Ok(judge(trailers.as_ref().unwrap_or(&head.headers), &body))
+    Ok(check_status(
+        trailers.as_ref().unwrap_or(&head.headers),
+        &body,
+    ))
 }
 
-fn judge(trailers: &HeaderMap, body: &[u8]) -> Result<(), String> {
+fn check_status(trailers: &HeaderMap, body: &[u8]) -> Result<(), String> {
     match grpc::status_of(trailers) {
         Some(0) => {}
         Some(5) => return Err("it does not know the service (grpc-status 5)".to_owned()),
@@ -104,12 +107,12 @@ mod tests {
 
     #[test]
     fn only_serving_is_healthy() {
-        let judged = |status: Option<u32>, body: &[u8]| {
+        let checked = |status: Option<u32>, body: &[u8]| {
             let mut trailers = HeaderMap::new();
             trailers.extend(status.map(|it| (grpc::GRPC_STATUS, HeaderValue::from(it))));
-            judge(&trailers, body)
+            check_status(&trailers, body)
         };
-        assert_eq!(judged(Some(0), b"\0\0\0\0\x02\x08\x01"), Ok(()));
+        assert_eq!(checked(Some(0), b"\0\0\0\0\x02\x08\x01"), Ok(()));
         for (status, body, why) in [
             (Some(0), &b"\0\0\0\0\x02\x08\x02"[..], "NOT_SERVING"),
             (Some(0), b"\0\0\0\0\x02\x08\x03", "SERVICE_UNKNOWN"),
@@ -124,10 +127,10 @@ mod tests {
             (Some(14), b"\0\0\0\0\x02\x08\x01", "grpc-status 14"),
             (None, b"\0\0\0\0\x02\x08\x01", "without a grpc-status"),
         ] {
-            let told = judged(status, body);
+            let outcome = checked(status, body);
             assert!(
-                told.as_ref().is_err_and(|told| told.contains(why)),
-                "{why}: {told:?}"
+                outcome.as_ref().is_err_and(|outcome| outcome.contains(why)),
+                "{why}: {outcome:?}"
             );
         }
     }
