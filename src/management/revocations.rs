@@ -12,6 +12,8 @@ use crate::telemetry::audit;
 
 /// Longest value, in bytes.
 const MAX_VALUE: usize = 1024;
+/// The latest time, in seconds since 1970: in the year 5138.
+const MAX_TIME: f64 = 1e11;
 /// How many entries a page has, if it is not said, and at most.
 const PAGE: usize = 100;
 const MAX_PAGE: usize = 1000;
@@ -136,6 +138,11 @@ fn entry(mut members: Map<String, Value>, now: f64) -> Result<Revocation, String
                 }
             }
             ("before" | "until", time) => match time.as_f64() {
+                Some(time) if time > MAX_TIME => {
+                    return Err(format!(
+                        "{name} must be a time in seconds since 1970: this looks like milliseconds"
+                    ));
+                }
                 Some(time) if time >= 0.0 => {
                     let whole = if name == "before" {
                         time.floor()
@@ -147,11 +154,11 @@ fn entry(mut members: Map<String, Value>, now: f64) -> Result<Revocation, String
                 _ => return Err(format!("{name} must be a time in seconds since 1970")),
             },
             _ => {
-                return Err(
-                    "use issuer with jti, sid, sub, client_id or nothing more, or key, or \
-                     certificate; and before, until"
-                        .to_owned(),
-                );
+                let name: String = name.chars().take(64).collect();
+                return Err(format!(
+                    "unknown member {name:?}; use issuer with jti, sid, sub, client_id or nothing \
+                     more, or key, or certificate; and before, until"
+                ));
             }
         }
     }
@@ -209,6 +216,10 @@ mod tests {
             (json!({ "key": "robot" }), "key \"robot\""),
             (
                 json!({ "certificate": fingerprint }),
+                &format!("certificate {fingerprint}"),
+            ),
+            (
+                json!({ "certificate": (["AB"; 32].join(":")) }),
                 &format!("certificate {fingerprint}"),
             ),
         ] {
@@ -270,6 +281,19 @@ mod tests {
             (
                 r#"{"issuer": "i", "before": "x"}"#,
                 "before must be a time in seconds since 1970",
+            ),
+            (
+                r#"{"issuer": "i", "before": 1795860074000}"#,
+                "before must be a time in seconds since 1970: this looks like milliseconds",
+            ),
+            (
+                r#"{"issuer": "i", "until": 1795860074000}"#,
+                "until must be a time in seconds since 1970: this looks like milliseconds",
+            ),
+            (
+                r#"{"key": "k", "reason": "stolen"}"#,
+                "unknown member \"reason\"; use issuer with jti, sid, sub, client_id or nothing \
+                 more, or key, or certificate; and before, until",
             ),
             (
                 r#"{"certificate": "ab"}"#,

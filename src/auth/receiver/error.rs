@@ -31,6 +31,9 @@ pub struct Invalid {
     pub code: &'static str,
     /// For the log.
     pub why: String,
+    /// Whether a transmitter signed it, who may tell of subjects that are unknown here: it is not
+    /// counted as a failure, since the next one may be about a known subject.
+    pub from_transmitter: bool,
 }
 
 impl Invalid {
@@ -38,6 +41,7 @@ impl Invalid {
         Self {
             code: "invalid_request",
             why: why.into(),
+            from_transmitter: false,
         }
     }
 }
@@ -80,6 +84,7 @@ impl From<Refusal> for ReceiveError {
         Self::Invalid(Invalid {
             code,
             why: reason.as_str().to_owned(),
+            from_transmitter: false,
         })
     }
 }

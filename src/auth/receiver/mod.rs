@@ -187,7 +187,9 @@ impl Receiver {
         let received = match failures.check(&limit) {
             Ok(()) => {
                 let received = self.examine(token, headers).await;
-                if let Err(ReceiveError::Invalid(_)) = &received {
+                if let Err(ReceiveError::Invalid(invalid)) = &received
+                    && !invalid.from_transmitter
+                {
                     failures.count(&limit);
                 }
                 received
@@ -199,7 +201,7 @@ impl Receiver {
         let from = Client(client);
         let prefix = format_args!("request {request_id}: endpoint {}", self.endpoint);
         match &received {
-            Err(ReceiveError::Invalid(Invalid { code, why })) => {
+            Err(ReceiveError::Invalid(Invalid { code, why, .. })) => {
                 log::warn!("{prefix}: post from {from}, answered {code}: {why}");
             }
             Err(ReceiveError::Unavailable { why, .. }) => {
@@ -243,6 +245,7 @@ impl Receiver {
                     return Err(ReceiveError::Invalid(Invalid {
                         code: "authentication_failed",
                         why: "Authorization is missing or wrong".to_owned(),
+                        from_transmitter: false,
                     }));
                 }
                 let token = token.map_err(Invalid::request)?;
@@ -250,7 +253,11 @@ impl Receiver {
                     .verifier
                     .verify_notice(token, now, false, &mut Trace::off())
                     .await?;
-                let entries = security_events::read(&claims, &settings.issuers, now)?;
+                let entries = security_events::read(&claims, &settings.issuers, now);
+                let entries = entries.map_err(|invalid| Invalid {
+                    from_transmitter: true,
+                    ..invalid
+                })?;
                 let issuer = claims.get("iss").and_then(serde_json::Value::as_str);
                 self.revoke(entries, issuer.unwrap_or_default()).await
             }

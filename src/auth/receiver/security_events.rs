@@ -16,8 +16,8 @@ const ACCOUNT_DISABLED: &str =
 const SESSIONS_REVOKED: &str =
     "https://schemas.openid.net/secevent/risc/event-type/sessions-revoked";
 
-/// How far ahead a transmitter's clock may be. Whatever lies further ahead (milliseconds, as a
-/// rule) is not a time at which something has happened.
+/// How far ahead a transmitter's clock may be. What lies further ahead (milliseconds, as a rule) is
+/// not a time at which something has happened, and counts as now: later tokens stay valid.
 const AHEAD: UnixTime = 300.0;
 
 /// Reads the claims of a token whose signature, type, issuer, audience and times have passed: what
@@ -41,7 +41,12 @@ pub(super) fn read(
         if !revokes(name, event)? {
             continue;
         }
-        let before = happened_at(event, claims)?.min(now + AHEAD) as u64;
+        let happened_at = happened_at(event, claims)?;
+        let before = if happened_at > now + AHEAD {
+            now
+        } else {
+            happened_at
+        } as u64;
         let targets = subject::targets(subject_of(event, claims)?, issuers)?;
         let entry = |target| Revocation::new(target, Some(before), None);
         entries.extend(targets.into_iter().map(entry));
@@ -202,7 +207,7 @@ mod tests {
         claims["toe"] = json!(6_000_000_000_000_u64);
         assert_eq!(
             before(claims.clone()),
-            Ok("sub \"alice\" of \"i\" 10300".to_owned())
+            Ok("sub \"alice\" of \"i\" 10000".to_owned())
         );
         claims["toe"] = json!("x");
         assert!(before(claims).is_err());

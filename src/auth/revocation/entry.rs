@@ -304,7 +304,9 @@ impl TryFrom<Form> for Revocation {
             (None, None, Some(key), None) if key.is_empty() => return Err(FormError::Empty("key")),
             (None, None, Some(key), None) => Target::ApiKey(key.into()),
             (None, None, None, Some(fingerprint)) => {
-                Target::Certificate(parse_hex(&fingerprint).ok_or(FormError::Fingerprint)?)
+                // As `openssl x509 -fingerprint` writes it, too.
+                let digits = fingerprint.replace(':', "");
+                Target::Certificate(parse_hex(&digits).ok_or(FormError::Fingerprint)?)
             }
             (None, None, None, None) => return Err(FormError::NamesNothing),
             _ => return Err(FormError::NamesSeveral),

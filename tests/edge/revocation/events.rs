@@ -226,6 +226,19 @@ fn refusals_have_the_codes_of_rfc_8935() {
 }
 
 #[test]
+fn a_transmitter_with_many_unknown_subjects_is_not_shut_out() {
+    let house = House::with("");
+    let edge = &house.edge;
+    let email = json!({ "format": "email", "email": "a@example.com" });
+    let unknown = set(&house.transmitter, revoked_session()).claim("sub_id", email).sign();
+    for _ in 0..61 {
+        assert_eq!(post(edge, &unknown).status, 400);
+    }
+    assert_eq!(post(edge, &set(&house.transmitter, revoked_session()).sign()).status, 202);
+    assert_eq!(page(edge, "")["total"], 1);
+}
+
+#[test]
 fn a_transmitter_may_have_to_authenticate() {
     let hash = digest(&SHA256, b"a token of the transmitter");
     let hex: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();

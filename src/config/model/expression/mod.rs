@@ -114,6 +114,9 @@ impl Expression {
         if text.len() > MAX_BYTES {
             return Err(Mistake::whole(format!("has more than {MAX_BYTES} bytes")));
         }
+        if text.trim().is_empty() {
+            return Err(Mistake::whole("is empty"));
+        }
         let text = text.to_owned();
         let compile = thread::Builder::new()
             .name("expression".to_owned())
@@ -226,7 +229,7 @@ fn compile(text: String) -> Result<Compiled, Mistake> {
         let mut errors = errors.errors.into_iter();
         errors.next().map_or_else(
             || Mistake::whole("cannot be read"),
-            |error| Mistake::of_parser(error.pos, &error.msg),
+            |error| Mistake::of_parser(&text, error.pos, &error.msg),
         )
     })?;
     let findings = check::check(&program, &text)?;

@@ -90,10 +90,41 @@ fn verdicts() {
 #[test]
 fn mistakes_have_a_place() {
     for (text, want) in [
-        ("claims.plan = = 'gold'", "column 13: "),
-        ("claims.plan == 'gold' &&", "column 25: "),
-        ("", "column 1: "),
-        ("a\n && = b", "line 2, column 5: "),
+        (
+            "claims.plan = 'gold'",
+            "column 13: unexpected `=`: write == to compare",
+        ),
+        ("claims.plan == 'gold' &&", "column 25: ends too early"),
+        ("", "is empty"),
+        ("  \n", "is empty"),
+        (
+            "a\n && = b",
+            "line 2, column 5: unexpected `=`: write == to compare",
+        ),
+        (
+            "claims.a and claims.b",
+            "column 10: unexpected `and`: write &&",
+        ),
+        ("claims.a OR true", "column 10: unexpected `OR`: write ||"),
+        (
+            "not claims.a",
+            "column 5: unexpected `claims`: write ! for not",
+        ),
+        (
+            "claims.a not in ['x']",
+            "column 10: unexpected `not`: write !(a in b)",
+        ),
+        (
+            "“x” == claims.a",
+            "column 1: unexpected `“`: write straight quotes",
+        ),
+        ("claims.a == 'x", "column 13: a string has no closing quote"),
+        ("(claims.a", "column 10: `)` is missing"),
+        ("claims.a b", "column 10: unexpected `b`"),
+        ("claims.a ~ b", "column 10: unexpected `~`"),
+        ("true ? false", "column 1: is incomplete"),
+        ("if claims.a", "column 1: `if` is a reserved word"),
+        ("has(claims)", "column 5: has() takes a member"),
         (
             "claims.a == 'ä' && foo(1)",
             "column 20: there is no function \"foo\"",
