@@ -1,11 +1,11 @@
 //! Responses that go on for long, and end when a credential that let their request in does: it
 //! expires, is revoked, or a reload takes it out; or its issuer says that it is no longer active.
 //!
-//! One task looks after all of them. What is due by the clock stands in one sorted queue: a stream
+//! One task checks all of them. Due times are in one sorted queue: a stream
 //! has no timer of its own, and without streams there is nothing to wait for. A change of the
-//! configuration or of the list of revocations makes it look at every stream once.
+//! configuration or of the list of revocations makes it check every stream once.
 
-mod held;
+mod authenticated_stream;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,15 +20,15 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::request::context::Context;
 use crate::gateway::{Gateway, Live};
-use held::{Held, Question};
+use authenticated_stream::{AuthenticatedStream, Recheck};
 
-pub(crate) use held::EndCause;
+pub(crate) use authenticated_stream::EndCause;
 
 /// The task waits no longer than this, so that a step of the system's clock delays nothing.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
-/// Between two looks at every stream, when the list of revocations changes all the time.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
-/// As many streams are looked at in one go.
+/// Between two checks of all streams, when the list of revocations changes all the time.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// Streams that are checked before other tasks get a turn.
 const BATCH: usize = 64;
 
 /// The streams that are open, and what they depend on.
@@ -36,8 +36,8 @@ pub struct OpenStreams {
     live: Arc<Live>,
     last_id: AtomicU64,
     register: Mutex<Register>,
-    /// Notified when a stream becomes due earlier than the first in the queue.
-    earlier: Notify,
+    /// Notified when a stream becomes due sooner than the first in the queue.
+    due_sooner: Notify,
 }
 
 #[derive(Default)]
@@ -48,103 +48,103 @@ struct Register {
 }
 
 struct Entry {
-    held: Arc<Held>,
-    /// The number of the look that knew when it is due.
-    look: u64,
+    stream: Arc<AuthenticatedStream>,
+    /// The number of the check that knew when it is due.
+    check_number: u64,
     due: Option<u64>,
 }
 
 /// What a response is, that may end with its credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ResponseKind {
     /// It goes on for as long as both sides like.
     Stream,
     /// It ends by itself.
     Download,
 }
 
-/// An open stream. It is looked after for as long as this lives.
+/// An open stream. It is checked for as long as this lives.
 pub(crate) struct OpenStream {
-    held: Arc<Held>,
+    stream: Arc<AuthenticatedStream>,
     streams: Arc<OpenStreams>,
 }
 
 impl OpenStream {
     /// Waits for the end of a credential that let the request in.
     pub(crate) fn poll_ended(&self, waking: &mut Waking<'_>) -> Poll<EndCause> {
-        self.held.poll_ended(waking)
+        self.stream.poll_ended(waking)
     }
 }
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.streams.register().remove(self.held.id);
-        self.held.metrics().stream_closed();
+        self.streams.register().remove(self.stream.id);
+        self.stream.metrics().stream_closed();
     }
 }
 
 impl OpenStreams {
-    /// Nobody has a stream yet.
+    /// Without any streams.
     pub fn new(live: Arc<Live>) -> Arc<Self> {
         Arc::new(Self {
             live,
             last_id: AtomicU64::new(0),
             register: Mutex::default(),
-            earlier: Notify::new(),
+            due_sooner: Notify::new(),
         })
     }
 
-    /// Looks after the response to a request; `None`: no credential of its ends it.
+    /// Registers the response to a request; `None`: no credential of its ends it.
     pub(crate) fn open(
         self: &Arc<Self>,
-        kind: Kind,
+        kind: ResponseKind,
         request: &RequestHeader,
         ctx: &Context,
     ) -> Option<OpenStream> {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed);
-        let held = Arc::new(Held::new(id, kind, request, ctx)?);
-        held.metrics().stream_opened();
+        let stream = Arc::new(AuthenticatedStream::new(id, kind, request, ctx)?);
+        stream.metrics().stream_opened();
         self.register().streams.insert(
             id,
             Entry {
-                held: held.clone(),
-                look: 0,
+                stream: stream.clone(),
+                check_number: 0,
                 due: None,
             },
         );
         let open = OpenStream {
-            held: held.clone(),
+            stream: stream.clone(),
             streams: self.clone(),
         };
-        // From now on it is told of every change. What has changed since the request was admitted:
+        // From now on every change reaches it. What has changed since the request was admitted:
         let gateway = self.live.gateway();
         let admitted_by = ctx.gateway.as_ref();
         let reloaded = !admitted_by.is_some_and(|admitted_by| Arc::ptr_eq(admitted_by, &gateway));
-        self.look_at(&held, reloaded.then_some(&*gateway));
+        self.check(&stream, reloaded.then_some(&*gateway));
         Some(open)
     }
 
-    /// Looks after the streams, for the life of the process.
+    /// Checks the streams, for the life of the process.
     pub async fn run(self: &Arc<Self>) {
         let mut reloads = self.live.changes();
         let mut revocations = self.live.revocations().changes();
-        let (mut last_look, mut next_look) = (Instant::now(), None);
+        let (mut last_check, mut next_check) = (Instant::now(), None);
         loop {
             let wait = self.until_due();
-            let (due, look) = (wait.unwrap_or_default(), next_look.unwrap_or(last_look));
+            let (due, check_at) = (wait.unwrap_or_default(), next_check.unwrap_or(last_check));
             tokio::select! {
-                () = self.earlier.notified() => {}
-                () = sleep(due), if wait.is_some() => self.look_at_due(),
+                () = self.due_sooner.notified() => {}
+                () = sleep(due), if wait.is_some() => self.check_due(),
                 Ok(()) = reloads.changed() => {
                     let gateway = self.live.gateway();
-                    self.look_at_all(Some(&gateway)).await;
+                    self.check_all(Some(&gateway)).await;
                 }
-                Ok(()) = revocations.changed(), if next_look.is_none() => {
-                    next_look = Some((last_look + BETWEEN_LOOKS).max(Instant::now()));
+                Ok(()) = revocations.changed(), if next_check.is_none() => {
+                    next_check = Some((last_check + CHECK_INTERVAL).max(Instant::now()));
                 }
-                () = sleep_until(look), if next_look.is_some() => {
-                    self.look_at_all(None).await;
-                    (last_look, next_look) = (Instant::now(), None);
+                () = sleep_until(check_at), if next_check.is_some() => {
+                    self.check_all(None).await;
+                    (last_check, next_check) = (Instant::now(), None);
                 }
             }
         }
@@ -157,45 +157,48 @@ impl OpenStreams {
         Some(wait.min(LONGEST_WAIT))
     }
 
-    fn look_at_due(self: &Arc<Self>) {
+    fn check_due(self: &Arc<Self>) {
         let due = self.register().take_due(clock::now());
-        for held in due {
-            self.look_at(&held, None);
+        for stream in due {
+            self.check(&stream, None);
         }
     }
 
-    async fn look_at_all(self: &Arc<Self>, gateway: Option<&Gateway>) {
-        let entries = |entry: &Entry| entry.held.clone();
+    async fn check_all(self: &Arc<Self>, gateway: Option<&Gateway>) {
+        let entries = |entry: &Entry| entry.stream.clone();
         let all: Vec<_> = self.register().streams.values().map(entries).collect();
         for batch in all.chunks(BATCH) {
-            for held in batch {
-                self.look_at(held, gateway);
+            for stream in batch {
+                self.check(stream, gateway);
             }
             tokio::task::yield_now().await;
         }
     }
 
-    /// Ends a stream, asks an issuer about its token, or knows when to look again. `gateway`: the
+    /// Ends a stream, asks an issuer about its token, or notes when to check again. `gateway`: the
     /// one in service, if it is another one than before.
-    fn look_at(self: &Arc<Self>, held: &Arc<Held>, gateway: Option<&Gateway>) {
-        match held.check(clock::now(), self.live.revocations(), gateway) {
-            Err(cause) => held.end(cause),
-            Ok(found) => {
-                for question in found.questions {
-                    tokio::spawn(self.clone().ask(held.clone(), question));
+    fn check(self: &Arc<Self>, stream: &Arc<AuthenticatedStream>, gateway: Option<&Gateway>) {
+        match stream.check(clock::now(), self.live.revocations(), gateway) {
+            Err(cause) => stream.end(cause),
+            Ok(result) => {
+                for recheck in result.rechecks {
+                    tokio::spawn(self.clone().recheck(stream.clone(), recheck));
                 }
-                if self.register().schedule(held.id, found.look, found.due) {
-                    self.earlier.notify_one();
+                if self
+                    .register()
+                    .schedule(stream.id, result.number, result.due)
+                {
+                    self.due_sooner.notify_one();
                 }
             }
         }
     }
 
     /// Asks the issuer of a stream's token about it again.
-    async fn ask(self: Arc<Self>, held: Arc<Held>, question: Question) {
+    async fn recheck(self: Arc<Self>, stream: Arc<AuthenticatedStream>, recheck: Recheck) {
         let gateway = self.live.gateway();
-        held.ask(question, &gateway).await;
-        self.look_at(&held, None);
+        stream.recheck(recheck, &gateway).await;
+        self.check(&stream, None);
     }
 
     fn register(&self) -> MutexGuard<'_, Register> {
@@ -204,13 +207,17 @@ impl OpenStreams {
 }
 
 impl Register {
-    /// Says when a stream is to be looked at; whether that is before all others. What a look has
-    /// found that a later one has overtaken does not count.
-    fn schedule(&mut self, id: u64, look: u64, due: Option<UnixTime>) -> bool {
-        let Some(entry) = self.streams.get_mut(&id).filter(|entry| entry.look < look) else {
+    /// Says when a stream is due; whether that is before all others. The result of a check that a
+    /// later one has overtaken is ignored.
+    fn schedule(&mut self, id: u64, check: u64, due: Option<UnixTime>) -> bool {
+        let Some(entry) = self
+            .streams
+            .get_mut(&id)
+            .filter(|entry| entry.check_number < check)
+        else {
             return false;
         };
-        entry.look = look;
+        entry.check_number = check;
         if let Some(before) = entry.due.take() {
             self.queue.remove(&(before, id));
         }
@@ -221,14 +228,14 @@ impl Register {
     }
 
     /// The streams that are due.
-    fn take_due(&mut self, now: UnixTime) -> Vec<Arc<Held>> {
+    fn take_due(&mut self, now: UnixTime) -> Vec<Arc<AuthenticatedStream>> {
         let next = whole_millis(now).saturating_add(1);
         let later = self.queue.split_off(&(next, 0));
         let due = std::mem::replace(&mut self.queue, later);
         let entries = due.into_iter().filter_map(|(_, id)| {
             let entry = self.streams.get_mut(&id)?;
             entry.due = None;
-            Some(entry.held.clone())
+            Some(entry.stream.clone())
         });
         entries.collect()
     }

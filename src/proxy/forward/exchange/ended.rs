@@ -17,7 +17,7 @@ use crate::proxy::forward::error::CREDENTIAL_ENDED;
 use crate::proxy::forward::failure::response_has_begun;
 use crate::proxy::forward::websocket::{CLOSE_POLICY_VIOLATION, WebSocket};
 use crate::proxy::request::context::Context;
-use crate::proxy::streams::Kind;
+use crate::proxy::streams::ResponseKind;
 
 /// A call of gRPC that has gone on for so long is taken for a stream: its head does not tell.
 const CALL_IS_STREAM: Duration = Duration::from_millis(500);
@@ -47,8 +47,8 @@ impl Exchange<'_> {
         }
         let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
         let kind = match switches || is_event_stream(head) {
-            true => Kind::Stream,
-            false if ctx.ends_downloads() => Kind::Download,
+            true => ResponseKind::Stream,
+            false if ctx.ends_downloads() => ResponseKind::Download,
             false => return,
         };
         self.open_stream = self.streams.open(kind, session.req_header(), ctx);
@@ -67,7 +67,9 @@ impl Exchange<'_> {
         if self.may_be_streaming && !self.attempt.deadline().is_to_wake() {
             self.may_be_streaming = false;
             if self.open_stream.is_none() {
-                self.open_stream = self.streams.open(Kind::Stream, session.req_header(), ctx);
+                self.open_stream =
+                    self.streams
+                        .open(ResponseKind::Stream, session.req_header(), ctx);
             }
         }
         match &self.open_stream {

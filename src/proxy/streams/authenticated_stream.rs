@@ -1,4 +1,4 @@
-//! One open stream: the credentials that hold it open, and whether they still do.
+//! One open stream: the credentials that let its request in, and whether they still would.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,15 +10,15 @@ use jose::clock::{self, UnixTime};
 use pingora::http::RequestHeader;
 use zeroize::Zeroizing;
 
-use super::Kind;
+use super::ResponseKind;
 use crate::auth::{Identity, Member, RecheckOutcome, RequestSource, Revocations};
 use crate::gateway::{Gateway, Pipeline, Route};
 use crate::listener::Connection;
 use crate::proxy::request::context::Context;
 use crate::telemetry::PipelineMetrics;
 
-/// When to retry a re-check for which no step of the current configuration was found.
-const ASK_WITHOUT_STEP_SECS: f64 = 1.0;
+/// When to retry a re-check for which no step of the current configuration was result.
+const RETRY_WITHOUT_STEP_SECS: f64 = 1.0;
 
 /// Why a stream is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +45,8 @@ impl EndCause {
     }
 }
 
-/// A stream, and the credentials that hold it open: the first of them that ends, ends it.
-pub(super) struct Held {
+/// A stream, and the credentials that let its request in: it ends with the first of them.
+pub(super) struct AuthenticatedStream {
     pub(super) id: u64,
     /// Where its request came in.
     route: Arc<Route>,
@@ -54,15 +54,15 @@ pub(super) struct Held {
     connection: Option<Arc<Connection>>,
     client: Option<IpAddr>,
     request_id: Option<HeaderValue>,
-    credentials: Mutex<Vec<HeldCredential>>,
-    /// How often it was looked at. Counted while the credentials are locked.
-    looks: AtomicU64,
+    credentials: Mutex<Vec<StreamCredential>>,
+    /// How often it was checked. Counted while the credentials are locked.
+    checks: AtomicU64,
     ended: OnceLock<EndCause>,
-    /// The task that passes the stream on.
+    /// The task that forwards the stream.
     waker: Mutex<Option<Waker>>,
 }
 
-struct HeldCredential {
+struct StreamCredential {
     /// The number of the step that let it in.
     admitted_by: usize,
     /// The step that takes it now.
@@ -75,28 +75,33 @@ struct HeldCredential {
 }
 
 /// A credential whose issuer is to be asked about it now, by its index.
-pub(super) struct Question(usize);
+pub(super) struct Recheck(usize);
 
-/// What a look at a stream has found that goes on.
+/// The result of a check of a stream that goes on.
 #[derive(Default)]
-pub(super) struct Found {
-    /// The number of the look: what a later one has found counts.
-    pub(super) look: u64,
-    /// When to look again; `None`: not before something changes.
+pub(super) struct CheckResult {
+    /// The number of the check: the result of a later one overrides it.
+    pub(super) number: u64,
+    /// When to check again; `None`: not before something changes.
     pub(super) due: Option<UnixTime>,
-    pub(super) questions: Vec<Question>,
+    pub(super) rechecks: Vec<Recheck>,
 }
 
-impl Held {
+impl AuthenticatedStream {
     /// `None`: no credential of the request's ends such a response.
-    pub(super) fn new(id: u64, kind: Kind, request: &RequestHeader, ctx: &Context) -> Option<Self> {
+    pub(super) fn new(
+        id: u64,
+        kind: ResponseKind,
+        request: &RequestHeader,
+        ctx: &Context,
+    ) -> Option<Self> {
         let route = ctx.route.as_ref()?;
         let presented = ctx.auth_request(&request.headers, None);
-        let held = ctx.admitted.iter().filter_map(|admitted| {
+        let credentials = ctx.admitted.iter().filter_map(|admitted| {
             let step = route.pipeline.auth_step(admitted.step)?;
-            let ends = step.ends_streams && (kind == Kind::Stream || step.ends_downloads);
+            let ends = step.ends_streams && (kind == ResponseKind::Stream || step.ends_downloads);
             let token = step.token_to_recheck(&presented);
-            ends.then(|| HeldCredential {
+            ends.then(|| StreamCredential {
                 admitted_by: admitted.step,
                 step: step.name.clone(),
                 identity: admitted.identity.clone(),
@@ -104,7 +109,7 @@ impl Held {
                 token,
             })
         });
-        let credentials: Vec<_> = held.collect();
+        let credentials: Vec<_> = credentials.collect();
         (!credentials.is_empty()).then(|| Self {
             id,
             route: route.clone(),
@@ -117,7 +122,7 @@ impl Held {
             client: ctx.client,
             request_id: ctx.request_id.clone(),
             credentials: Mutex::new(credentials),
-            looks: AtomicU64::new(0),
+            checks: AtomicU64::new(0),
             ended: OnceLock::new(),
             waker: Mutex::default(),
         })
@@ -129,11 +134,11 @@ impl Held {
         now: UnixTime,
         revocations: &Revocations,
         gateway: Option<&Gateway>,
-    ) -> Result<Found, EndCause> {
+    ) -> Result<CheckResult, EndCause> {
         let mut credentials = self.credentials();
-        let mut found = Found {
-            look: self.looks.fetch_add(1, Ordering::Relaxed) + 1,
-            ..Found::default()
+        let mut result = CheckResult {
+            number: self.checks.fetch_add(1, Ordering::Relaxed) + 1,
+            ..CheckResult::default()
         };
         for (index, credential) in credentials.iter_mut().enumerate() {
             if let Some(gateway) = gateway
@@ -154,25 +159,25 @@ impl Held {
                 return Err(EndCause::Revoked);
             }
             if credential.next_check.take_if(|at| *at <= now).is_some() {
-                found.questions.push(Question(index));
+                result.rechecks.push(Recheck(index));
             }
             let dues = [
-                found.due,
+                result.due,
                 credential.identity.valid_until(),
                 credential.next_check,
             ];
-            found.due = dues.into_iter().flatten().min_by(f64::total_cmp);
+            result.due = dues.into_iter().flatten().min_by(f64::total_cmp);
         }
-        Ok(found)
+        Ok(result)
     }
 
     /// The step of the configuration in service that takes a credential, and the identity that it
     /// makes of it; `None`: no step takes it any more. The step of the name of the one that took
-    /// it comes before all others, and a token is shown to no issuer but by a step that looks where
+    /// it comes before all others, and a token is sent only to the issuer of a step that looks where
     /// it stood. Where its pipeline has gone, that step may serve another one.
     fn accepting<'g>(
         &self,
-        credential: &HeldCredential,
+        credential: &StreamCredential,
         gateway: &'g Gateway,
         now: UnixTime,
     ) -> Option<(&'g Member, Identity)> {
@@ -221,7 +226,7 @@ impl Held {
     /// Asks the issuer of a token about it again, by the step that takes it now. Without an answer,
     /// it lives on as long as it said before; without that, an answer counts no longer than it does
     /// for any other request.
-    pub(super) async fn ask(&self, Question(index): Question, gateway: &Gateway) {
+    pub(super) async fn recheck(&self, Recheck(index): Recheck, gateway: &Gateway) {
         let (step, token) = {
             let (mut credentials, now) = (self.credentials(), clock::now());
             let Some(credential) = credentials.get_mut(index) else {
@@ -233,8 +238,8 @@ impl Held {
             ) {
                 (Some((step, _)), Some(token)) => (step, token),
                 (None, Some(_)) if !self.is_open_in(gateway) => {
-                    // A reload, which the stream has not been looked at since.
-                    credential.next_check = Some(now + ASK_WITHOUT_STEP_SECS);
+                    // The stream has not been checked since the last reload.
+                    credential.next_check = Some(now + RETRY_WITHOUT_STEP_SECS);
                     return;
                 }
                 _ => return,
@@ -248,7 +253,7 @@ impl Held {
         let mut credentials = self.credentials();
         // Meanwhile a reload may have given it to another step, which asks for itself.
         let still_its =
-            |credential: &&mut HeldCredential| Arc::ptr_eq(&credential.step, &step.name);
+            |credential: &&mut StreamCredential| Arc::ptr_eq(&credential.step, &step.name);
         let Some(credential) = credentials.get_mut(index).filter(still_its) else {
             return;
         };
@@ -274,7 +279,7 @@ impl Held {
         }
     }
 
-    /// Ends it; whoever passes it on is told.
+    /// Ends it, and wakes the task that forwards it.
     pub(super) fn end(&self, cause: EndCause) {
         if self.ended.set(cause).is_ok() {
             self.metrics().count_ended_stream(cause.as_str());
@@ -304,7 +309,7 @@ impl Held {
         &self.route.pipeline.metrics
     }
 
-    fn credentials(&self) -> MutexGuard<'_, Vec<HeldCredential>> {
+    fn credentials(&self) -> MutexGuard<'_, Vec<StreamCredential>> {
         self.credentials
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -315,8 +320,8 @@ impl Held {
     }
 }
 
-impl HeldCredential {
-    /// A step of the configuration in service has it from now on. A reload puts no question off.
+impl StreamCredential {
+    /// A step of the configuration in service has it from now on. A reload delays no re-check.
     fn pass_to(&mut self, step: &Member, identity: Identity) {
         let token = self.token.as_deref();
         let due = token.and_then(|token| step.next_check_of(token));
