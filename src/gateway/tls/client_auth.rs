@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jose::clock;
-use ring::digest::{Context, SHA256};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::WebPkiClientVerifier;
@@ -39,10 +38,8 @@ impl ClientCa {
         let certificates =
             pem::certificates(path).map_err(|error| wrong(format!("the file {error}")))?;
         let mut roots = RootCertStore::empty();
-        let mut context = Context::new(&SHA256);
+        let id = pem::sha256_of(&certificates);
         for certificate in certificates {
-            context.update(&certificate.len().to_le_bytes());
-            context.update(&certificate);
             roots
                 .add(certificate)
                 .map_err(|error| wrong(format!("a certificate cannot be used: {error}")))?;
@@ -54,8 +51,6 @@ impl ClientCa {
             builder.allow_unauthenticated()
         };
         let verifier = builder.build().map_err(|error| wrong(error.to_string()))?;
-        let mut id = [0; 32];
-        id.copy_from_slice(context.finish().as_ref());
         Ok(Self { verifier, id })
     }
 

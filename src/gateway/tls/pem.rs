@@ -6,6 +6,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
+use crate::common::sha256;
+
 /// What a file should hold and does not.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PemError {
@@ -49,6 +51,16 @@ pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
         // What it says may hold a piece of the key.
         Err(_) => Err(PemError::Broken("the key cannot be decoded".to_owned())),
     }
+}
+
+/// The SHA-256 of certificates: the same in the same order have the same.
+pub(super) fn sha256_of(certificates: &[CertificateDer<'_>]) -> [u8; 32] {
+    let mut content = Vec::new();
+    for certificate in certificates {
+        content.extend_from_slice(&certificate.len().to_le_bytes());
+        content.extend_from_slice(certificate);
+    }
+    sha256(&[&content])
 }
 
 fn has(text: &[u8], words: &[u8]) -> bool {

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use ring::digest::{SHA256, digest};
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -42,19 +41,15 @@ impl Roots {
         let certificates =
             pem::certificates(path).map_err(|error| wrong(format!("the file {error}")))?;
         let mut store = RootCertStore::empty();
-        let mut content = Vec::new();
         for certificate in &certificates {
             store
                 .add(certificate.clone())
                 .map_err(|error| wrong(format!("a certificate cannot be used: {error}")))?;
             X509Certificate::from_der(certificate)
                 .map_err(|_| wrong("a certificate is no X.509 certificate".to_owned()))?;
-            content.extend_from_slice(&certificate.len().to_le_bytes());
-            content.extend_from_slice(certificate);
         }
-        let digest = digest(&SHA256, &content);
         let mut id = [0; 8];
-        id.copy_from_slice(&digest.as_ref()[..8]);
+        id.copy_from_slice(&pem::sha256_of(&certificates)[..8]);
         Ok(Self {
             certificates,
             id: u64::from_le_bytes(id),
