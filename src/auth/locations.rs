@@ -1,11 +1,12 @@
-//! The locations that the steps of a pipeline read, and what goes on from there to the upstream: only
-//! what a step has verified. What stands in a location that no step reads is the application's.
+//! The locations that the steps of a pipeline read, and what goes on from there to the upstream:
+//! only what a step has verified. What stands in a location that no step reads is the
+//! application's.
 
 use super::extractor::{self, Found};
 use super::request::AuthRequest;
 use crate::config::CredentialLocation;
 
-/// Places of one pipeline whose content a step has verified.
+/// Locations of one pipeline whose content a step has verified.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct VerifiedLocations(u64);
 
@@ -28,8 +29,8 @@ struct ReadLocation {
 }
 
 impl CredentialLocations {
-    /// Adds the location of a step with this `forward_credential`; what stands for its content having
-    /// been verified.
+    /// Adds the location of a step with this `forward_credential`; what stands for its content
+    /// having been verified.
     pub(crate) fn add(
         &mut self,
         location: &CredentialLocation,
@@ -48,9 +49,9 @@ impl CredentialLocations {
         bit(number)
     }
 
-    /// The locations whose content must not go on, if this much was verified: that of every step that
-    /// says `forward_credential = false`, also of one that was skipped, and whatever nobody has
-    /// verified.
+    /// The locations whose content must not go on, if this much was verified: that of every step
+    /// that says `forward_credential = false`, also of one that was skipped, and whatever nobody
+    /// has verified.
     pub fn stripped(
         &self,
         verified: VerifiedLocations,

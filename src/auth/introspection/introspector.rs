@@ -84,9 +84,10 @@ impl Introspector {
         self.refused.get(key)
     }
 
-    /// Asks about a token, or waits for the answer of the call that is in flight. `to_verdict` makes
-    /// the verdict of an active token's claims; one that passes is kept in `cache` until it is due
-    /// again. The call goes on whoever stops waiting for it, so that it need not be made twice.
+    /// Asks about a token, or waits for the answer of the call that is in flight. `to_verdict`
+    /// makes the verdict of an active token's claims; one that passes is kept in `cache` until it
+    /// is due again. The call goes on whoever stops waiting for it, so that it need not be made
+    /// twice.
     pub(in crate::auth) async fn ask(
         self: &Arc<Self>,
         request: IntrospectionRequest<'_>,

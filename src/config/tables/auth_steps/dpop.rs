@@ -24,8 +24,8 @@ const LONG: Duration = Duration::from_secs(300);
 /// The least length of `dpop_nonce_secret`: that of the hash.
 const SECRET_BYTES: usize = 32;
 
-/// Reads the settings; `location` is where the step looks for its token. `None`: `dpop = "off"`, which
-/// is the default.
+/// Reads the settings; `location` is where the step looks for its token. `None`: `dpop = "off"`,
+/// which is the default.
 pub(super) fn read(reader: &Reader<'_>, location: &CredentialLocation) -> Option<Dpop> {
     let written = reader.get("dpop");
     let required = written.as_ref().and_then(mode);
