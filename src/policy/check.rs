@@ -55,7 +55,7 @@ pub(super) fn evaluate(check: &Check, facts: &Facts<'_>) -> Option<Effect> {
             let known = facts.identity.and_then(Identity::claims);
             let found = known.is_some_and(|known| {
                 let mut claims = claims.iter();
-                claims.all(|claim| known.has_at(&claim.path, &claim.values))
+                claims.all(|claim| known.has(&claim.path, &claim.values))
             });
             (*effect, found)
         }

@@ -9,7 +9,7 @@ const RULES: &str = r#"
 [middleware.rules]
 type = "headers"
 [middleware.rules.config.request]
-set = { X-Client = "{client_ip}", X-Asked = "{host}/{request_id}", X-User = "u:{subject}", X-Team = "{claim:team}", X-Fixed = "one two" }
+set = { X-Client = "{client_ip}", X-Asked = "{host}/{request_id}", X-User = "u:{subject}", X-Team = "{claim:team}", X-Deep = "{claim:org.unit}", X-Fixed = "one two" }
 add = { X-Tag = "edge", X-Who = "{subject}" }
 remove = ["X-Debug"]
 [middleware.rules.config.response]
@@ -41,7 +41,8 @@ fn an_upstream_gets_what_the_rules_say_and_nothing_of_the_same_name() {
         let names = names.into_iter().chain(more);
         names.fold(request, |request, name| request.header(name, "forged"))
     };
-    let token = issuer.token().claim("team", "a\u{e9}b\r\nX: y").sign();
+    let token = issuer.token().claim("team", "a\u{e9}b\r\nX: y");
+    let token = token.claim("org", serde_json::json!({ "unit": "ops" })).sign();
     for http2 in [false, true] {
         for signed in [true, false] {
             upstream.clear();
@@ -65,6 +66,7 @@ fn an_upstream_gets_what_the_rules_say_and_nothing_of_the_same_name() {
             };
             assert_eq!(head.fields("x-user"), user);
             assert_eq!(head.fields("x-team"), team);
+            assert_eq!(head.field("x-deep"), signed.then_some("ops"));
             assert_eq!(head.fields("x-who"), who);
             assert_eq!(response.fields("x-seen"), who);
         }
@@ -120,6 +122,22 @@ fn a_client_gets_what_the_rules_say_from_whoever_answers() {
     let call = raw::call(edge.port(), "/denied/a.B/C", &[]);
     assert_eq!(call.field("grpc-status"), Some("7"));
     assert_eq!(call.field("strict-transport-security"), Some("max-age=1"));
+}
+
+#[test]
+fn no_rule_changes_the_edges_own_challenge() {
+    let (issuer, upstream) = (Issuer::start(), Upstream::start());
+    let route = Route::to("api", &upstream).prefix("/api").steps(&["jwt", "mine"]).text();
+    let rules = "[middleware.mine]\ntype = \"headers\"\nconfig = { response = { set = \
+                 { WWW-Authenticate = \"Mine\" }, remove = [\"DPoP-Nonce\"] } }\n";
+    let jwt = jwt(&issuer).replace("optional = true\n", "");
+    let edge = Edge::configured(Settings::bare().and(&route).and(rules).and(&jwt)).start();
+    let refused = edge.get("/api/x").send();
+    assert_eq!(refused.status, 401);
+    assert_eq!(refused.fields("www-authenticate").len(), 1);
+    assert!(refused.field("www-authenticate").unwrap().starts_with("Bearer"));
+    let passed = edge.get("/api/x").bearer(&issuer.token().sign()).send();
+    assert_eq!((passed.status, passed.field("www-authenticate")), (200, Some("Mine")));
 }
 
 #[test]

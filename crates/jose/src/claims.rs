@@ -173,18 +173,11 @@ impl Claims {
         passes.then_some(()).ok_or(TokenError::WrongAudience)
     }
 
-    /// Whether a claim is there, with an accepted value if there are any: itself, or one element of
-    /// an array.
-    pub fn has(&self, name: &str, accepted: &[Value]) -> bool {
-        let claim = self.get(name);
+    /// Whether [`at`](Self::at) finds a claim, with an accepted value if there are any: itself, or
+    /// one element of an array.
+    pub fn has(&self, path: &str, accepted: &[Value]) -> bool {
+        let claim = self.at(path);
         claim.is_some_and(|claim| accepted.is_empty() || is_any_of(claim, accepted))
-    }
-
-    /// Whether what [`at`](Self::at) finds equals an accepted value: itself, or one element of an
-    /// array.
-    pub fn has_at(&self, path: &str, accepted: &[Value]) -> bool {
-        self.at(path)
-            .is_some_and(|claim| is_any_of(claim, accepted))
     }
 
     /// Whether `scope` or `scp` holds a scope.

@@ -9,8 +9,9 @@
 //!   claim: no header.
 
 use http::{HeaderName, HeaderValue};
+use jose::Claims;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::auth::outcome::Reason;
 
@@ -31,13 +32,13 @@ pub(super) fn subject(subject: &str) -> Result<Option<HeaderValue>, Reason> {
 
 /// The headers that `claims_to_headers` asks for.
 pub(super) fn headers(
-    claims: &Map<String, Value>,
+    claims: &Claims,
     wanted: &[(String, HeaderName)],
 ) -> Vec<(HeaderName, HeaderValue)> {
     wanted
         .iter()
         .filter_map(|(claim, name)| {
-            let text = text(claims.get(claim)?)?;
+            let text = text(claims.at(claim)?)?;
             Some((name.clone(), HeaderValue::try_from(text).ok()?))
         })
         .collect()
@@ -86,7 +87,7 @@ fn is_safe(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Map, json};
 
     use super::*;
 
@@ -115,16 +116,33 @@ mod tests {
             (json!({"a": ["é"]}), "{\"a\":[\"%C3%A9\"]}"),
         ];
         for (claim, expected) in cases {
-            let claims = Map::from_iter([("c".to_owned(), claim)]);
+            let claims = Map::from_iter([("c".to_owned(), claim)]).into();
             let name = HeaderName::from_static("x-c");
             let found = headers(&claims, &[("c".to_owned(), name.clone())]);
             assert_eq!(found, [(name, HeaderValue::from_str(expected).unwrap())]);
         }
-        let claims = Map::from_iter([("c".to_owned(), Value::Null)]);
+        let claims = Map::from_iter([("c".to_owned(), Value::Null)]).into();
         for claim in ["c", "absent"] {
             let wanted = [(claim.to_owned(), HeaderName::from_static("x-c"))];
             assert!(headers(&claims, &wanted).is_empty());
         }
+    }
+
+    #[test]
+    fn a_member_of_a_claim_and_a_claim_with_a_dot() {
+        let of = |claims: Value| {
+            let Value::Object(claims) = claims else {
+                panic!()
+            };
+            let wanted = [("a.b".to_owned(), HeaderName::from_static("x-c"))];
+            headers(&claims.into(), &wanted)
+                .into_iter()
+                .map(|(_, value)| value)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of(json!({ "a": { "b": ["x", "y"] } })), ["x,y"]);
+        assert_eq!(of(json!({ "a": { "b": "x" }, "a.b": "whole" })), ["whole"]);
+        assert!(of(json!({ "a": "b" })).is_empty());
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub(in crate::auth) fn claim(claims: &Claims, required: &RequiredClaim) -> Strin
         [] => "be there".to_owned(),
         values => format!("have {}", listed(values)),
     };
-    let found = said(claims.get(&required.name));
+    let found = said(claims.at(&required.name));
     format!("{} is {found}, and has to {asked}", required.name)
 }
 

@@ -89,7 +89,7 @@ pub(super) fn examine(
         trace.detail(|| mismatch::scope(claims, unmet));
         return Err(TokenError::ScopeMissing.into());
     }
-    let headers = identity_headers::headers(claims.as_map(), &rules.claims_to_headers);
+    let headers = identity_headers::headers(claims, &rules.claims_to_headers);
     let valid_until = Some(validity.until).filter(|until| until.is_finite());
     let ids = TokenIds {
         certificate: confirmation.and_then(|it| it.certificate).map(Box::new),

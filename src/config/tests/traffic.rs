@@ -195,6 +195,9 @@ fn no_rule_touches_what_is_not_the_applications() {
         "Proxy-Authorization",
         "proxy_authorization",
         "Cookie",
+        "DPoP",
+        "traceparent",
+        "TraceState",
     ] {
         for change in [
             format!("set = {{ \"{name}\" = \"x\" }}"),

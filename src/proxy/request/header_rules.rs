@@ -8,7 +8,7 @@ use pingora::http::ResponseHeader;
 
 use super::context::Context;
 use super::field_removal::remove_fields;
-use crate::auth::claim_text;
+use crate::auth::{DPOP_NONCE, claim_text};
 use crate::gateway::{HeaderChanges, HeaderRules, HeaderTemplate, TemplatePart};
 use crate::policy::reads_as;
 use crate::telemetry::access;
@@ -25,6 +25,9 @@ const SECURITY_HEADERS: [(HeaderName, &str); 5] = [
     (header::X_FRAME_OPTIONS, "SAMEORIGIN"),
     (header::REFERRER_POLICY, "strict-origin-when-cross-origin"),
 ];
+
+/// What tells a client how to authenticate.
+const CHALLENGE: [HeaderName; 2] = [header::WWW_AUTHENTICATE, DPOP_NONCE];
 
 /// Changes a request as the upstream gets it.
 pub(crate) fn change_request(headers: &mut HeaderMap, ctx: &Context) {
@@ -73,7 +76,7 @@ pub(crate) fn change_answer(headers: &mut HeaderMap, request: &HeaderMap, ctx: &
     }
 }
 
-/// The same for the head of an answer of our own.
+/// The same for the head of an answer of our own, whose challenge stays (RFC 9110 section 11.6.1).
 pub(crate) fn change_own_answer(head: &mut ResponseHeader, request: &HeaderMap, ctx: &Context) {
     let Some(route) = &ctx.route else { return };
     if route.pipeline.header_rules().is_empty() && route.pipeline.cors().is_none() {
@@ -81,7 +84,17 @@ pub(crate) fn change_own_answer(head: &mut ResponseHeader, request: &HeaderMap, 
     }
     let empty = Response::new(()).into_parts().0;
     let mut parts: Parts = std::mem::replace(head, empty.into()).into();
+    let challenge = CHALLENGE.map(|name| {
+        let values: Vec<HeaderValue> = parts.headers.get_all(&name).iter().cloned().collect();
+        (name, values)
+    });
     change_answer(&mut parts.headers, request, ctx);
+    for (name, values) in challenge.into_iter().filter(|(_, own)| !own.is_empty()) {
+        parts.headers.remove(&name);
+        for value in values {
+            parts.headers.append(name.clone(), value);
+        }
+    }
     *head = parts.into();
 }
 
@@ -114,7 +127,7 @@ fn value(template: &HeaderTemplate, ctx: &Context) -> Option<HeaderValue> {
             TemplatePart::RequestId => text.push_str(ctx.request_id.as_ref()?.to_str().ok()?),
             TemplatePart::Subject => text.push_str(ctx.identity()?.subject()?.to_str().ok()?),
             TemplatePart::Claim(name) => {
-                text.push_str(&claim_text(ctx.identity()?.claims()?.get(name)?)?);
+                text.push_str(&claim_text(ctx.identity()?.claims()?.at(name)?)?);
             }
         }
     }

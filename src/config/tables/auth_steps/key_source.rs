@@ -173,7 +173,8 @@ fn jwks_url(entry: &Entry<'_>, allow_http: bool) -> Option<String> {
     if DOCUMENTS.iter().any(|document| text.contains(document)) {
         entry.error_help(
             "is the URL of the issuer's document, not of its key set",
-            "write the document's `jwks_uri`; or remove this, and write the issuer's URL as `issuer`",
+            "write the document's `jwks_uri`; or remove this, and write the issuer's URL as \
+             `issuer`",
         );
         return None;
     }

@@ -86,9 +86,9 @@ pub(crate) fn untouchable(name: &HeaderName) -> Option<&'static str> {
         "content-length" | "transfer-encoding" | "trailer" | "expect" => "frames a message",
         "connection" | "keep-alive" | "proxy-connection" | "te" | "upgrade" | "http2-settings"
         | "proxy-authenticate" | "proxy" => "concerns one connection only",
-        "host" | "via" | "forwarded" => "tells the way of a message",
+        "host" | "via" | "forwarded" | "traceparent" | "tracestate" => "tells the way of a message",
         name if name.starts_with("x-forwarded-") => "tells the way of a message",
-        "authorization" | "proxy-authorization" | "cookie" => "carries credentials",
+        "authorization" | "proxy-authorization" | "cookie" | "dpop" => "carries credentials",
         _ => return None,
     })
 }
