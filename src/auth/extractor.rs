@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn headers() {
+    fn finds_one_header() {
         let location = CredentialLocation::Header(HeaderName::from_static("x-api-key"));
         assert_eq!(
             found(&location, &[("X-Api-Keys", "a")], Some("x-api-key=a")),
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn cookies() {
+    fn finds_one_cookie() {
         let location = CredentialLocation::Cookie("key".to_owned());
         for (cookies, want) in [
             (&["a=1; key=x; b=2"][..], "one x"),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn queries() {
+    fn finds_one_parameter() {
         let location = CredentialLocation::Query("api key".to_owned());
         for (query, want) in [
             (Some("a=1&api%20key=x&b"), "one x"),

@@ -47,7 +47,7 @@ mod tests {
     const HASH: &str = "$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC";
 
     #[test]
-    fn a_file() {
+    fn reads_users_and_skips_comments() {
         let text = format!("# users\n\nalice:{HASH}\r\nbob smith:{HASH}  \n");
         let users = parse(&text).unwrap();
         let names: Vec<_> = users.iter().map(|(name, _)| name.as_str()).collect();

@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn forms() {
+    fn splits_at_the_first_colon() {
         let good = |user: &str, password: &str| Ok((user.to_owned(), password.to_owned()));
         // RFC 7617 sections 2 and 2.1
         assert_eq!(

@@ -66,12 +66,12 @@ fn password(joins: Joins) -> Step {
 }
 
 /// An issuer whose tokens `token` steps take.
-struct House {
+struct TestIssuer {
     dir: tempfile::TempDir,
     signer: Signer,
 }
 
-impl House {
+impl TestIssuer {
     fn new() -> Self {
         let (dir, signer) = (tempfile::tempdir().unwrap(), Signer::generate());
         std::fs::write(dir.path().join("key"), signer.public_pem()).unwrap();
@@ -117,13 +117,13 @@ async fn outcome(chain: &Chain, authorization: Option<&str>, key: Option<&str>) 
 
 #[tokio::test]
 async fn a_token_first_then_a_key() {
-    let house = House::new();
-    let (good, bad) = (house.good(), house.bad());
+    let test_issuer = TestIssuer::new();
+    let (good, bad) = (test_issuer.good(), test_issuer.bad());
     let (good, bad) = (good.as_str(), bad.as_str());
-    let strict = build(&[house.token(Joins::Optional), key(Joins::Required)]);
-    let wide = build(&[house.token(Joins::FallsBack), key(Joins::Required)]);
-    let open = build(&[house.token(Joins::Optional), key(Joins::Optional)]);
-    let wide_open = build(&[house.token(Joins::FallsBack), key(Joins::Optional)]);
+    let strict = build(&[test_issuer.token(Joins::Optional), key(Joins::Required)]);
+    let wide = build(&[test_issuer.token(Joins::FallsBack), key(Joins::Required)]);
+    let open = build(&[test_issuer.token(Joins::Optional), key(Joins::Optional)]);
+    let wide_open = build(&[test_issuer.token(Joins::FallsBack), key(Joins::Optional)]);
     for (token, key, want) in [
         (
             None,
@@ -163,10 +163,10 @@ async fn a_token_first_then_a_key() {
 
 #[tokio::test]
 async fn a_token_or_a_password_or_a_key() {
-    let house = House::new();
-    let (good, bad) = (house.good(), house.bad());
+    let test_issuer = TestIssuer::new();
+    let (good, bad) = (test_issuer.good(), test_issuer.bad());
     let chain = build(&[
-        house.token(Joins::Optional),
+        test_issuer.token(Joins::Optional),
         password(Joins::Optional),
         key(Joins::Required),
     ]);
@@ -202,9 +202,9 @@ async fn a_token_or_a_password_or_a_key() {
 
 #[tokio::test]
 async fn a_token_and_a_key() {
-    let house = House::new();
-    let both = build(&[house.token(Joins::Required), key(Joins::Required)]);
-    let good = house.good();
+    let test_issuer = TestIssuer::new();
+    let both = build(&[test_issuer.token(Joins::Required), key(Joins::Required)]);
+    let good = test_issuer.good();
     for (token, key, want) in [
         (Some(good.as_str()), Some(KEY), "jwt"),
         (Some(&good), None, "401 missing"),
@@ -213,7 +213,7 @@ async fn a_token_and_a_key() {
     ] {
         assert_eq!(outcome(&both, token, key).await, want);
     }
-    let either_way = build(&[key(Joins::Required), house.token(Joins::Required)]);
+    let either_way = build(&[key(Joins::Required), test_issuer.token(Joins::Required)]);
     assert_eq!(
         outcome(&either_way, Some(&good), Some(KEY)).await,
         "api-key"
@@ -222,13 +222,13 @@ async fn a_token_and_a_key() {
 
 #[tokio::test]
 async fn each_kind_comes_once_and_none_travels() {
-    let house = House::new();
-    let chain = build(&[house.token(Joins::Optional), key(Joins::Required)]);
+    let test_issuer = TestIssuer::new();
+    let chain = build(&[test_issuer.token(Joins::Optional), key(Joins::Required)]);
     let mut twice = HeaderMap::new();
     for value in [KEY, KEY] {
         twice.append("x-api-key", HeaderValue::from_static(value));
     }
-    let good = house.good();
+    let good = test_issuer.good();
     twice.insert("authorization", HeaderValue::from_str(&good).unwrap());
     // Also when the first step would have let it in.
     let denial = chain
@@ -254,9 +254,9 @@ async fn each_kind_comes_once_and_none_travels() {
 }
 
 /// A chain whose credentials may all travel, and the locations that it reads.
-struct Travelling(Chain, CredentialLocations);
+struct ForwardingChain(Chain, CredentialLocations);
 
-impl Travelling {
+impl ForwardingChain {
     fn build(steps: [Step; 2]) -> Self {
         let steps = steps.map(|mut step| {
             if let StepKind::Auth(auth) = &mut step.kind {
@@ -293,17 +293,17 @@ impl Travelling {
 
 #[tokio::test]
 async fn what_was_not_verified_does_not_travel() {
-    let house = House::new();
-    let (good, bad) = (house.good(), house.bad());
+    let test_issuer = TestIssuer::new();
+    let (good, bad) = (test_issuer.good(), test_issuer.bad());
     let (right, other) = (basic("admin:secret"), "Digest username=x".to_owned());
     for (first, second) in [
         (Joins::Optional, Joins::Required),
         (Joins::Optional, Joins::Optional),
         (Joins::FallsBack, Joins::Required),
     ] {
-        let token_or_key = &Travelling::build([house.token(first), key(second)]);
-        let key_or_token = &Travelling::build([key(first), house.token(second)]);
-        let password_or_key = &Travelling::build([password(first), key(second)]);
+        let token_or_key = &ForwardingChain::build([test_issuer.token(first), key(second)]);
+        let key_or_token = &ForwardingChain::build([key(first), test_issuer.token(second)]);
+        let password_or_key = &ForwardingChain::build([password(first), key(second)]);
         for (chain, authorization, key, want) in [
             (token_or_key, Some(&good), None, "key"),
             (token_or_key, Some(&good), Some(KEY), "key"),
@@ -322,25 +322,28 @@ async fn what_was_not_verified_does_not_travel() {
         }
     }
     // What a step rejected does not travel because another one took over.
-    let wide = Travelling::build([house.token(Joins::FallsBack), key(Joins::Required)]);
+    let wide = ForwardingChain::build([test_issuer.token(Joins::FallsBack), key(Joins::Required)]);
     assert_eq!(wide.stripped(Some(&bad), Some(KEY)).await, "authorization");
-    let both = Travelling::build([house.token(Joins::Required), key(Joins::Required)]);
+    let both = ForwardingChain::build([test_issuer.token(Joins::Required), key(Joins::Required)]);
     assert_eq!(both.stripped(Some(&good), Some(KEY)).await, "");
-    let open = Travelling::build([house.token(Joins::Optional), key(Joins::Optional)]);
+    let open = ForwardingChain::build([test_issuer.token(Joins::Optional), key(Joins::Optional)]);
     assert_eq!(open.stripped(Some(&other), None).await, "authorization key");
 }
 
 #[test]
 fn only_passwords_are_waited_for() {
-    let house = House::new();
+    let test_issuer = TestIssuer::new();
     let with = |value: &str| {
         HeaderMap::from_iter([("authorization".parse().unwrap(), value.parse().unwrap())])
     };
     let may_wait =
         |steps: &[Step], headers: &HeaderMap| build(steps).may_wait(&AuthRequest::of(headers));
-    let steps = [house.token(Joins::Optional), password(Joins::Required)];
+    let steps = [
+        test_issuer.token(Joins::Optional),
+        password(Joins::Required),
+    ];
     assert!(may_wait(&steps, &with("basic YTpi")));
     assert!(!may_wait(&steps, &with("Bearer a.b.c")) && !may_wait(&steps, &HeaderMap::new()));
-    let steps = [house.token(Joins::Optional), key(Joins::Required)];
+    let steps = [test_issuer.token(Joins::Optional), key(Joins::Required)];
     assert!(!may_wait(&steps, &with("Basic YTpi")));
 }

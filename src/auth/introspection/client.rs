@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers() {
+    fn active_must_be_a_boolean() {
         for (text, want) in [
             (r#"{"active":true,"sub":"a"}"#, Some(true)),
             (r#"{"active":false}"#, Some(false)),

@@ -227,6 +227,32 @@ fn a_proof_from_before_the_start_is_refused() {
 }
 
 #[test]
+fn a_proof_that_the_process_before_uses_is_used() {
+    let (issuer, upstream, sender) = (Issuer::start(), Upstream::start(), Sender::new());
+    let mut edge = edge("require", &issuer, &upstream).start();
+    let token = token(&issuer, &sender);
+    let proof = |ahead: i64| {
+        let proof = sender.proof(&url(&edge, "/api/x"), &token);
+        proof.claim("iat", crate::support::token::now() + ahead).sign()
+    };
+    let (before, draining, other) = (proof(3), proof(4), proof(4));
+    let get = |edge: &Edge, proof: &str| edge.get("/api/x").dpop(&token, proof);
+    let mut idle = edge.connect();
+    idle.send(get(&edge, &before).bytes());
+    assert_eq!(idle.response().status, 200);
+    let mut old = edge.upgrade();
+    idle.send(get(&edge, &draining).bytes());
+    let answer = idle.response();
+    assert_eq!((answer.status, answer.field("connection")), (200, Some("close")));
+    for used in [&before, &draining] {
+        let refused = get(&edge, used).send();
+        assert_eq!(refused.fields("www-authenticate"), [challenge("use_dpop_nonce")]);
+    }
+    assert_eq!(get(&edge, &other).send().status, 401, "it may be one of them");
+    let _ = old.wait();
+}
+
+#[test]
 fn steps_of_one_group_share_what_was_used_whatever_their_ages() {
     let (issuer, upstream, sender) = (Issuer::start(), Upstream::start(), Sender::new());
     let step = |name: &str, lines: &str| {

@@ -12,7 +12,7 @@ use crate::auth::testing::{self, Issuer, Pair, Signer, bearer, jwks_url, keys, s
 use crate::config::JwtAlgorithm::EdDsa;
 use crate::config::{Jwt, JwtIssuer, KeySource};
 
-struct House {
+struct TestIssuer {
     _dir: tempfile::TempDir,
     a: Pair,
     b: Pair,
@@ -20,7 +20,7 @@ struct House {
 }
 
 /// `a` with a key set in a file, `b` and `b-old` with a PEM.
-fn house() -> House {
+fn test_issuer() -> TestIssuer {
     let dir = tempfile::tempdir().unwrap();
     let (a, b) = (Pair::new(EdDsa), Pair::new(EdDsa));
     let file = |name: &str, text: String| {
@@ -37,7 +37,7 @@ fn house() -> House {
         names: vec!["b".to_owned(), "b-old".to_owned()],
         keys: KeySource::PublicKey(pem),
     });
-    House {
+    TestIssuer {
         _dir: dir,
         a,
         b,
@@ -55,55 +55,55 @@ fn of(issuer: Value) -> Value {
 
 #[tokio::test]
 async fn each_vouches_for_itself_only() {
-    let house = house();
-    let chain = chain(&house.settings);
+    let test_issuer = test_issuer();
+    let chain = chain(&test_issuer.settings);
     for round in 0..2 {
         for (pair, issuer, expected) in [
-            (&house.a, json!("a"), None),
-            (&house.b, json!("b"), None),
-            (&house.b, json!("b-old"), None),
+            (&test_issuer.a, json!("a"), None),
+            (&test_issuer.b, json!("b"), None),
+            (&test_issuer.b, json!("b-old"), None),
             (
-                &house.a,
+                &test_issuer.a,
                 json!("b"),
                 Some(Reason::Token(TokenError::BadSignature)),
             ),
             (
-                &house.a,
+                &test_issuer.a,
                 json!("b-old"),
                 Some(Reason::Token(TokenError::BadSignature)),
             ),
             (
-                &house.b,
+                &test_issuer.b,
                 json!("a"),
                 Some(Reason::Token(TokenError::BadSignature)),
             ),
             (
-                &house.a,
+                &test_issuer.a,
                 json!("c"),
                 Some(Reason::Token(TokenError::WrongIssuer)),
             ),
             (
-                &house.a,
+                &test_issuer.a,
                 json!("A"),
                 Some(Reason::Token(TokenError::WrongIssuer)),
             ),
             (
-                &house.a,
+                &test_issuer.a,
                 json!(""),
                 Some(Reason::Token(TokenError::WrongIssuer)),
             ),
             (
-                &house.a,
+                &test_issuer.a,
                 json!(["a"]),
                 Some(Reason::Token(TokenError::WrongIssuer)),
             ),
             (
-                &house.a,
+                &test_issuer.a,
                 json!(1),
                 Some(Reason::Token(TokenError::WrongIssuer)),
             ),
             (
-                &house.a,
+                &test_issuer.a,
                 Value::Null,
                 Some(Reason::Token(TokenError::WrongIssuer)),
             ),
@@ -112,19 +112,19 @@ async fn each_vouches_for_itself_only() {
             assert_eq!(reason(&chain, &token).await, expected, "{round} {issuer}");
         }
     }
-    let unknown = house.a.token_of("x", &of(json!("a")));
+    let unknown = test_issuer.a.token_of("x", &of(json!("a")));
     assert_eq!(
         reason(&chain, &unknown).await,
         Some(Reason::Token(TokenError::UnknownKid))
     );
-    let any_kid = house.b.token_of("x", &of(json!("b")));
+    let any_kid = test_issuer.b.token_of("x", &of(json!("b")));
     assert_eq!(reason(&chain, &any_kid).await, None);
 }
 
 #[tokio::test]
 async fn what_chooses_the_key_is_read_strictly() {
-    let house = house();
-    let chain = chain(&house.settings);
+    let test_issuer = test_issuer();
+    let chain = chain(&test_issuer.settings);
     let header = json!({ "alg": "EdDSA", "kid": "k" }).to_string();
     for claims in [
         claims_with(json!({ "iss": "a" })).replacen('{', r#"{"iss":"b","#, 1),
@@ -133,7 +133,7 @@ async fn what_chooses_the_key_is_read_strictly() {
         "a".to_owned(),
         String::new(),
     ] {
-        for pair in [&house.a, &house.b] {
+        for pair in [&test_issuer.a, &test_issuer.b] {
             let input = format!("{}.{}", testing::encode(&header), testing::encode(&claims));
             let signature = testing::encode(pair.signature(input.as_bytes()));
             let found = reason(&chain, &format!("{input}.{signature}")).await;
@@ -148,25 +148,25 @@ async fn what_chooses_the_key_is_read_strictly() {
 
 #[tokio::test]
 async fn an_issuer_in_trouble_is_no_trouble_for_another() {
-    let mut house = house();
+    let mut test_issuer = test_issuer();
     let server = Issuer::start(testing::trouble()).await;
-    house.settings.issuers[0].keys = KeySource::JwksUrl(jwks_url(&server.url));
+    test_issuer.settings.issuers[0].keys = KeySource::JwksUrl(jwks_url(&server.url));
     let shared = testing::shared();
-    let step = testing::step(house.settings.clone());
+    let step = testing::step(test_issuer.settings.clone());
     let chain = Chain::build(&[step], &shared).unwrap();
     let (a, b) = (
-        house.a.token_of("k", &of(json!("a"))),
-        house.b.token_of("k", &of(json!("b"))),
+        test_issuer.a.token_of("k", &of(json!("a"))),
+        test_issuer.b.token_of("k", &of(json!("b"))),
     );
     for _ in 0..2 {
         assert_eq!(status(&chain, &b).await, 200);
         assert_eq!(status(&chain, &a).await, 503);
     }
     assert_eq!(shared.token_cache().hits, 1);
-    let as_b = house.a.token_of("k", &of(json!("b")));
+    let as_b = test_issuer.a.token_of("k", &of(json!("b")));
     assert_eq!(status(&chain, &as_b).await, 401);
 
-    server.say(keys(&[house.a.jwk("k")]));
+    server.say(keys(&[test_issuer.a.jwk("k")]));
     shared.key_sets().refresh_all().await;
     for _ in 0..2 {
         assert_eq!(status(&chain, &a).await, 200);

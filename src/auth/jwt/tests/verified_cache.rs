@@ -19,21 +19,21 @@ use crate::config::{CredentialLocation, Jwt, KeySource, RequiredClaim, Secret};
 use jose::clock;
 
 /// Chains over one key, with one cache.
-struct House {
+struct TestIssuer {
     dir: tempfile::TempDir,
     pair: Pair,
     shared: Shared,
 }
 
-impl House {
+impl TestIssuer {
     fn new() -> Self {
-        let house = Self {
+        let test_issuer = Self {
             dir: tempfile::tempdir().unwrap(),
             pair: Pair::new(EdDsa),
             shared: testing::shared(),
         };
-        house.write(&house.pair.public_pem());
-        house
+        test_issuer.write(&test_issuer.pair.public_pem());
+        test_issuer
     }
 
     fn write(&self, key: &str) {
@@ -69,13 +69,13 @@ async fn at(chain: &Chain, token: &str, now: f64) -> Option<Reason> {
 
 #[tokio::test]
 async fn a_good_token_is_verified_once() {
-    let house = House::new();
-    let chain = house.chain(|_| {});
-    let token = house.token(json!({}));
+    let test_issuer = TestIssuer::new();
+    let chain = test_issuer.chain(|_| {});
+    let token = test_issuer.token(json!({}));
     for _ in 0..3 {
         assert_eq!(status(&chain, &token).await, 200);
     }
-    let seen = house.shared.token_cache();
+    let seen = test_issuer.shared.token_cache();
     assert_eq!((seen.hits, seen.misses, seen.entries), (2, 1, 1));
     assert!(seen.bytes > 200 && seen.limit == 1 << 20);
     // One that differs in a single letter is another token.
@@ -83,37 +83,39 @@ async fn a_good_token_is_verified_once() {
     for _ in 0..3 {
         assert_eq!(status(&chain, &other).await, 401);
     }
-    let seen = house.shared.token_cache();
+    let seen = test_issuer.shared.token_cache();
     assert_eq!((seen.hits, seen.misses, seen.entries), (2, 4, 1));
 }
 
 #[tokio::test]
 async fn only_successes_are_kept() {
-    let house = House::new();
-    let chain = house.chain(|settings| settings.rules.required_scopes = vec!["read".to_owned()]);
+    let test_issuer = TestIssuer::new();
+    let chain =
+        test_issuer.chain(|settings| settings.rules.required_scopes = vec!["read".to_owned()]);
     for (changes, expected) in [
         (json!({ "scope": "write" }), 403),
         (json!({ "scope": "read", "exp": 1 }), 401),
         (json!({ "scope": "read", "aud": "other" }), 401),
     ] {
-        let token = house.token(changes);
+        let token = test_issuer.token(changes);
         for _ in 0..2 {
             assert_eq!(status(&chain, &token).await, expected);
         }
     }
-    let seen = house.shared.token_cache();
+    let seen = test_issuer.shared.token_cache();
     assert_eq!((seen.hits, seen.misses, seen.entries), (0, 6, 0));
 }
 
 #[tokio::test]
 async fn time_is_looked_at_on_every_hit() {
-    let house = House::new();
-    let chain = house.chain(|_| {});
+    let test_issuer = TestIssuer::new();
+    let chain = test_issuer.chain(|_| {});
     let now = clock::now().floor();
     for start in ["nbf", "iat"] {
-        let token = house.token(json!({ "iat": null, start: now + 100.0, "exp": now + 200.0 }));
+        let token =
+            test_issuer.token(json!({ "iat": null, start: now + 100.0, "exp": now + 200.0 }));
         assert_eq!(at(&chain, &token, now + 100.0).await, None);
-        let before = house.hits();
+        let before = test_issuer.hits();
         for (moment, expected) in [
             (now + 39.5, Some(Reason::Token(TokenError::NotYetValid))),
             (now + 40.0, None),
@@ -124,30 +126,30 @@ async fn time_is_looked_at_on_every_hit() {
         ] {
             assert_eq!(at(&chain, &token, moment).await, expected, "{moment}");
         }
-        assert_eq!(house.hits() - before, 6);
+        assert_eq!(test_issuer.hits() - before, 6);
     }
 }
 
 #[tokio::test]
 async fn an_entry_goes_when_its_token_does() {
-    let house = House::new();
-    let chain = house.chain(|settings| settings.rules.leeway = Duration::ZERO);
-    let token = house.token(json!({ "exp": clock::now() + 1.0 }));
-    let lasting = house.token(json!({ "exp": 253_402_300_799_u64 }));
+    let test_issuer = TestIssuer::new();
+    let chain = test_issuer.chain(|settings| settings.rules.leeway = Duration::ZERO);
+    let token = test_issuer.token(json!({ "exp": clock::now() + 1.0 }));
+    let lasting = test_issuer.token(json!({ "exp": 253_402_300_799_u64 }));
     assert_eq!(status(&chain, &token).await, 200);
     assert_eq!(status(&chain, &lasting).await, 200);
-    assert_eq!(house.shared.token_cache().entries, 2);
+    assert_eq!(test_issuer.shared.token_cache().entries, 2);
     tokio::time::sleep(Duration::from_millis(2500)).await;
-    assert_eq!(house.shared.token_cache().entries, 1);
+    assert_eq!(test_issuer.shared.token_cache().entries, 1);
     assert_eq!(status(&chain, &token).await, 401);
 }
 
 #[tokio::test]
 async fn another_setting_is_another_verdict() {
-    let house = House::new();
-    let before = house.chain(|_| {});
+    let test_issuer = TestIssuer::new();
+    let before = test_issuer.chain(|_| {});
     let now = clock::now();
-    let token = house.token(json!({ "exp": now + 10.0, "level": 1, "typ": "x" }));
+    let token = test_issuer.token(json!({ "exp": now + 10.0, "level": 1, "typ": "x" }));
     assert_eq!(at(&before, &token, now + 60.0).await, None);
     let required = |values: Value| RequiredClaim {
         name: "level".to_owned(),
@@ -186,7 +188,7 @@ async fn another_setting_is_another_verdict() {
         ),
     ];
     for (index, (change, expected)) in changes.into_iter().enumerate() {
-        let chain = house.chain(change);
+        let chain = test_issuer.chain(change);
         for _ in 0..2 {
             assert_eq!(at(&chain, &token, now + 60.0).await, expected, "{index}");
         }
@@ -195,7 +197,7 @@ async fn another_setting_is_another_verdict() {
     }
     // Headers are part of the verdict too.
     let named = |name: &'static str| {
-        house.chain(|settings| {
+        test_issuer.chain(|settings| {
             settings.rules.claims_to_headers =
                 vec![("level".to_owned(), HeaderName::from_static(name))];
         })
@@ -212,34 +214,34 @@ async fn another_setting_is_another_verdict() {
 
 #[tokio::test]
 async fn another_key_in_the_file_is_another_verdict() {
-    let house = House::new();
-    let token = house.token(json!({}));
-    assert_eq!(status(&house.chain(|_| {}), &token).await, 200);
-    assert_eq!(status(&house.chain(|_| {}), &token).await, 200);
-    assert_eq!(house.hits(), 1);
-    house.write(&Pair::new(EdDsa).public_pem());
-    assert_eq!(status(&house.chain(|_| {}), &token).await, 401);
+    let test_issuer = TestIssuer::new();
+    let token = test_issuer.token(json!({}));
+    assert_eq!(status(&test_issuer.chain(|_| {}), &token).await, 200);
+    assert_eq!(status(&test_issuer.chain(|_| {}), &token).await, 200);
+    assert_eq!(test_issuer.hits(), 1);
+    test_issuer.write(&Pair::new(EdDsa).public_pem());
+    assert_eq!(status(&test_issuer.chain(|_| {}), &token).await, 401);
 
     let in_set = |settings: &mut Jwt| {
-        let path = house.dir.path().join("key");
+        let path = test_issuer.dir.path().join("key");
         settings.issuers[0].keys = KeySource::JwksPath(path);
     };
     let set = |jwk: Value| json!({ "keys": [jwk] }).to_string();
-    house.write(&set(house.pair.jwk("k")));
-    assert_eq!(status(&house.chain(in_set), &token).await, 200);
+    test_issuer.write(&set(test_issuer.pair.jwk("k")));
+    assert_eq!(status(&test_issuer.chain(in_set), &token).await, 200);
     // The same key under another id, and another key under the same id.
-    house.write(&set(house.pair.jwk("l")));
-    assert_eq!(status(&house.chain(in_set), &token).await, 401);
-    house.write(&set(Pair::new(EdDsa).jwk("k")));
-    assert_eq!(status(&house.chain(in_set), &token).await, 401);
-    house.write(&set(house.pair.jwk("k")));
-    let before = house.hits();
-    assert_eq!(status(&house.chain(in_set), &token).await, 200);
-    assert_eq!(house.hits(), before + 1);
+    test_issuer.write(&set(test_issuer.pair.jwk("l")));
+    assert_eq!(status(&test_issuer.chain(in_set), &token).await, 401);
+    test_issuer.write(&set(Pair::new(EdDsa).jwk("k")));
+    assert_eq!(status(&test_issuer.chain(in_set), &token).await, 401);
+    test_issuer.write(&set(test_issuer.pair.jwk("k")));
+    let before = test_issuer.hits();
+    assert_eq!(status(&test_issuer.chain(in_set), &token).await, 200);
+    assert_eq!(test_issuer.hits(), before + 1);
 
     let pair = Pair::new(Hs256);
     let with_secret = |secret: String| {
-        house.chain(|settings| {
+        test_issuer.chain(|settings| {
             settings.algorithm = Hs256;
             settings.issuers[0].keys = KeySource::Secret(Secret::new(secret));
         })
@@ -255,57 +257,57 @@ async fn another_key_in_the_file_is_another_verdict() {
 
 #[tokio::test]
 async fn a_withdrawn_key_is_refused_at_the_refresh_that_shows_it() {
-    let house = House::new();
-    let issuer = Issuer::start(keys(&[house.pair.jwk("k")])).await;
+    let test_issuer = TestIssuer::new();
+    let issuer = Issuer::start(keys(&[test_issuer.pair.jwk("k")])).await;
     let url = KeySource::JwksUrl(jwks_url(&issuer.url));
-    let chain = house.chain(|settings| settings.issuers[0].keys = url.clone());
-    let token = house.token(json!({}));
+    let chain = test_issuer.chain(|settings| settings.issuers[0].keys = url.clone());
+    let token = test_issuer.token(json!({}));
     // The first one came before there were keys: its verdict has no place yet.
     for _ in 0..4 {
         assert_eq!(status(&chain, &token).await, 200);
     }
-    assert_eq!((house.hits(), issuer.fetches()), (2, 1));
-    house.shared.key_sets().refresh_all().await;
+    assert_eq!((test_issuer.hits(), issuer.fetches()), (2, 1));
+    test_issuer.shared.key_sets().refresh_all().await;
     assert_eq!(status(&chain, &token).await, 200);
-    assert_eq!((house.hits(), issuer.fetches()), (3, 2));
+    assert_eq!((test_issuer.hits(), issuer.fetches()), (3, 2));
     issuer.say(keys(&[Pair::new(EdDsa).jwk("k")]));
-    house.shared.key_sets().refresh_all().await;
+    test_issuer.shared.key_sets().refresh_all().await;
     assert_eq!(status(&chain, &token).await, 401);
     // It comes back with its key, but not out of the cache.
-    issuer.say(keys(&[house.pair.jwk("k")]));
-    house.shared.key_sets().refresh_all().await;
+    issuer.say(keys(&[test_issuer.pair.jwk("k")]));
+    test_issuer.shared.key_sets().refresh_all().await;
     assert_eq!(status(&chain, &token).await, 200);
-    assert_eq!(house.hits(), 3);
+    assert_eq!(test_issuer.hits(), 3);
 }
 
 #[tokio::test]
 async fn a_remembered_token_needs_keys_that_are_not_too_old() {
-    let house = House::new();
-    let issuer = Issuer::start(keys(&[house.pair.jwk("k")])).await;
+    let test_issuer = TestIssuer::new();
+    let issuer = Issuer::start(keys(&[test_issuer.pair.jwk("k")])).await;
     let mut url = jwks_url(&issuer.url);
     url.max_stale = Duration::from_secs(1);
     let url = KeySource::JwksUrl(url);
-    let chain = house.chain(|settings| settings.issuers[0].keys = url.clone());
-    let token = house.token(json!({}));
+    let chain = test_issuer.chain(|settings| settings.issuers[0].keys = url.clone());
+    let token = test_issuer.token(json!({}));
     for _ in 0..3 {
         assert_eq!(status(&chain, &token).await, 200);
     }
-    assert_eq!(house.hits(), 1);
+    assert_eq!(test_issuer.hits(), 1);
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(status(&chain, &token).await, 503);
 }
 
 #[tokio::test]
 async fn its_size_is_bounded_in_bytes() {
-    let house = House::new();
+    let test_issuer = TestIssuer::new();
     for limit in [64 << 10, 256 << 10] {
-        house.shared.remember_tokens(limit);
-        let chain = house.chain(|_| {});
+        test_issuer.shared.remember_tokens(limit);
+        let chain = test_issuer.chain(|_| {});
         for index in 0..2000 {
-            let token = house.token(json!({ "sub": format!("user-{index}") }));
+            let token = test_issuer.token(json!({ "sub": format!("user-{index}") }));
             assert_eq!(status(&chain, &token).await, 200);
         }
-        let seen = house.shared.token_cache();
+        let seen = test_issuer.shared.token_cache();
         assert!(seen.bytes <= limit && seen.bytes > limit / 2, "{seen:?}");
         assert_eq!((seen.limit, seen.hits), (limit, 0));
     }
@@ -313,14 +315,14 @@ async fn its_size_is_bounded_in_bytes() {
 
 #[tokio::test]
 async fn it_can_be_switched_off() {
-    let house = House::new();
-    house.shared.remember_tokens(0);
-    let chain = house.chain(|_| {});
-    let token = house.token(json!({}));
+    let test_issuer = TestIssuer::new();
+    test_issuer.shared.remember_tokens(0);
+    let chain = test_issuer.chain(|_| {});
+    let token = test_issuer.token(json!({}));
     for _ in 0..3 {
         assert_eq!(status(&chain, &token).await, 200);
     }
-    let seen = house.shared.token_cache();
+    let seen = test_issuer.shared.token_cache();
     assert_eq!(
         (seen.hits, seen.misses, seen.entries, seen.limit),
         (0, 0, 0, 0)
@@ -329,10 +331,10 @@ async fn it_can_be_switched_off() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_at_once() {
-    let house = House::new();
-    let chain = Arc::new(house.chain(|_| {}));
+    let test_issuer = TestIssuer::new();
+    let chain = Arc::new(test_issuer.chain(|_| {}));
     let good: Vec<_> = (0..20)
-        .map(|index| house.token(json!({ "sub": format!("user-{index}") })))
+        .map(|index| test_issuer.token(json!({ "sub": format!("user-{index}") })))
         .collect();
     let evil = Pair::new(EdDsa);
     let tasks: Vec<_> = (0..8)
@@ -354,7 +356,7 @@ async fn many_at_once() {
     for task in tasks {
         task.await.unwrap();
     }
-    let seen = house.shared.token_cache();
+    let seen = test_issuer.shared.token_cache();
     assert_eq!((seen.entries, seen.hits + seen.misses), (20, 8 * 20 * 21));
     assert!(seen.misses <= 8 * (20 + 20), "{seen:?}");
 }
