@@ -173,8 +173,8 @@ impl AuthenticatedStream {
 
     /// The step of the configuration in service that takes a credential, and the identity that it
     /// makes of it; `None`: no step takes it any more. The step of the name of the one that took
-    /// it comes before all others, and a token is sent only to the issuer of a step that looks where
-    /// it stood. Where its pipeline has gone, that step may serve another one.
+    /// it comes before all others, and a token is sent only to the issuer of a step that looks
+    /// where it stood. Where its pipeline has gone, that step may serve another one.
     fn accepting<'g>(
         &self,
         credential: &StreamCredential,
