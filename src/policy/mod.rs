@@ -24,7 +24,7 @@ pub use facts::Facts;
 pub use field_name::{is_ambiguous, reads_as};
 pub use limits::{
     Budgets, ConcurrencyLimits, ConcurrencyPermits, Lease, LeaseRequest, Limit, Limiters,
-    LimitersStatus, Occupancy, RateLimitFields, RateLimits, Remaining, Requester, Verdict,
+    LimitersStatus, RateLimitFields, RateLimits, Requester, Verdict,
 };
 pub use log_dump::LogDump;
 pub use path_filter::PathFilter;

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::limiters::Limiters;
 use super::named::{Limit, Table};
 use super::requester::{LimitKey, Requester};
+use crate::auth::Trace;
 use crate::config::ConcurrencyLimit;
 use crate::policy::denial::Denial;
 
@@ -30,12 +31,26 @@ impl ConcurrencyLimits {
         }
     }
 
-    /// Lets a request in under all of them, or under none.
+    /// Lets a request in under all of them, or under none. One that is only explained takes no
+    /// permit, and the trace gets the room of each limit, in the order of the pipeline.
     ///
     /// # Errors
     ///
     /// [`Denial::ConcurrencyLimited`]: one has no room.
-    pub fn enter(
+    pub fn enter_or_peek(
+        &self,
+        limiters: &Limiters,
+        requester: &Requester<'_>,
+        trace: &mut Trace,
+    ) -> Result<ConcurrencyPermits, Denial> {
+        if trace.is_explain() {
+            self.peek(limiters, requester, trace)
+        } else {
+            self.enter(limiters, requester)
+        }
+    }
+
+    fn enter(
         &self,
         limiters: &Limiters,
         requester: &Requester<'_>,
@@ -67,30 +82,25 @@ impl ConcurrencyLimits {
         Ok(permits)
     }
 
-    /// What [`Self::enter`] would find: the room of each limit, in the order of the pipeline.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::enter`], as the second half.
-    pub fn peek(
+    fn peek(
         &self,
         limiters: &Limiters,
         requester: &Requester<'_>,
-    ) -> (Vec<Occupancy<'_>>, Result<(), Denial>) {
+        trace: &mut Trace,
+    ) -> Result<ConcurrencyPermits, Denial> {
         let in_flight = limiters.in_flight();
-        let limits = self.limits.iter().map(|limit| Occupancy {
-            name: &limit.name,
-            most: requester.max_requests(&limit.settings.quota),
-            now: in_flight.get(&limit.key(requester)).copied().unwrap_or(0),
-        });
-        let limits: Vec<_> = limits.collect();
-        let full = limits.iter().any(|limit| limit.now >= limit.most);
-        let found = if full {
-            Err(Denial::ConcurrencyLimited)
-        } else {
-            Ok(())
-        };
-        (limits, found)
+        let mut found = Ok(ConcurrencyPermits::default());
+        for limit in &self.limits {
+            let most = requester.max_requests(&limit.settings.quota);
+            let now = in_flight.get(&limit.key(requester)).copied().unwrap_or(0);
+            trace.limit(&limit.name, || {
+                format!("{most} requests at once, {now} in flight")
+            });
+            if now >= most {
+                found = Err(Denial::ConcurrencyLimited);
+            }
+        }
+        found
     }
 
     /// The names of all of them.
@@ -136,21 +146,6 @@ impl fmt::Debug for ConcurrencyPermits {
         f.debug_tuple("ConcurrencyPermits")
             .field(&self.keys.len())
             .finish()
-    }
-}
-
-/// How many requests a limit has in flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Occupancy<'a> {
-    /// The limit's id in its policy.
-    pub name: &'a Arc<str>,
-    most: u32,
-    now: u32,
-}
-
-impl fmt::Display for Occupancy<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} requests at once, {} in flight", self.most, self.now)
     }
 }
 

@@ -12,10 +12,10 @@ mod requester;
 mod transfer;
 
 pub use budgets::{Budgets, Lease, LeaseRequest};
-pub use concurrency::{ConcurrencyLimits, ConcurrencyPermits, Occupancy};
+pub use concurrency::{ConcurrencyLimits, ConcurrencyPermits};
 pub use fields::RateLimitFields;
 pub use limiters::{Limiters, LimitersStatus};
 pub use named::Limit;
 pub(in crate::policy) use named::Table;
-pub use rate_limits::{RateLimits, Remaining, Verdict};
+pub use rate_limits::{RateLimits, Verdict};
 pub use requester::Requester;

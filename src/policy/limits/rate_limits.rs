@@ -1,7 +1,6 @@
 //! The rate limits that a request is counted under at one point of its pipeline.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use super::fields::{FieldNames, RateLimitFields};
 use super::limiters::{LimitState, LimitStates, Limiters, TakeOutcome};
 use super::named::{Limit, Table};
 use super::requester::Requester;
+use crate::auth::Trace;
 use crate::common::retry_after;
 use crate::config::RateLimit;
 use crate::policy::denial::Denial;
@@ -115,29 +115,29 @@ impl RateLimits {
         )
     }
 
-    /// What [`Self::take`] would find, without counting; and the room of each limit, in the order
-    /// of the pipeline.
+    /// What [`Self::take`] would find, without counting. The trace gets the room of each limit, in
+    /// the order of the pipeline.
     pub fn peek(
         &self,
         limiters: &Limiters,
         requester: &Requester<'_>,
         now: Instant,
-    ) -> (Vec<Remaining<'_>>, Verdict) {
+        trace: &mut Trace,
+    ) -> Verdict {
         let mut states = limiters.peek(&self.limits, requester, now);
-        let limits = self.limits.iter().zip(&states);
-        let room = limits.map(|(limit, state)| Remaining {
-            name: &limit.name,
-            most: state.most,
-            remaining: state.remaining,
-            window: limit.settings.window,
-        });
-        let room = room.collect();
+        for (limit, state) in self.limits.iter().zip(&states) {
+            trace.limit(&limit.name, || {
+                let (most, left) = (state.most, state.remaining);
+                let seconds = limit.settings.window.as_secs();
+                format!("{most} requests in {seconds} s, {left} left")
+            });
+        }
         let found = self.refused(&states, requester);
         if found.is_ok() {
             let less = |state: &mut LimitState| state.remaining -= 1;
             states.iter_mut().for_each(less);
         }
-        (room, (self.fields.fill(&self.limits, &states), found))
+        (self.fields.fill(&self.limits, &states), found)
     }
 
     /// Of those without room the first answers.
@@ -161,26 +161,6 @@ impl RateLimits {
     /// The names of all of them.
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.limits.iter().map(|limit| &limit.name)
-    }
-}
-
-/// How many requests a limit has room for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Remaining<'a> {
-    /// The limit's id in its policy.
-    pub name: &'a Arc<str>,
-    most: u32,
-    remaining: u32,
-    window: Duration,
-}
-
-impl fmt::Display for Remaining<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            most, remaining, ..
-        } = self;
-        let seconds = self.window.as_secs();
-        write!(f, "{most} requests in {seconds} s, {remaining} left")
     }
 }
 

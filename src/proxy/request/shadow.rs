@@ -97,13 +97,11 @@ pub(super) fn count(live: &Live, ctx: &mut Context, route: &Route, trace: &mut T
 
 fn take(live: &Live, ctx: &Context, limits: &RateLimits, trace: &mut Trace) -> Option<Denial> {
     let (limiters, requester, now) = (live.limiters(), ctx.requester(), Instant::now());
-    if !trace.is_explain() {
-        return limits.take(limiters, &requester, now).1.err();
-    }
-    let (room, (_, found)) = limits.peek(limiters, &requester, now);
-    for room in room {
-        trace.limit(room.name, || room.to_string());
-    }
+    let (_, found) = if trace.is_explain() {
+        limits.peek(limiters, &requester, now, trace)
+    } else {
+        limits.take(limiters, &requester, now)
+    };
     found.err()
 }
 
@@ -113,15 +111,7 @@ fn enter(
     limits: &ConcurrencyLimits,
     trace: &mut Trace,
 ) -> Option<Denial> {
-    let (limiters, requester) = (live.limiters(), ctx.requester());
-    if trace.is_explain() {
-        let (room, found) = limits.peek(limiters, &requester);
-        for room in room {
-            trace.limit(room.name, || room.to_string());
-        }
-        return found.err();
-    }
-    match limits.enter(limiters, &requester) {
+    match limits.enter_or_peek(live.limiters(), &ctx.requester(), trace) {
         Ok(permits) => ctx.shadow.concurrency_permits.push(permits),
         Err(denial) => return Some(denial),
     }

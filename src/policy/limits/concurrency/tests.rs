@@ -1,6 +1,7 @@
-//! Places that are taken and given back.
+//! Permits that are taken and given back.
 
 use super::*;
+use crate::auth::Entry;
 use crate::config::{CountBy, Quota};
 
 fn limits(all: &[(&str, Table, u32)]) -> ConcurrencyLimits {
@@ -39,9 +40,12 @@ fn as_many_as_there_is_room_for_and_none_is_lost() {
     let full = || limits.enter(&limiters, &from("192.0.2.1")).err();
     assert_eq!(full(), Some(Denial::ConcurrencyLimited));
     assert!(limits.enter(&limiters, &from("192.0.2.2")).is_ok());
-    let (room, found) = limits.peek(&limiters, &from("192.0.2.1"));
-    assert_eq!(room[0].to_string(), "2 requests at once, 2 in flight");
-    assert_eq!((room.len(), found), (1, Err(Denial::ConcurrencyLimited)));
+    let mut trace = Trace::for_explain();
+    let found = limits.enter_or_peek(&limiters, &from("192.0.2.1"), &mut trace);
+    assert_eq!(found.err(), Some(Denial::ConcurrencyLimited));
+    let outcome = "2 requests at once, 2 in flight".to_owned();
+    let name = limits.limits[0].name.clone();
+    assert_eq!(trace.finish().0, [Entry::Limit { name, outcome }]);
     drop(one);
     assert_eq!(full(), None);
     drop(two);

@@ -1,6 +1,7 @@
 //! Which limits are counted together, in which order, and what one is called that has no room.
 
 use super::*;
+use crate::auth::Entry;
 use crate::policy::Ruleset;
 use crate::policy::testing::policies;
 
@@ -17,10 +18,18 @@ fn limit(id: &str, max_requests: u32, more: &str) -> String {
 
 /// Names and room.
 fn room(limits: &RateLimits, limiters: &Limiters) -> Vec<(String, u32)> {
-    let (room, _) = limits.peek(limiters, &Requester::default(), Instant::now());
-    room.iter()
-        .map(|room| (room.name.to_string(), room.remaining))
-        .collect()
+    let mut trace = Trace::for_explain();
+    let _ = limits.peek(limiters, &Requester::default(), Instant::now(), &mut trace);
+    let (entries, _) = trace.finish();
+    let room = entries.into_iter().map(|entry| match entry {
+        Entry::Limit { name, outcome } => {
+            let left = outcome.strip_suffix(" left").unwrap();
+            let left = left.rsplit(' ').next().unwrap().parse();
+            (name.to_string(), left.unwrap())
+        }
+        Entry::Step { .. } => panic!("no step was taken: {entry:?}"),
+    });
+    room.collect()
 }
 
 fn named(room: &[(&str, u32)]) -> Vec<(String, u32)> {
