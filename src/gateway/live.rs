@@ -17,10 +17,7 @@ use tokio::sync::watch;
 use super::cloud_layer::{CloudLayer, LayerChange};
 use super::fingerprint::{Fingerprint, WatchedFiles};
 use super::{Backend, BackendStatus, Gateway, Resolver, Tickets, Upstreams};
-use crate::auth::{
-    IntrospectionStatus, KeySets, PasswordsStatus, ProofsStatus, ReceiverStatus, Revocations,
-    Shared, SharedFailures, TokenCacheStatus,
-};
+use crate::auth::{Shared, SharedFailures};
 use crate::config::{self, Config, Errors, Local, SetAside, Source, Upload};
 use crate::policy::Limiters;
 use crate::shared_store::SharedStore;
@@ -171,24 +168,9 @@ impl Live {
         self.generation.subscribe()
     }
 
-    /// How the cache of verified tokens stands.
-    pub fn token_cache(&self) -> TokenCacheStatus {
-        self.shared.token_cache()
-    }
-
-    /// How posts to endpoints that are told of revocations ended.
-    pub fn receivers(&self) -> [ReceiverStatus; 2] {
-        self.shared.receivers()
-    }
-
-    /// What was revoked before its time.
-    pub fn revocations(&self) -> &Revocations {
-        self.shared.revocations()
-    }
-
-    /// Key sets of the process.
-    pub fn key_sets(&self) -> &KeySets {
-        self.shared.key_sets()
+    /// What authentication keeps from one configuration to the next.
+    pub fn auth(&self) -> &Shared {
+        &self.shared
     }
 
     /// Resolves the names of upstreams.
@@ -228,7 +210,7 @@ impl Live {
 
     /// Whether every key set and every name of an upstream has been tried once.
     pub fn is_warm(&self) -> bool {
-        self.resolver().all_tried() && self.key_sets().all_tried()
+        self.resolver().all_tried() && self.shared.key_sets().all_tried()
     }
 
     /// Counts of requests, which every configuration shares.
@@ -244,21 +226,6 @@ impl Live {
     /// What is counted of requests.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
-    }
-
-    /// How the questions about tokens stand.
-    pub fn introspections(&self) -> IntrospectionStatus {
-        self.shared.introspections()
-    }
-
-    /// How many proofs of possession are remembered.
-    pub fn proofs(&self) -> ProofsStatus {
-        self.shared.proofs()
-    }
-
-    /// What is known of passwords.
-    pub fn passwords(&self) -> PasswordsStatus {
-        self.shared.passwords()
     }
 
     /// How the configuration stands.

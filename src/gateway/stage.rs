@@ -32,6 +32,23 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// A step that authenticates nobody and is enforced. `steps` are all of its pipeline.
+    fn of_step(step: &Step, steps: &[Step]) -> Option<Self> {
+        let name = &step.name;
+        match &step.kind {
+            StepKind::Policies(settings) => Some(Self::Policies(Ruleset::build(name, settings))),
+            StepKind::PathFilter(settings) => {
+                Some(Self::PathFilter(PathFilter::new(name, settings)))
+            }
+            StepKind::Cors(settings) => Some(Self::Cors(Arc::new(Cors::new(name, settings)))),
+            StepKind::Headers(rules) => Some(Self::Headers(name.clone(), rules.clone())),
+            StepKind::LogDump(settings) => {
+                Some(Self::LogDump(LogDump::build(name, settings, steps)))
+            }
+            StepKind::Auth(_) | StepKind::Passthru => None,
+        }
+    }
+
     /// Its authentication steps.
     pub(crate) fn members(&self) -> impl Iterator<Item = &Member> {
         let chain = match self {
@@ -81,8 +98,8 @@ pub(super) struct Stages {
 }
 
 impl Stages {
-    /// Compiles the steps. Every error is reported.
-    /// `metadata` is where the pipeline describes itself.
+    /// Compiles the steps, and reports every error. `metadata` is the URL of the protected resource
+    /// metadata of the pipeline.
     pub(super) fn build(
         steps: &[Step],
         shared: &Shared,
@@ -92,36 +109,16 @@ impl Stages {
         let mut stages = Vec::new();
         let mut errors = Vec::new();
         for run in runs(steps) {
-            match run.enforced.first().map(|step| &step.kind) {
-                None => {}
-                Some(StepKind::Policies(settings)) => {
-                    let step = &run.enforced[0];
-                    stages.push(Stage::Policies(Ruleset::build(&step.name, settings)));
+            match &run.enforced {
+                Enforced::Nothing => {}
+                Enforced::Chain(chain) => match Chain::of_resource(chain, shared, metadata) {
+                    Ok(chain) => stages.push(Stage::Authenticate(chain)),
+                    Err(found) => errors.extend(found.into_iter().map(in_middleware)),
+                },
+                Enforced::Step(step) => {
+                    stages.extend(Stage::of_step(step, steps));
                     stages.extend(Shadow::of_rules(step, metrics).map(Stage::Shadow));
                 }
-                Some(StepKind::PathFilter(settings)) => {
-                    let name = &run.enforced[0].name;
-                    stages.push(Stage::PathFilter(PathFilter::new(name, settings)));
-                }
-                Some(StepKind::Cors(settings)) => {
-                    let cors = Arc::new(Cors::new(&run.enforced[0].name, settings));
-                    stages.push(Stage::Cors(cors));
-                }
-                Some(StepKind::Headers(rules)) => {
-                    let name = run.enforced[0].name.clone();
-                    stages.push(Stage::Headers(name, rules.clone()));
-                }
-                Some(StepKind::LogDump(settings)) => {
-                    let name = &run.enforced[0].name;
-                    stages.push(Stage::LogDump(LogDump::build(name, settings, steps)));
-                }
-                Some(StepKind::Auth(_)) => {
-                    match Chain::of_resource(&run.enforced, shared, metadata) {
-                        Ok(chain) => stages.push(Stage::Authenticate(chain)),
-                        Err(found) => errors.extend(found.into_iter().map(in_middleware)),
-                    }
-                }
-                Some(StepKind::Passthru) => {}
             }
             for step in run.in_shadow {
                 match Shadow::of_step(step, shared, metrics) {
@@ -177,33 +174,41 @@ impl Stages {
 }
 
 /// Steps that are compiled together.
-#[derive(Default)]
 struct Run<'s> {
-    /// One step; or several that authenticate one after another; none, where those in shadow come
-    /// first.
-    enforced: Vec<Step>,
-    /// What comes after the first of them, and before what comes next.
+    enforced: Enforced<'s>,
+    /// What comes after the first enforced step, and before what comes next.
     in_shadow: Vec<&'s Step>,
+}
+
+/// The steps of a run that are enforced.
+enum Enforced<'s> {
+    /// Those in shadow come first.
+    Nothing,
+    /// Several that authenticate one after another, or one.
+    Chain(Vec<Step>),
+    /// One of any other type.
+    Step(&'s Step),
 }
 
 /// Those that authenticate stay together as if those in shadow between them were not there.
 fn runs(steps: &[Step]) -> Vec<Run<'_>> {
-    let mut runs = vec![Run::default()];
+    let begin = |enforced| Run {
+        enforced,
+        in_shadow: Vec::new(),
+    };
+    let mut runs = vec![begin(Enforced::Nothing)];
     for step in steps {
         let Some(run) = runs.last_mut() else {
             continue;
         };
         // What refuses nothing is as good as enforced.
         let refuses = !matches!(step.kind, StepKind::LogDump(_) | StepKind::Passthru);
-        if !step.enforce && refuses {
-            run.in_shadow.push(step);
-        } else if step.authenticates() && run.enforced.first().is_some_and(Step::authenticates) {
-            run.enforced.push(step.clone());
-        } else if !matches!(step.kind, StepKind::Passthru) {
-            runs.push(Run {
-                enforced: vec![step.clone()],
-                in_shadow: Vec::new(),
-            });
+        match (&step.kind, &mut run.enforced) {
+            _ if !step.enforce && refuses => run.in_shadow.push(step),
+            (StepKind::Auth(_), Enforced::Chain(chain)) => chain.push(step.clone()),
+            (StepKind::Auth(_), _) => runs.push(begin(Enforced::Chain(vec![step.clone()]))),
+            (StepKind::Passthru, _) => {}
+            _ => runs.push(begin(Enforced::Step(step))),
         }
     }
     runs

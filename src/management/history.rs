@@ -50,7 +50,7 @@ impl History {
 
 fn sample(live: &Live, log: &LogWriter) -> Value {
     let gateway = live.gateway();
-    let revocations = live.revocations().status();
+    let revocations = live.auth().revocations().status();
     let backends = BackendStatus::of(&gateway);
     let pipelines = gateway.pipelines().iter().map(|pipeline| {
         let own = backends
@@ -68,7 +68,7 @@ fn sample(live: &Live, log: &LogWriter) -> Value {
         "duration_bounds": BOUNDS,
         "pipelines": pipelines.collect::<Vec<Value>>(),
         "unmatched": counts(live.metrics().unmatched()),
-        "introspection": { "failed": live.introspections().failed },
+        "introspection": { "failed": live.auth().introspections().failed },
         "revocations": {
             "turned_away": revocations.turned_away,
             "failed": revocations.failed,

@@ -9,7 +9,7 @@ use crate::gateway::{KeySetStatus, Live};
 /// Fetches all, and tells how each of them stands then. One that cannot be fetched goes on serving
 /// what it had, and says why; then the answer is a 502, so that nobody takes it for done.
 pub(super) async fn refresh(live: &Live) -> ApiResponse {
-    let sets = live.key_sets().refresh_all().await;
+    let sets = live.auth().key_sets().refresh_all().await;
     let failed = sets.iter().filter(|set| set.last_error.is_some()).count();
     let sets: Vec<Value> = sets.iter().map(key_set_json).collect();
     let answer = json!({ "refreshed": sets.len() - failed, "failed": failed, "key_sets": sets });

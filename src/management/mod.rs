@@ -9,6 +9,7 @@
 mod access_control;
 mod backends;
 mod body;
+mod call;
 mod cloud;
 mod connections;
 mod counts;
@@ -29,7 +30,6 @@ mod status;
 mod token;
 mod upstreams;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -40,14 +40,14 @@ use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use serde_json::json;
 
+use self::call::Call;
 use self::counts::CallCounts;
 use self::page::Page;
 use self::response::ApiResponse;
 use self::routes::{Route, RouteError};
 use crate::control::Agent;
 use crate::gateway::Live;
-use crate::listener::Connection;
-use crate::telemetry::{LogWriter, audit};
+use crate::telemetry::LogWriter;
 
 pub use access_control::AccessControl;
 pub use history::History;
@@ -99,49 +99,46 @@ impl ManagementApi {
     }
 
     async fn answer(&self, session: &mut ServerSession) -> ApiResponse {
-        let request = session.req_header();
-        let method = request.method.clone();
-        let path = request.uri.path().to_owned();
+        let path = session.req_header().uri.path();
         let own = path.strip_prefix(&self.base_path);
-        if let Some(probe @ ("/health" | "/ready")) = own.or(Some(&path)) {
-            return self.probe(&method, probe);
+        if let Some(probe @ ("/health" | "/ready")) = own.or(Some(path)) {
+            return self.probe(&session.req_header().method, probe);
         }
-        let peer = session
-            .client_addr()
-            .and_then(|addr| addr.as_inet())
-            .map(|addr| addr.ip());
-        let authority = request.uri.authority().map(|authority| authority.as_str());
-        let route = routes::find(&self.base_path, &path, &method);
+        let call = Call::of(session);
+        let route = match self.authorize(&call, session) {
+            Ok(route) => route,
+            Err(refused) => return refused,
+        };
+        let answer = self.dispatch(route, session).await;
+        if matches!(route, Route::Authorize | Route::Token) {
+            self.counts.authorization(answer.status);
+        }
+        if !route.is_polled() {
+            call.audit(answer.status, &answer.message);
+        }
+        if route.changes() {
+            call.log(&answer);
+        }
+        answer
+    }
+
+    /// Whether a call may be made, and what it calls.
+    fn authorize(&self, call: &Call, session: &ServerSession) -> Result<Route, ApiResponse> {
+        let request = session.req_header();
+        let (headers, authority) = (&request.headers, request.uri.authority());
+        let authority = authority.map(|authority| authority.as_str());
+        let route = routes::find(&self.base_path, &call.path, &call.method);
         let is_scraped = matches!(route, Ok(Route::Metrics));
         let checked = match route {
             // It holds nothing, and it is what asks for the token.
-            Ok(Route::Page) => self.access.check_origin(&request.headers, authority, peer),
-            _ => self
-                .access
-                .check(&request.headers, authority, peer, is_scraped),
-        };
-        let who = who(session);
-        let audited = |status: StatusCode, outcome: &str| {
-            audit::write(&audit::Event {
-                event: "management",
-                from: Some(&shown(peer)),
-                who: Some(&who),
-                outcome: Some(outcome),
-                status: Some(status.as_u16()),
-                method: Some(method.as_str()),
-                path: Some(&path),
-                ..audit::Event::default()
-            });
+            Ok(Route::Page) => self.access.check_origin(headers, authority, call.peer),
+            _ => self.access.check(headers, authority, call.peer, is_scraped),
         };
         if let Err(refusal) = checked {
             self.counts.refused(refusal);
-            audited(refusal.status(), &refusal.to_string());
-            log::warn!(
-                "management: {method} {path} from {} rejected: {refusal}",
-                shown(peer)
-            );
-            let answer = ApiResponse::error(refusal.status(), refusal.to_string());
-            return match refusal.status() {
+            let answer = call.reject(refusal.status(), &refusal.to_string());
+            log::warn!("management: {call} rejected: {refusal}");
+            return Err(match refusal.status() {
                 StatusCode::UNAUTHORIZED if is_scraped => answer
                     .with(header::WWW_AUTHENTICATE, "Management-Token")
                     .with(header::WWW_AUTHENTICATE, "Bearer realm=\"management\""),
@@ -149,44 +146,14 @@ impl ManagementApi {
                     answer.with(header::WWW_AUTHENTICATE, "Management-Token")
                 }
                 _ => answer,
-            };
+            });
         }
-        let route = match route {
-            Ok(route) => route,
-            Err(RouteError::Unknown) => {
-                audited(StatusCode::NOT_FOUND, "no such route");
-                return ApiResponse::error(StatusCode::NOT_FOUND, "no such route");
-            }
-            Err(RouteError::Method(allowed)) => {
-                let message = format!("use {allowed}");
-                audited(StatusCode::METHOD_NOT_ALLOWED, &message);
-                return ApiResponse::error(StatusCode::METHOD_NOT_ALLOWED, message)
-                    .with(header::ALLOW, allowed);
-            }
-        };
-        let answer = self.dispatch(route, session).await;
-        if matches!(route, Route::Authorize | Route::Token) {
-            self.counts.authorization(answer.status);
-        }
-        if !route.is_polled() {
-            audited(answer.status, &answer.message);
-        }
-        if route.changes() {
-            let level = if answer.status.is_success() {
-                log::Level::Info
-            } else {
-                log::Level::Warn
-            };
-            let separator = if answer.message.is_empty() { "" } else { ": " };
-            log::log!(
-                level,
-                "management: {method} {path} from {}: {}{separator}{}",
-                shown(peer),
-                answer.status.as_u16(),
-                answer.message
-            );
-        }
-        answer
+        route.map_err(|error| match error {
+            RouteError::Unknown => call.reject(StatusCode::NOT_FOUND, "no such route"),
+            RouteError::Method(allowed) => call
+                .reject(StatusCode::METHOD_NOT_ALLOWED, &format!("use {allowed}"))
+                .with(header::ALLOW, allowed),
+        })
     }
 
     async fn dispatch(&self, route: Route, session: &mut ServerSession) -> ApiResponse {
@@ -194,7 +161,7 @@ impl ManagementApi {
             return cloud::disabled();
         }
         let answer = match route {
-            Route::Revoke => revocations::revoke(self.live.revocations(), session).await,
+            Route::Revoke => revocations::revoke(self.live.auth().revocations(), session).await,
             Route::Drain => upstreams::drain(&self.live, session, true).await,
             Route::Enable => upstreams::drain(&self.live, session, false).await,
             Route::LogLevel => log_level::set(session).await,
@@ -214,11 +181,11 @@ impl ManagementApi {
         let uri = &session.req_header().uri;
         match route {
             Route::Revocations => {
-                let page = revocations::page(self.live.revocations(), uri.query());
+                let page = revocations::page(self.live.auth().revocations(), uri.query());
                 page.unwrap_or_else(|refused| refused)
             }
             Route::DeleteRevocation => {
-                revocations::delete(self.live.revocations(), uri.path()).await
+                revocations::delete(self.live.auth().revocations(), uri.path()).await
             }
             Route::Info => {
                 let uptime = self.started.elapsed();
@@ -257,7 +224,7 @@ impl ManagementApi {
         }
         let why_not = if self.stopping.load(Ordering::Relaxed) {
             "stopping"
-        } else if self.live.key_sets().all_tried() || self.started.elapsed() >= FIRST_FETCH {
+        } else if self.live.auth().key_sets().all_tried() || self.started.elapsed() >= FIRST_FETCH {
             return ApiResponse::ok(&json!({ "status": "ready" }));
         } else {
             "starting"
@@ -265,30 +232,6 @@ impl ManagementApi {
         let status = json!({ "status": why_not });
         ApiResponse::json(StatusCode::SERVICE_UNAVAILABLE, &status)
     }
-}
-
-/// What a caller shows of who it is.
-fn who(session: &ServerSession) -> String {
-    let headers = &session.req_header().headers;
-    let token = if headers.contains_key("x-management-token") {
-        "management token"
-    } else if headers.contains_key(header::AUTHORIZATION) {
-        "bearer token"
-    } else {
-        "no token"
-    };
-    let connection = Connection::of(session.digest());
-    match connection.and_then(|connection| connection.client_certificate()) {
-        Some(certificate) => {
-            let name = certificate.common_name().unwrap_or("without a name");
-            format!("certificate {name}, {token}")
-        }
-        None => token.to_owned(),
-    }
-}
-
-fn shown(peer: Option<IpAddr>) -> String {
-    peer.map_or_else(|| "the socket".to_owned(), |peer| peer.to_string())
 }
 
 #[async_trait]

@@ -32,15 +32,25 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse
             |one| json!({ "network": &*one.network, "name": one.name, "not_after": one.not_after }),
         )
         .collect();
-    let key_sets = live.key_sets().status();
+    let key_sets = live.auth().key_sets().status();
     let key_sets: Vec<Value> = key_sets.iter().map(|set| key_set(set, &gateway)).collect();
-    let issuers: Vec<Value> = live.key_sets().issuers().iter().map(issuer).collect();
-    let questions = live.introspections();
-    let revocations = live.revocations().status();
-    let notices: Vec<Value> = live.receivers().iter().map(notice).collect();
+    let issuers: Vec<Value> = live
+        .auth()
+        .key_sets()
+        .issuers()
+        .iter()
+        .map(issuer)
+        .collect();
+    let questions = live.auth().introspections();
+    let revocations = live.auth().revocations().status();
+    let notices: Vec<Value> = live.auth().receivers().iter().map(notice).collect();
     let limiters = live.limiters().status();
-    let proofs = live.proofs();
-    let (tokens, passwords, process) = (live.token_cache(), live.passwords(), Process::now());
+    let proofs = live.auth().proofs();
+    let (tokens, passwords, process) = (
+        live.auth().token_cache(),
+        live.auth().passwords(),
+        Process::now(),
+    );
     ApiResponse::ok(&json!({
         "id": gateway.id(),
         "version": env!("CARGO_PKG_VERSION"),

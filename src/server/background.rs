@@ -35,8 +35,8 @@ pub(super) struct BackgroundTasks {
 impl BackgroundService for BackgroundTasks {
     async fn start(&self, shutdown: ShutdownWatch) {
         let resolver = self.live.resolver().run(shutdown.clone());
-        let key_sets = self.live.key_sets().run(shutdown.clone());
-        let revocations = self.live.revocations().run();
+        let key_sets = self.live.auth().key_sets().run(shutdown.clone());
+        let revocations = self.live.auth().revocations().run();
         let store = self.run_shared_store(shutdown.clone());
         let checks = HealthChecks::new(self.live.clone(), &self.pool);
         let agent = self.agent.clone().run(shutdown.clone());
@@ -91,7 +91,7 @@ impl BackgroundTasks {
         if let Some(store) = self.live.shared_store() {
             tokio::join!(
                 store.run(shutdown.clone()),
-                store.follow_revocations(self.live.revocations(), shutdown),
+                store.follow_revocations(self.live.auth().revocations(), shutdown),
             );
         }
     }

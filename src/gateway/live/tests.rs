@@ -72,7 +72,7 @@ fn an_error_changes_nothing_and_is_kept() {
 #[test]
 fn the_token_cache_is_as_large_as_the_configuration_says() {
     let live = live();
-    let limit = || live.token_cache().limit;
+    let limit = || live.auth().token_cache().limit;
     assert_eq!(limit(), 64 << 20);
     for (mebibytes, bytes) in [(2, 2 << 20), (0, 0)] {
         let line = format!("id = \"t\"\ntoken_cache_mb = {mebibytes}");

@@ -82,7 +82,7 @@ pub(super) fn issuers(all: &mut Families, issuers: &[IssuerStatus]) {
 }
 
 pub(super) fn credentials(all: &mut Families, live: &Live) {
-    let tokens = live.token_cache();
+    let tokens = live.auth().token_cache();
     let result = |name: &str| vec![("result", name.to_owned())];
     all.counter(
         "harmony_token_cache_lookups_total",
@@ -102,7 +102,7 @@ pub(super) fn credentials(all: &mut Families, live: &Live) {
         "Approximate size of the cache of verified tokens.",
         [(vec![], count(tokens.bytes))],
     );
-    let questions = live.introspections();
+    let questions = live.auth().introspections();
     all.counter(
         "harmony_introspections_total",
         "Questions to issuers about tokens; turned_away: too many were under way.",
@@ -151,7 +151,7 @@ pub(super) fn credentials(all: &mut Families, live: &Live) {
         "Questions to the store of [shared] without an answer within 20 ms.",
         of_store(|status| count(status.late)),
     );
-    let proofs = live.proofs();
+    let proofs = live.auth().proofs();
     all.gauge(
         "harmony_dpop_proofs",
         "DPoP proofs that are remembered, so that none is used twice.",
@@ -171,7 +171,7 @@ pub(super) fn credentials(all: &mut Families, live: &Live) {
             ),
         ],
     );
-    let passwords = live.passwords();
+    let passwords = live.auth().passwords();
     all.counter(
         "harmony_password_hashes_total",
         "Passwords that were hashed.",
@@ -185,7 +185,7 @@ pub(super) fn credentials(all: &mut Families, live: &Live) {
 }
 
 fn revocations(all: &mut Families, live: &Live) {
-    let list = live.revocations().status();
+    let list = live.auth().revocations().status();
     all.gauge(
         "harmony_revocations",
         "Revocations that are kept.",
@@ -215,7 +215,7 @@ fn revocations(all: &mut Families, live: &Live) {
     ] {
         all.counter(name, help, [(vec![], count(value))]);
     }
-    let notices = live.receivers().into_iter().flat_map(|receiver| {
+    let notices = live.auth().receivers().into_iter().flat_map(|receiver| {
         let results = [
             ("accepted", receiver.accepted),
             ("refused", receiver.refused),

@@ -31,8 +31,8 @@ pub(super) fn answer(
     let mut all = Families::default();
     traffic::requests(&mut all, live);
     traffic::upstreams(&mut all, live);
-    credentials::key_sets(&mut all, &live.key_sets().status());
-    credentials::issuers(&mut all, &live.key_sets().issuers());
+    credentials::key_sets(&mut all, &live.auth().key_sets().status());
+    credentials::issuers(&mut all, &live.auth().key_sets().issuers());
     credentials::credentials(&mut all, live);
     configuration(&mut all, live);
     runbeam(&mut all, &agent.status());

@@ -14,6 +14,7 @@ use pingora::http::RequestHeader;
 use super::client_address::{
     X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, address, entries, find_client,
 };
+use crate::auth::is_tchar;
 
 /// A node that is not known (RFC 7239 section 6.2).
 const UNKNOWN: &str = "unknown";
@@ -171,7 +172,7 @@ fn push_origin(text: &mut String, host: Option<&HeaderValue>, proto: Option<&Hea
 fn push(text: &mut String, name: &str, value: &str) {
     text.push_str(name);
     text.push('=');
-    if !value.is_empty() && value.bytes().all(is_token) {
+    if !value.is_empty() && value.bytes().all(is_tchar) {
         return text.push_str(value);
     }
     text.push('"');
@@ -251,7 +252,7 @@ fn parse_element(rest: &mut &str) -> Option<Element> {
 
 fn take_token<'a>(rest: &mut &'a str) -> Option<&'a str> {
     let text = rest.trim_start_matches([' ', '\t']);
-    let end = text.bytes().position(|byte| !is_token(byte));
+    let end = text.bytes().position(|byte| !is_tchar(byte));
     let (token, behind) = text.split_at(end.unwrap_or(text.len()));
     *rest = behind;
     (!token.is_empty()).then_some(token)
@@ -260,7 +261,7 @@ fn take_token<'a>(rest: &mut &'a str) -> Option<&'a str> {
 /// A token, or what a quoted string means.
 fn take_value(rest: &mut &str) -> Option<String> {
     let Some(quoted) = rest.strip_prefix('"') else {
-        let starts = rest.bytes().next().is_some_and(is_token);
+        let starts = rest.bytes().next().is_some_and(is_tchar);
         return starts.then(|| take_token(rest).map(str::to_owned))?;
     };
     let mut value = String::new();
@@ -285,11 +286,6 @@ fn entry(node: &str) -> String {
     };
     let told = address(node.as_bytes()).map(|_| node);
     told.or_else(|| hidden(node)).unwrap_or(UNKNOWN).to_owned()
-}
-
-/// RFC 9110 section 5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]

@@ -163,9 +163,6 @@ pub(crate) fn read_http1(raw: &Bytes) -> Result<Head, HeadError> {
         if line.is_empty() {
             break;
         }
-        if line.starts_with(b" ") || line.starts_with(b"\t") {
-            return Err(HeadError::BadLine);
-        }
         fields += 1;
         if fields > MAX_FIELDS {
             return Err(HeadError::TooLarge);

@@ -127,7 +127,7 @@ impl OpenStreams {
     /// Checks the streams, for the life of the process.
     pub async fn run(self: &Arc<Self>) {
         let mut reloads = self.live.changes();
-        let mut revocations = self.live.revocations().changes();
+        let mut revocations = self.live.auth().revocations().changes();
         let (mut last_check, mut next_check) = (Instant::now(), None);
         loop {
             let wait = self.until_due();
@@ -178,7 +178,7 @@ impl OpenStreams {
     /// Ends a stream, asks an issuer about its token, or notes when to check again. `gateway`: the
     /// one in service, if it is another one than before.
     fn check(self: &Arc<Self>, stream: &Arc<AuthenticatedStream>, gateway: Option<&Gateway>) {
-        match stream.check(clock::now(), self.live.revocations(), gateway) {
+        match stream.check(clock::now(), self.live.auth().revocations(), gateway) {
             Err(cause) => stream.end(cause),
             Ok(result) => {
                 for recheck in result.rechecks {
