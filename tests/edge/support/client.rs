@@ -162,6 +162,12 @@ impl Client {
         }
     }
 
+    /// Whether the edge neither sends anything nor ends the connection within the patience.
+    pub fn is_silent(&mut self) -> bool {
+        let kind = self.wire.some().err().map(|error| error.kind());
+        matches!(kind, Some(io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
+    }
+
     /// Every response until the connection ends or there is silence; and whether it ended.
     pub fn drain(&mut self, method: &str) -> (Vec<Response>, bool) {
         let mut responses = Vec::new();
