@@ -45,9 +45,9 @@ impl ManagementArguments {
 
 /// There is no answer.
 #[derive(Debug, thiserror::Error)]
-#[error("{base} does not answer: {why}")]
+#[error("{place} does not answer: {why}")]
 pub(super) struct NoAnswer {
-    base: String,
+    place: String,
     why: String,
     /// Whether nothing listens there.
     pub(super) unreachable: bool,
@@ -57,6 +57,8 @@ pub(super) struct NoAnswer {
 pub(super) struct ManagementClient {
     client: reqwest::Client,
     base: String,
+    /// For messages: the base, or the socket.
+    place: String,
     token: Option<Zeroizing<String>>,
 }
 
@@ -70,8 +72,12 @@ impl ManagementClient {
         let network = &address.network;
         let mut builder = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
         let mut base = "http://localhost".to_owned();
+        let mut socket = None;
         match &network.bind {
-            Bind::Unix(path) => builder = builder.unix_socket(path.clone()),
+            Bind::Unix(path) => {
+                socket = Some(path.display().to_string());
+                builder = builder.unix_socket(path.clone());
+            }
             Bind::Tcp(address) => {
                 builder = builder.resolve_to_addrs("localhost", &reachable(*address));
                 let scheme = if network.tls.is_some() {
@@ -85,9 +91,11 @@ impl ManagementClient {
         if let Some(tls) = &network.tls {
             builder = trust(builder, tls)?;
         }
+        let base = base + &address.base_path;
         Ok(Self {
             client: builder.build()?,
-            base: base + &address.base_path,
+            place: socket.unwrap_or_else(|| base.clone()),
+            base,
             token: token(token_file)?,
         })
     }
@@ -129,7 +137,7 @@ impl ManagementClient {
                 let status = status.as_u16();
                 bail!(
                     "{} answers {status}, and not as the Management API does",
-                    self.base
+                    self.place
                 );
             };
             let message = parsed["message"].as_str().unwrap_or_default();
@@ -144,7 +152,7 @@ impl ManagementClient {
 
     fn no_answer(&self, error: reqwest::Error) -> NoAnswer {
         NoAnswer {
-            base: self.base.clone(),
+            place: self.place.clone(),
             unreachable: error.is_connect(),
             why: with_causes(&error.without_url()),
         }

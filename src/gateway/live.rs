@@ -8,6 +8,7 @@ mod apply;
 mod candidate;
 mod outcome;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -206,6 +207,26 @@ impl Live {
             }
         }
         found
+    }
+
+    /// The drained upstreams: backend and origin of each.
+    pub fn drained(&self) -> Vec<(String, String)> {
+        let gateway = self.gateway();
+        let pipelines = gateway.pipelines().iter();
+        let backends = pipelines.flat_map(|pipeline| pipeline.backends());
+        let upstreams = backends.filter_map(|one| Some((one, one.upstream()?)));
+        let drained = upstreams.filter(|(_, upstream)| upstream.is_drained());
+        let drained = drained.map(|(one, upstream)| (one.name.to_string(), upstream.url.origin()));
+        drained.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Drains those that another process has drained.
+    pub fn take_over_drained(&self, drained: &[(String, String)]) {
+        for (backend, upstream) in drained {
+            if self.drain(backend, upstream, true).is_some() {
+                log::info!("backend {backend}: upstream {upstream} stays drained");
+            }
+        }
     }
 
     /// Whether every key set and every name of an upstream has been tried once.

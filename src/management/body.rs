@@ -108,6 +108,21 @@ pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, ApiResponse> {
     })
 }
 
+/// Refuses members other than these.
+pub(super) fn refuse_unknown(
+    members: &Map<String, Value>,
+    known: &[&str],
+) -> Result<(), ApiResponse> {
+    match members.keys().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => {
+            let name: String = name.chars().take(64).collect();
+            let known = known.join(" and ");
+            Err(bad(&format!("unknown member {name:?}; there are {known}")))
+        }
+    }
+}
+
 /// The members of a JSON object. They may be secrets, and are zeroed when it is dropped.
 pub(super) struct Fields(Map<String, Value>);
 
@@ -125,6 +140,11 @@ impl Fields {
     /// Takes a body apart.
     pub(super) fn parse(body: &[u8]) -> Result<Self, ApiResponse> {
         object(body).map(Self)
+    }
+
+    /// Refuses members other than these.
+    pub(super) fn only(&self, known: &[&str]) -> Result<(), ApiResponse> {
+        refuse_unknown(&self.0, known)
     }
 
     /// A string that must be there: 1 to `max` bytes, visible ASCII.

@@ -22,6 +22,7 @@ static CHANGES: AtomicU64 = AtomicU64::new(0);
 pub(super) async fn set(session: &mut ServerSession) -> Result<ApiResponse, ApiResponse> {
     let body = body::read(session).await?;
     let body = body::object(&body)?;
+    body::refuse_unknown(&body, &["level", "for_secs"])?;
     let level = body.get("level").and_then(Value::as_str);
     let level = level.and_then(|level| level.parse().ok());
     let level: LevelFilter =

@@ -16,6 +16,7 @@ pub(super) async fn drain(
     drained: bool,
 ) -> Result<ApiResponse, ApiResponse> {
     let fields = Fields::parse(&body::read(session).await?)?;
+    fields.only(&["backend", "upstream"])?;
     let backend = fields.text("backend", 256)?;
     let upstream = fields.text("upstream", 1024)?;
     let Some(in_flight) = live.drain(backend, upstream, drained) else {

@@ -15,7 +15,7 @@ use super::handover::{self, HandoverDirectory, PendingTakeover, PidFile};
 use super::self_check::SelfCheck;
 use super::sockets::Sockets;
 use super::{clock_steps, service_manager, signals};
-use crate::policy::Limiters;
+use crate::gateway::Live;
 use crate::telemetry::{LogWriter, audit, spans};
 
 /// Time-out of one self-check at the start.
@@ -44,8 +44,8 @@ pub(super) struct Lifecycle {
     pub(super) in_flight: Arc<AtomicUsize>,
     pub(super) grace: Duration,
     pub(super) log: LogWriter,
-    /// Whose counts the next process goes on with.
-    pub(super) limiters: Limiters,
+    /// What the next process continues with: counts, and which upstreams are drained.
+    pub(super) live: Arc<Live>,
 }
 
 impl Lifecycle {
@@ -69,7 +69,9 @@ impl Lifecycle {
         };
         log::info!("hand-over: sending the listeners");
         match directory
-            .hand_over(&self.sockets, || self.limiters.hand_over())
+            .hand_over(&self.sockets, &self.live.drained(), || {
+                self.live.limiters().hand_over()
+            })
             .await
         {
             Ok(()) => {
@@ -130,7 +132,7 @@ impl Lifecycle {
         service_manager::ready(took_over);
         let pid_file = self.write_pid_file(took_over);
         if let Some(taken_over) = taken_over {
-            let limiters = self.limiters.clone();
+            let limiters = self.live.limiters().clone();
             let confirmed = tokio::task::spawn_blocking(move || {
                 let counts = taken_over.confirm()?;
                 limiters.take_over(&counts);

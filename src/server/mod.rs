@@ -89,8 +89,9 @@ impl EdgeServer {
             (_, false) => (start.inherited, None),
             (None, true) => return Err(TakeOverError::NoDirectory.into()),
             (Some(directory), true) => {
-                let (sockets, taken_over) = directory.take_over()?;
-                (sockets, Some(taken_over))
+                let (handed_over, taken_over) = directory.take_over()?;
+                live.take_over_drained(&handed_over.drained);
+                (handed_over.sockets, Some(taken_over))
             }
         };
         let sockets = Arc::new(Sockets::open(&config.networks, inherited)?);
@@ -112,7 +113,7 @@ impl EdgeServer {
             stopping: Arc::default(),
             shutdown_delay: config.shutdown_delay,
             handed_over: false.into(),
-            limiters: live.limiters().clone(),
+            live: live.clone(),
             in_flight: live.metrics().in_flight().clone(),
             grace: config.grace,
             log,

@@ -58,6 +58,16 @@ impl<'a> Entry<'a> {
         }
     }
 
+    /// The path of a file that will be appended to, and made where it does not exist.
+    pub(crate) fn log_file(&self) -> Option<PathBuf> {
+        let path = self.path()?;
+        if path.is_dir() {
+            self.error_help("is a directory", "name a file in it");
+            return None;
+        }
+        Some(path)
+    }
+
     /// Whether it is a string with a reference in it.
     pub(crate) fn is_filled(&self) -> bool {
         matches!(&self.node.value, Value::String(written) if written.contains("${"))

@@ -32,7 +32,7 @@ pub(crate) fn for_type(expected: &str, path: &KeyPath, value: &Value) -> Option<
         }
         ("a boolean", Value::Integer(0)) => Some(write("false")),
         ("a boolean", Value::Integer(1)) => Some(write("true")),
-        ("a string", Value::Integer(_) | Value::Float(_) | Value::Boolean(_)) => {
+        ("a string", Value::Integer(_) | Value::Float(_)) => {
             Some(format!("put it in quotes: {key} = \"...\""))
         }
         ("a string", Value::Array(_)) => Some("give one, without brackets".to_owned()),

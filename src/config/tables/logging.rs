@@ -34,18 +34,16 @@ pub(crate) fn read(root: &Reader<'_>, of_proxy: Option<Entry<'_>>) -> Logging {
         if let Some(format) = reader.get("format") {
             logging.format = log_format(&format).unwrap_or(LogFormat::Text);
         }
-        let path = match reader.get("log_file_path") {
-            Some(entry) => entry.path(),
-            None => reader
+        let to_file = reader.flag("log_to_file", false);
+        logging.file = match reader.get("log_file_path") {
+            Some(entry) if to_file => entry.log_file(),
+            Some(entry) => entry.path().and(None),
+            None if to_file => reader
                 .span()
                 .file
                 .parent()
                 .map(|base| base.join("harmony.log")),
-        };
-        logging.file = if reader.flag("log_to_file", false) {
-            path
-        } else {
-            None::<PathBuf>
+            None => None,
         };
         reader.finish();
     }
@@ -58,7 +56,7 @@ pub(crate) fn read(root: &Reader<'_>, of_proxy: Option<Entry<'_>>) -> Logging {
 /// Reads `[audit]`.
 pub(crate) fn audit_path(root: &Reader<'_>) -> Option<PathBuf> {
     let reader = root.get("audit")?.table()?;
-    let path = reader.get("path").and_then(|entry| entry.path());
+    let path = reader.get("path").and_then(|entry| entry.log_file());
     reader.finish();
     path
 }

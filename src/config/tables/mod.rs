@@ -125,9 +125,7 @@ pub(crate) fn build(
         proxy.as_ref().and_then(|proxy| proxy.log_level.clone()),
     );
     let revocations = revocations::read(&root);
-    let trusts = proxy
-        .as_ref()
-        .is_none_or(|proxy| !proxy.trusted_proxies.is_empty());
+    let trusts = proxy.as_ref().is_none_or(|proxy| proxy.trusts);
     let tracing = tracing::read(&root);
     let audit_path = logging::audit_path(&root);
     let mut networks = network::read(&root, trusts);

@@ -17,6 +17,8 @@ pub(crate) struct Proxy<'a> {
     pub(crate) id: String,
     pub(crate) threads: usize,
     pub(crate) trusted_proxies: Vec<IpNet>,
+    /// Whether there are any, be they written wrong.
+    pub(crate) trusts: bool,
     pub(crate) forwarded: bool,
     /// `resolve_secs`.
     pub(crate) resolve_interval: Option<Duration>,
@@ -87,6 +89,9 @@ pub(crate) fn read<'a>(root: &Reader<'a>) -> Option<Proxy<'a>> {
     let id = id(&reader);
     let proxy = Proxy {
         threads: threads(&reader),
+        trusts: reader
+            .get("trusted_proxies")
+            .is_some_and(|entry| !entry.items().is_empty()),
         trusted_proxies: trusted_proxies(&reader),
         forwarded: reader.flag("forwarded", false),
         resolve_interval: reader

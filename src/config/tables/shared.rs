@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::Uri;
 
 use super::values::address::host;
+use super::values::filled_secret;
 use crate::config::model::{Secret, SharedStore, StoreServer, StoreTopology};
 use crate::config::reader::{Entry, Reader, Text};
 
@@ -51,8 +52,14 @@ fn read_table(reader: Reader<'_>) -> Option<SharedStore> {
     };
     let urls = urls(&reader, &topology);
     let username = reader.text("username").map(|text| text.to_string());
-    let password = reader.get("password").and_then(|entry| entry.text());
-    let password = password.map(|text| Secret::new(text.to_string()));
+    let password = reader.get("password").map(|entry| filled_secret(&entry));
+    if let (Some(entry), None) = (reader.get("username"), &password) {
+        entry.error_help("has no password", "add password = \"${STORE_PASSWORD}\"");
+    }
+    let password = match password {
+        Some(password) => Some(password?),
+        None => None,
+    };
     let connect_timeout = reader.number("connect_timeout_ms", 10..=60_000, 1000);
     let key_prefix = key_prefix(&reader);
     reader.finish();

@@ -40,6 +40,9 @@ fn read_table(reader: Reader<'_>) -> Option<Tracing> {
 /// What comes behind the base of the receiver's URLs.
 const PATH: &str = "/v1/traces";
 
+/// Where receivers take OTLP over gRPC, as a rule.
+const GRPC_PORT: &str = ":4317";
+
 /// The base of the receiver's URLs, with the path of traces.
 fn url(entry: &Entry<'_>) -> Option<String> {
     let text = entry.text()?;
@@ -50,6 +53,16 @@ fn url(entry: &Entry<'_>) -> Option<String> {
     if let Err(why) = parsed {
         entry.error(why);
         return None;
+    }
+    if text
+        .split('/')
+        .nth(2)
+        .is_some_and(|it| it.ends_with(GRPC_PORT))
+    {
+        entry.warning(
+            "4317 is the usual port of OTLP over gRPC, and spans are sent over HTTP: its usual \
+             port is 4318",
+        );
     }
     let base = text.trim_end_matches('/');
     if base.ends_with(PATH) {

@@ -59,6 +59,14 @@ fn what_is_refused() {
             "has servers with and without TLS",
         ),
         ("url = \"redis://a:0\"\n", "shared.url: has no port"),
+        (
+            "url = \"redis://a\"\nusername = \"u\"\n",
+            "shared.username: has no password; add password",
+        ),
+        (
+            "url = \"redis://a\"\npassword = \"${EMPTY}\"\n",
+            "shared.password: is empty after filling in",
+        ),
         ("url = \"redis://a/-1\"\n", "has no number of a database"),
         (
             "url = [\"redis://a/1\", \"redis://b/2\"]\nsentinel_master = \"m\"\n",

@@ -51,3 +51,13 @@ fn tracing_refusals() {
         one_error(&format!("{BASE}{PIPELINE}[tracing]\n{lines}\n"), want);
     }
 }
+
+#[test]
+fn the_port_of_grpc_is_warned_of() {
+    let config = ok(&format!(
+        "{BASE}{PIPELINE}[tracing]\nendpoint = \"http://127.0.0.1:4317\"\n"
+    ));
+    assert!(warnings(&config)[0].contains("4317 is the usual port of OTLP over gRPC"));
+    let directory = format!("{BASE}{PIPELINE}[audit]\npath = \"/tmp\"\n");
+    one_error(&directory, "audit.path: is a directory; name a file in it");
+}

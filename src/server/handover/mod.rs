@@ -13,6 +13,7 @@ mod transfer;
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use super::sockets::{InheritedSocket, Sockets};
 
 pub use error::TakeOverError;
 pub(super) use successor::start_successor;
+use transfer::DrainedUpstream;
 
 /// How long the new process waits for the old one's sockets.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -47,7 +49,14 @@ pub(crate) struct HandoverDirectory(PathBuf);
 #[derive(Debug)]
 pub(super) struct PidFile(#[allow(dead_code, reason = "held for its lock")] File);
 
-/// What the new process got, and the old process waiting for its word.
+/// What the old process gives to the new one.
+#[derive(Debug)]
+pub(super) struct HandedOver {
+    pub(super) sockets: Vec<InheritedSocket>,
+    pub(super) drained: Vec<DrainedUpstream>,
+}
+
+/// The old process, waiting for the word of the new one.
 #[derive(Debug)]
 pub(super) struct PendingTakeover {
     stream: UnixStream,
@@ -111,9 +120,7 @@ impl HandoverDirectory {
     }
 
     /// Asks the running process for its listeners and gets them.
-    pub(super) fn take_over(
-        &self,
-    ) -> Result<(Vec<InheritedSocket>, PendingTakeover), TakeOverError> {
+    pub(super) fn take_over(&self) -> Result<(HandedOver, PendingTakeover), TakeOverError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| TakeOverError::File { path, source }
@@ -141,15 +148,19 @@ impl HandoverDirectory {
                 Ok((stream, received))
             });
         match outcome {
-            Ok((stream, received)) => {
-                let received = received.into_iter();
-                let sockets = received.map(|(address, fd)| InheritedSocket::received(fd, &address));
+            Ok((stream, (sockets, drained))) => {
+                let sockets = sockets.into_iter();
+                let sockets = sockets.map(|(address, fd)| InheritedSocket::received(fd, &address));
+                let handed_over = HandedOver {
+                    sockets: sockets.collect(),
+                    drained,
+                };
                 let taken = PendingTakeover {
                     stream,
                     socket,
                     _lock,
                 };
-                Ok((sockets.collect(), taken))
+                Ok((handed_over, taken))
             }
             Err(error) => {
                 let _ = std::fs::remove_file(&socket);
@@ -158,11 +169,12 @@ impl HandoverDirectory {
         }
     }
 
-    /// Gives the listeners to the process that waits for them, and once that one serves, what
-    /// `counts` returns. An error means that this process goes on.
+    /// Gives the listeners to the process that waits for them, with the drained upstreams, and once
+    /// that one serves, what `counts` returns. An error means that this process continues.
     pub(super) async fn hand_over(
         &self,
         sockets: &Sockets,
+        drained: &[DrainedUpstream],
         counts: impl FnOnce() -> Vec<u8>,
     ) -> io::Result<()> {
         let deadline = Instant::now() + SEARCH;
@@ -177,7 +189,7 @@ impl HandoverDirectory {
             }
         };
         check_peer(&stream)?;
-        transfer::send(&stream, &sockets.copies()?)?;
+        transfer::send(&stream, &sockets.copies()?, drained)?;
         stream.set_nonblocking(true)?;
         let mut stream = tokio::net::UnixStream::from_std(stream)?;
         let mut word = [0; SERVING.len()];
@@ -259,7 +271,7 @@ fn accept(listener: &UnixListener) -> Option<UnixStream> {
     None
 }
 
-fn receive(stream: &UnixStream) -> io::Result<Vec<(String, std::os::fd::OwnedFd)>> {
+fn receive(stream: &UnixStream) -> io::Result<(Vec<(String, OwnedFd)>, Vec<DrainedUpstream>)> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(ANSWER))?;
     transfer::receive(stream)

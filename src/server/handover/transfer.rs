@@ -1,7 +1,8 @@
 //! Sockets on their way from one process to the next, over a connected Unix socket.
 //!
 //! One message: a first line with the version of the format, the addresses, one a line, and an
-//! empty line; the sockets ride along in the same order.
+//! empty line; the sockets ride along in the same order. Version 2 has a line for each drained
+//! upstream before the empty one: a pair of backend and origin in JSON.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -13,17 +14,37 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-/// Both sides must say the same; a later format gets another number.
-const VERSION: &str = "harmony-edge listeners 1";
+/// Without drained upstreams, so that an earlier release can take over where there are none.
+const VERSION_1: &str = "harmony-edge listeners 1";
+const VERSION_2: &str = "harmony-edge listeners 2";
+/// What the line of a drained upstream begins with; no address does.
+const DRAINED: &str = "drained ";
 /// The kernel takes no more in one message.
 const MOST: usize = 253;
-const LONGEST: usize = 64 * 1024;
+const LONGEST: usize = 1024 * 1024;
 
-/// Sends sockets with their addresses.
-pub(super) fn send(stream: &UnixStream, sockets: &[(String, OwnedFd)]) -> io::Result<()> {
-    let mut text = format!("{VERSION}\n");
+/// Backend and origin of an upstream that gets no new requests.
+pub(crate) type DrainedUpstream = (String, String);
+
+/// Sends sockets with their addresses, and the drained upstreams.
+pub(super) fn send(
+    stream: &UnixStream,
+    sockets: &[(String, OwnedFd)],
+    drained: &[DrainedUpstream],
+) -> io::Result<()> {
+    let version = if drained.is_empty() {
+        VERSION_1
+    } else {
+        VERSION_2
+    };
+    let mut text = format!("{version}\n");
     for (address, _) in sockets {
         text += address;
+        text += "\n";
+    }
+    for upstream in drained {
+        text += DRAINED;
+        text += &serde_json::to_string(upstream)?;
         text += "\n";
     }
     text += "\n";
@@ -40,7 +61,9 @@ pub(super) fn send(stream: &UnixStream, sockets: &[(String, OwnedFd)]) -> io::Re
 }
 
 /// Receives what [`send`] sent.
-pub(super) fn receive(stream: &UnixStream) -> io::Result<Vec<(String, OwnedFd)>> {
+pub(super) fn receive(
+    stream: &UnixStream,
+) -> io::Result<(Vec<(String, OwnedFd)>, Vec<DrainedUpstream>)> {
     let (mut text, mut fds) = (Vec::new(), Vec::new());
     while !text.ends_with(b"\n\n") && text.len() < LONGEST {
         let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
@@ -61,14 +84,23 @@ pub(super) fn receive(stream: &UnixStream) -> io::Result<Vec<(String, OwnedFd)>>
     let invalid = |what: &str| io::Error::new(ErrorKind::InvalidData, what.to_owned());
     let text = String::from_utf8(text).map_err(|_| invalid("not a list of listeners"))?;
     let mut lines = text.trim_end().lines();
-    if lines.next() != Some(VERSION) {
+    if !lines
+        .next()
+        .is_some_and(|it| [VERSION_1, VERSION_2].contains(&it))
+    {
         return Err(invalid("the other process speaks another version"));
     }
-    let addresses: Vec<String> = lines.map(str::to_owned).collect();
+    let (mut addresses, mut drained) = (Vec::new(), Vec::new());
+    for line in lines {
+        match line.strip_prefix(DRAINED) {
+            Some(upstream) => drained.push(serde_json::from_str(upstream)?),
+            None => addresses.push(line.to_owned()),
+        }
+    }
     if addresses.len() != fds.len() {
         return Err(invalid("not one socket for each address"));
     }
-    Ok(addresses.into_iter().zip(fds).collect())
+    Ok((addresses.into_iter().zip(fds).collect(), drained))
 }
 
 #[cfg(test)]
@@ -87,9 +119,10 @@ mod tests {
             .into_iter()
             .map(|listener| (listener.local_addr().unwrap().to_string(), listener.into()))
             .collect();
-        send(&one, &sockets).unwrap();
-        let received = receive(&other).unwrap();
-        assert_eq!(received.len(), 40);
+        let drained = [("a b\n".to_owned(), "http://127.0.0.1:1".to_owned())];
+        send(&one, &sockets, &drained).unwrap();
+        let (received, drained_there) = receive(&other).unwrap();
+        assert_eq!((received.len(), &drained_there[..]), (40, &drained[..]));
         for (address, fd) in received {
             assert_eq!(
                 TcpListener::from(fd).local_addr().unwrap().to_string(),
@@ -99,10 +132,21 @@ mod tests {
     }
 
     #[test]
+    fn an_earlier_release_understands_it_where_nothing_is_drained() {
+        let (one, mut other) = UnixStream::pair().unwrap();
+        send(&one, &[], &[]).unwrap();
+        drop(one);
+        let mut text = String::new();
+        io::Read::read_to_string(&mut other, &mut text).unwrap();
+        assert_eq!(text, "harmony-edge listeners 1\n\n");
+    }
+
+    #[test]
     fn anything_else_is_an_error() {
         for text in [
-            "harmony-edge listeners 2\na\n\n",
+            "harmony-edge listeners 3\na\n\n",
             "harmony-edge listeners 1\na\n\n",
+            "harmony-edge listeners 2\ndrained x\n\n",
             "\n\n",
             "x",
         ] {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::END;
+use super::{END, ended};
 use crate::support::edge::command;
 use crate::support::poll::{becomes_true, eventually};
 use crate::support::ports::Port;
@@ -100,9 +100,30 @@ fn a_drained_upstream_gets_no_new_requests_and_none_fails() {
         assert_eq!(post(&edge, "/admin/upstreams/drain", &named).0, 200);
     }
     assert_eq!(edge.get("/api/x").send().status, 503);
+    let more = json!({"backend": "app", "upstream": "x", "force": true});
+    assert_eq!(post(&edge, "/admin/upstreams/drain", &more).0, 400);
     let unknown = json!({"backend": "app", "upstream": "127.0.0.1:1"});
     assert_eq!(post(&edge, "/admin/upstreams/drain", &unknown).0, 404);
     assert_eq!(post(&edge, "/admin/upstreams/drain", &json!({"backend": "app"})).0, 400);
+}
+
+#[test]
+fn an_upgrade_keeps_upstreams_drained() {
+    let (first, second) = (Upstream::start(), Upstream::start());
+    let mut edge = Edge::configured(two(&first, &second)).quiet().start();
+    let named = json!({"backend": "app", "upstream": format!("127.0.0.1:{}", first.port())});
+    assert_eq!(post(&edge, "/admin/upstreams/drain", &named).0, 200);
+    let mut old = edge.upgrade();
+    assert_eq!(ended(&mut old).code(), Some(0));
+    for _ in 0..10 {
+        assert_eq!(edge.get("/api/x").send().status, 200);
+    }
+    assert_eq!((first.count(), second.count()), (0, 10));
+    assert_eq!(post(&edge, "/admin/upstreams/enable", &named).0, 200);
+    for _ in 0..4 {
+        assert_eq!(edge.get("/api/x").send().status, 200);
+    }
+    assert!(first.count() > 0);
 }
 
 #[test]
@@ -170,7 +191,12 @@ fn the_level_of_the_log_changes_while_it_runs() {
     let reloaded = edge.steer("POST", "/admin/reload").send();
     assert_eq!(reloaded.status, 200, "{}", reloaded.text());
     assert!(tells("/api/info").0);
-    for body in [json!({}), json!({"level": "loud"}), json!({"level": "info", "for_secs": 0})] {
+    for body in [
+        json!({}),
+        json!({"level": "loud"}),
+        json!({"level": "info", "for_secs": 0}),
+        json!({"level": "info", "for": 1}),
+    ] {
         assert_eq!(post(&edge, "/admin/log-level", &body).0, 400, "{body}");
     }
 }
