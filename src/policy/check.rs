@@ -141,8 +141,8 @@ pub(super) fn describe_inputs(check: &Check, facts: &Facts<'_>) -> Vec<String> {
     }
 }
 
-/// `exact` are the values of the rule's name, `lookalikes` those of names that some servers take for
-/// it. To allow, all of them have to match, and there has to be an exact one; to deny, any of them.
+/// `exact` are the values of the rule's name, `lookalikes` those of names that some servers take
+/// for it. To allow, all of them have to match, and there has to be an exact one; to deny, any.
 fn decide<'v>(
     effect: Effect,
     mut exact: impl Iterator<Item = Cow<'v, str>>,

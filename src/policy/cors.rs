@@ -80,7 +80,7 @@ impl Cors {
     /// Makes the fields of an answer those of this step: whatever it says to pages of other origins
     /// goes, and an allowed one may read it.
     pub fn apply(&self, request: &HeaderMap, answer: &mut HeaderMap) {
-        remove_fields(answer);
+        Self::remove_fields(answer);
         if self.settings.origins != AllowedOrigins::Any {
             vary_by_origin(answer);
         }
@@ -88,6 +88,16 @@ impl Cors {
             && let Some(exposed) = self.exposed(answer)
         {
             answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+        }
+    }
+
+    /// Removes the fields of an upstream's own CORS.
+    pub fn remove_fields(headers: &mut HeaderMap) {
+        let names = headers
+            .keys()
+            .filter(|name| name.as_str().starts_with(FIELDS));
+        for name in names.cloned().collect::<Vec<_>>() {
+            headers.remove(name);
         }
     }
 
@@ -165,15 +175,6 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderVal
 fn list(items: &[&str]) -> Option<HeaderValue> {
     let joined = (!items.is_empty()).then(|| items.join(", "))?;
     HeaderValue::try_from(joined).ok()
-}
-
-fn remove_fields(answer: &mut HeaderMap) {
-    let names = answer
-        .keys()
-        .filter(|name| name.as_str().starts_with(FIELDS));
-    for name in names.cloned().collect::<Vec<_>>() {
-        answer.remove(name);
-    }
 }
 
 /// Adds `Origin` to whatever the answer depends on already, in one field.

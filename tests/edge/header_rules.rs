@@ -125,6 +125,29 @@ fn a_client_gets_what_the_rules_say_from_whoever_answers() {
 }
 
 #[test]
+fn interim_responses_and_trailers_are_cleared_too() {
+    let upstream = Upstream::with(|exchange| {
+        exchange.write(
+            b"HTTP/1.1 103 Early\r\nLink: x\r\nServer: leaky\r\n\
+              Access-Control-Allow-Origin: *\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nServer: leaky\r\n\r\n3\r\nabc\r\n\
+              0\r\nServer: leaky\r\nX-Sum: 1\r\n\r\n",
+        );
+    });
+    let cors = "[middleware.pages]\ntype = \"cors\"\nallow_origins = [\"https://a.example\"]\n";
+    let route = Route::to("api", &upstream).prefix("/api").steps(&["pages", "rules"]).text();
+    let edge = Edge::configured(Settings::bare().and(&route).and(RULES).and(cors)).start();
+    let (answers, _) =
+        edge.raw("GET /api/x HTTP/1.1\r\nHost: h\r\nTE: trailers\r\nConnection: TE, close\r\n\r\n");
+    assert_eq!((answers[0].status, answers[0].trailers.as_str()), (200, "x-sum: 1\r\n"));
+    let mut client = edge.connect();
+    client.send("GET /api/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    let mut bytes = Vec::new();
+    client.rest(&mut |piece| bytes.extend_from_slice(piece));
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(text.starts_with("HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"), "{text}");
+}
+
+#[test]
 fn no_rule_changes_the_edges_own_challenge() {
     let (issuer, upstream) = (Issuer::start(), Upstream::start());
     let route = Route::to("api", &upstream).prefix("/api").steps(&["jwt", "mine"]).text();

@@ -65,7 +65,9 @@ pub(super) fn filter_response(
     // Whatever the upstream speaks: the version is that of our own message (RFC 9110 section 2.5).
     parts.version = Version::HTTP_11;
     let mut filtered = FilteredHead::Interim;
-    if !interim {
+    if interim {
+        header_rules::clear_part_of_answer(&mut parts.headers, ctx);
+    } else {
         failure::record_outcome(ctx, parts.status);
         attempt.mark_head_arrived();
         let mut close_delimited = false;

@@ -10,7 +10,7 @@ use super::context::Context;
 use super::field_removal::remove_fields;
 use crate::auth::{DPOP_NONCE, claim_text};
 use crate::gateway::{HeaderChanges, HeaderRules, HeaderTemplate, TemplatePart};
-use crate::policy::reads_as;
+use crate::policy::{Cors, reads_as};
 use crate::telemetry::access;
 
 /// What `security_headers` adds where an answer has none of its own (OWASP, "HTTP Security Response
@@ -73,6 +73,18 @@ pub(crate) fn change_answer(headers: &mut HeaderMap, request: &HeaderMap, ctx: &
         Some(cors) if ctx.preflight => cors.apply_to_preflight(request, headers),
         Some(cors) => cors.apply(request, headers),
         None => {}
+    }
+}
+
+/// Removes from an interim response or from trailers what the rules remove or set in the answer.
+pub(crate) fn clear_part_of_answer(headers: &mut HeaderMap, ctx: &Context) {
+    let Some(route) = &ctx.route else { return };
+    for rules in route.pipeline.header_rules() {
+        let changes = &rules.response;
+        remove_fields(headers, |name| changes.cleared().any(|it| it == name));
+    }
+    if route.pipeline.cors().is_some() {
+        Cors::remove_fields(headers);
     }
 }
 

@@ -15,6 +15,7 @@ use crate::proxy::forward::{error, trailers};
 use crate::proxy::request::body::now_or_never;
 use crate::proxy::request::client_stream;
 use crate::proxy::request::context::Context;
+use crate::proxy::request::header_rules;
 
 /// As many parts of a response are written in one go, if they are there already.
 const BATCH: usize = 4;
@@ -182,6 +183,7 @@ impl Exchange<'_> {
         let mut trailers = trailers.unwrap_or_default();
         trailers::filter(&mut trailers).map_err(error::invalid_response)?;
         ctx.note_grpc_status(&trailers);
+        header_rules::clear_part_of_answer(&mut trailers, ctx);
         if session.as_http1().is_none() {
             let trailers = Some(trailers).filter(|trailers| !trailers.is_empty());
             return Ok(Some(HttpTask::Trailer(trailers)));
