@@ -129,7 +129,8 @@ fn interim_responses_and_trailers_are_cleared_too() {
     let upstream = Upstream::with(|exchange| {
         exchange.write(
             b"HTTP/1.1 103 Early\r\nLink: x\r\nServer: leaky\r\n\
-              Access-Control-Allow-Origin: *\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nServer: leaky\r\n\r\n3\r\nabc\r\n\
+              Access-Control-Allow-Origin: *\r\n\r\nHTTP/1.1 200 OK\r\n\
+              Transfer-Encoding: chunked\r\nServer: leaky\r\n\r\n3\r\nabc\r\n\
               0\r\nServer: leaky\r\nX-Sum: 1\r\n\r\n",
         );
     });

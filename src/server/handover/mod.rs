@@ -13,7 +13,6 @@ mod transfer;
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -27,7 +26,7 @@ use super::sockets::{InheritedSocket, Sockets};
 
 pub use error::TakeOverError;
 pub(super) use successor::start_successor;
-use transfer::DrainedUpstream;
+use transfer::{DrainedUpstream, Received};
 
 /// How long the new process waits for the old one's sockets.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -148,7 +147,7 @@ impl HandoverDirectory {
                 Ok((stream, received))
             });
         match outcome {
-            Ok((stream, (sockets, drained))) => {
+            Ok((stream, Received { sockets, drained })) => {
                 let sockets = sockets.into_iter();
                 let sockets = sockets.map(|(address, fd)| InheritedSocket::received(fd, &address));
                 let handed_over = HandedOver {
@@ -271,7 +270,7 @@ fn accept(listener: &UnixListener) -> Option<UnixStream> {
     None
 }
 
-fn receive(stream: &UnixStream) -> io::Result<(Vec<(String, OwnedFd)>, Vec<DrainedUpstream>)> {
+fn receive(stream: &UnixStream) -> io::Result<Received> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(ANSWER))?;
     transfer::receive(stream)

@@ -60,10 +60,15 @@ pub(super) fn send(
     io::Write::write_all(&mut &*stream, &text.as_bytes()[sent..])
 }
 
+/// What the old process sent.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) sockets: Vec<(String, OwnedFd)>,
+    pub(super) drained: Vec<DrainedUpstream>,
+}
+
 /// Receives what [`send`] sent.
-pub(super) fn receive(
-    stream: &UnixStream,
-) -> io::Result<(Vec<(String, OwnedFd)>, Vec<DrainedUpstream>)> {
+pub(super) fn receive(stream: &UnixStream) -> io::Result<Received> {
     let (mut text, mut fds) = (Vec::new(), Vec::new());
     while !text.ends_with(b"\n\n") && text.len() < LONGEST {
         let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
@@ -100,7 +105,10 @@ pub(super) fn receive(
     if addresses.len() != fds.len() {
         return Err(invalid("not one socket for each address"));
     }
-    Ok((addresses.into_iter().zip(fds).collect(), drained))
+    Ok(Received {
+        sockets: addresses.into_iter().zip(fds).collect(),
+        drained,
+    })
 }
 
 #[cfg(test)]
@@ -121,9 +129,12 @@ mod tests {
             .collect();
         let drained = [("a b\n".to_owned(), "http://127.0.0.1:1".to_owned())];
         send(&one, &sockets, &drained).unwrap();
-        let (received, drained_there) = receive(&other).unwrap();
-        assert_eq!((received.len(), &drained_there[..]), (40, &drained[..]));
-        for (address, fd) in received {
+        let received = receive(&other).unwrap();
+        assert_eq!(
+            (received.sockets.len(), &received.drained[..]),
+            (40, &drained[..])
+        );
+        for (address, fd) in received.sockets {
             assert_eq!(
                 TcpListener::from(fd).local_addr().unwrap().to_string(),
                 address
