@@ -35,8 +35,11 @@ pub(crate) async fn reject(
     let status =
         StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = ResponseHeader::build(status, Some(8))?;
-    for challenge in rejection.challenges {
-        response.append_header(header::WWW_AUTHENTICATE, challenge)?;
+    for (name, value) in rejection.fields {
+        // Where to go and by which method concern HTTP, not the call.
+        if ctx.grpc.is_none() || name == header::WWW_AUTHENTICATE {
+            response.append_header(name, value)?;
+        }
     }
     if let Some(seconds) = rejection.retry_after {
         response.insert_header(header::RETRY_AFTER, HeaderValue::from(seconds))?;
@@ -50,12 +53,6 @@ pub(crate) async fn reject(
         let fields = call.end(status, rejection.message, rejection.retry_after);
         reject_call(session, ctx, response, &fields).await?;
     } else {
-        if let Some(allow) = rejection.allow {
-            response.insert_header(header::ALLOW, allow)?;
-        }
-        if let Some(location) = rejection.location {
-            response.insert_header(header::LOCATION, location)?;
-        }
         if rejection.message.is_empty() {
             write(session, ctx, response, Bytes::new()).await?;
         } else {

@@ -1,5 +1,6 @@
 //! Why a request goes no further, and everything that the response to it depends on.
 
+use http::header::{ALLOW, HeaderName, LOCATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method};
 
 use super::head::{Head, HeadError};
@@ -15,12 +16,11 @@ pub(crate) struct Rejection {
     pub(crate) reason: &'static str,
     /// Empty: the response has no body.
     pub(crate) message: &'static str,
-    pub(crate) challenges: Vec<HeaderValue>,
+    /// Challenges, `Allow`, `Location`.
+    pub(crate) fields: Vec<(HeaderName, HeaderValue)>,
     pub(crate) retry_after: Option<u32>,
     /// What the client's next proof has to hold (RFC 9449 section 8).
     pub(crate) dpop_nonce: Option<HeaderValue>,
-    pub(crate) allow: Option<HeaderValue>,
-    pub(crate) location: Option<HeaderValue>,
     pub(crate) close: bool,
     /// What exactly is wrong with the head or the path; never sent either.
     pub(crate) cause: Option<Cause>,
@@ -40,11 +40,9 @@ impl Rejection {
             status,
             reason,
             message,
-            challenges: Vec::new(),
+            fields: Vec::new(),
             retry_after: None,
             dpop_nonce: None,
-            allow: None,
-            location: None,
             close: false,
             cause: None,
         }
@@ -67,7 +65,7 @@ impl Rejection {
         }
         match HeaderValue::from_bytes(&url) {
             Ok(location) => Self {
-                location: Some(location),
+                fields: vec![(LOCATION, location)],
                 ..Self::new(301, "force_https", "")
             },
             Err(_) => Self::bad_request("target"),
@@ -80,8 +78,9 @@ impl Rejection {
             .map(|method| method.as_str())
             .collect::<Vec<_>>()
             .join(", ");
+        let allow = HeaderValue::from_str(&allow).ok();
         Self {
-            allow: HeaderValue::from_str(&allow).ok(),
+            fields: allow.into_iter().map(|allow| (ALLOW, allow)).collect(),
             ..Self::new(405, "method", "the method is not served here")
         }
     }
@@ -262,8 +261,11 @@ impl From<Denial> for Rejection {
             429 => "too many failed attempts",
             _ => "the credential is malformed",
         };
+        let challenges = denial.challenges().iter();
         Self {
-            challenges: denial.challenges().to_vec(),
+            fields: challenges
+                .map(|challenge| (WWW_AUTHENTICATE, challenge.clone()))
+                .collect(),
             retry_after: denial.retry_after(),
             dpop_nonce: denial.nonce().cloned(),
             ..Self::new(status, denial.reason().as_str(), message)
