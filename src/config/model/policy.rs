@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
 
+use super::limit::CountBy;
 use super::{
     ConcurrencyLimit, Expression, Owner, PathPattern, RateLimit, Secret, TextPattern, Variable,
 };
@@ -174,6 +175,17 @@ impl Check {
             Self::ConcurrencyLimit(limit) => limit.reads_claims(),
             _ => false,
         }
+    }
+
+    /// Whether a limit counts by who the request is from, apart from its address.
+    pub fn limits_by_identity(&self) -> bool {
+        let (by, quota) = match self {
+            Self::RateLimit(limit) => (&limit.by, &limit.quota),
+            Self::ConcurrencyLimit(limit) => (&limit.by, &limit.quota),
+            _ => return false,
+        };
+        let mut by = by.iter().chain(quota.by.iter().map(|(by, _)| by));
+        by.any(|by| !matches!(by, CountBy::Client | CountBy::Route))
     }
 
     fn may_allow(&self) -> bool {

@@ -85,6 +85,24 @@ fn rules_that_are_refused() {
 }
 
 #[test]
+fn a_limit_by_the_identity_needs_one() {
+    let limit = "type = \"rate_limit\", max_requests = 1, window_seconds = 1";
+    let want = "rule \"rules[0]\" of step \"s\" counts by the identity, and no step";
+    for (middleware, by, warned) in [
+        ("[\"s\"]", "by = \"subject\"", true),
+        ("[\"s\"]", "by = [\"route\", \"key\"]", true),
+        ("[\"s\"]", "limits = { \"claim:a\" = { b = 2 } }", true),
+        ("[\"s\"]", "by = [\"client\", \"route\"]", false),
+        ("[\"jwt\", \"s\"]", "by = \"subject\"", false),
+    ] {
+        let config = ok(&with(middleware, &format!("{limit}, {by}")));
+        let warnings = warnings(&config);
+        let found = warnings.iter().any(|note| note.contains(want));
+        assert_eq!(found, warned, "{middleware} {by}: {warnings:?}");
+    }
+}
+
+#[test]
 fn a_rule_that_reads_claims_stands_after_the_authentication() {
     let want = "rule \"rules[0]\" of step \"s\" looks at claims, and no step before it";
     one_error(&with("[\"s\", \"jwt\"]", RULE), want);

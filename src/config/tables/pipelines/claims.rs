@@ -37,9 +37,30 @@ fn claim_rules(kind: &mut StepKind) -> Option<&mut ClaimRules> {
     }
 }
 
+/// Warns of limits by an identity in a pipeline where nobody has one.
+fn warn_of_limits(steps: &[Step], origin: &Entry<'_>) {
+    if steps.iter().any(|step| step.enforced_auth().is_some()) {
+        return;
+    }
+    for step in steps {
+        for rule in step
+            .kind
+            .rules()
+            .filter(|rule| rule.check.limits_by_identity())
+        {
+            origin.warning(&format!(
+                "rule {:?} of step {:?} counts by the identity, and no step authenticates \
+                 anybody: all requests of an address are counted together",
+                rule.name, step.name
+            ));
+        }
+    }
+}
+
 /// Reports rules that look at an identity where there is none yet: such a rule to deny would deny
 /// nothing. Warns of those that look at claims where whoever passes has none.
 pub(super) fn check(steps: &[Step], origin: &Entry<'_>) {
+    warn_of_limits(steps, origin);
     let mut anybody = false;
     let mut tokens = false;
     let mut settled = false;
