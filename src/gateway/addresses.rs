@@ -167,7 +167,11 @@ impl Addresses {
     pub(super) fn not_resolved(&self, reason: String) {
         let before = self.swap_error(Some(reason.clone()));
         if before.as_ref() != Some(&reason) {
-            log::warn!("upstream {}: name not resolved: {reason}", self.host);
+            let kept = match self.current.load().is_empty() {
+                true => "",
+                false => "; the last addresses stay in use",
+            };
+            log::warn!("upstream {}: DNS look-up failed: {reason}{kept}", self.host);
         }
         self.tried.store(true, Ordering::Relaxed);
     }

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use jose::{KeySetStatus, shown_url};
 
 use crate::auth::{CredentialLocations, Member, Shared};
-use crate::balance::{HashKey, Pick, Pool};
+use crate::balance::{HashKey, Health, Pick, Pool};
 use crate::config::{
     self, AuthSettings, BackendTarget, Balance, ConsistentBy, HeaderRules, KeySource, Owner, Reach,
 };
@@ -92,41 +92,7 @@ impl Pipeline {
         reach: Option<&Arc<Reach>>,
     ) -> Result<Self, Vec<config::Error>> {
         let mut errors = Vec::new();
-        let mut backends = Vec::new();
-        let mut members = Vec::new();
-        let mut shares = Vec::new();
-        for backend in &settings.backends {
-            let name = &backend.name;
-            let counters = metrics.backend(name);
-            let mut add = |target, place: &str, weight, health| {
-                backends.push(Backend {
-                    name: name.clone(),
-                    metrics: counters.clone(),
-                    share: Share::of(backend),
-                    target,
-                });
-                shares.push((backend, weight));
-                members.push((format!("{name} {place}"), weight, health));
-            };
-            let http = match &backend.target {
-                BackendTarget::Echo => {
-                    add(Target::Echo, "echo", 1, Upstreams::echo());
-                    continue;
-                }
-                BackendTarget::Http(http) => http,
-            };
-            match upstreams.of(name, http, reach) {
-                Ok(built) => {
-                    for upstream in built {
-                        let url = &upstream.url;
-                        let (origin, weight) = (url.origin(), url.weight);
-                        let health = upstream.health.clone();
-                        add(Target::Http(Arc::new(upstream)), &origin, weight, health);
-                    }
-                }
-                Err(error) => errors.push(config::Error::new(["backends", name.as_ref()], error)),
-            }
-        }
+        let (backends, members) = build_backends(settings, upstreams, metrics, reach, &mut errors);
         let counters = metrics.pipeline(&settings.name);
         let metadata = settings
             .resource
@@ -146,9 +112,6 @@ impl Pipeline {
             .steps
             .iter()
             .filter_map(config::Step::enforced_auth);
-        for (member, weight) in members.iter_mut().zip(weights(&shares)) {
-            member.1 = weight;
-        }
         Ok(Self {
             ends_downloads: steps.any(|step| step.ends_streams && step.ends_downloads),
             owner: reach.map_or(Owner::Local, |_| Owner::Cloud),
@@ -348,4 +311,55 @@ impl Pipeline {
         let backend = self.backends.get(index);
         backend.is_some_and(|backend| backend.upstream().is_some())
     }
+}
+
+/// A member of a pool: its name, its weight and its health.
+type PoolMember = (String, u32, Arc<Health>);
+
+/// The backends of a pipeline at each of their upstreams, and the members of its pool, in the same
+/// order.
+fn build_backends(
+    settings: &config::Pipeline,
+    upstreams: &Upstreams,
+    metrics: &Metrics,
+    reach: Option<&Arc<Reach>>,
+    errors: &mut Vec<config::Error>,
+) -> (Vec<Backend>, Vec<PoolMember>) {
+    let (mut backends, mut members, mut shares) = (Vec::new(), Vec::new(), Vec::new());
+    for backend in &settings.backends {
+        let name = &backend.name;
+        let counters = metrics.backend(name);
+        let mut add = |target, place: &str, weight, health| {
+            backends.push(Backend {
+                name: name.clone(),
+                metrics: counters.clone(),
+                share: Share::of(backend),
+                target,
+            });
+            shares.push((backend, weight));
+            members.push((format!("{name} {place}"), weight, health));
+        };
+        let http = match &backend.target {
+            BackendTarget::Echo => {
+                add(Target::Echo, "echo", 1, Upstreams::echo());
+                continue;
+            }
+            BackendTarget::Http(http) => http,
+        };
+        match upstreams.of(name, http, reach) {
+            Ok(built) => {
+                for upstream in built {
+                    let url = &upstream.url;
+                    let (origin, weight) = (url.origin(), url.weight);
+                    let health = upstream.health.clone();
+                    add(Target::Http(Arc::new(upstream)), &origin, weight, health);
+                }
+            }
+            Err(error) => errors.push(config::Error::new(["backends", name.as_ref()], error)),
+        }
+    }
+    for (member, weight) in members.iter_mut().zip(weights(&shares)) {
+        member.1 = weight;
+    }
+    (backends, members)
 }

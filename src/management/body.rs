@@ -78,7 +78,10 @@ pub(super) async fn drain(session: &mut ServerSession) {
 
 fn incomplete(session: &mut ServerSession) -> ApiResponse {
     session.set_keepalive(None);
-    ApiResponse::error(StatusCode::BAD_REQUEST, "the body did not arrive whole")
+    ApiResponse::error(
+        StatusCode::BAD_REQUEST,
+        "the body ended early or took over 10 s",
+    )
 }
 
 fn is_json(session: &ServerSession) -> bool {

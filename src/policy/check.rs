@@ -63,7 +63,7 @@ pub(super) fn evaluate(check: &Check, facts: &Facts<'_>) -> Option<Effect> {
             Ok(found) => (*effect, found),
             Err(error) => {
                 log::debug!(
-                    "request {}: an expression denies: {error}",
+                    "request {}: an expression cannot be evaluated, so it denies: {error}",
                     facts.request_id
                 );
                 (Effect::Deny, true)

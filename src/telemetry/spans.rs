@@ -317,8 +317,10 @@ impl SpanExport {
             };
             counter.fetch_add(count as u64, Ordering::Relaxed);
             match &outcome {
-                Err(error) if !failing => log::warn!("spans are lost: {error}"),
-                Ok(()) if failing => log::info!("spans are exported again"),
+                Err(error) if !failing => {
+                    log::warn!("tracing: the collector does not take spans, they are lost: {error}")
+                }
+                Ok(()) if failing => log::info!("tracing: spans are exported again"),
                 _ => {}
             }
             failing = outcome.is_err();
