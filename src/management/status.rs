@@ -1,23 +1,26 @@
 //! `GET /status`: everything that the status page shows, in one JSON object. Counts only grow;
 //! rates are differences to what `history` holds.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod traffic;
+
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::backends;
 use super::metrics::unix;
 use super::process::Process;
 use super::reload;
 use super::response::ApiResponse;
 use crate::control::{Agent, Status};
 use crate::gateway::{
-    BackendStatus, Gateway, IssuerStatus, KeySetStatus, Live, Pipeline, ReceiverStatus,
+    BackendStatus, CertificateStatus, Gateway, IssuerStatus, KeySetStatus, Live, ReceiverStatus,
 };
 use crate::telemetry::spans::{self, Tracer};
-use crate::telemetry::{BOUNDS, LogWriter, PipelineMetrics, audit};
+use crate::telemetry::{BOUNDS, LogWriter, audit};
+use traffic::pipeline;
+
+pub(super) use traffic::{backend_counts, counts};
 
 /// How everything stands now.
 pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse {
@@ -26,31 +29,12 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse
     let backends = BackendStatus::of(&gateway);
     let pipelines = gateway.pipelines().iter();
     let pipelines: Vec<Value> = pipelines.map(|one| pipeline(one, &backends)).collect();
-    let certificates: Vec<Value> = gateway
-        .certificates()
-        .map(
-            |one| json!({ "network": &*one.network, "name": one.name, "not_after": one.not_after }),
-        )
-        .collect();
-    let key_sets = live.auth().key_sets().status();
+    let key_sets = live.auth().key_sets();
+    let issuers: Vec<Value> = key_sets.issuers().iter().map(issuer).collect();
+    let key_sets = key_sets.status();
     let key_sets: Vec<Value> = key_sets.iter().map(|set| key_set(set, &gateway)).collect();
-    let issuers: Vec<Value> = live
-        .auth()
-        .key_sets()
-        .issuers()
-        .iter()
-        .map(issuer)
-        .collect();
-    let questions = live.auth().introspections();
-    let revocations = live.auth().revocations().status();
-    let notices: Vec<Value> = live.auth().receivers().iter().map(notice).collect();
     let limiters = live.limiters().status();
-    let proofs = live.auth().proofs();
-    let (tokens, passwords, process) = (
-        live.auth().token_cache(),
-        live.auth().passwords(),
-        Process::now(),
-    );
+    let passwords = live.auth().passwords();
     ApiResponse::ok(&json!({
         "id": gateway.id(),
         "version": env!("CARGO_PKG_VERSION"),
@@ -63,57 +47,103 @@ pub(super) fn answer(live: &Live, agent: &Agent, log: &LogWriter) -> ApiResponse
         "unmatched": counts(metrics.unmatched()),
         "issuers": issuers,
         "key_sets": key_sets,
-        "token_cache": {
-            "hits": tokens.hits,
-            "misses": tokens.misses,
-            "entries": tokens.entries,
-            "bytes": tokens.bytes,
-            "limit": tokens.limit,
-        },
-        "dpop": {
-            "remembered": proofs.remembered,
-            "limit": proofs.limit,
-            "replayed": proofs.replayed,
-            "turned_away": proofs.turned_away,
-        },
-        "introspection": {
-            "active": questions.active,
-            "inactive": questions.inactive,
-            "failed": questions.failed,
-            "turned_away": questions.turned_away,
-            "in_flight": questions.in_flight,
-        },
-        "revocations": {
-            "entries": revocations.entries,
-            "max": revocations.max,
-            "revoked": revocations.revoked,
-            "turned_away": revocations.turned_away,
-            "failed": revocations.failed,
-            "denied": revocations.denied,
-            "notices": notices,
-        },
-        "shared_store": live.shared_store().map(|store| {
-            let status = store.status();
-            json!({
-                "up": status.up,
-                "questions": status.questions,
-                "late": status.late,
-                "last_error": status.last_error,
-            })
-        }),
+        "token_cache": token_cache(live),
+        "dpop": dpop(live),
+        "introspection": introspection(live),
+        "revocations": revocations(live),
+        "shared_store": shared_store(live),
         "rate_limits": { "keys": limiters.keys, "forgotten": limiters.forgotten },
         "passwords": { "hashed": passwords.hashed, "waiting": passwords.waiting },
         "runbeam": runbeam(&agent.status()),
-        "certificates": certificates,
+        "certificates": certificates(&gateway),
         "spans": span_counts(),
         "log": { "dropped": log.dropped() + audit::dropped().unwrap_or(0) },
-        "process": {
-            "cpu_seconds": process.cpu.as_secs_f64(),
-            "resident_bytes": process.resident,
-            "open_files": process.open_files,
-            "max_files": process.max_files,
-        },
+        "process": process(),
     }))
+}
+
+fn token_cache(live: &Live) -> Value {
+    let tokens = live.auth().token_cache();
+    json!({
+        "hits": tokens.hits,
+        "misses": tokens.misses,
+        "entries": tokens.entries,
+        "bytes": tokens.bytes,
+        "limit": tokens.limit,
+    })
+}
+
+fn dpop(live: &Live) -> Value {
+    let proofs = live.auth().proofs();
+    json!({
+        "remembered": proofs.remembered,
+        "limit": proofs.limit,
+        "replayed": proofs.replayed,
+        "turned_away": proofs.turned_away,
+    })
+}
+
+fn introspection(live: &Live) -> Value {
+    let calls = live.auth().introspections();
+    json!({
+        "active": calls.active,
+        "inactive": calls.inactive,
+        "failed": calls.failed,
+        "turned_away": calls.turned_away,
+        "in_flight": calls.in_flight,
+    })
+}
+
+fn revocations(live: &Live) -> Value {
+    let list = live.auth().revocations().status();
+    let notices: Vec<Value> = live.auth().receivers().iter().map(notice).collect();
+    json!({
+        "entries": list.entries,
+        "max": list.max,
+        "revoked": list.revoked,
+        "turned_away": list.turned_away,
+        "failed": list.failed,
+        "denied": list.denied,
+        "notices": notices,
+    })
+}
+
+fn notice(receiver: &ReceiverStatus) -> Value {
+    json!({
+        "service": receiver.service,
+        "accepted": receiver.accepted,
+        "refused": receiver.refused,
+        "turned_away": receiver.turned_away,
+    })
+}
+
+/// `null` without a store.
+fn shared_store(live: &Live) -> Option<Value> {
+    let status = live.shared_store()?.status();
+    Some(json!({
+        "up": status.up,
+        "questions": status.questions,
+        "late": status.late,
+        "last_error": status.last_error,
+    }))
+}
+
+fn certificates(gateway: &Gateway) -> Vec<Value> {
+    let certificate = |one: &CertificateStatus| {
+        let (network, name) = (&*one.network, &one.name);
+        json!({ "network": network, "name": name, "not_after": one.not_after })
+    };
+    gateway.certificates().map(certificate).collect()
+}
+
+fn process() -> Value {
+    let process = Process::now();
+    json!({
+        "cpu_seconds": process.cpu.as_secs_f64(),
+        "resident_bytes": process.resident,
+        "open_files": process.open_files,
+        "max_files": process.max_files,
+    })
 }
 
 /// What became of spans; `null` where none are made.
@@ -124,15 +154,6 @@ pub(super) fn span_counts() -> Option<Value> {
         "dropped": counts.dropped,
         "failed": counts.failed,
     }))
-}
-
-fn notice(receiver: &ReceiverStatus) -> Value {
-    json!({
-        "service": receiver.service,
-        "accepted": receiver.accepted,
-        "refused": receiver.refused,
-        "turned_away": receiver.turned_away,
-    })
 }
 
 /// What `/config/status` tells, and how reloads ended.
@@ -154,116 +175,6 @@ fn configuration(live: &Live) -> Value {
         "refused": reloads.refused,
     });
     object
-}
-
-fn pipeline(pipeline: &Pipeline, backends: &[BackendStatus]) -> Value {
-    let settings = &pipeline.settings;
-    let endpoints: Vec<Value> = settings
-        .endpoints
-        .iter()
-        .map(|endpoint| {
-            let methods: Vec<&str> = endpoint
-                .methods
-                .iter()
-                .map(|method| method.as_str())
-                .collect();
-            json!({
-                "name": &*endpoint.name,
-                "path_prefix": endpoint.path_prefix,
-                "hosts": endpoint.hosts,
-                "methods": methods,
-            })
-        })
-        .collect();
-    let steps: Vec<Value> = settings
-        .steps
-        .iter()
-        .map(|step| {
-            json!({
-                "name": &*step.name,
-                "type": step.kind.type_name(),
-                "optional": step.kind.is_optional(),
-                "enforce": step.enforce,
-                "rules_in_shadow": step.rules_in_shadow().collect::<Vec<_>>(),
-            })
-        })
-        .collect();
-    let networks: Vec<&str> = settings.networks.iter().map(|network| &**network).collect();
-    let own = backends
-        .iter()
-        .filter(|one| one.pipelines.contains(&pipeline.name));
-    let backends: Vec<Value> = own.map(backend).collect();
-    let mut object = counts(&pipeline.metrics);
-    object["name"] = json!(&*pipeline.name);
-    object["description"] = json!(settings.description);
-    object["open"] = json!(!settings.steps.iter().any(|step| step.authenticates()));
-    object["networks"] = json!(networks);
-    object["endpoints"] = json!(endpoints);
-    object["steps"] = json!(steps);
-    object["backends"] = json!(backends);
-    object
-}
-
-/// What is counted of the requests of a pipeline.
-pub(super) fn counts(metrics: &PipelineMetrics) -> Value {
-    let codes: BTreeMap<String, u64> = metrics
-        .codes()
-        .into_iter()
-        .map(|(code, count)| (code.to_string(), count))
-        .collect();
-    let refusals: BTreeMap<&str, u64> = metrics.refusals().into_iter().collect();
-    let ended: BTreeMap<&str, u64> = metrics.ended_streams().into_iter().collect();
-    let shadows = metrics.shadows();
-    let shadow_denials: BTreeMap<&str, BTreeMap<&str, u64>> = shadows
-        .iter()
-        .map(|one| (&*one.step, one.denials().into_iter().collect()))
-        .collect();
-    let duration = metrics.duration();
-    json!({
-        "codes": codes,
-        "refusals": refusals,
-        "streams": { "open": metrics.open_streams(), "ended": ended },
-        "shadow_denials": shadow_denials,
-        "duration": { "sum": duration.sum, "cumulative": duration.cumulative },
-    })
-}
-
-/// What `/backends` tells, what failed, and all of its URLs and addresses at a glance; `addresses`
-/// is `null` for an echo.
-fn backend(status: &BackendStatus) -> Value {
-    let urls: Vec<&str> = status
-        .upstreams
-        .iter()
-        .map(|one| one.url.as_str())
-        .collect();
-    let addresses = status.upstreams.iter().flat_map(|one| &one.addresses);
-    let addresses: BTreeSet<String> = addresses.map(ToString::to_string).collect();
-    let echoes = urls.is_empty();
-    let mut object = backends::backend(status);
-    object["target"] = json!(if echoes {
-        "echo".to_owned()
-    } else {
-        urls.join(", ")
-    });
-    object["addresses"] = json!((!echoes).then_some(addresses));
-    object["failures"] = json!(failures(status));
-    object
-}
-
-fn failures(status: &BackendStatus) -> BTreeMap<&'static str, u64> {
-    status.metrics.failures().into_iter().collect()
-}
-
-/// What of a backend only grows.
-pub(super) fn backend_counts(status: &BackendStatus) -> Value {
-    let upstreams = status.upstreams.iter();
-    json!({
-        "name": &*status.name,
-        "failures": failures(status),
-        "upstreams": upstreams
-            .map(|one| json!({ "url": one.url, "requests": one.health.requests }))
-            .collect::<Vec<_>>(),
-    })
 }
 
 /// An issuer, its document, and where that document leads: its key set is the one of `key_sets`

@@ -332,6 +332,9 @@ fn an_expression_that_denies_says_of_which_request() {
     let refused = edge.get("/api/a").send();
     assert_eq!(refused.status, 403);
     let id = refused.field("x-request-id").unwrap().to_owned();
-    let said = format!("request {id}: an expression denies: a value that it refers to is missing");
+    let said = format!(
+        "request {id}: an expression cannot be evaluated, so it denies: a value that it refers to \
+         is missing"
+    );
     eventually("the line about it", SOON, || edge.log().contains(&said).then_some(()));
 }

@@ -1,6 +1,6 @@
 //! What key sets, issuers and credentials come to.
 
-use super::families::{Families, count, flag, size};
+use super::families::{Families, Labels, count, flag, size};
 use crate::gateway::{IssuerStatus, KeySetStatus, Live, SharedStoreStatus};
 
 /// Names for labels: without their queries, two URLs may look the same; two samples must not.
@@ -82,8 +82,21 @@ pub(super) fn issuers(all: &mut Families, issuers: &[IssuerStatus]) {
 }
 
 pub(super) fn credentials(all: &mut Families, live: &Live) {
+    token_cache(all, live);
+    introspections(all, live);
+    revocations(all, live);
+    rate_limits(all, live);
+    shared_store(all, live);
+    proofs(all, live);
+    passwords(all, live);
+}
+
+fn result(name: &str) -> Labels {
+    vec![("result", name.to_owned())]
+}
+
+fn token_cache(all: &mut Families, live: &Live) {
     let tokens = live.auth().token_cache();
-    let result = |name: &str| vec![("result", name.to_owned())];
     all.counter(
         "harmony_token_cache_lookups_total",
         "Look-ups of verified tokens.",
@@ -102,6 +115,9 @@ pub(super) fn credentials(all: &mut Families, live: &Live) {
         "Approximate size of the cache of verified tokens.",
         [(vec![], count(tokens.bytes))],
     );
+}
+
+fn introspections(all: &mut Families, live: &Live) {
     let questions = live.auth().introspections();
     all.counter(
         "harmony_introspections_total",
@@ -118,7 +134,9 @@ pub(super) fn credentials(all: &mut Families, live: &Live) {
         "Questions to issuers about tokens that are under way.",
         [(vec![], count(questions.in_flight))],
     );
-    revocations(all, live);
+}
+
+fn rate_limits(all: &mut Families, live: &Live) {
     let limiters = live.limiters().status();
     all.gauge(
         "harmony_rate_limit_keys",
@@ -131,6 +149,9 @@ pub(super) fn credentials(all: &mut Families, live: &Live) {
          there were too many.",
         [(vec![], count(limiters.forgotten))],
     );
+}
+
+fn shared_store(all: &mut Families, live: &Live) {
     let store = live.shared_store().map(|store| store.status());
     let of_store = |number: fn(&SharedStoreStatus) -> f64| {
         let sample = store.as_ref().map(|status| (vec![], number(status)));
@@ -151,6 +172,9 @@ pub(super) fn credentials(all: &mut Families, live: &Live) {
         "Questions to the store of [shared] without an answer within 20 ms.",
         of_store(|status| count(status.late)),
     );
+}
+
+fn proofs(all: &mut Families, live: &Live) {
     let proofs = live.auth().proofs();
     all.gauge(
         "harmony_dpop_proofs",
@@ -171,6 +195,9 @@ pub(super) fn credentials(all: &mut Families, live: &Live) {
             ),
         ],
     );
+}
+
+fn passwords(all: &mut Families, live: &Live) {
     let passwords = live.auth().passwords();
     all.counter(
         "harmony_password_hashes_total",

@@ -13,7 +13,7 @@ use prometheus::proto::{
 use crate::telemetry::{BOUNDS, HistogramSnapshot};
 
 /// Names and values of labels.
-type Labels = Vec<(&'static str, String)>;
+pub(super) type Labels = Vec<(&'static str, String)>;
 
 /// Families, in the order in which they were added.
 #[derive(Default)]

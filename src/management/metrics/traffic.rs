@@ -1,13 +1,38 @@
 //! What requests and upstreams come to.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::families::{Families, count, flag, size};
 use crate::gateway::{HealthState, Live, UpstreamStatus};
+use crate::telemetry::PipelineMetrics;
 
 pub(super) fn requests(all: &mut Families, live: &Live) {
     let pipelines = live.metrics().pipelines();
-    let label = |name: &str| ("pipeline", name.to_owned());
+    outcomes(all, &pipelines);
+    streams(all, &pipelines);
+    shadow_denials(all, &pipelines);
+    all.histogram(
+        "harmony_http_request_duration_seconds",
+        "Time from a request's head to the end of its response, without upgraded connections.",
+        pipelines
+            .iter()
+            .map(|one| (vec![pipeline(one)], one.duration())),
+    );
+    connections(all, live);
+    let in_flight = live.metrics().in_flight().load(Ordering::Relaxed);
+    all.gauge(
+        "harmony_http_requests_in_flight",
+        "Requests in progress.",
+        [(vec![], size(in_flight))],
+    );
+}
+
+fn pipeline(metrics: &PipelineMetrics) -> (&'static str, String) {
+    ("pipeline", metrics.name.to_string())
+}
+
+fn outcomes(all: &mut Families, pipelines: &[Arc<PipelineMetrics>]) {
     all.counter(
         "harmony_http_requests_total",
         "Requests that have ended, by pipeline (empty: none matched) and status code (0: the \
@@ -16,7 +41,7 @@ pub(super) fn requests(all: &mut Families, live: &Live) {
             let codes = one.codes().into_iter();
             codes.map(|(code, times)| {
                 (
-                    vec![label(&one.name), ("code", code.to_string())],
+                    vec![pipeline(one), ("code", code.to_string())],
                     count(times),
                 )
             })
@@ -29,17 +54,20 @@ pub(super) fn requests(all: &mut Families, live: &Live) {
             let reasons = one.refusals().into_iter();
             reasons.map(|(reason, times)| {
                 (
-                    vec![label(&one.name), ("reason", reason.to_owned())],
+                    vec![pipeline(one), ("reason", reason.to_owned())],
                     count(times),
                 )
             })
         }),
     );
+}
+
+fn streams(all: &mut Families, pipelines: &[Arc<PipelineMetrics>]) {
     all.gauge(
         "harmony_open_streams",
         "Responses under way that end with the credential that let their request in.",
         (pipelines.iter().filter(|one| !one.name.is_empty()))
-            .map(|one| (vec![label(&one.name)], count(one.open_streams() as u64))),
+            .map(|one| (vec![pipeline(one)], count(one.open_streams() as u64))),
     );
     all.counter(
         "harmony_streams_ended_total",
@@ -49,12 +77,15 @@ pub(super) fn requests(all: &mut Families, live: &Live) {
             let causes = one.ended_streams().into_iter();
             causes.map(|(cause, times)| {
                 (
-                    vec![label(&one.name), ("cause", cause.to_owned())],
+                    vec![pipeline(one), ("cause", cause.to_owned())],
                     count(times),
                 )
             })
         }),
     );
+}
+
+fn shadow_denials(all: &mut Families, pipelines: &[Arc<PipelineMetrics>]) {
     all.counter(
         "harmony_shadow_denials_total",
         "Requests that a step or a rule in shadow would have refused, by pipeline, step and \
@@ -64,7 +95,7 @@ pub(super) fn requests(all: &mut Families, live: &Live) {
                 let reasons = shadow.denials().into_iter();
                 let labels = |reason: &str| {
                     vec![
-                        label(&one.name),
+                        pipeline(one),
                         ("step", shadow.step.to_string()),
                         ("reason", reason.to_owned()),
                     ]
@@ -74,13 +105,9 @@ pub(super) fn requests(all: &mut Families, live: &Live) {
             })
         }),
     );
-    all.histogram(
-        "harmony_http_request_duration_seconds",
-        "Time from a request's head to the end of its response, without upgraded connections.",
-        pipelines
-            .iter()
-            .map(|one| (vec![label(&one.name)], one.duration())),
-    );
+}
+
+fn connections(all: &mut Families, live: &Live) {
     let networks = live.metrics().networks();
     all.gauge(
         "harmony_connections_open",
@@ -103,12 +130,6 @@ pub(super) fn requests(all: &mut Families, live: &Live) {
                 (labels, count(times))
             })
         }),
-    );
-    let in_flight = live.metrics().in_flight().load(Ordering::Relaxed);
-    all.gauge(
-        "harmony_http_requests_in_flight",
-        "Requests in progress.",
-        [(vec![], size(in_flight))],
     );
 }
 
