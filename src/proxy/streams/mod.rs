@@ -1,9 +1,9 @@
 //! Responses that go on for long, and end when a credential that let their request in does: it
 //! expires, is revoked, or a reload takes it out; or its issuer says that it is no longer active.
 //!
-//! One task checks all of them. Due times are in one sorted queue: a stream has no timer of its own,
-//! and without streams there is nothing to wait for. A change of the configuration or of the list of
-//! revocations makes it check every stream once.
+//! One task checks all of them. Due times are in one sorted queue: a stream has no timer of its
+//! own, and without streams there is nothing to wait for. A change of the configuration or of the
+//! list of revocations makes it check every stream once.
 
 mod authenticated_stream;
 
