@@ -7,6 +7,7 @@ mod config_path;
 mod ctl;
 mod explain;
 mod management_client;
+mod own_certificate;
 mod revoke;
 mod secrets;
 mod summary;

@@ -20,6 +20,7 @@ use super::failures::{FailureLimit, Failures};
 use super::identity::{AuthMethod, Content, Credential, Identity};
 use super::outcome::{Outcome, Reason, Refusal};
 use super::request::AuthRequest;
+use crate::common::WeakMap;
 use crate::config::{ApiKey, CredentialLocation, KeyDigest};
 use jose::clock::UnixTime;
 
@@ -32,8 +33,27 @@ pub(crate) struct Verifier {
     /// Whether any key is stored as plain SHA-256; if not, that hash is skipped.
     plain: bool,
     pepper: Option<hmac::Key>,
-    failures: Arc<Failures>,
+    uses: Arc<KeyUses>,
+}
+
+/// What the `api-key` steps of a process know of their clients. A reload keeps it, and so do two
+/// pipelines with the same step.
+#[derive(Debug)]
+pub(super) struct KeyUses {
+    pub(super) failures: Failures,
+    /// By step and key.
+    users: WeakMap<(Arc<str>, KeyDigest), Users>,
     hasher: RandomState,
+}
+
+impl KeyUses {
+    pub(super) fn new() -> Self {
+        Self {
+            failures: Failures::new(),
+            users: WeakMap::default(),
+            hasher: RandomState::default(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -42,7 +62,7 @@ struct Key {
     identity: Identity,
     expires_at: Option<UnixTime>,
     has_scopes: bool,
-    users: Users,
+    users: Arc<Users>,
 }
 
 impl Key {
@@ -82,10 +102,10 @@ impl Users {
 
 impl Verifier {
     /// Makes the table of digests. `name` is the step's: failures are counted under it.
-    pub(crate) fn build(
+    pub(super) fn build(
         name: &Arc<str>,
         settings: &Arc<ApiKey>,
-        failures: &Arc<Failures>,
+        uses: &Arc<KeyUses>,
     ) -> Result<Self, BuildCause> {
         let mut keys = HashMap::new();
         for entry in &settings.keys {
@@ -108,7 +128,9 @@ impl Verifier {
                     .required_scopes
                     .iter()
                     .all(|scope| entry.scopes.contains(scope)),
-                users: Users::default(),
+                users: uses
+                    .users
+                    .get_or_make((name.clone(), entry.digest.clone()), |_| Arc::default()),
             };
             keys.insert(entry.digest.clone(), key);
         }
@@ -126,8 +148,7 @@ impl Verifier {
             plain: keys.keys().any(is_plain),
             keys,
             pepper,
-            failures: failures.clone(),
-            hasher: RandomState::default(),
+            uses: uses.clone(),
         })
     }
 
@@ -177,7 +198,7 @@ impl Verifier {
         let limit = FailureLimit::new(&self.name, self.settings.max_failures, client);
         let user = limit
             .client()
-            .map(|client| self.hasher.hash_one(client) | 1);
+            .map(|client| self.uses.hasher.hash_one(client) | 1);
         if limit.is_none()
             || key
                 .zip(user)
@@ -185,7 +206,7 @@ impl Verifier {
         {
             return Ok(key);
         }
-        let attempt = self.failures.try_attempt(&limit)?;
+        let attempt = self.uses.failures.try_attempt(&limit)?;
         match (key, user) {
             (None, _) => attempt.failed(),
             (Some(key), Some(user)) => key.users.add(user),

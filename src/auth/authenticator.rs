@@ -46,11 +46,9 @@ impl Authenticator {
             AuthSettings::Basic(settings) => {
                 Self::Basic(basic::Verifier::build(name, settings, &shared.passwords)?)
             }
-            AuthSettings::ApiKey(settings) => Self::ApiKey(api_key::Verifier::build(
-                name,
-                settings,
-                &shared.key_failures,
-            )?),
+            AuthSettings::ApiKey(settings) => {
+                Self::ApiKey(api_key::Verifier::build(name, settings, &shared.key_uses)?)
+            }
             AuthSettings::MutualTls(settings) => {
                 Self::MutualTls(mutual_tls::Verifier::new(settings))
             }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use jose::{KeySets, NoTlsProvider};
 
+use super::api_key::KeyUses;
 use super::basic::Passwords;
 use super::dpop::{ProofStore, Proofs, ProofsStatus};
-use super::failures::{Failures, SharedFailures};
+use super::failures::SharedFailures;
 use super::fetching::USER_AGENT;
 use super::introspection::{IntrospectionStatus, Introspections};
 use super::jwt;
@@ -50,8 +51,7 @@ pub struct Shared {
     /// Of every step, whatever its keys.
     tokens: Arc<ArcSwap<TokenCache>>,
     pub(super) passwords: Passwords,
-    /// Of API keys.
-    pub(super) key_failures: Arc<Failures>,
+    pub(super) key_uses: Arc<KeyUses>,
     pub(super) revocations: Revocations,
     pub(super) receivers: Arc<SharedReceivers>,
     pub(super) proofs: Arc<Proofs>,
@@ -65,7 +65,7 @@ pub struct Shared {
 struct ShadowShared {
     introspections: Introspections,
     passwords: Passwords,
-    key_failures: Arc<Failures>,
+    key_uses: Arc<KeyUses>,
     proofs: Arc<Proofs>,
 }
 
@@ -92,14 +92,14 @@ impl Shared {
             introspections: Introspections::default(),
             tokens: Arc::new(ArcSwap::from_pointee(tokens)),
             passwords: passwords()?,
-            key_failures: Arc::new(Failures::new()),
+            key_uses: Arc::new(KeyUses::new()),
             revocations,
             receivers: Arc::new(SharedReceivers::new()),
             proofs: Arc::new(proofs),
             shadow: Arc::new(ShadowShared {
                 introspections: Introspections::default(),
                 passwords: passwords()?,
-                key_failures: Arc::new(Failures::new()),
+                key_uses: Arc::new(KeyUses::new()),
                 proofs: Arc::new(in_shadow),
             }),
         })
@@ -112,7 +112,7 @@ impl Shared {
         Self {
             introspections: self.shadow.introspections.clone(),
             passwords: self.shadow.passwords.clone(),
-            key_failures: self.shadow.key_failures.clone(),
+            key_uses: self.shadow.key_uses.clone(),
             proofs: self.shadow.proofs.clone(),
             ..self.clone()
         }
@@ -121,7 +121,7 @@ impl Shared {
     /// Counts failed passwords and API keys together with other nodes from now on.
     pub fn share(&self, store: &Arc<dyn SharedFailures>) {
         self.passwords.share(store.clone());
-        self.key_failures.share(store.clone());
+        self.key_uses.failures.share(store.clone());
     }
 
     /// How the hashing of passwords stands.

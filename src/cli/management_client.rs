@@ -7,14 +7,11 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail, ensure};
 use http::{Method, StatusCode};
 use jose::with_causes;
-use reqwest::Certificate;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::config_path;
-use crate::config::{
-    Bind, Environment, ListenerTls, ManagementAddress, ProcessEnvironment, Source,
-};
+use super::{config_path, own_certificate};
+use crate::config::{Bind, Environment, ManagementAddress, ProcessEnvironment, Source};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -89,7 +86,13 @@ impl ManagementClient {
             }
         }
         if let Some(tls) = &network.tls {
-            builder = trust(builder, tls)?;
+            ensure!(
+                tls.client_ca_path.is_none(),
+                "the management network asks for client certificates: call the Management API \
+                 with curl --cert"
+            );
+            let files = tls.certificates.iter().map(|files| &*files.cert_path);
+            builder = builder.tls_backend_preconfigured(own_certificate::client_config(files)?);
         }
         let base = base + &address.base_path;
         Ok(Self {
@@ -175,29 +178,6 @@ fn token(file: Option<&Path>) -> anyhow::Result<Option<Zeroizing<String>>> {
         "the token file is empty"
     );
     Ok(token.filter(|token| !token.is_empty()))
-}
-
-/// The listener's own certificate is trusted beside the system's authorities, whatever names it
-/// has.
-fn trust(
-    builder: reqwest::ClientBuilder,
-    tls: &ListenerTls,
-) -> anyhow::Result<reqwest::ClientBuilder> {
-    ensure!(
-        tls.client_ca_path.is_none(),
-        "the management network asks for client certificates: call the Management API with curl \
-         --cert"
-    );
-    let mut certificates = Vec::new();
-    for files in &tls.certificates {
-        let path = &files.cert_path;
-        let pem = std::fs::read(path);
-        let pem = pem.map_err(|error| anyhow!("cannot read {}: {error}", path.display()))?;
-        certificates.extend(Certificate::from_pem_bundle(&pem)?);
-    }
-    Ok(builder
-        .tls_certs_merge(certificates)
-        .tls_danger_accept_invalid_hostnames(true))
 }
 
 /// A listener on every address is also on the loopback one, of one family at least.

@@ -299,8 +299,11 @@ async fn guesses_are_counted_by_address_and_learn_nothing_beyond_the_limit() {
         ])
     };
     let shared = testing::shared();
-    let chain = Chain::build(&[step(settings)], &shared).unwrap();
-    let ask = async |key: &str, client: Option<&str>| {
+    let build = |settings: ApiKey| Chain::build(&[step(settings)], &shared).unwrap();
+    let chain = build(settings.clone());
+    // Another pipeline with the same step, or the step after a reload.
+    let other = build(settings);
+    let ask_of = async |chain: &Chain, key: &str, client: Option<&str>| {
         let headers = testing::headers(&[("x-api-key", key)]);
         let request = AuthRequest {
             source: RequestSource {
@@ -321,6 +324,7 @@ async fn guesses_are_counted_by_address_and_learn_nothing_beyond_the_limit() {
             Err(denial) => denial.reason().as_str().to_owned(),
         }
     };
+    let ask = async |key: &str, client: Option<&str>| ask_of(&chain, key, client).await;
     let user = Some("192.0.2.1");
     assert_eq!(ask("one", user).await, "plain");
     for guesser in [Some("2001:db8::1"), None] {
@@ -347,5 +351,7 @@ async fn guesses_are_counted_by_address_and_learn_nothing_beyond_the_limit() {
         "never used here"
     );
     assert_eq!(ask("one", user).await, "plain", "used before");
+    assert_eq!(ask_of(&other, "one", user).await, "plain", "used before");
+    assert_eq!(ask_of(&other, "two", user).await, "too_many_failures");
     assert_eq!(ask("two", Some("192.0.2.2")).await, "peppered");
 }

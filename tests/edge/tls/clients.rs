@@ -6,7 +6,8 @@ use super::Listening;
 use crate::support::Edge;
 use crate::support::Settings;
 use crate::support::authority::{Authority, Pair, expired, with_uri};
-use crate::support::poll::becomes_true;
+use crate::support::edge::command;
+use crate::support::poll::{becomes_true, eventually};
 use crate::support::ports::Port;
 use crate::support::tls::Offer;
 
@@ -150,6 +151,44 @@ fn no_session_brings_a_certificate_along_unverified() {
 }
 
 #[test]
+fn ctl_calls_a_management_network_with_tls() {
+    let authority = Authority::new("servers");
+    // Whatever names the certificate has, and whoever issued it.
+    let pair = authority.server(&["edge.internal"]);
+    let (public, management) = (Port::claim(), Port::claim());
+    let text = format!(
+        "[proxy]\nid = \"edge-1\"\n[network.public.http]\nbind_address = \"127.0.0.1\"\n\
+         bind_port = {public}\n\
+         [network.management.http]\nbind_address = \"127.0.0.1\"\nbind_port = {management}\n\
+         cert_path = \"cert.pem\"\nkey_path = \"key.pem\"\n\
+         [management]\nenabled = true\nnetwork = \"management\"\n"
+    );
+    let edge = Edge::configured(Settings::of_text(&text))
+        .file("cert.pem", &pair.certificate)
+        .file("key.pem", &pair.key);
+    let edge = edge.on_ports(public, management).start_listening();
+    let run = |arguments: &[&str]| {
+        let mut command = command(edge.directory());
+        let output = command.args(arguments).output().expect("it runs");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let calls = [
+        &["ctl", "-c", "harmony.toml", "status"][..],
+        &["ctl", "-c", "harmony.toml", "connections"],
+        &["revoke", "-c", "harmony.toml", "--list"],
+    ];
+    eventually("the management network", Duration::from_secs(20), || run(calls[0]).0.then_some(()));
+    for call in calls {
+        let (succeeded, error) = run(call);
+        assert!(succeeded, "{call:?}: {error}");
+    }
+    let other = authority.server(&["edge.internal"]);
+    std::fs::write(edge.directory().join("cert.pem"), &other.certificate).unwrap();
+    let (succeeded, error) = run(calls[0]);
+    assert!(!succeeded && error.contains("not the certificate that the configuration"), "{error}");
+}
+
+#[test]
 fn the_management_api_behind_certificates() {
     let (authority, clients) = (Authority::new("servers"), Authority::new("clients"));
     let pair = authority.server(&["localhost"]);
@@ -168,10 +207,9 @@ fn the_management_api_behind_certificates() {
         .file("clients.pem", &clients.pem());
     let edge = edge.on_ports(public, management).start_listening();
     let operator = Offer::with_certificate(&authority, &clients.client("operator"));
-    let answer =
-        crate::support::eventually("the management network", Duration::from_secs(20), || {
-            operator.get(number, "/admin/config/status").ok()
-        });
+    let answer = eventually("the management network", Duration::from_secs(20), || {
+        operator.get(number, "/admin/config/status").ok()
+    });
     assert_eq!(answer.status, 200);
     // The audit log says whose call it was.
     let told = || edge.log().contains("\"who\":\"certificate operator, no token\"");
