@@ -235,6 +235,14 @@ impl Journal {
         }
         let directory = StateDir::open(&self.state_dir)?;
         let content = directory.map_or(Ok(None), |directory| directory.read(FILE, MAX_FILE))?;
+        if content.as_ref().is_some_and(Vec::is_empty) {
+            // As a crash before the first change leaves it, too.
+            log::warn!(
+                "{} is empty: if it held revocations, they are lost; restore the file, or revoke \
+                 again",
+                self.path().display()
+            );
+        }
         let content = content.unwrap_or_default();
         let path = self.path();
         let parsed = parse(&content).map_err(|line| JournalError::Damaged { path, line })?;

@@ -129,6 +129,8 @@ fn damage_elsewhere_keeps_the_process_from_starting() {
     }
     fs::write(log(&edge), "garbage\n").unwrap();
     assert!(starts().1.contains("line 1 is damaged"));
+    fs::write(log(&edge), "").unwrap();
+    assert!(starts().1.contains("revocations.log is empty"), "a crash can have left it so");
     fs::write(log(&edge), &whole).unwrap();
     fs::set_permissions(log(&edge), fs::Permissions::from_mode(0o666)).unwrap();
     let (status, errors) = starts();
