@@ -81,15 +81,20 @@ fn the_watcher_sees_to_it_by_itself() {
 fn a_warning_is_logged_when_it_is_new() {
     let listening = Listening::with().start();
     let warnings = || listening.edge.log().matches("the certificate expired on").count();
-    let reload = |path: &str| {
+    let reload = |path: &str, generation: u32| {
         listening.edge.rewrite(|text| text.replace("path_prefix = \"/s", path));
         let (status, answer) = listening.reload();
         assert!(status == 200 && answer.contains("reloaded"), "{answer}");
+        // The log has this line after the warnings.
+        let line = format!("generation {generation} is in service");
+        eventually(&line, Duration::from_secs(10), || {
+            listening.edge.log().contains(&line).then_some(())
+        });
     };
     listening.replace(&listening.authority.server_with(&["localhost"], expired));
-    reload("path_prefix = \"/s/a");
+    reload("path_prefix = \"/s/a", 2);
     assert_eq!(warnings(), 1);
-    reload("path_prefix = \"/s/b");
+    reload("path_prefix = \"/s/b", 3);
     assert_eq!(warnings(), 1, "{}", listening.edge.log());
 }
 
