@@ -409,7 +409,9 @@ fn a_coding_that_nobody_asked_for_is_named() {
         assert_eq!(status(&edge, &issuer.token().sign()), 503, "{coding}");
         let name = coding.rsplit(' ').next().unwrap();
         let line = format!("the body comes in the coding {name:?}");
-        assert!(edge.log().contains(&line), "{coding}: {}", edge.log());
+        let told = || edge.log().contains(&line);
+        let told = crate::support::poll::becomes_true(Duration::from_secs(10), told);
+        assert!(told, "{coding}: {}", edge.log());
     }
     for coding in ["identity", ""] {
         issuer.answer(Answer::Keys(vec![("Content-Encoding", coding.to_owned())]));

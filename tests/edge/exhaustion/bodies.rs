@@ -74,7 +74,8 @@ fn a_body_below_the_minimum_rate_is_408() {
         0.0,
         "a slow client is not the upstream's failure"
     );
-    assert!(edge.log().contains("reason=body_timeout"), "{}", edge.log());
+    let told = || edge.log().contains("reason=body_timeout");
+    assert!(becomes_true(Duration::from_secs(10), told), "{}", edge.log());
 }
 
 const ECHO: &str = r#"

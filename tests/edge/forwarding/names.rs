@@ -225,7 +225,8 @@ fn an_address_that_comes_to_life_is_found_without_a_request_that_fails() {
         assert_eq!(response.status, 200);
         (response.text() == "B").then_some(())
     });
-    assert!(edge.log().contains("accepts connections again"), "{}", edge.log());
+    let told = || edge.log().contains("accepts connections again");
+    assert!(becomes_true(Duration::from_secs(10), told), "{}", edge.log());
 }
 
 #[test]
