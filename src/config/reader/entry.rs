@@ -240,7 +240,7 @@ impl<'a> Entry<'a> {
     }
 
     /// Takes note of a table that means nothing, for which there has to be an error.
-    pub(crate) fn unless_left_out<T>(&self, meaning: &Option<T>) {
+    pub(crate) fn note_if_left_out<T>(&self, meaning: &Option<T>) {
         if meaning.is_none() {
             self.loading.left_out(&self.node.span, &self.path);
         }

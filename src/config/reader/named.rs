@@ -25,7 +25,7 @@ impl<T> Named<T> {
 
     /// Adds what a table means; `None`: it is wrong.
     pub(crate) fn insert(&mut self, name: &str, entry: &Entry<'_>, item: Option<T>) {
-        entry.unless_left_out(&item);
+        entry.note_if_left_out(&item);
         self.items.insert(name.to_owned(), item);
     }
 

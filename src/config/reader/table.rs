@@ -154,7 +154,7 @@ impl<'a> Reader<'a> {
     ) -> Option<T> {
         let entry = self.get(key)?;
         let meaning = entry.table().and_then(read);
-        entry.unless_left_out(&meaning);
+        entry.note_if_left_out(&meaning);
         meaning
     }
 

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 use tokio::sync::futures::Notified;
 
-use super::budgets::{Budgets, LeaseRequest};
-use super::counts::{Capacity, Count, Counts, Record, Report};
+use super::budgets::Budgets;
+use super::counts::{Capacity, Count, Counts, Record};
 use super::fleet::Fleet;
+use super::leases::PendingLease;
 use super::named::{Limit, Table};
 use super::requester::{LimitKey, Requester};
 use crate::config::RateLimit;
@@ -28,17 +29,17 @@ const VISITED_AT_ONCE: usize = 1024;
 pub struct Limiters {
     rates: Arc<Mutex<Tables>>,
     in_flight: Arc<Mutex<HashMap<LimitKey, u32>>>,
-    fleet: Arc<Fleet>,
+    pub(super) fleet: Arc<Fleet>,
 }
 
-struct Tables {
+pub(super) struct Tables {
     local: Counts,
     cloud: Counts,
     shadow: Counts,
 }
 
 impl Tables {
-    fn of(&mut self, table: Table) -> &mut Counts {
+    pub(super) fn of(&mut self, table: Table) -> &mut Counts {
         match table {
             Table::Local => &mut self.local,
             Table::Cloud => &mut self.cloud,
@@ -75,16 +76,6 @@ pub(super) enum TakeOutcome<'a> {
     /// That depends on leases: these are to be asked for, others are under way already. The future
     /// ends when the first one that it depends on may have arrived.
     NeedsLease(SmallVec<[PendingLease; 1]>, Notified<'a>),
-}
-
-/// A lease to ask the store for.
-#[derive(Debug)]
-pub(super) struct PendingLease {
-    table: Table,
-    key: LimitKey,
-    most: u32,
-    window: Duration,
-    report: Report,
 }
 
 /// How many keys the process counts under, for a metric.
@@ -212,25 +203,6 @@ impl Limiters {
         limits.iter().zip(&keys).map(state).collect()
     }
 
-    /// Asks for leases, without waiting for the answers.
-    pub(super) fn request_leases(&self, leases: SmallVec<[PendingLease; 1]>) {
-        for pending in leases {
-            let Some(store) = self.fleet.store.get().cloned() else {
-                return;
-            };
-            let limiters = self.clone();
-            // On its own: a request that gives up takes no answer with it.
-            tokio::spawn(async move {
-                let lease = store.lease(&pending.request()).await;
-                let now = Instant::now();
-                if let Some(count) = limiters.tables().of(pending.table).of_key(&pending.key) {
-                    count.apply_lease(pending.report, lease, now);
-                }
-                limiters.fleet.arrival(&pending.key).notify_waiters();
-            });
-        }
-    }
-
     /// How many requests are in flight under a key, for whoever changes it.
     pub(super) fn in_flight(&self) -> MutexGuard<'_, HashMap<LimitKey, u32>> {
         self.in_flight
@@ -278,7 +250,7 @@ impl Limiters {
         }
     }
 
-    fn tables(&self) -> MutexGuard<'_, Tables> {
+    pub(super) fn tables(&self) -> MutexGuard<'_, Tables> {
         self.rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -337,57 +309,6 @@ impl Count {
         match limit.settings.shared {
             false => self.count(rest, now),
             true => self.count_shared(rest, now),
-        }
-    }
-}
-
-impl Tables {
-    /// The leases to ask for, without those that are already being asked for.
-    fn leases_to_request(
-        &mut self,
-        limits: &[Limit<RateLimit>],
-        keys: &[LimitKey],
-        states: &LimitStates,
-        now: Instant,
-    ) -> SmallVec<[PendingLease; 1]> {
-        let mut leases = SmallVec::new();
-        for ((limit, key), state) in limits.iter().zip(keys).zip(states) {
-            let window = limit.settings.window;
-            if !limit.settings.shared {
-                continue;
-            }
-            let counts = self.of(limit.table);
-            if counts.find(key).is_none() {
-                counts.add(key, Count::new(window, now), now);
-            }
-            if let Some(count) = counts.of_key(key)
-                && count.capacity(state.most, count.rest(window, now), now, true)
-                    == Capacity::NeedsLease
-                && let Some(report) = count.report(now)
-            {
-                leases.push(PendingLease {
-                    table: limit.table,
-                    key: key.clone(),
-                    most: state.most,
-                    window,
-                    report,
-                });
-            }
-        }
-        leases
-    }
-}
-
-impl PendingLease {
-    fn request(&self) -> LeaseRequest {
-        let mut key = self.key.to_vec();
-        key.push(self.table.code());
-        LeaseRequest {
-            key,
-            most: self.most,
-            window: self.window,
-            spent: self.report.spent,
-            begun: self.report.begun,
         }
     }
 }

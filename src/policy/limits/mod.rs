@@ -5,6 +5,7 @@ mod concurrency;
 mod counts;
 mod fields;
 mod fleet;
+mod leases;
 mod limiters;
 mod named;
 mod rate_limits;

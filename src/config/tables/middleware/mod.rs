@@ -104,7 +104,7 @@ pub(crate) fn read<'a>(
                     }
                     named.insert(&name, &item, step.clone());
                 }
-                item.unless_left_out(&step);
+                item.note_if_left_out(&step);
                 step
             });
         (steps.collect(), chain)

@@ -64,7 +64,7 @@ pub(crate) fn read<'a>(root: &Reader<'a>, trusts: bool) -> Networks<'a> {
     }
     for (name, entry) in group {
         let network = read_one(name, &entry, trusts);
-        entry.unless_left_out(&network);
+        entry.note_if_left_out(&network);
         networks.named.define(name, name.into());
         if let Some((network, forced)) = network {
             refuse_taken(&networks.all, &network, &entry);

@@ -38,7 +38,7 @@ pub(crate) fn read<'a>(root: &Reader<'a>, parts: &Parts<'a, '_>) -> Vec<(Pipelin
     let pipelines = root.group("pipelines").into_iter();
     let read = |(name, entry): (&str, Entry<'a>)| {
         let pipeline = read_one(name, &entry, parts);
-        entry.unless_left_out(&pipeline);
+        entry.note_if_left_out(&pipeline);
         Some((pipeline?, entry))
     };
     pipelines.filter_map(read).collect()

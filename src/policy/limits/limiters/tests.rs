@@ -309,7 +309,7 @@ impl Budgets for Unasked {
         true
     }
 
-    async fn lease(&self, _: &LeaseRequest) -> Option<crate::policy::Lease> {
+    async fn lease(&self, _: &crate::policy::LeaseRequest) -> Option<crate::policy::Lease> {
         None
     }
 }
